@@ -1,0 +1,119 @@
+//! The claims of a token whose signature was checked.
+
+use serde_json::{Map, Value};
+
+use crate::{Policy, Refusal};
+
+/// Seconds since 1970-01-01 (RFC 7519's `NumericDate`, cut to whole seconds).
+pub type Seconds = i64;
+
+/// The end of the year 9999: a date beyond it is a mistake, not a plan.
+const LATEST: f64 = 253_402_300_799.0;
+
+/// A claims set: a JSON object of unique members (RFC 7519, section 4).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claims(Map<String, Value>);
+
+impl Claims {
+    pub(crate) const fn new(members: Map<String, Value>) -> Self {
+        Self(members)
+    }
+
+    /// The claim of this name, of any type.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// The claim of this name if it is a string.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(Value::as_str)
+    }
+
+    /// The claim of this name if it is a whole number that is not negative.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.get(name).and_then(Value::as_u64)
+    }
+
+    /// Whom the token is about (`sub`).
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.text("sub")
+    }
+
+    /// When the token ends. `None` when it does not say.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Seconds> {
+        self.get("exp").and_then(Value::as_f64).map(whole)
+    }
+
+    /// All of them.
+    #[must_use]
+    pub const fn members(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
+    /// `iat`, `nbf`, `exp` against `now`, in `PyJWT`'s order. An ill-typed date is a refusal, never "not there".
+    pub(crate) fn check_times(&self, now: Seconds, leeway: u32) -> Result<(), Refusal> {
+        let leeway = Seconds::from(leeway);
+        for name in ["iat", "nbf"] {
+            if self.date(name)?.is_some_and(|date| date > now.saturating_add(leeway)) {
+                return Err(Refusal::NotYetValid);
+            }
+        }
+        // Python reads `true` as 1, a moment long past: simplejwt answers "expired", so `exp` does here.
+        if matches!(self.get("exp"), Some(Value::Bool(_))) {
+            return Err(Refusal::Expired);
+        }
+        match self.date("exp")? {
+            Some(exp) if exp <= now.saturating_sub(leeway) => Err(Refusal::Expired),
+            _ => Ok(()),
+        }
+    }
+
+    /// `iss` and `aud` (RFC 7519, sections 4.1.1 and 4.1.3), and the types of the claims that identify.
+    pub(crate) fn check_parties(&self, policy: &Policy, audience: Option<&str>) -> Result<(), Refusal> {
+        if self.text("iss") != Some(&policy.issuer) {
+            return Err(Refusal::Issuer);
+        }
+        if audience.is_some_and(|audience| !self.names_audience(audience)) {
+            return Err(Refusal::Audience);
+        }
+        if self.get("sub").is_some_and(|sub| !sub.is_string()) {
+            return Err(Refusal::Claim("sub"));
+        }
+        if self.get(&policy.names.jti).is_some_and(|jti| !jti.is_string()) {
+            return Err(Refusal::Claim("jti"));
+        }
+        Ok(())
+    }
+
+    fn names_audience(&self, audience: &str) -> bool {
+        match self.get("aud") {
+            Some(Value::String(one)) => one == audience,
+            Some(Value::Array(several)) => {
+                several.iter().all(Value::is_string) && several.iter().any(|one| one.as_str() == Some(audience))
+            }
+            _ => false,
+        }
+    }
+
+    fn date(&self, name: &'static str) -> Result<Option<Seconds>, Refusal> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Number(number)) => match number.as_f64() {
+                Some(date) if date <= LATEST => Ok(Some(whole(date))),
+                _ => Err(Refusal::Claim(name)),
+            },
+            Some(_) => Err(Refusal::Claim(name)),
+        }
+    }
+}
+
+/// Towards zero, as Python's `int` does. A float cast saturates, so even a wild negative is only "long ago".
+#[expect(clippy::cast_possible_truncation, reason = "bounded by LATEST above, saturating below")]
+fn whole(date: f64) -> Seconds {
+    date as Seconds
+}

@@ -1,0 +1,125 @@
+//! Looks at everything that a server would need, changes nothing, and says a line about each.
+
+use chrono::TimeDelta;
+
+use crate::{
+    config::Config,
+    crypto::{key_file, keyring::Keyring, random},
+    domain::time::Moment,
+    ports::{Blacklist as _, Clock},
+    store::{
+        redis::RedisBlacklist,
+        sql::{DatabaseUrl, SqlPool, SqlStore, migrate},
+    },
+};
+
+/// More than this between two clocks shortens or lengthens grace and lifetimes noticeably.
+const MAX_SKEW: TimeDelta = TimeDelta::seconds(2);
+
+/// One line of the report.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Finding {
+    /// What was looked at.
+    pub part: &'static str,
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// What was found, and if it is wrong what to do.
+    pub text: String,
+}
+
+fn good(part: &'static str, text: impl Into<String>) -> Finding {
+    Finding { part, ok: true, text: text.into() }
+}
+
+fn bad(part: &'static str, text: impl Into<String>) -> Finding {
+    Finding { part, ok: false, text: text.into() }
+}
+
+/// The findings, in the order in which a server would meet them.
+pub async fn examine(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
+    let mut findings = vec![match config.check() {
+        Ok(()) => good("configuration", format!("issuer {}", config.issuer().unwrap_or_default())),
+        Err(error) => bad("configuration", error.to_string()),
+    }];
+    findings.push(keys(config, clock.now()));
+    findings.extend(database(config, clock).await);
+    findings.push(redis(config).await);
+    findings
+}
+
+fn keys(config: &Config, now: Moment) -> Finding {
+    let directory = config.keys.keys_dir.display();
+    match key_file::read_all(&config.keys.keys_dir) {
+        Err(error) => bad("keys", error.to_string()),
+        Ok(stored) if stored.is_empty() => good("keys", format!("none yet in {directory}: the server makes them")),
+        Ok(stored) => match stored.iter().find(|stored| stored.created_at > now) {
+            Some(early) => bad("keys", format!("{} was made in the future: check the clock", early.path.display())),
+            None => good("keys", format!("{} in {directory}", stored.len())),
+        },
+    }
+}
+
+async fn database(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
+    let Ok(url) = config.database.url() else { return Vec::new() };
+    if let DatabaseUrl::Sqlite(path) = &url
+        && !path.exists()
+    {
+        return vec![good("database", format!("{url} is not there yet: the server makes it"))];
+    }
+    let migrations = match migrate::status(&url, config.database.database_timeout).await {
+        Err(error) => return vec![bad("database", format!("{url}: {error}"))],
+        Ok(status) if !status.unknown.is_empty() => {
+            bad("migrations", format!("{} unknown here: a newer latchkey was run", status.unknown.join(", ")))
+        }
+        Ok(status) if !status.pending.is_empty() => {
+            bad("migrations", format!("{} pending: run latchkey migrate run", status.pending.join(", ")))
+        }
+        Ok(status) => good("migrations", format!("{} applied, none pending", status.applied.len())),
+    };
+    let mut findings = vec![good("database", url.to_string()), migrations];
+    if matches!(url, DatabaseUrl::Postgres(_)) {
+        findings.push(skew(config, &url, clock).await);
+    }
+    findings
+}
+
+async fn skew(config: &Config, url: &DatabaseUrl, clock: &dyn Clock) -> Finding {
+    let time = match SqlPool::open(url, config.database.limits()) {
+        Ok(pool) => SqlStore::new(pool).server_time().await,
+        Err(error) => Err(error),
+    };
+    match time {
+        Err(error) => bad("clock", error.to_string()),
+        Ok(theirs) => {
+            let skew = (clock.now() - theirs).abs();
+            let text = format!("{} ms from the database's", skew.num_milliseconds());
+            if skew <= MAX_SKEW { good("clock", text) } else { bad("clock", format!("{text}: run NTP on both")) }
+        }
+    }
+}
+
+async fn redis(config: &Config) -> Finding {
+    let options = match config.redis.options() {
+        Err(error) => return bad("redis", error.to_string()),
+        Ok(None) => return good("redis", "not used: the database answers alone"),
+        Ok(Some(options)) => options,
+    };
+    let warnings = match RedisBlacklist::open(&options, random::jti()) {
+        Ok(blacklist) => blacklist.warnings().await,
+        Err(error) => Err(error),
+    };
+    match warnings {
+        Err(error) => bad("redis", format!("{}: {error}", options.url)),
+        Ok(warnings) if warnings.is_empty() => good("redis", options.url.to_string()),
+        Ok(warnings) => bad("redis", warnings.join("; ")),
+    }
+}
+
+/// The ring as a command shows it, made if there is none.
+///
+/// # Errors
+/// The first file that is not right.
+pub fn keyring(config: &crate::config::KeysConfig, now: Moment) -> Result<Keyring, key_file::KeyFileError> {
+    let lead = crate::config::value::delta(config.key_publish_lead);
+    Ok(Keyring::open(&config.keys_dir, config.algorithm, lead, now)?.0)
+}

@@ -1,0 +1,202 @@
+//! The composition root: the only place that names concrete stores.
+
+mod background;
+pub mod doctor;
+mod first_run;
+pub mod operator;
+mod stores;
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
+
+use latchkey_verifier::{Policy, Verifier};
+
+pub use first_run::FirstUser;
+
+use crate::{
+    config::{Config, ConfigError},
+    crypto::{
+        hasher::{HashError, Hasher},
+        key_file::KeyFileError,
+        keyring::Keyring,
+        sign::TokenShape,
+    },
+    http::{
+        server,
+        state::{HttpSettings, State},
+    },
+    ports::{Clock, StoreError},
+    service::{Auth, Error, Parts, Rules, TokenRules},
+    store::sql::{DatabaseUrl, migrate::MigrateError},
+};
+
+/// Why the server does not start. Each is one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The hashing threads.
+    #[error("the hashing threads could not be started: {0}")]
+    Hash(#[from] HashError),
+    /// A key file.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
+    /// The keys together.
+    #[error("LATCHKEY_KEYS_DIR: {0}")]
+    KeySet(#[from] latchkey_verifier::KeyError),
+    /// The address.
+    #[error("LATCHKEY_BIND is {0}, which cannot be listened on ({1}): expected a free address of this machine")]
+    Listen(SocketAddr, io::Error),
+    /// A migration.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// A use case at the start.
+    #[error(transparent)]
+    Service(#[from] Error),
+    /// A store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A server that is ready to run.
+pub struct App {
+    background: background::Background,
+    embedded: bool,
+    first_user: Option<FirstUser>,
+    listener: TcpListener,
+    state: State,
+}
+
+impl App {
+    /// Does everything that can fail: binds the address, waits for the database and migrates it, opens the keys, and
+    /// makes the first user of an embedded database.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        config.check()?;
+        let listener =
+            TcpListener::bind(config.http.bind).map_err(|error| StartError::Listen(config.http.bind, error))?;
+        let stores =
+            stores::open(&config.database, &config.redis, &config.lifetimes, config.http.startup_timeout).await?;
+        let (keyring, made) = Keyring::open(
+            &config.keys.keys_dir,
+            config.keys.algorithm,
+            crate::config::value::delta(config.keys.key_publish_lead),
+            clock.now(),
+        )?;
+        for kid in made {
+            tracing::info!(directory = %config.keys.keys_dir.display(), kid, "a key was made");
+        }
+        let hasher =
+            Hasher::start(config.passwords.cost(), config.passwords.threads(), config.passwords.hash_queue.into())?;
+        let embedded = matches!(stores.url, DatabaseUrl::Sqlite(_));
+        let first_user =
+            if embedded { first_run::admin(&stores.accounts(Arc::clone(&clock), hasher.clone())).await? } else { None };
+        let background = background::Background::new(stores.janitor(Arc::clone(&clock), &config.lifetimes));
+        let state = state(config, stores, keyring, hasher, clock)?;
+        Ok(Self { background, embedded, first_user, listener, state })
+    }
+
+    /// The address that is listened on.
+    ///
+    /// # Errors
+    /// When the socket has none.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Whether this is one process over a file of its own.
+    #[must_use]
+    pub const fn is_embedded(&self) -> bool {
+        self.embedded
+    }
+
+    /// The user who was made just now, with the password that is told once.
+    #[must_use]
+    pub const fn first_user(&self) -> Option<&FirstUser> {
+        self.first_user.as_ref()
+    }
+
+    /// Serves until `stop` is done. Then, in this order: no new connections; requests that began are answered, within
+    /// the shutdown timeout; the background work ends; the stores close.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+        let server = server::serve(self.listener, self.state)?;
+        let handle = server.handle();
+        let background = self.background.start();
+        let stopper = tokio::spawn(async move {
+            stop.await;
+            handle.stop(true).await;
+        });
+        let served = server.await;
+        stopper.abort();
+        background.stop().await;
+        served
+    }
+}
+
+fn state(
+    config: &Config,
+    stores: stores::Stores,
+    keyring: Keyring,
+    hasher: Hasher,
+    clock: Arc<dyn Clock>,
+) -> Result<State, StartError> {
+    let (issuer, tokens) = (config.issuer()?, &config.tokens);
+    let names = tokens.claim_names();
+    let policy = Policy {
+        access_typ: tokens.access_token_typ.clone(),
+        audience: tokens.audience.clone(),
+        issuer: issuer.clone(),
+        leeway: u32::try_from(tokens.leeway.as_secs()).unwrap_or_default(),
+        names: names.clone(),
+    };
+    let shape = TokenShape {
+        access_typ: tokens.access_token_typ.clone(),
+        audience: tokens.audience.clone(),
+        issuer: issuer.clone(),
+        names,
+    };
+    let rules = Rules {
+        tokens: TokenRules {
+            access_lifetime: config.lifetimes.access(),
+            refresh_lifetime: config.lifetimes.refresh(),
+            extra: tokens.access_claims.clone(),
+        },
+        session_lifetime: config.lifetimes.session(),
+        grace: tokens.grace(),
+        rotate: tokens.rotate_refresh_tokens,
+        update_last_login: tokens.update_last_login,
+    };
+    let auth = Auth::new(Parts {
+        clock,
+        hasher,
+        revocation: stores.revocation(&config.lifetimes),
+        rules,
+        sessions: stores.sessions(),
+        shape,
+        users: stores.users(),
+        verifier: Verifier::new(keyring.key_set()?, policy),
+        keyring,
+    });
+    let settings = HttpSettings {
+        auth_header_types: tokens.auth_header_types.clone(),
+        body_limit: config.http.body_limit.try_into().unwrap_or(usize::MAX),
+        body_timeout: config.http.body_timeout,
+        header_timeout: config.http.header_timeout,
+        issuer,
+        jwks_max_age: config.http.jwks_max_age,
+        algorithm: config.keys.algorithm,
+        shutdown_timeout: config.http.shutdown_timeout,
+        workers: config.http.worker_threads(),
+        max_connections: config.http.max_connections.try_into().unwrap_or(usize::MAX),
+    };
+    Ok(State { auth: Arc::new(auth), settings })
+}

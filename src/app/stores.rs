@@ -1,0 +1,111 @@
+//! The stores of a configuration: opened, waited for, migrated.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::StartError;
+use crate::{
+    config::{DatabaseConfig, LifetimesConfig, RedisConfig},
+    crypto::{hasher::Hasher, random},
+    ports::{Blacklist, Clock, SessionStore, StoreError, UserStore},
+    service::{
+        Revocation,
+        accounts::Accounts,
+        janitor::{Idle, Janitor},
+        revocation::MarkLifetimes,
+    },
+    store::{
+        redis::RedisBlacklist,
+        sql::{
+            DatabaseUrl, SqlPool, SqlStore,
+            migrate::{self, MigrateError},
+        },
+    },
+};
+
+/// How long between two attempts to reach a database that is not there.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The opened stores.
+pub(super) struct Stores {
+    blacklist: Option<Arc<dyn Blacklist>>,
+    sql: Arc<SqlStore>,
+    pub(super) url: DatabaseUrl,
+    lifetimes: LifetimesConfig,
+}
+
+/// Opens both stores and migrates the database, which is waited for as long as `patience`.
+pub(super) async fn open(
+    database: &DatabaseConfig,
+    redis: &RedisConfig,
+    lifetimes: &LifetimesConfig,
+    patience: Duration,
+) -> Result<Stores, StartError> {
+    let url = database.url()?;
+    for name in migrated(&url, database.database_timeout, patience).await? {
+        tracing::info!(database = %url, migration = name, "migrated");
+    }
+    let sql = Arc::new(SqlStore::new(SqlPool::open(&url, database.limits())?));
+    let blacklist = match redis.options()? {
+        None => None,
+        Some(options) => {
+            let blacklist: Arc<dyn Blacklist> = Arc::new(RedisBlacklist::open(&options, random::jti())?);
+            Some(blacklist)
+        }
+    };
+    Ok(Stores { blacklist, sql, url, lifetimes: lifetimes.clone() })
+}
+
+/// Waits for a database that is still starting; a database that refuses the migration is not waited for.
+async fn migrated(url: &DatabaseUrl, timeout: Duration, patience: Duration) -> Result<Vec<String>, StartError> {
+    let started = Instant::now();
+    loop {
+        match migrate::run(url, timeout).await {
+            Ok(names) => return Ok(names),
+            Err(MigrateError::Store(StoreError::Unavailable(reason))) if started.elapsed() < patience => {
+                tracing::warn!(database = %url, reason, "the database is not there yet: trying again");
+                tokio::time::sleep(PAUSE.min(patience)).await;
+            }
+            Err(MigrateError::Store(StoreError::Unavailable(reason))) => {
+                return Err(StoreError::Unavailable(format!(
+                    "the database {url} cannot be reached ({reason}): check DATABASE_URL, or raise \
+                     LATCHKEY_STARTUP_TIMEOUT"
+                ))
+                .into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+impl Stores {
+    pub(super) fn users(&self) -> Arc<dyn UserStore> {
+        Arc::<SqlStore>::clone(&self.sql)
+    }
+
+    pub(super) fn sessions(&self) -> Arc<dyn SessionStore> {
+        Arc::<SqlStore>::clone(&self.sql)
+    }
+
+    pub(super) fn revocation(&self, lifetimes: &LifetimesConfig) -> Revocation {
+        let lifetimes = MarkLifetimes { refresh: lifetimes.refresh(), session: lifetimes.session() };
+        Revocation::new(self.sessions(), self.blacklist.clone(), lifetimes)
+    }
+
+    pub(super) fn accounts(&self, clock: Arc<dyn Clock>, hasher: Hasher) -> Accounts {
+        Accounts {
+            clock,
+            hasher,
+            revocation: self.revocation(&self.lifetimes),
+            sessions: self.sessions(),
+            users: self.users(),
+        }
+    }
+
+    pub(super) fn janitor(&self, clock: Arc<dyn Clock>, lifetimes: &LifetimesConfig) -> Janitor {
+        let idle = Idle { access: lifetimes.access(), refresh: lifetimes.refresh(), session: lifetimes.session() };
+        Janitor::new(clock, self.users(), self.sessions(), self.revocation(lifetimes), idle)
+    }
+}

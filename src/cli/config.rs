@@ -1,0 +1,38 @@
+//! `latchkey config`.
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, parser::ValueSource};
+
+use super::{Failure, output, serve_command};
+use crate::config::Config;
+
+/// One `NAME=value` line a setting, as a `.env` file would have it, with where the value is from. Settings that
+/// contradict each other are an error, as they are for `serve`.
+pub(super) fn run(config: &Config, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    config.check()?;
+    let Some((_, values)) = matches.subcommand() else { return Ok(ExitCode::SUCCESS) };
+    for argument in serve_command().get_arguments() {
+        let Some(name) = argument.get_env().and_then(|name| name.to_str()) else { continue };
+        let id = argument.get_id().as_str();
+        let raw = values
+            .get_raw(id)
+            .map(|values| values.map(|value| value.to_string_lossy().into_owned()).collect::<Vec<_>>().join(","));
+        let value = match name {
+            "DATABASE_URL" => Some(config.database.url()?.to_string()),
+            "REDIS_URL" => config.redis.url()?.map(|url| url.to_string()),
+            "LATCHKEY_ISSUER" => Some(config.issuer()?),
+            _ => raw,
+        };
+        let source = match values.value_source(id) {
+            Some(ValueSource::CommandLine) => "flag",
+            Some(ValueSource::EnvVariable) => "environment",
+            _ => "default",
+        };
+        match value {
+            Some(value) => output::line(&format!("{name}={value}  # {source}")),
+            None => output::line(&format!("# {name} is not set")),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

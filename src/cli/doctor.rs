@@ -1,0 +1,17 @@
+//! `latchkey doctor`.
+
+use std::process::ExitCode;
+
+use super::{Failure, output};
+use crate::{app::doctor, config::Config, ports::Clock};
+
+/// A line for each part; exit code 1 when any is wrong.
+pub(super) async fn run(config: &Config, clock: &dyn Clock) -> Result<ExitCode, Failure> {
+    let findings = doctor::examine(config, clock).await;
+    for finding in &findings {
+        let verdict = if finding.ok { "ok" } else { "FAIL" };
+        output::line(&format!("{verdict:4}  {:13}  {}", finding.part, finding.text));
+    }
+    let sound = findings.iter().all(|finding| finding.ok);
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,21 @@
+//! `latchkey flush-expired`.
+
+use std::{process::ExitCode, sync::Arc};
+
+use clap::Args;
+
+use super::{Failure, StoreArgs, output};
+use crate::{app::operator, ports::Clock};
+
+#[derive(Args, Debug)]
+pub(super) struct FlushExpiredArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+pub(super) async fn run(arguments: &FlushExpiredArgs, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
+    let janitor = operator::janitor(arguments.store.operator(), clock).await?;
+    let flushed = janitor.flush_expired().await.map_err(|error| Failure::Failed(error.to_string()))?;
+    output::line(&format!("removed {} sessions and {} deleted users", flushed.sessions, flushed.users));
+    Ok(ExitCode::SUCCESS)
+}

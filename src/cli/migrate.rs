@@ -1,0 +1,58 @@
+//! `latchkey migrate`.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::{Failure, output};
+use crate::{
+    config::DatabaseConfig,
+    store::sql::migrate::{self, MigrateError},
+};
+
+#[derive(Args, Debug)]
+pub(super) struct MigrateArgs {
+    #[command(subcommand)]
+    command: MigrateCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum MigrateCommand {
+    /// Run what is pending; `serve` does so too
+    Run(DatabaseConfig),
+    /// Say what was run and what is pending; exit code 1 when the database is not at this version
+    Status(DatabaseConfig),
+}
+
+pub(super) async fn run(arguments: MigrateArgs) -> Result<ExitCode, Failure> {
+    match arguments.command {
+        MigrateCommand::Run(database) => {
+            let ran =
+                migrate::run(&database.url()?, database.database_timeout).await.map_err(|error| failed(&error))?;
+            for name in &ran {
+                output::line(&format!("ran {name}"));
+            }
+            if ran.is_empty() {
+                output::line("nothing to do: the database is at this version");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        MigrateCommand::Status(database) => {
+            let status =
+                migrate::status(&database.url()?, database.database_timeout).await.map_err(|error| failed(&error))?;
+            for version in &status.applied {
+                let unknown = status.unknown.contains(version);
+                output::line(&format!("{}  {version}", if unknown { "unknown" } else { "applied" }));
+            }
+            for name in &status.pending {
+                output::line(&format!("pending  {name}"));
+            }
+            let current = status.pending.is_empty() && status.unknown.is_empty();
+            Ok(if current { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+    }
+}
+
+fn failed(error: &MigrateError) -> Failure {
+    Failure::Failed(error.to_string())
+}

@@ -1,0 +1,37 @@
+//! What is printed: the one module that may.
+
+use serde_json::Value;
+
+/// A line on standard output.
+#[expect(clippy::print_stdout, reason = "this is the command line's own output")]
+pub(super) fn line(text: &str) {
+    println!("{text}");
+}
+
+/// A line on standard error, with the program's name in front.
+#[expect(clippy::print_stderr, reason = "this is the command line's own output")]
+pub(super) fn error(text: &str) {
+    eprintln!("latchkey: {text}");
+}
+
+/// JSON for scripts, indented for people who look at it.
+pub(super) fn json(value: &Value) {
+    line(&format!("{value:#}"));
+}
+
+/// Columns under their headings, or a sentence when there are no rows.
+pub(super) fn table(headings: &[&str], rows: &[Vec<String>], none: &str) {
+    if rows.is_empty() {
+        return line(none);
+    }
+    let headings: Vec<String> = headings.iter().map(|heading| (*heading).to_owned()).collect();
+    let width = |column: usize| {
+        let cells = std::iter::once(&headings).chain(rows).filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+    for row in std::iter::once(&headings).chain(rows) {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        line(cells.join("  ").trim_end());
+    }
+}

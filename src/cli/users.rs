@@ -1,0 +1,197 @@
+//! `latchkey users`.
+
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{Failure, StoreArgs, log, output, passwords};
+use crate::{
+    app::operator,
+    domain::{email::EmailAddress, password::Password, user::User, username::Username},
+    ports::Clock,
+    service::accounts::{Accounts, Registration},
+    telemetry,
+};
+
+#[derive(Args, Debug)]
+pub(super) struct UsersArgs {
+    #[command(subcommand)]
+    command: UsersCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum UsersCommand {
+    /// Make a user
+    Create {
+        #[command(flatten)]
+        who: Who,
+        #[command(flatten)]
+        password: PasswordArgs,
+        /// E-mail address
+        #[arg(long, value_parser = email)]
+        email: Option<EmailAddress>,
+        /// Mark as staff (claim is_staff)
+        #[arg(long)]
+        staff: bool,
+    },
+    /// Show all users
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Show a user
+    Show {
+        #[command(flatten)]
+        who: Who,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a user sign in again
+    Activate(Who),
+    /// Keep a user from signing in, and end all sessions
+    Deactivate(Who),
+    /// Delete a user, and end all sessions
+    Delete(Who),
+    /// Set a new password, and end all sessions
+    SetPassword {
+        #[command(flatten)]
+        who: Who,
+        #[command(flatten)]
+        password: PasswordArgs,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Who {
+    /// The user's name
+    #[arg(value_parser = username)]
+    username: Username,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+#[derive(Args, Debug)]
+struct PasswordArgs {
+    /// Read the password from standard input (one line) instead of asking for it
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+pub(super) fn username(text: &str) -> Result<Username, String> {
+    Username::parse(text).map_err(|error| error.to_string())
+}
+
+fn email(text: &str) -> Result<EmailAddress, String> {
+    EmailAddress::parse(text).map_err(|error| error.to_string())
+}
+
+pub(super) async fn run(arguments: UsersArgs, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
+    telemetry::start(&log()?)?;
+    match arguments.command {
+        UsersCommand::Create { who, password, email, staff } => {
+            let password = password.read()?;
+            let accounts = accounts(&who.store, clock).await?;
+            let registration = Registration { username: who.username, password, email, is_staff: staff };
+            let user = accounts.create(registration).await?;
+            output::line(&format!("made {} with the id {}", user.username, user.id));
+        }
+        UsersCommand::List { json, store } => list(&accounts(&store, clock).await?.list().await?, json),
+        UsersCommand::Show { who, json } => {
+            show(&accounts(&who.store, clock).await?.find(&who.username).await?, json);
+        }
+        UsersCommand::Activate(who) => {
+            let user = accounts(&who.store, clock).await?.set_active(&who.username, true).await?;
+            output::line(&format!("{} can sign in", user.username));
+        }
+        UsersCommand::Deactivate(who) => {
+            let user = accounts(&who.store, clock).await?.set_active(&who.username, false).await?;
+            output::line(&format!("{} cannot sign in, and all sessions have ended", user.username));
+        }
+        UsersCommand::Delete(who) => {
+            let user = accounts(&who.store, clock).await?.delete(&who.username).await?;
+            output::line(&format!("deleted {}, and all sessions have ended", user.username));
+        }
+        UsersCommand::SetPassword { who, password } => {
+            let password = password.read()?;
+            let user = accounts(&who.store, clock).await?.set_password(&who.username, password).await?;
+            output::line(&format!("{} has a new password, and all sessions have ended", user.username));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn accounts(store: &StoreArgs, clock: Arc<dyn Clock>) -> Result<Accounts, Failure> {
+    Ok(operator::accounts(store.operator(), &passwords()?, clock).await?)
+}
+
+impl PasswordArgs {
+    /// From a line of standard input, or asked for twice.
+    fn read(&self) -> Result<Password, Failure> {
+        let failed = |error: io::Error| Failure::Failed(format!("no password could be read: {error}"));
+        let text = if self.password_stdin {
+            let mut line = String::new();
+            io::stdin().read_line(&mut line).map_err(failed)?;
+            line.trim_end_matches(['\r', '\n']).to_owned()
+        } else if io::stdin().is_terminal() {
+            let first = rpassword::prompt_password("Password: ").map_err(failed)?;
+            if rpassword::prompt_password("Once more: ").map_err(failed)? != first {
+                return Err(Failure::Failed("the two passwords differ: nothing was changed".to_owned()));
+            }
+            first
+        } else {
+            return Err(Failure::Failed(
+                "there is no terminal to ask for a password on: use --password-stdin".to_owned(),
+            ));
+        };
+        Password::parse_new(text).map_err(|error| Failure::Failed(error.to_string()))
+    }
+}
+
+fn as_json(user: &User) -> Value {
+    json!({
+        "id": user.id.as_str(),
+        "username": user.username,
+        "email": user.email,
+        "first_name": user.first_name,
+        "last_name": user.last_name,
+        "is_active": user.is_active,
+        "is_staff": user.is_staff,
+        "created_at": user.created_at.to_rfc3339(),
+        "last_login": user.last_login.map(|moment| moment.to_rfc3339()),
+    })
+}
+
+fn list(users: &[User], json: bool) {
+    if json {
+        return output::json(&json!(users.iter().map(as_json).collect::<Vec<_>>()));
+    }
+    let word = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    let rows: Vec<_> = users
+        .iter()
+        .map(|user| {
+            let (active, staff) = (word(user.is_active), word(user.is_staff));
+            vec![user.username.clone(), user.email.clone(), active, staff, user.id.to_string()]
+        })
+        .collect();
+    output::table(&["USERNAME", "EMAIL", "ACTIVE", "STAFF", "ID"], &rows, "there are no users");
+}
+
+fn show(user: &User, json: bool) {
+    let all = as_json(user);
+    if json {
+        return output::json(&all);
+    }
+    for (name, value) in all.as_object().into_iter().flatten() {
+        let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+        output::line(&format!("{name:12}{}", if text == "null" { "never" } else { &text }));
+    }
+}

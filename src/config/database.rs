@@ -1,0 +1,56 @@
+//! The database.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::{ConfigError, environment::secret, value};
+use crate::store::sql::{DatabaseUrl, pool::PoolLimits};
+
+/// Where users and sessions live.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Database")]
+pub struct DatabaseConfig {
+    /// postgres://USER:PASSWORD@HOST/DATABASE or sqlite://PATH; without it, a file in the data directory
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub database_url: Option<SecretString>,
+
+    /// File that holds the database URL, instead of the URL itself
+    #[arg(long, env = "DATABASE_URL_FILE", value_name = "PATH")]
+    pub database_url_file: Option<PathBuf>,
+
+    /// Where the embedded database is kept
+    #[arg(long, env = "LATCHKEY_DATA_DIR", value_name = "PATH", default_value = "data")]
+    pub data_dir: PathBuf,
+
+    /// Connections to the database at the most
+    #[arg(long, env = "LATCHKEY_DATABASE_POOL_SIZE", value_name = "NUMBER", default_value = "10", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub database_pool_size: u16,
+
+    /// How long connecting, waiting for a free connection and a statement may take, each
+    #[arg(long, env = "LATCHKEY_DATABASE_TIMEOUT", value_name = "SPAN", default_value = "5s", value_parser = value::positive_duration)]
+    pub database_timeout: Duration,
+}
+
+impl DatabaseConfig {
+    /// The database that is meant.
+    ///
+    /// # Errors
+    /// When the URL is not one, or the file cannot be read.
+    pub fn url(&self) -> Result<DatabaseUrl, ConfigError> {
+        let given = secret("DATABASE_URL", self.database_url.as_ref(), self.database_url_file.as_deref())?;
+        match given {
+            None => Ok(DatabaseUrl::Sqlite(self.data_dir.join("latchkey.db"))),
+            Some(url) => url.expose_secret().parse().map_err(|error: crate::store::sql::DatabaseUrlError| {
+                ConfigError::new("DATABASE_URL", "is not the URL of a database", &error.to_string())
+            }),
+        }
+    }
+
+    /// Limits of the pool.
+    #[must_use]
+    pub fn limits(&self) -> PoolLimits {
+        PoolLimits { connections: usize::from(self.database_pool_size), timeout: self.database_timeout }
+    }
+}

@@ -1,0 +1,117 @@
+//! The environment: unknown names, secrets in files, and errors in one line.
+
+use std::{ffi::OsString, fmt, fs, path::Path};
+
+use clap::{
+    Command,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+use secrecy::SecretString;
+
+/// A setting that is wrong: its name, what is wrong, what would be right. One line.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConfigError {
+    name: String,
+    wrong: String,
+    right: String,
+}
+
+impl ConfigError {
+    /// The texts read "NAME wrong: expected right".
+    #[must_use]
+    pub fn new(name: &str, wrong: &str, right: &str) -> Self {
+        let right = right.strip_prefix("expected ").unwrap_or(right);
+        Self { name: name.to_owned(), wrong: one_line(wrong), right: one_line(right) }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: expected {}", self.name, self.wrong, self.right)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// A secret from a setting or from the file that a second setting names (as compose and systemd hand secrets over).
+pub(super) fn secret(
+    name: &str,
+    given: Option<&SecretString>,
+    file: Option<&Path>,
+) -> Result<Option<SecretString>, ConfigError> {
+    match (given, file) {
+        (Some(_), Some(_)) => Err(ConfigError::new(name, &format!("is set, and so is {name}_FILE"), "one of the two")),
+        (Some(secret), None) => Ok(Some(secret.clone())),
+        (None, None) => Ok(None),
+        (None, Some(path)) => match fs::read_to_string(path) {
+            Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned().into())),
+            Err(error) => Err(ConfigError::new(
+                &format!("{name}_FILE"),
+                &format!("names {}, which cannot be read ({error})", path.display()),
+                "a file with the secret in it",
+            )),
+        },
+    }
+}
+
+/// A `LATCHKEY_*` variable that no setting has is a mistake, most often in the spelling.
+///
+/// # Errors
+/// The first such name, with the nearest one that exists.
+pub fn unknown_names(
+    command: &Command,
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<(), ConfigError> {
+    let known = names(command);
+    for (name, _) in variables {
+        let Some(name) = name.to_str().filter(|name| name.starts_with("LATCHKEY_")) else { continue };
+        if known.iter().any(|known| known == name) {
+            continue;
+        }
+        let nearest = known
+            .iter()
+            .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)))
+            .cloned()
+            .unwrap_or_default();
+        return Err(ConfigError::new(
+            name,
+            "is not a setting",
+            &format!("a name from `latchkey serve --help`; the nearest is {nearest}"),
+        ));
+    }
+    Ok(())
+}
+
+/// The variables of a command's settings.
+fn names(command: &Command) -> Vec<String> {
+    command.get_arguments().filter_map(|argument| argument.get_env()?.to_str().map(ToOwned::to_owned)).collect()
+}
+
+/// clap's error about a value as one line that names the variable; `None` for an error that is not about a value, such
+/// as an unknown flag or a request for help, which clap says better itself.
+#[must_use]
+pub fn value_error(command: &Command, error: &clap::Error) -> Option<ConfigError> {
+    if !matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue | ErrorKind::InvalidUtf8) {
+        return None;
+    }
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let argument = text(ContextKind::InvalidArg)?;
+    let flag = argument.trim_start_matches("--").split(' ').next()?;
+    let setting = command.get_arguments().find(|known| known.get_long() == Some(flag));
+    let name = setting
+        .and_then(|setting| setting.get_env()?.to_str())
+        .map_or_else(|| format!("--{flag}"), |variable| format!("{variable} (--{flag})"));
+    let value = text(ContextKind::InvalidValue).unwrap_or_default();
+    let right = match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(values)) if !values.is_empty() => format!("one of {}", values.join(", ")),
+        _ => std::error::Error::source(error).map_or_else(|| "another value".to_owned(), ToString::to_string),
+    };
+    Some(ConfigError::new(&name, &format!("is {value:?}, which cannot be used"), &right))
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

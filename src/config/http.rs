@@ -1,0 +1,59 @@
+//! Where the server listens, and the limits of requests.
+
+use std::{net::SocketAddr, thread, time::Duration};
+
+use clap::Args;
+
+use super::value;
+
+/// HTTP.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "HTTP")]
+pub struct HttpConfig {
+    /// Address and port to listen on
+    #[arg(long, env = "LATCHKEY_BIND", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000")]
+    pub bind: SocketAddr,
+
+    /// Threads that serve requests; 0 means one for each core
+    #[arg(long, env = "LATCHKEY_WORKERS", value_name = "NUMBER", default_value = "0", value_parser = clap::value_parser!(u16).range(0..=1024))]
+    pub workers: u16,
+
+    /// Connections at the most, for each worker
+    #[arg(long, env = "LATCHKEY_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "10000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
+
+    /// Bytes of a request body at the most
+    #[arg(long, env = "LATCHKEY_BODY_LIMIT", value_name = "BYTES", default_value = "16384", value_parser = clap::value_parser!(u32).range(1024..=1_048_576))]
+    pub body_limit: u32,
+
+    /// How long the header of a request may take to arrive
+    #[arg(long, env = "LATCHKEY_HEADER_TIMEOUT", value_name = "SPAN", default_value = "5s", value_parser = value::positive_duration)]
+    pub header_timeout: Duration,
+
+    /// How long the body of a request may take to arrive
+    #[arg(long, env = "LATCHKEY_BODY_TIMEOUT", value_name = "SPAN", default_value = "10s", value_parser = value::positive_duration)]
+    pub body_timeout: Duration,
+
+    /// How long requests may take to finish after a stop was asked for
+    #[arg(long, env = "LATCHKEY_SHUTDOWN_TIMEOUT", value_name = "SPAN", default_value = "10s", value_parser = value::whole_seconds)]
+    pub shutdown_timeout: Duration,
+
+    /// How long a missing database is waited for at the start
+    #[arg(long, env = "LATCHKEY_STARTUP_TIMEOUT", value_name = "SPAN", default_value = "30s", value_parser = value::duration)]
+    pub startup_timeout: Duration,
+
+    /// How long clients may cache the published keys (Cache-Control of the JWKS)
+    #[arg(long, env = "LATCHKEY_JWKS_MAX_AGE", value_name = "SPAN", default_value = "5m", value_parser = value::duration)]
+    pub jwks_max_age: Duration,
+}
+
+impl HttpConfig {
+    /// How many threads that is on this machine.
+    #[must_use]
+    pub fn worker_threads(&self) -> usize {
+        match self.workers {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            workers => usize::from(workers),
+        }
+    }
+}

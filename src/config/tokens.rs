@@ -1,0 +1,246 @@
+//! Keys, lifetimes, and what tokens say.
+
+use std::{path::PathBuf, time::Duration};
+
+use chrono::TimeDelta;
+use clap::{ArgAction, Args};
+use latchkey_verifier::{Algorithm, ClaimNames};
+
+use super::{ConfigError, value};
+use crate::domain::{claims::ExtraClaim, session::Grace};
+
+/// The longest tolerance for clocks: more is no tolerance but a longer life (RFC 7519, section 4.1.4).
+const MAX_LEEWAY: Duration = Duration::from_mins(1);
+
+/// Names that a renamed claim may not take.
+const TAKEN: [&str; 10] = ["iss", "sub", "aud", "exp", "nbf", "iat", "sid", "gen", "ver", "typ"];
+
+/// Keys.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Keys")]
+pub struct KeysConfig {
+    /// Where keys are kept, one file each, readable by their owner alone
+    #[arg(long, env = "LATCHKEY_KEYS_DIR", value_name = "PATH", default_value = "keys")]
+    pub keys_dir: PathBuf,
+
+    /// What access tokens are signed with: ES256, ES384, EdDSA, RS256, RS384, RS512, PS256, PS384, PS512, or a shared
+    /// secret with HS256, HS384, HS512
+    #[arg(long, env = "LATCHKEY_ALGORITHM", value_name = "NAME", default_value = "ES256")]
+    pub algorithm: Algorithm,
+
+    /// How long a new key is published before it signs; longer than clients cache the published keys
+    #[arg(long, env = "LATCHKEY_KEY_PUBLISH_LEAD", value_name = "SPAN", default_value = "15m", value_parser = value::duration)]
+    pub key_publish_lead: Duration,
+}
+
+impl KeysConfig {
+    pub(super) fn check(&self, jwks_max_age: Duration) -> Result<(), ConfigError> {
+        if self.key_publish_lead < jwks_max_age {
+            return Err(ConfigError::new(
+                "LATCHKEY_KEY_PUBLISH_LEAD",
+                "is shorter than LATCHKEY_JWKS_MAX_AGE, so clients would meet a key that they have not seen",
+                "at least LATCHKEY_JWKS_MAX_AGE",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// How long things last.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Lifetimes")]
+pub struct LifetimesConfig {
+    /// How long an access token is valid
+    #[arg(long, env = "LATCHKEY_ACCESS_TOKEN_LIFETIME", value_name = "SPAN", default_value = "5m", value_parser = value::whole_seconds)]
+    pub access_token_lifetime: Duration,
+
+    /// How long a refresh token is valid, which is how long a client may be away
+    #[arg(long, env = "LATCHKEY_REFRESH_TOKEN_LIFETIME", value_name = "SPAN", default_value = "1d", value_parser = value::whole_seconds)]
+    pub refresh_token_lifetime: Duration,
+
+    /// How long a sign-in lasts, however often it is refreshed
+    #[arg(long, env = "LATCHKEY_SESSION_LIFETIME", value_name = "SPAN", default_value = "30d", value_parser = value::whole_seconds)]
+    pub session_lifetime: Duration,
+}
+
+impl LifetimesConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let ordered = [
+            (
+                self.access_token_lifetime,
+                "LATCHKEY_ACCESS_TOKEN_LIFETIME",
+                self.refresh_token_lifetime,
+                "LATCHKEY_REFRESH_TOKEN_LIFETIME",
+            ),
+            (
+                self.refresh_token_lifetime,
+                "LATCHKEY_REFRESH_TOKEN_LIFETIME",
+                self.session_lifetime,
+                "LATCHKEY_SESSION_LIFETIME",
+            ),
+        ];
+        for (shorter, name, longer, other) in ordered {
+            if shorter > longer {
+                return Err(ConfigError::new(
+                    name,
+                    &format!("is longer than {other}"),
+                    &format!("at most the value of {other}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// simplejwt's `ACCESS_TOKEN_LIFETIME`.
+    #[must_use]
+    pub fn access(&self) -> TimeDelta {
+        value::delta(self.access_token_lifetime)
+    }
+
+    /// simplejwt's `REFRESH_TOKEN_LIFETIME`.
+    #[must_use]
+    pub fn refresh(&self) -> TimeDelta {
+        value::delta(self.refresh_token_lifetime)
+    }
+
+    /// The absolute end of a session.
+    #[must_use]
+    pub fn session(&self) -> TimeDelta {
+        value::delta(self.session_lifetime)
+    }
+}
+
+/// What tokens say, and how they are exchanged.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Tokens")]
+pub struct TokensConfig {
+    /// Who issues the tokens (claim iss): the URL under which clients reach this server; by default the address that
+    /// it listens on, while that is a loopback address
+    #[arg(long, env = "LATCHKEY_ISSUER", value_name = "URL", value_parser = value::text)]
+    pub issuer: Option<String>,
+
+    /// Whom access tokens are for (claim aud); without it, they do not say
+    #[arg(long, env = "LATCHKEY_AUDIENCE", value_name = "TEXT", value_parser = value::text)]
+    pub audience: Option<String>,
+
+    /// Whether a refresh also gives a new refresh token
+    #[arg(long, env = "LATCHKEY_ROTATE_REFRESH_TOKENS", value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
+    pub rotate_refresh_tokens: bool,
+
+    /// Whether the old refresh token is dead then; if not, it gives the same new one until it expires
+    #[arg(long, env = "LATCHKEY_BLACKLIST_AFTER_ROTATION", value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
+    pub blacklist_after_rotation: bool,
+
+    /// How long after its first use a refresh token still gives the same new one, for retries and second tabs; 0
+    /// means never
+    #[arg(long, env = "LATCHKEY_REFRESH_REUSE_GRACE", value_name = "SPAN", default_value = "10s", value_parser = value::duration)]
+    pub refresh_reuse_grace: Duration,
+
+    /// Whether a sign-in is noted at the user (`last_login`)
+    #[arg(long, env = "LATCHKEY_UPDATE_LAST_LOGIN", value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
+    pub update_last_login: bool,
+
+    /// Tolerance for the clocks of others when tokens are checked; at most 60s
+    #[arg(long, env = "LATCHKEY_LEEWAY", value_name = "SPAN", default_value = "0s", value_parser = leeway)]
+    pub leeway: Duration,
+
+    /// Schemes of the Authorization header, separated by commas; the first is named in challenges
+    #[arg(long, env = "LATCHKEY_AUTH_HEADER_TYPES", value_name = "LIST", default_value = "Bearer", value_delimiter = ',', value_parser = scheme)]
+    pub auth_header_types: Vec<String>,
+
+    /// Name of the claim with the user's id
+    #[arg(long, env = "LATCHKEY_USER_ID_CLAIM", value_name = "NAME", default_value = "user_id", value_parser = claim_name)]
+    pub user_id_claim: String,
+
+    /// Name of the claim with the type of the token
+    #[arg(long, env = "LATCHKEY_TOKEN_TYPE_CLAIM", value_name = "NAME", default_value = "token_type", value_parser = claim_name)]
+    pub token_type_claim: String,
+
+    /// Name of the claim with the token's id
+    #[arg(long, env = "LATCHKEY_JTI_CLAIM", value_name = "NAME", default_value = "jti", value_parser = claim_name)]
+    pub jti_claim: String,
+
+    /// What access tokens say of the user beyond the id, separated by commas: email, first_name, is_staff, last_name,
+    /// username
+    #[arg(long, env = "LATCHKEY_ACCESS_CLAIMS", value_name = "LIST", value_delimiter = ',', value_parser = extra_claim)]
+    pub access_claims: Vec<ExtraClaim>,
+
+    /// Type in the header of access tokens: at+jwt (RFC 9068), or JWT for verifiers that insist on it
+    #[arg(long, env = "LATCHKEY_ACCESS_TOKEN_TYP", value_name = "TYPE", default_value = "at+jwt", value_parser = ["at+jwt", "JWT"])]
+    pub access_token_typ: String,
+}
+
+impl TokensConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.blacklist_after_rotation && !self.rotate_refresh_tokens {
+            return Err(ConfigError::new(
+                "LATCHKEY_BLACKLIST_AFTER_ROTATION",
+                "is on, but LATCHKEY_ROTATE_REFRESH_TOKENS is off, so nothing is ever rotated",
+                "false, or LATCHKEY_ROTATE_REFRESH_TOKENS=true",
+            ));
+        }
+        let names = [&self.user_id_claim, &self.token_type_claim, &self.jti_claim];
+        let variables = ["LATCHKEY_USER_ID_CLAIM", "LATCHKEY_TOKEN_TYPE_CLAIM", "LATCHKEY_JTI_CLAIM"];
+        for (index, (name, variable)) in names.iter().zip(variables).enumerate() {
+            let extra = self.access_claims.iter().any(|claim| claim.name() == name.as_str());
+            let twice = names.iter().skip(index + 1).any(|other| other == name);
+            if extra || twice || TAKEN.contains(&name.as_str()) {
+                return Err(ConfigError::new(
+                    variable,
+                    &format!("is {name}, which another claim is called"),
+                    "a name of its own",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of the claims that can be renamed.
+    #[must_use]
+    pub fn claim_names(&self) -> ClaimNames {
+        ClaimNames {
+            jti: self.jti_claim.clone(),
+            token_type: self.token_type_claim.clone(),
+            user_id: self.user_id_claim.clone(),
+        }
+    }
+
+    /// What happens to a spent refresh token that comes back.
+    #[must_use]
+    pub fn grace(&self) -> Grace {
+        if self.blacklist_after_rotation {
+            Grace::Window(value::delta(self.refresh_reuse_grace))
+        } else {
+            Grace::Endless
+        }
+    }
+}
+
+fn leeway(text: &str) -> Result<Duration, String> {
+    match value::duration(text)? {
+        leeway if leeway <= MAX_LEEWAY && leeway.subsec_nanos() == 0 => Ok(leeway),
+        _ => Err("expected whole seconds, at most 60s".to_owned()),
+    }
+}
+
+fn scheme(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected names such as Bearer, separated by commas".to_owned())
+    }
+}
+
+fn claim_name(text: &str) -> Result<String, String> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte)) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected the name of a claim, such as user_id".to_owned())
+    }
+}
+
+fn extra_claim(text: &str) -> Result<ExtraClaim, String> {
+    let known = ExtraClaim::ALL.into_iter().find(|claim| claim.name() == text.trim());
+    known.ok_or_else(|| "expected some of email, first_name, is_staff, last_name, username".to_owned())
+}

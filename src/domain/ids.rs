@@ -1,0 +1,61 @@
+//! Ids as types, so that one is never passed for another.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+/// A user's id: what tokens carry as `sub` and `user_id`. A UUID unless the user was imported from elsewhere.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct UserId(String);
+
+impl UserId {
+    /// Takes any text: an id is only ever compared.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A session's id: the claim `sid`. Random, so that nobody guesses one.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SessionId(Uuid);
+
+impl SessionId {
+    /// Wraps a random UUID.
+    #[must_use]
+    pub const fn new(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
+    /// The id in its one spelling (lowercase, hyphens), or `None` for any other text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let id = Self(Uuid::try_parse(text).ok()?);
+        (id.to_string() == text).then_some(id)
+    }
+
+    /// The `jti` of the refresh token of this generation: UUID version 5 (RFC 9562, section 5.5) of the session and
+    /// the generation, as 32 lowercase hex digits. The same row always gives the same token.
+    #[must_use]
+    pub fn refresh_jti(self, generation: u32) -> String {
+        Uuid::new_v5(&self.0, &generation.to_be_bytes()).simple().to_string()
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}

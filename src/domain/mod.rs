@@ -1,0 +1,10 @@
+//! Types and pure rules: no async, no I/O, no library of a server in here. The lowest layer.
+
+pub mod claims;
+pub mod email;
+pub mod ids;
+pub mod password;
+pub mod session;
+pub mod time;
+pub mod user;
+pub mod username;

@@ -1,0 +1,73 @@
+//! Passwords in the clear, for as short as possible.
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+/// The longest password in bytes: checked before anything is hashed.
+pub const MAX_PASSWORD: usize = 1024;
+
+/// The shortest password that operators may set, in characters (NIST SP 800-63B, section 3.1.1.2, with the
+/// eight that it allows where a second check stands beside it).
+pub const MIN_NEW_PASSWORD: usize = 8;
+
+/// A password as it was typed: not trimmed, not folded, not cut. Printing it shows nothing; dropping it wipes it.
+#[derive(Clone, Debug)]
+pub struct Password(SecretString);
+
+/// Why a password was not taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum PasswordError {
+    /// More than [`MAX_PASSWORD`] bytes.
+    #[error("a password has at most {MAX_PASSWORD} bytes")]
+    TooLong,
+    /// Fewer than [`MIN_NEW_PASSWORD`] characters.
+    #[error("a password has at least {MIN_NEW_PASSWORD} characters")]
+    TooShort,
+}
+
+impl Password {
+    /// A password that somebody signs in with.
+    ///
+    /// # Errors
+    /// [`PasswordError::TooLong`].
+    pub fn parse(text: String) -> Result<Self, PasswordError> {
+        if text.len() > MAX_PASSWORD {
+            return Err(PasswordError::TooLong);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// A password that is to be set.
+    ///
+    /// # Errors
+    /// [`PasswordError`].
+    pub fn parse_new(text: String) -> Result<Self, PasswordError> {
+        if text.chars().count() < MIN_NEW_PASSWORD {
+            return Err(PasswordError::TooShort);
+        }
+        Self::parse(text)
+    }
+
+    /// The bytes to hash.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        self.0.expose_secret().as_bytes()
+    }
+}
+
+/// A password's hash in PHC form. Not shown by `Debug`: it does not belong in a log.
+#[derive(Clone, Debug)]
+pub struct PasswordHash(SecretString);
+
+impl PasswordHash {
+    /// Wraps a PHC string.
+    #[must_use]
+    pub fn new(phc: impl Into<String>) -> Self {
+        Self(phc.into().into())
+    }
+
+    /// The PHC string.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}

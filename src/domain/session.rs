@@ -1,0 +1,151 @@
+//! Sessions: a family of refresh tokens, one row for its whole life, and what that row means for a token.
+
+use chrono::TimeDelta;
+
+use super::{
+    ids::{SessionId, UserId},
+    time::Moment,
+    user::User,
+};
+
+/// One sign-in on one device.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Session {
+    /// The claim `sid`.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The user's cut-off counter at sign-in: the claim `ver`.
+    pub user_version: u32,
+    /// How often the refresh token has been rotated: the claim `gen`.
+    pub generation: u32,
+    /// When the user signed in.
+    pub created_at: Moment,
+    /// When the refresh token of this generation was made.
+    pub rotated_at: Moment,
+    /// The absolute end.
+    pub expires_at: Moment,
+    /// When it was revoked, and why.
+    pub revoked: Option<(Moment, RevokedReason)>,
+    /// The address that the last refresh came from.
+    pub last_ip: Option<String>,
+    /// The `User-Agent` at sign-in or at the last refresh.
+    pub user_agent: Option<String>,
+}
+
+/// Why a session was revoked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RevokedReason {
+    /// Its refresh token was blacklisted: somebody signed out.
+    LoggedOut,
+    /// An operator ended it.
+    Operator,
+    /// A refresh token that had been spent came back (RFC 9700, section 4.14.2).
+    Reuse,
+}
+
+impl RevokedReason {
+    /// As it is stored, logged and counted.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LoggedOut => "logged_out",
+            Self::Operator => "operator",
+            Self::Reuse => "reuse",
+        }
+    }
+
+    /// The reason of this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::LoggedOut, Self::Operator, Self::Reuse].into_iter().find(|reason| reason.as_str() == text)
+    }
+}
+
+/// A session and its user, read at one moment. No user: the account was deleted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SessionState {
+    /// The session.
+    pub session: Session,
+    /// Its user.
+    pub user: Option<User>,
+}
+
+/// What a refresh token of some generation is worth.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// It is the live generation.
+    Current,
+    /// It was just rotated: the same successor is due again.
+    Grace,
+    /// It was spent: whoever sends it now is not the one who holds the successor.
+    Spent,
+    /// A generation that was never issued, though the signature is ours: a database restored from a backup.
+    Unissued,
+    /// The session was revoked.
+    Revoked(RevokedReason),
+    /// The user's cut-off came after the sign-in.
+    CutOff,
+    /// The user is inactive or gone.
+    NoActiveUser,
+    /// The session's absolute end has passed.
+    Ended,
+}
+
+/// How long a spent token may still come back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Grace {
+    /// For the immediate parent, this long after the rotation.
+    Window(TimeDelta),
+    /// For ever: simplejwt's `BLACKLIST_AFTER_ROTATION = False`.
+    Endless,
+}
+
+impl SessionState {
+    /// What the refresh token of `generation` is worth at `now`.
+    ///
+    /// The window counts from the rotation and never moves: a replay writes nothing. A clock that was set back
+    /// makes a negative age, which is inside the window.
+    #[must_use]
+    pub fn standing(&self, generation: u32, now: Moment, grace: Grace) -> Standing {
+        let Self { session, user } = self;
+        if let Some((_, reason)) = session.revoked {
+            return Standing::Revoked(reason);
+        }
+        if generation > session.generation {
+            return Standing::Unissued;
+        }
+        let active = user.as_ref().filter(|user| user.is_active);
+        // A dead session has nothing left to steal: its old tokens are refused, but they revoke nothing.
+        let Some(user) = active else { return Standing::NoActiveUser };
+        if user.version != session.user_version {
+            return Standing::CutOff;
+        }
+        if session.expires_at <= now {
+            return Standing::Ended;
+        }
+        if generation == session.generation {
+            return Standing::Current;
+        }
+        let forgiven = match grace {
+            Grace::Endless => true,
+            Grace::Window(window) => {
+                window > TimeDelta::zero() && generation + 1 == session.generation && now - session.rotated_at <= window
+            }
+        };
+        if forgiven { Standing::Grace } else { Standing::Spent }
+    }
+
+    /// What an access token of this session with the counter `version` is worth at `now`.
+    #[must_use]
+    pub fn access_standing(&self, version: u32, now: Moment) -> Standing {
+        match self.standing(self.session.generation, now, Grace::Endless) {
+            Standing::Current if version != self.session.user_version => Standing::CutOff,
+            standing => standing,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -1,0 +1,209 @@
+//! Request bodies: JSON, forms and multipart forms, bounded in size and time.
+
+use std::{collections::HashMap, convert::Infallible};
+
+use actix_web::{
+    HttpRequest,
+    http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+    web::{Bytes, BytesMut, Payload},
+};
+use futures_util::{StreamExt as _, stream};
+use serde_json::{error::Category, value::RawValue};
+
+use super::{
+    error::HttpError,
+    fields::{Input, Trim, char_field},
+    state::HttpSettings,
+};
+
+/// The fields of a body, before anything is asked of them.
+pub(super) struct Data(HashMap<String, Input>);
+
+impl Data {
+    /// Reads the body. An empty one has no fields, whatever its content type.
+    pub(super) async fn read(
+        request: &HttpRequest,
+        payload: Payload,
+        limits: &HttpSettings,
+    ) -> Result<Self, HttpError> {
+        let body = tokio::time::timeout(limits.body_timeout, collect(request, payload, limits.body_limit))
+            .await
+            .map_err(|_| HttpError::BodyTooSlow)??;
+        if body.is_empty() {
+            return Ok(Self(HashMap::new()));
+        }
+        let header = |name| request.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        // Nothing is unpacked here: a small body must not become a large one.
+        if let Some(encoding) = header(CONTENT_ENCODING).filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+            return Err(HttpError::UnsupportedMediaType(encoding.into_owned()));
+        }
+        let content_type = header(CONTENT_TYPE).unwrap_or_default();
+        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match essence.as_str() {
+            "application/json" => json(&body),
+            "application/x-www-form-urlencoded" => Ok(form(&body)),
+            "multipart/form-data" => multipart(&content_type, body).await,
+            _ => Err(HttpError::UnsupportedMediaType(content_type.into_owned())),
+        }
+    }
+
+    /// Takes fields of these names, all of them or all that is wrong with them, in this order.
+    pub(super) fn take<const N: usize>(
+        mut self,
+        names: [(&'static str, Trim, usize); N],
+    ) -> Result<[String; N], HttpError> {
+        let mut wrong = Vec::new();
+        let values = names.map(|(name, trim, max_bytes)| {
+            let input = self.0.remove(name).unwrap_or(Input::Missing);
+            char_field(input, trim, max_bytes).unwrap_or_else(|texts| {
+                wrong.push((name, texts));
+                String::new()
+            })
+        });
+        if wrong.is_empty() { Ok(values) } else { Err(HttpError::Fields(wrong)) }
+    }
+}
+
+async fn collect(request: &HttpRequest, mut payload: Payload, limit: usize) -> Result<Bytes, HttpError> {
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit)) {
+        return Err(HttpError::BodyTooLarge);
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| HttpError::BadRequest)?;
+        if body.len() + chunk.len() > limit {
+            return Err(HttpError::BodyTooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+fn json(body: &[u8]) -> Result<Data, HttpError> {
+    let text = std::str::from_utf8(body).map_err(|_| HttpError::Json("the body is not UTF-8".to_owned()))?;
+    if text.starts_with('\u{feff}') {
+        return Err(HttpError::Json("the body begins with a byte-order mark".to_owned()));
+    }
+    let whole: &RawValue = serde_json::from_str(text).map_err(|error| HttpError::Json(describe(&error)))?;
+    let whole = whole.get();
+    match kind(whole) {
+        Kind::Object => {}
+        Kind::Null => return Err(HttpError::NoData),
+        Kind::Array => return Err(HttpError::InvalidData("list")),
+        Kind::Text => return Err(HttpError::InvalidData("str")),
+        Kind::Bool => return Err(HttpError::InvalidData("bool")),
+        Kind::Number if is_integer(whole) => return Err(HttpError::InvalidData("int")),
+        Kind::Number => return Err(HttpError::InvalidData("float")),
+    }
+    let members: HashMap<String, &RawValue> =
+        serde_json::from_str(whole).map_err(|error| HttpError::Json(describe(&error)))?;
+    let mut fields = HashMap::with_capacity(members.len());
+    for (name, raw) in members {
+        fields.insert(name, input(raw.get())?);
+    }
+    Ok(Data(fields))
+}
+
+/// Our own words: what a parser says is none of the client's business, where it stopped is.
+fn describe(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        Category::Eof => "the text ends too early",
+        Category::Data | Category::Io | Category::Syntax => "this is not JSON",
+    };
+    format!("{what}: line {} column {}", error.line(), error.column())
+}
+
+enum Kind {
+    Array,
+    Bool,
+    Null,
+    Number,
+    Object,
+    Text,
+}
+
+fn kind(raw: &str) -> Kind {
+    match raw.bytes().next() {
+        Some(b'[') => Kind::Array,
+        Some(b'{') => Kind::Object,
+        Some(b'"') => Kind::Text,
+        Some(b't' | b'f') => Kind::Bool,
+        Some(b'n') => Kind::Null,
+        _ => Kind::Number,
+    }
+}
+
+fn is_integer(raw: &str) -> bool {
+    !raw.contains(['.', 'e', 'E'])
+}
+
+fn input(raw: &str) -> Result<Input, HttpError> {
+    Ok(match kind(raw) {
+        Kind::Array | Kind::Bool | Kind::Object => Input::NotText,
+        Kind::Null => Input::Null,
+        Kind::Number => Input::Text(number(raw)?),
+        Kind::Text => match serde_json::from_str::<String>(raw) {
+            Ok(text) => Input::Text(text),
+            // The syntax was checked above; what is left is half of a surrogate pair.
+            Err(error) => match lone_surrogate(raw) {
+                Some(unit) => Input::LoneSurrogate(unit),
+                None => return Err(HttpError::Json(describe(&error))),
+            },
+        },
+    })
+}
+
+/// A number is taken for its text, as Python would print it.
+fn number(raw: &str) -> Result<String, HttpError> {
+    if is_integer(raw) {
+        return Ok(if raw == "-0" { "0".to_owned() } else { raw.to_owned() });
+    }
+    match raw.parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(format!("{number:?}")),
+        _ => Err(HttpError::Json("a number is out of range".to_owned())),
+    }
+}
+
+/// The first UTF-16 code unit of a JSON string that is half of a pair.
+fn lone_surrogate(raw: &str) -> Option<u16> {
+    let mut units = Vec::new();
+    let mut rest = raw;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        units.extend(before.encode_utf16());
+        let hex = escape.strip_prefix("\\u").and_then(|digits| digits.get(..4));
+        let unit = hex.and_then(|hex| u16::from_str_radix(hex, 16).ok());
+        units.push(unit.unwrap_or_default());
+        rest = escape.get(if unit.is_some() { 6 } else { 2 }..)?;
+    }
+    char::decode_utf16(units).find_map(|decoded| decoded.err().map(|error| error.unpaired_surrogate()))
+}
+
+fn form(body: &[u8]) -> Data {
+    // The last of several of one name counts, as in Django's `QueryDict`.
+    Data(
+        form_urlencoded::parse(body)
+            .map(|(name, value)| (name.into_owned(), Input::Text(value.into_owned())))
+            .collect(),
+    )
+}
+
+async fn multipart(content_type: &str, body: Bytes) -> Result<Data, HttpError> {
+    let unreadable = |_| HttpError::Multipart("the parts cannot be told apart");
+    let boundary = multer::parse_boundary(content_type)
+        .map_err(|_| HttpError::Multipart("Invalid boundary in multipart: None"))?;
+    let mut parts = multer::Multipart::new(stream::iter([Ok::<_, Infallible>(body)]), boundary);
+    let mut fields = HashMap::new();
+    while let Some(part) = parts.next_field().await.map_err(unreadable)? {
+        let Some(name) = part.name().map(ToOwned::to_owned) else { continue };
+        let is_file = part.file_name().is_some();
+        let text = part.text().await.map_err(unreadable)?;
+        fields.insert(name, if is_file { Input::NotText } else { Input::Text(text) });
+    }
+    Ok(Data(fields))
+}
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+mod tests;

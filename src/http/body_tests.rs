@@ -1,0 +1,61 @@
+//! What the JSON reader makes of bodies, and that no bytes bring it down.
+
+use proptest::prelude::*;
+
+use super::{HttpError, json, lone_surrogate};
+use crate::http::fields::{Input, Trim};
+
+fn field(body: &str) -> Option<Input> {
+    json(body.as_bytes()).ok().and_then(|mut data| data.0.remove("a"))
+}
+
+#[test]
+fn values_are_told_apart_as_the_framework_does() {
+    let text = |text: &str| Some(Input::Text(text.to_owned()));
+    for (body, expected) in [
+        (r#"{"a":"x"}"#, text("x")),
+        (r#"{"a":12345}"#, text("12345")),
+        (r#"{"a":-0}"#, text("0")),
+        (r#"{"a":1.50}"#, text("1.5")),
+        (r#"{"a":1e2}"#, text("100.0")),
+        (r#"{"a":123456789012345678901234567890}"#, text("123456789012345678901234567890")),
+        (r#"{"a":null}"#, Some(Input::Null)),
+        (r#"{"a":true}"#, Some(Input::NotText)),
+        (r#"{"a":["x"]}"#, Some(Input::NotText)),
+        (r#"{"a":"x","a":"y"}"#, text("y")),
+        (r#"{"a":"\ud83d\ude00"}"#, text("😀")),
+        (r#"{"a":"\ud800"}"#, Some(Input::LoneSurrogate(0xD800))),
+        (r#"{"a":"é\\\udfffx"}"#, Some(Input::LoneSurrogate(0xDFFF))),
+    ] {
+        assert_eq!(field(body), expected, "{body}");
+    }
+}
+
+#[test]
+fn a_deep_body_is_an_answer_and_no_crash() {
+    let deep = format!("{}{}", "[".repeat(8_000), "]".repeat(8_000));
+    assert!(matches!(json(deep.as_bytes()), Err(HttpError::InvalidData("list"))));
+    assert!(matches!(json("[".repeat(16_000).as_bytes()), Err(HttpError::Json(_))));
+}
+
+#[test]
+fn all_wrong_fields_are_named_together_and_in_order() {
+    let data = json(br#"{"b":"  "}"#).ok();
+    let wrong = data.map(|data| data.take([("a", Trim::Yes, 10), ("b", Trim::No, 10)]));
+    let Some(Err(HttpError::Fields(fields))) = wrong else { panic!("taken") };
+    assert_eq!(fields.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_fields_or_an_error(body in proptest::collection::vec(any::<u8>(), 0..256)) {
+        let _ = json(&body);
+        let _ = super::form(&body);
+    }
+
+    #[test]
+    fn near_json_is_fields_or_an_error(body in r#"[\[\]{}":,\\a-fu0-9 ]{0,64}"#) {
+        let _ = json(body.as_bytes());
+        let _ = lone_surrogate(&body);
+    }
+}

@@ -1,0 +1,214 @@
+//! Errors on the wire: the one table of codes, statuses and public texts. No text of a library ever gets out.
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
+};
+use serde_json::{Map, Value, json};
+
+use crate::service::{Error, TokenDetail};
+
+/// An error as a client sees it.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// A protected view refuses a token.
+    #[error(transparent)]
+    AccessToken(Error),
+    /// `Authorization` is not a scheme and one value.
+    #[error("bad authorization header")]
+    BadAuthorizationHeader,
+    /// The path or the query of the request cannot be read.
+    #[error("bad request")]
+    BadRequest,
+    /// More bytes than allowed.
+    #[error("body too large")]
+    BodyTooLarge,
+    /// The body did not arrive in time.
+    #[error("body too slow")]
+    BodyTooSlow,
+    /// Fields that are missing or wrong, in the order of the view.
+    #[error("bad fields")]
+    Fields(Vec<(&'static str, Vec<String>)>),
+    /// The body is JSON, but no object: the name of its type in Python.
+    #[error("the body is no object")]
+    InvalidData(&'static str),
+    /// The body is not JSON.
+    #[error("bad JSON")]
+    Json(String),
+    /// This method is not for this resource.
+    #[error("method not allowed")]
+    MethodNotAllowed(String),
+    /// The body is not multipart.
+    #[error("bad multipart")]
+    Multipart(&'static str),
+    /// The body is `null`.
+    #[error("no data")]
+    NoData,
+    /// No usable `Authorization`.
+    #[error("not authenticated")]
+    NotAuthenticated,
+    /// No such resource.
+    #[error("not found")]
+    NotFound,
+    /// A use case refused or failed.
+    #[error(transparent)]
+    Service(Error),
+    /// A content type that is not read.
+    #[error("unsupported media type")]
+    UnsupportedMediaType(String),
+    /// The verify view refuses a token.
+    #[error(transparent)]
+    Verify(Error),
+}
+
+/// How long a client should wait when it is told to come back.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+impl HttpError {
+    /// A label for logs and metrics.
+    pub(super) const fn cause(&self) -> &'static str {
+        match self {
+            Self::AccessToken(error) | Self::Service(error) | Self::Verify(error) => error.cause(),
+            Self::BadAuthorizationHeader => "bad_authorization_header",
+            Self::BadRequest => "bad_request",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTooSlow => "body_too_slow",
+            Self::Fields(_) => "bad_fields",
+            Self::InvalidData(_) | Self::NoData => "bad_data",
+            Self::Json(_) => "bad_json",
+            Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::Multipart(_) => "bad_multipart",
+            Self::NotAuthenticated => "not_authenticated",
+            Self::NotFound => "not_found",
+            Self::UnsupportedMediaType(_) => "unsupported_media_type",
+        }
+    }
+
+    /// What a failure of ours is, for the log alone.
+    pub(super) fn internal(&self) -> Option<&Error> {
+        match self {
+            Self::AccessToken(error) | Self::Service(error) | Self::Verify(error)
+                if matches!(error, Error::Internal(_) | Error::Unavailable(_)) =>
+            {
+                Some(error)
+            }
+            _ => None,
+        }
+    }
+
+    /// The table.
+    fn answer(&self) -> (StatusCode, Value) {
+        match self {
+            Self::AccessToken(Error::Token { detail, .. }) => (StatusCode::UNAUTHORIZED, access_token(*detail)),
+            // simplejwt's verify view answers a blacklisted token as a validation error.
+            Self::Verify(Error::Token { detail: TokenDetail::Blacklisted, .. }) => {
+                (StatusCode::BAD_REQUEST, non_field("Token is blacklisted"))
+            }
+            Self::AccessToken(error) | Self::Service(error) | Self::Verify(error) => service(error),
+            Self::BadAuthorizationHeader => coded(
+                StatusCode::UNAUTHORIZED,
+                "Authorization header must contain two space-delimited values",
+                "bad_authorization_header",
+            ),
+            Self::BadRequest => detail(StatusCode::BAD_REQUEST, "Bad request."),
+            Self::BodyTooLarge => detail(StatusCode::PAYLOAD_TOO_LARGE, "Request body is too large."),
+            Self::BodyTooSlow => detail(StatusCode::REQUEST_TIMEOUT, "Request body did not arrive in time."),
+            Self::Fields(fields) => {
+                let fields: Map<String, Value> =
+                    fields.iter().map(|(name, texts)| ((*name).to_owned(), json!(texts))).collect();
+                (StatusCode::BAD_REQUEST, Value::Object(fields))
+            }
+            Self::InvalidData(kind) => {
+                let text = format!("Invalid data. Expected a dictionary, but got {kind}.");
+                (StatusCode::BAD_REQUEST, non_field(&text))
+            }
+            Self::Json(text) => detail(StatusCode::BAD_REQUEST, &format!("JSON parse error - {text}")),
+            Self::MethodNotAllowed(method) => {
+                detail(StatusCode::METHOD_NOT_ALLOWED, &format!("Method \"{method}\" not allowed."))
+            }
+            Self::Multipart(text) => detail(StatusCode::BAD_REQUEST, &format!("Multipart form parse error - {text}")),
+            Self::NoData => (StatusCode::BAD_REQUEST, non_field("No data provided")),
+            Self::NotAuthenticated => detail(StatusCode::UNAUTHORIZED, "Authentication credentials were not provided."),
+            Self::NotFound => detail(StatusCode::NOT_FOUND, "Not found."),
+            Self::UnsupportedMediaType(media_type) => detail(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                &format!("Unsupported media type \"{media_type}\" in request."),
+            ),
+        }
+    }
+}
+
+fn service(error: &Error) -> (StatusCode, Value) {
+    match error {
+        Error::BadCredentials => detail(StatusCode::UNAUTHORIZED, "No active account found with the given credentials"),
+        Error::Busy => detail(StatusCode::SERVICE_UNAVAILABLE, "Too many sign-ins at once. Try again shortly."),
+        Error::Internal(_) => detail(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error."),
+        Error::NoActiveAccount => detail(StatusCode::UNAUTHORIZED, "No active account found for the given token."),
+        Error::NoUserIdentification => {
+            coded(StatusCode::UNAUTHORIZED, "Token contained no recognizable user identification", "token_not_valid")
+        }
+        Error::Token { detail, .. } => coded(StatusCode::UNAUTHORIZED, token_text(*detail), "token_not_valid"),
+        Error::Unavailable(_) => {
+            detail(StatusCode::SERVICE_UNAVAILABLE, "Service temporarily unavailable. Try again shortly.")
+        }
+        Error::UserInactive => coded(StatusCode::UNAUTHORIZED, "User is inactive", "user_inactive"),
+        Error::UserNotFound => coded(StatusCode::UNAUTHORIZED, "User not found", "user_not_found"),
+    }
+}
+
+const fn token_text(detail: TokenDetail) -> &'static str {
+    match detail {
+        TokenDetail::Blacklisted => "Token is blacklisted",
+        TokenDetail::Expired => "Token is expired",
+        TokenDetail::Invalid => "Token is invalid",
+        TokenDetail::NoExpiry => "Token has no 'exp' claim",
+        TokenDetail::NoId => "Token has no id",
+        TokenDetail::NoType => "Token has no type",
+        TokenDetail::WrongType => "Token has wrong type",
+    }
+}
+
+/// simplejwt's body of `InvalidToken` in `JWTAuthentication`.
+fn access_token(detail: TokenDetail) -> Value {
+    json!({
+        "detail": "Given token not valid for any token type",
+        "code": "token_not_valid",
+        "messages": [{ "token_class": "AccessToken", "token_type": "access", "message": token_text(detail) }],
+    })
+}
+
+fn detail(status: StatusCode, text: &str) -> (StatusCode, Value) {
+    (status, json!({ "detail": text }))
+}
+
+fn coded(status: StatusCode, text: &str, code: &str) -> (StatusCode, Value) {
+    (status, json!({ "detail": text, "code": code }))
+}
+
+fn non_field(text: &str) -> Value {
+    json!({ "non_field_errors": [text] })
+}
+
+impl ResponseError for HttpError {
+    fn status_code(&self) -> StatusCode {
+        self.answer().0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let (status, body) = self.answer();
+        let mut response = HttpResponse::build(status).json(body);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
+        response
+    }
+}
+
+impl From<Error> for HttpError {
+    fn from(error: Error) -> Self {
+        Self::Service(error)
+    }
+}

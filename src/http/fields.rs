@@ -1,0 +1,59 @@
+//! A field of a request as Django REST framework's `CharField` reads it.
+
+/// What stands in the body under a name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Input {
+    /// Text with half of a surrogate pair in it: the code unit.
+    LoneSurrogate(u16),
+    /// Nothing.
+    Missing,
+    /// `true`, a list, an object, a file.
+    NotText,
+    /// `null`.
+    Null,
+    /// Text, or a number in its own spelling.
+    Text(String),
+}
+
+/// How a field is read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Trim {
+    /// With surrounding white space cut off, as Python's `str.strip` does.
+    Yes,
+    /// Exactly as sent: a password. One of white space alone is still blank.
+    No,
+}
+
+/// The text of a field, or what is wrong with it in the framework's words.
+pub(super) fn char_field(input: Input, trim: Trim, max_bytes: usize) -> Result<String, Vec<String>> {
+    let text = match input {
+        Input::LoneSurrogate(unit) => return refuse(&format!("Surrogate characters are not allowed: U+{unit:04X}.")),
+        Input::Missing => return refuse("This field is required."),
+        Input::NotText => return refuse("Not a valid string."),
+        Input::Null => return refuse("This field may not be null."),
+        Input::Text(text) => text,
+    };
+    let trimmed = strip(&text);
+    if trimmed.is_empty() {
+        return refuse("This field may not be blank.");
+    }
+    if text.contains('\0') {
+        return refuse("Null characters are not allowed.");
+    }
+    if text.len() > max_bytes {
+        return refuse(&format!("Ensure this field has no more than {max_bytes} characters."));
+    }
+    Ok(match trim {
+        Trim::Yes if trimmed.len() != text.len() => trimmed.to_owned(),
+        Trim::Yes | Trim::No => text,
+    })
+}
+
+fn refuse(text: &str) -> Result<String, Vec<String>> {
+    Err(vec![text.to_owned()])
+}
+
+/// Python's white space is Unicode's, and the four separators of ASCII.
+fn strip(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || ('\x1c'..='\x1f').contains(&c))
+}

@@ -1,0 +1,38 @@
+//! `/.well-known/jwks.json`: the public keys of access tokens (RFC 7517, section 5). From memory: no server that may
+//! be down has a part in it.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+    web::{Data, ServiceConfig},
+};
+
+use super::get;
+use crate::http::state::State;
+
+pub(super) fn configure(config: &mut ServiceConfig) {
+    get(config, "/.well-known/jwks.json", jwks);
+}
+
+async fn jwks(request: HttpRequest, state: Data<State>) -> HttpResponse {
+    let keys = state.auth.published_keys();
+    let unchanged = matches(&request, &keys.etag);
+    let mut response = if unchanged { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    response
+        .insert_header((CACHE_CONTROL, format!("public, max-age={}", state.settings.jwks_max_age.as_secs())))
+        .insert_header((ETAG, keys.etag.clone()));
+    if unchanged {
+        return response.finish();
+    }
+    response.insert_header((CONTENT_TYPE, "application/json")).body(keys.body.clone())
+}
+
+/// RFC 9110, section 13.1.2: a weak comparison, and `*` fits anything.
+fn matches(request: &HttpRequest, etag: &str) -> bool {
+    request
+        .headers()
+        .get_all(IF_NONE_MATCH)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .any(|tag| matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/") == etag)
+}

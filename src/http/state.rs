@@ -1,0 +1,40 @@
+//! What the handlers share.
+
+use std::{sync::Arc, time::Duration};
+
+use latchkey_verifier::Algorithm;
+
+use crate::service::Auth;
+
+/// Settings of the HTTP layer.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// Schemes of `Authorization` that are taken; the first is named in challenges.
+    pub auth_header_types: Vec<String>,
+    /// Bytes of a request body at the most.
+    pub body_limit: usize,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+    /// How long the header of a request may take to arrive.
+    pub header_timeout: Duration,
+    /// `iss`.
+    pub issuer: String,
+    /// How long the key set may be cached.
+    pub jwks_max_age: Duration,
+    /// The algorithm of new access tokens.
+    pub algorithm: Algorithm,
+    /// How long requests may take to finish after a stop was asked for.
+    pub shutdown_timeout: Duration,
+    /// Threads that serve requests.
+    pub workers: usize,
+    /// Connections at the most, for each worker.
+    pub max_connections: usize,
+}
+
+/// One for the whole server.
+pub struct State {
+    /// The use cases.
+    pub auth: Arc<Auth>,
+    /// Settings.
+    pub settings: HttpSettings,
+}

@@ -1,0 +1,12 @@
+//! What can go wrong with a store.
+
+/// A store did not do what it was asked. It may have: after `Unavailable` nobody knows.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store answered with an error that no request should cause.
+    #[error("the store failed: {0}")]
+    Failed(String),
+    /// The store cannot be reached, or did not answer in time.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+}

@@ -1,0 +1,13 @@
+//! What the use cases need of the outside: traits, and the two things that can go wrong with a store.
+
+pub mod blacklist;
+pub mod clock;
+pub mod error;
+pub mod sessions;
+pub mod users;
+
+pub use blacklist::{Blacklist, Mark, TokenRef, Verdict};
+pub use clock::Clock;
+pub use error::StoreError;
+pub use sessions::{NewSession, Rotation, SessionPage, SessionStore};
+pub use users::{Credentials, InsertUserError, UserStore};

@@ -1,0 +1,92 @@
+//! Sessions in a store: the truth about every token.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::domain::{
+    ids::{SessionId, UserId},
+    session::{RevokedReason, Session, SessionState},
+    time::Moment,
+};
+
+/// A session that is to be made.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// The session, at generation 0.
+    pub session: Session,
+    /// Whether the sign-in is also noted at the user, in the same statement.
+    pub update_last_login: bool,
+}
+
+/// The exchange of one generation for the next.
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    /// Which session.
+    pub id: SessionId,
+    /// The generation that was presented.
+    pub generation: u32,
+    /// Now.
+    pub now: Moment,
+    /// Where the request came from.
+    pub ip: Option<String>,
+    /// What sent it.
+    pub user_agent: Option<String>,
+}
+
+/// A stretch of all sessions, for rebuilding the blacklist.
+#[derive(Clone, Debug)]
+pub struct SessionPage {
+    /// Sessions by id.
+    pub sessions: Vec<Session>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<SessionId>,
+}
+
+/// Sessions.
+///
+/// Every method that changes something is one statement that carries its own condition: of any number of callers at
+/// once exactly one changes the row, and the others are told that they did not.
+#[async_trait]
+pub trait SessionStore: Send + Sync {
+    /// Whether the store answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Makes the session if its user is still there, active, and at the session's version. Whether it did.
+    async fn insert(&self, new: NewSession) -> Result<bool, StoreError>;
+
+    /// Raises the generation if it is the one presented, the session is neither revoked nor over, and its user is
+    /// active and not cut off. The state afterwards for the one caller who won, `None` for all others: they read the
+    /// row with [`SessionStore::find`] and explain.
+    async fn rotate(&self, rotation: Rotation) -> Result<Option<SessionState>, StoreError>;
+
+    /// The session and its user.
+    async fn find(&self, id: SessionId) -> Result<Option<SessionState>, StoreError>;
+
+    /// Revokes if it is not revoked yet. The session afterwards, whoever revoked it, or `None` when there is none,
+    /// and whether it was this call that did it.
+    async fn revoke(
+        &self,
+        id: SessionId,
+        reason: RevokedReason,
+        now: Moment,
+    ) -> Result<Option<(Session, bool)>, StoreError>;
+
+    /// The sessions of a user that could still be alive by their own row, the newest first.
+    async fn list_live(&self, user: &UserId, now: Moment) -> Result<Vec<Session>, StoreError>;
+
+    /// Up to `limit` sessions after `after` by id, dead or alive.
+    async fn page(&self, after: Option<SessionId>, limit: i64) -> Result<SessionPage, StoreError>;
+
+    /// Sessions that were revoked at or after `since`.
+    async fn revoked_since(&self, since: Moment) -> Result<Vec<Session>, StoreError>;
+
+    /// Looks at up to `limit` sessions after `after`, removes those that ended before `ended_before` or were last
+    /// rotated before `idle_before`. How many, and where to go on.
+    async fn purge(
+        &self,
+        after: Option<SessionId>,
+        limit: i64,
+        ended_before: Moment,
+        idle_before: Moment,
+    ) -> Result<(usize, Option<SessionId>), StoreError>;
+}

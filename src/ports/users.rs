@@ -1,0 +1,83 @@
+//! Users in a store.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::domain::{
+    ids::UserId,
+    password::PasswordHash,
+    time::Moment,
+    user::{NewUser, User},
+    username::Username,
+};
+
+/// A user and what the password is checked against.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The user.
+    pub user: User,
+    /// The hash.
+    pub password_hash: PasswordHash,
+}
+
+/// Why a user was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum InsertUserError {
+    /// Another user has this e-mail address, without regard to case.
+    #[error("a user with that e-mail address already exists")]
+    EmailTaken,
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another user has this name, without regard to case.
+    #[error("a user with that username already exists")]
+    UsernameTaken,
+}
+
+/// Users. Deleted ones are not found by anything here; only their sessions remember them.
+///
+/// Whatever raises `version` is a cut-off: one row, and everything that the user holds is dead.
+#[async_trait]
+pub trait UserStore: Send + Sync {
+    /// The user with exactly this name, case included, as at a simplejwt login.
+    async fn find_credentials(&self, username: &Username) -> Result<Option<Credentials>, StoreError>;
+
+    /// The user of this name, without regard to case.
+    async fn find_by_username(&self, username: &Username) -> Result<Option<User>, StoreError>;
+
+    /// Makes a user. Two at once with one name: one is made.
+    async fn insert(&self, user: NewUser) -> Result<User, InsertUserError>;
+
+    /// Up to `limit` users whose id is greater than `after`, by id.
+    async fn list(&self, after: Option<&UserId>, limit: i64) -> Result<Vec<User>, StoreError>;
+
+    /// Whether there is any user at all.
+    async fn any(&self) -> Result<bool, StoreError>;
+
+    /// Exchanges the hash if it is still `old`. The password is the same, so nothing is cut off.
+    async fn replace_hash(&self, id: &UserId, old: &PasswordHash, new: &PasswordHash) -> Result<(), StoreError>;
+
+    /// Sets a new password: a cut-off. The user afterwards, or `None` when there is none.
+    async fn set_password(&self, id: &UserId, hash: &PasswordHash, now: Moment) -> Result<Option<User>, StoreError>;
+
+    /// Activates, or deactivates: a cut-off. The user afterwards, or `None` when there is none.
+    async fn set_active(&self, id: &UserId, active: bool, now: Moment) -> Result<Option<User>, StoreError>;
+
+    /// Cuts everything off that the user holds. The user afterwards, or `None` when there is none.
+    async fn cut_off(&self, id: &UserId, now: Moment) -> Result<Option<User>, StoreError>;
+
+    /// Deletes: the name is free again, what the row said of the person is gone, and the row itself stays until the
+    /// last token has ended, so that those tokens are refused. The new `version`, or `None` when there was no user.
+    async fn delete(&self, id: &UserId, now: Moment) -> Result<Option<u32>, StoreError>;
+
+    /// Id and `version` of up to `limit` users, deleted ones too, who were cut off after `since`, by id after `after`.
+    async fn cut_offs(
+        &self,
+        since: Moment,
+        after: Option<&UserId>,
+        limit: i64,
+    ) -> Result<Vec<(UserId, u32)>, StoreError>;
+
+    /// Removes up to `limit` rows of users who were deleted before `before`. How many.
+    async fn purge(&self, before: Moment, limit: i64) -> Result<usize, StoreError>;
+}

@@ -1,0 +1,160 @@
+//! What is done off the request path: keeping the blacklist true, and removing what is over.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use chrono::TimeDelta;
+
+use super::Revocation;
+use crate::{
+    domain::time::Moment,
+    ports::{Blacklist, Clock, SessionStore, StoreError, UserStore},
+};
+
+/// Rows in one statement.
+const BATCH: i64 = 500;
+
+/// How far back marks are written again: longer than a statement may take and clocks may differ.
+const OVERLAP: TimeDelta = TimeDelta::seconds(30);
+
+/// How far back the first time.
+const FIRST: TimeDelta = TimeDelta::minutes(5);
+
+/// How long the last token of a session that is not used any more can live.
+#[derive(Clone, Copy, Debug)]
+pub struct Idle {
+    /// simplejwt's `ACCESS_TOKEN_LIFETIME`.
+    pub access: TimeDelta,
+    /// simplejwt's `REFRESH_TOKEN_LIFETIME`.
+    pub refresh: TimeDelta,
+    /// The longest life of a session.
+    pub session: TimeDelta,
+}
+
+/// The janitor.
+pub struct Janitor {
+    clock: Arc<dyn Clock>,
+    idle: Idle,
+    reapplied_until: AtomicI64,
+    revocation: Revocation,
+    sessions: Arc<dyn SessionStore>,
+    users: Arc<dyn UserStore>,
+}
+
+/// What was removed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Flushed {
+    /// Sessions whose last token has ended.
+    pub sessions: usize,
+    /// Users who were deleted so long ago that no token of theirs lives.
+    pub users: usize,
+}
+
+impl Janitor {
+    /// A janitor over these stores.
+    #[must_use]
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        users: Arc<dyn UserStore>,
+        sessions: Arc<dyn SessionStore>,
+        revocation: Revocation,
+        idle: Idle,
+    ) -> Self {
+        Self { clock, idle, reapplied_until: AtomicI64::new(0), revocation, sessions, users }
+    }
+
+    /// Keeps the blacklist true: rebuilds it when it lost its memory, else writes again what was revoked lately, so
+    /// that a mark which one instance could not write is missed by the others for no more than a moment. Run it
+    /// every second. Whether it rebuilt.
+    ///
+    /// # Errors
+    /// When a store cannot be reached; nothing is lost, the next run does it.
+    pub async fn keep_blacklist(&self) -> Result<bool, StoreError> {
+        let Some(blacklist) = self.revocation.blacklist() else { return Ok(false) };
+        if blacklist.needs_rebuild().await? {
+            return self.rebuild(blacklist.as_ref()).await;
+        }
+        self.reapply(blacklist.as_ref()).await?;
+        Ok(false)
+    }
+
+    async fn rebuild(&self, blacklist: &dyn Blacklist) -> Result<bool, StoreError> {
+        let ticket = blacklist.start_rebuild().await?;
+        let now = self.clock.now();
+        let mut after = None;
+        loop {
+            let page = self.sessions.page(after, BATCH).await?;
+            let marks: Vec<_> =
+                page.sessions.iter().filter_map(|session| self.revocation.mark_of(session, now)).collect();
+            blacklist.write(&marks).await?;
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        self.write_cut_offs(blacklist, now - self.revocation.longest()).await?;
+        let sealed = blacklist.finish_rebuild(ticket).await?;
+        tracing::info!(sealed, "the blacklist was rebuilt from the database");
+        Ok(sealed)
+    }
+
+    async fn reapply(&self, blacklist: &dyn Blacklist) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let last = Moment::from_timestamp(self.reapplied_until.load(Ordering::Acquire), 0).unwrap_or_default();
+        let since = (last - OVERLAP).max(now - FIRST);
+        let revoked = self.sessions.revoked_since(since).await?;
+        let marks: Vec<_> = revoked.iter().filter_map(|session| self.revocation.mark_of(session, now)).collect();
+        if !marks.is_empty() {
+            blacklist.write(&marks).await?;
+        }
+        self.write_cut_offs(blacklist, since).await?;
+        self.reapplied_until.store(now.timestamp(), Ordering::Release);
+        Ok(())
+    }
+
+    async fn write_cut_offs(&self, blacklist: &dyn Blacklist, since: Moment) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let page = self.users.cut_offs(since, after.as_ref(), BATCH).await?;
+            let marks: Vec<_> =
+                page.iter().map(|(user, version)| self.revocation.cut_off(user.clone(), *version)).collect();
+            if marks.is_empty() {
+                return Ok(());
+            }
+            blacklist.write(&marks).await?;
+            after = page.into_iter().last().map(|(user, _)| user);
+        }
+    }
+
+    /// Removes sessions and deleted users whose last token has ended: simplejwt's `flushexpiredtokens`, in batches.
+    ///
+    /// # Errors
+    /// When the database cannot be reached; what was removed stays removed.
+    pub async fn flush_expired(&self) -> Result<Flushed, StoreError> {
+        let now = self.clock.now();
+        // Twice the lives, and a day: lifetimes may have been longer before the last restart.
+        let margin = TimeDelta::days(1);
+        let idle_before = now - (self.idle.refresh + self.idle.access) * 2 - margin;
+        let ended_before = now - self.idle.access - margin;
+        let mut flushed = Flushed::default();
+        let mut after = None;
+        loop {
+            let (removed, next) = self.sessions.purge(after, BATCH, ended_before, idle_before).await?;
+            flushed.sessions += removed;
+            after = next;
+            if after.is_none() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        loop {
+            let removed = self.users.purge(now - self.idle.session - margin, BATCH).await?;
+            flushed.users += removed;
+            if removed == 0 {
+                return Ok(flushed);
+            }
+        }
+    }
+}

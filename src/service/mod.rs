@@ -1,0 +1,106 @@
+//! The use cases: one a file, the one set of rules. Stores say who won, this layer says what it means.
+
+pub mod accounts;
+mod authenticate;
+mod blacklist;
+pub mod error;
+mod health;
+pub mod janitor;
+mod obtain;
+mod refresh;
+pub mod revocation;
+mod tokens;
+mod verify;
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use latchkey_verifier::Verifier;
+
+pub use error::{Error, TokenDetail};
+pub use health::{Health, Readiness};
+pub use revocation::Revocation;
+pub use tokens::{TokenPair, TokenRules};
+
+use crate::{
+    crypto::{
+        hasher::Hasher,
+        keyring::{Keyring, PublishedKeys},
+        sign::TokenShape,
+    },
+    domain::session::Grace,
+    ports::{Clock, SessionStore, UserStore},
+};
+
+/// What the use cases decide by.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// How tokens are made.
+    pub tokens: TokenRules,
+    /// How long a session lasts at the most.
+    pub session_lifetime: TimeDelta,
+    /// What happens to a spent refresh token that comes back.
+    pub grace: Grace,
+    /// Whether a refresh also gives a new refresh token.
+    pub rotate: bool,
+    /// Whether a sign-in is noted at the user.
+    pub update_last_login: bool,
+}
+
+/// Where a request came from, for the user's own list of sessions.
+#[derive(Clone, Debug, Default)]
+pub struct Client {
+    /// The address of the peer.
+    pub ip: Option<String>,
+    /// The `User-Agent` header.
+    pub user_agent: Option<String>,
+}
+
+/// What the use cases work with.
+pub struct Parts {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Password hashes.
+    pub hasher: Hasher,
+    /// Keys to sign with.
+    pub keyring: Keyring,
+    /// Dead tokens.
+    pub revocation: Revocation,
+    /// Settings.
+    pub rules: Rules,
+    /// Sessions.
+    pub sessions: Arc<dyn SessionStore>,
+    /// What all tokens have in common.
+    pub shape: TokenShape,
+    /// Users.
+    pub users: Arc<dyn UserStore>,
+    /// Checks tokens.
+    pub verifier: Verifier,
+}
+
+/// The token service. Share it behind an `Arc`.
+pub struct Auth {
+    parts: Parts,
+    published: PublishedKeys,
+}
+
+impl Auth {
+    /// A service of these parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let published = parts.keyring.published();
+        Self { parts, published }
+    }
+
+    /// The public keys of access tokens.
+    #[must_use]
+    pub const fn published_keys(&self) -> &PublishedKeys {
+        &self.published
+    }
+
+    /// What is known of dead tokens.
+    #[must_use]
+    pub const fn revocation(&self) -> &Revocation {
+        &self.parts.revocation
+    }
+}

@@ -1,0 +1,120 @@
+//! Tokens out of a session's row, and a session's row out of a token.
+
+use chrono::TimeDelta;
+use latchkey_verifier::{Checked, Claims, Kind};
+
+use super::{Auth, Error, TokenDetail};
+use crate::{
+    crypto::random,
+    domain::{
+        claims::{AccessClaims, ExtraClaim, RefreshClaims},
+        ids::{SessionId, UserId},
+        session::{Session, SessionState},
+        time::Moment,
+        user::User,
+    },
+    ports::TokenRef,
+};
+
+/// How long tokens last and what is in them.
+#[derive(Clone, Debug)]
+pub struct TokenRules {
+    /// simplejwt's `ACCESS_TOKEN_LIFETIME`.
+    pub access_lifetime: TimeDelta,
+    /// simplejwt's `REFRESH_TOKEN_LIFETIME`.
+    pub refresh_lifetime: TimeDelta,
+    /// What access tokens say of the user beyond the id.
+    pub extra: Vec<ExtraClaim>,
+}
+
+/// What obtain and refresh give.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TokenPair {
+    /// An access token.
+    pub access: String,
+    /// A refresh token; `None` where rotation is off and the client keeps the one it has.
+    pub refresh: Option<String>,
+}
+
+impl Auth {
+    /// A fresh access token, and the refresh token of the session's present generation: always the same bytes.
+    pub(super) fn issue(&self, session: &Session, user: &User, now: Moment) -> Result<TokenPair, Error> {
+        Ok(TokenPair { access: self.issue_access(session, user, now)?, refresh: Some(self.issue_refresh(session)?) })
+    }
+
+    pub(super) fn issue_access(&self, session: &Session, user: &User, now: Moment) -> Result<String, Error> {
+        let rules = &self.parts.rules.tokens;
+        let claims = AccessClaims::of(session, user, random::jti(), now, rules.access_lifetime, &rules.extra);
+        let key = self.parts.keyring.signer(Kind::Access, now).ok_or_else(no_key)?;
+        self.parts.shape.access(key, &claims).map_err(|error| Error::Internal(error.to_string()))
+    }
+
+    /// Signed with the secret that was in force when the generation was made: a new secret changes no token.
+    fn issue_refresh(&self, session: &Session) -> Result<String, Error> {
+        let claims = RefreshClaims::of(session, self.parts.rules.tokens.refresh_lifetime);
+        let key = self.parts.keyring.signer(Kind::Refresh, session.rotated_at).ok_or_else(no_key)?;
+        self.parts.shape.refresh(key, &claims).map_err(|error| Error::Internal(error.to_string()))
+    }
+
+    /// A refresh token that holds in itself. Whether its session does is the store's to say.
+    pub(super) fn check_refresh(&self, token: &str, now: Moment) -> Result<(TokenRef, u32), Error> {
+        let checked = self.check(token, now)?;
+        checked.require(Kind::Refresh, self.parts.verifier.policy())?;
+        let token = token_ref(&checked)?;
+        let generation = token.generation.ok_or_else(invalid)?;
+        Ok((token, generation))
+    }
+
+    /// The one call of the verifier.
+    pub(super) fn check(&self, token: &str, now: Moment) -> Result<Checked, Error> {
+        Ok(self.parts.verifier.check(token, now.timestamp())?)
+    }
+}
+
+/// What the stores know the token by.
+pub(super) fn token_ref(checked: &Checked) -> Result<TokenRef, Error> {
+    let claims = checked.claims();
+    let counter = |name: &str| claims.number(name).and_then(|number| u32::try_from(number).ok());
+    Ok(TokenRef {
+        session: session_id(claims).ok_or_else(invalid)?,
+        user: claims.subject().map(UserId::new).ok_or_else(invalid)?,
+        version: counter("ver").ok_or_else(invalid)?,
+        generation: match checked.kind() {
+            Kind::Access => None,
+            Kind::Refresh => Some(counter("gen").ok_or_else(invalid)?),
+        },
+    })
+}
+
+fn session_id(claims: &Claims) -> Option<SessionId> {
+    SessionId::parse(claims.text("sid")?)
+}
+
+/// The state, if the session exists and is the token's: signed by us, yet nothing in the database, is a key that
+/// leaked or a database that was restored.
+pub(super) fn known(state: Option<SessionState>, token: &TokenRef) -> Result<SessionState, Error> {
+    match state {
+        Some(state) if state.session.user_id == token.user && state.session.user_version == token.version => Ok(state),
+        _ => Err(Error::token(TokenDetail::Invalid, "unknown_session")),
+    }
+}
+
+pub(super) const fn blacklisted(cause: &'static str) -> Error {
+    Error::token(TokenDetail::Blacklisted, cause)
+}
+
+pub(super) const fn ended() -> Error {
+    Error::token(TokenDetail::Expired, "session_ended")
+}
+
+pub(super) const fn invalid() -> Error {
+    Error::token(TokenDetail::Invalid, "claim")
+}
+
+pub(super) const fn unissued() -> Error {
+    Error::token(TokenDetail::Invalid, "unknown_generation")
+}
+
+fn no_key() -> Error {
+    Error::Internal("the ring has no key to sign with".to_owned())
+}

@@ -1,0 +1,72 @@
+//! Asking about a token: simplejwt's `TokenVerifyView`.
+
+use latchkey_verifier::Kind;
+
+use super::{
+    Auth, Error,
+    tokens::{blacklisted, ended, known, token_ref, unissued},
+};
+use crate::{
+    domain::{
+        session::{Grace, Standing},
+        time::{Moment, storable},
+    },
+    ports::{TokenRef, Verdict},
+};
+
+impl Auth {
+    /// Whether a token of either kind is valid now. simplejwt's order of checks: signature and time, then the
+    /// blacklist, then what must be in it.
+    ///
+    /// # Errors
+    /// [`Error::Token`]; [`Error::Unavailable`] when neither Redis nor the database can tell.
+    pub async fn verify(&self, token: &str) -> Result<(), Error> {
+        let now = storable(self.parts.clock.now());
+        let checked = self.check(token, now)?;
+        let required = checked.require_identity(self.parts.verifier.policy()).map_err(Error::from);
+        match token_ref(&checked) {
+            Ok(token) => {
+                self.check_revocation(&token, checked.kind(), now).await?;
+                required
+            }
+            Err(invalid) => required.and(Err(invalid)),
+        }
+    }
+
+    async fn check_revocation(&self, token: &TokenRef, kind: Kind, now: Moment) -> Result<(), Error> {
+        match self.parts.revocation.check(token).await {
+            Verdict::Revoked => Err(blacklisted("logged_out")),
+            Verdict::CutOff => Err(blacklisted("cut_off")),
+            Verdict::Spent if self.parts.rules.grace != Grace::Endless => Err(blacklisted("spent")),
+            Verdict::Clear if kind == Kind::Access => Ok(()),
+            // A rotation's mark is written after the rotation: a process may die in between, so for refresh tokens
+            // the database is asked as long as it answers.
+            Verdict::Clear => match self.ask_database(token, now).await {
+                Err(Error::Unavailable(_)) => Ok(()),
+                answer => answer,
+            },
+            Verdict::Spent | Verdict::Unknown => self.ask_database(token, now).await,
+        }
+    }
+
+    async fn ask_database(&self, token: &TokenRef, now: Moment) -> Result<(), Error> {
+        let state = known(self.parts.sessions.find(token.session).await?, token)?;
+        let standing = match token.generation {
+            None => state.access_standing(token.version, now),
+            Some(generation) => match self.parts.rules.grace {
+                Grace::Endless => state.standing(generation, now, Grace::Endless),
+                // Spent is spent, also while the grace would still give the successor for it.
+                Grace::Window(_) => state.standing(generation, now, Grace::Window(chrono::TimeDelta::zero())),
+            },
+        };
+        match standing {
+            Standing::Current | Standing::Grace => Ok(()),
+            Standing::Revoked(reason) => Err(blacklisted(reason.as_str())),
+            Standing::CutOff => Err(blacklisted("cut_off")),
+            Standing::NoActiveUser => Err(blacklisted("user_inactive")),
+            Standing::Spent => Err(blacklisted("spent")),
+            Standing::Ended => Err(ended()),
+            Standing::Unissued => Err(unissued()),
+        }
+    }
+}

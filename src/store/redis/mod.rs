@@ -1,0 +1,8 @@
+//! The blacklist in Redis.
+
+mod blacklist;
+mod connection;
+mod keys;
+
+pub use blacklist::RedisBlacklist;
+pub use connection::{RedisOptions, RedisUrl, RedisUrlError};

@@ -1,0 +1,124 @@
+//! Migrations, embedded in the binary. A database that a newer binary has changed is refused.
+
+use std::time::Duration;
+
+use diesel::{backend::Backend, migration::MigrationSource, pg::Pg, sqlite::Sqlite};
+use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection as _};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use super::{
+    DatabaseUrl,
+    pool::{self, open_sqlite},
+};
+use crate::ports::StoreError;
+
+const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+/// Any number that nobody else locks: several instances that start at once migrate one after the other.
+const LOCK: i64 = 0x6c61_7463_686b_6579;
+
+/// What was done and what is left to do.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct MigrationStatus {
+    /// Versions that the database has, the oldest first.
+    pub applied: Vec<String>,
+    /// Names of those that this binary would run.
+    pub pending: Vec<String>,
+    /// Versions that this binary does not know: a newer one was here.
+    pub unknown: Vec<String>,
+}
+
+/// Why the database was not migrated.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// The database knows a migration that this binary does not.
+    #[error("the database was migrated by a newer version of latchkey (it has {0}, unknown here): start that version")]
+    Newer(String),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Runs what is pending, and says what it ran.
+///
+/// # Errors
+/// [`MigrateError`].
+pub async fn run(url: &DatabaseUrl, timeout: Duration) -> Result<Vec<String>, MigrateError> {
+    Ok(migrate(url, timeout, true).await?.pending)
+}
+
+/// What was run and what is pending. Changes nothing, except that diesel's own table of migrations is made.
+///
+/// # Errors
+/// [`MigrateError::Store`].
+pub async fn status(url: &DatabaseUrl, timeout: Duration) -> Result<MigrationStatus, MigrateError> {
+    migrate(url, timeout, false).await
+}
+
+async fn migrate(url: &DatabaseUrl, timeout: Duration, run: bool) -> Result<MigrationStatus, MigrateError> {
+    match url {
+        DatabaseUrl::Postgres(url) => {
+            let mut connection = pool::connect_once(url, timeout).await?;
+            // The lock goes with the connection.
+            let lock = format!("SET lock_timeout = 0; SET statement_timeout = 0; SELECT pg_advisory_lock({LOCK})");
+            connection.batch_execute(&lock).await.map_err(super::error::from_query)?;
+            blocking(move || examine::<Pg, _>(&mut AsyncMigrationHarness::new(connection), POSTGRES, run)).await
+        }
+        DatabaseUrl::Sqlite(path) => {
+            let path = path.to_string_lossy().into_owned();
+            blocking(move || {
+                let mut connection = open_sqlite(&path).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+                examine::<Sqlite, _>(&mut connection, SQLITE, run)
+            })
+            .await
+        }
+    }
+}
+
+/// The status before, and if asked the migrations themselves.
+fn examine<B: Backend, H: MigrationHarness<B>>(
+    harness: &mut H,
+    embedded: EmbeddedMigrations,
+    run: bool,
+) -> Result<MigrationStatus, MigrateError>
+where
+    EmbeddedMigrations: MigrationSource<B>,
+{
+    let all = MigrationSource::<B>::migrations(&embedded).map_err(failed)?;
+    let mut applied: Vec<String> =
+        harness.applied_migrations().map_err(failed)?.iter().map(ToString::to_string).collect();
+    applied.sort();
+    let mut status = MigrationStatus { applied, ..MigrationStatus::default() };
+    for version in &status.applied {
+        if !all.iter().any(|migration| migration.name().version().to_string() == *version) {
+            status.unknown.push(version.clone());
+        }
+    }
+    for migration in &all {
+        if !status.applied.contains(&migration.name().version().to_string()) {
+            status.pending.push(migration.name().to_string());
+        }
+    }
+    if run {
+        if let Some(version) = status.unknown.last() {
+            return Err(MigrateError::Newer(version.clone()));
+        }
+        harness.run_pending_migrations(embedded).map_err(failed)?;
+    }
+    Ok(status)
+}
+
+/// The harness blocks its thread, so it gets one of its own.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, MigrateError> + Send + 'static,
+) -> Result<T, MigrateError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(StoreError::Failed(error.to_string()).into()),
+    }
+}
+
+fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
+    StoreError::Unavailable(format!("a migration failed: {error}"))
+}

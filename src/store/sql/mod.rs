@@ -1,0 +1,46 @@
+//! One implementation for Postgres and SQLite: each query is written once and checked by the compiler for both.
+
+mod error;
+pub mod migrate;
+pub mod pool;
+mod postgres;
+mod rows;
+mod schema;
+mod sessions;
+mod tls;
+mod url;
+mod users;
+
+pub use pool::SqlPool;
+pub use url::{DatabaseUrl, DatabaseUrlError};
+
+use crate::{domain::time::Moment, ports::StoreError};
+
+/// Users and sessions in a database. Cloning shares the pool.
+#[derive(Clone)]
+pub struct SqlStore {
+    pool: SqlPool,
+}
+
+impl SqlStore {
+    /// A store over `pool`.
+    #[must_use]
+    pub const fn new(pool: SqlPool) -> Self {
+        Self { pool }
+    }
+
+    /// The server's clock, in UTC.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn server_time(&self) -> Result<Moment, StoreError> {
+        use diesel_async::RunQueryDsl as _;
+        let now = diesel::select(diesel::dsl::sql::<diesel::sql_types::Timestamp>(match self.pool.kind {
+            pool::PoolKind::Postgres(_) => "(clock_timestamp() AT TIME ZONE 'UTC')::timestamp",
+            pool::PoolKind::Sqlite(_) => "strftime('%Y-%m-%d %H:%M:%f', 'now')",
+        }));
+        let time: chrono::NaiveDateTime =
+            pool::on_conn!(self.pool, |conn| now.get_result(conn).await)?.map_err(error::from_query)?;
+        Ok(time.and_utc())
+    }
+}

@@ -1,0 +1,229 @@
+//! Connections: two kinds of pool behind one enum, and the macro that writes a query once for both.
+
+use std::{path::Path, time::Duration};
+
+use diesel::{Connection as _, ConnectionError, ConnectionResult, SqliteConnection, connection::SimpleConnection as _};
+use diesel_async::{
+    AsyncPgConnection,
+    pooled_connection::{
+        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+        deadpool::{Object, Pool},
+    },
+    sync_connection_wrapper::SyncConnectionWrapper,
+};
+use futures_util::FutureExt as _;
+use tokio::runtime::Handle;
+
+use super::{
+    DatabaseUrl,
+    error::from_pool,
+    tls,
+    url::{PostgresUrl, TlsMode},
+};
+use crate::ports::StoreError;
+
+/// An async connection to SQLite: each call runs on a thread that may block.
+pub(super) type AsyncSqliteConnection = SyncConnectionWrapper<SqliteConnection>;
+
+/// How large a pool is and how long anything may take.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolLimits {
+    /// Connections at the most.
+    pub connections: usize,
+    /// For connecting, for waiting for a free connection, and for a statement, each.
+    pub timeout: Duration,
+}
+
+/// A pool of connections to one of the two databases. Cloning shares it.
+#[derive(Clone)]
+pub struct SqlPool {
+    pub(super) kind: PoolKind,
+    pub(super) timeout: Duration,
+}
+
+#[derive(Clone)]
+pub(super) enum PoolKind {
+    Postgres(Pool<AsyncPgConnection>),
+    Sqlite(Pool<AsyncSqliteConnection>),
+}
+
+/// Runs `$body` with `$conn`, a connection of either kind, within the time limit of a statement.
+///
+/// Generic functions over two backends drown in bounds; pasted twice, each query is checked against both.
+macro_rules! on_conn {
+    ($pool:expr, |$conn:ident| $body:expr) => {{
+        let pool = &$pool;
+        match &pool.kind {
+            $crate::store::sql::pool::PoolKind::Postgres(connections) => {
+                let mut object = $crate::store::sql::pool::take(connections).await?;
+                let $conn = &mut *object;
+                $crate::store::sql::pool::limited(pool.timeout, async { $body }).await
+            }
+            $crate::store::sql::pool::PoolKind::Sqlite(connections) => {
+                let mut object = $crate::store::sql::pool::take(connections).await?;
+                let $conn = &mut *object;
+                $crate::store::sql::pool::limited(pool.timeout, async { $body }).await
+            }
+        }
+    }};
+}
+pub(super) use on_conn;
+
+/// What a statement in `on_conn!` came to: within its time, with the database's own answer inside.
+pub(super) async fn limited<T>(
+    timeout: Duration,
+    statement: impl Future<Output = diesel::QueryResult<T>>,
+) -> Result<diesel::QueryResult<T>, StoreError> {
+    tokio::time::timeout(timeout, statement)
+        .await
+        .map_err(|_| StoreError::Unavailable("the database did not answer in time".to_owned()))
+}
+
+pub(super) async fn take<C>(pool: &Pool<C>) -> Result<Object<C>, StoreError>
+where
+    AsyncDieselConnectionManager<C>:
+        deadpool::managed::Manager<Type = C, Error = diesel_async::pooled_connection::PoolError>,
+    C: diesel_async::AsyncConnection + 'static,
+{
+    pool.get().await.map_err(from_pool)
+}
+
+impl SqlPool {
+    /// A pool for `url`. Connects to nothing yet; connections are driven by the runtime that this is called on.
+    ///
+    /// # Errors
+    /// When the certificates to trust cannot be read, or the folder of an SQLite file cannot be made.
+    pub fn open(url: &DatabaseUrl, limits: PoolLimits) -> Result<Self, StoreError> {
+        let kind = match url {
+            DatabaseUrl::Postgres(url) => PoolKind::Postgres(postgres(url, limits)?),
+            DatabaseUrl::Sqlite(path) => PoolKind::Sqlite(sqlite(path, limits)?),
+        };
+        Ok(Self { kind, timeout: limits.timeout })
+    }
+}
+
+/// One connection outside any pool.
+pub(super) async fn connect_once(url: &PostgresUrl, timeout: Duration) -> Result<AsyncPgConnection, StoreError> {
+    let (config, connector) = driver(url, timeout)?;
+    let connecting = tokio::time::timeout(timeout, connect(&config, connector));
+    connecting
+        .await
+        .map_err(|_| StoreError::Unavailable("no connection in time".to_owned()))?
+        .map_err(|error| StoreError::Unavailable(error.to_string()))
+}
+
+type Driver = (tokio_postgres::Config, Option<tokio_postgres_rustls::MakeRustlsConnect>);
+
+fn driver(url: &PostgresUrl, timeout: Duration) -> Result<Driver, StoreError> {
+    let mut config = url.config().map_err(|error| StoreError::Failed(error.to_string()))?;
+    config.connect_timeout(timeout).application_name("latchkey");
+    // The server gives up a little before we do, so that a slow statement does not outlive its request.
+    let milliseconds = timeout.as_millis() * 9 / 10;
+    let own = format!("-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}");
+    let options = config.get_options().map_or_else(|| own.clone(), |given| format!("{own} {given}"));
+    config.options(options);
+    let connector = match url.tls {
+        TlsMode::Disable => None,
+        TlsMode::Prefer | TlsMode::Require => Some(tls::connector(url.root_certificate.as_deref())?),
+    };
+    Ok((config, connector))
+}
+
+fn postgres(url: &PostgresUrl, limits: PoolLimits) -> Result<Pool<AsyncPgConnection>, StoreError> {
+    let (config, connector) = driver(url, limits.timeout)?;
+    let runtime = Handle::current();
+    let mut manager = ManagerConfig::default();
+    manager.recycling_method = RecyclingMethod::Fast;
+    manager.custom_setup = Box::new(move |_| {
+        let (config, connector) = (config.clone(), connector.clone());
+        // On the runtime of the pool, not on that of the web server's thread that happened to ask first.
+        let connecting = runtime.spawn(async move { connect(&config, connector).await });
+        async move { connecting.await.unwrap_or_else(|error| Err(bad(&error))) }.boxed()
+    });
+    build(AsyncDieselConnectionManager::new_with_config("postgres", manager), limits)
+}
+
+async fn connect(
+    config: &tokio_postgres::Config,
+    connector: Option<tokio_postgres_rustls::MakeRustlsConnect>,
+) -> ConnectionResult<AsyncPgConnection> {
+    match connector {
+        None => {
+            let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(|error| bad(&error))?;
+            AsyncPgConnection::try_from_client_and_connection(client, connection).await
+        }
+        Some(connector) => {
+            let (client, connection) = config.connect(connector).await.map_err(|error| bad(&error))?;
+            AsyncPgConnection::try_from_client_and_connection(client, connection).await
+        }
+    }
+}
+
+/// The driver's errors say little themselves; what they wrap says it.
+fn bad(error: &dyn std::error::Error) -> ConnectionError {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    ConnectionError::BadConnection(text)
+}
+
+fn sqlite(path: &Path, limits: PoolLimits) -> Result<Pool<AsyncSqliteConnection>, StoreError> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| StoreError::Failed(format!("{}: {error}", folder.display())))?;
+    }
+    let path = path.to_string_lossy().into_owned();
+    let mut manager = ManagerConfig::default();
+    manager.recycling_method = RecyclingMethod::Fast;
+    manager.custom_setup = Box::new(move |_| {
+        let path = path.clone();
+        async move {
+            tokio::task::spawn_blocking(move || open_sqlite(&path))
+                .await
+                .unwrap_or_else(|error| Err(bad(&error)))
+                .map(SyncConnectionWrapper::new)
+        }
+        .boxed()
+    });
+    build(AsyncDieselConnectionManager::new_with_config("sqlite", manager), limits)
+}
+
+/// Opens the file, readable by its owner alone: it holds password hashes.
+///
+/// `synchronous=FULL`: with `NORMAL`, WAL loses the last commits at a power cut, and an answer that was sent is durable.
+pub(super) fn open_sqlite(path: &str) -> ConnectionResult<SqliteConnection> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| ConnectionError::BadConnection(format!("{path}: {error}")))?;
+    let mut connection = SqliteConnection::establish(path)?;
+    connection
+        .batch_execute(
+            "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
+        )
+        .map_err(ConnectionError::CouldntSetupConfiguration)?;
+    Ok(connection)
+}
+
+fn build<C>(manager: AsyncDieselConnectionManager<C>, limits: PoolLimits) -> Result<Pool<C>, StoreError>
+where
+    AsyncDieselConnectionManager<C>:
+        deadpool::managed::Manager<Type = C, Error = diesel_async::pooled_connection::PoolError>,
+    C: diesel_async::AsyncConnection + 'static,
+{
+    Pool::builder(manager)
+        .max_size(limits.connections)
+        .wait_timeout(Some(limits.timeout))
+        .create_timeout(Some(limits.timeout))
+        .recycle_timeout(Some(limits.timeout))
+        .runtime(deadpool::Runtime::Tokio1)
+        .build()
+        .map_err(|error| StoreError::Failed(error.to_string()))
+}

@@ -1,0 +1,40 @@
+//! The tables as diesel sees them. `migrations/` makes them; a test holds both migrations against each other.
+
+diesel::table! {
+    users (id) {
+        id -> Text,
+        username -> Text,
+        username_key -> Nullable<Text>,
+        email -> Text,
+        email_key -> Nullable<Text>,
+        password_hash -> Text,
+        first_name -> Text,
+        last_name -> Text,
+        is_active -> Bool,
+        is_staff -> Bool,
+        version -> Integer,
+        created_at -> Timestamp,
+        last_login -> Nullable<Timestamp>,
+        cut_off_at -> Nullable<Timestamp>,
+        deleted_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    sessions (id) {
+        id -> Text,
+        user_id -> Text,
+        user_version -> Integer,
+        generation -> Integer,
+        created_at -> Timestamp,
+        rotated_at -> Timestamp,
+        expires_at -> Timestamp,
+        revoked_at -> Nullable<Timestamp>,
+        revoked_reason -> Nullable<Text>,
+        last_ip -> Nullable<Text>,
+        user_agent -> Nullable<Text>,
+        status_index -> Nullable<BigInt>,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(users, sessions);

@@ -1,0 +1,114 @@
+//! Which database a URL means.
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+
+/// A database. `Display` hides the password.
+#[derive(Clone, Debug)]
+pub enum DatabaseUrl {
+    /// A Postgres server.
+    Postgres(PostgresUrl),
+    /// A file.
+    Sqlite(PathBuf),
+}
+
+/// A Postgres server and how it is talked to.
+#[derive(Clone, Debug)]
+pub struct PostgresUrl {
+    /// For the driver: without the parameters that it does not know.
+    pub(super) connect: SecretString,
+    /// Whether the connection must be encrypted, may be, or is not.
+    pub(super) tls: TlsMode,
+    /// A file of certificates to trust instead of the system's (`sslrootcert`).
+    pub(super) root_certificate: Option<PathBuf>,
+    shown: String,
+}
+
+/// libpq's `sslmode`, with one difference: an encrypted connection is always verified, chain and host name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TlsMode {
+    /// Plain.
+    Disable,
+    /// Encrypted when the server offers it: the default.
+    Prefer,
+    /// Encrypted or not at all. `require`, `verify-ca` and `verify-full` all mean this.
+    Require,
+}
+
+/// The text is not the URL of a database. A typo never makes an empty one.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum DatabaseUrlError {
+    /// Another scheme, or none.
+    #[error("expected postgres://USER:PASSWORD@HOST/DATABASE or sqlite://PATH")]
+    Scheme,
+    /// The driver does not take it.
+    #[error("not a Postgres URL that can be used: {0}")]
+    Postgres(String),
+    /// An unknown `sslmode`.
+    #[error("sslmode must be disable, prefer, require or verify-full")]
+    TlsMode,
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = DatabaseUrlError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once("://") {
+            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(PathBuf::from(path))),
+            Some(("postgres" | "postgresql", _)) => PostgresUrl::parse(text).map(Self::Postgres),
+            _ => Err(DatabaseUrlError::Scheme),
+        }
+    }
+}
+
+impl PostgresUrl {
+    fn parse(text: &str) -> Result<Self, DatabaseUrlError> {
+        let unusable = |reason: &dyn fmt::Display| DatabaseUrlError::Postgres(reason.to_string());
+        let mut url = Url::parse(text).map_err(|reason| unusable(&reason))?;
+        let mut tls = TlsMode::Prefer;
+        let mut root_certificate = None;
+        let mut others = Vec::new();
+        for (name, value) in url.query_pairs() {
+            match (name.as_ref(), value.as_ref()) {
+                ("sslmode", "disable") => tls = TlsMode::Disable,
+                ("sslmode", "prefer" | "allow") => tls = TlsMode::Prefer,
+                ("sslmode", "require" | "verify-ca" | "verify-full") => tls = TlsMode::Require,
+                ("sslmode", _) => return Err(DatabaseUrlError::TlsMode),
+                ("sslrootcert", path) => root_certificate = Some(PathBuf::from(path)),
+                (name, value) => others.push((name.to_owned(), value.to_owned())),
+            }
+        }
+        let driver_mode = match tls {
+            TlsMode::Disable => "disable",
+            TlsMode::Prefer => "prefer",
+            TlsMode::Require => "require",
+        };
+        url.query_pairs_mut().clear().extend_pairs(&others).append_pair("sslmode", driver_mode);
+        let connect = String::from(url.clone());
+        connect.parse::<tokio_postgres::Config>().map_err(|reason| unusable(&reason))?;
+        if url.password().is_some() {
+            // Fails only for URLs without a host, and those have no password.
+            let _ = url.set_password(Some("***"));
+        }
+        url.set_query(None);
+        Ok(Self { connect: connect.into(), tls, root_certificate, shown: url.into() })
+    }
+
+    pub(super) fn config(&self) -> Result<tokio_postgres::Config, DatabaseUrlError> {
+        self.connect
+            .expose_secret()
+            .parse()
+            .map_err(|reason: tokio_postgres::Error| DatabaseUrlError::Postgres(reason.to_string()))
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Postgres(url) => f.write_str(&url.shown),
+            Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
+        }
+    }
+}

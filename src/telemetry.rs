@@ -1,0 +1,33 @@
+//! The log: pretty for people on a terminal, JSON lines for machines, always on standard error.
+//!
+//! What is logged never holds a token, a password, a key or a body: those are types that do not print, and handlers
+//! hand none of them to a log line.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{ConfigError, LogConfig, log::LogFormat};
+
+/// Starts the log of this process. Calling it again changes nothing.
+///
+/// # Errors
+/// When the filter is not one.
+pub fn start(config: &LogConfig) -> Result<(), ConfigError> {
+    let filter = EnvFilter::try_new(&config.filter).map_err(|_| {
+        ConfigError::new("LATCHKEY_LOG", "is not a filter", "a level such as info, or filters such as latchkey=debug")
+    })?;
+    let json = match config.format {
+        LogFormat::Auto => !io::stderr().is_terminal(),
+        LogFormat::Json => true,
+        LogFormat::Pretty => false,
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    // An error means that a log is there already, as in a test.
+    let _ = if json {
+        builder.json().flatten_event(true).try_init()
+    } else {
+        builder.with_ansi(io::stderr().is_terminal()).try_init()
+    };
+    Ok(())
+}
