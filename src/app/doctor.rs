@@ -61,8 +61,9 @@ fn keys(config: &Config, now: Moment) -> Finding {
 
 async fn database(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
     let Ok(url) = config.database.url() else { return Vec::new() };
-    if let DatabaseUrl::Sqlite(path) = &url
-        && !path.exists()
+    if let DatabaseUrl::Sqlite(file) = &url
+        && file.create
+        && !file.path.exists()
     {
         return vec![good("database", format!("{url} is not there yet: the server makes it"))];
     }

@@ -60,6 +60,9 @@ pub enum StartError {
     /// A store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The database did not come.
+    #[error("DATABASE_URL: {0} cannot be reached ({1}): start it, correct the URL, or raise LATCHKEY_STARTUP_TIMEOUT")]
+    Unreachable(DatabaseUrl, String),
 }
 
 /// A server that is ready to run.
@@ -98,7 +101,7 @@ impl App {
         let first_user =
             if embedded { first_run::admin(&stores.accounts(Arc::clone(&clock), hasher.clone())).await? } else { None };
         let background = background::Background::new(stores.janitor(Arc::clone(&clock), &config.lifetimes));
-        let state = state(config, stores, keyring, hasher, clock)?;
+        let state = state(config, &stores, keyring, hasher, clock)?;
         Ok(Self { background, embedded, first_user, listener, state })
     }
 
@@ -144,7 +147,7 @@ impl App {
 
 fn state(
     config: &Config,
-    stores: stores::Stores,
+    stores: &stores::Stores,
     keyring: Keyring,
     hasher: Hasher,
     clock: Arc<dyn Clock>,

@@ -69,11 +69,7 @@ async fn migrated(url: &DatabaseUrl, timeout: Duration, patience: Duration) -> R
                 tokio::time::sleep(PAUSE.min(patience)).await;
             }
             Err(MigrateError::Store(StoreError::Unavailable(reason))) => {
-                return Err(StoreError::Unavailable(format!(
-                    "the database {url} cannot be reached ({reason}): check DATABASE_URL, or raise \
-                     LATCHKEY_STARTUP_TIMEOUT"
-                ))
-                .into());
+                return Err(StartError::Unreachable(url.clone(), reason));
             }
             Err(error) => return Err(error.into()),
         }

@@ -53,9 +53,9 @@ fn list(keys: &KeysConfig, as_json: bool, clock: &dyn Clock) -> Result<(), key_f
     let none = "there are no keys yet: `latchkey serve` makes them";
     if key_file::read_all(&keys.keys_dir)?.is_empty() {
         if as_json {
-            output::json(&json!([]))
+            output::json(&json!([]));
         } else {
-            output::line(none)
+            output::line(none);
         }
         return Ok(());
     }

@@ -1,17 +1,17 @@
 //! What is printed: the one module that may.
 
+use std::io::{self, Write as _};
+
 use serde_json::Value;
 
-/// A line on standard output.
-#[expect(clippy::print_stdout, reason = "this is the command line's own output")]
+/// A line on standard output. Whoever reads it may have heard enough (`latchkey config | head -1`): that is no error.
 pub(super) fn line(text: &str) {
-    println!("{text}");
+    let _ = writeln!(io::stdout(), "{text}");
 }
 
 /// A line on standard error, with the program's name in front.
-#[expect(clippy::print_stderr, reason = "this is the command line's own output")]
 pub(super) fn error(text: &str) {
-    eprintln!("latchkey: {text}");
+    let _ = writeln!(io::stderr(), "latchkey: {text}");
 }
 
 /// JSON for scripts, indented for people who look at it.

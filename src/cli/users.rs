@@ -35,7 +35,7 @@ enum UsersCommand {
         /// E-mail address
         #[arg(long, value_parser = email)]
         email: Option<EmailAddress>,
-        /// Mark as staff (claim is_staff)
+        /// Mark as staff
         #[arg(long)]
         staff: bool,
     },

@@ -6,7 +6,7 @@ use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{ConfigError, environment::secret, value};
-use crate::store::sql::{DatabaseUrl, pool::PoolLimits};
+use crate::store::sql::{DatabaseUrl, SqliteFile, pool::PoolLimits};
 
 /// Where users and sessions live.
 #[derive(Args, Clone, Debug)]
@@ -41,7 +41,7 @@ impl DatabaseConfig {
     pub fn url(&self) -> Result<DatabaseUrl, ConfigError> {
         let given = secret("DATABASE_URL", self.database_url.as_ref(), self.database_url_file.as_deref())?;
         match given {
-            None => Ok(DatabaseUrl::Sqlite(self.data_dir.join("latchkey.db"))),
+            None => Ok(DatabaseUrl::Sqlite(SqliteFile { path: self.data_dir.join("latchkey.db"), create: true })),
             Some(url) => url.expose_secret().parse().map_err(|error: crate::store::sql::DatabaseUrlError| {
                 ConfigError::new("DATABASE_URL", "is not the URL of a database", &error.to_string())
             }),

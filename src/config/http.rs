@@ -11,7 +11,7 @@ use super::value;
 #[command(next_help_heading = "HTTP")]
 pub struct HttpConfig {
     /// Address and port to listen on
-    #[arg(long, env = "LATCHKEY_BIND", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000")]
+    #[arg(long, env = "LATCHKEY_BIND", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000", value_parser = address)]
     pub bind: SocketAddr,
 
     /// Threads that serve requests; 0 means one for each core
@@ -45,6 +45,10 @@ pub struct HttpConfig {
     /// How long clients may cache the published keys (Cache-Control of the JWKS)
     #[arg(long, env = "LATCHKEY_JWKS_MAX_AGE", value_name = "SPAN", default_value = "5m", value_parser = value::duration)]
     pub jwks_max_age: Duration,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an address and a port, such as 127.0.0.1:8000".to_owned())
 }
 
 impl HttpConfig {

@@ -42,7 +42,7 @@ impl TokenShape {
         seal(key, &self.access_typ, &payload)
     }
 
-    /// A MACed refresh token, for this service alone: its audience is the issuer.
+    /// A refresh token with a MAC, for this service alone: its audience is the issuer.
     ///
     /// # Errors
     /// [`SignatureError`].

@@ -25,10 +25,10 @@ const SECRET: &str = "LATCHKEY SHARED SECRET";
 
 /// The private part, ready to sign.
 pub(super) enum Pair {
-    Ec { pair: EcdsaKeyPair, crv: &'static str },
+    Ec { pair: Box<EcdsaKeyPair>, crv: &'static str },
     Ed(Ed25519KeyPair),
-    Hmac { key: hmac::Key, secret: Vec<u8> },
-    Rsa { pair: RsaKeyPair, encoding: &'static dyn RsaEncoding },
+    Hmac { key: Box<hmac::Key>, secret: Vec<u8> },
+    Rsa { pair: Box<RsaKeyPair>, encoding: &'static dyn RsaEncoding },
 }
 
 /// A key with its algorithm and the one kind of token that it signs.
@@ -194,7 +194,7 @@ fn pair(algorithm: Algorithm, der: &[u8]) -> Result<Pair, MaterialError> {
     match algorithm.family() {
         Family::Ec => {
             let (curve, crv) = curve(algorithm);
-            Ok(Pair::Ec { pair: EcdsaKeyPair::from_pkcs8(curve, der).map_err(unfit)?, crv })
+            Ok(Pair::Ec { pair: Box::new(EcdsaKeyPair::from_pkcs8(curve, der).map_err(unfit)?), crv })
         }
         Family::Okp => Ok(Pair::Ed(Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(unfit)?)),
         Family::Rsa => {
@@ -202,14 +202,14 @@ fn pair(algorithm: Algorithm, der: &[u8]) -> Result<Pair, MaterialError> {
             if pair.public_modulus_len() < MIN_RSA_BYTES {
                 return Err(MaterialError::WeakRsa(pair.public_modulus_len() * 8));
             }
-            Ok(Pair::Rsa { pair, encoding: encoding(algorithm) })
+            Ok(Pair::Rsa { pair: Box::new(pair), encoding: encoding(algorithm) })
         }
         Family::Hmac => {
             let least = algorithm.min_secret_length();
             if der.len() < least {
                 return Err(MaterialError::ShortSecret { algorithm, got: der.len(), least });
             }
-            Ok(Pair::Hmac { key: hmac::Key::new(hash(algorithm), der), secret: der.to_vec() })
+            Ok(Pair::Hmac { key: Box::new(hmac::Key::new(hash(algorithm), der)), secret: der.to_vec() })
         }
     }
 }

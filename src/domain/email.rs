@@ -46,7 +46,6 @@ impl EmailAddress {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::EmailAddress;
 

@@ -1,12 +1,13 @@
 //! Around every request: an id, the headers that every answer carries, panics as answers, one line in the log.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::panic::AssertUnwindSafe;
 
 use actix_web::{
-    body::{EitherBody, MessageBody},
+    body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
+    error::InternalError,
     http::{
-        StatusCode,
+        Method, StatusCode,
         header::{
             CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
             WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -24,47 +25,42 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const MAX_REQUEST_ID: usize = 64;
 
-/// The challenge of every 401.
-pub(super) struct Challenge(pub HeaderValue);
-
-impl Challenge {
-    pub(super) fn new(scheme: &str) -> Self {
-        let text = format!("{scheme} realm=\"api\"");
-        Self(HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Bearer realm=\"api\"")))
-    }
-}
-
 /// Wraps the whole application.
 pub(super) async fn around<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
+) -> Result<ServiceResponse<B>, actix_web::Error> {
     let id = request_id(request.headers());
-    let state = request.app_data::<Data<State>>().map(|state| Arc::clone(state));
-    let line = (request.method().clone(), request.path().to_owned());
-    let http_request = request.request().clone();
-    let mut response = match AssertUnwindSafe(next.call(request)).catch_unwind().await {
-        Ok(Ok(response)) => response.map_into_left_body(),
-        Ok(Err(error)) => ServiceResponse::new(http_request, error.error_response()).map_into_right_body(),
-        // The hook has printed where; the client learns nothing, and the server goes on.
-        Err(_) => {
-            let error = HttpError::Service(Error::Internal("a handler panicked".to_owned()));
-            ServiceResponse::from_err(error, http_request).map_into_right_body()
+    let state = request.app_data::<Data<State>>().cloned();
+    let challenge = state.as_deref().and_then(|state| state.settings.auth_header_types.first()).map(String::as_str);
+    let (method, path) = (request.method().clone(), request.path().to_owned());
+    let error = match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+        Ok(Ok(mut response)) => {
+            log(&method, &path, &id, response.status(), response.response().error());
+            finish(response.status(), response.headers_mut(), &id, challenge);
+            return Ok(response);
         }
+        Ok(Err(error)) => error,
+        // The panic's own message has gone to standard error; the client learns nothing, and the server goes on.
+        Err(_) => HttpError::Service(Error::Internal("a handler panicked".to_owned())).into(),
     };
-    log(&line.0, &line.1, &id, &response);
-    let status = response.status();
-    let headers = response.headers_mut();
-    if let Some(state) = state.filter(|_| status == StatusCode::UNAUTHORIZED)
-        && let Some(scheme) = state.settings.auth_header_types.first()
+    let mut response = error.error_response();
+    log(&method, &path, &id, response.status(), Some(&error));
+    finish(response.status(), response.headers_mut(), &id, challenge);
+    Err(InternalError::from_response(error, response).into())
+}
+
+/// What every answer carries.
+fn finish(status: StatusCode, headers: &mut HeaderMap, id: &str, challenge: Option<&str>) {
+    if let Some(scheme) = challenge.filter(|_| status == StatusCode::UNAUTHORIZED)
+        && let Ok(challenge) = HeaderValue::try_from(format!("{scheme} realm=\"api\""))
     {
-        headers.insert(WWW_AUTHENTICATE, Challenge::new(scheme).0);
+        headers.insert(WWW_AUTHENTICATE, challenge);
     }
-    standing_headers(headers);
-    if let Ok(id) = HeaderValue::from_str(&id) {
+    if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(REQUEST_ID, id);
     }
-    Ok(response)
+    standing_headers(headers);
 }
 
 fn standing_headers(headers: &mut HeaderMap) {
@@ -90,14 +86,16 @@ fn request_id(headers: &HeaderMap) -> String {
 }
 
 /// Failures of ours are errors, refusals are worth a line, the rest is for debugging. Never a token, never a body.
-fn log<B>(method: &actix_web::http::Method, path: &str, id: &str, response: &ServiceResponse<B>) {
-    let status = response.status().as_u16();
-    let error = response.response().error().and_then(|error| error.as_error::<HttpError>());
-    match error {
-        Some(error) => match error.internal() {
-            Some(internal) => tracing::error!(%method, path, status, request = id, cause = error.cause(), %internal),
-            None => tracing::info!(%method, path, status, request = id, cause = error.cause()),
-        },
-        None => tracing::debug!(%method, path, status, request = id),
+fn log(method: &Method, path: &str, id: &str, status: StatusCode, error: Option<&actix_web::Error>) {
+    let status = status.as_u16();
+    let Some(error) = error.and_then(|error| error.as_error::<HttpError>()) else {
+        tracing::debug!(%method, path, status, request = id);
+        return;
+    };
+    let cause = error.cause();
+    if let Some(internal) = error.internal() {
+        tracing::error!(%method, path, status, request = id, cause, %internal);
+    } else {
+        tracing::info!(%method, path, status, request = id, cause);
     }
 }

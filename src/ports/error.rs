@@ -4,9 +4,9 @@
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The store answered with an error that no request should cause.
-    #[error("the store failed: {0}")]
+    #[error("{0}")]
     Failed(String),
     /// The store cannot be reached, or did not answer in time.
-    #[error("the store is unavailable: {0}")]
+    #[error("{0}")]
     Unavailable(String),
 }

@@ -61,7 +61,7 @@ impl Revocation {
     /// Ends a session. Whether it was this call that did.
     pub(super) async fn revoke(&self, id: SessionId, reason: RevokedReason, now: Moment) -> Result<bool, StoreError> {
         let Some((session, by_us)) = self.sessions.revoke(id, reason, now).await? else { return Ok(false) };
-        self.write(vec![self.revoked(&session, now)]).await;
+        self.write(vec![Self::revoked(&session, now)]).await;
         Ok(by_us)
     }
 
@@ -79,7 +79,7 @@ impl Revocation {
             return None;
         }
         if session.revoked.is_some() {
-            return Some(self.revoked(session, now));
+            return Some(Self::revoked(session, now));
         }
         (session.generation > 0).then(|| self.rotated(session))
     }
@@ -93,7 +93,7 @@ impl Revocation {
         self.lifetimes.session + MARGIN
     }
 
-    fn revoked(&self, session: &Session, now: Moment) -> (Mark, TimeDelta) {
+    fn revoked(session: &Session, now: Moment) -> (Mark, TimeDelta) {
         let mark = Mark::Revoked { session: session.id, user: session.user_id.clone() };
         (mark, (session.expires_at - now).max(TimeDelta::zero()) + MARGIN)
     }

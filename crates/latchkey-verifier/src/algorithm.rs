@@ -46,7 +46,7 @@ pub enum Family {
 
 /// The text is not the name of an algorithm that this crate knows. `none` never is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("not one of ES256, ES384, EdDSA, RS256, RS384, RS512, PS256, PS384, PS512, HS256, HS384, HS512")]
+#[error("expected one of ES256, ES384, EdDSA, RS256, RS384, RS512, PS256, PS384, PS512, HS256, HS384, HS512")]
 pub struct UnknownAlgorithm;
 
 impl Algorithm {

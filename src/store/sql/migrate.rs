@@ -65,10 +65,10 @@ async fn migrate(url: &DatabaseUrl, timeout: Duration, run: bool) -> Result<Migr
             connection.batch_execute(&lock).await.map_err(super::error::from_query)?;
             blocking(move || examine::<Pg, _>(&mut AsyncMigrationHarness::new(connection), POSTGRES, run)).await
         }
-        DatabaseUrl::Sqlite(path) => {
-            let path = path.to_string_lossy().into_owned();
+        DatabaseUrl::Sqlite(file) => {
+            let file = file.clone();
             blocking(move || {
-                let mut connection = open_sqlite(&path).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+                let mut connection = open_sqlite(&file).map_err(|error| StoreError::Failed(error.to_string()))?;
                 examine::<Sqlite, _>(&mut connection, SQLITE, run)
             })
             .await
@@ -119,6 +119,7 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "map_err hands it over")]
 fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
     StoreError::Unavailable(format!("a migration failed: {error}"))
 }

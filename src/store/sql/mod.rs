@@ -12,7 +12,7 @@ mod url;
 mod users;
 
 pub use pool::SqlPool;
-pub use url::{DatabaseUrl, DatabaseUrlError};
+pub use url::{DatabaseUrl, DatabaseUrlError, SqliteFile};
 
 use crate::{domain::time::Moment, ports::StoreError};
 

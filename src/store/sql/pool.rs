@@ -1,6 +1,6 @@
 //! Connections: two kinds of pool behind one enum, and the macro that writes a query once for both.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use diesel::{Connection as _, ConnectionError, ConnectionResult, SqliteConnection, connection::SimpleConnection as _};
 use diesel_async::{
@@ -15,7 +15,7 @@ use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 
 use super::{
-    DatabaseUrl,
+    DatabaseUrl, SqliteFile,
     error::from_pool,
     tls,
     url::{PostgresUrl, TlsMode},
@@ -96,7 +96,7 @@ impl SqlPool {
     pub fn open(url: &DatabaseUrl, limits: PoolLimits) -> Result<Self, StoreError> {
         let kind = match url {
             DatabaseUrl::Postgres(url) => PoolKind::Postgres(postgres(url, limits)?),
-            DatabaseUrl::Sqlite(path) => PoolKind::Sqlite(sqlite(path, limits)?),
+            DatabaseUrl::Sqlite(file) => PoolKind::Sqlite(sqlite(file, limits)?),
         };
         Ok(Self { kind, timeout: limits.timeout })
     }
@@ -170,18 +170,14 @@ fn bad(error: &dyn std::error::Error) -> ConnectionError {
     ConnectionError::BadConnection(text)
 }
 
-fn sqlite(path: &Path, limits: PoolLimits) -> Result<Pool<AsyncSqliteConnection>, StoreError> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| StoreError::Failed(format!("{}: {error}", folder.display())))?;
-    }
-    let path = path.to_string_lossy().into_owned();
+fn sqlite(file: &SqliteFile, limits: PoolLimits) -> Result<Pool<AsyncSqliteConnection>, StoreError> {
+    let file = file.clone();
     let mut manager = ManagerConfig::default();
     manager.recycling_method = RecyclingMethod::Fast;
     manager.custom_setup = Box::new(move |_| {
-        let path = path.clone();
+        let file = file.clone();
         async move {
-            tokio::task::spawn_blocking(move || open_sqlite(&path))
+            tokio::task::spawn_blocking(move || open_sqlite(&file))
                 .await
                 .unwrap_or_else(|error| Err(bad(&error)))
                 .map(SyncConnectionWrapper::new)
@@ -194,16 +190,21 @@ fn sqlite(path: &Path, limits: PoolLimits) -> Result<Pool<AsyncSqliteConnection>
 /// Opens the file, readable by its owner alone: it holds password hashes.
 ///
 /// `synchronous=FULL`: with `NORMAL`, WAL loses the last commits at a power cut, and an answer that was sent is durable.
-pub(super) fn open_sqlite(path: &str) -> ConnectionResult<SqliteConnection> {
+pub(super) fn open_sqlite(file: &SqliteFile) -> ConnectionResult<SqliteConnection> {
     use std::os::unix::fs::OpenOptionsExt as _;
+    let path = file.path.to_string_lossy();
+    let cannot = |error: std::io::Error| ConnectionError::BadConnection(format!("{path} cannot be opened: {error}"));
+    if let Some(folder) = file.path.parent().filter(|_| file.create) {
+        std::fs::create_dir_all(folder).map_err(cannot)?;
+    }
     std::fs::OpenOptions::new()
-        .create(true)
+        .create(file.create)
         .truncate(false)
         .write(true)
         .mode(0o600)
-        .open(path)
-        .map_err(|error| ConnectionError::BadConnection(format!("{path}: {error}")))?;
-    let mut connection = SqliteConnection::establish(path)?;
+        .open(&file.path)
+        .map_err(cannot)?;
+    let mut connection = SqliteConnection::establish(&path)?;
     connection
         .batch_execute(
             "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",

@@ -11,7 +11,17 @@ pub enum DatabaseUrl {
     /// A Postgres server.
     Postgres(PostgresUrl),
     /// A file.
-    Sqlite(PathBuf),
+    Sqlite(SqliteFile),
+}
+
+/// An SQLite database.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SqliteFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether it is made when it is not there. A URL must ask for that (`?mode=rwc`, as in SQLite's own URLs), so
+    /// that a typo never makes an empty database.
+    pub create: bool,
 }
 
 /// A Postgres server and how it is talked to.
@@ -41,7 +51,7 @@ pub enum TlsMode {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DatabaseUrlError {
     /// Another scheme, or none.
-    #[error("expected postgres://USER:PASSWORD@HOST/DATABASE or sqlite://PATH")]
+    #[error("expected postgres://USER:PASSWORD@HOST/DATABASE or sqlite://PATH (with ?mode=rwc to make the file)")]
     Scheme,
     /// The driver does not take it.
     #[error("not a Postgres URL that can be used: {0}")]
@@ -56,7 +66,10 @@ impl FromStr for DatabaseUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once("://") {
-            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(PathBuf::from(path))),
+            Some(("sqlite", path)) if !path.is_empty() => {
+                let (path, create) = path.strip_suffix("?mode=rwc").map_or((path, false), |path| (path, true));
+                Ok(Self::Sqlite(SqliteFile { path: PathBuf::from(path), create }))
+            }
             Some(("postgres" | "postgresql", _)) => PostgresUrl::parse(text).map(Self::Postgres),
             _ => Err(DatabaseUrlError::Scheme),
         }
@@ -108,7 +121,7 @@ impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Postgres(url) => f.write_str(&url.shown),
-            Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
+            Self::Sqlite(file) => write!(f, "sqlite://{}", file.path.display()),
         }
     }
 }

@@ -1,0 +1,13 @@
+//! All integration tests, in one binary: real servers, real sockets, a clock that is advanced and never waited for.
+//!
+//! Run them with `scripts/test`, which starts the Postgres and the Redis that they need.
+
+#[macro_use]
+mod support;
+
+mod attack;
+mod cli;
+mod contract;
+mod fault;
+mod http;
+mod interop;

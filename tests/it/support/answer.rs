@@ -1,0 +1,54 @@
+//! What came back.
+
+use reqwest::{StatusCode, header::HeaderMap};
+use serde_json::Value;
+
+/// A response that was read to its end.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+/// Two tokens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pair {
+    pub access: String,
+    pub refresh: String,
+}
+
+impl Answer {
+    pub async fn read(response: reqwest::Response) -> Self {
+        Self {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            text: response.text().await.unwrap(),
+        }
+    }
+
+    /// The value of a header, or "".
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Fails the test unless status and body are exactly these, byte for byte.
+    #[track_caller]
+    pub fn expect(&self, status: u16, body: &str) -> &Self {
+        assert_eq!((self.status, self.text.as_str()), (status, body));
+        self
+    }
+
+    /// The tokens of a 200.
+    #[track_caller]
+    pub fn pair(&self) -> Pair {
+        assert_eq!(self.status, StatusCode::OK, "{self:?}");
+        let body = self.json();
+        let token = |name: &str| body[name].as_str().unwrap_or_else(|| panic!("no {name} in {body}")).to_owned();
+        Pair { access: token("access"), refresh: token("refresh") }
+    }
+}

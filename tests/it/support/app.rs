@@ -1,0 +1,220 @@
+//! A real server on a free port, with a method for each endpoint.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use clap::{Args as _, Command, FromArgMatches as _};
+use latchkey::{
+    app::{App, operator},
+    config::Config,
+    domain::{password::Password, username::Username},
+    ports::Clock,
+    service::accounts::{Accounts, Registration},
+};
+use reqwest::RequestBuilder;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use super::{Answer, Backend, Forge, ManualClock, Pair, servers};
+
+/// The password of every user that [`TestApp::user`] makes.
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// A server of its own for one test: its own database, its own keys, its own part of Redis.
+pub struct TestApp {
+    pub address: SocketAddr,
+    pub backend: Backend,
+    pub clock: Arc<ManualClock>,
+    pub config: Config,
+    client: reqwest::Client,
+    folder: Arc<TempDir>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl TestApp {
+    /// With the default settings.
+    pub async fn start(backend: Backend) -> Self {
+        Self::start_with(backend, &[]).await
+    }
+
+    /// With these flags of `latchkey serve` as well.
+    pub async fn start_with(backend: Backend, flags: &[&str]) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let mut all = vec![format!("--data-dir={}/data", folder.path().display())];
+        all.push(format!("--keys-dir={}/keys", folder.path().display()));
+        if backend == Backend::PostgresAndRedis {
+            all.push(format!("--database-url={}", servers::fresh_database().await));
+            all.push(format!("--redis-url={}", servers::redis_url()));
+            all.push(format!("--redis-prefix={}", servers::unique("test")));
+        }
+        all.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        Self::run(backend, config(&all), folder, Arc::new(ManualClock::default())).await
+    }
+
+    /// Another process over the same stores, the same keys and the same clock.
+    pub async fn twin(&self) -> Self {
+        Self::run(self.backend, self.config.clone(), Arc::clone(&self.folder), Arc::clone(&self.clock)).await
+    }
+
+    async fn run(backend: Backend, mut config: Config, folder: Arc<TempDir>, clock: Arc<ManualClock>) -> Self {
+        config.http.bind = "127.0.0.1:0".parse().unwrap();
+        config.tokens.issuer.get_or_insert_with(|| "https://auth.test".to_owned());
+        let (ready, started) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
+        let (for_thread, clock_for_thread) = (config.clone(), Arc::clone(&clock));
+        // A thread and a runtime of its own, as a process would have.
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let app = App::build(&for_thread, clock_for_thread).await.unwrap();
+                ready.send(app.address().unwrap()).unwrap();
+                app.run(async move {
+                    let _ = stopped.await;
+                })
+                .await
+                .unwrap();
+            });
+        });
+        let address =
+            tokio::task::spawn_blocking(move || started.recv().expect("the server did not start")).await.unwrap();
+        Self {
+            address,
+            backend,
+            clock,
+            config,
+            client: reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap(),
+            folder,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn advance(&self, seconds: i64) {
+        self.clock.advance_ms(seconds * 1000);
+    }
+
+    /// Now, in whole seconds.
+    pub fn now(&self) -> i64 {
+        self.clock.now().timestamp()
+    }
+
+    /// A token maker that has this server's keys.
+    pub fn forge(&self) -> Forge {
+        Forge::new(&self.config.keys.keys_dir, self.config.tokens.issuer.as_deref().unwrap(), self.now())
+    }
+
+    /// What operators do, by the same stores and the same clock.
+    pub async fn accounts(&self) -> Accounts {
+        let config = operator::OperatorConfig {
+            database: &self.config.database,
+            redis: &self.config.redis,
+            lifetimes: &self.config.lifetimes,
+        };
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
+        operator::accounts(config, &self.config.passwords, clock).await.unwrap()
+    }
+
+    /// Makes a user who signs in with [`PASSWORD`].
+    pub async fn user(&self, name: &str) {
+        let registration = Registration {
+            username: username(name),
+            password: Password::parse_new(PASSWORD.to_owned()).unwrap(),
+            email: None,
+            is_staff: false,
+        };
+        self.accounts().await.create(registration).await.unwrap();
+    }
+
+    /// Makes a user and signs in.
+    pub async fn signed_in(&self, name: &str) -> Pair {
+        self.user(name).await;
+        self.obtain(name, PASSWORD).await.pair()
+    }
+
+    pub async fn obtain(&self, username: &str, password: &str) -> Answer {
+        self.post("/api/token/", &json!({ "username": username, "password": password }).to_string()).await
+    }
+
+    pub async fn refresh(&self, token: &str) -> Answer {
+        self.post("/api/token/refresh/", &json!({ "refresh": token }).to_string()).await
+    }
+
+    pub async fn verify(&self, token: &str) -> Answer {
+        self.post("/api/token/verify/", &json!({ "token": token }).to_string()).await
+    }
+
+    pub async fn blacklist(&self, token: &str) -> Answer {
+        self.post("/api/token/blacklist/", &json!({ "refresh": token }).to_string()).await
+    }
+
+    /// The protected view, with a whole `Authorization` header.
+    pub async fn me(&self, authorization: &str) -> Answer {
+        self.send(self.client.get(self.url("/api/auth/user/")).header("authorization", authorization)).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(self.client.get(self.url(path))).await
+    }
+
+    /// A JSON body as it stands.
+    pub async fn post(&self, path: &str, body: &str) -> Answer {
+        let request = self.client.post(self.url(path)).header("content-type", "application/json");
+        self.send(request.body(body.to_owned())).await
+    }
+
+    /// A request that is built by hand: `app.request(Method::PUT, "/api/token/")`.
+    pub fn request(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
+        self.client.request(method, self.url(path))
+    }
+
+    pub async fn send(&self, request: RequestBuilder) -> Answer {
+        Answer::read(request.send().await.unwrap()).await
+    }
+
+    /// Bytes as they stand, and whatever comes back until the server closes or ten seconds have passed.
+    pub fn raw(&self, bytes: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(bytes).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// Stops the server and waits for it.
+    pub fn stop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+pub fn username(text: &str) -> Username {
+    Username::parse(text).unwrap()
+}
+
+fn config(flags: &[String]) -> Config {
+    let command = Config::augment_args(Command::new("test").no_binary_name(true));
+    Config::from_arg_matches(&command.try_get_matches_from(flags).unwrap()).unwrap()
+}

@@ -1,0 +1,27 @@
+//! A clock that is advanced by hand.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use latchkey::{domain::time::Moment, ports::Clock};
+
+/// Starts in January 2027, a little after a full second, and moves only when it is told to.
+#[derive(Debug)]
+pub struct ManualClock(AtomicI64);
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self(AtomicI64::new(1_800_000_000_250_000))
+    }
+}
+
+impl ManualClock {
+    pub fn advance_ms(&self, milliseconds: i64) {
+        self.0.fetch_add(milliseconds * 1000, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Moment {
+        Moment::from_timestamp_micros(self.0.load(Ordering::SeqCst)).unwrap()
+    }
+}

@@ -1,0 +1,85 @@
+//! Tokens that nobody should make, signed with the server's own keys or with others.
+
+use std::path::Path;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use latchkey::crypto::key_file::{self, StoredKey};
+use latchkey_verifier::Kind;
+use serde_json::{Value, json};
+
+/// Makes tokens with any header and any claims.
+pub struct Forge {
+    issuer: String,
+    keys: Vec<StoredKey>,
+    now: i64,
+}
+
+impl Forge {
+    pub fn new(keys: &Path, issuer: &str, now: i64) -> Self {
+        Self { issuer: issuer.to_owned(), keys: key_file::read_all(keys).unwrap(), now }
+    }
+
+    /// The key that signs tokens of this kind.
+    pub fn key(&self, kind: Kind) -> &latchkey::crypto::signing_key::SigningKey {
+        &self.keys.iter().find(|stored| stored.key.kind() == kind).unwrap().key
+    }
+
+    /// The header that the server would write.
+    pub fn header(&self, kind: Kind) -> Value {
+        let typ = match kind {
+            Kind::Access => "at+jwt",
+            Kind::Refresh => "rt+jwt",
+        };
+        let key = self.key(kind);
+        json!({ "alg": key.algorithm().name(), "typ": typ, "kid": key.kid() })
+    }
+
+    /// Claims of a token of nobody in particular, whose session does not exist.
+    pub fn claims(&self, kind: Kind) -> Value {
+        let mut claims = json!({
+            "token_type": kind.token_type(), "exp": self.now + 300, "iat": self.now,
+            "jti": "0123456789abcdef0123456789abcdef", "user_id": "nobody", "iss": self.issuer, "sub": "nobody",
+            "sid": "00000000-0000-4000-8000-000000000000", "ver": 0,
+        });
+        if kind == Kind::Refresh {
+            claims["aud"] = json!(self.issuer);
+            claims["gen"] = json!(0);
+        }
+        claims
+    }
+
+    /// A token with these claims and the server's own header, rightly signed.
+    pub fn token(&self, kind: Kind, claims: &Value) -> String {
+        self.signed(kind, &self.header(kind).to_string(), &claims.to_string())
+    }
+
+    /// A token with any header text and any payload text, signed with the server's key of this kind.
+    pub fn signed(&self, kind: Kind, header: &str, payload: &str) -> String {
+        let input = format!("{}.{}", encode(header.as_bytes()), encode(payload.as_bytes()));
+        let signature = self.key(kind).sign(input.as_bytes()).unwrap();
+        format!("{input}.{}", encode(&signature))
+    }
+
+    /// The claims of a real token with some of them changed (or removed, by null), rightly signed again.
+    pub fn altered(&self, token: &str, kind: Kind, changes: &Value) -> String {
+        let mut claims = Self::claims_of(token);
+        for (name, value) in changes.as_object().unwrap() {
+            if value.is_null() {
+                claims.as_object_mut().unwrap().remove(name);
+            } else {
+                claims[name] = value.clone();
+            }
+        }
+        self.token(kind, &claims)
+    }
+
+    /// What a token says, unchecked.
+    pub fn claims_of(token: &str) -> Value {
+        let payload = token.split('.').nth(1).unwrap();
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+    }
+}
+
+pub fn encode(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}

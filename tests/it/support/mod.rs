@@ -1,0 +1,44 @@
+//! What the stories are told with.
+
+#![expect(dead_code, reason = "not every story needs every tool")]
+
+mod answer;
+mod app;
+mod clock;
+mod forge;
+pub mod servers;
+
+pub use answer::{Answer, Pair};
+pub use app::TestApp;
+pub use clock::ManualClock;
+pub use forge::Forge;
+
+/// What a test runs on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Backend {
+    /// SQLite, no Redis.
+    Embedded,
+    /// Postgres with Redis in front.
+    PostgresAndRedis,
+}
+
+/// Tells each story twice: on the embedded default, and on Postgres and Redis.
+macro_rules! on_both_backends {
+    ($($(#[$attribute:meta])* async fn $name:ident($backend:ident: Backend) $story:block)*) => {
+        $($(#[$attribute])* async fn $name($backend: $crate::support::Backend) $story)*
+
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name($crate::support::Backend::Embedded).await;
+            })*
+        }
+
+        mod postgres_and_redis {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name($crate::support::Backend::PostgresAndRedis).await;
+            })*
+        }
+    };
+}
