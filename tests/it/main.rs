@@ -11,3 +11,4 @@ mod contract;
 mod fault;
 mod http;
 mod interop;
+mod readme;
