@@ -14,7 +14,8 @@ use crate::config::{ConfigError, LogConfig, log::LogFormat};
 /// # Errors
 /// When the filter is not one.
 pub fn start(config: &LogConfig) -> Result<(), ConfigError> {
-    let filter = EnvFilter::try_new(&config.filter).map_err(|_| {
+    // The web server announces its threads; whoever wants to read that asks for actix_server=info.
+    let filter = EnvFilter::try_new(format!("actix_server=warn,{}", config.filter)).map_err(|_| {
         ConfigError::new("LATCHKEY_LOG", "is not a filter", "a level such as info, or filters such as latchkey=debug")
     })?;
     let json = match config.format {
