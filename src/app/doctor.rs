@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use crate::{
-    config::Config,
+    config::{Config, KeysConfig, value},
     crypto::{key_file, keyring::Keyring, random},
     domain::time::Moment,
     ports::{Blacklist as _, Clock},
@@ -116,11 +116,10 @@ async fn redis(config: &Config) -> Finding {
     }
 }
 
-/// The ring as a command shows it, made if there is none.
+/// The ring as a command shows it: read, not made.
 ///
 /// # Errors
 /// The first file that is not right.
-pub fn keyring(config: &crate::config::KeysConfig, now: Moment) -> Result<Keyring, key_file::KeyFileError> {
-    let lead = crate::config::value::delta(config.key_publish_lead);
-    Ok(Keyring::open(&config.keys_dir, config.algorithm, lead, now)?.0)
+pub fn keyring(config: &KeysConfig) -> Result<Keyring, key_file::KeyFileError> {
+    Keyring::read(&config.keys_dir, value::delta(config.key_publish_lead))
 }

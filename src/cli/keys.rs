@@ -59,7 +59,7 @@ fn list(keys: &KeysConfig, as_json: bool, clock: &dyn Clock) -> Result<(), key_f
         }
         return Ok(());
     }
-    let ring = doctor::keyring(keys, now)?;
+    let ring = doctor::keyring(keys)?;
     if as_json {
         let all: Vec<_> = ring
             .states(now)

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::domain::time::Moment;
 
-/// The keys of one directory. Not empty of either kind.
+/// The keys of one directory. A ring that was opened for signing has at least one of either kind.
 #[derive(Debug)]
 pub struct Keyring {
     access: Vec<StoredKey>,
@@ -59,6 +59,16 @@ pub struct PublishedKeys {
 }
 
 impl Keyring {
+    /// Reads the directory and changes nothing. The ring may be empty.
+    ///
+    /// # Errors
+    /// The first file that is not right.
+    pub fn read(directory: &Path, lead: TimeDelta) -> Result<Self, KeyFileError> {
+        let (access, refresh) =
+            key_file::read_all(directory)?.into_iter().partition(|stored| stored.key.kind() == Kind::Access);
+        Ok(Self { access, refresh, lead })
+    }
+
     /// Reads the directory, and first makes what is missing: a key for access tokens when the newest is not for
     /// `algorithm`, and a secret for refresh tokens when there is none. Also says which keys it made.
     ///
@@ -71,8 +81,7 @@ impl Keyring {
         now: Moment,
     ) -> Result<(Self, Vec<String>), KeyFileError> {
         let _lock = key_file::lock(directory)?;
-        let (mut access, mut refresh): (Vec<_>, Vec<_>) =
-            key_file::read_all(directory)?.into_iter().partition(|stored| stored.key.kind() == Kind::Access);
+        let Self { mut access, mut refresh, lead } = Self::read(directory, lead)?;
         let mut made = Vec::new();
         if access.last().is_none_or(|newest| newest.key.algorithm() != algorithm) {
             access.push(key_file::create(directory, Kind::Access, algorithm, now)?);
@@ -85,7 +94,7 @@ impl Keyring {
         Ok((Self { access, refresh, lead }, made))
     }
 
-    /// The key that signs `kind` tokens dated `at`. `None` never happens for a ring that was opened.
+    /// The key that signs `kind` tokens dated `at`. `None` only for a ring that is empty.
     #[must_use]
     pub fn signer(&self, kind: Kind, at: Moment) -> Option<&SigningKey> {
         let keys = self.of(kind);

@@ -79,12 +79,8 @@ fn every_command_of_the_readme_does_what_it_says() {
     let shown: Vec<String> = shown.iter().map(|line| line.replace(&address, ADDRESS)).collect();
     assert_shows(&first, &shown);
 
-    let mut shell = Command::new("bash")
-        .current_dir(folder.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut shell =
+        Command::new("bash").current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut input = shell.stdin.take().unwrap();
     let mut output = BufReader::new(shell.stdout.take().unwrap()).lines();
     let mut commands = 0;
