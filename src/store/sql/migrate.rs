@@ -40,6 +40,12 @@ pub enum MigrateError {
     Store(#[from] StoreError),
 }
 
+impl From<diesel::result::Error> for MigrateError {
+    fn from(error: diesel::result::Error) -> Self {
+        super::error::from_query(error).into()
+    }
+}
+
 /// Runs what is pending, and says what it ran.
 ///
 /// # Errors
@@ -68,8 +74,10 @@ async fn migrate(url: &DatabaseUrl, timeout: Duration, run: bool) -> Result<Migr
         DatabaseUrl::Sqlite(file) => {
             let file = file.clone();
             blocking(move || {
-                let mut connection = open_sqlite(&file).map_err(|error| StoreError::Failed(error.to_string()))?;
-                examine::<Sqlite, _>(&mut connection, SQLITE, run)
+                let mut connection =
+                    open_sqlite(&file, timeout).map_err(|error| StoreError::Failed(error.to_string()))?;
+                // The file's write lock: of two that start at once, one migrates and the other finds it done.
+                connection.immediate_transaction(|connection| examine::<Sqlite, _>(connection, SQLITE, run))
             })
             .await
         }

@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use diesel::{Connection as _, ConnectionError, ConnectionResult, SqliteConnection, connection::SimpleConnection as _};
+pub(super) use diesel_async::pooled_connection::deadpool::Object;
 use diesel_async::{
     AsyncPgConnection,
-    pooled_connection::{
-        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
-        deadpool::{Object, Pool},
-    },
+    pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, deadpool::Pool},
     sync_connection_wrapper::SyncConnectionWrapper,
 };
 use futures_util::FutureExt as _;
@@ -55,19 +53,32 @@ macro_rules! on_conn {
         let pool = &$pool;
         match &pool.kind {
             $crate::store::sql::pool::PoolKind::Postgres(connections) => {
-                let mut object = $crate::store::sql::pool::take(connections).await?;
-                let $conn = &mut *object;
-                $crate::store::sql::pool::limited(pool.timeout, async { $body }).await
+                $crate::store::sql::pool::within!(connections, pool.timeout, |$conn| $body)
             }
             $crate::store::sql::pool::PoolKind::Sqlite(connections) => {
-                let mut object = $crate::store::sql::pool::take(connections).await?;
-                let $conn = &mut *object;
-                $crate::store::sql::pool::limited(pool.timeout, async { $body }).await
+                $crate::store::sql::pool::within!(connections, pool.timeout, |$conn| $body)
             }
         }
     }};
 }
 pub(super) use on_conn;
+
+/// Runs `$body` with `$conn`, a connection of one pool. One that did not answer in time does not go back to the pool:
+/// what it was asked is still under way, or the server behind it is gone without a word.
+macro_rules! within {
+    ($connections:expr, $timeout:expr, |$conn:ident| $body:expr) => {{
+        let mut object = $crate::store::sql::pool::take($connections).await?;
+        let outcome = {
+            let $conn = &mut *object;
+            $crate::store::sql::pool::limited($timeout, async { $body }).await
+        };
+        if outcome.is_err() {
+            drop($crate::store::sql::pool::Object::take(object));
+        }
+        outcome
+    }};
+}
+pub(super) use within;
 
 /// What a statement in `on_conn!` came to: within its time, with the database's own answer inside.
 pub(super) async fn limited<T>(
@@ -171,13 +182,13 @@ fn bad(error: &dyn std::error::Error) -> ConnectionError {
 }
 
 fn sqlite(file: &SqliteFile, limits: PoolLimits) -> Result<Pool<AsyncSqliteConnection>, StoreError> {
-    let file = file.clone();
+    let (file, timeout) = (file.clone(), limits.timeout);
     let mut manager = ManagerConfig::default();
     manager.recycling_method = RecyclingMethod::Fast;
     manager.custom_setup = Box::new(move |_| {
         let file = file.clone();
         async move {
-            tokio::task::spawn_blocking(move || open_sqlite(&file))
+            tokio::task::spawn_blocking(move || open_sqlite(&file, timeout))
                 .await
                 .unwrap_or_else(|error| Err(bad(&error)))
                 .map(SyncConnectionWrapper::new)
@@ -190,7 +201,8 @@ fn sqlite(file: &SqliteFile, limits: PoolLimits) -> Result<Pool<AsyncSqliteConne
 /// Opens the file, readable by its owner alone: it holds password hashes.
 ///
 /// `synchronous=FULL`: with `NORMAL`, WAL loses the last commits at a power cut, and an answer that was sent is durable.
-pub(super) fn open_sqlite(file: &SqliteFile) -> ConnectionResult<SqliteConnection> {
+/// A writer waits for the others as long as a statement may take; after that it is told that they were faster.
+pub(super) fn open_sqlite(file: &SqliteFile, timeout: Duration) -> ConnectionResult<SqliteConnection> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let path = file.path.to_string_lossy();
     let cannot = |error: std::io::Error| ConnectionError::BadConnection(format!("{path} cannot be opened: {error}"));
@@ -206,9 +218,10 @@ pub(super) fn open_sqlite(file: &SqliteFile) -> ConnectionResult<SqliteConnectio
         .map_err(cannot)?;
     let mut connection = SqliteConnection::establish(&path)?;
     connection
-        .batch_execute(
-            "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
-        )
+        .batch_execute(&format!(
+            "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
+            timeout.as_millis()
+        ))
         .map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
 }
