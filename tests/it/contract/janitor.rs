@@ -1,1 +1,1 @@
-//! Later.
+//! Placeholder.

@@ -158,6 +158,26 @@ impl OwnPostgres {
         }
     }
 
+    /// The log that the collector writes, where the flags ask for it.
+    pub fn log(&self) -> PathBuf {
+        self.data().join("log/log")
+    }
+
+    pub async fn client(&self) -> tokio_postgres::Client {
+        let (client, connection) = tokio_postgres::connect(&self.url(), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    pub async fn execute(&self, statement: &str) {
+        self.client().await.batch_execute(statement).await.unwrap();
+    }
+
+    pub async fn two_numbers(&self, query: &str) -> (i64, i64) {
+        let row = self.client().await.query_one(query, &[]).await.unwrap();
+        (row.get(0), row.get(1))
+    }
+
     fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
