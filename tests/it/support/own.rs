@@ -153,8 +153,32 @@ impl OwnPostgres {
 
     /// At once, without waiting for clients.
     pub fn stop(&mut self) {
+        if self.process.is_some() {
+            self.go_on();
+        }
         if let Some(mut process) = self.process.take() {
             process.end("QUIT");
+        }
+    }
+
+    /// It takes connections, and neither those nor the ones that there are get an answer.
+    pub fn hang(&self) {
+        self.signal_all("STOP");
+    }
+
+    pub fn go_on(&self) {
+        self.signal_all("CONT");
+    }
+
+    /// The server and its children, one for each connection.
+    fn signal_all(&self, name: &str) {
+        let process = self.process.as_ref().unwrap();
+        let id = process.0.id();
+        process.signal(name);
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        for child in children.split_whitespace() {
+            // One of them may just have ended.
+            let _ = Command::new("kill").arg(format!("-{name}")).arg(child).stderr(Stdio::null()).status();
         }
     }
 
