@@ -6,10 +6,7 @@ use diesel::{backend::Backend, migration::MigrationSource, pg::Pg, sqlite::Sqlit
 use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::{
-    DatabaseUrl,
-    pool::{self, open_sqlite},
-};
+use super::{DatabaseUrl, pool, sqlite};
 use crate::ports::StoreError;
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
@@ -75,7 +72,7 @@ async fn migrate(url: &DatabaseUrl, timeout: Duration, run: bool) -> Result<Migr
             let file = file.clone();
             blocking(move || {
                 let mut connection =
-                    open_sqlite(&file, timeout).map_err(|error| StoreError::Failed(error.to_string()))?;
+                    sqlite::open(&file, timeout).map_err(|error| StoreError::Failed(error.to_string()))?;
                 // The file's write lock: of two that start at once, one migrates and the other finds it done.
                 connection.immediate_transaction(|connection| examine::<Sqlite, _>(connection, SQLITE, run))
             })

@@ -2,26 +2,21 @@
 
 use std::time::Duration;
 
-use diesel::{Connection as _, ConnectionError, ConnectionResult, SqliteConnection, connection::SimpleConnection as _};
-pub(super) use diesel_async::pooled_connection::deadpool::Object;
+use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::{
     AsyncPgConnection,
     pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, deadpool::Pool},
-    sync_connection_wrapper::SyncConnectionWrapper,
 };
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 
 use super::{
-    DatabaseUrl, SqliteFile,
-    error::from_pool,
+    DatabaseUrl,
+    sqlite::{self, AsyncSqliteConnection},
     tls,
     url::{PostgresUrl, TlsMode},
 };
 use crate::ports::StoreError;
-
-/// An async connection to SQLite: each call runs on a thread that may block.
-pub(super) type AsyncSqliteConnection = SyncConnectionWrapper<SqliteConnection>;
 
 /// How large a pool is and how long anything may take.
 #[derive(Clone, Copy, Debug)]
@@ -63,18 +58,15 @@ macro_rules! on_conn {
 }
 pub(super) use on_conn;
 
-/// Runs `$body` with `$conn`, a connection of one pool. One that did not answer in time does not go back to the pool:
-/// what it was asked is still under way, or the server behind it is gone without a word.
+/// Runs `$body` with `$conn`, a connection of one pool.
 macro_rules! within {
     ($connections:expr, $timeout:expr, |$conn:ident| $body:expr) => {{
-        let mut object = $crate::store::sql::pool::take($connections).await?;
+        let mut lent = $crate::store::sql::lent::Lent::from_pool($connections).await?;
         let outcome = {
-            let $conn = &mut *object;
+            let $conn = lent.connection()?;
             $crate::store::sql::pool::limited($timeout, async { $body }).await
         };
-        if outcome.is_err() {
-            drop($crate::store::sql::pool::Object::take(object));
-        }
+        lent.end(outcome.is_ok());
         outcome
     }};
 }
@@ -90,15 +82,6 @@ pub(super) async fn limited<T>(
         .map_err(|_| StoreError::Unavailable("the database did not answer in time".to_owned()))
 }
 
-pub(super) async fn take<C>(pool: &Pool<C>) -> Result<Object<C>, StoreError>
-where
-    AsyncDieselConnectionManager<C>:
-        deadpool::managed::Manager<Type = C, Error = diesel_async::pooled_connection::PoolError>,
-    C: diesel_async::AsyncConnection + 'static,
-{
-    pool.get().await.map_err(from_pool)
-}
-
 impl SqlPool {
     /// A pool for `url`. Connects to nothing yet; connections are driven by the runtime that this is called on.
     ///
@@ -107,7 +90,7 @@ impl SqlPool {
     pub fn open(url: &DatabaseUrl, limits: PoolLimits) -> Result<Self, StoreError> {
         let kind = match url {
             DatabaseUrl::Postgres(url) => PoolKind::Postgres(postgres(url, limits)?),
-            DatabaseUrl::Sqlite(file) => PoolKind::Sqlite(sqlite(file, limits)?),
+            DatabaseUrl::Sqlite(file) => PoolKind::Sqlite(sqlite::pool(file, limits)?),
         };
         Ok(Self { kind, timeout: limits.timeout })
     }
@@ -171,7 +154,7 @@ async fn connect(
 }
 
 /// The driver's errors say little themselves; what they wrap says it.
-fn bad(error: &dyn std::error::Error) -> ConnectionError {
+pub(super) fn bad(error: &dyn std::error::Error) -> ConnectionError {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
@@ -181,52 +164,7 @@ fn bad(error: &dyn std::error::Error) -> ConnectionError {
     ConnectionError::BadConnection(text)
 }
 
-fn sqlite(file: &SqliteFile, limits: PoolLimits) -> Result<Pool<AsyncSqliteConnection>, StoreError> {
-    let (file, timeout) = (file.clone(), limits.timeout);
-    let mut manager = ManagerConfig::default();
-    manager.recycling_method = RecyclingMethod::Fast;
-    manager.custom_setup = Box::new(move |_| {
-        let file = file.clone();
-        async move {
-            tokio::task::spawn_blocking(move || open_sqlite(&file, timeout))
-                .await
-                .unwrap_or_else(|error| Err(bad(&error)))
-                .map(SyncConnectionWrapper::new)
-        }
-        .boxed()
-    });
-    build(AsyncDieselConnectionManager::new_with_config("sqlite", manager), limits)
-}
-
-/// Opens the file, readable by its owner alone: it holds password hashes.
-///
-/// `synchronous=FULL`: with `NORMAL`, WAL loses the last commits at a power cut, and an answer that was sent is durable.
-/// A writer waits for the others as long as a statement may take; after that it is told that they were faster.
-pub(super) fn open_sqlite(file: &SqliteFile, timeout: Duration) -> ConnectionResult<SqliteConnection> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let path = file.path.to_string_lossy();
-    let cannot = |error: std::io::Error| ConnectionError::BadConnection(format!("{path} cannot be opened: {error}"));
-    if let Some(folder) = file.path.parent().filter(|_| file.create) {
-        std::fs::create_dir_all(folder).map_err(cannot)?;
-    }
-    std::fs::OpenOptions::new()
-        .create(file.create)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&file.path)
-        .map_err(cannot)?;
-    let mut connection = SqliteConnection::establish(&path)?;
-    connection
-        .batch_execute(&format!(
-            "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
-            timeout.as_millis()
-        ))
-        .map_err(ConnectionError::CouldntSetupConfiguration)?;
-    Ok(connection)
-}
-
-fn build<C>(manager: AsyncDieselConnectionManager<C>, limits: PoolLimits) -> Result<Pool<C>, StoreError>
+pub(super) fn build<C>(manager: AsyncDieselConnectionManager<C>, limits: PoolLimits) -> Result<Pool<C>, StoreError>
 where
     AsyncDieselConnectionManager<C>:
         deadpool::managed::Manager<Type = C, Error = diesel_async::pooled_connection::PoolError>,

@@ -1,13 +1,14 @@
 //! The contract of `SessionStore`.
 
 use chrono::TimeDelta;
+use futures_util::FutureExt as _;
 use latchkey::{
     crypto::random,
     domain::session::{RevokedReason, Session},
     ports::{NewSession, Rotation, SessionStore, UserStore as _},
 };
 
-use super::store::{after, cut, hash, name, new_session, start, stranger};
+use super::store::{Store, after, cut, hash, name, new_session, start, stranger};
 
 on_both_databases! {
     async fn a_session_is_kept_as_it_was_given_with_moments_to_the_microsecond(store: Store) {
@@ -287,4 +288,21 @@ on_both_databases! {
         assert_eq!(store.stored(session.id).await.unwrap().generation, i32::MAX.unsigned_abs());
         assert!(!store.insert(&Session { user_version: u32::MAX, ..new_session(&ada) }).await);
     }
+}
+
+/// On a single-threaded runtime, as the web server's are: a client went away while its statement was under way.
+#[tokio::test]
+async fn a_statement_that_nobody_waits_for_any_more_harms_nobody_on_sqlite() {
+    let store = Store::sqlite().await;
+    let ada = store.user("ada").await;
+    let mut left = 0;
+    for _ in 0..50 {
+        let session = new_session(&ada);
+        let new = NewSession { session: session.clone(), update_last_login: false };
+        left += u32::from(SessionStore::insert(&store.sql, new).now_or_never().is_none());
+        left += u32::from(store.sql.find(session.id).now_or_never().is_none());
+        store.sql.find(session.id).await.unwrap();
+        assert_eq!(store.rotate(store.session(&ada).await.id, 0, after(1)).await, Some(1));
+    }
+    assert!(left > 20, "only {left} were under way");
 }

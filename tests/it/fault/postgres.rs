@@ -138,9 +138,9 @@ async fn a_postgres_that_takes_no_writes_is_out_of_order_and_not_an_internal_err
         scene.app.me(&format!("Bearer {}", pair.access)).await.status == 200
     })
     .await;
-    let writable =
-        "SET default_transaction_read_only = off; ALTER DATABASE postgres RESET default_transaction_read_only";
-    scene.postgres.execute(writable).await;
+    let administrator = scene.postgres.client().await;
+    administrator.batch_execute("SET default_transaction_read_only = off").await.unwrap();
+    administrator.batch_execute("ALTER DATABASE postgres RESET default_transaction_read_only").await.unwrap();
     scene.postgres.execute(end).await;
     eventually("a refresh goes through", async || scene.app.refresh(&pair.refresh).await.status == 200).await;
 }
