@@ -89,7 +89,7 @@ pub trait Blacklist: Send + Sync {
     async fn start_rebuild(&self) -> Result<u64, StoreError>;
 
     /// Called after all marks were written again: from now on their absence is believed. `false` when the cache lost
-    /// its memory in between, or another process began a rebuild: then it is to be done again.
+    /// its memory in between: then it is to be done again.
     async fn finish_rebuild(&self, ticket: u64) -> Result<bool, StoreError>;
 
     /// What is wrong with how the server is set up, a sentence each. An error when it cannot be reached.

@@ -102,8 +102,11 @@ impl Janitor {
 
     async fn reapply(&self, blacklist: &dyn Blacklist) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let last = Moment::from_timestamp(self.reapplied_until.load(Ordering::Acquire), 0).unwrap_or_default();
-        let since = (last - OVERLAP).max(now - FIRST);
+        // However long ago the last time was: what others revoked while this instance could not look is not lost.
+        let since = match self.reapplied_until.load(Ordering::Acquire) {
+            0 => now - FIRST,
+            last => Moment::from_timestamp(last, 0).unwrap_or_default() - OVERLAP,
+        };
         let revoked = self.sessions.revoked_since(since).await?;
         let marks: Vec<_> = revoked.iter().filter_map(|session| self.revocation.mark_of(session, now)).collect();
         if !marks.is_empty() {

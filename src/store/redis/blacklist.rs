@@ -3,13 +3,18 @@
 //! "No mark" means "not revoked" only while this holds:
 //! - the epoch key is there: Redis still has the memory that a rebuild filled;
 //! - no write of this process failed since then (`failed` equals `covered`);
+//! - the connection did not fail since the janitor last saw the same server behind it: one that started again from an
+//!   old snapshot, or a replica that took over, has the epoch, but not the last marks;
 //! - Redis does not evict: under any policy but `noeviction` a mark may go while the epoch stays.
 //!
 //! In every other case the answer is `Unknown`, and the database decides. A mark that is there is always believed.
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -19,15 +24,16 @@ use redis::{Script, cmd};
 use super::{
     connection::{Connection, RedisOptions},
     keys::{BUCKETS, Keys},
+    server::Server,
 };
 use crate::ports::{Blacklist, Mark, StoreError, TokenRef, Verdict};
 
 /// Raises marks: for each key a value and a time to live in milliseconds. Neither ever goes down, whatever the order
-/// in which writers arrive.
+/// in which writers arrive. What cannot be read is a later version's, and only a revocation goes over it.
 const RAISE: &str = r"
 local function rank(value)
   if value == 'revoked' then return 2^53 end
-  return tonumber(value) or 0
+  return tonumber(string.match(value, '^%d+$')) or 2^53 - 1
 end
 for i, key in ipairs(KEYS) do
   local value, ttl = ARGV[2 * i - 1], tonumber(ARGV[2 * i])
@@ -50,6 +56,9 @@ return 1
 
 const REVOKED: &str = "revoked";
 
+/// What a rebuild leaves behind when its process dies goes by itself, in milliseconds.
+const TICKET_LIFE: u64 = 24 * 60 * 60 * 1000;
+
 /// The blacklist of one process. Share it behind an `Arc`.
 pub struct RedisBlacklist {
     connection: Connection,
@@ -62,7 +71,17 @@ pub struct RedisBlacklist {
     failed: AtomicU64,
     /// The value of `failed` that the last rebuild covered.
     covered: AtomicU64,
+    /// How often the connection had failed when its server was last seen to be the one that the rebuild filled.
+    seen: AtomicU64,
+    /// The memory that the last rebuild filled, and the one that is being filled.
+    memories: Mutex<Memories>,
     evicts: AtomicBool,
+}
+
+#[derive(Default)]
+struct Memories {
+    filled: Option<String>,
+    filling: Option<String>,
 }
 
 impl RedisBlacklist {
@@ -79,13 +98,24 @@ impl RedisBlacklist {
             ticket,
             failed: AtomicU64::new(1),
             covered: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
+            memories: Mutex::default(),
             evicts: AtomicBool::new(false),
         })
     }
 
     fn believes_absence(&self) -> bool {
-        self.failed.load(Ordering::Acquire) == self.covered.load(Ordering::Acquire)
+        !self.missed_a_write()
+            && self.seen.load(Ordering::Acquire) == self.connection.failures()
             && !self.evicts.load(Ordering::Acquire)
+    }
+
+    fn missed_a_write(&self) -> bool {
+        self.failed.load(Ordering::Acquire) != self.covered.load(Ordering::Acquire)
+    }
+
+    fn memories(&self) -> MutexGuard<'_, Memories> {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn entry(&self, mark: &Mark) -> (String, String) {
@@ -113,16 +143,9 @@ impl RedisBlacklist {
         Ok(())
     }
 
-    /// One line of `INFO memory`.
-    async fn eviction_policy(&self) -> Result<Option<String>, StoreError> {
-        let info: String = self.connection.send(cmd("INFO").arg("memory")).await?;
-        let field = |name: &str| {
-            info.lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-                .map(|value| value.trim().to_owned())
-        };
-        let limited = field("maxmemory").is_none_or(|limit| limit != "0");
-        Ok(field("maxmemory_policy").filter(|policy| limited && policy != "noeviction"))
+    async fn server(&self) -> Result<Server, StoreError> {
+        let info: String = self.connection.send(&cmd("INFO")).await?;
+        Ok(Server::parse(&info))
     }
 }
 
@@ -166,20 +189,33 @@ impl Blacklist for RedisBlacklist {
     }
 
     async fn needs_rebuild(&self) -> Result<bool, StoreError> {
-        self.evicts.store(self.eviction_policy().await?.is_some(), Ordering::Release);
+        let failures = self.connection.failures();
+        let server = self.server().await?;
+        let evicts = server.evicts.is_some();
+        if self.evicts.swap(evicts, Ordering::AcqRel) && !evicts {
+            // It does not any more, but nobody knows what it took away.
+            self.failed.fetch_add(1, Ordering::AcqRel);
+        }
         for bucket in 0..BUCKETS {
             let there: bool = self.connection.send(cmd("EXISTS").arg(self.keys.epoch(bucket))).await?;
             if !there {
                 return Ok(true);
             }
         }
-        Ok(self.failed.load(Ordering::Acquire) != self.covered.load(Ordering::Acquire))
+        if self.missed_a_write() || self.memories().filled.as_ref() != Some(&server.memory) {
+            return Ok(true);
+        }
+        self.seen.store(failures, Ordering::Release);
+        Ok(false)
     }
 
     async fn start_rebuild(&self) -> Result<u64, StoreError> {
         let ticket = self.failed.load(Ordering::Acquire);
+        let memory = self.server().await?.memory;
+        self.memories().filling = Some(memory);
         for bucket in 0..BUCKETS {
-            let () = self.connection.send(cmd("SET").arg(self.keys.building(bucket)).arg(&self.ticket)).await?;
+            let key = self.keys.building(bucket, &self.ticket);
+            let () = self.connection.send(cmd("SET").arg(key).arg(ticket).arg("PX").arg(TICKET_LIFE)).await?;
         }
         Ok(ticket)
     }
@@ -187,19 +223,29 @@ impl Blacklist for RedisBlacklist {
     async fn finish_rebuild(&self, ticket: u64) -> Result<bool, StoreError> {
         for bucket in 0..BUCKETS {
             let mut call = self.seal.prepare_invoke();
-            call.key(self.keys.epoch(bucket)).key(self.keys.building(bucket)).arg(&self.ticket);
+            call.key(self.keys.epoch(bucket)).key(self.keys.building(bucket, &self.ticket)).arg(ticket);
             let mut manager = self.connection.manager()?;
             if self.connection.limited(call.invoke_async::<i64>(&mut manager)).await? == 0 {
                 return Ok(false);
             }
         }
+        let failures = self.connection.failures();
+        let memory = self.server().await?.memory;
+        let mut memories = self.memories();
+        if memories.filling.take().as_ref() != Some(&memory) {
+            return Ok(false);
+        }
+        memories.filled = Some(memory);
+        drop(memories);
+        self.seen.store(failures, Ordering::Release);
         self.covered.store(ticket, Ordering::Release);
         Ok(true)
     }
 
     async fn warnings(&self) -> Result<Vec<String>, StoreError> {
-        let policy = self.eviction_policy().await?;
-        Ok(policy
+        let server = self.server().await?;
+        Ok(server
+            .evicts
             .into_iter()
             .map(|policy| {
                 format!(

@@ -4,12 +4,15 @@
 use std::{
     fmt,
     str::FromStr,
-    sync::Mutex,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use redis::{
-    Client, Cmd, FromRedisValue, IntoConnectionInfo as _, RedisError, RedisFuture,
+    Client, Cmd, FromRedisValue, IntoConnectionInfo as _, ProtocolVersion, RedisError, RedisFuture,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -63,31 +66,41 @@ impl fmt::Display for RedisUrl {
 }
 
 pub(super) struct Connection {
-    manager: ConnectionManager,
-    resting_until: Mutex<Option<Instant>>,
+    client: Client,
+    failures: AtomicU64,
+    line: Mutex<Line>,
     timeout: Duration,
+}
+
+struct Line {
+    manager: ConnectionManager,
+    resting_until: Option<Instant>,
 }
 
 impl Connection {
     /// Connects at the first use, and again whenever it has to.
     pub(super) fn open(options: &RedisOptions) -> Result<Self, StoreError> {
-        let client = Client::open(options.url.url.expose_secret()).map_err(|error| failed(&error))?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(options.timeout))
-            .set_response_timeout(Some(options.timeout))
-            .set_number_of_retries(0);
-        let manager = ConnectionManager::new_lazy_with_config(client, config).map_err(|error| failed(&error))?;
-        Ok(Self { manager, resting_until: Mutex::new(None), timeout: options.timeout })
+        let info = options.url.url.expose_secret().into_connection_info().map_err(|error| failed(&error))?;
+        // With RESP3 the manager connects again without a word, and a lost connection must not go unnoticed.
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
+        let client = Client::open(info.set_redis_settings(settings)).map_err(|error| failed(&error))?;
+        let manager = manager(&client, options.timeout).map_err(|error| failed(&error))?;
+        let line = Mutex::new(Line { manager, resting_until: None });
+        Ok(Self { client, failures: AtomicU64::new(0), line, timeout: options.timeout })
+    }
+
+    /// How often it failed. As long as this stays the same, the server behind it is the same, too.
+    pub(super) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Acquire)
     }
 
     /// The connection, unless it is resting after a failure.
     pub(super) fn manager(&self) -> Result<ConnectionManager, StoreError> {
-        match *self.resting() {
-            Some(until) if Instant::now() < until => {
-                Err(StoreError::Unavailable("Redis failed a moment ago".to_owned()))
-            }
-            _ => Ok(self.manager.clone()),
+        let line = self.line();
+        if line.rests() {
+            return Err(StoreError::Unavailable("Redis failed a moment ago".to_owned()));
         }
+        Ok(line.manager.clone())
     }
 
     /// Sends one command.
@@ -112,13 +125,40 @@ impl Connection {
             Ok(Err(error)) => failed(&error),
             Err(_) => StoreError::Unavailable("Redis did not answer in time".to_owned()),
         };
-        *self.resting() = Some(Instant::now() + REST);
+        self.hang_up();
         Err(outcome)
     }
 
-    fn resting(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.resting_until.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// The manager keeps a connection that does not answer, and behind it there may be nobody any more. So the next
+    /// command makes a new one. Of many that wait for the same answer, the first hangs up.
+    fn hang_up(&self) {
+        self.failures.fetch_add(1, Ordering::AcqRel);
+        let mut line = self.line();
+        if !line.rests()
+            && let Ok(manager) = manager(&self.client, self.timeout)
+        {
+            line.manager = manager;
+        }
+        line.resting_until = Some(Instant::now() + REST);
     }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    fn rests(&self) -> bool {
+        self.resting_until.is_some_and(|until| Instant::now() < until)
+    }
+}
+
+fn manager(client: &Client, timeout: Duration) -> Result<ConnectionManager, RedisError> {
+    let config = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(timeout))
+        .set_response_timeout(Some(timeout))
+        .set_number_of_retries(0);
+    ConnectionManager::new_lazy_with_config(client.clone(), config)
 }
 
 fn failed(error: &RedisError) -> StoreError {

@@ -30,8 +30,9 @@ impl Keys {
         format!("{{{}:{bucket}}}:epoch", self.prefix)
     }
 
-    pub(super) fn building(&self, bucket: u8) -> String {
-        format!("{{{}:{bucket}}}:building", self.prefix)
+    /// Each process that rebuilds has a key of its own: two at once are not in each other's way.
+    pub(super) fn building(&self, bucket: u8, ticket: &str) -> String {
+        format!("{{{}:{bucket}}}:building:{ticket}", self.prefix)
     }
 
     pub(super) fn session(&self, user: &UserId, session: SessionId) -> String {

@@ -3,6 +3,7 @@
 mod blacklist;
 mod connection;
 mod keys;
+mod server;
 
 pub use blacklist::RedisBlacklist;
 pub use connection::{RedisOptions, RedisUrl, RedisUrlError};

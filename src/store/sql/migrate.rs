@@ -6,10 +6,7 @@ use diesel::{backend::Backend, migration::MigrationSource, pg::Pg, sqlite::Sqlit
 use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::{
-    DatabaseUrl,
-    pool::{self, open_sqlite},
-};
+use super::{DatabaseUrl, pool, sqlite};
 use crate::ports::StoreError;
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
@@ -40,6 +37,12 @@ pub enum MigrateError {
     Store(#[from] StoreError),
 }
 
+impl From<diesel::result::Error> for MigrateError {
+    fn from(error: diesel::result::Error) -> Self {
+        super::error::from_query(error).into()
+    }
+}
+
 /// Runs what is pending, and says what it ran.
 ///
 /// # Errors
@@ -68,8 +71,10 @@ async fn migrate(url: &DatabaseUrl, timeout: Duration, run: bool) -> Result<Migr
         DatabaseUrl::Sqlite(file) => {
             let file = file.clone();
             blocking(move || {
-                let mut connection = open_sqlite(&file).map_err(|error| StoreError::Failed(error.to_string()))?;
-                examine::<Sqlite, _>(&mut connection, SQLITE, run)
+                let mut connection =
+                    sqlite::open(&file, timeout).map_err(|error| StoreError::Failed(error.to_string()))?;
+                // The file's write lock: of two that start at once, one migrates and the other finds it done.
+                connection.immediate_transaction(|connection| examine::<Sqlite, _>(connection, SQLITE, run))
             })
             .await
         }

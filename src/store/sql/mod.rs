@@ -1,12 +1,14 @@
 //! One implementation for Postgres and SQLite: each query is written once and checked by the compiler for both.
 
 mod error;
+mod lent;
 pub mod migrate;
 pub mod pool;
 mod postgres;
 mod rows;
 mod schema;
 mod sessions;
+mod sqlite;
 mod tls;
 mod url;
 mod users;

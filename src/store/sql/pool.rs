@@ -2,28 +2,21 @@
 
 use std::time::Duration;
 
-use diesel::{Connection as _, ConnectionError, ConnectionResult, SqliteConnection, connection::SimpleConnection as _};
+use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::{
     AsyncPgConnection,
-    pooled_connection::{
-        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
-        deadpool::{Object, Pool},
-    },
-    sync_connection_wrapper::SyncConnectionWrapper,
+    pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, deadpool::Pool},
 };
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 
 use super::{
-    DatabaseUrl, SqliteFile,
-    error::from_pool,
+    DatabaseUrl,
+    sqlite::{self, AsyncSqliteConnection},
     tls,
     url::{PostgresUrl, TlsMode},
 };
 use crate::ports::StoreError;
-
-/// An async connection to SQLite: each call runs on a thread that may block.
-pub(super) type AsyncSqliteConnection = SyncConnectionWrapper<SqliteConnection>;
 
 /// How large a pool is and how long anything may take.
 #[derive(Clone, Copy, Debug)]
@@ -55,19 +48,29 @@ macro_rules! on_conn {
         let pool = &$pool;
         match &pool.kind {
             $crate::store::sql::pool::PoolKind::Postgres(connections) => {
-                let mut object = $crate::store::sql::pool::take(connections).await?;
-                let $conn = &mut *object;
-                $crate::store::sql::pool::limited(pool.timeout, async { $body }).await
+                $crate::store::sql::pool::within!(connections, pool.timeout, |$conn| $body)
             }
             $crate::store::sql::pool::PoolKind::Sqlite(connections) => {
-                let mut object = $crate::store::sql::pool::take(connections).await?;
-                let $conn = &mut *object;
-                $crate::store::sql::pool::limited(pool.timeout, async { $body }).await
+                $crate::store::sql::pool::within!(connections, pool.timeout, |$conn| $body)
             }
         }
     }};
 }
 pub(super) use on_conn;
+
+/// Runs `$body` with `$conn`, a connection of one pool.
+macro_rules! within {
+    ($connections:expr, $timeout:expr, |$conn:ident| $body:expr) => {{
+        let mut lent = $crate::store::sql::lent::Lent::from_pool($connections).await?;
+        let outcome = {
+            let $conn = lent.connection()?;
+            $crate::store::sql::pool::limited($timeout, async { $body }).await
+        };
+        lent.end(outcome.is_ok());
+        outcome
+    }};
+}
+pub(super) use within;
 
 /// What a statement in `on_conn!` came to: within its time, with the database's own answer inside.
 pub(super) async fn limited<T>(
@@ -79,15 +82,6 @@ pub(super) async fn limited<T>(
         .map_err(|_| StoreError::Unavailable("the database did not answer in time".to_owned()))
 }
 
-pub(super) async fn take<C>(pool: &Pool<C>) -> Result<Object<C>, StoreError>
-where
-    AsyncDieselConnectionManager<C>:
-        deadpool::managed::Manager<Type = C, Error = diesel_async::pooled_connection::PoolError>,
-    C: diesel_async::AsyncConnection + 'static,
-{
-    pool.get().await.map_err(from_pool)
-}
-
 impl SqlPool {
     /// A pool for `url`. Connects to nothing yet; connections are driven by the runtime that this is called on.
     ///
@@ -96,7 +90,7 @@ impl SqlPool {
     pub fn open(url: &DatabaseUrl, limits: PoolLimits) -> Result<Self, StoreError> {
         let kind = match url {
             DatabaseUrl::Postgres(url) => PoolKind::Postgres(postgres(url, limits)?),
-            DatabaseUrl::Sqlite(file) => PoolKind::Sqlite(sqlite(file, limits)?),
+            DatabaseUrl::Sqlite(file) => PoolKind::Sqlite(sqlite::pool(file, limits)?),
         };
         Ok(Self { kind, timeout: limits.timeout })
     }
@@ -160,7 +154,7 @@ async fn connect(
 }
 
 /// The driver's errors say little themselves; what they wrap says it.
-fn bad(error: &dyn std::error::Error) -> ConnectionError {
+pub(super) fn bad(error: &dyn std::error::Error) -> ConnectionError {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
@@ -170,50 +164,7 @@ fn bad(error: &dyn std::error::Error) -> ConnectionError {
     ConnectionError::BadConnection(text)
 }
 
-fn sqlite(file: &SqliteFile, limits: PoolLimits) -> Result<Pool<AsyncSqliteConnection>, StoreError> {
-    let file = file.clone();
-    let mut manager = ManagerConfig::default();
-    manager.recycling_method = RecyclingMethod::Fast;
-    manager.custom_setup = Box::new(move |_| {
-        let file = file.clone();
-        async move {
-            tokio::task::spawn_blocking(move || open_sqlite(&file))
-                .await
-                .unwrap_or_else(|error| Err(bad(&error)))
-                .map(SyncConnectionWrapper::new)
-        }
-        .boxed()
-    });
-    build(AsyncDieselConnectionManager::new_with_config("sqlite", manager), limits)
-}
-
-/// Opens the file, readable by its owner alone: it holds password hashes.
-///
-/// `synchronous=FULL`: with `NORMAL`, WAL loses the last commits at a power cut, and an answer that was sent is durable.
-pub(super) fn open_sqlite(file: &SqliteFile) -> ConnectionResult<SqliteConnection> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let path = file.path.to_string_lossy();
-    let cannot = |error: std::io::Error| ConnectionError::BadConnection(format!("{path} cannot be opened: {error}"));
-    if let Some(folder) = file.path.parent().filter(|_| file.create) {
-        std::fs::create_dir_all(folder).map_err(cannot)?;
-    }
-    std::fs::OpenOptions::new()
-        .create(file.create)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&file.path)
-        .map_err(cannot)?;
-    let mut connection = SqliteConnection::establish(&path)?;
-    connection
-        .batch_execute(
-            "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
-        )
-        .map_err(ConnectionError::CouldntSetupConfiguration)?;
-    Ok(connection)
-}
-
-fn build<C>(manager: AsyncDieselConnectionManager<C>, limits: PoolLimits) -> Result<Pool<C>, StoreError>
+pub(super) fn build<C>(manager: AsyncDieselConnectionManager<C>, limits: PoolLimits) -> Result<Pool<C>, StoreError>
 where
     AsyncDieselConnectionManager<C>:
         deadpool::managed::Manager<Type = C, Error = diesel_async::pooled_connection::PoolError>,

@@ -12,7 +12,7 @@ use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
 use super::{
     SqlStore,
     error::from_query,
-    pool::{PoolKind, limited, on_conn, take},
+    pool::{PoolKind, on_conn, within},
     postgres::{InsertSession, Rotate},
     rows::{SessionRow, UserRow, counter, state, stored},
     schema::{sessions, users},
@@ -35,13 +35,14 @@ impl SessionStore for SqlStore {
     async fn insert(&self, new: NewSession) -> Result<bool, StoreError> {
         match &self.pool.kind {
             PoolKind::Postgres(pool) => {
-                let mut conn = take(pool).await?;
                 let row = SessionRow::from(&new.session);
-                let made = if new.update_last_login {
-                    limited(self.pool.timeout, InsertSession::<true>(row).execute(&mut conn)).await?
-                } else {
-                    limited(self.pool.timeout, InsertSession::<false>(row).execute(&mut conn)).await?
-                };
+                let made = within!(pool, self.pool.timeout, |conn| {
+                    if new.update_last_login {
+                        InsertSession::<true>(row).execute(conn).await
+                    } else {
+                        InsertSession::<false>(row).execute(conn).await
+                    }
+                })?;
                 Ok(made.map_err(from_query)? == 1)
             }
             PoolKind::Sqlite(_) => self.insert_by_two(new).await,
@@ -51,11 +52,9 @@ impl SessionStore for SqlStore {
     async fn rotate(&self, rotation: Rotation) -> Result<Option<SessionState>, StoreError> {
         match &self.pool.kind {
             PoolKind::Postgres(pool) => {
-                let mut conn = take(pool).await?;
                 let query = Rotate::from(rotation);
                 let row: Option<(SessionRow, UserRow)> =
-                    limited(self.pool.timeout, async { query.get_result(&mut conn).await.optional() })
-                        .await?
+                    within!(pool, self.pool.timeout, |conn| query.get_result(conn).await.optional())?
                         .map_err(from_query)?;
                 row.map(|(session, user)| state(session, Some(user))).transpose()
             }

@@ -1,1 +1,31 @@
-//! See the files beside this one.
+//! What every store must do, whichever it is: the contracts of the ports.
+
+/// Tells each story on SQLite and on Postgres.
+macro_rules! on_both_databases {
+    ($($(#[$attribute:meta])* async fn $name:ident($store:ident: Store) $story:block)*) => {
+        $($(#[$attribute])* async fn $name($store: $crate::contract::store::Store) $story)*
+
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name($crate::contract::store::Store::postgres().await).await;
+            })*
+        }
+
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name($crate::contract::store::Store::sqlite().await).await;
+            })*
+        }
+    };
+}
+
+mod blacklist;
+mod janitor;
+mod migrations;
+mod race;
+mod sessions;
+mod statements;
+mod store;
+mod users;

@@ -1,1 +1,45 @@
-//! See the files beside this one.
+//! What happens when a server is stopped, hung, emptied, or replaced by something else.
+
+mod postgres;
+mod redis;
+mod redis_impostors;
+mod sqlite;
+
+use crate::support::{Pair, TestApp, servers};
+
+const PASSWORD: &str = "correct horse battery staple";
+const BLACKLISTED: &str = r#"{"detail":"Token is blacklisted","code":"token_not_valid"}"#;
+const REFUSED: &str = r#"{"non_field_errors":["Token is blacklisted"]}"#;
+
+/// A token whose session is in no database any more, and nobody has told Redis: it tells who answers.
+struct Probe(Pair);
+
+impl Probe {
+    async fn new(app: &TestApp, database_url: &str) -> Self {
+        let pair = app.signed_in("probe").await;
+        let delete = "DELETE FROM sessions WHERE user_id = (SELECT id FROM users WHERE username = 'probe')";
+        let (client, connection) = tokio_postgres::connect(database_url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute(delete).await.unwrap();
+        Self(pair)
+    }
+
+    async fn redis_answers(&self, app: &TestApp) -> bool {
+        app.verify(&self.0.access).await.status == 200
+    }
+
+    async fn eventually_redis_answers(&self, app: &TestApp) {
+        servers::eventually("Redis is believed", async || self.redis_answers(app).await).await;
+    }
+}
+
+/// Whether `/health/ready` has this status and says this of Redis.
+async fn ready(app: &TestApp) -> (u16, String, String) {
+    let answer = app.get("/health/ready").await;
+    let part = |name: &str| answer.json()[name].as_str().unwrap_or_default().to_owned();
+    (answer.status, part("status"), part("redis"))
+}
+
+fn is(status: u16, overall: &str, redis: &str) -> (u16, String, String) {
+    (status, overall.to_owned(), redis.to_owned())
+}

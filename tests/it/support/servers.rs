@@ -1,6 +1,13 @@
-//! The Postgres and the Redis that `scripts/test` started. Each test has a database and a key prefix of its own.
+//! The Postgres and the Redis that `scripts/test` started. Each test has a database and a key prefix of its own. Those
+//! that stop a server start one of their own: [`own`].
 
-use std::sync::atomic::{AtomicU32, Ordering};
+#[path = "own.rs"]
+pub mod own;
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
 
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
@@ -39,4 +46,14 @@ pub async fn execute(database: &str, statement: &str) {
     client.batch_execute(statement).await.unwrap();
     drop(client);
     driver.await.unwrap().unwrap();
+}
+
+/// Waits for what background work will bring about; fails the test when it has not after twenty seconds.
+pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    while !condition().await {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        ticks.tick().await;
+    }
 }

@@ -1,0 +1,71 @@
+//! A connection that a pool has lent.
+
+use deadpool::managed::Manager;
+use diesel_async::{
+    AsyncConnection, AsyncPgConnection,
+    pooled_connection::{
+        AsyncDieselConnectionManager, PoolError,
+        deadpool::{Object, Pool},
+    },
+};
+
+use super::{error::from_pool, sqlite::AsyncSqliteConnection};
+use crate::ports::StoreError;
+
+/// Gives the connection back when it is dropped, unless something of the last statement is still under way in it.
+pub(super) struct Lent<C: Lendable>
+where
+    AsyncDieselConnectionManager<C>: Manager<Type = C, Error = PoolError>,
+{
+    object: Option<Object<C>>,
+    returns: bool,
+}
+
+/// What becomes of a connection whose statement nobody waits for any more, because the client went away.
+pub(super) trait Lendable: AsyncConnection + 'static {
+    /// Whether it can be used again.
+    const OUTLIVES_A_STATEMENT: bool;
+}
+
+/// The driver reads the answer and throws it away.
+impl Lendable for AsyncPgConnection {
+    const OUTLIVES_A_STATEMENT: bool = true;
+}
+
+/// A thread still works with it.
+impl Lendable for AsyncSqliteConnection {
+    const OUTLIVES_A_STATEMENT: bool = false;
+}
+
+impl<C: Lendable> Lent<C>
+where
+    AsyncDieselConnectionManager<C>: Manager<Type = C, Error = PoolError>,
+{
+    pub(super) async fn from_pool(pool: &Pool<C>) -> Result<Self, StoreError> {
+        let object = pool.get().await.map_err(from_pool)?;
+        Ok(Self { object: Some(object), returns: C::OUTLIVES_A_STATEMENT })
+    }
+
+    pub(super) fn connection(&mut self) -> Result<&mut C, StoreError> {
+        let connection = self.object.as_deref_mut();
+        connection.ok_or_else(|| StoreError::Failed("the connection was given back".to_owned()))
+    }
+
+    /// A statement that did not end in time may never end: behind the connection there may be nobody any more.
+    pub(super) fn end(mut self, in_time: bool) {
+        self.returns = in_time;
+    }
+}
+
+impl<C: Lendable> Drop for Lent<C>
+where
+    AsyncDieselConnectionManager<C>: Manager<Type = C, Error = PoolError>,
+{
+    fn drop(&mut self) {
+        if let Some(object) = self.object.take()
+            && !self.returns
+        {
+            drop(Object::take(object));
+        }
+    }
+}

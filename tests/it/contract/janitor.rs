@@ -1,0 +1,140 @@
+//! What the janitor must do over any store and any blacklist.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use latchkey::{
+    crypto::random,
+    domain::session::{RevokedReason, Session},
+    ports::{Blacklist as _, Clock as _, SessionStore, TokenRef, UserStore, Verdict},
+    service::{
+        Revocation,
+        janitor::{Flushed, Idle, Janitor},
+        revocation::MarkLifetimes,
+    },
+    store::redis::{RedisBlacklist, RedisOptions},
+};
+
+use super::store::{Store, new_session};
+use crate::support::{ManualClock, servers::own::OwnRedis};
+
+const REFRESH: TimeDelta = TimeDelta::days(1);
+const SESSION: TimeDelta = TimeDelta::days(30);
+
+struct House {
+    blacklist: Arc<RedisBlacklist>,
+    clock: Arc<ManualClock>,
+    janitor: Janitor,
+    redis: OwnRedis,
+    store: Store,
+}
+
+impl House {
+    async fn new(store: Store) -> Self {
+        let redis = OwnRedis::start().await;
+        let options = RedisOptions {
+            url: redis.url().parse().unwrap(),
+            prefix: "test".to_owned(),
+            timeout: Duration::from_secs(2),
+        };
+        let blacklist = Arc::new(RedisBlacklist::open(&options, random::jti()).unwrap());
+        let clock = Arc::new(ManualClock::default());
+        let sql = Arc::new(store.sql.clone());
+        let lifetimes = MarkLifetimes { refresh: REFRESH, session: SESSION };
+        let revocation = Revocation::new(Arc::clone(&sql) as _, Some(Arc::clone(&blacklist) as _), lifetimes);
+        let idle = Idle { access: TimeDelta::minutes(5), refresh: REFRESH, session: SESSION };
+        let janitor = Janitor::new(Arc::clone(&clock) as _, Arc::clone(&sql) as _, sql, revocation, idle);
+        Self { blacklist, clock, janitor, redis, store }
+    }
+
+    async fn session_of(&self, name: &str) -> Session {
+        let session = new_session(&self.store.user(name).await);
+        assert!(self.store.insert(&session).await);
+        session
+    }
+
+    async fn check(&self, session: &Session, generation: Option<u32>) -> Verdict {
+        let (user, version) = (session.user_id.clone(), session.user_version);
+        self.blacklist.check(&TokenRef { session: session.id, user, version, generation }).await
+    }
+
+    /// In the database alone, as when another instance could not reach Redis.
+    async fn revoke(&self, session: &Session) {
+        self.store.sql.revoke(session.id, RevokedReason::LoggedOut, self.clock.now()).await.unwrap();
+    }
+
+    fn advance(&self, span: TimeDelta) {
+        self.clock.advance_ms(span.num_milliseconds());
+    }
+}
+
+on_both_databases! {
+    async fn a_rebuild_writes_all_that_the_database_knows(store: Store) {
+        let house = House::new(store).await;
+        let sql = &house.store.sql;
+        let (clear, rotated, revoked) =
+            (house.session_of("clear").await, house.session_of("rotated").await, house.session_of("revoked").await);
+        let (cut_off, deleted) = (house.session_of("cut-off").await, house.session_of("deleted").await);
+        let now = house.clock.now();
+        assert_eq!(house.store.rotate(rotated.id, 0, now).await, Some(1));
+        house.revoke(&revoked).await;
+        sql.cut_off(&cut_off.user_id, now).await.unwrap();
+        UserStore::delete(sql, &deleted.user_id, now).await.unwrap();
+
+        for _ in 0..2 {
+            assert!(house.janitor.keep_blacklist().await.unwrap(), "rebuilt");
+            assert!(!house.janitor.keep_blacklist().await.unwrap(), "and then no more");
+            assert_eq!(house.check(&clear, Some(0)).await, Verdict::Clear);
+            assert_eq!(house.check(&rotated, Some(0)).await, Verdict::Spent);
+            assert_eq!(house.check(&rotated, Some(1)).await, Verdict::Clear);
+            assert_eq!(house.check(&revoked, None).await, Verdict::Revoked);
+            assert_eq!(house.check(&cut_off, None).await, Verdict::CutOff);
+            assert_eq!(house.check(&deleted, None).await, Verdict::CutOff);
+            let () = house.redis.ask(&["FLUSHALL"]).await;
+            assert_eq!(house.check(&clear, Some(0)).await, Verdict::Unknown);
+        }
+    }
+
+    async fn what_another_instance_could_not_mark_is_marked_by_the_next_round(store: Store) {
+        let house = House::new(store).await;
+        let (revoked, cut_off) = (house.session_of("revoked").await, house.session_of("cut-off").await);
+        house.janitor.keep_blacklist().await.unwrap();
+        assert!(!house.janitor.keep_blacklist().await.unwrap());
+        house.revoke(&revoked).await;
+        house.store.sql.cut_off(&cut_off.user_id, house.clock.now()).await.unwrap();
+        house.advance(TimeDelta::seconds(20));
+        assert_eq!(house.check(&revoked, None).await, Verdict::Clear);
+        assert!(!house.janitor.keep_blacklist().await.unwrap());
+        assert_eq!(house.check(&revoked, None).await, Verdict::Revoked);
+        assert_eq!(house.check(&cut_off, None).await, Verdict::CutOff);
+    }
+
+    /// Its own way to the database was cut meanwhile, and Redis, which it could ask, had not been told.
+    async fn a_janitor_that_could_not_look_for_long_looks_back_as_far(store: Store) {
+        let house = House::new(store).await;
+        let revoked = house.session_of("revoked").await;
+        house.janitor.keep_blacklist().await.unwrap();
+        house.janitor.keep_blacklist().await.unwrap();
+        house.advance(TimeDelta::seconds(10));
+        house.revoke(&revoked).await;
+        house.advance(TimeDelta::hours(2));
+        assert!(!house.janitor.keep_blacklist().await.unwrap());
+        assert_eq!(house.check(&revoked, None).await, Verdict::Revoked);
+    }
+
+    async fn what_is_flushed_has_no_token_left(store: Store) {
+        let house = House::new(store).await;
+        let (kept, deleted) = (house.session_of("kept").await, house.session_of("deleted").await);
+        UserStore::delete(&house.store.sql, &deleted.user_id, house.clock.now()).await.unwrap();
+        assert_eq!(house.janitor.flush_expired().await.unwrap(), Flushed::default());
+        house.advance(REFRESH);
+        assert_eq!(house.store.rotate(kept.id, 0, house.clock.now()).await, Some(1));
+        assert_eq!(house.janitor.flush_expired().await.unwrap(), Flushed::default());
+        house.advance(REFRESH * 2 + TimeDelta::hours(1));
+        assert_eq!(house.janitor.flush_expired().await.unwrap(), Flushed { sessions: 1, users: 0 });
+        assert!(house.store.stored(kept.id).await.is_some());
+        house.advance(SESSION);
+        assert_eq!(house.janitor.flush_expired().await.unwrap(), Flushed { sessions: 1, users: 1 });
+        assert!(SessionStore::page(&house.store.sql, None, 10).await.unwrap().sessions.is_empty());
+    }
+}

@@ -1,0 +1,143 @@
+//! An empty, migrated database, and what is put into it.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use latchkey::{
+    crypto::random,
+    domain::{
+        email::EmailAddress,
+        ids::{SessionId, UserId},
+        password::PasswordHash,
+        session::Session,
+        time::Moment,
+        user::{NewUser, User},
+        username::Username,
+    },
+    ports::{NewSession, Rotation, SessionStore, UserStore},
+    store::sql::{DatabaseUrl, SqlPool, SqlStore, migrate, pool::PoolLimits},
+};
+use tempfile::TempDir;
+
+use crate::support::servers;
+
+pub const LIMITS: PoolLimits = PoolLimits { connections: 10, timeout: Duration::from_secs(20) };
+
+/// A store of its own for one test.
+pub struct Store {
+    pub sql: SqlStore,
+    _folder: TempDir,
+}
+
+impl Store {
+    pub async fn postgres() -> Self {
+        Self::open(&servers::fresh_database().await, tempfile::tempdir().unwrap()).await
+    }
+
+    pub async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::open(&format!("sqlite://{}/latchkey.db?mode=rwc", folder.path().display()), folder).await
+    }
+
+    async fn open(url: &str, folder: TempDir) -> Self {
+        let url: DatabaseUrl = url.parse().unwrap();
+        migrate::run(&url, LIMITS.timeout).await.unwrap();
+        let sql = SqlStore::new(SqlPool::open(&url, LIMITS).unwrap());
+        Self { sql, _folder: folder }
+    }
+
+    /// A user of this name, active, at version 0.
+    pub async fn user(&self, name: &str) -> User {
+        UserStore::insert(&self.sql, new_user(name)).await.unwrap()
+    }
+
+    /// A live session of this user, at generation 0, made at [`start`].
+    pub async fn session(&self, user: &User) -> Session {
+        let session = new_session(user);
+        assert!(self.insert(&session).await);
+        session
+    }
+
+    pub async fn insert(&self, session: &Session) -> bool {
+        self.sign_in(NewSession { session: session.clone(), update_last_login: false }).await
+    }
+
+    pub async fn sign_in(&self, new: NewSession) -> bool {
+        SessionStore::insert(&self.sql, new).await.unwrap()
+    }
+
+    /// Rotates at `now`. The generation afterwards, if it did.
+    pub async fn rotate(&self, id: SessionId, generation: u32, now: Moment) -> Option<u32> {
+        let rotation = Rotation { id, generation, now, ip: None, user_agent: None };
+        self.sql.rotate(rotation).await.unwrap().map(|state| state.session.generation)
+    }
+
+    pub async fn stored(&self, id: SessionId) -> Option<Session> {
+        self.sql.find(id).await.unwrap().map(|state| state.session)
+    }
+
+    pub async fn version(&self, user: &User) -> u32 {
+        self.sql.find_by_username(&name(&user.username)).await.unwrap().unwrap().version
+    }
+
+    /// As a session of this user finds it: the only way to see whether a user is gone.
+    pub async fn user_of(&self, session: &Session) -> Option<User> {
+        self.sql.find(session.id).await.unwrap().unwrap().user
+    }
+}
+
+/// A moment with microseconds, and with nanoseconds that no database keeps.
+pub fn start() -> Moment {
+    Moment::from_timestamp(1_800_000_000, 123_456_789).unwrap()
+}
+
+pub fn after(seconds: i64) -> Moment {
+    start() + TimeDelta::seconds(seconds)
+}
+
+pub fn cut(moment: Moment) -> Moment {
+    Moment::from_timestamp_micros(moment.timestamp_micros()).unwrap()
+}
+
+pub fn name(text: &str) -> Username {
+    Username::parse(text).unwrap()
+}
+
+pub fn hash(text: &str) -> PasswordHash {
+    PasswordHash::new(text)
+}
+
+pub fn new_user(username: &str) -> NewUser {
+    NewUser {
+        id: random::user_id(),
+        username: name(username),
+        email: None,
+        password_hash: hash("a hash"),
+        is_staff: false,
+        created_at: start(),
+    }
+}
+
+pub fn with_email(username: &str, email: &str) -> NewUser {
+    NewUser { email: Some(EmailAddress::parse(email).unwrap()), ..new_user(username) }
+}
+
+pub fn new_session(user: &User) -> Session {
+    Session {
+        id: random::session_id(),
+        user_id: user.id.clone(),
+        user_version: user.version,
+        generation: 0,
+        created_at: start(),
+        rotated_at: start(),
+        expires_at: after(30 * 86_400),
+        revoked: None,
+        last_ip: Some("192.0.2.1".to_owned()),
+        user_agent: None,
+    }
+}
+
+/// Somebody whom no store has heard of.
+pub fn stranger() -> UserId {
+    UserId::new("nobody")
+}

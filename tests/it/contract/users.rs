@@ -1,0 +1,194 @@
+//! The contract of `UserStore`.
+
+use latchkey::{
+    domain::user::User,
+    ports::{InsertUserError, UserStore as _},
+};
+
+use super::store::{after, cut, hash, name, new_user, start, stranger, with_email};
+
+on_both_databases! {
+    async fn a_new_user_is_active_at_version_0_and_kept_to_the_microsecond(store: Store) {
+        let new = with_email("Ada", "Ada@Example.org");
+        let made = store.sql.insert(new.clone()).await.unwrap();
+        let expected = User {
+            id: new.id,
+            username: "Ada".to_owned(),
+            email: made.email.clone(),
+            first_name: String::new(),
+            last_name: String::new(),
+            is_active: true,
+            is_staff: false,
+            version: 0,
+            created_at: cut(start()),
+            last_login: None,
+        };
+        assert_eq!(made, expected);
+        let found = store.sql.find_credentials(&name("Ada")).await.unwrap().unwrap();
+        assert_eq!((found.user, found.password_hash.expose()), (expected, "a hash"));
+    }
+
+    async fn a_name_is_found_exactly_at_sign_in_and_without_regard_to_case_by_operators(store: Store) {
+        let ada = store.user("Ada").await;
+        assert!(store.sql.find_credentials(&name("ada")).await.unwrap().is_none());
+        assert_eq!(store.sql.find_by_username(&name("aDA")).await.unwrap(), Some(ada));
+        assert_eq!(store.sql.find_by_username(&name("bob")).await.unwrap(), None);
+    }
+
+    async fn a_name_and_an_address_are_taken_without_regard_to_case(store: Store) {
+        store.sql.insert(with_email("Ada", "ada@example.org")).await.unwrap();
+        let taken = store.sql.insert(new_user("aDa")).await;
+        assert!(matches!(taken, Err(InsertUserError::UsernameTaken)), "{taken:?}");
+        let taken = store.sql.insert(with_email("bob", "ADA@example.ORG")).await;
+        assert!(matches!(taken, Err(InsertUserError::EmailTaken)), "{taken:?}");
+        let taken = store.sql.insert(with_email("ada", "another@example.org")).await;
+        assert!(matches!(taken, Err(InsertUserError::UsernameTaken)), "{taken:?}");
+        assert_eq!(store.sql.find_by_username(&name("bob")).await.unwrap(), None);
+    }
+
+    async fn any_number_of_users_have_no_address(store: Store) {
+        store.user("ada").await;
+        store.user("bob").await;
+        assert_eq!(store.sql.list(None, 10).await.unwrap().len(), 2);
+    }
+
+    async fn of_many_who_take_one_name_at_once_one_gets_it(store: Store) {
+        let attempts = (0..32).map(|number| {
+            let sql = store.sql.clone();
+            tokio::spawn(async move { sql.insert(new_user(if number % 2 == 0 { "Ada" } else { "ADA" })).await })
+        });
+        let mut won = 0;
+        for attempt in attempts.collect::<Vec<_>>() {
+            match attempt.await.unwrap() {
+                Ok(_) => won += 1,
+                Err(InsertUserError::UsernameTaken) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!((won, store.sql.list(None, 100).await.unwrap().len()), (1, 1));
+    }
+
+    async fn a_list_goes_by_id_in_pages_and_leaves_out_who_was_deleted(store: Store) {
+        assert!(!store.sql.any().await.unwrap());
+        for number in 0..5 {
+            store.user(&format!("user{number}")).await;
+        }
+        let all = store.sql.list(None, 100).await.unwrap();
+        assert!(all.is_sorted_by(|one, other| one.id < other.id));
+        let gone = &all[3].id;
+        store.sql.delete(gone, after(1)).await.unwrap();
+        let first = store.sql.list(None, 3).await.unwrap();
+        assert_eq!(first, all[..3]);
+        assert_eq!(store.sql.list(Some(&first[2].id), 3).await.unwrap(), all[4..]);
+        for user in &all {
+            store.sql.delete(&user.id, after(2)).await.unwrap();
+        }
+        assert!(!store.sql.any().await.unwrap());
+    }
+
+    async fn a_hash_is_renewed_only_if_it_is_still_the_old_one(store: Store) {
+        let ada = store.user("ada").await;
+        store.sql.replace_hash(&ada.id, &hash("another hash"), &hash("late")).await.unwrap();
+        assert_eq!(store.sql.find_credentials(&name("ada")).await.unwrap().unwrap().password_hash.expose(), "a hash");
+        store.sql.replace_hash(&ada.id, &hash("a hash"), &hash("new")).await.unwrap();
+        let found = store.sql.find_credentials(&name("ada")).await.unwrap().unwrap();
+        assert_eq!((found.password_hash.expose(), found.user.version), ("new", 0));
+        store.sql.replace_hash(&stranger(), &hash("a hash"), &hash("new")).await.unwrap();
+    }
+
+    async fn each_cut_off_counts_one_and_says_where_it_stands(store: Store) {
+        let ada = store.user("ada").await;
+        let bob = store.user("bob").await;
+        assert_eq!(store.sql.cut_off(&ada.id, after(1)).await.unwrap().unwrap().version, 1);
+        let changed = store.sql.set_password(&ada.id, &hash("new"), after(1)).await.unwrap().unwrap();
+        assert_eq!(changed.version, 2);
+        let found = store.sql.find_credentials(&name("ada")).await.unwrap().unwrap();
+        assert_eq!((found.password_hash.expose(), found.user.version), ("new", 2));
+        assert_eq!(store.version(&bob).await, 0);
+    }
+
+    async fn of_many_cut_offs_at_once_none_is_lost(store: Store) {
+        let ada = store.user("ada").await;
+        let all = (0..20).map(|_| {
+            let (sql, id) = (store.sql.clone(), ada.id.clone());
+            tokio::spawn(async move { sql.cut_off(&id, after(1)).await.unwrap().unwrap().version })
+        });
+        let mut versions = Vec::new();
+        for task in all.collect::<Vec<_>>() {
+            versions.push(task.await.unwrap());
+        }
+        versions.sort_unstable();
+        assert_eq!(versions, (1..=20).collect::<Vec<_>>());
+    }
+
+    async fn deactivating_twice_is_one_cut_off_and_activating_is_another(store: Store) {
+        let ada = store.user("ada").await;
+        let still = store.sql.set_active(&ada.id, true, after(1)).await.unwrap().unwrap();
+        assert_eq!((still.is_active, still.version), (true, 0));
+        for _ in 0..2 {
+            let off = store.sql.set_active(&ada.id, false, after(2)).await.unwrap().unwrap();
+            assert_eq!((off.is_active, off.version), (false, 1));
+        }
+        let on = store.sql.set_active(&ada.id, true, after(3)).await.unwrap().unwrap();
+        assert_eq!((on.is_active, on.version), (true, 2));
+    }
+
+    async fn a_deleted_users_name_and_address_are_free_and_their_sessions_find_no_user(store: Store) {
+        let ada = store.sql.insert(with_email("Ada", "ada@example.org")).await.unwrap();
+        let session = store.session(&ada).await;
+        assert_eq!(store.user_of(&session).await, Some(ada.clone()));
+        assert_eq!(store.sql.delete(&ada.id, after(1)).await.unwrap(), Some(1));
+        assert_eq!(store.user_of(&session).await, None);
+        assert!(store.sql.find_credentials(&name("Ada")).await.unwrap().is_none());
+        assert_eq!(store.sql.find_by_username(&name("ada")).await.unwrap(), None);
+
+        let second = store.sql.insert(with_email("ada", "Ada@example.org")).await.unwrap();
+        assert_ne!(second.id, ada.id);
+        assert_eq!(store.user_of(&session).await, None);
+    }
+
+    async fn a_deleted_user_cannot_be_changed_any_more(store: Store) {
+        let ada = store.user("ada").await;
+        store.sql.delete(&ada.id, after(1)).await.unwrap();
+        for id in [ada.id, stranger()] {
+            assert_eq!(store.sql.delete(&id, after(2)).await.unwrap(), None);
+            assert_eq!(store.sql.cut_off(&id, after(2)).await.unwrap(), None);
+            assert_eq!(store.sql.set_active(&id, true, after(2)).await.unwrap(), None);
+            assert_eq!(store.sql.set_active(&id, false, after(2)).await.unwrap(), None);
+            assert_eq!(store.sql.set_password(&id, &hash("new"), after(2)).await.unwrap(), None);
+        }
+    }
+
+    async fn cut_offs_are_paged_by_id_from_a_moment_on_deleted_users_too(store: Store) {
+        let mut users = Vec::new();
+        for number in 0..6 {
+            users.push(store.user(&format!("user{number}")).await);
+        }
+        users.sort_by(|one, other| one.id.cmp(&other.id));
+        store.sql.cut_off(&users[0].id, after(10)).await.unwrap();
+        store.sql.cut_off(&users[1].id, after(20)).await.unwrap();
+        store.sql.set_active(&users[2].id, false, after(21)).await.unwrap();
+        store.sql.set_password(&users[3].id, &hash("new"), after(22)).await.unwrap();
+        store.sql.delete(&users[4].id, after(23)).await.unwrap();
+        let all: Vec<_> = users[1..5].iter().map(|user| (user.id.clone(), 1)).collect();
+        assert_eq!(store.sql.cut_offs(after(20), None, 10).await.unwrap(), all);
+        assert_eq!(store.sql.cut_offs(after(20), None, 2).await.unwrap(), all[..2]);
+        assert_eq!(store.sql.cut_offs(after(20), Some(&all[1].0), 2).await.unwrap(), all[2..]);
+        assert_eq!(store.sql.cut_offs(after(20), Some(&all[3].0), 2).await.unwrap(), []);
+        assert_eq!(store.sql.cut_offs(after(24), None, 10).await.unwrap(), []);
+    }
+
+    async fn purging_takes_only_users_who_were_deleted_before_and_no_more_than_asked(store: Store) {
+        for number in 0..4 {
+            let user = store.user(&format!("user{number}")).await;
+            if number > 0 {
+                store.sql.delete(&user.id, after(number)).await.unwrap();
+            }
+        }
+        assert_eq!(store.sql.purge(after(1), 10).await.unwrap(), 0);
+        assert_eq!(store.sql.purge(after(3), 1).await.unwrap(), 1);
+        assert_eq!(store.sql.purge(after(3), 10).await.unwrap(), 1);
+        assert_eq!(store.sql.cut_offs(start(), None, 10).await.unwrap().len(), 1);
+        assert_eq!(store.sql.list(None, 10).await.unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,157 @@
+//! Redis is gone, hung, emptied, or back with an old memory: slower, and just as right.
+
+use std::time::{Duration, Instant};
+
+use latchkey::domain::username::Username;
+
+use super::{BLACKLISTED, PASSWORD, Probe, REFUSED, is, ready};
+use crate::support::{
+    Backend, Pair, TestApp,
+    servers::{self, eventually, own::OwnRedis},
+};
+
+struct Scene {
+    app: TestApp,
+    twin: TestApp,
+    probe: Probe,
+    redis: OwnRedis,
+}
+
+impl Scene {
+    /// Two servers that believe Redis.
+    async fn start() -> Self {
+        let redis = OwnRedis::start().await;
+        let database = servers::fresh_database().await;
+        let flags = [format!("--database-url={database}"), format!("--redis-url={}", redis.url())];
+        let app = TestApp::start_with(Backend::Embedded, &flags.each_ref().map(String::as_str)).await;
+        let twin = app.twin().await;
+        let probe = Probe::new(&app, &database).await;
+        let scene = Self { app, twin, probe, redis };
+        scene.eventually_believed().await;
+        scene
+    }
+
+    async fn eventually_believed(&self) {
+        for server in self.servers() {
+            self.probe.eventually_redis_answers(server).await;
+        }
+    }
+
+    fn servers(&self) -> [&TestApp; 2] {
+        [&self.app, &self.twin]
+    }
+
+    async fn refused(&self, pair: &Pair) {
+        for server in self.servers() {
+            server.verify(&pair.access).await.expect(400, REFUSED);
+            server.verify(&pair.refresh).await.expect(400, REFUSED);
+            server.refresh(&pair.refresh).await.expect(401, BLACKLISTED);
+        }
+    }
+
+    async fn accepted(&self, pair: &Pair) {
+        for server in self.servers() {
+            server.verify(&pair.access).await.expect(200, "{}");
+            server.verify(&pair.refresh).await.expect(200, "{}");
+        }
+    }
+
+    /// Sees to it that the token is refused at every moment until Redis is believed again by both.
+    async fn refused_until_believed(&self, pair: &Pair) {
+        eventually("Redis is believed again, by both", async || {
+            self.refused(pair).await;
+            self.probe.redis_answers(&self.app).await && self.probe.redis_answers(&self.twin).await
+        })
+        .await;
+        self.refused(pair).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_redis_every_answer_is_as_right_and_readiness_says_degraded() {
+    let mut scene = Scene::start().await;
+    let dead = scene.app.signed_in("ada").await;
+    let live = scene.app.signed_in("bob").await;
+    scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
+    assert_eq!(ready(&scene.app).await, is(200, "ok", "ok"));
+
+    scene.redis.kill();
+    scene.refused(&dead).await;
+    scene.accepted(&live).await;
+    assert!(!scene.probe.redis_answers(&scene.app).await);
+    assert_eq!(ready(&scene.app).await, is(200, "degraded", "down"));
+    let next = scene.twin.refresh(&live.refresh).await.pair();
+    scene.app.blacklist(&next.refresh).await.expect(200, "{}");
+    scene.refused(&next).await;
+    let new = scene.app.obtain("bob", PASSWORD).await.pair();
+    scene.accepted(&new).await;
+
+    scene.redis.again().await;
+    scene.refused_until_believed(&dead).await;
+    scene.refused(&next).await;
+    scene.accepted(&new).await;
+    eventually("ready says ok", async || ready(&scene.app).await == is(200, "ok", "ok")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_revoked_stays_revoked_when_redis_is_emptied() {
+    let scene = Scene::start().await;
+    let (logged_out, deactivated) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
+    scene.app.blacklist(&logged_out.refresh).await.expect(200, "{}");
+    let accounts = scene.app.accounts().await;
+    accounts.set_active(&Username::parse("bob").unwrap(), false).await.unwrap();
+    for _ in 0..3 {
+        let () = scene.redis.ask(&["FLUSHALL"]).await;
+        scene.refused_until_believed(&logged_out).await;
+        for server in scene.servers() {
+            server.verify(&deactivated.access).await.expect(400, REFUSED);
+        }
+    }
+}
+
+/// It had saved itself before the log-out, was dead during it, and came back as it had been.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_out_that_redis_slept_through_holds_on_both_servers_when_it_wakes_with_its_old_memory() {
+    let mut scene = Scene::start().await;
+    let (before, during) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
+    let () = scene.redis.ask(&["SAVE"]).await;
+    scene.app.blacklist(&before.refresh).await.expect(200, "{}");
+    scene.redis.kill();
+    scene.app.blacklist(&during.refresh).await.expect(200, "{}");
+    scene.redis.again().await;
+    scene.refused_until_believed(&during).await;
+    scene.refused(&before).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_hangs_costs_little_time_and_no_right_answer() {
+    let scene = Scene::start().await;
+    let (dead, live) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
+    scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
+    scene.redis.hang();
+    let started = Instant::now();
+    for _ in 0..20 {
+        scene.app.verify(&live.access).await.expect(200, "{}");
+        scene.app.verify(&dead.access).await.expect(400, REFUSED);
+    }
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?} for forty requests", started.elapsed());
+    let next = scene.app.refresh(&live.refresh).await.pair();
+    scene.app.blacklist(&next.refresh).await.expect(200, "{}");
+    scene.refused(&next).await;
+    scene.redis.go_on();
+    scene.refused_until_believed(&next).await;
+    scene.refused(&dead).await;
+}
+
+/// What it does not take is in the database, and the other server hears of it within a round of the janitor's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_takes_no_writes_loses_no_revocation() {
+    let scene = Scene::start().await;
+    let pair = scene.app.signed_in("ada").await;
+    let () = scene.redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
+    scene.app.blacklist(&pair.refresh).await.expect(200, "{}");
+    scene.app.verify(&pair.access).await.expect(400, REFUSED);
+    eventually("the twin has heard", async || scene.twin.verify(&pair.access).await.status == 400).await;
+    let () = scene.redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
+    scene.refused_until_believed(&pair).await;
+}

@@ -1,0 +1,23 @@
+//! The embedded database is busy: a refusal that says when to come back, and nothing is lost.
+
+use diesel::{Connection as _, SqliteConnection, connection::SimpleConnection as _};
+
+use crate::support::{Backend, TestApp};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_another_writes_for_too_long_reads_go_on_and_writes_are_asked_to_come_back() {
+    let app = TestApp::start_with(Backend::Embedded, &["--database-timeout=300ms"]).await;
+    let pair = app.signed_in("ada").await;
+    let path = app.config.database.data_dir.join("latchkey.db");
+    let mut other = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    other.batch_execute("BEGIN IMMEDIATE").unwrap();
+    let answers = futures_util::future::join_all((0..12).map(|_| app.refresh(&pair.refresh))).await;
+    for answer in &answers {
+        assert_eq!((answer.status, answer.header("retry-after")), (503, "1"), "{answer:?}");
+        assert!(answer.json()["detail"].is_string());
+    }
+    app.verify(&pair.access).await.expect(200, "{}");
+    other.batch_execute("ROLLBACK").unwrap();
+    let next = app.refresh(&pair.refresh).await.pair();
+    app.verify(&next.refresh).await.expect(200, "{}");
+}

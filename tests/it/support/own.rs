@@ -1,0 +1,251 @@
+//! Servers that a test may stop, hang and empty: on free ports, in a folder of their own, ended by process id.
+
+use std::{
+    net::TcpListener,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+};
+
+use tempfile::TempDir;
+
+use super::eventually;
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A process that does not outlive its test.
+struct Process(Child);
+
+impl Process {
+    fn start(command: &mut Command) -> Self {
+        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    fn signal(&self, name: &str) {
+        assert!(Command::new("kill").arg(format!("-{name}")).arg(self.0.id().to_string()).status().unwrap().success());
+    }
+
+    fn end(&mut self, signal: &str) {
+        if let Ok(None) = self.0.try_wait() {
+            self.signal(signal);
+            // A process that was hung takes no other signal before it goes on.
+            self.signal("CONT");
+            self.0.wait().unwrap();
+        }
+    }
+}
+
+/// A Redis.
+pub struct OwnRedis {
+    folder: TempDir,
+    flags: Vec<String>,
+    pub port: u16,
+    process: Option<Process>,
+}
+
+impl OwnRedis {
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    pub async fn start_with(flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let mut redis = Self { folder: tempfile::tempdir().unwrap(), flags, port: free_port(), process: None };
+        redis.again().await;
+        redis
+    }
+
+    /// Starts it again, with what it had saved.
+    pub async fn again(&mut self) {
+        let binary = ["redis-server", "valkey-server"].into_iter().find_map(|name| in_path(name)).unwrap();
+        let mut command = Command::new(binary);
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &self.port.to_string()]);
+        command.arg("--dir").arg(self.folder.path()).args(&self.flags);
+        self.process = Some(Process::start(&mut command));
+        eventually("Redis answers", async || self.try_ask(redis::cmd("PING")).await.is_some()).await;
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.end("KILL");
+        }
+    }
+
+    /// It takes connections, and does nothing.
+    pub fn hang(&self) {
+        self.process.as_ref().unwrap().signal("STOP");
+    }
+
+    pub fn go_on(&self) {
+        self.process.as_ref().unwrap().signal("CONT");
+    }
+
+    /// Sends a command on a connection of its own.
+    pub async fn ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
+        let mut cmd = redis::cmd(command[0]);
+        cmd.arg(&command[1..]);
+        redis::from_redis_value(self.try_ask(cmd).await.unwrap()).unwrap()
+    }
+
+    async fn try_ask(&self, command: redis::Cmd) -> Option<redis::Value> {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+        command.query_async(&mut connection).await.ok()
+    }
+}
+
+impl Drop for OwnRedis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A Postgres.
+pub struct OwnPostgres {
+    folder: TempDir,
+    flags: Vec<String>,
+    port: u16,
+    process: Option<Process>,
+}
+
+impl OwnPostgres {
+    pub async fn start_with(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let mut postgres = Self { folder, flags, port: free_port(), process: None };
+        postgres.make();
+        postgres.again().await;
+        postgres
+    }
+
+    fn make(&self) {
+        if is_root() {
+            std::os::unix::fs::chown(self.folder.path(), Some(servant()), Some(servant())).unwrap();
+        }
+        let mut command = as_servant(&binaries().join("initdb"));
+        command.arg("-D").arg(self.data());
+        command.args(["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
+        assert!(command.output().unwrap().status.success());
+    }
+
+    /// Starts it again, with all that it had.
+    pub async fn again(&mut self) {
+        let mut command = as_servant(&binaries().join("postgres"));
+        command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-h", "127.0.0.1", "-k", ""]);
+        command.args(["-c", "fsync=off", "-c", "shared_buffers=16MB"]).args(&self.flags);
+        self.process = Some(Process::start(&mut command));
+        let url = self.url();
+        eventually("Postgres answers", async || tokio_postgres::connect(&url, tokio_postgres::NoTls).await.is_ok())
+            .await;
+    }
+
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// At once, without waiting for clients.
+    pub fn stop(&mut self) {
+        if self.process.is_some() {
+            self.go_on();
+        }
+        if let Some(mut process) = self.process.take() {
+            process.end("QUIT");
+        }
+    }
+
+    /// It takes connections, and neither those nor the ones that there are get an answer.
+    pub fn hang(&self) {
+        self.signal_all("STOP");
+    }
+
+    pub fn go_on(&self) {
+        self.signal_all("CONT");
+    }
+
+    /// The server and its children, one for each connection.
+    fn signal_all(&self, name: &str) {
+        let process = self.process.as_ref().unwrap();
+        let id = process.0.id();
+        process.signal(name);
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        for child in children.split_whitespace() {
+            // One of them may just have ended.
+            let _ = Command::new("kill").arg(format!("-{name}")).arg(child).stderr(Stdio::null()).status();
+        }
+    }
+
+    /// The log that the collector writes, where the flags ask for it.
+    pub fn log(&self) -> PathBuf {
+        self.data().join("log/log")
+    }
+
+    pub async fn client(&self) -> tokio_postgres::Client {
+        let (client, connection) = tokio_postgres::connect(&self.url(), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    pub async fn execute(&self, statement: &str) {
+        self.client().await.batch_execute(statement).await.unwrap();
+    }
+
+    pub async fn two_numbers(&self, query: &str) -> (i64, i64) {
+        let row = self.client().await.query_one(query, &[]).await.unwrap();
+        (row.get(0), row.get(1))
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+}
+
+impl Drop for OwnPostgres {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn in_path(name: &str) -> Option<PathBuf> {
+    let found = Command::new("sh").args(["-c", &format!("command -v {name}")]).output().unwrap();
+    let path = String::from_utf8(found.stdout).unwrap();
+    (!path.trim().is_empty()).then(|| PathBuf::from(path.trim()))
+}
+
+/// Where the programs of Postgres lie: beside the file that the link in the path leads to, or where Debian has them.
+fn binaries() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+        let binary = in_path("postgres")
+            .or_else(|| debian.map(|version| version.unwrap().path().join("bin/postgres")).find(|path| path.exists()))
+            .expect("Postgres is not installed: run scripts/test");
+        binary.canonicalize().unwrap().parent().unwrap().to_owned()
+    })
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
+}
+
+/// The user whom `scripts/services` made: Postgres refuses to run as root.
+fn servant() -> u32 {
+    let output = Command::new("id").args(["-u", "latchkey-test"]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}
+
+fn as_servant(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=latchkey-test", "--regid=latchkey-test", "--clear-groups", "--"]).arg(program);
+    command
+}
