@@ -5,7 +5,7 @@
 
 use std::io::{self, IsTerminal as _};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::config::{ConfigError, LogConfig, log::LogFormat};
 
@@ -14,8 +14,9 @@ use crate::config::{ConfigError, LogConfig, log::LogFormat};
 /// # Errors
 /// When the filter is not one.
 pub fn start(config: &LogConfig) -> Result<(), ConfigError> {
-    let filter = EnvFilter::try_new(&config.filter).map_err(|_| {
-        ConfigError::new("LATCHKEY_LOG", "is not a filter", "a level such as info, or filters such as latchkey=debug")
+    let filter = filter(&config.filter).ok_or_else(|| {
+        let wrong = format!("is {:?}, which is not a filter", config.filter);
+        ConfigError::new("LATCHKEY_LOG", &wrong, "a level such as info, or filters such as latchkey=debug")
     })?;
     let json = match config.format {
         LogFormat::Auto => !io::stderr().is_terminal(),
@@ -30,4 +31,11 @@ pub fn start(config: &LogConfig) -> Result<(), ConfigError> {
         builder.with_ansi(io::stderr().is_terminal()).try_init()
     };
     Ok(())
+}
+
+/// tracing takes a lone word for the name of a module, so that a misspelt level would silence the log.
+fn filter(text: &str) -> Option<EnvFilter> {
+    let plain = |word: &&str| !word.contains(['=', '[']);
+    let levels = text.split(',').map(str::trim).filter(plain).all(|word| word.parse::<LevelFilter>().is_ok());
+    EnvFilter::try_new(text).ok().filter(|_| levels)
 }

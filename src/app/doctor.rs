@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use crate::{
     config::Config,
-    crypto::{key_file, keyring::Keyring, random},
+    crypto::{key_file, random},
     domain::time::Moment,
     ports::{Blacklist as _, Clock},
     store::{
@@ -116,11 +116,3 @@ async fn redis(config: &Config) -> Finding {
     }
 }
 
-/// The ring as a command shows it, made if there is none.
-///
-/// # Errors
-/// The first file that is not right.
-pub fn keyring(config: &crate::config::KeysConfig, now: Moment) -> Result<Keyring, key_file::KeyFileError> {
-    let lead = crate::config::value::delta(config.key_publish_lead);
-    Ok(Keyring::open(&config.keys_dir, config.algorithm, lead, now)?.0)
-}

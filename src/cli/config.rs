@@ -1,6 +1,6 @@
 //! `latchkey config`.
 
-use std::process::ExitCode;
+use std::{collections::HashSet, process::ExitCode};
 
 use clap::{ArgMatches, parser::ValueSource};
 
@@ -9,7 +9,7 @@ use crate::config::Config;
 
 /// One `NAME=value` line a setting, as a `.env` file would have it, with where the value is from. Settings that
 /// contradict each other are an error, as they are for `serve`.
-pub(super) fn run(config: &Config, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+pub(super) fn run(config: &Config, matches: &ArgMatches, dotenv: &HashSet<String>) -> Result<ExitCode, Failure> {
     config.check()?;
     let Some((_, values)) = matches.subcommand() else { return Ok(ExitCode::SUCCESS) };
     for argument in serve_command().get_arguments() {
@@ -26,6 +26,7 @@ pub(super) fn run(config: &Config, matches: &ArgMatches) -> Result<ExitCode, Fai
         };
         let source = match values.value_source(id) {
             Some(ValueSource::CommandLine) => "flag",
+            Some(ValueSource::EnvVariable) if dotenv.contains(name) => ".env",
             Some(ValueSource::EnvVariable) => "environment",
             _ => "default",
         };

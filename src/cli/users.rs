@@ -9,13 +9,12 @@ use std::{
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Failure, StoreArgs, log, output, passwords};
+use super::{Failure, StoreArgs, output, passwords};
 use crate::{
     app::operator,
     domain::{email::EmailAddress, password::Password, user::User, username::Username},
     ports::Clock,
     service::accounts::{Accounts, Registration},
-    telemetry,
 };
 
 #[derive(Args, Debug)]
@@ -95,7 +94,6 @@ fn email(text: &str) -> Result<EmailAddress, String> {
 }
 
 pub(super) async fn run(arguments: UsersArgs, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
-    telemetry::start(&log()?)?;
     match arguments.command {
         UsersCommand::Create { who, password, email, staff } => {
             let password = password.read()?;

@@ -64,7 +64,11 @@ pub struct LifetimesConfig {
 }
 
 impl LifetimesConfig {
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    /// A token never outlives what it belongs to.
+    ///
+    /// # Errors
+    /// When a shorter life is set to be the longer one.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let ordered = [
             (
                 self.access_token_lifetime,

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::domain::time::Moment;
 
-/// The keys of one directory. Not empty of either kind.
+/// The keys of one directory. Not empty of either kind when it was opened.
 #[derive(Debug)]
 pub struct Keyring {
     access: Vec<StoredKey>,
@@ -83,6 +83,16 @@ impl Keyring {
             made.extend(refresh.last().map(|stored| stored.key.kid().to_owned()));
         }
         Ok((Self { access, refresh, lead }, made))
+    }
+
+    /// The keys that are there, to look at: nothing is made, so there may be none.
+    ///
+    /// # Errors
+    /// The first file that is not right.
+    pub fn read(directory: &Path, lead: TimeDelta) -> Result<Self, KeyFileError> {
+        let all = key_file::read_all(directory)?.into_iter();
+        let (access, refresh) = all.partition(|stored| stored.key.kind() == Kind::Access);
+        Ok(Self { access, refresh, lead })
     }
 
     /// The key that signs `kind` tokens dated `at`. `None` never happens for a ring that was opened.
