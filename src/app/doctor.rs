@@ -115,4 +115,3 @@ async fn redis(config: &Config) -> Finding {
         Ok(warnings) => bad("redis", warnings.join("; ")),
     }
 }
-

@@ -19,7 +19,8 @@ use clap_complete::Shell;
 use crate::{
     app::{StartError, operator::OperatorConfig},
     config::{
-        Config, ConfigError, DatabaseConfig, LifetimesConfig, LogConfig, PasswordsConfig, RedisConfig, dotenv, environment,
+        Config, ConfigError, DatabaseConfig, LifetimesConfig, LogConfig, PasswordsConfig, RedisConfig, dotenv,
+        environment,
     },
     ports::{Clock, clock::SystemClock},
     service::accounts::AccountError,
@@ -158,9 +159,7 @@ async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &HashSet<Strin
         _ => start_log()?,
     }
     match command {
-        Command::Serve(config) => {
-            serve::run(&config, clock).await
-        }
+        Command::Serve(config) => serve::run(&config, clock).await,
         Command::Config(config) => config::run(&config, matches, dotenv),
         Command::Doctor(config) => doctor::run(&config, clock.as_ref()).await,
         Command::Migrate(arguments) => migrate::run(arguments).await,

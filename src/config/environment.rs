@@ -101,9 +101,8 @@ pub fn value_error(command: &Command, error: &clap::Error) -> Option<ConfigError
     let argument = text(ContextKind::InvalidArg)?;
     // "--bind <ADDRESS:PORT>", or "<USERNAME>" alone.
     let given = argument.split(' ').next()?;
-    let setting = given.strip_prefix("--").and_then(|flag| {
-        command.get_arguments().find(|known| known.get_long() == Some(flag))
-    });
+    let setting =
+        given.strip_prefix("--").and_then(|flag| command.get_arguments().find(|known| known.get_long() == Some(flag)));
     let name = setting
         .and_then(|setting| setting.get_env()?.to_str())
         .map_or_else(|| given.to_owned(), |variable| format!("{variable} ({given})"));

@@ -104,7 +104,7 @@ async fn a_redis_that_evicts_keys_fails_it() {
 
 /// A Redis that this test started and stops: the shared one keeps its settings.
 struct EvictingRedis {
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     process: std::process::Child,
     url: String,
 }
@@ -127,7 +127,7 @@ impl EvictingRedis {
         assert!(lines.any(|line| line.unwrap().contains("eady to accept connections")), "{program} does not start");
         // What it says from here on is read and forgotten, so that its pipe never fills.
         std::thread::spawn(move || lines.count());
-        Self { url: format!("unix://{}", socket.display()), folder, process }
+        Self { url: format!("unix://{}", socket.display()), _folder: folder, process }
     }
 }
 

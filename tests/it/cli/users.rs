@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Backend, Forge, Place};
+use crate::support::{Forge, Place};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -16,7 +16,7 @@ on_both_backends! {
         assert_eq!(made.done(), format!("made ada with the id {id}\n"));
         for (name, value) in [
             ("username", json!("ada")),
-            ("email", json!("Ada@example.com")),
+            ("email", json!("Ada@Example.com")),
             ("is_active", json!(true)),
             ("is_staff", json!(true)),
             ("last_login", json!(null)),
@@ -30,7 +30,7 @@ on_both_backends! {
         let table = place.run("users list").done().to_owned();
         let rows: Vec<Vec<_>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(rows[0], ["USERNAME", "EMAIL", "ACTIVE", "STAFF", "ID"]);
-        assert_eq!(rows[1], ["ada", "Ada@example.com", "yes", "yes", id]);
+        assert_eq!(rows[1], ["ada", "Ada@Example.com", "yes", "yes", id]);
         assert_eq!(rows[2][..3], ["bob", "yes", "no"]);
         let text = place.run("users show bob").done().to_owned();
         assert!(text.contains("username    bob\n") && text.contains("last_login  never\n"), "{text}");

@@ -11,7 +11,7 @@ pub mod servers;
 
 pub use answer::{Answer, Pair};
 pub use app::TestApp;
-pub use binary::{Outcome, Place, Server};
+pub use binary::Place;
 pub use clock::ManualClock;
 pub use forge::Forge;
 
