@@ -102,7 +102,11 @@ pub(super) async fn run(arguments: UsersArgs, clock: Arc<dyn Clock>) -> Result<E
             let user = accounts.create(registration).await?;
             output::line(&format!("made {} with the id {}", user.username, user.id));
         }
-        UsersCommand::List { json, store } => list(&accounts(&store, clock).await?.list().await?, json),
+        UsersCommand::List { json, store } => {
+            let mut users = accounts(&store, clock).await?.list().await?;
+            users.sort_by(|a, b| a.username.cmp(&b.username));
+            list(&users, json);
+        }
         UsersCommand::Show { who, json } => {
             show(&accounts(&who.store, clock).await?.find(&who.username).await?, json);
         }
