@@ -61,8 +61,8 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The database did not come.
-    #[error("DATABASE_URL: {0} cannot be reached ({1}): start it, correct the URL, or raise LATCHKEY_STARTUP_TIMEOUT")]
-    Unreachable(DatabaseUrl, String),
+    #[error("DATABASE_URL: {0} cannot be reached ({1}): start it{2}, or correct the URL")]
+    Unreachable(DatabaseUrl, String, &'static str),
 }
 
 /// A server that is ready to run.

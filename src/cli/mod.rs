@@ -150,7 +150,10 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
 async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &HashSet<String>) -> Result<ExitCode, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     if let Command::Completions { shell } = command {
-        clap_complete::generate(shell, &mut Cli::command(), "latchkey", &mut std::io::stdout());
+        // Into memory first: clap_complete panics when its reader goes away.
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "latchkey", &mut script);
+        output::bytes(&script);
         return Ok(ExitCode::SUCCESS);
     }
     environment::unknown_names(&serve_command(), std::env::vars_os())?;

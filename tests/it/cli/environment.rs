@@ -43,6 +43,8 @@ fn config_hides_passwords_wherever_they_come_from() {
     assert!(!out.contains("hunter2"), "{out}");
     let flags = place.run("config --database-url postgres://bob:hunter2hunter2@db/x");
     assert_eq!(line(flags.done(), "DATABASE_URL"), "DATABASE_URL=postgres://bob:***@db/x  # flag");
+    let socket = place.run("config --redis-url unix:///run/redis.sock?db=1&pass=hunter2hunter2");
+    assert_eq!(line(socket.done(), "REDIS_URL"), "REDIS_URL=unix:///run/redis.sock?db=1&pass=***  # flag");
     for words in ["serve --help", "users list --help"] {
         assert!(!place.run(words).done().contains("hunter2"), "{words} shows the password");
     }

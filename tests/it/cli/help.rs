@@ -1,5 +1,7 @@
 //! What the program says about itself.
 
+use std::process::Stdio;
+
 use clap::Args as _;
 use latchkey::config::Config;
 
@@ -73,6 +75,17 @@ fn without_a_command_or_with_a_wrong_one_it_says_what_there_is() {
         let outcome = place.run(words);
         assert_eq!((outcome.code, outcome.out.as_str()), (Some(2), ""), "{words}");
         assert!(outcome.err.contains(expected), "{words}: {}", outcome.err);
+    }
+}
+
+#[test]
+fn a_reader_that_has_heard_enough_is_no_error() {
+    let place = Place::new();
+    for words in ["completions bash", "config", "serve --help"] {
+        let mut child = place.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""), "{words}");
     }
 }
 

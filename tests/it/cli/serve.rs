@@ -1,6 +1,10 @@
 //! Starting and stopping.
 
-use std::{io::Read as _, net::TcpStream, process::Command};
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    net::TcpStream,
+    process::{Command, Stdio},
+};
 
 use crate::support::{Backend, Place, servers};
 
@@ -121,7 +125,7 @@ async fn a_missing_database_is_waited_for_and_then_named_in_one_line() {
     assert!(log.contains("the database is not there yet: trying again"), "{log}");
     let expected = format!("latchkey: DATABASE_URL: postgres://latchkey:***@{address}/latchkey cannot be reached (");
     assert!(last.starts_with(&expected), "{last}");
-    assert!(last.ends_with("): start it, correct the URL, or raise LATCHKEY_STARTUP_TIMEOUT"), "{last}");
+    assert!(last.ends_with("): start it, raise LATCHKEY_STARTUP_TIMEOUT, or correct the URL"), "{last}");
     assert!(!outcome.err.contains("hunter2"), "the password is in the log: {}", outcome.err);
     assert!(place.files().is_empty(), "{:?}", place.files());
 }
@@ -134,6 +138,45 @@ async fn a_database_that_comes_late_is_waited_for() {
     let serving = std::thread::spawn(move || place.serve("").url.clone());
     servers::execute("postgres", &creates).await;
     assert!(serving.join().unwrap().starts_with("http://127.0.0.1:"));
+}
+
+#[test]
+fn a_command_does_not_wait_for_a_missing_database() {
+    let address = closed_port();
+    let place = Place::new().with("DATABASE_URL", &format!("postgres://latchkey@{address}/latchkey"));
+    for command in ["users list", "flush-expired", "sessions list --user ada"] {
+        let outcome = place.run(command);
+        let line = outcome.refused(1);
+        assert!(line.contains(" cannot be reached (") && line.ends_with("): start it, or correct the URL"), "{line}");
+    }
+}
+
+#[test]
+fn a_server_that_still_waits_for_its_database_stops_at_once_when_told_to() {
+    let place = Place::new().with("DATABASE_URL", &format!("postgres://latchkey@{}/latchkey", closed_port()));
+    let mut server = place.command("serve --bind 127.0.0.1:0").stderr(Stdio::piped()).spawn().unwrap();
+    let log = BufReader::new(server.stderr.take().unwrap());
+    let mut lines = log.lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("trying again")), "it does not wait");
+    assert!(Command::new("sh").args(["-c", &format!("kill -TERM {}", server.id())]).status().unwrap().success());
+    // Its output ends when it does, and that long before the thirty seconds are over.
+    assert_eq!(lines.filter(|line| line.contains("cannot be reached")).count(), 0);
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn of_two_first_starts_at_once_one_tells_the_password_and_both_share_the_keys() {
+    let place = Place::new().with("LATCHKEY_ISSUER", "https://auth.test");
+    let (one, other) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| place.serve(""));
+        (place.serve(""), other.join().unwrap())
+    });
+    let keys = one.get("/.well-known/jwks.json").await.text;
+    assert_eq!(keys, other.get("/.well-known/jwks.json").await.text);
+    let printed: Vec<String> = [one, other].into_iter().flat_map(|server| server.stop("TERM").1).collect();
+    assert_eq!(printed.iter().filter(|line| line.contains("password: ")).count(), 1, "{printed:?}");
+    let server = place.serve("");
+    server.pair("admin", password(&printed)).await;
 }
 
 /// An address on which nobody listens.
