@@ -5,7 +5,7 @@
 
 use std::io::{self, IsTerminal as _};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::config::{ConfigError, LogConfig, log::LogFormat};
 
@@ -14,9 +14,9 @@ use crate::config::{ConfigError, LogConfig, log::LogFormat};
 /// # Errors
 /// When the filter is not one.
 pub fn start(config: &LogConfig) -> Result<(), ConfigError> {
-    // The web server announces its threads; whoever wants to read that asks for actix_server=info.
-    let filter = EnvFilter::try_new(format!("actix_server=warn,{}", config.filter)).map_err(|_| {
-        ConfigError::new("LATCHKEY_LOG", "is not a filter", "a level such as info, or filters such as latchkey=debug")
+    let filter = filter(&config.filter).ok_or_else(|| {
+        let wrong = format!("is {:?}, which is not a filter", config.filter);
+        ConfigError::new("LATCHKEY_LOG", &wrong, "a level such as info, or filters such as latchkey=debug")
     })?;
     let json = match config.format {
         LogFormat::Auto => !io::stderr().is_terminal(),
@@ -31,4 +31,12 @@ pub fn start(config: &LogConfig) -> Result<(), ConfigError> {
         builder.with_ansi(io::stderr().is_terminal()).try_init()
     };
     Ok(())
+}
+
+/// tracing takes a lone word for the name of a module, so that a misspelt level would silence the log.
+fn filter(text: &str) -> Option<EnvFilter> {
+    let plain = |word: &&str| !word.contains(['=', '[']);
+    let levels = text.split(',').map(str::trim).filter(plain).all(|word| word.parse::<LevelFilter>().is_ok());
+    // The web server announces its threads; whoever wants to read that asks for actix_server=info.
+    EnvFilter::try_new(format!("actix_server=warn,{text}")).ok().filter(|_| levels)
 }

@@ -3,8 +3,8 @@
 use chrono::TimeDelta;
 
 use crate::{
-    config::{Config, KeysConfig, value},
-    crypto::{key_file, keyring::Keyring, random},
+    config::Config,
+    crypto::{key_file, random},
     domain::time::Moment,
     ports::{Blacklist as _, Clock},
     store::{
@@ -114,12 +114,4 @@ async fn redis(config: &Config) -> Finding {
         Ok(warnings) if warnings.is_empty() => good("redis", options.url.to_string()),
         Ok(warnings) => bad("redis", warnings.join("; ")),
     }
-}
-
-/// The ring as a command shows it: read, not made.
-///
-/// # Errors
-/// The first file that is not right.
-pub fn keyring(config: &KeysConfig) -> Result<Keyring, key_file::KeyFileError> {
-    Keyring::read(&config.keys_dir, value::delta(config.key_publish_lead))
 }

@@ -20,7 +20,7 @@ use crate::{
     config::{Config, ConfigError},
     crypto::{
         hasher::{HashError, Hasher},
-        key_file::KeyFileError,
+        key_file::{self, KeyFileError},
         keyring::Keyring,
         sign::TokenShape,
     },
@@ -61,8 +61,8 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The database did not come.
-    #[error("DATABASE_URL: {0} cannot be reached ({1}): start it, correct the URL, or raise LATCHKEY_STARTUP_TIMEOUT")]
-    Unreachable(DatabaseUrl, String),
+    #[error("DATABASE_URL: {0} cannot be reached ({1}): start it{2}, or correct the URL")]
+    Unreachable(DatabaseUrl, String, &'static str),
 }
 
 /// A server that is ready to run.
@@ -82,8 +82,13 @@ impl App {
     /// [`StartError`].
     pub async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         config.check()?;
-        let listener =
-            TcpListener::bind(config.http.bind).map_err(|error| StartError::Listen(config.http.bind, error))?;
+        let listen = |error| StartError::Listen(config.http.bind, error);
+        let listener = TcpListener::bind(config.http.bind).map_err(listen)?;
+        // Port 0 means a free one: from here on, it has a number.
+        let mut config = config.clone();
+        config.http.bind = listener.local_addr().map_err(listen)?;
+        // A key that cannot be used is found before anything is made.
+        key_file::read_all(&config.keys.keys_dir)?;
         let stores =
             stores::open(&config.database, &config.redis, &config.lifetimes, config.http.startup_timeout).await?;
         let (keyring, made) = Keyring::open(
@@ -101,7 +106,7 @@ impl App {
         let first_user =
             if embedded { first_run::admin(&stores.accounts(Arc::clone(&clock), hasher.clone())).await? } else { None };
         let background = background::Background::new(stores.janitor(Arc::clone(&clock), &config.lifetimes));
-        let state = state(config, &stores, keyring, hasher, clock)?;
+        let state = state(&config, &stores, keyring, hasher, clock)?;
         Ok(Self { background, embedded, first_user, listener, state })
     }
 

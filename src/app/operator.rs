@@ -32,7 +32,8 @@ pub async fn accounts(
     passwords: &PasswordsConfig,
     clock: Arc<dyn Clock>,
 ) -> Result<Accounts, StartError> {
-    let stores = stores::open(config.database, config.redis, config.lifetimes, PATIENCE).await?;
+    passwords.check()?;
+    let stores = open(&config).await?;
     Ok(stores.accounts(clock, Hasher::start(passwords.cost(), 1, 1)?))
 }
 
@@ -41,6 +42,11 @@ pub async fn accounts(
 /// # Errors
 /// [`StartError`].
 pub async fn janitor(config: OperatorConfig<'_>, clock: Arc<dyn Clock>) -> Result<Janitor, StartError> {
-    let stores = stores::open(config.database, config.redis, config.lifetimes, PATIENCE).await?;
+    let stores = open(&config).await?;
     Ok(stores.janitor(clock, config.lifetimes))
+}
+
+async fn open(config: &OperatorConfig<'_>) -> Result<stores::Stores, StartError> {
+    config.lifetimes.check()?;
+    stores::open(config.database, config.redis, config.lifetimes, PATIENCE).await
 }

@@ -69,7 +69,8 @@ async fn migrated(url: &DatabaseUrl, timeout: Duration, patience: Duration) -> R
                 tokio::time::sleep(PAUSE.min(patience)).await;
             }
             Err(MigrateError::Store(StoreError::Unavailable(reason))) => {
-                return Err(StartError::Unreachable(url.clone(), reason));
+                let longer = if patience.is_zero() { "" } else { ", raise LATCHKEY_STARTUP_TIMEOUT" };
+                return Err(StartError::Unreachable(url.clone(), reason, longer));
             }
             Err(error) => return Err(error.into()),
         }

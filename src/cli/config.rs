@@ -1,38 +1,46 @@
 //! `latchkey config`.
 
-use std::process::ExitCode;
+use std::{collections::HashSet, process::ExitCode};
 
 use clap::{ArgMatches, parser::ValueSource};
 
 use super::{Failure, output, serve_command};
 use crate::config::Config;
 
-/// One `NAME=value` line a setting, as a `.env` file would have it, with where the value is from. Settings that
-/// contradict each other are an error, as they are for `serve`.
-pub(super) fn run(config: &Config, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+/// One `NAME=value` line a setting, as a `.env` file would have it, with where the value is from; a comment where
+/// nothing is set, with what is used instead. Settings that contradict each other are an error, as they are for `serve`.
+pub(super) fn run(config: &Config, matches: &ArgMatches, dotenv: &HashSet<String>) -> Result<ExitCode, Failure> {
     config.check()?;
     let Some((_, values)) = matches.subcommand() else { return Ok(ExitCode::SUCCESS) };
     for argument in serve_command().get_arguments() {
         let Some(name) = argument.get_env().and_then(|name| name.to_str()) else { continue };
         let id = argument.get_id().as_str();
-        let raw = values
+        let given = values
             .get_raw(id)
             .map(|values| values.map(|value| value.to_string_lossy().into_owned()).collect::<Vec<_>>().join(","));
-        let value = match name {
+        let in_force = match name {
             "DATABASE_URL" => Some(config.database.url()?.to_string()),
             "REDIS_URL" => config.redis.url()?.map(|url| url.to_string()),
             "LATCHKEY_ISSUER" => Some(config.issuer()?),
-            _ => raw,
+            _ => given.clone(),
         };
         let source = match values.value_source(id) {
             Some(ValueSource::CommandLine) => "flag",
+            Some(ValueSource::EnvVariable) if dotenv.contains(name) => ".env",
             Some(ValueSource::EnvVariable) => "environment",
             _ => "default",
         };
-        match value {
-            Some(value) => output::line(&format!("{name}={value}  # {source}")),
-            None => output::line(&format!("# {name} is not set")),
-        }
+        output::line(&match (given, in_force) {
+            (Some(_), Some(value)) => format!("{name}={}  # {source}", quoted(&value)),
+            (None, Some(value)) => format!("# {name} is not set: {value} is used"),
+            (_, None) => format!("# {name} is not set"),
+        });
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// In quotes where a `.env` file needs them.
+fn quoted(value: &str) -> String {
+    let plain = !value.is_empty() && !value.contains(|c: char| c.is_whitespace() || "#'\"\\$".contains(c));
+    if plain { value.to_owned() } else { format!("'{value}'") }
 }

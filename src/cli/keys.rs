@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::{Failure, output};
 use crate::{
-    app::{StartError, doctor},
-    config::KeysConfig,
-    crypto::key_file,
+    app::StartError,
+    config::{KeysConfig, value},
+    crypto::{key_file, keyring::Keyring},
     ports::Clock,
 };
 
@@ -51,15 +51,7 @@ pub(super) fn run(arguments: &KeysArgs, clock: &dyn Clock) -> Result<ExitCode, F
 fn list(keys: &KeysConfig, as_json: bool, clock: &dyn Clock) -> Result<(), key_file::KeyFileError> {
     let now = clock.now();
     let none = "there are no keys yet: `latchkey serve` makes them";
-    if key_file::read_all(&keys.keys_dir)?.is_empty() {
-        if as_json {
-            output::json(&json!([]));
-        } else {
-            output::line(none);
-        }
-        return Ok(());
-    }
-    let ring = doctor::keyring(keys)?;
+    let ring = Keyring::read(&keys.keys_dir, value::delta(keys.key_publish_lead))?;
     if as_json {
         let all: Vec<_> = ring
             .states(now)

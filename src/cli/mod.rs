@@ -11,15 +11,16 @@ mod serve;
 mod sessions;
 mod users;
 
-use std::{ffi::OsString, process::ExitCode, sync::Arc};
+use std::{collections::HashSet, ffi::OsString, process::ExitCode, sync::Arc};
 
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::{
     app::{StartError, operator::OperatorConfig},
     config::{
-        Config, ConfigError, DatabaseConfig, LifetimesConfig, LogConfig, PasswordsConfig, RedisConfig, environment,
+        Config, ConfigError, DatabaseConfig, LifetimesConfig, LogConfig, PasswordsConfig, RedisConfig, dotenv,
+        environment,
     },
     ports::{Clock, clock::SystemClock},
     service::accounts::AccountError,
@@ -122,37 +123,47 @@ impl From<crate::service::Error> for Failure {
 
 /// Reads `.env`, the arguments and the environment, and does what they say.
 #[must_use]
-pub async fn run(arguments: Vec<OsString>) -> ExitCode {
-    if let Err(failure) = load_dotenv() {
-        return fail(&failure);
-    }
+pub fn run(arguments: Vec<OsString>) -> ExitCode {
+    // The environment may only change while there is one thread.
+    let dotenv = match dotenv::load() {
+        Ok(names) => names,
+        Err(error) => return fail(&error.into()),
+    };
     let matches = match Cli::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return usage(&error),
     };
-    let outcome = match Cli::from_arg_matches(&matches) {
-        Ok(cli) => dispatch(cli.command, &matches).await,
+    let command = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli.command,
         Err(error) => return usage(&error),
     };
-    match outcome {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Failure::Failed(format!("threads could not be started: {error}"))),
+    };
+    match runtime.block_on(dispatch(command, &matches, &dotenv)) {
         Ok(code) => code,
         Err(failure) => fail(&failure),
     }
 }
 
-async fn dispatch(command: Command, matches: &clap::ArgMatches) -> Result<ExitCode, Failure> {
+async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &HashSet<String>) -> Result<ExitCode, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     if let Command::Completions { shell } = command {
-        clap_complete::generate(shell, &mut Cli::command(), "latchkey", &mut std::io::stdout());
+        // Into memory first: clap_complete panics when its reader goes away.
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "latchkey", &mut script);
+        output::bytes(&script);
         return Ok(ExitCode::SUCCESS);
     }
     environment::unknown_names(&serve_command(), std::env::vars_os())?;
+    match &command {
+        Command::Serve(config) => telemetry::start(&config.log)?,
+        _ => start_log()?,
+    }
     match command {
-        Command::Serve(config) => {
-            telemetry::start(&config.log)?;
-            serve::run(&config, clock).await
-        }
-        Command::Config(config) => config::run(&config, matches),
+        Command::Serve(config) => serve::run(&config, clock).await,
+        Command::Config(config) => config::run(&config, matches, dotenv),
         Command::Doctor(config) => doctor::run(&config, clock.as_ref()).await,
         Command::Migrate(arguments) => migrate::run(arguments).await,
         Command::Users(arguments) => users::run(arguments, clock).await,
@@ -167,18 +178,6 @@ async fn dispatch(command: Command, matches: &clap::ArgMatches) -> Result<ExitCo
 fn serve_command() -> clap::Command {
     let cli = Cli::command();
     cli.find_subcommand("serve").cloned().unwrap_or_default()
-}
-
-/// A `.env` file that is there must be right; none is fine.
-fn load_dotenv() -> Result<(), Failure> {
-    match dotenvy::dotenv() {
-        Ok(_) => Ok(()),
-        Err(error) if error.not_found() => Ok(()),
-        Err(dotenvy::Error::LineParse(_, at)) => Err(Failure::Config(format!(
-            ".env cannot be read from character {at} of a line on: expected NAME=value lines"
-        ))),
-        Err(error) => Err(Failure::Config(format!(".env cannot be read ({error}): expected NAME=value lines"))),
-    }
 }
 
 /// Wrong values in one line of ours; help, versions and unknown flags as clap says them.
@@ -201,17 +200,21 @@ fn fail(failure: &Failure) -> ExitCode {
 
 /// The settings of password hashing, for commands that do not list them among their flags.
 fn passwords() -> Result<PasswordsConfig, Failure> {
-    from_environment::<PasswordsConfig>()
+    from_environment(&PasswordsConfig::augment_args(bare_command()))
 }
 
-/// The settings of the log, likewise.
-fn log() -> Result<LogConfig, Failure> {
-    from_environment::<LogConfig>()
+/// The log of commands that do one thing: warnings only, unless it is told otherwise.
+fn start_log() -> Result<(), Failure> {
+    let command = LogConfig::augment_args(bare_command()).mut_arg("filter", |filter| filter.default_value("warn"));
+    Ok(telemetry::start(&from_environment::<LogConfig>(&command)?)?)
 }
 
-fn from_environment<T: Args>() -> Result<T, Failure> {
-    let command = T::augment_args(clap::Command::new("latchkey").no_binary_name(true));
-    let wrong = |error: clap::Error| match environment::value_error(&command, &error) {
+fn bare_command() -> clap::Command {
+    clap::Command::new("latchkey").no_binary_name(true)
+}
+
+fn from_environment<T: Args>(command: &clap::Command) -> Result<T, Failure> {
+    let wrong = |error: clap::Error| match environment::value_error(command, &error) {
         Some(wrong) => Failure::Config(wrong.to_string()),
         None => Failure::Config(error.to_string().lines().next().unwrap_or_default().to_owned()),
     };

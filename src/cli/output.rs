@@ -9,6 +9,11 @@ pub(super) fn line(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
+/// A whole file on standard output.
+pub(super) fn bytes(bytes: &[u8]) {
+    let _ = io::stdout().write_all(bytes);
+}
+
 /// A line on standard error, with the program's name in front.
 pub(super) fn error(text: &str) {
     let _ = writeln!(io::stderr(), "latchkey: {text}");

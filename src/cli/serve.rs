@@ -74,11 +74,11 @@ Try it. Obtain a token pair, and keep it in two variables:
 
 Verify the access token:
 
-    curl -i http://{address}/api/token/verify/ {json} -d \"{{\\\"token\\\":\\\"$ACCESS\\\"}}\"
+    curl -iw '\\n' http://{address}/api/token/verify/ {json} -d \"{{\\\"token\\\":\\\"$ACCESS\\\"}}\"
 
 Refresh:
 
-    curl -i http://{address}/api/token/refresh/ {json} -d \"{{\\\"refresh\\\":\\\"$REFRESH\\\"}}\"
+    curl -iw '\\n' http://{address}/api/token/refresh/ {json} -d \"{{\\\"refresh\\\":\\\"$REFRESH\\\"}}\"
 
 This is the embedded mode: one process, its database in {data}, its keys in {keys}, no Redis.
 To move on, set DATABASE_URL=postgres://… and REDIS_URL=redis://… and start again; `latchkey serve --help` lists all settings.

@@ -9,13 +9,12 @@ use std::{
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Failure, StoreArgs, log, output, passwords};
+use super::{Failure, StoreArgs, output, passwords};
 use crate::{
     app::operator,
     domain::{email::EmailAddress, password::Password, user::User, username::Username},
     ports::Clock,
     service::accounts::{Accounts, Registration},
-    telemetry,
 };
 
 #[derive(Args, Debug)]
@@ -95,7 +94,6 @@ fn email(text: &str) -> Result<EmailAddress, String> {
 }
 
 pub(super) async fn run(arguments: UsersArgs, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
-    telemetry::start(&log()?)?;
     match arguments.command {
         UsersCommand::Create { who, password, email, staff } => {
             let password = password.read()?;
@@ -104,7 +102,11 @@ pub(super) async fn run(arguments: UsersArgs, clock: Arc<dyn Clock>) -> Result<E
             let user = accounts.create(registration).await?;
             output::line(&format!("made {} with the id {}", user.username, user.id));
         }
-        UsersCommand::List { json, store } => list(&accounts(&store, clock).await?.list().await?, json),
+        UsersCommand::List { json, store } => {
+            let mut users = accounts(&store, clock).await?.list().await?;
+            users.sort_by(|a, b| a.username.cmp(&b.username));
+            list(&users, json);
+        }
         UsersCommand::Show { who, json } => {
             show(&accounts(&who.store, clock).await?.find(&who.username).await?, json);
         }

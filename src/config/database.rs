@@ -6,7 +6,7 @@ use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{ConfigError, environment::secret, value};
-use crate::store::sql::{DatabaseUrl, SqliteFile, pool::PoolLimits};
+use crate::store::sql::{DatabaseUrl, DatabaseUrlError, SqliteFile, pool::PoolLimits};
 
 /// Where users and sessions live.
 #[derive(Args, Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct DatabaseConfig {
     pub data_dir: PathBuf,
 
     /// Connections to the database at the most
-    #[arg(long, env = "LATCHKEY_DATABASE_POOL_SIZE", value_name = "NUMBER", default_value = "10", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, env = "LATCHKEY_DATABASE_POOL_SIZE", value_name = "NUMBER", default_value = "10", value_parser = value::number::<u16>(1..=1000))]
     pub database_pool_size: u16,
 
     /// How long connecting, waiting for a free connection and a statement may take, each
@@ -37,14 +37,22 @@ impl DatabaseConfig {
     /// The database that is meant.
     ///
     /// # Errors
-    /// When the URL is not one, or the file cannot be read.
+    /// When the URL is not one, names a file that is not there, or cannot be read from its own file.
     pub fn url(&self) -> Result<DatabaseUrl, ConfigError> {
         let given = secret("DATABASE_URL", self.database_url.as_ref(), self.database_url_file.as_deref())?;
-        match given {
-            None => Ok(DatabaseUrl::Sqlite(SqliteFile { path: self.data_dir.join("latchkey.db"), create: true })),
-            Some(url) => url.expose_secret().parse().map_err(|error: crate::store::sql::DatabaseUrlError| {
-                ConfigError::new("DATABASE_URL", "is not the URL of a database", &error.to_string())
-            }),
+        let Some(url) = given else {
+            return Ok(DatabaseUrl::Sqlite(SqliteFile { path: self.data_dir.join("latchkey.db"), create: true }));
+        };
+        let url = url.expose_secret().parse().map_err(|error: DatabaseUrlError| {
+            ConfigError::new("DATABASE_URL", "is not the URL of a database", &error.to_string())
+        })?;
+        match url {
+            DatabaseUrl::Sqlite(SqliteFile { path, create: false }) if !path.is_file() => Err(ConfigError::new(
+                "DATABASE_URL",
+                &format!("names {}, which is not a file", path.display()),
+                "an existing file, or ?mode=rwc at the end to make it",
+            )),
+            url => Ok(url),
         }
     }
 

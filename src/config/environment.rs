@@ -99,15 +99,18 @@ pub fn value_error(command: &Command, error: &clap::Error) -> Option<ConfigError
         _ => None,
     };
     let argument = text(ContextKind::InvalidArg)?;
-    let flag = argument.trim_start_matches("--").split(' ').next()?;
-    let setting = command.get_arguments().find(|known| known.get_long() == Some(flag));
+    // "--bind <ADDRESS:PORT>", or "<USERNAME>" alone.
+    let given = argument.split(' ').next()?;
+    let setting =
+        given.strip_prefix("--").and_then(|flag| command.get_arguments().find(|known| known.get_long() == Some(flag)));
     let name = setting
         .and_then(|setting| setting.get_env()?.to_str())
-        .map_or_else(|| format!("--{flag}"), |variable| format!("{variable} (--{flag})"));
+        .map_or_else(|| given.to_owned(), |variable| format!("{variable} ({given})"));
     let value = text(ContextKind::InvalidValue).unwrap_or_default();
     let right = match error.get(ContextKind::ValidValue) {
         Some(ContextValue::Strings(values)) if !values.is_empty() => format!("one of {}", values.join(", ")),
-        _ => std::error::Error::source(error).map_or_else(|| "another value".to_owned(), ToString::to_string),
+        // An empty path is refused before its parser could say why.
+        _ => std::error::Error::source(error).map_or_else(|| "a value, or none set".to_owned(), ToString::to_string),
     };
     Some(ConfigError::new(&name, &format!("is {value:?}, which cannot be used"), &right))
 }

@@ -15,15 +15,15 @@ pub struct HttpConfig {
     pub bind: SocketAddr,
 
     /// Threads that serve requests; 0 means one for each core
-    #[arg(long, env = "LATCHKEY_WORKERS", value_name = "NUMBER", default_value = "0", value_parser = clap::value_parser!(u16).range(0..=1024))]
+    #[arg(long, env = "LATCHKEY_WORKERS", value_name = "NUMBER", default_value = "0", value_parser = value::number::<u16>(0..=1024))]
     pub workers: u16,
 
     /// Connections at the most, for each worker
-    #[arg(long, env = "LATCHKEY_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "10000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, env = "LATCHKEY_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "10000", value_parser = value::number::<u32>(1..=1_000_000))]
     pub max_connections: u32,
 
     /// Bytes of a request body at the most
-    #[arg(long, env = "LATCHKEY_BODY_LIMIT", value_name = "BYTES", default_value = "16384", value_parser = clap::value_parser!(u32).range(1024..=1_048_576))]
+    #[arg(long, env = "LATCHKEY_BODY_LIMIT", value_name = "BYTES", default_value = "16384", value_parser = value::number::<u32>(1024..=1_048_576))]
     pub body_limit: u32,
 
     /// How long the header of a request may take to arrive

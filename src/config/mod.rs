@@ -3,6 +3,7 @@
 #![expect(clippy::doc_markdown, reason = "the comments on settings are what --help prints: no backticks, no brackets")]
 
 pub mod database;
+pub mod dotenv;
 pub mod environment;
 pub mod http;
 pub mod log;

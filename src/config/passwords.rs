@@ -4,7 +4,7 @@ use std::thread;
 
 use clap::Args;
 
-use super::ConfigError;
+use super::{ConfigError, value};
 use crate::crypto::hasher::HashCost;
 
 /// Password hashing. The defaults are OWASP's for argon2id.
@@ -12,29 +12,32 @@ use crate::crypto::hasher::HashCost;
 #[command(next_help_heading = "Passwords")]
 pub struct PasswordsConfig {
     /// Memory of one hash in KiB; passwords of users are hashed anew when they next sign in
-    #[arg(long, env = "LATCHKEY_ARGON2_MEMORY", value_name = "KIB", default_value = "19456", value_parser = clap::value_parser!(u32).range(7168..=262_144))]
+    #[arg(long, env = "LATCHKEY_ARGON2_MEMORY", value_name = "KIB", default_value = "19456", value_parser = value::number::<u32>(7168..=262_144))]
     pub argon2_memory: u32,
 
     /// Passes of one hash
-    #[arg(long, env = "LATCHKEY_ARGON2_PASSES", value_name = "NUMBER", default_value = "2", value_parser = clap::value_parser!(u32).range(1..=16))]
+    #[arg(long, env = "LATCHKEY_ARGON2_PASSES", value_name = "NUMBER", default_value = "2", value_parser = value::number::<u32>(1..=16))]
     pub argon2_passes: u32,
 
     /// Lanes of one hash
-    #[arg(long, env = "LATCHKEY_ARGON2_LANES", value_name = "NUMBER", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=16))]
+    #[arg(long, env = "LATCHKEY_ARGON2_LANES", value_name = "NUMBER", default_value = "1", value_parser = value::number::<u32>(1..=16))]
     pub argon2_lanes: u32,
 
     /// Hashes that run at once, each with its memory; 0 means one for each core
-    #[arg(long, env = "LATCHKEY_HASH_THREADS", value_name = "NUMBER", default_value = "0", value_parser = clap::value_parser!(u16).range(0..=1024))]
+    #[arg(long, env = "LATCHKEY_HASH_THREADS", value_name = "NUMBER", default_value = "0", value_parser = value::number::<u16>(0..=1024))]
     pub hash_threads: u16,
 
     /// Sign-ins that wait for a hash; more are told to come back (503)
-    #[arg(long, env = "LATCHKEY_HASH_QUEUE", value_name = "NUMBER", default_value = "128", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    #[arg(long, env = "LATCHKEY_HASH_QUEUE", value_name = "NUMBER", default_value = "128", value_parser = value::number::<u16>(1..=10_000))]
     pub hash_queue: u16,
 }
 
 impl PasswordsConfig {
     /// OWASP's equivalents: less memory needs more passes.
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    ///
+    /// # Errors
+    /// When hashes would be weaker than those.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let least = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5)];
         let strong =
             least.iter().any(|(memory, passes)| self.argon2_memory >= *memory && self.argon2_passes >= *passes);

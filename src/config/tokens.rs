@@ -64,7 +64,11 @@ pub struct LifetimesConfig {
 }
 
 impl LifetimesConfig {
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    /// A token never outlives what it belongs to.
+    ///
+    /// # Errors
+    /// When a shorter life is set to be the longer one.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let ordered = [
             (
                 self.access_token_lifetime,
@@ -136,7 +140,7 @@ pub struct TokensConfig {
     #[arg(long, env = "LATCHKEY_REFRESH_REUSE_GRACE", value_name = "SPAN", default_value = "10s", value_parser = value::duration)]
     pub refresh_reuse_grace: Duration,
 
-    /// Whether a sign-in is noted at the user (`last_login`)
+    /// Whether a sign-in is noted at the user (last_login)
     #[arg(long, env = "LATCHKEY_UPDATE_LAST_LOGIN", value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
     pub update_last_login: bool,
 

@@ -1,6 +1,6 @@
 //! Values as they are written in settings.
 
-use std::time::Duration;
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use chrono::TimeDelta;
 
@@ -40,6 +40,17 @@ pub fn whole_seconds(text: &str) -> Result<Duration, String> {
     match positive_duration(text)? {
         duration if duration.subsec_nanos() == 0 => Ok(duration),
         _ => Err("expected whole seconds, such as 300s or 5m".to_owned()),
+    }
+}
+
+/// A parser of numbers within `range`.
+pub fn number<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: Clone + Display + FromStr + PartialOrd + Send + Sync + 'static,
+{
+    move |text| {
+        let number = text.trim().parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("expected a number from {} to {}", range.start(), range.end()))
     }
 }
 

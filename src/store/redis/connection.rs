@@ -55,6 +55,12 @@ impl FromStr for RedisUrl {
         if shown.password().is_some() {
             let _ = shown.set_password(Some("***"));
         }
+        // The form for sockets: unix:///run/redis.sock?pass=…
+        if shown.query_pairs().any(|(name, _)| name == "pass") {
+            let pairs: Vec<_> = shown.query_pairs().into_owned().collect();
+            let hidden = pairs.iter().map(|(name, value)| (name, if name == "pass" { "***" } else { value }));
+            shown.query_pairs_mut().clear().extend_pairs(hidden);
+        }
         Ok(Self { url: text.to_owned().into(), shown: shown.into() })
     }
 }

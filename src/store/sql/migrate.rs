@@ -70,6 +70,9 @@ async fn migrate(url: &DatabaseUrl, timeout: Duration, run: bool) -> Result<Migr
         }
         DatabaseUrl::Sqlite(file) => {
             let file = file.clone();
+            if !run && file.create && !file.path.exists() {
+                return all_pending();
+            }
             blocking(move || {
                 let mut connection =
                     sqlite::open(&file, timeout).map_err(|error| StoreError::Failed(error.to_string()))?;
@@ -112,6 +115,14 @@ where
         harness.run_pending_migrations(embedded).map_err(failed)?;
     }
     Ok(status)
+}
+
+/// What a database lacks that is not there yet.
+fn all_pending() -> Result<MigrationStatus, MigrateError> {
+    let all = MigrationSource::<Sqlite>::migrations(&SQLITE).map_err(failed)?;
+    let mut pending: Vec<_> = all.iter().map(|migration| migration.name().to_string()).collect();
+    pending.sort();
+    Ok(MigrationStatus { pending, ..MigrationStatus::default() })
 }
 
 /// The harness blocks its thread, so it gets one of its own.

@@ -54,10 +54,10 @@ pub enum DatabaseUrlError {
     #[error("expected postgres://USER:PASSWORD@HOST/DATABASE or sqlite://PATH (with ?mode=rwc to make the file)")]
     Scheme,
     /// The driver does not take it.
-    #[error("not a Postgres URL that can be used: {0}")]
+    #[error("expected a URL that the Postgres driver takes ({0})")]
     Postgres(String),
     /// An unknown `sslmode`.
-    #[error("sslmode must be disable, prefer, require or verify-full")]
+    #[error("expected an sslmode of disable, prefer, require or verify-full")]
     TlsMode,
 }
 

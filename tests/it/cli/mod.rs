@@ -1,1 +1,11 @@
-//! See the files beside this one.
+//! The program as people and service managers meet it: arguments and settings in, lines, files and exit codes out.
+
+mod doctor;
+mod environment;
+mod help;
+mod keys;
+mod migrate;
+mod serve;
+mod sessions;
+mod settings;
+mod users;

@@ -4,12 +4,14 @@
 
 mod answer;
 mod app;
+mod binary;
 mod clock;
 mod forge;
 pub mod servers;
 
 pub use answer::{Answer, Pair};
 pub use app::TestApp;
+pub use binary::Place;
 pub use clock::ManualClock;
 pub use forge::Forge;
 

@@ -1,0 +1,150 @@
+//! `latchkey doctor`.
+
+use std::net::TcpListener;
+
+use crate::support::{Backend, Place, servers};
+
+/// The lines of a report as (verdict, part, text).
+fn findings(out: &str) -> Vec<(&str, &str, &str)> {
+    let line = |line: &'_ str| -> Option<(usize, usize)> { Some((line.find(' ')?, line[6..].find(' ')? + 6)) };
+    out.lines()
+        .map(|text| {
+            let (verdict, part) = line(text).unwrap_or_else(|| panic!("{text}"));
+            (&text[..verdict], &text[6..part], text[part..].trim())
+        })
+        .collect()
+}
+
+#[test]
+fn before_the_first_start_all_is_well_and_nothing_is_made() {
+    let place = Place::new();
+    let out = place.run("doctor").done().to_owned();
+    assert_eq!(
+        findings(&out),
+        [
+            ("ok", "configuration", "issuer http://127.0.0.1:8000"),
+            ("ok", "keys", "none yet in keys: the server makes them"),
+            ("ok", "database", "sqlite://data/latchkey.db is not there yet: the server makes it"),
+            ("ok", "redis", "not used: the database answers alone"),
+        ]
+    );
+    assert!(place.files().is_empty(), "{:?}", place.files());
+}
+
+on_both_backends! {
+    async fn after_a_start_it_finds_keys_database_and_migrations_in_order(backend: Backend) {
+        let place = Place::on(backend).await;
+        assert!(place.serve("").stop("TERM").0.success());
+        let out = place.run("doctor").done().to_owned();
+        let findings = findings(&out);
+        assert!(findings.iter().all(|(verdict, ..)| *verdict == "ok"), "{out}");
+        let parts: Vec<_> = findings.iter().map(|(_, part, _)| *part).collect();
+        match backend {
+            Backend::Embedded => assert_eq!(parts, ["configuration", "keys", "database", "migrations", "redis"]),
+            Backend::PostgresAndRedis => {
+                assert_eq!(parts, ["configuration", "keys", "database", "migrations", "clock", "redis"]);
+                assert!(findings[4].2.ends_with(" ms from the database's"), "{out}");
+            }
+        }
+        assert_eq!(findings[1].2, "2 in keys");
+        assert!(findings[3].2.ends_with(" applied, none pending"), "{out}");
+    }
+}
+
+#[tokio::test]
+async fn a_pending_migration_fails_it_and_says_what_to_run() {
+    let place = Place::on(Backend::PostgresAndRedis).await;
+    let report = place.run("doctor");
+    assert_eq!(report.code, Some(1), "{report:?}");
+    let findings = findings(&report.out);
+    let (verdict, _, text) = findings.iter().find(|(_, part, _)| *part == "migrations").unwrap();
+    assert_eq!(*verdict, "FAIL");
+    assert!(text.ends_with(" pending: run latchkey migrate run"), "{text}");
+}
+
+#[test]
+fn servers_that_do_not_answer_fail_it_without_telling_passwords() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let place = Place::new()
+        .with("DATABASE_URL", &format!("postgres://latchkey:hunter2hunter2@{nobody}/latchkey"))
+        .with("REDIS_URL", &format!("redis://:hunter2hunter2@{nobody}"));
+    let report = place.run("doctor");
+    assert_eq!((report.code, report.err.as_str()), (Some(1), ""), "{report:?}");
+    let findings = findings(&report.out);
+    for (part, url) in [("database", "postgres://latchkey:***@"), ("redis", "redis://:***@")] {
+        let (verdict, _, text) = findings.iter().find(|(_, name, _)| *name == part).unwrap();
+        assert_eq!(*verdict, "FAIL", "{part}");
+        assert!(text.starts_with(url) && text.contains("refused"), "{text}");
+    }
+    assert!(!report.out.contains("hunter2"), "{report:?}");
+}
+
+#[test]
+fn contradictions_fail_it_and_the_rest_is_looked_at_all_the_same() {
+    let place = Place::new().with("LATCHKEY_BIND", "0.0.0.0:8000");
+    let report = place.run("doctor");
+    assert_eq!(report.code, Some(1), "{report:?}");
+    let findings = findings(&report.out);
+    assert_eq!((findings[0].0, findings[0].1), ("FAIL", "configuration"));
+    assert!(findings[0].2.starts_with("LATCHKEY_ISSUER is missing"), "{report:?}");
+    assert_eq!(findings.len(), 4, "{report:?}");
+}
+
+/// Eviction would drop marks of revoked tokens.
+#[tokio::test]
+async fn a_redis_that_evicts_keys_fails_it() {
+    let redis = EvictingRedis::start();
+    let place = Place::new().with("REDIS_URL", &redis.url);
+    let report = place.run("doctor");
+    assert_eq!(report.code, Some(1), "{report:?}");
+    let expected = "Redis evicts keys (allkeys-lru), so every check also asks the database: \
+                    set maxmemory-policy to noeviction";
+    assert_eq!(findings(&report.out).last(), Some(&("FAIL", "redis", expected)));
+}
+
+/// A Redis that this test started and stops: the shared one keeps its settings.
+struct EvictingRedis {
+    _folder: tempfile::TempDir,
+    process: std::process::Child,
+    url: String,
+}
+
+impl EvictingRedis {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("redis.sock");
+        let program = if which("redis-server") { "redis-server" } else { "valkey-server" };
+        let mut process = std::process::Command::new(program)
+            .args(["--port", "0", "--save", "", "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"])
+            .arg("--unixsocket")
+            .arg(&socket)
+            .current_dir(folder.path())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program} cannot be started ({error}): install redis-server"));
+        let out = std::io::BufReader::new(process.stdout.take().unwrap());
+        let mut lines = std::io::BufRead::lines(out);
+        assert!(lines.any(|line| line.unwrap().contains("eady to accept connections")), "{program} does not start");
+        // What it says from here on is read and forgotten, so that its pipe never fills.
+        std::thread::spawn(move || lines.count());
+        Self { url: format!("unix://{}", socket.display()), _folder: folder, process }
+    }
+}
+
+impl Drop for EvictingRedis {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn which(program: &str) -> bool {
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|folder| folder.join(program).is_file())
+}
+
+#[tokio::test]
+async fn the_shared_redis_does_not_evict() {
+    let place = Place::new().with("REDIS_URL", &servers::redis_url());
+    let out = place.run("doctor").done().to_owned();
+    assert!(findings(&out).contains(&("ok", "redis", servers::redis_url().as_str())), "{out}");
+}

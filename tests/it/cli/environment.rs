@@ -1,0 +1,98 @@
+//! Where settings come from, and what `latchkey config` shows of them.
+
+use crate::support::{Backend, Place, servers};
+
+/// The line of a setting.
+fn line<'a>(out: &'a str, name: &str) -> &'a str {
+    let is_it = |line: &&str| line.starts_with(&format!("{name}=")) || line.starts_with(&format!("# {name} "));
+    out.lines().find(is_it).unwrap_or_else(|| panic!("{name} is not in {out}"))
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_that_over_the_dotenv_file() {
+    let place = Place::new().with("LATCHKEY_WORKERS", "2").with("LATCHKEY_HASH_QUEUE", "20");
+    place.write(".env", "# a comment\nLATCHKEY_WORKERS=1\nLATCHKEY_HASH_QUEUE=10\nLATCHKEY_HASH_THREADS=\"1\"\n");
+    let out = place.run("config --workers 3").done().to_owned();
+    assert_eq!(line(&out, "LATCHKEY_WORKERS"), "LATCHKEY_WORKERS=3  # flag");
+    assert_eq!(line(&out, "LATCHKEY_HASH_QUEUE"), "LATCHKEY_HASH_QUEUE=20  # environment");
+    assert_eq!(line(&out, "LATCHKEY_HASH_THREADS"), "LATCHKEY_HASH_THREADS=1  # .env");
+    assert_eq!(line(&out, "LATCHKEY_ALGORITHM"), "LATCHKEY_ALGORITHM=ES256  # default");
+    assert_eq!(line(&out, "LATCHKEY_AUDIENCE"), "# LATCHKEY_AUDIENCE is not set");
+    assert_eq!(place.files(), [".env"], "to look makes nothing");
+}
+
+#[test]
+fn only_the_dotenv_file_of_the_working_directory_is_read() {
+    let place = Place::new();
+    place.write(".env", "LATCHKEY_WORKERS=1\n");
+    place.write("below/README", "");
+    let output = place.command("config").current_dir(place.path("below")).output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(line(&out, "LATCHKEY_WORKERS"), "LATCHKEY_WORKERS=0  # default");
+}
+
+#[test]
+fn config_hides_passwords_wherever_they_come_from() {
+    let place = Place::new()
+        .with("DATABASE_URL", "postgres://ada:hunter2hunter2@db.example/latchkey?sslmode=require")
+        .with("REDIS_URL", "rediss://:hunter2hunter2@cache.example/1");
+    let outcome = place.run("config");
+    let out = outcome.done();
+    assert_eq!(line(out, "DATABASE_URL"), "DATABASE_URL=postgres://ada:***@db.example/latchkey  # environment");
+    assert_eq!(line(out, "REDIS_URL"), "REDIS_URL=rediss://:***@cache.example/1  # environment");
+    assert!(!out.contains("hunter2"), "{out}");
+    let flags = place.run("config --database-url postgres://bob:hunter2hunter2@db/x");
+    assert_eq!(line(flags.done(), "DATABASE_URL"), "DATABASE_URL=postgres://bob:***@db/x  # flag");
+    let socket = place.run("config --redis-url unix:///run/redis.sock?db=1&pass=hunter2hunter2");
+    assert_eq!(line(socket.done(), "REDIS_URL"), "REDIS_URL=unix:///run/redis.sock?db=1&pass=***  # flag");
+    for words in ["serve --help", "users list --help"] {
+        assert!(!place.run(words).done().contains("hunter2"), "{words} shows the password");
+    }
+}
+
+#[test]
+fn what_config_prints_is_a_dotenv_file_that_says_the_same() {
+    let place = Place::new()
+        .with("LATCHKEY_ACCESS_CLAIMS", "email,is_staff")
+        .with("LATCHKEY_AUDIENCE", "the #1 shop")
+        .with("LATCHKEY_DATA_DIR", "my data");
+    let out = place.run("config").done().to_owned();
+    assert_eq!(line(&out, "LATCHKEY_ISSUER"), "# LATCHKEY_ISSUER is not set: http://127.0.0.1:8000 is used");
+    assert_eq!(line(&out, "DATABASE_URL"), "# DATABASE_URL is not set: sqlite://my data/latchkey.db is used");
+    assert_eq!(line(&out, "LATCHKEY_AUDIENCE"), "LATCHKEY_AUDIENCE='the #1 shop'  # environment");
+    let again = Place::new();
+    again.write(".env", &out);
+    let again = again.run("config").done().to_owned();
+    assert_eq!(again, out.replace("  # environment", "  # .env").replace("  # default", "  # .env"));
+}
+
+#[test]
+fn config_refuses_what_serve_refuses() {
+    let place = Place::new().with("LATCHKEY_BIND", "0.0.0.0:8000");
+    assert!(place.run("config").refused(2).starts_with("LATCHKEY_ISSUER is missing"));
+}
+
+#[tokio::test]
+async fn secrets_are_read_from_files() {
+    let place = Place::new().with("DATABASE_URL_FILE", "database").with("REDIS_URL_FILE", "redis");
+    place.write("database", &format!("{}\n", servers::fresh_database().await));
+    place.write("redis", &format!("{}\r\n", servers::redis_url()));
+    let out = place.run("config").done().to_owned();
+    assert!(line(&out, "DATABASE_URL").starts_with("# DATABASE_URL is not set: postgres://"), "{out}");
+    assert_eq!(line(&out, "DATABASE_URL_FILE"), "DATABASE_URL_FILE=database  # environment");
+    assert_eq!(line(&out, "REDIS_URL"), format!("# REDIS_URL is not set: {} is used", servers::redis_url()));
+    let server = place.serve(&format!("--redis-prefix {}", servers::unique("secret")));
+    assert_eq!(server.get("/.well-known/jwks.json").await.status, 200);
+    assert!(!place.path("data").exists());
+}
+
+#[tokio::test]
+async fn a_server_runs_on_what_the_dotenv_file_says() {
+    let place = Place::on(Backend::Embedded).await;
+    place.write(".env", "LATCHKEY_ISSUER=https://auth.test\nLATCHKEY_ACCESS_TOKEN_LIFETIME=1m\n");
+    place.user("ada", "correct horse battery staple");
+    let server = place.serve("");
+    let claims = crate::support::Forge::claims_of(&server.pair("ada", "correct horse battery staple").await.access);
+    assert_eq!(claims["iss"], "https://auth.test");
+    assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 60);
+}

@@ -1,0 +1,105 @@
+//! What the program says about itself.
+
+use std::process::Stdio;
+
+use clap::Args as _;
+use latchkey::config::Config;
+
+use crate::support::Place;
+
+#[test]
+fn every_setting_is_a_flag_a_variable_and_a_line_of_help() {
+    let help = Place::new().run("serve --help").done().to_owned();
+    let command = Config::augment_args(clap::Command::new("serve"));
+    let mut settings = 0;
+    for argument in command.get_arguments() {
+        let id = argument.get_id();
+        let flag = argument.get_long().unwrap_or_else(|| panic!("{id} is no flag"));
+        let variable =
+            argument.get_env().and_then(|name| name.to_str()).unwrap_or_else(|| panic!("{id} is no variable"));
+        let text = argument.get_help().unwrap_or_else(|| panic!("{id} is not explained")).to_string();
+        assert!(argument.get_help_heading().is_some(), "{id} belongs nowhere");
+        assert!(!text.ends_with('.') && text.len() > 10, "{id}: {text:?}");
+        assert!(!text.contains('`'), "{id}: {text:?}");
+
+        let begins = help.find(&format!("--{flag} <")).unwrap_or_else(|| panic!("--{flag} is not in {help}"));
+        let entry = help[begins..].split("\n      --").next().unwrap();
+        // Help shows the value that is set, except where it may be a secret.
+        let shown = if argument.is_hide_env_values_set() { "" } else { "=" };
+        assert!(entry.contains(&format!("[env: {variable}{shown}]")), "{entry}");
+        let first = text.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+        assert!(entry.contains(&first), "{entry}");
+        for default in argument.get_default_values() {
+            assert!(entry.contains(&format!("[default: {}]", default.to_str().unwrap())), "{entry}");
+        }
+        let plain = variable.trim_end_matches("_FILE");
+        assert!(variable.starts_with("LATCHKEY_") || ["DATABASE_URL", "REDIS_URL"].contains(&plain), "{variable}");
+        settings += 1;
+    }
+    assert!(settings > 30, "{settings}");
+}
+
+#[test]
+fn short_and_long_help_go_to_standard_output() {
+    let place = Place::new();
+    for words in ["--help", "-h", "help", "serve -h", "users --help", "users create --help", "keys generate -h"] {
+        let out = place.run(words).done().to_owned();
+        assert!(out.contains("Usage: latchkey"), "{words}: {out}");
+    }
+    let out = place.run("--help").done().to_owned();
+    for command in ["serve", "config", "migrate", "users", "keys", "sessions", "flush-expired", "doctor", "completions"]
+    {
+        assert!(out.lines().any(|line| line.trim().starts_with(command)), "{command}: {out}");
+    }
+    assert!(place.files().is_empty());
+}
+
+#[test]
+fn the_version_is_that_of_the_package() {
+    let place = Place::new();
+    let expected = format!("latchkey {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(place.run("--version").done(), expected);
+    assert_eq!(place.run("-V").done(), expected);
+}
+
+#[test]
+fn without_a_command_or_with_a_wrong_one_it_says_what_there_is() {
+    let place = Place::new();
+    for (words, expected) in [
+        ("", "Usage: latchkey"),
+        ("srve", "serve"),
+        ("serve --prot 1", "--prot"),
+        ("users", "create"),
+        ("completions klingon", "bash"),
+    ] {
+        let outcome = place.run(words);
+        assert_eq!((outcome.code, outcome.out.as_str()), (Some(2), ""), "{words}");
+        assert!(outcome.err.contains(expected), "{words}: {}", outcome.err);
+    }
+}
+
+#[test]
+fn a_reader_that_has_heard_enough_is_no_error() {
+    let place = Place::new();
+    for words in ["completions bash", "config", "serve --help"] {
+        let mut child = place.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""), "{words}");
+    }
+}
+
+#[test]
+fn each_shell_gets_a_completion_script() {
+    let place = Place::new();
+    for (shell, mark) in [
+        ("bash", "complete -F"),
+        ("elvish", "edit:completion"),
+        ("fish", "complete -c latchkey"),
+        ("powershell", "Register-ArgumentCompleter"),
+        ("zsh", "#compdef latchkey"),
+    ] {
+        let script = place.run(&format!("completions {shell}")).done().to_owned();
+        assert!(script.contains(mark) && script.contains("flush-expired"), "{shell}");
+    }
+}

@@ -1,0 +1,46 @@
+//! `latchkey migrate`.
+
+use crate::support::{Place, servers};
+
+on_both_backends! {
+    async fn status_says_what_is_pending_and_run_does_it_once(backend: Backend) {
+        let place = Place::on(backend).await;
+        let before = place.run("migrate status");
+        assert_eq!((before.code, before.err.as_str()), (Some(1), ""), "{before:?}");
+        let names: Vec<_> = before.out.lines().map(|line| line.strip_prefix("pending  ").unwrap()).collect();
+        assert!(!names.is_empty());
+        assert!(place.files().is_empty(), "to look makes nothing: {:?}", place.files());
+
+        let ran: String = names.iter().map(|name| format!("ran {name}\n")).collect();
+        assert_eq!(place.run("migrate run").done(), ran);
+        assert_eq!(place.run("migrate run").done(), "nothing to do: the database is at this version\n");
+        let after = place.run("migrate status").done().to_owned();
+        assert_eq!(after.lines().count(), names.len());
+        assert!(after.lines().all(|line| line.starts_with("applied  ")), "{after}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_left_alone() {
+    let url = servers::fresh_database().await;
+    let place = Place::new().with("DATABASE_URL", &url);
+    place.run("migrate run").done();
+    let insert = "INSERT INTO __diesel_schema_migrations (version, run_on) VALUES ('9999', now())";
+    servers::execute(url.rsplit('/').next().unwrap(), insert).await;
+    let status = place.run("migrate status");
+    assert_eq!(status.code, Some(1));
+    assert!(status.out.ends_with("unknown  9999\n"), "{status:?}");
+    let newer =
+        "the database was migrated by a newer version of latchkey (it has 9999, unknown here): start that version";
+    assert_eq!(place.run("migrate run").refused(1), newer);
+    assert_eq!(place.run("serve --bind 127.0.0.1:0").refused(1), newer);
+    assert!(place.run("doctor").out.contains("FAIL  migrations     9999 unknown here: a newer latchkey was run\n"));
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused() {
+    let place = Place::new();
+    place.write("notes.txt", &"this is not a database\n".repeat(100));
+    let outcome = place.run("migrate run --database-url sqlite://notes.txt");
+    assert!(outcome.refused(1).contains("not a database"), "{outcome:?}");
+}

@@ -1,0 +1,185 @@
+//! Starting and stopping.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    net::TcpStream,
+    process::{Command, Stdio},
+};
+
+use crate::support::{Backend, Place, servers};
+
+/// The commands that the first start prints, as one would paste them.
+fn commands(printed: &[String]) -> String {
+    let command = |line: &&String| ["PAIR=", "ACCESS=", "curl"].iter().any(|word| line.trim().starts_with(word));
+    printed.iter().filter(command).map(|line| format!("{}\n", line.trim())).collect()
+}
+
+fn password(printed: &[String]) -> &str {
+    printed.iter().find_map(|line| line.trim().strip_prefix("password: ")).expect("no password was told")
+}
+
+#[tokio::test]
+async fn the_first_start_tells_a_password_once_and_commands_that_work_when_pasted() {
+    let place = Place::new();
+    let mut server = place.serve("");
+    server.read_until("To move on");
+    assert!(!server.url.ends_with(":0"), "{}", server.url);
+    let text = server.printed.join("\n");
+    assert_eq!(text.matches(password(&server.printed)).count(), 2, "told, and in the command: {text}");
+    assert!(text.contains("username: admin"), "{text}");
+    for line in server.printed.iter().filter(|line| line.contains("curl")) {
+        assert!(line.contains(&server.url), "{line}");
+    }
+
+    // Pasted into a shell that stops at the first failure; `-i` shows the status line.
+    let script = format!("set -e\n{}", commands(&server.printed));
+    let shell = Command::new("sh").arg("-c").arg(&script).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&shell.stdout), String::from_utf8_lossy(&shell.stderr));
+    assert!(shell.status.success(), "{err}\n{script}");
+    let lines: Vec<_> = out.lines().collect();
+    assert!(lines[0].starts_with(r#"{"refresh":""#) && lines[0].contains(r#""access":""#), "obtain: {out}");
+    assert_eq!(lines.iter().filter(|line| line.starts_with("HTTP/1.1 200")).count(), 2, "verify, refresh: {out}");
+    assert!(!server.log().contains(password(&server.printed)), "the log holds the password");
+}
+
+#[tokio::test]
+async fn the_next_start_says_none_of_that_and_keeps_user_keys_and_sessions() {
+    let place = Place::new().with("LATCHKEY_ISSUER", "https://auth.test");
+    let mut server = place.serve("");
+    server.read_until("To move on");
+    let password = password(&server.printed).to_owned();
+    let pair = server.pair("admin", &password).await;
+    let keys = place.files();
+    assert!(server.stop("TERM").0.success());
+
+    let server = place.serve("");
+    assert_eq!(server.verify(&pair.access).await.status, 200);
+    server.refresh(&pair.refresh).await.pair();
+    server.pair("admin", &password).await;
+    let is_key = |name: &&String| name.starts_with("keys/");
+    assert_eq!(place.files().iter().filter(is_key).collect::<Vec<_>>(), keys.iter().filter(is_key).collect::<Vec<_>>());
+    let (status, printed) = server.stop("TERM");
+    assert!(status.success());
+    assert_eq!(printed.len(), 1, "only where it listens: {printed:?}");
+}
+
+#[tokio::test]
+async fn keys_and_database_can_be_read_by_their_owner_alone() {
+    let place = Place::new();
+    let mut server = place.serve("");
+    server.read_until("To move on");
+    let files: Vec<_> = place.files().into_iter().filter(|name| !name.starts_with("log")).collect();
+    let holds = |part: &str| files.iter().filter(|name| name.contains(part)).count();
+    assert_eq!((holds("keys/"), holds("-access-ES256-"), holds("-refresh-HS256-")), (3, 1, 1), "{files:?}");
+    assert!(files.contains(&"data/latchkey.db".to_owned()), "{files:?}");
+    for name in &files {
+        assert_eq!(place.mode(name), 0o600, "{name}");
+    }
+    assert_eq!(place.mode("keys"), 0o700);
+}
+
+#[tokio::test]
+async fn without_an_issuer_the_tokens_name_the_address_that_is_really_listened_on() {
+    let place = Place::new();
+    let mut server = place.serve("");
+    server.read_until("To move on");
+    let pair = server.pair("admin", password(&server.printed)).await;
+    assert_eq!(crate::support::Forge::claims_of(&pair.access)["iss"], server.url.as_str());
+}
+
+#[tokio::test]
+async fn ctrl_c_and_sigterm_stop_it_in_seconds_with_exit_code_0() {
+    for signal in ["INT", "TERM"] {
+        let place = Place::new();
+        let server = place.serve("");
+        // A client that keeps its connection open, as browsers and pools do, holds nothing up.
+        let mut idle = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+        assert_eq!(server.get("/api/token/").await.status, 405);
+        let (status, _) = server.stop(signal);
+        assert_eq!(status.code(), Some(0), "SIG{signal}");
+        let _ = idle.read(&mut [0]);
+    }
+}
+
+#[tokio::test]
+async fn a_server_on_postgres_makes_no_user() {
+    let place = Place::on(Backend::PostgresAndRedis).await;
+    let server = place.serve("");
+    assert_eq!(server.get("/.well-known/jwks.json").await.status, 200);
+    let (status, printed) = server.stop("TERM");
+    assert_eq!((status.code(), printed.len()), (Some(0), 1), "{printed:?}");
+    assert_eq!(place.run("users list").done(), "there are no users\n");
+    assert!(!place.path("data").exists());
+}
+
+#[tokio::test]
+async fn a_missing_database_is_waited_for_and_then_named_in_one_line() {
+    let address = closed_port();
+    let place = Place::new()
+        .with("DATABASE_URL", &format!("postgres://latchkey:hunter2hunter2@{address}/latchkey"))
+        .with("LATCHKEY_STARTUP_TIMEOUT", "1s")
+        .with("LATCHKEY_LOG_FORMAT", "pretty");
+    let outcome = place.run("serve --bind 127.0.0.1:0");
+    assert_eq!((outcome.code, outcome.out.as_str()), (Some(1), ""), "{outcome:?}");
+    let (log, last) = outcome.err.trim_end().rsplit_once('\n').unwrap();
+    assert!(log.contains("the database is not there yet: trying again"), "{log}");
+    let expected = format!("latchkey: DATABASE_URL: postgres://latchkey:***@{address}/latchkey cannot be reached (");
+    assert!(last.starts_with(&expected), "{last}");
+    assert!(last.ends_with("): start it, raise LATCHKEY_STARTUP_TIMEOUT, or correct the URL"), "{last}");
+    assert!(!outcome.err.contains("hunter2"), "the password is in the log: {}", outcome.err);
+    assert!(place.files().is_empty(), "{:?}", place.files());
+}
+
+#[tokio::test]
+async fn a_database_that_comes_late_is_waited_for() {
+    let database = servers::unique("late");
+    let place = Place::new().with("DATABASE_URL", &format!("{}/{database}", servers::postgres_url()));
+    let creates = format!("CREATE DATABASE {database}");
+    let serving = std::thread::spawn(move || place.serve("").url.clone());
+    servers::execute("postgres", &creates).await;
+    assert!(serving.join().unwrap().starts_with("http://127.0.0.1:"));
+}
+
+#[test]
+fn a_command_does_not_wait_for_a_missing_database() {
+    let address = closed_port();
+    let place = Place::new().with("DATABASE_URL", &format!("postgres://latchkey@{address}/latchkey"));
+    for command in ["users list", "flush-expired", "sessions list --user ada"] {
+        let outcome = place.run(command);
+        let line = outcome.refused(1);
+        assert!(line.contains(" cannot be reached (") && line.ends_with("): start it, or correct the URL"), "{line}");
+    }
+}
+
+#[test]
+fn a_server_that_still_waits_for_its_database_stops_at_once_when_told_to() {
+    let place = Place::new().with("DATABASE_URL", &format!("postgres://latchkey@{}/latchkey", closed_port()));
+    let mut server = place.command("serve --bind 127.0.0.1:0").stderr(Stdio::piped()).spawn().unwrap();
+    let log = BufReader::new(server.stderr.take().unwrap());
+    let mut lines = log.lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("trying again")), "it does not wait");
+    assert!(Command::new("sh").args(["-c", &format!("kill -TERM {}", server.id())]).status().unwrap().success());
+    // Its output ends when it does, and that long before the thirty seconds are over.
+    assert_eq!(lines.filter(|line| line.contains("cannot be reached")).count(), 0);
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn of_two_first_starts_at_once_one_tells_the_password_and_both_share_the_keys() {
+    let place = Place::new().with("LATCHKEY_ISSUER", "https://auth.test");
+    let (one, other) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| place.serve(""));
+        (place.serve(""), other.join().unwrap())
+    });
+    let keys = one.get("/.well-known/jwks.json").await.text;
+    assert_eq!(keys, other.get("/.well-known/jwks.json").await.text);
+    let printed: Vec<String> = [one, other].into_iter().flat_map(|server| server.stop("TERM").1).collect();
+    assert_eq!(printed.iter().filter(|line| line.contains("password: ")).count(), 1, "{printed:?}");
+    let server = place.serve("");
+    server.pair("admin", password(&printed)).await;
+}
+
+/// An address on which nobody listens.
+fn closed_port() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}

@@ -1,0 +1,57 @@
+//! `latchkey sessions` and `latchkey flush-expired`.
+
+use crate::support::{Forge, Place};
+
+const PASSWORD: &str = "correct horse battery staple";
+
+on_both_backends! {
+    async fn sessions_are_listed_and_end_when_they_are_revoked(backend: Backend) {
+        let place = Place::on(backend).await;
+        place.user("ada", PASSWORD);
+        place.user("bob", PASSWORD);
+        let server = place.serve("");
+        assert_eq!(place.run("sessions list --user ada").done(), "ada has no live sessions\n");
+        assert_eq!(place.run("sessions list --user ada --json").json().as_array().unwrap().len(), 0);
+        let pairs = [server.pair("ada", PASSWORD).await, server.pair("ada", PASSWORD).await];
+        let other = server.pair("bob", PASSWORD).await;
+
+        let listed = place.run("sessions list --user ada --json").json();
+        let mut ids: Vec<_> = listed.as_array().unwrap().iter().map(|session| session["id"].clone()).collect();
+        let mut of_tokens: Vec<_> = pairs.iter().map(|pair| Forge::claims_of(&pair.refresh)["sid"].clone()).collect();
+        ids.sort_by_key(ToString::to_string);
+        of_tokens.sort_by_key(ToString::to_string);
+        assert_eq!(ids, of_tokens);
+        assert_eq!(listed[0]["ip"], "127.0.0.1");
+        let table = place.run("sessions list --user ada").done().to_owned();
+        assert_eq!(table.lines().count(), 3, "{table}");
+        assert!(table.starts_with("SESSION ") && table.contains("127.0.0.1"), "{table}");
+
+        assert_eq!(place.run("sessions revoke --user ada").done(), "ended all sessions of ada\n");
+        for pair in &pairs {
+            assert_eq!(server.verify(&pair.access).await.status, 400);
+            assert_eq!(server.refresh(&pair.refresh).await.status, 401);
+        }
+        assert_eq!(server.verify(&other.access).await.status, 200, "somebody else was signed out");
+        assert_eq!(place.run("sessions list --user ada").done(), "ada has no live sessions\n");
+        server.pair("ada", PASSWORD).await;
+    }
+
+    async fn flushing_keeps_what_is_alive(backend: Backend) {
+        let place = Place::on(backend).await;
+        place.user("ada", PASSWORD);
+        let server = place.serve("");
+        let pair = server.pair("ada", PASSWORD).await;
+        assert_eq!(place.run("flush-expired").done(), "removed 0 sessions and 0 deleted users\n");
+        assert_eq!(server.verify(&pair.access).await.status, 200);
+        server.refresh(&pair.refresh).await.pair();
+    }
+}
+
+#[test]
+fn sessions_of_nobody_are_refused_in_a_sentence() {
+    let place = Place::new();
+    for command in ["list", "list --json", "revoke"] {
+        let outcome = place.run(&format!("sessions {command} --user nobody"));
+        assert_eq!(outcome.refused(1), "there is no user nobody", "{command}");
+    }
+}

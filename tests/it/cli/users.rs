@@ -1,0 +1,149 @@
+//! `latchkey users`.
+
+use serde_json::json;
+
+use crate::support::{Forge, Place};
+
+const PASSWORD: &str = "correct horse battery staple";
+
+on_both_backends! {
+    async fn users_are_made_shown_and_deleted(backend: Backend) {
+        let place = Place::on(backend).await;
+        assert_eq!(place.run("users list").done(), "there are no users\n");
+        let made = place.run_with_input("users create ada --password-stdin --email Ada@Example.com --staff", PASSWORD);
+        let shown = place.run("users show ada --json").json();
+        let id = shown["id"].as_str().unwrap();
+        assert_eq!(made.done(), format!("made ada with the id {id}\n"));
+        for (name, value) in [
+            ("username", json!("ada")),
+            ("email", json!("Ada@Example.com")),
+            ("is_active", json!(true)),
+            ("is_staff", json!(true)),
+            ("last_login", json!(null)),
+        ] {
+            assert_eq!(shown[name], value, "{name}");
+        }
+        assert!(shown.get("password").is_none() && !shown.to_string().contains("argon2"), "{shown}");
+
+        place.user("bob", PASSWORD);
+        assert_eq!(place.run("users list --json").json().as_array().unwrap().len(), 2);
+        let table = place.run("users list").done().to_owned();
+        let rows: Vec<Vec<_>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows[0], ["USERNAME", "EMAIL", "ACTIVE", "STAFF", "ID"]);
+        assert_eq!(rows[1], ["ada", "Ada@Example.com", "yes", "yes", id]);
+        assert_eq!(rows[2][..3], ["bob", "yes", "no"]);
+        let text = place.run("users show bob").done().to_owned();
+        assert!(text.contains("username    bob\n") && text.contains("last_login  never\n"), "{text}");
+
+        assert_eq!(place.run("users delete bob").done(), "deleted bob, and all sessions have ended\n");
+        assert_eq!(place.run("users show bob").refused(1), "there is no user bob");
+        assert_eq!(place.run("users list --json").json().as_array().unwrap().len(), 1);
+    }
+
+    async fn a_name_or_an_address_is_taken_once(backend: Backend) {
+        let place = Place::on(backend).await;
+        place.run_with_input("users create ada --password-stdin --email ada@example.com", PASSWORD).done();
+        let twice = place.run_with_input("users create ada --password-stdin", PASSWORD);
+        assert_eq!(twice.refused(1), "a user with that username already exists");
+        let address = place.run_with_input("users create bob --password-stdin --email ada@example.com", PASSWORD);
+        assert_eq!(address.refused(1), "a user with that e-mail address already exists");
+        assert_eq!(place.run("users list --json").json().as_array().unwrap().len(), 1);
+    }
+
+    async fn a_deactivated_user_is_out_at_once_and_comes_back_with_a_new_sign_in(backend: Backend) {
+        let place = Place::on(backend).await;
+        place.user("ada", PASSWORD);
+        let server = place.serve("");
+        let pair = server.pair("ada", PASSWORD).await;
+        let done = place.run("users deactivate ada");
+        assert_eq!(done.done(), "ada cannot sign in, and all sessions have ended\n");
+        assert_eq!(server.verify(&pair.access).await.status, 400);
+        assert_eq!(server.refresh(&pair.refresh).await.status, 401);
+        assert_eq!(server.obtain("ada", PASSWORD).await.status, 401);
+
+        assert_eq!(place.run("users activate ada").done(), "ada can sign in\n");
+        assert_eq!(server.verify(&pair.access).await.status, 400, "a token from before came back to life");
+        assert_eq!(server.refresh(&pair.refresh).await.status, 401, "a token from before came back to life");
+        server.pair("ada", PASSWORD).await;
+    }
+
+    async fn a_new_password_ends_the_sessions_of_the_old_one(backend: Backend) {
+        let place = Place::on(backend).await;
+        place.user("ada", PASSWORD);
+        let server = place.serve("");
+        let pair = server.pair("ada", PASSWORD).await;
+        let done = place.run_with_input("users set-password ada --password-stdin", "another long password\r\n");
+        assert_eq!(done.done(), "ada has a new password, and all sessions have ended\n");
+        assert_eq!(server.verify(&pair.access).await.status, 400);
+        assert_eq!(server.refresh(&pair.refresh).await.status, 401);
+        assert_eq!(server.obtain("ada", PASSWORD).await.status, 401);
+        server.pair("ada", "another long password").await;
+    }
+
+    async fn a_deleted_user_is_gone_for_the_running_server_too(backend: Backend) {
+        let place = Place::on(backend).await;
+        place.user("ada", PASSWORD);
+        let server = place.serve("");
+        let pair = server.pair("ada", PASSWORD).await;
+        place.run("users delete ada").done();
+        assert_eq!(server.verify(&pair.access).await.status, 400);
+        assert_eq!(server.refresh(&pair.refresh).await.status, 401);
+        assert_eq!(server.obtain("ada", PASSWORD).await.status, 401);
+
+        // The name is free again, for somebody else.
+        place.user("ada", "another long password");
+        let other = server.pair("ada", "another long password").await;
+        assert_ne!(Forge::claims_of(&other.access)["sub"], Forge::claims_of(&pair.access)["sub"]);
+        assert_eq!(server.refresh(&pair.refresh).await.status, 401, "a new user of the name revived the old session");
+    }
+}
+
+#[test]
+fn what_cannot_be_done_to_nobody_is_one_sentence_and_exit_code_1() {
+    let place = Place::new();
+    for command in ["show", "activate", "deactivate", "delete", "set-password --password-stdin"] {
+        let outcome = place.run_with_input(&format!("users {command} nobody"), PASSWORD);
+        assert_eq!(outcome.refused(1), "there is no user nobody", "{command}");
+    }
+}
+
+#[test]
+fn a_password_is_long_enough_and_comes_from_somewhere() {
+    let place = Place::new();
+    let short = "a password has at least 8 characters";
+    let create = |input| place.run_with_input("users create ada --password-stdin", input);
+    assert_eq!(create("seven c").refused(1), short);
+    assert_eq!(create("").refused(1), short);
+    assert_eq!(create("\n").refused(1), short);
+    assert_eq!(create(&"x".repeat(1025)).refused(1), "a password has at most 1024 bytes");
+    let terminal = "there is no terminal to ask for a password on: use --password-stdin";
+    assert_eq!(place.run("users create ada").refused(1), terminal);
+    place.user("ada", PASSWORD);
+    assert_eq!(place.run("users set-password ada").refused(1), terminal);
+    let set = place.run_with_input("users set-password ada --password-stdin", "seven c");
+    assert_eq!(set.refused(1), short);
+}
+
+#[tokio::test]
+async fn only_the_end_of_the_line_is_taken_off_a_password() {
+    let place = Place::new();
+    place.user("ada", "  spaces count  \nnot this line\n");
+    let server = place.serve("");
+    server.pair("ada", "  spaces count  ").await;
+    assert_eq!(server.obtain("ada", "spaces count").await.status, 401);
+}
+
+#[test]
+fn names_and_addresses_that_are_none_are_refused_before_anything_is_made() {
+    let place = Place::new();
+    let long = "x".repeat(151);
+    for (words, expected) in [
+        (format!("users create {long}"), "<USERNAME> is \"xxx"),
+        ("users create ada --email nonsense".to_owned(), "--email is \"nonsense\", which cannot be used: expected "),
+    ] {
+        let outcome = place.run_with_input(&format!("{words} --password-stdin"), PASSWORD);
+        let line = outcome.refused(2);
+        assert!(line.starts_with(expected), "{line}");
+    }
+    assert!(place.files().is_empty(), "{:?}", place.files());
+}

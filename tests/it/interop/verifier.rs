@@ -1,0 +1,87 @@
+//! PyJWT and jose, installed once into the target directory in the versions that `tests/interop` pins.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Somebody else's program that verifies.
+pub struct Verifier {
+    program: PathBuf,
+    script: PathBuf,
+}
+
+impl Verifier {
+    /// Python with PyJWT.
+    pub fn pyjwt() -> Self {
+        let program = require("python3", "python3 and python3-venv");
+        let home = installed("python", &["requirements.txt"], |home| {
+            run(Command::new(&program).args(["-m", "venv", "venv"]).current_dir(home), "python3-venv");
+            let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"];
+            run(Command::new(home.join("venv/bin/python")).args(pip).current_dir(home), "a connection to PyPI");
+        });
+        Self { program: home.join("venv/bin/python"), script: pinned("verify.py") }
+    }
+
+    /// Node with jose.
+    pub fn jose() -> Self {
+        let program = require("node", "nodejs");
+        let npm = require("npm", "npm");
+        // An import is looked up from the script's own folder, so the script is copied beside the modules.
+        let home = installed("node", &["package.json", "package-lock.json", "verify.mjs"], |home| {
+            let ci = ["ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"];
+            run(Command::new(&npm).args(ci).current_dir(home), "a connection to npm's registry");
+        });
+        Self { program, script: home.join("verify.mjs") }
+    }
+
+    /// The claims as JSON, or why not.
+    pub fn verify(&self, jwks: &str, issuer: &str, algorithm: &str, token: &str) -> Result<String, String> {
+        let mut command = Command::new(&self.program);
+        // Nothing in the environment, such as a proxy, stands between it and the server.
+        command.env_clear().arg(&self.script).args([jwks, issuer, algorithm, token]);
+        let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    }
+}
+
+/// A program on the path, or a failure that says what to install.
+fn require(program: &str, package: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file());
+    found.unwrap_or_else(|| panic!("{program} is not installed, and these tests need it: install {package}"))
+}
+
+fn pinned(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(name)
+}
+
+/// A folder in the target directory with copies of these files, and with what `install` made of them: once, until one
+/// of them changes. Tests that run at the same time wait for each other.
+fn installed(name: &str, files: &[&str], install: impl FnOnce(&Path)) -> PathBuf {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("interop");
+    fs::create_dir_all(&cache).unwrap();
+    let lock = File::create(cache.join(format!("{name}.lock"))).unwrap();
+    lock.lock().unwrap();
+    let (home, done) = (cache.join(name), cache.join(name).join("installed"));
+    let wanted: String = files.iter().map(|file| fs::read_to_string(pinned(file)).unwrap()).collect();
+    if fs::read_to_string(&done).is_ok_and(|found| found == wanted) {
+        return home;
+    }
+    let _ = fs::remove_dir_all(&home);
+    fs::create_dir_all(&home).unwrap();
+    for file in files {
+        fs::copy(pinned(file), home.join(file)).unwrap();
+    }
+    install(&home);
+    fs::write(done, wanted).unwrap();
+    home
+}
+
+fn run(command: &mut Command, need: &str) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} failed, is {need} there? {text}");
+}

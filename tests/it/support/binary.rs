@@ -1,0 +1,265 @@
+//! The real program in a folder of its own, with no environment but what a test sets.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::Duration,
+};
+
+use reqwest::Client;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{Answer, Backend, Pair, servers};
+
+/// How long anything may take before the test gives up: much more than it ever does.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A working directory, and the environment of what runs in it.
+pub struct Place {
+    environment: Vec<(String, String)>,
+    folder: TempDir,
+}
+
+impl Place {
+    /// An empty folder and an empty environment: what a newcomer has.
+    pub fn new() -> Self {
+        Self { environment: Vec::new(), folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// The same, with a database and a part of Redis if the backend asks for them.
+    pub async fn on(backend: Backend) -> Self {
+        let place = Self::new();
+        match backend {
+            Backend::Embedded => place,
+            Backend::PostgresAndRedis => place
+                .with("DATABASE_URL", &servers::fresh_database().await)
+                .with("REDIS_URL", &servers::redis_url())
+                .with("LATCHKEY_REDIS_PREFIX", &servers::unique("cli")),
+        }
+    }
+
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// The names of all files below the folder, sorted.
+    pub fn files(&self) -> Vec<String> {
+        let (mut folders, mut names) = (vec![self.folder.path().to_owned()], Vec::new());
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    names.push(path.strip_prefix(&self.folder).unwrap().display().to_string());
+                }
+            }
+        }
+        names.sort();
+        names
+    }
+
+    /// The permissions of a file.
+    pub fn mode(&self, name: &str) -> u32 {
+        fs::metadata(self.path(name)).unwrap().permissions().mode() & 0o777
+    }
+
+    pub fn chmod(&self, name: &str, mode: u32) {
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Runs `latchkey` with these words and nothing to read.
+    pub fn run(&self, words: &str) -> Outcome {
+        self.run_with_input(words, "")
+    }
+
+    /// Runs `latchkey` with these words and this on its standard input, which is no terminal.
+    pub fn run_with_input(&self, words: &str, input: &str) -> Outcome {
+        let mut command = self.command(words);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let pid = child.id();
+        // The program may end without having read it.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let (send, ended) = mpsc::channel();
+        thread::spawn(move || send.send(child.wait_with_output()));
+        let Ok(output) = ended.recv_timeout(DEADLINE) else {
+            signal("KILL", pid);
+            panic!("latchkey {words} does not end");
+        };
+        let output = output.unwrap();
+        Outcome {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+            words: words.to_owned(),
+        }
+    }
+
+    /// Makes a user who signs in with `password`.
+    pub fn user(&self, name: &str, password: &str) {
+        self.run_with_input(&format!("users create {name} --password-stdin"), password).done();
+    }
+
+    /// Starts a server on a free port and waits until it listens.
+    pub fn serve(&self, flags: &str) -> Server {
+        let log = self.folder.path().join(servers::unique("log"));
+        let mut command = self.command(&format!("serve --bind 127.0.0.1:0 {flags}"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
+        let mut child = command.spawn().unwrap();
+        let (send, lines) = mpsc::channel();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+        let mut server =
+            Server { child: Some(child), client: Client::new(), lines, log, printed: Vec::new(), url: String::new() };
+        let line = server.read_until("Latchkey listens on ");
+        server.url = line.strip_prefix("Latchkey listens on ").unwrap().to_owned();
+        server
+    }
+
+    /// `latchkey` with these words, not yet started.
+    pub fn command(&self, words: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
+        command.args(words.split_whitespace()).current_dir(self.folder.path()).env_clear();
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+/// What a command came to.
+#[derive(Debug)]
+pub struct Outcome {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+    words: String,
+}
+
+impl Outcome {
+    /// What it printed, if all went well and it had nothing to complain about.
+    #[track_caller]
+    pub fn done(&self) -> &str {
+        assert_eq!((self.code, self.err.as_str()), (Some(0), ""), "latchkey {}: {self:?}", self.words);
+        &self.out
+    }
+
+    /// What it printed as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(self.done()).unwrap()
+    }
+
+    /// The one line with which it refused, with this exit code and without having printed anything else.
+    #[track_caller]
+    pub fn refused(&self, code: i32) -> &str {
+        assert_eq!((self.code, self.out.as_str()), (Some(code), ""), "latchkey {}: {self:?}", self.words);
+        let line = self.err.strip_suffix('\n').unwrap_or_else(|| panic!("{self:?}"));
+        assert!(!line.contains('\n'), "more than a line: {line}");
+        line.strip_prefix("latchkey: ").unwrap_or_else(|| panic!("who says that? {line}"))
+    }
+}
+
+/// A server that runs until it is dropped.
+pub struct Server {
+    pub url: String,
+    /// The lines that it has printed and that were read.
+    pub printed: Vec<String>,
+    child: Option<Child>,
+    client: Client,
+    lines: Receiver<String>,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Reads what it prints, up to the line that begins so.
+    pub fn read_until(&mut self, beginning: &str) -> String {
+        loop {
+            let Ok(line) = self.lines.recv_timeout(DEADLINE) else {
+                panic!("no line begins with {beginning:?}: {:?} {}", self.printed, self.log());
+            };
+            self.printed.push(line.clone());
+            if line.starts_with(beginning) {
+                return line;
+            }
+        }
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        let request = self.client.post(format!("{}{path}", self.url)).header("content-type", "application/json");
+        Answer::read(request.body(body.to_string()).send().await.unwrap()).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        Answer::read(self.client.get(format!("{}{path}", self.url)).send().await.unwrap()).await
+    }
+
+    pub async fn obtain(&self, username: &str, password: &str) -> Answer {
+        self.post("/api/token/", &json!({ "username": username, "password": password })).await
+    }
+
+    /// Signs in.
+    pub async fn pair(&self, username: &str, password: &str) -> Pair {
+        self.obtain(username, password).await.pair()
+    }
+
+    pub async fn verify(&self, token: &str) -> Answer {
+        self.post("/api/token/verify/", &json!({ "token": token })).await
+    }
+
+    pub async fn refresh(&self, token: &str) -> Answer {
+        self.post("/api/token/refresh/", &json!({ "refresh": token })).await
+    }
+
+    /// Sends a signal and waits for the end; also gives the rest of what it printed.
+    pub fn stop(mut self, name: &str) -> (ExitStatus, Vec<String>) {
+        let mut child = self.child.take().unwrap();
+        let pid = child.id();
+        signal(name, pid);
+        let (send, ended) = mpsc::channel();
+        thread::spawn(move || send.send(child.wait()));
+        let Ok(status) = ended.recv_timeout(Duration::from_secs(8)) else {
+            signal("KILL", pid);
+            panic!("SIG{name} does not stop the server: {}", self.log());
+        };
+        // The channel closes when the output does.
+        self.printed.extend(self.lines.iter());
+        (status.unwrap(), std::mem::take(&mut self.printed))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn signal(name: &str, pid: u32) {
+    let _ = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
+}
