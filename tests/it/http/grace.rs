@@ -60,6 +60,28 @@ on_both_backends! {
         assert_eq!(successors.len(), 1);
     }
 
+    async fn two_servers_give_one_successor(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let twin = app.twin().await;
+        let first = app.signed_in("ada").await;
+        let (here, there) = futures_util::future::join(app.refresh(&first.refresh), twin.refresh(&first.refresh)).await;
+        assert_eq!(here.pair().refresh, there.pair().refresh);
+        app.advance(11);
+        twin.refresh(&first.refresh).await.expect(401, &refused("Token is blacklisted"));
+        app.me(&format!("Bearer {}", here.pair().access)).await.expect(401, &refused_here("Token is blacklisted"));
+    }
+
+    /// The window counts from the rotation: no replay makes it longer.
+    async fn the_window_ends_when_it_should(backend: Backend) {
+        let app = TestApp::start_with(backend, &["--refresh-reuse-grace=30s"]).await;
+        let first = app.signed_in("ada").await;
+        let second = app.refresh(&first.refresh).await.pair();
+        app.advance(30);
+        assert_eq!(app.refresh(&first.refresh).await.pair().refresh, second.refresh);
+        app.clock.advance_ms(1);
+        app.refresh(&first.refresh).await.expect(401, &refused("Token is blacklisted"));
+    }
+
     /// `BLACKLIST_AFTER_ROTATION = False`
     async fn without_the_blacklist_an_old_token_gives_its_successor_until_it_expires(backend: Backend) {
         let app = TestApp::start_with(backend, &["--blacklist-after-rotation=false"]).await;

@@ -107,6 +107,7 @@ on_both_backends! {
             answer.expect(405, &format!(r#"{{"detail":"Method \"{method}\" not allowed."}}"#));
             assert_eq!(answer.header("allow"), "GET, HEAD, OPTIONS");
         }
+        app.send(app.request(Method::HEAD, "/api/auth/user/")).await.expect(401, "");
         let head = app.request(Method::HEAD, "/api/auth/user/").header("authorization", format!("Bearer {access}"));
         app.send(head).await.expect(200, "");
     }

@@ -1,7 +1,5 @@
 //! What the stories are told with.
 
-#![expect(dead_code, reason = "not every story needs every tool")]
-
 mod answer;
 mod app;
 mod clock;
