@@ -48,14 +48,11 @@ impl Data {
     }
 
     /// Takes fields of these names, all of them or all that is wrong with them, in this order.
-    pub(super) fn take<const N: usize>(
-        mut self,
-        names: [(&'static str, Trim, usize); N],
-    ) -> Result<[String; N], HttpError> {
+    pub(super) fn take<const N: usize>(mut self, names: [(&'static str, Trim); N]) -> Result<[String; N], HttpError> {
         let mut wrong = Vec::new();
-        let values = names.map(|(name, trim, max_bytes)| {
+        let values = names.map(|(name, trim)| {
             let input = self.0.remove(name).unwrap_or(Input::Missing);
-            char_field(input, trim, max_bytes).unwrap_or_else(|texts| {
+            char_field(input, trim).unwrap_or_else(|texts| {
                 wrong.push((name, texts));
                 String::new()
             })

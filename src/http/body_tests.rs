@@ -41,7 +41,7 @@ fn a_deep_body_is_an_answer_and_no_crash() {
 #[test]
 fn all_wrong_fields_are_named_together_and_in_order() {
     let data = json(br#"{"b":"  "}"#).ok();
-    let wrong = data.map(|data| data.take([("a", Trim::Yes, 10), ("b", Trim::No, 10)]));
+    let wrong = data.map(|data| data.take([("a", Trim::Yes), ("b", Trim::No)]));
     let Some(Err(HttpError::Fields(fields))) = wrong else { panic!("taken") };
     assert_eq!(fields.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["a", "b"]);
 }

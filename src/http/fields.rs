@@ -24,8 +24,9 @@ pub(super) enum Trim {
     No,
 }
 
-/// The text of a field, or what is wrong with it in the framework's words.
-pub(super) fn char_field(input: Input, trim: Trim, max_bytes: usize) -> Result<String, Vec<String>> {
+/// The text of a field, or what is wrong with it in the framework's words. The limit of the body is the
+/// limit of a field: what is too long to be right is for the use case to refuse, as any wrong value.
+pub(super) fn char_field(input: Input, trim: Trim) -> Result<String, Vec<String>> {
     let text = match input {
         Input::LoneSurrogate(unit) => return refuse(&format!("Surrogate characters are not allowed: U+{unit:04X}.")),
         Input::Missing => return refuse("This field is required."),
@@ -39,9 +40,6 @@ pub(super) fn char_field(input: Input, trim: Trim, max_bytes: usize) -> Result<S
     }
     if text.contains('\0') {
         return refuse("Null characters are not allowed.");
-    }
-    if text.len() > max_bytes {
-        return refuse(&format!("Ensure this field has no more than {max_bytes} characters."));
     }
     Ok(match trim {
         Trim::Yes if trimmed.len() != text.len() => trimmed.to_owned(),

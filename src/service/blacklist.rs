@@ -17,7 +17,7 @@ impl Auth {
     /// [`Error::Token`]; [`Error::Unavailable`], and then nobody knows whether the session ended: ask again.
     pub async fn blacklist(&self, token: &str) -> Result<(), Error> {
         let now = storable(self.parts.clock.now());
-        let (token, generation) = self.check_refresh(token, now)?;
+        let (token, generation) = self.check_refresh(token, now).await?;
         let state = known(self.parts.sessions.find(token.session).await?, &token)?;
         let (reason, answer) = match state.standing(generation, now, self.parts.rules.grace) {
             Standing::Revoked(reason) => return Err(blacklisted(reason.as_str())),

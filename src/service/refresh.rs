@@ -24,7 +24,7 @@ impl Auth {
     /// [`Error::Token`], [`Error::NoActiveAccount`], [`Error::Unavailable`].
     pub async fn refresh(&self, token: &str, client: Client) -> Result<TokenPair, Error> {
         let now = storable(self.parts.clock.now());
-        let (token, generation) = self.check_refresh(token, now)?;
+        let (token, generation) = self.check_refresh(token, now).await?;
         if !self.parts.rules.rotate {
             return self.refresh_without_rotation(&token, generation, now).await;
         }

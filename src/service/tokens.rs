@@ -56,10 +56,16 @@ impl Auth {
         self.parts.shape.refresh(key, &claims).map_err(|error| Error::Internal(error.to_string()))
     }
 
-    /// A refresh token that holds in itself. Whether its session does is the store's to say.
-    pub(super) fn check_refresh(&self, token: &str, now: Moment) -> Result<(TokenRef, u32), Error> {
+    /// A refresh token that holds in itself. Whether its session does is the store's to say; of a token that lacks
+    /// something, it is asked here, because simplejwt says "blacklisted" before it says what is missing.
+    pub(super) async fn check_refresh(&self, token: &str, now: Moment) -> Result<(TokenRef, u32), Error> {
         let checked = self.check(token, now)?;
-        checked.require(Kind::Refresh, self.parts.verifier.policy())?;
+        if let Err(refusal) = checked.require(Kind::Refresh, self.parts.verifier.policy()) {
+            if let (Kind::Refresh, Ok(token)) = (checked.kind(), token_ref(&checked)) {
+                self.check_revocation(&token, Kind::Refresh, now).await?;
+            }
+            return Err(refusal.into());
+        }
         let token = token_ref(&checked)?;
         let generation = token.generation.ok_or_else(invalid)?;
         Ok((token, generation))

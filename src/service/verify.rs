@@ -33,7 +33,8 @@ impl Auth {
         }
     }
 
-    async fn check_revocation(&self, token: &TokenRef, kind: Kind, now: Moment) -> Result<(), Error> {
+    /// Whether the token was revoked, cut off or spent, by Redis or the database.
+    pub(super) async fn check_revocation(&self, token: &TokenRef, kind: Kind, now: Moment) -> Result<(), Error> {
         match self.parts.revocation.check(token).await {
             Verdict::Revoked => Err(blacklisted("logged_out")),
             Verdict::CutOff => Err(blacklisted("cut_off")),

@@ -5,20 +5,15 @@ use actix_web::{
     http::header::USER_AGENT,
     web::{Data, Payload, ServiceConfig},
 };
-use latchkey_verifier::MAX_TOKEN_LENGTH;
 use serde::Serialize;
 
 use super::post;
 use crate::{
-    domain::password::{MAX_PASSWORD, Password},
+    domain::password::Password,
     http::{body, error::HttpError, fields::Trim, state::State},
     service::{Client, Error, TokenPair},
 };
 
-/// No username is longer: what is, is refused as any unknown one, but not at any length.
-const MAX_USERNAME_BYTES: usize = 1024;
-/// A longer token is no token; room for it to be told so by the verifier.
-const MAX_TOKEN_BYTES: usize = 2 * MAX_TOKEN_LENGTH;
 const MAX_USER_AGENT: usize = 256;
 
 pub(super) fn configure(config: &mut ServiceConfig) {
@@ -48,8 +43,7 @@ struct Empty {}
 
 async fn obtain(request: HttpRequest, payload: Payload, state: Data<State>) -> Result<HttpResponse, HttpError> {
     let data = body::Data::read(&request, payload, &state.settings).await?;
-    let [username, password] =
-        data.take([("username", Trim::Yes, MAX_USERNAME_BYTES), ("password", Trim::No, MAX_PASSWORD)])?;
+    let [username, password] = data.take([("username", Trim::Yes), ("password", Trim::No)])?;
     let password = Password::parse(password).map_err(|_| HttpError::Service(Error::BadCredentials))?;
     let client = client(&request);
     let TokenPair { access, refresh } =
@@ -59,7 +53,7 @@ async fn obtain(request: HttpRequest, payload: Payload, state: Data<State>) -> R
 
 async fn refresh(request: HttpRequest, payload: Payload, state: Data<State>) -> Result<HttpResponse, HttpError> {
     let data = body::Data::read(&request, payload, &state.settings).await?;
-    let [token] = data.take([("refresh", Trim::Yes, MAX_TOKEN_BYTES)])?;
+    let [token] = data.take([("refresh", Trim::Yes)])?;
     let client = client(&request);
     let TokenPair { access, refresh } = to_the_end(async move { state.auth.refresh(&token, client).await }).await?;
     Ok(HttpResponse::Ok().json(Refreshed { access, refresh }))
@@ -67,14 +61,14 @@ async fn refresh(request: HttpRequest, payload: Payload, state: Data<State>) -> 
 
 async fn verify(request: HttpRequest, payload: Payload, state: Data<State>) -> Result<HttpResponse, HttpError> {
     let data = body::Data::read(&request, payload, &state.settings).await?;
-    let [token] = data.take([("token", Trim::Yes, MAX_TOKEN_BYTES)])?;
+    let [token] = data.take([("token", Trim::Yes)])?;
     state.auth.verify(&token).await.map_err(HttpError::Verify)?;
     Ok(HttpResponse::Ok().json(Empty {}))
 }
 
 async fn blacklist(request: HttpRequest, payload: Payload, state: Data<State>) -> Result<HttpResponse, HttpError> {
     let data = body::Data::read(&request, payload, &state.settings).await?;
-    let [token] = data.take([("refresh", Trim::Yes, MAX_TOKEN_BYTES)])?;
+    let [token] = data.take([("refresh", Trim::Yes)])?;
     to_the_end(async move { state.auth.blacklist(&token).await }).await?;
     Ok(HttpResponse::Ok().json(Empty {}))
 }

@@ -63,6 +63,13 @@ impl TestApp {
         Self::run(self.backend, self.config.clone(), Arc::clone(&self.folder), Arc::clone(&self.clock)).await
     }
 
+    /// Another process over the same stores, with other settings.
+    pub async fn twin_with(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.config.clone();
+        change(&mut config);
+        Self::run(self.backend, config, Arc::clone(&self.folder), Arc::clone(&self.clock)).await
+    }
+
     async fn run(backend: Backend, mut config: Config, folder: Arc<TempDir>, clock: Arc<ManualClock>) -> Self {
         config.http.bind = "127.0.0.1:0".parse().unwrap();
         config.tokens.issuer.get_or_insert_with(|| "https://auth.test".to_owned());
@@ -89,7 +96,7 @@ impl TestApp {
             backend,
             clock,
             config,
-            client: reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap(),
+            client: reqwest::Client::builder().timeout(Duration::from_mins(1)).build().unwrap(),
             folder,
             stop: Some(stop),
             thread: Some(thread),

@@ -1,7 +1,5 @@
 //! What the stories are told with.
 
-#![expect(dead_code, reason = "not every story needs every tool")]
-
 mod answer;
 mod app;
 mod binary;
@@ -10,7 +8,7 @@ mod forge;
 pub mod servers;
 
 pub use answer::{Answer, Pair};
-pub use app::TestApp;
+pub use app::{PASSWORD, TestApp, username};
 pub use binary::Place;
 pub use clock::ManualClock;
 pub use forge::Forge;
@@ -26,8 +24,8 @@ pub enum Backend {
 
 /// Tells each story twice: on the embedded default, and on Postgres and Redis.
 macro_rules! on_both_backends {
-    ($($(#[$attribute:meta])* async fn $name:ident($backend:ident: Backend) $story:block)*) => {
-        $($(#[$attribute])* async fn $name($backend: $crate::support::Backend) $story)*
+    ($($(#[$attribute:meta])* async fn $name:ident($backend:ident: $type:ty) $story:block)*) => {
+        $($(#[$attribute])* async fn $name($backend: $type) $story)*
 
         mod embedded {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[expect(clippy::disallowed_methods, reason = "settings of the tests, not of the server")]
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set: these tests need a Postgres and a Redis of their own, run scripts/test")

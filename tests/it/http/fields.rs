@@ -1,0 +1,111 @@
+//! What each token endpoint says to each kind of value in each of its fields.
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::tools::{BAD_CREDENTIALS, ENDPOINTS, all, all_wrong, refused, user_with_password};
+use crate::support::{Backend, TestApp};
+
+on_both_backends! {
+    /// simplejwt names all failing fields together, in the order of the view.
+    async fn a_missing_field_is_required_whatever_stands_for_no_data(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        for (path, fields) in ENDPOINTS {
+            let required = all_wrong(fields, "This field is required.");
+            app.post(path, "{}").await.expect(400, &required);
+            app.post(path, r#"{"other":1,"Refresh":"x","TOKEN":"x"}"#).await.expect(400, &required);
+            app.send(app.request(Method::POST, path)).await.expect(400, &required);
+            for content_type in
+                ["application/json", "application/x-www-form-urlencoded", "text/plain", "application/vnd.api+json"]
+            {
+                let empty = app.request(Method::POST, path).header("content-type", content_type).body("");
+                app.send(empty).await.expect(400, &required);
+            }
+        }
+    }
+
+    async fn each_wrong_value_has_its_own_words(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let (blank, null) = ("This field may not be blank.", "This field may not be null.");
+        let (text, nul) = ("Not a valid string.", "Null characters are not allowed.");
+        for (path, fields) in ENDPOINTS {
+            for (value, expected) in [
+                (r#""""#, blank),
+                (r#"" \t\n ""#, blank),
+                (r#""\u00a0\u3000\u001c\u0085""#, blank),
+                ("null", null),
+                ("true", text),
+                ("false", text),
+                ("[]", text),
+                (r#"["x"]"#, text),
+                ("{}", text),
+                (r#""a\u0000b""#, nul),
+                (r#""\u0000""#, nul),
+                (r#""\ud800""#, "Surrogate characters are not allowed: U+D800."),
+                (r#""x\udfff ""#, "Surrogate characters are not allowed: U+DFFF."),
+            ] {
+                let answer = app.post(path, &all(fields, value)).await;
+                assert_eq!((answer.status, answer.text), (400, all_wrong(fields, expected)), "{path} {value}");
+            }
+        }
+    }
+
+    async fn different_mistakes_are_told_together_in_the_order_of_the_view(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let expected = r#"{"username":["This field may not be null."],"password":["This field is required."]}"#;
+        app.post("/api/token/", r#"{"username":null}"#).await.expect(400, expected);
+        let expected = r#"{"username":["This field may not be blank."],"password":["Not a valid string."]}"#;
+        app.post("/api/token/", r#"{"password":[],"username":""}"#).await.expect(400, expected);
+        app.post("/api/token/", r#"{"password":"x"}"#).await.expect(400, r#"{"username":["This field is required."]}"#);
+    }
+
+    async fn a_number_is_taken_for_its_text(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        user_with_password(&app, "12345", "98765432").await;
+        app.post("/api/token/", r#"{"username":12345,"password":98765432}"#).await.pair();
+        app.post("/api/token/", r#"{"username":12345.0,"password":1e3}"#).await.expect(401, BAD_CREDENTIALS);
+        for (path, fields) in &ENDPOINTS[1..] {
+            app.post(path, &all(fields, "5")).await.expect(401, &refused("Token is invalid"));
+            app.post(path, &all(fields, "1.5")).await.expect(401, &refused("Token is invalid"));
+        }
+    }
+
+    async fn white_space_around_a_name_or_a_token_does_not_count(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let pair = app.signed_in("ada").await;
+        app.obtain(" \tada\n\u{3000}", crate::support::PASSWORD).await.pair();
+        app.verify(&format!("\n {} \t", pair.access)).await.expect(200, "{}");
+        let next = app.refresh(&format!(" {} ", pair.refresh)).await.pair();
+        app.blacklist(&format!("\u{a0}{} ", next.refresh)).await.expect(200, "{}");
+    }
+
+    /// ASVS 6.2.8, where Django cuts.
+    async fn white_space_around_a_password_counts(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        user_with_password(&app, "spacious", "  two spaces  ").await;
+        app.obtain("spacious", "  two spaces  ").await.pair();
+        app.obtain("spacious", "two spaces").await.expect(401, BAD_CREDENTIALS);
+        app.obtain("spacious", " two spaces  ").await.expect(401, BAD_CREDENTIALS);
+        let blank = r#"{"password":["This field may not be blank."]}"#;
+        app.obtain("spacious", "    ").await.expect(400, blank);
+    }
+
+    /// Too long to be anybody's is wrong, as any other wrong value is.
+    async fn a_value_of_any_length_is_only_a_wrong_value(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        app.user("ada").await;
+        let long = "x".repeat(15_000);
+        app.obtain("ada", &long).await.expect(401, BAD_CREDENTIALS);
+        app.obtain(&long, "x").await.expect(401, BAD_CREDENTIALS);
+        app.refresh(&long).await.expect(401, &refused("Token is invalid"));
+        app.verify(&long).await.expect(401, &refused("Token is invalid"));
+        app.blacklist(&long).await.expect(401, &refused("Token is invalid"));
+    }
+
+    async fn fields_that_nobody_asked_for_are_ignored(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let pair = app.signed_in("ada").await;
+        let body = json!({ "token": pair.access, "type": null, "token2": [], "nested": { "a": [1, 2] } });
+        app.post("/api/token/verify/", &body.to_string()).await.expect(200, "{}");
+    }
+}

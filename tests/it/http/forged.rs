@@ -1,0 +1,199 @@
+//! Tokens that are rightly signed and yet wrong: the table of simplejwt's section on token errors, row by row.
+
+use latchkey_verifier::Kind;
+use serde_json::{Value, json};
+
+use super::tools::{VERIFY_BLACKLISTED, refused, refused_here};
+use crate::support::{Backend, Forge, TestApp};
+
+const INVALID: &str = "Token is invalid";
+const EXPIRED: &str = "Token is expired";
+
+/// What a claim may hold instead, and what is said then by every view.
+fn table(now: i64) -> Vec<(Value, &'static str)> {
+    vec![
+        (json!({ "exp": now }), EXPIRED),
+        (json!({ "exp": now - 1 }), EXPIRED),
+        (json!({ "exp": 0 }), EXPIRED),
+        (json!({ "exp": -5 }), EXPIRED),
+        (json!({ "exp": -1.5e300 }), EXPIRED),
+        (json!({ "exp": true }), EXPIRED),
+        (json!({ "exp": false }), EXPIRED),
+        (json!({ "exp": format!("{}", now + 100) }), INVALID),
+        (json!({ "exp": "soon" }), INVALID),
+        (json!({ "exp": [] }), INVALID),
+        (json!({ "exp": {} }), INVALID),
+        (json!({ "exp": 1e18 }), INVALID),
+        (json!({ "exp": 1_000_000_000_000_000_000_i64 }), INVALID),
+        (json!({ "exp": u64::MAX }), INVALID),
+        (json!({ "nbf": now + 1 }), INVALID),
+        (json!({ "nbf": "now" }), INVALID),
+        (json!({ "nbf": [] }), INVALID),
+        (json!({ "iat": now + 1 }), INVALID),
+        (json!({ "iat": "now" }), INVALID),
+        (json!({ "iat": {} }), INVALID),
+        (json!({ "jti": 5 }), INVALID),
+        (json!({ "sub": 5 }), INVALID),
+        (json!({ "sub": [] }), INVALID),
+        (json!({ "iss": "https://elsewhere.test" }), INVALID),
+        (json!({ "iss": null }), INVALID),
+        (json!({ "iss": ["https://auth.test"] }), INVALID),
+        (json!({ "sid": 5 }), INVALID),
+        (json!({ "sid": null }), INVALID),
+        (json!({ "sid": "00000000-0000-4000-8000-000000000000\u{0}" }), INVALID),
+        (json!({ "ver": "0" }), INVALID),
+        (json!({ "ver": -1 }), INVALID),
+        (json!({ "exp": null }), "Token has no 'exp' claim"),
+        (json!({ "jti": null }), "Token has no id"),
+    ]
+}
+
+fn number(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+on_both_backends! {
+    async fn a_claim_that_is_wrong_is_told_by_every_view(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let (pair, forge) = (app.signed_in("ada").await, app.forge());
+        for (changes, text) in table(app.now()) {
+            let refresh = forge.altered(&pair.refresh, Kind::Refresh, &changes);
+            let access = forge.altered(&pair.access, Kind::Access, &changes);
+            let me = app.me(&format!("Bearer {access}")).await;
+            assert_eq!((me.status, me.text), (401, refused_here(text)), "{changes}");
+            for answer in [
+                app.refresh(&refresh).await, app.blacklist(&refresh).await, app.verify(&refresh).await, app.verify(&access).await,
+            ] {
+                assert_eq!((answer.status, answer.text), (401, refused(text)), "{changes}");
+            }
+        }
+        app.refresh(&pair.refresh).await.pair();
+    }
+
+    /// A `null` that stands there is not the same as nothing.
+    async fn a_null_is_a_value(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let (pair, forge) = (app.signed_in("ada").await, app.forge());
+        for (name, text) in [("exp", INVALID), ("iat", INVALID), ("jti", INVALID), ("sub", INVALID), ("token_type", "Token has wrong type")] {
+            let mut claims = Forge::claims_of(&pair.refresh);
+            claims[name] = Value::Null;
+            app.refresh(&forge.token(Kind::Refresh, &claims)).await.expect(401, &refused(text));
+        }
+    }
+
+    async fn the_type_counts_wherever_one_type_is_expected(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let (pair, forge) = (app.signed_in("ada").await, app.forge());
+        for (changes, text) in [
+            (json!({ "token_type": null }), "Token has no type"),
+            (json!({ "token_type": "sliding" }), "Token has wrong type"),
+            (json!({ "token_type": "Refresh " }), "Token has wrong type"),
+            (json!({ "token_type": 5 }), "Token has wrong type"),
+        ] {
+            let refresh = forge.altered(&pair.refresh, Kind::Refresh, &changes);
+            let access = forge.altered(&pair.access, Kind::Access, &changes);
+            app.refresh(&refresh).await.expect(401, &refused(text));
+            app.blacklist(&refresh).await.expect(401, &refused(text));
+            app.me(&format!("Bearer {access}")).await.expect(401, &refused_here(text));
+            // The verify view does not ask for the type.
+            app.verify(&refresh).await.expect(200, "{}");
+            app.verify(&access).await.expect(200, "{}");
+        }
+        // The key says what a token is: one key's token with the other's type is neither.
+        let access = forge.altered(&pair.access, Kind::Access, &json!({ "token_type": "refresh", "gen": 0, "aud": "https://auth.test" }));
+        app.refresh(&access).await.expect(401, &refused("Token has wrong type"));
+        let refresh = forge.altered(&pair.refresh, Kind::Refresh, &json!({ "token_type": "access" }));
+        app.me(&format!("Bearer {refresh}")).await.expect(401, &refused_here("Token has wrong type"));
+    }
+
+    async fn what_a_token_may_lack_or_have_besides_is_accepted(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let (pair, forge, now) = (app.signed_in("ada").await, app.forge(), app.now());
+        for changes in [
+            json!({ "iat": null }),
+            json!({ "exp": now + 1 }),
+            json!({ "exp": number(&format!("{}.75", now + 100)) }),
+            json!({ "nbf": now }),
+            json!({ "iat": number(&format!("{now}.0")) }),
+            json!({ "foo": [1, { "a": null }], "scope": "x" }),
+        ] {
+            let access = forge.altered(&pair.access, Kind::Access, &changes);
+            assert_eq!(app.verify(&access).await.text, "{}", "{changes}");
+            assert_eq!(app.me(&format!("Bearer {access}")).await.status, 200, "{changes}");
+            let refresh = forge.altered(&pair.refresh, Kind::Refresh, &changes);
+            assert_eq!(app.verify(&refresh).await.text, "{}", "{changes}");
+        }
+        app.refresh(&forge.altered(&pair.refresh, Kind::Refresh, &json!({ "iat": null }))).await.pair();
+    }
+
+    async fn a_refresh_token_without_a_session_is_invalid(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let (pair, forge) = (app.signed_in("ada").await, app.forge());
+        let nobodys = forge.token(Kind::Refresh, &forge.claims(Kind::Refresh));
+        let somebody_elses = forge.altered(&pair.refresh, Kind::Refresh, &json!({ "sub": "nobody", "user_id": "nobody" }));
+        let of_the_future = forge.altered(&pair.refresh, Kind::Refresh, &json!({ "gen": 7 }));
+        let for_nobody = forge.altered(&pair.refresh, Kind::Refresh, &json!({ "aud": "https://elsewhere.test" }));
+        let not_counted = forge.altered(&pair.refresh, Kind::Refresh, &json!({ "gen": "0" }));
+        for token in [nobodys, somebody_elses, of_the_future, for_nobody, not_counted] {
+            app.refresh(&token).await.expect(401, &refused(INVALID));
+            app.blacklist(&token).await.expect(401, &refused(INVALID));
+            app.verify(&token).await.expect(401, &refused(INVALID));
+        }
+        let access = forge.token(Kind::Access, &forge.claims(Kind::Access));
+        app.me(&format!("Bearer {access}")).await.expect(401, &refused_here(INVALID));
+        app.refresh(&pair.refresh).await.pair();
+    }
+
+    /// simplejwt's order of checks: the blacklist comes before what must be in a token.
+    async fn blacklisted_is_said_before_what_is_missing(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let (pair, forge) = (app.signed_in("ada").await, app.forge());
+        app.blacklist(&pair.refresh).await.expect(200, "{}");
+        for changes in [json!({ "exp": null }), json!({ "token_type": null }), json!({ "token_type": "access" })] {
+            let refresh = forge.altered(&pair.refresh, Kind::Refresh, &changes);
+            app.refresh(&refresh).await.expect(401, &refused("Token is blacklisted"));
+            app.blacklist(&refresh).await.expect(401, &refused("Token is blacklisted"));
+            app.verify(&refresh).await.expect(400, VERIFY_BLACKLISTED);
+        }
+    }
+
+    async fn what_is_not_a_token_of_ours_is_invalid(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let (pair, forge) = (app.signed_in("ada").await, app.forge());
+        let (input, signature) = pair.refresh.rsplit_once('.').unwrap();
+        let claims = Forge::claims_of(&pair.refresh).to_string();
+        let mut header = forge.header(Kind::Refresh);
+        let headed = |name: &str, value: Value| {
+            let mut changed = header.clone();
+            changed[name] = value;
+            forge.signed(Kind::Refresh, &changed.to_string(), &claims)
+        };
+        let mut tokens = vec![
+            "x".to_owned(),
+            "...".to_owned(),
+            input.to_owned(),
+            format!("{input}."),
+            format!("{input}.{signature}="),
+            format!("{input}.{signature}.x"),
+            format!("{input}.{}", signature.chars().rev().collect::<String>()),
+            format!("{input}. {signature}"),
+            forge.signed(Kind::Refresh, &forge.header(Kind::Refresh).to_string(), "[1]"),
+            forge.signed(Kind::Refresh, &forge.header(Kind::Refresh).to_string(), "{"),
+            forge.signed(Kind::Access, &forge.header(Kind::Refresh).to_string(), &claims),
+            headed("alg", json!("HS512")),
+            headed("alg", json!("none")),
+            headed("alg", json!("hs256")),
+            headed("kid", json!("unknown")),
+            headed("typ", json!("JWT")),
+            headed("crit", json!(["exp"])),
+        ];
+        header.as_object_mut().unwrap().remove("kid");
+        tokens.push(forge.signed(Kind::Refresh, &header.to_string(), &claims));
+        for token in tokens {
+            for answer in [app.refresh(&token).await, app.verify(&token).await, app.blacklist(&token).await] {
+                assert_eq!((answer.status, answer.text), (401, refused(INVALID)), "{token}");
+            }
+        }
+        app.refresh(&pair.refresh).await.pair();
+    }
+}

@@ -1,0 +1,97 @@
+//! One refresh token used twice.
+
+use super::tools::{VERIFY_BLACKLISTED, refused, refused_here};
+use crate::support::{Backend, TestApp};
+
+on_both_backends! {
+    async fn inside_the_window_the_same_successor_is_given_again(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let first = app.signed_in("ada").await;
+        let winner = app.refresh(&first.refresh).await.pair();
+        for _ in 0..2 {
+            app.advance(5);
+            let again = app.refresh(&first.refresh).await.pair();
+            assert_eq!(again.refresh, winner.refresh);
+            assert_ne!(again.access, winner.access);
+            app.verify(&again.access).await.expect(200, "{}");
+        }
+        app.refresh(&winner.refresh).await.pair();
+    }
+
+    async fn after_the_window_the_whole_session_is_dead(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let first = app.signed_in("ada").await;
+        let second = app.refresh(&first.refresh).await.pair();
+        app.advance(11);
+        for _ in 0..2 {
+            app.refresh(&first.refresh).await.expect(401, &refused("Token is blacklisted"));
+        }
+        app.refresh(&second.refresh).await.expect(401, &refused("Token is blacklisted"));
+        for token in [&first.access, &second.access, &second.refresh] {
+            app.verify(token).await.expect(400, VERIFY_BLACKLISTED);
+        }
+        app.me(&format!("Bearer {}", second.access)).await.expect(401, &refused_here("Token is blacklisted"));
+    }
+
+    /// Whoever holds the successor has shown that it arrived: there is no retry left to forgive.
+    async fn a_grandparent_is_never_forgiven(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let first = app.signed_in("ada").await;
+        let second = app.refresh(&first.refresh).await.pair();
+        let third = app.refresh(&second.refresh).await.pair();
+        app.refresh(&first.refresh).await.expect(401, &refused("Token is blacklisted"));
+        app.refresh(&third.refresh).await.expect(401, &refused("Token is blacklisted"));
+    }
+
+    /// simplejwt's strictness.
+    async fn with_no_window_a_token_is_good_for_once(backend: Backend) {
+        let app = TestApp::start_with(backend, &["--refresh-reuse-grace=0s"]).await;
+        let first = app.signed_in("ada").await;
+        let second = app.refresh(&first.refresh).await.pair();
+        app.refresh(&first.refresh).await.expect(401, &refused("Token is blacklisted"));
+        app.refresh(&second.refresh).await.expect(401, &refused("Token is blacklisted"));
+    }
+
+    async fn many_at_once_get_one_successor(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let first = app.signed_in("ada").await;
+        let answers = futures_util::future::join_all((0..8).map(|_| app.refresh(&first.refresh))).await;
+        let successors: std::collections::HashSet<String> = answers.iter().map(|answer| answer.pair().refresh).collect();
+        assert_eq!(successors.len(), 1);
+    }
+
+    async fn two_servers_give_one_successor(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let twin = app.twin().await;
+        let first = app.signed_in("ada").await;
+        let (here, there) = futures_util::future::join(app.refresh(&first.refresh), twin.refresh(&first.refresh)).await;
+        assert_eq!(here.pair().refresh, there.pair().refresh);
+        app.advance(11);
+        twin.refresh(&first.refresh).await.expect(401, &refused("Token is blacklisted"));
+        app.me(&format!("Bearer {}", here.pair().access)).await.expect(401, &refused_here("Token is blacklisted"));
+    }
+
+    /// The window counts from the rotation: no replay makes it longer.
+    async fn the_window_ends_when_it_should(backend: Backend) {
+        let app = TestApp::start_with(backend, &["--refresh-reuse-grace=30s"]).await;
+        let first = app.signed_in("ada").await;
+        let second = app.refresh(&first.refresh).await.pair();
+        app.advance(30);
+        assert_eq!(app.refresh(&first.refresh).await.pair().refresh, second.refresh);
+        app.clock.advance_ms(1);
+        app.refresh(&first.refresh).await.expect(401, &refused("Token is blacklisted"));
+    }
+
+    /// `BLACKLIST_AFTER_ROTATION = False`
+    async fn without_the_blacklist_an_old_token_gives_its_successor_until_it_expires(backend: Backend) {
+        let app = TestApp::start_with(backend, &["--blacklist-after-rotation=false"]).await;
+        let first = app.signed_in("ada").await;
+        let second = app.refresh(&first.refresh).await.pair();
+        app.advance(3600);
+        app.verify(&first.refresh).await.expect(200, "{}");
+        let again = app.refresh(&first.refresh).await.pair();
+        assert_eq!(again.refresh, second.refresh);
+        app.advance(86_400 - 3600);
+        app.refresh(&first.refresh).await.expect(401, &refused("Token is expired"));
+    }
+}

@@ -1,0 +1,126 @@
+//! Methods, paths, and the header `Allow`.
+
+use reqwest::Method;
+
+use super::tools::{ENDPOINTS, all_wrong};
+use crate::support::{Backend, TestApp};
+
+const READ_ONLY: [&str; 5] = [
+    "/.well-known/jwks.json",
+    "/.well-known/openid-configuration",
+    "/.well-known/oauth-authorization-server",
+    "/health/live",
+    "/health/ready",
+];
+
+on_both_backends! {
+    async fn a_token_endpoint_takes_no_other_method(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        for (path, _) in ENDPOINTS {
+            for method in ["GET", "PUT", "PATCH", "DELETE", "TRACE", "BREW"] {
+                let answer = app.send(app.request(method.parse().unwrap(), path)).await;
+                answer.expect(405, &format!(r#"{{"detail":"Method \"{method}\" not allowed."}}"#));
+                assert_eq!((answer.header("allow"), answer.header("www-authenticate")), ("POST, OPTIONS", ""));
+                assert_eq!(answer.header("content-type"), "application/json");
+            }
+            let head = app.send(app.request(Method::HEAD, path)).await;
+            assert_eq!(head.expect(405, "").header("allow"), "POST, OPTIONS");
+        }
+    }
+
+    async fn a_resource_that_is_read_takes_no_other_method(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        for path in READ_ONLY {
+            for method in ["POST", "PUT", "DELETE", "BREW"] {
+                let answer = app.send(app.request(method.parse().unwrap(), path)).await;
+                answer.expect(405, &format!(r#"{{"detail":"Method \"{method}\" not allowed."}}"#));
+                assert_eq!(answer.header("allow"), "GET, HEAD, OPTIONS");
+            }
+            let (get, head) = (app.get(path).await, app.send(app.request(Method::HEAD, path)).await);
+            assert_eq!(get.header("allow"), "GET, HEAD, OPTIONS");
+            assert_eq!((head.status, head.text.as_str()), (get.status, ""));
+            assert_eq!(head.header("content-length"), get.text.len().to_string(), "{path}");
+        }
+    }
+
+    async fn options_names_what_is_allowed(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let posts = ENDPOINTS.iter().map(|(path, _)| (*path, "POST, OPTIONS"));
+        let reads = READ_ONLY.iter().chain(&["/api/auth/user/"]).map(|path| (*path, "GET, HEAD, OPTIONS"));
+        for (path, allowed) in posts.chain(reads) {
+            let answer = app.send(app.request(Method::OPTIONS, path)).await;
+            assert_eq!(answer.expect(204, "").header("allow"), allowed, "{path}");
+        }
+    }
+
+    async fn every_answer_of_a_token_endpoint_names_what_is_allowed(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let pair = app.signed_in("ada").await;
+        for answer in [
+            app.obtain("ada", crate::support::PASSWORD).await,
+            app.obtain("ada", "wrong").await,
+            app.refresh(&pair.refresh).await,
+            app.refresh("junk").await,
+            app.verify(&pair.access).await,
+            app.verify("junk").await,
+            app.blacklist("junk").await,
+            app.blacklist(&pair.refresh).await,
+            app.post("/api/token/", "{}").await,
+            app.post("/api/token/", &" ".repeat(20_000)).await,
+        ] {
+            assert_eq!(answer.header("allow"), "POST, OPTIONS", "{answer:?}");
+            assert_eq!(answer.header("content-type"), "application/json", "{answer:?}");
+        }
+    }
+
+    /// Where Django redirects.
+    async fn the_final_slash_may_be_left_out(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        for (path, fields) in ENDPOINTS {
+            let bare = path.trim_end_matches('/');
+            let answer = app.post(bare, "{}").await;
+            answer.expect(400, &all_wrong(fields, "This field is required."));
+            assert_eq!(answer.header("allow"), "POST, OPTIONS");
+        }
+        for path in READ_ONLY {
+            assert_eq!(app.get(&format!("{path}/")).await.status, app.get(path).await.status, "{path}");
+        }
+        assert_eq!(app.get("/api/auth/user").await.text, app.get("/api/auth/user/").await.text);
+    }
+
+    async fn an_unknown_path_is_not_found_in_json(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        for path in [
+            "/", "/api", "/api/", "/api/token/x/", "//api/token/", "/api//token/", "/api/token//", "/API/token/",
+            "/api/token/refresh/..", "/api/%74oken%2f", "/%", "/%ff", "/.well-known/", "/admin/",
+        ] {
+            let answer = app.raw(format!("POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{{}}").as_bytes());
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
+            assert_eq!(body, r#"{"detail":"Not found."}"#, "{path}");
+            assert!(head.contains("content-type: application/json"), "{answer}");
+        }
+    }
+
+    async fn credentials_in_the_header_are_none_of_a_token_endpoints_business(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        for (path, fields) in ENDPOINTS {
+            for junk in ["Bearer junk", "Bearer", "Basic eDp5", "x"] {
+                let request = app.request(Method::POST, path).header("authorization", junk);
+                let answer = app.send(request.header("content-type", "application/json").body("{}")).await;
+                answer.expect(400, &all_wrong(fields, "This field is required."));
+            }
+        }
+    }
+
+    /// There is nothing but JSON, whatever a client would rather have.
+    async fn json_is_given_to_those_who_accept_something_else(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        for accept in ["application/xml", "text/html", "*/*", "application/json; indent=2"] {
+            let request = app.request(Method::POST, "/api/token/verify/?format=xml").header("accept", accept);
+            let answer = app.send(request.header("content-type", "application/json").body("{}")).await;
+            answer.expect(400, r#"{"token":["This field is required."]}"#);
+            assert_eq!(answer.header("vary"), "");
+        }
+    }
+}

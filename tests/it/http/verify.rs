@@ -1,0 +1,59 @@
+//! `POST /api/token/verify/`
+
+use super::tools::{VERIFY_BLACKLISTED, deactivate, refused};
+use crate::support::{Backend, TestApp, username};
+
+on_both_backends! {
+    async fn both_kinds_of_token_are_valid(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let pair = app.signed_in("ada").await;
+        for token in [&pair.access, &pair.refresh] {
+            let answer = app.verify(token).await;
+            answer.expect(200, "{}");
+            assert_eq!(answer.header("cache-control"), "no-store");
+        }
+        app.advance(300);
+        app.verify(&pair.access).await.expect(401, &refused("Token is expired"));
+        app.verify(&pair.refresh).await.expect(200, "{}");
+    }
+
+    async fn a_blacklisted_token_is_a_bad_request_without_a_challenge(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let pair = app.signed_in("ada").await;
+        app.blacklist(&pair.refresh).await.expect(200, "{}");
+        for token in [&pair.refresh, &pair.access] {
+            let answer = app.verify(token).await;
+            answer.expect(400, VERIFY_BLACKLISTED);
+            assert_eq!(answer.header("www-authenticate"), "");
+        }
+    }
+
+    async fn a_spent_refresh_token_is_blacklisted_at_once(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let first = app.signed_in("ada").await;
+        let second = app.refresh(&first.refresh).await.pair();
+        app.verify(&first.refresh).await.expect(400, VERIFY_BLACKLISTED);
+        for token in [&first.access, &second.access, &second.refresh] {
+            app.verify(token).await.expect(200, "{}");
+        }
+    }
+
+    async fn whatever_cuts_a_user_off_is_seen(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let (idle, gone, out) = (app.signed_in("idle").await, app.signed_in("gone").await, app.signed_in("out").await);
+        deactivate(&app, "idle").await;
+        app.accounts().await.delete(&username("gone")).await.unwrap();
+        app.accounts().await.sign_out(&username("out")).await.unwrap();
+        for pair in [idle, gone, out] {
+            app.verify(&pair.access).await.expect(400, VERIFY_BLACKLISTED);
+            app.verify(&pair.refresh).await.expect(400, VERIFY_BLACKLISTED);
+        }
+    }
+
+    async fn a_refusal_carries_the_challenge(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let answer = app.verify("junk").await;
+        answer.expect(401, &refused("Token is invalid"));
+        assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"api\"");
+    }
+}
