@@ -1,19 +1,20 @@
 //! Public keys as JSON Web Keys (RFC 7517, RFC 7518 section 6, RFC 8037), and their thumbprints (RFC 7638).
 
 use aws_lc_rs::{
-    digest::{SHA256, digest},
+    digest::{Context, SHA256},
     signature::{KeyPair as _, RsaPublicKeyComponents},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use latchkey_verifier::Algorithm;
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::signing_key::Pair;
 
 /// The members that make the key, in RFC 7638's order. For a shared secret they are secret: see [`thumbprint`].
-pub(super) fn members(pair: &Pair) -> Vec<(&'static str, String)> {
-    let text = |text: &str| text.to_owned();
-    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+pub(super) fn members(pair: &Pair) -> Vec<(&'static str, Zeroizing<String>)> {
+    let text = |text: &str| Zeroizing::new(text.to_owned());
+    let encode = |bytes: &[u8]| Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes));
     match pair {
         Pair::Ec { pair, crv } => {
             // An uncompressed point: one byte 4, then x and y of equal length (SEC 1, section 2.3.3).
@@ -33,9 +34,16 @@ pub(super) fn members(pair: &Pair) -> Vec<(&'static str, String)> {
 }
 
 /// The base64url SHA-256 of the members: the `kid`. Of a secret it tells no more than any token that it signed.
-pub(super) fn thumbprint(members: &[(&'static str, String)]) -> String {
-    let inner: Vec<String> = members.iter().map(|(name, value)| format!("\"{name}\":\"{value}\"")).collect();
-    URL_SAFE_NO_PAD.encode(digest(&SHA256, format!("{{{}}}", inner.join(",")).as_bytes()))
+pub(super) fn thumbprint(members: &[(&'static str, Zeroizing<String>)]) -> String {
+    // Hashed piece by piece: no further copy of a secret is made.
+    let mut hash = Context::new(&SHA256);
+    for (index, (name, value)) in members.iter().enumerate() {
+        for piece in [if index == 0 { "{\"" } else { ",\"" }, name, "\":\"", value, "\""] {
+            hash.update(piece.as_bytes());
+        }
+    }
+    hash.update(b"}");
+    URL_SAFE_NO_PAD.encode(hash.finish())
 }
 
 /// The key as a JWKS publishes it, or `None` for a shared secret, which is never published.
@@ -44,7 +52,7 @@ pub(super) fn public(pair: &Pair, algorithm: Algorithm, kid: &str) -> Option<Val
         return None;
     }
     let mut jwk: Map<String, Value> =
-        members(pair).into_iter().map(|(name, value)| (name.to_owned(), Value::String(value))).collect();
+        members(pair).iter().map(|(name, value)| ((*name).to_owned(), Value::String(value.to_string()))).collect();
     for (name, value) in [("alg", algorithm.name()), ("kid", kid), ("use", "sig")] {
         jwk.insert(name.to_owned(), Value::String(value.to_owned()));
     }
@@ -58,7 +66,7 @@ mod tests {
     #[test]
     fn the_thumbprint_is_the_one_of_rfc_7638() {
         let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
-        let members = [("e", "AQAB".to_owned()), ("kty", "RSA".to_owned()), ("n", n.to_owned())];
+        let members = [("e", "AQAB"), ("kty", "RSA"), ("n", n)].map(|(name, value)| (name, value.to_owned().into()));
         assert_eq!(thumbprint(&members), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
     }
 }

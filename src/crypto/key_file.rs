@@ -2,17 +2,20 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    io::{self, Read, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
 use chrono::NaiveDateTime;
 use latchkey_verifier::{Algorithm, Kind};
+use zeroize::Zeroizing;
 
 use super::signing_key::{MaterialError, SigningKey};
 use crate::domain::time::Moment;
 
+/// No key file is longer: an RSA key of 8192 bits has less than 7 KiB.
+const MAX_LENGTH: usize = 16 * 1024;
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
 
 /// A key read from a file.
@@ -83,8 +86,11 @@ pub fn create(
     let stamp = created_at.format(STAMP);
     let path = directory.join(format!("{stamp}-{}-{algorithm}-{}.pem", kind.token_type(), key.kid()));
     let draft = path.with_extension("draft");
-    write(&draft, text.as_bytes()).map_err(|error| KeyFileError::Io(draft.clone(), error))?;
-    fs::rename(&draft, &path).map_err(|error| KeyFileError::Io(path.clone(), error))?;
+    if let Err(error) = write(&draft, text.as_bytes()).and_then(|()| fs::rename(&draft, &path)) {
+        // A full disk must not leave half a private key behind.
+        let _ = fs::remove_file(&draft);
+        return Err(KeyFileError::Io(path, error));
+    }
     sync(directory)?;
     Ok(StoredKey { created_at: to_the_second(created_at), key, path })
 }
@@ -112,15 +118,9 @@ fn read(path: PathBuf) -> Result<StoredKey, KeyFileError> {
     let Some((created_at, kind, algorithm, kid)) = parse_name(&path) else {
         return Err(KeyFileError::Name(path));
     };
-    let mode = match fs::metadata(&path) {
-        Ok(metadata) => metadata.permissions().mode() & 0o777,
-        Err(error) => return Err(KeyFileError::Io(path, error)),
-    };
-    if mode & 0o077 != 0 {
-        return Err(KeyFileError::Mode(path, mode));
-    }
-    let text = match fs::read(&path) {
-        Ok(bytes) => String::from_utf8(bytes).unwrap_or_default(),
+    let text = match text(&path) {
+        Ok(Ok(text)) => text,
+        Ok(Err(mode)) => return Err(KeyFileError::Mode(path, mode)),
         Err(error) => return Err(KeyFileError::Io(path, error)),
     };
     match SigningKey::from_pem(algorithm, kind, &text) {
@@ -128,6 +128,19 @@ fn read(path: PathBuf) -> Result<StoredKey, KeyFileError> {
         Ok(key) => Err(KeyFileError::OtherKey(path, key.kid().to_owned())),
         Err(reason) => Err(KeyFileError::Material(path, reason)),
     }
+}
+
+/// What the file holds, or its mode when others could read it: both of the one file that was opened.
+fn text(path: &Path) -> io::Result<Result<Zeroizing<String>, u32>> {
+    let mut file = File::open(path)?;
+    let mode = file.metadata()?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Ok(Err(mode));
+    }
+    // Room for the longest key from the start: growing would leave copies of the beginning behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_LENGTH));
+    Read::by_ref(&mut file).take(MAX_LENGTH as u64).read_to_end(&mut bytes)?;
+    Ok(Ok(Zeroizing::new(std::str::from_utf8(&bytes).unwrap_or_default().to_owned())))
 }
 
 /// The `kid` comes last because it may hold hyphens itself.
@@ -145,7 +158,7 @@ fn parse_name(path: &Path) -> Option<(Moment, Kind, Algorithm, String)> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -160,3 +173,7 @@ fn sync(directory: &Path) -> Result<(), KeyFileError> {
 fn to_the_second(moment: Moment) -> Moment {
     Moment::from_timestamp(moment.timestamp(), 0).unwrap_or(moment)
 }
+
+#[cfg(test)]
+#[path = "key_file_tests.rs"]
+mod tests;

@@ -98,7 +98,7 @@ impl Keyring {
     #[must_use]
     pub fn signer(&self, kind: Kind, at: Moment) -> Option<&SigningKey> {
         let keys = self.of(kind);
-        let seen = keys.iter().rev().find(|stored| stored.created_at + self.lead <= at);
+        let seen = keys.iter().rev().find(|stored| self.signs_from(stored).is_some_and(|start| start <= at));
         seen.or_else(|| keys.first()).map(|stored| &stored.key)
     }
 
@@ -138,6 +138,11 @@ impl Keyring {
         PublishedKeys { body, etag }
     }
 
+    /// `None`: beyond the calendar, so never.
+    fn signs_from(&self, stored: &StoredKey) -> Option<Moment> {
+        stored.created_at.checked_add_signed(self.lead)
+    }
+
     fn of(&self, kind: Kind) -> &[StoredKey] {
         match kind {
             Kind::Access => &self.access,
@@ -145,3 +150,7 @@ impl Keyring {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "keyring_tests.rs"]
+mod tests;

@@ -15,6 +15,7 @@ use aws_lc_rs::{
 use latchkey_verifier::{Algorithm, Family, KeyError, Kind, VerifyingKey};
 use pem::Pem;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::{jwk, random};
 
@@ -27,7 +28,7 @@ const SECRET: &str = "LATCHKEY SHARED SECRET";
 pub(super) enum Pair {
     Ec { pair: Box<EcdsaKeyPair>, crv: &'static str },
     Ed(Ed25519KeyPair),
-    Hmac { key: Box<hmac::Key>, secret: Vec<u8> },
+    Hmac { key: Box<hmac::Key>, secret: Zeroizing<Vec<u8>> },
     Rsa { pair: Box<RsaKeyPair>, encoding: &'static dyn RsaEncoding },
 }
 
@@ -71,10 +72,11 @@ impl SigningKey {
     ///
     /// # Errors
     /// [`MaterialError::Generate`].
-    pub fn generate(algorithm: Algorithm, kind: Kind) -> Result<(Self, String), MaterialError> {
+    pub fn generate(algorithm: Algorithm, kind: Kind) -> Result<(Self, Zeroizing<String>), MaterialError> {
         let der = new_material(algorithm).ok_or(MaterialError::Generate)?;
-        let label = label(algorithm);
-        let text = pem::encode(&Pem::new(label, der));
+        let block = Pem::new(label(algorithm), der);
+        let text = Zeroizing::new(pem::encode(&block));
+        drop(Zeroizing::new(block.into_contents()));
         Ok((Self::from_pem(algorithm, kind, &text)?, text))
     }
 
@@ -84,11 +86,13 @@ impl SigningKey {
     /// When it is another kind of key, or a weak one.
     pub fn from_pem(algorithm: Algorithm, kind: Kind, text: &str) -> Result<Self, MaterialError> {
         let label = label(algorithm);
-        let block = pem::parse(text).map_err(|_| MaterialError::Label(label))?;
-        if block.tag() != label {
+        let mut blocks = pem::parse_many(text).map_err(|_| MaterialError::Label(label))?;
+        let block = blocks.pop().filter(|block| block.tag() == label).ok_or(MaterialError::Label(label))?;
+        let contents = Zeroizing::new(block.into_contents());
+        if !blocks.is_empty() {
             return Err(MaterialError::Label(label));
         }
-        let pair = pair(algorithm, block.contents())?;
+        let pair = pair(algorithm, &contents)?;
         let kid = jwk::thumbprint(&jwk::members(&pair));
         Ok(Self { algorithm, kid, kind, pair })
     }
@@ -209,7 +213,7 @@ fn pair(algorithm: Algorithm, der: &[u8]) -> Result<Pair, MaterialError> {
             if der.len() < least {
                 return Err(MaterialError::ShortSecret { algorithm, got: der.len(), least });
             }
-            Ok(Pair::Hmac { key: Box::new(hmac::Key::new(hash(algorithm), der)), secret: der.to_vec() })
+            Ok(Pair::Hmac { key: Box::new(hmac::Key::new(hash(algorithm), der)), secret: Zeroizing::new(der.to_vec()) })
         }
     }
 }

@@ -2,18 +2,22 @@
 
 use std::collections::HashMap;
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{DecodingKey, jwk::Jwk};
-use serde::Deserialize;
+use jsonwebtoken::DecodingKey;
 use serde_json::Value;
 
-use crate::{Algorithm, Family, Kind};
+use crate::{Algorithm, Family, Kind, json};
 
 /// A set holds no more keys than this.
 pub const MAX_KEYS: usize = 128;
 
 /// The shortest RSA modulus in bits (RFC 7518, section 3.3).
 const MIN_RSA_BITS: usize = 2048;
+/// The longest that the signature check takes. Checking grows with the length, so there is an end to it.
+const MAX_RSA_BITS: usize = 8192;
+/// The longest public exponent in bits; 65537 has 17.
+const MAX_RSA_EXPONENT_BITS: usize = 33;
 
 /// Why a key or a key set was not taken.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -80,40 +84,62 @@ impl VerifyingKey {
         if ["d", "k", "p", "q", "dp", "dq", "qi", "oth"].iter().any(|name| jwk.get(name).is_some()) {
             return Err(KeyError::PrivateMember(kid.to_owned()));
         }
-        let fits = match algorithm {
-            Algorithm::Es256 => member("kty") == Some("EC") && member("crv") == Some("P-256"),
-            Algorithm::Es384 => member("kty") == Some("EC") && member("crv") == Some("P-384"),
-            Algorithm::EdDsa => member("kty") == Some("OKP") && member("crv") == Some("Ed25519"),
-            _ => algorithm.family() == Family::Rsa && member("kty") == Some("RSA"),
-        };
-        if !fits {
+        let (kty, crv) = kind_of_key(algorithm);
+        if member("kty") != Some(kty) || crv.is_some() && member("crv") != crv {
             return Err(unusable());
         }
-        for (name, length) in coordinates(algorithm) {
-            if bytes(member(name)).is_none_or(|bytes| bytes.len() != *length) {
-                return Err(unusable());
+        let number = |name| bytes(member(name)).ok_or_else(unusable);
+        let material = match algorithm.family() {
+            Family::Ec => ec(algorithm, &number("x")?, &number("y")?),
+            Family::Hmac => None,
+            Family::Okp => ed(&number("x")?),
+            Family::Rsa => {
+                let (n, e) = (number("n")?, number("e")?);
+                if bits(&n) < MIN_RSA_BITS {
+                    return Err(KeyError::WeakRsa(kid.to_owned()));
+                }
+                rsa(&n, &e)
             }
-        }
-        if algorithm.family() == Family::Rsa {
-            let modulus = bytes(member("n")).ok_or_else(unusable)?;
-            if bits(&modulus) < MIN_RSA_BITS {
-                return Err(KeyError::WeakRsa(kid.to_owned()));
-            }
-        }
-        let parsed: Jwk = serde_json::from_value(jwk.clone()).map_err(|_| unusable())?;
-        let material = DecodingKey::from_jwk(&parsed).map_err(|_| unusable())?;
-        Ok(Self { algorithm, kind: Kind::Access, material })
+        };
+        Ok(Self { algorithm, kind: Kind::Access, material: material.ok_or_else(unusable)? })
     }
 }
 
-/// The members of fixed length, in bytes.
-const fn coordinates(algorithm: Algorithm) -> &'static [(&'static str, usize)] {
-    match algorithm {
-        Algorithm::Es256 => &[("x", 32), ("y", 32)],
-        Algorithm::Es384 => &[("x", 48), ("y", 48)],
-        Algorithm::EdDsa => &[("x", 32)],
-        _ => &[],
+/// `kty` and `crv` of a key for this algorithm (RFC 7518, section 6; RFC 8037, section 2).
+const fn kind_of_key(algorithm: Algorithm) -> (&'static str, Option<&'static str>) {
+    match algorithm.family() {
+        Family::Ec if matches!(algorithm, Algorithm::Es384) => ("EC", Some("P-384")),
+        Family::Ec => ("EC", Some("P-256")),
+        Family::Hmac => ("oct", None),
+        Family::Okp => ("OKP", Some("Ed25519")),
+        Family::Rsa => ("RSA", None),
     }
+}
+
+/// A point with coordinates of full length (RFC 7518, section 6.2.1.2) that lies on the curve: one that does not
+/// would make no error here and refuse each token later.
+fn ec(algorithm: Algorithm, x: &[u8], y: &[u8]) -> Option<DecodingKey> {
+    let (length, on_curve) = match algorithm {
+        Algorithm::Es384 => (48, &ECDSA_P384_SHA384_FIXED),
+        _ => (32, &ECDSA_P256_SHA256_FIXED),
+    };
+    if x.len() != length || y.len() != length {
+        return None;
+    }
+    let point = [&[4], x, y].concat();
+    ParsedPublicKey::new(on_curve, &point).ok().map(|_| DecodingKey::from_ec_der(&point))
+}
+
+fn ed(x: &[u8]) -> Option<DecodingKey> {
+    ParsedPublicKey::new(&ED25519, x).ok().map(|_| DecodingKey::from_ed_der(x))
+}
+
+/// Both without leading zeros (RFC 7518, section 2), the exponent odd and not 1: with 1 anybody can sign.
+fn rsa(n: &[u8], e: &[u8]) -> Option<DecodingKey> {
+    let plain = [n, e].iter().all(|number| number.first().is_some_and(|first| *first != 0));
+    let odd = [n, e].iter().all(|number| number.last().is_some_and(|last| last % 2 == 1));
+    let bounded = bits(n) <= MAX_RSA_BITS && (2..=MAX_RSA_EXPONENT_BITS).contains(&bits(e));
+    (plain && odd && bounded).then(|| DecodingKey::from_rsa_raw_components(n, e))
 }
 
 fn bytes(member: Option<&str>) -> Option<Vec<u8>> {
@@ -128,6 +154,12 @@ fn bits(number: &[u8]) -> usize {
     }
 }
 
+/// What `use` and `key_ops` say, where they are there (RFC 7517, sections 4.2 and 4.3).
+fn is_for_verifying(jwk: &Value) -> bool {
+    let verifies = |operations: &Value| operations.as_array().is_some_and(|list| list.contains(&"verify".into()));
+    jwk.get("use").is_none_or(|purpose| purpose == "sig") && jwk.get("key_ops").is_none_or(verifies)
+}
+
 /// Keys by `kid`. A `kid` is an opaque string: looked up here and nowhere else (RFC 8725, section 3.10).
 #[derive(Clone, Default)]
 pub struct KeySet(HashMap<String, VerifyingKey>);
@@ -139,27 +171,23 @@ impl KeySet {
         Self::default()
     }
 
-    /// The usable keys of a published set (RFC 7517, section 5). Keys without a `kid`, for encryption, or for an
-    /// algorithm that this crate does not know are passed over, as that section asks.
+    /// The usable keys of a published set (RFC 7517, section 5). Keys without a `kid`, for something else than
+    /// signatures, or for an algorithm that this crate does not know are passed over, as that section asks.
     ///
     /// # Errors
     /// When the text is not a key set, or one of the keys that are meant for us is unusable, weak or private.
     pub fn from_jwks(text: &str) -> Result<Self, KeyError> {
-        #[derive(Deserialize)]
-        struct Document {
-            keys: Vec<Value>,
-        }
-        let document: Document = serde_json::from_str(text).map_err(|_| KeyError::NotAKeySet)?;
+        let document = json::object(text.as_bytes()).ok_or(KeyError::NotAKeySet)?;
+        let keys = document.get("keys").and_then(Value::as_array).ok_or(KeyError::NotAKeySet)?;
         let mut set = Self::new();
-        for jwk in document.keys {
+        for jwk in keys {
             let member = |name: &str| jwk.get(name).and_then(Value::as_str);
             let (Some(kid), Some(Ok(algorithm))) = (member("kid"), member("alg").map(str::parse::<Algorithm>)) else {
                 continue;
             };
-            if member("use").is_some_and(|purpose| purpose != "sig") {
-                continue;
+            if is_for_verifying(jwk) {
+                set.insert(kid, VerifyingKey::from_jwk(algorithm, kid, jwk)?)?;
             }
-            set.insert(kid, VerifyingKey::from_jwk(algorithm, kid, &jwk)?)?;
         }
         Ok(set)
     }

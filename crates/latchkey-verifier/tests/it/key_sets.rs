@@ -1,0 +1,206 @@
+//! What is a usable key set, what is passed over, and what is refused at once rather than at the first token.
+
+use latchkey_verifier::{Algorithm, Family, KeyError, KeySet, Kind, MAX_KEYS, Policy, Refusal, Verifier, VerifyingKey};
+use serde_json::{Value, json};
+
+use crate::signer::{ISSUER, KID, NOW, Signer, changed, decode, encode, set};
+
+fn refusal(keys: &[Value]) -> KeyError {
+    KeySet::from_jwks(&set(keys)).err().unwrap_or_else(|| panic!("taken: {keys:?}"))
+}
+
+/// Whether a token of this key is accepted with the set.
+fn knows(keys: &[Value], signer: &Signer) -> bool {
+    let keys = KeySet::from_jwks(&set(keys)).unwrap_or_else(|error| panic!("{error}: {keys:?}"));
+    match Verifier::new(keys, Policy::new(ISSUER)).verify_access(&signer.token(&json!({})), NOW) {
+        Ok(_) => true,
+        Err(refusal) => {
+            assert_eq!(refusal, Refusal::UnknownKey);
+            false
+        }
+    }
+}
+
+fn asymmetric() -> impl Iterator<Item = Signer> {
+    Algorithm::ALL.into_iter().filter(|algorithm| algorithm.family() != Family::Hmac).map(Signer::new)
+}
+
+#[test]
+fn a_published_key_of_every_asymmetric_algorithm_is_taken() {
+    for signer in asymmetric() {
+        assert!(knows(&[signer.jwk()], &signer), "{}", signer.algorithm);
+        let bare = changed(signer.jwk(), &json!({ "use": null, "key_ops": ["verify"] }));
+        assert!(knows(&[bare], &signer), "{}", signer.algorithm);
+    }
+}
+
+#[test]
+fn keys_that_are_not_meant_for_us_are_passed_over() {
+    let ours = Signer::new(Algorithm::EdDsa);
+    for (what, changes) in [
+        ("without a kid", json!({ "kid": null })),
+        ("with a number for a kid", json!({ "kid": 5 })),
+        ("without an algorithm", json!({ "alg": null })),
+        ("for another algorithm", json!({ "alg": "ES256K" })),
+        ("for `none`", json!({ "alg": "none" })),
+        ("for a misspelt algorithm", json!({ "alg": "eddsa" })),
+        ("for encryption", json!({ "use": "enc" })),
+        ("with a use that is no text", json!({ "use": ["sig"] })),
+        ("to sign with", json!({ "key_ops": ["sign"] })),
+        ("with operations that are no list", json!({ "key_ops": "verify" })),
+    ] {
+        let other = Signer::new(Algorithm::EdDsa);
+        let passed_over = changed(other.jwk(), &changes);
+        assert!(!knows(std::slice::from_ref(&passed_over), &other), "a key {what} was taken");
+        assert!(knows(&[passed_over, json!("no key at all"), json!(null), ours.jwk()], &ours), "{what}");
+    }
+}
+
+#[test]
+fn a_private_member_in_a_public_set_is_an_alarm() {
+    let private = KeyError::PrivateMember(KID.to_owned());
+    for signer in asymmetric() {
+        for name in ["d", "k", "p", "q", "dp", "dq", "qi", "oth"] {
+            for value in [json!("AQAB"), json!([])] {
+                assert_eq!(refusal(&[changed(signer.jwk(), &json!({ name: value }))]), private);
+            }
+        }
+    }
+    for name in ["HS256", "HS384", "HS512"] {
+        assert_eq!(refusal(&[Signer::new(name.parse().unwrap()).jwk()]), private);
+    }
+}
+
+#[test]
+fn a_key_of_another_type_curve_or_length_is_refused() {
+    let unusable = KeyError::NotAPublicKey(KID.to_owned());
+    let es256 = Signer::new(Algorithm::Es256).jwk();
+    let es384 = Signer::new(Algorithm::Es384).jwk();
+    let eddsa = Signer::new(Algorithm::EdDsa).jwk();
+    let rs256 = Signer::new(Algorithm::Rs256).jwk();
+    let x = decode(es256["x"].as_str().unwrap());
+    let long = encode(&[&[0], &x[..]].concat());
+    for (jwk, changes) in [
+        (&es256, json!({ "alg": "ES384" })),
+        (&es256, json!({ "alg": "RS256" })),
+        (&es256, json!({ "alg": "EdDSA" })),
+        (&es256, json!({ "alg": "HS256" })),
+        (&es256, json!({ "alg": "HS256", "kty": "oct" })),
+        (&es256, json!({ "crv": "P-384" })),
+        (&es256, json!({ "crv": "secp256k1" })),
+        (&es256, json!({ "crv": null })),
+        (&es256, json!({ "kty": "ec" })),
+        (&es256, json!({ "kty": null })),
+        (&es256, json!({ "x": encode(&x[1..]) })),
+        (&es256, json!({ "x": long })),
+        (&es256, json!({ "x": "" })),
+        (&es256, json!({ "x": null })),
+        (&es256, json!({ "x": 5 })),
+        (&es256, json!({ "y": null })),
+        (&es256, json!({ "x": format!("{}=", es256["x"].as_str().unwrap()) })),
+        (&es256, json!({ "x": "!".repeat(43) })),
+        (&es384, json!({ "alg": "ES256" })),
+        (&es384, json!({ "x": es256["x"], "y": es256["y"] })),
+        (&eddsa, json!({ "crv": "X25519" })),
+        (&eddsa, json!({ "crv": "Ed448" })),
+        (&eddsa, json!({ "kty": "EC" })),
+        (&eddsa, json!({ "x": encode(&[1; 31]) })),
+        (&eddsa, json!({ "x": encode(&[1; 33]) })),
+        (&rs256, json!({ "alg": "ES256" })),
+        (&rs256, json!({ "kty": "EC" })),
+        (&rs256, json!({ "n": null })),
+        (&rs256, json!({ "e": null })),
+        (&rs256, json!({ "e": "" })),
+    ] {
+        assert_eq!(refusal(&[changed(jwk.clone(), &changes)]), unusable, "{changes}");
+    }
+}
+
+#[test]
+fn a_point_off_the_curve_is_refused_when_it_is_loaded() {
+    for algorithm in [Algorithm::Es256, Algorithm::Es384] {
+        let jwk = Signer::new(algorithm).jwk();
+        let mut y = decode(jwk["y"].as_str().unwrap());
+        y[5] ^= 1;
+        let zero = encode(&vec![0; y.len()]);
+        for changes in [json!({ "y": encode(&y) }), json!({ "x": zero, "y": zero }), json!({ "x": jwk["y"] })] {
+            assert_eq!(refusal(&[changed(jwk.clone(), &changes)]), KeyError::NotAPublicKey(KID.to_owned()));
+        }
+    }
+}
+
+#[test]
+fn weak_and_odd_rsa_numbers_are_refused() {
+    let jwk = Signer::new(Algorithm::Ps256).jwk();
+    let n = decode(jwk["n"].as_str().unwrap());
+    let modulus = |bytes: &[u8]| changed(jwk.clone(), &json!({ "n": encode(bytes) }));
+    let exponent = |bytes: &[u8]| changed(jwk.clone(), &json!({ "e": encode(bytes) }));
+    let weak = KeyError::WeakRsa(KID.to_owned());
+    assert_eq!(refusal(&[modulus(&n[..128])]), weak);
+    assert_eq!(refusal(&[modulus(&n[..255])]), weak);
+    // 2047 bits, and 1024 behind zeros: the length in bytes says nothing.
+    let mut halved = n.clone();
+    halved[0] >>= 1;
+    assert_eq!(refusal(&[modulus(&halved)]), weak);
+    assert_eq!(refusal(&[modulus(&[&[0; 128], &n[..128]].concat())]), weak);
+
+    let unusable = KeyError::NotAPublicKey(KID.to_owned());
+    let mut even = n.clone();
+    even[255] &= 0xFE;
+    for odd_one in [
+        modulus(&[&[0], &n[..]].concat()),
+        modulus(&even),
+        modulus(&n.repeat(5)),
+        exponent(&[0]),
+        exponent(&[1]),
+        exponent(&[2]),
+        exponent(&[1, 0, 0]),
+        exponent(&[0, 1, 0, 1]),
+        exponent(&[1, 0, 0, 0, 0, 0, 0, 0, 1]),
+    ] {
+        assert_eq!(refusal(std::slice::from_ref(&odd_one)), unusable, "{odd_one}");
+    }
+}
+
+#[test]
+fn one_kid_is_one_key() {
+    let (first, second) = (Signer::new(Algorithm::Es256).jwk(), Signer::new(Algorithm::EdDsa).jwk());
+    assert_eq!(refusal(&[first, second]), KeyError::DuplicateKid(KID.to_owned()));
+}
+
+#[test]
+fn a_set_is_bounded() {
+    let jwk = Signer::new(Algorithm::EdDsa).jwk();
+    let many = |count: usize| -> Vec<Value> {
+        (0..count).map(|index| changed(jwk.clone(), &json!({ "kid": index.to_string() }))).collect()
+    };
+    assert!(KeySet::from_jwks(&set(&many(MAX_KEYS))).is_ok());
+    assert_eq!(refusal(&many(MAX_KEYS + 1)), KeyError::TooMany);
+}
+
+#[test]
+fn what_is_no_key_set_is_refused() {
+    let twice = format!(r#"{{"keys":[{}],"keys":[]}}"#, Signer::new(Algorithm::Es256).jwk());
+    let two_types = set(&[Signer::new(Algorithm::Es256).jwk()]).replacen("\"kty\"", "\"kty\":\"RSA\",\"kty\"", 1);
+    let deep = format!(r#"{{"keys":{}{}}}"#, "[".repeat(500), "]".repeat(500));
+    for text in
+        ["", "[]", "null", "{}", r#"{"keys":null}"#, r#"{"keys":{}}"#, r#"{"keys":[]} x"#, "\u{feff}{\"keys\":[]}"]
+            .into_iter()
+            .chain([twice.as_str(), &two_types, &deep])
+    {
+        assert_eq!(KeySet::from_jwks(text).err(), Some(KeyError::NotAKeySet), "{text}");
+    }
+    assert!(KeySet::from_jwks(r#"{"keys":[]}"#).is_ok());
+}
+
+#[test]
+fn a_secret_is_as_long_as_its_hash_and_for_hmac_alone() {
+    for (algorithm, least) in [(Algorithm::Hs256, 32), (Algorithm::Hs384, 48), (Algorithm::Hs512, 64)] {
+        let secret = |length| VerifyingKey::from_secret(algorithm, Kind::Refresh, &vec![1; length]);
+        assert_eq!(secret(least - 1).err(), Some(KeyError::ShortSecret { algorithm, least }));
+        assert!(secret(least).is_ok());
+    }
+    for signer in asymmetric() {
+        assert!(VerifyingKey::from_secret(signer.algorithm, Kind::Access, &[1; 64]).is_err());
+    }
+}
