@@ -1,6 +1,6 @@
 //! `latchkey migrate`.
 
-use crate::support::{Place, servers};
+use crate::support::{Backend, Place, servers};
 
 on_both_backends! {
     async fn status_says_what_is_pending_and_run_does_it_once(backend: Backend) {

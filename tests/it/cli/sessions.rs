@@ -1,6 +1,6 @@
 //! `latchkey sessions` and `latchkey flush-expired`.
 
-use crate::support::{Forge, Place};
+use crate::support::{Backend, Forge, Place};
 
 const PASSWORD: &str = "correct horse battery staple";
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Forge, Place};
+use crate::support::{Backend, Forge, Place};
 
 const PASSWORD: &str = "correct horse battery staple";
 

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::sync::Barrier;
 
-use crate::support::{Answer, Forge, Pair, TestApp};
+use crate::support::{Answer, Backend, Forge, Pair, TestApp};
 
 const BLACKLISTED: &str = r#"{"detail":"Token is blacklisted","code":"token_not_valid"}"#;
 
