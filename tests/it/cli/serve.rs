@@ -11,7 +11,7 @@ use crate::support::{Backend, Place, servers};
 /// The commands that the first start prints, as one would paste them.
 fn commands(printed: &[String]) -> String {
     let command = |line: &&String| ["PAIR=", "ACCESS=", "curl"].iter().any(|word| line.trim().starts_with(word));
-    printed.iter().filter(command).map(|line| format!("{}\n", line.trim())).collect()
+    printed.iter().filter(command).map(|line| line.trim()).collect::<Vec<_>>().join("\n")
 }
 
 fn password(printed: &[String]) -> &str {

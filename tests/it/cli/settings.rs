@@ -1,7 +1,7 @@
 //! Settings that are wrong: one line that names the setting, what is wrong and what would be right, exit code 2, and
 //! nothing is made.
 
-use std::net::TcpListener;
+use std::{ffi::OsStr, net::TcpListener, os::unix::ffi::OsStrExt as _};
 
 use crate::support::Place;
 
@@ -177,6 +177,16 @@ fn a_filter_of_the_log_that_would_log_nothing() {
         );
         refuses(&[("LATCHKEY_LOG", filter)], &expected);
     }
+}
+
+#[test]
+fn bytes_that_are_no_text() {
+    let place = Place::new();
+    let issuer = OsStr::from_bytes(b"https://\xff.test");
+    let output = place.command("serve").env("LATCHKEY_ISSUER", issuer).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let expected = "latchkey: LATCHKEY_ISSUER holds bytes that are not UTF-8: expected text in UTF-8\n";
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
 }
 
 #[test]

@@ -89,7 +89,7 @@ impl TestApp {
             backend,
             clock,
             config,
-            client: reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap(),
+            client: reqwest::Client::builder().timeout(Duration::from_mins(1)).build().unwrap(),
             folder,
             stop: Some(stop),
             thread: Some(thread),

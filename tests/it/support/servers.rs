@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+#[expect(clippy::disallowed_methods, reason = "scripts/services hands the servers over in the environment")]
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set: these tests need a Postgres and a Redis of their own, run scripts/test")
