@@ -154,7 +154,7 @@ fn a_command_does_not_wait_for_a_missing_database() {
 
 #[test]
 fn a_server_that_still_waits_for_its_database_stops_at_once_when_told_to() {
-    let place = Place::new().with("DATABASE_URL", &format!("postgres://latchkey@{}/latchkey", NOBODY));
+    let place = Place::new().with("DATABASE_URL", &format!("postgres://latchkey@{NOBODY}/latchkey"));
     let mut server = place.command("serve --bind 127.0.0.1:0").stderr(Stdio::piped()).spawn().unwrap();
     let log = BufReader::new(server.stderr.take().unwrap());
     let mut lines = log.lines().map_while(Result::ok);
