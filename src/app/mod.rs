@@ -43,7 +43,7 @@ pub enum StartError {
     #[error("the hashing threads could not be started: {0}")]
     Hash(#[from] HashError),
     /// A key file.
-    #[error(transparent)]
+    #[error("LATCHKEY_KEYS_DIR: {0}")]
     Keys(#[from] KeyFileError),
     /// The keys together.
     #[error("LATCHKEY_KEYS_DIR: {0}")]

@@ -16,6 +16,8 @@ pub(super) struct FlushExpiredArgs {
 pub(super) async fn run(arguments: &FlushExpiredArgs, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
     let janitor = operator::janitor(arguments.store.operator(), clock).await?;
     let flushed = janitor.flush_expired().await.map_err(|error| Failure::Failed(error.to_string()))?;
-    output::line(&format!("removed {} sessions and {} deleted users", flushed.sessions, flushed.users));
+    let counted = |number, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let (sessions, users) = (counted(flushed.sessions, "session"), counted(flushed.users, "deleted user"));
+    output::line(&format!("removed {sessions} and {users}"));
     Ok(ExitCode::SUCCESS)
 }

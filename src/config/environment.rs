@@ -91,8 +91,10 @@ fn names(command: &Command) -> Vec<String> {
 /// as an unknown flag or a request for help, which clap says better itself.
 #[must_use]
 pub fn value_error(command: &Command, error: &clap::Error) -> Option<ConfigError> {
-    if !matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue | ErrorKind::InvalidUtf8) {
-        return None;
+    match error.kind() {
+        ErrorKind::InvalidUtf8 => return not_unicode(command),
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue => {}
+        _ => return None,
     }
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
@@ -113,6 +115,13 @@ pub fn value_error(command: &Command, error: &clap::Error) -> Option<ConfigError
         _ => std::error::Error::source(error).map_or_else(|| "a value, or none set".to_owned(), ToString::to_string),
     };
     Some(ConfigError::new(&name, &format!("is {value:?}, which cannot be used"), &right))
+}
+
+/// clap does not say which value it was.
+fn not_unicode(command: &Command) -> Option<ConfigError> {
+    let unreadable = |name: &String| std::env::var_os(name).is_some_and(|value| value.to_str().is_none());
+    let name = names(command).into_iter().find(unreadable)?;
+    Some(ConfigError::new(&name, "holds bytes that are not UTF-8", "text in UTF-8"))
 }
 
 fn one_line(text: &str) -> String {

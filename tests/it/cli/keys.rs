@@ -60,7 +60,7 @@ fn a_key_that_cannot_be_used_is_named_with_what_to_do() {
     let path = made.trim().strip_prefix("made ").unwrap();
     let refused = |expected: &str| {
         for words in ["serve --bind 127.0.0.1:0", "keys list"] {
-            assert_eq!(place.run(words).refused(2), expected, "{words}");
+            assert_eq!(place.run(words).refused(2), format!("LATCHKEY_KEYS_DIR: {expected}"), "{words}");
         }
         assert!(!place.path("data").exists(), "a database was made");
         let doctor = place.run("doctor");
@@ -85,7 +85,10 @@ fn a_key_that_cannot_be_used_is_named_with_what_to_do() {
     place.write("keys/mine.pem", &good);
     place.chmod("keys/mine.pem", 0o600);
     let line = place.run("keys list").refused(2).to_owned();
-    assert!(line.starts_with("keys/mine.pem: the name is not TIME-access-ALGORITHM-KID.pem"), "{line}");
+    assert!(
+        line.starts_with("LATCHKEY_KEYS_DIR: keys/mine.pem: the name is not TIME-access-ALGORITHM-KID.pem"),
+        "{line}"
+    );
     std::fs::remove_file(place.path("keys/mine.pem")).unwrap();
 
     // Not readable at all: a directory stands in for it, for a test that may run as root.

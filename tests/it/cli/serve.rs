@@ -8,10 +8,13 @@ use std::{
 
 use crate::support::{Backend, Place, servers};
 
+/// An address on which nobody listens: no test is ever given so low a port.
+const NOBODY: &str = "127.0.0.1:1";
+
 /// The commands that the first start prints, as one would paste them.
 fn commands(printed: &[String]) -> String {
     let command = |line: &&String| ["PAIR=", "ACCESS=", "curl"].iter().any(|word| line.trim().starts_with(word));
-    printed.iter().filter(command).map(|line| format!("{}\n", line.trim())).collect()
+    printed.iter().filter(command).map(|line| line.trim()).collect::<Vec<_>>().join("\n")
 }
 
 fn password(printed: &[String]) -> &str {
@@ -114,16 +117,15 @@ async fn a_server_on_postgres_makes_no_user() {
 
 #[tokio::test]
 async fn a_missing_database_is_waited_for_and_then_named_in_one_line() {
-    let address = closed_port();
     let place = Place::new()
-        .with("DATABASE_URL", &format!("postgres://latchkey:hunter2hunter2@{address}/latchkey"))
+        .with("DATABASE_URL", &format!("postgres://latchkey:hunter2hunter2@{NOBODY}/latchkey"))
         .with("LATCHKEY_STARTUP_TIMEOUT", "1s")
         .with("LATCHKEY_LOG_FORMAT", "pretty");
     let outcome = place.run("serve --bind 127.0.0.1:0");
     assert_eq!((outcome.code, outcome.out.as_str()), (Some(1), ""), "{outcome:?}");
     let (log, last) = outcome.err.trim_end().rsplit_once('\n').unwrap();
     assert!(log.contains("the database is not there yet: trying again"), "{log}");
-    let expected = format!("latchkey: DATABASE_URL: postgres://latchkey:***@{address}/latchkey cannot be reached (");
+    let expected = format!("latchkey: DATABASE_URL: postgres://latchkey:***@{NOBODY}/latchkey cannot be reached (");
     assert!(last.starts_with(&expected), "{last}");
     assert!(last.ends_with("): start it, raise LATCHKEY_STARTUP_TIMEOUT, or correct the URL"), "{last}");
     assert!(!outcome.err.contains("hunter2"), "the password is in the log: {}", outcome.err);
@@ -142,8 +144,7 @@ async fn a_database_that_comes_late_is_waited_for() {
 
 #[test]
 fn a_command_does_not_wait_for_a_missing_database() {
-    let address = closed_port();
-    let place = Place::new().with("DATABASE_URL", &format!("postgres://latchkey@{address}/latchkey"));
+    let place = Place::new().with("DATABASE_URL", &format!("postgres://latchkey@{NOBODY}/latchkey"));
     for command in ["users list", "flush-expired", "sessions list --user ada"] {
         let outcome = place.run(command);
         let line = outcome.refused(1);
@@ -153,7 +154,7 @@ fn a_command_does_not_wait_for_a_missing_database() {
 
 #[test]
 fn a_server_that_still_waits_for_its_database_stops_at_once_when_told_to() {
-    let place = Place::new().with("DATABASE_URL", &format!("postgres://latchkey@{}/latchkey", closed_port()));
+    let place = Place::new().with("DATABASE_URL", &format!("postgres://latchkey@{NOBODY}/latchkey"));
     let mut server = place.command("serve --bind 127.0.0.1:0").stderr(Stdio::piped()).spawn().unwrap();
     let log = BufReader::new(server.stderr.take().unwrap());
     let mut lines = log.lines().map_while(Result::ok);
@@ -177,9 +178,4 @@ async fn of_two_first_starts_at_once_one_tells_the_password_and_both_share_the_k
     assert_eq!(printed.iter().filter(|line| line.contains("password: ")).count(), 1, "{printed:?}");
     let server = place.serve("");
     server.pair("admin", password(&printed)).await;
-}
-
-/// An address on which nobody listens.
-fn closed_port() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }

@@ -1,6 +1,6 @@
 //! `latchkey sessions` and `latchkey flush-expired`.
 
-use crate::support::{Backend, Forge, Place};
+use crate::support::{Backend, Forge, Place, servers};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -45,6 +45,27 @@ on_both_backends! {
         assert_eq!(server.verify(&pair.access).await.status, 200);
         server.refresh(&pair.refresh).await.pair();
     }
+}
+
+/// Nobody waits for a month here: the database is told that one of the sessions began long ago.
+#[tokio::test]
+async fn flushing_removes_what_ended_long_ago_and_nothing_else() {
+    let url = servers::fresh_database().await;
+    let place = Place::new().with("DATABASE_URL", &url);
+    place.user("ada", PASSWORD);
+    let server = place.serve("");
+    let (old, new) = (server.pair("ada", PASSWORD).await, server.pair("ada", PASSWORD).await);
+    let id = Forge::claims_of(&old.refresh)["sid"].as_str().unwrap().to_owned();
+    let moved: Vec<_> =
+        ["created_at", "rotated_at", "expires_at"].map(|name| format!("{name} = {name} - interval '60 days'")).into();
+    let update = format!("UPDATE sessions SET {} WHERE id = '{id}'", moved.join(", "));
+    servers::execute(url.rsplit('/').next().unwrap(), &update).await;
+
+    assert_eq!(place.run("sessions list --user ada --json").json().as_array().unwrap().len(), 1);
+    assert_eq!(place.run("flush-expired").done(), "removed 1 session and 0 deleted users\n");
+    assert_eq!(place.run("flush-expired").done(), "removed 0 sessions and 0 deleted users\n");
+    assert_eq!(server.refresh(&old.refresh).await.status, 401);
+    server.refresh(&new.refresh).await.pair();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Settings that are wrong: one line that names the setting, what is wrong and what would be right, exit code 2, and
 //! nothing is made.
 
-use std::net::TcpListener;
+use std::{ffi::OsStr, net::TcpListener, os::unix::ffi::OsStrExt as _};
 
 use crate::support::Place;
 
@@ -180,12 +180,23 @@ fn a_filter_of_the_log_that_would_log_nothing() {
 }
 
 #[test]
+fn bytes_that_are_no_text() {
+    let place = Place::new();
+    let issuer = OsStr::from_bytes(b"https://\xff.test");
+    let output = place.command("serve").env("LATCHKEY_ISSUER", issuer).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let expected = "latchkey: LATCHKEY_ISSUER holds bytes that are not UTF-8: expected text in UTF-8\n";
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
+}
+
+#[test]
 fn a_port_that_is_taken() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
+    // The number of the error is the operating system's own.
+    let error = TcpListener::bind(&address).unwrap_err();
     let expected = format!(
-        "LATCHKEY_BIND is {address}, which cannot be listened on (Address already in use (os error 98)): expected a \
-         free address of this machine"
+        "LATCHKEY_BIND is {address}, which cannot be listened on ({error}): expected a free address of this machine"
     );
     refuses(&[("LATCHKEY_BIND", &address)], &expected);
 }

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use super::{Answer, Backend, Pair, servers};
 
 /// How long anything may take before the test gives up: much more than it ever does.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A working directory, and the environment of what runs in it.
 pub struct Place {
@@ -132,7 +132,7 @@ impl Place {
         let mut server =
             Server { child: Some(child), client: Client::new(), lines, log, printed: Vec::new(), url: String::new() };
         let line = server.read_until("Latchkey listens on ");
-        server.url = line.strip_prefix("Latchkey listens on ").unwrap().to_owned();
+        server.url.push_str(line.strip_prefix("Latchkey listens on ").unwrap());
         server
     }
 
