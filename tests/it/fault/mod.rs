@@ -3,6 +3,7 @@
 mod postgres;
 mod redis;
 mod redis_impostors;
+mod restart;
 mod sqlite;
 
 use crate::support::{Pair, TestApp, servers};
