@@ -60,7 +60,7 @@ impl Background {
 }
 
 impl Running {
-    /// Lets what runs come to its end.
+    /// Ends what runs, wherever it is: each piece of it may be left half done, and the next start does it again.
     pub(super) async fn stop(self) {
         let _ = self.stop.send(true);
         for task in self.tasks {
@@ -77,9 +77,13 @@ async fn every<F: Future<Output = ()>>(
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let round = async {
+            ticks.tick().await;
+            work().await;
+        };
         tokio::select! {
             _ = stopped.changed() => return,
-            _ = ticks.tick() => work().await,
+            () = round => {}
         }
     }
 }

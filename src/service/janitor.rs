@@ -96,6 +96,10 @@ impl Janitor {
         }
         self.write_cut_offs(blacklist, now - self.revocation.longest()).await?;
         let sealed = blacklist.finish_rebuild(ticket).await?;
+        if sealed {
+            // However long it took: what was revoked meanwhile is looked for from its beginning on.
+            self.reapplied_until.store(now.timestamp(), Ordering::Release);
+        }
         tracing::info!(sealed, "the blacklist was rebuilt from the database");
         Ok(sealed)
     }

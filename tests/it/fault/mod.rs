@@ -1,8 +1,11 @@
 //! What happens when a server is stopped, hung, emptied, or replaced by something else.
 
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails where it is surprised")]
+
 mod postgres;
 mod redis;
 mod redis_impostors;
+mod restart;
 mod sqlite;
 
 use crate::support::{Pair, TestApp, servers};

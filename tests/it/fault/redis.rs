@@ -155,3 +155,25 @@ async fn a_redis_that_takes_no_writes_loses_no_revocation() {
     let () = scene.redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
     scene.refused_until_believed(&pair).await;
 }
+
+/// The one instance cannot reach Redis, the other can: it hears of the log-out from the database, within a moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_out_on_an_instance_that_is_cut_off_from_redis_reaches_the_others() {
+    let mut scene = Scene::start().await;
+    let nowhere = format!("redis://127.0.0.1:{}", servers::own::free_port());
+    let reachable = scene.app.config.redis.redis_url.replace(nowhere.into());
+    let cut = scene.app.twin().await;
+    scene.app.config.redis.redis_url = reachable;
+    let (pair, user) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
+    cut.blacklist(&pair.refresh).await.expect(200, "{}");
+    cut.verify(&pair.access).await.expect(400, REFUSED);
+    scene.app.refresh(&pair.refresh).await.expect(401, BLACKLISTED);
+    cut.accounts().await.sign_out(&Username::parse("bob").unwrap()).await.unwrap();
+    for dead in [pair, user] {
+        for server in scene.servers() {
+            eventually("it is heard of", async || server.verify(&dead.access).await.status == 400).await;
+            assert!(scene.probe.redis_answers(server).await);
+        }
+        scene.refused(&dead).await;
+    }
+}

@@ -1,5 +1,12 @@
 //! Servers that a test may stop, hang and empty: on free ports, in a folder of their own, ended by process id.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails where it is surprised"
+)]
+
 use std::{
     net::TcpListener,
     os::unix::fs::MetadataExt as _,
@@ -61,7 +68,7 @@ impl OwnRedis {
 
     /// Starts it again, with what it had saved.
     pub async fn again(&mut self) {
-        let binary = ["redis-server", "valkey-server"].into_iter().find_map(|name| in_path(name)).unwrap();
+        let binary = ["redis-server", "valkey-server"].into_iter().find_map(in_path).unwrap();
         let mut command = Command::new(binary);
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &self.port.to_string()]);
         command.arg("--dir").arg(self.folder.path()).args(&self.flags);
