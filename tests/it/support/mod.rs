@@ -9,9 +9,9 @@ mod forge;
 pub mod servers;
 
 pub use answer::{Answer, Pair};
-pub use app::TestApp;
+pub use app::{PASSWORD, TestApp, username};
 pub use clock::ManualClock;
-pub use forge::Forge;
+pub use forge::{Forge, encode};
 
 /// What a test runs on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
