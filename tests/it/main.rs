@@ -2,6 +2,14 @@
 //!
 //! Run them with `scripts/test`, which starts the Postgres and the Redis that they need.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test says by panicking that something is not as it should be"
+)]
+
 #[macro_use]
 mod support;
 
