@@ -19,8 +19,6 @@ use zeroize::Zeroizing;
 
 use super::{jwk, random};
 
-/// The shortest RSA modulus in bytes: 2048 bits (RFC 7518, section 3.3).
-const MIN_RSA_BYTES: usize = 256;
 const PKCS8: &str = "PRIVATE KEY";
 const SECRET: &str = "LATCHKEY SHARED SECRET";
 
@@ -63,8 +61,8 @@ pub enum MaterialError {
         least: usize,
     },
     /// Too small an RSA key.
-    #[error("holds an RSA key of {0} bits: at least 2048 are needed")]
-    WeakRsa(usize),
+    #[error("holds an RSA key of fewer than 2048 bits")]
+    WeakRsa,
 }
 
 impl SigningKey {
@@ -202,10 +200,11 @@ fn pair(algorithm: Algorithm, der: &[u8]) -> Result<Pair, MaterialError> {
         }
         Family::Okp => Ok(Pair::Ed(Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(unfit)?)),
         Family::Rsa => {
-            let pair = RsaKeyPair::from_pkcs8(der).map_err(unfit)?;
-            if pair.public_modulus_len() < MIN_RSA_BYTES {
-                return Err(MaterialError::WeakRsa(pair.public_modulus_len() * 8));
-            }
+            // The library's only word for a key that is too short, and the only one that is worth passing on.
+            let pair = RsaKeyPair::from_pkcs8(der).map_err(|error| match error.to_string().as_str() {
+                "TooSmall" => MaterialError::WeakRsa,
+                _ => MaterialError::NotForAlgorithm(algorithm),
+            })?;
             Ok(Pair::Rsa { pair: Box::new(pair), encoding: encoding(algorithm) })
         }
         Family::Hmac => {

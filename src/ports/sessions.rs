@@ -23,6 +23,10 @@ pub struct NewSession {
 pub struct Rotation {
     /// Which session.
     pub id: SessionId,
+    /// Whose the token says that it is.
+    pub user: UserId,
+    /// The user's cut-off counter in the token.
+    pub version: u32,
     /// The generation that was presented.
     pub generation: u32,
     /// Now.
@@ -54,8 +58,8 @@ pub trait SessionStore: Send + Sync {
     /// Makes the session if its user is still there, active, and at the session's version. Whether it did.
     async fn insert(&self, new: NewSession) -> Result<bool, StoreError>;
 
-    /// Raises the generation if it is the one presented, the session is neither revoked nor over, and its user is
-    /// active and not cut off. The state afterwards for the one caller who won, `None` for all others: they read the
+    /// Raises the generation if it is the one presented, the session is the token's and neither revoked nor over,
+    /// and its user is active and not cut off. The state afterwards for the one caller who won, `None` for all others: they read the
     /// row with [`SessionStore::find`] and explain.
     async fn rotate(&self, rotation: Rotation) -> Result<Option<SessionState>, StoreError>;
 

@@ -28,9 +28,16 @@ impl Auth {
         if !self.parts.rules.rotate {
             return self.refresh_without_rotation(&token, generation, now).await;
         }
-        let rotation = Rotation { id: token.session, generation, now, ip: client.ip, user_agent: client.user_agent };
+        let rotation = Rotation {
+            id: token.session,
+            user: token.user.clone(),
+            version: token.version,
+            generation,
+            now,
+            ip: client.ip,
+            user_agent: client.user_agent,
+        };
         if let Some(state) = self.parts.sessions.rotate(rotation).await? {
-            let state = known(Some(state), &token)?;
             if self.parts.rules.grace != Grace::Endless {
                 self.parts.revocation.mark_rotated(&state.session).await;
             }

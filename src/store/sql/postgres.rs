@@ -19,6 +19,8 @@ use crate::ports::Rotation;
 #[derive(QueryId)]
 pub(super) struct Rotate {
     id: String,
+    user: String,
+    version: i32,
     generation: i32,
     now: NaiveDateTime,
     ip: Option<String>,
@@ -29,6 +31,8 @@ impl From<Rotation> for Rotate {
     fn from(rotation: Rotation) -> Self {
         Self {
             id: rotation.id.to_string(),
+            user: rotation.user.to_string(),
+            version: counter(rotation.version),
             generation: counter(rotation.generation),
             now: stored(rotation.now),
             ip: rotation.ip,
@@ -53,6 +57,10 @@ impl QueryFragment<Pg> for Rotate {
         out.push_bind_param::<Nullable<Text>, _>(&self.user_agent)?;
         out.push_sql(" FROM users AS u WHERE s.id = ");
         out.push_bind_param::<Text, _>(&self.id)?;
+        out.push_sql(" AND s.user_id = ");
+        out.push_bind_param::<Text, _>(&self.user)?;
+        out.push_sql(" AND s.user_version = ");
+        out.push_bind_param::<Integer, _>(&self.version)?;
         out.push_sql(" AND s.generation = ");
         out.push_bind_param::<Integer, _>(&self.generation)?;
         out.push_sql(" AND s.revoked_at IS NULL AND s.expires_at > ");

@@ -230,6 +230,8 @@ impl SqlStore {
             diesel::update(
                 sessions::table
                     .filter(sessions::id.eq(&id))
+                    .filter(sessions::user_id.eq(rotation.user.as_str()))
+                    .filter(sessions::user_version.eq(counter(rotation.version)))
                     .filter(sessions::generation.eq(generation))
                     .filter(sessions::revoked_at.is_null())
                     .filter(sessions::expires_at.gt(now))

@@ -1,1 +1,66 @@
-//! See the files beside this one.
+//! Attacks on tokens, one test each, against a real server: no hostile token gets a 200, none a 500, and all get
+//! the words that any bad token gets.
+
+mod claims;
+mod format;
+mod header;
+mod issued;
+mod keys;
+mod kinds;
+mod liveness;
+mod signature;
+
+use serde_json::Value;
+
+use crate::support::{Pair, TestApp};
+
+pub const INVALID: &str = "Token is invalid";
+pub const EXPIRED: &str = "Token is expired";
+pub const WRONG_TYPE: &str = "Token has wrong type";
+pub const BLACKLISTED: &str = r#"{"detail":"Token is blacklisted","code":"token_not_valid"}"#;
+pub const VERIFY_BLACKLISTED: &str = r#"{"non_field_errors":["Token is blacklisted"]}"#;
+
+/// Fails unless every endpoint that takes a token says exactly this.
+pub async fn refused_as(app: &TestApp, detail: &str, what: &str, token: &str) {
+    let body = format!(r#"{{"detail":"{detail}","code":"token_not_valid"}}"#);
+    for (path, answer) in [
+        ("verify", app.verify(token).await),
+        ("refresh", app.refresh(token).await),
+        ("blacklist", app.blacklist(token).await),
+    ] {
+        assert_eq!((answer.status, answer.text.as_str()), (401, body.as_str()), "{path}: {what}: {token:.300}");
+        assert_eq!(answer.header("www-authenticate"), r#"Bearer realm="api""#, "{path}: {what}");
+    }
+    shut_out(app, detail, what, token).await;
+}
+
+/// Fails unless the protected view says exactly this.
+pub async fn shut_out(app: &TestApp, detail: &str, what: &str, token: &str) {
+    let me = app.me(&format!("Bearer {token}")).await;
+    let body = format!(
+        r#"{{"detail":"Given token not valid for any token type","code":"token_not_valid","messages":[{{"token_class":"AccessToken","token_type":"access","message":"{detail}"}}]}}"#
+    );
+    assert_eq!((me.status, me.text.as_str()), (401, body.as_str()), "protected view: {what}: {token:.300}");
+}
+
+pub async fn refused(app: &TestApp, what: &str, token: &str) {
+    refused_as(app, INVALID, what, token).await;
+}
+
+/// Fails unless both tokens still do what they did: an attack must not sign its victim out either.
+pub async fn still_good(app: &TestApp, pair: &Pair) {
+    app.verify(&pair.access).await.expect(200, "{}");
+    app.verify(&pair.refresh).await.expect(200, "{}");
+    assert_eq!(app.me(&format!("Bearer {}", pair.access)).await.status, 200);
+}
+
+/// The three segments.
+pub fn segments(token: &str) -> [&str; 3] {
+    token.split('.').collect::<Vec<_>>().try_into().unwrap()
+}
+
+/// A JSON object with some members changed.
+pub fn with(mut object: Value, name: &str, value: impl Into<Value>) -> Value {
+    object[name] = value.into();
+    object
+}

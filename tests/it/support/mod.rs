@@ -11,7 +11,7 @@ pub use answer::{Answer, Pair};
 pub use app::{PASSWORD, TestApp, username};
 pub use binary::Place;
 pub use clock::ManualClock;
-pub use forge::Forge;
+pub use forge::{Forge, encode};
 
 /// What a test runs on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -24,7 +24,7 @@ static RSA: LazyLock<RsaKeyPair> = LazyLock::new(|| RsaKeyPair::generate(KeySize
 enum Key {
     Ec(EcdsaKeyPair, &'static str),
     Ed(Ed25519KeyPair),
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
     Rsa(&'static RsaKeyPair, &'static dyn RsaEncoding),
 }
 
@@ -35,7 +35,7 @@ pub struct Signer {
 
 impl Signer {
     pub fn new(algorithm: Algorithm) -> Self {
-        let secret = |hash| Key::Hmac(hmac::Key::new(hash, &SECRET));
+        let secret = |hash| Key::Hmac(Box::new(hmac::Key::new(hash, &SECRET)));
         let key = match algorithm {
             Algorithm::Es256 => {
                 Key::Ec(EcdsaKeyPair::generate(&signature::ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(), "P-256")
