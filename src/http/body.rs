@@ -139,7 +139,7 @@ fn input(raw: &str) -> Result<Input, HttpError> {
     Ok(match kind(raw) {
         Kind::Array | Kind::Bool | Kind::Object => Input::NotText,
         Kind::Null => Input::Null,
-        Kind::Number => Input::Text(number(raw)?),
+        Kind::Number => Input::Text(number(raw)),
         Kind::Text => match serde_json::from_str::<String>(raw) {
             Ok(text) => Input::Text(text),
             // The syntax was checked above; what is left is half of a surrogate pair.
@@ -151,15 +151,12 @@ fn input(raw: &str) -> Result<Input, HttpError> {
     })
 }
 
-/// A number is taken for its text, as Python would print it.
-fn number(raw: &str) -> Result<String, HttpError> {
+/// A number is taken for its text, as Python would print it; one that is too large for a float is `inf` there too.
+fn number(raw: &str) -> String {
     if is_integer(raw) {
-        return Ok(if raw == "-0" { "0".to_owned() } else { raw.to_owned() });
+        return if raw == "-0" { "0".to_owned() } else { raw.to_owned() };
     }
-    match raw.parse::<f64>() {
-        Ok(number) if number.is_finite() => Ok(format!("{number:?}")),
-        _ => Err(HttpError::Json("a number is out of range".to_owned())),
-    }
+    raw.parse::<f64>().map_or_else(|_| raw.to_owned(), |number| format!("{number:?}"))
 }
 
 /// The first UTF-16 code unit of a JSON string that is half of a pair.

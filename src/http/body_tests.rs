@@ -18,6 +18,7 @@ fn values_are_told_apart_as_the_framework_does() {
         (r#"{"a":-0}"#, text("0")),
         (r#"{"a":1.50}"#, text("1.5")),
         (r#"{"a":1e2}"#, text("100.0")),
+        (r#"{"a":-1e999}"#, text("-inf")),
         (r#"{"a":123456789012345678901234567890}"#, text("123456789012345678901234567890")),
         (r#"{"a":null}"#, Some(Input::Null)),
         (r#"{"a":true}"#, Some(Input::NotText)),

@@ -41,7 +41,6 @@ on_both_backends! {
                 (b"{\"a\":'x'}", &format!("{not_json}: line 1 column 6")),
                 (b"{\"a\":1,}", &format!("{not_json}: line 1 column 8")),
                 (b"\n\nx", &format!("{not_json}: line 3 column 1")),
-                (b"{\"a\":1e999}", "a number is out of range"),
                 (b"{\"a\":\"\xff\"}", "the body is not UTF-8"),
                 (b"\xef\xbb\xbf{}", "the body begins with a byte-order mark"),
             ] {

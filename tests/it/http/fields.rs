@@ -107,5 +107,7 @@ on_both_backends! {
         let pair = app.signed_in("ada").await;
         let body = json!({ "token": pair.access, "type": null, "token2": [], "nested": { "a": [1, 2] } });
         app.post("/api/token/verify/", &body.to_string()).await.expect(200, "{}");
+        let odd = format!(r#"{{"a":1e999,"b":"\ud800","token":null,"":0,"token":"{}"}}"#, pair.access);
+        app.post("/api/token/verify/", &odd).await.expect(200, "{}");
     }
 }

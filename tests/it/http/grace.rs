@@ -94,4 +94,16 @@ on_both_backends! {
         app.advance(86_400 - 3600);
         app.refresh(&first.refresh).await.expect(401, &refused("Token is expired"));
     }
+
+    async fn without_the_blacklist_a_log_out_is_still_a_log_out(backend: Backend) {
+        let app = TestApp::start_with(backend, &["--blacklist-after-rotation=false"]).await;
+        let first = app.signed_in("ada").await;
+        let second = app.refresh(&first.refresh).await.pair();
+        app.advance(60);
+        app.blacklist(&first.refresh).await.expect(200, "{}");
+        for token in [&first.refresh, &second.refresh] {
+            app.refresh(token).await.expect(401, &refused("Token is blacklisted"));
+        }
+        app.me(&format!("Bearer {}", second.access)).await.expect(401, &refused_here("Token is blacklisted"));
+    }
 }

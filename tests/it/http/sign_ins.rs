@@ -9,7 +9,7 @@ const HASH: &str = "SELECT password_hash AS found FROM users WHERE username = 'a
 
 on_both_backends! {
     async fn sign_ins_beyond_the_queue_are_told_to_come_back(backend: Backend) {
-        let app = TestApp::start_with(backend, &["--hash-threads=1", "--hash-queue=1", "--argon2-passes=8"]).await;
+        let app = TestApp::start_with(backend, &["--hash-threads=1", "--hash-queue=1", "--argon2-passes=16"]).await;
         app.user("ada").await;
         let answers = join_all((0..12).map(|_| app.obtain("ada", PASSWORD))).await;
         let (busy, done): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 503);
