@@ -4,7 +4,7 @@ use latchkey_verifier::Kind;
 use serde_json::json;
 
 use super::{BLACKLISTED, VERIFY_BLACKLISTED, shut_out};
-use crate::support::{Pair, TestApp, username};
+use crate::support::{Backend, Pair, TestApp, username};
 
 const NO_ACCOUNT: &str = r#"{"detail":"No active account found for the given token."}"#;
 

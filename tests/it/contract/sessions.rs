@@ -8,7 +8,7 @@ use latchkey::{
     ports::{NewSession, Rotation, SessionStore, UserStore as _},
 };
 
-use super::store::{Store, after, cut, hash, name, new_session, start, stranger};
+use super::store::{Store, after, cut, hash, name, new_session, rotation_of, start, stranger};
 
 on_both_databases! {
     async fn a_session_is_kept_as_it_was_given_with_moments_to_the_microsecond(store: Store) {
@@ -64,6 +64,8 @@ on_both_databases! {
         let session = store.session(&ada).await;
         let rotation = Rotation {
             id: session.id,
+            user: ada.id.clone(),
+            version: ada.version,
             generation: 0,
             now: after(60),
             ip: Some("2001:db8::1".to_owned()),
@@ -100,8 +102,8 @@ on_both_databases! {
         let session = store.session(&ada).await;
         for generation in 0..3 {
             let all = (0..32).map(|_| {
-                let (sql, id) = (store.sql.clone(), session.id);
-                let rotation = Rotation { id, generation, now: after(1), ip: None, user_agent: None };
+                let sql = store.sql.clone();
+                let rotation = rotation_of(&session, generation, after(1));
                 tokio::spawn(async move { sql.rotate(rotation).await.unwrap().is_some() })
             });
             let mut won = 0;
@@ -270,7 +272,7 @@ on_both_databases! {
         for _ in 0..20 {
             let session = store.session(&ada).await;
             let (purge, rotate) = (store.sql.clone(), store.sql.clone());
-            let rotation = Rotation { id: session.id, generation: 0, now: after(60), ip: None, user_agent: None };
+            let rotation = rotation_of(&session, 0, after(60));
             let (purged, rotated) = tokio::join!(
                 tokio::spawn(async move { SessionStore::purge(&purge, None, 100, start(), after(30)).await.unwrap().0 }),
                 tokio::spawn(async move { rotate.rotate(rotation).await.unwrap().is_some() }),

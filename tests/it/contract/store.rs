@@ -68,7 +68,11 @@ impl Store {
 
     /// Rotates at `now`. The generation afterwards, if it did.
     pub async fn rotate(&self, id: SessionId, generation: u32, now: Moment) -> Option<u32> {
-        let rotation = Rotation { id, generation, now, ip: None, user_agent: None };
+        let (user, version) = match self.stored(id).await {
+            Some(session) => (session.user_id, session.user_version),
+            None => (stranger(), 0),
+        };
+        let rotation = Rotation { id, user, version, generation, now, ip: None, user_agent: None };
         self.sql.rotate(rotation).await.unwrap().map(|state| state.session.generation)
     }
 
@@ -135,6 +139,12 @@ pub fn new_session(user: &User) -> Session {
         last_ip: Some("192.0.2.1".to_owned()),
         user_agent: None,
     }
+}
+
+/// The exchange that a token of this generation asks for.
+pub fn rotation_of(session: &Session, generation: u32, now: Moment) -> Rotation {
+    let (user, version) = (session.user_id.clone(), session.user_version);
+    Rotation { id: session.id, user, version, generation, now, ip: None, user_agent: None }
 }
 
 /// Somebody whom no store has heard of.

@@ -1,7 +1,7 @@
 //! The process ends and starts again: what was true before is true after it.
 
 use super::{BLACKLISTED, REFUSED};
-use crate::support::{Pair, TestApp, servers::eventually};
+use crate::support::{Backend, Pair, TestApp, servers::eventually};
 
 on_both_backends! {
     async fn a_restart_forgets_no_rotation_no_log_out_and_no_session(backend: Backend) {

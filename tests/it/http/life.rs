@@ -1,6 +1,6 @@
 //! The life of a session, from sign-in to log-out.
 
-use crate::support::{Forge, TestApp};
+use crate::support::{Backend, Forge, TestApp};
 
 on_both_backends! {
     /// The first thing that a user of this service does.
