@@ -63,9 +63,9 @@ pub fn unknown_names(
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<(), ConfigError> {
     let known = names(command);
-    for (name, _) in variables {
+    for (name, value) in variables {
         let Some(name) = name.to_str().filter(|name| name.starts_with("LATCHKEY_")) else { continue };
-        if known.iter().any(|known| known == name) {
+        if known.iter().any(|known| known == name) || is_service_link(name, value.to_str().unwrap_or_default()) {
             continue;
         }
         let nearest = known
@@ -80,6 +80,16 @@ pub fn unknown_names(
         ));
     }
     Ok(())
+}
+
+/// Whether Kubernetes (or Docker's old links) made the variable: where a service is called `latchkey` or
+/// `latchkey-something`, every pod of the namespace is told its address so.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let port = name.contains("_SERVICE_PORT") && value.bytes().all(|byte| byte.is_ascii_digit());
+    let link = name.contains("_PORT") && ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    let of_link = ["_TCP_", "_UDP_", "_SCTP_"].iter().any(|protocol| name.contains(protocol))
+        && ["_ADDR", "_PORT", "_PROTO"].iter().any(|end| name.ends_with(end));
+    name.ends_with("_SERVICE_HOST") || port || link || of_link
 }
 
 /// The variables of a command's settings.

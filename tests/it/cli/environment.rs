@@ -96,3 +96,22 @@ async fn a_server_runs_on_what_the_dotenv_file_says() {
     assert_eq!(claims["iss"], "https://auth.test");
     assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 60);
 }
+
+/// In a cluster whose service is called `latchkey`, every pod is told its address in variables of that name.
+#[test]
+fn the_addresses_that_kubernetes_sets_are_no_settings() {
+    let links = [
+        ("LATCHKEY_SERVICE_HOST", "10.0.0.1"),
+        ("LATCHKEY_SERVICE_PORT", "8000"),
+        ("LATCHKEY_SERVICE_PORT_HTTP", "8000"),
+        ("LATCHKEY_PORT", "tcp://10.0.0.1:8000"),
+        ("LATCHKEY_PORT_8000_TCP", "tcp://10.0.0.1:8000"),
+        ("LATCHKEY_PORT_8000_TCP_ADDR", "10.0.0.1"),
+        ("LATCHKEY_PORT_8000_TCP_PORT", "8000"),
+        ("LATCHKEY_PORT_8000_TCP_PROTO", "tcp"),
+    ];
+    let place = links.iter().fold(Place::new(), |place, (name, value)| place.with(name, value));
+    place.run("config").done();
+    let mistaken = Place::new().with("LATCHKEY_PORT", "8000");
+    assert!(mistaken.run("config").refused(2).starts_with("LATCHKEY_PORT is not a setting"));
+}
