@@ -24,6 +24,11 @@ pub fn start(config: &LogConfig) -> Result<(), ConfigError> {
         LogFormat::Pretty => false,
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    // Where, and never what: a panic's message may hold anything.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a panic: the request was answered with 500");
+    }));
     // An error means that a log is there already, as in a test.
     let _ = if json {
         builder.json().flatten_event(true).try_init()

@@ -201,7 +201,6 @@ fn state(
         header_timeout: config.http.header_timeout,
         issuer,
         jwks_max_age: config.http.jwks_max_age,
-        algorithm: config.keys.algorithm,
         shutdown_timeout: config.http.shutdown_timeout,
         workers: config.http.worker_threads(),
         max_connections: config.http.max_connections.try_into().unwrap_or(usize::MAX),

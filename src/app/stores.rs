@@ -10,12 +10,7 @@ use crate::{
     config::{DatabaseConfig, LifetimesConfig, RedisConfig},
     crypto::{hasher::Hasher, random},
     ports::{Blacklist, Clock, SessionStore, StoreError, UserStore},
-    service::{
-        Revocation,
-        accounts::Accounts,
-        janitor::{Idle, Janitor},
-        revocation::MarkLifetimes,
-    },
+    service::{Revocation, accounts::Accounts, janitor::Janitor, revocation::MarkLifetimes},
     store::{
         redis::RedisBlacklist,
         sql::{
@@ -102,7 +97,6 @@ impl Stores {
     }
 
     pub(super) fn janitor(&self, clock: Arc<dyn Clock>, lifetimes: &LifetimesConfig) -> Janitor {
-        let idle = Idle { access: lifetimes.access(), refresh: lifetimes.refresh(), session: lifetimes.session() };
-        Janitor::new(clock, self.users(), self.sessions(), self.revocation(lifetimes), idle)
+        Janitor::new(clock, self.users(), self.sessions(), self.revocation(lifetimes))
     }
 }

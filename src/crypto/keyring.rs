@@ -52,6 +52,8 @@ impl KeyState {
 /// The published key set, made once.
 #[derive(Clone, Debug)]
 pub struct PublishedKeys {
+    /// The algorithms of the keys of access tokens, the newest key's first.
+    pub algorithms: Vec<Algorithm>,
     /// The JSON text.
     pub body: String,
     /// A strong entity tag with its quotes (RFC 9110, section 8.8.3).
@@ -135,7 +137,13 @@ impl Keyring {
         let keys: Vec<_> = self.access.iter().rev().filter_map(|stored| stored.key.public_jwk()).collect();
         let body = json!({ "keys": keys }).to_string();
         let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest(&SHA256, body.as_bytes())));
-        PublishedKeys { body, etag }
+        let mut algorithms = Vec::new();
+        for algorithm in self.access.iter().rev().map(|stored| stored.key.algorithm()) {
+            if !algorithms.contains(&algorithm) {
+                algorithms.push(algorithm);
+            }
+        }
+        PublishedKeys { algorithms, body, etag }
     }
 
     /// `None`: beyond the calendar, so never.

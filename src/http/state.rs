@@ -2,8 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use latchkey_verifier::Algorithm;
-
 use crate::service::Auth;
 
 /// Settings of the HTTP layer.
@@ -21,8 +19,6 @@ pub struct HttpSettings {
     pub issuer: String,
     /// How long the key set may be cached.
     pub jwks_max_age: Duration,
-    /// The algorithm of new access tokens.
-    pub algorithm: Algorithm,
     /// How long requests may take to finish after a stop was asked for.
     pub shutdown_timeout: Duration,
     /// Threads that serve requests.

@@ -84,13 +84,7 @@ pub trait SessionStore: Send + Sync {
     /// Sessions that were revoked at or after `since`.
     async fn revoked_since(&self, since: Moment) -> Result<Vec<Session>, StoreError>;
 
-    /// Looks at up to `limit` sessions after `after`, removes those that ended before `ended_before` or were last
-    /// rotated before `idle_before`. How many, and where to go on.
-    async fn purge(
-        &self,
-        after: Option<SessionId>,
-        limit: i64,
-        ended_before: Moment,
-        idle_before: Moment,
-    ) -> Result<(usize, Option<SessionId>), StoreError>;
+    /// Removes up to `limit` sessions whose absolute end lies before `before`. How many. The end of a session is in its
+    /// row, so no setting of the process that purges decides what is over.
+    async fn purge(&self, before: Moment, limit: i64) -> Result<usize, StoreError>;
 }

@@ -78,6 +78,6 @@ pub trait UserStore: Send + Sync {
         limit: i64,
     ) -> Result<Vec<(UserId, u32)>, StoreError>;
 
-    /// Removes up to `limit` rows of users who were deleted before `before`. How many.
+    /// Removes up to `limit` rows of users who were deleted before `before` and have no session left. How many.
     async fn purge(&self, before: Moment, limit: i64) -> Result<usize, StoreError>;
 }

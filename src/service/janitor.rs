@@ -17,26 +17,17 @@ use crate::{
 const BATCH: i64 = 500;
 
 /// How far back marks are written again: longer than a statement may take and clocks may differ.
-const OVERLAP: TimeDelta = TimeDelta::seconds(30);
+const OVERLAP: TimeDelta = TimeDelta::minutes(2);
+
+/// How long what is over is still kept: more than any leeway and any difference between clocks.
+const MARGIN: TimeDelta = TimeDelta::days(1);
 
 /// How far back the first time.
 const FIRST: TimeDelta = TimeDelta::minutes(5);
 
-/// How long the last token of a session that is not used any more can live.
-#[derive(Clone, Copy, Debug)]
-pub struct Idle {
-    /// simplejwt's `ACCESS_TOKEN_LIFETIME`.
-    pub access: TimeDelta,
-    /// simplejwt's `REFRESH_TOKEN_LIFETIME`.
-    pub refresh: TimeDelta,
-    /// The longest life of a session.
-    pub session: TimeDelta,
-}
-
 /// The janitor.
 pub struct Janitor {
     clock: Arc<dyn Clock>,
-    idle: Idle,
     reapplied_until: AtomicI64,
     revocation: Revocation,
     sessions: Arc<dyn SessionStore>,
@@ -46,9 +37,9 @@ pub struct Janitor {
 /// What was removed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Flushed {
-    /// Sessions whose last token has ended.
+    /// Sessions that have ended, and every token of theirs with them.
     pub sessions: usize,
-    /// Users who were deleted so long ago that no token of theirs lives.
+    /// Deleted users who have no session left.
     pub users: usize,
 }
 
@@ -60,9 +51,8 @@ impl Janitor {
         users: Arc<dyn UserStore>,
         sessions: Arc<dyn SessionStore>,
         revocation: Revocation,
-        idle: Idle,
     ) -> Self {
-        Self { clock, idle, reapplied_until: AtomicI64::new(0), revocation, sessions, users }
+        Self { clock, reapplied_until: AtomicI64::new(0), revocation, sessions, users }
     }
 
     /// Keeps the blacklist true: rebuilds it when it lost its memory, else writes again what was revoked lately, so
@@ -141,23 +131,17 @@ impl Janitor {
     /// When the database cannot be reached; what was removed stays removed.
     pub async fn flush_expired(&self) -> Result<Flushed, StoreError> {
         let now = self.clock.now();
-        // Twice the lives, and a day: lifetimes may have been longer before the last restart.
-        let margin = TimeDelta::days(1);
-        let idle_before = now - (self.idle.refresh + self.idle.access) * 2 - margin;
-        let ended_before = now - self.idle.access - margin;
+        let before = now - MARGIN;
         let mut flushed = Flushed::default();
-        let mut after = None;
         loop {
-            let (removed, next) = self.sessions.purge(after, BATCH, ended_before, idle_before).await?;
+            let removed = self.sessions.purge(before, BATCH).await?;
             flushed.sessions += removed;
-            after = next;
-            if after.is_none() {
+            if removed == 0 {
                 break;
             }
-            tokio::task::yield_now().await;
         }
         loop {
-            let removed = self.users.purge(now - self.idle.session - margin, BATCH).await?;
+            let removed = self.users.purge(before, BATCH).await?;
             flushed.users += removed;
             if removed == 0 {
                 return Ok(flushed);

@@ -31,6 +31,10 @@ pub struct Revocation {
     sessions: Arc<dyn SessionStore>,
 }
 
+/// How long a cut-off is remembered at the least. Tokens may have been signed under longer lifetimes than today's, and a
+/// cut-off is one small key.
+const CUT_OFF: TimeDelta = TimeDelta::days(400);
+
 /// Longer than any leeway and any difference between two clocks.
 const MARGIN: TimeDelta = TimeDelta::minutes(2);
 
@@ -85,12 +89,12 @@ impl Revocation {
     }
 
     pub(super) fn cut_off(&self, user: UserId, version: u32) -> (Mark, TimeDelta) {
-        (Mark::CutOff { user, version }, self.lifetimes.session + MARGIN)
+        (Mark::CutOff { user, version }, self.longest())
     }
 
     /// How far back a cut-off still matters.
     pub(super) fn longest(&self) -> TimeDelta {
-        self.lifetimes.session + MARGIN
+        self.lifetimes.session.max(CUT_OFF) + MARGIN
     }
 
     fn revoked(session: &Session, now: Moment) -> (Mark, TimeDelta) {

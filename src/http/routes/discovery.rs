@@ -24,15 +24,15 @@ async fn discovery(state: Data<State>) -> Result<HttpResponse, HttpError> {
         return Err(HttpError::NotFound);
     }
     let base = issuer.trim_end_matches('/');
-    let algorithm = state.settings.algorithm.name();
+    let algorithms: Vec<_> = state.auth.published_keys().algorithms.iter().map(|algorithm| algorithm.name()).collect();
     let document = json!({
         "issuer": issuer,
         "jwks_uri": format!("{base}/.well-known/jwks.json"),
         "response_types_supported": [],
         "grant_types_supported": [],
         "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": [algorithm],
-        "access_token_signing_alg_values_supported": [algorithm],
+        "id_token_signing_alg_values_supported": algorithms,
+        "access_token_signing_alg_values_supported": algorithms,
         "token_obtain_endpoint": format!("{base}/api/token/"),
         "token_refresh_endpoint": format!("{base}/api/token/refresh/"),
         "token_verify_endpoint": format!("{base}/api/token/verify/"),

@@ -144,32 +144,21 @@ impl SessionStore for SqlStore {
         rows.into_iter().map(SessionRow::into_session).collect()
     }
 
-    async fn purge(
-        &self,
-        after: Option<SessionId>,
-        limit: i64,
-        ended_before: Moment,
-        idle_before: Moment,
-    ) -> Result<(usize, Option<SessionId>), StoreError> {
-        let page = self.page(after, limit).await?;
-        let over = |session: &&Session| session.expires_at < ended_before || session.rotated_at < idle_before;
-        let ids: Vec<String> = page.sessions.iter().filter(over).map(|session| session.id.to_string()).collect();
-        if ids.is_empty() {
-            return Ok((0, page.next));
-        }
-        let (ended, idle) = (stored(ended_before), stored(idle_before));
-        // Asked again in the write: a session may have been rotated since it was read.
-        let removed = on_conn!(self.pool, |conn| {
-            diesel::delete(
-                sessions::table
-                    .filter(sessions::id.eq_any(&ids))
-                    .filter(sessions::expires_at.lt(ended).or(sessions::rotated_at.lt(idle))),
-            )
-            .execute(conn)
-            .await
+    async fn purge(&self, before: Moment, limit: i64) -> Result<usize, StoreError> {
+        let before = stored(before);
+        let ids: Vec<String> = on_conn!(self.pool, |conn| {
+            sessions::table.filter(sessions::expires_at.lt(before)).limit(limit).select(sessions::id).load(conn).await
         })?
         .map_err(from_query)?;
-        Ok((removed, page.next))
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        on_conn!(self.pool, |conn| {
+            diesel::delete(sessions::table.filter(sessions::id.eq_any(&ids)).filter(sessions::expires_at.lt(before)))
+                .execute(conn)
+                .await
+        })?
+        .map_err(from_query)
     }
 }
 
@@ -212,13 +201,16 @@ impl SqlStore {
         })?
         .map_err(from_query)?;
         if made == 1 && new.update_last_login {
-            on_conn!(self.pool, |conn| {
+            let noted = on_conn!(self.pool, |conn| {
                 diesel::update(users::table.find(&row.user_id))
                     .set(users::last_login.eq(row.created_at))
                     .execute(conn)
                     .await
-            })?
-            .map_err(from_query)?;
+            });
+            // The session is made: a sign-in does not fail because it could not be noted.
+            if !matches!(noted, Ok(Ok(_))) {
+                tracing::warn!(user = row.user_id, "a sign-in was not noted at its user");
+            }
         }
         Ok(made == 1)
     }
@@ -226,8 +218,9 @@ impl SqlStore {
     async fn rotate_by_two(&self, rotation: Rotation) -> Result<Option<SessionState>, StoreError> {
         let (id, now) = (rotation.id.to_string(), stored(rotation.now));
         let generation = counter(rotation.generation);
-        let rotated: Option<SessionRow> = on_conn!(self.pool, |conn| {
-            diesel::update(
+        // Both on one connection: waiting for a second one could fail when the token is spent already.
+        let rotated: Option<(SessionRow, Option<UserRow>)> = on_conn!(self.pool, |conn| {
+            let rotated: Option<SessionRow> = diesel::update(
                 sessions::table
                     .filter(sessions::id.eq(&id))
                     .filter(sessions::user_id.eq(rotation.user.as_str()))
@@ -251,14 +244,16 @@ impl SqlStore {
             .returning(SessionRow::as_returning())
             .get_result(conn)
             .await
-            .optional()
+            .optional()?;
+            match rotated {
+                None => Ok(None),
+                Some(row) => {
+                    let user = users::table.find(&row.user_id).select(UserRow::as_select()).first(conn).await;
+                    user.optional().map(|user| Some((row, user)))
+                }
+            }
         })?
         .map_err(from_query)?;
-        let Some(row) = rotated else { return Ok(None) };
-        let user: Option<UserRow> = on_conn!(self.pool, |conn| {
-            users::table.find(&row.user_id).select(UserRow::as_select()).first(conn).await.optional()
-        })?
-        .map_err(from_query)?;
-        Ok(Some(state(row, user)?))
+        rotated.map(|(session, user)| state(session, user)).transpose()
     }
 }

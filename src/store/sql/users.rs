@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use diesel::{
-    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _, dsl::exists, select,
+    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _,
+    dsl::{exists, not},
+    select,
 };
 use diesel_async::RunQueryDsl as _;
 
@@ -11,7 +13,7 @@ use super::{
     error::{from_query, is_unique_violation},
     pool::on_conn,
     rows::{NewUserRow, UserRow, number, stored},
-    schema::users,
+    schema::{sessions, users},
 };
 use crate::{
     domain::{
@@ -208,9 +210,19 @@ impl UserStore for SqlStore {
     async fn purge(&self, before: Moment, limit: i64) -> Result<usize, StoreError> {
         let before = stored(before);
         let ids: Vec<String> = on_conn!(self.pool, |conn| {
-            users::table.filter(users::deleted_at.lt(before)).limit(limit).select(users::id).load(conn).await
+            users::table
+                .filter(users::deleted_at.lt(before))
+                .filter(not(exists(sessions::table.filter(sessions::user_id.eq(users::id)))))
+                .limit(limit)
+                .select(users::id)
+                .load(conn)
+                .await
         })?
         .map_err(from_query)?;
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        // A deleted user gets no new session, so what was true above still is.
         on_conn!(self.pool, |conn| {
             diesel::delete(users::table.filter(users::id.eq_any(&ids)).filter(users::deleted_at.lt(before)))
                 .execute(conn)

@@ -9,7 +9,7 @@ use latchkey::{
     ports::{Blacklist as _, Clock as _, SessionStore, TokenRef, UserStore, Verdict},
     service::{
         Revocation,
-        janitor::{Flushed, Idle, Janitor},
+        janitor::{Flushed, Janitor},
         revocation::MarkLifetimes,
     },
     store::redis::{RedisBlacklist, RedisOptions},
@@ -42,8 +42,7 @@ impl House {
         let sql = Arc::new(store.sql.clone());
         let lifetimes = MarkLifetimes { refresh: REFRESH, session: SESSION };
         let revocation = Revocation::new(Arc::clone(&sql) as _, Some(Arc::clone(&blacklist) as _), lifetimes);
-        let idle = Idle { access: TimeDelta::minutes(5), refresh: REFRESH, session: SESSION };
-        let janitor = Janitor::new(Arc::clone(&clock) as _, Arc::clone(&sql) as _, sql, revocation, idle);
+        let janitor = Janitor::new(Arc::clone(&clock) as _, Arc::clone(&sql) as _, sql, revocation);
         Self { blacklist, clock, janitor, redis, store }
     }
 
@@ -127,14 +126,14 @@ on_both_databases! {
         let (kept, deleted) = (house.session_of("kept").await, house.session_of("deleted").await);
         UserStore::delete(&house.store.sql, &deleted.user_id, house.clock.now()).await.unwrap();
         assert_eq!(house.janitor.flush_expired().await.unwrap(), Flushed::default());
-        house.advance(REFRESH);
-        assert_eq!(house.store.rotate(kept.id, 0, house.clock.now()).await, Some(1));
+        house.advance(SESSION - REFRESH);
+        let later = Session { expires_at: house.clock.now() + SESSION, ..new_session(&house.store.user("later").await) };
+        assert!(house.store.insert(&later).await);
         assert_eq!(house.janitor.flush_expired().await.unwrap(), Flushed::default());
-        house.advance(REFRESH * 2 + TimeDelta::hours(1));
-        assert_eq!(house.janitor.flush_expired().await.unwrap(), Flushed { sessions: 1, users: 0 });
         assert!(house.store.stored(kept.id).await.is_some());
-        house.advance(SESSION);
-        assert_eq!(house.janitor.flush_expired().await.unwrap(), Flushed { sessions: 1, users: 1 });
-        assert!(SessionStore::page(&house.store.sql, None, 10).await.unwrap().sessions.is_empty());
+        house.advance(REFRESH * 3);
+        assert_eq!(house.janitor.flush_expired().await.unwrap(), Flushed { sessions: 2, users: 1 });
+        let left = SessionStore::page(&house.store.sql, None, 10).await.unwrap().sessions;
+        assert_eq!(left.iter().map(|session| session.id).collect::<Vec<_>>(), [later.id]);
     }
 }
