@@ -99,3 +99,39 @@ fn log(method: &Method, path: &str, id: &str, status: StatusCode, error: Option<
         tracing::info!(%method, path, status, request = id, cause);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{
+        App, HttpResponse,
+        dev::Service as _,
+        http::StatusCode,
+        middleware::from_fn,
+        test::{TestRequest, call_service, init_service, read_body},
+        web,
+    };
+
+    use super::around;
+
+    async fn breaks() -> HttpResponse {
+        panic!("the password is hunter2")
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_that_tells_nothing_and_the_server_goes_on() {
+        let app = App::new().wrap(from_fn(around)).route("/breaks", web::get().to(breaks));
+        let app = init_service(app).await;
+        for _ in 0..2 {
+            let called = app.call(TestRequest::get().uri("/breaks").to_request()).await;
+            let Err(error) = called else { panic!("a panic was answered as if nothing had happened") };
+            let response = error.error_response();
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            assert!(response.headers().contains_key("x-request-id"));
+            let body = actix_web::body::to_bytes(response.into_body()).await.ok();
+            assert_eq!(body.as_deref(), Some(&br#"{"detail":"Internal server error."}"#[..]));
+        }
+        let missing = call_service(&app, TestRequest::get().uri("/else").to_request()).await;
+        assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+        assert!(read_body(missing).await.is_empty());
+    }
+}
