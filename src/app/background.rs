@@ -8,7 +8,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::service::janitor::Janitor;
+use crate::service::{audit::AuditWriter, janitor::Janitor};
 
 /// How often the blacklist is looked after: a mark that one instance could not write reaches the others this soon.
 const KEEP: Duration = Duration::from_secs(1);
@@ -19,6 +19,7 @@ const FLUSH: Duration = Duration::from_hours(1);
 /// Work that has not begun.
 pub(super) struct Background {
     janitor: Arc<Janitor>,
+    writer: AuditWriter,
 }
 
 /// Work that runs.
@@ -28,14 +29,15 @@ pub(super) struct Running {
 }
 
 impl Background {
-    pub(super) fn new(janitor: Janitor) -> Self {
-        Self { janitor: Arc::new(janitor) }
+    pub(super) fn new(janitor: Janitor, writer: AuditWriter) -> Self {
+        Self { janitor: Arc::new(janitor), writer }
     }
 
     pub(super) fn start(self) -> Running {
         let (stop, stopped) = watch::channel(false);
         let keeper = Arc::clone(&self.janitor);
         let flusher = self.janitor;
+        let mut writer_stopped = stopped.clone();
         let tasks = vec![
             tokio::spawn(every(KEEP, stopped.clone(), move || {
                 let janitor = Arc::clone(&keeper);
@@ -53,6 +55,9 @@ impl Background {
                         Err(error) => tracing::warn!(%error, "expired sessions were not removed"),
                     }
                 }
+            })),
+            tokio::spawn(self.writer.run(async move {
+                let _ = writer_stopped.changed().await;
             })),
         ];
         Running { stop, tasks }

@@ -3,6 +3,7 @@
 mod background;
 pub mod doctor;
 mod first_run;
+mod metrics;
 pub mod operator;
 mod stores;
 
@@ -24,12 +25,14 @@ use crate::{
         keyring::Keyring,
         sign::TokenShape,
     },
+    domain::audit::Actor,
     http::{
+        metrics::HttpMetrics,
         server,
         state::{HttpSettings, State},
     },
     ports::{Clock, StoreError},
-    service::{Auth, Error, Parts, Rules, TokenRules},
+    service::{AuditTrail, Auth, Error, Metrics, Parts, Rules, TokenRules, audit::audit_trail},
     store::sql::{DatabaseUrl, migrate::MigrateError},
 };
 
@@ -51,6 +54,9 @@ pub enum StartError {
     /// The address.
     #[error("LATCHKEY_BIND is {0}, which cannot be listened on ({1}): expected a free address of this machine")]
     Listen(SocketAddr, io::Error),
+    /// The address of the metrics.
+    #[error("LATCHKEY_METRICS_BIND is {0}, which cannot be listened on ({1}): expected a free address of this machine")]
+    ListenMetrics(SocketAddr, io::Error),
     /// A migration.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
@@ -71,6 +77,7 @@ pub struct App {
     embedded: bool,
     first_user: Option<FirstUser>,
     listener: TcpListener,
+    metrics: Option<TcpListener>,
     state: State,
 }
 
@@ -84,6 +91,10 @@ impl App {
         config.check()?;
         let listen = |error| StartError::Listen(config.http.bind, error);
         let listener = TcpListener::bind(config.http.bind).map_err(listen)?;
+        let metrics = match config.http.metrics_bind {
+            None => None,
+            Some(bind) => Some(TcpListener::bind(bind).map_err(|error| StartError::ListenMetrics(bind, error))?),
+        };
         // Port 0 means a free one: from here on, it has a number.
         let mut config = config.clone();
         config.http.bind = listener.local_addr().map_err(listen)?;
@@ -103,11 +114,18 @@ impl App {
         let hasher =
             Hasher::start(config.passwords.cost(), config.passwords.threads(), config.passwords.hash_queue.into())?;
         let embedded = matches!(stores.url, DatabaseUrl::Sqlite(_));
-        let first_user =
-            if embedded { first_run::admin(&stores.accounts(Arc::clone(&clock), hasher.clone())).await? } else { None };
-        let background = background::Background::new(stores.janitor(Arc::clone(&clock), &config.lifetimes));
-        let state = state(&config, &stores, keyring, hasher, clock)?;
-        Ok(Self { background, embedded, first_user, listener, state })
+        let first_user = if embedded {
+            first_run::admin(&stores.accounts(Actor::Service, Arc::clone(&clock), hasher.clone())).await?
+        } else {
+            None
+        };
+        let janitor = stores.janitor(Arc::clone(&clock), &config.lifetimes, &config.audit);
+        let counters = Metrics::default();
+        let (dropped, written) = (counters.audit_dropped.clone(), counters.audit_written.clone());
+        let (audit, writer) = audit_trail(stores.audit(), dropped, written);
+        let background = background::Background::new(janitor, writer);
+        let state = state(&config, &stores, Made { keyring, hasher, clock, counters, audit })?;
+        Ok(Self { background, embedded, first_user, listener, metrics, state })
     }
 
     /// The address that is listened on.
@@ -116,6 +134,12 @@ impl App {
     /// When the socket has none.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// The address of `/metrics`, where it has one of its own.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
     /// Whether this is one process over a file of its own.
@@ -136,6 +160,10 @@ impl App {
     /// # Errors
     /// When the socket fails.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+        let metrics = match self.metrics {
+            None => None,
+            Some(listener) => Some(tokio::spawn(server::serve_metrics(listener, Arc::clone(&self.state.registry))?)),
+        };
         let server = server::serve(self.listener, self.state)?;
         let handle = server.handle();
         let background = self.background.start();
@@ -145,18 +173,25 @@ impl App {
         });
         let served = server.await;
         stopper.abort();
+        if let Some(metrics) = metrics {
+            metrics.abort();
+        }
         background.stop().await;
         served
     }
 }
 
-fn state(
-    config: &Config,
-    stores: &stores::Stores,
+/// What is there before the use cases are.
+struct Made {
     keyring: Keyring,
     hasher: Hasher,
     clock: Arc<dyn Clock>,
-) -> Result<State, StartError> {
+    counters: Metrics,
+    audit: AuditTrail,
+}
+
+fn state(config: &Config, stores: &stores::Stores, made: Made) -> Result<State, StartError> {
+    let Made { keyring, hasher, clock, counters, audit } = made;
     let (issuer, tokens) = (config.issuer()?, &config.tokens);
     let names = tokens.claim_names();
     let policy = Policy {
@@ -175,6 +210,7 @@ fn state(
     let rules = Rules {
         tokens: TokenRules {
             access_lifetime: config.lifetimes.access(),
+            access_jitter: config.lifetimes.jitter(),
             refresh_lifetime: config.lifetimes.refresh(),
             extra: tokens.access_claims.clone(),
         },
@@ -182,9 +218,16 @@ fn state(
         grace: tokens.grace(),
         rotate: tokens.rotate_refresh_tokens,
         update_last_login: tokens.update_last_login,
+        sessions_per_user: config.lifetimes.sessions_per_user,
+        audit_refreshes: config.audit.audit_refreshes,
     };
+    let metrics = HttpMetrics::default();
+    let measured = metrics::Measured { hasher: hasher.clone(), sql: stores.sql() };
+    let registry = Arc::new(metrics::registry(&counters, &metrics, measured));
     let auth = Auth::new(Parts {
+        audit,
         clock,
+        metrics: counters,
         hasher,
         revocation: stores.revocation(&config.lifetimes),
         rules,
@@ -204,6 +247,7 @@ fn state(
         shutdown_timeout: config.http.shutdown_timeout,
         workers: config.http.worker_threads(),
         max_connections: config.http.max_connections.try_into().unwrap_or(usize::MAX),
+        metrics: config.http.metrics_on_main_address(),
     };
-    Ok(State { auth: Arc::new(auth), settings })
+    Ok(State { auth: Arc::new(auth), metrics, registry, settings })
 }

@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use super::{StartError, stores};
 use crate::{
-    config::{DatabaseConfig, LifetimesConfig, PasswordsConfig, RedisConfig},
+    config::{AuditConfig, DatabaseConfig, LifetimesConfig, PasswordsConfig, RedisConfig},
     crypto::hasher::Hasher,
+    domain::audit::Actor,
     ports::Clock,
-    service::{accounts::Accounts, janitor::Janitor},
+    service::{accounts::Accounts, janitor::Janitor, trail::Trail},
 };
 
 /// An operator's command fails at once where a server would wait.
@@ -21,6 +22,10 @@ pub struct OperatorConfig<'a> {
     pub redis: &'a RedisConfig,
     /// How long marks are kept.
     pub lifetimes: &'a LifetimesConfig,
+    /// How long audit events are kept.
+    pub audit: &'a AuditConfig,
+    /// Who gives the orders.
+    pub actor: Actor,
 }
 
 /// Users and sessions.
@@ -34,7 +39,7 @@ pub async fn accounts(
 ) -> Result<Accounts, StartError> {
     passwords.check()?;
     let stores = open(&config).await?;
-    Ok(stores.accounts(clock, Hasher::start(passwords.cost(), 1, 1)?))
+    Ok(stores.accounts(config.actor, clock, Hasher::start(passwords.cost(), 1, 1)?))
 }
 
 /// The janitor.
@@ -43,7 +48,16 @@ pub async fn accounts(
 /// [`StartError`].
 pub async fn janitor(config: OperatorConfig<'_>, clock: Arc<dyn Clock>) -> Result<Janitor, StartError> {
     let stores = open(&config).await?;
-    Ok(stores.janitor(clock, config.lifetimes))
+    Ok(stores.janitor(clock, config.lifetimes, config.audit))
+}
+
+/// The audit trail, to be read.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn trail(config: OperatorConfig<'_>, clock: Arc<dyn Clock>) -> Result<Trail, StartError> {
+    let stores = open(&config).await?;
+    Ok(stores.trail(clock))
 }
 
 async fn open(config: &OperatorConfig<'_>) -> Result<stores::Stores, StartError> {

@@ -7,10 +7,11 @@ use std::{
 
 use super::StartError;
 use crate::{
-    config::{DatabaseConfig, LifetimesConfig, RedisConfig},
+    config::{AuditConfig, DatabaseConfig, LifetimesConfig, RedisConfig},
     crypto::{hasher::Hasher, random},
-    ports::{Blacklist, Clock, SessionStore, StoreError, UserStore},
-    service::{Revocation, accounts::Accounts, janitor::Janitor, revocation::MarkLifetimes},
+    domain::audit::Actor,
+    ports::{AuditStore, Blacklist, Clock, SessionStore, StoreError, UserStore},
+    service::{Revocation, accounts::Accounts, janitor::Janitor, revocation::MarkLifetimes, trail::Trail},
     store::{
         redis::RedisBlacklist,
         sql::{
@@ -81,13 +82,27 @@ impl Stores {
         Arc::<SqlStore>::clone(&self.sql)
     }
 
+    pub(super) fn audit(&self) -> Arc<dyn AuditStore> {
+        Arc::<SqlStore>::clone(&self.sql)
+    }
+
+    pub(super) fn sql(&self) -> Arc<SqlStore> {
+        Arc::clone(&self.sql)
+    }
+
+    pub(super) fn trail(&self, clock: Arc<dyn Clock>) -> Trail {
+        Trail { audit: self.audit(), clock, sessions: self.sessions(), users: self.users() }
+    }
+
     pub(super) fn revocation(&self, lifetimes: &LifetimesConfig) -> Revocation {
         let lifetimes = MarkLifetimes { refresh: lifetimes.refresh(), session: lifetimes.session() };
         Revocation::new(self.sessions(), self.blacklist.clone(), lifetimes)
     }
 
-    pub(super) fn accounts(&self, clock: Arc<dyn Clock>, hasher: Hasher) -> Accounts {
+    pub(super) fn accounts(&self, actor: Actor, clock: Arc<dyn Clock>, hasher: Hasher) -> Accounts {
         Accounts {
+            actor,
+            audit: self.audit(),
             clock,
             hasher,
             revocation: self.revocation(&self.lifetimes),
@@ -96,7 +111,8 @@ impl Stores {
         }
     }
 
-    pub(super) fn janitor(&self, clock: Arc<dyn Clock>, lifetimes: &LifetimesConfig) -> Janitor {
-        Janitor::new(clock, self.users(), self.sessions(), self.revocation(lifetimes))
+    pub(super) fn janitor(&self, clock: Arc<dyn Clock>, lifetimes: &LifetimesConfig, audit: &AuditConfig) -> Janitor {
+        let trail = (self.audit(), audit.retention());
+        Janitor::new(clock, self.users(), self.sessions(), trail, self.revocation(lifetimes))
     }
 }

@@ -18,6 +18,7 @@ pub(super) async fn run(arguments: &FlushExpiredArgs, clock: Arc<dyn Clock>) -> 
     let flushed = janitor.flush_expired().await.map_err(|error| Failure::Failed(error.to_string()))?;
     let counted = |number, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     let (sessions, users) = (counted(flushed.sessions, "session"), counted(flushed.users, "deleted user"));
-    output::line(&format!("removed {sessions} and {users}"));
+    let events = counted(flushed.events, "audit event");
+    output::line(&format!("removed {sessions}, {users} and {events}"));
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,8 @@
 //! The command line: arguments in, lines and an exit code out. 0: done. 1: it failed or was refused, and a sentence on
 //! standard error says why. 2: the arguments or the settings are wrong, in one line.
 
+mod actor;
+mod audit;
 mod config;
 mod doctor;
 mod flush_expired;
@@ -10,6 +12,7 @@ mod output;
 mod serve;
 mod sessions;
 mod users;
+mod why;
 
 use std::{collections::HashSet, ffi::OsString, process::ExitCode, sync::Arc};
 
@@ -19,8 +22,8 @@ use clap_complete::Shell;
 use crate::{
     app::{StartError, operator::OperatorConfig},
     config::{
-        Config, ConfigError, DatabaseConfig, LifetimesConfig, LogConfig, PasswordsConfig, RedisConfig, dotenv,
-        environment,
+        AuditConfig, Config, ConfigError, DatabaseConfig, LifetimesConfig, LogConfig, PasswordsConfig, RedisConfig,
+        dotenv, environment,
     },
     ports::{Clock, clock::SystemClock},
     service::accounts::AccountError,
@@ -55,7 +58,12 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Show a user's sessions, or end them
     Sessions(sessions::SessionsArgs),
-    /// Remove sessions whose tokens have all expired (simplejwt's flushexpiredtokens); the server also does it hourly
+    /// Show what happened: sign-ins, refusals, revocations, and who did it from where
+    Audit(audit::AuditArgs),
+    /// Tell the story of one session (sid) or token (jti) in plain English
+    Why(why::WhyArgs),
+    /// Remove sessions whose tokens have all expired (simplejwt's flushexpiredtokens) and audit events past their
+    /// retention; the server also does it hourly
     FlushExpired(flush_expired::FlushExpiredArgs),
     /// Look at configuration, keys, database, migrations, Redis and clock, and change nothing
     Doctor(Box<Config>),
@@ -75,11 +83,14 @@ struct StoreArgs {
     redis: RedisConfig,
     #[command(flatten)]
     lifetimes: LifetimesConfig,
+    #[command(flatten)]
+    audit: AuditConfig,
 }
 
 impl StoreArgs {
-    const fn operator(&self) -> OperatorConfig<'_> {
-        OperatorConfig { database: &self.database, redis: &self.redis, lifetimes: &self.lifetimes }
+    fn operator(&self) -> OperatorConfig<'_> {
+        let Self { database, redis, lifetimes, audit } = self;
+        OperatorConfig { database, redis, lifetimes, audit, actor: actor::operator() }
     }
 }
 
@@ -95,9 +106,11 @@ enum Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Config(_) | StartError::Keys(_) | StartError::KeySet(_) | StartError::Listen(..) => {
-                Self::Config(error.to_string())
-            }
+            StartError::Config(_)
+            | StartError::Keys(_)
+            | StartError::KeySet(_)
+            | StartError::Listen(..)
+            | StartError::ListenMetrics(..) => Self::Config(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }
     }
@@ -169,6 +182,8 @@ async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &HashSet<Strin
         Command::Users(arguments) => users::run(arguments, clock).await,
         Command::Keys(arguments) => keys::run(&arguments, clock.as_ref()),
         Command::Sessions(arguments) => sessions::run(arguments, clock).await,
+        Command::Audit(arguments) => audit::run(arguments, clock).await,
+        Command::Why(arguments) => why::run(&arguments, clock).await,
         Command::FlushExpired(arguments) => flush_expired::run(&arguments, clock).await,
         Command::Completions { .. } => Ok(ExitCode::SUCCESS),
     }

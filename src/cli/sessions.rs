@@ -6,7 +6,12 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{Failure, StoreArgs, output, passwords, users::username};
-use crate::{app::operator, domain::username::Username, ports::Clock};
+use crate::{
+    app::operator,
+    domain::{ids::SessionId, username::Username},
+    ports::Clock,
+    service::accounts::Accounts,
+};
 
 #[derive(Args, Debug)]
 pub(super) struct SessionsArgs {
@@ -24,10 +29,14 @@ enum SessionsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// End all sessions of a user: every token is refused from now on
+    /// End all sessions of a user, one session, or everybody's: their tokens are refused from now on
+    #[command(after_help = "After a backup of the database was restored, run `latchkey sessions revoke --all`: the\n\
+        backup has forgotten every log-out that came after it.")]
     Revoke {
         #[command(flatten)]
-        of: Whose,
+        what: What,
+        #[command(flatten)]
+        store: StoreArgs,
     },
 }
 
@@ -38,6 +47,24 @@ struct Whose {
     user: Username,
     #[command(flatten)]
     store: StoreArgs,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct What {
+    /// All sessions of this user
+    #[arg(long, value_name = "USERNAME", value_parser = username)]
+    user: Option<Username>,
+    /// The session with this id (the claim sid)
+    #[arg(long, value_name = "SID", value_parser = session_id)]
+    session: Option<SessionId>,
+    /// All sessions of everybody
+    #[arg(long)]
+    all: bool,
+}
+
+fn session_id(text: &str) -> Result<SessionId, String> {
+    SessionId::parse(text).ok_or_else(|| "expected the id of a session, a UUID in lowercase".to_owned())
 }
 
 pub(super) async fn run(arguments: SessionsArgs, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
@@ -77,11 +104,27 @@ pub(super) async fn run(arguments: SessionsArgs, clock: Arc<dyn Clock>) -> Resul
                 output::table(&["SESSION", "CREATED", "LAST USED", "ADDRESS", "USER AGENT"], &rows, &none);
             }
         }
-        SessionsCommand::Revoke { of } => {
-            let accounts = operator::accounts(of.store.operator(), &passwords()?, clock).await?;
-            let user = accounts.sign_out(&of.user).await?;
-            output::line(&format!("ended all sessions of {}", user.username));
+        SessionsCommand::Revoke { what, store } => {
+            let accounts = operator::accounts(store.operator(), &passwords()?, clock).await?;
+            revoke(&accounts, what).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn revoke(accounts: &Accounts, what: What) -> Result<(), Failure> {
+    if let Some(user) = what.user {
+        let user = accounts.sign_out(&user).await?;
+        output::line(&format!("ended all sessions of {}", user.username));
+    } else if let Some(id) = what.session {
+        match accounts.end_session(id).await? {
+            Some(true) => output::line(&format!("ended session {id}")),
+            Some(false) => output::line(&format!("session {id} had been ended before")),
+            None => return Err(Failure::Failed(format!("there is no session {id}"))),
+        }
+    } else {
+        let count = accounts.sign_everybody_out(|done| tracing::info!(users = done, "signed out")).await?;
+        output::line(&format!("ended all sessions of {count} user{}", if count == 1 { "" } else { "s" }));
+    }
+    Ok(())
 }

@@ -14,6 +14,11 @@ pub struct HttpConfig {
     #[arg(long, env = "LATCHKEY_BIND", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000", value_parser = address)]
     pub bind: SocketAddr,
 
+    /// Address and port for /metrics alone; without it, /metrics is on the main address while that is a loopback address,
+    /// and nowhere else
+    #[arg(long, env = "LATCHKEY_METRICS_BIND", value_name = "ADDRESS:PORT", value_parser = address)]
+    pub metrics_bind: Option<SocketAddr>,
+
     /// Threads that serve requests; 0 means one for each core
     #[arg(long, env = "LATCHKEY_WORKERS", value_name = "NUMBER", default_value = "0", value_parser = value::number::<u16>(0..=1024))]
     pub workers: u16,
@@ -52,6 +57,12 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 impl HttpConfig {
+    /// Whether `/metrics` is answered on the main address.
+    #[must_use]
+    pub const fn metrics_on_main_address(&self) -> bool {
+        self.metrics_bind.is_none() && self.bind.ip().is_loopback()
+    }
+
     /// How many threads that is on this machine.
     #[must_use]
     pub fn worker_threads(&self) -> usize {

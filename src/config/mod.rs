@@ -2,6 +2,7 @@
 //! they are read by the command line and the composition root alone and handed down as plain values.
 #![expect(clippy::doc_markdown, reason = "the comments on settings are what --help prints: no backticks, no brackets")]
 
+mod audit;
 pub mod database;
 pub mod dotenv;
 pub mod environment;
@@ -12,6 +13,7 @@ mod redis;
 pub mod tokens;
 pub mod value;
 
+pub use audit::AuditConfig;
 pub use database::DatabaseConfig;
 pub use environment::ConfigError;
 pub use http::HttpConfig;
@@ -43,6 +45,9 @@ pub struct Config {
     /// What tokens say, and how they are exchanged.
     #[command(flatten)]
     pub tokens: TokensConfig,
+    /// The audit trail.
+    #[command(flatten)]
+    pub audit: AuditConfig,
     /// Password hashing.
     #[command(flatten)]
     pub passwords: PasswordsConfig,

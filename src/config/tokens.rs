@@ -54,6 +54,11 @@ pub struct LifetimesConfig {
     #[arg(long, env = "LATCHKEY_ACCESS_TOKEN_LIFETIME", value_name = "SPAN", default_value = "5m", value_parser = value::whole_seconds)]
     pub access_token_lifetime: Duration,
 
+    /// By how much at the most an access token is shorter, at random, so that tabs which signed in together do not
+    /// refresh together
+    #[arg(long, env = "LATCHKEY_ACCESS_TOKEN_JITTER", value_name = "SPAN", default_value = "0s", value_parser = value::duration)]
+    pub access_token_jitter: Duration,
+
     /// How long a refresh token is valid, which is how long a client may be away
     #[arg(long, env = "LATCHKEY_REFRESH_TOKEN_LIFETIME", value_name = "SPAN", default_value = "1d", value_parser = value::whole_seconds)]
     pub refresh_token_lifetime: Duration,
@@ -61,6 +66,10 @@ pub struct LifetimesConfig {
     /// How long a sign-in lasts, however often it is refreshed
     #[arg(long, env = "LATCHKEY_SESSION_LIFETIME", value_name = "SPAN", default_value = "30d", value_parser = value::whole_seconds)]
     pub session_lifetime: Duration,
+
+    /// How many live sessions a user may have; at the next sign-in the oldest goes
+    #[arg(long, env = "LATCHKEY_SESSIONS_PER_USER", value_name = "NUMBER", default_value = "50", value_parser = value::number::<u32>(1..=100_000))]
+    pub sessions_per_user: u32,
 }
 
 impl LifetimesConfig {
@@ -69,6 +78,13 @@ impl LifetimesConfig {
     /// # Errors
     /// When a shorter life is set to be the longer one.
     pub fn check(&self) -> Result<(), ConfigError> {
+        if self.access_token_jitter >= self.access_token_lifetime {
+            return Err(ConfigError::new(
+                "LATCHKEY_ACCESS_TOKEN_JITTER",
+                "leaves nothing of LATCHKEY_ACCESS_TOKEN_LIFETIME",
+                "less than LATCHKEY_ACCESS_TOKEN_LIFETIME",
+            ));
+        }
         let ordered = [
             (
                 self.access_token_lifetime,
@@ -99,6 +115,12 @@ impl LifetimesConfig {
     #[must_use]
     pub fn access(&self) -> TimeDelta {
         value::delta(self.access_token_lifetime)
+    }
+
+    /// By how much an access token may be shorter.
+    #[must_use]
+    pub fn jitter(&self) -> TimeDelta {
+        value::delta(self.access_token_jitter)
     }
 
     /// simplejwt's `REFRESH_TOKEN_LIFETIME`.

@@ -7,6 +7,7 @@
 use std::{
     sync::{
         Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
@@ -69,6 +70,14 @@ pub struct Hasher {
     jobs: SyncSender<Job>,
     cost: HashCost,
     dummy: Arc<PasswordHash>,
+    load: Arc<Load>,
+}
+
+/// What the pool has to do just now.
+#[derive(Default)]
+struct Load {
+    running: AtomicUsize,
+    waiting: AtomicUsize,
 }
 
 struct Worker {
@@ -97,13 +106,19 @@ impl Hasher {
                 .spawn(move || work(&receiver, Worker { params, memory: Vec::new() }))
                 .map_err(|_| HashError::Failed)?;
         }
-        Ok(Self { jobs, cost, dummy: Arc::new(dummy) })
+        Ok(Self { jobs, cost, dummy: Arc::new(dummy), load: Arc::default() })
     }
 
     /// The parameters of new hashes.
     #[must_use]
     pub const fn cost(&self) -> HashCost {
         self.cost
+    }
+
+    /// How many passwords wait to be hashed, and how many are being hashed.
+    #[must_use]
+    pub fn load(&self) -> (usize, usize) {
+        (self.load.waiting.load(Ordering::Relaxed), self.load.running.load(Ordering::Relaxed))
     }
 
     /// The hash of `password` with a fresh salt, in PHC form.
@@ -134,15 +149,24 @@ impl Hasher {
         F: FnOnce(&mut Worker) -> Result<T, HashError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
+        let load = Arc::clone(&self.load);
         let job: Job = Box::new(move |worker| {
+            load.waiting.fetch_sub(1, Ordering::Relaxed);
             // Whoever asked may have gone: then nobody needs the hash.
             if !reply.is_closed() {
-                let _ = reply.send(job(worker));
+                load.running.fetch_add(1, Ordering::Relaxed);
+                let outcome = job(worker);
+                load.running.fetch_sub(1, Ordering::Relaxed);
+                let _ = reply.send(outcome);
             }
         });
-        self.jobs.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => HashError::Busy,
-            TrySendError::Disconnected(_) => HashError::Failed,
+        self.load.waiting.fetch_add(1, Ordering::Relaxed);
+        self.jobs.try_send(job).map_err(|error| {
+            self.load.waiting.fetch_sub(1, Ordering::Relaxed);
+            match error {
+                TrySendError::Full(_) => HashError::Busy,
+                TrySendError::Disconnected(_) => HashError::Failed,
+            }
         })?;
         answer.await.unwrap_or(Err(HashError::Failed))
     }

@@ -2,6 +2,7 @@
 
 use aws_lc_rs::rand;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::TimeDelta;
 use uuid::Uuid;
 
 use crate::domain::ids::{SessionId, UserId};
@@ -37,6 +38,20 @@ pub fn user_id() -> UserId {
 #[must_use]
 pub fn jti() -> String {
     uuid().simple().to_string()
+}
+
+/// A span of whole seconds from none to `longest`, each as likely as any other, as near as 64 bits divide.
+///
+/// # Errors
+/// [`NoRandomness`].
+pub fn up_to(longest: TimeDelta) -> Result<TimeDelta, NoRandomness> {
+    match u64::try_from(longest.num_seconds()) {
+        Ok(seconds @ 1..) => {
+            let drawn = u64::from_be_bytes(bytes()?) % (seconds + 1);
+            Ok(TimeDelta::seconds(i64::try_from(drawn).unwrap_or_default()))
+        }
+        _ => Ok(TimeDelta::zero()),
+    }
 }
 
 /// A password of 144 random bits, for the first user.

@@ -1,5 +1,6 @@
 //! Types and pure rules: no async, no I/O, no library of a server in here. The lowest layer.
 
+pub mod audit;
 pub mod claims;
 pub mod email;
 pub mod ids;

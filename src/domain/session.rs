@@ -42,9 +42,16 @@ pub enum RevokedReason {
     Operator,
     /// A refresh token that had been spent came back (RFC 9700, section 4.14.2).
     Reuse,
+    /// The user has signed in so often that the oldest session had to go.
+    SessionLimit,
+    /// The user ended it from another session.
+    User,
 }
 
 impl RevokedReason {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::LoggedOut, Self::Operator, Self::Reuse, Self::SessionLimit, Self::User];
+
     /// As it is stored, logged and counted.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -52,13 +59,15 @@ impl RevokedReason {
             Self::LoggedOut => "logged_out",
             Self::Operator => "operator",
             Self::Reuse => "reuse",
+            Self::SessionLimit => "session_limit",
+            Self::User => "ended_by_user",
         }
     }
 
     /// The reason of this name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::LoggedOut, Self::Operator, Self::Reuse].into_iter().find(|reason| reason.as_str() == text)
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
     }
 }
 
@@ -92,6 +101,9 @@ pub enum Standing {
     Ended,
 }
 
+/// Longer than any request waits for its turn.
+const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(1);
+
 /// How long a spent token may still come back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Grace {
@@ -104,8 +116,9 @@ pub enum Grace {
 impl SessionState {
     /// What the refresh token of `generation` is worth at `now`.
     ///
-    /// The window counts from the rotation and never moves: a replay writes nothing. A clock that was set back
-    /// makes a negative age, which is inside the window.
+    /// `now` is when the request came. The window counts from the rotation and never moves: a replay writes nothing. A
+    /// request that came before the rotation and waited is inside the window; one from long before is a clock that was
+    /// set back, and that opens no window again.
     #[must_use]
     pub fn standing(&self, generation: u32, now: Moment, grace: Grace) -> Standing {
         let Self { session, user } = self;
@@ -130,7 +143,9 @@ impl SessionState {
         let forgiven = match grace {
             Grace::Endless => true,
             Grace::Window(window) => {
-                window > TimeDelta::zero() && generation + 1 == session.generation && now - session.rotated_at <= window
+                let age = now - session.rotated_at;
+                let parent = generation + 1 == session.generation;
+                window > TimeDelta::zero() && parent && age <= window && -age <= window.max(LONGEST_WAIT)
             }
         };
         if forgiven { Standing::Grace } else { Standing::Spent }

@@ -47,6 +47,11 @@ impl Data {
         }
     }
 
+    /// What stands under a name.
+    pub(super) fn remove(mut self, name: &str) -> Input {
+        self.0.remove(name).unwrap_or(Input::Missing)
+    }
+
     /// Takes fields of these names, all of them or all that is wrong with them, in this order.
     pub(super) fn take<const N: usize>(mut self, names: [(&'static str, Trim); N]) -> Result<[String; N], HttpError> {
         let mut wrong = Vec::new();

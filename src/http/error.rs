@@ -35,6 +35,9 @@ pub enum HttpError {
     /// The body is JSON, but no object: the name of its type in Python.
     #[error("the body is no object")]
     InvalidData(&'static str),
+    /// dj-rest-auth's logout refuses a refresh token.
+    #[error(transparent)]
+    Logout(Error),
     /// The body is not JSON.
     #[error("bad JSON")]
     Json(String),
@@ -47,6 +50,9 @@ pub enum HttpError {
     /// The body is `null`.
     #[error("no data")]
     NoData,
+    /// dj-rest-auth's logout got no refresh token.
+    #[error("no refresh token")]
+    NoRefreshToken,
     /// No usable `Authorization`.
     #[error("not authenticated")]
     NotAuthenticated,
@@ -71,7 +77,9 @@ impl HttpError {
     /// A label for logs and metrics.
     pub(super) const fn cause(&self) -> &'static str {
         match self {
-            Self::AccessToken(error) | Self::Service(error) | Self::Verify(error) => error.cause(),
+            Self::AccessToken(error) | Self::Logout(error) | Self::Service(error) | Self::Verify(error) => {
+                error.cause()
+            }
             Self::BadAuthorizationHeader => "bad_authorization_header",
             Self::BadRequest => "bad_request",
             Self::BodyTooLarge => "body_too_large",
@@ -81,16 +89,22 @@ impl HttpError {
             Self::Json(_) => "bad_json",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::Multipart(_) => "bad_multipart",
+            Self::NoRefreshToken => "no_refresh_token",
             Self::NotAuthenticated => "not_authenticated",
             Self::NotFound => "not_found",
             Self::UnsupportedMediaType(_) => "unsupported_media_type",
         }
     }
 
+    /// Whether a 401 tells how to authenticate: dj-rest-auth's logout does not.
+    pub(super) const fn challenges(&self) -> bool {
+        !matches!(self, Self::Logout(_) | Self::NoRefreshToken)
+    }
+
     /// What a failure of ours is, for the log alone.
     pub(super) fn internal(&self) -> Option<&Error> {
         match self {
-            Self::AccessToken(error) | Self::Service(error) | Self::Verify(error)
+            Self::AccessToken(error) | Self::Logout(error) | Self::Service(error) | Self::Verify(error)
                 if matches!(error, Error::Internal(_) | Error::Unavailable(_)) =>
             {
                 Some(error)
@@ -107,7 +121,10 @@ impl HttpError {
             Self::Verify(Error::Token { detail: TokenDetail::Blacklisted, .. }) => {
                 (StatusCode::BAD_REQUEST, non_field("Token is blacklisted"))
             }
-            Self::AccessToken(error) | Self::Service(error) | Self::Verify(error) => service(error),
+            Self::Logout(Error::Token { detail: text, .. }) => detail(StatusCode::UNAUTHORIZED, token_text(*text)),
+            Self::AccessToken(error) | Self::Logout(error) | Self::Service(error) | Self::Verify(error) => {
+                service(error)
+            }
             Self::BadAuthorizationHeader => coded(
                 StatusCode::UNAUTHORIZED,
                 "Authorization header must contain two space-delimited values",
@@ -131,6 +148,7 @@ impl HttpError {
             }
             Self::Multipart(text) => detail(StatusCode::BAD_REQUEST, &format!("Multipart form parse error - {text}")),
             Self::NoData => (StatusCode::BAD_REQUEST, non_field("No data provided")),
+            Self::NoRefreshToken => detail(StatusCode::UNAUTHORIZED, "Refresh token was not included in request data."),
             Self::NotAuthenticated => detail(StatusCode::UNAUTHORIZED, "Authentication credentials were not provided."),
             Self::NotFound => detail(StatusCode::NOT_FOUND, "Not found."),
             Self::UnsupportedMediaType(media_type) => detail(
@@ -147,6 +165,7 @@ fn service(error: &Error) -> (StatusCode, Value) {
         Error::Busy => detail(StatusCode::SERVICE_UNAVAILABLE, "Too many sign-ins at once. Try again shortly."),
         Error::Internal(_) => detail(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error."),
         Error::NoActiveAccount => detail(StatusCode::UNAUTHORIZED, "No active account found for the given token."),
+        Error::NoSession => detail(StatusCode::NOT_FOUND, "Not found."),
         Error::NoUserIdentification => {
             coded(StatusCode::UNAUTHORIZED, "Token contained no recognizable user identification", "token_not_valid")
         }

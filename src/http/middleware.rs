@@ -1,6 +1,6 @@
 //! Around every request: an id, the headers that every answer carries, panics as answers, one line in the log.
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, time::Instant};
 
 use actix_web::{
     body::MessageBody,
@@ -33,10 +33,18 @@ pub(super) async fn around<B: MessageBody>(
     let id = request_id(request.headers());
     let state = request.app_data::<Data<State>>().cloned();
     let challenge = state.as_deref().and_then(|state| state.settings.auth_header_types.first()).map(String::as_str);
-    let (method, path) = (request.method().clone(), request.path().to_owned());
+    let (method, path, began) = (request.method().clone(), request.path().to_owned(), Instant::now());
+    let done = |status: StatusCode, error: Option<&actix_web::Error>| {
+        log(&method, &path, &id, status, error);
+        if let Some(state) = &state {
+            let cause = error.and_then(|error| error.as_error::<HttpError>()).map(HttpError::cause);
+            state.metrics.count(&path, status, cause, began.elapsed());
+        }
+    };
     let error = match AssertUnwindSafe(next.call(request)).catch_unwind().await {
         Ok(Ok(mut response)) => {
-            log(&method, &path, &id, response.status(), response.response().error());
+            done(response.status(), response.response().error());
+            let challenge = challenge.filter(|_| challenges(response.response().error()));
             finish(response.status(), response.headers_mut(), &id, challenge);
             return Ok(response);
         }
@@ -45,9 +53,13 @@ pub(super) async fn around<B: MessageBody>(
         Err(_) => HttpError::Service(Error::Internal("a handler panicked".to_owned())).into(),
     };
     let mut response = error.error_response();
-    log(&method, &path, &id, response.status(), Some(&error));
-    finish(response.status(), response.headers_mut(), &id, challenge);
+    done(response.status(), Some(&error));
+    finish(response.status(), response.headers_mut(), &id, challenge.filter(|_| challenges(Some(&error))));
     Err(InternalError::from_response(error, response).into())
+}
+
+fn challenges(error: Option<&actix_web::Error>) -> bool {
+    error.and_then(|error| error.as_error::<HttpError>()).is_none_or(HttpError::challenges)
 }
 
 /// What every answer carries.

@@ -2,9 +2,12 @@
 
 mod bearer;
 mod body;
+mod client;
 pub mod error;
 mod fields;
+pub mod metrics;
 mod middleware;
 mod routes;
 pub mod server;
 pub mod state;
+mod to_the_end;

@@ -1,8 +1,14 @@
 //! The actix server over a socket that is already bound.
 
-use std::{io, net::TcpListener, time::Duration};
+use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
-use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web::Data};
+use actix_web::{
+    App, HttpServer,
+    dev::Server,
+    middleware::from_fn,
+    web::{Data, route},
+};
+use prometheus_client::registry::Registry;
 
 use super::{middleware, routes, state::State};
 
@@ -14,19 +20,39 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// # Errors
 /// When the socket cannot be used.
 pub fn serve(listener: TcpListener, state: State) -> io::Result<Server> {
+    let registry = Data::from(Arc::clone(&state.registry));
     let state = Data::new(state);
     let settings = state.settings.clone();
+    let limits = settings.clone();
     let server = HttpServer::new(move || {
-        App::new().app_data(state.clone()).wrap(from_fn(middleware::around)).configure(routes::configure)
+        let app = App::new().app_data(state.clone()).app_data(registry.clone()).wrap(from_fn(middleware::around));
+        let app = if settings.metrics { app.configure(routes::metrics::configure) } else { app };
+        app.configure(routes::configure)
     })
-    .workers(settings.workers)
-    .max_connections(settings.max_connections)
+    .workers(limits.workers)
+    .max_connections(limits.max_connections)
     .keep_alive(KEEP_ALIVE)
-    .client_request_timeout(settings.header_timeout)
-    .shutdown_timeout(settings.shutdown_timeout.as_secs())
+    .client_request_timeout(limits.header_timeout)
+    .shutdown_timeout(limits.shutdown_timeout.as_secs())
     .tcp_nodelay(true)
     .disable_signals()
     .listen(listener)?
     .run();
     Ok(server)
+}
+
+/// A server of `/metrics` alone, on an address of its own: what it says is not for everybody.
+///
+/// # Errors
+/// When the socket cannot be used.
+pub fn serve_metrics(listener: TcpListener, registry: Arc<Registry>) -> io::Result<Server> {
+    let registry = Data::from(registry);
+    let app = move || {
+        App::new()
+            .app_data(registry.clone())
+            .wrap(from_fn(middleware::around))
+            .configure(routes::metrics::configure)
+            .default_service(route().to(routes::not_found))
+    };
+    Ok(HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run())
 }

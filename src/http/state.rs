@@ -2,6 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use prometheus_client::registry::Registry;
+
+use super::metrics::HttpMetrics;
 use crate::service::Auth;
 
 /// Settings of the HTTP layer.
@@ -25,12 +28,18 @@ pub struct HttpSettings {
     pub workers: usize,
     /// Connections at the most, for each worker.
     pub max_connections: usize,
+    /// Whether `/metrics` is answered here, too.
+    pub metrics: bool,
 }
 
 /// One for the whole server.
 pub struct State {
     /// The use cases.
     pub auth: Arc<Auth>,
+    /// What this layer counts.
+    pub metrics: HttpMetrics,
+    /// All that is counted.
+    pub registry: Arc<Registry>,
     /// Settings.
     pub settings: HttpSettings,
 }

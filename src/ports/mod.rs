@@ -1,13 +1,15 @@
 //! What the use cases need of the outside: traits, and the two things that can go wrong with a store.
 
+pub mod audit;
 pub mod blacklist;
 pub mod clock;
 pub mod error;
 pub mod sessions;
 pub mod users;
 
+pub use audit::{AuditQuery, AuditStore};
 pub use blacklist::{Blacklist, Mark, TokenRef, Verdict};
 pub use clock::Clock;
 pub use error::StoreError;
-pub use sessions::{NewSession, Rotation, SessionPage, SessionStore};
-pub use users::{Credentials, InsertUserError, UserStore};
+pub use sessions::{NewSession, Revoke, Rotation, SessionPage, SessionStore};
+pub use users::{Credentials, CutOff, InsertUserError, UserStore};

@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 
-use super::StoreError;
+use super::{Clock, StoreError};
 use crate::domain::{
+    audit::AuditEvent,
     ids::{SessionId, UserId},
     session::{RevokedReason, Session, SessionState},
     time::Moment,
@@ -16,6 +17,23 @@ pub struct NewSession {
     pub session: Session,
     /// Whether the sign-in is also noted at the user, in the same statement.
     pub update_last_login: bool,
+    /// What the audit trail is told, in the same transaction.
+    pub audit: AuditEvent,
+}
+
+/// The end of one session.
+#[derive(Clone, Debug)]
+pub struct Revoke {
+    /// Which one.
+    pub id: SessionId,
+    /// Whose it must be, where that matters.
+    pub of: Option<UserId>,
+    /// Why.
+    pub reason: RevokedReason,
+    /// Now.
+    pub now: Moment,
+    /// What the audit trail is told, in the same transaction.
+    pub audit: AuditEvent,
 }
 
 /// The exchange of one generation for the next.
@@ -29,8 +47,6 @@ pub struct Rotation {
     pub version: u32,
     /// The generation that was presented.
     pub generation: u32,
-    /// Now.
-    pub now: Moment,
     /// Where the request came from.
     pub ip: Option<String>,
     /// What sent it.
@@ -55,25 +71,28 @@ pub trait SessionStore: Send + Sync {
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// Makes the session if its user is still there, active, and at the session's version. Whether it did.
-    async fn insert(&self, new: NewSession) -> Result<bool, StoreError>;
+    /// Makes the session if its user is still there, active, and at the session's version. How many other sessions of
+    /// the user were live just before, or `None` when it was not made.
+    async fn insert(&self, new: NewSession) -> Result<Option<u32>, StoreError>;
+
+    /// Revokes the oldest live sessions of the user of `newest` so that `limit` stay, itself among them. Those that
+    /// this call revoked; each is also told to the audit trail as `audit` says, in the same transaction.
+    async fn trim(&self, newest: &Session, limit: u32, audit: AuditEvent) -> Result<Vec<Session>, StoreError>;
 
     /// Raises the generation if it is the one presented, the session is the token's and neither revoked nor over,
     /// and its user is active and not cut off. The state afterwards for the one caller who won, `None` for all others: they read the
     /// row with [`SessionStore::find`] and explain.
-    async fn rotate(&self, rotation: Rotation) -> Result<Option<SessionState>, StoreError>;
+    ///
+    /// The moment of the rotation is read from the clock when the statement is sent, not when the request came: it may
+    /// have waited for a connection, and the grace would have run out while it did.
+    async fn rotate(&self, rotation: Rotation, clock: &dyn Clock) -> Result<Option<SessionState>, StoreError>;
 
     /// The session and its user.
     async fn find(&self, id: SessionId) -> Result<Option<SessionState>, StoreError>;
 
     /// Revokes if it is not revoked yet. The session afterwards, whoever revoked it, or `None` when there is none,
     /// and whether it was this call that did it.
-    async fn revoke(
-        &self,
-        id: SessionId,
-        reason: RevokedReason,
-        now: Moment,
-    ) -> Result<Option<(Session, bool)>, StoreError>;
+    async fn revoke(&self, revoke: Revoke) -> Result<Option<(Session, bool)>, StoreError>;
 
     /// The sessions of a user that could still be alive by their own row, the newest first.
     async fn list_live(&self, user: &UserId, now: Moment) -> Result<Vec<Session>, StoreError>;

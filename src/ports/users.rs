@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use crate::domain::{
+    audit::AuditEvent,
     ids::UserId,
     password::PasswordHash,
     time::Moment,
@@ -18,6 +19,17 @@ pub struct Credentials {
     pub user: User,
     /// The hash.
     pub password_hash: PasswordHash,
+}
+
+/// The end of everything that a user holds, and what goes with it.
+#[derive(Clone, Debug)]
+pub struct CutOff {
+    /// Whose.
+    pub id: UserId,
+    /// Now.
+    pub now: Moment,
+    /// What the audit trail is told, in the same transaction, if anything changed.
+    pub audit: AuditEvent,
 }
 
 /// Why a user was not made.
@@ -46,7 +58,7 @@ pub trait UserStore: Send + Sync {
     async fn find_by_username(&self, username: &Username) -> Result<Option<User>, StoreError>;
 
     /// Makes a user. Two at once with one name: one is made.
-    async fn insert(&self, user: NewUser) -> Result<User, InsertUserError>;
+    async fn insert(&self, user: NewUser, audit: AuditEvent) -> Result<User, InsertUserError>;
 
     /// Up to `limit` users whose id is greater than `after`, by id.
     async fn list(&self, after: Option<&UserId>, limit: i64) -> Result<Vec<User>, StoreError>;
@@ -58,17 +70,28 @@ pub trait UserStore: Send + Sync {
     async fn replace_hash(&self, id: &UserId, old: &PasswordHash, new: &PasswordHash) -> Result<(), StoreError>;
 
     /// Sets a new password: a cut-off. The user afterwards, or `None` when there is none.
-    async fn set_password(&self, id: &UserId, hash: &PasswordHash, now: Moment) -> Result<Option<User>, StoreError>;
+    async fn set_password(&self, cut_off: &CutOff, hash: &PasswordHash) -> Result<Option<User>, StoreError>;
 
     /// Activates, or deactivates: a cut-off. The user afterwards, or `None` when there is none.
-    async fn set_active(&self, id: &UserId, active: bool, now: Moment) -> Result<Option<User>, StoreError>;
+    async fn set_active(&self, cut_off: &CutOff, active: bool) -> Result<Option<User>, StoreError>;
 
-    /// Cuts everything off that the user holds. The user afterwards, or `None` when there is none.
-    async fn cut_off(&self, id: &UserId, now: Moment) -> Result<Option<User>, StoreError>;
+    /// Cuts everything off that the user holds, if `version` is still the user's, where one is given. The user
+    /// afterwards, or `None` when there is none or the version has moved on.
+    async fn cut_off(&self, cut_off: &CutOff, version: Option<u32>) -> Result<Option<User>, StoreError>;
+
+    /// Cuts off up to `limit` users, by id after `after`, raising each `version` by `step`. Id and new `version` of
+    /// each.
+    async fn cut_off_page(
+        &self,
+        now: Moment,
+        step: u32,
+        after: Option<&UserId>,
+        limit: i64,
+    ) -> Result<Vec<(UserId, u32)>, StoreError>;
 
     /// Deletes: the name is free again, what the row said of the person is gone, and the row itself stays until the
     /// last token has ended, so that those tokens are refused. The new `version`, or `None` when there was no user.
-    async fn delete(&self, id: &UserId, now: Moment) -> Result<Option<u32>, StoreError>;
+    async fn delete(&self, cut_off: &CutOff) -> Result<Option<u32>, StoreError>;
 
     /// Id and `version` of up to `limit` users, deleted ones too, who were cut off after `since`, by id after `after`.
     async fn cut_offs(

@@ -6,17 +6,22 @@ use super::{Error, Revocation};
 use crate::{
     crypto::{hasher::Hasher, random},
     domain::{
+        audit::{Actor, AuditEvent, EventKind},
         email::EmailAddress,
+        ids::{SessionId, UserId},
         password::Password,
-        session::Session,
+        session::{RevokedReason, Session},
         user::{NewUser, User},
         username::Username,
     },
-    ports::{Clock, InsertUserError, SessionStore, UserStore},
+    ports::{AuditStore, Clock, CutOff, InsertUserError, Revoke, SessionStore, UserStore},
 };
 
-/// Users at a time when they are listed.
+/// Users at a time.
 const PAGE: i64 = 500;
+
+/// By how much the counters rise when everybody is signed out: more than any user was cut off since a backup.
+const EVERYBODY_STEP: u32 = 1000;
 
 /// A user to be made.
 #[derive(Clone, Debug)]
@@ -47,6 +52,10 @@ pub enum AccountError {
 
 /// Users and their sessions, for operators.
 pub struct Accounts {
+    /// Who gives the orders.
+    pub actor: Actor,
+    /// Where orders are noted that have no row of their own.
+    pub audit: Arc<dyn AuditStore>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Password hashes.
@@ -82,7 +91,8 @@ impl Accounts {
             is_staff: registration.is_staff,
             created_at: self.clock.now(),
         };
-        self.users.insert(new).await.map_err(|error| match error {
+        let audit = self.event(EventKind::UserCreated).of_user(&new.id);
+        self.users.insert(new, audit).await.map_err(|error| match error {
             InsertUserError::Store(error) => AccountError::Failed(error.into()),
             taken => AccountError::Taken(taken),
         })
@@ -118,7 +128,8 @@ impl Accounts {
     /// [`AccountError::NotFound`].
     pub async fn set_active(&self, username: &Username, active: bool) -> Result<User, AccountError> {
         let user = self.find(username).await?;
-        let changed = self.users.set_active(&user.id, active, self.clock.now()).await.map_err(Error::from)?;
+        let cut_off = self.cut_off(user.id, if active { "activated" } else { "deactivated" });
+        let changed = self.users.set_active(&cut_off, active).await.map_err(Error::from)?;
         self.cut_off_done(username, changed).await
     }
 
@@ -129,7 +140,8 @@ impl Accounts {
     pub async fn set_password(&self, username: &Username, password: Password) -> Result<User, AccountError> {
         let user = self.find(username).await?;
         let hash = self.hasher.hash(password).await.map_err(Error::from)?;
-        let changed = self.users.set_password(&user.id, &hash, self.clock.now()).await.map_err(Error::from)?;
+        let cut_off = self.cut_off(user.id, "password_changed");
+        let changed = self.users.set_password(&cut_off, &hash).await.map_err(Error::from)?;
         self.cut_off_done(username, changed).await
     }
 
@@ -139,7 +151,8 @@ impl Accounts {
     /// [`AccountError::NotFound`].
     pub async fn sign_out(&self, username: &Username) -> Result<User, AccountError> {
         let user = self.find(username).await?;
-        let changed = self.users.cut_off(&user.id, self.clock.now()).await.map_err(Error::from)?;
+        let cut_off = self.cut_off(user.id, "signed_out_everywhere");
+        let changed = self.users.cut_off(&cut_off, None).await.map_err(Error::from)?;
         self.cut_off_done(username, changed).await
     }
 
@@ -149,7 +162,8 @@ impl Accounts {
     /// [`AccountError::NotFound`].
     pub async fn delete(&self, username: &Username) -> Result<User, AccountError> {
         let user = self.find(username).await?;
-        let version = self.users.delete(&user.id, self.clock.now()).await.map_err(Error::from)?;
+        let cut_off = self.cut_off(user.id.clone(), "deleted");
+        let version = self.users.delete(&cut_off).await.map_err(Error::from)?;
         let version = version.ok_or_else(|| not_found(username))?;
         self.revocation.mark_cut_off(&user.id, version).await;
         Ok(user)
@@ -162,6 +176,48 @@ impl Accounts {
     pub async fn sessions(&self, username: &Username) -> Result<Vec<Session>, AccountError> {
         let user = self.find(username).await?;
         Ok(self.sessions.list_live(&user.id, self.clock.now()).await.map_err(Error::from)?)
+    }
+
+    /// Ends one session. The session, or `None` when there is none of this id; it may have been revoked before.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn end_session(&self, id: SessionId) -> Result<Option<bool>, Error> {
+        let (now, reason) = (self.clock.now(), RevokedReason::Operator);
+        let audit = self.event(EventKind::SessionRevoked).of_session(id).because(reason.as_str());
+        Ok(self.revocation.revoke(Revoke { id, of: None, reason, now, audit }).await?)
+    }
+
+    /// Ends every session of everybody. How many users there are; `progress` hears of it as it goes.
+    ///
+    /// This is also the last step of restoring a backup, which has forgotten log-outs and cut-offs: the counters rise
+    /// by more than they can have risen since.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; what was done stays done, and doing it again does the rest.
+    pub async fn sign_everybody_out(&self, mut progress: impl FnMut(usize)) -> Result<usize, Error> {
+        let audit = self.event(EventKind::EverybodyCutOff).because("signed_out_everywhere");
+        self.audit.append(&[(audit, 1)]).await?;
+        let (mut after, mut count) = (None, 0);
+        loop {
+            let page = self.users.cut_off_page(self.clock.now(), EVERYBODY_STEP, after.as_ref(), PAGE).await?;
+            if page.is_empty() {
+                return Ok(count);
+            }
+            self.revocation.mark_cut_offs(&page).await;
+            count += page.len();
+            progress(count);
+            after = page.into_iter().next_back().map(|(id, _)| id);
+        }
+    }
+
+    fn event(&self, kind: EventKind) -> AuditEvent {
+        AuditEvent::new(self.clock.now(), kind, self.actor.clone())
+    }
+
+    fn cut_off(&self, id: UserId, cause: &'static str) -> CutOff {
+        let audit = self.event(EventKind::CutOff).because(cause).of_user(&id);
+        CutOff { id, now: self.clock.now(), audit }
     }
 
     async fn cut_off_done(&self, username: &Username, changed: Option<User>) -> Result<User, AccountError> {

@@ -1,23 +1,42 @@
 //! Who sends this access token: simplejwt's `JWTAuthentication`.
 
-use latchkey_verifier::Kind;
+use latchkey_verifier::{Checked, Kind};
 
 use super::{
-    Auth, Error,
+    Auth, Client, Error,
+    audit::View,
     tokens::{blacklisted, ended, invalid, known, token_ref, unissued},
 };
-use crate::domain::{session::Standing, time::storable, user::User};
+use crate::domain::{
+    session::{Session, Standing},
+    time::{Moment, storable},
+    user::User,
+};
+
+/// Who sends a request, and by which session.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The user.
+    pub user: User,
+    /// The session that the access token belongs to.
+    pub session: Session,
+}
 
 impl Auth {
-    /// The user of an access token. The row is read anyway, so the database alone decides, in simplejwt's order:
+    /// The user of an access token, and the session. The row is read anyway, so the database alone decides, in simplejwt's order:
     /// the token, then whom it names, then whether that user is there and active.
     ///
     /// # Errors
     /// [`Error::Token`], [`Error::NoUserIdentification`], [`Error::UserNotFound`], [`Error::UserInactive`],
     /// [`Error::Unavailable`].
-    pub async fn authenticate(&self, token: &str) -> Result<User, Error> {
+    pub async fn authenticate(&self, token: &str, client: &Client) -> Result<Identity, Error> {
         let now = storable(self.parts.clock.now());
         let checked = self.check(token, now)?;
+        let outcome = self.authenticate_checked(&checked, now).await;
+        self.noted(View::Protected, &checked, client, now, outcome)
+    }
+
+    async fn authenticate_checked(&self, checked: &Checked, now: Moment) -> Result<Identity, Error> {
         let policy = self.parts.verifier.policy();
         checked.require(Kind::Access, policy)?;
         match checked.claims().get(&policy.names.user_id) {
@@ -25,13 +44,13 @@ impl Auth {
             Some(id) if id.is_string() => {}
             Some(_) => return Err(invalid()),
         }
-        let token = token_ref(&checked)?;
+        let token = token_ref(checked)?;
         let state = known(self.parts.sessions.find(token.session).await?, &token)?;
         match (state.access_standing(token.version, now), state.user) {
             (Standing::Revoked(reason), _) => Err(blacklisted(reason.as_str())),
             (_, None) => Err(Error::UserNotFound),
             (_, Some(user)) if !user.is_active => Err(Error::UserInactive),
-            (Standing::Current, Some(user)) => Ok(user),
+            (Standing::Current, Some(user)) => Ok(Identity { user, session: state.session }),
             (Standing::Ended, _) => Err(ended()),
             (Standing::Unissued, _) => Err(unissued()),
             (Standing::CutOff | Standing::Grace | Standing::NoActiveUser | Standing::Spent, _) => {

@@ -1,12 +1,16 @@
 //! Log-out: simplejwt's `TokenBlacklistView`.
 
+use latchkey_verifier::Checked;
+
 use super::{
-    Auth, Error,
+    Auth, Client, Error,
+    audit::View,
     tokens::{blacklisted, ended, known, unissued},
 };
 use crate::domain::{
+    audit::{Actor, AuditEvent, EventKind},
     session::{RevokedReason, Standing},
-    time::storable,
+    time::{Moment, storable},
 };
 
 impl Auth {
@@ -15,21 +19,34 @@ impl Auth {
     ///
     /// # Errors
     /// [`Error::Token`]; [`Error::Unavailable`], and then nobody knows whether the session ended: ask again.
-    pub async fn blacklist(&self, token: &str) -> Result<(), Error> {
+    pub async fn blacklist(&self, token: &str, client: &Client) -> Result<(), Error> {
         let now = storable(self.parts.clock.now());
-        let (token, generation) = self.check_refresh(token, now).await?;
+        let checked = self.check(token, now)?;
+        let outcome = self.blacklist_checked(&checked, client, now).await;
+        self.noted(View::Blacklist, &checked, client, now, outcome)
+    }
+
+    async fn blacklist_checked(&self, checked: &Checked, client: &Client, now: Moment) -> Result<(), Error> {
+        let (token, generation) = self.check_refresh(checked, now).await?;
         let state = known(self.parts.sessions.find(token.session).await?, &token)?;
-        let (reason, answer) = match state.standing(generation, now, self.parts.rules.grace) {
+        match state.standing(generation, now, self.parts.rules.grace) {
             Standing::Revoked(reason) => return Err(blacklisted(reason.as_str())),
             Standing::CutOff => return Err(blacklisted("cut_off")),
             Standing::Ended => return Err(ended()),
             Standing::Unissued => return Err(unissued()),
-            Standing::Spent => (RevokedReason::Reuse, Err(blacklisted("reuse"))),
-            Standing::Current | Standing::Grace | Standing::NoActiveUser => (RevokedReason::LoggedOut, Ok(())),
-        };
+            Standing::Spent => {
+                self.end_by_reuse(&token, generation, &state.session, client, now).await?;
+                return Err(blacklisted("reuse"));
+            }
+            Standing::Current | Standing::Grace | Standing::NoActiveUser => {}
+        }
+        let audit = AuditEvent::new(now, EventKind::SessionRevoked, Actor::User)
+            .of_user(&token.user)
+            .of_token(token.session.refresh_jti(generation))
+            .from(&client.origin());
         // Of two log-outs at once, one ended the session and the other finds it ended.
-        if self.parts.revocation.revoke(token.session, reason, now).await? {
-            answer
+        if self.end(token.session, None, RevokedReason::LoggedOut, now, audit).await? {
+            Ok(())
         } else {
             Err(blacklisted("logged_out"))
         }

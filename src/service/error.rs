@@ -19,6 +19,9 @@ pub enum Error {
     /// A refresh for a user who is inactive or gone.
     #[error("the user is inactive or gone")]
     NoActiveAccount,
+    /// No such session, or another user's.
+    #[error("there is no such session")]
+    NoSession,
     /// An access token without the user id claim.
     #[error("the token names no user")]
     NoUserIdentification,
@@ -73,6 +76,7 @@ impl Error {
             Self::Busy => "busy",
             Self::Internal(_) => "internal",
             Self::NoActiveAccount | Self::UserInactive => "user_inactive",
+            Self::NoSession => "no_session",
             Self::NoUserIdentification => "no_user_id",
             Self::Token { cause, .. } => cause,
             Self::Unavailable(_) => "unavailable",

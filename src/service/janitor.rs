@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use super::Revocation;
 use crate::{
     domain::time::Moment,
-    ports::{Blacklist, Clock, SessionStore, StoreError, UserStore},
+    ports::{AuditStore, Blacklist, Clock, SessionStore, StoreError, UserStore},
 };
 
 /// Rows in one statement.
@@ -27,6 +27,8 @@ const FIRST: TimeDelta = TimeDelta::minutes(5);
 
 /// The janitor.
 pub struct Janitor {
+    audit: Arc<dyn AuditStore>,
+    audit_retention: Option<TimeDelta>,
     clock: Arc<dyn Clock>,
     reapplied_until: AtomicI64,
     revocation: Revocation,
@@ -41,18 +43,21 @@ pub struct Flushed {
     pub sessions: usize,
     /// Deleted users who have no session left.
     pub users: usize,
+    /// Audit events that are older than they are kept.
+    pub events: usize,
 }
 
 impl Janitor {
-    /// A janitor over these stores.
+    /// A janitor over these stores. Audit events are kept for `audit_retention`, or for ever.
     #[must_use]
     pub fn new(
         clock: Arc<dyn Clock>,
         users: Arc<dyn UserStore>,
         sessions: Arc<dyn SessionStore>,
+        (audit, audit_retention): (Arc<dyn AuditStore>, Option<TimeDelta>),
         revocation: Revocation,
     ) -> Self {
-        Self { clock, reapplied_until: AtomicI64::new(0), revocation, sessions, users }
+        Self { audit, audit_retention, clock, reapplied_until: AtomicI64::new(0), revocation, sessions, users }
     }
 
     /// Keeps the blacklist true: rebuilds it when it lost its memory, else writes again what was revoked lately, so
@@ -144,8 +149,18 @@ impl Janitor {
             let removed = self.users.purge(before, BATCH).await?;
             flushed.users += removed;
             if removed == 0 {
-                return Ok(flushed);
+                break;
             }
         }
+        if let Some(retention) = self.audit_retention {
+            loop {
+                let removed = self.audit.purge(now - retention, BATCH).await?;
+                flushed.events += removed;
+                if removed == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(flushed)
     }
 }

@@ -1,25 +1,33 @@
 //! The use cases: one a file, the one set of rules. Stores say who won, this layer says what it means.
 
 pub mod accounts;
+pub mod audit;
 mod authenticate;
 mod blacklist;
 pub mod error;
 mod health;
 pub mod janitor;
+pub mod metrics;
 mod obtain;
 mod refresh;
 pub mod revocation;
+mod sessions;
 mod tokens;
+pub mod trail;
 mod verify;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use chrono::TimeDelta;
 use latchkey_verifier::Verifier;
 
+pub use audit::AuditTrail;
+pub use authenticate::Identity;
 pub use error::{Error, TokenDetail};
 pub use health::{Health, Readiness};
+pub use metrics::Metrics;
 pub use revocation::Revocation;
+pub use sessions::OwnSession;
 pub use tokens::{TokenPair, TokenRules};
 
 use crate::{
@@ -28,7 +36,7 @@ use crate::{
         keyring::{Keyring, PublishedKeys},
         sign::TokenShape,
     },
-    domain::session::Grace,
+    domain::{audit::Origin, session::Grace},
     ports::{Clock, SessionStore, UserStore},
 };
 
@@ -45,25 +53,39 @@ pub struct Rules {
     pub rotate: bool,
     /// Whether a sign-in is noted at the user.
     pub update_last_login: bool,
+    /// How many live sessions a user may have; the oldest goes.
+    pub sessions_per_user: u32,
+    /// Whether the audit trail is told of each refresh.
+    pub audit_refreshes: bool,
 }
 
-/// Where a request came from, for the user's own list of sessions.
+/// Where a request came from, for the user's own list of sessions and for the audit trail.
 #[derive(Clone, Debug, Default)]
 pub struct Client {
     /// The address of the peer.
-    pub ip: Option<String>,
+    pub ip: Option<IpAddr>,
     /// The `User-Agent` header.
     pub user_agent: Option<String>,
 }
 
+impl Client {
+    fn origin(&self) -> Origin {
+        Origin { ip: self.ip.map(|ip| ip.to_string()), user_agent: self.user_agent.clone() }
+    }
+}
+
 /// What the use cases work with.
 pub struct Parts {
+    /// Who is told what happened.
+    pub audit: AuditTrail,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Password hashes.
     pub hasher: Hasher,
     /// Keys to sign with.
     pub keyring: Keyring,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Dead tokens.
     pub revocation: Revocation,
     /// Settings.

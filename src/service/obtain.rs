@@ -4,14 +4,19 @@ use super::{Auth, Client, Error, TokenPair};
 use crate::{
     crypto::random,
     domain::{
+        audit::{Actor, AuditEvent, EventKind, Origin},
         password::{Password, PasswordHash},
-        session::Session,
+        session::{RevokedReason, Session},
         time::{Moment, storable},
         user::User,
         username::Username,
     },
     ports::NewSession,
 };
+
+/// How many sign-ins of one user may happen at once without seeing each other. Only who comes this close to the limit
+/// pays for a second look.
+const AT_ONCE: u32 = 16;
 
 impl Auth {
     /// A new session and its first tokens.
@@ -27,28 +32,64 @@ impl Auth {
         };
         let hash = credentials.as_ref().map(|found| found.password_hash.clone());
         let verdict = self.parts.hasher.verify(password.clone(), hash).await?;
-        let Some(found) = credentials.filter(|found| verdict.fits && found.user.is_active) else {
+        let Some(found) = credentials.as_ref().filter(|found| verdict.fits && found.user.is_active) else {
+            self.tell_refused(credentials.as_ref().map(|found| &found.user), verdict.fits, &client);
             return Err(Error::BadCredentials);
         };
         if verdict.outdated {
             self.rehash(&found.user, &found.password_hash, password).await;
         }
-        self.sign_in(&found.user, client).await
+        self.sign_in(&found.user, &client).await
     }
 
-    async fn sign_in(&self, user: &User, client: Client) -> Result<TokenPair, Error> {
+    async fn sign_in(&self, user: &User, client: &Client) -> Result<TokenPair, Error> {
         let now = storable(self.parts.clock.now());
-        let session = self.new_session(user, client, now);
+        let (session, jti) = (self.new_session(user, client.origin(), now), random::jti());
+        let audit = AuditEvent::new(now, EventKind::SignIn, Actor::User)
+            .of_user(&user.id)
+            .of_session(session.id)
+            .of_token(jti.clone())
+            .from(&client.origin());
         let update_last_login = self.parts.rules.update_last_login;
-        let made = self.parts.sessions.insert(NewSession { session: session.clone(), update_last_login }).await?;
-        // Deactivated, or given another password, while this one was being checked.
-        if !made {
+        let made =
+            self.parts.sessions.insert(NewSession { session: session.clone(), update_last_login, audit }).await?;
+        let Some(others) = made else {
+            // Deactivated, or given another password, while this one was being checked.
+            self.tell_refused(Some(user), true, client);
             return Err(Error::BadCredentials);
+        };
+        self.parts.metrics.sign_ins.inc();
+        if others.saturating_add(AT_ONCE) >= self.parts.rules.sessions_per_user {
+            self.trim(&session, now).await?;
         }
-        self.issue(&session, user, now)
+        self.issue(&session, user, now, jti)
     }
 
-    fn new_session(&self, user: &User, client: Client, now: Moment) -> Session {
+    /// The oldest sessions go, so that no more stay than a user may have.
+    async fn trim(&self, newest: &Session, now: Moment) -> Result<(), Error> {
+        let reason = RevokedReason::SessionLimit;
+        let audit = AuditEvent::new(now, EventKind::SessionRevoked, Actor::Service).because(reason.as_str());
+        let gone = self.parts.sessions.trim(newest, self.parts.rules.sessions_per_user, audit).await?;
+        self.count_revoked(reason, gone.len());
+        self.parts.revocation.mark_revoked(&gone, now).await;
+        Ok(())
+    }
+
+    /// Which of the reasons it was is for the trail alone: the wire has one answer for all. A name that nobody has is not
+    /// kept, because people type passwords into the wrong field.
+    fn tell_refused(&self, user: Option<&User>, fits: bool, client: &Client) {
+        let mut event = AuditEvent::new(storable(self.parts.clock.now()), EventKind::SignInRefused, Actor::Client)
+            .from(&client.origin())
+            .because(match (user, fits) {
+                (None, _) => "unknown_user",
+                (Some(_), false) => "wrong_password",
+                (Some(_), true) => "user_inactive",
+            });
+        event.user = user.map(|user| user.id.clone());
+        self.parts.audit.record(event);
+    }
+
+    fn new_session(&self, user: &User, client: Origin, now: Moment) -> Session {
         Session {
             id: random::session_id(),
             user_id: user.id.clone(),

@@ -1,12 +1,17 @@
 //! Rotation: simplejwt's `TokenRefreshView`, and what it leaves open (RFC 9700, section 4.14.2).
 
+use latchkey_verifier::Checked;
+
 use super::{
     Auth, Client, Error, TokenPair,
+    audit::View,
     tokens::{blacklisted, ended, known, unissued},
 };
 use crate::{
+    crypto::random,
     domain::{
-        session::{Grace, RevokedReason, SessionState, Standing},
+        audit::{Actor, AuditEvent, EventKind, Origin},
+        session::{Grace, SessionState, Standing},
         time::{Moment, storable},
     },
     ports::{Rotation, TokenRef},
@@ -22,45 +27,54 @@ impl Auth {
     ///
     /// # Errors
     /// [`Error::Token`], [`Error::NoActiveAccount`], [`Error::Unavailable`].
-    pub async fn refresh(&self, token: &str, client: Client) -> Result<TokenPair, Error> {
+    pub async fn refresh(&self, token: &str, client: &Client) -> Result<TokenPair, Error> {
         let now = storable(self.parts.clock.now());
-        let (token, generation) = self.check_refresh(token, now).await?;
+        let checked = self.check(token, now)?;
+        let outcome = self.refresh_checked(&checked, client, now).await;
+        self.noted(View::Refresh, &checked, client, now, outcome)
+    }
+
+    async fn refresh_checked(&self, checked: &Checked, client: &Client, now: Moment) -> Result<TokenPair, Error> {
+        let (token, generation) = self.check_refresh(checked, now).await?;
         if !self.parts.rules.rotate {
-            return self.refresh_without_rotation(&token, generation, now).await;
+            return self.refresh_without_rotation(&token, generation, client, now).await;
         }
+        let Origin { ip, user_agent } = client.origin();
         let rotation = Rotation {
             id: token.session,
             user: token.user.clone(),
             version: token.version,
             generation,
-            now,
-            ip: client.ip,
-            user_agent: client.user_agent,
+            ip,
+            user_agent,
         };
-        if let Some(state) = self.parts.sessions.rotate(rotation).await? {
+        if let Some(state) = self.parts.sessions.rotate(rotation, self.parts.clock.as_ref()).await? {
+            self.parts.metrics.rotations.inc();
             if self.parts.rules.grace != Grace::Endless {
                 self.parts.revocation.mark_rotated(&state.session).await;
             }
-            return self.issue_for(&state, now);
+            return self.issue_for(&state, state.session.rotated_at, EventKind::Refreshed, client);
         }
-        self.explain(&token, generation, now).await
+        self.explain(&token, generation, client, now).await
     }
 
     /// Why nothing was rotated, and what follows from it.
-    async fn explain(&self, token: &TokenRef, generation: u32, now: Moment) -> Result<TokenPair, Error> {
+    async fn explain(
+        &self,
+        token: &TokenRef,
+        generation: u32,
+        client: &Client,
+        now: Moment,
+    ) -> Result<TokenPair, Error> {
         let state = known(self.parts.sessions.find(token.session).await?, token)?;
         match state.standing(generation, now, self.parts.rules.grace) {
             Standing::Grace => {
                 tracing::info!(session = %token.session, cause = "reuse_in_grace", "the same successor was given again");
-                self.issue_for(&state, now)
+                self.parts.metrics.grace_hits.inc();
+                self.issue_for(&state, now.max(state.session.rotated_at), EventKind::RefreshRepeated, client)
             }
             Standing::Spent => {
-                tracing::warn!(
-                    session = %token.session, user = %token.user, presented = generation,
-                    current = state.session.generation, age = (now - state.session.rotated_at).num_seconds(),
-                    cause = "reuse", "a spent refresh token came back: the session is revoked"
-                );
-                self.parts.revocation.revoke(token.session, RevokedReason::Reuse, now).await?;
+                self.end_by_reuse(token, generation, &state.session, client, now).await?;
                 Err(blacklisted("reuse"))
             }
             Standing::Revoked(reason) => Err(blacklisted(reason.as_str())),
@@ -78,19 +92,33 @@ impl Auth {
         &self,
         token: &TokenRef,
         generation: u32,
+        client: &Client,
         now: Moment,
     ) -> Result<TokenPair, Error> {
         let state = known(self.parts.sessions.find(token.session).await?, token)?;
         match (state.standing(generation, now, self.parts.rules.grace), &state.user) {
             (Standing::Current | Standing::Grace, Some(user)) => {
-                Ok(TokenPair { access: self.issue_access(&state.session, user, now)?, refresh: None })
+                Ok(TokenPair { access: self.issue_access(&state.session, user, now, random::jti())?, refresh: None })
             }
-            _ => self.explain(token, generation, now).await,
+            _ => self.explain(token, generation, client, now).await,
         }
     }
 
-    fn issue_for(&self, state: &SessionState, now: Moment) -> Result<TokenPair, Error> {
+    fn issue_for(
+        &self,
+        state: &SessionState,
+        now: Moment,
+        what: EventKind,
+        client: &Client,
+    ) -> Result<TokenPair, Error> {
+        let (session, jti) = (&state.session, random::jti());
         let user = state.user.as_ref().ok_or(Error::NoActiveAccount)?;
-        self.issue(&state.session, user, now)
+        if self.parts.rules.audit_refreshes || what != EventKind::Refreshed {
+            let event = AuditEvent::new(now, what, Actor::User).of_user(&user.id).of_session(session.id);
+            self.parts.audit.record(
+                event.of_token(jti.clone()).from(&client.origin()).with("generation", session.generation.to_string()),
+            );
+        }
+        self.issue(session, user, now, jti)
     }
 }

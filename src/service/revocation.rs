@@ -6,12 +6,8 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use crate::{
-    domain::{
-        ids::{SessionId, UserId},
-        session::{RevokedReason, Session},
-        time::Moment,
-    },
-    ports::{Blacklist, Mark, SessionStore, StoreError, TokenRef, Verdict},
+    domain::{ids::UserId, session::Session, time::Moment},
+    ports::{Blacklist, Mark, Revoke, SessionStore, StoreError, TokenRef, Verdict},
 };
 
 /// How long marks are kept.
@@ -62,11 +58,19 @@ impl Revocation {
         }
     }
 
-    /// Ends a session. Whether it was this call that did.
-    pub(super) async fn revoke(&self, id: SessionId, reason: RevokedReason, now: Moment) -> Result<bool, StoreError> {
-        let Some((session, by_us)) = self.sessions.revoke(id, reason, now).await? else { return Ok(false) };
-        self.write(vec![Self::revoked(&session, now)]).await;
-        Ok(by_us)
+    /// Ends a session. Whether it was this call that did; `None` when there is no such session.
+    pub(super) async fn revoke(&self, revoke: Revoke) -> Result<Option<bool>, StoreError> {
+        let now = revoke.now;
+        let Some((session, by_us)) = self.sessions.revoke(revoke).await? else { return Ok(None) };
+        self.mark_revoked(&[session], now).await;
+        Ok(Some(by_us))
+    }
+
+    /// Marks sessions that the database knows to be revoked.
+    pub(super) async fn mark_revoked(&self, sessions: &[Session], now: Moment) {
+        if !sessions.is_empty() {
+            self.write(sessions.iter().map(|session| Self::revoked(session, now)).collect()).await;
+        }
     }
 
     pub(super) async fn mark_rotated(&self, session: &Session) {
@@ -75,6 +79,10 @@ impl Revocation {
 
     pub(super) async fn mark_cut_off(&self, user: &UserId, version: u32) {
         self.write(vec![self.cut_off(user.clone(), version)]).await;
+    }
+
+    pub(super) async fn mark_cut_offs(&self, users: &[(UserId, u32)]) {
+        self.write(users.iter().map(|(user, version)| self.cut_off(user.clone(), *version)).collect()).await;
     }
 
     /// The mark that a session's row asks for, if any.

@@ -23,6 +23,8 @@ pub struct TokenRules {
     pub access_lifetime: TimeDelta,
     /// simplejwt's `REFRESH_TOKEN_LIFETIME`.
     pub refresh_lifetime: TimeDelta,
+    /// By how much at the most an access token is shorter, at random: tabs that signed in together then refresh apart.
+    pub access_jitter: TimeDelta,
     /// What access tokens say of the user beyond the id.
     pub extra: Vec<ExtraClaim>,
 }
@@ -38,13 +40,21 @@ pub struct TokenPair {
 
 impl Auth {
     /// A fresh access token, and the refresh token of the session's present generation: always the same bytes.
-    pub(super) fn issue(&self, session: &Session, user: &User, now: Moment) -> Result<TokenPair, Error> {
-        Ok(TokenPair { access: self.issue_access(session, user, now)?, refresh: Some(self.issue_refresh(session)?) })
+    pub(super) fn issue(&self, session: &Session, user: &User, now: Moment, jti: String) -> Result<TokenPair, Error> {
+        let access = self.issue_access(session, user, now, jti)?;
+        Ok(TokenPair { access, refresh: Some(self.issue_refresh(session)?) })
     }
 
-    pub(super) fn issue_access(&self, session: &Session, user: &User, now: Moment) -> Result<String, Error> {
+    pub(super) fn issue_access(
+        &self,
+        session: &Session,
+        user: &User,
+        now: Moment,
+        jti: String,
+    ) -> Result<String, Error> {
         let rules = &self.parts.rules.tokens;
-        let claims = AccessClaims::of(session, user, random::jti(), now, rules.access_lifetime, &rules.extra);
+        let lifetime = rules.access_lifetime - random::up_to(rules.access_jitter).map_err(|_| no_randomness())?;
+        let claims = AccessClaims::of(session, user, jti, now, lifetime, &rules.extra);
         let key = self.parts.keyring.signer(Kind::Access, now).ok_or_else(no_key)?;
         self.parts.shape.access(key, &claims).map_err(|error| Error::Internal(error.to_string()))
     }
@@ -58,15 +68,14 @@ impl Auth {
 
     /// A refresh token that holds in itself. Whether its session does is the store's to say; of a token that lacks
     /// something, it is asked here, because simplejwt says "blacklisted" before it says what is missing.
-    pub(super) async fn check_refresh(&self, token: &str, now: Moment) -> Result<(TokenRef, u32), Error> {
-        let checked = self.check(token, now)?;
+    pub(super) async fn check_refresh(&self, checked: &Checked, now: Moment) -> Result<(TokenRef, u32), Error> {
         if let Err(refusal) = checked.require(Kind::Refresh, self.parts.verifier.policy()) {
-            if let (Kind::Refresh, Ok(token)) = (checked.kind(), token_ref(&checked)) {
+            if let (Kind::Refresh, Ok(token)) = (checked.kind(), token_ref(checked)) {
                 self.check_revocation(&token, Kind::Refresh, now).await?;
             }
             return Err(refusal.into());
         }
-        let token = token_ref(&checked)?;
+        let token = token_ref(checked)?;
         let generation = token.generation.ok_or_else(invalid)?;
         Ok((token, generation))
     }
@@ -120,6 +129,10 @@ pub(super) const fn invalid() -> Error {
 
 pub(super) const fn unissued() -> Error {
     Error::token(TokenDetail::Invalid, "unknown_generation")
+}
+
+fn no_randomness() -> Error {
+    Error::Internal(random::NoRandomness.to_string())
 }
 
 fn no_key() -> Error {

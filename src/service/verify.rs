@@ -1,9 +1,10 @@
 //! Asking about a token: simplejwt's `TokenVerifyView`.
 
-use latchkey_verifier::Kind;
+use latchkey_verifier::{Checked, Kind};
 
 use super::{
-    Auth, Error,
+    Auth, Client, Error,
+    audit::View,
     tokens::{blacklisted, ended, known, token_ref, unissued},
 };
 use crate::{
@@ -20,11 +21,16 @@ impl Auth {
     ///
     /// # Errors
     /// [`Error::Token`]; [`Error::Unavailable`] when neither Redis nor the database can tell.
-    pub async fn verify(&self, token: &str) -> Result<(), Error> {
+    pub async fn verify(&self, token: &str, client: &Client) -> Result<(), Error> {
         let now = storable(self.parts.clock.now());
         let checked = self.check(token, now)?;
+        let outcome = self.verify_checked(&checked, now).await;
+        self.noted(View::Verify, &checked, client, now, outcome)
+    }
+
+    async fn verify_checked(&self, checked: &Checked, now: Moment) -> Result<(), Error> {
         let required = checked.require_identity(self.parts.verifier.policy()).map_err(Error::from);
-        match token_ref(&checked) {
+        match token_ref(checked) {
             Ok(token) => {
                 self.check_revocation(&token, checked.kind(), now).await?;
                 required

@@ -3,6 +3,9 @@
 mod discovery;
 mod health;
 mod jwks;
+mod logout;
+pub(super) mod metrics;
+mod sessions;
 mod token;
 mod user;
 
@@ -13,10 +16,11 @@ use actix_web::{
         header::{ALLOW, HeaderValue},
     },
     middleware::DefaultHeaders,
-    web::{self, ServiceConfig},
+    web::{self, Data, ServiceConfig},
 };
 
-use super::error::HttpError;
+use super::{bearer, client::client, error::HttpError, state::State};
+use crate::service::Identity;
 
 /// All of them.
 pub(super) fn configure(config: &mut ServiceConfig) {
@@ -24,6 +28,8 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     jwks::configure(config);
     discovery::configure(config);
     user::configure(config);
+    sessions::configure(config);
+    logout::configure(config);
     health::configure(config);
     config.default_service(web::route().to(not_found));
 }
@@ -70,7 +76,18 @@ async fn method_not_allowed(request: HttpRequest) -> Result<HttpResponse, HttpEr
     Err(HttpError::MethodNotAllowed(request.method().to_string()))
 }
 
-async fn not_found() -> Result<HttpResponse, HttpError> {
+/// First who, then what: without credentials a wrong method is a 401.
+async fn signed_in_first(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
+    authenticated(&request, &state).await?;
+    Err(HttpError::MethodNotAllowed(request.method().to_string()))
+}
+
+async fn authenticated(request: &HttpRequest, state: &State) -> Result<Identity, HttpError> {
+    let token = bearer::token(request, &state.settings.auth_header_types)?;
+    state.auth.authenticate(&token, &client(request)).await.map_err(HttpError::AccessToken)
+}
+
+pub(super) async fn not_found() -> Result<HttpResponse, HttpError> {
     Err(HttpError::NotFound)
 }
 

@@ -2,7 +2,6 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::USER_AGENT,
     web::{Data, Payload, ServiceConfig},
 };
 use serde::Serialize;
@@ -10,11 +9,9 @@ use serde::Serialize;
 use super::post;
 use crate::{
     domain::password::Password,
-    http::{body, error::HttpError, fields::Trim, state::State},
-    service::{Client, Error, TokenPair},
+    http::{body, client::client, error::HttpError, fields::Trim, state::State, to_the_end::to_the_end},
+    service::{Error, TokenPair},
 };
-
-const MAX_USER_AGENT: usize = 256;
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     post(config, "/api/token", obtain);
@@ -55,41 +52,21 @@ async fn refresh(request: HttpRequest, payload: Payload, state: Data<State>) -> 
     let data = body::Data::read(&request, payload, &state.settings).await?;
     let [token] = data.take([("refresh", Trim::Yes)])?;
     let client = client(&request);
-    let TokenPair { access, refresh } = to_the_end(async move { state.auth.refresh(&token, client).await }).await?;
+    let TokenPair { access, refresh } = to_the_end(async move { state.auth.refresh(&token, &client).await }).await?;
     Ok(HttpResponse::Ok().json(Refreshed { access, refresh }))
 }
 
 async fn verify(request: HttpRequest, payload: Payload, state: Data<State>) -> Result<HttpResponse, HttpError> {
     let data = body::Data::read(&request, payload, &state.settings).await?;
     let [token] = data.take([("token", Trim::Yes)])?;
-    state.auth.verify(&token).await.map_err(HttpError::Verify)?;
+    state.auth.verify(&token, &client(&request)).await.map_err(HttpError::Verify)?;
     Ok(HttpResponse::Ok().json(Empty {}))
 }
 
 async fn blacklist(request: HttpRequest, payload: Payload, state: Data<State>) -> Result<HttpResponse, HttpError> {
     let data = body::Data::read(&request, payload, &state.settings).await?;
     let [token] = data.take([("refresh", Trim::Yes)])?;
-    to_the_end(async move { state.auth.blacklist(&token).await }).await?;
+    let client = client(&request);
+    to_the_end(async move { state.auth.blacklist(&token, &client).await }).await?;
     Ok(HttpResponse::Ok().json(Empty {}))
-}
-
-/// Runs a use case that writes to its end, also when the client goes away: actix drops the handler then, and a
-/// rotation without its mark would be half of one.
-async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, HttpError> {
-    match tokio::spawn(work).await {
-        Ok(result) => result.map_err(HttpError::Service),
-        Err(_) => Err(HttpError::Service(Error::Internal("a use case panicked".to_owned()))),
-    }
-}
-
-/// The address of the socket: a header could say anything.
-fn client(request: &HttpRequest) -> Client {
-    let agent = request.headers().get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    Client {
-        ip: request.peer_addr().map(|address| address.ip().to_string()),
-        // A NUL is the one character that Postgres does not keep.
-        user_agent: agent.map(|agent| agent.chars().filter(|c| !c.is_control()).take(MAX_USER_AGENT).collect()),
-    }
 }

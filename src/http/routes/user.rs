@@ -7,11 +7,8 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use super::{allow, both, options};
-use crate::{
-    domain::user::User,
-    http::{bearer, error::HttpError, state::State},
-};
+use super::{allow, authenticated, both, options, signed_in_first};
+use crate::http::{error::HttpError, state::State};
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     config.service(
@@ -20,7 +17,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
             .route(web::get().to(user))
             .route(web::head().to(user))
             .route(web::method(Method::OPTIONS).to(options))
-            .default_service(web::route().to(another_method)),
+            .default_service(web::route().to(signed_in_first)),
     );
 }
 
@@ -34,7 +31,7 @@ struct UserDetails<'a> {
 }
 
 async fn user(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
-    let user = authenticated(&request, &state).await?;
+    let user = authenticated(&request, &state).await?.user;
     Ok(HttpResponse::Ok().json(UserDetails {
         pk: user.id.as_str(),
         username: &user.username,
@@ -42,15 +39,4 @@ async fn user(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, 
         first_name: &user.first_name,
         last_name: &user.last_name,
     }))
-}
-
-/// First who, then what: without credentials a wrong method is a 401.
-async fn another_method(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
-    authenticated(&request, &state).await?;
-    Err(HttpError::MethodNotAllowed(request.method().to_string()))
-}
-
-async fn authenticated(request: &HttpRequest, state: &State) -> Result<User, HttpError> {
-    let token = bearer::token(request, &state.settings.auth_header_types)?;
-    state.auth.authenticate(&token).await.map_err(HttpError::AccessToken)
 }

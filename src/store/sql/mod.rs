@@ -1,5 +1,6 @@
 //! One implementation for Postgres and SQLite: each query is written once and checked by the compiler for both.
 
+mod audit;
 mod error;
 mod lent;
 pub mod migrate;
@@ -13,7 +14,7 @@ mod tls;
 mod url;
 mod users;
 
-pub use pool::SqlPool;
+pub use pool::{PoolStatus, SqlPool};
 pub use url::{DatabaseUrl, DatabaseUrlError, SqliteFile};
 
 use crate::{domain::time::Moment, ports::StoreError};
@@ -29,6 +30,12 @@ impl SqlStore {
     #[must_use]
     pub const fn new(pool: SqlPool) -> Self {
         Self { pool }
+    }
+
+    /// How the connections are used just now.
+    #[must_use]
+    pub fn pool_status(&self) -> PoolStatus {
+        self.pool.status()
     }
 
     /// The server's clock, in UTC.

@@ -27,6 +27,19 @@ pub struct PoolLimits {
     pub timeout: Duration,
 }
 
+/// How the connections of a pool are used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PoolStatus {
+    /// Connections that there are.
+    pub open: usize,
+    /// Those that nobody uses.
+    pub idle: usize,
+    /// Connections at the most.
+    pub limit: usize,
+    /// Who waits for one.
+    pub waiting: usize,
+}
+
 /// A pool of connections to one of the two databases. Cloning shares it.
 #[derive(Clone)]
 pub struct SqlPool {
@@ -93,6 +106,16 @@ impl SqlPool {
             DatabaseUrl::Sqlite(file) => PoolKind::Sqlite(sqlite::pool(file, limits)?),
         };
         Ok(Self { kind, timeout: limits.timeout })
+    }
+
+    /// How the connections are used just now.
+    #[must_use]
+    pub fn status(&self) -> PoolStatus {
+        let status = match &self.kind {
+            PoolKind::Postgres(pool) => pool.status(),
+            PoolKind::Sqlite(pool) => pool.status(),
+        };
+        PoolStatus { open: status.size, idle: status.available, limit: status.max_size, waiting: status.waiting }
     }
 }
 

@@ -8,11 +8,14 @@ use diesel::{
     helper_types::{AsSelect, SqlTypeOf},
     pg::Pg,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
-    sql_types::{Integer, Nullable, Text, Timestamp},
+    sql_types::{BigInt, Integer, Nullable, Text, Timestamp},
 };
 
-use super::rows::{SessionRow, UserRow, counter, stored};
-use crate::ports::Rotation;
+use super::{
+    audit::NewAuditRow,
+    rows::{SessionRow, UserRow, counter, stored},
+};
+use crate::{domain::time::Moment, ports::Rotation};
 
 /// Rotation: the condition and the write are one statement, and what the new tokens need of the user comes back
 /// with it. Of two at once, the second waits for the row, finds the generation changed, and changes nothing.
@@ -27,14 +30,14 @@ pub(super) struct Rotate {
     user_agent: Option<String>,
 }
 
-impl From<Rotation> for Rotate {
-    fn from(rotation: Rotation) -> Self {
+impl Rotate {
+    pub(super) fn new(rotation: Rotation, now: Moment) -> Self {
         Self {
             id: rotation.id.to_string(),
             user: rotation.user.to_string(),
             version: counter(rotation.version),
             generation: counter(rotation.generation),
-            now: stored(rotation.now),
+            now: stored(now),
             ip: rotation.ip,
             user_agent: rotation.user_agent,
         }
@@ -76,10 +79,11 @@ impl QueryFragment<Pg> for Rotate {
     }
 }
 
-/// Sign-in: makes the session if the user is still the one whose password was checked, and notes it at the user.
+/// Sign-in: makes the session if the user is still the one whose password was checked, notes it at the user and in the
+/// audit trail, and brings back how many other live sessions the user has.
 ///
 /// The two forms have ids of their own: `NOTED` decides on the text.
-pub(super) struct InsertSession<const NOTED: bool>(pub SessionRow);
+pub(super) struct InsertSession<const NOTED: bool>(pub SessionRow, pub NewAuditRow);
 
 impl<const NOTED: bool> QueryId for InsertSession<NOTED> {
     type QueryId = InsertSession<NOTED>;
@@ -87,11 +91,15 @@ impl<const NOTED: bool> QueryId for InsertSession<NOTED> {
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
+impl<const NOTED: bool> Query for InsertSession<NOTED> {
+    type SqlType = BigInt;
+}
+
 impl<C, const NOTED: bool> RunQueryDsl<C> for InsertSession<NOTED> {}
 
 impl<const NOTED: bool> QueryFragment<Pg> for InsertSession<NOTED> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let row = &self.0;
+        let Self(row, audit) = self;
         if NOTED {
             out.push_sql("WITH u AS (UPDATE users SET last_login = ");
             out.push_bind_param::<Timestamp, _>(&row.created_at)?;
@@ -105,7 +113,7 @@ impl<const NOTED: bool> QueryFragment<Pg> for InsertSession<NOTED> {
         out.push_sql(" AND is_active AND deleted_at IS NULL");
         out.push_sql(if NOTED { " RETURNING id)" } else { ")" });
         out.push_sql(
-            " INSERT INTO sessions (id, user_id, user_version, generation, created_at, rotated_at, expires_at, \
+            ", s AS (INSERT INTO sessions (id, user_id, user_version, generation, created_at, rotated_at, expires_at, \
              last_ip, user_agent) SELECT ",
         );
         out.push_bind_param::<Text, _>(&row.id)?;
@@ -121,7 +129,32 @@ impl<const NOTED: bool> QueryFragment<Pg> for InsertSession<NOTED> {
             out.push_sql(", ");
             out.push_bind_param::<Nullable<Text>, _>(text)?;
         }
-        out.push_sql(" FROM u");
+        out.push_sql(
+            " FROM u RETURNING user_id), a AS (INSERT INTO audit_events \
+             (at, event, cause, actor, user_id, session_id, jti, ip, user_agent, details, times) SELECT ",
+        );
+        out.push_bind_param::<Timestamp, _>(&audit.at)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Text, _>(audit.event)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Nullable<Text>, _>(&audit.cause)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Text, _>(&audit.actor)?;
+        for text in [&audit.user_id, &audit.session_id, &audit.jti, &audit.ip, &audit.user_agent] {
+            out.push_sql(", ");
+            out.push_bind_param::<Nullable<Text>, _>(text)?;
+        }
+        out.push_sql(", ");
+        out.push_bind_param::<Text, _>(&audit.details)?;
+        // The live sessions as they were before this statement: it does not see its own row.
+        out.push_sql(
+            ", 1 FROM s) SELECT (SELECT count(*) FROM sessions AS o WHERE o.user_id = s.user_id \
+             AND o.revoked_at IS NULL AND o.user_version = ",
+        );
+        out.push_bind_param::<Integer, _>(&row.user_version)?;
+        out.push_sql(" AND o.expires_at > ");
+        out.push_bind_param::<Timestamp, _>(&row.created_at)?;
+        out.push_sql(") FROM s");
         Ok(())
     }
 }

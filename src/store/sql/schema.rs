@@ -37,4 +37,21 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    audit_events (id) {
+        id -> BigInt,
+        at -> Timestamp,
+        event -> Text,
+        cause -> Nullable<Text>,
+        actor -> Text,
+        user_id -> Nullable<Text>,
+        session_id -> Nullable<Text>,
+        jti -> Nullable<Text>,
+        ip -> Nullable<Text>,
+        user_agent -> Nullable<Text>,
+        details -> Text,
+        times -> Integer,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(users, sessions);

@@ -5,26 +5,34 @@ use diesel::{
     BoolExpressionMethods as _, ExpressionMethods as _, IntoSql as _, JoinOnDsl as _, OptionalExtension as _,
     QueryDsl as _, SelectableHelper as _,
     dsl::exists,
-    sql_types::{Integer, Nullable, Text, Timestamp},
+    sql_types::{Bool, Integer, Nullable, Text, Timestamp},
 };
-use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
+use diesel_async::{
+    AsyncConnection as _, RunQueryDsl as _, SimpleAsyncConnection as _, pooled_connection::deadpool::Pool,
+};
 
 use super::{
     SqlStore,
+    audit::NewAuditRow,
     error::from_query,
     pool::{PoolKind, on_conn, within},
     postgres::{InsertSession, Rotate},
     rows::{SessionRow, UserRow, counter, state, stored},
-    schema::{sessions, users},
+    schema::{audit_events, sessions, users},
+    sqlite::AsyncSqliteConnection,
 };
 use crate::{
     domain::{
+        audit::AuditEvent,
         ids::{SessionId, UserId},
         session::{RevokedReason, Session, SessionState},
         time::Moment,
     },
-    ports::{NewSession, Rotation, SessionPage, SessionStore, StoreError},
+    ports::{Clock, NewSession, Revoke, Rotation, SessionPage, SessionStore, StoreError},
 };
+
+/// A user who had more than this many sessions too many, because the limit was lowered, loses the rest at later sign-ins.
+const MOST_TRIMMED: i64 = 1000;
 
 #[async_trait]
 impl SessionStore for SqlStore {
@@ -32,33 +40,75 @@ impl SessionStore for SqlStore {
         on_conn!(self.pool, |conn| conn.batch_execute("SELECT 1").await)?.map_err(from_query)
     }
 
-    async fn insert(&self, new: NewSession) -> Result<bool, StoreError> {
-        match &self.pool.kind {
+    async fn insert(&self, new: NewSession) -> Result<Option<u32>, StoreError> {
+        let others: Option<i64> = match &self.pool.kind {
             PoolKind::Postgres(pool) => {
-                let row = SessionRow::from(&new.session);
-                let made = within!(pool, self.pool.timeout, |conn| {
+                let (row, audit) = (SessionRow::from(&new.session), NewAuditRow::from(&new.audit));
+                within!(pool, self.pool.timeout, |conn| {
                     if new.update_last_login {
-                        InsertSession::<true>(row).execute(conn).await
+                        InsertSession::<true>(row, audit).get_result(conn).await.optional()
                     } else {
-                        InsertSession::<false>(row).execute(conn).await
+                        InsertSession::<false>(row, audit).get_result(conn).await.optional()
                     }
-                })?;
-                Ok(made.map_err(from_query)? == 1)
+                })?
+                .map_err(from_query)?
             }
-            PoolKind::Sqlite(_) => self.insert_by_two(new).await,
-        }
+            PoolKind::Sqlite(pool) => self.insert_by_steps(pool, new).await?,
+        };
+        Ok(others.map(|count| u32::try_from(count).unwrap_or(u32::MAX)))
     }
 
-    async fn rotate(&self, rotation: Rotation) -> Result<Option<SessionState>, StoreError> {
+    async fn trim(&self, newest: &Session, limit: u32, audit: AuditEvent) -> Result<Vec<Session>, StoreError> {
+        let now = stored(audit.at);
+        let victims: Vec<String> = on_conn!(self.pool, |conn| {
+            sessions::table
+                .filter(sessions::user_id.eq(newest.user_id.as_str()))
+                .filter(sessions::id.ne(newest.id.to_string()))
+                .filter(sessions::user_version.eq(counter(newest.user_version)))
+                .filter(sessions::revoked_at.is_null())
+                .filter(sessions::expires_at.gt(now))
+                .order((sessions::created_at.desc(), sessions::id.desc()))
+                .offset(i64::from(limit.saturating_sub(1)))
+                .limit(MOST_TRIMMED)
+                .select(sessions::id)
+                .load(conn)
+                .await
+        })?
+        .map_err(from_query)?;
+        if victims.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<SessionRow> = on_conn!(self.pool, |conn| {
+            conn.transaction(async |conn| {
+                let rows: Vec<SessionRow> = diesel::update(
+                    sessions::table.filter(sessions::id.eq_any(&victims)).filter(sessions::revoked_at.is_null()),
+                )
+                .set((sessions::revoked_at.eq(now), sessions::revoked_reason.eq(RevokedReason::SessionLimit.as_str())))
+                .returning(SessionRow::as_returning())
+                .get_results(conn)
+                .await?;
+                for row in &rows {
+                    let told = NewAuditRow::of_session(&audit, row);
+                    diesel::insert_into(audit_events::table).values(&told).execute(conn).await?;
+                }
+                diesel::QueryResult::Ok(rows)
+            })
+            .await
+        })?
+        .map_err(from_query)?;
+        rows.into_iter().map(SessionRow::into_session).collect()
+    }
+
+    async fn rotate(&self, rotation: Rotation, clock: &dyn Clock) -> Result<Option<SessionState>, StoreError> {
         match &self.pool.kind {
             PoolKind::Postgres(pool) => {
-                let query = Rotate::from(rotation);
-                let row: Option<(SessionRow, UserRow)> =
-                    within!(pool, self.pool.timeout, |conn| query.get_result(conn).await.optional())?
-                        .map_err(from_query)?;
+                let row: Option<(SessionRow, UserRow)> = within!(pool, self.pool.timeout, |conn| {
+                    Rotate::new(rotation, clock.now()).get_result(conn).await.optional()
+                })?
+                .map_err(from_query)?;
                 row.map(|(session, user)| state(session, Some(user))).transpose()
             }
-            PoolKind::Sqlite(_) => self.rotate_by_two(rotation).await,
+            PoolKind::Sqlite(_) => self.rotate_by_two(rotation, clock).await,
         }
     }
 
@@ -77,26 +127,36 @@ impl SessionStore for SqlStore {
         row.map(|(session, user)| state(session, user)).transpose()
     }
 
-    async fn revoke(
-        &self,
-        id: SessionId,
-        reason: RevokedReason,
-        now: Moment,
-    ) -> Result<Option<(Session, bool)>, StoreError> {
-        let (text, now) = (id.to_string(), stored(now));
+    async fn revoke(&self, revoke: Revoke) -> Result<Option<(Session, bool)>, StoreError> {
+        let Revoke { id, of, reason, now, audit } = revoke;
+        let (text, now, audit) = (id.to_string(), stored(now), NewAuditRow::from(&audit));
+        let (anybodys, owner) = (of.is_none(), of.as_ref().map(UserId::as_str).unwrap_or_default());
         let revoked: Option<SessionRow> = on_conn!(self.pool, |conn| {
-            diesel::update(sessions::table.filter(sessions::id.eq(&text)).filter(sessions::revoked_at.is_null()))
+            conn.transaction(async |conn| {
+                let revoked: Option<SessionRow> = diesel::update(
+                    sessions::table
+                        .filter(sessions::id.eq(&text))
+                        .filter(sessions::revoked_at.is_null())
+                        .filter(sessions::user_id.eq(owner).or(anybodys.into_sql::<Bool>())),
+                )
                 .set((sessions::revoked_at.eq(now), sessions::revoked_reason.eq(reason.as_str())))
                 .returning(SessionRow::as_returning())
                 .get_result(conn)
                 .await
-                .optional()
+                .optional()?;
+                if revoked.is_some() {
+                    diesel::insert_into(audit_events::table).values(&audit).execute(conn).await?;
+                }
+                diesel::QueryResult::Ok(revoked)
+            })
+            .await
         })?
         .map_err(from_query)?;
-        match revoked {
-            Some(row) => Ok(Some((row.into_session()?, true))),
-            None => Ok(self.find(id).await?.map(|state| (state.session, false))),
+        if let Some(row) = revoked {
+            return Ok(Some((row.into_session()?, true)));
         }
+        let found = self.find(id).await?.map(|state| state.session);
+        Ok(found.filter(|session| of.is_none_or(|of| of == session.user_id)).map(|session| (session, false)))
     }
 
     async fn list_live(&self, user: &UserId, now: Moment) -> Result<Vec<Session>, StoreError> {
@@ -165,27 +225,32 @@ impl SessionStore for SqlStore {
 /// SQLite writes one statement at a time and returns columns of one table only, so each of these is a conditional
 /// write, which decides, and a second statement, which no longer decides anything.
 impl SqlStore {
-    async fn insert_by_two(&self, new: NewSession) -> Result<bool, StoreError> {
-        let row = SessionRow::from(&new.session);
-        let user = users::table
-            .filter(users::id.eq(row.user_id.clone()))
-            .filter(users::version.eq(row.user_version))
-            .filter(users::is_active.eq(true))
-            .filter(users::deleted_at.is_null());
-        let made = on_conn!(self.pool, |conn| {
-            diesel::insert_into(sessions::table)
-                .values(user.select((
+    async fn insert_by_steps(
+        &self,
+        pool: &Pool<AsyncSqliteConnection>,
+        new: NewSession,
+    ) -> Result<Option<i64>, StoreError> {
+        let (row, audit) = (SessionRow::from(&new.session), NewAuditRow::from(&new.audit));
+        let (made_at, version) = (row.created_at, row.user_version);
+        within!(pool, self.pool.timeout, |conn| {
+            conn.transaction(async |conn| {
+                let user = users::table
+                    .filter(users::id.eq(row.user_id.clone()))
+                    .filter(users::version.eq(version))
+                    .filter(users::is_active.eq(true))
+                    .filter(users::deleted_at.is_null());
+                let values = (
                     row.id.as_str().into_sql::<Text>(),
                     users::id,
-                    row.user_version.into_sql::<Integer>(),
+                    version.into_sql::<Integer>(),
                     row.generation.into_sql::<Integer>(),
-                    row.created_at.into_sql::<Timestamp>(),
+                    made_at.into_sql::<Timestamp>(),
                     row.rotated_at.into_sql::<Timestamp>(),
                     row.expires_at.into_sql::<Timestamp>(),
                     row.last_ip.as_deref().into_sql::<Nullable<Text>>(),
                     row.user_agent.as_deref().into_sql::<Nullable<Text>>(),
-                )))
-                .into_columns((
+                );
+                let columns = (
                     sessions::id,
                     sessions::user_id,
                     sessions::user_version,
@@ -195,31 +260,37 @@ impl SqlStore {
                     sessions::expires_at,
                     sessions::last_ip,
                     sessions::user_agent,
-                ))
-                .execute(conn)
-                .await
+                );
+                let insertion = diesel::insert_into(sessions::table).values(user.select(values)).into_columns(columns);
+                if insertion.execute(conn).await? == 0 {
+                    return diesel::QueryResult::Ok(None);
+                }
+                if new.update_last_login {
+                    let user = users::table.find(&row.user_id);
+                    diesel::update(user).set(users::last_login.eq(made_at)).execute(conn).await?;
+                }
+                diesel::insert_into(audit_events::table).values(&audit).execute(conn).await?;
+                let others: i64 = sessions::table
+                    .filter(sessions::user_id.eq(&row.user_id))
+                    .filter(sessions::revoked_at.is_null())
+                    .filter(sessions::expires_at.gt(made_at))
+                    .filter(sessions::user_version.eq(version))
+                    .filter(sessions::id.ne(&row.id))
+                    .count()
+                    .get_result(conn)
+                    .await?;
+                Ok(Some(others))
+            })
+            .await
         })?
-        .map_err(from_query)?;
-        if made == 1 && new.update_last_login {
-            let noted = on_conn!(self.pool, |conn| {
-                diesel::update(users::table.find(&row.user_id))
-                    .set(users::last_login.eq(row.created_at))
-                    .execute(conn)
-                    .await
-            });
-            // The session is made: a sign-in does not fail because it could not be noted.
-            if !matches!(noted, Ok(Ok(_))) {
-                tracing::warn!(user = row.user_id, "a sign-in was not noted at its user");
-            }
-        }
-        Ok(made == 1)
+        .map_err(from_query)
     }
 
-    async fn rotate_by_two(&self, rotation: Rotation) -> Result<Option<SessionState>, StoreError> {
-        let (id, now) = (rotation.id.to_string(), stored(rotation.now));
-        let generation = counter(rotation.generation);
+    async fn rotate_by_two(&self, rotation: Rotation, clock: &dyn Clock) -> Result<Option<SessionState>, StoreError> {
+        let (id, generation) = (rotation.id.to_string(), counter(rotation.generation));
         // Both on one connection: waiting for a second one could fail when the token is spent already.
         let rotated: Option<(SessionRow, Option<UserRow>)> = on_conn!(self.pool, |conn| {
+            let now = stored(clock.now());
             let rotated: Option<SessionRow> = diesel::update(
                 sessions::table
                     .filter(sessions::id.eq(&id))

@@ -2,29 +2,53 @@
 
 use async_trait::async_trait;
 use diesel::{
-    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _,
+    BoolExpressionMethods as _, ExpressionMethods as _, IntoSql as _, OptionalExtension as _, QueryDsl as _,
+    SelectableHelper as _,
     dsl::{exists, not},
     select,
+    sql_types::Bool,
 };
-use diesel_async::RunQueryDsl as _;
+use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 
 use super::{
     SqlStore,
+    audit::NewAuditRow,
     error::{from_query, is_unique_violation},
     pool::on_conn,
-    rows::{NewUserRow, UserRow, number, stored},
-    schema::{sessions, users},
+    rows::{NewUserRow, UserRow, counter, number, stored},
+    schema::{audit_events, sessions, users},
 };
 use crate::{
     domain::{
+        audit::AuditEvent,
         ids::UserId,
         password::PasswordHash,
         time::Moment,
         user::{NewUser, User},
         username::Username,
     },
-    ports::{Credentials, InsertUserError, StoreError, UserStore},
+    ports::{Credentials, CutOff, InsertUserError, StoreError, UserStore},
 };
+
+/// Changes one row of users, if `$rows` finds it, and tells the audit trail so in the same transaction. What
+/// `$returning` names, of the row that was changed.
+macro_rules! changed {
+    ($self:ident, $cut_off:ident, $rows:expr, $changes:expr, $returning:expr) => {{
+        let audit = NewAuditRow::from(&$cut_off.audit);
+        on_conn!($self.pool, |conn| {
+            conn.transaction(async |conn| {
+                let changed =
+                    diesel::update($rows).set($changes).returning($returning).get_result(conn).await.optional()?;
+                if changed.is_some() {
+                    diesel::insert_into(audit_events::table).values(&audit).execute(conn).await?;
+                }
+                diesel::QueryResult::Ok(changed)
+            })
+            .await
+        })?
+        .map_err(from_query)?
+    }};
+}
 
 #[async_trait]
 impl UserStore for SqlStore {
@@ -53,11 +77,20 @@ impl UserStore for SqlStore {
         user(found)
     }
 
-    async fn insert(&self, user: NewUser) -> Result<User, InsertUserError> {
+    async fn insert(&self, user: NewUser, audit: AuditEvent) -> Result<User, InsertUserError> {
         let email_key = user.email.as_ref().map(crate::domain::email::EmailAddress::key);
-        let row = NewUserRow::from(user);
+        let (row, audit) = (NewUserRow::from(user), NewAuditRow::from(&audit));
         let inserted: diesel::QueryResult<UserRow> = on_conn!(self.pool, |conn| {
-            diesel::insert_into(users::table).values(&row).returning(UserRow::as_returning()).get_result(conn).await
+            conn.transaction(async |conn| {
+                let inserted: UserRow = diesel::insert_into(users::table)
+                    .values(&row)
+                    .returning(UserRow::as_returning())
+                    .get_result(conn)
+                    .await?;
+                diesel::insert_into(audit_events::table).values(&audit).execute(conn).await?;
+                diesel::QueryResult::Ok(inserted)
+            })
+            .await
         })?;
         match inserted {
             Ok(row) => row.into_user()?.ok_or_else(|| StoreError::Failed("a new user is gone".to_owned()).into()),
@@ -104,85 +137,103 @@ impl UserStore for SqlStore {
         Ok(())
     }
 
-    async fn set_password(&self, id: &UserId, hash: &PasswordHash, now: Moment) -> Result<Option<User>, StoreError> {
-        let now = stored(now);
-        let changed: Option<UserRow> = on_conn!(self.pool, |conn| {
-            diesel::update(users::table.filter(users::id.eq(id.as_str())).filter(users::deleted_at.is_null()))
-                .set((
-                    users::password_hash.eq(hash.expose()),
-                    users::version.eq(users::version + 1),
-                    users::cut_off_at.eq(now),
-                ))
-                .returning(UserRow::as_returning())
-                .get_result(conn)
-                .await
-                .optional()
-        })?
-        .map_err(from_query)?;
+    async fn set_password(&self, cut_off: &CutOff, hash: &PasswordHash) -> Result<Option<User>, StoreError> {
+        let changed: Option<UserRow> = changed!(
+            self,
+            cut_off,
+            users::table.filter(users::id.eq(cut_off.id.as_str())).filter(users::deleted_at.is_null()),
+            (
+                users::password_hash.eq(hash.expose()),
+                users::version.eq(users::version + 1),
+                users::cut_off_at.eq(stored(cut_off.now)),
+            ),
+            UserRow::as_returning()
+        );
         user(changed)
     }
 
-    async fn set_active(&self, id: &UserId, active: bool, now: Moment) -> Result<Option<User>, StoreError> {
-        let now = stored(now);
+    async fn set_active(&self, cut_off: &CutOff, active: bool) -> Result<Option<User>, StoreError> {
         // Only a change is a cut-off: saying it twice signs nobody out who was activated in between.
-        let changed: Option<UserRow> = on_conn!(self.pool, |conn| {
-            diesel::update(
-                users::table
-                    .filter(users::id.eq(id.as_str()))
-                    .filter(users::deleted_at.is_null())
-                    .filter(users::is_active.ne(active)),
-            )
-            .set((users::is_active.eq(active), users::version.eq(users::version + 1), users::cut_off_at.eq(now)))
-            .returning(UserRow::as_returning())
-            .get_result(conn)
-            .await
-            .optional()
-        })?
-        .map_err(from_query)?;
+        let changed: Option<UserRow> = changed!(
+            self,
+            cut_off,
+            users::table
+                .filter(users::id.eq(cut_off.id.as_str()))
+                .filter(users::deleted_at.is_null())
+                .filter(users::is_active.ne(active)),
+            (
+                users::is_active.eq(active),
+                users::version.eq(users::version + 1),
+                users::cut_off_at.eq(stored(cut_off.now)),
+            ),
+            UserRow::as_returning()
+        );
         match changed {
             Some(row) => row.into_user(),
-            None => self.find_user(id).await,
+            None => self.find_user(&cut_off.id).await,
         }
     }
 
-    async fn cut_off(&self, id: &UserId, now: Moment) -> Result<Option<User>, StoreError> {
-        let now = stored(now);
-        let changed: Option<UserRow> = on_conn!(self.pool, |conn| {
-            diesel::update(users::table.filter(users::id.eq(id.as_str())).filter(users::deleted_at.is_null()))
-                .set((users::version.eq(users::version + 1), users::cut_off_at.eq(now)))
-                .returning(UserRow::as_returning())
-                .get_result(conn)
-                .await
-                .optional()
-        })?
-        .map_err(from_query)?;
+    async fn cut_off(&self, cut_off: &CutOff, version: Option<u32>) -> Result<Option<User>, StoreError> {
+        let (any, version) = (version.is_none(), counter(version.unwrap_or_default()));
+        let changed: Option<UserRow> = changed!(
+            self,
+            cut_off,
+            users::table
+                .filter(users::id.eq(cut_off.id.as_str()))
+                .filter(users::deleted_at.is_null())
+                .filter(users::version.eq(version).or(any.into_sql::<Bool>())),
+            (users::version.eq(users::version + 1), users::cut_off_at.eq(stored(cut_off.now))),
+            UserRow::as_returning()
+        );
         user(changed)
     }
 
-    async fn delete(&self, id: &UserId, now: Moment) -> Result<Option<u32>, StoreError> {
-        let now = stored(now);
-        let nothing = Option::<String>::None;
-        let version: Option<i32> = on_conn!(self.pool, |conn| {
-            diesel::update(users::table.filter(users::id.eq(id.as_str())).filter(users::deleted_at.is_null()))
-                .set((
-                    users::username.eq(""),
-                    users::username_key.eq(&nothing),
-                    users::email.eq(""),
-                    users::email_key.eq(&nothing),
-                    users::password_hash.eq(""),
-                    users::first_name.eq(""),
-                    users::last_name.eq(""),
-                    users::is_active.eq(false),
-                    users::version.eq(users::version + 1),
-                    users::cut_off_at.eq(now),
-                    users::deleted_at.eq(now),
-                ))
-                .returning(users::version)
-                .get_result(conn)
-                .await
-                .optional()
+    async fn cut_off_page(
+        &self,
+        now: Moment,
+        step: u32,
+        after: Option<&UserId>,
+        limit: i64,
+    ) -> Result<Vec<(UserId, u32)>, StoreError> {
+        let (now, after) = (stored(now), after.map(UserId::as_str).unwrap_or_default());
+        let ids: Vec<String> = on_conn!(self.pool, |conn| {
+            users::table.filter(users::id.gt(after)).order(users::id).limit(limit).select(users::id).load(conn).await
         })?
         .map_err(from_query)?;
+        let mut rows: Vec<(String, i32)> = on_conn!(self.pool, |conn| {
+            diesel::update(users::table.filter(users::id.eq_any(&ids)))
+                .set((users::version.eq(users::version + counter(step)), users::cut_off_at.eq(now)))
+                .returning((users::id, users::version))
+                .get_results(conn)
+                .await
+        })?
+        .map_err(from_query)?;
+        rows.sort();
+        rows.into_iter().map(|(id, version)| Ok((UserId::new(id), number(version)?))).collect()
+    }
+
+    async fn delete(&self, cut_off: &CutOff) -> Result<Option<u32>, StoreError> {
+        let (now, nothing) = (stored(cut_off.now), Option::<String>::None);
+        let version: Option<i32> = changed!(
+            self,
+            cut_off,
+            users::table.filter(users::id.eq(cut_off.id.as_str())).filter(users::deleted_at.is_null()),
+            (
+                users::username.eq(""),
+                users::username_key.eq(&nothing),
+                users::email.eq(""),
+                users::email_key.eq(&nothing),
+                users::password_hash.eq(""),
+                users::first_name.eq(""),
+                users::last_name.eq(""),
+                users::is_active.eq(false),
+                users::version.eq(users::version + 1),
+                users::cut_off_at.eq(now),
+                users::deleted_at.eq(now),
+            ),
+            users::version
+        );
         version.map(number).transpose()
     }
 

@@ -41,7 +41,7 @@ on_both_backends! {
         place.user("ada", PASSWORD);
         let server = place.serve("");
         let pair = server.pair("ada", PASSWORD).await;
-        assert_eq!(place.run("flush-expired").done(), "removed 0 sessions and 0 deleted users\n");
+        assert_eq!(place.run("flush-expired").done(), "removed 0 sessions, 0 deleted users and 0 audit events\n");
         assert_eq!(server.verify(&pair.access).await.status, 200);
         server.refresh(&pair.refresh).await.pair();
     }
@@ -62,8 +62,8 @@ async fn flushing_removes_what_ended_long_ago_and_nothing_else() {
     servers::execute(url.rsplit('/').next().unwrap(), &update).await;
 
     assert_eq!(place.run("sessions list --user ada --json").json().as_array().unwrap().len(), 1);
-    assert_eq!(place.run("flush-expired").done(), "removed 1 session and 0 deleted users\n");
-    assert_eq!(place.run("flush-expired").done(), "removed 0 sessions and 0 deleted users\n");
+    assert_eq!(place.run("flush-expired").done(), "removed 1 session, 0 deleted users and 0 audit events\n");
+    assert_eq!(place.run("flush-expired").done(), "removed 0 sessions, 0 deleted users and 0 audit events\n");
     assert_eq!(server.refresh(&old.refresh).await.status, 401);
     server.refresh(&new.refresh).await.pair();
 }

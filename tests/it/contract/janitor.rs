@@ -15,7 +15,7 @@ use latchkey::{
     store::redis::{RedisBlacklist, RedisOptions},
 };
 
-use super::store::{Store, new_session};
+use super::store::{Store, at, new_session, revocation};
 use crate::support::{ManualClock, servers::own::OwnRedis};
 
 const REFRESH: TimeDelta = TimeDelta::days(1);
@@ -42,7 +42,8 @@ impl House {
         let sql = Arc::new(store.sql.clone());
         let lifetimes = MarkLifetimes { refresh: REFRESH, session: SESSION };
         let revocation = Revocation::new(Arc::clone(&sql) as _, Some(Arc::clone(&blacklist) as _), lifetimes);
-        let janitor = Janitor::new(Arc::clone(&clock) as _, Arc::clone(&sql) as _, sql, revocation);
+        let trail = (Arc::clone(&sql) as _, None);
+        let janitor = Janitor::new(Arc::clone(&clock) as _, Arc::clone(&sql) as _, sql, trail, revocation);
         Self { blacklist, clock, janitor, redis, store }
     }
 
@@ -59,7 +60,7 @@ impl House {
 
     /// In the database alone, as when another instance could not reach Redis.
     async fn revoke(&self, session: &Session) {
-        self.store.sql.revoke(session.id, RevokedReason::LoggedOut, self.clock.now()).await.unwrap();
+        self.store.sql.revoke(revocation(session.id, RevokedReason::LoggedOut, self.clock.now())).await.unwrap();
     }
 
     fn advance(&self, span: TimeDelta) {
@@ -77,8 +78,8 @@ on_both_databases! {
         let now = house.clock.now();
         assert_eq!(house.store.rotate(rotated.id, 0, now).await, Some(1));
         house.revoke(&revoked).await;
-        sql.cut_off(&cut_off.user_id, now).await.unwrap();
-        UserStore::delete(sql, &deleted.user_id, now).await.unwrap();
+        sql.cut_off(&at(&cut_off.user_id, now), None).await.unwrap();
+        UserStore::delete(sql, &at(&deleted.user_id, now)).await.unwrap();
 
         for _ in 0..2 {
             assert!(house.janitor.keep_blacklist().await.unwrap(), "rebuilt");
@@ -100,7 +101,7 @@ on_both_databases! {
         house.janitor.keep_blacklist().await.unwrap();
         assert!(!house.janitor.keep_blacklist().await.unwrap());
         house.revoke(&revoked).await;
-        house.store.sql.cut_off(&cut_off.user_id, house.clock.now()).await.unwrap();
+        house.store.sql.cut_off(&at(&cut_off.user_id, house.clock.now()), None).await.unwrap();
         house.advance(TimeDelta::seconds(20));
         assert_eq!(house.check(&revoked, None).await, Verdict::Clear);
         assert!(!house.janitor.keep_blacklist().await.unwrap());
@@ -124,7 +125,7 @@ on_both_databases! {
     async fn what_is_flushed_has_no_token_left(store: Store) {
         let house = House::new(store).await;
         let (kept, deleted) = (house.session_of("kept").await, house.session_of("deleted").await);
-        UserStore::delete(&house.store.sql, &deleted.user_id, house.clock.now()).await.unwrap();
+        UserStore::delete(&house.store.sql, &at(&deleted.user_id, house.clock.now())).await.unwrap();
         assert_eq!(house.janitor.flush_expired().await.unwrap(), Flushed::default());
         house.advance(SESSION - REFRESH);
         let later = Session { expires_at: house.clock.now() + SESSION, ..new_session(&house.store.user("later").await) };
@@ -132,7 +133,7 @@ on_both_databases! {
         assert_eq!(house.janitor.flush_expired().await.unwrap(), Flushed::default());
         assert!(house.store.stored(kept.id).await.is_some());
         house.advance(REFRESH * 3);
-        assert_eq!(house.janitor.flush_expired().await.unwrap(), Flushed { sessions: 2, users: 1 });
+        assert_eq!(house.janitor.flush_expired().await.unwrap(), Flushed { sessions: 2, users: 1, events: 0 });
         let left = SessionStore::page(&house.store.sql, None, 10).await.unwrap().sessions;
         assert_eq!(left.iter().map(|session| session.id).collect::<Vec<_>>(), [later.id]);
     }

@@ -8,7 +8,9 @@ use latchkey::{
     ports::{NewSession, Rotation, SessionStore, UserStore as _},
 };
 
-use super::store::{Store, after, cut, hash, name, new_session, rotation_of, start, stranger};
+use super::store::{
+    Stopped, Store, after, at, cut, hash, name, new_session, revocation, rotation_of, start, stranger, told,
+};
 
 on_both_databases! {
     async fn a_session_is_kept_as_it_was_given_with_moments_to_the_microsecond(store: Store) {
@@ -31,7 +33,7 @@ on_both_databases! {
         let ada = store.user("ada").await;
         let session = store.session(&ada).await;
         assert_eq!(store.user_of(&session).await.unwrap().last_login, None);
-        let new = NewSession { session: new_session(&ada), update_last_login: true };
+        let new = NewSession { session: new_session(&ada), update_last_login: true, audit: told(start()) };
         assert!(store.sign_in(new).await);
         assert_eq!(store.user_of(&session).await.unwrap().last_login, Some(cut(start())));
     }
@@ -40,18 +42,18 @@ on_both_databases! {
         let ada = store.user("ada").await;
         let mut refused = vec![Session { user_version: 1, ..new_session(&ada) }];
         let inactive = store.user("inactive").await;
-        let off = store.sql.set_active(&inactive.id, false, after(1)).await.unwrap().unwrap();
+        let off = store.sql.set_active(&at(&inactive.id, after(1)), false).await.unwrap().unwrap();
         refused.push(new_session(&off));
         let cut_off = store.user("cut-off").await;
-        store.sql.cut_off(&cut_off.id, after(1)).await.unwrap();
+        store.sql.cut_off(&at(&cut_off.id, after(1)), None).await.unwrap();
         refused.push(new_session(&cut_off));
         let deleted = store.user("deleted").await;
-        store.sql.delete(&deleted.id, after(1)).await.unwrap();
+        store.sql.delete(&at(&deleted.id, after(1))).await.unwrap();
         refused.push(Session { user_version: 1, ..new_session(&deleted) });
         refused.push(Session { user_id: stranger(), ..new_session(&ada) });
         for session in refused {
             for update_last_login in [false, true] {
-                let new = NewSession { session: session.clone(), update_last_login };
+                let new = NewSession { session: session.clone(), update_last_login, audit: told(start()) };
                 assert!(!store.sign_in(new).await, "{session:?}");
             }
             assert_eq!(store.stored(session.id).await, None);
@@ -67,11 +69,10 @@ on_both_databases! {
             user: ada.id.clone(),
             version: ada.version,
             generation: 0,
-            now: after(60),
             ip: Some("2001:db8::1".to_owned()),
             user_agent: Some("a browser".to_owned()),
         };
-        let state = store.sql.rotate(rotation).await.unwrap().unwrap();
+        let state = store.sql.rotate(rotation, &Stopped(after(60))).await.unwrap().unwrap();
         let expected = Session {
             generation: 1,
             created_at: cut(session.created_at),
@@ -103,8 +104,8 @@ on_both_databases! {
         for generation in 0..3 {
             let all = (0..32).map(|_| {
                 let sql = store.sql.clone();
-                let rotation = rotation_of(&session, generation, after(1));
-                tokio::spawn(async move { sql.rotate(rotation).await.unwrap().is_some() })
+                let rotation = rotation_of(&session, generation);
+                tokio::spawn(async move { sql.rotate(rotation, &Stopped(after(1))).await.unwrap().is_some() })
             });
             let mut won = 0;
             for task in all.collect::<Vec<_>>() {
@@ -119,7 +120,7 @@ on_both_databases! {
         let ada = store.user("ada").await;
         assert_eq!(store.rotate(random::session_id(), 0, after(1)).await, None);
         let revoked = store.session(&ada).await;
-        store.sql.revoke(revoked.id, RevokedReason::LoggedOut, after(1)).await.unwrap();
+        store.sql.revoke(revocation(revoked.id, RevokedReason::LoggedOut, after(1))).await.unwrap();
         assert_eq!(store.rotate(revoked.id, 0, after(1)).await, None);
         let over = store.session(&ada).await;
         assert_eq!(store.rotate(over.id, 0, over.expires_at).await, None);
@@ -129,19 +130,19 @@ on_both_databases! {
     async fn a_session_whose_user_is_inactive_cut_off_or_deleted_is_not_rotated(store: Store) {
         let ada = store.user("ada").await;
         let session = store.session(&ada).await;
-        store.sql.set_active(&ada.id, false, after(1)).await.unwrap();
+        store.sql.set_active(&at(&ada.id, after(1)), false).await.unwrap();
         assert_eq!(store.rotate(session.id, 0, after(2)).await, None);
-        store.sql.set_active(&ada.id, true, after(3)).await.unwrap();
+        store.sql.set_active(&at(&ada.id, after(3)), true).await.unwrap();
         assert_eq!(store.rotate(session.id, 0, after(4)).await, None, "the cut-off outlasts the inactivity");
 
         let bob = store.user("bob").await;
         let session = store.session(&bob).await;
-        store.sql.set_password(&bob.id, &hash("new"), after(1)).await.unwrap();
+        store.sql.set_password(&at(&bob.id, after(1)), &hash("new")).await.unwrap();
         assert_eq!(store.rotate(session.id, 0, after(2)).await, None);
         let bob = store.sql.find_by_username(&name("bob")).await.unwrap().unwrap();
         let session = store.session(&bob).await;
         assert_eq!(store.rotate(session.id, 0, after(2)).await, Some(1), "a new sign-in is at the new version");
-        store.sql.delete(&bob.id, after(3)).await.unwrap();
+        store.sql.delete(&at(&bob.id, after(3))).await.unwrap();
         assert_eq!(store.rotate(session.id, 1, after(4)).await, None);
     }
 
@@ -149,12 +150,12 @@ on_both_databases! {
         let ada = store.user("ada").await;
         let session = store.session(&ada).await;
         let other = store.session(&ada).await;
-        let first = store.sql.revoke(session.id, RevokedReason::Reuse, after(1)).await.unwrap().unwrap();
+        let first = store.sql.revoke(revocation(session.id, RevokedReason::Reuse, after(1))).await.unwrap().unwrap();
         assert_eq!((first.0.revoked, first.1), (Some((cut(after(1)), RevokedReason::Reuse)), true));
-        let second = store.sql.revoke(session.id, RevokedReason::LoggedOut, after(2)).await.unwrap().unwrap();
+        let second = store.sql.revoke(revocation(session.id, RevokedReason::LoggedOut, after(2))).await.unwrap().unwrap();
         assert_eq!(second, (first.0.clone(), false));
         assert_eq!(store.stored(session.id).await, Some(first.0));
-        assert_eq!(store.sql.revoke(random::session_id(), RevokedReason::Operator, after(1)).await.unwrap(), None);
+        assert_eq!(store.sql.revoke(revocation(random::session_id(), RevokedReason::Operator, after(1))).await.unwrap(), None);
         assert_eq!(store.stored(other.id).await.unwrap().revoked, None);
     }
 
@@ -163,7 +164,7 @@ on_both_databases! {
         let session = store.session(&ada).await;
         let all = (0..20).map(|number| {
             let (sql, id) = (store.sql.clone(), session.id);
-            tokio::spawn(async move { sql.revoke(id, RevokedReason::LoggedOut, after(number)).await.unwrap().unwrap() })
+            tokio::spawn(async move { sql.revoke(revocation(id, RevokedReason::LoggedOut, after(number))).await.unwrap().unwrap() })
         });
         let mut by_us = 0;
         let mut afterwards = Vec::new();
@@ -186,12 +187,12 @@ on_both_databases! {
             assert!(store.insert(&session).await);
             made.push(session.id);
         }
-        store.sql.revoke(made[2], RevokedReason::LoggedOut, after(10)).await.unwrap();
+        store.sql.revoke(revocation(made[2], RevokedReason::LoggedOut, after(10))).await.unwrap();
         let ids = |live: Vec<Session>| live.iter().map(|session| session.id).collect::<Vec<_>>();
         let live = store.sql.list_live(&ada.id, after(100)).await.unwrap();
         assert_eq!(ids(live), [made[3], made[1]], "the first is over, the third is revoked");
         assert!(store.sql.list_live(&stranger(), after(1)).await.unwrap().is_empty());
-        store.sql.cut_off(&ada.id, after(20)).await.unwrap();
+        store.sql.cut_off(&at(&ada.id, after(20)), None).await.unwrap();
         assert!(store.sql.list_live(&ada.id, after(21)).await.unwrap().is_empty());
     }
 
@@ -203,8 +204,8 @@ on_both_databases! {
             made.push(store.session(&ada).await.id);
         }
         made.sort();
-        store.sql.revoke(made[1], RevokedReason::LoggedOut, after(1)).await.unwrap();
-        store.sql.delete(&ada.id, after(2)).await.unwrap();
+        store.sql.revoke(revocation(made[1], RevokedReason::LoggedOut, after(1))).await.unwrap();
+        store.sql.delete(&at(&ada.id, after(2))).await.unwrap();
         let (mut seen, mut next, mut pages) = (Vec::new(), None, 0);
         loop {
             let page = store.sql.page(next, 2).await.unwrap();
@@ -223,7 +224,7 @@ on_both_databases! {
         let mut made = Vec::new();
         for age in [10, 20, 30] {
             let session = store.session(&ada).await;
-            store.sql.revoke(session.id, RevokedReason::Operator, after(age)).await.unwrap();
+            store.sql.revoke(revocation(session.id, RevokedReason::Operator, after(age))).await.unwrap();
             made.push(session.id);
         }
         store.session(&ada).await;
@@ -277,7 +278,7 @@ async fn a_statement_that_nobody_waits_for_any_more_harms_nobody_on_sqlite() {
     let mut left = 0;
     for _ in 0..50 {
         let session = new_session(&ada);
-        let new = NewSession { session: session.clone(), update_last_login: false };
+        let new = NewSession { session: session.clone(), update_last_login: false, audit: told(start()) };
         left += u32::from(SessionStore::insert(&store.sql, new).now_or_never().is_none());
         left += u32::from(store.sql.find(session.id).now_or_never().is_none());
         store.sql.find(session.id).await.unwrap();

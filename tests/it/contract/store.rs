@@ -6,15 +6,16 @@ use chrono::TimeDelta;
 use latchkey::{
     crypto::random,
     domain::{
+        audit::{Actor, AuditEvent, EventKind},
         email::EmailAddress,
         ids::{SessionId, UserId},
         password::PasswordHash,
-        session::Session,
+        session::{RevokedReason, Session},
         time::Moment,
         user::{NewUser, User},
         username::Username,
     },
-    ports::{NewSession, Rotation, SessionStore, UserStore},
+    ports::{Clock, CutOff, NewSession, Revoke, Rotation, SessionStore, UserStore},
     store::sql::{DatabaseUrl, SqlPool, SqlStore, migrate, pool::PoolLimits},
 };
 use tempfile::TempDir;
@@ -48,7 +49,7 @@ impl Store {
 
     /// A user of this name, active, at version 0.
     pub async fn user(&self, name: &str) -> User {
-        UserStore::insert(&self.sql, new_user(name)).await.unwrap()
+        UserStore::insert(&self.sql, new_user(name), told(start())).await.unwrap()
     }
 
     /// A live session of this user, at generation 0, made at [`start`].
@@ -59,11 +60,11 @@ impl Store {
     }
 
     pub async fn insert(&self, session: &Session) -> bool {
-        self.sign_in(NewSession { session: session.clone(), update_last_login: false }).await
+        self.sign_in(NewSession { session: session.clone(), update_last_login: false, audit: told(start()) }).await
     }
 
     pub async fn sign_in(&self, new: NewSession) -> bool {
-        SessionStore::insert(&self.sql, new).await.unwrap()
+        SessionStore::insert(&self.sql, new).await.unwrap().is_some()
     }
 
     /// Rotates at `now`. The generation afterwards, if it did.
@@ -72,8 +73,8 @@ impl Store {
             Some(session) => (session.user_id, session.user_version),
             None => (stranger(), 0),
         };
-        let rotation = Rotation { id, user, version, generation, now, ip: None, user_agent: None };
-        self.sql.rotate(rotation).await.unwrap().map(|state| state.session.generation)
+        let rotation = Rotation { id, user, version, generation, ip: None, user_agent: None };
+        self.sql.rotate(rotation, &Stopped(now)).await.unwrap().map(|state| state.session.generation)
     }
 
     pub async fn stored(&self, id: SessionId) -> Option<Session> {
@@ -142,9 +143,32 @@ pub fn new_session(user: &User) -> Session {
 }
 
 /// The exchange that a token of this generation asks for.
-pub fn rotation_of(session: &Session, generation: u32, now: Moment) -> Rotation {
+pub fn rotation_of(session: &Session, generation: u32) -> Rotation {
     let (user, version) = (session.user_id.clone(), session.user_version);
-    Rotation { id: session.id, user, version, generation, now, ip: None, user_agent: None }
+    Rotation { id: session.id, user, version, generation, ip: None, user_agent: None }
+}
+
+/// A clock that stands still.
+pub struct Stopped(pub Moment);
+
+impl Clock for Stopped {
+    fn now(&self) -> Moment {
+        self.0
+    }
+}
+
+/// What the audit trail is told where a story is about something else.
+pub fn told(now: Moment) -> AuditEvent {
+    AuditEvent::new(now, EventKind::CutOff, Actor::Service)
+}
+
+/// The end of all that a user holds.
+pub fn at(id: &UserId, now: Moment) -> CutOff {
+    CutOff { id: id.clone(), now, audit: told(now).of_user(id) }
+}
+
+pub fn revocation(id: SessionId, reason: RevokedReason, now: Moment) -> Revoke {
+    Revoke { id, of: None, reason, now, audit: told(now).of_session(id) }
 }
 
 /// Somebody whom no store has heard of.

@@ -5,12 +5,12 @@ use latchkey::{
     ports::{InsertUserError, UserStore as _},
 };
 
-use super::store::{after, cut, hash, name, new_user, start, stranger, with_email};
+use super::store::{after, at, cut, hash, name, new_user, start, stranger, told, with_email};
 
 on_both_databases! {
     async fn a_new_user_is_active_at_version_0_and_kept_to_the_microsecond(store: Store) {
         let new = with_email("Ada", "Ada@Example.org");
-        let made = store.sql.insert(new.clone()).await.unwrap();
+        let made = store.sql.insert(new.clone(), told(start())).await.unwrap();
         let expected = User {
             id: new.id,
             username: "Ada".to_owned(),
@@ -36,12 +36,12 @@ on_both_databases! {
     }
 
     async fn a_name_and_an_address_are_taken_without_regard_to_case(store: Store) {
-        store.sql.insert(with_email("Ada", "ada@example.org")).await.unwrap();
-        let taken = store.sql.insert(new_user("aDa")).await;
+        store.sql.insert(with_email("Ada", "ada@example.org"), told(start())).await.unwrap();
+        let taken = store.sql.insert(new_user("aDa"), told(start())).await;
         assert!(matches!(taken, Err(InsertUserError::UsernameTaken)), "{taken:?}");
-        let taken = store.sql.insert(with_email("bob", "ADA@example.ORG")).await;
+        let taken = store.sql.insert(with_email("bob", "ADA@example.ORG"), told(start())).await;
         assert!(matches!(taken, Err(InsertUserError::EmailTaken)), "{taken:?}");
-        let taken = store.sql.insert(with_email("ada", "another@example.org")).await;
+        let taken = store.sql.insert(with_email("ada", "another@example.org"), told(start())).await;
         assert!(matches!(taken, Err(InsertUserError::UsernameTaken)), "{taken:?}");
         assert_eq!(store.sql.find_by_username(&name("bob")).await.unwrap(), None);
     }
@@ -55,7 +55,7 @@ on_both_databases! {
     async fn of_many_who_take_one_name_at_once_one_gets_it(store: Store) {
         let attempts = (0..32).map(|number| {
             let sql = store.sql.clone();
-            tokio::spawn(async move { sql.insert(new_user(if number % 2 == 0 { "Ada" } else { "ADA" })).await })
+            tokio::spawn(async move { sql.insert(new_user(if number % 2 == 0 { "Ada" } else { "ADA" }), told(start())).await })
         });
         let mut won = 0;
         for attempt in attempts.collect::<Vec<_>>() {
@@ -76,12 +76,12 @@ on_both_databases! {
         let all = store.sql.list(None, 100).await.unwrap();
         assert!(all.is_sorted_by(|one, other| one.id < other.id));
         let gone = &all[3].id;
-        store.sql.delete(gone, after(1)).await.unwrap();
+        store.sql.delete(&at(gone, after(1))).await.unwrap();
         let first = store.sql.list(None, 3).await.unwrap();
         assert_eq!(first, all[..3]);
         assert_eq!(store.sql.list(Some(&first[2].id), 3).await.unwrap(), all[4..]);
         for user in &all {
-            store.sql.delete(&user.id, after(2)).await.unwrap();
+            store.sql.delete(&at(&user.id, after(2))).await.unwrap();
         }
         assert!(!store.sql.any().await.unwrap());
     }
@@ -99,8 +99,8 @@ on_both_databases! {
     async fn each_cut_off_counts_one_and_says_where_it_stands(store: Store) {
         let ada = store.user("ada").await;
         let bob = store.user("bob").await;
-        assert_eq!(store.sql.cut_off(&ada.id, after(1)).await.unwrap().unwrap().version, 1);
-        let changed = store.sql.set_password(&ada.id, &hash("new"), after(1)).await.unwrap().unwrap();
+        assert_eq!(store.sql.cut_off(&at(&ada.id, after(1)), None).await.unwrap().unwrap().version, 1);
+        let changed = store.sql.set_password(&at(&ada.id, after(1)), &hash("new")).await.unwrap().unwrap();
         assert_eq!(changed.version, 2);
         let found = store.sql.find_credentials(&name("ada")).await.unwrap().unwrap();
         assert_eq!((found.password_hash.expose(), found.user.version), ("new", 2));
@@ -111,7 +111,7 @@ on_both_databases! {
         let ada = store.user("ada").await;
         let all = (0..20).map(|_| {
             let (sql, id) = (store.sql.clone(), ada.id.clone());
-            tokio::spawn(async move { sql.cut_off(&id, after(1)).await.unwrap().unwrap().version })
+            tokio::spawn(async move { sql.cut_off(&at(&id, after(1)), None).await.unwrap().unwrap().version })
         });
         let mut versions = Vec::new();
         for task in all.collect::<Vec<_>>() {
@@ -123,39 +123,39 @@ on_both_databases! {
 
     async fn deactivating_twice_is_one_cut_off_and_activating_is_another(store: Store) {
         let ada = store.user("ada").await;
-        let still = store.sql.set_active(&ada.id, true, after(1)).await.unwrap().unwrap();
+        let still = store.sql.set_active(&at(&ada.id, after(1)), true).await.unwrap().unwrap();
         assert_eq!((still.is_active, still.version), (true, 0));
         for _ in 0..2 {
-            let off = store.sql.set_active(&ada.id, false, after(2)).await.unwrap().unwrap();
+            let off = store.sql.set_active(&at(&ada.id, after(2)), false).await.unwrap().unwrap();
             assert_eq!((off.is_active, off.version), (false, 1));
         }
-        let on = store.sql.set_active(&ada.id, true, after(3)).await.unwrap().unwrap();
+        let on = store.sql.set_active(&at(&ada.id, after(3)), true).await.unwrap().unwrap();
         assert_eq!((on.is_active, on.version), (true, 2));
     }
 
     async fn a_deleted_users_name_and_address_are_free_and_their_sessions_find_no_user(store: Store) {
-        let ada = store.sql.insert(with_email("Ada", "ada@example.org")).await.unwrap();
+        let ada = store.sql.insert(with_email("Ada", "ada@example.org"), told(start())).await.unwrap();
         let session = store.session(&ada).await;
         assert_eq!(store.user_of(&session).await, Some(ada.clone()));
-        assert_eq!(store.sql.delete(&ada.id, after(1)).await.unwrap(), Some(1));
+        assert_eq!(store.sql.delete(&at(&ada.id, after(1))).await.unwrap(), Some(1));
         assert_eq!(store.user_of(&session).await, None);
         assert!(store.sql.find_credentials(&name("Ada")).await.unwrap().is_none());
         assert_eq!(store.sql.find_by_username(&name("ada")).await.unwrap(), None);
 
-        let second = store.sql.insert(with_email("ada", "Ada@example.org")).await.unwrap();
+        let second = store.sql.insert(with_email("ada", "Ada@example.org"), told(start())).await.unwrap();
         assert_ne!(second.id, ada.id);
         assert_eq!(store.user_of(&session).await, None);
     }
 
     async fn a_deleted_user_cannot_be_changed_any_more(store: Store) {
         let ada = store.user("ada").await;
-        store.sql.delete(&ada.id, after(1)).await.unwrap();
+        store.sql.delete(&at(&ada.id, after(1))).await.unwrap();
         for id in [ada.id, stranger()] {
-            assert_eq!(store.sql.delete(&id, after(2)).await.unwrap(), None);
-            assert_eq!(store.sql.cut_off(&id, after(2)).await.unwrap(), None);
-            assert_eq!(store.sql.set_active(&id, true, after(2)).await.unwrap(), None);
-            assert_eq!(store.sql.set_active(&id, false, after(2)).await.unwrap(), None);
-            assert_eq!(store.sql.set_password(&id, &hash("new"), after(2)).await.unwrap(), None);
+            assert_eq!(store.sql.delete(&at(&id, after(2))).await.unwrap(), None);
+            assert_eq!(store.sql.cut_off(&at(&id, after(2)), None).await.unwrap(), None);
+            assert_eq!(store.sql.set_active(&at(&id, after(2)), true).await.unwrap(), None);
+            assert_eq!(store.sql.set_active(&at(&id, after(2)), false).await.unwrap(), None);
+            assert_eq!(store.sql.set_password(&at(&id, after(2)), &hash("new")).await.unwrap(), None);
         }
     }
 
@@ -165,11 +165,11 @@ on_both_databases! {
             users.push(store.user(&format!("user{number}")).await);
         }
         users.sort_by(|one, other| one.id.cmp(&other.id));
-        store.sql.cut_off(&users[0].id, after(10)).await.unwrap();
-        store.sql.cut_off(&users[1].id, after(20)).await.unwrap();
-        store.sql.set_active(&users[2].id, false, after(21)).await.unwrap();
-        store.sql.set_password(&users[3].id, &hash("new"), after(22)).await.unwrap();
-        store.sql.delete(&users[4].id, after(23)).await.unwrap();
+        store.sql.cut_off(&at(&users[0].id, after(10)), None).await.unwrap();
+        store.sql.cut_off(&at(&users[1].id, after(20)), None).await.unwrap();
+        store.sql.set_active(&at(&users[2].id, after(21)), false).await.unwrap();
+        store.sql.set_password(&at(&users[3].id, after(22)), &hash("new")).await.unwrap();
+        store.sql.delete(&at(&users[4].id, after(23))).await.unwrap();
         let all: Vec<_> = users[1..5].iter().map(|user| (user.id.clone(), 1)).collect();
         assert_eq!(store.sql.cut_offs(after(20), None, 10).await.unwrap(), all);
         assert_eq!(store.sql.cut_offs(after(20), None, 2).await.unwrap(), all[..2]);
@@ -182,7 +182,7 @@ on_both_databases! {
         for number in 0..4 {
             let user = store.user(&format!("user{number}")).await;
             if number > 0 {
-                store.sql.delete(&user.id, after(number)).await.unwrap();
+                store.sql.delete(&at(&user.id, after(number))).await.unwrap();
             }
         }
         assert_eq!(store.sql.purge(after(1), 10).await.unwrap(), 0);

@@ -12,7 +12,7 @@ use clap::{Args as _, Command, FromArgMatches as _};
 use latchkey::{
     app::{App, operator},
     config::Config,
-    domain::{password::Password, username::Username},
+    domain::{audit::Actor, password::Password, username::Username},
     ports::Clock,
     service::accounts::{Accounts, Registration},
 };
@@ -127,6 +127,8 @@ impl TestApp {
             database: &self.config.database,
             redis: &self.config.redis,
             lifetimes: &self.config.lifetimes,
+            audit: &self.config.audit,
+            actor: Actor::Operator(Some("test".to_owned())),
         };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         operator::accounts(config, &self.config.passwords, clock).await.unwrap()

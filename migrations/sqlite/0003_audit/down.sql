@@ -1,0 +1,2 @@
+DROP INDEX sessions_live;
+DROP TABLE audit_events;

@@ -1,0 +1,50 @@
+//! All that is counted and measured, under one name each.
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric as _},
+    metrics::{MetricType, gauge::ConstGauge},
+    registry::Registry,
+};
+
+use crate::{crypto::hasher::Hasher, http::metrics::HttpMetrics, service::Metrics, store::sql::SqlStore};
+
+/// What is asked when somebody reads.
+pub(super) struct Measured {
+    pub hasher: Hasher,
+    pub sql: Arc<SqlStore>,
+}
+
+impl fmt::Debug for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Measured")
+    }
+}
+
+/// Everything, ready to be read.
+pub(super) fn registry(service: &Metrics, http: &HttpMetrics, measured: Measured) -> Registry {
+    let mut registry = Registry::with_prefix("latchkey");
+    service.register(&mut registry);
+    http.register(&mut registry);
+    registry.register_collector(Box::new(measured));
+    registry
+}
+
+impl Collector for Measured {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let mut gauge = |name: &str, help: &str, value: usize| {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(metric)
+        };
+        let (waiting, running) = self.hasher.load();
+        gauge("hash_queue_waiting", "Passwords that wait to be hashed", waiting)?;
+        gauge("hash_queue_running", "Passwords that are being hashed", running)?;
+        let pool = self.sql.pool_status();
+        gauge("database_connections_open", "Connections to the database", pool.open)?;
+        gauge("database_connections_idle", "Connections to the database that nobody uses", pool.idle)?;
+        gauge("database_connections_limit", "Connections to the database at the most", pool.limit)?;
+        gauge("database_waiting", "Requests that wait for a connection to the database", pool.waiting)
+    }
+}

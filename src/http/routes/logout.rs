@@ -1,0 +1,83 @@
+//! `/api/auth/logout/`: dj-rest-auth's `LogoutView`, for clients that keep their refresh token themselves. And
+//! `/api/auth/logout/all/`: everywhere.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{self, Data, Payload, ServiceConfig},
+};
+use serde_json::json;
+
+use super::{allow, both, method_not_allowed, options, signed_in_first};
+use crate::{
+    http::{
+        bearer, body,
+        client::client,
+        error::HttpError,
+        fields::{Input, Trim, char_field},
+        state::State,
+        to_the_end::{protected, to_the_end},
+    },
+    service::Client,
+};
+
+pub(super) fn configure(config: &mut ServiceConfig) {
+    config.service(
+        both("/api/auth/logout")
+            // dj-rest-auth's, which names GET also where its setting makes it a 405.
+            .wrap(allow("GET, POST, HEAD, OPTIONS"))
+            .route(web::post().to(log_out))
+            .route(web::method(actix_web::http::Method::OPTIONS).to(options))
+            .default_service(web::route().to(method_not_allowed)),
+    );
+    config.service(
+        both("/api/auth/logout/all")
+            .wrap(allow("POST, OPTIONS"))
+            .route(web::post().to(log_out_everywhere))
+            .route(web::method(actix_web::http::Method::OPTIONS).to(options))
+            .default_service(web::route().to(signed_in_first)),
+    );
+}
+
+/// Nobody has to be signed in, but whoever says so must be: a bad `Authorization` is refused before anything else.
+async fn log_out(request: HttpRequest, payload: Payload, state: Data<State>) -> Result<HttpResponse, HttpError> {
+    let client = client(&request);
+    let access = match bearer::token(&request, &state.settings.auth_header_types) {
+        Ok(token) => Some(token),
+        Err(HttpError::NotAuthenticated) => None,
+        Err(error) => return Err(error),
+    };
+    if let Some(token) = &access {
+        state.auth.authenticate(token, &client).await.map_err(HttpError::AccessToken)?;
+    }
+    let refresh = body::Data::read(&request, payload, &state.settings).await?.remove("refresh");
+    match refresh {
+        Input::Missing => return Err(HttpError::NoRefreshToken),
+        Input::Null => end_of_access_token(access, state, client).await?,
+        // A text that cannot be a token is refused as one.
+        input => {
+            let token = char_field(input, Trim::Yes).unwrap_or_default();
+            to_the_end(async move { state.auth.blacklist(&token, &client).await }).await.map_err(HttpError::Logout)?;
+        }
+    }
+    Ok(logged_out())
+}
+
+/// dj-rest-auth says yes to `null` and does nothing. Where the request says by its access token which session it means,
+/// that session ends.
+async fn end_of_access_token(access: Option<String>, state: Data<State>, client: Client) -> Result<(), HttpError> {
+    match access {
+        None => Ok(()),
+        Some(token) => protected(async move { state.auth.log_out_by_access(&token, &client).await }).await,
+    }
+}
+
+async fn log_out_everywhere(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
+    let token = bearer::token(&request, &state.settings.auth_header_types)?;
+    let client = client(&request);
+    protected(async move { state.auth.log_out_everywhere(&token, &client).await }).await?;
+    Ok(logged_out())
+}
+
+fn logged_out() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "detail": "Successfully logged out." }))
+}

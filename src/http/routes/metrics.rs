@@ -1,0 +1,23 @@
+//! `/metrics`: what Prometheus reads (its text format, `OpenMetrics`).
+
+use actix_web::{
+    HttpResponse,
+    http::header::CONTENT_TYPE,
+    web::{Data, ServiceConfig},
+};
+use prometheus_client::{encoding::text::encode, registry::Registry};
+
+use super::get;
+use crate::http::error::HttpError;
+
+pub(in crate::http) fn configure(config: &mut ServiceConfig) {
+    get(config, "/metrics", metrics);
+}
+
+async fn metrics(registry: Data<Registry>) -> Result<HttpResponse, HttpError> {
+    let mut text = String::new();
+    let failed = |_| HttpError::Service(crate::service::Error::Internal("metrics cannot be written".to_owned()));
+    encode(&mut text, &registry).map_err(failed)?;
+    let content_type = (CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    Ok(HttpResponse::Ok().insert_header(content_type).body(text))
+}

@@ -1,0 +1,50 @@
+//! What the use cases count.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+
+/// The label of a revocation.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct ReasonLabel {
+    /// `logged_out`, `reuse`, …
+    pub reason: &'static str,
+}
+
+/// Counters. Cloning shares them.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// Audit events that were lost because too many waited.
+    pub audit_dropped: Counter,
+    /// Audit events that were written off the request path.
+    pub audit_written: Counter,
+    /// Users who were cut off by a request.
+    pub cut_offs: Counter,
+    /// Refresh tokens that came back within the grace and got the same successor.
+    pub grace_hits: Counter,
+    /// Sessions that ended, by reason.
+    pub revocations: Family<ReasonLabel, Counter>,
+    /// Refresh tokens that were exchanged.
+    pub rotations: Counter,
+    /// Sign-ins.
+    pub sign_ins: Counter,
+}
+
+impl Metrics {
+    /// Names them in `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("sign_ins", "Sign-ins", self.sign_ins.clone());
+        registry.register("rotations", "Refresh tokens that were exchanged", self.rotations.clone());
+        let help = "Refresh tokens that came back within the grace and got the same successor";
+        registry.register("grace_hits", help, self.grace_hits.clone());
+        let help = "Sessions that this process ended, by reason; reuse is a spent refresh token that came back";
+        registry.register("revocations", help, self.revocations.clone());
+        registry.register("cut_offs", "Users who signed out everywhere", self.cut_offs.clone());
+        let help = "Audit events that were written off the request path";
+        registry.register("audit_events_written", help, self.audit_written.clone());
+        let help = "Audit events that were lost because too many waited for the database";
+        registry.register("audit_events_dropped", help, self.audit_dropped.clone());
+    }
+}

@@ -1,0 +1,141 @@
+//! Sessions for the people whose they are: the list, the end of one, the end of all. And how a session ends at all.
+
+use super::{Auth, Client, Error, metrics::ReasonLabel, tokens::blacklisted};
+use crate::{
+    domain::{
+        audit::{Actor, AuditEvent, EventKind},
+        ids::{SessionId, UserId},
+        session::{RevokedReason, Session},
+        time::{Moment, storable},
+    },
+    ports::{CutOff, Revoke, TokenRef},
+};
+
+/// A live session of the user who asks.
+#[derive(Clone, Debug)]
+pub struct OwnSession {
+    /// The session.
+    pub session: Session,
+    /// Whether the request came by it.
+    pub current: bool,
+}
+
+impl Auth {
+    /// The live sessions of the user of an access token, the newest first.
+    ///
+    /// # Errors
+    /// As [`Auth::authenticate`].
+    pub async fn sessions(&self, token: &str, client: &Client) -> Result<Vec<OwnSession>, Error> {
+        let identity = self.authenticate(token, client).await?;
+        let live = self.parts.sessions.list_live(&identity.user.id, storable(self.parts.clock.now())).await?;
+        let own = |session: Session| OwnSession { current: session.id == identity.session.id, session };
+        Ok(live.into_iter().map(own).collect())
+    }
+
+    /// Ends one session of the user of an access token, with its tokens; it may be the one that asks.
+    ///
+    /// # Errors
+    /// [`Error::NoSession`] for an id that is no live session of this user, whoever else's it may be; and as
+    /// [`Auth::authenticate`].
+    pub async fn end_session(&self, token: &str, id: &str, client: &Client) -> Result<(), Error> {
+        let identity = self.authenticate(token, client).await?;
+        let id = SessionId::parse(id).ok_or(Error::NoSession)?;
+        let now = storable(self.parts.clock.now());
+        let audit = AuditEvent::new(now, EventKind::SessionRevoked, Actor::User)
+            .of_user(&identity.user.id)
+            .from(&client.origin())
+            .with("by_session", identity.session.id.to_string());
+        if self.end(id, Some(&identity.user.id), RevokedReason::User, now, audit).await? {
+            Ok(())
+        } else {
+            Err(Error::NoSession)
+        }
+    }
+
+    /// Ends the session of an access token.
+    ///
+    /// # Errors
+    /// As [`Auth::authenticate`].
+    pub async fn log_out_by_access(&self, token: &str, client: &Client) -> Result<(), Error> {
+        let identity = self.authenticate(token, client).await?;
+        let now = storable(self.parts.clock.now());
+        let audit = AuditEvent::new(now, EventKind::SessionRevoked, Actor::User)
+            .of_user(&identity.user.id)
+            .from(&client.origin());
+        self.end(identity.session.id, None, RevokedReason::LoggedOut, now, audit).await?;
+        Ok(())
+    }
+
+    /// Ends every session of the user of an access token: one row, however many there are.
+    ///
+    /// # Errors
+    /// As [`Auth::authenticate`]; of two at once, the second finds itself signed out.
+    pub async fn log_out_everywhere(&self, token: &str, client: &Client) -> Result<(), Error> {
+        let identity = self.authenticate(token, client).await?;
+        let now = storable(self.parts.clock.now());
+        let audit = AuditEvent::new(now, EventKind::CutOff, Actor::User)
+            .because("signed_out_everywhere")
+            .of_user(&identity.user.id)
+            .of_session(identity.session.id)
+            .from(&client.origin());
+        let cut_off = CutOff { id: identity.user.id, now, audit };
+        let changed = self.parts.users.cut_off(&cut_off, Some(identity.session.user_version)).await?;
+        let user = changed.ok_or(blacklisted("cut_off"))?;
+        self.parts.metrics.cut_offs.inc();
+        self.parts.revocation.mark_cut_off(&user.id, user.version).await;
+        Ok(())
+    }
+
+    /// Ends a session, which must be `of` this user where one is given. Whether it was this call that did.
+    pub(super) async fn end(
+        &self,
+        id: SessionId,
+        of: Option<&UserId>,
+        reason: RevokedReason,
+        now: Moment,
+        audit: AuditEvent,
+    ) -> Result<bool, Error> {
+        let audit = audit.of_session(id).because(reason.as_str());
+        let ended = self.parts.revocation.revoke(Revoke { id, of: of.cloned(), reason, now, audit }).await?;
+        let by_us = ended == Some(true);
+        self.count_revoked(reason, usize::from(by_us));
+        Ok(by_us)
+    }
+
+    /// The session dies, because a token came back that only somebody else can have kept. Both addresses and the ages go
+    /// to the trail: which of the two was the thief, nobody knows.
+    pub(super) async fn end_by_reuse(
+        &self,
+        token: &TokenRef,
+        generation: u32,
+        session: &Session,
+        client: &Client,
+        now: Moment,
+    ) -> Result<(), Error> {
+        let since_rotation = (now - session.rotated_at).num_seconds();
+        tracing::warn!(
+            session = %token.session, user = %token.user, presented = generation, current = session.generation,
+            since_rotation, cause = "reuse", "a spent refresh token came back: the session is revoked"
+        );
+        let mut audit = AuditEvent::new(now, EventKind::Reuse, Actor::Client)
+            .of_user(&token.user)
+            .of_token(token.session.refresh_jti(generation))
+            .from(&client.origin())
+            .with("presented_generation", generation.to_string())
+            .with("current_generation", session.generation.to_string())
+            .with("seconds_since_rotation", since_rotation.to_string())
+            .with("seconds_since_sign_in", (now - session.created_at).num_seconds().to_string());
+        if let Some(ip) = &session.last_ip {
+            audit = audit.with("holder_ip", ip.as_str());
+        }
+        if let Some(agent) = &session.user_agent {
+            audit = audit.with("holder_user_agent", agent.as_str());
+        }
+        self.end(token.session, None, RevokedReason::Reuse, now, audit).await?;
+        Ok(())
+    }
+
+    pub(super) fn count_revoked(&self, reason: RevokedReason, count: usize) {
+        self.parts.metrics.revocations.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc_by(count as u64);
+    }
+}

@@ -1,0 +1,185 @@
+//! The audit trail in SQL.
+
+use async_trait::async_trait;
+use chrono::NaiveDateTime;
+use diesel::{
+    ExpressionMethods as _, Insertable, QueryDsl as _, Queryable, Selectable, SelectableHelper as _, pg::Pg,
+    sqlite::Sqlite,
+};
+use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
+use serde_json::{Map, Value};
+
+use super::{
+    SqlStore,
+    error::from_query,
+    pool::{PoolKind, on_conn, within},
+    rows::{number, stored},
+    schema::audit_events,
+};
+use crate::{
+    domain::{
+        audit::{AuditEntry, AuditEvent, Origin},
+        ids::{SessionId, UserId},
+        time::Moment,
+    },
+    ports::{AuditQuery, AuditStore, StoreError},
+};
+
+/// An event to be added.
+#[derive(Insertable)]
+#[diesel(table_name = audit_events, treat_none_as_default_value = false)]
+pub(super) struct NewAuditRow {
+    pub at: NaiveDateTime,
+    pub event: &'static str,
+    pub cause: Option<String>,
+    pub actor: String,
+    pub user_id: Option<String>,
+    pub session_id: Option<String>,
+    pub jti: Option<String>,
+    pub ip: Option<String>,
+    pub user_agent: Option<String>,
+    pub details: String,
+    pub times: i32,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = audit_events, check_for_backend(Pg, Sqlite))]
+struct AuditRow {
+    id: i64,
+    at: NaiveDateTime,
+    event: String,
+    cause: Option<String>,
+    actor: String,
+    user_id: Option<String>,
+    session_id: Option<String>,
+    jti: Option<String>,
+    ip: Option<String>,
+    user_agent: Option<String>,
+    details: String,
+    times: i32,
+}
+
+impl From<&AuditEvent> for NewAuditRow {
+    fn from(event: &AuditEvent) -> Self {
+        let details: Map<String, Value> =
+            event.details.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect();
+        Self {
+            at: stored(event.at),
+            event: event.kind.as_str(),
+            cause: event.cause.map(ToOwned::to_owned),
+            actor: event.actor.as_text(),
+            user_id: event.user.as_ref().map(ToString::to_string),
+            session_id: event.session.map(|id| id.to_string()),
+            jti: event.jti.clone(),
+            ip: event.origin.ip.clone(),
+            user_agent: event.origin.user_agent.clone(),
+            details: Value::Object(details).to_string(),
+            times: 1,
+        }
+    }
+}
+
+impl NewAuditRow {
+    /// The same event for one of several sessions.
+    pub(super) fn of_session(event: &AuditEvent, session: &super::rows::SessionRow) -> Self {
+        let row = Self::from(event);
+        Self { user_id: Some(session.user_id.clone()), session_id: Some(session.id.clone()), ..row }
+    }
+}
+
+impl AuditRow {
+    fn into_entry(self) -> Result<AuditEntry, StoreError> {
+        let details: Map<String, Value> = serde_json::from_str(&self.details)
+            .map_err(|_| StoreError::Failed("an audit event has details that cannot be read".to_owned()))?;
+        let text = |value: Value| match value {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        Ok(AuditEntry {
+            id: self.id,
+            at: self.at.and_utc(),
+            event: self.event,
+            cause: self.cause,
+            actor: self.actor,
+            user: self.user_id.map(UserId::new),
+            session: self.session_id.as_deref().and_then(SessionId::parse),
+            jti: self.jti,
+            origin: Origin { ip: self.ip, user_agent: self.user_agent },
+            details: details.into_iter().map(|(name, value)| (name, text(value))).collect(),
+            times: number(self.times)?,
+        })
+    }
+}
+
+#[async_trait]
+impl AuditStore for SqlStore {
+    async fn append(&self, events: &[(AuditEvent, u32)]) -> Result<(), StoreError> {
+        let rows: Vec<NewAuditRow> = events
+            .iter()
+            .map(|(event, times)| NewAuditRow { times: super::rows::counter(*times), ..NewAuditRow::from(event) })
+            .collect();
+        match &self.pool.kind {
+            PoolKind::Postgres(pool) => within!(pool, self.pool.timeout, |conn| {
+                diesel::insert_into(audit_events::table).values(&rows).execute(conn).await.map(drop)
+            })?,
+            // Of many rows in one statement, diesel makes many for SQLite anyway.
+            PoolKind::Sqlite(pool) => within!(pool, self.pool.timeout, |conn| {
+                conn.transaction(async |conn| {
+                    for row in &rows {
+                        diesel::insert_into(audit_events::table).values(row).execute(conn).await?;
+                    }
+                    diesel::QueryResult::Ok(())
+                })
+                .await
+            })?,
+        }
+        .map_err(from_query)
+    }
+
+    async fn events(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
+        let rows: Vec<AuditRow> = on_conn!(self.pool, |conn| {
+            let mut events = audit_events::table
+                .filter(audit_events::id.gt(query.after.unwrap_or_default()))
+                .order(audit_events::id)
+                .limit(query.limit)
+                .select(AuditRow::as_select())
+                .into_boxed();
+            if let Some(user) = &query.user {
+                events = events.filter(audit_events::user_id.eq(user.as_str()));
+            }
+            if let Some(session) = &query.session {
+                events = events.filter(audit_events::session_id.eq(session.to_string()));
+            }
+            if let Some(jti) = &query.jti {
+                events = events.filter(audit_events::jti.eq(jti));
+            }
+            if let Some(since) = query.since {
+                events = events.filter(audit_events::at.ge(stored(since)));
+            }
+            events.load(conn).await
+        })?
+        .map_err(from_query)?;
+        rows.into_iter().map(AuditRow::into_entry).collect()
+    }
+
+    async fn purge(&self, before: Moment, limit: i64) -> Result<usize, StoreError> {
+        let before = stored(before);
+        let ids: Vec<i64> = on_conn!(self.pool, |conn| {
+            audit_events::table
+                .filter(audit_events::at.lt(before))
+                .order(audit_events::at)
+                .limit(limit)
+                .select(audit_events::id)
+                .load(conn)
+                .await
+        })?
+        .map_err(from_query)?;
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        on_conn!(self.pool, |conn| {
+            diesel::delete(audit_events::table.filter(audit_events::id.eq_any(&ids))).execute(conn).await
+        })?
+        .map_err(from_query)
+    }
+}
