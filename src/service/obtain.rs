@@ -1,5 +1,7 @@
 //! Sign-in: simplejwt's `TokenObtainPairView`.
 
+use std::sync::Arc;
+
 use super::{Auth, Client, Error, TokenPair};
 use crate::{
     crypto::random,
@@ -11,7 +13,7 @@ use crate::{
         user::User,
         username::Username,
     },
-    ports::NewSession,
+    ports::{NewSession, StoreError},
 };
 
 /// How many sign-ins of one user may happen at once without seeing each other. Only who comes this close to the limit
@@ -60,19 +62,28 @@ impl Auth {
         };
         self.parts.metrics.sign_ins.inc();
         if others.saturating_add(AT_ONCE) >= self.parts.rules.sessions_per_user {
-            self.trim(&session, now).await?;
+            self.trim(&session, now).await;
         }
         self.issue(&session, user, now, jti)
     }
 
-    /// The oldest sessions go, so that no more stay than a user may have.
-    async fn trim(&self, newest: &Session, now: Moment) -> Result<(), Error> {
+    /// The oldest sessions go, so that no more stay than a user may have. To the end, whoever stops waiting: what is
+    /// revoked must be marked. The sign-in does not fail of it: the next one does what this one could not.
+    async fn trim(&self, newest: &Session, now: Moment) {
         let reason = RevokedReason::SessionLimit;
         let audit = AuditEvent::new(now, EventKind::SessionRevoked, Actor::Service).because(reason.as_str());
-        let gone = self.parts.sessions.trim(newest, self.parts.rules.sessions_per_user, audit).await?;
-        self.count_revoked(reason, gone.len());
-        self.parts.revocation.mark_revoked(&gone, now).await;
-        Ok(())
+        let (sessions, revocation) = (Arc::clone(&self.parts.sessions), self.parts.revocation.clone());
+        let (newest, limit) = (newest.clone(), self.parts.rules.sessions_per_user);
+        let trimmed = tokio::spawn(async move {
+            let gone = sessions.trim(&newest, limit, audit).await?;
+            revocation.mark_revoked(&gone, now).await;
+            Ok::<_, StoreError>(gone.len())
+        });
+        match trimmed.await {
+            Ok(Ok(count)) => self.count_revoked(reason, count),
+            Ok(Err(error)) => tracing::warn!(%error, "a user's oldest sessions were not ended"),
+            Err(_) => tracing::error!("a user's oldest sessions were not ended: a use case panicked"),
+        }
     }
 
     /// Which of the reasons it was is for the trail alone: the wire has one answer for all. A name that nobody has is not
