@@ -30,7 +30,7 @@ use crate::{
     },
     ports::{Clock, StoreError},
     service::{Auth, Error, Parts, Rules, TokenRules},
-    store::sql::{DatabaseUrl, migrate::MigrateError},
+    store::sql::{ConnectError, DatabaseUrl, migrate::MigrateError},
 };
 
 /// Why the server does not start. Each is one line that says what to do.
@@ -63,6 +63,9 @@ pub enum StartError {
     /// The database did not come.
     #[error("DATABASE_URL: {0} cannot be reached ({1}): start it{2}, or correct the URL")]
     Unreachable(DatabaseUrl, String, &'static str),
+    /// The database is there, and is not one to work with.
+    #[error("DATABASE_URL: {0} cannot be used: {1}")]
+    Unusable(DatabaseUrl, ConnectError),
 }
 
 /// A server that is ready to run.

@@ -24,6 +24,7 @@ use crate::{
     },
     ports::{Clock, clock::SystemClock},
     service::accounts::AccountError,
+    store::sql::ConnectError,
     telemetry,
 };
 
@@ -95,9 +96,11 @@ enum Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Config(_) | StartError::Keys(_) | StartError::KeySet(_) | StartError::Listen(..) => {
-                Self::Config(error.to_string())
-            }
+            StartError::Config(_)
+            | StartError::Keys(_)
+            | StartError::KeySet(_)
+            | StartError::Listen(..)
+            | StartError::Unusable(_, ConnectError::Refused(_)) => Self::Config(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }
     }

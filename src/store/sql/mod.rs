@@ -1,5 +1,6 @@
 //! One implementation for Postgres and SQLite: each query is written once and checked by the compiler for both.
 
+mod connect;
 mod error;
 mod lent;
 pub mod migrate;
@@ -13,6 +14,7 @@ mod tls;
 mod url;
 mod users;
 
+pub use connect::ConnectError;
 pub use pool::SqlPool;
 pub use url::{DatabaseUrl, DatabaseUrlError, SqliteFile};
 

@@ -41,7 +41,7 @@ pub struct PostgresUrl {
 pub enum TlsMode {
     /// Plain.
     Disable,
-    /// Encrypted when the server offers it: the default.
+    /// Encrypted when the server offers it: the default, unless `sslrootcert` is given.
     Prefer,
     /// Encrypted or not at all. `require`, `verify-ca` and `verify-full` all mean this.
     Require,
@@ -80,19 +80,22 @@ impl PostgresUrl {
     fn parse(text: &str) -> Result<Self, DatabaseUrlError> {
         let unusable = |reason: &dyn fmt::Display| DatabaseUrlError::Postgres(reason.to_string());
         let mut url = Url::parse(text).map_err(|reason| unusable(&reason))?;
-        let mut tls = TlsMode::Prefer;
+        let mut tls = None;
         let mut root_certificate = None;
         let mut others = Vec::new();
         for (name, value) in url.query_pairs() {
             match (name.as_ref(), value.as_ref()) {
-                ("sslmode", "disable") => tls = TlsMode::Disable,
-                ("sslmode", "prefer" | "allow") => tls = TlsMode::Prefer,
-                ("sslmode", "require" | "verify-ca" | "verify-full") => tls = TlsMode::Require,
+                ("sslmode", "disable") => tls = Some(TlsMode::Disable),
+                ("sslmode", "prefer" | "allow") => tls = Some(TlsMode::Prefer),
+                ("sslmode", "require" | "verify-ca" | "verify-full") => tls = Some(TlsMode::Require),
                 ("sslmode", _) => return Err(DatabaseUrlError::TlsMode),
                 ("sslrootcert", path) => root_certificate = Some(PathBuf::from(path)),
                 (name, value) => others.push((name.to_owned(), value.to_owned())),
             }
         }
+        // Who names an authority to trust does not mean to talk in the open.
+        let unsaid = if root_certificate.is_some() { TlsMode::Require } else { TlsMode::Prefer };
+        let tls = tls.unwrap_or(unsaid);
         let driver_mode = match tls {
             TlsMode::Disable => "disable",
             TlsMode::Prefer => "prefer",
