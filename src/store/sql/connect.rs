@@ -120,7 +120,7 @@ fn is_read_only(error: &io::Error) -> bool {
 
 fn tls_meaning(error: &TlsError, text: String) -> ConnectError {
     let what_to_do = match error {
-        TlsError::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        TlsError::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "name the file with the certificate of its authority: sslrootcert=PATH in the URL"
         }
         TlsError::InvalidCertificate(

@@ -66,7 +66,7 @@ async fn of_two_addresses_the_one_that_takes_writes_is_used_before_and_after_a_f
     let mut primary = OwnPostgres::start_with(&[]).await;
     let replica = primary.replica(&[]).await;
     let url = format!(
-        "--database-url=postgres:///postgres?user=postgres&host=127.0.0.1,127.0.0.1&port={},{}",
+        "--database-url=postgres://postgres@127.0.0.1:{}/postgres?host=127.0.0.1&port={}",
         replica.port, primary.port
     );
     let app = TestApp::start_with(Backend::Embedded, &[&url]).await;
