@@ -39,7 +39,9 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(url: &PostgresUrl, timeout: Duration) -> Result<Self, ConnectError> {
         let mut config = url.config().map_err(|error| ConnectError::Refused(error.to_string()))?;
-        config.connect_timeout(timeout).application_name("latchkey");
+        // A first host that never answers leaves time for the others.
+        let hosts = u32::try_from(config.get_hosts().len()).unwrap_or(u32::MAX).max(1);
+        config.connect_timeout(timeout / hosts).application_name("latchkey");
         // Whatever the URL says: what a replica has not heard of yet, it would let in.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         // A connection whose other end is gone without a word is found out while it lies idle, not by a request. The
@@ -108,7 +110,7 @@ fn meaning(error: &Error) -> ConnectError {
         );
     }
     if text.starts_with("invalid configuration") || text.starts_with("authentication error") {
-        return ConnectError::Refused(format!("{text}: correct user and password in the URL"));
+        return ConnectError::Refused(format!("{text}: correct the URL"));
     }
     ConnectError::Absent(text)
 }

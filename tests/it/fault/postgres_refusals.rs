@@ -58,7 +58,7 @@ async fn a_wrong_password_user_or_database_ends_the_start_at_once_with_a_line_th
         (
             "latchkey@AT/latchkey",
             "latchkey@AT/latchkey",
-            "invalid configuration: password missing: correct user and password in the URL".to_owned(),
+            "invalid configuration: password missing: correct the URL".to_owned(),
         ),
         (
             "latchkey:hunter2hunter2@AT/foreign_owner",

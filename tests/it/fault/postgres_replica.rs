@@ -65,10 +65,8 @@ async fn a_replica_whose_replay_was_stopped_and_one_that_is_up_to_date_are_not_r
 async fn of_two_addresses_the_one_that_takes_writes_is_used_before_and_after_a_fail_over() {
     let mut primary = OwnPostgres::start_with(&[]).await;
     let replica = primary.replica(&[]).await;
-    let url = format!(
-        "--database-url=postgres://postgres@127.0.0.1:{}/postgres?host=127.0.0.1&port={}",
-        replica.port, primary.port
-    );
+    let url =
+        format!("--database-url=postgres://postgres@127.0.0.1:{},127.0.0.1:{}/postgres", replica.port, primary.port);
     let app = TestApp::start_with(Backend::Embedded, &[&url]).await;
     let (dead, live) = (app.signed_in("ada").await, app.signed_in("bob").await);
     let next = app.refresh(&live.refresh).await.pair();
