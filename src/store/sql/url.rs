@@ -114,10 +114,10 @@ impl PostgresUrl {
             let _ = url.set_password(Some("***"));
         }
         url.set_query(None);
-        let also: String = more.iter().map(|(host, port)| format!(",{host}:{port}")).collect();
+        let also: Vec<String> = more.iter().map(|(host, port)| format!(",{host}:{port}")).collect();
         let path = url.path().len();
         let mut shown = String::from(url);
-        shown.insert_str(shown.len() - path, &also);
+        shown.insert_str(shown.len() - path, &also.concat());
         Ok(Self { connect: connect.into(), tls, root_certificate, shown })
     }
 

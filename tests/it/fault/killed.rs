@@ -119,7 +119,7 @@ on_both_backends! {
         for round in 0..4 {
             let server = place.serve("--refresh-reuse-grace=5m");
             let answered = std::sync::atomic::AtomicUsize::new(0);
-            let moment = 20 + usize::from(uuid::Uuid::new_v4().as_bytes()[0]) / 2;
+            let moment = 20 + usize::from(latchkey::crypto::random::bytes::<1>().unwrap()[0]) / 2;
             let url = server.url.clone();
             let kills = async {
                 servers::eventually("so many were answered", async || {

@@ -51,6 +51,7 @@ async fn without_postgres_access_tokens_are_still_checked_and_all_else_waits_for
     assert_eq!(app.get("/.well-known/jwks.json").await.text, keys.text);
     assert_eq!(app.get("/health/live").await.status, 200);
     assert_eq!(ready(app).await, is(503, "down", "ok"));
+    assert_eq!(app.get("/health/ready").await.header("retry-after"), "1");
 
     scene.postgres.again().await;
     let app = &scene.app;

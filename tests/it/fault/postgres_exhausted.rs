@@ -107,9 +107,9 @@ async fn after_a_server_that_was_stopped_gently_and_one_that_was_stopped_at_once
     let mut scene = Scene::start(&[]).await;
     for gently in [true, false] {
         if gently {
-            scene.postgres.stop_gently()
+            scene.postgres.stop_gently();
         } else {
-            scene.postgres.stop()
+            scene.postgres.stop();
         }
         scene.two_hundred_failures().await;
         scene.postgres.again().await;

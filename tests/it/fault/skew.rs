@@ -3,7 +3,7 @@
 use super::{BLACKLISTED, PASSWORD};
 use crate::support::{Backend, TestApp};
 
-/// One and a half times the difference, in whole seconds.
+/// As the flag says, in seconds.
 const LEEWAY: i64 = 2;
 
 /// A server and one that is a second ahead of it, or behind.
@@ -16,7 +16,9 @@ async fn two(backend: Backend, ahead: i64, flags: &[&str]) -> [TestApp; 2] {
 }
 
 fn advance(apps: &[TestApp; 2], seconds: i64) {
-    apps.iter().for_each(|app| app.advance(seconds));
+    for app in apps {
+        app.advance(seconds);
+    }
 }
 
 on_both_backends! {

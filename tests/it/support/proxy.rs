@@ -170,7 +170,7 @@ impl Way {
             return Piece::Lost;
         }
         let dice = state.pieces.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        if state.cuts_one_in.is_some_and(|pieces| dice % pieces == 0) { Piece::Cut } else { Piece::Through }
+        if state.cuts_one_in.is_some_and(|pieces| dice.is_multiple_of(pieces)) { Piece::Cut } else { Piece::Through }
     }
 }
 
