@@ -33,7 +33,7 @@ use crate::{
     },
     ports::{Clock, StoreError},
     service::{AuditTrail, Auth, Error, Metrics, Parts, Rules, TokenRules, audit::audit_trail},
-    store::sql::{DatabaseUrl, migrate::MigrateError},
+    store::sql::{ConnectError, DatabaseUrl, migrate::MigrateError},
 };
 
 /// Why the server does not start. Each is one line that says what to do.
@@ -69,6 +69,9 @@ pub enum StartError {
     /// The database did not come.
     #[error("DATABASE_URL: {0} cannot be reached ({1}): start it{2}, or correct the URL")]
     Unreachable(DatabaseUrl, String, &'static str),
+    /// The database is there, and is not one to work with.
+    #[error("DATABASE_URL: {0} cannot be used: {1}")]
+    Unusable(DatabaseUrl, ConnectError),
 }
 
 /// A server that is ready to run.

@@ -15,7 +15,7 @@ use crate::{
     store::{
         redis::RedisBlacklist,
         sql::{
-            DatabaseUrl, SqlPool, SqlStore,
+            ConnectError, DatabaseUrl, SqlPool, SqlStore,
             migrate::{self, MigrateError},
         },
     },
@@ -54,22 +54,31 @@ pub(super) async fn open(
     Ok(Stores { blacklist, sql, url, lifetimes: lifetimes.clone() })
 }
 
-/// Waits for a database that is still starting; a database that refuses the migration is not waited for.
+/// Waits for a database that is still starting, or being promoted. One that refuses is not waited for.
 async fn migrated(url: &DatabaseUrl, timeout: Duration, patience: Duration) -> Result<Vec<String>, StartError> {
     let started = Instant::now();
     loop {
-        match migrate::run(url, timeout).await {
+        let error = match migrate::run(url, timeout).await {
             Ok(names) => return Ok(names),
-            Err(MigrateError::Store(StoreError::Unavailable(reason))) if started.elapsed() < patience => {
+            Err(error) => error,
+        };
+        let over = started.elapsed() >= patience;
+        match error {
+            MigrateError::Connect(ConnectError::Absent(reason))
+            | MigrateError::Store(StoreError::Unavailable(reason)) => {
+                if over {
+                    let longer = if patience.is_zero() { "" } else { ", raise LATCHKEY_STARTUP_TIMEOUT" };
+                    return Err(StartError::Unreachable(url.clone(), reason, longer));
+                }
                 tracing::warn!(database = %url, reason, "the database is not there yet: trying again");
-                tokio::time::sleep(PAUSE.min(patience)).await;
             }
-            Err(MigrateError::Store(StoreError::Unavailable(reason))) => {
-                let longer = if patience.is_zero() { "" } else { ", raise LATCHKEY_STARTUP_TIMEOUT" };
-                return Err(StartError::Unreachable(url.clone(), reason, longer));
+            MigrateError::Connect(ConnectError::ReadOnly) if !over => {
+                tracing::warn!(database = %url, reason = %ConnectError::ReadOnly, "the database takes no writes: trying again");
             }
-            Err(error) => return Err(error.into()),
+            MigrateError::Connect(error) => return Err(StartError::Unusable(url.clone(), error)),
+            error => return Err(error.into()),
         }
+        tokio::time::sleep(PAUSE.min(patience)).await;
     }
 }
 

@@ -27,6 +27,7 @@ use crate::{
     },
     ports::{Clock, clock::SystemClock},
     service::accounts::AccountError,
+    store::sql::ConnectError,
     telemetry,
 };
 
@@ -110,7 +111,8 @@ impl From<StartError> for Failure {
             | StartError::Keys(_)
             | StartError::KeySet(_)
             | StartError::Listen(..)
-            | StartError::ListenMetrics(..) => Self::Config(error.to_string()),
+            | StartError::ListenMetrics(..)
+            | StartError::Unusable(_, ConnectError::Refused(_)) => Self::Config(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }
     }

@@ -12,7 +12,7 @@ use crate::store::sql::{DatabaseUrl, DatabaseUrlError, SqliteFile, pool::PoolLim
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Database")]
 pub struct DatabaseConfig {
-    /// postgres://USER:PASSWORD@HOST/DATABASE or sqlite://PATH; without it, a file in the data directory
+    /// postgres://USER:PASSWORD@HOST,HOST/DATABASE or sqlite://PATH; without it, a file in the data directory
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database_url: Option<SecretString>,
 
@@ -28,7 +28,8 @@ pub struct DatabaseConfig {
     #[arg(long, env = "LATCHKEY_DATABASE_POOL_SIZE", value_name = "NUMBER", default_value = "10", value_parser = value::number::<u16>(1..=1000))]
     pub database_pool_size: u16,
 
-    /// How long connecting, waiting for a free connection and a statement may take, each
+    /// How long connecting, waiting for a free connection and a statement may take, each; an idle connection whose
+    /// server is gone is found out within twice that
     #[arg(long, env = "LATCHKEY_DATABASE_TIMEOUT", value_name = "SPAN", default_value = "5s", value_parser = value::positive_duration)]
     pub database_timeout: Duration,
 }

@@ -158,7 +158,7 @@ pub struct TokensConfig {
     pub blacklist_after_rotation: bool,
 
     /// How long after its first use a refresh token still gives the same new one, for retries and second tabs; 0
-    /// means never
+    /// means never, and then an answer that is lost on its way costs a sign-in
     #[arg(long, env = "LATCHKEY_REFRESH_REUSE_GRACE", value_name = "SPAN", default_value = "10s", value_parser = value::duration)]
     pub refresh_reuse_grace: Duration,
 

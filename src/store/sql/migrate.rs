@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
-use diesel::{backend::Backend, migration::MigrationSource, pg::Pg, sqlite::Sqlite};
+use diesel::{
+    backend::Backend,
+    migration::MigrationSource,
+    pg::Pg,
+    result::{DatabaseErrorKind, Error as DieselError},
+    sqlite::Sqlite,
+};
 use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::{DatabaseUrl, pool, sqlite};
+use super::{ConnectError, DatabaseUrl, connect::Driver, sqlite};
 use crate::ports::StoreError;
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
@@ -29,6 +35,9 @@ pub struct MigrationStatus {
 /// Why the database was not migrated.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// The database knows a migration that this binary does not.
     #[error("the database was migrated by a newer version of latchkey (it has {0}, unknown here): start that version")]
     Newer(String),
@@ -54,7 +63,7 @@ pub async fn run(url: &DatabaseUrl, timeout: Duration) -> Result<Vec<String>, Mi
 /// What was run and what is pending. Changes nothing, except that diesel's own table of migrations is made.
 ///
 /// # Errors
-/// [`MigrateError::Store`].
+/// [`MigrateError::Connect`], [`MigrateError::Store`].
 pub async fn status(url: &DatabaseUrl, timeout: Duration) -> Result<MigrationStatus, MigrateError> {
     migrate(url, timeout, false).await
 }
@@ -62,7 +71,7 @@ pub async fn status(url: &DatabaseUrl, timeout: Duration) -> Result<MigrationSta
 async fn migrate(url: &DatabaseUrl, timeout: Duration, run: bool) -> Result<MigrationStatus, MigrateError> {
     match url {
         DatabaseUrl::Postgres(url) => {
-            let mut connection = pool::connect_once(url, timeout).await?;
+            let mut connection = Driver::new(url, timeout)?.connect().await?;
             // The lock goes with the connection.
             let lock = format!("SET lock_timeout = 0; SET statement_timeout = 0; SELECT pg_advisory_lock({LOCK})");
             connection.batch_execute(&lock).await.map_err(super::error::from_query)?;
@@ -136,6 +145,15 @@ async fn blocking<T: Send + 'static>(
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "map_err hands it over")]
-fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
-    StoreError::Unavailable(format!("a migration failed: {error}"))
+fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> MigrateError {
+    // Since Postgres 15 the commonest one: the user may connect, and make no table.
+    match error.downcast_ref() {
+        Some(DieselError::DatabaseError(DatabaseErrorKind::Unknown, answer))
+            if answer.message().starts_with("permission denied") =>
+        {
+            let (text, what_to_do) = (answer.message(), "grant it to the user of the URL, or make them the owner");
+            ConnectError::Refused(format!("{text}: {what_to_do}")).into()
+        }
+        _ => StoreError::Unavailable(format!("a migration failed: {error}")).into(),
+    }
 }

@@ -1,6 +1,7 @@
 //! One implementation for Postgres and SQLite: each query is written once and checked by the compiler for both.
 
 mod audit;
+mod connect;
 mod error;
 mod lent;
 pub mod migrate;
@@ -14,7 +15,9 @@ mod tls;
 mod url;
 mod users;
 
+pub use connect::ConnectError;
 pub use pool::{PoolStatus, SqlPool};
+
 pub use url::{DatabaseUrl, DatabaseUrlError, SqliteFile};
 
 use crate::{domain::time::Moment, ports::StoreError};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use diesel::{ConnectionError, ConnectionResult};
+use diesel::ConnectionError;
 use diesel_async::{
     AsyncPgConnection,
     pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, deadpool::Pool},
@@ -12,9 +12,9 @@ use tokio::runtime::Handle;
 
 use super::{
     DatabaseUrl,
+    connect::{Driver, one_line},
     sqlite::{self, AsyncSqliteConnection},
-    tls,
-    url::{PostgresUrl, TlsMode},
+    url::PostgresUrl,
 };
 use crate::ports::StoreError;
 
@@ -119,72 +119,22 @@ impl SqlPool {
     }
 }
 
-/// One connection outside any pool.
-pub(super) async fn connect_once(url: &PostgresUrl, timeout: Duration) -> Result<AsyncPgConnection, StoreError> {
-    let (config, connector) = driver(url, timeout)?;
-    let connecting = tokio::time::timeout(timeout, connect(&config, connector));
-    connecting
-        .await
-        .map_err(|_| StoreError::Unavailable("no connection in time".to_owned()))?
-        .map_err(|error| StoreError::Unavailable(error.to_string()))
-}
-
-type Driver = (tokio_postgres::Config, Option<tokio_postgres_rustls::MakeRustlsConnect>);
-
-fn driver(url: &PostgresUrl, timeout: Duration) -> Result<Driver, StoreError> {
-    let mut config = url.config().map_err(|error| StoreError::Failed(error.to_string()))?;
-    config.connect_timeout(timeout).application_name("latchkey");
-    // The server gives up a little before we do, so that a slow statement does not outlive its request.
-    let milliseconds = timeout.as_millis() * 9 / 10;
-    let own = format!("-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}");
-    let options = config.get_options().map_or_else(|| own.clone(), |given| format!("{own} {given}"));
-    config.options(options);
-    let connector = match url.tls {
-        TlsMode::Disable => None,
-        TlsMode::Prefer | TlsMode::Require => Some(tls::connector(url.root_certificate.as_deref())?),
-    };
-    Ok((config, connector))
-}
-
 fn postgres(url: &PostgresUrl, limits: PoolLimits) -> Result<Pool<AsyncPgConnection>, StoreError> {
-    let (config, connector) = driver(url, limits.timeout)?;
+    let driver = Driver::new(url, limits.timeout).map_err(|error| StoreError::Failed(error.to_string()))?;
     let runtime = Handle::current();
     let mut manager = ManagerConfig::default();
     manager.recycling_method = RecyclingMethod::Fast;
     manager.custom_setup = Box::new(move |_| {
-        let (config, connector) = (config.clone(), connector.clone());
+        let driver = driver.clone();
         // On the runtime of the pool, not on that of the web server's thread that happened to ask first.
-        let connecting = runtime.spawn(async move { connect(&config, connector).await });
+        let connecting = runtime.spawn(async move { driver.connect().await.map_err(|error| bad(&error)) });
         async move { connecting.await.unwrap_or_else(|error| Err(bad(&error))) }.boxed()
     });
     build(AsyncDieselConnectionManager::new_with_config("postgres", manager), limits)
 }
 
-async fn connect(
-    config: &tokio_postgres::Config,
-    connector: Option<tokio_postgres_rustls::MakeRustlsConnect>,
-) -> ConnectionResult<AsyncPgConnection> {
-    match connector {
-        None => {
-            let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(|error| bad(&error))?;
-            AsyncPgConnection::try_from_client_and_connection(client, connection).await
-        }
-        Some(connector) => {
-            let (client, connection) = config.connect(connector).await.map_err(|error| bad(&error))?;
-            AsyncPgConnection::try_from_client_and_connection(client, connection).await
-        }
-    }
-}
-
-/// The driver's errors say little themselves; what they wrap says it.
-pub(super) fn bad(error: &dyn std::error::Error) -> ConnectionError {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text = format!("{text}: {inner}");
-        source = inner.source();
-    }
-    ConnectionError::BadConnection(text)
+pub(super) fn bad(error: &(dyn std::error::Error + 'static)) -> ConnectionError {
+    ConnectionError::BadConnection(one_line(error))
 }
 
 pub(super) fn build<C>(manager: AsyncDieselConnectionManager<C>, limits: PoolLimits) -> Result<Pool<C>, StoreError>

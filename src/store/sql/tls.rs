@@ -5,10 +5,10 @@ use std::{fs, path::Path, sync::Arc};
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs::default_provider, pki_types::CertificateDer};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::ports::StoreError;
+use super::connect::ConnectError;
 
 /// A connector that trusts the certificates in `root_certificate`, or else the system's.
-pub(super) fn connector(root_certificate: Option<&Path>) -> Result<MakeRustlsConnect, StoreError> {
+pub(super) fn connector(root_certificate: Option<&Path>) -> Result<MakeRustlsConnect, ConnectError> {
     let mut roots = RootCertStore::empty();
     match root_certificate {
         Some(path) => {
@@ -23,13 +23,13 @@ pub(super) fn connector(root_certificate: Option<&Path>) -> Result<MakeRustlsCon
     }
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| StoreError::Failed(error.to_string()))?
+        .map_err(|error| ConnectError::Refused(error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(MakeRustlsConnect::new(config))
 }
 
-fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreError> {
+fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
     let text = fs::read(path).map_err(|error| refused(path, &error.to_string()))?;
     let blocks = pem::parse_many(text).map_err(|error| refused(path, &error.to_string()))?;
     let certificates: Vec<_> = blocks
@@ -43,6 +43,6 @@ fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreError> {
     Ok(certificates)
 }
 
-fn refused(path: &Path, reason: &str) -> StoreError {
-    StoreError::Failed(format!("sslrootcert {}: {reason}", path.display()))
+fn refused(path: &Path, reason: &str) -> ConnectError {
+    ConnectError::Refused(format!("sslrootcert {}: {reason}", path.display()))
 }

@@ -41,7 +41,7 @@ pub struct PostgresUrl {
 pub enum TlsMode {
     /// Plain.
     Disable,
-    /// Encrypted when the server offers it: the default.
+    /// Encrypted when the server offers it: the default, unless `sslrootcert` is given.
     Prefer,
     /// Encrypted or not at all. `require`, `verify-ca` and `verify-full` all mean this.
     Require,
@@ -79,19 +79,27 @@ impl FromStr for DatabaseUrl {
 impl PostgresUrl {
     fn parse(text: &str) -> Result<Self, DatabaseUrlError> {
         let unusable = |reason: &dyn fmt::Display| DatabaseUrlError::Postgres(reason.to_string());
-        let mut url = Url::parse(text).map_err(|reason| unusable(&reason))?;
-        let mut tls = TlsMode::Prefer;
+        let (first, more) = hosts(text);
+        let mut url = Url::parse(&first).map_err(|reason| unusable(&reason))?;
+        let mut tls = None;
         let mut root_certificate = None;
         let mut others = Vec::new();
         for (name, value) in url.query_pairs() {
             match (name.as_ref(), value.as_ref()) {
-                ("sslmode", "disable") => tls = TlsMode::Disable,
-                ("sslmode", "prefer" | "allow") => tls = TlsMode::Prefer,
-                ("sslmode", "require" | "verify-ca" | "verify-full") => tls = TlsMode::Require,
+                ("sslmode", "disable") => tls = Some(TlsMode::Disable),
+                ("sslmode", "prefer" | "allow") => tls = Some(TlsMode::Prefer),
+                ("sslmode", "require" | "verify-ca" | "verify-full") => tls = Some(TlsMode::Require),
                 ("sslmode", _) => return Err(DatabaseUrlError::TlsMode),
                 ("sslrootcert", path) => root_certificate = Some(PathBuf::from(path)),
                 (name, value) => others.push((name.to_owned(), value.to_owned())),
             }
+        }
+        // Who names an authority to trust does not mean to talk in the open.
+        let unsaid = if root_certificate.is_some() { TlsMode::Require } else { TlsMode::Prefer };
+        let tls = tls.unwrap_or(unsaid);
+        for (host, port) in &more {
+            others.push(("host".to_owned(), (*host).to_owned()));
+            others.push(("port".to_owned(), (*port).to_owned()));
         }
         let driver_mode = match tls {
             TlsMode::Disable => "disable",
@@ -106,7 +114,11 @@ impl PostgresUrl {
             let _ = url.set_password(Some("***"));
         }
         url.set_query(None);
-        Ok(Self { connect: connect.into(), tls, root_certificate, shown: url.into() })
+        let also: Vec<String> = more.iter().map(|(host, port)| format!(",{host}:{port}")).collect();
+        let path = url.path().len();
+        let mut shown = String::from(url);
+        shown.insert_str(shown.len() - path, &also.concat());
+        Ok(Self { connect: connect.into(), tls, root_certificate, shown })
     }
 
     pub(super) fn config(&self) -> Result<tokio_postgres::Config, DatabaseUrlError> {
@@ -117,11 +129,76 @@ impl PostgresUrl {
     }
 }
 
+/// libpq's `HOST:PORT,HOST:PORT`, of which a URL knows only the first: that one in its URL, and the others.
+fn hosts(text: &str) -> (String, Vec<(&str, &str)>) {
+    let start = text.find("://").map_or(0, |scheme| scheme + "://".len());
+    let end = text.get(start..).and_then(|rest| rest.find(['/', '?'])).map_or(text.len(), |length| start + length);
+    let authority = text.get(start..end).unwrap_or_default();
+    let names = authority.rfind('@').map_or(start, |at| start + at + 1);
+    let mut all = text.get(names..end).unwrap_or_default().split(',');
+    let first = all.next().unwrap_or_default();
+    let more = all.map(|host| match host.rsplit_once(':') {
+        Some((host, port)) if !host.ends_with(':') && !port.ends_with(']') => (host, port),
+        _ => (host, "5432"),
+    });
+    let one = [text.get(..names).unwrap_or_default(), first, text.get(end..).unwrap_or_default()].concat();
+    (one, more.collect())
+}
+
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Postgres(url) => f.write_str(&url.shown),
             Self::Sqlite(file) => write!(f, "sqlite://{}", file.path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_postgres::config::Host;
+
+    use super::*;
+
+    fn parsed(text: &str) -> (String, Vec<Host>, Vec<u16>) {
+        let DatabaseUrl::Postgres(url) = text.parse().unwrap() else { panic!("{text}") };
+        let config = url.config().unwrap();
+        (url.shown, config.get_hosts().to_vec(), config.get_ports().to_vec())
+    }
+
+    fn named(names: &[&str]) -> Vec<Host> {
+        names.iter().map(|name| Host::Tcp((*name).to_owned())).collect()
+    }
+
+    #[test]
+    fn several_hosts_are_all_tried_and_all_shown() {
+        let (shown, hosts, ports) = parsed("postgres://ada:hunter2@one:5433,two:5434,three/latchkey?sslmode=require");
+        assert_eq!(shown, "postgres://ada:***@one:5433,two:5434,three:5432/latchkey");
+        assert_eq!((hosts, ports), (named(&["one", "two", "three"]), vec![5433, 5434, 5432]));
+        let (shown, hosts, ports) = parsed("postgres://one,two/latchkey");
+        assert_eq!(shown, "postgres://one,two:5432/latchkey");
+        assert_eq!((hosts, ports), (named(&["one", "two"]), vec![5432, 5432]));
+    }
+
+    #[test]
+    fn one_host_is_one_host() {
+        assert_eq!(
+            parsed("postgres://ada:a,b%40c@one:5433/latchkey"),
+            ("postgres://ada:***@one:5433/latchkey".to_owned(), named(&["one"]), vec![5433])
+        );
+        assert_eq!(parsed("postgres://one").1, named(&["one"]));
+    }
+
+    #[test]
+    fn who_names_an_authority_is_never_talked_to_in_the_open() {
+        for (text, expected) in [
+            ("postgres://one/latchkey", TlsMode::Prefer),
+            ("postgres://one/latchkey?sslrootcert=root.pem", TlsMode::Require),
+            ("postgres://one/latchkey?sslmode=verify-ca", TlsMode::Require),
+            ("postgres://one/latchkey?sslmode=disable&sslrootcert=root.pem", TlsMode::Disable),
+        ] {
+            let DatabaseUrl::Postgres(url) = text.parse().unwrap() else { panic!("{text}") };
+            assert_eq!(url.tls, expected, "{text}");
         }
     }
 }

@@ -6,7 +6,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::support::{Backend, Place, servers};
+use crate::support::{
+    Backend, Place,
+    servers::{self, own::OwnPostgres},
+};
 
 /// An address on which nobody listens: no test is ever given so low a port.
 const NOBODY: &str = "127.0.0.1:1";
@@ -134,12 +137,13 @@ async fn a_missing_database_is_waited_for_and_then_named_in_one_line() {
 
 #[tokio::test]
 async fn a_database_that_comes_late_is_waited_for() {
-    let database = servers::unique("late");
-    let place = Place::new().with("DATABASE_URL", &format!("{}/{database}", servers::postgres_url()));
-    let creates = format!("CREATE DATABASE {database}");
-    let serving = std::thread::spawn(move || place.serve("").url.clone());
-    servers::execute("postgres", &creates).await;
-    assert!(serving.join().unwrap().starts_with("http://127.0.0.1:"));
+    let mut postgres = OwnPostgres::start_with(&[]).await;
+    postgres.stop();
+    let place = Place::new().with("DATABASE_URL", &postgres.url());
+    let server = place.starting("");
+    servers::eventually("it waits", async || server.log().contains("not there yet: trying again")).await;
+    postgres.again().await;
+    assert!(server.listening().url.starts_with("http://127.0.0.1:"));
 }
 
 #[test]

@@ -2,13 +2,21 @@
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails where it is surprised")]
 
+mod killed;
 mod postgres;
+mod postgres_cut;
+mod postgres_exhausted;
+mod postgres_refusals;
+mod postgres_replica;
+mod postgres_tls;
 mod redis;
 mod redis_impostors;
 mod restart;
+mod skew;
 mod sqlite;
+mod three;
 
-use crate::support::{Pair, TestApp, servers};
+use crate::support::{Answer, Pair, TestApp, servers};
 
 const PASSWORD: &str = "correct horse battery staple";
 const BLACKLISTED: &str = r#"{"detail":"Token is blacklisted","code":"token_not_valid"}"#;
@@ -45,4 +53,10 @@ async fn ready(app: &TestApp) -> (u16, String, String) {
 
 fn is(status: u16, overall: &str, redis: &str) -> (u16, String, String) {
     (status, overall.to_owned(), redis.to_owned())
+}
+
+#[track_caller]
+fn unavailable(answer: &Answer) {
+    answer.expect(503, r#"{"detail":"Service temporarily unavailable. Try again shortly."}"#);
+    assert_eq!((answer.header("retry-after"), answer.header("content-type")), ("1", "application/json"));
 }

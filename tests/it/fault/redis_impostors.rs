@@ -2,32 +2,15 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use super::{BLACKLISTED, PASSWORD, Probe, REFUSED, is, ready};
 use crate::support::{
-    Backend, TestApp,
+    Backend, Proxy, TestApp, listen,
     servers::{self, own::OwnRedis},
 };
-
-/// Hands each connection to `serve` on a thread of its own. The thread ends with its connection.
-fn listen(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let serve = serve.clone();
-            std::thread::spawn(move || serve(stream));
-        }
-    });
-    address
-}
 
 /// Answers whatever comes with the same bytes.
 fn parrot(answer: &'static [u8]) -> SocketAddr {
@@ -99,44 +82,6 @@ async fn one_that_has_nothing_for_anybody() {
 async fn one_that_wants_a_password_or_is_loading() {
     lives_without(parrot(b"-NOAUTH Authentication required.\r\n")).await;
     lives_without(parrot(b"-LOADING Redis is loading the dataset in memory\r\n")).await;
-}
-
-/// A way to Redis whose connections can be swallowed: they stay open, and nothing comes through any more.
-struct Proxy {
-    address: SocketAddr,
-    accepted: Arc<AtomicUsize>,
-    swallowed: Arc<AtomicUsize>,
-}
-
-impl Proxy {
-    fn to(port: u16) -> Self {
-        let (swallowed, accepted) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let (dead, count) = (Arc::clone(&swallowed), Arc::clone(&accepted));
-        let address = listen(move |near| {
-            let number = count.fetch_add(1, Ordering::SeqCst);
-            let Ok(far) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return };
-            let (back_near, back_far, back_dead) =
-                (near.try_clone().unwrap(), far.try_clone().unwrap(), Arc::clone(&dead));
-            std::thread::spawn(move || pump(back_far, back_near, number, &back_dead));
-            pump(near, far, number, &dead);
-        });
-        Self { address, accepted, swallowed }
-    }
-
-    /// All connections that there are; later ones go through.
-    fn swallow(&self) {
-        self.swallowed.store(self.accepted.load(Ordering::SeqCst), Ordering::SeqCst);
-    }
-}
-
-fn pump(mut from: TcpStream, mut to: TcpStream, number: usize, swallowed: &AtomicUsize) {
-    let mut buffer = [0; 16384];
-    while let Ok(length @ 1..) = from.read(&mut buffer) {
-        if number >= swallowed.load(Ordering::SeqCst) && to.write_all(&buffer[..length]).is_err() {
-            break;
-        }
-    }
-    let _ = to.shutdown(Shutdown::Both);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -70,6 +70,12 @@ impl TestApp {
         Self::run(self.backend, config, Arc::clone(&self.folder), Arc::clone(&self.clock)).await
     }
 
+    /// Another process over the same stores, whose own clock is so far ahead.
+    pub async fn twin_ahead(&self, milliseconds: i64) -> Self {
+        let clock = Arc::new(self.clock.ahead(milliseconds));
+        Self::run(self.backend, self.config.clone(), Arc::clone(&self.folder), clock).await
+    }
+
     async fn run(backend: Backend, mut config: Config, folder: Arc<TempDir>, clock: Arc<ManualClock>) -> Self {
         config.http.bind = "127.0.0.1:0".parse().unwrap();
         config.tokens.issuer.get_or_insert_with(|| "https://auth.test".to_owned());

@@ -122,6 +122,11 @@ impl Place {
 
     /// Starts a server on a free port and waits until it listens.
     pub fn serve(&self, flags: &str) -> Server {
+        self.starting(flags).listening()
+    }
+
+    /// Starts a server on a free port and does not wait for it.
+    pub fn starting(&self, flags: &str) -> Server {
         let log = self.folder.path().join(servers::unique("log"));
         let mut command = self.command(&format!("serve --bind 127.0.0.1:0 {flags}"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
@@ -129,11 +134,7 @@ impl Place {
         let (send, lines) = mpsc::channel();
         let out = BufReader::new(child.stdout.take().unwrap());
         thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
-        let mut server =
-            Server { child: Some(child), client: Client::new(), lines, log, printed: Vec::new(), url: String::new() };
-        let line = server.read_until("Latchkey listens on ");
-        server.url.push_str(line.strip_prefix("Latchkey listens on ").unwrap());
-        server
+        Server { child: Some(child), client: Client::new(), lines, log, printed: Vec::new(), url: String::new() }
     }
 
     /// `latchkey` with these words, not yet started.
@@ -190,6 +191,13 @@ pub struct Server {
 }
 
 impl Server {
+    /// Waits until it listens.
+    pub fn listening(mut self) -> Self {
+        let line = self.read_until("Latchkey listens on ");
+        self.url.push_str(line.strip_prefix("Latchkey listens on ").unwrap());
+        self
+    }
+
     /// Reads what it prints, up to the line that begins so.
     pub fn read_until(&mut self, beginning: &str) -> String {
         loop {

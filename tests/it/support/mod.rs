@@ -5,6 +5,7 @@ mod app;
 mod binary;
 mod clock;
 mod forge;
+mod proxy;
 pub mod servers;
 
 pub use answer::{Answer, Pair};
@@ -12,6 +13,7 @@ pub use app::{PASSWORD, TestApp, username};
 pub use binary::Place;
 pub use clock::ManualClock;
 pub use forge::{Forge, encode};
+pub use proxy::{Proxy, listen};
 
 /// What a test runs on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -7,6 +7,9 @@
     reason = "a test fails where it is surprised"
 )]
 
+#[path = "own_postgres.rs"]
+mod postgres;
+
 use std::{
     net::TcpListener,
     os::unix::fs::MetadataExt as _,
@@ -119,7 +122,7 @@ impl Drop for OwnRedis {
 pub struct OwnPostgres {
     folder: TempDir,
     flags: Vec<String>,
-    port: u16,
+    pub port: u16,
     process: Option<Process>,
 }
 

@@ -1,0 +1,186 @@
+//! One connection to Postgres: what is asked of it, and what it means when there is none.
+
+use std::{io, time::Duration};
+
+use diesel_async::AsyncPgConnection;
+use rustls::{CertificateError, Error as TlsError};
+use tokio_postgres::{Config, Error, NoTls, config::TargetSessionAttrs, error::SqlState};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{
+    tls,
+    url::{PostgresUrl, TlsMode},
+};
+
+/// Why there is no connection to the database.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody answers, or not now: a moment later it may be there.
+    #[error("{0}")]
+    Absent(String),
+    /// A server that takes no writes is never read either: it may not know yet what was revoked.
+    #[error(
+        "the server is read-only: a replica, or not promoted yet after a fail-over; correct the URL to lead to the primary"
+    )]
+    ReadOnly,
+    /// It is there and refuses, or cannot be trusted: waiting does not help.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// How connections are made.
+#[derive(Clone)]
+pub(super) struct Driver {
+    config: Config,
+    connector: Option<MakeRustlsConnect>,
+    timeout: Duration,
+}
+
+impl Driver {
+    pub(super) fn new(url: &PostgresUrl, timeout: Duration) -> Result<Self, ConnectError> {
+        let mut config = url.config().map_err(|error| ConnectError::Refused(error.to_string()))?;
+        // A first host that never answers leaves time for the others.
+        let hosts = u32::try_from(config.get_hosts().len()).unwrap_or(u32::MAX).max(1);
+        config.connect_timeout(timeout / hosts).application_name("latchkey");
+        // Whatever the URL says: what a replica has not heard of yet, it would let in.
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        // A connection whose other end is gone without a word is found out while it lies idle, not by a request. The
+        // kernel counts these in whole seconds.
+        let probe = Duration::from_secs(timeout.as_secs().max(1));
+        config.tcp_user_timeout(timeout).keepalives_idle(probe).keepalives_interval(probe).keepalives_retries(1);
+        // The server gives up a little before we do, so that a slow statement does not outlive its request.
+        let milliseconds = timeout.as_millis() * 9 / 10;
+        let own = format!("-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}");
+        let options = config.get_options().map_or_else(|| own.clone(), |given| format!("{own} {given}"));
+        config.options(options);
+        let connector = match url.tls {
+            TlsMode::Disable => None,
+            TlsMode::Prefer | TlsMode::Require => Some(tls::connector(url.root_certificate.as_deref())?),
+        };
+        Ok(Self { config, connector, timeout })
+    }
+
+    /// A connection, driven by the runtime that this is called on.
+    pub(super) async fn connect(&self) -> Result<AsyncPgConnection, ConnectError> {
+        // A server that takes connections and says nothing would otherwise be waited for without end.
+        match tokio::time::timeout(self.timeout, self.attempt()).await {
+            Ok(connection) => connection,
+            Err(_) => Err(ConnectError::Absent("no connection in time".to_owned())),
+        }
+    }
+
+    async fn attempt(&self) -> Result<AsyncPgConnection, ConnectError> {
+        let connection = match self.connector.clone() {
+            None => {
+                let (client, connection) = self.config.connect(NoTls).await.map_err(|error| meaning(&error))?;
+                AsyncPgConnection::try_from_client_and_connection(client, connection).await
+            }
+            Some(connector) => {
+                let (client, connection) = self.config.connect(connector).await.map_err(|error| meaning(&error))?;
+                AsyncPgConnection::try_from_client_and_connection(client, connection).await
+            }
+        };
+        connection.map_err(|error| ConnectError::Absent(one_line(&error)))
+    }
+}
+
+fn meaning(error: &Error) -> ConnectError {
+    if let Some(answer) = error.as_db_error() {
+        let refused = |what_to_do: &str| ConnectError::Refused(format!("{}: {what_to_do}", answer.message()));
+        return match *answer.code() {
+            SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+                refused("correct user and password in the URL, or whom the server lets in")
+            }
+            SqlState::INVALID_CATALOG_NAME => refused("create it, or correct the URL"),
+            _ => ConnectError::Absent(answer.message().to_owned()),
+        };
+    }
+    let text = one_line(error);
+    if let Some(error) = causes(error).find_map(tls_error) {
+        return tls_meaning(error, text);
+    }
+    if causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).any(is_read_only) {
+        return ConnectError::ReadOnly;
+    }
+    // The driver tells these apart by their texts alone.
+    if text.ends_with("server does not support TLS") {
+        return ConnectError::Refused(
+            "the server offers no TLS: switch it on there, or say sslmode=disable where the network is trusted"
+                .to_owned(),
+        );
+    }
+    if text.starts_with("invalid configuration") || text.starts_with("authentication error") {
+        return ConnectError::Refused(format!("{text}: correct the URL"));
+    }
+    ConnectError::Absent(text)
+}
+
+/// What the driver says of a server that is not what `target_session_attrs` asks for.
+fn is_read_only(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied && error.to_string().contains("does not allow writes")
+}
+
+fn tls_meaning(error: &TlsError, text: String) -> ConnectError {
+    let what_to_do = match error {
+        TlsError::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            "name the file with the certificate of its authority: sslrootcert=PATH in the URL"
+        }
+        TlsError::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "connect by the name that is in the certificate",
+        TlsError::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            "renew the certificate of the server"
+        }
+        TlsError::InvalidCertificate(_) => "correct the certificate of the server",
+        _ => return ConnectError::Absent(text),
+    };
+    ConnectError::Refused(format!("{text}: {what_to_do}"))
+}
+
+/// An `io::Error` does not name what it wraps as its source.
+fn tls_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a TlsError> {
+    cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<TlsError>()
+}
+
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+/// The driver's errors say little themselves; what they wrap says it.
+pub(super) fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
+    let texts: Vec<String> = causes(error).map(ToString::to_string).collect();
+    texts.join(": ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sql::DatabaseUrl;
+
+    fn driver(url: &str, timeout: Duration) -> Driver {
+        let Ok(DatabaseUrl::Postgres(url)) = url.parse() else { panic!("{url}") };
+        Driver::new(&url, timeout).unwrap()
+    }
+
+    #[test]
+    fn no_url_talks_it_into_reading_a_replica() {
+        for choice in ["", "?target_session_attrs=any", "?target_session_attrs=read-only"] {
+            let driver = driver(&format!("postgres://localhost/latchkey{choice}"), Duration::from_secs(5));
+            assert_eq!(driver.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite, "{choice}");
+        }
+    }
+
+    #[test]
+    fn a_dead_connection_is_found_out_within_twice_the_limit_and_never_asks_the_kernel_for_zero_seconds() {
+        for (limit, idle) in [(5000, 5), (300, 1)] {
+            let config = driver("postgres://localhost/latchkey", Duration::from_millis(limit)).config;
+            assert!(config.get_keepalives());
+            assert_eq!(config.get_tcp_user_timeout(), Some(&Duration::from_millis(limit)));
+            assert_eq!(config.get_keepalives_idle(), Duration::from_secs(idle));
+            assert_eq!(config.get_keepalives_interval(), Some(Duration::from_secs(idle)));
+            assert_eq!(config.get_keepalives_retries(), Some(1));
+        }
+    }
+}

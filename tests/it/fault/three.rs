@@ -1,0 +1,155 @@
+//! Three processes over one Postgres and one Redis are one service.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use latchkey::domain::password::Password;
+
+use super::{BLACKLISTED, PASSWORD, Probe, REFUSED};
+use crate::support::{
+    Answer, Backend, Pair, Proxy, TestApp,
+    servers::{self, eventually},
+    username,
+};
+
+struct Three([TestApp; 3]);
+
+impl Three {
+    async fn start(flags: &[&str]) -> Self {
+        let first = TestApp::start_with(Backend::PostgresAndRedis, flags).await;
+        let twins = [first.twin().await, first.twin().await];
+        let [second, third] = twins;
+        let three = Self([first, second, third]);
+        three.believe_redis().await;
+        three
+    }
+
+    /// All three answer `verify` from Redis, so that it is Redis by which they know of each other.
+    async fn believe_redis(&self) {
+        let url = self.0[0].config.database.url().unwrap().to_string();
+        let probe = Probe::new(&self.0[0], &url).await;
+        for app in &self.0 {
+            probe.eventually_redis_answers(app).await;
+        }
+    }
+
+    async fn all_know(&self, pair: &Pair) {
+        for app in &self.0 {
+            app.verify(&pair.access).await.expect(200, "{}");
+            app.verify(&pair.refresh).await.expect(200, "{}");
+            assert_eq!(app.me(&bearer(pair)).await.status, 200);
+        }
+    }
+
+    /// Not a moment later: in the first answer of each.
+    async fn all_refuse(&self, pair: &Pair) {
+        for app in &self.0 {
+            app.verify(&pair.access).await.expect(400, REFUSED);
+            app.verify(&pair.refresh).await.expect(400, REFUSED);
+            assert_eq!(app.me(&bearer(pair)).await.status, 401);
+            app.refresh(&pair.refresh).await.expect(401, BLACKLISTED);
+        }
+    }
+
+    async fn refreshes(&self, number: usize, token: &str) -> Vec<Answer> {
+        join_all((0..number).map(|turn| self.0[turn % 3].refresh(token))).await
+    }
+}
+
+fn bearer(pair: &Pair) -> String {
+    format!("Bearer {}", pair.access)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_refreshes_of_one_token_over_all_three_get_one_successor() {
+    let three = Three::start(&[]).await;
+    let pair = three.0[0].signed_in("ada").await;
+    let answers = three.refreshes(100, &pair.refresh).await;
+    let successors: BTreeSet<String> = answers.iter().map(|answer| answer.pair().refresh).collect();
+    assert_eq!(successors.len(), 1);
+    for answer in &answers {
+        three.0[2].verify(&answer.pair().access).await.expect(200, "{}");
+    }
+    let last = three.0[1].refresh(successors.first().unwrap()).await.pair();
+    assert_eq!(super::postgres_cut::number(&last), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_grace_one_of_a_hundred_over_all_three_wins_and_the_session_ends_everywhere() {
+    let three = Three::start(&["--refresh-reuse-grace=0s"]).await;
+    let pair = three.0[0].signed_in("ada").await;
+    let answers = three.refreshes(100, &pair.refresh).await;
+    let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+    assert_eq!((won.len(), lost.len()), (1, 99));
+    for answer in lost {
+        answer.expect(401, BLACKLISTED);
+    }
+    three.all_refuse(&won[0].pair()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_of_them_ends_is_over_at_once_at_all_of_them() {
+    let three = Three::start(&[]).await;
+    for (turn, app) in three.0.iter().enumerate() {
+        let name = format!("user{turn}");
+        app.user(&name).await;
+        let sign_in = async || app.obtain(&name, PASSWORD).await.pair();
+
+        let pair = sign_in().await;
+        three.all_know(&pair).await;
+        app.blacklist(&pair.refresh).await.expect(200, "{}");
+        three.all_refuse(&pair).await;
+
+        let (accounts, user) = (app.accounts().await, username(&name));
+        let pair = sign_in().await;
+        three.all_know(&pair).await;
+        accounts.sign_out(&user).await.unwrap();
+        three.all_refuse(&pair).await;
+
+        let pair = sign_in().await;
+        three.all_know(&pair).await;
+        accounts.set_password(&user, Password::parse_new(PASSWORD.to_owned()).unwrap()).await.unwrap();
+        three.all_refuse(&pair).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_was_spent_at_one_and_comes_back_at_another_ends_the_session_at_the_third() {
+    let three = Three::start(&[]).await;
+    let [one, other, third] = &three.0;
+    let first = one.signed_in("ada").await;
+    let second = other.refresh(&first.refresh).await.pair();
+    let last = third.refresh(&second.refresh).await.pair();
+    three.all_know(&last).await;
+    one.refresh(&first.refresh).await.expect(401, BLACKLISTED);
+    three.all_refuse(&last).await;
+}
+
+/// By design: what asks the database knows at once, what asks Redis within about a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_whose_way_to_redis_is_dead_ends_sessions_for_all_of_them() {
+    let three = Three::start(&[]).await;
+    let port = url::Url::parse(&servers::redis_url()).unwrap().port().unwrap();
+    let proxy = Proxy::to(port);
+    let lonely =
+        three.0[0].twin_with(|config| config.redis.redis_url = Some(format!("redis://{}", proxy.address).into())).await;
+    proxy.refuse();
+    for round in 0..3 {
+        let pair = lonely.signed_in(&format!("user{round}")).await;
+        three.all_know(&pair).await;
+        lonely.blacklist(&pair.refresh).await.expect(200, "{}");
+        lonely.verify(&pair.access).await.expect(400, REFUSED);
+        for app in &three.0 {
+            assert_eq!(app.me(&bearer(&pair)).await.status, 401);
+            app.refresh(&pair.refresh).await.expect(401, BLACKLISTED);
+            app.verify(&pair.refresh).await.expect(400, REFUSED);
+        }
+        let started = std::time::Instant::now();
+        eventually("Redis is told what the lonely one could not tell it", async || {
+            three.0[1].verify(&pair.access).await.status == 400
+        })
+        .await;
+        assert!(started.elapsed().as_secs() < 8, "{:?}", started.elapsed());
+        three.all_refuse(&pair).await;
+    }
+}
