@@ -29,7 +29,7 @@ fn table(now: i64) -> Vec<(Value, &'static str)> {
         (json!({ "nbf": now + 1 }), INVALID),
         (json!({ "nbf": "now" }), INVALID),
         (json!({ "nbf": [] }), INVALID),
-        (json!({ "iat": now + 1 }), INVALID),
+        (json!({ "iat": now + 3 }), INVALID),
         (json!({ "iat": "now" }), INVALID),
         (json!({ "iat": {} }), INVALID),
         (json!({ "jti": 5 }), INVALID),

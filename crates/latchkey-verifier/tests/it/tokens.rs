@@ -79,7 +79,7 @@ fn each_refusal_has_its_cause() {
         (s.token(&json!({ "exp": u64::MAX })), Refusal::Claim("exp"), "claim"),
         (s.token(&json!({ "exp": 1e300 })), Refusal::Claim("exp"), "claim"),
         (s.token(&json!({ "exp": [NOW + 300] })), Refusal::Claim("exp"), "claim"),
-        (s.token(&json!({ "iat": NOW + 1 })), Refusal::NotYetValid, "not_yet_valid"),
+        (s.token(&json!({ "iat": NOW + 3 })), Refusal::NotYetValid, "not_yet_valid"),
         (s.token(&json!({ "nbf": NOW + 1 })), Refusal::NotYetValid, "not_yet_valid"),
         (s.token(&json!({ "nbf": "0" })), Refusal::Claim("nbf"), "claim"),
         (s.token(&json!({ "iat": false })), Refusal::Claim("iat"), "claim"),
@@ -125,7 +125,7 @@ fn null_is_a_value_of_the_wrong_type_and_not_an_absence() {
 }
 
 #[test]
-fn the_leeway_is_the_same_for_all_dates_and_none_by_default() {
+fn the_leeway_is_the_same_for_all_dates_and_none_by_default_but_for_two_seconds_of_iat() {
     let s = signer();
     let verifier = Verifier::new(s.keys(), Policy { leeway: 10, ..Policy::new(ISSUER) });
     let check = |changes: Value| verifier.verify_access(&s.token(&changes), NOW).err();
@@ -136,6 +136,10 @@ fn the_leeway_is_the_same_for_all_dates_and_none_by_default() {
     assert_eq!(check(json!({ "exp": NOW - 9 })), None);
     assert_eq!(check(json!({ "exp": NOW - 10 })), Some(Refusal::Expired));
     assert_eq!(Policy::new(ISSUER).leeway, 0);
+    let check = |changes: Value| s.verifier().verify_access(&s.token(&changes), NOW).err();
+    assert_eq!(check(json!({ "iat": NOW + 2 })), None);
+    assert_eq!(check(json!({ "iat": NOW + 3 })), Some(Refusal::NotYetValid));
+    assert_eq!(check(json!({ "nbf": NOW + 1 })), Some(Refusal::NotYetValid));
 }
 
 #[test]
