@@ -19,4 +19,5 @@ mod contract;
 mod fault;
 mod http;
 mod interop;
+mod model;
 mod readme;
