@@ -11,7 +11,7 @@ use super::{
     plan::What,
     play::{Event, Record, World},
 };
-use crate::support::{TestApp, servers};
+use crate::support::{Forge, TestApp, servers};
 
 impl World {
     async fn left(&self, record: &Record) -> Left {
@@ -83,7 +83,8 @@ async fn all_refused(server: &TestApp, refresh: &BTreeSet<String>, access: &BTre
     let mut wrong = Vec::new();
     let mut expect = |what: &str, token: &String, status: u16, refused: u16| {
         if status != refused {
-            wrong.push(format!("the session is dead, and {what} answers {status} to {token}"));
+            let claims = Forge::claims_of(token);
+            wrong.push(format!("the session is dead, and {what} of {} answers {status} to {claims}", server.address));
         }
     };
     for token in refresh {
