@@ -18,5 +18,7 @@ mod cli;
 mod contract;
 mod fault;
 mod http;
+mod interleavings;
 mod interop;
+mod model;
 mod readme;

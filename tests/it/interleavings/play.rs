@@ -1,0 +1,196 @@
+//! Plays a plan and writes down who began and ended when, and what came back.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use chrono::TimeDelta;
+use latchkey::{
+    crypto::random,
+    domain::{claims::RefreshClaims, session::Session, username::Username},
+    ports::{Clock as _, NewSession, SessionStore as _},
+    service::accounts::Accounts,
+    store::sql::{SqlPool, SqlStore, pool::PoolLimits},
+};
+use latchkey_verifier::Kind;
+use serde_json::json;
+use tokio::{sync::Barrier, task::yield_now};
+
+use super::plan::{Operation, Plan, SERVERS, What};
+use crate::support::{Answer, Backend, Forge, TestApp, username};
+
+/// Three servers over the same stores, and what an operator works with.
+pub struct World {
+    pub servers: Vec<TestApp>,
+    pub store: SqlStore,
+    accounts: Accounts,
+    forge: Forge,
+    order: AtomicU64,
+}
+
+/// The tokens that a session had when the round began.
+pub struct Tokens {
+    pub access: String,
+    /// By generation.
+    pub refresh: Vec<String>,
+}
+
+/// One request, or one operator's command.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub what: What,
+    pub begun: u64,
+    /// When it was answered, and what with. Nothing, if its client was gone.
+    pub answer: Option<(u64, Answer)>,
+}
+
+/// What was done with a session.
+pub struct Record {
+    pub plan: Plan,
+    pub session: Session,
+    pub tokens: Tokens,
+    pub events: Vec<Event>,
+}
+
+impl World {
+    pub async fn start(backend: Backend) -> Self {
+        // A mark that Redis did not take in time may be missed by the others for a second. Here no fault is meant, however
+        // slow the machine is.
+        let mut servers = vec![TestApp::start_with(backend, &["--redis-timeout=20s"]).await];
+        while servers.len() < SERVERS {
+            let twin = servers[0].twin().await;
+            servers.push(twin);
+        }
+        let limits = PoolLimits { connections: 8, timeout: std::time::Duration::from_secs(20) };
+        let store = SqlStore::new(SqlPool::open(&servers[0].config.database.url().unwrap(), limits).unwrap());
+        let (accounts, forge) = (servers[0].accounts().await, servers[0].forge());
+        Self { servers, store, accounts, forge, order: AtomicU64::new(0) }
+    }
+
+    pub async fn play(self: &Arc<Self>, name: &str, plan: Plan) -> Record {
+        let session = self.session(name, &plan).await;
+        let tokens = self.tokens(&session);
+        let barrier = Arc::new(Barrier::new(plan.operations.len()));
+        let tasks: Vec<_> = plan
+            .operations
+            .iter()
+            .map(|operation| {
+                let (world, barrier, operation) = (Arc::clone(self), Arc::clone(&barrier), operation.clone());
+                let token = match operation.what {
+                    What::VerifyAccess | What::CutOff => tokens.access.clone(),
+                    What::Refresh { generation, .. }
+                    | What::LogOut { generation }
+                    | What::VerifyRefresh { generation } => {
+                        tokens.refresh[usize::try_from(generation).unwrap()].clone()
+                    }
+                };
+                let name = username(name);
+                tokio::spawn(async move {
+                    barrier.wait().await;
+                    turns(operation.turns).await;
+                    world.perform(&operation, token, &name).await
+                })
+            })
+            .collect();
+        let mut events = Vec::new();
+        for task in tasks {
+            events.extend(task.await.unwrap());
+        }
+        Record { plan, session, tokens, events }
+    }
+
+    async fn session(&self, name: &str, plan: &Plan) -> Session {
+        let user = self.accounts.find(&username(name)).await.unwrap();
+        let now = self.servers[0].clock.now();
+        let session = Session {
+            id: random::session_id(),
+            user_id: user.id,
+            user_version: user.version,
+            generation: plan.generation,
+            created_at: now - TimeDelta::minutes(1),
+            rotated_at: now - TimeDelta::seconds(if plan.window_over { 11 } else { 1 }),
+            expires_at: now + TimeDelta::days(1),
+            revoked: None,
+            last_ip: None,
+            user_agent: None,
+        };
+        assert!(self.store.insert(NewSession { session: session.clone(), update_last_login: false }).await.unwrap());
+        session
+    }
+
+    fn tokens(&self, session: &Session) -> Tokens {
+        let refresh = |generation| {
+            let row = Session { generation, ..session.clone() };
+            let claims = RefreshClaims::of(&row, TimeDelta::days(1));
+            self.token(Kind::Refresh, session, claims.expires_at, &json!({ "gen": generation, "jti": claims.jti }))
+        };
+        let refresh = (0..=session.generation).map(refresh).collect();
+        let ends = session.rotated_at.timestamp() + 300;
+        Tokens { access: self.token(Kind::Access, session, ends, &json!({})), refresh }
+    }
+
+    fn token(&self, kind: Kind, session: &Session, expires_at: i64, more: &serde_json::Value) -> String {
+        let mut claims = self.forge.claims(kind);
+        let (user, sid) = (session.user_id.as_str(), session.id.to_string());
+        let ours = json!({
+            "sub": user, "user_id": user, "sid": sid, "ver": session.user_version,
+            "iat": session.rotated_at.timestamp(), "exp": expires_at,
+        });
+        for part in [&ours, more] {
+            claims.as_object_mut().unwrap().extend(part.as_object().unwrap().clone());
+        }
+        self.forge.token(kind, &claims)
+    }
+
+    async fn perform(&self, operation: &Operation, mut token: String, name: &Username) -> Vec<Event> {
+        let mut events = Vec::new();
+        let (mut what, mut left) = match operation.what {
+            What::Refresh { times, .. } => (operation.what, times),
+            other => (other, 1),
+        };
+        while left > 0 {
+            let begun = self.order.fetch_add(1, Ordering::SeqCst);
+            let gone = async {
+                match operation.crash {
+                    Some(number) => turns(number).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let answer = tokio::select! {
+                answer = self.ask(what, operation.server, &token, name) => Some(answer),
+                () = gone => None,
+            };
+            let answer = answer.map(|answer| (self.order.fetch_add(1, Ordering::SeqCst), answer));
+            events.push(Event { what, begun, answer: answer.clone() });
+            left -= 1;
+            match (answer, what) {
+                (Some((_, answer)), What::Refresh { generation, times }) if answer.status == 200 => {
+                    token = answer.pair().refresh;
+                    what = What::Refresh { generation: generation + 1, times };
+                }
+                _ => break,
+            }
+        }
+        events
+    }
+
+    async fn ask(&self, what: What, server: usize, token: &str, name: &Username) -> Answer {
+        let server = &self.servers[server];
+        match what {
+            What::Refresh { .. } => server.refresh(token).await,
+            What::LogOut { .. } => server.blacklist(token).await,
+            What::VerifyAccess | What::VerifyRefresh { .. } => server.verify(token).await,
+            What::CutOff => {
+                self.accounts.sign_out(name).await.unwrap();
+                Answer { status: 200, headers: reqwest::header::HeaderMap::new(), text: String::new() }
+            }
+        }
+    }
+}
+
+async fn turns(number: u32) {
+    for _ in 0..number {
+        yield_now().await;
+    }
+}

@@ -1,0 +1,224 @@
+//! What may happen next, and what follows.
+
+use stateright::{Model, Property};
+
+use super::{Action, Instance, Janitor, Mark, Marks, Outcome, Redis, Request, Rules, State, promises};
+
+const BOTH: [usize; 2] = [0, 1];
+
+impl Instance {
+    /// A process that starts does not know what the one before it failed to write.
+    const NEW: Self = Self {
+        failed: 1,
+        covered: 0,
+        doubts: false,
+        filled: None,
+        request: Request::None,
+        janitor: Janitor::Rests,
+        excused: false,
+    };
+}
+
+impl State {
+    /// What the check of an access token says at this instance: whether "no mark" is believed, and there is none.
+    pub fn says_clear(&self, instance: usize) -> bool {
+        let Instance { failed, covered, doubts, .. } = &self.instances[instance];
+        self.redis.mark < Mark::Revoked && self.redis.epoch && failed == covered && !doubts
+    }
+}
+
+impl Model for Marks {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![State {
+            row: Mark::Nothing,
+            told: Mark::Nothing,
+            redis: Redis { process: 0, epoch: false, mark: Mark::Nothing, tickets: [None; 2] },
+            saved: None,
+            instances: [Instance::NEW, Instance::NEW],
+            floods: self.floods,
+            restarts: self.restarts,
+            failures: self.failures,
+            crashes: self.crashes,
+            went_down: false,
+        }]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        for number in BOTH {
+            let instance = &state.instances[number];
+            let mut outcomes = vec![Outcome::Done];
+            if state.failures > 0 {
+                outcomes.extend([Outcome::Lost, Outcome::Unheard]);
+            }
+            match instance.request {
+                Request::None => {
+                    let later = [Mark::Rotated, Mark::Revoked].into_iter().filter(|mark| *mark > state.row);
+                    actions.extend(later.map(|mark| Action::Begin(number, mark)));
+                }
+                Request::Mark(_) => actions.extend(outcomes.iter().map(|outcome| Action::Request(number, *outcome))),
+                Request::Row(_) | Request::Answer(_) => actions.push(Action::Request(number, Outcome::Done)),
+            }
+            match instance.janitor {
+                Janitor::Rests | Janitor::Rebuilds { .. } => actions.push(Action::Janitor(number, Outcome::Done)),
+                _ => actions.extend(outcomes.iter().map(|outcome| Action::Janitor(number, *outcome))),
+            }
+            if state.crashes > 0 {
+                actions.push(Action::Crash(number));
+            }
+        }
+        if state.floods > 0 {
+            actions.push(Action::Flood);
+        }
+        if state.restarts > 0 {
+            actions.push(Action::Save);
+            if state.saved.is_some() {
+                actions.push(Action::Restart);
+            }
+        }
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut state = last.clone();
+        match action {
+            Action::Begin(number, mark) => {
+                let first = if self.rules == Rules::MarkFirst { Request::Mark(mark) } else { Request::Row(mark) };
+                state.instances[number].request = first;
+            }
+            Action::Request(number, outcome) => self.request(&mut state, number, outcome),
+            Action::Janitor(number, outcome) => self.janitor(&mut state, number, outcome),
+            Action::Flood => {
+                state.floods -= 1;
+                state.redis =
+                    Redis { epoch: false, mark: Mark::Nothing, tickets: [None; 2], process: state.redis.process };
+            }
+            Action::Save => state.saved = Some(state.redis.clone()),
+            Action::Restart => {
+                state.restarts -= 1;
+                let process = state.redis.process + 1;
+                state.redis = Redis { process, ..state.saved.take()? };
+                for instance in &mut state.instances {
+                    instance.doubts = self.rules != Rules::ConnectionsAreTrusted;
+                }
+            }
+            Action::Crash(number) => {
+                state.crashes -= 1;
+                state.instances[number] = Instance { excused: state.instances[number].excused, ..Instance::NEW };
+            }
+        }
+        (state != *last).then_some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        promises::all()
+    }
+}
+
+impl Marks {
+    fn request(&self, state: &mut State, number: usize, outcome: Outcome) {
+        let mark_first = self.rules == Rules::MarkFirst;
+        state.instances[number].request = match state.instances[number].request {
+            Request::None => return,
+            Request::Row(mark) => {
+                state.row = state.row.max(mark);
+                if mark_first { Request::Answer(mark) } else { Request::Mark(mark) }
+            }
+            Request::Mark(mark) => {
+                let written = self.write(state, number, mark, outcome);
+                // The database knows it: the request goes on, and the other instance may miss it for a moment.
+                if !written && mark == Mark::Revoked {
+                    state.instances[1 - number].excused = true;
+                }
+                if mark_first { Request::Row(mark) } else { Request::Answer(mark) }
+            }
+            Request::Answer(mark) => {
+                state.told = state.told.max(mark);
+                Request::None
+            }
+        };
+    }
+
+    /// Raises the mark in one command. Whether the writer knows that it was done.
+    fn write(&self, state: &mut State, number: usize, mark: Mark, outcome: Outcome) -> bool {
+        if outcome != Outcome::Lost {
+            let before = state.redis.mark;
+            state.redis.mark = if self.rules == Rules::LastWriteWins { mark } else { before.max(mark) };
+            state.went_down |= state.redis.mark < before;
+        }
+        if outcome != Outcome::Done {
+            state.failures -= 1;
+            let instance = &mut state.instances[number];
+            if self.rules != Rules::FailuresAreForgotten {
+                instance.failed += 1;
+                instance.doubts = true;
+            }
+        }
+        outcome == Outcome::Done
+    }
+
+    fn janitor(&self, state: &mut State, number: usize, outcome: Outcome) {
+        state.instances[number].janitor = match state.instances[number].janitor {
+            Janitor::Rests => self.look(state, number),
+            Janitor::Rebuilds { ticket, process } => Janitor::Read { ticket, process, row: state.row },
+            Janitor::Read { ticket, process, row } => {
+                if self.write(state, number, row, outcome) {
+                    Janitor::Wrote { ticket, process }
+                } else {
+                    Janitor::Rests
+                }
+            }
+            Janitor::Wrote { ticket, process } => {
+                self.seal(state, number, ticket, process, outcome);
+                Janitor::Rests
+            }
+            Janitor::Reapplies { row, doubts_before } => {
+                if self.write(state, number, row, outcome) {
+                    let missing = state.row > row;
+                    let instance = &mut state.instances[number];
+                    // A connection that failed in between is looked at again.
+                    instance.doubts &= !doubts_before;
+                    instance.excused &= missing;
+                }
+                Janitor::Rests
+            }
+        };
+    }
+
+    /// One look at Redis: lay a ticket and rebuild, or write again what was revoked lately, beginning in the database.
+    fn look(&self, state: &mut State, number: usize) -> Janitor {
+        let instance = &state.instances[number];
+        let process = state.redis.process;
+        let same = instance.filled == Some(process) || self.rules == Rules::ConnectionsAreTrusted;
+        if !state.redis.epoch || instance.failed != instance.covered || !same {
+            state.redis.tickets[number] = Some(instance.failed);
+            return Janitor::Rebuilds { ticket: instance.failed, process };
+        }
+        // Every second it writes again, needed or not. Where nothing is missing, that is a step that changes nothing.
+        if instance.doubts || instance.excused {
+            return Janitor::Reapplies { row: state.row, doubts_before: instance.doubts };
+        }
+        Janitor::Rests
+    }
+
+    /// One script: the epoch, if the ticket is still there. Then a look whether it is still the same process.
+    fn seal(&self, state: &mut State, number: usize, ticket: u8, process: u8, outcome: Outcome) {
+        let kept = state.redis.tickets[number] == Some(ticket) || self.rules == Rules::SealWithoutTicket;
+        if outcome != Outcome::Lost && kept {
+            state.redis.epoch = true;
+            state.redis.tickets[number] = None;
+        }
+        if outcome != Outcome::Done {
+            state.failures -= 1;
+            state.instances[number].doubts = true;
+        } else if kept && (state.redis.process == process || self.rules == Rules::ConnectionsAreTrusted) {
+            let missing = state.row > state.redis.mark;
+            let instance = &mut state.instances[number];
+            instance.covered = ticket;
+            instance.filled = Some(process);
+            instance.doubts = false;
+            instance.excused &= missing;
+        }
+    }
+}
