@@ -8,7 +8,12 @@ use std::sync::{
 use chrono::TimeDelta;
 use latchkey::{
     crypto::random,
-    domain::{claims::RefreshClaims, session::Session, username::Username},
+    domain::{
+        audit::{Actor, AuditEvent, EventKind},
+        claims::RefreshClaims,
+        session::Session,
+        username::Username,
+    },
     ports::{Clock as _, NewSession, SessionStore as _},
     service::accounts::Accounts,
     store::sql::{SqlPool, SqlStore, pool::PoolLimits},
@@ -115,7 +120,9 @@ impl World {
             last_ip: None,
             user_agent: None,
         };
-        assert!(self.store.insert(NewSession { session: session.clone(), update_last_login: false }).await.unwrap());
+        let audit = AuditEvent::new(now, EventKind::SignIn, Actor::Service);
+        let new = NewSession { session: session.clone(), update_last_login: false, audit };
+        assert!(self.store.insert(new).await.unwrap().is_some());
         session
     }
 
