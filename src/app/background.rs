@@ -1,6 +1,9 @@
 //! What runs beside the server, until it stops.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     sync::watch,
@@ -8,7 +11,10 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::service::janitor::Janitor;
+use crate::{
+    ports::StoreError,
+    service::{hints::HintWriter, janitor::Janitor},
+};
 
 /// How often the blacklist is looked after: a mark that one instance could not write reaches the others this soon.
 const KEEP: Duration = Duration::from_secs(1);
@@ -18,8 +24,13 @@ const FLUSH: Duration = Duration::from_hours(1);
 
 /// Work that has not begun.
 pub(super) struct Background {
+    hints: Option<HintWriter>,
     janitor: Arc<Janitor>,
 }
+
+/// What is wrong with the blacklist, told when it changes and not at each round.
+#[derive(Default)]
+struct Complaint(Vec<String>);
 
 /// Work that runs.
 pub(super) struct Running {
@@ -28,24 +39,25 @@ pub(super) struct Running {
 }
 
 impl Background {
-    pub(super) fn new(janitor: Janitor) -> Self {
-        Self { janitor: Arc::new(janitor) }
+    pub(super) fn new(janitor: Janitor, hints: Option<HintWriter>) -> Self {
+        Self { hints, janitor: Arc::new(janitor) }
     }
 
     pub(super) fn start(self) -> Running {
         let (stop, stopped) = watch::channel(false);
         let keeper = Arc::clone(&self.janitor);
         let flusher = self.janitor;
-        let tasks = vec![
+        let complaint = Arc::new(Mutex::new(Complaint::default()));
+        let mut tasks = vec![
             tokio::spawn(every(KEEP, stopped.clone(), move || {
-                let janitor = Arc::clone(&keeper);
+                let (janitor, complaint) = (Arc::clone(&keeper), Arc::clone(&complaint));
                 async move {
-                    if let Err(error) = janitor.keep_blacklist().await {
-                        tracing::warn!(%error, "the blacklist could not be looked after: the database answers");
-                    }
+                    let kept = janitor.keep_blacklist().await;
+                    let mut complaint = complaint.lock().unwrap_or_else(PoisonError::into_inner);
+                    complaint.tell(kept.map(|_| janitor.blacklist_warnings()));
                 }
             })),
-            tokio::spawn(every(FLUSH, stopped, move || {
+            tokio::spawn(every(FLUSH, stopped.clone(), move || {
                 let janitor = Arc::clone(&flusher);
                 async move {
                     match janitor.flush_expired().await {
@@ -55,12 +67,33 @@ impl Background {
                 }
             })),
         ];
+        tasks.extend(self.hints.map(|hints| tokio::spawn(hints.run(stopped))));
         Running { stop, tasks }
     }
 }
 
+impl Complaint {
+    fn tell(&mut self, found: Result<Vec<String>, StoreError>) {
+        let found = match found {
+            Ok(warnings) => warnings,
+            Err(error) => vec![format!("the blacklist could not be looked after: {error}")],
+        };
+        if found == self.0 {
+            return;
+        }
+        for wrong in &found {
+            tracing::warn!("{wrong}; the database answers");
+        }
+        if found.is_empty() {
+            tracing::info!("the blacklist is looked after again");
+        }
+        self.0 = found;
+    }
+}
+
 impl Running {
-    /// Ends what runs, wherever it is: each piece of it may be left half done, and the next start does it again.
+    /// Ends what runs, wherever it is: each piece of it may be left half done, and the next start does it again. Marks
+    /// that wait are written.
     pub(super) async fn stop(self) {
         let _ = self.stop.send(true);
         for task in self.tasks {

@@ -29,7 +29,7 @@ use crate::{
         state::{HttpSettings, State},
     },
     ports::{Clock, StoreError},
-    service::{Auth, Error, Parts, Rules, TokenRules},
+    service::{Auth, Error, Parts, Revocation, Rules, TokenRules},
     store::sql::{DatabaseUrl, migrate::MigrateError},
 };
 
@@ -105,8 +105,9 @@ impl App {
         let embedded = matches!(stores.url, DatabaseUrl::Sqlite(_));
         let first_user =
             if embedded { first_run::admin(&stores.accounts(Arc::clone(&clock), hasher.clone())).await? } else { None };
-        let background = background::Background::new(stores.janitor(Arc::clone(&clock), &config.lifetimes));
-        let state = state(&config, &stores, keyring, hasher, clock)?;
+        let (revocation, hints) = stores.revocation(&config.lifetimes).with_hints();
+        let background = background::Background::new(stores.janitor(Arc::clone(&clock), &config.lifetimes), hints);
+        let state = state(&config, &stores, revocation, keyring, hasher, clock)?;
         Ok(Self { background, embedded, first_user, listener, state })
     }
 
@@ -153,6 +154,7 @@ impl App {
 fn state(
     config: &Config,
     stores: &stores::Stores,
+    revocation: Revocation,
     keyring: Keyring,
     hasher: Hasher,
     clock: Arc<dyn Clock>,
@@ -186,7 +188,7 @@ fn state(
     let auth = Auth::new(Parts {
         clock,
         hasher,
-        revocation: stores.revocation(&config.lifetimes),
+        revocation,
         rules,
         sessions: stores.sessions(),
         shape,

@@ -6,7 +6,7 @@ pub mod error;
 pub mod sessions;
 pub mod users;
 
-pub use blacklist::{Blacklist, Mark, TokenRef, Verdict};
+pub use blacklist::{Blacklist, BlacklistStatus, Look, Mark, Memory, TokenRef, Verdict};
 pub use clock::Clock;
 pub use error::StoreError;
 pub use sessions::{NewSession, Rotation, SessionPage, SessionStore};

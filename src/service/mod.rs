@@ -4,13 +4,17 @@ pub mod accounts;
 mod authenticate;
 mod blacklist;
 pub mod error;
+mod flush;
 mod health;
+pub mod hints;
 pub mod janitor;
 mod obtain;
+mod rebuild;
 mod refresh;
 pub mod revocation;
 mod tokens;
 mod verify;
+mod written;
 
 use std::sync::Arc;
 

@@ -39,7 +39,7 @@ impl Auth {
         };
         if let Some(state) = self.parts.sessions.rotate(rotation).await? {
             if self.parts.rules.grace != Grace::Endless {
-                self.parts.revocation.mark_rotated(&state.session).await;
+                self.parts.revocation.mark_rotated(&state.session);
             }
             return self.issue_for(&state, now);
         }
