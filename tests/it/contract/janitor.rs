@@ -1,10 +1,9 @@
 //! What the janitor must do over any store and any blacklist.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use latchkey::{
-    crypto::random,
     domain::session::{RevokedReason, Session},
     ports::{Blacklist as _, Clock as _, SessionStore, TokenRef, UserStore, Verdict},
     service::{
@@ -12,10 +11,13 @@ use latchkey::{
         janitor::{Flushed, Janitor},
         revocation::MarkLifetimes,
     },
-    store::redis::{RedisBlacklist, RedisOptions},
+    store::redis::RedisBlacklist,
 };
 
-use super::store::{Store, new_session};
+use super::{
+    blacklist::open,
+    store::{Store, new_session},
+};
 use crate::support::{ManualClock, servers::own::OwnRedis};
 
 const REFRESH: TimeDelta = TimeDelta::days(1);
@@ -32,12 +34,7 @@ struct House {
 impl House {
     async fn new(store: Store) -> Self {
         let redis = OwnRedis::start().await;
-        let options = RedisOptions {
-            url: redis.url().parse().unwrap(),
-            prefix: "test".to_owned(),
-            timeout: Duration::from_secs(2),
-        };
-        let blacklist = Arc::new(RedisBlacklist::open(&options, random::jti()).unwrap());
+        let blacklist = Arc::new(open(&redis));
         let clock = Arc::new(ManualClock::default());
         let sql = Arc::new(store.sql.clone());
         let lifetimes = MarkLifetimes { refresh: REFRESH, session: SESSION };

@@ -1,10 +1,14 @@
 //! What happens when a server is stopped, hung, emptied, or replaced by something else.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails where it is surprised")]
+#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails where it is surprised")]
 
 mod postgres;
 mod redis;
+mod redis_cluster;
 mod redis_impostors;
+mod redis_scene;
+mod redis_sentinel;
+mod redis_tls;
 mod restart;
 mod sqlite;
 
