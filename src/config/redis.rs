@@ -113,7 +113,8 @@ fn read_certificates(path: &Path) -> Result<Vec<u8>, ConfigError> {
     let shown = path.display();
     let refused = |wrong: &str| ConfigError::new(ROOT_CERTIFICATE, wrong, "a file with certificates in PEM");
     let bytes = fs::read(path).map_err(|error| refused(&format!("names {shown}, which cannot be read ({error})")))?;
-    let blocks = pem::parse_many(&bytes).map_err(|error| refused(&format!("names {shown}, which is not PEM ({error})")))?;
+    let blocks =
+        pem::parse_many(&bytes).map_err(|error| refused(&format!("names {shown}, which is not PEM ({error})")))?;
     if blocks.iter().any(|block| block.tag() == "CERTIFICATE") {
         Ok(bytes)
     } else {

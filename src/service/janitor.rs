@@ -91,12 +91,11 @@ impl Janitor {
 
     async fn rebuild(&self, blacklist: &dyn Blacklist, state: &mut State, look: &Look) -> Result<bool, StoreError> {
         let resumed = state.rebuild.take().filter(|rebuild| look.memory == Memory::Filling(rebuild.ticket));
-        let mut rebuild = match resumed {
-            Some(rebuild) => rebuild,
-            None => {
-                let began = self.clock.now();
-                Rebuild::new(blacklist.start_rebuild().await?, began)
-            }
+        let mut rebuild = if let Some(rebuild) = resumed {
+            rebuild
+        } else {
+            let began = self.clock.now();
+            Rebuild::new(blacklist.start_rebuild().await?, began)
         };
         let filled = self.fill(blacklist, &mut rebuild).await;
         let (ticket, began) = (rebuild.ticket, rebuild.began);

@@ -84,11 +84,8 @@ impl Revocation {
     /// Not waited for: the database is asked about every refresh token anyway.
     pub(super) fn mark_rotated(&self, session: &Session) {
         if let Some(hints) = &self.hints {
-            let mark = Mark::Rotated {
-                session: session.id,
-                user: session.user_id.clone(),
-                generation: session.generation,
-            };
+            let mark =
+                Mark::Rotated { session: session.id, user: session.user_id.clone(), generation: session.generation };
             hints.give(mark, self.lifetimes.refresh + MARGIN);
         }
     }

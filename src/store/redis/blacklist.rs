@@ -226,7 +226,7 @@ impl Blacklist for RedisBlacklist {
 
     async fn look(&self) -> Result<Look, StoreError> {
         match self.observe().await {
-            Ok(seen) => Ok(self.belief.judge(seen)),
+            Ok(seen) => Ok(self.belief.judge(&seen)),
             Err(error) => {
                 self.belief.shake();
                 Err(error)

@@ -108,9 +108,8 @@ impl Link {
     fn connect(&self) -> Connecting {
         let (client, timeout) = (self.client.clone(), self.timeout);
         let connect = async move {
-            let config = AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(timeout))
-                .set_response_timeout(Some(timeout));
+            let config =
+                AsyncConnectionConfig::new().set_connection_timeout(Some(timeout)).set_response_timeout(Some(timeout));
             client.get_multiplexed_async_connection_with_config(&config).await
         };
         let Some(runtime) = &self.runtime else { return connect.boxed().shared() };
@@ -135,13 +134,18 @@ impl Link {
     }
 }
 
-/// What went wrong and, where a setting is at fault, which.
+/// What went wrong and, where a setting is at fault, which. Of commands that were sent together, the first that failed.
 fn explained(error: &RedisError) -> String {
-    match (error.kind(), error.code()) {
-        (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => {
-            format!("it refuses the user or the password ({error})")
-        }
-        (_, Some("NOPERM")) => format!("its user may not do what is needed, see docs/redis.md ({error})"),
+    let text = match error.clone().into_server_errors().as_deref() {
+        Some([(_, first), ..]) => format!("{} {}", first.code(), first.details().unwrap_or_default()),
         _ => error.to_string(),
+    };
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if error.kind() == ErrorKind::AuthenticationFailed || says(&["NOAUTH", "WRONGPASS"]) {
+        format!("it refuses the user or the password ({text})")
+    } else if says(&["NOPERM", "can't run this command", "No permissions to"]) {
+        format!("its user may not do what is needed, see docs/redis.md ({text})")
+    } else {
+        text
     }
 }

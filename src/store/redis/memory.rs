@@ -27,11 +27,11 @@ pub(super) struct Belief {
 #[derive(Default)]
 struct Memories {
     /// The memory that the last rebuild filled.
-    filled: Option<String>,
+    filled: Option<Vec<String>>,
     /// The one that is being filled, and by which ticket.
-    filling: Option<(String, u64)>,
+    filling: Option<(Vec<String>, u64)>,
     /// The one that was seen last, and the how-manieth it is.
-    last: String,
+    last: Vec<String>,
     number: u64,
     warnings: Vec<String>,
 }
@@ -41,7 +41,7 @@ pub(super) struct Seen {
     /// The value of `failures` before they were asked.
     pub failures: u64,
     /// All memories, and who holds what.
-    pub memory: String,
+    pub memory: Vec<String>,
     /// Whether every epoch is there.
     pub epochs: bool,
     /// Whether every ticket of the rebuild that is under way is there.
@@ -93,7 +93,7 @@ impl Belief {
         self.memories().filling.as_ref().map(|(_, ticket)| *ticket)
     }
 
-    pub(super) fn judge(&self, seen: Seen) -> Look {
+    pub(super) fn judge(&self, seen: &Seen) -> Look {
         let evicts = seen.evicts.is_some();
         if self.evicts.swap(evicts, Ordering::AcqRel) && !evicts {
             // It does not any more, but nobody knows what it took away.
@@ -122,7 +122,7 @@ impl Belief {
     }
 
     /// The ticket of a rebuild of this memory.
-    pub(super) fn begin(&self, memory: String) -> u64 {
+    pub(super) fn begin(&self, memory: Vec<String>) -> u64 {
         let ticket = self.failed.load(Ordering::Acquire);
         self.memories().filling = Some((memory, ticket));
         ticket
@@ -154,17 +154,15 @@ impl Belief {
 
 impl Seen {
     pub(super) fn new(failures: u64) -> Self {
-        Self { failures, memory: String::new(), epochs: true, tickets: true, evicts: None }
+        Self { failures, memory: Vec::new(), epochs: true, tickets: true, evicts: None }
     }
 
     pub(super) fn add(&mut self, address: &str, buckets: &[u8], server: Server) {
-        self.memory += &format!("{address} {buckets:?} {}\n", server.memory);
+        self.memory.push(format!("{address} {buckets:?} {}", server.memory));
         self.evicts = self.evicts.take().or(server.evicts);
     }
 }
 
 fn evicting(policy: &str) -> String {
-    format!(
-        "Redis evicts keys ({policy}), so every check also asks the database: set maxmemory-policy to noeviction"
-    )
+    format!("Redis evicts keys ({policy}), so every check also asks the database: set maxmemory-policy to noeviction")
 }

@@ -74,15 +74,17 @@ async fn a_replica_that_had_not_heard_of_a_log_out_takes_over_and_lets_nobody_in
     let is_promoted = async || scene.redis.nodes[number + 3].info("role").await == "master";
     scene.right_until(&dead, &live[0], "the replica is promoted", is_promoted).await;
     scene.right_until(&dead, &live[1], "the cluster is believed", async || scene.believed().await).await;
-    let marks: Vec<String> = scene.redis.nodes[number + 3].ask(&["KEYS", &format!("*{}", &key[key.len() - 32..])]).await;
+    let marks: Vec<String> =
+        scene.redis.nodes[number + 3].ask(&["KEYS", &format!("*{}", &key[key.len() - 32..])]).await;
     assert_eq!(marks.len(), 1, "it was told");
 
     // The old master comes back and follows.
     scene.redis.nodes[number].again().await;
-    scene.right_until(&dead, &live[2], "and stays so", async || {
-        scene.redis.nodes[number].info("role").await == "slave" && scene.believed().await
-    })
-    .await;
+    scene
+        .right_until(&dead, &live[2], "and stays so", async || {
+            scene.redis.nodes[number].info("role").await == "slave" && scene.believed().await
+        })
+        .await;
 }
 
 /// One slot after the other goes to another master, with its keys; requests that meet it on its way are right, too.
@@ -127,11 +129,12 @@ async fn without_any_node_the_database_answers_and_a_cluster_that_comes_back_emp
     }
     log_out(&scene, &dead[4..]).await;
     let mut looks = 0;
-    scene.right_until(&dead, &live[0], "the database answers", async || {
-        looks += 1;
-        looks == 5
-    })
-    .await;
+    scene
+        .right_until(&dead, &live[0], "the database answers", async || {
+            looks += 1;
+            looks == 5
+        })
+        .await;
     eventually("ready says down", async || ready(&scene.app).await == is(200, "degraded", "down")).await;
     for node in &mut scene.redis.nodes {
         node.again().await;

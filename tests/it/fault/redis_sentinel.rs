@@ -5,7 +5,7 @@ use crate::support::servers::{eventually, own::OwnSentinel};
 
 async fn scene() -> Scene<OwnSentinel> {
     let redis = OwnSentinel::start().await;
-    let flags = [format!("--redis-url={}", redis.url()), format!("--redis-sentinels={}", redis.sentinel_url())];
+    let flags = [format!("--redis-url={}", OwnSentinel::url()), format!("--redis-sentinels={}", redis.sentinel_url())];
     Scene::with(redis, &flags).await
 }
 

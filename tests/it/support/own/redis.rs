@@ -77,7 +77,8 @@ impl OwnRedis {
 
     /// What it says of itself under this name.
     pub async fn info(&self, name: &str) -> String {
-        let info: String = self.try_ask(&["INFO"]).await.and_then(|info| redis::from_redis_value(info).ok()).unwrap_or_default();
+        let info: String =
+            self.try_ask(&["INFO"]).await.and_then(|info| redis::from_redis_value(info).ok()).unwrap_or_default();
         let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.unwrap_or_default().trim().to_owned()
     }

@@ -39,15 +39,14 @@ impl OwnSentinel {
         let client = redis::Client::open(self.sentinel_url()).unwrap();
         let Ok(mut connection) = client.get_multiplexed_async_connection().await else { return String::new() };
         let mut question = redis::cmd("SENTINEL");
-        let answer: Result<Vec<Vec<String>>, _> =
-            question.arg("REPLICAS").arg(NAME).query_async(&mut connection).await;
+        let answer: Result<Vec<Vec<String>>, _> = question.arg("REPLICAS").arg(NAME).query_async(&mut connection).await;
         let told = answer.unwrap_or_default().concat();
         let status = told.iter().position(|word| word == "master-link-status").map(|at| told[at + 1].clone());
         status.unwrap_or_default()
     }
 
     /// The master by its name.
-    pub fn url(&self) -> String {
+    pub fn url() -> String {
         format!("redis://{NAME}")
     }
 
