@@ -60,3 +60,7 @@ impl HintWriter {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "hints_tests.rs"]
+mod tests;

@@ -25,7 +25,7 @@ impl OwnSentinel {
         let (port, file) = (free_port(), master.folder().join("sentinel.conf"));
         let watch = format!(
             "port {port}\nbind 127.0.0.1\nsentinel monitor {NAME} 127.0.0.1 {} 1\n\
-             sentinel down-after-milliseconds {NAME} 500\nsentinel failover-timeout {NAME} 3000\n",
+             sentinel down-after-milliseconds {NAME} 1000\nsentinel failover-timeout {NAME} 3000\n",
             master.port
         );
         std::fs::write(&file, watch).unwrap();
