@@ -1,6 +1,9 @@
 //! What runs beside the server, until it stops.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     sync::watch,
@@ -8,7 +11,10 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::service::{audit::AuditWriter, janitor::Janitor};
+use crate::{
+    ports::StoreError,
+    service::{audit::AuditWriter, hints::HintWriter, janitor::Janitor},
+};
 
 /// How often the blacklist is looked after: a mark that one instance could not write reaches the others this soon.
 const KEEP: Duration = Duration::from_secs(1);
@@ -18,9 +24,14 @@ const FLUSH: Duration = Duration::from_hours(1);
 
 /// Work that has not begun.
 pub(super) struct Background {
+    hints: Option<HintWriter>,
     janitor: Arc<Janitor>,
     writer: AuditWriter,
 }
+
+/// What is wrong with the blacklist, told when it changes and not at each round.
+#[derive(Default)]
+struct Complaint(Vec<String>);
 
 /// Work that runs.
 pub(super) struct Running {
@@ -29,8 +40,8 @@ pub(super) struct Running {
 }
 
 impl Background {
-    pub(super) fn new(janitor: Janitor, writer: AuditWriter) -> Self {
-        Self { janitor: Arc::new(janitor), writer }
+    pub(super) fn new(janitor: Janitor, hints: Option<HintWriter>, writer: AuditWriter) -> Self {
+        Self { hints, janitor: Arc::new(janitor), writer }
     }
 
     pub(super) fn start(self) -> Running {
@@ -38,16 +49,17 @@ impl Background {
         let keeper = Arc::clone(&self.janitor);
         let flusher = self.janitor;
         let mut writer_stopped = stopped.clone();
-        let tasks = vec![
+        let complaint = Arc::new(Mutex::new(Complaint::default()));
+        let mut tasks = vec![
             tokio::spawn(every(KEEP, stopped.clone(), move || {
-                let janitor = Arc::clone(&keeper);
+                let (janitor, complaint) = (Arc::clone(&keeper), Arc::clone(&complaint));
                 async move {
-                    if let Err(error) = janitor.keep_blacklist().await {
-                        tracing::warn!(%error, "the blacklist could not be looked after: the database answers");
-                    }
+                    let kept = janitor.keep_blacklist().await;
+                    let mut complaint = complaint.lock().unwrap_or_else(PoisonError::into_inner);
+                    complaint.tell(kept.map(|_| janitor.blacklist_warnings()));
                 }
             })),
-            tokio::spawn(every(FLUSH, stopped, move || {
+            tokio::spawn(every(FLUSH, stopped.clone(), move || {
                 let janitor = Arc::clone(&flusher);
                 async move {
                     match janitor.flush_expired().await {
@@ -60,12 +72,33 @@ impl Background {
                 let _ = writer_stopped.changed().await;
             })),
         ];
+        tasks.extend(self.hints.map(|hints| tokio::spawn(hints.run(stopped))));
         Running { stop, tasks }
     }
 }
 
+impl Complaint {
+    fn tell(&mut self, found: Result<Vec<String>, StoreError>) {
+        let found = match found {
+            Ok(warnings) => warnings,
+            Err(error) => vec![format!("the blacklist could not be looked after: {error}")],
+        };
+        if found == self.0 {
+            return;
+        }
+        for wrong in &found {
+            tracing::warn!("{wrong}; the database answers");
+        }
+        if found.is_empty() {
+            tracing::info!("the blacklist is looked after again");
+        }
+        self.0 = found;
+    }
+}
+
 impl Running {
-    /// Ends what runs, wherever it is: each piece of it may be left half done, and the next start does it again.
+    /// Ends what runs, wherever it is: each piece of it may be left half done, and the next start does it again. Marks
+    /// that wait are written.
     pub(super) async fn stop(self) {
         let _ = self.stop.send(true);
         for task in self.tasks {

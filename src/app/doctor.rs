@@ -1,4 +1,4 @@
-//! Looks at everything that a server would need, changes nothing, and says a line about each.
+//! Looks at everything that a server would need, changes nothing that lasts, and says a line about each.
 
 use chrono::TimeDelta;
 
@@ -6,7 +6,7 @@ use crate::{
     config::Config,
     crypto::{key_file, random},
     domain::time::Moment,
-    ports::{Blacklist as _, Clock},
+    ports::Clock,
     store::{
         redis::RedisBlacklist,
         sql::{DatabaseUrl, SqlPool, SqlStore, migrate},
@@ -106,7 +106,7 @@ async fn redis(config: &Config) -> Finding {
         Ok(Some(options)) => options,
     };
     let warnings = match RedisBlacklist::open(&options, random::jti()) {
-        Ok(blacklist) => blacklist.warnings().await,
+        Ok(blacklist) => blacklist.examine().await,
         Err(error) => Err(error),
     };
     match warnings {

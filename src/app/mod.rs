@@ -32,7 +32,7 @@ use crate::{
         state::{HttpSettings, State},
     },
     ports::{Clock, StoreError},
-    service::{AuditTrail, Auth, Error, Metrics, Parts, Rules, TokenRules, audit::audit_trail},
+    service::{AuditTrail, Auth, Error, Metrics, Parts, Revocation, Rules, TokenRules, audit::audit_trail},
     store::sql::{ConnectError, DatabaseUrl, migrate::MigrateError},
 };
 
@@ -126,8 +126,9 @@ impl App {
         let counters = Metrics::default();
         let (dropped, written) = (counters.audit_dropped.clone(), counters.audit_written.clone());
         let (audit, writer) = audit_trail(stores.audit(), dropped, written);
-        let background = background::Background::new(janitor, writer);
-        let state = state(&config, &stores, Made { keyring, hasher, clock, counters, audit })?;
+        let (revocation, hints) = stores.revocation(&config.lifetimes).with_hints();
+        let background = background::Background::new(janitor, hints, writer);
+        let state = state(&config, &stores, Made { keyring, hasher, clock, counters, audit, revocation })?;
         Ok(Self { background, embedded, first_user, listener, metrics, state })
     }
 
@@ -191,10 +192,11 @@ struct Made {
     clock: Arc<dyn Clock>,
     counters: Metrics,
     audit: AuditTrail,
+    revocation: Revocation,
 }
 
 fn state(config: &Config, stores: &stores::Stores, made: Made) -> Result<State, StartError> {
-    let Made { keyring, hasher, clock, counters, audit } = made;
+    let Made { keyring, hasher, clock, counters, audit, revocation } = made;
     let (issuer, tokens) = (config.issuer()?, &config.tokens);
     let names = tokens.claim_names();
     let policy = Policy {
@@ -232,7 +234,7 @@ fn state(config: &Config, stores: &stores::Stores, made: Made) -> Result<State, 
         clock,
         metrics: counters,
         hasher,
-        revocation: stores.revocation(&config.lifetimes),
+        revocation,
         rules,
         sessions: stores.sessions(),
         shape,

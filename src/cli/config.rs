@@ -21,6 +21,7 @@ pub(super) fn run(config: &Config, matches: &ArgMatches, dotenv: &HashSet<String
         let in_force = match name {
             "DATABASE_URL" => Some(config.database.url()?.to_string()),
             "REDIS_URL" => config.redis.url()?.map(|url| url.to_string()),
+            "LATCHKEY_REDIS_SENTINELS" => config.redis.sentinels()?.map(|url| url.to_string()),
             "LATCHKEY_ISSUER" => Some(config.issuer()?),
             _ => given.clone(),
         };

@@ -80,7 +80,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.issuer()?;
         self.database.url()?;
-        self.redis.url()?;
+        self.redis.options()?;
         self.lifetimes.check()?;
         self.tokens.check()?;
         self.keys.check(self.http.jwks_max_age)?;

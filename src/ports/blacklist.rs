@@ -51,7 +51,7 @@ pub enum Mark {
         /// Whose it is.
         user: UserId,
     },
-    /// The session's refresh tokens below this generation are dead.
+    /// The session's refresh tokens below this generation are dead. Advisory: its absence says nothing.
     Rotated {
         /// Which one.
         session: SessionId,
@@ -72,6 +72,43 @@ impl Mark {
     }
 }
 
+/// What a look at the cache found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Memory {
+    /// The memory that a rebuild of this process filled.
+    Kept,
+    /// The memory that the rebuild with this ticket is filling, and nothing is lost of what it wrote so far.
+    Filling(u64),
+    /// Another one, or one that lacks a mark: it must be filled from the database.
+    Lost,
+}
+
+/// A look at the cache.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Look {
+    /// What was found.
+    pub memory: Memory,
+    /// The number of the memory: another one is another memory.
+    pub number: u64,
+    /// The number of the connection: another one means that it failed, or leads to other servers.
+    pub connection: u64,
+}
+
+/// How the cache is, in numbers since the process began.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct BlacklistStatus {
+    /// Whether every server that is needed answered when it was last asked.
+    pub reachable: bool,
+    /// Whether the absence of a mark is believed.
+    pub believed: bool,
+    /// Rebuilds that came to their end.
+    pub rebuilds: u64,
+    /// Steps of rebuilds that failed, each to be done again.
+    pub failed_rebuilds: u64,
+    /// How often a connection failed, or led to other servers than before.
+    pub failures: u64,
+}
+
 /// A cache of marks. It may lose its memory at any time; then it must say [`Verdict::Unknown`], never `Clear`.
 #[async_trait]
 pub trait Blacklist: Send + Sync {
@@ -81,17 +118,30 @@ pub trait Blacklist: Send + Sync {
     /// Writes marks, each with how long it must be kept. On an error this cache says `Unknown` until it was rebuilt.
     async fn write(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError>;
 
-    /// Whether the cache must be filled from the database before it can be believed.
-    async fn needs_rebuild(&self) -> Result<bool, StoreError>;
+    /// As [`Blacklist::write`], for marks that the caller writes again after an error, or that nobody relies on: an
+    /// error asks for no rebuild.
+    async fn fill(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError>;
 
-    /// Begins a rebuild: called before the database is read. What it returns goes to
-    /// [`Blacklist::finish_rebuild`].
+    /// Looks at every server, and finds the servers anew where they may have changed places. Run it every second.
+    async fn look(&self) -> Result<Look, StoreError>;
+
+    /// Absence is believed again, unless the connection failed after `look`. Called when the memory was found to be
+    /// kept, and what was revoked lately has been written to it again.
+    fn believe(&self, look: &Look);
+
+    /// Begins a rebuild: called before the database is read. Its ticket goes to [`Blacklist::finish_rebuild`].
     async fn start_rebuild(&self) -> Result<u64, StoreError>;
+
+    /// Notes that a step of a rebuild failed.
+    fn note_failed_rebuild(&self);
 
     /// Called after all marks were written again: from now on their absence is believed. `false` when the cache lost
     /// its memory in between: then it is to be done again.
     async fn finish_rebuild(&self, ticket: u64) -> Result<bool, StoreError>;
 
-    /// What is wrong with how the server is set up, a sentence each. An error when it cannot be reached.
-    async fn warnings(&self) -> Result<Vec<String>, StoreError>;
+    /// How it is, from what is known already: asks nobody.
+    fn status(&self) -> BlacklistStatus;
+
+    /// What the last look found wrong with how the servers are set up, a sentence each.
+    fn warnings(&self) -> Vec<String>;
 }

@@ -8,7 +8,7 @@ pub mod sessions;
 pub mod users;
 
 pub use audit::{AuditQuery, AuditStore};
-pub use blacklist::{Blacklist, Mark, TokenRef, Verdict};
+pub use blacklist::{Blacklist, BlacklistStatus, Look, Mark, Memory, TokenRef, Verdict};
 pub use clock::Clock;
 pub use error::StoreError;
 pub use sessions::{NewSession, Revoke, Rotation, SessionPage, SessionStore};

@@ -53,7 +53,7 @@ pub struct Rotation {
     pub user_agent: Option<String>,
 }
 
-/// A stretch of all sessions, for rebuilding the blacklist.
+/// A stretch of all sessions.
 #[derive(Clone, Debug)]
 pub struct SessionPage {
     /// Sessions by id.
@@ -100,8 +100,14 @@ pub trait SessionStore: Send + Sync {
     /// Up to `limit` sessions after `after` by id, dead or alive.
     async fn page(&self, after: Option<SessionId>, limit: i64) -> Result<SessionPage, StoreError>;
 
-    /// Sessions that were revoked at or after `since`.
-    async fn revoked_since(&self, since: Moment) -> Result<Vec<Session>, StoreError>;
+    /// Up to `limit` sessions that were revoked at or after `since`, by that moment and by id, and only those after the
+    /// one that was revoked at `after.0` and has the id `after.1`.
+    async fn revoked_since(
+        &self,
+        since: Moment,
+        after: Option<(Moment, SessionId)>,
+        limit: i64,
+    ) -> Result<Vec<Session>, StoreError>;
 
     /// Removes up to `limit` sessions whose absolute end lies before `before`. How many. The end of a session is in its
     /// row, so no setting of the process that purges decides what is over.

@@ -1,6 +1,7 @@
 //! Whether the service can do its work, and how well.
 
 use super::Auth;
+use crate::ports::BlacklistStatus;
 
 /// How a part is, or the whole.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,7 +26,7 @@ impl Health {
     }
 }
 
-/// The parts, each asked just now.
+/// The parts: the database asked just now, Redis as it was found within the last second.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Readiness {
     /// The truth.
@@ -47,18 +48,17 @@ impl Readiness {
 }
 
 impl Auth {
-    /// Asks each part.
+    /// How each part is.
     pub async fn readiness(&self) -> Readiness {
         let database = match self.parts.sessions.ping().await {
             Ok(()) => Health::Ok,
             Err(_) => Health::Down,
         };
-        let Some(blacklist) = self.parts.revocation.blacklist() else { return Readiness { database, redis: None } };
-        let redis = match blacklist.warnings().await {
-            Ok(warnings) if warnings.is_empty() => Health::Ok,
-            Ok(_) => Health::Degraded,
-            Err(_) => Health::Down,
-        };
-        Readiness { database, redis: Some(redis) }
+        let redis = self.parts.revocation.blacklist().map(|blacklist| match blacklist.status() {
+            BlacklistStatus { reachable: false, .. } => Health::Down,
+            BlacklistStatus { believed: false, .. } => Health::Degraded,
+            _ => Health::Ok,
+        });
+        Readiness { database, redis }
     }
 }

@@ -1,50 +1,47 @@
-//! What is done off the request path: keeping the blacklist true, and removing what is over.
+//! What is done off the request path: keeping the blacklist true, and (`flush.rs`) removing what is over.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
-};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
+use tokio::sync::Mutex;
 
-use super::Revocation;
+pub use super::flush::Flushed;
+use super::{
+    Revocation,
+    rebuild::{Rebuild, Rest},
+    written::Written,
+};
 use crate::{
-    domain::time::Moment,
-    ports::{AuditStore, Blacklist, Clock, SessionStore, StoreError, UserStore},
+    domain::{ids::UserId, session::Session, time::Moment},
+    ports::{AuditStore, Blacklist, Clock, Look, Mark, Memory, SessionStore, StoreError, UserStore},
 };
 
 /// Rows in one statement.
-const BATCH: i64 = 500;
+pub(super) const BATCH: i64 = 500;
 
 /// How far back marks are written again: longer than a statement may take and clocks may differ.
 const OVERLAP: TimeDelta = TimeDelta::minutes(2);
-
-/// How long what is over is still kept: more than any leeway and any difference between clocks.
-const MARGIN: TimeDelta = TimeDelta::days(1);
 
 /// How far back the first time.
 const FIRST: TimeDelta = TimeDelta::minutes(5);
 
 /// The janitor.
 pub struct Janitor {
-    audit: Arc<dyn AuditStore>,
-    audit_retention: Option<TimeDelta>,
-    clock: Arc<dyn Clock>,
-    reapplied_until: AtomicI64,
-    revocation: Revocation,
-    sessions: Arc<dyn SessionStore>,
-    users: Arc<dyn UserStore>,
+    pub(super) audit: Arc<dyn AuditStore>,
+    pub(super) audit_retention: Option<TimeDelta>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) revocation: Revocation,
+    pub(super) sessions: Arc<dyn SessionStore>,
+    state: Mutex<State>,
+    pub(super) users: Arc<dyn UserStore>,
 }
 
-/// What was removed.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Flushed {
-    /// Sessions that have ended, and every token of theirs with them.
-    pub sessions: usize,
-    /// Deleted users who have no session left.
-    pub users: usize,
-    /// Audit events that are older than they are kept.
-    pub events: usize,
+#[derive(Default)]
+struct State {
+    reapplied_until: Option<Moment>,
+    rebuild: Option<Rebuild>,
+    rest: Rest,
+    written: Written,
 }
 
 impl Janitor {
@@ -57,7 +54,7 @@ impl Janitor {
         (audit, audit_retention): (Arc<dyn AuditStore>, Option<TimeDelta>),
         revocation: Revocation,
     ) -> Self {
-        Self { audit, audit_retention, clock, reapplied_until: AtomicI64::new(0), revocation, sessions, users }
+        Self { audit, audit_retention, clock, revocation, sessions, state: Mutex::default(), users }
     }
 
     /// Keeps the blacklist true: rebuilds it when it lost its memory, else writes again what was revoked lately, so
@@ -65,102 +62,111 @@ impl Janitor {
     /// every second. Whether it rebuilt.
     ///
     /// # Errors
-    /// When a store cannot be reached; nothing is lost, the next run does it.
+    /// When a store cannot be reached; nothing is lost, a later run goes on from there.
     pub async fn keep_blacklist(&self) -> Result<bool, StoreError> {
         let Some(blacklist) = self.revocation.blacklist() else { return Ok(false) };
-        if blacklist.needs_rebuild().await? {
-            return self.rebuild(blacklist.as_ref()).await;
+        let mut state = self.state.lock().await;
+        let look = blacklist.look().await?;
+        if look.memory == Memory::Kept {
+            self.reapply(blacklist.as_ref(), &mut state, &look).await?;
+            // Only now: what others revoked while the connection was away is in there.
+            blacklist.believe(&look);
+            return Ok(false);
         }
-        self.reapply(blacklist.as_ref()).await?;
-        Ok(false)
+        if state.rest.takes_a_round() {
+            return Ok(false);
+        }
+        let rebuilt = self.rebuild(blacklist.as_ref(), &mut state, &look).await;
+        if matches!(rebuilt, Ok(true)) {
+            state.rest = Rest::default();
+        } else {
+            blacklist.note_failed_rebuild();
+            state.rest.after_failure();
+        }
+        rebuilt
     }
 
-    async fn rebuild(&self, blacklist: &dyn Blacklist) -> Result<bool, StoreError> {
-        let ticket = blacklist.start_rebuild().await?;
-        let now = self.clock.now();
-        let mut after = None;
-        loop {
-            let page = self.sessions.page(after, BATCH).await?;
-            let marks: Vec<_> =
-                page.sessions.iter().filter_map(|session| self.revocation.mark_of(session, now)).collect();
-            blacklist.write(&marks).await?;
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        self.write_cut_offs(blacklist, now - self.revocation.longest()).await?;
+    /// What the last look found wrong with how the blacklist's servers are set up, a sentence each.
+    #[must_use]
+    pub fn blacklist_warnings(&self) -> Vec<String> {
+        self.revocation.blacklist().map(|blacklist| blacklist.warnings()).unwrap_or_default()
+    }
+
+    async fn rebuild(&self, blacklist: &dyn Blacklist, state: &mut State, look: &Look) -> Result<bool, StoreError> {
+        let resumed = state.rebuild.take().filter(|rebuild| look.memory == Memory::Filling(rebuild.ticket));
+        let mut rebuild = if let Some(rebuild) = resumed {
+            rebuild
+        } else {
+            let began = self.clock.now();
+            Rebuild::new(blacklist.start_rebuild().await?, began)
+        };
+        let filled = self.fill(blacklist, &mut rebuild).await;
+        let (ticket, began) = (rebuild.ticket, rebuild.began);
+        state.rebuild = Some(rebuild);
+        filled?;
         let sealed = blacklist.finish_rebuild(ticket).await?;
+        state.rebuild = None;
         if sealed {
             // However long it took: what was revoked meanwhile is looked for from its beginning on.
-            self.reapplied_until.store(now.timestamp(), Ordering::Release);
+            state.reapplied_until = Some(began);
+            state.written = Written::default();
         }
         tracing::info!(sealed, "the blacklist was rebuilt from the database");
         Ok(sealed)
     }
 
-    async fn reapply(&self, blacklist: &dyn Blacklist) -> Result<(), StoreError> {
+    async fn reapply(&self, blacklist: &dyn Blacklist, state: &mut State, look: &Look) -> Result<(), StoreError> {
         let now = self.clock.now();
         // However long ago the last time was: what others revoked while this instance could not look is not lost.
-        let since = match self.reapplied_until.load(Ordering::Acquire) {
-            0 => now - FIRST,
-            last => Moment::from_timestamp(last, 0).unwrap_or_default() - OVERLAP,
-        };
-        let revoked = self.sessions.revoked_since(since).await?;
-        let marks: Vec<_> = revoked.iter().filter_map(|session| self.revocation.mark_of(session, now)).collect();
-        if !marks.is_empty() {
-            blacklist.write(&marks).await?;
+        let since = state.reapplied_until.map_or(now - FIRST, |last| last - OVERLAP);
+        let State { reapplied_until, written, .. } = state;
+        written.keep((look.number, look.connection), since);
+        let mut after = None;
+        loop {
+            let page = self.sessions.revoked_since(since, after, BATCH).await?;
+            write_new(blacklist, written, self.marks_of(&page), now).await?;
+            after = page.last().and_then(|last| Some((last.revoked?.0, last.id)));
+            if is_last(page.len()) {
+                break;
+            }
         }
-        self.write_cut_offs(blacklist, since).await?;
-        self.reapplied_until.store(now.timestamp(), Ordering::Release);
-        Ok(())
-    }
-
-    async fn write_cut_offs(&self, blacklist: &dyn Blacklist, since: Moment) -> Result<(), StoreError> {
         let mut after = None;
         loop {
             let page = self.users.cut_offs(since, after.as_ref(), BATCH).await?;
-            let marks: Vec<_> =
-                page.iter().map(|(user, version)| self.revocation.cut_off(user.clone(), *version)).collect();
-            if marks.is_empty() {
-                return Ok(());
+            write_new(blacklist, written, self.cut_offs_of(&page), now).await?;
+            if is_last(page.len()) {
+                break;
             }
-            blacklist.write(&marks).await?;
-            after = page.into_iter().last().map(|(user, _)| user);
+            after = page.into_iter().next_back().map(|(user, _)| user);
         }
+        *reapplied_until = Some(now);
+        Ok(())
     }
 
-    /// Removes sessions and deleted users whose last token has ended: simplejwt's `flushexpiredtokens`, in batches.
-    ///
-    /// # Errors
-    /// When the database cannot be reached; what was removed stays removed.
-    pub async fn flush_expired(&self) -> Result<Flushed, StoreError> {
+    pub(super) fn marks_of(&self, sessions: &[Session]) -> Vec<(Mark, TimeDelta)> {
         let now = self.clock.now();
-        let before = now - MARGIN;
-        let mut flushed = Flushed::default();
-        loop {
-            let removed = self.sessions.purge(before, BATCH).await?;
-            flushed.sessions += removed;
-            if removed == 0 {
-                break;
-            }
-        }
-        loop {
-            let removed = self.users.purge(before, BATCH).await?;
-            flushed.users += removed;
-            if removed == 0 {
-                break;
-            }
-        }
-        if let Some(retention) = self.audit_retention {
-            loop {
-                let removed = self.audit.purge(now - retention, BATCH).await?;
-                flushed.events += removed;
-                if removed == 0 {
-                    break;
-                }
-            }
-        }
-        Ok(flushed)
+        sessions.iter().filter_map(|session| Revocation::mark_of(session, now)).collect()
     }
+
+    pub(super) fn cut_offs_of(&self, users: &[(UserId, u32)]) -> Vec<(Mark, TimeDelta)> {
+        users.iter().map(|(user, version)| self.revocation.cut_off(user.clone(), *version)).collect()
+    }
+}
+
+async fn write_new(
+    blacklist: &dyn Blacklist,
+    written: &mut Written,
+    mut marks: Vec<(Mark, TimeDelta)>,
+    now: Moment,
+) -> Result<(), StoreError> {
+    marks.retain(|(mark, _)| written.lacks(mark));
+    blacklist.fill(&marks).await?;
+    for (mark, _) in &marks {
+        written.note(mark, now);
+    }
+    Ok(())
+}
+
+fn is_last(rows: usize) -> bool {
+    i64::try_from(rows).is_ok_and(|rows| rows < BATCH)
 }

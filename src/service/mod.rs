@@ -5,16 +5,20 @@ pub mod audit;
 mod authenticate;
 mod blacklist;
 pub mod error;
+mod flush;
 mod health;
+pub mod hints;
 pub mod janitor;
 pub mod metrics;
 mod obtain;
+mod rebuild;
 mod refresh;
 pub mod revocation;
 mod sessions;
 mod tokens;
 pub mod trail;
 mod verify;
+mod written;
 
 use std::{net::IpAddr, sync::Arc};
 

@@ -51,7 +51,7 @@ impl Auth {
         if let Some(state) = self.parts.sessions.rotate(rotation, self.parts.clock.as_ref()).await? {
             self.parts.metrics.rotations.inc();
             if self.parts.rules.grace != Grace::Endless {
-                self.parts.revocation.mark_rotated(&state.session).await;
+                self.parts.revocation.mark_rotated(&state.session);
             }
             return self.issue_for(&state, state.session.rotated_at, EventKind::Refreshed, client);
         }

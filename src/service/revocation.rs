@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
+use super::hints::{self, HintWriter, Hints};
 use crate::{
     domain::{ids::UserId, session::Session, time::Moment},
     ports::{Blacklist, Mark, Revoke, SessionStore, StoreError, TokenRef, Verdict},
@@ -23,6 +24,7 @@ pub struct MarkLifetimes {
 #[derive(Clone)]
 pub struct Revocation {
     blacklist: Option<Arc<dyn Blacklist>>,
+    hints: Option<Hints>,
     lifetimes: MarkLifetimes,
     sessions: Arc<dyn SessionStore>,
 }
@@ -42,7 +44,17 @@ impl Revocation {
         blacklist: Option<Arc<dyn Blacklist>>,
         lifetimes: MarkLifetimes,
     ) -> Self {
-        Self { blacklist, lifetimes, sessions }
+        Self { blacklist, hints: None, lifetimes, sessions }
+    }
+
+    /// With what writes the marks of rotations, if there is a blacklist: it has to run beside the server. Without it,
+    /// rotations leave no marks.
+    #[must_use]
+    pub fn with_hints(mut self) -> (Self, Option<HintWriter>) {
+        let Some(blacklist) = &self.blacklist else { return (self, None) };
+        let (hints, writer) = hints::channel(Arc::clone(blacklist));
+        self.hints = Some(hints);
+        (self, Some(writer))
     }
 
     /// The blacklist, if there is one.
@@ -73,8 +85,13 @@ impl Revocation {
         }
     }
 
-    pub(super) async fn mark_rotated(&self, session: &Session) {
-        self.write(vec![self.rotated(session)]).await;
+    /// Not waited for: the database is asked about every refresh token anyway.
+    pub(super) fn mark_rotated(&self, session: &Session) {
+        if let Some(hints) = &self.hints {
+            let mark =
+                Mark::Rotated { session: session.id, user: session.user_id.clone(), generation: session.generation };
+            hints.give(mark, self.lifetimes.refresh + MARGIN);
+        }
     }
 
     pub(super) async fn mark_cut_off(&self, user: &UserId, version: u32) {
@@ -85,15 +102,10 @@ impl Revocation {
         self.write(users.iter().map(|(user, version)| self.cut_off(user.clone(), *version)).collect()).await;
     }
 
-    /// The mark that a session's row asks for, if any.
-    pub(super) fn mark_of(&self, session: &Session, now: Moment) -> Option<(Mark, TimeDelta)> {
-        if session.expires_at + MARGIN <= now {
-            return None;
-        }
-        if session.revoked.is_some() {
-            return Some(Self::revoked(session, now));
-        }
-        (session.generation > 0).then(|| self.rotated(session))
+    /// The mark of a session that was revoked, unless its last token has ended.
+    pub(super) fn mark_of(session: &Session, now: Moment) -> Option<(Mark, TimeDelta)> {
+        let ended = session.expires_at + MARGIN <= now;
+        (session.revoked.is_some() && !ended).then(|| Self::revoked(session, now))
     }
 
     pub(super) fn cut_off(&self, user: UserId, version: u32) -> (Mark, TimeDelta) {
@@ -108,11 +120,6 @@ impl Revocation {
     fn revoked(session: &Session, now: Moment) -> (Mark, TimeDelta) {
         let mark = Mark::Revoked { session: session.id, user: session.user_id.clone() };
         (mark, (session.expires_at - now).max(TimeDelta::zero()) + MARGIN)
-    }
-
-    fn rotated(&self, session: &Session) -> (Mark, TimeDelta) {
-        let (id, user) = (session.id, session.user_id.clone());
-        (Mark::Rotated { session: id, user, generation: session.generation }, self.lifetimes.refresh + MARGIN)
     }
 
     /// The database knows already, so a blacklist that cannot be written to fails no request: it says `Unknown`

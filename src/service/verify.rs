@@ -20,7 +20,8 @@ impl Auth {
     /// blacklist, then what must be in it.
     ///
     /// # Errors
-    /// [`Error::Token`]; [`Error::Unavailable`] when neither Redis nor the database can tell.
+    /// [`Error::Token`]; [`Error::Unavailable`] when neither Redis nor the database can tell: of a refresh token, Redis
+    /// can tell only that it is dead.
     pub async fn verify(&self, token: &str, client: &Client) -> Result<(), Error> {
         let now = storable(self.parts.clock.now());
         let checked = self.check(token, now)?;
@@ -46,13 +47,8 @@ impl Auth {
             Verdict::CutOff => Err(blacklisted("cut_off")),
             Verdict::Spent if self.parts.rules.grace != Grace::Endless => Err(blacklisted("spent")),
             Verdict::Clear if kind == Kind::Access => Ok(()),
-            // A rotation's mark is written after the rotation: a process may die in between, so for refresh tokens
-            // the database is asked as long as it answers.
-            Verdict::Clear => match self.ask_database(token, now).await {
-                Err(Error::Unavailable(_)) => Ok(()),
-                answer => answer,
-            },
-            Verdict::Spent | Verdict::Unknown => self.ask_database(token, now).await,
+            // Nobody waits for a rotation's mark to be written, so its absence says nothing of a refresh token.
+            Verdict::Clear | Verdict::Spent | Verdict::Unknown => self.ask_database(token, now).await,
         }
     }
 

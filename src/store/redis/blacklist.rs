@@ -1,151 +1,180 @@
 //! Marks, and when their absence may be believed.
 //!
-//! "No mark" means "not revoked" only while this holds:
+//! "No mark" means "not revoked" only while this holds, of every server that holds a bucket:
 //! - the epoch key is there: Redis still has the memory that a rebuild filled;
-//! - no write of this process failed since then (`failed` equals `covered`);
-//! - the connection did not fail since the janitor last saw the same server behind it: one that started again from an
-//!   old snapshot, or a replica that took over, has the epoch, but not the last marks;
-//! - Redis does not evict: under any policy but `noeviction` a mark may go while the epoch stays.
+//! - no write of this process failed since then, apart from those that are repeated or that nobody relies on;
+//! - no connection failed, and no server changed its place, since what was revoked lately was last written again to
+//!   what was seen to be the same memory: one that started again from an old snapshot, or a replica that took over, has
+//!   the epoch, but not the last marks;
+//! - Redis does not evict, and has evicted nothing: under any policy but `noeviction` a mark may go while the epoch stays.
 //!
 //! In every other case the answer is `Unknown`, and the database decides. A mark that is there is always believed.
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use redis::{Script, cmd};
+use futures_util::future::join_all;
+use redis::{Pipeline, Value, cmd, from_redis_value, pipe};
 
 use super::{
-    connection::{Connection, RedisOptions},
     keys::{BUCKETS, Keys},
+    link::Link,
+    memory::{Belief, Seen},
+    route::{Node, Route},
+    scripts::{self, Entry},
     server::Server,
+    topology::Topology,
+    url::RedisOptions,
 };
-use crate::ports::{Blacklist, Mark, StoreError, TokenRef, Verdict};
-
-/// Raises marks: for each key a value and a time to live in milliseconds. Neither ever goes down, whatever the order
-/// in which writers arrive. What cannot be read is a later version's, and only a revocation goes over it.
-const RAISE: &str = r"
-local function rank(value)
-  if value == 'revoked' then return 2^53 end
-  return tonumber(string.match(value, '^%d+$')) or 2^53 - 1
-end
-for i, key in ipairs(KEYS) do
-  local value, ttl = ARGV[2 * i - 1], tonumber(ARGV[2 * i])
-  local present = redis.call('GET', key)
-  local left = redis.call('PTTL', key)
-  if left > ttl then ttl = left end
-  if present and rank(present) >= rank(value) then value = present end
-  redis.call('SET', key, value, 'PX', ttl)
-end
-return #KEYS
-";
-
-/// Sets the epoch if the memory that the rebuild wrote to is still the same: its ticket lies there.
-const SEAL: &str = r"
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], '1')
-redis.call('DEL', KEYS[2])
-return 1
-";
+use crate::ports::{Blacklist, BlacklistStatus, Look, Mark, StoreError, TokenRef, Verdict};
 
 const REVOKED: &str = "revoked";
 
 /// What a rebuild leaves behind when its process dies goes by itself, in milliseconds.
 const TICKET_LIFE: u64 = 24 * 60 * 60 * 1000;
 
+/// Marks in one call of the script, which nothing else runs beside.
+const BATCH: usize = 200;
+
 /// The blacklist of one process. Share it behind an `Arc`.
 pub struct RedisBlacklist {
-    connection: Connection,
+    belief: Belief,
     keys: Keys,
-    raise: Script,
-    seal: Script,
     ticket: String,
-    /// How many writes of this process failed. It starts at 1: what a process before this one failed to write is not
-    /// known, so the first thing is a rebuild.
-    failed: AtomicU64,
-    /// The value of `failed` that the last rebuild covered.
-    covered: AtomicU64,
-    /// How often the connection had failed when its server was last seen to be the one that the rebuild filled.
-    seen: AtomicU64,
-    /// The memory that the last rebuild filled, and the one that is being filled.
-    memories: Mutex<Memories>,
-    evicts: AtomicBool,
-}
-
-#[derive(Default)]
-struct Memories {
-    filled: Option<String>,
-    filling: Option<String>,
+    topology: Topology,
 }
 
 impl RedisBlacklist {
-    /// A blacklist that connects when it is first used. `ticket` is a word that no other process has.
+    /// A blacklist that connects when it is first used. `ticket` is a word that no other process has. Connections are
+    /// driven by the runtime that this is called on.
     ///
     /// # Errors
-    /// When the URL cannot be used at all.
+    /// When the URL or the certificate cannot be used at all.
     pub fn open(options: &RedisOptions, ticket: String) -> Result<Self, StoreError> {
-        Ok(Self {
-            connection: Connection::open(options)?,
-            keys: Keys::new(options.prefix.clone()),
-            raise: Script::new(RAISE),
-            seal: Script::new(SEAL),
-            ticket,
-            failed: AtomicU64::new(1),
-            covered: AtomicU64::new(0),
-            seen: AtomicU64::new(0),
-            memories: Mutex::default(),
-            evicts: AtomicBool::new(false),
+        let belief = Belief::default();
+        let topology = Topology::new(options, Arc::clone(&belief.failures))?;
+        Ok(Self { belief, keys: Keys::new(options.prefix.clone()), ticket, topology })
+    }
+
+    /// Does all that a server does with Redis, on keys that live for a millisecond. What is wrong with how the servers
+    /// are set up, a sentence each.
+    ///
+    /// # Errors
+    /// What a server could not do.
+    pub async fn examine(&self) -> Result<Vec<String>, StoreError> {
+        self.look().await?;
+        self.on_all(|bucket, pipeline| {
+            let key = self.keys.building(bucket, &self.ticket);
+            pipeline.cmd("MGET").arg(self.keys.epoch(bucket)).ignore();
+            pipeline.add_command(scripts::raise(&[(key.clone(), "0".to_owned(), 1)])).ignore();
+            pipeline.cmd("SET").arg(&key).arg(0).arg("PX").arg(1).ignore();
+            pipeline.add_command(scripts::seal(key.clone(), key.clone(), 1)).ignore();
+            pipeline.cmd("DEL").arg(&key);
         })
+        .await?;
+        Ok(self.warnings())
     }
 
-    fn believes_absence(&self) -> bool {
-        !self.missed_a_write()
-            && self.seen.load(Ordering::Acquire) == self.connection.failures()
-            && !self.evicts.load(Ordering::Acquire)
-    }
-
-    fn missed_a_write(&self) -> bool {
-        self.failed.load(Ordering::Acquire) != self.covered.load(Ordering::Acquire)
-    }
-
-    fn memories(&self) -> MutexGuard<'_, Memories> {
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn entry(&self, mark: &Mark) -> (String, String) {
-        match mark {
-            Mark::CutOff { user, version } => (self.keys.user(user), version.to_string()),
-            Mark::Revoked { session, user } => (self.keys.session(user, *session), REVOKED.to_owned()),
-            Mark::Rotated { session, user, generation } => (self.keys.session(user, *session), generation.to_string()),
+    /// What all servers say, in one round trip to each.
+    async fn observe(&self) -> Result<Seen, StoreError> {
+        let route = self.topology.find(&self.keys).await?;
+        let mut seen = Seen::new(self.belief.failures.load(Ordering::Acquire));
+        let filling = self.belief.filling();
+        let answers = join_all(route.nodes.iter().map(|node| self.observe_node(node, filling))).await;
+        for (node, answer) in route.nodes.iter().zip(answers) {
+            let (server, epochs, tickets) = answer?;
+            self.accept(node, &server)?;
+            seen.add(node.link.address(), &node.buckets, server);
+            seen.epochs &= epochs;
+            seen.tickets &= tickets;
         }
+        Ok(seen)
     }
 
-    async fn raise(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
-        let mut buckets: BTreeMap<u8, Vec<&(Mark, TimeDelta)>> = BTreeMap::new();
-        for mark in marks {
-            buckets.entry(Keys::bucket(mark.0.user())).or_default().push(mark);
+    async fn observe_node(&self, node: &Node, filling: Option<u64>) -> Result<(Server, bool, bool), StoreError> {
+        let mut question = pipe();
+        question.cmd("INFO");
+        for bucket in &node.buckets {
+            question.cmd("EXISTS").arg(self.keys.epoch(*bucket));
         }
-        for marks in buckets.values() {
-            let mut call = self.raise.prepare_invoke();
-            for (mark, ttl) in marks {
-                let (key, value) = self.entry(mark);
-                call.key(key).arg(value).arg(ttl.num_milliseconds().max(1));
-            }
-            let mut manager = self.connection.manager()?;
-            self.connection.limited(call.invoke_async::<i64>(&mut manager)).await?;
+        for bucket in node.buckets.iter().filter(|_| filling.is_some()) {
+            question.cmd("GET").arg(self.keys.building(*bucket, &self.ticket));
+        }
+        let mut answers = node.link.ask_all::<Vec<Value>>(&question).await?.into_iter();
+        let strange = || StoreError::Failed(format!("Redis at {} speaks another language", node.link.address()));
+        let info: String = answers.next().and_then(|info| from_redis_value(info).ok()).ok_or_else(strange)?;
+        let mut answers = answers.map(|answer| from_redis_value::<Option<u64>>(answer).ok().flatten());
+        let epochs = node.buckets.iter().filter(|_| answers.next().flatten() == Some(1)).count();
+        let tickets = answers.all(|ticket| ticket.is_some() && ticket == filling);
+        Ok((Server::parse(&info), epochs == node.buckets.len(), tickets))
+    }
+
+    /// Whether the server is what the route takes it for.
+    fn accept(&self, node: &Node, server: &Server) -> Result<(), StoreError> {
+        let address = node.link.address();
+        if server.cluster != self.topology.is_known_cluster() {
+            self.topology.forget_kind();
+            return Err(StoreError::Unavailable(format!("Redis at {address} is of another kind than before")));
+        }
+        if server.replica {
+            return Err(StoreError::Unavailable(format!("Redis at {address} is a replica, and takes no marks")));
         }
         Ok(())
     }
 
-    async fn server(&self) -> Result<Server, StoreError> {
-        let info: String = self.connection.send(&cmd("INFO")).await?;
-        Ok(Server::parse(&info))
+    /// For writers, who may come before the first look: commands of operators never look.
+    async fn route(&self) -> Result<Arc<Route>, StoreError> {
+        match self.topology.route() {
+            Some(route) => Ok(route),
+            None => self.topology.find(&self.keys).await,
+        }
+    }
+
+    fn entry(&self, (mark, life): &(Mark, TimeDelta)) -> Entry {
+        let life = life.num_milliseconds().max(1);
+        match mark {
+            Mark::CutOff { user, version } => (self.keys.user(user), version.to_string(), life),
+            Mark::Revoked { session, user } => (self.keys.session(user, *session), REVOKED.to_owned(), life),
+            Mark::Rotated { session, user, generation } => {
+                (self.keys.session(user, *session), generation.to_string(), life)
+            }
+        }
+    }
+
+    async fn raise(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
+        let mut buckets: BTreeMap<u8, Vec<Entry>> = BTreeMap::new();
+        for mark in marks {
+            buckets.entry(Keys::bucket(mark.0.user())).or_default().push(self.entry(mark));
+        }
+        if buckets.is_empty() {
+            return Ok(());
+        }
+        self.on_all(|bucket, pipeline| {
+            for entries in buckets.get(&bucket).into_iter().flat_map(|entries| entries.chunks(BATCH)) {
+                pipeline.add_command(scripts::raise(entries));
+            }
+        })
+        .await
+        .map(drop)
+    }
+
+    /// One round trip to each server that has something to do, with what `write` asks of each of its buckets.
+    async fn on_all(&self, write: impl Fn(u8, &mut Pipeline)) -> Result<Vec<i64>, StoreError> {
+        let route = self.route().await?;
+        let asked = route.nodes.iter().map(|node| {
+            let mut pipeline = pipe();
+            for bucket in &node.buckets {
+                write(*bucket, &mut pipeline);
+            }
+            (Arc::clone(&node.link), pipeline)
+        });
+        let asked: Vec<(Arc<Link>, Pipeline)> = asked.filter(|(_, pipeline)| !pipeline.is_empty()).collect();
+        let answers = join_all(asked.iter().map(|(link, pipeline)| link.ask_all::<Vec<i64>>(pipeline))).await;
+        Ok(answers.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
     }
 }
 
@@ -156,12 +185,15 @@ fn number(mark: Option<&String>) -> Option<u32> {
 #[async_trait]
 impl Blacklist for RedisBlacklist {
     async fn check(&self, token: &TokenRef) -> Verdict {
+        let bucket = Keys::bucket(&token.user);
+        let Some(route) = self.topology.route() else { return Verdict::Unknown };
+        let Some(link) = route.link(bucket) else { return Verdict::Unknown };
         let mut command = cmd("MGET");
         command
-            .arg(self.keys.epoch(Keys::bucket(&token.user)))
+            .arg(self.keys.epoch(bucket))
             .arg(self.keys.session(&token.user, token.session))
             .arg(self.keys.user(&token.user));
-        let answer: Result<Vec<Option<String>>, _> = self.connection.send(&command).await;
+        let answer: Result<Vec<Option<String>>, _> = link.ask(&command).await;
         let Ok(answer) = answer else { return Verdict::Unknown };
         let [epoch, session, user] = answer.as_slice() else { return Verdict::Unknown };
         if session.as_deref() == Some(REVOKED) {
@@ -177,82 +209,72 @@ impl Blacklist for RedisBlacklist {
         }
         // A mark that cannot be read says nothing, and then neither does its absence.
         let readable = [session, user].iter().all(|mark| mark.is_none() || number(mark.as_ref()).is_some());
-        if epoch.is_some() && readable && self.believes_absence() { Verdict::Clear } else { Verdict::Unknown }
+        if epoch.is_some() && readable && self.belief.holds() { Verdict::Clear } else { Verdict::Unknown }
     }
 
     async fn write(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
         let written = self.raise(marks).await;
         if written.is_err() {
-            self.failed.fetch_add(1, Ordering::AcqRel);
+            self.belief.miss_a_write();
         }
         written
     }
 
-    async fn needs_rebuild(&self) -> Result<bool, StoreError> {
-        let failures = self.connection.failures();
-        let server = self.server().await?;
-        let evicts = server.evicts.is_some();
-        if self.evicts.swap(evicts, Ordering::AcqRel) && !evicts {
-            // It does not any more, but nobody knows what it took away.
-            self.failed.fetch_add(1, Ordering::AcqRel);
-        }
-        for bucket in 0..BUCKETS {
-            let there: bool = self.connection.send(cmd("EXISTS").arg(self.keys.epoch(bucket))).await?;
-            if !there {
-                return Ok(true);
+    async fn fill(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
+        self.raise(marks).await
+    }
+
+    async fn look(&self) -> Result<Look, StoreError> {
+        match self.observe().await {
+            Ok(seen) => Ok(self.belief.judge(&seen)),
+            Err(error) => {
+                self.belief.shake();
+                Err(error)
             }
         }
-        if self.missed_a_write() || self.memories().filled.as_ref() != Some(&server.memory) {
-            return Ok(true);
-        }
-        self.seen.store(failures, Ordering::Release);
-        Ok(false)
+    }
+
+    fn believe(&self, look: &Look) {
+        self.belief.believe(look.connection);
     }
 
     async fn start_rebuild(&self) -> Result<u64, StoreError> {
-        let ticket = self.failed.load(Ordering::Acquire);
-        let memory = self.server().await?.memory;
-        self.memories().filling = Some(memory);
-        for bucket in 0..BUCKETS {
+        let ticket = self.belief.begin(self.observe().await?.memory);
+        self.on_all(|bucket, pipeline| {
             let key = self.keys.building(bucket, &self.ticket);
-            let () = self.connection.send(cmd("SET").arg(key).arg(ticket).arg("PX").arg(TICKET_LIFE)).await?;
-        }
+            pipeline.cmd("SET").arg(key).arg(ticket).arg("PX").arg(TICKET_LIFE).ignore();
+        })
+        .await?;
         Ok(ticket)
     }
 
-    async fn finish_rebuild(&self, ticket: u64) -> Result<bool, StoreError> {
-        for bucket in 0..BUCKETS {
-            let mut call = self.seal.prepare_invoke();
-            call.key(self.keys.epoch(bucket)).key(self.keys.building(bucket, &self.ticket)).arg(ticket);
-            let mut manager = self.connection.manager()?;
-            if self.connection.limited(call.invoke_async::<i64>(&mut manager)).await? == 0 {
-                return Ok(false);
-            }
-        }
-        let failures = self.connection.failures();
-        let memory = self.server().await?.memory;
-        let mut memories = self.memories();
-        if memories.filling.take().as_ref() != Some(&memory) {
-            return Ok(false);
-        }
-        memories.filled = Some(memory);
-        drop(memories);
-        self.seen.store(failures, Ordering::Release);
-        self.covered.store(ticket, Ordering::Release);
-        Ok(true)
+    fn note_failed_rebuild(&self) {
+        self.belief.failed_rebuilds.fetch_add(1, Ordering::Relaxed);
     }
 
-    async fn warnings(&self) -> Result<Vec<String>, StoreError> {
-        let server = self.server().await?;
-        Ok(server
-            .evicts
-            .into_iter()
-            .map(|policy| {
-                format!(
-                    "Redis evicts keys ({policy}), so every check also asks the database: \
-                     set maxmemory-policy to noeviction"
-                )
+    async fn finish_rebuild(&self, ticket: u64) -> Result<bool, StoreError> {
+        let seals = self
+            .on_all(|bucket, pipeline| {
+                let (epoch, building) = (self.keys.epoch(bucket), self.keys.building(bucket, &self.ticket));
+                pipeline.add_command(scripts::seal(epoch, building, ticket));
             })
-            .collect())
+            .await?;
+        let sealed = seals.len() == usize::from(BUCKETS) && !seals.contains(&0);
+        let seen = self.observe().await?;
+        Ok(self.belief.end(ticket, sealed, &seen))
+    }
+
+    fn status(&self) -> BlacklistStatus {
+        BlacklistStatus {
+            reachable: self.topology.route().is_some_and(|route| route.is_reachable()),
+            believed: self.belief.holds(),
+            rebuilds: self.belief.rebuilds.load(Ordering::Relaxed),
+            failed_rebuilds: self.belief.failed_rebuilds.load(Ordering::Relaxed),
+            failures: self.belief.failures.load(Ordering::Acquire),
+        }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.belief.warnings()
     }
 }

@@ -1,9 +1,18 @@
-//! The blacklist in Redis.
+//! The blacklist in Redis: one server, one that Sentinels name, or a cluster.
+//!
+//! The Redis library's own clients for Sentinel and Cluster, and its connection manager, are not used: they connect
+//! again and ask again without a word. After a fail-over to a replica that lags, a mark that is missing there would be
+//! believed to be absent. Here every connection that fails, and every server that changes its place, is noticed.
 
 mod blacklist;
-mod connection;
 mod keys;
+mod link;
+mod memory;
+mod route;
+mod scripts;
 mod server;
+mod topology;
+mod url;
 
 pub use blacklist::RedisBlacklist;
-pub use connection::{RedisOptions, RedisUrl, RedisUrlError};
+pub use url::{RedisOptions, RedisUrl, RedisUrlError};

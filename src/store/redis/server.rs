@@ -2,10 +2,14 @@
 
 /// The lines of `INFO` that matter.
 pub(super) struct Server {
-    /// Which memory it is: another after a restart, and another after a fail-over.
+    /// Whether it is a node of a cluster.
+    pub cluster: bool,
+    /// Which memory it is: another after a restart, a fail-over, and after something was thrown away.
     pub memory: String,
     /// The policy by which it throws keys away, if it does.
     pub evicts: Option<String>,
+    /// Whether it copies another server, and takes no writes.
+    pub replica: bool,
 }
 
 impl Server {
@@ -16,8 +20,10 @@ impl Server {
         let limited = field("maxmemory") != "0";
         let policy = field("maxmemory_policy");
         Self {
-            memory: format!("{} {}", field("run_id"), field("master_replid")),
+            cluster: field("cluster_enabled") == "1",
+            memory: format!("{} {} {}", field("run_id"), field("master_replid"), field("evicted_keys")),
             evicts: (limited && !["", "noeviction"].contains(&policy)).then(|| policy.to_owned()),
+            replica: field("role") == "slave",
         }
     }
 }
@@ -27,12 +33,16 @@ mod tests {
     use super::Server;
 
     const INFO: &str = "# Server\r\nrun_id:a1\r\n# Memory\r\nmaxmemory:1024\r\nmaxmemory_human:1.00K\r\n\
-        maxmemory_policy:volatile-lru\r\n# Replication\r\nmaster_replid:b2\r\n";
+        maxmemory_policy:volatile-lru\r\n# Stats\r\nevicted_keys:7\r\n# Replication\r\nrole:master\r\n\
+        master_replid:b2\r\n# Cluster\r\ncluster_enabled:0\r\n";
 
     #[test]
     fn the_lines_of_info_are_read() {
         let server = Server::parse(INFO);
-        assert_eq!((server.memory.as_str(), server.evicts.as_deref()), ("a1 b2", Some("volatile-lru")));
+        assert_eq!((server.memory.as_str(), server.evicts.as_deref()), ("a1 b2 7", Some("volatile-lru")));
+        assert!(!server.cluster && !server.replica);
+        assert!(Server::parse(&INFO.replace("enabled:0", "enabled:1")).cluster);
+        assert!(Server::parse(&INFO.replace("role:master", "role:slave")).replica);
     }
 
     #[test]

@@ -195,10 +195,25 @@ impl SessionStore for SqlStore {
         Ok(SessionPage { sessions, next })
     }
 
-    async fn revoked_since(&self, since: Moment) -> Result<Vec<Session>, StoreError> {
-        let since = stored(since);
+    async fn revoked_since(
+        &self,
+        since: Moment,
+        after: Option<(Moment, SessionId)>,
+        limit: i64,
+    ) -> Result<Vec<Session>, StoreError> {
+        // Every id follows the empty text.
+        let (from, last) =
+            after.map_or_else(|| (stored(since), String::new()), |(moment, id)| (stored(moment), id.to_string()));
         let rows: Vec<SessionRow> = on_conn!(self.pool, |conn| {
-            sessions::table.filter(sessions::revoked_at.ge(since)).select(SessionRow::as_select()).load(conn).await
+            sessions::table
+                // Said twice: the index serves a lower bound, not an `OR`.
+                .filter(sessions::revoked_at.ge(from))
+                .filter(sessions::revoked_at.gt(from).or(sessions::id.gt(&last)))
+                .order((sessions::revoked_at, sessions::id))
+                .limit(limit)
+                .select(SessionRow::as_select())
+                .load(conn)
+                .await
         })?
         .map_err(from_query)?;
         rows.into_iter().map(SessionRow::into_session).collect()

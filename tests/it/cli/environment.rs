@@ -43,6 +43,11 @@ fn config_hides_passwords_wherever_they_come_from() {
     assert!(!out.contains("hunter2"), "{out}");
     let flags = place.run("config --database-url postgres://bob:hunter2hunter2@db/x");
     assert_eq!(line(flags.done(), "DATABASE_URL"), "DATABASE_URL=postgres://bob:***@db/x  # flag");
+    let sentinels = place.run("config --redis-sentinels redis://:hunter2hunter2@s1,redis://s2:1");
+    assert_eq!(
+        line(sentinels.done(), "LATCHKEY_REDIS_SENTINELS"),
+        "LATCHKEY_REDIS_SENTINELS=redis://:***@s1,redis://s2:1  # flag"
+    );
     let socket = place.run("config --redis-url unix:///run/redis.sock?db=1&pass=hunter2hunter2");
     assert_eq!(line(socket.done(), "REDIS_URL"), "REDIS_URL=unix:///run/redis.sock?db=1&pass=***  # flag");
     for words in ["serve --help", "users list --help"] {

@@ -142,6 +142,43 @@ fn urls_of_neither_database() {
 }
 
 #[test]
+fn ways_to_redis_that_contradict_each_other() {
+    let sentinels = ("LATCHKEY_REDIS_SENTINELS", "redis://s1:26379,rediss://s2:26379");
+    let no_master = "REDIS_URL does not name a master, and LATCHKEY_REDIS_SENTINELS is set: expected redis://NAME/DATABASE, \
+                     with the name by which the Sentinels know the master";
+    refuses(&[sentinels], no_master);
+    for url in ["redis://n1,redis://n2", "unix:///run/redis.sock"] {
+        refuses(&[sentinels, ("REDIS_URL", url)], no_master);
+    }
+    refuses(
+        &[("LATCHKEY_REDIS_SENTINELS", "s1:26379"), ("REDIS_URL", "redis://the-master")],
+        "LATCHKEY_REDIS_SENTINELS is not a list of URLs of Sentinels: expected redis://HOST:26379, several separated by \
+         commas, or rediss://… for TLS",
+    );
+    refuses(
+        &[("REDIS_URL", "redis://u:a@n1,redis://u:b@n2")],
+        "REDIS_URL is not the URL of a Redis server: expected the same user, password and scheme for each node of a \
+         cluster, and no database",
+    );
+    let certificate = |path| ("LATCHKEY_REDIS_ROOT_CERTIFICATE", path);
+    refuses(
+        &[certificate("ca.pem"), ("REDIS_URL", "redis://cache")],
+        "LATCHKEY_REDIS_ROOT_CERTIFICATE is set, and no Redis is spoken to over TLS: expected rediss:// in REDIS_URL, or \
+         no certificate",
+    );
+    refuses(
+        &[certificate("ca.pem"), ("REDIS_URL", "rediss://cache")],
+        "LATCHKEY_REDIS_ROOT_CERTIFICATE names ca.pem, which cannot be read (No such file or directory (os error 2)): \
+         expected a file with certificates in PEM",
+    );
+    refuses(
+        &[certificate("/dev/null"), ("REDIS_URL", "rediss://cache")],
+        "LATCHKEY_REDIS_ROOT_CERTIFICATE names /dev/null, which holds no certificate: expected a file with \
+         certificates in PEM",
+    );
+}
+
+#[test]
 fn a_database_file_that_is_not_there_is_never_made_by_a_typo() {
     refuses(
         &[("DATABASE_URL", "sqlite://data/latchky.db")],

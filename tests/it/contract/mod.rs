@@ -24,7 +24,9 @@ macro_rules! on_both_databases {
 }
 
 mod blacklist;
+mod blacklist_losses;
 mod janitor;
+mod janitor_pages;
 mod migrations;
 mod race;
 mod sessions;

@@ -219,24 +219,34 @@ on_both_databases! {
         assert_eq!((seen, pages), (made, 3));
     }
 
-    async fn what_was_revoked_at_a_moment_or_later_is_found(store: Store) {
+    async fn what_was_revoked_at_a_moment_or_later_is_found_by_moment_and_id(store: Store) {
         let ada = store.user("ada").await;
         let mut made = Vec::new();
-        for age in [10, 20, 30] {
+        for age in [30, 10, 20, 20, 20] {
             let session = store.session(&ada).await;
             store.sql.revoke(revocation(session.id, RevokedReason::Operator, after(age))).await.unwrap();
-            made.push(session.id);
+            made.push((cut(after(age)), session.id));
         }
+        made.sort();
         store.session(&ada).await;
-        let since = async |moment| {
-            let mut found: Vec<_> =
-                store.sql.revoked_since(moment).await.unwrap().into_iter().map(|session| session.id).collect();
-            found.sort_by_key(|id| made.iter().position(|made| made == id));
-            found
+        let key = |session: &Session| (session.revoked.unwrap().0, session.id);
+        let paged = async |since, limit| {
+            let (mut found, mut last) = (Vec::new(), None);
+            loop {
+                let page = store.sql.revoked_since(since, last, limit).await.unwrap();
+                assert!(page.len() <= usize::try_from(limit).unwrap());
+                found.extend(page.iter().map(key));
+                last = page.last().map(key);
+                if last.is_none() {
+                    return found;
+                }
+            }
         };
-        assert_eq!(since(after(20)).await, made[1..]);
-        assert_eq!(since(after(31)).await, []);
-        assert_eq!(since(after(0)).await, made);
+        for limit in [1, 2, 100] {
+            assert_eq!(paged(after(0), limit).await, made);
+            assert_eq!(paged(after(20), limit).await, made[1..]);
+            assert_eq!(paged(after(31), limit).await, []);
+        }
     }
 
     async fn purging_takes_what_ended_in_batches_and_nothing_else_however_long_it_was_not_used(store: Store) {

@@ -35,6 +35,13 @@ impl Store {
         Self::open(&servers::fresh_database().await, tempfile::tempdir().unwrap()).await
     }
 
+    /// With the name of the database, for statements of the test's own.
+    pub async fn postgres_named() -> (Self, String) {
+        let url = servers::fresh_database().await;
+        let name = url.rsplit('/').next().unwrap().to_owned();
+        (Self::open(&url, tempfile::tempdir().unwrap()).await, name)
+    }
+
     pub async fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self::open(&format!("sqlite://{}/latchkey.db?mode=rwc", folder.path().display()), folder).await

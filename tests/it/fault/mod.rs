@@ -1,6 +1,6 @@
 //! What happens when a server is stopped, hung, emptied, or replaced by something else.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails where it is surprised")]
+#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails where it is surprised")]
 
 mod killed;
 mod postgres;
@@ -10,7 +10,11 @@ mod postgres_refusals;
 mod postgres_replica;
 mod postgres_tls;
 mod redis;
+mod redis_cluster;
 mod redis_impostors;
+mod redis_scene;
+mod redis_sentinel;
+mod redis_tls;
 mod restart;
 mod skew;
 mod sqlite;

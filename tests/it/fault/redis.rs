@@ -4,72 +4,18 @@ use std::time::{Duration, Instant};
 
 use latchkey::domain::username::Username;
 
-use super::{BLACKLISTED, PASSWORD, Probe, REFUSED, is, ready};
-use crate::support::{
-    Backend, Pair, TestApp,
-    servers::{self, eventually, own::OwnRedis},
-};
+use super::{BLACKLISTED, PASSWORD, REFUSED, is, ready, redis_scene::Scene};
+use crate::support::servers::{self, eventually, own::OwnRedis};
 
-struct Scene {
-    app: TestApp,
-    twin: TestApp,
-    probe: Probe,
-    redis: OwnRedis,
-}
-
-impl Scene {
-    /// Two servers that believe Redis.
-    async fn start() -> Self {
-        let redis = OwnRedis::start().await;
-        let database = servers::fresh_database().await;
-        let flags = [format!("--database-url={database}"), format!("--redis-url={}", redis.url())];
-        let app = TestApp::start_with(Backend::Embedded, &flags.each_ref().map(String::as_str)).await;
-        let twin = app.twin().await;
-        let probe = Probe::new(&app, &database).await;
-        let scene = Self { app, twin, probe, redis };
-        scene.eventually_believed().await;
-        scene
-    }
-
-    async fn eventually_believed(&self) {
-        for server in self.servers() {
-            self.probe.eventually_redis_answers(server).await;
-        }
-    }
-
-    fn servers(&self) -> [&TestApp; 2] {
-        [&self.app, &self.twin]
-    }
-
-    async fn refused(&self, pair: &Pair) {
-        for server in self.servers() {
-            server.verify(&pair.access).await.expect(400, REFUSED);
-            server.verify(&pair.refresh).await.expect(400, REFUSED);
-            server.refresh(&pair.refresh).await.expect(401, BLACKLISTED);
-        }
-    }
-
-    async fn accepted(&self, pair: &Pair) {
-        for server in self.servers() {
-            server.verify(&pair.access).await.expect(200, "{}");
-            server.verify(&pair.refresh).await.expect(200, "{}");
-        }
-    }
-
-    /// Sees to it that the token is refused at every moment until Redis is believed again by both.
-    async fn refused_until_believed(&self, pair: &Pair) {
-        eventually("Redis is believed again, by both", async || {
-            self.refused(pair).await;
-            self.probe.redis_answers(&self.app).await && self.probe.redis_answers(&self.twin).await
-        })
-        .await;
-        self.refused(pair).await;
-    }
+async fn scene() -> Scene<OwnRedis> {
+    let redis = OwnRedis::start().await;
+    let flags = [format!("--redis-url={}", redis.url())];
+    Scene::with(redis, &flags).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_redis_every_answer_is_as_right_and_readiness_says_degraded() {
-    let mut scene = Scene::start().await;
+    let mut scene = scene().await;
     let dead = scene.app.signed_in("ada").await;
     let live = scene.app.signed_in("bob").await;
     scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
@@ -95,7 +41,7 @@ async fn without_redis_every_answer_is_as_right_and_readiness_says_degraded() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_revoked_stays_revoked_when_redis_is_emptied() {
-    let scene = Scene::start().await;
+    let scene = scene().await;
     let (logged_out, deactivated) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
     scene.app.blacklist(&logged_out.refresh).await.expect(200, "{}");
     let accounts = scene.app.accounts().await;
@@ -112,7 +58,7 @@ async fn what_was_revoked_stays_revoked_when_redis_is_emptied() {
 /// It had saved itself before the log-out, was dead during it, and came back as it had been.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_out_that_redis_slept_through_holds_on_both_servers_when_it_wakes_with_its_old_memory() {
-    let mut scene = Scene::start().await;
+    let mut scene = scene().await;
     let (before, during) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
     let () = scene.redis.ask(&["SAVE"]).await;
     scene.app.blacklist(&before.refresh).await.expect(200, "{}");
@@ -125,7 +71,7 @@ async fn a_log_out_that_redis_slept_through_holds_on_both_servers_when_it_wakes_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_hangs_costs_little_time_and_no_right_answer() {
-    let scene = Scene::start().await;
+    let scene = scene().await;
     let (dead, live) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
     scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
     scene.redis.hang();
@@ -146,7 +92,7 @@ async fn a_redis_that_hangs_costs_little_time_and_no_right_answer() {
 /// What it does not take is in the database, and the other server hears of it within a round of the janitor's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_takes_no_writes_loses_no_revocation() {
-    let scene = Scene::start().await;
+    let scene = scene().await;
     let pair = scene.app.signed_in("ada").await;
     let () = scene.redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
     scene.app.blacklist(&pair.refresh).await.expect(200, "{}");
@@ -159,7 +105,7 @@ async fn a_redis_that_takes_no_writes_loses_no_revocation() {
 /// The one instance cannot reach Redis, the other can: it hears of the log-out from the database, within a moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_out_on_an_instance_that_is_cut_off_from_redis_reaches_the_others() {
-    let mut scene = Scene::start().await;
+    let mut scene = scene().await;
     let nowhere = format!("redis://127.0.0.1:{}", servers::own::free_port());
     let reachable = scene.app.config.redis.redis_url.replace(nowhere.into());
     let cut = scene.app.twin().await;
@@ -176,4 +122,62 @@ async fn a_log_out_on_an_instance_that_is_cut_off_from_redis_reaches_the_others(
         }
         scene.refused(&dead).await;
     }
+}
+
+/// It throws marks away, and the epochs stay: what was thrown away is looked for in the database.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_threw_marks_away_is_not_believed_before_it_was_filled_again() {
+    let scene = scene().await;
+    let (dead, live) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
+    scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
+    let () = scene.redis.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).await;
+    let () = scene.redis.ask(&["CONFIG", "SET", "maxmemory", "100mb"]).await;
+    for server in scene.servers() {
+        let degraded = async || ready(server).await == is(200, "degraded", "degraded");
+        eventually("it is not believed while it evicts", degraded).await;
+    }
+    let used: usize = scene.redis.info("used_memory").await.parse().unwrap();
+    let () = scene.redis.ask(&["CONFIG", "SET", "maxmemory", &(used + 1_000_000).to_string()]).await;
+    let filler = "x".repeat(100_000);
+    for number in 0..60 {
+        let () = scene.redis.ask(&["SET", &format!("filler{number}"), &filler]).await;
+    }
+    eventually("the mark is gone", async || {
+        let () = scene.redis.ask(&["SET", "filler", &filler]).await;
+        let _: Option<String> = scene.redis.ask(&["GET", "filler"]).await;
+        scene.refused(&dead).await;
+        scene.redis.info("evicted_keys").await != "0"
+    })
+    .await;
+    let () = scene.redis.ask(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
+    let () = scene.redis.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    scene.refused_until_believed(&dead).await;
+    scene.accepted(&live).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refresh_never_waits_for_redis() {
+    let redis = OwnRedis::start().await;
+    let flags = [format!("--redis-url={}", redis.url()), "--redis-timeout=3s".to_owned()];
+    let scene = Scene::with(redis, &flags).await;
+    let mut pair = scene.app.signed_in("ada").await;
+    scene.redis.hang();
+    let started = Instant::now();
+    for _ in 0..5 {
+        pair = scene.app.refresh(&pair.refresh).await.pair();
+    }
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?} for five refreshes", started.elapsed());
+    scene.redis.go_on();
+}
+
+/// Marks of rotations are written in the background, and those that wait when the server stops are written, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_leaves_its_mark_even_right_before_a_stop() {
+    let mut scene = scene().await;
+    let pair = scene.app.signed_in("ada").await;
+    scene.app.refresh(&pair.refresh).await.pair();
+    scene.app.stop();
+    let keys: Vec<String> = scene.redis.ask(&["KEYS", "*:s:*"]).await;
+    assert_eq!(keys.len(), 1);
+    assert_eq!(scene.redis.ask::<String>(&["GET", &keys[0]]).await, "1");
 }

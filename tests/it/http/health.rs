@@ -1,6 +1,6 @@
 //! `/health/live` and `/health/ready`
 
-use crate::support::{Backend, TestApp};
+use crate::support::{Backend, TestApp, servers::eventually};
 
 on_both_backends! {
     async fn a_healthy_server_says_so_part_by_part(backend: Backend) {
@@ -9,6 +9,7 @@ on_both_backends! {
             Backend::Embedded => r#"{"status":"ok","database":"ok"}"#,
             Backend::PostgresAndRedis => r#"{"status":"ok","database":"ok","redis":"ok"}"#,
         };
+        eventually("the start is over", async || app.get("/health/ready").await.text == ready).await;
         for (path, body) in [("/health/live", r#"{"status":"ok"}"#), ("/health/ready", ready)] {
             let answer = app.get(path).await;
             answer.expect(200, body);

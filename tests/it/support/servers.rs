@@ -1,7 +1,7 @@
 //! The Postgres and the Redis that `scripts/test` started. Each test has a database and a key prefix of its own. Those
 //! that stop a server start one of their own: [`own`].
 
-#[path = "own.rs"]
+#[path = "own/mod.rs"]
 pub mod own;
 
 use std::{

@@ -7,7 +7,6 @@
     reason = "a test fails where it is surprised"
 )]
 
-#[path = "own_postgres.rs"]
 mod postgres;
 
 use std::{
@@ -17,6 +16,13 @@ use std::{
     process::{Child, Command, Stdio},
     sync::OnceLock,
 };
+
+mod cluster;
+mod redis;
+mod sentinel;
+mod tls;
+
+pub use self::{cluster::OwnCluster, redis::OwnRedis, sentinel::OwnSentinel, tls::Authority};
 
 use tempfile::TempDir;
 
@@ -46,75 +52,6 @@ impl Process {
             self.signal("CONT");
             self.0.wait().unwrap();
         }
-    }
-}
-
-/// A Redis.
-pub struct OwnRedis {
-    folder: TempDir,
-    flags: Vec<String>,
-    pub port: u16,
-    process: Option<Process>,
-}
-
-impl OwnRedis {
-    pub async fn start() -> Self {
-        Self::start_with(&[]).await
-    }
-
-    pub async fn start_with(flags: &[&str]) -> Self {
-        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut redis = Self { folder: tempfile::tempdir().unwrap(), flags, port: free_port(), process: None };
-        redis.again().await;
-        redis
-    }
-
-    /// Starts it again, with what it had saved.
-    pub async fn again(&mut self) {
-        let binary = ["redis-server", "valkey-server"].into_iter().find_map(in_path).unwrap();
-        let mut command = Command::new(binary);
-        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &self.port.to_string()]);
-        command.arg("--dir").arg(self.folder.path()).args(&self.flags);
-        self.process = Some(Process::start(&mut command));
-        eventually("Redis answers", async || self.try_ask(redis::cmd("PING")).await.is_some()).await;
-    }
-
-    pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.end("KILL");
-        }
-    }
-
-    /// It takes connections, and does nothing.
-    pub fn hang(&self) {
-        self.process.as_ref().unwrap().signal("STOP");
-    }
-
-    pub fn go_on(&self) {
-        self.process.as_ref().unwrap().signal("CONT");
-    }
-
-    /// Sends a command on a connection of its own.
-    pub async fn ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
-        let mut cmd = redis::cmd(command[0]);
-        cmd.arg(&command[1..]);
-        redis::from_redis_value(self.try_ask(cmd).await.unwrap()).unwrap()
-    }
-
-    async fn try_ask(&self, command: redis::Cmd) -> Option<redis::Value> {
-        let client = redis::Client::open(self.url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.ok()?;
-        command.query_async(&mut connection).await.ok()
-    }
-}
-
-impl Drop for OwnRedis {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 

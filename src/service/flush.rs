@@ -1,0 +1,56 @@
+//! Removing what is over.
+
+use chrono::TimeDelta;
+
+use super::janitor::{BATCH, Janitor};
+use crate::ports::StoreError;
+
+/// How long what is over is still kept: more than any leeway and any difference between clocks.
+const MARGIN: TimeDelta = TimeDelta::days(1);
+
+/// What was removed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Flushed {
+    /// Sessions that have ended, and every token of theirs with them.
+    pub sessions: usize,
+    /// Deleted users who have no session left.
+    pub users: usize,
+    /// Audit events that are older than they are kept.
+    pub events: usize,
+}
+
+impl Janitor {
+    /// Removes sessions and deleted users whose last token has ended: simplejwt's `flushexpiredtokens`, in batches.
+    ///
+    /// # Errors
+    /// When the database cannot be reached; what was removed stays removed.
+    pub async fn flush_expired(&self) -> Result<Flushed, StoreError> {
+        let now = self.clock.now();
+        let before = now - MARGIN;
+        let mut flushed = Flushed::default();
+        loop {
+            let removed = self.sessions.purge(before, BATCH).await?;
+            flushed.sessions += removed;
+            if removed == 0 {
+                break;
+            }
+        }
+        loop {
+            let removed = self.users.purge(before, BATCH).await?;
+            flushed.users += removed;
+            if removed == 0 {
+                break;
+            }
+        }
+        if let Some(retention) = self.audit_retention {
+            loop {
+                let removed = self.audit.purge(now - retention, BATCH).await?;
+                flushed.events += removed;
+                if removed == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(flushed)
+    }
+}

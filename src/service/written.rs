@@ -1,0 +1,57 @@
+//! What this process has written to one memory of the blacklist already.
+
+use std::collections::HashMap;
+
+use crate::{
+    domain::{
+        ids::{SessionId, UserId},
+        time::Moment,
+    },
+    ports::Mark,
+};
+
+/// More are written again each time, which harms nobody.
+const ROOM: usize = 100_000;
+
+/// Marks by what they say, each with when it was written.
+#[derive(Default)]
+pub(super) struct Written {
+    memory: (u64, u64),
+    marks: HashMap<Key, Moment>,
+}
+
+#[derive(Eq, Hash, PartialEq)]
+enum Key {
+    Session(SessionId),
+    User(UserId, u32),
+}
+
+impl Written {
+    /// Forgets all that was written to another memory or by another connection, and what was written before `since`:
+    /// what is as old as that is not looked for any more.
+    pub(super) fn keep(&mut self, memory: (u64, u64), since: Moment) {
+        if self.memory == memory {
+            self.marks.retain(|_, written| *written >= since);
+        } else {
+            *self = Self { memory, marks: HashMap::new() };
+        }
+    }
+
+    pub(super) fn lacks(&self, mark: &Mark) -> bool {
+        key(mark).is_none_or(|key| !self.marks.contains_key(&key))
+    }
+
+    pub(super) fn note(&mut self, mark: &Mark, now: Moment) {
+        if let Some(key) = key(mark).filter(|_| self.marks.len() < ROOM) {
+            self.marks.insert(key, now);
+        }
+    }
+}
+
+fn key(mark: &Mark) -> Option<Key> {
+    match mark {
+        Mark::CutOff { user, version } => Some(Key::User(user.clone(), *version)),
+        Mark::Revoked { session, .. } => Some(Key::Session(*session)),
+        Mark::Rotated { .. } => None,
+    }
+}

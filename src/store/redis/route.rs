@@ -1,0 +1,45 @@
+//! Which server holds which bucket, at one moment.
+
+use std::sync::Arc;
+
+use super::{keys::BUCKETS, link::Link};
+
+pub(super) struct Route {
+    pub nodes: Vec<Node>,
+}
+
+/// A server, and the buckets that it holds.
+pub(super) struct Node {
+    pub link: Arc<Link>,
+    pub buckets: Vec<u8>,
+}
+
+impl Route {
+    /// All buckets on one server.
+    pub(super) fn single(link: Arc<Link>) -> Self {
+        Self { nodes: vec![Node { link, buckets: (0..BUCKETS).collect() }] }
+    }
+
+    /// The server that holds the bucket.
+    pub(super) fn link(&self, bucket: u8) -> Option<&Arc<Link>> {
+        self.nodes.iter().find(|node| node.buckets.contains(&bucket)).map(|node| &node.link)
+    }
+
+    /// The link to this address, if there is one.
+    pub(super) fn at(&self, address: &str) -> Option<&Arc<Link>> {
+        self.nodes.iter().map(|node| &node.link).find(|link| link.address() == address)
+    }
+
+    /// Whether each bucket is reached by the same link.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let same = |bucket| match (self.link(bucket), other.link(bucket)) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        };
+        self.nodes.len() == other.nodes.len() && (0..BUCKETS).all(same)
+    }
+
+    pub(super) fn is_reachable(&self) -> bool {
+        self.nodes.iter().all(|node| !node.link.is_down())
+    }
+}

@@ -1,0 +1,257 @@
+//! Finds the servers: one, one that Sentinels name, or the masters of a cluster.
+
+use std::sync::{
+    Arc, Mutex, PoisonError, RwLock,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+use redis::{ConnectionInfo, RedisError, Value, cmd, from_redis_value, pipe};
+
+use super::{
+    keys::{BUCKETS, Keys},
+    link::Link,
+    route::{Node, Route},
+    server::Server,
+    url::{RedisOptions, client, moved, place},
+};
+use crate::ports::StoreError;
+
+pub(super) struct Topology {
+    /// Whether it is a cluster, once a server was asked.
+    cluster: Mutex<Option<bool>>,
+    /// How often a connection of the route failed, or the route changed.
+    failures: Arc<AtomicU64>,
+    options: RedisOptions,
+    route: RwLock<Option<Arc<Route>>>,
+    /// What the URL names: one server, some of a cluster's, or the master by its name.
+    seeds: Vec<ConnectionInfo>,
+    sentinels: Vec<Arc<Link>>,
+    /// The Sentinel that answered last.
+    sentinel: AtomicUsize,
+    /// The slot of each bucket, once a node was asked.
+    slots: Mutex<Vec<u16>>,
+}
+
+/// The first and the last slot, and who is the master of them.
+type Range = (u16, u16, String, u16);
+
+impl Topology {
+    pub(super) fn new(options: &RedisOptions, failures: Arc<AtomicU64>) -> Result<Self, StoreError> {
+        let seeds = options.url.infos().map_err(|error| unusable(&error))?;
+        let sentinels = match &options.sentinels {
+            None => Vec::new(),
+            Some(url) => url.infos().map_err(|error| unusable(&error))?,
+        };
+        let mut topology = Self {
+            cluster: Mutex::default(),
+            failures,
+            options: options.clone(),
+            route: RwLock::default(),
+            seeds,
+            sentinels: Vec::new(),
+            sentinel: AtomicUsize::new(0),
+            slots: Mutex::default(),
+        };
+        for info in sentinels {
+            topology.sentinels.push(topology.aside(info)?);
+        }
+        if topology.sentinels.is_empty() {
+            // A certificate that cannot be used is found now.
+            for info in topology.seeds.clone() {
+                topology.aside(info)?;
+            }
+        }
+        Ok(topology)
+    }
+
+    /// The servers as they were found last.
+    pub(super) fn route(&self) -> Option<Arc<Route>> {
+        self.route.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Looks where the servers are now. Where nobody can tell, they are where they were.
+    pub(super) async fn find(&self, keys: &Keys) -> Result<Arc<Route>, StoreError> {
+        let known = self.route();
+        let found = if !self.sentinels.is_empty() {
+            self.by_sentinel(known.as_ref()).await?
+        } else if self.is_cluster().await? {
+            self.by_slots(keys, known.as_ref()).await?
+        } else {
+            self.by_url(known.as_ref())?
+        };
+        Ok(self.install(found))
+    }
+
+    /// Another kind of server stands there now: the next look asks again which.
+    pub(super) fn forget_kind(&self) {
+        *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(super) fn is_known_cluster(&self) -> bool {
+        *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) == Some(true)
+    }
+
+    fn install(&self, found: Route) -> Arc<Route> {
+        let mut route = self.route.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = route.as_ref().filter(|known| known.is_same(&found)) {
+            return Arc::clone(known);
+        }
+        let found = Arc::new(found);
+        if route.replace(Arc::clone(&found)).is_some() {
+            let nodes: Vec<_> = found.nodes.iter().map(|node| node.link.address()).collect();
+            tracing::info!(nodes = nodes.join(" "), "Redis is found elsewhere");
+        }
+        self.failures.fetch_add(1, Ordering::AcqRel);
+        found
+    }
+
+    fn by_url(&self, known: Option<&Arc<Route>>) -> Result<Route, StoreError> {
+        match self.seeds.as_slice() {
+            [info] => Ok(Route::single(self.link(info.clone(), known)?)),
+            _ => Err(StoreError::Failed("REDIS_URL names several servers, which are no cluster".to_owned())),
+        }
+    }
+
+    async fn by_sentinel(&self, known: Option<&Arc<Route>>) -> Result<Route, StoreError> {
+        let seed = self.seeds.first().ok_or_else(nowhere)?;
+        let name = place(seed.addr()).map(|(host, _)| host.to_owned()).ok_or_else(nowhere)?;
+        let mut question = cmd("SENTINEL");
+        question.arg("get-master-addr-by-name").arg(&name);
+        let mut failure = nowhere();
+        let first = self.sentinel.load(Ordering::Relaxed);
+        for number in (0..self.sentinels.len()).map(|number| (first + number) % self.sentinels.len()) {
+            let Some(sentinel) = self.sentinels.get(number) else { continue };
+            match sentinel.ask::<Option<(String, u16)>>(&question).await {
+                Ok(Some((host, port))) => {
+                    self.sentinel.store(number, Ordering::Relaxed);
+                    return Ok(Route::single(self.link(moved(seed, &host, port), known)?));
+                }
+                Ok(None) => failure = StoreError::Failed(format!("the Sentinels know no master named {name}")),
+                Err(error) => failure = error,
+            }
+        }
+        match known.and_then(|route| route.nodes.first()) {
+            // No Sentinel answers, so none of them moves the master either.
+            Some(node) => Ok(Route::single(Arc::clone(&node.link))),
+            None => Err(failure),
+        }
+    }
+
+    async fn is_cluster(&self) -> Result<bool, StoreError> {
+        if let Some(cluster) = *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(cluster);
+        }
+        let mut failure = nowhere();
+        for info in &self.seeds {
+            match self.aside(info.clone())?.ask::<String>(&cmd("INFO")).await {
+                Ok(info) => {
+                    let cluster = Server::parse(&info).cluster;
+                    *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster);
+                    return Ok(cluster);
+                }
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    /// Asks the nodes that are known, then those that the settings name.
+    async fn by_slots(&self, keys: &Keys, known: Option<&Arc<Route>>) -> Result<Route, StoreError> {
+        let mut failure = nowhere();
+        let mut links: Vec<_> = Vec::new();
+        for node in known.iter().flat_map(|route| &route.nodes) {
+            links.push(Arc::clone(&node.link));
+        }
+        for info in &self.seeds {
+            links.push(self.aside(info.clone())?);
+        }
+        for link in links {
+            match self.masters(keys, &link).await {
+                Ok(masters) => return self.spread(masters, known),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    /// The address of each bucket's master.
+    async fn masters(&self, keys: &Keys, link: &Link) -> Result<Vec<(String, u16)>, StoreError> {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let slots = if slots.is_empty() {
+            let mut question = pipe();
+            for bucket in 0..BUCKETS {
+                question.cmd("CLUSTER").arg("KEYSLOT").arg(keys.epoch(bucket));
+            }
+            let slots: Vec<u16> = link.ask_all(&question).await?;
+            self.slots.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&slots);
+            slots
+        } else {
+            slots
+        };
+        let answer: Vec<Vec<Value>> = link.ask(cmd("CLUSTER").arg("SLOTS")).await?;
+        let asked = link.address().rsplit_once(':').map_or("", |(host, _)| host);
+        let ranges: Vec<Range> = answer.into_iter().filter_map(|range| read_range(range, asked)).collect();
+        let master = |slot: &u16| {
+            let held = ranges.iter().find(|(first, last, ..)| (first..=last).contains(&slot));
+            held.map(|(_, _, host, port)| (host.clone(), *port))
+        };
+        let masters: Option<Vec<_>> = slots.iter().map(master).collect();
+        masters.ok_or_else(|| StoreError::Unavailable("a slot of the Redis cluster has no master".to_owned()))
+    }
+
+    fn spread(&self, masters: Vec<(String, u16)>, known: Option<&Arc<Route>>) -> Result<Route, StoreError> {
+        let seed = self.seeds.first().ok_or_else(nowhere)?;
+        let mut nodes: Vec<Node> = Vec::new();
+        for (bucket, (host, port)) in (0..BUCKETS).zip(masters) {
+            let info = moved(seed, &host, port);
+            let address = info.addr().to_string();
+            if let Some(node) = nodes.iter_mut().find(|node| node.link.address() == address) {
+                node.buckets.push(bucket);
+            } else {
+                nodes.push(Node { link: self.link(info, known)?, buckets: vec![bucket] });
+            }
+        }
+        nodes.sort_by(|a, b| a.link.address().cmp(b.link.address()));
+        Ok(Route { nodes })
+    }
+
+    /// The link that is known to lead there, or another. Its failures shake the belief.
+    fn link(&self, info: ConnectionInfo, known: Option<&Arc<Route>>) -> Result<Arc<Link>, StoreError> {
+        match known.and_then(|route| route.at(&info.addr().to_string())) {
+            Some(link) => Ok(Arc::clone(link)),
+            None => self.open(info, Arc::clone(&self.failures)),
+        }
+    }
+
+    /// A link that holds no marks: its failures mean nothing for those.
+    fn aside(&self, info: ConnectionInfo) -> Result<Arc<Link>, StoreError> {
+        self.open(info, Arc::default())
+    }
+
+    fn open(&self, info: ConnectionInfo, failures: Arc<AtomicU64>) -> Result<Arc<Link>, StoreError> {
+        let address = info.addr().to_string();
+        let client = client(info, self.options.root_certificate.as_deref()).map_err(|error| unusable(&error))?;
+        Ok(Arc::new(Link::new(address, client, self.options.timeout, failures)))
+    }
+}
+
+/// One element of the answer to `CLUSTER SLOTS`: two slots, the master, its replicas. A node that does not know its own
+/// name is where it was asked.
+fn read_range(range: Vec<Value>, asked: &str) -> Option<Range> {
+    let mut range = range.into_iter();
+    let first = from_redis_value(range.next()?).ok()?;
+    let last = from_redis_value(range.next()?).ok()?;
+    let mut master = from_redis_value::<Vec<Value>>(range.next()?).ok()?.into_iter();
+    let host = from_redis_value::<Option<String>>(master.next()?).ok()?;
+    let port = from_redis_value(master.next()?).ok()?;
+    let host = host.filter(|host| !["", "?"].contains(&host.as_str())).unwrap_or_else(|| asked.to_owned());
+    Some((first, last, host, port))
+}
+
+fn unusable(error: &RedisError) -> StoreError {
+    StoreError::Failed(format!("Redis cannot be used as it is set up: {error}"))
+}
+
+fn nowhere() -> StoreError {
+    StoreError::Unavailable("no server of Redis answers".to_owned())
+}

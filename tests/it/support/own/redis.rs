@@ -1,0 +1,104 @@
+//! A Redis.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+use super::{Process, eventually, free_port, in_path};
+
+/// A Redis.
+pub struct OwnRedis {
+    pub(super) folder: TempDir,
+    flags: Vec<String>,
+    pub port: u16,
+    process: Option<Process>,
+}
+
+pub(super) fn binary() -> PathBuf {
+    ["redis-server", "valkey-server"].into_iter().find_map(in_path).unwrap()
+}
+
+impl OwnRedis {
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    pub async fn start_with(flags: &[&str]) -> Self {
+        let mut redis = Self::new(flags);
+        redis.again().await;
+        redis
+    }
+
+    pub(super) fn new(flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self { folder: tempfile::tempdir().unwrap(), flags, port: free_port(), process: None }
+    }
+
+    /// Starts it again, with what it had saved.
+    pub async fn again(&mut self) {
+        let mut command = Command::new(binary());
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &self.port.to_string()]);
+        command.arg("--dir").arg(self.folder.path()).args(&self.flags);
+        self.process = Some(Process::start(&mut command));
+        eventually("Redis answers", async || self.try_ask(&["PING"]).await.is_some()).await;
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.end("KILL");
+        }
+    }
+
+    /// It takes connections, and does nothing.
+    pub fn hang(&self) {
+        self.process.as_ref().unwrap().signal("STOP");
+    }
+
+    pub fn go_on(&self) {
+        self.process.as_ref().unwrap().signal("CONT");
+    }
+
+    /// Its replicas keep what they have, and hear of nothing new.
+    pub async fn cut_replicas_off(&self) {
+        let () = self.ask(&["ACL", "SETUSER", "default", "-psync", "-sync", "-replconf"]).await;
+        let _: i64 = self.ask(&["CLIENT", "KILL", "TYPE", "replica"]).await;
+    }
+
+    /// What it says of itself under this name.
+    pub async fn info(&self, name: &str) -> String {
+        let info: String =
+            self.try_ask(&["INFO"]).await.and_then(|info| redis::from_redis_value(info).ok()).unwrap_or_default();
+        let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_default().trim().to_owned()
+    }
+
+    /// Sends a command on a connection of its own.
+    pub async fn ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
+        redis::from_redis_value(self.try_ask(command).await.unwrap()).unwrap()
+    }
+
+    pub async fn try_ask(&self, command: &[&str]) -> Option<redis::Value> {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+        let mut cmd = redis::cmd(command[0]);
+        cmd.arg(&command[1..]);
+        cmd.query_async(&mut connection).await.ok()
+    }
+}
+
+impl Drop for OwnRedis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
