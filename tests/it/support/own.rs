@@ -168,6 +168,13 @@ impl OwnPostgres {
         }
     }
 
+    /// In good order: transactions are rolled back, clients are sent away.
+    pub fn stop_fast(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.end("INT");
+        }
+    }
+
     /// It takes connections, and neither those nor the ones that there are get an answer.
     pub fn hang(&self) {
         self.signal_all("STOP");
