@@ -69,6 +69,12 @@ impl Revocation {
         Ok(by_us)
     }
 
+    /// Says again what the database knows. Who ended the session may have died before its mark, or never have heard
+    /// that it did: the caller is about to be told that the session is over, so from then on it is for everybody.
+    pub(super) async fn mark_revoked(&self, session: &Session, now: Moment) {
+        self.write(vec![Self::revoked(session, now)]).await;
+    }
+
     pub(super) async fn mark_rotated(&self, session: &Session) {
         self.write(vec![self.rotated(session)]).await;
     }

@@ -56,7 +56,11 @@ pub const ALL: [Fault; 21] = [
         "redis-old-snapshot",
         "`kill -9` and back at once with what it had saved earlier, twice",
     ),
-    row(Kind::RedisEvicting, "redis-evicting", "`maxmemory` is reached under `allkeys-lru`"),
+    row(
+        Kind::RedisEvicting,
+        "redis-evicting",
+        "`maxmemory` under `allkeys-lru` is reached by the keys of somebody else",
+    ),
     row(Kind::RedisGarbage, "redis-garbage", "something else listens on its port and answers `+OK` to everything"),
     row(Kind::RedisSilent, "redis-silent", "something else listens on its port and never says a word"),
     row(Kind::RedisHalfCut, "redis-half-cut", "one of three instances loses Redis: its packets vanish"),
@@ -132,7 +136,12 @@ impl Fault {
                 world.redis.kill();
                 world.redis.again().await;
             }
-            Kind::RedisEvicting => world.redis.ask(&["CONFIG", "SET", "maxmemory", "900kb"]).await,
+            Kind::RedisEvicting => {
+                let info: String = world.redis.ask(&["INFO", "memory"]).await;
+                let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
+                let limit = used.trim().parse::<u64>().unwrap() + 100_000;
+                world.redis.ask(&["CONFIG", "SET", "maxmemory", &limit.to_string()]).await
+            }
             Kind::RedisGarbage | Kind::RedisSilent => {
                 let answer: &[u8] = if self.kind == Kind::RedisGarbage { b"+OK\r\n" } else { b"" };
                 world.redis.kill();
@@ -166,6 +175,11 @@ impl Fault {
     pub async fn meanwhile(&self, world: &World) {
         match self.kind {
             Kind::RedisFlushed => world.redis.ask(&["FLUSHALL"]).await,
+            // Marks that nobody asked for lately go, and the epochs, which everybody asks for, stay.
+            Kind::RedisEvicting => {
+                let fill = "for i = 1, 300 do redis.call('SET', 'filler:' .. i .. redis.call('TIME')[2], string.rep('x', 500)) end";
+                world.redis.ask(&["EVAL", fill, "0"]).await
+            }
             Kind::PostgresTerminated => {
                 let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'latchkey'";
                 world.postgres.execute(end).await;

@@ -15,6 +15,7 @@ struct Scene {
     twin: TestApp,
     probe: Probe,
     redis: OwnRedis,
+    database: String,
 }
 
 impl Scene {
@@ -26,7 +27,7 @@ impl Scene {
         let app = TestApp::start_with(Backend::Embedded, &flags.each_ref().map(String::as_str)).await;
         let twin = app.twin().await;
         let probe = Probe::new(&app, &database).await;
-        let scene = Self { app, twin, probe, redis };
+        let scene = Self { app, twin, probe, redis, database };
         scene.eventually_believed().await;
         scene
     }
@@ -176,4 +177,21 @@ async fn a_log_out_on_an_instance_that_is_cut_off_from_redis_reaches_the_others(
         }
         scene.refused(&dead).await;
     }
+}
+
+/// A log-out was committed, and its answer from the database was lost: 503, and no mark. The client asks again, and hears
+/// that the session is over. The date keeps it from the janitor, who would write the mark within a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_hears_that_a_session_is_over_can_rely_on_it_at_every_server() {
+    let scene = Scene::start().await;
+    let (logged_out, refreshed) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
+    scene.accepted(&logged_out).await;
+    let (client, connection) = tokio_postgres::connect(&scene.database, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let end = "UPDATE sessions SET revoked_at = '2000-01-01', revoked_reason = 'logged_out'";
+    client.batch_execute(end).await.unwrap();
+    scene.app.blacklist(&logged_out.refresh).await.expect(401, BLACKLISTED);
+    scene.app.refresh(&refreshed.refresh).await.expect(401, BLACKLISTED);
+    scene.refused(&logged_out).await;
+    scene.refused(&refreshed).await;
 }
