@@ -117,11 +117,11 @@ impl Fault {
     /// Before the first revocation.
     pub async fn prepare(&self, world: &World) {
         match self.kind {
-            Kind::RedisOldSnapshot => world.redis.ask(&["SAVE"]).await,
+            Kind::RedisOldSnapshot => tell(world, &["SAVE"]).await,
             // The policy is there from the beginning, and memory runs out later.
             Kind::RedisEvicting => {
-                let () = world.redis.ask(&["CONFIG", "SET", "maxmemory", "1gb"]).await;
-                world.redis.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).await
+                tell(world, &["CONFIG", "SET", "maxmemory", "1gb"]).await;
+                tell(world, &["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).await;
             }
             _ => {}
         }
@@ -140,12 +140,12 @@ impl Fault {
                 let info: String = world.redis.ask(&["INFO", "memory"]).await;
                 let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
                 let limit = used.trim().parse::<u64>().unwrap() + 100_000;
-                world.redis.ask(&["CONFIG", "SET", "maxmemory", &limit.to_string()]).await
+                tell(world, &["CONFIG", "SET", "maxmemory", &limit.to_string()]).await;
             }
             Kind::RedisGarbage | Kind::RedisSilent => {
                 let answer: &[u8] = if self.kind == Kind::RedisGarbage { b"+OK\r\n" } else { b"" };
                 world.redis.kill();
-                held.impostor = Some(Impostor::on(world.redis.port, answer).await);
+                held.impostor = Some(Impostor::on(world.redis.port, answer));
             }
             Kind::RedisHalfCut => set(world, Mode::Swallow),
             Kind::PostgresKilled => world.postgres.stop(),
@@ -174,11 +174,11 @@ impl Fault {
     /// Every 200 ms.
     pub async fn meanwhile(&self, world: &World) {
         match self.kind {
-            Kind::RedisFlushed => world.redis.ask(&["FLUSHALL"]).await,
+            Kind::RedisFlushed => tell(world, &["FLUSHALL"]).await,
             // Marks that nobody asked for lately go, and the epochs, which everybody asks for, stay.
             Kind::RedisEvicting => {
                 let fill = "for i = 1, 300 do redis.call('SET', 'filler:' .. i .. redis.call('TIME')[2], string.rep('x', 500)) end";
-                world.redis.ask(&["EVAL", fill, "0"]).await
+                tell(world, &["EVAL", fill, "0"]).await;
             }
             Kind::PostgresTerminated => {
                 let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'latchkey'";
@@ -198,8 +198,8 @@ impl Fault {
                 world.redis.again().await;
             }
             Kind::RedisEvicting => {
-                let () = world.redis.ask(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
-                world.redis.ask(&["CONFIG", "SET", "maxmemory", "0"]).await
+                tell(world, &["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
+                tell(world, &["CONFIG", "SET", "maxmemory", "0"]).await;
             }
             Kind::RedisGarbage | Kind::RedisSilent => {
                 if let Some(impostor) = held.impostor.take() {
@@ -234,6 +234,10 @@ pub const MEANWHILE: Duration = Duration::from_millis(200);
 
 fn set(world: &World, mode: Mode) {
     world.proxy.as_ref().expect("the wiring has a proxy").set(mode);
+}
+
+async fn tell(world: &World, command: &[&str]) {
+    let () = world.redis.ask(command).await;
 }
 
 async fn read_only(world: &World, value: &str) {

@@ -133,7 +133,7 @@ impl Client {
             rounds.tick().await;
             self.rotate().await;
             number += 1;
-            if number % SIGN_OUT == 0 {
+            if number.is_multiple_of(SIGN_OUT) {
                 self.log_out().await;
                 let instance = self.elsewhere();
                 self.pair = obtained(&self.shared, &self.name, instance).await;

@@ -125,7 +125,7 @@ async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State,
 pub struct Impostor(JoinHandle<()>);
 
 impl Impostor {
-    pub async fn on(port: u16, answer: &'static [u8]) -> Self {
+    pub fn on(port: u16, answer: &'static [u8]) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
