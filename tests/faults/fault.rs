@@ -109,9 +109,18 @@ impl Fault {
         wiring
     }
 
-    /// Whether an instance that cannot reach Redis tells the others through the database, within about a second.
-    pub fn tells_late(&self) -> bool {
-        self.kind == Kind::RedisHalfCut
+    /// Whether Redis is away for all instances alike. Then none of them believes it, and there is no excuse for having
+    /// heard of a revocation late.
+    pub fn hides_redis(&self) -> bool {
+        let away = [
+            Kind::RedisKilled,
+            Kind::RedisStopped,
+            Kind::RedisOldSnapshot,
+            Kind::RedisGarbage,
+            Kind::RedisSilent,
+            Kind::BothDown,
+        ];
+        away.contains(&self.kind)
     }
 
     /// Before the first revocation.
@@ -150,7 +159,7 @@ impl Fault {
             Kind::RedisHalfCut => set(world, Mode::Swallow),
             Kind::PostgresKilled => world.postgres.stop(),
             Kind::PostgresRestarted => {
-                world.postgres.stop_fast();
+                world.postgres.stop_by("INT");
                 world.postgres.again().await;
             }
             Kind::PostgresStopped => world.postgres.hang(),
@@ -210,7 +219,7 @@ impl Fault {
             Kind::RedisHalfCut | Kind::PostgresAnswersCut | Kind::PostgresAnswersSwallowed => set(world, Mode::Pass),
             Kind::PostgresKilled => world.postgres.again().await,
             Kind::PostgresRestarted => {
-                world.postgres.stop_fast();
+                world.postgres.stop_by("INT");
                 world.postgres.again().await;
             }
             Kind::PostgresStopped => world.postgres.go_on(),

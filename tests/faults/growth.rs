@@ -75,7 +75,7 @@ pub async fn run(rotations: u64) -> Growth {
 const STEPS: u64 = 4;
 
 async fn sign_in(wire: &Wire, sessions: u64) -> Vec<Vec<Pair>> {
-    let shared = Arc::new(Shared::new(wire.clone(), false));
+    let shared = Arc::new(Shared::new(wire.clone()));
     let mut tasks = JoinSet::new();
     for client in 0..CLIENTS {
         let shared = Arc::clone(&shared);

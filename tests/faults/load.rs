@@ -42,12 +42,11 @@ pub struct Shared {
     pub wire: Wire,
     dead: Mutex<Vec<Arc<Dead>>>,
     stop: AtomicBool,
-    tells_late: bool,
 }
 
 impl Shared {
-    pub fn new(wire: Wire, tells_late: bool) -> Self {
-        Self { wire, dead: Mutex::default(), stop: AtomicBool::new(false), tells_late }
+    pub fn new(wire: Wire) -> Self {
+        Self { wire, dead: Mutex::default(), stop: AtomicBool::new(false) }
     }
 
     pub fn stop(&self) {
@@ -74,10 +73,10 @@ impl Shared {
             return;
         }
         let age = answer.began.saturating_duration_since(since);
-        if self.tells_late && operation == Operation::Verify && what == "access" && age < HEARD_OF {
-            self.wire.tally.within_second(operation);
+        let text = format!("{what} token, {:.2} s dead: {}", age.as_secs_f32(), answer.told());
+        if operation == Operation::Verify && what == "access" && age < HEARD_OF {
+            self.wire.tally.early(operation, text);
         } else {
-            let text = format!("{what} token, {:.2} s dead: {}", age.as_secs_f32(), answer.told());
             self.wire.tally.violation(operation, Violation::Accepted, &text);
         }
     }

@@ -38,6 +38,8 @@ pub struct Outcome {
     pub counts: BTreeMap<Operation, Counts>,
     /// Violations in words.
     pub told: Vec<String>,
+    /// Marks that an instance could not write to Redis, by its own log.
+    pub unmarked: usize,
     /// From healing to the last 503 or broken connection, in seconds; `None` if there was no end of them.
     pub recovery: Option<f32>,
     /// From healing until every instance says that all is well, in seconds.
@@ -56,7 +58,7 @@ pub async fn run(fault: Fault, seconds: u64) -> Outcome {
     let mut world = World::start(fault.name, fault.wiring(), USERS).await;
     let wire = world.wire();
     eventually("all are ready", async || wire.all_ready().await).await;
-    let shared = Arc::new(Shared::new(wire.clone(), fault.tells_late()));
+    let shared = Arc::new(Shared::new(wire.clone()));
     let mut clients = Vec::new();
     for number in 0..CLIENTS {
         clients.push(Client::sign_in(Arc::clone(&shared), number).await);
@@ -94,8 +96,10 @@ pub async fn run(fault: Fault, seconds: u64) -> Outcome {
         asker.expect("a checker has ended well");
     }
     checkers::audit(&shared, &live).await;
+    let unmarked = world.marks_not_taken();
+    shared.wire.tally.settle(unmarked > 0 && !fault.hides_redis());
     let (counts, told) = shared.wire.tally.read();
-    Outcome { fault, counts, told, recovery, ready, seconds }
+    Outcome { fault, counts, told, unmarked, recovery, ready, seconds }
 }
 
 /// Those who give back sessions that must be alive at the end, and the others.

@@ -13,14 +13,14 @@ use crate::{
 pub fn tables(outcomes: &[Outcome]) -> String {
     let mut text = String::from(
         "| fault | requests | 200 | refused | 503 | connection broken | lost | wrongly accepted | wrongly refused | \
-         defects | within the second | no 503 after | all ready after |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+         defects | marks not taken | within the second | no 503 after | all ready after |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for outcome in outcomes {
         let sum = |number: &dyn Fn(&Counts) -> u64| outcome.counts.values().map(number).sum::<u64>();
         let kind = |kind: Violation| sum(&|counts| counts.violations(kind));
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             outcome.fault.name,
             sum(&|counts| counts.requests),
             sum(&|counts| counts.answered),
@@ -31,6 +31,7 @@ pub fn tables(outcomes: &[Outcome]) -> String {
             kind(Violation::Accepted),
             kind(Violation::Refused),
             kind(Violation::Defect),
+            outcome.unmarked,
             sum(&|counts| counts.within_second),
             seconds(outcome.recovery),
             seconds(outcome.ready),
@@ -82,7 +83,7 @@ pub fn json(outcomes: &[Outcome]) -> Value {
         let operations: Vec<_> = outcome.counts.iter().map(|(key, counts)| operation(key, counts)).collect();
         json!({
             "fault": outcome.fault.name, "what": outcome.fault.what, "seconds": outcome.seconds,
-            "recovery_seconds": outcome.recovery, "ready_seconds": outcome.ready, "violations": outcome.told,
+            "marks_not_taken": outcome.unmarked, "recovery_seconds": outcome.recovery, "ready_seconds": outcome.ready, "violations": outcome.told,
             "operations": operations,
         })
     };

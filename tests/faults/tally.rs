@@ -90,6 +90,8 @@ struct Pages {
     counts: BTreeMap<Operation, Counts>,
     told: Vec<String>,
     last_trouble: Option<Instant>,
+    /// Dead access tokens that were accepted so early that the announced second may excuse it.
+    early: Vec<(Operation, String)>,
 }
 
 /// Shared by all who ask.
@@ -130,8 +132,21 @@ impl Tally {
         }
     }
 
-    pub fn within_second(&self, operation: Operation) {
-        self.pages().counts.entry(operation).or_default().within_second += 1;
+    /// What [`Tally::settle`] decides about.
+    pub fn early(&self, operation: Operation, what: String) {
+        self.pages().early.push((operation, what));
+    }
+
+    /// Counts what was early: within the announced second if that is excused, else as violations.
+    pub fn settle(&self, excused: bool) {
+        let early = std::mem::take(&mut self.pages().early);
+        for (operation, what) in early {
+            if excused {
+                self.pages().counts.entry(operation).or_default().within_second += 1;
+            } else {
+                self.violation(operation, Violation::Accepted, &what);
+            }
+        }
     }
 
     pub fn late(&self, operation: Operation) {

@@ -86,6 +86,12 @@ impl World {
         Wire::new(self.instances.iter().map(|instance| format!("http://127.0.0.1:{}", instance.port)).collect())
     }
 
+    /// How often an instance said that Redis did not take a mark.
+    pub fn marks_not_taken(&self) -> usize {
+        let logs = self.instances.iter().map(|instance| fs::read_to_string(&instance.log).unwrap_or_default());
+        logs.map(|log| log.matches("Redis did not take a mark").count()).sum()
+    }
+
     /// One by the command line, the others as its copies: hashing is not what is measured here.
     async fn make_users(&self, count: usize) {
         self.instances[0].command(&["users", "create", "user0", "--password-stdin"], PASSWORD);

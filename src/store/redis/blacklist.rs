@@ -19,7 +19,7 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use redis::{Script, cmd};
+use redis::{Script, ScriptInvocation, cmd};
 
 use super::{
     connection::{Connection, RedisOptions},
@@ -127,20 +127,30 @@ impl RedisBlacklist {
     }
 
     async fn raise(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
-        let mut buckets: BTreeMap<u8, Vec<&(Mark, TimeDelta)>> = BTreeMap::new();
-        for mark in marks {
-            buckets.entry(Keys::bucket(mark.0.user())).or_default().push(mark);
-        }
-        for marks in buckets.values() {
-            let mut call = self.raise.prepare_invoke();
-            for (mark, ttl) in marks {
-                let (key, value) = self.entry(mark);
-                call.key(key).arg(value).arg(ttl.num_milliseconds().max(1));
-            }
+        for call in self.raises(marks) {
             let mut manager = self.connection.manager()?;
             self.connection.limited(call.invoke_async::<i64>(&mut manager)).await?;
         }
         Ok(())
+    }
+
+    async fn raise_aside(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
+        let mut manager = self.connection.aside()?;
+        for call in self.raises(marks) {
+            self.connection.limited_aside(call.invoke_async::<i64>(&mut manager)).await?;
+        }
+        Ok(())
+    }
+
+    /// One call for each bucket: its keys lie together.
+    fn raises(&self, marks: &[(Mark, TimeDelta)]) -> Vec<ScriptInvocation<'_>> {
+        let mut calls: BTreeMap<u8, ScriptInvocation<'_>> = BTreeMap::new();
+        for (mark, ttl) in marks {
+            let (key, value) = self.entry(mark);
+            let call = calls.entry(Keys::bucket(mark.user())).or_insert_with(|| self.raise.prepare_invoke());
+            call.key(key).arg(value).arg(ttl.num_milliseconds().max(1));
+        }
+        calls.into_values().collect()
     }
 
     async fn server(&self) -> Result<Server, StoreError> {
@@ -181,7 +191,12 @@ impl Blacklist for RedisBlacklist {
     }
 
     async fn write(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
-        let written = self.raise(marks).await;
+        let mut written = self.raise(marks).await;
+        // One slow answer, and the shared connection rests for a second. The others would go on believing that nothing
+        // was revoked meanwhile; a spent generation they may miss, because whoever is asked for it asks the database.
+        if written.is_err() && marks.iter().any(|(mark, _)| !matches!(mark, Mark::Rotated { .. })) {
+            written = self.raise_aside(marks).await;
+        }
         if written.is_err() {
             self.failed.fetch_add(1, Ordering::AcqRel);
         }

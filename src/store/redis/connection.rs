@@ -109,6 +109,22 @@ impl Connection {
         Ok(line.manager.clone())
     }
 
+    /// A connection of its own, whether or not the shared one is resting.
+    pub(super) fn aside(&self) -> Result<ConnectionManager, StoreError> {
+        manager(&self.client, self.timeout).map_err(|error| failed(&error))
+    }
+
+    /// Waits for an answer on such a connection, no longer than the limit. Its failure says nothing of the shared one.
+    pub(super) async fn limited_aside<T>(
+        &self,
+        answer: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, StoreError> {
+        tokio::time::timeout(self.timeout, answer)
+            .await
+            .map_err(|_| StoreError::Unavailable("Redis did not answer in time".to_owned()))?
+            .map_err(|error| failed(&error))
+    }
+
     /// Sends one command.
     pub(super) async fn send<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
         let mut manager = self.manager()?;

@@ -21,9 +21,13 @@ struct Scene {
 impl Scene {
     /// Two servers that believe Redis.
     async fn start() -> Self {
+        Self::start_with("--redis-timeout=200ms").await
+    }
+
+    async fn start_with(flag: &str) -> Self {
         let redis = OwnRedis::start().await;
         let database = servers::fresh_database().await;
-        let flags = [format!("--database-url={database}"), format!("--redis-url={}", redis.url())];
+        let flags = [format!("--database-url={database}"), format!("--redis-url={}", redis.url()), flag.to_owned()];
         let app = TestApp::start_with(Backend::Embedded, &flags.each_ref().map(String::as_str)).await;
         let twin = app.twin().await;
         let probe = Probe::new(&app, &database).await;
@@ -194,4 +198,18 @@ async fn who_hears_that_a_session_is_over_can_rely_on_it_at_every_server() {
     scene.app.refresh(&refreshed.refresh).await.expect(401, BLACKLISTED);
     scene.refused(&logged_out).await;
     scene.refused(&refreshed).await;
+}
+
+/// One answer of Redis was late, so the instance leaves it alone for a second. Its log-outs are told to Redis all the same:
+/// the other instance has seen nothing, and goes on believing it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_out_on_an_instance_that_rests_from_redis_holds_on_the_other_at_once() {
+    let scene = Scene::start_with("--redis-timeout=1s").await;
+    let (pair, other) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
+    scene.redis.hang();
+    scene.app.verify(&other.access).await.expect(200, "{}");
+    scene.redis.go_on();
+    scene.app.blacklist(&pair.refresh).await.expect(200, "{}");
+    scene.twin.verify(&pair.access).await.expect(400, REFUSED);
+    scene.refused(&pair).await;
 }

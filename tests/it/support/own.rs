@@ -163,15 +163,13 @@ impl OwnPostgres {
         if self.process.is_some() {
             self.go_on();
         }
-        if let Some(mut process) = self.process.take() {
-            process.end("QUIT");
-        }
+        self.stop_by("QUIT");
     }
 
-    /// In good order: transactions are rolled back, clients are sent away.
-    pub fn stop_fast(&mut self) {
+    /// By a signal: `INT` is in good order, transactions are rolled back and clients sent away.
+    pub fn stop_by(&mut self, signal: &str) {
         if let Some(mut process) = self.process.take() {
-            process.end("INT");
+            process.end(signal);
         }
     }
 
