@@ -40,13 +40,9 @@ impl Auth {
             Verdict::CutOff => Err(blacklisted("cut_off")),
             Verdict::Spent if self.parts.rules.grace != Grace::Endless => Err(blacklisted("spent")),
             Verdict::Clear if kind == Kind::Access => Ok(()),
-            // A rotation's mark is written after the rotation: a process may die in between, so for refresh tokens
-            // the database is asked as long as it answers.
-            Verdict::Clear => match self.ask_database(token, now).await {
-                Err(Error::Unavailable(_)) => Ok(()),
-                answer => answer,
-            },
-            Verdict::Spent | Verdict::Unknown => self.ask_database(token, now).await,
+            // A rotation's mark is written after the rotation, and nobody repeats it: a process may die in between, or
+            // fail to reach Redis. So of refresh tokens only the database says that they are good.
+            Verdict::Clear | Verdict::Spent | Verdict::Unknown => self.ask_database(token, now).await,
         }
     }
 
