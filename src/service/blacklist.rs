@@ -30,7 +30,10 @@ impl Auth {
         let (token, generation) = self.check_refresh(checked, now).await?;
         let state = known(self.parts.sessions.find(token.session).await?, &token)?;
         match state.standing(generation, now, self.parts.rules.grace) {
-            Standing::Revoked(reason) => return Err(blacklisted(reason.as_str())),
+            Standing::Revoked(reason) => {
+                self.parts.revocation.mark_revoked(&[state.session], now).await;
+                return Err(blacklisted(reason.as_str()));
+            }
             Standing::CutOff => return Err(blacklisted("cut_off")),
             Standing::Ended => return Err(ended()),
             Standing::Unissued => return Err(unissued()),

@@ -77,7 +77,10 @@ impl Auth {
                 self.end_by_reuse(token, generation, &state.session, client, now).await?;
                 Err(blacklisted("reuse"))
             }
-            Standing::Revoked(reason) => Err(blacklisted(reason.as_str())),
+            Standing::Revoked(reason) => {
+                self.parts.revocation.mark_revoked(&[state.session], now).await;
+                Err(blacklisted(reason.as_str()))
+            }
             Standing::CutOff => Err(blacklisted("cut_off")),
             Standing::NoActiveUser => Err(Error::NoActiveAccount),
             Standing::Ended => Err(ended()),

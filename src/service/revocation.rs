@@ -78,7 +78,8 @@ impl Revocation {
         Ok(Some(by_us))
     }
 
-    /// Marks sessions that the database knows to be revoked.
+    /// Says what the database knows: also again, to whom hears that a session is over. Who ended it may have died before
+    /// its mark, or never have heard that it did; from the answer on, it is over for everybody.
     pub(super) async fn mark_revoked(&self, sessions: &[Session], now: Moment) {
         if !sessions.is_empty() {
             self.write(sessions.iter().map(|session| Self::revoked(session, now)).collect()).await;

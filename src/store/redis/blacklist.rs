@@ -22,7 +22,7 @@ use redis::{Pipeline, Value, cmd, from_redis_value, pipe};
 
 use super::{
     keys::{BUCKETS, Keys},
-    link::Link,
+    link::{Link, Way},
     memory::{Belief, Seen},
     route::{Node, Route},
     scripts::{self, Entry},
@@ -145,7 +145,7 @@ impl RedisBlacklist {
         }
     }
 
-    async fn raise(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
+    async fn raise(&self, marks: &[(Mark, TimeDelta)], way: Way) -> Result<(), StoreError> {
         let mut buckets: BTreeMap<u8, Vec<Entry>> = BTreeMap::new();
         for mark in marks {
             buckets.entry(Keys::bucket(mark.0.user())).or_default().push(self.entry(mark));
@@ -153,7 +153,7 @@ impl RedisBlacklist {
         if buckets.is_empty() {
             return Ok(());
         }
-        self.on_all(|bucket, pipeline| {
+        self.on_all_by(way, |bucket, pipeline| {
             for entries in buckets.get(&bucket).into_iter().flat_map(|entries| entries.chunks(BATCH)) {
                 pipeline.add_command(scripts::raise(entries));
             }
@@ -164,6 +164,10 @@ impl RedisBlacklist {
 
     /// One round trip to each server that has something to do, with what `write` asks of each of its buckets.
     async fn on_all(&self, write: impl Fn(u8, &mut Pipeline)) -> Result<Vec<i64>, StoreError> {
+        self.on_all_by(Way::Shared, write).await
+    }
+
+    async fn on_all_by(&self, way: Way, write: impl Fn(u8, &mut Pipeline)) -> Result<Vec<i64>, StoreError> {
         let route = self.route().await?;
         let asked = route.nodes.iter().map(|node| {
             let mut pipeline = pipe();
@@ -173,7 +177,7 @@ impl RedisBlacklist {
             (Arc::clone(&node.link), pipeline)
         });
         let asked: Vec<(Arc<Link>, Pipeline)> = asked.filter(|(_, pipeline)| !pipeline.is_empty()).collect();
-        let answers = join_all(asked.iter().map(|(link, pipeline)| link.ask_all::<Vec<i64>>(pipeline))).await;
+        let answers = join_all(asked.iter().map(|(link, pipeline)| link.ask_all_by::<Vec<i64>>(way, pipeline))).await;
         Ok(answers.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
     }
 }
@@ -213,7 +217,12 @@ impl Blacklist for RedisBlacklist {
     }
 
     async fn write(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
-        let written = self.raise(marks).await;
+        let mut written = self.raise(marks, Way::Shared).await;
+        // One slow answer, and the shared connection rests for a second. The others would go on believing that nothing
+        // was revoked meanwhile.
+        if written.is_err() {
+            written = self.raise(marks, Way::Aside).await;
+        }
         if written.is_err() {
             self.belief.miss_a_write();
         }
@@ -221,7 +230,7 @@ impl Blacklist for RedisBlacklist {
     }
 
     async fn fill(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
-        self.raise(marks).await
+        self.raise(marks, Way::Shared).await
     }
 
     async fn look(&self) -> Result<Look, StoreError> {

@@ -36,6 +36,15 @@ pub(super) struct Link {
     timeout: Duration,
 }
 
+/// How a server is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// By a connection for this once, whether or not the shared one rests. Its failure says nothing of that one.
+    Aside,
+    /// By the connection that all share.
+    Shared,
+}
+
 #[derive(Default)]
 struct Line {
     connection: Option<Connecting>,
@@ -70,7 +79,24 @@ impl Link {
 
     /// Sends commands in one round trip. An error of one is an error of all.
     pub(super) async fn ask_all<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, StoreError> {
-        self.limited(async |mut connection| commands.query_async(&mut connection).await).await
+        self.ask_all_by(Way::Shared, commands).await
+    }
+
+    /// The same, by a way of the caller's choice.
+    pub(super) async fn ask_all_by<T: FromRedisValue>(&self, way: Way, commands: &Pipeline) -> Result<T, StoreError> {
+        match way {
+            Way::Shared => self.limited(async |mut connection| commands.query_async(&mut connection).await).await,
+            Way::Aside => {
+                let connecting = self.connect();
+                let answer = async { commands.query_async(&mut connecting.await?).await };
+                let failure = match tokio::time::timeout(self.timeout, answer).await {
+                    Ok(Ok(value)) => return Ok(value),
+                    Ok(Err(error)) => explained(&error),
+                    Err(_) => "no answer in time".to_owned(),
+                };
+                Err(StoreError::Unavailable(format!("Redis at {}: {failure}", self.address)))
+            }
+        }
     }
 
     /// Waits for an answer, no longer than the limit. After a failure, the connection is given up, and the link rests:

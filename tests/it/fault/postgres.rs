@@ -140,3 +140,15 @@ async fn a_postgres_that_takes_no_writes_is_out_of_order_and_not_an_internal_err
     scene.postgres.execute(end).await;
     eventually("a refresh goes through", async || scene.app.refresh(&pair.refresh).await.status == 200).await;
 }
+
+/// A rotation's mark may never have come to Redis. Here it has not: the rotation happened behind Latchkey's back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_postgres_nobody_says_that_a_refresh_token_is_good() {
+    let mut scene = Scene::start(&[]).await;
+    let pair = scene.app.signed_in("ada").await;
+    scene.app.verify(&pair.refresh).await.expect(200, "{}");
+    scene.postgres.execute("UPDATE sessions SET generation = generation + 1").await;
+    scene.postgres.stop();
+    unavailable(&scene.app.verify(&pair.refresh).await);
+    scene.app.verify(&pair.access).await.expect(200, "{}");
+}

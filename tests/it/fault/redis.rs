@@ -181,3 +181,36 @@ async fn a_rotation_leaves_its_mark_even_right_before_a_stop() {
     assert_eq!(keys.len(), 1);
     assert_eq!(scene.redis.ask::<String>(&["GET", &keys[0]]).await, "1");
 }
+
+/// A log-out was committed, and its answer from the database was lost: 503, and no mark. The client asks again, and hears
+/// that the session is over. The date keeps it from the janitor, who would write the mark within a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_hears_that_a_session_is_over_can_rely_on_it_at_every_server() {
+    let scene = scene().await;
+    let (logged_out, refreshed) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
+    scene.accepted(&logged_out).await;
+    let (client, connection) = tokio_postgres::connect(&scene.database, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let end = "UPDATE sessions SET revoked_at = '2000-01-01', revoked_reason = 'logged_out'";
+    client.batch_execute(end).await.unwrap();
+    scene.app.blacklist(&logged_out.refresh).await.expect(401, BLACKLISTED);
+    scene.app.refresh(&refreshed.refresh).await.expect(401, BLACKLISTED);
+    scene.refused(&logged_out).await;
+    scene.refused(&refreshed).await;
+}
+
+/// One answer of Redis was late, so the instance leaves it alone for a second. Its log-outs are told to Redis all the same:
+/// the other instance has seen nothing, and goes on believing it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_out_on_an_instance_that_rests_from_redis_holds_on_the_other_at_once() {
+    let redis = OwnRedis::start().await;
+    let flags = [format!("--redis-url={}", redis.url()), "--redis-timeout=1s".to_owned()];
+    let scene = Scene::with(redis, &flags).await;
+    let (pair, other) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
+    scene.redis.hang();
+    scene.app.verify(&other.access).await.expect(200, "{}");
+    scene.redis.go_on();
+    scene.app.blacklist(&pair.refresh).await.expect(200, "{}");
+    scene.twin.verify(&pair.access).await.expect(400, REFUSED);
+    scene.refused(&pair).await;
+}

@@ -11,6 +11,7 @@ pub struct Scene<R> {
     pub twin: TestApp,
     pub probe: Probe,
     pub redis: R,
+    pub database: String,
 }
 
 impl<R> Scene<R> {
@@ -29,7 +30,7 @@ impl<R> Scene<R> {
         let app = TestApp::start_with(Backend::Embedded, &all).await;
         let twin = app.twin().await;
         let probe = Probe::new(&app, &database).await;
-        Self { app, twin, probe, redis }
+        Self { app, twin, probe, redis, database }
     }
 
     pub async fn eventually_believed(&self) {

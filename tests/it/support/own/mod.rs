@@ -103,8 +103,13 @@ impl OwnPostgres {
         if self.process.is_some() {
             self.go_on();
         }
+        self.stop_by("QUIT");
+    }
+
+    /// By a signal: `INT` is in good order, transactions are rolled back and clients sent away.
+    pub fn stop_by(&mut self, signal: &str) {
         if let Some(mut process) = self.process.take() {
-            process.end("QUIT");
+            process.end(signal);
         }
     }
 

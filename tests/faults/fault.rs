@@ -1,0 +1,256 @@
+//! The faults: how each one begins, what it does meanwhile, how it is healed. A new one is a variant, a row in [`ALL`]
+//! and an arm in each of the steps.
+
+use std::time::Duration;
+
+use crate::{
+    proxy::{Impostor, Mode},
+    world::{Wiring, World},
+};
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    None,
+    RedisKilled,
+    RedisStopped,
+    RedisFlushed,
+    RedisOldSnapshot,
+    RedisEvicting,
+    RedisGarbage,
+    RedisSilent,
+    RedisHalfCut,
+    PostgresKilled,
+    PostgresRestarted,
+    PostgresStopped,
+    PostgresTerminated,
+    PostgresAnswersCut,
+    PostgresAnswersSwallowed,
+    PostgresLocked,
+    PostgresStatementTimeout,
+    PostgresReadOnly,
+    LatchkeyKilled,
+    LatchkeyTerminated,
+    BothDown,
+}
+
+/// A row of the matrix.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    pub kind: Kind,
+    pub name: &'static str,
+    /// What is done, for the document.
+    pub what: &'static str,
+}
+
+const fn row(kind: Kind, name: &'static str, what: &'static str) -> Fault {
+    Fault { kind, name, what }
+}
+
+pub const ALL: [Fault; 21] = [
+    row(Kind::None, "none", "nothing: what the load looks like by itself"),
+    row(Kind::RedisKilled, "redis-killed", "`kill -9`, and back with nothing in it"),
+    row(Kind::RedisStopped, "redis-stopped", "`SIGSTOP`, then `SIGCONT`: it takes connections and does nothing"),
+    row(Kind::RedisFlushed, "redis-flushed", "`FLUSHALL`, again and again"),
+    row(
+        Kind::RedisOldSnapshot,
+        "redis-old-snapshot",
+        "`kill -9` and back at once with what it had saved earlier, twice",
+    ),
+    row(
+        Kind::RedisEvicting,
+        "redis-evicting",
+        "`maxmemory` under `allkeys-lru` is reached by the keys of somebody else",
+    ),
+    row(Kind::RedisGarbage, "redis-garbage", "something else listens on its port and answers `+OK` to everything"),
+    row(Kind::RedisSilent, "redis-silent", "something else listens on its port and never says a word"),
+    row(Kind::RedisHalfCut, "redis-half-cut", "one of three instances loses Redis: its packets vanish"),
+    row(Kind::PostgresKilled, "postgres-killed", "immediate shutdown, down, crash recovery"),
+    row(Kind::PostgresRestarted, "postgres-restarted", "fast restart, twice"),
+    row(Kind::PostgresStopped, "postgres-stopped", "`SIGSTOP` for all its processes, then `SIGCONT`"),
+    row(Kind::PostgresTerminated, "postgres-terminated", "`pg_terminate_backend` for every connection, every 200 ms"),
+    row(
+        Kind::PostgresAnswersCut,
+        "postgres-answers-cut",
+        "one answer in twenty never comes: the connection is cut after the statement ran",
+    ),
+    row(
+        Kind::PostgresAnswersSwallowed,
+        "postgres-answers-swallowed",
+        "one answer in twenty never comes, and the connection stays open in silence",
+    ),
+    row(Kind::PostgresLocked, "postgres-locked", "`LOCK TABLE sessions`: every connection of the pools waits"),
+    row(
+        Kind::PostgresStatementTimeout,
+        "postgres-statement-timeout",
+        "the same lock with `LATCHKEY_DATABASE_TIMEOUT=500ms`: statements are cancelled",
+    ),
+    row(Kind::PostgresReadOnly, "postgres-read-only", "`default_transaction_read_only = on`, as on a standby"),
+    row(Kind::LatchkeyKilled, "latchkey-killed", "one of three instances gets `kill -9`, and is started again"),
+    row(Kind::LatchkeyTerminated, "latchkey-terminated", "one of three instances gets `SIGTERM`, and is started again"),
+    row(Kind::BothDown, "both-down", "Redis and Postgres are gone at once"),
+];
+
+/// What a fault keeps while it lasts.
+#[derive(Default)]
+pub struct Held {
+    impostor: Option<Impostor>,
+    locker: Option<tokio_postgres::Client>,
+}
+
+impl Fault {
+    pub fn wiring(&self) -> Wiring {
+        let mut wiring = Wiring::default();
+        match self.kind {
+            Kind::RedisHalfCut => wiring.redis_proxy_for_first = true,
+            Kind::PostgresAnswersCut | Kind::PostgresAnswersSwallowed => wiring.postgres_proxy = true,
+            Kind::PostgresStatementTimeout => wiring.settings = &[("LATCHKEY_DATABASE_TIMEOUT", "500ms")],
+            _ => {}
+        }
+        wiring
+    }
+
+    /// Whether Redis is away for all instances alike. Then none of them believes it, and there is no excuse for having
+    /// heard of a revocation late.
+    pub fn hides_redis(&self) -> bool {
+        let away = [
+            Kind::RedisKilled,
+            Kind::RedisStopped,
+            Kind::RedisOldSnapshot,
+            Kind::RedisGarbage,
+            Kind::RedisSilent,
+            Kind::BothDown,
+        ];
+        away.contains(&self.kind)
+    }
+
+    /// Before the first revocation.
+    pub async fn prepare(&self, world: &World) {
+        match self.kind {
+            Kind::RedisOldSnapshot => tell(world, &["SAVE"]).await,
+            // The policy is there from the beginning, and memory runs out later.
+            Kind::RedisEvicting => {
+                tell(world, &["CONFIG", "SET", "maxmemory", "1gb"]).await;
+                tell(world, &["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).await;
+            }
+            _ => {}
+        }
+    }
+
+    pub async fn begin(&self, world: &mut World, held: &mut Held) {
+        match self.kind {
+            Kind::None | Kind::RedisFlushed | Kind::PostgresTerminated => {}
+            Kind::RedisKilled => world.redis.kill(),
+            Kind::RedisStopped => world.redis.hang(),
+            Kind::RedisOldSnapshot => {
+                world.redis.kill();
+                world.redis.again().await;
+            }
+            Kind::RedisEvicting => {
+                let info: String = world.redis.ask(&["INFO", "memory"]).await;
+                let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
+                let limit = used.trim().parse::<u64>().unwrap() + 100_000;
+                tell(world, &["CONFIG", "SET", "maxmemory", &limit.to_string()]).await;
+            }
+            Kind::RedisGarbage | Kind::RedisSilent => {
+                let answer: &[u8] = if self.kind == Kind::RedisGarbage { b"+OK\r\n" } else { b"" };
+                world.redis.kill();
+                held.impostor = Some(Impostor::on(world.redis.port, answer));
+            }
+            Kind::RedisHalfCut => set(world, Mode::Swallow),
+            Kind::PostgresKilled => world.postgres.stop(),
+            Kind::PostgresRestarted => {
+                world.postgres.stop_by("INT");
+                world.postgres.again().await;
+            }
+            Kind::PostgresStopped => world.postgres.hang(),
+            Kind::PostgresAnswersCut => set(world, Mode::CutAnswers),
+            Kind::PostgresAnswersSwallowed => set(world, Mode::SwallowAnswers),
+            Kind::PostgresLocked | Kind::PostgresStatementTimeout => {
+                let locker = world.postgres.client().await;
+                locker.batch_execute("BEGIN; LOCK TABLE sessions").await.unwrap();
+                held.locker = Some(locker);
+            }
+            Kind::PostgresReadOnly => read_only(world, "on").await,
+            Kind::LatchkeyKilled => world.instances[1].kill(),
+            Kind::LatchkeyTerminated => world.instances[1].stop().await,
+            Kind::BothDown => {
+                world.redis.kill();
+                world.postgres.stop();
+            }
+        }
+    }
+
+    /// Every 200 ms.
+    pub async fn meanwhile(&self, world: &World) {
+        match self.kind {
+            Kind::RedisFlushed => tell(world, &["FLUSHALL"]).await,
+            // Marks that nobody asked for lately go, and the epochs, which everybody asks for, stay.
+            Kind::RedisEvicting => {
+                let fill = "for i = 1, 300 do redis.call('SET', 'filler:' .. i .. redis.call('TIME')[2], string.rep('x', 500)) end";
+                tell(world, &["EVAL", fill, "0"]).await;
+            }
+            Kind::PostgresTerminated => {
+                let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'latchkey'";
+                world.postgres.execute(end).await;
+            }
+            _ => {}
+        }
+    }
+
+    pub async fn heal(&self, world: &mut World, held: &mut Held) {
+        match self.kind {
+            Kind::None | Kind::RedisFlushed | Kind::PostgresTerminated => {}
+            Kind::RedisKilled => world.redis.again().await,
+            Kind::RedisStopped => world.redis.go_on(),
+            Kind::RedisOldSnapshot => {
+                world.redis.kill();
+                world.redis.again().await;
+            }
+            Kind::RedisEvicting => {
+                tell(world, &["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
+                tell(world, &["CONFIG", "SET", "maxmemory", "0"]).await;
+            }
+            Kind::RedisGarbage | Kind::RedisSilent => {
+                if let Some(impostor) = held.impostor.take() {
+                    impostor.end().await;
+                }
+                world.redis.again().await;
+            }
+            Kind::RedisHalfCut | Kind::PostgresAnswersCut | Kind::PostgresAnswersSwallowed => set(world, Mode::Pass),
+            Kind::PostgresKilled => world.postgres.again().await,
+            Kind::PostgresRestarted => {
+                world.postgres.stop_by("INT");
+                world.postgres.again().await;
+            }
+            Kind::PostgresStopped => world.postgres.go_on(),
+            Kind::PostgresLocked | Kind::PostgresStatementTimeout => {
+                if let Some(locker) = held.locker.take() {
+                    locker.batch_execute("ROLLBACK").await.unwrap();
+                }
+            }
+            Kind::PostgresReadOnly => read_only(world, "off").await,
+            Kind::LatchkeyKilled | Kind::LatchkeyTerminated => world.instances[1].start().await,
+            Kind::BothDown => {
+                world.redis.again().await;
+                world.postgres.again().await;
+            }
+        }
+    }
+}
+
+/// How often [`Fault::meanwhile`] is due.
+pub const MEANWHILE: Duration = Duration::from_millis(200);
+
+fn set(world: &World, mode: Mode) {
+    world.proxy.as_ref().expect("the wiring has a proxy").set(mode);
+}
+
+async fn tell(world: &World, command: &[&str]) {
+    let () = world.redis.ask(command).await;
+}
+
+async fn read_only(world: &World, value: &str) {
+    let client = world.postgres.client().await;
+    client.batch_execute(&format!("ALTER SYSTEM SET default_transaction_read_only = {value}")).await.unwrap();
+    client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+}

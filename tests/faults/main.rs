@@ -1,0 +1,129 @@
+//! The fault matrix and the growth run: `scripts/faults`, explained in docs/reliability.md.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "it ends where it is surprised, and prints what it finds"
+)]
+
+mod checkers;
+mod fault;
+mod growth;
+mod load;
+mod matrix;
+mod proxy;
+mod report;
+#[expect(dead_code, reason = "the tests use more of it")]
+#[path = "../it/support/servers.rs"]
+mod servers;
+mod tally;
+mod wire;
+mod world;
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Breaks things under load and says what clients noticed.
+#[derive(Parser)]
+#[command(name = "scripts/faults")]
+struct Options {
+    /// Only this fault (may be given again); the document stays as it is
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// How long each fault lasts; the document is written for the default alone
+    #[arg(long, value_name = "NUMBER", default_value_t = SECONDS, value_parser = clap::value_parser!(u64).range(1..=8))]
+    seconds: u64,
+    /// Prints the faults
+    #[arg(long)]
+    list: bool,
+    /// Where the numbers go, too
+    #[arg(long, value_name = "PATH")]
+    json: Option<PathBuf>,
+    /// What very many rotations leave behind, instead of the faults
+    #[arg(long)]
+    growth: bool,
+    /// How many; the document is written for the default alone
+    #[arg(long, value_name = "NUMBER", default_value_t = ROTATIONS, value_parser = clap::value_parser!(u64).range(1000..))]
+    rotations: u64,
+}
+
+const SECONDS: u64 = 4;
+const ROTATIONS: u64 = 200_000;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    if options.list {
+        for fault in fault::ALL {
+            println!("{:28} {}", fault.name, fault.what);
+        }
+        return ExitCode::SUCCESS;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).unwrap();
+        // Whichever way it ends, the world is dropped, and its processes with it.
+        tokio::select! {
+            code = run(&options) => code,
+            _ = tokio::signal::ctrl_c() => ExitCode::from(130),
+            _ = terminate.recv() => ExitCode::from(143),
+        }
+    })
+}
+
+async fn run(options: &Options) -> ExitCode {
+    let (failed, numbers) = if options.growth { grow(options).await } else { break_all(options).await };
+    if let Some(path) = &options.json {
+        fs::write(path, format!("{numbers:#}\n")).unwrap();
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+async fn break_all(options: &Options) -> (bool, Value) {
+    for name in &options.only {
+        assert!(fault::ALL.iter().any(|fault| fault.name == name), "{name} is no fault: see scripts/faults --list");
+    }
+    let all = options.only.is_empty();
+    let chosen: Vec<_> = fault::ALL.into_iter().filter(|f| all || options.only.iter().any(|n| n == f.name)).collect();
+    let mut outcomes = Vec::new();
+    for (number, fault) in chosen.iter().enumerate() {
+        println!("fault {} of {}: {}: {}", number + 1, chosen.len(), fault.name, fault.what);
+        let outcome = matrix::run(*fault, options.seconds).await;
+        for line in &outcome.told {
+            println!("  {line}");
+        }
+        outcomes.push(outcome);
+    }
+    let tables = report::tables(&outcomes);
+    println!("\n{tables}");
+    if all && options.seconds == SECONDS {
+        report::publish("faults", &tables);
+    }
+    let failed = outcomes.iter().any(matrix::Outcome::failed);
+    println!("{}; the logs of the instances are in {}", verdict(failed), world::logs().display());
+    (failed, report::json(&outcomes))
+}
+
+async fn grow(options: &Options) -> (bool, Value) {
+    let growth = growth::run(options.rotations).await;
+    let table = growth.table();
+    println!("\n{table}");
+    let violations = growth.violations();
+    for line in &violations {
+        println!("  {line}");
+    }
+    if options.rotations == ROTATIONS {
+        report::publish("growth", &table);
+    }
+    println!("{}", verdict(!violations.is_empty()));
+    (!violations.is_empty(), growth.json())
+}
+
+const fn verdict(failed: bool) -> &'static str {
+    if failed { "something promised was broken" } else { "all promises were kept" }
+}

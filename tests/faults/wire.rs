@@ -1,0 +1,156 @@
+//! One request, and what its answer means.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use reqwest::{Client, RequestBuilder, Response};
+use serde_json::{Value, json};
+
+use crate::tally::{Operation, Outcome, Tally, Violation};
+
+/// More than a server ever takes: it waits 5 s for a connection and 5 s for a statement at the most.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The password of every user.
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// What a client holds after a sign-in or a refresh.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    pub access: String,
+    pub refresh: String,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub outcome: Outcome,
+    /// When the request was begun.
+    pub began: Instant,
+    pub status: u16,
+    pub body: Value,
+    pub instance: usize,
+}
+
+impl Answer {
+    pub fn pair(&self) -> Option<Pair> {
+        let text = |name: &str| Some(self.body.get(name)?.as_str()?.to_owned());
+        Some(Pair { access: text("access")?, refresh: text("refresh")? })
+    }
+
+    pub fn ok(&self) -> bool {
+        self.outcome == Outcome::Answered
+    }
+
+    pub fn refused(&self) -> bool {
+        self.outcome == Outcome::Refused
+    }
+
+    /// In words, for a report. The token is not told.
+    pub fn told(&self) -> String {
+        let body: String = self.body.to_string().chars().take(120).collect();
+        format!("instance {} answered {} {body}", self.instance, self.status)
+    }
+}
+
+/// The way to all instances. Cloning shares it.
+#[derive(Clone)]
+pub struct Wire {
+    pub tally: Arc<Tally>,
+    client: Client,
+    urls: Vec<String>,
+}
+
+impl Wire {
+    pub fn new(urls: Vec<String>) -> Self {
+        // Connections end before the server would end them: a request on one that just ended would look broken.
+        let client = Client::builder().timeout(PATIENCE).pool_idle_timeout(Duration::from_secs(3)).build().unwrap();
+        Self { tally: Arc::new(Tally::new()), client, urls }
+    }
+
+    pub fn instances(&self) -> usize {
+        self.urls.len()
+    }
+
+    pub async fn obtain(&self, instance: usize, username: &str, password: &str) -> Answer {
+        self.post(instance, Operation::Obtain, "/api/token/", &json!({ "username": username, "password": password }))
+            .await
+    }
+
+    pub async fn refresh(&self, instance: usize, token: &str) -> Answer {
+        self.post(instance, Operation::Refresh, "/api/token/refresh/", &json!({ "refresh": token })).await
+    }
+
+    pub async fn verify(&self, instance: usize, token: &str) -> Answer {
+        self.post(instance, Operation::Verify, "/api/token/verify/", &json!({ "token": token })).await
+    }
+
+    pub async fn blacklist(&self, instance: usize, token: &str) -> Answer {
+        self.post(instance, Operation::Blacklist, "/api/token/blacklist/", &json!({ "refresh": token })).await
+    }
+
+    pub async fn user(&self, instance: usize, token: &str) -> Answer {
+        let url = format!("{}/api/auth/user/", self.urls[instance]);
+        self.send(instance, Operation::User, self.client.get(url).bearer_auth(token)).await
+    }
+
+    /// Whether every instance says that all is well with it and with what it needs. Not counted.
+    pub async fn all_ready(&self) -> bool {
+        for url in &self.urls {
+            let Ok(response) = self.client.get(format!("{url}/health/ready")).send().await else { return false };
+            let Ok(body) = response.json::<Value>().await else { return false };
+            if body["status"] != "ok" {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn post(&self, instance: usize, operation: Operation, path: &str, body: &Value) -> Answer {
+        let request = self.client.post(format!("{}{path}", self.urls[instance]));
+        self.send(instance, operation, request.json(body)).await
+    }
+
+    async fn send(&self, instance: usize, operation: Operation, request: RequestBuilder) -> Answer {
+        let began = Instant::now();
+        let read = async { read(request.send().await?).await }.await;
+        let (outcome, status, body) = match read {
+            Err(_) => (Outcome::Broken, 0, Value::Null),
+            Ok((200, _, body)) => (Outcome::Answered, 200, body),
+            Ok((503, retry_after, body)) => {
+                if !retry_after || body["detail"].as_str().is_none_or(str::is_empty) {
+                    self.tally.violation(
+                        operation,
+                        Violation::Defect,
+                        &format!("503 {body}, Retry-After: {retry_after}"),
+                    );
+                }
+                (Outcome::Unavailable, 503, body)
+            }
+            Ok((status @ (400 | 401), _, body)) => (Outcome::Refused, status, body),
+            Ok((status, _, body)) => {
+                self.tally.violation(operation, Violation::Defect, &format!("{status} {body}"));
+                (Outcome::Refused, status, body)
+            }
+        };
+        self.tally.request(operation, outcome, began.elapsed());
+        Answer { outcome, began, status, body, instance }
+    }
+}
+
+/// Status, whether it says when to come back, and the body; `Null` for one that is not JSON.
+async fn read(response: Response) -> reqwest::Result<(u16, bool, Value)> {
+    let status = response.status().as_u16();
+    let seconds = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+    let body = response.bytes().await?;
+    Ok((status, seconds.is_some_and(|seconds| seconds > 0), serde_json::from_slice(&body).unwrap_or_default()))
+}
+
+/// The generation that a refresh token names.
+pub fn generation(refresh: &str) -> Option<u64> {
+    let payload = BASE64_URL_SAFE_NO_PAD.decode(refresh.split('.').nth(1)?).ok()?;
+    serde_json::from_slice::<Value>(&payload).ok()?.get("gen")?.as_u64()
+}

@@ -1,0 +1,182 @@
+//! A Postgres, a Redis, and three instances of the real program over them. All of it ends when it is dropped.
+
+use std::{
+    fs::{self, File},
+    net::TcpStream,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    proxy::Proxy,
+    servers::{
+        eventually,
+        own::{OwnPostgres, OwnRedis, free_port},
+    },
+    wire::{PASSWORD, Wire},
+};
+
+pub const INSTANCES: usize = 3;
+
+/// How the instances reach their servers, and settings that are not the defaults.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wiring {
+    /// The first instance reaches Redis through a proxy.
+    pub redis_proxy_for_first: bool,
+    /// All instances reach Postgres through a proxy.
+    pub postgres_proxy: bool,
+    /// Names and values.
+    pub settings: &'static [(&'static str, &'static str)],
+}
+
+pub struct World {
+    // Dropped in this order: first who asks, then who answers.
+    pub instances: Vec<Instance>,
+    pub proxy: Option<Proxy>,
+    pub redis: OwnRedis,
+    pub postgres: OwnPostgres,
+    _folder: TempDir,
+}
+
+impl World {
+    /// Starts everything. `name` is what the logs are called; there are `users` users, "user0" and so on.
+    pub async fn start(name: &str, wiring: Wiring, users: usize) -> Self {
+        let (postgres, redis) =
+            (OwnPostgres::start_with(&["-c", "track_activities=on"]).await, OwnRedis::start().await);
+        let folder = tempfile::tempdir().unwrap();
+        let proxy = match wiring {
+            Wiring { redis_proxy_for_first: true, .. } => Some(Proxy::to(redis.port).await),
+            Wiring { postgres_proxy: true, .. } => Some(Proxy::to(port_of(&postgres.url())).await),
+            _ => None,
+        };
+        let through = |url: String| {
+            let mut url = url::Url::parse(&url).unwrap();
+            url.set_port(proxy.as_ref().map(|proxy| proxy.port)).unwrap();
+            url.to_string()
+        };
+        let database = if wiring.postgres_proxy { through(postgres.url()) } else { postgres.url() };
+        let ports: Vec<_> = (0..INSTANCES).map(|_| free_port()).collect();
+        let mut instances = Vec::new();
+        for (number, port) in ports.iter().enumerate() {
+            let proxied = wiring.redis_proxy_for_first && number == 0;
+            let redis = if proxied { through(redis.url()) } else { redis.url() };
+            let mut settings = vec![
+                ("DATABASE_URL".to_owned(), database.clone()),
+                ("REDIS_URL".to_owned(), redis),
+                ("LATCHKEY_BIND".to_owned(), format!("127.0.0.1:{port}")),
+                // One issuer for all, whichever of them answers.
+                ("LATCHKEY_ISSUER".to_owned(), format!("http://127.0.0.1:{}", ports[0])),
+            ];
+            settings.extend(wiring.settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+            let log = logs().join(format!("{name}-{number}.log"));
+            let mut instance = Instance { folder: folder.path().to_owned(), log, port: *port, settings, process: None };
+            let _ = fs::remove_file(&instance.log);
+            // The first one makes the tables and the keys.
+            instance.start().await;
+            instances.push(instance);
+        }
+        let world = Self { instances, proxy, redis, postgres, _folder: folder };
+        world.make_users(users).await;
+        world
+    }
+
+    pub fn wire(&self) -> Wire {
+        Wire::new(self.instances.iter().map(|instance| format!("http://127.0.0.1:{}", instance.port)).collect())
+    }
+
+    /// How often an instance said that Redis did not take a mark.
+    pub fn marks_not_taken(&self) -> usize {
+        let logs = self.instances.iter().map(|instance| fs::read_to_string(&instance.log).unwrap_or_default());
+        logs.map(|log| log.matches("Redis did not take a mark").count()).sum()
+    }
+
+    /// One by the command line, the others as its copies: hashing is not what is measured here.
+    async fn make_users(&self, count: usize) {
+        self.instances[0].command(&["users", "create", "user0", "--password-stdin"], PASSWORD);
+        let copies = format!(
+            "INSERT INTO users (id, username, username_key, email, password_hash, first_name, last_name, is_active, \
+             is_staff, version, created_at) SELECT gen_random_uuid()::text, 'user' || n, 'user' || n, email, \
+             password_hash, first_name, last_name, is_active, is_staff, version, created_at \
+             FROM users, generate_series(1, {}) AS n WHERE username = 'user0'",
+            count.saturating_sub(1)
+        );
+        self.postgres.execute(&copies).await;
+    }
+}
+
+fn port_of(url: &str) -> u16 {
+    url::Url::parse(url).unwrap().port().unwrap()
+}
+
+/// Where the instances' logs stay when all is over.
+pub fn logs() -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("faults");
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// One `latchkey serve`, always on the same port.
+pub struct Instance {
+    folder: PathBuf,
+    log: PathBuf,
+    pub port: u16,
+    settings: Vec<(String, String)>,
+    process: Option<Child>,
+}
+
+impl Instance {
+    /// Starts it and waits until it listens.
+    pub async fn start(&mut self) {
+        let log = File::options().create(true).append(true).open(&self.log).unwrap();
+        let mut command = self.latchkey(&["serve"]);
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.process = Some(command.spawn().unwrap());
+        let port = self.port;
+        eventually("Latchkey listens", async || TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub async fn stop(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        assert!(Command::new("kill").arg(process.id().to_string()).status().unwrap().success());
+        eventually("Latchkey stops", async || process.try_wait().unwrap().is_some()).await;
+    }
+
+    /// Resident memory in KiB.
+    pub fn memory(&self) -> u64 {
+        let id = self.process.as_ref().unwrap().id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+        line.trim().trim_end_matches(" kB").parse().unwrap_or_default()
+    }
+
+    fn command(&self, words: &[&str], input: &str) {
+        use std::io::Write as _;
+        let mut command = self.latchkey(words);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "latchkey {words:?}");
+    }
+
+    fn latchkey(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
+        command.args(words).current_dir(&self.folder).env_clear().envs(self.settings.iter().cloned());
+        command
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
