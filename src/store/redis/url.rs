@@ -153,7 +153,11 @@ fn split(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn shown(text: &str) -> Result<String, RedisUrlError> {
-    text.into_connection_info().map_err(|_| RedisUrlError::Form)?;
+    let info = text.into_connection_info().map_err(|_| RedisUrlError::Form)?;
+    // A list whose next element is no URL.
+    if place(info.addr()).is_some_and(|(host, _)| host.contains(',')) {
+        return Err(RedisUrlError::Form);
+    }
     let mut shown = Url::parse(text).map_err(|_| RedisUrlError::Form)?;
     if shown.password().is_some() {
         let _ = shown.set_password(Some("***"));
@@ -189,7 +193,7 @@ mod tests {
         ] {
             assert_eq!(list.parse::<RedisUrl>().unwrap_err(), RedisUrlError::Nodes, "{list}");
         }
-        for text in ["", ",", "redis://n1,", "http://n1", "redis://n1,redis://"] {
+        for text in ["", ",", "redis://n1,", "redis://n1,n2", "http://n1", "redis://n1,redis://"] {
             assert_eq!(text.parse::<RedisUrl>().unwrap_err(), RedisUrlError::Form, "{text}");
         }
     }
