@@ -43,7 +43,10 @@ async fn a_token_says_who_and_until_when_and_nothing_about_the_person() {
     check(&second, kids);
     for token in [&first.access, &first.refresh, &second.access, &second.refresh] {
         let text = Forge::claims_of(token).to_string();
-        assert!(!["lovelace", "argon2", "staff", "@", "127.0.0.1"].iter().any(|secret| text.contains(secret)), "{text}");
+        assert!(
+            !["lovelace", "argon2", "staff", "@", "127.0.0.1"].iter().any(|secret| text.contains(secret)),
+            "{text}"
+        );
     }
 }
 
