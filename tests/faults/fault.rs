@@ -207,6 +207,8 @@ impl Fault {
                 world.redis.again().await;
             }
             Kind::RedisEvicting => {
+                let info: String = world.redis.ask(&["INFO", "stats"]).await;
+                assert!(!info.contains("evicted_keys:0"), "nothing was evicted: this is no fault");
                 tell(world, &["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
                 tell(world, &["CONFIG", "SET", "maxmemory", "0"]).await;
             }
