@@ -5,14 +5,21 @@ use std::{fmt, sync::Arc};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
-    metrics::{MetricType, gauge::ConstGauge},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
 
-use crate::{crypto::hasher::Hasher, http::metrics::HttpMetrics, service::Metrics, store::sql::SqlStore};
+use crate::{
+    crypto::hasher::Hasher,
+    http::metrics::HttpMetrics,
+    ports::{Blacklist, BlacklistStatus},
+    service::Metrics,
+    store::sql::SqlStore,
+};
 
 /// What is asked when somebody reads.
 pub(super) struct Measured {
+    pub blacklist: Option<Arc<dyn Blacklist>>,
     pub hasher: Hasher,
     pub sql: Arc<SqlStore>,
 }
@@ -45,6 +52,35 @@ impl Collector for Measured {
         gauge("database_connections_open", "Connections to the database", pool.open)?;
         gauge("database_connections_idle", "Connections to the database that nobody uses", pool.idle)?;
         gauge("database_connections_limit", "Connections to the database at the most", pool.limit)?;
-        gauge("database_waiting", "Requests that wait for a connection to the database", pool.waiting)
+        gauge("database_waiting", "Requests that wait for a connection to the database", pool.waiting)?;
+        match &self.blacklist {
+            Some(blacklist) => encode_blacklist(&mut encoder, blacklist.status()),
+            None => Ok(()),
+        }
     }
+}
+
+fn encode_blacklist(encoder: &mut DescriptorEncoder, status: BlacklistStatus) -> Result<(), fmt::Error> {
+    let states = [
+        ("redis_reachable", "Whether Redis answers: 1 or 0", status.reachable),
+        (
+            "redis_believed",
+            "Whether Redis decides on access tokens, 1, or the database instead of it, 0",
+            status.believed,
+        ),
+    ];
+    for (name, help, state) in states {
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(i64::from(state)).encode(metric)?;
+    }
+    let counts = [
+        ("redis_failures", "Commands that Redis did not answer as it should", status.failures),
+        ("blacklist_rebuilds", "How often the marks in Redis were written anew from the database", status.rebuilds),
+        ("blacklist_rebuilds_failed", "How often that failed", status.failed_rebuilds),
+    ];
+    for (name, help, count) in counts {
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(count).encode(metric)?;
+    }
+    Ok(())
 }

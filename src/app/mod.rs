@@ -227,7 +227,8 @@ fn state(config: &Config, stores: &stores::Stores, made: Made) -> Result<State, 
         audit_refreshes: config.audit.audit_refreshes,
     };
     let metrics = HttpMetrics::default();
-    let measured = metrics::Measured { hasher: hasher.clone(), sql: stores.sql() };
+    let measured =
+        metrics::Measured { blacklist: revocation.blacklist().cloned(), hasher: hasher.clone(), sql: stores.sql() };
     let registry = Arc::new(metrics::registry(&counters, &metrics, measured));
     let auth = Auth::new(Parts {
         audit,
