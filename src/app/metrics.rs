@@ -34,17 +34,18 @@ pub(super) fn registry(service: &Metrics, http: &HttpMetrics, measured: Measured
 
 impl Collector for Measured {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        // The registry ends its own sentences itself.
         let mut gauge = |name: &str, help: &str, value: usize| {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(metric)
         };
         let (waiting, running) = self.hasher.load();
-        gauge("hash_queue_waiting", "Passwords that wait to be hashed", waiting)?;
-        gauge("hash_queue_running", "Passwords that are being hashed", running)?;
+        gauge("hash_queue_waiting", "Passwords that wait to be hashed.", waiting)?;
+        gauge("hash_queue_running", "Passwords that are being hashed.", running)?;
         let pool = self.sql.pool_status();
-        gauge("database_connections_open", "Connections to the database", pool.open)?;
-        gauge("database_connections_idle", "Connections to the database that nobody uses", pool.idle)?;
-        gauge("database_connections_limit", "Connections to the database at the most", pool.limit)?;
-        gauge("database_waiting", "Requests that wait for a connection to the database", pool.waiting)
+        gauge("database_connections_open", "Connections to the database.", pool.open)?;
+        gauge("database_connections_idle", "Connections to the database that nobody uses.", pool.idle)?;
+        gauge("database_connections_limit", "Connections to the database at the most.", pool.limit)?;
+        gauge("database_waiting", "Requests that wait for a connection to the database.", pool.waiting)
     }
 }
