@@ -6,12 +6,14 @@ mod binary;
 mod clock;
 mod forge;
 pub mod servers;
+mod stories;
 
 pub use answer::{Answer, Pair};
 pub use app::{PASSWORD, TestApp, username};
 pub use binary::Place;
 pub use clock::ManualClock;
 pub use forge::{Forge, encode};
+pub use stories::{claim, detail, sid};
 
 /// What a test runs on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
