@@ -96,7 +96,7 @@ fn happened(event: &AuditEntry) -> String {
     let what = match EventKind::parse(&event.event) {
         Some(EventKind::SignIn) => "the user signed in".to_owned(),
         Some(EventKind::SignInRefused) => format!("a sign-in was refused ({cause})"),
-        Some(EventKind::Refreshed) => format!("it was refreshed: generation {} began", detail("generation")),
+        Some(EventKind::Refreshed) => format!("it was refreshed, which began generation {},", detail("generation")),
         Some(EventKind::RefreshRepeated) => {
             format!("its last refresh was repeated in time and gave generation {} again", detail("generation"))
         }

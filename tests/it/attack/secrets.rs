@@ -7,6 +7,7 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
+use latchkey::ports::{Clock as _, clock::SystemClock};
 use reqwest::{Client, Method};
 use serde_json::json;
 
@@ -82,7 +83,7 @@ impl Scene {
 
     /// Keys as they lie in their files, as their text says they are, and as bytes in other spellings.
     fn keep_keys(&mut self) {
-        for name in self.place.files().into_iter().filter(|name| name.ends_with(".pem")) {
+        for name in self.place.files().into_iter().filter(|name| name.starts_with("keys/")) {
             let text = fs::read_to_string(self.place.path(&name)).unwrap();
             let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('-') && line.len() > 8).collect();
             assert!(!lines.is_empty(), "{name}");
@@ -91,7 +92,7 @@ impl Scene {
                 self.secrets.push((name.clone(), line.to_owned()));
             }
             self.secrets.push((name.clone(), URL_SAFE_NO_PAD.encode(&bytes)));
-            self.secrets.push((name.clone(), bytes.iter().map(|byte| format!("{byte:02x}")).collect()));
+            self.secrets.push((name.clone(), hex(&bytes)));
             self.secrets.push((name.clone(), format!("{bytes:?}").trim_matches(['[', ']']).to_owned()));
         }
     }
@@ -195,7 +196,7 @@ impl Scene {
         for token in [&access, &next.refresh] {
             assert_eq!(self.post("/api/token/verify/", &json!({ "token": token })).await.status, 200);
         }
-        let forge = Forge::new(&self.place.path("keys"), ISSUER, chrono::Utc::now().timestamp());
+        let forge = Forge::new(&self.place.path("keys"), ISSUER, SystemClock.now().timestamp());
         let mut bad = vec!["x".repeat(15_000), format!("{access}{}", "A".repeat(9000)), access.replace('.', "..")];
         for (kind, token) in
             [(latchkey_verifier::Kind::Access, &access), (latchkey_verifier::Kind::Refresh, &next.refresh)]
@@ -275,6 +276,11 @@ impl Scene {
         assert!(kept.contains("sign_in_refused") && kept.contains("token_refused"), "{kept}");
         [("what was printed or logged", format!("{}{logs}", self.printed)), ("the audit trail", kept)]
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

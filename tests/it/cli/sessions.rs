@@ -68,7 +68,9 @@ on_both_backends! {
     async fn everybody_is_signed_out_and_may_sign_in_again(backend: Backend) {
         let place = Place::on(backend).await;
         let names = ["ada", "bob", "eve"];
-        names.iter().for_each(|name| place.user(name, PASSWORD));
+        for name in names {
+            place.user(name, PASSWORD);
+        }
         let server = place.serve("");
         // On the embedded backend there is the first user, too.
         let users = place.run("users list --json").json().as_array().unwrap().len();

@@ -4,7 +4,7 @@ use regex::Regex;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Answer, Backend, PASSWORD, Pair, Place, claim, sid};
+use crate::support::{Answer, Backend, PASSWORD, Pair, Place, claim, servers, sid};
 
 /// Signs in, or refreshes, from an address and with a name of its own.
 async fn from(address: &str, agent: &str, url: &str, body: &serde_json::Value) -> Answer {
@@ -140,5 +140,32 @@ on_both_backends! {
         place.run("users delete ada").done();
         let story = story.replace("of ada (…)", "of a user who was deleted (…)");
         reads(&place, &id, &format!("{story}\nTIME  all sessions of the user ended: the user was deleted, by operator grace.\n\nThe session is dead: the user was deleted. All its tokens are refused."));
+    }
+}
+
+/// What the trail knows outlives the session; and where the settings ask for it, it knows every access token.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_was_removed_still_has_its_events() {
+    let url = servers::fresh_database().await;
+    let place = Place::new().with("DATABASE_URL", &url);
+    place.user("ada", PASSWORD);
+    let server = place.serve("--audit-refreshes true");
+    let first = signed_in(&server.url).await;
+    let next = server.refresh(&first.refresh).await.pair();
+    server.stop("TERM");
+    let (id, jti) = (sid(&next.access), claim(&next.access, "jti"));
+    let events = "TIME  the user signed in from 127.0.0.1 with \"phone\".\nTIME  it was refreshed, which began generation 1, from 127.0.0.1.";
+    let state = "It was refreshed once, at TIME from 127.0.0.1.";
+    reads(
+        &place,
+        &jti,
+        &format!(
+            "Session {id} of ada (…).\nThe token is one of its access tokens.\n{state}\n\n{events}\n\nThe session is live, until TIME at the latest."
+        ),
+    );
+    servers::execute(url.rsplit('/').next().unwrap(), "DELETE FROM sessions").await;
+    for known in [id, jti] {
+        let gone = "The session is over, and no longer in the database. What the audit trail knows of it:";
+        reads(&place, &known, &format!("{gone}\n\n{events}"));
     }
 }

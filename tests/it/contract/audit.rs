@@ -1,5 +1,6 @@
 //! The contract of `AuditStore`, and what the other stores promise about the audit trail.
 
+use futures_util::future::join_all;
 use latchkey::{
     domain::{
         audit::{Actor, AuditEvent, EventKind, Origin},
@@ -191,5 +192,20 @@ on_both_databases! {
         assert_eq!(store.stored(other.id).await.unwrap().revoked, None);
         let told = store.sql.events(&AuditQuery { user: Some(ada.id.clone()), session: Some(sessions[0].id), ..everything() }).await.unwrap();
         assert_eq!(told.len(), 1, "each that goes is told of, with its user and its id");
+    }
+
+    /// As when many sign in at once: each would keep itself, and take the others for those that must go.
+    async fn of_many_trims_at_once_all_see_what_the_others_did(store: Store) {
+        for round in 0..5 {
+            let ada = store.user(&format!("user{round}")).await;
+            let sessions: Vec<Session> = (0..8).map(|_| new_session(&ada)).collect();
+            for session in &sessions {
+                assert!(store.insert(session).await);
+            }
+            let trims = sessions.iter().map(|session| store.sql.trim(session, 3, told(after(1))));
+            let gone: usize = join_all(trims).await.into_iter().map(|gone| gone.unwrap().len()).sum();
+            assert_eq!(gone, 5, "each that went was taken by one");
+            assert_eq!(store.sql.list_live(&ada.id, after(1)).await.unwrap().len(), 3);
+        }
     }
 }

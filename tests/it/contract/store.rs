@@ -51,20 +51,15 @@ impl Store {
 
     /// Does this to the database behind the store's back.
     pub async fn execute(&self, statement: &str) -> Result<(), String> {
-        match self.url.strip_prefix("sqlite://") {
-            Some(path) => {
-                let mut sqlite = SqliteConnection::establish(path.trim_end_matches("?mode=rwc")).unwrap();
-                sqlite
-                    .batch_execute(&format!("PRAGMA busy_timeout = 5000; {statement}"))
-                    .map_err(|error| error.to_string())
-            }
-            None => {
-                let (client, connection) = tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await.unwrap();
-                tokio::spawn(connection);
-                let told = |error: tokio_postgres::Error| error.as_db_error().unwrap().message().to_owned();
-                client.batch_execute(statement).await.map_err(told)
-            }
+        if let Some(path) = self.url.strip_prefix("sqlite://") {
+            let mut sqlite = SqliteConnection::establish(path.trim_end_matches("?mode=rwc")).unwrap();
+            let statement = format!("PRAGMA busy_timeout = 5000; {statement}");
+            return sqlite.batch_execute(&statement).map_err(|error| error.to_string());
         }
+        let (client, connection) = tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let told = |error: tokio_postgres::Error| error.as_db_error().unwrap().message().to_owned();
+        client.batch_execute(statement).await.map_err(told)
     }
 
     /// A user of this name, active, at version 0.

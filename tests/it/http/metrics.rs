@@ -16,11 +16,10 @@ use crate::support::{
 #[derive(Debug, Default)]
 struct Family {
     kind: String,
-    help: String,
     samples: BTreeMap<String, f64>,
 }
 
-/// Fails the test unless this is OpenMetrics: each sample below the TYPE and the HELP of its family, with the ending
+/// Fails the test unless this is `OpenMetrics`: each sample below the TYPE and the HELP of its family, with the ending
 /// that its type asks for, no sample twice, and the mark of the end.
 fn parse(text: &str) -> BTreeMap<String, Family> {
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
@@ -31,15 +30,12 @@ fn parse(text: &str) -> BTreeMap<String, Family> {
         match words[..] {
             ["#", "HELP", name, help] => {
                 assert!(help.ends_with('.') && help.len() > 5, "{line}");
-                assert!(
-                    families.insert(name.to_owned(), Family { help: help.to_owned(), ..Family::default() }).is_none(),
-                    "{line}"
-                );
-                last = name.to_owned();
+                assert!(families.insert(name.to_owned(), Family::default()).is_none(), "{line}");
+                name.clone_into(&mut last);
             }
             ["#", "TYPE", name, kind] => {
                 assert_eq!(name, last, "{line}");
-                families.get_mut(name).unwrap().kind = kind.to_owned();
+                kind.clone_into(&mut families.get_mut(name).unwrap().kind);
             }
             ["#", "UNIT", name, unit] => assert!(name == last && name.ends_with(unit), "{line}"),
             _ => {
@@ -108,10 +104,10 @@ on_both_backends! {
         let answer = app.get("/metrics").await;
         assert_eq!(answer.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
         assert_eq!((answer.header("cache-control"), answer.header("allow")), ("no-store", "GET, HEAD, OPTIONS"));
+        let label = regex::Regex::new(r#"([a-z_]+)=""#).unwrap();
         let mut shown = BTreeMap::new();
         for (name, family) in parse(&answer.text) {
             assert!(name.starts_with("latchkey_"), "{name}");
-            let label = regex::Regex::new(r#"([a-z_]+)=""#).unwrap();
             let samples = family.samples.keys().cloned().collect::<String>();
             let labels: BTreeSet<String> = label.captures_iter(&samples).map(|found| found[1].to_owned()).filter(|label| label != "le").collect();
             let ending = if family.kind == "counter" { "_total" } else { "" };

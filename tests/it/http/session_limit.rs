@@ -91,9 +91,10 @@ on_both_backends! {
             }
             assert_eq!(live.len(), 3);
             for pair in &pairs {
-                match live.contains(&pair) {
-                    true => twin.live(pair).await,
-                    false => twin.dead(pair).await,
+                if live.contains(&pair) {
+                    twin.live(pair).await;
+                } else {
+                    twin.dead(pair).await;
                 }
             }
             let listed: BTreeSet<String> = app.own_sessions(&live[0].access).await.iter().map(|session| session["id"].as_str().unwrap().to_owned()).collect();

@@ -143,11 +143,10 @@ on_both_backends! {
 
     async fn what_is_no_live_session_of_this_user_is_not_found_and_stays_as_it_is(backend: Backend) {
         let app = TestApp::start_with(backend, &["--session-lifetime=1h", "--refresh-token-lifetime=1h"]).await;
-        let (ended, cut_off) = (app.signed_in("ada").await, app.obtain("ada", PASSWORD).await.pair());
-        let eve = app.signed_in("eve").await;
-        app.accounts().await.sign_out(&username("ada")).await.unwrap();
-        let over = app.obtain("ada", PASSWORD).await.pair();
+        let (over, eve) = (app.signed_in("ada").await, app.signed_in("eve").await);
         app.advance(3600);
+        let (ended, cut_off) = (app.obtain("ada", PASSWORD).await.pair(), app.obtain("ada", PASSWORD).await.pair());
+        app.accounts().await.sign_out(&username("ada")).await.unwrap();
         let (here, eves) = (app.obtain("ada", PASSWORD).await.pair(), app.obtain("eve", PASSWORD).await.pair());
         let mine = sid(&here.access);
         let ids = [
