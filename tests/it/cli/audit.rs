@@ -1,5 +1,6 @@
 //! `latchkey audit`: the audit trail as operators read it, and how long it is kept.
 
+use latchkey::domain::{audit::EventKind, session::RevokedReason};
 use serde_json::{Value, json};
 
 use crate::support::{Backend, PASSWORD, Place, claim, servers, sid};
@@ -62,6 +63,18 @@ on_both_backends! {
         assert_eq!(place.run("audit --user ada --json").refused(1), nobody.refused(1));
         assert_eq!(place.run("audit --user bob --since 0s").done(), "nothing happened in this time\n");
         place.run("audit --since yesterday").refused(2);
+    }
+}
+
+/// Whoever reads the trail finds each name in the documentation.
+#[test]
+fn each_event_and_each_reason_is_documented() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/audit.md")).unwrap();
+    for kind in EventKind::ALL {
+        assert!(text.contains(&format!("\n| `{}` |", kind.as_str())), "{kind:?}");
+    }
+    for reason in RevokedReason::ALL {
+        assert!(text.contains(&format!("`{}`", reason.as_str())), "{reason:?}");
     }
 }
 
