@@ -41,18 +41,19 @@ pub(super) fn registry(service: &Metrics, http: &HttpMetrics, measured: Measured
 
 impl Collector for Measured {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        // The registry ends its own sentences itself.
         let mut gauge = |name: &str, help: &str, value: usize| {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(metric)
         };
         let (waiting, running) = self.hasher.load();
-        gauge("hash_queue_waiting", "Passwords that wait to be hashed", waiting)?;
-        gauge("hash_queue_running", "Passwords that are being hashed", running)?;
+        gauge("hash_queue_waiting", "Passwords that wait to be hashed.", waiting)?;
+        gauge("hash_queue_running", "Passwords that are being hashed.", running)?;
         let pool = self.sql.pool_status();
-        gauge("database_connections_open", "Connections to the database", pool.open)?;
-        gauge("database_connections_idle", "Connections to the database that nobody uses", pool.idle)?;
-        gauge("database_connections_limit", "Connections to the database at the most", pool.limit)?;
-        gauge("database_waiting", "Requests that wait for a connection to the database", pool.waiting)?;
+        gauge("database_connections_open", "Connections to the database.", pool.open)?;
+        gauge("database_connections_idle", "Connections to the database that nobody uses.", pool.idle)?;
+        gauge("database_connections_limit", "Connections to the database at the most.", pool.limit)?;
+        gauge("database_waiting", "Requests that wait for a connection to the database.", pool.waiting)?;
         match &self.blacklist {
             Some(blacklist) => encode_blacklist(&mut encoder, blacklist.status()),
             None => Ok(()),
@@ -62,10 +63,10 @@ impl Collector for Measured {
 
 fn encode_blacklist(encoder: &mut DescriptorEncoder, status: BlacklistStatus) -> Result<(), fmt::Error> {
     let states = [
-        ("redis_reachable", "Whether Redis answers: 1 or 0", status.reachable),
+        ("redis_reachable", "Whether Redis answers: 1 or 0.", status.reachable),
         (
             "redis_believed",
-            "Whether Redis decides on access tokens, 1, or the database instead of it, 0",
+            "Whether Redis decides on access tokens, 1, or the database instead of it, 0.",
             status.believed,
         ),
     ];
@@ -74,9 +75,9 @@ fn encode_blacklist(encoder: &mut DescriptorEncoder, status: BlacklistStatus) ->
         ConstGauge::new(i64::from(state)).encode(metric)?;
     }
     let counts = [
-        ("redis_failures", "Commands that Redis did not answer as it should", status.failures),
-        ("blacklist_rebuilds", "How often the marks in Redis were written anew from the database", status.rebuilds),
-        ("blacklist_rebuilds_failed", "How often that failed", status.failed_rebuilds),
+        ("redis_failures", "Commands that Redis did not answer as it should.", status.failures),
+        ("blacklist_rebuilds", "How often the marks in Redis were written anew from the database.", status.rebuilds),
+        ("blacklist_rebuilds_failed", "How often that failed.", status.failed_rebuilds),
     ];
     for (name, help, count) in counts {
         let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;

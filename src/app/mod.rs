@@ -166,7 +166,12 @@ impl App {
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let metrics = match self.metrics {
             None => None,
-            Some(listener) => Some(tokio::spawn(server::serve_metrics(listener, Arc::clone(&self.state.registry))?)),
+            Some(listener) => {
+                let server = server::serve_metrics(listener, Arc::clone(&self.state.registry))?;
+                let handle = server.handle();
+                tokio::spawn(server);
+                Some(handle)
+            }
         };
         let server = server::serve(self.listener, self.state)?;
         let handle = server.handle();
@@ -178,7 +183,7 @@ impl App {
         let served = server.await;
         stopper.abort();
         if let Some(metrics) = metrics {
-            metrics.abort();
+            metrics.stop(false).await;
         }
         background.stop().await;
         served

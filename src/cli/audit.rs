@@ -9,7 +9,7 @@ use super::{Failure, StoreArgs, output};
 use crate::{
     app::operator,
     config::value,
-    domain::audit::AuditEntry,
+    domain::{audit::AuditEntry, ids::UserId},
     ports::{AuditQuery, Clock},
 };
 
@@ -33,17 +33,20 @@ pub(super) struct AuditArgs {
 
 pub(super) async fn run(arguments: AuditArgs, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
     let trail = operator::trail(arguments.store.operator(), clock).await?;
-    let user = match &arguments.user {
-        None => None,
-        Some(user) => Some(trail.user_id(user).await?),
-    };
+    let (mut user, mut unknown) = (None, None);
+    if let Some(text) = &arguments.user {
+        user = trail.user_named(text).await?;
+        if user.is_none() {
+            (user, unknown) = (Some(UserId::new(text)), Some(text));
+        }
+    }
     let since = Some(trail.now() - value::delta(arguments.since));
     let mut query = AuditQuery { user, since, limit: PAGE, ..AuditQuery::default() };
     let mut rows = Vec::new();
     loop {
         let page = trail.page(&query).await?;
         let Some(last) = page.last() else { break };
-        query.after = Some(last.id);
+        (query.after, unknown) = (Some(last.id), None);
         for event in page {
             if arguments.json {
                 output::line(&as_json(&event).to_string());
@@ -51,6 +54,10 @@ pub(super) async fn run(arguments: AuditArgs, clock: Arc<dyn Clock>) -> Result<E
                 rows.push(as_row(&event));
             }
         }
+    }
+    if let Some(text) = unknown {
+        let none = format!("there is no user {text}, and in this time no event of a deleted user with this id");
+        return Err(Failure::Failed(none));
     }
     if !arguments.json {
         let headings = ["TIME (UTC)", "EVENT", "CAUSE", "BY", "USER", "SESSION", "ADDRESS", "TIMES", "DETAILS"];

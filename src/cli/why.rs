@@ -30,8 +30,8 @@ pub(super) async fn run(arguments: &WhyArgs, clock: Arc<dyn Clock>) -> Result<Ex
     let id = arguments.id.trim();
     let Some(story) = trail.why(id).await? else {
         return Err(Failure::Failed(format!(
-            "nothing is known of {id}: give the claim sid of the token; a jti is known of refresh tokens, of tokens that \
-             an audit event names, and with LATCHKEY_AUDIT_REFRESHES=true of every access token"
+            "nothing is known of {id}: try the claim sid of the token; an access token is known by its jti only from a \
+             sign-in, from an event that names it, or with LATCHKEY_AUDIT_REFRESHES=true"
         )));
     };
     for line in told(&story) {
@@ -45,7 +45,8 @@ fn told(story: &Story) -> Vec<String> {
     if let Some(state) = &story.state {
         lines.extend(beginning(state, story.token));
     } else {
-        lines.push("The session is not in the database any more: it was removed after its end.".to_owned());
+        lines.push("The session is over, and no longer in the database. What the audit trail knows of it:".to_owned());
+        lines.push(String::new());
     }
     lines.extend(story.events.iter().map(happened));
     if let (Some(state), Some(standing)) = (&story.state, story.standing) {
@@ -67,20 +68,22 @@ fn beginning(state: &SessionState, token: Option<TokenStory>) -> Vec<String> {
             lines.push(format!("The token is its refresh token of generation {generation}, the latest."));
         }
         Some(TokenStory::Refresh(generation)) => lines.push(format!(
-            "The token is its refresh token of generation {generation}, which has been spent: the latest is {}.",
+            "The token is its refresh token of generation {generation}, which was exchanged: the latest is {}.",
             session.generation
         )),
-        Some(TokenStory::Noted) => lines.push("The token is an access token of it.".to_owned()),
+        Some(TokenStory::Noted) => lines.push("The token is one of its access tokens.".to_owned()),
         None => {}
     }
-    let times = match session.generation {
-        0 => "It has not been refreshed".to_owned(),
-        1 => format!("It was refreshed once, at {}", moment(session.rotated_at)),
-        times => format!("It was refreshed {times} times, the last time at {}", moment(session.rotated_at)),
-    };
-    let from = session.last_ip.as_ref().map(|ip| format!(", from {ip}")).unwrap_or_default();
-    let agent = session.user_agent.as_ref().map(|agent| format!(" with {agent}")).unwrap_or_default();
-    lines.push(format!("{times}{from}{agent}."));
+    let (from, agent) = (session.last_ip.as_deref(), session.user_agent.as_deref());
+    match session.generation {
+        0 => lines.push("It has not been refreshed.".to_owned()),
+        1 => lines.push(format!("It was refreshed once, at {}{}.", moment(session.rotated_at), origin(from, agent))),
+        times => lines.push(format!(
+            "It was refreshed {times} times, the last time at {}{}.",
+            moment(session.rotated_at),
+            origin(from, agent)
+        )),
+    }
     lines.push(String::new());
     lines
 }
@@ -89,62 +92,96 @@ fn happened(event: &AuditEntry) -> String {
     let detail =
         |name: &str| event.details.iter().find(|(known, _)| known == name).map_or("?", |(_, value)| value.as_str());
     let cause = event.cause.as_deref().unwrap_or("no cause given");
+    let from = origin(event.origin.ip.as_deref(), event.origin.user_agent.as_deref());
     let what = match EventKind::parse(&event.event) {
         Some(EventKind::SignIn) => "the user signed in".to_owned(),
         Some(EventKind::SignInRefused) => format!("a sign-in was refused ({cause})"),
-        Some(EventKind::Refreshed) => format!("it was refreshed, which made generation {}", detail("generation")),
+        Some(EventKind::Refreshed) => format!("it was refreshed, which began generation {},", detail("generation")),
         Some(EventKind::RefreshRepeated) => {
-            format!("its last refresh was repeated within the grace and got generation {} again", detail("generation"))
+            format!("its last refresh was repeated in time and gave generation {} again", detail("generation"))
         }
         Some(EventKind::Reuse) => format!(
-            "the refresh token of generation {} came back, {} s after generation {} was made: the session was revoked, \
-             because either this client or the one at {} holds a stolen token",
+            "the refresh token of generation {} came back{from}, {} s after the client at {} was given generation {}. One \
+             of the two holds a stolen token, so the session was revoked",
             detail("presented_generation"),
             detail("seconds_since_rotation"),
-            detail("current_generation"),
             detail("holder_ip"),
+            detail("current_generation"),
         ),
         Some(EventKind::SessionRevoked) => format!("the session was revoked: {}", reason(cause)),
-        Some(EventKind::CutOff) => format!("everything that the user held was revoked ({cause})"),
-        Some(EventKind::EverybodyCutOff) => "everybody was signed out".to_owned(),
-        Some(EventKind::TokenRefused) => {
-            format!("a token of it was refused by {} ({} token, {cause})", detail("view"), detail("token"))
-        }
-        Some(EventKind::UserCreated) => "the user was made".to_owned(),
+        Some(EventKind::CutOff) => format!("all sessions of the user ended: {}", cut_off(cause)),
+        Some(EventKind::EverybodyCutOff) => "all sessions of all users ended".to_owned(),
+        Some(EventKind::TokenRefused) => match detail("token") {
+            "access" => format!("an access token was refused by {} ({cause})", view(detail("view"))),
+            _ => format!("a refresh token was refused by {} ({cause})", view(detail("view"))),
+        },
+        Some(EventKind::UserCreated) => "the user was created".to_owned(),
         None => format!("{} ({cause})", event.event),
     };
-    let from = event.origin.ip.as_ref().map(|ip| format!(", from {ip}")).unwrap_or_default();
-    let agent = event.origin.user_agent.as_ref().map(|agent| format!(" with {agent}")).unwrap_or_default();
-    let times = if event.times > 1 { format!(", {} times", event.times) } else { String::new() };
-    format!("{}  {what}{from}{agent}, by {}{times}.", moment(event.at), event.actor)
+    let from = if event.event == EventKind::Reuse.as_str() { String::new() } else { from };
+    // Of what users and clients do, the sentence says it.
+    let by = if event.actor.starts_with("operator") { format!(", by {}", event.actor) } else { String::new() };
+    let times = if event.times > 1 { format!(", {} times within a second", event.times) } else { String::new() };
+    format!("{}  {what}{from}{by}{times}.", moment(event.at))
+}
+
+fn origin(ip: Option<&str>, agent: Option<&str>) -> String {
+    let ip = ip.map(|ip| format!(" from {ip}")).unwrap_or_default();
+    let agent = agent.map(|agent| format!(" with {agent:?}")).unwrap_or_default();
+    format!("{ip}{agent}")
+}
+
+fn view(view: &str) -> &str {
+    match view {
+        "blacklist" => "a log-out",
+        "protected" => "a view for people who are signed in",
+        "refresh" => "a refresh",
+        other => other,
+    }
+}
+
+fn cut_off(cause: &str) -> &str {
+    match cause {
+        "activated" => "the user was activated again",
+        "deactivated" => "the user was deactivated",
+        "deleted" => "the user was deleted",
+        "password_changed" => "a new password was set",
+        "signed_out_everywhere" => "signed out everywhere",
+        other => other,
+    }
 }
 
 fn reason(cause: &str) -> &str {
     match RevokedReason::parse(cause) {
         Some(RevokedReason::LoggedOut) => "the user logged out",
         Some(RevokedReason::Operator) => "an operator ended it",
-        Some(RevokedReason::Reuse) => "a spent refresh token came back",
-        Some(RevokedReason::SessionLimit) => "the user has too many sessions, and this was the oldest",
-        Some(RevokedReason::User) => "the user ended it from another session",
+        Some(RevokedReason::Reuse) => "a refresh token came back that had been exchanged",
+        Some(RevokedReason::SessionLimit) => "the user had too many sessions, and this was the oldest",
+        Some(RevokedReason::User) => "the user ended it in the list of sessions",
         None => cause,
     }
 }
 
 fn now(state: &SessionState, standing: Standing) -> String {
     let session = &state.session;
-    match standing {
-        Standing::Current | Standing::Grace | Standing::Spent | Standing::Unissued => {
-            format!("It is live, until {} at the latest.", moment(session.expires_at))
+    match (standing, &state.user) {
+        (Standing::Current | Standing::Grace | Standing::Spent | Standing::Unissued, _) => {
+            format!("The session is live, until {} at the latest.", moment(session.expires_at))
         }
-        Standing::Revoked(why) => {
+        (Standing::Revoked(why), _) => {
             let at = session.revoked.map(|(at, _)| moment(at)).unwrap_or_default();
-            format!("It is dead since {at}: {}. All its tokens are refused.", reason(why.as_str()))
+            format!("The session is dead since {at}: {}. All its tokens are refused.", reason(why.as_str()))
         }
-        Standing::CutOff => "It is dead: the user was cut off after it began. All its tokens are refused.".to_owned(),
-        Standing::NoActiveUser => {
-            "It is dead: the user is inactive or was deleted. All its tokens are refused.".to_owned()
+        (Standing::CutOff, _) => {
+            "The session is dead: all sessions of the user ended after it began. All its tokens are refused.".to_owned()
         }
-        Standing::Ended => format!("It is over since {}.", moment(session.expires_at)),
+        (Standing::NoActiveUser, Some(_)) => {
+            "The session is dead: the user is inactive. All its tokens are refused.".to_owned()
+        }
+        (Standing::NoActiveUser, None) => {
+            "The session is dead: the user was deleted. All its tokens are refused.".to_owned()
+        }
+        (Standing::Ended, _) => format!("The session is over since {}.", moment(session.expires_at)),
     }
 }
 

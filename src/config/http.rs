@@ -72,3 +72,21 @@ impl HttpConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches as _};
+
+    use super::HttpConfig;
+
+    #[test]
+    fn metrics_are_for_this_machine_unless_they_have_an_address_of_their_own() {
+        let shown = |flags: &[&str]| {
+            let command = HttpConfig::augment_args(Command::new("test").no_binary_name(true));
+            HttpConfig::from_arg_matches(&command.get_matches_from(flags)).unwrap().metrics_on_main_address()
+        };
+        assert!(shown(&[]) && shown(&["--bind=127.0.0.2:80"]) && shown(&["--bind=[::1]:80"]));
+        assert!(!shown(&["--bind=0.0.0.0:80"]) && !shown(&["--bind=192.0.2.1:80"]) && !shown(&["--bind=[::]:80"]));
+        assert!(!shown(&["--metrics-bind=127.0.0.1:9464"]));
+    }
+}

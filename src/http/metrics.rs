@@ -12,7 +12,6 @@ use prometheus_client::{
 /// Seconds, from a JWKS out of memory to a request that waited for a database.
 const BUCKETS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
-/// Routes as labels: a path that anybody can make up is no label.
 const ROUTES: [&str; 14] = [
     "/.well-known/jwks.json",
     "/.well-known/oauth-authorization-server",
@@ -91,7 +90,8 @@ impl HttpMetrics {
     }
 }
 
-fn route(path: &str) -> &'static str {
+/// The route of a path, or `other`: what anybody can make up is neither a label nor a line in the log.
+pub(super) fn route(path: &str) -> &'static str {
     let path = path.strip_suffix('/').unwrap_or(path);
     if let Some(route) = ROUTES.into_iter().find(|route| *route == path) {
         return route;

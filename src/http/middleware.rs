@@ -18,12 +18,22 @@ use actix_web::{
 };
 use futures_util::FutureExt as _;
 
-use super::{error::HttpError, state::State};
+use super::{error::HttpError, metrics::route, state::State};
 use crate::{crypto::random, service::Error};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const MAX_REQUEST_ID: usize = 64;
+static KNOWN: [Method; 8] = [
+    Method::DELETE,
+    Method::GET,
+    Method::HEAD,
+    Method::OPTIONS,
+    Method::PATCH,
+    Method::POST,
+    Method::PUT,
+    Method::TRACE,
+];
 
 /// Wraps the whole application.
 pub(super) async fn around<B: MessageBody>(
@@ -97,18 +107,20 @@ fn request_id(headers: &HeaderMap) -> String {
     given.filter(harmless).map_or_else(random::jti, ToOwned::to_owned)
 }
 
-/// Failures of ours are errors, refusals are worth a line, the rest is for debugging. Never a token, never a body.
+/// Failures of ours are errors, refusals are worth a line, the rest is for debugging. Never a token, never a body: and a
+/// path or a method that is none of ours may be a token that was put in the wrong place.
 fn log(method: &Method, path: &str, id: &str, status: StatusCode, error: Option<&actix_web::Error>) {
-    let status = status.as_u16();
+    let (status, path) = (status.as_u16(), route(path));
+    let method = KNOWN.iter().find(|known| *known == method).map_or("other", Method::as_str);
     let Some(error) = error.and_then(|error| error.as_error::<HttpError>()) else {
-        tracing::debug!(%method, path, status, request = id);
+        tracing::debug!(method, path, status, request = id);
         return;
     };
     let cause = error.cause();
     if let Some(internal) = error.internal() {
-        tracing::error!(%method, path, status, request = id, cause, %internal);
+        tracing::error!(method, path, status, request = id, cause, %internal);
     } else {
-        tracing::info!(%method, path, status, request = id, cause);
+        tracing::info!(method, path, status, request = id, cause);
     }
 }
 

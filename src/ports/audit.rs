@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use crate::domain::{
-    audit::{AuditEntry, AuditEvent},
+    audit::{AuditEntry, AuditEvent, EventKind},
     ids::{SessionId, UserId},
     time::Moment,
 };
@@ -18,6 +18,8 @@ pub struct AuditQuery {
     pub session: Option<SessionId>,
     /// About this token.
     pub jti: Option<String>,
+    /// Of this kind.
+    pub kind: Option<EventKind>,
     /// At or after this moment.
     pub since: Option<Moment>,
     /// With a greater id than this.

@@ -26,8 +26,8 @@ pub struct NewSession {
 pub struct Revoke {
     /// Which one.
     pub id: SessionId,
-    /// Whose it must be, where that matters.
-    pub of: Option<UserId>,
+    /// Whose live session it must be, where that matters: the user, and the user's `version`.
+    pub of: Option<(UserId, u32)>,
     /// Why.
     pub reason: RevokedReason,
     /// Now.
@@ -75,8 +75,9 @@ pub trait SessionStore: Send + Sync {
     /// the user were live just before, or `None` when it was not made.
     async fn insert(&self, new: NewSession) -> Result<Option<u32>, StoreError>;
 
-    /// Revokes the oldest live sessions of the user of `newest` so that `limit` stay, itself among them. Those that
-    /// this call revoked; each is also told to the audit trail as `audit` says, in the same transaction.
+    /// Revokes the oldest live sessions of the user of `newest` so that `limit` stay, itself among them if it is still
+    /// live. Of several calls at once for one user each sees what the others did. Those that this call revoked; each is
+    /// also told to the audit trail as `audit` says, in the same transaction.
     async fn trim(&self, newest: &Session, limit: u32, audit: AuditEvent) -> Result<Vec<Session>, StoreError>;
 
     /// Raises the generation if it is the one presented, the session is the token's and neither revoked nor over,
@@ -90,8 +91,8 @@ pub trait SessionStore: Send + Sync {
     /// The session and its user.
     async fn find(&self, id: SessionId) -> Result<Option<SessionState>, StoreError>;
 
-    /// Revokes if it is not revoked yet. The session afterwards, whoever revoked it, or `None` when there is none,
-    /// and whether it was this call that did it.
+    /// Revokes if it is not revoked yet and, where `of` says so, if it is a live session of that user. The session
+    /// afterwards, whoever revoked it, or `None` when there is none, and whether it was this call that did it.
     async fn revoke(&self, revoke: Revoke) -> Result<Option<(Session, bool)>, StoreError>;
 
     /// The sessions of a user that could still be alive by their own row, the newest first.

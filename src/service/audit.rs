@@ -13,7 +13,7 @@ use tokio::{
 use super::{Auth, Client, Error, TokenDetail, tokens::token_ref};
 use crate::{
     domain::{
-        audit::{Actor, AuditEvent, EventKind},
+        audit::{Actor, AuditEvent, EventKind, Origin},
         time::Moment,
     },
     ports::AuditStore,
@@ -71,28 +71,21 @@ impl AuditWriter {
         loop {
             let mut batch = Vec::with_capacity(BATCH);
             tokio::select! {
-                () = &mut stop => break,
+                () = &mut stop => return self.finish(batch).await,
                 received = self.events.recv_many(&mut batch, BATCH) => if received == 0 { return },
             }
-            let stopped = tokio::select! {
-                () = &mut stop => true,
-                () = gather(&mut self.events, &mut batch) => false,
-            };
+            tokio::select! {
+                () = &mut stop => return self.finish(batch).await,
+                () = gather(&mut self.events, &mut batch) => {}
+            }
             while let Err(error) = self.write(&batch).await {
                 tracing::warn!(%error, events = batch.len(), "audit events wait for the database");
-                if stopped {
-                    return;
-                }
                 tokio::select! {
                     () = &mut stop => return self.finish(batch).await,
                     () = sleep(PAUSE) => {}
                 }
             }
-            if stopped {
-                break;
-            }
         }
-        self.finish(Vec::new()).await;
     }
 
     async fn finish(mut self, mut batch: Vec<AuditEvent>) {
@@ -130,12 +123,14 @@ async fn gather(events: &mut Receiver<AuditEvent>, batch: &mut Vec<AuditEvent>) 
     .await;
 }
 
-/// One row for what happened several times: a client that does not stop asking with a dead token must not fill the disk.
+/// One row for what happened several times: a client that does not stop asking with a dead token must not fill the
+/// disk, not even one that calls itself something else each time. The row has what the first called itself.
 fn grouped(batch: &[AuditEvent]) -> Vec<(AuditEvent, u32)> {
     let mut rows: Vec<(AuditEvent, u32)> = Vec::new();
     let mut places: HashMap<AuditEvent, usize> = HashMap::new();
     for event in batch {
-        let alike = AuditEvent { at: Moment::UNIX_EPOCH, ..event.clone() };
+        let origin = Origin { user_agent: None, ..event.origin.clone() };
+        let alike = AuditEvent { at: Moment::UNIX_EPOCH, origin, ..event.clone() };
         if let Some((_, times)) = places.get(&alike).and_then(|place| rows.get_mut(*place)) {
             *times = times.saturating_add(1);
         } else {
@@ -200,11 +195,11 @@ impl Auth {
     }
 }
 
-/// A token whose time is over is the everyday, and a failure of ours is the log's. Reuse was told with its revocation.
+/// A token whose time is over is the everyday, and a failure of ours is the log's.
 fn is_told(error: &Error) -> bool {
     match error {
         Error::NoActiveAccount | Error::NoUserIdentification | Error::UserInactive | Error::UserNotFound => true,
-        Error::Token { detail, cause } => *detail != TokenDetail::Expired && *cause != "reuse",
+        Error::Token { detail, .. } => *detail != TokenDetail::Expired,
         Error::BadCredentials | Error::Busy | Error::Internal(_) | Error::NoSession | Error::Unavailable(_) => false,
     }
 }
@@ -213,7 +208,7 @@ fn is_told(error: &Error) -> bool {
 mod tests {
     use super::grouped;
     use crate::domain::{
-        audit::{Actor, AuditEvent, EventKind},
+        audit::{Actor, AuditEvent, EventKind, Origin},
         time::Moment,
     };
 
@@ -221,7 +216,10 @@ mod tests {
     fn what_happens_again_is_counted_and_what_differs_is_a_row_of_its_own() {
         let at = |second| Moment::from_timestamp(second, 0).unwrap();
         let event = |second, cause| AuditEvent::new(at(second), EventKind::TokenRefused, Actor::Client).because(cause);
-        let rows = grouped(&[event(1, "spent"), event(2, "spent"), event(3, "cut_off"), event(4, "spent")]);
-        assert_eq!(rows, [(event(1, "spent"), 3), (event(3, "cut_off"), 1)]);
+        let renamed = event(5, "spent").from(&Origin { ip: None, user_agent: Some("somebody else".to_owned()) });
+        let moved = event(6, "spent").from(&Origin { ip: Some("192.0.2.1".to_owned()), user_agent: None });
+        let batch =
+            [event(1, "spent"), event(2, "spent"), event(3, "cut_off"), event(4, "spent"), renamed, moved.clone()];
+        assert_eq!(grouped(&batch), [(event(1, "spent"), 4), (event(3, "cut_off"), 1), (moved, 1)]);
     }
 }

@@ -45,11 +45,8 @@ impl Auth {
             .of_user(&identity.user.id)
             .from(&client.origin())
             .with("by_session", identity.session.id.to_string());
-        if self.end(id, Some(&identity.user.id), RevokedReason::User, now, audit).await? {
-            Ok(())
-        } else {
-            Err(Error::NoSession)
-        }
+        let of = (identity.user.id, identity.user.version);
+        if self.end(id, Some(of), RevokedReason::User, now, audit).await? { Ok(()) } else { Err(Error::NoSession) }
     }
 
     /// Ends the session of an access token.
@@ -86,17 +83,18 @@ impl Auth {
         Ok(())
     }
 
-    /// Ends a session, which must be `of` this user where one is given. Whether it was this call that did.
+    /// Ends a session, which must be a live one `of` this user, at this version, where one is given. Whether it was this
+    /// call that did.
     pub(super) async fn end(
         &self,
         id: SessionId,
-        of: Option<&UserId>,
+        of: Option<(UserId, u32)>,
         reason: RevokedReason,
         now: Moment,
         audit: AuditEvent,
     ) -> Result<bool, Error> {
         let audit = audit.of_session(id).because(reason.as_str());
-        let ended = self.parts.revocation.revoke(Revoke { id, of: of.cloned(), reason, now, audit }).await?;
+        let ended = self.parts.revocation.revoke(Revoke { id, of, reason, now, audit }).await?;
         let by_us = ended == Some(true);
         self.count_revoked(reason, usize::from(by_us));
         Ok(by_us)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Error;
 use crate::{
     domain::{
-        audit::AuditEntry,
+        audit::{AuditEntry, EventKind},
         ids::{SessionId, UserId},
         session::{Grace, SessionState, Standing},
         time::Moment,
@@ -52,16 +52,15 @@ pub enum TokenStory {
 }
 
 impl Trail {
-    /// The user of this name, or with this id where nobody has the name: a deleted user has no name any more.
+    /// The id of the user of this name, without regard to case.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn user_id(&self, user: &str) -> Result<UserId, Error> {
-        let named = match Username::parse(user) {
-            Ok(name) => self.users.find_by_username(&name).await?,
+    pub async fn user_named(&self, name: &str) -> Result<Option<UserId>, Error> {
+        Ok(match Username::parse(name) {
+            Ok(name) => self.users.find_by_username(&name).await?.map(|user| user.id),
             Err(_) => None,
-        };
-        Ok(named.map_or_else(|| UserId::new(user), |user| user.id))
+        })
     }
 
     /// Now.
@@ -106,8 +105,12 @@ impl Trail {
         let user = state.as_ref().map(|state| state.session.user_id.clone());
         if let Some(user) = user.or_else(|| events.iter().find_map(|event| event.user.clone())) {
             let began = state.as_ref().map(|state| state.session.created_at).or(events.first().map(|event| event.at));
-            let of_user = self.all(AuditQuery { user: Some(user), since: began, ..AuditQuery::default() }).await?;
-            events.extend(of_user.into_iter().filter(|event| event.session.is_none() && event.event == "cut_off"));
+            // A cut-off names the session that asked for it, which may be another one; that of everybody names nobody.
+            let cut_off = AuditQuery { since: began, kind: Some(EventKind::CutOff), ..AuditQuery::default() };
+            let everybody = AuditQuery { kind: Some(EventKind::EverybodyCutOff), ..cut_off.clone() };
+            let of_user = self.all(AuditQuery { user: Some(user), ..cut_off }).await?;
+            events.extend(of_user.into_iter().filter(|event| event.session != Some(id)));
+            events.extend(self.all(everybody).await?);
         }
         events.sort_by_key(|event| event.id);
         let now = self.clock.now();

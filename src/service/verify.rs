@@ -43,7 +43,7 @@ impl Auth {
     /// Whether the token was revoked, cut off or spent, by Redis or the database.
     pub(super) async fn check_revocation(&self, token: &TokenRef, kind: Kind, now: Moment) -> Result<(), Error> {
         match self.parts.revocation.check(token).await {
-            Verdict::Revoked => Err(blacklisted("logged_out")),
+            Verdict::Revoked => Err(blacklisted("revoked")),
             Verdict::CutOff => Err(blacklisted("cut_off")),
             Verdict::Spent if self.parts.rules.grace != Grace::Endless => Err(blacklisted("spent")),
             Verdict::Clear if kind == Kind::Access => Ok(()),

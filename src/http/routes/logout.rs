@@ -27,7 +27,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
             .wrap(allow("GET, POST, HEAD, OPTIONS"))
             .route(web::post().to(log_out))
             .route(web::method(actix_web::http::Method::OPTIONS).to(options))
-            .default_service(web::route().to(method_not_allowed)),
+            .default_service(web::route().to(not_a_log_out)),
     );
     config.service(
         both("/api/auth/logout/all")
@@ -40,15 +40,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
 
 /// Nobody has to be signed in, but whoever says so must be: a bad `Authorization` is refused before anything else.
 async fn log_out(request: HttpRequest, payload: Payload, state: Data<State>) -> Result<HttpResponse, HttpError> {
-    let client = client(&request);
-    let access = match bearer::token(&request, &state.settings.auth_header_types) {
-        Ok(token) => Some(token),
-        Err(HttpError::NotAuthenticated) => None,
-        Err(error) => return Err(error),
-    };
-    if let Some(token) = &access {
-        state.auth.authenticate(token, &client).await.map_err(HttpError::AccessToken)?;
-    }
+    let (client, access) = (client(&request), access_token(&request, &state).await?);
     let refresh = body::Data::read(&request, payload, &state.settings).await?.remove("refresh");
     match refresh {
         Input::Missing => return Err(HttpError::NoRefreshToken),
@@ -60,6 +52,22 @@ async fn log_out(request: HttpRequest, payload: Payload, state: Data<State>) -> 
         }
     }
     Ok(logged_out())
+}
+
+async fn not_a_log_out(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
+    access_token(&request, &state).await?;
+    method_not_allowed(request).await
+}
+
+async fn access_token(request: &HttpRequest, state: &State) -> Result<Option<String>, HttpError> {
+    match bearer::token(request, &state.settings.auth_header_types) {
+        Ok(token) => {
+            state.auth.authenticate(&token, &client(request)).await.map_err(HttpError::AccessToken)?;
+            Ok(Some(token))
+        }
+        Err(HttpError::NotAuthenticated) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// dj-rest-auth says yes to `null` and does nothing. Where the request says by its access token which session it means,

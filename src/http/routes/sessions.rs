@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{self, Data, Path, ServiceConfig},
+    web::{self, Data, ServiceConfig},
 };
 use serde::Serialize;
 
@@ -64,8 +64,10 @@ async fn list(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, 
     Ok(HttpResponse::Ok().json(sessions.into_iter().map(SessionDetails::from).collect::<Vec<_>>()))
 }
 
-async fn end(request: HttpRequest, id: Path<String>, state: Data<State>) -> Result<HttpResponse, HttpError> {
+async fn end(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
     let token = bearer::token(&request, &state.settings.auth_header_types)?;
+    // Not as an argument: one that is no text would be refused before anybody asked who that is.
+    let id = request.match_info().get("id").unwrap_or_default().to_owned();
     let client = client(&request);
     protected(async move { state.auth.end_session(&token, &id, &client).await }).await?;
     Ok(HttpResponse::NoContent().finish())

@@ -25,8 +25,8 @@ use crate::{
     ports::{AuditQuery, AuditStore, StoreError},
 };
 
-/// Characters of an id at the most.
-const LONGEST: usize = 256;
+/// The longest id that is kept whole, in characters.
+const LONGEST_ID: usize = 255;
 
 /// An event to be added.
 #[derive(Insertable)]
@@ -82,10 +82,10 @@ impl From<&AuditEvent> for NewAuditRow {
     }
 }
 
-/// What of a text is kept: signed by a key that leaked, a claim may hold anything, and one event that the database does
-/// not take would keep all others waiting.
+/// Text out of a token, as the database can keep it: a claim may hold what Postgres does not take (a NUL) or does not
+/// index (some kilobytes), and one event that is refused would hold up all that come after it.
 fn kept(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
+    text.chars().filter(|c| *c != '\0').take(LONGEST_ID).collect()
 }
 
 impl NewAuditRow {
@@ -161,6 +161,9 @@ impl AuditStore for SqlStore {
             }
             if let Some(jti) = &query.jti {
                 events = events.filter(audit_events::jti.eq(jti));
+            }
+            if let Some(kind) = query.kind {
+                events = events.filter(audit_events::event.eq(kind.as_str()));
             }
             if let Some(since) = query.since {
                 events = events.filter(audit_events::at.ge(stored(since)));

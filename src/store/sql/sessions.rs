@@ -59,27 +59,26 @@ impl SessionStore for SqlStore {
     }
 
     async fn trim(&self, newest: &Session, limit: u32, audit: AuditEvent) -> Result<Vec<Session>, StoreError> {
-        let now = stored(audit.at);
-        let victims: Vec<String> = on_conn!(self.pool, |conn| {
-            sessions::table
-                .filter(sessions::user_id.eq(newest.user_id.as_str()))
-                .filter(sessions::id.ne(newest.id.to_string()))
-                .filter(sessions::user_version.eq(counter(newest.user_version)))
-                .filter(sessions::revoked_at.is_null())
-                .filter(sessions::expires_at.gt(now))
-                .order((sessions::created_at.desc(), sessions::id.desc()))
-                .offset(i64::from(limit.saturating_sub(1)))
-                .limit(MOST_TRIMMED)
-                .select(sessions::id)
-                .load(conn)
-                .await
-        })?
-        .map_err(from_query)?;
-        if victims.is_empty() {
-            return Ok(Vec::new());
-        }
+        let (now, user, id) = (stored(audit.at), newest.user_id.as_str(), newest.id.to_string());
         let rows: Vec<SessionRow> = on_conn!(self.pool, |conn| {
             conn.transaction(async |conn| {
+                // Nothing changes here: it makes others wait who would do the same for this user, and who would take
+                // this session for one of those that must go, as this one takes theirs.
+                diesel::update(users::table.find(user)).set(users::version.eq(users::version)).execute(conn).await?;
+                let victims: Vec<String> = sessions::table
+                    .filter(sessions::user_id.eq(user))
+                    .filter(sessions::user_version.eq(counter(newest.user_version)))
+                    .filter(sessions::revoked_at.is_null())
+                    .filter(sessions::expires_at.gt(now))
+                    .order((sessions::id.eq(&id).desc(), sessions::created_at.desc(), sessions::id.desc()))
+                    .offset(i64::from(limit))
+                    .limit(MOST_TRIMMED)
+                    .select(sessions::id)
+                    .load(conn)
+                    .await?;
+                if victims.is_empty() {
+                    return diesel::QueryResult::Ok(Vec::new());
+                }
                 let rows: Vec<SessionRow> = diesel::update(
                     sessions::table.filter(sessions::id.eq_any(&victims)).filter(sessions::revoked_at.is_null()),
                 )
@@ -91,7 +90,7 @@ impl SessionStore for SqlStore {
                     let told = NewAuditRow::of_session(&audit, row);
                     diesel::insert_into(audit_events::table).values(&told).execute(conn).await?;
                 }
-                diesel::QueryResult::Ok(rows)
+                Ok(rows)
             })
             .await
         })?
@@ -130,14 +129,17 @@ impl SessionStore for SqlStore {
     async fn revoke(&self, revoke: Revoke) -> Result<Option<(Session, bool)>, StoreError> {
         let Revoke { id, of, reason, now, audit } = revoke;
         let (text, now, audit) = (id.to_string(), stored(now), NewAuditRow::from(&audit));
-        let (anybodys, owner) = (of.is_none(), of.as_ref().map(UserId::as_str).unwrap_or_default());
+        let anybodys = of.is_none();
+        let (owner, version) = of.as_ref().map_or(("", 0), |(user, version)| (user.as_str(), counter(*version)));
         let revoked: Option<SessionRow> = on_conn!(self.pool, |conn| {
             conn.transaction(async |conn| {
                 let revoked: Option<SessionRow> = diesel::update(
-                    sessions::table
-                        .filter(sessions::id.eq(&text))
-                        .filter(sessions::revoked_at.is_null())
-                        .filter(sessions::user_id.eq(owner).or(anybodys.into_sql::<Bool>())),
+                    sessions::table.filter(sessions::id.eq(&text)).filter(sessions::revoked_at.is_null()).filter(
+                        anybodys.into_sql::<Bool>().or(sessions::user_id
+                            .eq(owner)
+                            .and(sessions::user_version.eq(version))
+                            .and(sessions::expires_at.gt(now))),
+                    ),
                 )
                 .set((sessions::revoked_at.eq(now), sessions::revoked_reason.eq(reason.as_str())))
                 .returning(SessionRow::as_returning())
@@ -156,7 +158,7 @@ impl SessionStore for SqlStore {
             return Ok(Some((row.into_session()?, true)));
         }
         let found = self.find(id).await?.map(|state| state.session);
-        Ok(found.filter(|session| of.is_none_or(|of| of == session.user_id)).map(|session| (session, false)))
+        Ok(found.filter(|session| of.is_none_or(|(user, _)| user == session.user_id)).map(|session| (session, false)))
     }
 
     async fn list_live(&self, user: &UserId, now: Moment) -> Result<Vec<Session>, StoreError> {
@@ -168,7 +170,7 @@ impl SessionStore for SqlStore {
                 .filter(sessions::revoked_at.is_null())
                 .filter(sessions::expires_at.gt(now))
                 .filter(users::version.eq(sessions::user_version))
-                .order(sessions::created_at.desc())
+                .order((sessions::created_at.desc(), sessions::id.desc()))
                 .select(SessionRow::as_select())
                 .load(conn)
                 .await

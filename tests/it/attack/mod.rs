@@ -8,6 +8,7 @@ mod issued;
 mod keys;
 mod kinds;
 mod liveness;
+mod secrets;
 mod signature;
 
 use serde_json::Value;

@@ -1,5 +1,6 @@
 //! The program as people and service managers meet it: arguments and settings in, lines, files and exit codes out.
 
+mod audit;
 mod doctor;
 mod environment;
 mod help;
@@ -9,3 +10,4 @@ mod serve;
 mod sessions;
 mod settings;
 mod users;
+mod why;

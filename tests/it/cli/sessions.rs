@@ -1,6 +1,6 @@
 //! `latchkey sessions` and `latchkey flush-expired`.
 
-use crate::support::{Backend, Forge, Place, servers};
+use crate::support::{Backend, Forge, Place, servers, sid};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -44,6 +44,51 @@ on_both_backends! {
         assert_eq!(place.run("flush-expired").done(), "removed 0 sessions, 0 deleted users and 0 audit events\n");
         assert_eq!(server.verify(&pair.access).await.status, 200);
         server.refresh(&pair.refresh).await.pair();
+    }
+
+    async fn one_session_is_ended_by_its_id_and_no_other(backend: Backend) {
+        let place = Place::on(backend).await;
+        place.user("ada", PASSWORD);
+        let server = place.serve("");
+        let (gone, kept) = (server.pair("ada", PASSWORD).await, server.pair("ada", PASSWORD).await);
+        let id = sid(&gone.access);
+        assert_eq!(place.run(&format!("sessions revoke --session {id}")).done(), format!("ended session {id}\n"));
+        assert_eq!(server.verify(&gone.access).await.status, 400);
+        assert_eq!(server.refresh(&gone.refresh).await.status, 401);
+        server.refresh(&kept.refresh).await.pair();
+        let again = place.run(&format!("sessions revoke --session {id}"));
+        assert_eq!(again.done(), format!("session {id} had been ended before\n"));
+        let unknown = "00000000-0000-4000-8000-000000000000";
+        assert_eq!(place.run(&format!("sessions revoke --session {unknown}")).refused(1), format!("there is no session {unknown}"));
+        for wrong in [id.to_uppercase(), "all".to_owned(), id.replace('-', "")] {
+            assert_eq!(place.run(&format!("sessions revoke --session {wrong}")).code, Some(2), "{wrong}");
+        }
+    }
+
+    async fn everybody_is_signed_out_and_may_sign_in_again(backend: Backend) {
+        let place = Place::on(backend).await;
+        let names = ["ada", "bob", "eve"];
+        for name in names {
+            place.user(name, PASSWORD);
+        }
+        let server = place.serve("");
+        // On the embedded backend there is the first user, too.
+        let users = place.run("users list --json").json().as_array().unwrap().len();
+        let mut pairs = Vec::new();
+        for name in names {
+            pairs.push(server.pair(name, PASSWORD).await);
+        }
+        assert_eq!(place.run("sessions revoke --all").done(), format!("ended all sessions of {users} users\n"));
+        for (pair, name) in pairs.iter().zip(names) {
+            assert_eq!(server.verify(&pair.access).await.status, 400);
+            assert_eq!(server.refresh(&pair.refresh).await.status, 401);
+            let again = server.pair(name, PASSWORD).await;
+            assert_eq!(server.verify(&again.access).await.status, 200);
+            server.refresh(&again.refresh).await.pair();
+        }
+        for both in ["--all --user ada", "", "--all --session 00000000-0000-4000-8000-000000000000"] {
+            assert_eq!(place.run(&format!("sessions revoke {both}")).code, Some(2), "{both}");
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::support::{
     Backend, Pair, TestApp,
     servers::{eventually, own::OwnPostgres},
+    sid,
 };
 
 /// A Postgres that writes down each message it is sent, and a server with one connection to it.
@@ -85,6 +86,36 @@ async fn a_check_without_redis_is_one_statement() {
     let (answer, messages) = observed.of(observed.app.verify(&pair.access)).await;
     answer.expect(200, "{}");
     assert_eq!((count(&messages, "bind"), messages.len()), (1, 2), "{messages:#?}");
+}
+
+/// One row is changed, however many sessions die by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signing_out_everywhere_costs_the_same_with_one_session_and_with_a_thousand() {
+    let observed = Observed::start().await;
+    let mut costs = Vec::new();
+    for sessions in [0, 1000] {
+        let pair = if sessions == 0 {
+            observed.app.signed_in("ada").await
+        } else {
+            observed.app.obtain("ada", "correct horse battery staple").await.pair()
+        };
+        let copies = format!(
+            "INSERT INTO sessions (id, user_id, user_version, generation, created_at, rotated_at, expires_at)
+             SELECT gen_random_uuid()::text, user_id, user_version, 0, created_at, rotated_at, expires_at
+             FROM sessions, generate_series(1, {sessions}) WHERE id = '{}'",
+            sid(&pair.access)
+        );
+        observed.postgres.execute(&copies).await;
+        assert_eq!(observed.app.own_sessions(&pair.access).await.len(), sessions + 1);
+        let (answer, messages) = observed.of(observed.app.log_out_everywhere(&pair.access)).await;
+        answer.expect(200, r#"{"detail":"Successfully logged out."}"#);
+        costs.push(messages.iter().filter(|message| !message.starts_with("parse")).count());
+        let live = "SELECT count(*), (SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL) FROM sessions s
+             JOIN users u ON u.id = s.user_id AND u.version = s.user_version";
+        assert_eq!(observed.postgres.two_numbers(live).await, (0, 0), "dead by the counter alone");
+    }
+    assert_eq!(costs[0], costs[1]);
+    assert!(costs[0] <= 10, "{costs:?}");
 }
 
 /// A rotation changes no indexed column, and its page has room: no index is touched, and nothing is left behind.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use diesel::{Connection as _, SqliteConnection, connection::SimpleConnection as _};
 use latchkey::{
     crypto::random,
     domain::{
@@ -27,6 +28,7 @@ pub const LIMITS: PoolLimits = PoolLimits { connections: 10, timeout: Duration::
 /// A store of its own for one test.
 pub struct Store {
     pub sql: SqlStore,
+    url: String,
     _folder: TempDir,
 }
 
@@ -47,11 +49,24 @@ impl Store {
         Self::open(&format!("sqlite://{}/latchkey.db?mode=rwc", folder.path().display()), folder).await
     }
 
-    async fn open(url: &str, folder: TempDir) -> Self {
-        let url: DatabaseUrl = url.parse().unwrap();
+    async fn open(text: &str, folder: TempDir) -> Self {
+        let url: DatabaseUrl = text.parse().unwrap();
         migrate::run(&url, LIMITS.timeout).await.unwrap();
         let sql = SqlStore::new(SqlPool::open(&url, LIMITS).unwrap());
-        Self { sql, _folder: folder }
+        Self { sql, url: text.to_owned(), _folder: folder }
+    }
+
+    /// Does this to the database behind the store's back.
+    pub async fn execute(&self, statement: &str) -> Result<(), String> {
+        if let Some(path) = self.url.strip_prefix("sqlite://") {
+            let mut sqlite = SqliteConnection::establish(path.trim_end_matches("?mode=rwc")).unwrap();
+            let statement = format!("PRAGMA busy_timeout = 5000; {statement}");
+            return sqlite.batch_execute(&statement).map_err(|error| error.to_string());
+        }
+        let (client, connection) = tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let told = |error: tokio_postgres::Error| error.as_db_error().unwrap().message().to_owned();
+        client.batch_execute(statement).await.map_err(told)
     }
 
     /// A user of this name, active, at version 0.

@@ -1,5 +1,6 @@
 //! The endpoints, one file each.
 
+mod audit;
 mod blacklist;
 mod bodies;
 mod discovery;
@@ -8,12 +9,18 @@ mod forged;
 mod grace;
 mod headers;
 mod health;
+mod jitter;
 mod jwks;
 mod life;
 mod limits;
+mod logout;
+mod logout_all;
 mod methods;
+mod metrics;
 mod obtain;
 mod refresh;
+mod session_limit;
+mod sessions;
 mod settings;
 mod sign_ins;
 mod stop;

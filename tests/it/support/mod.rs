@@ -7,6 +7,7 @@ mod clock;
 mod forge;
 mod proxy;
 pub mod servers;
+mod stories;
 
 pub use answer::{Answer, Pair};
 pub use app::{PASSWORD, TestApp, username};
@@ -14,6 +15,7 @@ pub use binary::Place;
 pub use clock::ManualClock;
 pub use forge::{Forge, encode};
 pub use proxy::{Proxy, listen};
+pub use stories::{claim, detail, sid};
 
 /// What a test runs on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

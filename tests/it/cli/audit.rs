@@ -1,0 +1,97 @@
+//! `latchkey audit`: the audit trail as operators read it, and how long it is kept.
+
+use latchkey::domain::{audit::EventKind, session::RevokedReason};
+use serde_json::{Value, json};
+
+use crate::support::{Backend, PASSWORD, Place, claim, servers, sid};
+
+/// What `latchkey audit` prints with these words, line by line.
+fn told(place: &Place, words: &str) -> Vec<Value> {
+    let outcome = place.run(&format!("audit --json {words}"));
+    outcome.done().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn names(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["event"].as_str().unwrap()).collect()
+}
+
+on_both_backends! {
+    async fn what_waited_when_the_server_stopped_is_written_before_it_ends(backend: Backend) {
+        let place = Place::on(backend).await;
+        place.user("ada", PASSWORD);
+        let server = place.serve("");
+        let pair = server.pair("ada", PASSWORD).await;
+        for _ in 0..3 {
+            server.obtain("ada", "wrong").await;
+            assert_eq!(server.get("/api/auth/user/").await.status, 401);
+            server.post("/api/token/blacklist/", &json!({ "refresh": pair.access })).await;
+        }
+        let (status, _) = server.stop("TERM");
+        assert!(status.success());
+        let events = told(&place, "");
+        let times = |name: &str| events.iter().filter(|event| event["event"] == name).map(|event| event["times"].as_u64().unwrap()).sum::<u64>();
+        assert_eq!((times("sign_in_refused"), times("token_refused")), (3, 3), "{events:#?}");
+    }
+
+    async fn it_is_read_as_a_table_or_as_json_lines_of_one_user_or_all(backend: Backend) {
+        let place = Place::on(backend).await.with("USER", "grace");
+        place.user("ada", PASSWORD);
+        place.user("bob", PASSWORD);
+        let server = place.serve("");
+        let pair = server.pair("ada", PASSWORD).await;
+        server.pair("bob", PASSWORD).await;
+        place.run(&format!("sessions revoke --session {}", sid(&pair.access))).done();
+        let all = told(&place, "");
+        assert_eq!(names(&all), ["user_created", "user_created", "sign_in", "sign_in", "session_revoked"]);
+        let of_ada = told(&place, "--user ADA --since 5m");
+        assert_eq!(names(&of_ada), ["user_created", "sign_in"]);
+        assert!(told(&place, "--since 0s").is_empty());
+        let sign_in = &of_ada[1];
+        let keys: Vec<&String> = sign_in.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["id", "at", "event", "cause", "actor", "user", "session", "jti", "ip", "user_agent", "details", "times"]);
+        assert_eq!((&sign_in["ip"], &sign_in["session"], &sign_in["times"]), (&json!("127.0.0.1"), &json!(sid(&pair.access)), &json!(1)));
+        assert_eq!(all[4]["actor"], "operator grace");
+        let table = place.run("audit").done().to_owned();
+        assert_eq!(table.lines().count(), 6, "{table}");
+        assert!(table.starts_with("TIME (UTC)") && table.contains("operator grace"), "{table}");
+
+        let id = claim(&pair.access, "sub");
+        place.run("users delete ada").done();
+        assert_eq!(names(&told(&place, &format!("--user {id}"))), ["user_created", "sign_in", "cut_off"]);
+        let nobody = place.run("audit --user ada");
+        assert_eq!(nobody.refused(1), "there is no user ada, and in this time no event of a deleted user with this id");
+        assert_eq!(place.run("audit --user ada --json").refused(1), nobody.refused(1));
+        assert_eq!(place.run("audit --user bob --since 0s").done(), "nothing happened in this time\n");
+        place.run("audit --since yesterday").refused(2);
+    }
+}
+
+/// Whoever reads the trail finds each name in the documentation.
+#[test]
+fn each_event_and_each_reason_is_documented() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/audit.md")).unwrap();
+    for kind in EventKind::ALL {
+        assert!(text.contains(&format!("\n| `{}` |", kind.as_str())), "{kind:?}");
+    }
+    for reason in RevokedReason::ALL {
+        assert!(text.contains(&format!("`{}`", reason.as_str())), "{reason:?}");
+    }
+}
+
+/// Events of long ago go when their time is over; nobody waits for it here.
+#[tokio::test]
+async fn events_are_kept_as_long_as_is_set() {
+    let url = servers::fresh_database().await;
+    let place = Place::new().with("DATABASE_URL", &url);
+    place.user("ada", PASSWORD);
+    let database = url.rsplit('/').next().unwrap();
+    let old = "INSERT INTO audit_events (at, event, actor, details, times) SELECT now() AT TIME ZONE 'UTC' - d * interval '1 day', 'sign_in', 'user', '{}', 1 FROM generate_series(1, 1200) d";
+    servers::execute(database, old).await;
+    assert_eq!(told(&place, "--since 36500d").len(), 1201, "more than a page");
+    let forever = Place::new().with("DATABASE_URL", &url).with("LATCHKEY_AUDIT_RETENTION", "0");
+    assert_eq!(forever.run("flush-expired").done(), "removed 0 sessions, 0 deleted users and 0 audit events\n");
+    assert_eq!(place.run("flush-expired").done(), "removed 0 sessions, 0 deleted users and 1111 audit events\n");
+    assert_eq!(told(&place, "--since 36500d").len(), 90);
+    place.run("flush-expired --audit-retention 1d").done();
+    assert_eq!(names(&told(&place, "--since 36500d")), ["user_created"]);
+}

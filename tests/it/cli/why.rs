@@ -1,0 +1,171 @@
+//! `latchkey why`: the story of a session or a token, in plain English.
+
+use regex::Regex;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::{Answer, Backend, PASSWORD, Pair, Place, claim, servers, sid};
+
+/// Signs in, or refreshes, from an address and with a name of its own.
+async fn from(address: &str, agent: &str, url: &str, body: &serde_json::Value) -> Answer {
+    let address: std::net::IpAddr = address.parse().unwrap();
+    let client = reqwest::Client::builder().local_address(address).user_agent(agent).build().unwrap();
+    let request = client.request(Method::POST, url).header("content-type", "application/json");
+    Answer::read(request.body(body.to_string()).send().await.unwrap()).await
+}
+
+async fn signed_in(url: &str) -> Pair {
+    let body = json!({ "username": "ada", "password": PASSWORD });
+    from("127.0.0.1", "phone", &format!("{url}/api/token/"), &body).await.pair()
+}
+
+/// Fails unless the story reads so, line by line, where `…` stands for anything.
+#[track_caller]
+fn reads(place: &Place, id: &str, story: &str) {
+    let outcome = place.run(&format!("why {id}"));
+    let told =
+        Regex::new(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC").unwrap().replace_all(outcome.done(), "TIME").into_owned();
+    let pattern = story.trim().lines().map(str::trim).collect::<Vec<_>>().join("\n");
+    let pattern = pattern.split('…').map(regex::escape).collect::<Vec<_>>().join("[^\n]*");
+    assert!(Regex::new(&format!("^{pattern}\n$")).unwrap().is_match(&told), "{told}\n--- is not ---\n{story}");
+}
+
+on_both_backends! {
+    async fn a_session_and_each_of_its_tokens_tell_the_same_story(backend: Backend) {
+        let place = Place::on(backend).await;
+        place.user("ada", PASSWORD);
+        let server = place.serve("");
+        let first = signed_in(&server.url).await;
+        server.pair("ada", PASSWORD).await;
+        let session = sid(&first.access);
+        reads(&place, &session, &format!("Session {session} of ada (…).\nIt has not been refreshed.\n\nTIME  the user signed in from 127.0.0.1 with \"phone\".\n\nThe session is live, until TIME at the latest."));
+        let next = server.refresh(&first.refresh).await.pair();
+        let last = server.refresh(&next.refresh).await.pair();
+        for (token, line) in [
+            (&first.refresh, "The token is its refresh token of generation 0, which was exchanged: the latest is 2."),
+            (&next.refresh, "The token is its refresh token of generation 1, which was exchanged: the latest is 2."),
+            (&last.refresh, "The token is its refresh token of generation 2, the latest."),
+            (&first.access, "The token is one of its access tokens."),
+        ] {
+            reads(&place, &claim(token, "jti"), &format!("
+                Session {session} of ada (…).
+                {line}
+                It was refreshed 2 times, the last time at TIME from 127.0.0.1.
+
+                TIME  the user signed in from 127.0.0.1 with \"phone\".
+
+                The session is live, until TIME at the latest."));
+        }
+        place.run(&format!("why {}", claim(&last.access, "jti"))).refused(1);
+    }
+
+    async fn what_is_unknown_is_said_with_what_to_try(backend: Backend) {
+        let place = Place::on(backend).await;
+        for id in ["00000000-0000-4000-8000-000000000000", "0123456789abcdef0123456789abcdef", "eyJhbGciOi", "'"] {
+            let outcome = place.run(&format!("why {id}"));
+            let expected = format!("nothing is known of {id}: try the claim sid of the token; an access token is known by its jti only from a sign-in, from an event that names it, or with LATCHKEY_AUDIT_REFRESHES=true");
+            assert_eq!(outcome.refused(1), expected);
+        }
+        assert_eq!(place.run("why").code, Some(2));
+    }
+
+    async fn a_reuse_tells_both_addresses(backend: Backend) {
+        let place = Place::on(backend).await;
+        place.user("ada", PASSWORD);
+        let server = place.serve("--refresh-reuse-grace 0s");
+        let first = signed_in(&server.url).await;
+        let body = json!({ "refresh": first.refresh });
+        let refresh = format!("{}/api/token/refresh/", server.url);
+        from("127.0.0.3", "tablet", &refresh, &body).await.pair();
+        assert_eq!(from("127.0.0.4", "curl/8", &refresh, &body).await.status, 401);
+        server.stop("TERM");
+        let session = sid(&first.access);
+        reads(&place, &claim(&first.refresh, "jti"), &format!("
+            Session {session} of ada (…).
+            The token is its refresh token of generation 0, which was exchanged: the latest is 1.
+            It was refreshed once, at TIME from 127.0.0.3 with \"tablet\".
+
+            TIME  the user signed in from 127.0.0.1 with \"phone\".
+            TIME  the refresh token of generation 0 came back from 127.0.0.4 with \"curl/8\", … s after the client at 127.0.0.3 was given generation 1. One of the two holds a stolen token, so the session was revoked.
+            TIME  a refresh token was refused by a refresh (reuse) from 127.0.0.4 with \"curl/8\".
+
+            The session is dead since TIME: a refresh token came back that had been exchanged. All its tokens are refused."));
+    }
+
+    async fn the_end_of_a_session_tells_who_ended_it(backend: Backend) {
+        let place = Place::on(backend).await.with("USER", "grace");
+        place.user("ada", PASSWORD);
+        let server = place.serve("--sessions-per-user 4");
+        let mut pairs = Vec::new();
+        for _ in 0..5 {
+            pairs.push(signed_in(&server.url).await);
+        }
+        server.post("/api/token/blacklist/", &json!({ "refresh": pairs[1].refresh })).await.expect(200, "{}");
+        place.run(&format!("sessions revoke --session {}", sid(&pairs[2].access))).done();
+        let client = reqwest::Client::new();
+        let authorization = format!("Bearer {}", pairs[4].access);
+        let one = format!("{}/api/auth/sessions/{}/", server.url, sid(&pairs[3].access));
+        assert_eq!(client.delete(one).header("authorization", &authorization).send().await.unwrap().status(), 204);
+        let signed_in = "TIME  the user signed in from 127.0.0.1 with \"phone\".";
+        for (pair, revoked, dead) in [
+            (&pairs[0], "the session was revoked: the user had too many sessions, and this was the oldest.", "the user had too many sessions, and this was the oldest"),
+            (&pairs[1], "the session was revoked: the user logged out from 127.0.0.1.", "the user logged out"),
+            (&pairs[2], "the session was revoked: an operator ended it, by operator grace.", "an operator ended it"),
+            (&pairs[3], "the session was revoked: the user ended it in the list of sessions from 127.0.0.1.", "the user ended it in the list of sessions"),
+        ] {
+            let id = sid(&pair.access);
+            reads(&place, &id, &format!("Session {id} of ada (…).\nIt has not been refreshed.\n\n{signed_in}\nTIME  {revoked}\n\nThe session is dead since TIME: {dead}. All its tokens are refused."));
+        }
+    }
+
+    /// The user signed out everywhere from another session, an operator signed everybody out, the user was deleted.
+    async fn what_ended_all_sessions_is_in_the_story_of_each(backend: Backend) {
+        let place = Place::on(backend).await.with("USER", "grace");
+        place.user("ada", PASSWORD);
+        let server = place.serve("");
+        let (here, there) = (signed_in(&server.url).await, signed_in(&server.url).await);
+        let client = reqwest::Client::new();
+        let everywhere = client.post(format!("{}/api/auth/logout/all/", server.url));
+        assert_eq!(everywhere.header("authorization", format!("Bearer {}", there.access)).send().await.unwrap().status(), 200);
+        let dead = "The session is dead: all sessions of the user ended after it began. All its tokens are refused.";
+        for pair in [&here, &there] {
+            let id = sid(&pair.access);
+            reads(&place, &id, &format!("Session {id} of ada (…).\nIt has not been refreshed.\n\nTIME  the user signed in from 127.0.0.1 with \"phone\".\nTIME  all sessions of the user ended: signed out everywhere from 127.0.0.1.\n\n{dead}"));
+        }
+        let again = signed_in(&server.url).await;
+        place.run("sessions revoke --all").done();
+        let id = sid(&again.access);
+        let story = format!("Session {id} of ada (…).\nIt has not been refreshed.\n\nTIME  the user signed in from 127.0.0.1 with \"phone\".\nTIME  all sessions of all users ended, by operator grace.");
+        reads(&place, &id, &format!("{story}\n\n{dead}"));
+        place.run("users delete ada").done();
+        let story = story.replace("of ada (…)", "of a user who was deleted (…)");
+        reads(&place, &id, &format!("{story}\nTIME  all sessions of the user ended: the user was deleted, by operator grace.\n\nThe session is dead: the user was deleted. All its tokens are refused."));
+    }
+}
+
+/// What the trail knows outlives the session; and where the settings ask for it, it knows every access token.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_was_removed_still_has_its_events() {
+    let url = servers::fresh_database().await;
+    let place = Place::new().with("DATABASE_URL", &url);
+    place.user("ada", PASSWORD);
+    let server = place.serve("--audit-refreshes true");
+    let first = signed_in(&server.url).await;
+    let next = server.refresh(&first.refresh).await.pair();
+    server.stop("TERM");
+    let (id, jti) = (sid(&next.access), claim(&next.access, "jti"));
+    let events = "TIME  the user signed in from 127.0.0.1 with \"phone\".\nTIME  it was refreshed, which began generation 1, from 127.0.0.1.";
+    let state = "It was refreshed once, at TIME from 127.0.0.1.";
+    reads(
+        &place,
+        &jti,
+        &format!(
+            "Session {id} of ada (…).\nThe token is one of its access tokens.\n{state}\n\n{events}\n\nThe session is live, until TIME at the latest."
+        ),
+    );
+    servers::execute(url.rsplit('/').next().unwrap(), "DELETE FROM sessions").await;
+    for known in [id, jti] {
+        let gone = "The session is over, and no longer in the database. What the audit trail knows of it:";
+        reads(&place, &known, &format!("{gone}\n\n{events}"));
+    }
+}

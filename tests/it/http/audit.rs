@@ -1,0 +1,222 @@
+//! What the audit trail is told, by whom, and what it is not told.
+
+use futures_util::StreamExt as _;
+use latchkey::domain::{ids::SessionId, password::Password};
+use latchkey_verifier::Kind;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{
+    Answer, Backend, PASSWORD, TestApp, claim, detail,
+    servers::{eventually, own::OwnPostgres},
+    sid, username,
+};
+
+const ORIGIN: (&str, &str) = ("127.0.0.7", "curl/8.5");
+
+/// Sends a body from an address and with a name of its own.
+async fn from_elsewhere(app: &TestApp, path: &str, body: Value) -> Answer {
+    let address: std::net::IpAddr = ORIGIN.0.parse().unwrap();
+    let client = reqwest::Client::builder().local_address(address).user_agent(ORIGIN.1).build().unwrap();
+    app.send(client.post(app.url(path)).header("content-type", "application/json").body(body.to_string())).await
+}
+
+on_both_backends! {
+    async fn a_sign_in_is_told_with_address_program_and_token(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        app.user("ada").await;
+        let pair = from_elsewhere(&app, "/api/token/", json!({ "username": "ada", "password": PASSWORD })).await.pair();
+        // On the embedded backend there is the first user, too, whom the service made.
+        let events: Vec<_> = app.events().await.into_iter().filter(|event| event.actor != "latchkey").collect();
+        let (created, event) = (&events[0], &events[1]);
+        assert_eq!((created.event.as_str(), created.actor.as_str()), ("user_created", "operator test"));
+        assert_eq!((event.event.as_str(), event.actor.as_str(), &event.cause), ("sign_in", "user", &None));
+        assert_eq!((event.origin.ip.as_deref(), event.origin.user_agent.as_deref()), (Some(ORIGIN.0), Some(ORIGIN.1)));
+        assert_eq!(event.jti.as_deref(), Some(claim(&pair.access, "jti").as_str()));
+        assert_eq!(event.session.unwrap().to_string(), sid(&pair.access));
+        assert_eq!((event.user.as_ref(), event.at.timestamp()), (created.user.as_ref(), app.now()));
+    }
+
+    /// People type their password into the wrong field.
+    async fn a_sign_in_that_is_refused_is_told_with_its_cause_and_without_an_unknown_name(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        for name in ["ada", "idle"] {
+            app.user(name).await;
+        }
+        app.accounts().await.set_active(&username("idle"), false).await.unwrap();
+        for (name, password) in [("ada", "wrong"), ("hunter2-typed-here", "wrong"), ("idle", PASSWORD), ("a\u{1}b", "x")] {
+            let body = json!({ "username": name, "password": password });
+            assert_eq!(from_elsewhere(&app, "/api/token/", body).await.status, 401);
+        }
+        for (cause, known) in [("wrong_password", true), ("user_inactive", true), ("unknown_user", false)] {
+            let event = app.eventually_told(cause, |event| event.cause.as_deref() == Some(cause)).await;
+            assert_eq!((event.event.as_str(), event.actor.as_str()), ("sign_in_refused", "client"));
+            assert_eq!(event.user.is_some(), known, "{cause}");
+            assert_eq!(event.origin.ip.as_deref(), Some(ORIGIN.0));
+        }
+        assert!(!format!("{:?}", app.events().await).contains("hunter2"));
+    }
+
+    async fn a_refused_token_is_told_once_with_how_often_and_only_if_it_is_ours(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let pair = app.signed_in("ada").await;
+        app.log_out(&pair.refresh).await;
+        let mut strange = pair.access.clone();
+        strange.replace_range(strange.len() - 8.., "AAAAAAAA");
+        for number in 0..5 {
+            assert_eq!(app.verify("junk").await.status, 401);
+            assert_eq!(app.verify(&strange).await.status, 401);
+            // It is no other client for calling itself something else.
+            let request = app.request(Method::GET, "/api/auth/user/").header("user-agent", format!("agent{number}"));
+            app.send(request.header("authorization", format!("Bearer {}", pair.access))).await;
+        }
+        app.refresh(&pair.refresh).await;
+        app.verify(&pair.access).await;
+        app.eventually_told("verify", |event| detail(event, "view") == "verify").await;
+        let refresh = app.eventually_told("refresh", |event| detail(event, "view") == "refresh").await;
+        assert_eq!((detail(&refresh, "token"), refresh.cause.as_deref()), ("refresh", Some("logged_out")));
+        let refused: Vec<_> = app.events().await.into_iter().filter(|event| event.event == "token_refused").collect();
+        let protected: Vec<_> = refused.iter().filter(|event| detail(event, "view") == "protected").collect();
+        assert_eq!(protected.iter().map(|event| event.times).sum::<u32>(), 5);
+        assert!(protected.len() <= 3, "{protected:#?}");
+        for event in &refused {
+            assert_eq!(event.session.unwrap().to_string(), sid(&pair.access));
+            assert!(event.jti.is_some() && event.user.is_some());
+        }
+        assert_eq!(refused.iter().map(|event| event.times).sum::<u32>(), 7, "and nothing of tokens that others made up");
+        // A token whose time is over is the everyday.
+        app.advance(400);
+        let idle = app.obtain("ada", PASSWORD).await.pair();
+        app.advance(300);
+        app.me(&format!("Bearer {}", idle.access)).await;
+        app.me(&format!("Bearer {}", idle.refresh)).await;
+        app.eventually_told("wrong type", |event| event.cause.as_deref() == Some("wrong_type")).await;
+        assert!(app.events().await.iter().all(|event| event.cause.as_deref() != Some("expired")));
+    }
+
+    async fn a_repeated_refresh_and_a_reuse_are_told_with_both_addresses_and_ages(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let first = app.signed_in("ada").await;
+        app.advance(60);
+        app.refresh(&first.refresh).await.pair();
+        app.advance(5);
+        let repeated = from_elsewhere(&app, "/api/token/refresh/", json!({ "refresh": first.refresh })).await.pair();
+        let event = app.eventually_told("repeated", |event| event.event == "refresh_repeated").await;
+        assert_eq!((detail(&event, "generation"), event.origin.ip.as_deref()), ("1", Some(ORIGIN.0)));
+        assert_eq!(event.jti.as_deref(), Some(claim(&repeated.access, "jti").as_str()));
+        app.advance(15);
+        assert_eq!(from_elsewhere(&app, "/api/token/refresh/", json!({ "refresh": first.refresh })).await.status, 401);
+        let event = app.events().await.into_iter().find(|event| event.event == "reuse").unwrap();
+        assert_eq!((event.origin.ip.as_deref(), event.origin.user_agent.as_deref()), (Some(ORIGIN.0), Some(ORIGIN.1)));
+        assert_eq!(event.jti.as_deref(), Some(claim(&first.refresh, "jti").as_str()));
+        for (name, value) in [
+            ("presented_generation", "0"), ("current_generation", "1"), ("seconds_since_rotation", "20"),
+            ("seconds_since_sign_in", "80"), ("holder_ip", "127.0.0.1"),
+        ] {
+            assert_eq!(detail(&event, name), value, "{name}");
+        }
+        // Whoever comes after that is told of, too: it may be the one whose token was stolen.
+        assert_eq!(app.refresh(&repeated.refresh).await.status, 401);
+        let jti = claim(&repeated.refresh, "jti");
+        let event = app.eventually_told("the other", |event| event.jti.as_deref() == Some(&*jti)).await;
+        assert_eq!((event.event.as_str(), event.cause.as_deref()), ("token_refused", Some("reuse")));
+    }
+
+    async fn the_end_of_sessions_is_told_with_who_ended_them(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let mut pairs = vec![app.signed_in("ada").await];
+        for _ in 0..4 {
+            pairs.push(app.obtain("ada", PASSWORD).await.pair());
+        }
+        app.blacklist(&pairs[0].refresh).await.expect(200, "{}");
+        app.end_session(&sid(&pairs[1].access), &pairs[2].access).await.expect(204, "");
+        let accounts = app.accounts().await;
+        accounts.end_session(app.own_sessions(&pairs[2].access).await.iter().find_map(|session| {
+            let id = session["id"].as_str().unwrap();
+            (id == sid(&pairs[3].access)).then(|| SessionId::parse(id).unwrap())
+        }).unwrap()).await.unwrap();
+        app.log_out_everywhere(&pairs[2].access).await.expect(200, r#"{"detail":"Successfully logged out."}"#);
+        let name = username("ada");
+        accounts.set_active(&name, false).await.unwrap();
+        accounts.set_active(&name, true).await.unwrap();
+        let password = Password::parse_new("another password".to_owned()).unwrap();
+        accounts.set_password(&name, password).await.unwrap();
+        accounts.sign_out(&name).await.unwrap();
+        accounts.delete(&name).await.unwrap();
+        accounts.sign_everybody_out(|_| ()).await.unwrap();
+        let told: Vec<_> = app.events().await.into_iter().skip_while(|event| event.event != "session_revoked")
+            .map(|event| format!("{} {} by {}", event.event, event.cause.unwrap_or_default(), event.actor)).collect();
+        assert_eq!(told, [
+            "session_revoked logged_out by user",
+            "session_revoked ended_by_user by user",
+            "session_revoked operator by operator test",
+            "cut_off signed_out_everywhere by user",
+            "cut_off deactivated by operator test",
+            "cut_off activated by operator test",
+            "cut_off password_changed by operator test",
+            "cut_off signed_out_everywhere by operator test",
+            "cut_off deleted by operator test",
+            "everybody_cut_off signed_out_everywhere by operator test",
+        ]);
+        let by = app.events().await.into_iter().find(|event| event.cause.as_deref() == Some("ended_by_user")).unwrap();
+        assert_eq!(detail(&by, "by_session"), sid(&pairs[2].access));
+    }
+
+    async fn each_refresh_is_told_where_the_settings_ask_for_it(backend: Backend) {
+        let app = TestApp::start_with(backend, &["--audit-refreshes=true"]).await;
+        let quiet = app.twin_with(|config| config.audit.audit_refreshes = false).await;
+        let pair = app.signed_in("ada").await;
+        let next = app.refresh(&pair.refresh).await.pair();
+        quiet.refresh(&next.refresh).await.pair();
+        let event = app.eventually_told("refreshed", |event| event.event == "refreshed").await;
+        assert_eq!((detail(&event, "generation"), event.actor.as_str()), ("1", "user"));
+        assert_eq!(event.jti.as_deref(), Some(claim(&next.access, "jti").as_str()));
+    }
+
+    /// A claim that the database cannot keep must not hold up all that is told after it.
+    async fn an_odd_claim_holds_up_nothing(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let pair = app.signed_in("ada").await;
+        app.log_out(&pair.refresh).await;
+        for jti in ["a\0b".to_owned(), "🔑".repeat(1000)] {
+            let odd = app.forge().altered(&pair.access, Kind::Access, &json!({ "jti": jti }));
+            assert_eq!(app.verify(&odd).await.status, 400);
+        }
+        app.eventually_told("odd", |event| event.jti.as_deref() == Some("ab")).await;
+        app.obtain("nobody", "x").await;
+        app.eventually_told("what comes after", |event| event.cause.as_deref() == Some("unknown_user")).await;
+    }
+}
+
+/// Nothing is lost while the database is away, as long as there is room; what there is no room for is counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_wait_for_a_database_that_is_away() {
+    let mut postgres = OwnPostgres::start_with(&[]).await;
+    let app = TestApp::start_with(Backend::Embedded, &[&format!("--database-url={}", postgres.url())]).await;
+    let pair = app.signed_in("ada").await;
+    postgres.stop();
+    // Refused before anybody asks the database: the wrong kind of token.
+    let header = format!("Bearer {}", pair.refresh);
+    for _ in 0..3 {
+        assert_eq!(app.me(&header).await.status, 401);
+    }
+    let sent = 9500;
+    let many = futures_util::stream::iter(0..sent - 3).map(|_| app.me(&header)).buffer_unordered(32);
+    many.for_each(|answer| async move { assert_eq!(answer.status, 401) }).await;
+    let counter = async |name: &str| -> u32 {
+        let text = app.get("/metrics").await.text;
+        text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().parse().unwrap()
+    };
+    let dropped = counter("latchkey_audit_events_dropped_total").await;
+    assert!((1..=1308).contains(&dropped), "{dropped} of {sent}: 8192 wait, and a batch of 500 at the most");
+    postgres.again().await;
+    let mut kept = 0;
+    eventually("all that waited is written", async || {
+        let events = app.events().await;
+        kept =
+            events.iter().filter(|event| event.cause.as_deref() == Some("wrong_type")).map(|event| event.times).sum();
+        kept + dropped >= sent
+    })
+    .await;
+    assert_eq!(kept + dropped, sent);
+}

@@ -1,0 +1,121 @@
+//! `LATCHKEY_SESSIONS_PER_USER`: at the next sign-in the oldest session goes.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+
+use crate::support::{Answer, Backend, PASSWORD, Pair, TestApp, servers::eventually, sid};
+
+const LIMIT: &[&str] = &["--sessions-per-user=3", "--hash-queue=128"];
+
+on_both_backends! {
+    async fn the_fourth_sign_in_ends_the_oldest_session_and_no_other(backend: Backend) {
+        let app = TestApp::start_with(backend, LIMIT).await;
+        let twin = app.twin().await;
+        let eve = app.signed_in("eve").await;
+        let mut pairs = vec![app.signed_in("ada").await];
+        for _ in 0..3 {
+            app.advance(1);
+            pairs.push(app.obtain("ada", PASSWORD).await.pair());
+        }
+        for server in [&twin, &app] {
+            server.dead(&pairs[0]).await;
+            for pair in pairs[1..].iter().chain([&eve]) {
+                server.live(pair).await;
+            }
+        }
+        // What counts is the sign-in: a session does not become younger by being used.
+        app.advance(1);
+        let used = app.refresh(&pairs[1].refresh).await.pair();
+        let newest = app.obtain("ada", PASSWORD).await.pair();
+        app.dead(&used).await;
+        for pair in [&pairs[2], &pairs[3], &newest, &eve] {
+            app.live(pair).await;
+        }
+        let told: Vec<_> = app.events().await.into_iter().filter(|event| event.event == "session_revoked").collect();
+        assert_eq!(told.len(), 2);
+        for (event, pair) in told.iter().zip(&pairs) {
+            assert_eq!((event.cause.as_deref(), event.actor.as_str()), (Some("session_limit"), "latchkey"));
+            assert_eq!(event.session.unwrap().to_string(), sid(&pair.access));
+            assert!(event.user.is_some());
+        }
+    }
+
+    async fn a_session_that_is_dead_or_over_takes_nobodys_place(backend: Backend) {
+        let app = TestApp::start_with(backend, &["--sessions-per-user=3", "--session-lifetime=1h", "--refresh-token-lifetime=1h"]).await;
+        let first = app.signed_in("ada").await;
+        app.advance(3599);
+        let mut kept = vec![app.obtain("ada", PASSWORD).await.pair()];
+        let out = app.obtain("ada", PASSWORD).await.pair();
+        app.log_out(&out.refresh).await;
+        app.advance(1);
+        for _ in 0..2 {
+            kept.push(app.obtain("ada", PASSWORD).await.pair());
+        }
+        for pair in &kept {
+            app.live(pair).await;
+        }
+        assert_eq!(app.verify(&first.refresh).await.status, 401);
+    }
+
+    async fn with_one_session_a_user_the_last_sign_in_counts(backend: Backend) {
+        let app = TestApp::start_with(backend, &["--sessions-per-user=1"]).await;
+        let mut last = app.signed_in("ada").await;
+        // Within one moment, too.
+        for _ in 0..6 {
+            let next = app.obtain("ada", PASSWORD).await.pair();
+            app.dead(&last).await;
+            app.live(&next).await;
+            last = next;
+        }
+    }
+
+    /// Each sees others that may be younger; none may take that for a reason to end more than must go.
+    async fn of_many_sign_ins_at_once_exactly_so_many_stay(backend: Backend) {
+        let app = TestApp::start_with(backend, LIMIT).await;
+        let twin = app.twin().await;
+        let eve = app.signed_in("eve").await;
+        app.user("ada").await;
+        for _ in 0..3 {
+            app.advance(1);
+            let requests = (0..20).map(|number| {
+                let server = if number % 2 == 0 { &app } else { &twin };
+                server.obtain("ada", PASSWORD)
+            });
+            let pairs: Vec<Pair> = join_all(requests).await.iter().map(Answer::pair).collect();
+            let mut live = Vec::new();
+            for pair in &pairs {
+                if app.me(&format!("Bearer {}", pair.access)).await.status == 200 {
+                    live.push(pair);
+                }
+            }
+            assert_eq!(live.len(), 3);
+            for pair in &pairs {
+                if live.contains(&pair) {
+                    twin.live(pair).await;
+                } else {
+                    twin.dead(pair).await;
+                }
+            }
+            let listed: BTreeSet<String> = app.own_sessions(&live[0].access).await.iter().map(|session| session["id"].as_str().unwrap().to_owned()).collect();
+            assert_eq!(listed, live.iter().map(|pair| sid(&pair.access)).collect());
+        }
+        app.live(&eve).await;
+    }
+}
+
+/// A session that had to go is known to Redis, too: it is refused while the database is away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_database_redis_refuses_what_had_to_go() {
+    use crate::support::servers::own::{OwnPostgres, OwnRedis};
+    let (mut postgres, redis) = (OwnPostgres::start_with(&[]).await, OwnRedis::start().await);
+    let urls = [format!("--database-url={}", postgres.url()), format!("--redis-url={}", redis.url())];
+    let flags: Vec<&str> = urls.iter().map(String::as_str).chain(["--sessions-per-user=1"]).collect();
+    let app = TestApp::start_with(Backend::Embedded, &flags).await;
+    let gone = app.signed_in("ada").await;
+    eventually("Redis is whole", async || app.get("/health/ready").await.json()["redis"] == "ok").await;
+    let kept = app.obtain("ada", PASSWORD).await.pair();
+    postgres.stop();
+    eventually("Redis answers", async || app.verify(&kept.access).await.status == 200).await;
+    app.verify(&gone.access).await.expect(400, r#"{"non_field_errors":["Token is blacklisted"]}"#);
+}
