@@ -113,7 +113,11 @@ on_both_backends! {
             let ending = if family.kind == "counter" { "_total" } else { "" };
             shown.insert(format!("{name}{ending}"), labels);
         }
-        assert_eq!(shown, documented(), "docs/metrics.md is not up to date");
+        let mut documented = documented();
+        if backend == Backend::Embedded {
+            documented.retain(|name, _| !name.contains("redis") && !name.contains("blacklist"));
+        }
+        assert_eq!(shown, documented, "docs/metrics.md is not up to date");
         app.send(app.request(Method::HEAD, "/metrics")).await.expect(200, "");
         app.post("/metrics", "{}").await.expect(405, r#"{"detail":"Method \"POST\" not allowed."}"#);
     }
