@@ -1,10 +1,12 @@
 //! What runs beside the server, until it stops.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -117,7 +119,10 @@ async fn every<F: Future<Output = ()>>(
     loop {
         let round = async {
             ticks.tick().await;
-            work().await;
+            // The next round may fare better: nobody else would do this work.
+            if AssertUnwindSafe(work()).catch_unwind().await.is_err() {
+                tracing::error!("background work panicked: it is tried again");
+            }
         };
         tokio::select! {
             _ = stopped.changed() => return,

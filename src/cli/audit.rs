@@ -46,7 +46,7 @@ pub(super) async fn run(arguments: AuditArgs, clock: Arc<dyn Clock>) -> Result<E
     loop {
         let page = trail.page(&query).await?;
         let Some(last) = page.last() else { break };
-        (query.after, unknown) = (Some(last.id), None);
+        (query.after, unknown) = (Some((last.at, last.id)), None);
         for event in page {
             if arguments.json {
                 output::line(&as_json(&event).to_string());

@@ -5,7 +5,10 @@ use std::io::{self, Write as _};
 use serde_json::Value;
 
 /// A line on standard output. Whoever reads it may have heard enough (`latchkey config | head -1`): that is no error.
+///
+/// What came from outside must not move the cursor.
 pub(super) fn line(text: &str) {
+    let text = text.replace(|c: char| c.is_control() && c != '\n', "?");
     let _ = writeln!(io::stdout(), "{text}");
 }
 

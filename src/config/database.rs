@@ -8,6 +8,16 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{ConfigError, environment::secret, value};
 use crate::store::sql::{DatabaseUrl, DatabaseUrlError, SqliteFile, pool::PoolLimits};
 
+/// Others look for late revocations as far back as this allows.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    match value::positive_duration(text) {
+        Ok(timeout) if timeout <= LONGEST_TIMEOUT => Ok(timeout),
+        _ => Err("expected a span of time up to 30s, such as 5s".to_owned()),
+    }
+}
+
 /// Where users and sessions live.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Database")]
@@ -30,7 +40,7 @@ pub struct DatabaseConfig {
 
     /// How long connecting, waiting for a free connection and a statement may take, each; an idle connection whose
     /// server is gone is found out within twice that
-    #[arg(long, env = "LATCHKEY_DATABASE_TIMEOUT", value_name = "SPAN", default_value = "5s", value_parser = value::positive_duration)]
+    #[arg(long, env = "LATCHKEY_DATABASE_TIMEOUT", value_name = "SPAN", default_value = "5s", value_parser = timeout)]
     pub database_timeout: Duration,
 }
 

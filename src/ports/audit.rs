@@ -22,13 +22,13 @@ pub struct AuditQuery {
     pub kind: Option<EventKind>,
     /// At or after this moment.
     pub since: Option<Moment>,
-    /// With a greater id than this.
-    pub after: Option<i64>,
+    /// After the event of this moment and id.
+    pub after: Option<(Moment, i64)>,
     /// So many at the most.
     pub limit: i64,
 }
 
-/// Events, in the order in which they were written. They are added here or in one transaction with what they tell of
+/// Events, by moment and id. They are added here or in one transaction with what they tell of
 /// (see [`super::SessionStore`] and [`super::UserStore`]), and never changed.
 #[async_trait]
 pub trait AuditStore: Send + Sync {

@@ -93,13 +93,14 @@ pub trait UserStore: Send + Sync {
     /// last token has ended, so that those tokens are refused. The new `version`, or `None` when there was no user.
     async fn delete(&self, cut_off: &CutOff) -> Result<Option<u32>, StoreError>;
 
-    /// Id and `version` of up to `limit` users, deleted ones too, who were cut off after `since`, by id after `after`.
+    /// Moment, id and `version` of up to `limit` users, deleted ones too, who were cut off at or after `since`, by moment and
+    /// id after `after`.
     async fn cut_offs(
         &self,
         since: Moment,
-        after: Option<&UserId>,
+        after: Option<(Moment, UserId)>,
         limit: i64,
-    ) -> Result<Vec<(UserId, u32)>, StoreError>;
+    ) -> Result<Vec<(Moment, UserId, u32)>, StoreError>;
 
     /// Removes up to `limit` rows of users who were deleted before `before` and have no session left. How many.
     async fn purge(&self, before: Moment, limit: i64) -> Result<usize, StoreError>;

@@ -22,8 +22,14 @@ use crate::{
 /// Events that may wait. More are counted and dropped: a flood of refusals must not take the memory.
 const WAITING: usize = 8192;
 
-/// Events in one statement.
+/// So many of them in the queue, and so many in the batch that is being gathered.
+const HALF: usize = WAITING / 2;
+
+/// Events that are taken at once.
 const BATCH: usize = 500;
+
+/// Rows that are written in one round at the most, which is about a second: what arises faster is counted and dropped.
+const MOST_ROWS: usize = 1000;
 
 /// How long events are gathered: the same event in this time is one row.
 const GATHER: Duration = Duration::from_secs(1);
@@ -43,6 +49,7 @@ pub struct AuditTrail {
 
 /// Writes what the trail was handed.
 pub struct AuditWriter {
+    dropped: Counter,
     events: Receiver<AuditEvent>,
     store: Arc<dyn AuditStore>,
     written: Counter,
@@ -51,8 +58,8 @@ pub struct AuditWriter {
 /// A trail into `store`, and who writes it. `dropped` and `written` count events.
 #[must_use]
 pub fn audit_trail(store: Arc<dyn AuditStore>, dropped: Counter, written: Counter) -> (AuditTrail, AuditWriter) {
-    let (sender, events) = channel(WAITING);
-    (AuditTrail { events: sender, dropped }, AuditWriter { events, store, written })
+    let (sender, events) = channel(HALF);
+    (AuditTrail { events: sender, dropped: dropped.clone() }, AuditWriter { dropped, events, store, written })
 }
 
 impl AuditTrail {
@@ -104,7 +111,13 @@ impl AuditWriter {
         if batch.is_empty() {
             return Ok(());
         }
-        let grouped = grouped(batch);
+        let mut grouped = grouped(batch);
+        if grouped.len() > MOST_ROWS {
+            // Whom a flood of refusals would hide is kept before the flood.
+            grouped.sort_by_key(|(event, _)| event.kind == EventKind::TokenRefused);
+            self.dropped.inc_by((grouped.len() - MOST_ROWS) as u64);
+            grouped.truncate(MOST_ROWS);
+        }
         self.store.append(&grouped).await?;
         self.written.inc_by(grouped.len() as u64);
         Ok(())
@@ -113,8 +126,8 @@ impl AuditWriter {
 
 async fn gather(events: &mut Receiver<AuditEvent>, batch: &mut Vec<AuditEvent>) {
     let _ = timeout(GATHER, async {
-        while batch.len() < BATCH {
-            let room = BATCH - batch.len();
+        while batch.len() < HALF {
+            let room = HALF - batch.len();
             if events.recv_many(batch, room).await == 0 {
                 return;
             }
@@ -124,13 +137,16 @@ async fn gather(events: &mut Receiver<AuditEvent>, batch: &mut Vec<AuditEvent>) 
 }
 
 /// One row for what happened several times: a client that does not stop asking with a dead token must not fill the
-/// disk, not even one that calls itself something else each time. The row has what the first called itself.
+/// disk, not even one that calls itself something else each time or goes through all tokens of a session. The row has
+/// what the first had.
 fn grouped(batch: &[AuditEvent]) -> Vec<(AuditEvent, u32)> {
     let mut rows: Vec<(AuditEvent, u32)> = Vec::new();
     let mut places: HashMap<AuditEvent, usize> = HashMap::new();
     for event in batch {
         let origin = Origin { user_agent: None, ..event.origin.clone() };
-        let alike = AuditEvent { at: Moment::UNIX_EPOCH, origin, ..event.clone() };
+        // Of refreshes, each token counts: that is why somebody asked for them.
+        let jti = event.jti.clone().filter(|_| event.kind == EventKind::Refreshed);
+        let alike = AuditEvent { at: Moment::UNIX_EPOCH, jti, origin, ..event.clone() };
         if let Some((_, times)) = places.get(&alike).and_then(|place| rows.get_mut(*place)) {
             *times = times.saturating_add(1);
         } else {

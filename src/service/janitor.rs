@@ -132,12 +132,12 @@ impl Janitor {
         }
         let mut after = None;
         loop {
-            let page = self.users.cut_offs(since, after.as_ref(), BATCH).await?;
+            let page = self.users.cut_offs(since, after, BATCH).await?;
             write_new(blacklist, written, self.cut_offs_of(&page), now).await?;
             if is_last(page.len()) {
                 break;
             }
-            after = page.into_iter().next_back().map(|(user, _)| user);
+            after = page.into_iter().next_back().map(|(at, user, _)| (at, user));
         }
         *reapplied_until = Some(now);
         Ok(())
@@ -148,8 +148,8 @@ impl Janitor {
         sessions.iter().filter_map(|session| Revocation::mark_of(session, now)).collect()
     }
 
-    pub(super) fn cut_offs_of(&self, users: &[(UserId, u32)]) -> Vec<(Mark, TimeDelta)> {
-        users.iter().map(|(user, version)| self.revocation.cut_off(user.clone(), *version)).collect()
+    pub(super) fn cut_offs_of(&self, users: &[(Moment, UserId, u32)]) -> Vec<(Mark, TimeDelta)> {
+        users.iter().map(|(_, user, version)| self.revocation.cut_off(user.clone(), *version)).collect()
     }
 }
 

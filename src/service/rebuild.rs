@@ -18,7 +18,7 @@ pub(super) struct Rebuild {
     /// What was revoked after this is looked for again.
     pub began: Moment,
     sessions: Progress<(Moment, SessionId)>,
-    users: Progress<UserId>,
+    users: Progress<(Moment, UserId)>,
 }
 
 enum Progress<T> {
@@ -65,9 +65,9 @@ impl Janitor {
         }
         let since = rebuild.began - self.revocation.longest();
         while let Some(after) = rebuild.users.after() {
-            let page = self.users.cut_offs(since, after, BATCH).await?;
+            let page = self.users.cut_offs(since, after.cloned(), BATCH).await?;
             blacklist.fill(&self.cut_offs_of(&page)).await?;
-            rebuild.users = Progress::to(page.into_iter().next_back().map(|(user, _)| user));
+            rebuild.users = Progress::to(page.into_iter().next_back().map(|(at, user, _)| (at, user)));
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::{
     crypto::random,
     domain::{
         audit::{Actor, AuditEvent, EventKind, Origin},
-        session::{Grace, SessionState, Standing},
+        session::{Grace, Session, SessionState, Standing},
         time::{Moment, storable},
     },
     ports::{Rotation, TokenRef},
@@ -78,15 +78,26 @@ impl Auth {
                 Err(blacklisted("reuse"))
             }
             Standing::Revoked(reason) => {
-                self.parts.revocation.mark_revoked(&[state.session], now).await;
+                self.parts.revocation.mark_again(&state, now).await;
                 Err(blacklisted(reason.as_str()))
             }
-            Standing::CutOff => Err(blacklisted("cut_off")),
-            Standing::NoActiveUser => Err(Error::NoActiveAccount),
+            Standing::CutOff => {
+                self.parts.revocation.mark_again(&state, now).await;
+                Err(blacklisted("cut_off"))
+            }
+            Standing::NoActiveUser => {
+                self.parts.revocation.mark_again(&state, now).await;
+                Err(Error::NoActiveAccount)
+            }
             Standing::Ended => Err(ended()),
             Standing::Unissued => Err(unissued()),
-            // What stood in the way is gone again: the user was activated in between, say. The token is unspent.
-            Standing::Current => Err(Error::Unavailable("the session changed meanwhile".to_owned())),
+            // What stood in the way is gone again: the user was activated in between, say, or the database was so late that
+            // it let the statement be. The token is unspent. The database is asked for its time again, in case that its
+            // clock was set.
+            Standing::Current => {
+                let _ = self.parts.sessions.ping().await;
+                Err(Error::Unavailable("the session changed meanwhile".to_owned()))
+            }
         }
     }
 
@@ -101,7 +112,9 @@ impl Auth {
         let state = known(self.parts.sessions.find(token.session).await?, token)?;
         match (state.standing(generation, now, self.parts.rules.grace), &state.user) {
             (Standing::Current | Standing::Grace, Some(user)) => {
-                Ok(TokenPair { access: self.issue_access(&state.session, user, now, random::jti())?, refresh: None })
+                let jti = random::jti();
+                self.tell_refresh(&state.session, EventKind::Refreshed, &jti, client, now);
+                Ok(TokenPair { access: self.issue_access(&state.session, user, now, jti)?, refresh: None })
             }
             _ => self.explain(token, generation, client, now).await,
         }
@@ -116,12 +129,15 @@ impl Auth {
     ) -> Result<TokenPair, Error> {
         let (session, jti) = (&state.session, random::jti());
         let user = state.user.as_ref().ok_or(Error::NoActiveAccount)?;
-        if self.parts.rules.audit_refreshes || what != EventKind::Refreshed {
-            let event = AuditEvent::new(now, what, Actor::User).of_user(&user.id).of_session(session.id);
-            self.parts.audit.record(
-                event.of_token(jti.clone()).from(&client.origin()).with("generation", session.generation.to_string()),
-            );
-        }
+        self.tell_refresh(session, what, &jti, client, now);
         self.issue(session, user, now, jti)
+    }
+
+    fn tell_refresh(&self, session: &Session, what: EventKind, jti: &str, client: &Client, now: Moment) {
+        if self.parts.rules.audit_refreshes || what != EventKind::Refreshed {
+            let event = AuditEvent::new(now, what, Actor::User).of_user(&session.user_id).of_session(session.id);
+            let event = event.of_token(jti).from(&client.origin());
+            self.parts.audit.record(event.with("generation", session.generation.to_string()));
+        }
     }
 }

@@ -7,7 +7,11 @@ use chrono::TimeDelta;
 
 use super::hints::{self, HintWriter, Hints};
 use crate::{
-    domain::{ids::UserId, session::Session, time::Moment},
+    domain::{
+        ids::UserId,
+        session::{Session, SessionState},
+        time::Moment,
+    },
     ports::{Blacklist, Mark, Revoke, SessionStore, StoreError, TokenRef, Verdict},
 };
 
@@ -81,8 +85,20 @@ impl Revocation {
     /// Says what the database knows: also again, to whom hears that a session is over. Who ended it may have died before
     /// its mark, or never have heard that it did; from the answer on, it is over for everybody.
     pub(super) async fn mark_revoked(&self, sessions: &[Session], now: Moment) {
-        if !sessions.is_empty() {
-            self.write(sessions.iter().map(|session| Self::revoked(session, now)).collect()).await;
+        let revoked = sessions.iter().filter(|session| session.revoked.is_some());
+        let marks: Vec<_> = revoked.map(|session| Self::revoked(session, now)).collect();
+        if !marks.is_empty() {
+            self.write(marks).await;
+        }
+    }
+
+    /// The same for a state that was read: a session that is revoked, or a user who was cut off or deactivated.
+    pub(super) async fn mark_again(&self, state: &SessionState, now: Moment) {
+        self.mark_revoked(std::slice::from_ref(&state.session), now).await;
+        if let Some(user) = &state.user
+            && user.version != state.session.user_version
+        {
+            self.mark_cut_off(&user.id, user.version).await;
         }
     }
 

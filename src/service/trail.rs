@@ -69,7 +69,7 @@ impl Trail {
         self.clock.now()
     }
 
-    /// One page of events, the oldest first; empty at the end. The next one begins after the id of the last.
+    /// One page of events, the oldest first; empty at the end. The next one begins after the last.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -112,7 +112,7 @@ impl Trail {
             events.extend(of_user.into_iter().filter(|event| event.session != Some(id)));
             events.extend(self.all(everybody).await?);
         }
-        events.sort_by_key(|event| event.id);
+        events.sort_by_key(|event| (event.at, event.id));
         let now = self.clock.now();
         let standing = state.as_ref().map(|state| state.standing(state.session.generation, now, Grace::Endless));
         Ok(Some(Story { token, state, standing, events }))
@@ -124,7 +124,7 @@ impl Trail {
         loop {
             let page = self.audit.events(&query).await?;
             let Some(last) = page.last() else { return Ok(all) };
-            query.after = Some(last.id);
+            query.after = Some((last.at, last.id));
             all.extend(page);
         }
     }

@@ -15,7 +15,8 @@ CREATE TABLE audit_events (
     times INTEGER NOT NULL
 );
 
-CREATE INDEX audit_events_at ON audit_events (at);
+CREATE INDEX audit_events_at ON audit_events (at, id);
+CREATE INDEX audit_events_event ON audit_events (event, at);
 CREATE INDEX audit_events_user_id ON audit_events (user_id, id) WHERE user_id IS NOT NULL;
 CREATE INDEX audit_events_session_id ON audit_events (session_id, id) WHERE session_id IS NOT NULL;
 CREATE INDEX audit_events_jti ON audit_events (jti) WHERE jti IS NOT NULL;
@@ -30,4 +31,4 @@ CREATE TRIGGER audit_events_append_only BEFORE UPDATE ON audit_events
     FOR EACH ROW EXECUTE FUNCTION audit_events_are_not_changed();
 
 -- The live sessions of a user are counted at each sign-in, whatever number of dead ones there is.
-CREATE INDEX sessions_live ON sessions (user_id) WHERE revoked_at IS NULL;
+CREATE INDEX sessions_live ON sessions (user_id, user_version) WHERE revoked_at IS NULL;

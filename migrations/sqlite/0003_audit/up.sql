@@ -15,7 +15,8 @@ CREATE TABLE audit_events (
     times INTEGER NOT NULL
 );
 
-CREATE INDEX audit_events_at ON audit_events (at);
+CREATE INDEX audit_events_at ON audit_events (at, id);
+CREATE INDEX audit_events_event ON audit_events (event, at);
 CREATE INDEX audit_events_user_id ON audit_events (user_id, id) WHERE user_id IS NOT NULL;
 CREATE INDEX audit_events_session_id ON audit_events (session_id, id) WHERE session_id IS NOT NULL;
 CREATE INDEX audit_events_jti ON audit_events (jti) WHERE jti IS NOT NULL;
@@ -26,4 +27,4 @@ BEGIN
 END;
 
 -- The live sessions of a user are counted at each sign-in, whatever number of dead ones there is.
-CREATE INDEX sessions_live ON sessions (user_id) WHERE revoked_at IS NULL;
+CREATE INDEX sessions_live ON sessions (user_id, user_version) WHERE revoked_at IS NULL;

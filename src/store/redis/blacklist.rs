@@ -190,6 +190,7 @@ fn number(mark: Option<&String>) -> Option<u32> {
 impl Blacklist for RedisBlacklist {
     async fn check(&self, token: &TokenRef) -> Verdict {
         let bucket = Keys::bucket(&token.user);
+        let failures = self.belief.failures.load(Ordering::Acquire);
         let Some(route) = self.topology.route() else { return Verdict::Unknown };
         let Some(link) = route.link(bucket) else { return Verdict::Unknown };
         let mut command = cmd("MGET");
@@ -213,7 +214,7 @@ impl Blacklist for RedisBlacklist {
         }
         // A mark that cannot be read says nothing, and then neither does its absence.
         let readable = [session, user].iter().all(|mark| mark.is_none() || number(mark.as_ref()).is_some());
-        if epoch.is_some() && readable && self.belief.holds() { Verdict::Clear } else { Verdict::Unknown }
+        if epoch.is_some() && readable && self.belief.holds_since(failures) { Verdict::Clear } else { Verdict::Unknown }
     }
 
     async fn write(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {

@@ -66,6 +66,12 @@ impl Default for Belief {
 }
 
 impl Belief {
+    /// The same for an answer that was asked for when there were so many failures: one from before a fail-over may arrive
+    /// after it.
+    pub(super) fn holds_since(&self, failures: u64) -> bool {
+        self.holds() && self.failures.load(Ordering::Acquire) == failures
+    }
+
     /// Whether the absence of a mark is believed.
     pub(super) fn holds(&self) -> bool {
         !self.missed_a_write()

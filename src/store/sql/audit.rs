@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use chrono::NaiveDateTime;
 use diesel::{
-    ExpressionMethods as _, Insertable, QueryDsl as _, Queryable, Selectable, SelectableHelper as _, pg::Pg,
-    sqlite::Sqlite,
+    BoolExpressionMethods as _, ExpressionMethods as _, Insertable, QueryDsl as _, Queryable, Selectable,
+    SelectableHelper as _, pg::Pg, sqlite::Sqlite,
 };
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 use serde_json::{Map, Value};
@@ -148,8 +148,7 @@ impl AuditStore for SqlStore {
     async fn events(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
         let rows: Vec<AuditRow> = on_conn!(self.pool, |conn| {
             let mut events = audit_events::table
-                .filter(audit_events::id.gt(query.after.unwrap_or_default()))
-                .order(audit_events::id)
+                .order((audit_events::at, audit_events::id))
                 .limit(query.limit)
                 .select(AuditRow::as_select())
                 .into_boxed();
@@ -167,6 +166,12 @@ impl AuditStore for SqlStore {
             }
             if let Some(since) = query.since {
                 events = events.filter(audit_events::at.ge(stored(since)));
+            }
+            if let Some((at, id)) = query.after {
+                // Said twice: the index serves a lower bound, not an `OR`.
+                events = events
+                    .filter(audit_events::at.ge(stored(at)))
+                    .filter(audit_events::at.gt(stored(at)).or(audit_events::id.gt(id)));
             }
             events.load(conn).await
         })?

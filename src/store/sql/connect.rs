@@ -50,7 +50,13 @@ impl Driver {
         config.tcp_user_timeout(timeout).keepalives_idle(probe).keepalives_interval(probe).keepalives_retries(1);
         // The server gives up a little before we do, so that a slow statement does not outlive its request.
         let milliseconds = timeout.as_millis() * 9 / 10;
-        let own = format!("-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}");
+        // And what we hold when we are gone without a word, it lets go of: a transaction holds its rows.
+        let seconds = probe.as_secs();
+        let own = format!(
+            "-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} \
+             -c idle_in_transaction_session_timeout={milliseconds} -c tcp_keepalives_idle={seconds} \
+             -c tcp_keepalives_interval={seconds} -c tcp_keepalives_count=2"
+        );
         let options = config.get_options().map_or_else(|| own.clone(), |given| format!("{own} {given}"));
         config.options(options);
         let connector = match url.tls {

@@ -73,8 +73,13 @@ async fn migrate(url: &DatabaseUrl, timeout: Duration, run: bool) -> Result<Migr
         DatabaseUrl::Postgres(url) => {
             let mut connection = Driver::new(url, timeout)?.connect().await?;
             // The lock goes with the connection.
-            let lock = format!("SET lock_timeout = 0; SET statement_timeout = 0; SELECT pg_advisory_lock({LOCK})");
-            connection.batch_execute(&lock).await.map_err(super::error::from_query)?;
+            let lock = format!(
+                "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SELECT pg_advisory_lock({LOCK})"
+            );
+            connection.batch_execute(&lock).await.map_err(|error| {
+                StoreError::Unavailable(format!("another process is migrating, or did not end ({error})"))
+            })?;
+            connection.batch_execute("SET lock_timeout = 0").await.map_err(super::error::from_query)?;
             blocking(move || examine::<Pg, _>(&mut AsyncMigrationHarness::new(connection), POSTGRES, run)).await
         }
         DatabaseUrl::Sqlite(file) => {

@@ -9,6 +9,7 @@ pub mod pool;
 mod postgres;
 mod rows;
 mod schema;
+mod server_clock;
 mod sessions;
 mod sqlite;
 mod tls;

@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use super::{
     DatabaseUrl,
     connect::{Driver, one_line},
+    server_clock::ServerClock,
     sqlite::{self, AsyncSqliteConnection},
     url::PostgresUrl,
 };
@@ -44,6 +45,7 @@ pub struct PoolStatus {
 #[derive(Clone)]
 pub struct SqlPool {
     pub(super) kind: PoolKind,
+    pub(super) server_clock: ServerClock,
     pub(super) timeout: Duration,
 }
 
@@ -101,11 +103,12 @@ impl SqlPool {
     /// # Errors
     /// When the certificates to trust cannot be read, or the folder of an SQLite file cannot be made.
     pub fn open(url: &DatabaseUrl, limits: PoolLimits) -> Result<Self, StoreError> {
+        let server_clock = ServerClock::default();
         let kind = match url {
-            DatabaseUrl::Postgres(url) => PoolKind::Postgres(postgres(url, limits)?),
+            DatabaseUrl::Postgres(url) => PoolKind::Postgres(postgres(url, limits, &server_clock)?),
             DatabaseUrl::Sqlite(file) => PoolKind::Sqlite(sqlite::pool(file, limits)?),
         };
-        Ok(Self { kind, timeout: limits.timeout })
+        Ok(Self { kind, server_clock, timeout: limits.timeout })
     }
 
     /// How the connections are used just now.
@@ -119,15 +122,19 @@ impl SqlPool {
     }
 }
 
-fn postgres(url: &PostgresUrl, limits: PoolLimits) -> Result<Pool<AsyncPgConnection>, StoreError> {
+fn postgres(url: &PostgresUrl, limits: PoolLimits, clock: &ServerClock) -> Result<Pool<AsyncPgConnection>, StoreError> {
     let driver = Driver::new(url, limits.timeout).map_err(|error| StoreError::Failed(error.to_string()))?;
-    let runtime = Handle::current();
+    let (runtime, clock) = (Handle::current(), clock.clone());
     let mut manager = ManagerConfig::default();
     manager.recycling_method = RecyclingMethod::Fast;
     manager.custom_setup = Box::new(move |_| {
-        let driver = driver.clone();
+        let (driver, clock) = (driver.clone(), clock.clone());
         // On the runtime of the pool, not on that of the web server's thread that happened to ask first.
-        let connecting = runtime.spawn(async move { driver.connect().await.map_err(|error| bad(&error)) });
+        let connecting = runtime.spawn(async move {
+            let mut connection = driver.connect().await.map_err(|error| bad(&error))?;
+            clock.measure(&mut connection).await.map_err(|error| bad(&error))?;
+            Ok(connection)
+        });
         async move { connecting.await.unwrap_or_else(|error| Err(bad(&error))) }.boxed()
     });
     build(AsyncDieselConnectionManager::new_with_config("postgres", manager), limits)

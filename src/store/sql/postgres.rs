@@ -19,6 +19,9 @@ use crate::{domain::time::Moment, ports::Rotation};
 
 /// Rotation: the condition and the write are one statement, and what the new tokens need of the user comes back
 /// with it. Of two at once, the second waits for the row, finds the generation changed, and changes nothing.
+///
+/// A server that stood still (its machine was paused, its disk hung) may find the statement in its socket long after the
+/// client was told 503. It must not rotate then: the moment would be an old one, and the retry would look like reuse.
 #[derive(QueryId)]
 pub(super) struct Rotate {
     id: String,
@@ -26,18 +29,21 @@ pub(super) struct Rotate {
     version: i32,
     generation: i32,
     now: NaiveDateTime,
+    deadline: NaiveDateTime,
     ip: Option<String>,
     user_agent: Option<String>,
 }
 
 impl Rotate {
-    pub(super) fn new(rotation: Rotation, now: Moment) -> Self {
+    /// At `now`, unless it is `deadline` by the clock of the database.
+    pub(super) fn new(rotation: Rotation, now: Moment, deadline: Moment) -> Self {
         Self {
             id: rotation.id.to_string(),
             user: rotation.user.to_string(),
             version: counter(rotation.version),
             generation: counter(rotation.generation),
             now: stored(now),
+            deadline: stored(deadline),
             ip: rotation.ip,
             user_agent: rotation.user_agent,
         }
@@ -68,6 +74,8 @@ impl QueryFragment<Pg> for Rotate {
         out.push_bind_param::<Integer, _>(&self.generation)?;
         out.push_sql(" AND s.revoked_at IS NULL AND s.expires_at > ");
         out.push_bind_param::<Timestamp, _>(&self.now)?;
+        out.push_sql(" AND clock_timestamp() AT TIME ZONE 'UTC' < ");
+        out.push_bind_param::<Timestamp, _>(&self.deadline)?;
         out.push_sql(
             " AND u.id = s.user_id AND u.version = s.user_version AND u.is_active AND u.deleted_at IS NULL \
              RETURNING s.id, s.user_id, s.user_version, s.generation, s.created_at, s.rotated_at, s.expires_at, \

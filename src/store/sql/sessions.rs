@@ -32,12 +32,20 @@ use crate::{
 };
 
 /// A user who had more than this many sessions too many, because the limit was lowered, loses the rest at later sign-ins.
-const MOST_TRIMMED: i64 = 1000;
+const MOST_TRIMMED: i64 = 50;
 
 #[async_trait]
 impl SessionStore for SqlStore {
     async fn ping(&self) -> Result<(), StoreError> {
-        on_conn!(self.pool, |conn| conn.batch_execute("SELECT 1").await)?.map_err(from_query)
+        match &self.pool.kind {
+            PoolKind::Postgres(pool) => {
+                let clock = &self.pool.server_clock;
+                within!(pool, self.pool.timeout, |conn| clock.measure(conn).await)?.map_err(from_query)
+            }
+            PoolKind::Sqlite(pool) => {
+                within!(pool, self.pool.timeout, |conn| conn.batch_execute("SELECT 1").await)?.map_err(from_query)
+            }
+        }
     }
 
     async fn insert(&self, new: NewSession) -> Result<Option<u32>, StoreError> {
@@ -102,7 +110,10 @@ impl SessionStore for SqlStore {
         match &self.pool.kind {
             PoolKind::Postgres(pool) => {
                 let row: Option<(SessionRow, UserRow)> = within!(pool, self.pool.timeout, |conn| {
-                    Rotate::new(rotation, clock.now()).get_result(conn).await.optional()
+                    Rotate::new(rotation, clock.now(), self.pool.server_clock.deadline(self.pool.timeout))
+                        .get_result(conn)
+                        .await
+                        .optional()
                 })?
                 .map_err(from_query)?;
                 row.map(|(session, user)| state(session, Some(user))).transpose()

@@ -1,6 +1,9 @@
 //! Users in SQL.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
+use chrono::NaiveDateTime;
 use diesel::{
     BoolExpressionMethods as _, ExpressionMethods as _, IntoSql as _, OptionalExtension as _, QueryDsl as _,
     SelectableHelper as _,
@@ -196,21 +199,32 @@ impl UserStore for SqlStore {
         after: Option<&UserId>,
         limit: i64,
     ) -> Result<Vec<(UserId, u32)>, StoreError> {
-        let (now, after) = (stored(now), after.map(UserId::as_str).unwrap_or_default());
-        let ids: Vec<String> = on_conn!(self.pool, |conn| {
-            users::table.filter(users::id.gt(after)).order(users::id).limit(limit).select(users::id).load(conn).await
-        })?
-        .map_err(from_query)?;
-        let mut rows: Vec<(String, i32)> = on_conn!(self.pool, |conn| {
-            diesel::update(users::table.filter(users::id.eq_any(&ids)))
-                .set((users::version.eq(users::version + counter(step)), users::cut_off_at.eq(now)))
-                .returning((users::id, users::version))
-                .get_results(conn)
-                .await
-        })?
-        .map_err(from_query)?;
-        rows.sort();
-        rows.into_iter().map(|(id, version)| Ok((UserId::new(id), number(version)?))).collect()
+        let (now, mut after) = (stored(now), after.map(ToString::to_string).unwrap_or_default());
+        loop {
+            let ids: Vec<String> = on_conn!(self.pool, |conn| {
+                let users = users::table.filter(users::id.gt(&after)).order(users::id).limit(limit);
+                users.select(users::id).load(conn).await
+            })?
+            .map_err(from_query)?;
+            let Some(last) = ids.last() else { return Ok(Vec::new()) };
+            let changed: Vec<(String, i32)> = on_conn!(self.pool, |conn| {
+                diesel::update(users::table.filter(users::id.eq_any(&ids)))
+                    .set((users::version.eq(users::version + counter(step)), users::cut_off_at.eq(now)))
+                    .returning((users::id, users::version))
+                    .get_results(conn)
+                    .await
+            })?
+            .map_err(from_query)?;
+            // All of them were removed just now: that is not the end.
+            if changed.is_empty() {
+                after.clone_from(last);
+                continue;
+            }
+            // In the order of the database, which need not be that of the bytes.
+            let versions: HashMap<String, i32> = changed.into_iter().collect();
+            let known = ids.into_iter().filter_map(|id| versions.get(&id).map(|version| (id, *version)));
+            return known.map(|(id, version)| Ok((UserId::new(id), number(version)?))).collect();
+        }
     }
 
     async fn delete(&self, cut_off: &CutOff) -> Result<Option<u32>, StoreError> {
@@ -240,22 +254,28 @@ impl UserStore for SqlStore {
     async fn cut_offs(
         &self,
         since: Moment,
-        after: Option<&UserId>,
+        after: Option<(Moment, UserId)>,
         limit: i64,
-    ) -> Result<Vec<(UserId, u32)>, StoreError> {
-        let (since, after) = (stored(since), after.map(UserId::as_str).unwrap_or_default());
-        let rows: Vec<(String, i32)> = on_conn!(self.pool, |conn| {
+    ) -> Result<Vec<(Moment, UserId, u32)>, StoreError> {
+        // Every id follows the empty text.
+        let (from, last) =
+            after.map_or_else(|| (stored(since), String::new()), |(moment, id)| (stored(moment), id.to_string()));
+        let rows: Vec<(Option<NaiveDateTime>, String, i32)> = on_conn!(self.pool, |conn| {
             users::table
-                .filter(users::cut_off_at.ge(since))
-                .filter(users::id.gt(after))
-                .order(users::id)
+                // Said twice: the index serves a lower bound, not an `OR`.
+                .filter(users::cut_off_at.ge(from))
+                .filter(users::cut_off_at.gt(from).or(users::id.gt(&last)))
+                .order((users::cut_off_at, users::id))
                 .limit(limit)
-                .select((users::id, users::version))
+                .select((users::cut_off_at, users::id, users::version))
                 .load(conn)
                 .await
         })?
         .map_err(from_query)?;
-        rows.into_iter().map(|(id, version)| Ok((UserId::new(id), number(version)?))).collect()
+        let cut_off = |(at, id, version): (Option<NaiveDateTime>, String, i32)| {
+            Ok((at.unwrap_or_default().and_utc(), UserId::new(id), number(version)?))
+        };
+        rows.into_iter().map(cut_off).collect()
     }
 
     async fn purge(&self, before: Moment, limit: i64) -> Result<usize, StoreError> {

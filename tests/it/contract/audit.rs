@@ -48,7 +48,7 @@ on_both_databases! {
         details.sort();
         let expected = [("odd", "a \"quote\", a \\ and a 🔑"), ("view", "verify")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(details, expected);
-        let bare = store.sql.events(&AuditQuery { after: Some(kept.id), ..everything() }).await.unwrap();
+        let bare = store.sql.events(&AuditQuery { after: Some((kept.at, kept.id)), ..everything() }).await.unwrap();
         assert_eq!((bare[0].user.clone(), bare[0].session, bare[0].jti.clone(), bare[0].details.len()), (None, None, None, 0));
         assert_eq!(bare[0].origin, Origin::default());
     }
@@ -69,7 +69,7 @@ on_both_databases! {
         assert!(causes(&store, AuditQuery { user: Some(stranger()), ..everything() }).await.is_empty());
         let first = store.sql.events(&AuditQuery { limit: 2, ..of_ada.clone() }).await.unwrap();
         assert_eq!(first.len(), 2);
-        assert_eq!(causes(&store, AuditQuery { after: Some(first[1].id), ..of_ada }).await, ["four", "left"]);
+        assert_eq!(causes(&store, AuditQuery { after: Some((first[1].at, first[1].id)), ..of_ada }).await, ["four", "left"]);
     }
 
     async fn old_events_go_so_many_at_a_time_and_the_others_stay(store: Store) {

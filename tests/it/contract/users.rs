@@ -170,11 +170,13 @@ on_both_databases! {
         store.sql.set_active(&at(&users[2].id, after(21)), false).await.unwrap();
         store.sql.set_password(&at(&users[3].id, after(22)), &hash("new")).await.unwrap();
         store.sql.delete(&at(&users[4].id, after(23))).await.unwrap();
-        let all: Vec<_> = users[1..5].iter().map(|user| (user.id.clone(), 1)).collect();
+        let all: Vec<_> =
+            users[1..5].iter().zip(20..).map(|(user, second)| (cut(after(second)), user.id.clone(), 1)).collect();
+        let key = |number: usize| Some((all[number].0, all[number].1.clone()));
         assert_eq!(store.sql.cut_offs(after(20), None, 10).await.unwrap(), all);
         assert_eq!(store.sql.cut_offs(after(20), None, 2).await.unwrap(), all[..2]);
-        assert_eq!(store.sql.cut_offs(after(20), Some(&all[1].0), 2).await.unwrap(), all[2..]);
-        assert_eq!(store.sql.cut_offs(after(20), Some(&all[3].0), 2).await.unwrap(), []);
+        assert_eq!(store.sql.cut_offs(after(20), key(1), 2).await.unwrap(), all[2..]);
+        assert_eq!(store.sql.cut_offs(after(20), key(3), 2).await.unwrap(), []);
         assert_eq!(store.sql.cut_offs(after(24), None, 10).await.unwrap(), []);
     }
 

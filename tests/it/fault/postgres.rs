@@ -88,6 +88,35 @@ async fn a_postgres_that_hangs_is_waited_for_no_longer_than_the_limit_and_burns_
     scene.app.refresh(&next.unwrap().refresh).await.pair();
 }
 
+/// It stood still for longer than the grace, and what had been sent to it lay there. Done then, at the old moment, the
+/// rotation would make a thief of the client that asks again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_that_postgres_finds_after_it_was_given_up_is_not_done() {
+    let scene = Scene::start(&["--database-timeout=500ms", "--database-pool-size=1"]).await;
+    let pair = scene.app.signed_in("ada").await;
+    let client = scene.postgres.client().await;
+    let ours =
+        "SELECT coalesce(string_agg(pid::text, ','), '') FROM pg_stat_activity WHERE application_name = 'latchkey'";
+    let before: String = client.query_one(ours, &[]).await.unwrap().get(0);
+    scene.postgres.hang();
+    unavailable(&scene.app.refresh(&pair.refresh).await);
+    scene.app.advance(60);
+    scene.postgres.go_on();
+    eventually("the connection that was given up has ended", async || {
+        let now: String = client.query_one(ours, &[]).await.unwrap().get(0);
+        !before.split(',').any(|pid| now.split(',').any(|other| other == pid))
+    })
+    .await;
+    let generations = "SELECT sum(generation)::bigint FROM sessions";
+    assert_eq!(client.query_one(generations, &[]).await.unwrap().get::<_, i64>(0), 0);
+    eventually("the same token is good for its successor", async || {
+        let answer = scene.app.refresh(&pair.refresh).await;
+        assert_ne!(answer.status, 401, "{}", answer.text);
+        answer.status == 200
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_all_connections_are_taken_the_others_are_asked_to_come_back() {
     let scene = Scene::start(&["--database-timeout=500ms", "--database-pool-size=2"]).await;

@@ -197,6 +197,20 @@ async fn who_hears_that_a_session_is_over_can_rely_on_it_at_every_server() {
     scene.app.refresh(&refreshed.refresh).await.expect(401, BLACKLISTED);
     scene.refused(&logged_out).await;
     scene.refused(&refreshed).await;
+    for (name, by_the_view) in [("eve", true), ("kim", false)] {
+        let cut_off = scene.app.signed_in(name).await;
+        scene.accepted(&cut_off).await;
+        let end =
+            format!("UPDATE users SET version = version + 1, cut_off_at = '2000-01-01' WHERE username = '{name}'");
+        client.batch_execute(&end).await.unwrap();
+        let heard = if by_the_view {
+            scene.app.me(&format!("Bearer {}", cut_off.access)).await
+        } else {
+            scene.app.refresh(&cut_off.refresh).await
+        };
+        assert_eq!(heard.status, 401, "{}", heard.text);
+        scene.refused(&cut_off).await;
+    }
 }
 
 /// One answer of Redis was late, so the instance leaves it alone for a second. Its log-outs are told to Redis all the same:
