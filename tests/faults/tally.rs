@@ -14,10 +14,13 @@ pub enum Operation {
     Verify,
     Blacklist,
     User,
+    EndSession,
+    EndAll,
 }
 
 impl Operation {
-    pub const ALL: [Self; 5] = [Self::Obtain, Self::Refresh, Self::Verify, Self::Blacklist, Self::User];
+    pub const ALL: [Self; 7] =
+        [Self::Obtain, Self::Refresh, Self::Verify, Self::Blacklist, Self::User, Self::EndSession, Self::EndAll];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -26,6 +29,8 @@ impl Operation {
             Self::Verify => "verify",
             Self::Blacklist => "log-out",
             Self::User => "protected view",
+            Self::EndSession => "end of a session",
+            Self::EndAll => "log-out everywhere",
         }
     }
 }
