@@ -116,7 +116,7 @@ impl Shared {
         let age = answer.began.saturating_duration_since(since);
         let text = format!("{what} token, {:.2} s dead: {}", age.as_secs_f32(), answer.told());
         if operation == Operation::Verify && what == "access" && age < HEARD_OF {
-            self.wire.tally.early(operation, text);
+            self.wire.tally.early(operation, &text);
         } else {
             self.wire.tally.violation(operation, Violation::Accepted, &text);
         }

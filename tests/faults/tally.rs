@@ -138,8 +138,9 @@ impl Tally {
     }
 
     /// What [`Tally::settle`] decides about.
-    pub fn early(&self, operation: Operation, what: String) {
-        self.pages().early.push((operation, what));
+    pub fn early(&self, operation: Operation, what: &str) {
+        let seconds = self.began.elapsed().as_secs_f32();
+        self.pages().early.push((operation, format!("{what} (at {seconds:.2} s)")));
     }
 
     /// Counts what was early: within the announced second if that is excused, else as violations.
