@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    load::{Shared, beat},
+    load::{Shared, WAYS, beat},
     tally::{Operation, Outcome, Violation},
     wire::{PASSWORD, Pair},
 };
@@ -95,7 +95,7 @@ pub async fn audit(shared: &Shared, live: &[Pair]) {
     }
     for dead in shared.dead() {
         for instance in 0..count {
-            for way in 0..5 {
+            for way in 0..WAYS {
                 shared.try_dead(instance, &dead, way).await;
             }
         }

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use crate::{
+    caches::SetUp,
     proxy::{Impostor, Mode},
+    servers::{eventually, own::OwnRedis},
     world::{Wiring, World},
 };
 
@@ -19,6 +21,13 @@ pub enum Kind {
     RedisGarbage,
     RedisSilent,
     RedisHalfCut,
+    SentinelKilled,
+    SentinelLagging,
+    SentinelMoved,
+    ClusterKilled,
+    ClusterLagging,
+    ClusterMoved,
+    ClusterDown,
     PostgresKilled,
     PostgresRestarted,
     PostgresStopped,
@@ -46,7 +55,7 @@ const fn row(kind: Kind, name: &'static str, what: &'static str) -> Fault {
     Fault { kind, name, what }
 }
 
-pub const ALL: [Fault; 21] = [
+pub const ALL: [Fault; 28] = [
     row(Kind::None, "none", "nothing: what the load looks like by itself"),
     row(Kind::RedisKilled, "redis-killed", "`kill -9`, and back with nothing in it"),
     row(Kind::RedisStopped, "redis-stopped", "`SIGSTOP`, then `SIGCONT`: it takes connections and does nothing"),
@@ -64,6 +73,29 @@ pub const ALL: [Fault; 21] = [
     row(Kind::RedisGarbage, "redis-garbage", "something else listens on its port and answers `+OK` to everything"),
     row(Kind::RedisSilent, "redis-silent", "something else listens on its port and never says a word"),
     row(Kind::RedisHalfCut, "redis-half-cut", "one of three instances loses Redis: its packets vanish"),
+    row(
+        Kind::SentinelKilled,
+        "sentinel-killed",
+        "Sentinel's master gets `kill -9`, its replica takes over, it comes back",
+    ),
+    row(
+        Kind::SentinelLagging,
+        "sentinel-lagging",
+        "the same with a replica that was cut off before the first revocation, and comes without them",
+    ),
+    row(Kind::SentinelMoved, "sentinel-moved", "`SENTINEL FAILOVER`: the master is moved, and both are alive"),
+    row(
+        Kind::ClusterKilled,
+        "cluster-killed",
+        "one of three masters of a cluster gets `kill -9`, its replica takes over, it comes back",
+    ),
+    row(
+        Kind::ClusterLagging,
+        "cluster-lagging",
+        "the same with replicas that were cut off before the first revocation",
+    ),
+    row(Kind::ClusterMoved, "cluster-moved", "`CLUSTER FAILOVER`: a master and its replica change places"),
+    row(Kind::ClusterDown, "cluster-down", "`kill -9` for all six nodes, and back with nothing in them"),
     row(Kind::PostgresKilled, "postgres-killed", "immediate shutdown, down, crash recovery"),
     row(Kind::PostgresRestarted, "postgres-restarted", "fast restart, twice"),
     row(Kind::PostgresStopped, "postgres-stopped", "`SIGSTOP` for all its processes, then `SIGCONT`"),
@@ -102,6 +134,10 @@ impl Fault {
         let mut wiring = Wiring::default();
         match self.kind {
             Kind::RedisHalfCut => wiring.redis_proxy_for_first = true,
+            Kind::SentinelKilled | Kind::SentinelLagging | Kind::SentinelMoved => wiring.redis = SetUp::Sentinel,
+            Kind::ClusterKilled | Kind::ClusterLagging | Kind::ClusterMoved | Kind::ClusterDown => {
+                wiring.redis = SetUp::Cluster;
+            }
             Kind::PostgresAnswersCut | Kind::PostgresAnswersSwallowed => wiring.postgres_proxy = true,
             Kind::PostgresStatementTimeout => wiring.settings = &[("LATCHKEY_DATABASE_TIMEOUT", "500ms")],
             _ => {}
@@ -118,6 +154,7 @@ impl Fault {
             Kind::RedisOldSnapshot,
             Kind::RedisGarbage,
             Kind::RedisSilent,
+            Kind::ClusterDown,
             Kind::BothDown,
         ];
         away.contains(&self.kind)
@@ -132,6 +169,16 @@ impl Fault {
                 tell(world, &["CONFIG", "SET", "maxmemory", "1gb"]).await;
                 tell(world, &["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).await;
             }
+            Kind::SentinelLagging | Kind::ClusterLagging => {
+                // It must be one that would be believed.
+                eventually("the replica has the epochs", async || {
+                    keys(world.redis.heir(), "*:epoch").await == keys(world.redis.first(), "*:epoch").await
+                })
+                .await;
+                for master in world.redis.masters() {
+                    master.cut_replicas_off().await;
+                }
+            }
             _ => {}
         }
     }
@@ -139,24 +186,32 @@ impl Fault {
     pub async fn begin(&self, world: &mut World, held: &mut Held) {
         match self.kind {
             Kind::None | Kind::RedisFlushed | Kind::PostgresTerminated => {}
-            Kind::RedisKilled => world.redis.kill(),
-            Kind::RedisStopped => world.redis.hang(),
+            Kind::RedisKilled | Kind::SentinelKilled | Kind::ClusterKilled => world.redis.first_mut().kill(),
+            Kind::RedisStopped => world.redis.first().hang(),
             Kind::RedisOldSnapshot => {
-                world.redis.kill();
-                world.redis.again().await;
+                world.redis.first_mut().kill();
+                world.redis.first_mut().again().await;
             }
             Kind::RedisEvicting => {
-                let info: String = world.redis.ask(&["INFO", "memory"]).await;
+                let info: String = world.redis.first().ask(&["INFO", "memory"]).await;
                 let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
                 let limit = used.trim().parse::<u64>().unwrap() + 100_000;
                 tell(world, &["CONFIG", "SET", "maxmemory", &limit.to_string()]).await;
             }
             Kind::RedisGarbage | Kind::RedisSilent => {
                 let answer: &[u8] = if self.kind == Kind::RedisGarbage { b"+OK\r\n" } else { b"" };
-                world.redis.kill();
-                held.impostor = Some(Impostor::on(world.redis.port, answer));
+                world.redis.first_mut().kill();
+                held.impostor = Some(Impostor::on(world.redis.first().port, answer));
             }
             Kind::RedisHalfCut => set(world, Mode::Swallow),
+            Kind::SentinelLagging | Kind::ClusterLagging => {
+                let (ahead, behind) =
+                    (keys(world.redis.first(), "*:s:*").await, keys(world.redis.heir(), "*:s:*").await);
+                assert!(behind < ahead, "the replica has {behind} of {ahead} marks: this is no fault");
+                world.redis.first_mut().kill();
+            }
+            Kind::SentinelMoved | Kind::ClusterMoved => world.redis.move_master().await,
+            Kind::ClusterDown => world.redis.nodes_mut().iter_mut().for_each(OwnRedis::kill),
             Kind::PostgresKilled => world.postgres.stop(),
             Kind::PostgresRestarted => {
                 world.postgres.stop_by("INT");
@@ -174,7 +229,7 @@ impl Fault {
             Kind::LatchkeyKilled => world.instances[1].kill(),
             Kind::LatchkeyTerminated => world.instances[1].stop().await,
             Kind::BothDown => {
-                world.redis.kill();
+                world.redis.first_mut().kill();
                 world.postgres.stop();
             }
         }
@@ -200,14 +255,14 @@ impl Fault {
     pub async fn heal(&self, world: &mut World, held: &mut Held) {
         match self.kind {
             Kind::None | Kind::RedisFlushed | Kind::PostgresTerminated => {}
-            Kind::RedisKilled => world.redis.again().await,
-            Kind::RedisStopped => world.redis.go_on(),
+            Kind::RedisKilled => world.redis.first_mut().again().await,
+            Kind::RedisStopped => world.redis.first().go_on(),
             Kind::RedisOldSnapshot => {
-                world.redis.kill();
-                world.redis.again().await;
+                world.redis.first_mut().kill();
+                world.redis.first_mut().again().await;
             }
             Kind::RedisEvicting => {
-                let info: String = world.redis.ask(&["INFO", "stats"]).await;
+                let info: String = world.redis.first().ask(&["INFO", "stats"]).await;
                 assert!(!info.contains("evicted_keys:0"), "nothing was evicted: this is no fault");
                 tell(world, &["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
                 tell(world, &["CONFIG", "SET", "maxmemory", "0"]).await;
@@ -216,7 +271,17 @@ impl Fault {
                 if let Some(impostor) = held.impostor.take() {
                     impostor.end().await;
                 }
-                world.redis.again().await;
+                world.redis.first_mut().again().await;
+            }
+            Kind::SentinelKilled | Kind::SentinelLagging | Kind::ClusterKilled | Kind::ClusterLagging => {
+                promoted(world).await;
+                world.redis.first_mut().again().await;
+            }
+            Kind::SentinelMoved | Kind::ClusterMoved => promoted(world).await,
+            Kind::ClusterDown => {
+                for node in world.redis.nodes_mut() {
+                    node.again().await;
+                }
             }
             Kind::RedisHalfCut | Kind::PostgresAnswersCut | Kind::PostgresAnswersSwallowed => set(world, Mode::Pass),
             Kind::PostgresKilled => world.postgres.again().await,
@@ -233,7 +298,7 @@ impl Fault {
             Kind::PostgresReadOnly => read_only(world, "off").await,
             Kind::LatchkeyKilled | Kind::LatchkeyTerminated => world.instances[1].start().await,
             Kind::BothDown => {
-                world.redis.again().await;
+                world.redis.first_mut().again().await;
                 world.postgres.again().await;
             }
         }
@@ -248,7 +313,15 @@ fn set(world: &World, mode: Mode) {
 }
 
 async fn tell(world: &World, command: &[&str]) {
-    let () = world.redis.ask(command).await;
+    let () = world.redis.first().ask(command).await;
+}
+
+async fn promoted(world: &World) {
+    eventually("the replica is the master", async || world.redis.heir().info("role").await == "master").await;
+}
+
+async fn keys(redis: &OwnRedis, pattern: &str) -> usize {
+    redis.ask::<Vec<String>>(&["KEYS", pattern]).await.len()
 }
 
 async fn read_only(world: &World, value: &str) {

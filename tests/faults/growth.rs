@@ -126,7 +126,7 @@ async fn sample(world: &World, complete: u64, rotations: u64) -> Sample {
     let row = client.query_one(statistics, &[]).await.unwrap();
     let size = "SELECT count(*), pg_total_relation_size('sessions') FROM sessions";
     let (rows, bytes) = world.postgres.two_numbers(size).await;
-    let info: String = world.redis.ask(&["INFO", "memory"]).await;
+    let info: String = world.redis.first().ask(&["INFO", "memory"]).await;
     let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
     let memory = world.instances.iter().map(super::world::Instance::memory).max().unwrap_or_default();
     Sample {
@@ -136,7 +136,7 @@ async fn sample(world: &World, complete: u64, rotations: u64) -> Sample {
         dead: row.get(0),
         updates: row.get(1),
         hot: row.get(2),
-        keys: world.redis.ask(&["DBSIZE"]).await,
+        keys: world.redis.first().ask(&["DBSIZE"]).await,
         redis_bytes: used.trim().parse().unwrap(),
         memory: i64::try_from(memory).unwrap(),
     }

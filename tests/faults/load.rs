@@ -31,6 +31,47 @@ const HEARD_OF: Duration = Duration::from_millis(1500);
 /// A log-out after so many rounds.
 const SIGN_OUT: usize = 7;
 
+/// So many uses has a dead session.
+pub const WAYS: usize = 7;
+
+/// How a client ends its sign-in.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    /// By its refresh token.
+    LogOut,
+    /// By its access token and the session's name.
+    Session,
+    /// That of a second sign-in, too: the user is cut off.
+    Everywhere,
+}
+
+impl End {
+    /// In turns.
+    pub const fn number(number: usize) -> Self {
+        match number % 3 {
+            0 => Self::LogOut,
+            1 => Self::Session,
+            _ => Self::Everywhere,
+        }
+    }
+
+    pub async fn ask(self, wire: &Wire, instance: usize, pair: &Pair) -> Answer {
+        match self {
+            Self::LogOut => wire.blacklist(instance, &pair.refresh).await,
+            Self::Session => wire.end_session(instance, &pair.access).await,
+            Self::Everywhere => wire.end_all(instance, &pair.access).await,
+        }
+    }
+
+    const fn operation(self) -> Operation {
+        match self {
+            Self::LogOut => Operation::Blacklist,
+            Self::Session => Operation::EndSession,
+            Self::Everywhere => Operation::EndAll,
+        }
+    }
+}
+
 /// A session that was ended, and since when that was known to the client.
 pub struct Dead {
     pub pair: Pair,
@@ -75,7 +116,7 @@ impl Shared {
         let age = answer.began.saturating_duration_since(since);
         let text = format!("{what} token, {:.2} s dead: {}", age.as_secs_f32(), answer.told());
         if operation == Operation::Verify && what == "access" && age < HEARD_OF {
-            self.wire.tally.early(operation, text);
+            self.wire.tally.early(operation, &text);
         } else {
             self.wire.tally.violation(operation, Violation::Accepted, &text);
         }
@@ -91,12 +132,14 @@ impl Shared {
     /// Every use of every token of a dead session.
     pub async fn try_dead(&self, instance: usize, dead: &Dead, way: usize) {
         let (wire, pair, since) = (&self.wire, &dead.pair, dead.since);
-        let (operation, answer, what) = match way % 5 {
+        let (operation, answer, what) = match way % WAYS {
             0 => (Operation::Verify, wire.verify(instance, &pair.access).await, "access"),
             1 => (Operation::Refresh, wire.refresh(instance, &pair.refresh).await, "refresh"),
             2 => (Operation::User, wire.user(instance, &pair.access).await, "access"),
             3 => (Operation::Verify, wire.verify(instance, &pair.refresh).await, "refresh"),
-            _ => (Operation::Blacklist, wire.blacklist(instance, &pair.refresh).await, "refresh"),
+            4 => (Operation::Blacklist, wire.blacklist(instance, &pair.refresh).await, "refresh"),
+            5 => (Operation::EndSession, wire.end_session(instance, &pair.access).await, "access"),
+            _ => (Operation::EndAll, wire.end_all(instance, &pair.access).await, "access"),
         };
         self.must_be_refused(operation, &answer, since, what);
     }
@@ -133,7 +176,7 @@ impl Client {
             self.rotate().await;
             number += 1;
             if number.is_multiple_of(SIGN_OUT) {
-                self.log_out().await;
+                self.end(End::number(number / SIGN_OUT)).await;
                 let instance = self.elsewhere();
                 self.pair = obtained(&self.shared, &self.name, instance).await;
             }
@@ -196,30 +239,46 @@ impl Client {
         shared.must_be_refused(Operation::Verify, &old, since, "spent refresh");
     }
 
-    async fn log_out(&mut self) {
+    async fn end(&mut self, end: End) {
+        let mut ended = vec![self.pair.clone()];
+        if let End::Everywhere = end {
+            let instance = self.elsewhere();
+            ended.push(obtained(&self.shared, &self.name, instance).await);
+        }
+        if !self.is_over(end).await {
+            return;
+        }
+        for pair in ended {
+            let dead = self.shared.bury(pair);
+            for instance in 0..self.shared.wire.instances() {
+                self.shared.try_dead(instance, &dead, 0).await;
+            }
+            let here = self.elsewhere();
+            for way in 1..WAYS {
+                self.shared.try_dead(here, &dead, way).await;
+            }
+        }
+    }
+
+    /// Asks until it is answered. Whether it is over.
+    async fn is_over(&mut self, end: End) -> bool {
         let (mut tries, mut pauses) = (0, beat(PAUSE));
         loop {
             pauses.tick().await;
             let instance = self.elsewhere();
-            let answer = self.shared.wire.blacklist(instance, &self.pair.refresh).await;
+            let answer = end.ask(&self.shared.wire, instance, &self.pair).await;
             match answer.outcome {
-                Outcome::Answered => break,
+                Outcome::Answered => return true,
                 Outcome::Unavailable | Outcome::Broken => tries += 1,
                 // An earlier attempt did it, and its answer was lost.
-                Outcome::Refused if tries > 0 && answer.body["detail"] == "Token is blacklisted" => break,
+                Outcome::Refused if tries > 0 && answer.body.to_string().contains("Token is blacklisted") => {
+                    return true;
+                }
                 Outcome::Refused => {
-                    self.shared.must_be_accepted(Operation::Blacklist, &answer, Violation::Refused, "a live session");
-                    return;
+                    self.shared.must_be_accepted(end.operation(), &answer, Violation::Refused, "a live session");
+                    return false;
                 }
             }
-        }
-        let dead = self.shared.bury(self.pair.clone());
-        for instance in 0..self.shared.wire.instances() {
-            self.shared.try_dead(instance, &dead, 0).await;
-        }
-        let here = self.elsewhere();
-        for way in 1..5 {
-            self.shared.try_dead(here, &dead, way).await;
         }
     }
 

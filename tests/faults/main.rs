@@ -9,6 +9,7 @@
     reason = "it ends where it is surprised, and prints what it finds"
 )]
 
+mod caches;
 mod checkers;
 mod fault;
 mod growth;
@@ -16,7 +17,7 @@ mod load;
 mod matrix;
 mod proxy;
 mod report;
-#[expect(dead_code, reason = "the tests use more of it")]
+#[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 #[path = "../it/support/servers.rs"]
 mod servers;
 mod tally;

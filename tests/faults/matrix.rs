@@ -11,7 +11,7 @@ use tokio::{task::JoinSet, time::sleep};
 use crate::{
     checkers,
     fault::{Fault, Held, MEANWHILE},
-    load::{Client, Shared, beat, obtained},
+    load::{Client, End, Shared, beat, obtained},
     servers::eventually,
     tally::{Counts, Operation},
     wire::Pair,
@@ -22,9 +22,9 @@ const CLIENTS: usize = 8;
 /// Sessions that are left alone.
 const LIVE: usize = 6;
 /// Sessions that are ended before the fault.
-const DEAD: usize = 10;
-/// Users of the clients, of the other sessions, and of the one who tries passwords.
-const USERS: usize = CLIENTS + 2;
+const DEAD: usize = 12;
+/// Users of the clients, of the other sessions, of the one who tries passwords, and of those who were cut off.
+const USERS: usize = CLIENTS + 3;
 
 /// Before the fault, and at the least after it.
 const CALM: Duration = Duration::from_secs(1);
@@ -68,11 +68,7 @@ pub async fn run(fault: Fault, seconds: u64) -> Outcome {
         live.push(obtained(&shared, &format!("user{CLIENTS}"), number).await);
     }
     fault.prepare(&world).await;
-    for number in 0..DEAD {
-        let pair = obtained(&shared, &format!("user{CLIENTS}"), number).await;
-        assert!(shared.wire.blacklist(number % INSTANCES, &pair.refresh).await.ok(), "a log-out before the fault");
-        shared.bury(pair);
-    }
+    bury_some(&shared).await;
 
     let (mut sessions, mut askers) = start(&shared, clients, &live);
     sleep(CALM).await;
@@ -100,6 +96,26 @@ pub async fn run(fault: Fault, seconds: u64) -> Outcome {
     shared.wire.tally.settle(unmarked > 0 && !fault.hides_redis());
     let (counts, told) = shared.wire.tally.read();
     Outcome { fault, counts, told, unmarked, recovery, ready, seconds }
+}
+
+/// Ends sessions one by one, and others all at once.
+async fn bury_some(shared: &Shared) {
+    let mut cut_off = Vec::new();
+    for number in 0..DEAD {
+        let end = End::number(number);
+        let user = if let End::Everywhere = end { CLIENTS + 2 } else { CLIENTS };
+        let pair = obtained(shared, &format!("user{user}"), number).await;
+        if let End::Everywhere = end {
+            cut_off.push(pair);
+        } else {
+            assert!(end.ask(&shared.wire, number % INSTANCES, &pair).await.ok(), "{end:?} before the fault");
+            shared.bury(pair);
+        }
+    }
+    assert!(End::Everywhere.ask(&shared.wire, 0, &cut_off[0]).await.ok(), "all at once before the fault");
+    for pair in cut_off {
+        shared.bury(pair);
+    }
 }
 
 /// Those who give back sessions that must be alive at the end, and the others.

@@ -41,7 +41,9 @@ pub fn tables(outcomes: &[Outcome]) -> String {
     for operation in Operation::ALL {
         let _ = write!(text, " {} |", operation.name());
     }
-    text.push_str("\n|---|---|---|---|---|---|\n");
+    text.push_str("\n|---|");
+    text.push_str(&"---|".repeat(Operation::ALL.len()));
+    text.push('\n');
     for outcome in outcomes {
         let _ = write!(text, "| {} |", outcome.fault.name);
         for operation in Operation::ALL {

@@ -14,10 +14,13 @@ pub enum Operation {
     Verify,
     Blacklist,
     User,
+    EndSession,
+    EndAll,
 }
 
 impl Operation {
-    pub const ALL: [Self; 5] = [Self::Obtain, Self::Refresh, Self::Verify, Self::Blacklist, Self::User];
+    pub const ALL: [Self; 7] =
+        [Self::Obtain, Self::Refresh, Self::Verify, Self::Blacklist, Self::User, Self::EndSession, Self::EndAll];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -26,6 +29,8 @@ impl Operation {
             Self::Verify => "verify",
             Self::Blacklist => "log-out",
             Self::User => "protected view",
+            Self::EndSession => "end of a session",
+            Self::EndAll => "log-out everywhere",
         }
     }
 }
@@ -133,8 +138,9 @@ impl Tally {
     }
 
     /// What [`Tally::settle`] decides about.
-    pub fn early(&self, operation: Operation, what: String) {
-        self.pages().early.push((operation, what));
+    pub fn early(&self, operation: Operation, what: &str) {
+        let seconds = self.began.elapsed().as_secs_f32();
+        self.pages().early.push((operation, format!("{what} (at {seconds:.2} s)")));
     }
 
     /// Counts what was early: within the announced second if that is excused, else as violations.

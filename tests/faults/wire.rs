@@ -97,6 +97,19 @@ impl Wire {
         self.send(instance, Operation::User, self.client.get(url).bearer_auth(token)).await
     }
 
+    /// The session of this access token, by its own name.
+    pub async fn end_session(&self, instance: usize, token: &str) -> Answer {
+        let name = claim(token, "sid").and_then(|sid| Some(sid.as_str()?.to_owned())).unwrap_or_default();
+        let url = format!("{}/api/auth/sessions/{name}/", self.urls[instance]);
+        self.send(instance, Operation::EndSession, self.client.delete(url).bearer_auth(token)).await
+    }
+
+    /// Every session of the user of this access token.
+    pub async fn end_all(&self, instance: usize, token: &str) -> Answer {
+        let url = format!("{}/api/auth/logout/all/", self.urls[instance]);
+        self.send(instance, Operation::EndAll, self.client.post(url).bearer_auth(token)).await
+    }
+
     /// Whether every instance says that all is well with it and with what it needs. Not counted.
     pub async fn all_ready(&self) -> bool {
         for url in &self.urls {
@@ -119,7 +132,7 @@ impl Wire {
         let read = async { read(request.send().await?).await }.await;
         let (outcome, status, body) = match read {
             Err(_) => (Outcome::Broken, 0, Value::Null),
-            Ok((200, _, body)) => (Outcome::Answered, 200, body),
+            Ok((status @ (200 | 204), _, body)) => (Outcome::Answered, status, body),
             Ok((503, retry_after, body)) => {
                 if !retry_after || body["detail"].as_str().is_none_or(str::is_empty) {
                     self.tally.violation(
@@ -151,6 +164,10 @@ async fn read(response: Response) -> reqwest::Result<(u16, bool, Value)> {
 
 /// The generation that a refresh token names.
 pub fn generation(refresh: &str) -> Option<u64> {
-    let payload = BASE64_URL_SAFE_NO_PAD.decode(refresh.split('.').nth(1)?).ok()?;
-    serde_json::from_slice::<Value>(&payload).ok()?.get("gen")?.as_u64()
+    claim(refresh, "gen")?.as_u64()
+}
+
+fn claim(token: &str, name: &str) -> Option<Value> {
+    let payload = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    serde_json::from_slice::<Value>(&payload).ok()?.get(name).cloned()
 }

@@ -1,4 +1,4 @@
-//! A Postgres, a Redis, and three instances of the real program over them. All of it ends when it is dropped.
+//! A Postgres, a Redis in one of its set-ups, and three instances of the real program over them. All of it ends when it is dropped.
 
 use std::{
     fs::{self, File},
@@ -10,10 +10,11 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
+    caches::{Caches, SetUp},
     proxy::Proxy,
     servers::{
         eventually,
-        own::{OwnPostgres, OwnRedis, free_port},
+        own::{OwnPostgres, free_port},
     },
     wire::{PASSWORD, Wire},
 };
@@ -23,6 +24,7 @@ pub const INSTANCES: usize = 3;
 /// How the instances reach their servers, and settings that are not the defaults.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wiring {
+    pub redis: SetUp,
     /// The first instance reaches Redis through a proxy.
     pub redis_proxy_for_first: bool,
     /// All instances reach Postgres through a proxy.
@@ -35,7 +37,7 @@ pub struct World {
     // Dropped in this order: first who asks, then who answers.
     pub instances: Vec<Instance>,
     pub proxy: Option<Proxy>,
-    pub redis: OwnRedis,
+    pub redis: Caches,
     pub postgres: OwnPostgres,
     _folder: TempDir,
 }
@@ -44,10 +46,10 @@ impl World {
     /// Starts everything. `name` is what the logs are called; there are `users` users, "user0" and so on.
     pub async fn start(name: &str, wiring: Wiring, users: usize) -> Self {
         let (postgres, redis) =
-            (OwnPostgres::start_with(&["-c", "track_activities=on"]).await, OwnRedis::start().await);
+            (OwnPostgres::start_with(&["-c", "track_activities=on"]).await, Caches::start(wiring.redis).await);
         let folder = tempfile::tempdir().unwrap();
         let proxy = match wiring {
-            Wiring { redis_proxy_for_first: true, .. } => Some(Proxy::to(redis.port).await),
+            Wiring { redis_proxy_for_first: true, .. } => Some(Proxy::to(redis.first().port).await),
             Wiring { postgres_proxy: true, .. } => Some(Proxy::to(port_of(&postgres.url())).await),
             _ => None,
         };
@@ -61,14 +63,16 @@ impl World {
         let mut instances = Vec::new();
         for (number, port) in ports.iter().enumerate() {
             let proxied = wiring.redis_proxy_for_first && number == 0;
-            let redis = if proxied { through(redis.url()) } else { redis.url() };
             let mut settings = vec![
                 ("DATABASE_URL".to_owned(), database.clone()),
-                ("REDIS_URL".to_owned(), redis),
                 ("LATCHKEY_BIND".to_owned(), format!("127.0.0.1:{port}")),
                 // One issuer for all, whichever of them answers.
                 ("LATCHKEY_ISSUER".to_owned(), format!("http://127.0.0.1:{}", ports[0])),
             ];
+            settings.extend(redis.settings());
+            if proxied {
+                settings.push(("REDIS_URL".to_owned(), through(redis.first().url())));
+            }
             settings.extend(wiring.settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
             let log = logs().join(format!("{name}-{number}.log"));
             let mut instance = Instance { folder: folder.path().to_owned(), log, port: *port, settings, process: None };

@@ -145,21 +145,31 @@ impl RedisBlacklist {
         }
     }
 
-    async fn raise(&self, marks: &[(Mark, TimeDelta)], way: Way) -> Result<(), StoreError> {
+    /// Whether the servers that took the marks had their epochs.
+    async fn raise(&self, marks: &[(Mark, TimeDelta)], way: Way) -> Result<bool, StoreError> {
         let mut buckets: BTreeMap<u8, Vec<Entry>> = BTreeMap::new();
         for mark in marks {
             buckets.entry(Keys::bucket(mark.0.user())).or_default().push(self.entry(mark));
         }
         if buckets.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
-        self.on_all_by(way, |bucket, pipeline| {
-            for entries in buckets.get(&bucket).into_iter().flat_map(|entries| entries.chunks(BATCH)) {
-                pipeline.add_command(scripts::raise(entries));
-            }
-        })
-        .await
-        .map(drop)
+        let epochs = self
+            .on_all_by(way, |bucket, pipeline| {
+                let Some(entries) = buckets.get(&bucket) else { return };
+                for entries in entries.chunks(BATCH) {
+                    pipeline.add_command(scripts::raise(entries)).ignore();
+                }
+                pipeline.cmd("EXISTS").arg(self.keys.epoch(bucket));
+            })
+            .await?;
+        Ok(!epochs.contains(&0))
+    }
+
+    /// Whether the servers are found elsewhere than `before`.
+    async fn have_moved(&self, before: Option<&Arc<Route>>) -> bool {
+        let Some(before) = before.filter(|_| self.topology.moves()) else { return false };
+        self.topology.find(&self.keys).await.is_ok_and(|found| !Arc::ptr_eq(before, &found))
     }
 
     /// One round trip to each server that has something to do, with what `write` asks of each of its buckets.
@@ -218,20 +228,24 @@ impl Blacklist for RedisBlacklist {
     }
 
     async fn write(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
+        let before = self.topology.route();
         let mut written = self.raise(marks, Way::Shared).await;
+        // A master that others have left lives on for seconds, and takes marks that they do not see: it has lost its
+        // epochs to the first who left it.
+        let moved = !matches!(written, Ok(true)) && self.have_moved(before.as_ref()).await;
         // One slow answer, and the shared connection rests for a second. The others would go on believing that nothing
         // was revoked meanwhile.
-        if written.is_err() {
+        if moved || written.is_err() {
             written = self.raise(marks, Way::Aside).await;
         }
         if written.is_err() {
             self.belief.miss_a_write();
         }
-        written
+        written.map(drop)
     }
 
     async fn fill(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
-        self.raise(marks, Way::Shared).await
+        self.raise(marks, Way::Shared).await.map(drop)
     }
 
     async fn look(&self) -> Result<Look, StoreError> {

@@ -5,11 +5,12 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
+use futures_util::future::join_all;
 use redis::{ConnectionInfo, RedisError, Value, cmd, from_redis_value, pipe};
 
 use super::{
     keys::{BUCKETS, Keys},
-    link::Link,
+    link::{Link, Way},
     route::{Node, Route},
     server::Server,
     url::{RedisOptions, client, moved, place},
@@ -79,7 +80,15 @@ impl Topology {
         } else {
             self.by_url(known.as_ref())?
         };
+        if let Some(known) = known.filter(|known| !known.is_same(&found)) {
+            disown(&known, &found, keys).await;
+        }
         Ok(self.install(found))
+    }
+
+    /// Whether the servers may be elsewhere at the next look.
+    pub(super) fn moves(&self) -> bool {
+        !self.sentinels.is_empty() || self.is_known_cluster()
     }
 
     /// Another kind of server stands there now: the next look asks again which.
@@ -233,6 +242,21 @@ impl Topology {
         let client = client(info, self.options.root_certificate.as_deref()).map_err(|error| unusable(&error))?;
         Ok(Arc::new(Link::new(address, client, self.options.timeout, failures)))
     }
+}
+
+/// Takes the epochs of servers that are left: one that lives on is believed by all who have not heard yet, and they would
+/// not see what is written to its successor from now on. Where it is gone, so are their connections.
+async fn disown(known: &Route, found: &Route, keys: &Keys) {
+    let left = known.nodes.iter().filter(|node| found.at(node.link.address()).is_none());
+    let forget = left.map(|node| {
+        let mut command = pipe();
+        for bucket in &node.buckets {
+            command.cmd("DEL").arg(keys.epoch(*bucket));
+        }
+        let link = Arc::clone(&node.link);
+        async move { link.ask_all_by::<Vec<i64>>(Way::Aside, &command).await }
+    });
+    join_all(forget).await;
 }
 
 /// One element of the answer to `CLUSTER SLOTS`: two slots, the master, its replicas. A node that does not know its own

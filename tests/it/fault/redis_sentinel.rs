@@ -1,6 +1,6 @@
 //! Redis behind Sentinels: the master goes, and another takes over.
 
-use super::{is, ready, redis_scene::Scene};
+use super::{REFUSED, is, ready, redis_scene::Scene};
 use crate::support::servers::{eventually, own::OwnSentinel};
 
 async fn scene() -> Scene<OwnSentinel> {
@@ -92,4 +92,28 @@ async fn a_master_that_is_moved_on_purpose_is_followed() {
     let next = scene.app.refresh(&live.refresh).await.pair();
     scene.app.blacklist(&next.refresh).await.expect(200, "{}");
     scene.refused(&next).await;
+}
+
+/// The old master takes marks and answers for seconds yet: neither who left it last nor who left it first may miss what
+/// the other is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_revoked_while_the_master_is_moved_is_refused_by_who_has_not_heard_of_the_move() {
+    let scene = scene().await;
+    let mut pairs = Vec::new();
+    for number in 0..150 {
+        pairs.push(scene.app.signed_in(&format!("user{number}")).await);
+    }
+    scene.redis.fail_over().await;
+    let mut revoked = 0;
+    eventually("all are revoked, and the master has moved", async || {
+        if let Some(pair) = pairs.get(revoked) {
+            scene.servers()[revoked % 2].blacklist(&pair.refresh).await.expect(200, "{}");
+            for server in scene.servers() {
+                server.verify(&pair.access).await.expect(400, REFUSED);
+            }
+            revoked += 1;
+        }
+        revoked == pairs.len() && scene.redis.replica.info("role").await == "master" && scene.believed().await
+    })
+    .await;
 }

@@ -16,7 +16,7 @@ impl Authority {
 
     /// Its own certificate, in a file.
     pub fn file(&self, folder: &Path) -> PathBuf {
-        let path = folder.join(format!("{}.pem", crate::support::servers::unique("authority")));
+        let path = folder.join(format!("{}.pem", super::super::unique("authority")));
         std::fs::write(&path, self.0.pem()).unwrap();
         path
     }
