@@ -46,7 +46,11 @@ impl Auth {
         }
         let token = token_ref(checked)?;
         let state = known(self.parts.sessions.find(token.session).await?, &token)?;
-        match (state.access_standing(token.version, now), state.user) {
+        let standing = state.access_standing(token.version, now);
+        if matches!(standing, Standing::Revoked(_) | Standing::CutOff) {
+            self.parts.revocation.mark_over(&state, now).await;
+        }
+        match (standing, state.user) {
             (Standing::Revoked(reason), _) => Err(blacklisted(reason.as_str())),
             (_, None) => Err(Error::UserNotFound),
             (_, Some(user)) if !user.is_active => Err(Error::UserInactive),

@@ -78,10 +78,13 @@ impl Auth {
                 Err(blacklisted("reuse"))
             }
             Standing::Revoked(reason) => {
-                self.parts.revocation.mark_revoked(&[state.session], now).await;
+                self.parts.revocation.mark_over(&state, now).await;
                 Err(blacklisted(reason.as_str()))
             }
-            Standing::CutOff => Err(blacklisted("cut_off")),
+            Standing::CutOff => {
+                self.parts.revocation.mark_over(&state, now).await;
+                Err(blacklisted("cut_off"))
+            }
             Standing::NoActiveUser => Err(Error::NoActiveAccount),
             Standing::Ended => Err(ended()),
             Standing::Unissued => Err(unissued()),

@@ -7,7 +7,11 @@ use chrono::TimeDelta;
 
 use super::hints::{self, HintWriter, Hints};
 use crate::{
-    domain::{ids::UserId, session::Session, time::Moment},
+    domain::{
+        ids::UserId,
+        session::{Session, SessionState},
+        time::Moment,
+    },
     ports::{Blacklist, Mark, Revoke, SessionStore, StoreError, TokenRef, Verdict},
 };
 
@@ -78,8 +82,19 @@ impl Revocation {
         Ok(Some(by_us))
     }
 
-    /// Says what the database knows: also again, to whom hears that a session is over. Who ended it may have died before
-    /// its mark, or never have heard that it did; from the answer on, it is over for everybody.
+    /// Says again what the database knows, before somebody hears that a session is over. Who ended it may have died
+    /// before its mark, or never have heard that it did; from the answer on, it is over for everybody.
+    pub(super) async fn mark_over(&self, state: &SessionState, now: Moment) {
+        let SessionState { session, user } = state;
+        let revoked = session.revoked.is_some().then(|| Self::revoked(session, now));
+        let cut_off = user.as_ref().filter(|user| user.version > session.user_version);
+        let cut_off = cut_off.map(|user| self.cut_off(user.id.clone(), user.version));
+        let marks: Vec<_> = revoked.into_iter().chain(cut_off).collect();
+        if !marks.is_empty() {
+            self.write(marks).await;
+        }
+    }
+
     pub(super) async fn mark_revoked(&self, sessions: &[Session], now: Moment) {
         if !sessions.is_empty() {
             self.write(sessions.iter().map(|session| Self::revoked(session, now)).collect()).await;
