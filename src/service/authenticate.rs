@@ -48,7 +48,7 @@ impl Auth {
         let state = known(self.parts.sessions.find(token.session).await?, &token)?;
         let standing = state.access_standing(token.version, now);
         if matches!(standing, Standing::Revoked(_) | Standing::CutOff | Standing::NoActiveUser) {
-            self.parts.revocation.mark_again(&state, now).await;
+            self.parts.revocation.mark_over(&state, now).await;
         }
         match (standing, state.user) {
             (Standing::Revoked(reason), _) => Err(blacklisted(reason.as_str())),

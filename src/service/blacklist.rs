@@ -31,11 +31,11 @@ impl Auth {
         let state = known(self.parts.sessions.find(token.session).await?, &token)?;
         match state.standing(generation, now, self.parts.rules.grace) {
             Standing::Revoked(reason) => {
-                self.parts.revocation.mark_again(&state, now).await;
+                self.parts.revocation.mark_over(&state, now).await;
                 return Err(blacklisted(reason.as_str()));
             }
             Standing::CutOff => {
-                self.parts.revocation.mark_again(&state, now).await;
+                self.parts.revocation.mark_over(&state, now).await;
                 return Err(blacklisted("cut_off"));
             }
             Standing::Ended => return Err(ended()),

@@ -78,15 +78,15 @@ impl Auth {
                 Err(blacklisted("reuse"))
             }
             Standing::Revoked(reason) => {
-                self.parts.revocation.mark_again(&state, now).await;
+                self.parts.revocation.mark_over(&state, now).await;
                 Err(blacklisted(reason.as_str()))
             }
             Standing::CutOff => {
-                self.parts.revocation.mark_again(&state, now).await;
+                self.parts.revocation.mark_over(&state, now).await;
                 Err(blacklisted("cut_off"))
             }
             Standing::NoActiveUser => {
-                self.parts.revocation.mark_again(&state, now).await;
+                self.parts.revocation.mark_over(&state, now).await;
                 Err(Error::NoActiveAccount)
             }
             Standing::Ended => Err(ended()),

@@ -82,23 +82,24 @@ impl Revocation {
         Ok(Some(by_us))
     }
 
-    /// Says what the database knows: also again, to whom hears that a session is over. Who ended it may have died before
-    /// its mark, or never have heard that it did; from the answer on, it is over for everybody.
-    pub(super) async fn mark_revoked(&self, sessions: &[Session], now: Moment) {
-        let revoked = sessions.iter().filter(|session| session.revoked.is_some());
-        let marks: Vec<_> = revoked.map(|session| Self::revoked(session, now)).collect();
+    /// Says again what the database knows, before somebody hears that a session is over. Who ended it may have died
+    /// before its mark, or never have heard that it did; from the answer on, it is over for everybody.
+    pub(super) async fn mark_over(&self, state: &SessionState, now: Moment) {
+        let SessionState { session, user } = state;
+        let revoked = session.revoked.is_some().then(|| Self::revoked(session, now));
+        let cut_off = user.as_ref().filter(|user| user.version > session.user_version);
+        let cut_off = cut_off.map(|user| self.cut_off(user.id.clone(), user.version));
+        let marks: Vec<_> = revoked.into_iter().chain(cut_off).collect();
         if !marks.is_empty() {
             self.write(marks).await;
         }
     }
 
-    /// The same for a state that was read: a session that is revoked, or a user who was cut off or deactivated.
-    pub(super) async fn mark_again(&self, state: &SessionState, now: Moment) {
-        self.mark_revoked(std::slice::from_ref(&state.session), now).await;
-        if let Some(user) = &state.user
-            && user.version != state.session.user_version
-        {
-            self.mark_cut_off(&user.id, user.version).await;
+    pub(super) async fn mark_revoked(&self, sessions: &[Session], now: Moment) {
+        let revoked = sessions.iter().filter(|session| session.revoked.is_some());
+        let marks: Vec<_> = revoked.map(|session| Self::revoked(session, now)).collect();
+        if !marks.is_empty() {
+            self.write(marks).await;
         }
     }
 

@@ -48,11 +48,14 @@ impl Auth {
             Verdict::Spent if self.parts.rules.grace != Grace::Endless => Err(blacklisted("spent")),
             Verdict::Clear if kind == Kind::Access => Ok(()),
             // Nobody waits for a rotation's mark to be written, so its absence says nothing of a refresh token.
-            Verdict::Clear | Verdict::Spent | Verdict::Unknown => self.ask_database(token, now).await,
+            verdict @ (Verdict::Clear | Verdict::Spent | Verdict::Unknown) => {
+                self.ask_database(token, verdict != Verdict::Unknown, now).await
+            }
         }
     }
 
-    async fn ask_database(&self, token: &TokenRef, now: Moment) -> Result<(), Error> {
+    /// Where Redis is `believed`, and has no mark of what is over, it gets one.
+    async fn ask_database(&self, token: &TokenRef, believed: bool, now: Moment) -> Result<(), Error> {
         let state = known(self.parts.sessions.find(token.session).await?, token)?;
         let standing = match token.generation {
             None => state.access_standing(token.version, now),
@@ -62,6 +65,9 @@ impl Auth {
                 Grace::Window(_) => state.standing(generation, now, Grace::Window(chrono::TimeDelta::zero())),
             },
         };
+        if believed && matches!(standing, Standing::Revoked(_) | Standing::CutOff) {
+            self.parts.revocation.mark_over(&state, now).await;
+        }
         match standing {
             Standing::Current | Standing::Grace => Ok(()),
             Standing::Revoked(reason) => Err(blacklisted(reason.as_str())),

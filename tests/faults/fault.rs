@@ -163,7 +163,10 @@ impl Fault {
     /// Before the first revocation.
     pub async fn prepare(&self, world: &World) {
         match self.kind {
-            Kind::RedisOldSnapshot => tell(world, &["SAVE"]).await,
+            // A disk that others write to may take longer than the client waits.
+            Kind::RedisOldSnapshot => {
+                eventually("it is saved", async || world.redis.first().try_ask(&["SAVE"]).await.is_some()).await;
+            }
             // The policy is there from the beginning, and memory runs out later.
             Kind::RedisEvicting => {
                 tell(world, &["CONFIG", "SET", "maxmemory", "1gb"]).await;

@@ -1,6 +1,6 @@
 //! Redis behind Sentinels: the master goes, and another takes over.
 
-use super::{REFUSED, is, ready, redis_scene::Scene};
+use super::{PASSWORD, REFUSED, is, ready, redis_scene::Scene};
 use crate::support::servers::{eventually, own::OwnSentinel};
 
 async fn scene() -> Scene<OwnSentinel> {
@@ -100,8 +100,11 @@ async fn a_master_that_is_moved_on_purpose_is_followed() {
 async fn what_is_revoked_while_the_master_is_moved_is_refused_by_who_has_not_heard_of_the_move() {
     let scene = scene().await;
     let mut pairs = Vec::new();
-    for number in 0..150 {
-        pairs.push(scene.app.signed_in(&format!("user{number}")).await);
+    for name in ["ada", "bob", "cleo", "dan"] {
+        scene.app.user(name).await;
+        for _ in 0..25 {
+            pairs.push(scene.app.obtain(name, PASSWORD).await.pair());
+        }
     }
     scene.redis.fail_over().await;
     let mut revoked = 0;
