@@ -15,11 +15,14 @@ use tokio::{
 
 use crate::{
     ports::StoreError,
-    service::{audit::AuditWriter, hints::HintWriter, janitor::Janitor},
+    service::{audit::AuditWriter, hints::HintWriter, janitor::Janitor, keys::watch::KeyWatch},
 };
 
 /// How often the blacklist is looked after: a mark that one instance could not write reaches the others this soon.
 const KEEP: Duration = Duration::from_secs(1);
+
+/// How often the ring of keys is looked at: every instance follows a change this soon.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How often rows that are over are removed.
 const FLUSH: Duration = Duration::from_hours(1);
@@ -28,12 +31,16 @@ const FLUSH: Duration = Duration::from_hours(1);
 pub(super) struct Background {
     hints: Option<HintWriter>,
     janitor: Arc<Janitor>,
+    keys: Arc<KeyWatch>,
     writer: AuditWriter,
 }
 
-/// What is wrong with the blacklist, told when it changes and not at each round.
-#[derive(Default)]
-struct Complaint(Vec<String>);
+/// What is wrong with a part, told when it changes and not at each round.
+struct Complaint {
+    told: Mutex<Vec<String>>,
+    part: &'static str,
+    meanwhile: &'static str,
+}
 
 /// Work that runs.
 pub(super) struct Running {
@@ -42,8 +49,8 @@ pub(super) struct Running {
 }
 
 impl Background {
-    pub(super) fn new(janitor: Janitor, hints: Option<HintWriter>, writer: AuditWriter) -> Self {
-        Self { hints, janitor: Arc::new(janitor), writer }
+    pub(super) fn new(janitor: Janitor, keys: KeyWatch, hints: Option<HintWriter>, writer: AuditWriter) -> Self {
+        Self { hints, janitor: Arc::new(janitor), keys: Arc::new(keys), writer }
     }
 
     pub(super) fn start(self) -> Running {
@@ -51,15 +58,20 @@ impl Background {
         let keeper = Arc::clone(&self.janitor);
         let flusher = self.janitor;
         let mut writer_stopped = stopped.clone();
-        let complaint = Arc::new(Mutex::new(Complaint::default()));
+        let blacklist = Arc::new(Complaint::of("the blacklist", "the database answers"));
+        let (keys, ring) = (self.keys, Arc::new(Complaint::of("the ring of keys", "the keys in force stay")));
         let mut tasks = vec![
             tokio::spawn(every(KEEP, stopped.clone(), move || {
-                let (janitor, complaint) = (Arc::clone(&keeper), Arc::clone(&complaint));
+                let (janitor, complaint) = (Arc::clone(&keeper), Arc::clone(&blacklist));
                 async move {
+                    let failed = |error: StoreError| vec![format!("the blacklist could not be looked after: {error}")];
                     let kept = janitor.keep_blacklist().await;
-                    let mut complaint = complaint.lock().unwrap_or_else(PoisonError::into_inner);
-                    complaint.tell(kept.map(|_| janitor.blacklist_warnings()));
+                    complaint.tell(kept.map_or_else(failed, |_| janitor.blacklist_warnings()));
                 }
+            })),
+            tokio::spawn(every(LOOK, stopped.clone(), move || {
+                let (keys, complaint) = (Arc::clone(&keys), Arc::clone(&ring));
+                async move { complaint.tell(keys.look().await.err().map(|error| error.to_string()).into_iter().collect()) }
             })),
             tokio::spawn(every(FLUSH, stopped.clone(), move || {
                 let janitor = Arc::clone(&flusher);
@@ -80,21 +92,22 @@ impl Background {
 }
 
 impl Complaint {
-    fn tell(&mut self, found: Result<Vec<String>, StoreError>) {
-        let found = match found {
-            Ok(warnings) => warnings,
-            Err(error) => vec![format!("the blacklist could not be looked after: {error}")],
-        };
-        if found == self.0 {
+    const fn of(part: &'static str, meanwhile: &'static str) -> Self {
+        Self { told: Mutex::new(Vec::new()), part, meanwhile }
+    }
+
+    fn tell(&self, found: Vec<String>) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if found == *told {
             return;
         }
         for wrong in &found {
-            tracing::warn!("{wrong}; the database answers");
+            tracing::warn!("{wrong}; {}", self.meanwhile);
         }
         if found.is_empty() {
-            tracing::info!("the blacklist is looked after again");
+            tracing::info!("{} is as it should be again", self.part);
         }
-        self.0 = found;
+        *told = found;
     }
 }
 

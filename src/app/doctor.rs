@@ -1,11 +1,17 @@
 //! Looks at everything that a server would need, changes nothing that lasts, and says a line about each.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 
+use super::keys::{KeysSettings, manager};
 use crate::{
-    config::Config,
-    crypto::{key_file, random},
-    domain::time::Moment,
+    config::{Config, keys::KeysPlace, value},
+    crypto::{keyring::RingKey, random},
+    domain::{
+        audit::Actor,
+        keys::{NOTICE, later},
+    },
     ports::Clock,
     store::{
         redis::RedisBlacklist,
@@ -36,26 +42,54 @@ fn bad(part: &'static str, text: impl Into<String>) -> Finding {
 }
 
 /// The findings, in the order in which a server would meet them.
-pub async fn examine(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
+pub async fn examine(config: &Config, clock: Arc<dyn Clock>) -> Vec<Finding> {
     let mut findings = vec![match config.check() {
         Ok(()) => good("configuration", format!("issuer {}", config.issuer().unwrap_or_default())),
         Err(error) => bad("configuration", error.to_string()),
     }];
-    findings.push(keys(config, clock.now()));
-    findings.extend(database(config, clock).await);
+    findings.push(keys(config, Arc::clone(&clock)).await);
+    findings.extend(database(config, clock.as_ref()).await);
     findings.push(redis(config).await);
     findings
 }
 
-fn keys(config: &Config, now: Moment) -> Finding {
-    let directory = config.keys.keys_dir.display();
-    match key_file::read_all(&config.keys.keys_dir) {
-        Err(error) => bad("keys", error.to_string()),
-        Ok(stored) if stored.is_empty() => good("keys", format!("none yet in {directory}: the server makes them")),
-        Ok(stored) => match stored.iter().find(|stored| stored.created_at > now) {
-            Some(early) => bad("keys", format!("{} was made in the future: check the clock", early.path.display())),
-            None => good("keys", format!("{} in {directory}", stored.len())),
+async fn keys(config: &Config, clock: Arc<dyn Clock>) -> Finding {
+    if config.keys.check_protection().is_err() {
+        return bad("keys", "not looked at: their passphrase is missing");
+    }
+    let now = clock.now();
+    let settings = KeysSettings {
+        keys: &config.keys,
+        database: &config.database,
+        lifetimes: &config.lifetimes,
+        actor: Actor::Service,
+    };
+    let sql = match (config.keys.keys, config.database.url()) {
+        (KeysPlace::Directory, _) | (_, Err(_)) => None,
+        (KeysPlace::Database, Ok(DatabaseUrl::Sqlite(file))) if file.create && !file.path.exists() => {
+            return good("keys", "none yet in the database: the server makes them");
+        }
+        (KeysPlace::Database, Ok(url)) => match SqlPool::open(&url, config.database.limits()) {
+            Ok(pool) => Some(Arc::new(SqlStore::new(pool))),
+            Err(error) => return bad("keys", error.to_string()),
         },
+    };
+    let place = match config.keys.keys {
+        KeysPlace::Database => "the database".to_owned(),
+        KeysPlace::Directory => config.keys.keys_dir.display().to_string(),
+    };
+    let ring = match manager(&settings, sql.as_ref(), None, clock).ring().await {
+        Ok(ring) => ring,
+        Err(error) => return bad("keys", error.to_string()),
+    };
+    let far = |key: &&RingKey| key.facts.signs_from > later(now, value::delta(config.keys.key_publish_lead) + NOTICE);
+    match (ring.keys().count(), ring.keys().find(far)) {
+        (0, _) => good("keys", format!("none yet in {place}: the server makes them")),
+        (_, Some(key)) => {
+            let (kid, from) = (&key.facts.kid, key.facts.signs_from.format("%F %T UTC"));
+            bad("keys", format!("{kid} signs from {from} on, which is far away: check the clock"))
+        }
+        (count, None) => good("keys", format!("{count} in {place}")),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     crypto::hasher::Hasher,
     http::metrics::HttpMetrics,
     ports::{Blacklist, BlacklistStatus},
-    service::Metrics,
+    service::{KeysInForce, Metrics},
     store::sql::SqlStore,
 };
 
@@ -21,6 +21,7 @@ use crate::{
 pub(super) struct Measured {
     pub blacklist: Option<Arc<dyn Blacklist>>,
     pub hasher: Hasher,
+    pub keys: Arc<KeysInForce>,
     pub sql: Arc<SqlStore>,
 }
 
@@ -49,6 +50,9 @@ impl Collector for Measured {
         let (waiting, running) = self.hasher.load();
         gauge("hash_queue_waiting", "Passwords that wait to be hashed.", waiting)?;
         gauge("hash_queue_running", "Passwords that are being hashed.", running)?;
+        gauge("keys", "Signing keys that are in force, of both kinds.", self.keys.current().ring.keys().count())?;
+        let help = "Whether the keys that lie in the store cannot be used, 1, and those before them stay in force.";
+        gauge("keys_broken", help, self.keys.is_broken().into())?;
         let pool = self.sql.pool_status();
         gauge("database_connections_open", "Connections to the database.", pool.open)?;
         gauge("database_connections_idle", "Connections to the database that nobody uses.", pool.idle)?;

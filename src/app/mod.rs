@@ -3,6 +3,7 @@
 mod background;
 pub mod doctor;
 mod first_run;
+pub mod keys;
 mod metrics;
 pub mod operator;
 mod stores;
@@ -13,16 +14,14 @@ use std::{
     sync::Arc,
 };
 
-use latchkey_verifier::{Policy, Verifier};
+use latchkey_verifier::Policy;
 
 pub use first_run::FirstUser;
 
 use crate::{
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, keys::KeysPlace},
     crypto::{
         hasher::{HashError, Hasher},
-        key_file::{self, KeyFileError},
-        keyring::Keyring,
         sign::TokenShape,
     },
     domain::audit::Actor,
@@ -32,7 +31,11 @@ use crate::{
         state::{HttpSettings, State},
     },
     ports::{Clock, StoreError},
-    service::{AuditTrail, Auth, Error, Metrics, Parts, Revocation, Rules, TokenRules, audit::audit_trail},
+    service::{
+        AuditTrail, Auth, Error, KeysInForce, Metrics, Parts, Revocation, Rules, TokenRules,
+        audit::audit_trail,
+        keys::{KeysError, watch::KeyWatch},
+    },
     store::sql::{ConnectError, DatabaseUrl, migrate::MigrateError},
 };
 
@@ -45,11 +48,11 @@ pub enum StartError {
     /// The hashing threads.
     #[error("the hashing threads could not be started: {0}")]
     Hash(#[from] HashError),
-    /// A key file.
-    #[error("LATCHKEY_KEYS_DIR: {0}")]
-    Keys(#[from] KeyFileError),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The keys together.
-    #[error("LATCHKEY_KEYS_DIR: {0}")]
+    #[error("LATCHKEY_KEYS: {0}")]
     KeySet(#[from] latchkey_verifier::KeyError),
     /// The address.
     #[error("LATCHKEY_BIND is {0}, which cannot be listened on ({1}): expected a free address of this machine")]
@@ -101,19 +104,23 @@ impl App {
         // Port 0 means a free one: from here on, it has a number.
         let mut config = config.clone();
         config.http.bind = listener.local_addr().map_err(listen)?;
+        let settings = keys::KeysSettings {
+            keys: &config.keys,
+            database: &config.database,
+            lifetimes: &config.lifetimes,
+            actor: Actor::Service,
+        };
         // A key that cannot be used is found before anything is made.
-        key_file::read_all(&config.keys.keys_dir)?;
+        if config.keys.keys == KeysPlace::Directory {
+            keys::manager(&settings, None, None, Arc::clone(&clock)).ring().await?;
+        }
         let stores =
             stores::open(&config.database, &config.redis, &config.lifetimes, config.http.startup_timeout).await?;
-        let (keyring, made) = Keyring::open(
-            &config.keys.keys_dir,
-            config.keys.algorithm,
-            crate::config::value::delta(config.keys.key_publish_lead),
-            clock.now(),
-        )?;
-        for kid in made {
-            tracing::info!(directory = %config.keys.keys_dir.display(), kid, "a key was made");
+        let manager = keys::manager(&settings, Some(&stores.sql()), Some(stores.audit()), Arc::clone(&clock));
+        for made in manager.ensure().await? {
+            tracing::info!(kid = made.kid, token = made.kind.token_type(), signs_from = %made.signs_from, "a key was made");
         }
+        let ring = manager.ring().await?;
         let hasher =
             Hasher::start(config.passwords.cost(), config.passwords.threads(), config.passwords.hash_queue.into())?;
         let embedded = matches!(stores.url, DatabaseUrl::Sqlite(_));
@@ -127,8 +134,10 @@ impl App {
         let (dropped, written) = (counters.audit_dropped.clone(), counters.audit_written.clone());
         let (audit, writer) = audit_trail(stores.audit(), dropped, written);
         let (revocation, hints) = stores.revocation(&config.lifetimes).with_hints();
-        let background = background::Background::new(janitor, hints, writer);
-        let state = state(&config, &stores, Made { keyring, hasher, clock, counters, audit, revocation })?;
+        let keys = Arc::new(KeysInForce::new(ring, policy(&config)?)?);
+        let watch = KeyWatch::new(manager, Arc::clone(&keys));
+        let background = background::Background::new(janitor, watch, hints, writer);
+        let state = state(&config, &stores, Made { keys, hasher, clock, counters, audit, revocation })?;
         Ok(Self { background, embedded, first_user, listener, metrics, state })
     }
 
@@ -192,7 +201,7 @@ impl App {
 
 /// What is there before the use cases are.
 struct Made {
-    keyring: Keyring,
+    keys: Arc<KeysInForce>,
     hasher: Hasher,
     clock: Arc<dyn Clock>,
     counters: Metrics,
@@ -200,22 +209,25 @@ struct Made {
     revocation: Revocation,
 }
 
-fn state(config: &Config, stores: &stores::Stores, made: Made) -> Result<State, StartError> {
-    let Made { keyring, hasher, clock, counters, audit, revocation } = made;
-    let (issuer, tokens) = (config.issuer()?, &config.tokens);
-    let names = tokens.claim_names();
-    let policy = Policy {
+fn policy(config: &Config) -> Result<Policy, ConfigError> {
+    let tokens = &config.tokens;
+    Ok(Policy {
         access_typ: tokens.access_token_typ.clone(),
         audience: tokens.audience.clone(),
-        issuer: issuer.clone(),
+        issuer: config.issuer()?,
         leeway: u32::try_from(tokens.leeway.as_secs()).unwrap_or_default(),
-        names: names.clone(),
-    };
+        names: tokens.claim_names(),
+    })
+}
+
+fn state(config: &Config, stores: &stores::Stores, made: Made) -> Result<State, StartError> {
+    let Made { keys, hasher, clock, counters, audit, revocation } = made;
+    let (issuer, tokens) = (config.issuer()?, &config.tokens);
     let shape = TokenShape {
         access_typ: tokens.access_token_typ.clone(),
         audience: tokens.audience.clone(),
         issuer: issuer.clone(),
-        names,
+        names: tokens.claim_names(),
     };
     let rules = Rules {
         tokens: TokenRules {
@@ -232,21 +244,24 @@ fn state(config: &Config, stores: &stores::Stores, made: Made) -> Result<State, 
         audit_refreshes: config.audit.audit_refreshes,
     };
     let metrics = HttpMetrics::default();
-    let measured =
-        metrics::Measured { blacklist: revocation.blacklist().cloned(), hasher: hasher.clone(), sql: stores.sql() };
+    let measured = metrics::Measured {
+        blacklist: revocation.blacklist().cloned(),
+        hasher: hasher.clone(),
+        keys: Arc::clone(&keys),
+        sql: stores.sql(),
+    };
     let registry = Arc::new(metrics::registry(&counters, &metrics, measured));
     let auth = Auth::new(Parts {
         audit,
         clock,
         metrics: counters,
         hasher,
+        keys,
         revocation,
         rules,
         sessions: stores.sessions(),
         shape,
         users: stores.users(),
-        verifier: Verifier::new(keyring.key_set()?, policy),
-        keyring,
     });
     let settings = HttpSettings {
         auth_header_types: tokens.auth_header_types.clone(),

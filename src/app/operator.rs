@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// An operator's command fails at once where a server would wait.
-const PATIENCE: Duration = Duration::ZERO;
+pub(super) const PATIENCE: Duration = Duration::ZERO;
 
 /// The settings that a command needs.
 pub struct OperatorConfig<'a> {

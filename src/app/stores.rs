@@ -32,6 +32,18 @@ pub(super) struct Stores {
     lifetimes: LifetimesConfig,
 }
 
+/// Opens the database and migrates it. It is waited for as long as `patience`.
+pub(super) async fn open_sql(
+    database: &DatabaseConfig,
+    patience: Duration,
+) -> Result<(Arc<SqlStore>, DatabaseUrl), StartError> {
+    let url = database.url()?;
+    for name in migrated(&url, database.database_timeout, patience).await? {
+        tracing::info!(database = %url, migration = name, "migrated");
+    }
+    Ok((Arc::new(SqlStore::new(SqlPool::open(&url, database.limits())?)), url))
+}
+
 /// Opens both stores and migrates the database, which is waited for as long as `patience`.
 pub(super) async fn open(
     database: &DatabaseConfig,
@@ -39,11 +51,7 @@ pub(super) async fn open(
     lifetimes: &LifetimesConfig,
     patience: Duration,
 ) -> Result<Stores, StartError> {
-    let url = database.url()?;
-    for name in migrated(&url, database.database_timeout, patience).await? {
-        tracing::info!(database = %url, migration = name, "migrated");
-    }
-    let sql = Arc::new(SqlStore::new(SqlPool::open(&url, database.limits())?));
+    let (sql, url) = open_sql(database, patience).await?;
     let blacklist = match redis.options()? {
         None => None,
         Some(options) => {

@@ -1,12 +1,12 @@
 //! `latchkey doctor`.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use super::{Failure, output};
 use crate::{app::doctor, config::Config, ports::Clock};
 
 /// A line for each part; exit code 1 when any is wrong.
-pub(super) async fn run(config: &Config, clock: &dyn Clock) -> Result<ExitCode, Failure> {
+pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
     let findings = doctor::examine(config, clock).await;
     for finding in &findings {
         let verdict = if finding.ok { "ok" } else { "FAIL" };

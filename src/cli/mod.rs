@@ -25,8 +25,8 @@ use crate::{
         AuditConfig, Config, ConfigError, DatabaseConfig, LifetimesConfig, LogConfig, PasswordsConfig, RedisConfig,
         dotenv, environment,
     },
-    ports::{Clock, clock::SystemClock},
-    service::accounts::AccountError,
+    ports::{Clock, StoreError, clock::SystemClock},
+    service::{accounts::AccountError, keys::KeysError},
     store::sql::ConnectError,
     telemetry,
 };
@@ -55,8 +55,8 @@ enum Command {
     Migrate(migrate::MigrateArgs),
     /// Make, show and change users
     Users(users::UsersArgs),
-    /// Show signing keys, or make one
-    Keys(keys::KeysArgs),
+    /// Show, make, revoke, import and encrypt signing keys
+    Keys(Box<keys::KeysArgs>),
     /// Show a user's sessions, or end them
     Sessions(sessions::SessionsArgs),
     /// Show what happened: sign-ins, refusals, revocations, and who did it from where
@@ -108,11 +108,23 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Config(_)
-            | StartError::Keys(_)
             | StartError::KeySet(_)
             | StartError::Listen(..)
             | StartError::ListenMetrics(..)
             | StartError::Unusable(_, ConnectError::Refused(_)) => Self::Config(error.to_string()),
+            StartError::Keys(error) => error.into(),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<KeysError> for Failure {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Broken(..)
+            | KeysError::Passphrase(..)
+            | KeysError::Store(_, StoreError::Failed(_))
+            | KeysError::Unprotected => Self::Config(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }
     }
@@ -179,10 +191,10 @@ async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &HashSet<Strin
     match command {
         Command::Serve(config) => serve::run(&config, clock).await,
         Command::Config(config) => config::run(&config, matches, dotenv),
-        Command::Doctor(config) => doctor::run(&config, clock.as_ref()).await,
+        Command::Doctor(config) => doctor::run(&config, clock).await,
         Command::Migrate(arguments) => migrate::run(arguments).await,
         Command::Users(arguments) => users::run(arguments, clock).await,
-        Command::Keys(arguments) => keys::run(&arguments, clock.as_ref()),
+        Command::Keys(arguments) => keys::run(*arguments, clock).await,
         Command::Sessions(arguments) => sessions::run(arguments, clock).await,
         Command::Audit(arguments) => audit::run(arguments, clock).await,
         Command::Why(arguments) => why::run(&arguments, clock).await,

@@ -116,7 +116,10 @@ fn happened(event: &AuditEntry) -> String {
             _ => format!("a refresh token was refused by {} ({cause})", view(detail("view"))),
         },
         Some(EventKind::UserCreated) => "the user was created".to_owned(),
-        None => format!("{} ({cause})", event.event),
+        // Of keys, and not of one session.
+        Some(EventKind::KeyMade | EventKind::KeyPruned | EventKind::KeyRevoked | EventKind::KeysRewrapped) | None => {
+            format!("{} ({cause})", event.event)
+        }
     };
     let from = if event.event == EventKind::Reuse.as_str() { String::new() } else { from };
     // Of what users and clients do, the sentence says it.

@@ -7,6 +7,7 @@ pub mod database;
 pub mod dotenv;
 pub mod environment;
 pub mod http;
+pub mod keys;
 pub mod log;
 pub mod passwords;
 mod redis;
@@ -17,10 +18,11 @@ pub use audit::AuditConfig;
 pub use database::DatabaseConfig;
 pub use environment::ConfigError;
 pub use http::HttpConfig;
+pub use keys::KeysConfig;
 pub use log::LogConfig;
 pub use passwords::PasswordsConfig;
 pub use redis::RedisConfig;
-pub use tokens::{KeysConfig, LifetimesConfig, TokensConfig};
+pub use tokens::{LifetimesConfig, TokensConfig};
 
 use clap::Args;
 
@@ -83,7 +85,7 @@ impl Config {
         self.redis.options()?;
         self.lifetimes.check()?;
         self.tokens.check()?;
-        self.keys.check(self.http.jwks_max_age)?;
+        self.keys.check(self.http.jwks_max_age, self.lifetimes.refresh_token_lifetime)?;
         self.passwords.check()
     }
 }

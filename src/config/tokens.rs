@@ -1,10 +1,10 @@
-//! Keys, lifetimes, and what tokens say.
+//! Lifetimes, and what tokens say.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use clap::{ArgAction, Args};
-use latchkey_verifier::{Algorithm, ClaimNames};
+use latchkey_verifier::ClaimNames;
 
 use super::{ConfigError, value};
 use crate::domain::{claims::ExtraClaim, session::Grace};
@@ -14,37 +14,6 @@ const MAX_LEEWAY: Duration = Duration::from_mins(1);
 
 /// Names that a renamed claim may not take.
 const TAKEN: [&str; 10] = ["iss", "sub", "aud", "exp", "nbf", "iat", "sid", "gen", "ver", "typ"];
-
-/// Keys.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Keys")]
-pub struct KeysConfig {
-    /// Where keys are kept, one file each, readable by their owner alone
-    #[arg(long, env = "LATCHKEY_KEYS_DIR", value_name = "PATH", default_value = "keys")]
-    pub keys_dir: PathBuf,
-
-    /// What access tokens are signed with: ES256, ES384, EdDSA, RS256, RS384, RS512, PS256, PS384, PS512, or a shared
-    /// secret with HS256, HS384, HS512
-    #[arg(long, env = "LATCHKEY_ALGORITHM", value_name = "NAME", default_value = "ES256")]
-    pub algorithm: Algorithm,
-
-    /// How long a new key is published before it signs; longer than clients cache the published keys
-    #[arg(long, env = "LATCHKEY_KEY_PUBLISH_LEAD", value_name = "SPAN", default_value = "15m", value_parser = value::duration)]
-    pub key_publish_lead: Duration,
-}
-
-impl KeysConfig {
-    pub(super) fn check(&self, jwks_max_age: Duration) -> Result<(), ConfigError> {
-        if self.key_publish_lead < jwks_max_age {
-            return Err(ConfigError::new(
-                "LATCHKEY_KEY_PUBLISH_LEAD",
-                "is shorter than LATCHKEY_JWKS_MAX_AGE, so clients would meet a key that they have not seen",
-                "at least LATCHKEY_JWKS_MAX_AGE",
-            ));
-        }
-        Ok(())
-    }
-}
 
 /// How long things last.
 #[derive(Args, Clone, Debug)]

@@ -1,52 +1,55 @@
-//! The ring: which keys there are, and which of them signs at a given moment.
-//!
-//! What a key does follows from the time alone, so that all instances with one directory agree without talking:
-//! it is published at once, and it signs from its creation plus the publishing lead, when every verifier that
-//! caches the key set has seen it. The first key of a ring signs at once: there is no other.
+//! The ring: the keys of a store, ready to be used, and which of them signs at a given moment ([`crate::domain::keys`]).
 
-use std::path::Path;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
 use latchkey_verifier::{Algorithm, KeyError, KeySet, Kind};
+use secrecy::ExposeSecret as _;
 use serde_json::json;
 
-use super::{
-    key_file::{self, KeyFileError, StoredKey},
-    signing_key::SigningKey,
+use super::{passphrase::Passphrase, signing_key::SigningKey};
+use crate::{
+    domain::{
+        keys::{self, KeyFacts, KeyState},
+        time::Moment,
+    },
+    ports::KeyRecord,
 };
-use crate::domain::time::Moment;
 
-/// The keys of one directory. A ring that was opened for signing has at least one of either kind.
-#[derive(Debug)]
+/// A key of the ring.
+#[derive(Clone, Debug)]
+pub struct RingKey {
+    /// What it is for.
+    pub facts: KeyFacts,
+    /// The key.
+    pub key: Arc<SigningKey>,
+    /// Of the text that it came from, so that a text that did not change is not opened again: that takes long on purpose.
+    text: [u8; 32],
+}
+
+/// The keys of one store. A ring that is in force has at least one of either kind.
+#[derive(Clone, Debug, Default)]
 pub struct Keyring {
-    access: Vec<StoredKey>,
-    refresh: Vec<StoredKey>,
-    lead: TimeDelta,
+    access: Keys,
+    refresh: Keys,
 }
 
-/// What a key does at a moment.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum KeyState {
-    /// In the key set, waiting for the verifiers to see it.
-    Published,
-    /// Signs.
-    Signing,
-    /// Signs no more, still verifies.
-    Verifying,
+/// The keys of one kind, in the order in which they begin.
+#[derive(Clone, Debug, Default)]
+struct Keys {
+    keys: Vec<RingKey>,
+    starts: Vec<Moment>,
 }
 
-impl KeyState {
-    /// The state in a word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Published => "published",
-            Self::Signing => "signing",
-            Self::Verifying => "verifying",
-        }
-    }
+/// How long tokens live at the longest, and so how long a key is needed after it has signed.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenLives {
+    /// Of access tokens.
+    pub access: TimeDelta,
+    /// Of refresh tokens.
+    pub refresh: TimeDelta,
 }
 
 /// The published key set, made once.
@@ -60,63 +63,83 @@ pub struct PublishedKeys {
     pub etag: String,
 }
 
+impl TokenLives {
+    /// Of tokens of this kind.
+    #[must_use]
+    pub const fn of(&self, kind: Kind) -> TimeDelta {
+        match kind {
+            Kind::Access => self.access,
+            Kind::Refresh => self.refresh,
+        }
+    }
+}
+
 impl Keyring {
-    /// Reads the directory and changes nothing. The ring may be empty.
+    /// The ring of these records, which are in order. Those that `known` already has are taken from there.
     ///
     /// # Errors
-    /// The first file that is not right.
-    pub fn read(directory: &Path, lead: TimeDelta) -> Result<Self, KeyFileError> {
-        let (access, refresh) =
-            key_file::read_all(directory)?.into_iter().partition(|stored| stored.key.kind() == Kind::Access);
-        Ok(Self { access, refresh, lead })
+    /// A line for each key that cannot be used: a ring with a hole in it would refuse good tokens.
+    pub fn open(records: &[KeyRecord], passphrases: &[Passphrase], known: &Self) -> Result<Self, Vec<String>> {
+        let (mut ring, mut wrong) = (Self::default(), Vec::new());
+        for KeyRecord { facts, text, place } in records {
+            let text_hash = hash(text.expose_secret().as_bytes());
+            let key = match known.find(&facts.kid).filter(|key| key.text == text_hash && key.facts == *facts) {
+                Some(known) => Arc::clone(&known.key),
+                None => match SigningKey::open(facts, text, passphrases) {
+                    Ok((key, _)) => Arc::new(key),
+                    Err(reason) => {
+                        wrong.push(format!("{place}: {reason}"));
+                        continue;
+                    }
+                },
+            };
+            if ring.find(&facts.kid).is_some() {
+                wrong.push(format!("{place}: is there twice: remove one of the two"));
+            }
+            ring.push(RingKey { facts: facts.clone(), key, text: text_hash });
+        }
+        if wrong.is_empty() { Ok(ring) } else { Err(wrong) }
     }
 
-    /// Reads the directory, and first makes what is missing: a key for access tokens when the newest is not for
-    /// `algorithm`, and a secret for refresh tokens when there is none. Also says which keys it made.
-    ///
-    /// # Errors
-    /// The first file that is not right.
-    pub fn open(
-        directory: &Path,
-        algorithm: Algorithm,
-        lead: TimeDelta,
-        now: Moment,
-    ) -> Result<(Self, Vec<String>), KeyFileError> {
-        let _lock = key_file::lock(directory)?;
-        let Self { mut access, mut refresh, lead } = Self::read(directory, lead)?;
-        let mut made = Vec::new();
-        if access.last().is_none_or(|newest| newest.key.algorithm() != algorithm) {
-            access.push(key_file::create(directory, Kind::Access, algorithm, now)?);
-            made.extend(access.last().map(|stored| stored.key.kid().to_owned()));
-        }
-        if refresh.is_empty() {
-            refresh.push(key_file::create(directory, Kind::Refresh, Algorithm::Hs256, now)?);
-            made.extend(refresh.last().map(|stored| stored.key.kid().to_owned()));
-        }
-        Ok((Self { access, refresh, lead }, made))
+    /// The ring without the keys that `is_dead` says.
+    #[must_use]
+    pub fn without(&self, is_dead: impl Fn(&KeyFacts) -> bool) -> Self {
+        let mut ring = Self::default();
+        self.keys().filter(|key| !is_dead(&key.facts)).for_each(|key| ring.push(key.clone()));
+        ring
     }
 
-    /// The key that signs `kind` tokens dated `at`. `None` only for a ring that is empty.
+    /// The key that signs `kind` tokens dated `at`. `None` only where there is no key of that kind.
     #[must_use]
     pub fn signer(&self, kind: Kind, at: Moment) -> Option<&SigningKey> {
-        let keys = self.of(kind);
-        let seen = keys.iter().rev().find(|stored| self.signs_from(stored).is_some_and(|start| start <= at));
-        seen.or_else(|| keys.first()).map(|stored| &stored.key)
+        let Keys { keys, starts } = self.of(kind);
+        keys.get(keys::signer(starts, at)?).map(|key| key.key.as_ref())
     }
 
-    /// Each key, the oldest first, access before refresh, with what it does at `now`.
-    pub fn states(&self, now: Moment) -> impl Iterator<Item = (&StoredKey, KeyState)> {
+    /// Each key, access before refresh, in the order in which they begin, with what it does at `now`.
+    pub fn states(&self, now: Moment, lives: TokenLives) -> impl Iterator<Item = (&RingKey, KeyState)> {
         [Kind::Access, Kind::Refresh].into_iter().flat_map(move |kind| {
-            let signer = self.signer(kind, now).map(SigningKey::kid);
-            let mut state = KeyState::Verifying;
-            self.of(kind).iter().map(move |stored| {
-                if Some(stored.key.kid()) == signer {
-                    state = KeyState::Published;
-                    return (stored, KeyState::Signing);
-                }
-                (stored, state)
-            })
+            let Keys { keys, starts } = self.of(kind);
+            let state = move |index| keys::state(starts, index, now, lives.of(kind));
+            keys.iter().enumerate().map(move |(index, key)| (key, state(index)))
         })
+    }
+
+    /// All keys, access before refresh.
+    pub fn keys(&self) -> impl Iterator<Item = &RingKey> {
+        self.access.keys.iter().chain(&self.refresh.keys)
+    }
+
+    /// The key of this kind that begins last.
+    #[must_use]
+    pub fn newest(&self, kind: Kind) -> Option<&RingKey> {
+        self.of(kind).keys.last()
+    }
+
+    /// The key with this `kid`.
+    #[must_use]
+    pub fn find(&self, kid: &str) -> Option<&RingKey> {
+        self.keys().find(|key| key.facts.kid == kid)
     }
 
     /// All keys, to verify with.
@@ -125,20 +148,21 @@ impl Keyring {
     /// When there are too many, or two are the same.
     pub fn key_set(&self) -> Result<KeySet, KeyError> {
         let mut set = KeySet::new();
-        for stored in self.access.iter().chain(&self.refresh) {
-            set.insert(stored.key.kid(), stored.key.verifying_key()?)?;
+        for key in self.keys() {
+            set.insert(&key.facts.kid, key.key.verifying_key()?)?;
         }
         Ok(set)
     }
 
-    /// The public halves of the keys of access tokens as a JSON Web Key Set (RFC 7517, section 5).
+    /// The public halves of the keys of access tokens as a JSON Web Key Set (RFC 7517, section 5), the newest first.
     #[must_use]
     pub fn published(&self) -> PublishedKeys {
-        let keys: Vec<_> = self.access.iter().rev().filter_map(|stored| stored.key.public_jwk()).collect();
+        let newest_first = || self.access.keys.iter().rev();
+        let keys: Vec<_> = newest_first().filter_map(|key| key.key.public_jwk()).collect();
         let body = json!({ "keys": keys }).to_string();
-        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest(&SHA256, body.as_bytes())));
+        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(hash(body.as_bytes())));
         let mut algorithms = Vec::new();
-        for algorithm in self.access.iter().rev().map(|stored| stored.key.algorithm()) {
+        for algorithm in newest_first().map(|key| key.facts.algorithm) {
             if !algorithms.contains(&algorithm) {
                 algorithms.push(algorithm);
             }
@@ -146,17 +170,25 @@ impl Keyring {
         PublishedKeys { algorithms, body, etag }
     }
 
-    /// `None`: beyond the calendar, so never.
-    fn signs_from(&self, stored: &StoredKey) -> Option<Moment> {
-        stored.created_at.checked_add_signed(self.lead)
+    fn push(&mut self, key: RingKey) {
+        let Keys { keys, starts } = match key.facts.kind {
+            Kind::Access => &mut self.access,
+            Kind::Refresh => &mut self.refresh,
+        };
+        starts.push(key.facts.signs_from);
+        keys.push(key);
     }
 
-    fn of(&self, kind: Kind) -> &[StoredKey] {
+    const fn of(&self, kind: Kind) -> &Keys {
         match kind {
             Kind::Access => &self.access,
             Kind::Refresh => &self.refresh,
         }
     }
+}
+
+fn hash(bytes: &[u8]) -> [u8; 32] {
+    digest(&SHA256, bytes).as_ref().try_into().unwrap_or_default()
 }
 
 #[cfg(test)]

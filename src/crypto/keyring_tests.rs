@@ -1,9 +1,6 @@
-//! The ring: one for all who start at once, and who signs when.
-
-use std::{fs, os::unix::fs::PermissionsExt as _, sync::Barrier, thread};
+//! The ring: what every algorithm signs, who signs when, and what is published.
 
 use latchkey_verifier::{ClaimNames, Family, Policy, Verifier};
-use tempfile::TempDir;
 
 use super::*;
 use crate::{
@@ -11,7 +8,7 @@ use crate::{
     domain::claims::{AccessClaims, RefreshClaims},
 };
 
-const LEAD: TimeDelta = TimeDelta::minutes(15);
+const LIVES: TokenLives = TokenLives { access: TimeDelta::minutes(5), refresh: TimeDelta::days(1) };
 
 fn start() -> Moment {
     Moment::from_timestamp(1_800_000_000, 0).unwrap()
@@ -21,12 +18,20 @@ fn after(minutes: i64) -> Moment {
     start() + TimeDelta::minutes(minutes)
 }
 
-fn open(folder: &TempDir, algorithm: Algorithm, now: Moment) -> Keyring {
-    Keyring::open(folder.path(), algorithm, LEAD, now).unwrap().0
+fn record(kind: Kind, algorithm: Algorithm, signs_from: Moment, passphrase: Option<&Passphrase>) -> KeyRecord {
+    let (key, text) = SigningKey::generate(algorithm, kind, passphrase).unwrap();
+    let facts = KeyFacts { kid: key.kid().to_owned(), kind, algorithm, signs_from };
+    KeyRecord { place: facts.kid.clone(), facts, text }
 }
 
-fn signer(ring: &Keyring, kind: Kind, at: Moment) -> String {
-    ring.signer(kind, at).unwrap().kid().to_owned()
+fn ring(records: &[KeyRecord]) -> Keyring {
+    Keyring::open(records, &[], &Keyring::default()).unwrap()
+}
+
+fn passphrase(text: &str) -> Passphrase {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    Passphrase::from_file(file.path()).unwrap()
 }
 
 fn shape() -> TokenShape {
@@ -38,23 +43,23 @@ fn shape() -> TokenShape {
     }
 }
 
+fn access_claims() -> AccessClaims {
+    AccessClaims {
+        subject: "ada".to_owned(),
+        issued_at: start().timestamp(),
+        expires_at: start().timestamp() + 300,
+        jti: "0".repeat(32),
+        sid: "s".to_owned(),
+        version: 0,
+        extra: Vec::new(),
+    }
+}
+
 #[test]
 fn a_ring_of_every_algorithm_signs_what_it_verifies_and_publishes_no_secret() {
     for algorithm in Algorithm::ALL {
-        let folder = tempfile::tempdir().unwrap();
-        open(&folder, algorithm, start());
-        // Read back from the files.
-        let ring = open(&folder, algorithm, after(1));
-        let claims = AccessClaims {
-            subject: "ada".to_owned(),
-            issued_at: start().timestamp(),
-            expires_at: start().timestamp() + 300,
-            jti: "0".repeat(32),
-            sid: "s".to_owned(),
-            version: 0,
-            extra: Vec::new(),
-        };
-        let token = shape().access(ring.signer(Kind::Access, start()).unwrap(), &claims).unwrap();
+        let ring = ring(&[record(Kind::Access, algorithm, start(), None)]);
+        let token = shape().access(ring.signer(Kind::Access, start()).unwrap(), &access_claims()).unwrap();
         let verifier = Verifier::new(ring.key_set().unwrap(), Policy::new("https://auth.test"));
         assert!(verifier.verify_access(&token, start().timestamp()).is_ok(), "{algorithm}");
 
@@ -78,122 +83,68 @@ fn a_ring_of_every_algorithm_signs_what_it_verifies_and_publishes_no_secret() {
 }
 
 #[test]
-fn eight_first_starts_at_once_make_one_ring() {
-    let folder = tempfile::tempdir().unwrap();
-    let keys = folder.path().join("keys");
-    let barrier = Barrier::new(8);
-    let rings: Vec<(Vec<String>, usize)> = thread::scope(|scope| {
-        let starts: Vec<_> = (0..8)
-            .map(|_| {
-                scope.spawn(|| {
-                    barrier.wait();
-                    let (ring, made) = Keyring::open(&keys, Algorithm::Es256, LEAD, start()).unwrap();
-                    (ring.states(start()).map(|(stored, _)| stored.key.kid().to_owned()).collect(), made.len())
-                })
-            })
-            .collect();
-        starts.into_iter().map(|start| start.join().unwrap()).collect()
-    });
-    assert_eq!(rings.iter().map(|(_, made)| made).sum::<usize>(), 2, "an access key and a refresh secret, made once");
-    assert!(rings.iter().all(|(kids, _)| kids.len() == 2 && *kids == rings[0].0), "{rings:?}");
-    assert_eq!(fs::metadata(&keys).unwrap().permissions().mode() & 0o777, 0o700);
+fn who_signs_is_a_matter_of_time() {
+    let records = [
+        record(Kind::Access, Algorithm::Es256, start(), None),
+        record(Kind::Access, Algorithm::EdDsa, after(15), None),
+        record(Kind::Refresh, Algorithm::Hs256, start(), None),
+    ];
+    let ring = ring(&records);
+    let signer = |minutes| ring.signer(Kind::Access, after(minutes)).unwrap().kid().to_owned();
+    assert_eq!(signer(-1), records[0].facts.kid, "there is no other");
+    assert_eq!(signer(14), records[0].facts.kid);
+    assert_eq!(signer(15), records[1].facts.kid);
+    assert_eq!(ring.published().algorithms, [Algorithm::EdDsa, Algorithm::Es256], "the newest first");
+    let states: Vec<_> = ring.states(after(15), LIVES).map(|(_, state)| state.as_str()).collect();
+    assert_eq!(states, ["verifying", "signing", "signing"]);
 }
 
 #[test]
-fn the_first_key_signs_at_once_and_a_later_one_after_the_lead() {
-    let folder = tempfile::tempdir().unwrap();
-    let first = signer(&open(&folder, Algorithm::Es256, start()), Kind::Access, start());
-    let second = key_file::create(folder.path(), Kind::Access, Algorithm::Es256, after(60)).unwrap();
-    let ring = open(&folder, Algorithm::Es256, after(60));
-    let seconds = TimeDelta::seconds(1);
-    for at in [after(-100_000), start(), after(60), after(75) - seconds] {
-        assert_eq!(signer(&ring, Kind::Access, at), first, "{at}");
+fn an_encrypted_ring_is_opened_with_its_passphrase_alone() {
+    let (right, wrong) = (passphrase("the right passphrase\n"), passphrase("some other passphrase"));
+    for algorithm in [Algorithm::Es256, Algorithm::Rs256, Algorithm::EdDsa, Algorithm::Hs256] {
+        let record = record(Kind::Access, algorithm, start(), Some(&right));
+        let text = record.text.expose_secret();
+        assert!(text.starts_with("-----BEGIN ENCRYPTED "), "{text}");
+        let records = [record];
+        let open = |passphrases: &[Passphrase]| Keyring::open(&records, passphrases, &Keyring::default());
+        let opened = open(&[wrong.clone(), right.clone()]).unwrap();
+        assert_eq!(opened.keys().next().unwrap().key.kid(), records[0].facts.kid);
+        let refusal = |passphrases: &[Passphrase]| open(passphrases).unwrap_err().join("\n");
+        assert!(refusal(&[]).contains("set LATCHKEY_KEYS_PASSPHRASE_FILE"), "{}", refusal(&[]));
+        assert!(
+            refusal(std::slice::from_ref(&wrong)).contains("it is another one"),
+            "{}",
+            refusal(std::slice::from_ref(&wrong))
+        );
+        // What is known is not opened again.
+        assert!(Keyring::open(&records, &[], &opened).is_ok());
     }
-    for at in [after(75), after(100_000)] {
-        assert_eq!(signer(&ring, Kind::Access, at), second.key.kid(), "{at}");
-    }
-    let states = |at| -> Vec<KeyState> {
-        ring.states(at).filter(|(stored, _)| stored.key.kind() == Kind::Access).map(|(_, state)| state).collect()
-    };
-    assert_eq!(states(after(60)), [KeyState::Signing, KeyState::Published]);
-    assert_eq!(states(after(75)), [KeyState::Verifying, KeyState::Signing]);
-    // Both are published all the time, the newest first.
-    let published: serde_json::Value = serde_json::from_str(&ring.published().body).unwrap();
-    assert_eq!((&published["keys"][0]["kid"], &published["keys"][1]["kid"]), (&json!(second.key.kid()), &json!(first)));
 }
 
 #[test]
-fn of_two_keys_in_waiting_the_newer_takes_over_in_its_turn() {
-    let folder = tempfile::tempdir().unwrap();
-    open(&folder, Algorithm::EdDsa, start());
-    let [second, third] = [after(60), after(65)]
-        .map(|at| key_file::create(folder.path(), Kind::Access, Algorithm::EdDsa, at).unwrap().key.kid().to_owned());
-    let ring = open(&folder, Algorithm::EdDsa, after(66));
-    assert_eq!([75, 79, 80].map(|at| signer(&ring, Kind::Access, after(at))), [second.clone(), second, third]);
+fn a_key_that_is_there_twice_is_named() {
+    let one = record(Kind::Access, Algorithm::Es256, start(), None);
+    let wrong = Keyring::open(&[one.clone(), one], &[], &Keyring::default()).unwrap_err();
+    assert!(wrong[0].contains("is there twice"), "{wrong:?}");
 }
 
 #[test]
-fn another_algorithm_comes_as_a_later_key() {
-    let folder = tempfile::tempdir().unwrap();
-    let first = signer(&open(&folder, Algorithm::Es256, start()), Kind::Access, start());
-    let (ring, made) = Keyring::open(folder.path(), Algorithm::EdDsa, LEAD, after(60)).unwrap();
-    assert_eq!(made.len(), 1);
-    assert_eq!(signer(&ring, Kind::Access, after(60)), first);
-    assert_eq!(signer(&ring, Kind::Access, after(75)), made[0]);
-    // And is not made again at each start.
-    assert!(Keyring::open(folder.path(), Algorithm::EdDsa, LEAD, after(61)).unwrap().1.is_empty());
-}
-
-#[test]
-fn a_refresh_token_stays_byte_for_byte_the_same_under_a_new_secret() {
-    let folder = tempfile::tempdir().unwrap();
-    let ring = open(&folder, Algorithm::Es256, start());
-    let rotated_at = after(70);
+fn a_refresh_token_is_of_the_secret_that_was_in_force_when_its_generation_began() {
+    let records = [
+        record(Kind::Refresh, Algorithm::Hs256, start(), None),
+        record(Kind::Refresh, Algorithm::Hs256, after(15), None),
+    ];
+    let (old, both) = (ring(&records[..1]), ring(&records));
     let claims = RefreshClaims {
         subject: "ada".to_owned(),
-        issued_at: rotated_at.timestamp(),
-        expires_at: rotated_at.timestamp() + 86_400,
+        issued_at: after(10).timestamp(),
+        expires_at: after(60).timestamp(),
         jti: "0".repeat(32),
         sid: "s".to_owned(),
         generation: 3,
         version: 0,
     };
-    let token = |ring: &Keyring| shape().refresh(ring.signer(Kind::Refresh, rotated_at).unwrap(), &claims).unwrap();
-    let before = token(&ring);
-    let secret = key_file::create(folder.path(), Kind::Refresh, Algorithm::Hs256, after(60)).unwrap();
-    let later = open(&folder, Algorithm::Es256, after(600));
-    assert_eq!(token(&later), before);
-    assert_eq!(signer(&later, Kind::Refresh, after(75)), secret.key.kid(), "what is rotated later has the new secret");
-    let verifier = Verifier::new(later.key_set().unwrap(), Policy::new("https://auth.test"));
-    assert_eq!(verifier.check(&before, after(600).timestamp()).unwrap().kind(), Kind::Refresh);
-}
-
-#[test]
-fn a_lead_beyond_the_calendar_is_never_and_no_crash() {
-    let folder = tempfile::tempdir().unwrap();
-    let first = signer(&open(&folder, Algorithm::EdDsa, start()), Kind::Access, start());
-    key_file::create(folder.path(), Kind::Access, Algorithm::EdDsa, after(60)).unwrap();
-    let (ring, _) = Keyring::open(folder.path(), Algorithm::EdDsa, TimeDelta::MAX, after(60)).unwrap();
-    assert_eq!(signer(&ring, Kind::Access, after(1_000_000)), first);
-}
-
-#[test]
-fn one_bad_file_stops_the_whole_ring() {
-    let folder = tempfile::tempdir().unwrap();
-    open(&folder, Algorithm::EdDsa, start());
-    fs::write(folder.path().join("old.pem"), "").unwrap();
-    assert!(Keyring::open(folder.path(), Algorithm::EdDsa, LEAD, after(1)).is_err());
-}
-
-#[test]
-fn the_entity_tag_changes_with_the_keys_and_with_nothing_else() {
-    let folder = tempfile::tempdir().unwrap();
-    let etag = |at| open(&folder, Algorithm::EdDsa, at).published().etag;
-    let first = etag(start());
-    assert_eq!(etag(after(60)), first);
-    key_file::create(folder.path(), Kind::Refresh, Algorithm::Hs256, after(60)).unwrap();
-    assert_eq!(etag(after(61)), first, "a secret is nobody's business");
-    key_file::create(folder.path(), Kind::Access, Algorithm::EdDsa, after(60)).unwrap();
-    assert_ne!(etag(after(61)), first);
-    assert!(first.starts_with('"') && first.ends_with('"') && first.len() > 40);
+    let token = |ring: &Keyring| shape().refresh(ring.signer(Kind::Refresh, after(10)).unwrap(), &claims).unwrap();
+    assert_eq!(token(&old), token(&both), "a new secret changes no token");
 }

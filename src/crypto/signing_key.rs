@@ -3,24 +3,29 @@
 use std::fmt;
 
 use aws_lc_rs::{
-    encoding::{AsDer as _, Pkcs8V1Der},
+    encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der},
     hmac,
     rand::SystemRandom,
     rsa::KeySize,
     signature::{
         self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-        Ed25519KeyPair, RsaEncoding, RsaKeyPair,
+        Ed25519KeyPair, KeyPair as _, RsaEncoding, RsaKeyPair,
     },
 };
 use latchkey_verifier::{Algorithm, Family, KeyError, Kind, VerifyingKey};
 use pem::Pem;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{jwk, random};
+use super::{
+    jwk,
+    key_text::{self, Contents},
+    passphrase::Passphrase,
+    random,
+};
 
-const PKCS8: &str = "PRIVATE KEY";
-const SECRET: &str = "LATCHKEY SHARED SECRET";
+use crate::domain::keys::KeyFacts;
 
 /// The private part, ready to sign.
 pub(super) enum Pair {
@@ -41,12 +46,26 @@ pub struct SigningKey {
 /// Why key material was not taken. The texts follow the name of a file.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum MaterialError {
+    /// Encrypted, and nobody said with what.
+    #[error("is encrypted: set LATCHKEY_KEYS_PASSPHRASE_FILE to the file with its passphrase")]
+    Encrypted,
     /// Not PEM, or not the PEM that the algorithm needs.
     #[error("is not a PEM file with one \"{0}\" block")]
     Label(&'static str),
     /// The block is not a key for the algorithm.
     #[error("does not hold a private key for {0} (PKCS#8)")]
     NotForAlgorithm(Algorithm),
+    /// A foreign file without a key that could be taken.
+    #[error(
+        "holds no private key that can be used: expected one in PEM, of RSA, of the curves P-256 or P-384, or Ed25519"
+    )]
+    NoPrivateKey,
+    /// Another key than it was said to be.
+    #[error("holds another key than its name says: its kid is {0}")]
+    OtherKey(String),
+    /// Encrypted with something else.
+    #[error("cannot be decrypted with the passphrase that was given: it is another one, or the key is damaged")]
+    Passphrase,
     /// A new key could not be made.
     #[error("could not be made: the operating system gave no randomness")]
     Generate,
@@ -66,31 +85,72 @@ pub enum MaterialError {
 }
 
 impl SigningKey {
-    /// A new key, and the PEM text to keep it in.
+    /// A new key, and the PEM text to keep it in, encrypted where there is a passphrase.
     ///
     /// # Errors
     /// [`MaterialError::Generate`].
-    pub fn generate(algorithm: Algorithm, kind: Kind) -> Result<(Self, Zeroizing<String>), MaterialError> {
-        let der = new_material(algorithm).ok_or(MaterialError::Generate)?;
-        let block = Pem::new(label(algorithm), der);
-        let text = Zeroizing::new(pem::encode(&block));
-        drop(Zeroizing::new(block.into_contents()));
-        Ok((Self::from_pem(algorithm, kind, &text)?, text))
+    pub fn generate(
+        algorithm: Algorithm,
+        kind: Kind,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<(Self, SecretString), MaterialError> {
+        let der = Zeroizing::new(new_material(algorithm).ok_or(MaterialError::Generate)?);
+        Self::keep(algorithm, kind, &der, passphrase)
     }
 
-    /// The key in a PEM text: PKCS#8 for asymmetric algorithms, the bytes of the secret for HMAC.
+    /// The key of this material, and the PEM text to keep it in, encrypted where there is a passphrase.
+    ///
+    /// # Errors
+    /// When the material is not usable.
+    pub fn keep(
+        algorithm: Algorithm,
+        kind: Kind,
+        contents: &[u8],
+        passphrase: Option<&Passphrase>,
+    ) -> Result<(Self, SecretString), MaterialError> {
+        let key = Self::from_contents(algorithm, kind, contents)?;
+        Ok((key, key_text::write(algorithm, contents, passphrase)?))
+    }
+
+    /// The key in a PEM text that is not encrypted.
     ///
     /// # Errors
     /// When it is another kind of key, or a weak one.
     pub fn from_pem(algorithm: Algorithm, kind: Kind, text: &str) -> Result<Self, MaterialError> {
-        let label = label(algorithm);
-        let mut blocks = pem::parse_many(text).map_err(|_| MaterialError::Label(label))?;
-        let block = blocks.pop().filter(|block| block.tag() == label).ok_or(MaterialError::Label(label))?;
-        let contents = Zeroizing::new(block.into_contents());
-        if !blocks.is_empty() {
-            return Err(MaterialError::Label(label));
+        match key_text::parse(algorithm, text)? {
+            Contents::Plain(contents) => Self::from_contents(algorithm, kind, &contents),
+            Contents::Encrypted(_) => Err(MaterialError::Encrypted),
         }
-        let pair = pair(algorithm, &contents)?;
+    }
+
+    /// The key that `facts` tell of, in a PEM text that may be encrypted with any of `passphrases`. Also the material.
+    ///
+    /// # Errors
+    /// When it is another key, a weak one, or encrypted with something else.
+    pub fn open(
+        facts: &KeyFacts,
+        text: &SecretString,
+        passphrases: &[Passphrase],
+    ) -> Result<(Self, Zeroizing<Vec<u8>>), MaterialError> {
+        let key = |contents: &[u8]| {
+            let key = Self::from_contents(facts.algorithm, facts.kind, contents)?;
+            if key.kid == facts.kid { Ok(key) } else { Err(MaterialError::OtherKey(key.kid)) }
+        };
+        match key_text::parse(facts.algorithm, text.expose_secret())? {
+            Contents::Plain(contents) => Ok((key(&contents)?, contents)),
+            Contents::Encrypted(_) if passphrases.is_empty() => Err(MaterialError::Encrypted),
+            // With a wrong passphrase anything may come out, and none of it is a key of this kid.
+            Contents::Encrypted(sealed) => passphrases
+                .iter()
+                .filter_map(|passphrase| passphrase.unwrap(&sealed))
+                .find_map(|contents| Some((key(&contents).ok()?, contents)))
+                .ok_or(MaterialError::Passphrase),
+        }
+    }
+
+    /// Of material that a [`key_text`] holds.
+    pub(super) fn from_contents(algorithm: Algorithm, kind: Kind, contents: &[u8]) -> Result<Self, MaterialError> {
+        let pair = pair(algorithm, contents)?;
         let kid = jwk::thumbprint(&jwk::members(&pair));
         Ok(Self { algorithm, kid, kind, pair })
     }
@@ -120,6 +180,24 @@ impl SigningKey {
             Kind::Access => jwk::public(&self.pair, self.algorithm, &self.kid),
             Kind::Refresh => None,
         }
+    }
+
+    /// The public half as a PEM text (`SubjectPublicKeyInfo`, RFC 7468 section 13); `None` for a shared secret and for a
+    /// key of refresh tokens.
+    #[must_use]
+    pub fn public_pem(&self) -> Option<String> {
+        let der = |der: Result<PublicKeyX509Der<'_>, _>| der.ok().map(|der| der.as_ref().to_vec());
+        let der = match &self.pair {
+            _ if self.kind == Kind::Refresh => None,
+            Pair::Ec { pair, .. } => der(pair.public_key().as_der()),
+            Pair::Ed(pair) => der(pair.public_key().as_der()),
+            Pair::Hmac { .. } => None,
+            Pair::Rsa { pair, .. } => der(pair.public_key().as_der()),
+        };
+        Some(pem::encode_config(
+            &Pem::new("PUBLIC KEY", der?),
+            pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF),
+        ))
     }
 
     /// The other half.
@@ -170,8 +248,9 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-fn label(algorithm: Algorithm) -> &'static str {
-    if algorithm.family() == Family::Hmac { SECRET } else { PKCS8 }
+/// Whether a key for `algorithm` can be made of this material.
+pub(super) fn is_usable(algorithm: Algorithm, contents: &[u8]) -> Result<(), MaterialError> {
+    pair(algorithm, contents).map(drop)
 }
 
 fn new_material(algorithm: Algorithm) -> Option<Vec<u8>> {

@@ -12,6 +12,14 @@ pub enum EventKind {
     CutOff,
     /// Operators cut everybody off.
     EverybodyCutOff,
+    /// A signing key was made or taken in; the cause says why.
+    KeyMade,
+    /// A signing key was removed: its tokens had expired.
+    KeyPruned,
+    /// A signing key was revoked: its tokens are refused.
+    KeyRevoked,
+    /// All signing keys were encrypted anew.
+    KeysRewrapped,
     /// A refresh gave new tokens. Noted only where the settings ask for it.
     Refreshed,
     /// A refresh token came back within the grace and got the same successor.
@@ -32,9 +40,13 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::CutOff,
         Self::EverybodyCutOff,
+        Self::KeyMade,
+        Self::KeyPruned,
+        Self::KeyRevoked,
+        Self::KeysRewrapped,
         Self::Refreshed,
         Self::RefreshRepeated,
         Self::Reuse,
@@ -51,6 +63,10 @@ impl EventKind {
         match self {
             Self::CutOff => "cut_off",
             Self::EverybodyCutOff => "everybody_cut_off",
+            Self::KeyMade => "key_made",
+            Self::KeyPruned => "key_pruned",
+            Self::KeyRevoked => "key_revoked",
+            Self::KeysRewrapped => "keys_rewrapped",
             Self::Refreshed => "refreshed",
             Self::RefreshRepeated => "refresh_repeated",
             Self::Reuse => "reuse",

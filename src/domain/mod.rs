@@ -4,6 +4,7 @@ pub mod audit;
 pub mod claims;
 pub mod email;
 pub mod ids;
+pub mod keys;
 pub mod password;
 pub mod session;
 pub mod time;

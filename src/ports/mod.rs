@@ -4,6 +4,7 @@ pub mod audit;
 pub mod blacklist;
 pub mod clock;
 pub mod error;
+pub mod keys;
 pub mod sessions;
 pub mod users;
 
@@ -11,5 +12,6 @@ pub use audit::{AuditQuery, AuditStore};
 pub use blacklist::{Blacklist, BlacklistStatus, Look, Mark, Memory, TokenRef, Verdict};
 pub use clock::Clock;
 pub use error::StoreError;
+pub use keys::{KeyChange, KeyRecord, KeyRecords, KeyStore, RevokedKey};
 pub use sessions::{NewSession, Revoke, Rotation, SessionPage, SessionStore};
 pub use users::{Credentials, CutOff, InsertUserError, UserStore};

@@ -201,7 +201,7 @@ impl Auth {
                 .from(&client.origin())
                 .with("view", view.as_str())
                 .with("token", kind);
-            event.jti = checked.claims().text(&self.parts.verifier.policy().names.jti).map(ToOwned::to_owned);
+            event.jti = checked.claims().text(&self.parts.keys.policy().names.jti).map(ToOwned::to_owned);
             if let Ok(token) = token_ref(checked) {
                 event = event.of_user(&token.user).of_session(token.session);
             }

@@ -37,7 +37,7 @@ impl Auth {
     }
 
     async fn authenticate_checked(&self, checked: &Checked, now: Moment) -> Result<Identity, Error> {
-        let policy = self.parts.verifier.policy();
+        let policy = self.parts.keys.policy();
         checked.require(Kind::Access, policy)?;
         match checked.claims().get(&policy.names.user_id) {
             None => return Err(Error::NoUserIdentification),

@@ -8,7 +8,9 @@ pub mod error;
 mod flush;
 mod health;
 pub mod hints;
+pub mod in_force;
 pub mod janitor;
+pub mod keys;
 pub mod metrics;
 mod obtain;
 mod rebuild;
@@ -22,24 +24,19 @@ mod written;
 
 use std::{net::IpAddr, sync::Arc};
 
-use chrono::TimeDelta;
-use latchkey_verifier::Verifier;
-
 pub use audit::AuditTrail;
 pub use authenticate::Identity;
+use chrono::TimeDelta;
 pub use error::{Error, TokenDetail};
 pub use health::{Health, Readiness};
+pub use in_force::KeysInForce;
 pub use metrics::Metrics;
 pub use revocation::Revocation;
 pub use sessions::OwnSession;
 pub use tokens::{TokenPair, TokenRules};
 
 use crate::{
-    crypto::{
-        hasher::Hasher,
-        keyring::{Keyring, PublishedKeys},
-        sign::TokenShape,
-    },
+    crypto::{hasher::Hasher, sign::TokenShape},
     domain::{audit::Origin, session::Grace},
     ports::{Clock, SessionStore, UserStore},
 };
@@ -86,8 +83,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Password hashes.
     pub hasher: Hasher,
-    /// Keys to sign with.
-    pub keyring: Keyring,
+    /// Keys to sign and to check with.
+    pub keys: Arc<KeysInForce>,
     /// What is counted.
     pub metrics: Metrics,
     /// Dead tokens.
@@ -100,28 +97,24 @@ pub struct Parts {
     pub shape: TokenShape,
     /// Users.
     pub users: Arc<dyn UserStore>,
-    /// Checks tokens.
-    pub verifier: Verifier,
 }
 
 /// The token service. Share it behind an `Arc`.
 pub struct Auth {
     parts: Parts,
-    published: PublishedKeys,
 }
 
 impl Auth {
     /// A service of these parts.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
-        let published = parts.keyring.published();
-        Self { parts, published }
+    pub const fn new(parts: Parts) -> Self {
+        Self { parts }
     }
 
-    /// The public keys of access tokens.
+    /// The keys that are used just now.
     #[must_use]
-    pub const fn published_keys(&self) -> &PublishedKeys {
-        &self.published
+    pub fn keys(&self) -> &KeysInForce {
+        &self.parts.keys
     }
 
     /// What is known of dead tokens.

@@ -55,21 +55,23 @@ impl Auth {
         let rules = &self.parts.rules.tokens;
         let lifetime = rules.access_lifetime - random::up_to(rules.access_jitter).map_err(|_| no_randomness())?;
         let claims = AccessClaims::of(session, user, jti, now, lifetime, &rules.extra);
-        let key = self.parts.keyring.signer(Kind::Access, now).ok_or_else(no_key)?;
+        let keys = self.parts.keys.current();
+        let key = keys.ring.signer(Kind::Access, now).ok_or_else(no_key)?;
         self.parts.shape.access(key, &claims).map_err(|error| Error::Internal(error.to_string()))
     }
 
     /// Signed with the secret that was in force when the generation was made: a new secret changes no token.
     fn issue_refresh(&self, session: &Session) -> Result<String, Error> {
         let claims = RefreshClaims::of(session, self.parts.rules.tokens.refresh_lifetime);
-        let key = self.parts.keyring.signer(Kind::Refresh, session.rotated_at).ok_or_else(no_key)?;
+        let keys = self.parts.keys.current();
+        let key = keys.ring.signer(Kind::Refresh, session.rotated_at).ok_or_else(no_key)?;
         self.parts.shape.refresh(key, &claims).map_err(|error| Error::Internal(error.to_string()))
     }
 
     /// A refresh token that holds in itself. Whether its session does is the store's to say; of a token that lacks
     /// something, it is asked here, because simplejwt says "blacklisted" before it says what is missing.
     pub(super) async fn check_refresh(&self, checked: &Checked, now: Moment) -> Result<(TokenRef, u32), Error> {
-        if let Err(refusal) = checked.require(Kind::Refresh, self.parts.verifier.policy()) {
+        if let Err(refusal) = checked.require(Kind::Refresh, self.parts.keys.policy()) {
             if let (Kind::Refresh, Ok(token)) = (checked.kind(), token_ref(checked)) {
                 self.check_revocation(&token, Kind::Refresh, now).await?;
             }
@@ -80,9 +82,9 @@ impl Auth {
         Ok((token, generation))
     }
 
-    /// The one call of the verifier.
+    /// A token of ours that holds in itself.
     pub(super) fn check(&self, token: &str, now: Moment) -> Result<Checked, Error> {
-        Ok(self.parts.verifier.check(token, now.timestamp())?)
+        Ok(self.parts.keys.check(token, now)?)
     }
 }
 
@@ -136,5 +138,5 @@ fn no_randomness() -> Error {
 }
 
 fn no_key() -> Error {
-    Error::Internal("the ring has no key to sign with".to_owned())
+    Error::Unavailable("there is no key to sign with".to_owned())
 }

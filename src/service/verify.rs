@@ -30,7 +30,7 @@ impl Auth {
     }
 
     async fn verify_checked(&self, checked: &Checked, now: Moment) -> Result<(), Error> {
-        let required = checked.require_identity(self.parts.verifier.policy()).map_err(Error::from);
+        let required = checked.require_identity(self.parts.keys.policy()).map_err(Error::from);
         match token_ref(checked) {
             Ok(token) => {
                 self.check_revocation(&token, checked.kind(), now).await?;

@@ -1,4 +1,5 @@
-//! The ports on real servers: users and sessions in SQL, the blacklist in Redis.
+//! The ports on real servers and files: users and sessions in SQL, the blacklist in Redis, keys in a directory or in SQL.
 
+pub mod key_directory;
 pub mod redis;
 pub mod sql;

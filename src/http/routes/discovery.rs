@@ -24,7 +24,8 @@ async fn discovery(state: Data<State>) -> Result<HttpResponse, HttpError> {
         return Err(HttpError::NotFound);
     }
     let base = issuer.trim_end_matches('/');
-    let algorithms: Vec<_> = state.auth.published_keys().algorithms.iter().map(|algorithm| algorithm.name()).collect();
+    let keys = state.auth.keys().current();
+    let algorithms: Vec<_> = keys.published.algorithms.iter().map(|algorithm| algorithm.name()).collect();
     let document = json!({
         "issuer": issuer,
         "jwks_uri": format!("{base}/.well-known/jwks.json"),

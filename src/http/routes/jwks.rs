@@ -15,7 +15,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
 }
 
 async fn jwks(request: HttpRequest, state: Data<State>) -> HttpResponse {
-    let keys = state.auth.published_keys();
+    let keys = &state.auth.keys().current().published;
     let unchanged = matches(&request, &keys.etag);
     let mut response = if unchanged { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response

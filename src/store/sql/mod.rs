@@ -3,6 +3,7 @@
 mod audit;
 mod connect;
 mod error;
+mod keys;
 mod lent;
 pub mod migrate;
 pub mod pool;

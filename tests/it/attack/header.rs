@@ -179,7 +179,7 @@ async fn a_token_does_not_bring_its_own_key() {
 
 fn attackers_key() -> (latchkey::crypto::signing_key::SigningKey, Value) {
     use latchkey::crypto::signing_key::SigningKey;
-    let key = SigningKey::generate(latchkey_verifier::Algorithm::Es256, Kind::Access).unwrap().0;
+    let key = SigningKey::generate(latchkey_verifier::Algorithm::Es256, Kind::Access, None).unwrap().0;
     let jwk = key.public_jwk().unwrap();
     (key, jwk)
 }

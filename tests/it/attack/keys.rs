@@ -98,7 +98,7 @@ async fn a_key_of_the_right_kind_that_is_not_ours_signs_nothing() {
         for (kind, token, algorithm) in
             [(Kind::Access, &pair.access, algorithm), (Kind::Refresh, &pair.refresh, "HS256")]
         {
-            let stranger = SigningKey::generate(algorithm.parse::<Algorithm>().unwrap(), kind).unwrap().0;
+            let stranger = SigningKey::generate(algorithm.parse::<Algorithm>().unwrap(), kind, None).unwrap().0;
             // Under our kid, under the stranger's own, and under none.
             for kid in [json!(forge.key(kind).kid()), json!(stranger.kid()), json!(null)] {
                 let header = with(forge.header(kind), "kid", kid).to_string();

@@ -235,8 +235,8 @@ async fn a_forged_token_learns_nothing_from_its_claims() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let (now, forge) = (app.now(), app.forge());
-    let attackers =
-        [Algorithm::Es256, Algorithm::Hs256].map(|algorithm| SigningKey::generate(algorithm, Kind::Access).unwrap().0);
+    let attackers = [Algorithm::Es256, Algorithm::Hs256]
+        .map(|algorithm| SigningKey::generate(algorithm, Kind::Access, None).unwrap().0);
     for (kind, token, attacker) in
         [(Kind::Access, &pair.access, &attackers[0]), (Kind::Refresh, &pair.refresh, &attackers[1])]
     {

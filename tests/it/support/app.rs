@@ -10,11 +10,18 @@ use std::{
 
 use clap::{Args as _, Command, FromArgMatches as _};
 use latchkey::{
-    app::{App, operator},
+    app::{
+        App,
+        keys::{self, KeysSettings},
+        operator,
+    },
     config::Config,
     domain::{audit::Actor, password::Password, username::Username},
     ports::Clock,
-    service::accounts::{Accounts, Registration},
+    service::{
+        accounts::{Accounts, Registration},
+        keys::KeyManager,
+    },
 };
 use reqwest::RequestBuilder;
 use serde_json::json;
@@ -138,6 +145,24 @@ impl TestApp {
         };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         operator::accounts(config, &self.config.passwords, clock).await.unwrap()
+    }
+
+    /// What operators do with keys, by the same store and the same clock.
+    pub async fn keys(&self) -> KeyManager {
+        let settings = KeysSettings {
+            keys: &self.config.keys,
+            database: &self.config.database,
+            lifetimes: &self.config.lifetimes,
+            actor: Actor::Operator(Some("test".to_owned())),
+        };
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
+        keys::writer(settings, clock).await.unwrap().0
+    }
+
+    /// The public keys, newest first, by `kid`.
+    pub async fn kids(&self) -> Vec<String> {
+        let keys = self.get("/.well-known/jwks.json").await.json();
+        keys["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Makes a user who signs in with [`PASSWORD`].

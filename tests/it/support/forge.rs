@@ -3,25 +3,30 @@
 use std::path::Path;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use latchkey::crypto::key_file::{self, StoredKey};
+use latchkey::{
+    crypto::{keyring::Keyring, signing_key::SigningKey},
+    store::key_directory::KeyDirectory,
+};
 use latchkey_verifier::Kind;
 use serde_json::{Value, json};
 
 /// Makes tokens with any header and any claims.
 pub struct Forge {
     issuer: String,
-    keys: Vec<StoredKey>,
+    keys: Keyring,
     now: i64,
 }
 
 impl Forge {
     pub fn new(keys: &Path, issuer: &str, now: i64) -> Self {
-        Self { issuer: issuer.to_owned(), keys: key_file::read_all(keys).unwrap(), now }
+        let records = KeyDirectory::new(keys).read_now().unwrap();
+        let keys = Keyring::open(&records.keys, &[], &Keyring::default()).unwrap();
+        Self { issuer: issuer.to_owned(), keys, now }
     }
 
     /// The key that signs tokens of this kind.
-    pub fn key(&self, kind: Kind) -> &latchkey::crypto::signing_key::SigningKey {
-        &self.keys.iter().find(|stored| stored.key.kind() == kind).unwrap().key
+    pub fn key(&self, kind: Kind) -> &SigningKey {
+        &self.keys.keys().find(|key| key.facts.kind == kind).unwrap().key
     }
 
     /// The header that the server would write.

@@ -1,0 +1,2 @@
+DROP TABLE signing_key_ring;
+DROP TABLE signing_keys;

@@ -1,0 +1,18 @@
+-- The ring of signing keys, where it is kept in the database. Private parts are encrypted; a key that was revoked keeps its
+-- row for ever, without the private part.
+CREATE TABLE signing_keys (
+    kid TEXT PRIMARY KEY NOT NULL,
+    token_type TEXT NOT NULL,
+    algorithm TEXT NOT NULL,
+    signs_from TIMESTAMP NOT NULL,
+    private_key TEXT,
+    revoked_at TIMESTAMP
+);
+
+-- One row: whoever changes the ring raises the version that it has seen, or comes too late.
+CREATE TABLE signing_key_ring (
+    id INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),
+    version BIGINT NOT NULL
+);
+
+INSERT INTO signing_key_ring (id, version) VALUES (1, 0);

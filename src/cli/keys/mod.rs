@@ -1,0 +1,177 @@
+//! `latchkey keys`.
+
+mod change;
+mod export;
+mod list;
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use clap::{Args, Subcommand, ValueEnum};
+use latchkey_verifier::{Algorithm, Kind};
+
+use super::{Failure, actor};
+use crate::{
+    app::keys::KeysSettings,
+    config::{DatabaseConfig, KeysConfig, LifetimesConfig},
+    ports::Clock,
+};
+
+#[derive(Args, Debug)]
+pub(super) struct KeysArgs {
+    #[command(subcommand)]
+    command: KeysCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// Show the keys: what each does, and what it is waiting for
+    List {
+        #[command(flatten)]
+        ring: RingArgs,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a new key; it signs once verifiers have had the time to see it
+    #[command(
+        after_help = "A change of algorithm is a rotation like any other: set LATCHKEY_ALGORITHM for the servers, too, and they make\n\
+        the key themselves when they start."
+    )]
+    Rotate {
+        #[command(flatten)]
+        ring: RingArgs,
+        /// The tokens that it is to sign
+        #[arg(long = "use", value_name = "KIND", default_value = "access")]
+        usage: Usage,
+        /// Let it sign within seconds: verifiers that have not fetched the key set since then refuse its tokens
+        #[arg(long)]
+        now: bool,
+    },
+    /// Emergency: take a key out of the ring for ever; every token that it signed is refused within seconds
+    #[command(
+        after_help = "Verifiers that work offline refuse its tokens when they next fetch the key set: at the latest after\n\
+        LATCHKEY_JWKS_MAX_AGE. Who was signed in by a refresh secret that is revoked signs in again."
+    )]
+    Revoke {
+        #[command(flatten)]
+        ring: RingArgs,
+        /// The key, as `latchkey keys list` shows it
+        #[arg(value_name = "KID", allow_hyphen_values = true)]
+        kid: String,
+    },
+    /// Remove the keys whose tokens have all expired
+    Prune(RingArgs),
+    /// Take in a key that you have: PEM of RSA, P-256, P-384 or Ed25519, or with --as HS256 a file that holds a secret
+    Import {
+        #[command(flatten)]
+        ring: RingArgs,
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// What it signs with; without it, the usual algorithm for such a key: RS256 for RSA, and so on
+        #[arg(long = "as", value_name = "NAME")]
+        algorithm: Option<Algorithm>,
+        /// The tokens that it is to sign
+        #[arg(long = "use", value_name = "KIND", default_value = "access")]
+        usage: Usage,
+        /// Let it sign within seconds, because verifiers know it already
+        #[arg(long)]
+        now: bool,
+        /// A file with the passphrase of the key
+        #[arg(long, value_name = "PATH")]
+        passphrase_file: Option<PathBuf>,
+    },
+    /// Print public keys, for verifiers that do not fetch them
+    Export {
+        #[command(flatten)]
+        ring: RingArgs,
+        /// Only public parts are ever printed; this says that you know
+        #[arg(long, required = true)]
+        public: bool,
+        /// Only this key
+        #[arg(long, value_name = "KID", allow_hyphen_values = true)]
+        kid: Option<String>,
+        /// As a JSON Web Key (a key set, without --kid) or as PEM
+        #[arg(long, value_name = "FORMAT", default_value = "jwk")]
+        format: Format,
+    },
+    /// Encrypt all keys with another passphrase; the keys stay the same
+    #[command(
+        after_help = "Afterwards put the new passphrase into LATCHKEY_KEYS_PASSPHRASE_FILE: running servers keep their keys\n\
+        meanwhile, and take the file over when it changes."
+    )]
+    Rewrap {
+        #[command(flatten)]
+        ring: RingArgs,
+        #[command(flatten)]
+        with: Wrapping,
+    },
+}
+
+/// The settings of the ring.
+#[derive(Args, Debug)]
+struct RingArgs {
+    #[command(flatten)]
+    keys: KeysConfig,
+    #[command(flatten)]
+    database: DatabaseConfig,
+    #[command(flatten)]
+    lifetimes: LifetimesConfig,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Usage {
+    Access,
+    Refresh,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Jwk,
+    Pem,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct Wrapping {
+    /// A file with the new passphrase, at least 16 characters
+    #[arg(long, value_name = "PATH")]
+    new_passphrase_file: Option<PathBuf>,
+    /// Not encrypted any more
+    #[arg(long)]
+    plain: bool,
+}
+
+impl RingArgs {
+    fn settings(&self) -> KeysSettings<'_> {
+        let Self { keys, database, lifetimes } = self;
+        KeysSettings { keys, database, lifetimes, actor: actor::operator() }
+    }
+}
+
+impl From<Usage> for Kind {
+    fn from(usage: Usage) -> Self {
+        match usage {
+            Usage::Access => Self::Access,
+            Usage::Refresh => Self::Refresh,
+        }
+    }
+}
+
+pub(super) async fn run(arguments: KeysArgs, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
+    match arguments.command {
+        KeysCommand::List { ring, json } => list::run(&ring, json, clock).await?,
+        KeysCommand::Rotate { ring, usage, now } => change::rotate(&ring, usage.into(), now, clock).await?,
+        KeysCommand::Revoke { ring, kid } => change::revoke(&ring, &kid, clock).await?,
+        KeysCommand::Prune(ring) => change::prune(&ring, clock).await?,
+        KeysCommand::Import { ring, file, algorithm, usage, now, passphrase_file } => {
+            let foreign = change::Foreign { file, algorithm, kind: usage.into(), now, passphrase_file };
+            change::import(&ring, &foreign, clock).await?;
+        }
+        KeysCommand::Export { ring, kid, format, public: _ } => {
+            export::run(&ring, kid.as_deref(), format, clock).await?;
+        }
+        KeysCommand::Rewrap { ring, with } => change::rewrap(&ring, with.new_passphrase_file.as_deref(), clock).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

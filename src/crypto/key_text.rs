@@ -1,0 +1,60 @@
+//! Keys as PEM texts: PKCS#8 for asymmetric algorithms, the bytes of the secret for HMAC; both perhaps encrypted.
+
+use latchkey_verifier::{Algorithm, Family};
+use pem::Pem;
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use super::{passphrase::Passphrase, signing_key::MaterialError};
+
+const PKCS8: &str = "PRIVATE KEY";
+const SECRET: &str = "LATCHKEY SHARED SECRET";
+pub(super) const ENCRYPTED: &str = "ENCRYPTED ";
+
+/// What the one block of a text says.
+pub(super) enum Contents {
+    /// A key.
+    Plain(Zeroizing<Vec<u8>>),
+    /// A key, for whoever has the passphrase.
+    Encrypted(Zeroizing<Vec<u8>>),
+}
+
+/// The block of a key for `algorithm`.
+pub(super) fn parse(algorithm: Algorithm, text: &str) -> Result<Contents, MaterialError> {
+    let label = label(algorithm);
+    let mut blocks = pem::parse_many(text).map_err(|_| MaterialError::Label(label))?;
+    let block = blocks.pop().ok_or(MaterialError::Label(label))?;
+    let encrypted = block.tag().strip_prefix(ENCRYPTED);
+    let fits = encrypted.unwrap_or(block.tag()) == label;
+    let is_encrypted = encrypted.is_some();
+    let contents = Zeroizing::new(block.into_contents());
+    if !fits || !blocks.is_empty() {
+        return Err(MaterialError::Label(label));
+    }
+    Ok(if is_encrypted { Contents::Encrypted(contents) } else { Contents::Plain(contents) })
+}
+
+/// The text for `contents`, encrypted where there is a passphrase.
+pub(super) fn write(
+    algorithm: Algorithm,
+    contents: &[u8],
+    passphrase: Option<&Passphrase>,
+) -> Result<SecretString, MaterialError> {
+    let block = match passphrase {
+        None => Pem::new(label(algorithm), contents),
+        Some(passphrase) => passphrase.wrap(label(algorithm), contents)?,
+    };
+    let text = SecretString::from(pem::encode(&block));
+    drop(Zeroizing::new(block.into_contents()));
+    Ok(text)
+}
+
+/// Whether the text holds a key that is encrypted.
+#[must_use]
+pub fn is_encrypted(text: &str) -> bool {
+    text.trim_start().starts_with("-----BEGIN ENCRYPTED ")
+}
+
+fn label(algorithm: Algorithm) -> &'static str {
+    if algorithm.family() == Family::Hmac { SECRET } else { PKCS8 }
+}

@@ -1,0 +1,75 @@
+//! The ring of signing keys in a store: a directory, or a table.
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+use super::StoreError;
+use crate::domain::{keys::KeyFacts, time::Moment};
+
+/// A key as it is kept.
+#[derive(Clone, Debug)]
+pub struct KeyRecord {
+    /// What it is for.
+    pub facts: KeyFacts,
+    /// The PEM text with its private part, encrypted or not.
+    pub text: SecretString,
+    /// Where it lies, for whoever has to repair it.
+    pub place: String,
+}
+
+/// A key that must never be used again.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RevokedKey {
+    /// What it was for.
+    pub facts: KeyFacts,
+    /// When it was revoked.
+    pub at: Moment,
+}
+
+/// All that a store knows.
+#[derive(Clone, Debug, Default)]
+pub struct KeyRecords {
+    /// Changes whenever anything else does.
+    pub version: String,
+    /// In the order of [`KeyFacts::order`].
+    pub keys: Vec<KeyRecord>,
+    /// In the same order.
+    pub revoked: Vec<RevokedKey>,
+    /// What could not be read and why, a line each that names the place and what would be right.
+    pub broken: Vec<String>,
+}
+
+/// A change of the ring.
+#[derive(Clone, Debug)]
+pub enum KeyChange {
+    /// A new key.
+    Add(KeyFacts, SecretString),
+    /// Gone, and only a mark stays that it was there.
+    Revoke(KeyFacts, Moment),
+    /// Gone.
+    Remove(KeyFacts),
+    /// The same key, wrapped in another way.
+    Rewrap(KeyFacts, SecretString),
+}
+
+/// Where the ring is kept.
+#[async_trait]
+pub trait KeyStore: Send + Sync {
+    /// The version of what [`read`](Self::read) would give: cheap enough for once a second.
+    async fn version(&self) -> Result<String, StoreError>;
+
+    /// Everything.
+    async fn read(&self) -> Result<KeyRecords, StoreError>;
+
+    /// Does all of `changes` if the version is still `seen`, else nothing. Whether it did: of many who try at once,
+    /// one does.
+    async fn change(&self, seen: &str, changes: &[KeyChange]) -> Result<bool, StoreError>;
+
+    /// The setting that says where it is, for messages.
+    fn setting(&self) -> &'static str;
+
+    /// Whether private parts must not lie there as they are.
+    fn wants_encryption(&self) -> bool {
+        false
+    }
+}

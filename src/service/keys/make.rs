@@ -1,0 +1,64 @@
+//! A new key, and from when on it signs.
+
+use chrono::{DurationRound as _, SubsecRound as _, TimeDelta};
+use latchkey_verifier::{Algorithm, Kind, MAX_KEYS};
+use secrecy::SecretString;
+
+use super::{KeyManager, KeysError, Opened};
+use crate::{
+    crypto::{passphrase::Passphrase, signing_key::SigningKey},
+    domain::{
+        keys::{self, KeyFacts, NOTICE},
+        time::Moment,
+    },
+};
+
+/// Room for what the service itself makes, whatever operators do.
+const RESERVE: usize = 8;
+
+/// When a new key begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Begin {
+    /// As soon as every instance has seen it; verifiers that cache the key set have not.
+    AtOnce,
+    /// When every verifier has seen it.
+    AfterLead,
+}
+
+impl KeyManager {
+    pub(super) fn make(
+        &self,
+        opened: &Opened,
+        (kind, algorithm): (Kind, Algorithm),
+        begin: Begin,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<(KeyFacts, SecretString), KeysError> {
+        Self::room(opened)?;
+        let (key, text) = SigningKey::generate(algorithm, kind, passphrase)?;
+        let facts =
+            KeyFacts { kid: key.kid().to_owned(), kind, algorithm, signs_from: self.begins(opened, kind, begin) };
+        Ok((facts, text))
+    }
+
+    pub(super) fn room(opened: &Opened) -> Result<(), KeysError> {
+        match opened.records.keys.len() {
+            count if count + RESERVE >= MAX_KEYS => Err(KeysError::Full(count)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The first key of its kind signs at once: there is no other.
+    pub(super) fn begins(&self, opened: &Opened, kind: Kind, begin: Begin) -> Moment {
+        let now = self.clock.now();
+        if opened.records.keys.iter().all(|key| key.facts.kind != kind) {
+            return now.trunc_subsecs(0);
+        }
+        let span = match begin {
+            Begin::AtOnce => NOTICE,
+            Begin::AfterLead => self.rules.lead,
+        };
+        // A name has whole seconds; never earlier than was promised.
+        let begins = keys::later(now, span);
+        begins.duration_round_up(TimeDelta::seconds(1)).unwrap_or(begins)
+    }
+}

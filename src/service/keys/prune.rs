@@ -1,0 +1,61 @@
+//! Keys whose tokens have all expired.
+
+use chrono::TimeDelta;
+
+use super::{KeyManager, KeysError, Plan};
+use crate::{
+    crypto::keyring::{Keyring, TokenLives},
+    domain::{
+        audit::EventKind,
+        keys::{KeyFacts, KeyState},
+    },
+    ports::KeyChange,
+};
+
+/// How much longer the service itself waits: its clock may be wrong, and nobody looks over its shoulder.
+const CAUTION: TimeDelta = TimeDelta::days(1);
+
+impl KeyManager {
+    /// Removes the keys whose tokens have all expired. What they were.
+    ///
+    /// # Errors
+    /// [`KeysError`].
+    pub async fn prune(&self) -> Result<Vec<KeyFacts>, KeysError> {
+        self.prune_by(self.rules.lives).await
+    }
+
+    /// The same a day later, where the service itself makes keys.
+    ///
+    /// # Errors
+    /// [`KeysError`].
+    pub async fn prune_cautiously(&self) -> Result<Vec<KeyFacts>, KeysError> {
+        self.prune_by(self.cautious()).await
+    }
+
+    /// Whether [`prune_cautiously`](Self::prune_cautiously) would find any.
+    #[must_use]
+    pub fn has_prunable(&self, ring: &Keyring) -> bool {
+        self.rules.interval.is_some() && !self.prunable(ring, self.cautious()).is_empty()
+    }
+
+    async fn prune_by(&self, lives: TokenLives) -> Result<Vec<KeyFacts>, KeysError> {
+        self.change(|opened, _| {
+            self.sound(&opened.wrong)?;
+            let outcome = self.prunable(&opened.ring, lives);
+            let changes = outcome.iter().cloned().map(KeyChange::Remove).collect();
+            let events = outcome.iter().map(|facts| self.event(EventKind::KeyPruned, facts)).collect();
+            Ok(Plan { changes, events, outcome })
+        })
+        .await
+    }
+
+    fn prunable(&self, ring: &Keyring, lives: TokenLives) -> Vec<KeyFacts> {
+        let states = ring.states(self.clock.now(), lives);
+        states.filter(|(_, state)| *state == KeyState::Prunable).map(|(key, _)| key.facts.clone()).collect()
+    }
+
+    fn cautious(&self) -> TokenLives {
+        let TokenLives { access, refresh } = self.rules.lives;
+        TokenLives { access: access + CAUTION, refresh: refresh + CAUTION }
+    }
+}

@@ -1,0 +1,49 @@
+//! The same keys under another passphrase.
+
+use super::{KeyManager, KeysError, Opened, Plan};
+use crate::{
+    crypto::{keyring::Keyring, passphrase::Passphrase, signing_key::SigningKey},
+    domain::audit::{AuditEvent, EventKind},
+    ports::KeyChange,
+};
+
+impl KeyManager {
+    /// Encrypts all keys with `new`, or with nothing; how many. Those that have it already are read with it, so that what was
+    /// interrupted can be done again.
+    ///
+    /// # Errors
+    /// [`KeysError`].
+    pub async fn rewrap(&self, new: Option<&Passphrase>) -> Result<usize, KeysError> {
+        if new.is_none() && self.store.wants_encryption() {
+            return Err(KeysError::Unprotected);
+        }
+        let passphrases: Vec<Passphrase> = self.passphrase()?.into_iter().chain(new.cloned()).collect();
+        let records = self.store.read().await.map_err(|error| self.failed(error))?;
+        let opened = self.opened(records, passphrases.clone(), &Keyring::default()).await?;
+        let Plan { changes, events, outcome } = self.rewrapped(&opened, &passphrases, new)?;
+        if !self.store.change(&opened.records.version, &changes).await.map_err(|error| self.failed(error))? {
+            return Err(KeysError::Busy);
+        }
+        self.tell(events).await;
+        Ok(outcome)
+    }
+
+    fn rewrapped(
+        &self,
+        opened: &Opened,
+        passphrases: &[Passphrase],
+        new: Option<&Passphrase>,
+    ) -> Result<Plan<usize>, KeysError> {
+        self.sound(&opened.wrong)?;
+        let mut changes = Vec::new();
+        for record in &opened.records.keys {
+            let facts = &record.facts;
+            let (_, contents) = SigningKey::open(facts, &record.text, passphrases)?;
+            let (_, text) = SigningKey::keep(facts.algorithm, facts.kind, &contents, new)?;
+            changes.push(KeyChange::Rewrap(facts.clone(), text));
+        }
+        let outcome = changes.len();
+        let event = AuditEvent::new(self.clock.now(), EventKind::KeysRewrapped, self.actor.clone());
+        Ok(Plan { changes, events: vec![event.with("keys", outcome.to_string())], outcome })
+    }
+}

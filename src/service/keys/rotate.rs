@@ -1,0 +1,114 @@
+//! New keys: the first ones, those that an operator asks for, and those whose time has come.
+
+use latchkey_verifier::{Algorithm, Kind};
+
+use super::{KeyManager, KeysError, Opened, Plan, make::Begin};
+use crate::{
+    crypto::{keyring::Keyring, passphrase::Passphrase},
+    domain::{
+        audit::EventKind,
+        keys::{self, KeyFacts},
+    },
+    ports::KeyChange,
+};
+
+/// What an operator asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotate {
+    /// The kind of token that the new key is to sign.
+    pub kind: Kind,
+    /// With what; the one of the settings if it is not said.
+    pub algorithm: Option<Algorithm>,
+    /// Without waiting for verifiers that cache the key set.
+    pub now: bool,
+}
+
+impl KeyManager {
+    /// Makes what is missing: a key for access tokens when the newest is not for the algorithm of the settings, and a secret for
+    /// refresh tokens when there is none. The keys that this process made.
+    ///
+    /// # Errors
+    /// [`KeysError`].
+    pub async fn ensure(&self) -> Result<Vec<KeyFacts>, KeysError> {
+        self.change(|opened, passphrase| {
+            self.sound(&opened.wrong)?;
+            let mut wanted = Vec::new();
+            match opened.ring.newest(Kind::Access).map(|newest| newest.facts.algorithm) {
+                Some(algorithm) if algorithm == self.rules.algorithm => {}
+                Some(_) => wanted.push((Kind::Access, self.rules.algorithm, "algorithm_changed")),
+                None => wanted.push((Kind::Access, self.rules.algorithm, "first")),
+            }
+            if opened.ring.newest(Kind::Refresh).is_none() {
+                wanted.push((Kind::Refresh, Algorithm::Hs256, "first"));
+            }
+            self.plan(opened, &wanted, Begin::AfterLead, passphrase)
+        })
+        .await
+    }
+
+    /// Makes one new key. It signs after the publishing lead.
+    ///
+    /// # Errors
+    /// [`KeysError`].
+    pub async fn rotate(&self, order: Rotate) -> Result<KeyFacts, KeysError> {
+        let algorithm = match order.kind {
+            Kind::Access => order.algorithm.unwrap_or(self.rules.algorithm),
+            Kind::Refresh => Algorithm::Hs256,
+        };
+        let begin = if order.now { Begin::AtOnce } else { Begin::AfterLead };
+        let made = self
+            .change(|opened, passphrase| {
+                self.sound(&opened.wrong)?;
+                self.plan(opened, &[(order.kind, algorithm, "rotated")], begin, passphrase)
+            })
+            .await?;
+        made.into_iter().next().ok_or(KeysError::Busy)
+    }
+
+    /// Whether any key has signed so long that its successor is due.
+    #[must_use]
+    pub fn is_due(&self, ring: &Keyring) -> bool {
+        !self.due(ring).is_empty()
+    }
+
+    /// Makes the successors that are due. The keys that this process made.
+    ///
+    /// # Errors
+    /// [`KeysError`].
+    pub async fn rotate_what_is_due(&self) -> Result<Vec<KeyFacts>, KeysError> {
+        self.change(|opened, passphrase| {
+            self.sound(&opened.wrong)?;
+            let algorithm = |kind| if kind == Kind::Access { self.rules.algorithm } else { Algorithm::Hs256 };
+            let wanted: Vec<_> = self.due(&opened.ring).iter().map(|kind| (*kind, algorithm(*kind), "due")).collect();
+            self.plan(opened, &wanted, Begin::AfterLead, passphrase)
+        })
+        .await
+    }
+
+    fn due(&self, ring: &Keyring) -> Vec<Kind> {
+        let Some(interval) = self.rules.interval else { return Vec::new() };
+        let now = self.clock.now();
+        let is_due = |kind: &Kind| {
+            let newest = ring.newest(*kind).map(|newest| newest.facts.signs_from);
+            newest.is_some_and(|newest| keys::is_due(newest, interval, self.rules.lead, now))
+        };
+        [Kind::Access, Kind::Refresh].into_iter().filter(is_due).collect()
+    }
+
+    fn plan(
+        &self,
+        opened: &Opened,
+        wanted: &[(Kind, Algorithm, &'static str)],
+        begin: Begin,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<Plan<Vec<KeyFacts>>, KeysError> {
+        let mut plan = Plan::nothing(Vec::new());
+        for (kind, algorithm, cause) in wanted {
+            let (facts, text) = self.make(opened, (*kind, *algorithm), begin, passphrase)?;
+            plan.events.push(self.event(EventKind::KeyMade, &facts).because(cause));
+            plan.changes.push(KeyChange::Add(facts.clone(), text));
+            plan.outcome.push(facts);
+        }
+        Ok(plan)
+    }
+}

@@ -1,0 +1,61 @@
+//! Files that hold private keys: written whole or not at all, readable by their owner alone.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::Path,
+};
+
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+/// No key file is longer: an RSA key of 8192 bits has less than 7 KiB.
+const MAX_LENGTH: usize = 16 * 1024;
+
+/// Makes the directory (0700) when it is missing, and holds its lock until the returned file is dropped: of several
+/// processes that would change it at once, one does.
+pub(super) fn lock(directory: &Path) -> io::Result<File> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let path = directory.join(".lock");
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// What the file holds, or its mode when others could read it: both of the one file that was opened.
+pub(super) fn read(path: &Path) -> io::Result<Result<SecretString, u32>> {
+    let mut file = File::open(path)?;
+    let mode = file.metadata()?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Ok(Err(mode));
+    }
+    // Room for the longest key from the start: growing would leave copies of the beginning behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_LENGTH));
+    io::Read::by_ref(&mut file).take(MAX_LENGTH as u64).read_to_end(&mut bytes)?;
+    Ok(Ok(SecretString::from(std::str::from_utf8(&bytes).unwrap_or_default())))
+}
+
+/// Written under another name first, then renamed, so that nobody reads half of one.
+pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
+    let draft = path.with_extension("draft");
+    // Whoever left one behind had the lock, and is gone: only the holder of the lock writes.
+    let _ = fs::remove_file(&draft);
+    let written = create(&draft, text.as_bytes()).and_then(|()| fs::rename(&draft, path));
+    if written.is_err() {
+        // A full disk must not leave half a private key behind.
+        let _ = fs::remove_file(&draft);
+    }
+    written
+}
+
+/// What was renamed or removed is durable once the directory is.
+pub(super) fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}

@@ -1,0 +1,207 @@
+//! Keys as files: one key a file. Its name says what it is for (`name.rs`); a key that was revoked leaves an empty file
+//! with its name and `.revoked`, so that it is known for ever, whatever else is broken and whatever is copied back.
+
+mod file;
+mod name;
+
+use std::{
+    fmt::Write as _,
+    fs::{self, Metadata},
+    io,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use secrecy::ExposeSecret as _;
+
+use crate::{
+    domain::{keys::KeyFacts, time::Moment},
+    ports::{KeyChange, KeyRecord, KeyRecords, KeyStore, RevokedKey, StoreError},
+};
+
+/// A directory of keys. One that does not exist has none, and is made when it is first written to.
+#[derive(Clone, Debug)]
+pub struct KeyDirectory(Arc<Path>);
+
+impl KeyDirectory {
+    /// The directory at this path.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self(path.into())
+    }
+
+    /// What [`KeyStore::read`] gives, without a runtime.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] when the directory cannot be read, or others can write to it.
+    pub fn read_now(&self) -> Result<KeyRecords, StoreError> {
+        let files = self.files().map_err(|error| self.failed(&error))?;
+        let mut records = KeyRecords { version: version(&files), ..KeyRecords::default() };
+        let (marks, keys): (Vec<_>, Vec<_>) = files.into_iter().partition(|(path, _)| is(path, name::REVOKED));
+        for (path, metadata) in marks {
+            match name::parse(&path) {
+                None => records.broken.push(wrong_name(&path)),
+                Some(facts) => {
+                    let at = metadata.modified().map_or(facts.signs_from, Moment::from);
+                    records.revoked.push(RevokedKey { facts, at });
+                }
+            }
+        }
+        for (path, _) in keys {
+            match name::parse(&path) {
+                None => records.broken.push(wrong_name(&path)),
+                // A revocation that was interrupted, or a key that was copied back.
+                Some(facts) if records.revoked.iter().any(|dead| dead.facts.kid == facts.kid) => {}
+                Some(facts) => match read(facts, &path) {
+                    Ok(record) => records.keys.push(record),
+                    Err(line) => records.broken.push(line),
+                },
+            }
+        }
+        records.keys.sort_by(|a, b| a.facts.order().cmp(&b.facts.order()));
+        records.revoked.sort_by(|a, b| a.facts.order().cmp(&b.facts.order()));
+        Ok(records)
+    }
+
+    fn version_now(&self) -> Result<String, StoreError> {
+        Ok(version(&self.files().map_err(|error| self.failed(&error))?))
+    }
+
+    fn change_now(&self, seen: &str, changes: &[KeyChange]) -> Result<bool, StoreError> {
+        let failed = |error: io::Error| self.failed(&error);
+        let _lock = file::lock(&self.0).map_err(failed)?;
+        if version(&self.files().map_err(failed)?) != seen {
+            return Ok(false);
+        }
+        for change in changes {
+            self.do_one(change).map_err(failed)?;
+        }
+        file::sync(&self.0).map_err(failed)?;
+        Ok(true)
+    }
+
+    fn do_one(&self, change: &KeyChange) -> io::Result<()> {
+        match change {
+            KeyChange::Add(facts, text) | KeyChange::Rewrap(facts, text) => {
+                file::write(&self.path(facts, name::KEY), text.expose_secret())
+            }
+            KeyChange::Revoke(facts, _) => {
+                // The mark comes first: from here on the key is dead, whatever happens.
+                file::write(&self.path(facts, name::REVOKED), "")?;
+                file::sync(&self.0)?;
+                fs::remove_file(self.path(facts, name::KEY)).or_else(gone)
+            }
+            KeyChange::Remove(facts) => fs::remove_file(self.path(facts, name::KEY)).or_else(gone),
+        }
+    }
+
+    fn path(&self, facts: &KeyFacts, extension: &str) -> PathBuf {
+        self.0.join(name::of(facts, extension))
+    }
+
+    /// Keys and marks of revoked ones, sorted by name.
+    fn files(&self) -> io::Result<Vec<(PathBuf, Metadata)>> {
+        let entries = match fs::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mode = fs::metadata(&self.0)?.permissions().mode();
+        if mode & 0o002 != 0 {
+            return Err(io::Error::other("everybody can put keys into it: run chmod o-w on it"));
+        }
+        let mut files = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            if is(&path, name::KEY) || is(&path, name::REVOKED) {
+                // A link that leads nowhere is a file that cannot be read, not one that is not there.
+                match fs::metadata(&path).or_else(|_| fs::symlink_metadata(&path)) {
+                    Ok(metadata) => files.push((path, metadata)),
+                    // Removed just now, by whoever has the lock.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        files.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(files)
+    }
+
+    fn failed(&self, error: &io::Error) -> StoreError {
+        StoreError::Failed(format!("{}: {error}", self.0.display()))
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let directory = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&directory)).await;
+        done.unwrap_or_else(|error| Err(StoreError::Failed(error.to_string())))
+    }
+}
+
+#[async_trait]
+impl KeyStore for KeyDirectory {
+    async fn version(&self) -> Result<String, StoreError> {
+        self.blocking(Self::version_now).await
+    }
+
+    async fn read(&self) -> Result<KeyRecords, StoreError> {
+        self.blocking(Self::read_now).await
+    }
+
+    async fn change(&self, seen: &str, changes: &[KeyChange]) -> Result<bool, StoreError> {
+        let (seen, changes) = (seen.to_owned(), changes.to_vec());
+        self.blocking(move |directory| directory.change_now(&seen, &changes)).await
+    }
+
+    fn setting(&self) -> &'static str {
+        "LATCHKEY_KEYS_DIR"
+    }
+}
+
+fn read(facts: KeyFacts, path: &Path) -> Result<KeyRecord, String> {
+    let place = path.display().to_string();
+    match file::read(path) {
+        Ok(Ok(text)) => Ok(KeyRecord { facts, text, place }),
+        Ok(Err(mode)) => {
+            Err(format!("{place}: the mode is {mode:04o}, so others can read the key: run chmod 600 {place}"))
+        }
+        Err(error) => Err(format!("{place}: {error}")),
+    }
+}
+
+fn wrong_name(path: &Path) -> String {
+    format!(
+        "{}: the name is not TIME-access-ALGORITHM-KID.pem or TIME-refresh-HS256-KID.pem, such as \
+         20260131T120000Z-access-ES256-….pem: move the file elsewhere, or run latchkey keys import",
+        path.display()
+    )
+}
+
+/// Names, sizes, times and numbers of all files: a rename gives another number, so no change is missed.
+fn version(files: &[(PathBuf, Metadata)]) -> String {
+    let mut text = String::new();
+    for (path, metadata) in files {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let (inode, length, mode) = (metadata.ino(), metadata.len(), metadata.mode());
+        let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
+        let _ = writeln!(text, "{name} {inode} {length} {mode} {seconds}.{nanoseconds}");
+    }
+    text
+}
+
+fn is(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|found| found == extension)
+}
+
+fn gone(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

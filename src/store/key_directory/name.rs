@@ -1,0 +1,33 @@
+//! The name of a key file says what the key does: `TIME-access-ES256-KID.pem`, where TIME is from when on it signs.
+
+use std::path::Path;
+
+use chrono::NaiveDateTime;
+use latchkey_verifier::{Algorithm, Kind};
+
+use crate::domain::keys::KeyFacts;
+
+pub(super) const KEY: &str = "pem";
+pub(super) const REVOKED: &str = "revoked";
+
+const STAMP: &str = "%Y%m%dT%H%M%SZ";
+
+/// What the name says; `None` when it is not such a name. The `kid` comes last because it may hold hyphens itself.
+pub(super) fn parse(path: &Path) -> Option<KeyFacts> {
+    let mut parts = path.file_stem()?.to_str()?.splitn(4, '-');
+    let signs_from = NaiveDateTime::parse_from_str(parts.next()?, STAMP).ok()?.and_utc();
+    let kind = parts.next()?;
+    let kind = [Kind::Access, Kind::Refresh].into_iter().find(|known| known.token_type() == kind)?;
+    let algorithm: Algorithm = parts.next()?.parse().ok()?;
+    // Refresh tokens are MACed: nobody but this service has any business reading them.
+    if kind == Kind::Refresh && algorithm != Algorithm::Hs256 {
+        return None;
+    }
+    let kid = parts.next()?.to_owned();
+    Some(KeyFacts { kid, kind, algorithm, signs_from })
+}
+
+pub(super) fn of(facts: &KeyFacts, extension: &str) -> String {
+    let KeyFacts { kid, kind, algorithm, signs_from } = facts;
+    format!("{}-{}-{algorithm}-{kid}.{extension}", signs_from.format(STAMP), kind.token_type())
+}
