@@ -73,12 +73,18 @@ pub(super) async fn revoke(ring: &RingArgs, kid: &str, clock: Arc<dyn Clock>) ->
 
 pub(super) async fn prune(ring: &RingArgs, clock: Arc<dyn Clock>) -> Result<(), Failure> {
     let pruned = writer(ring, clock).await?.prune().await?;
+    let lives = &ring.lifetimes;
+    let span = humantime::format_duration;
     for key in &pruned {
         output::line(&format!("removed {}", key.kid));
     }
-    if pruned.is_empty() {
-        output::line("nothing to do: tokens of every key may still live");
-    }
+    // Settings that are not the servers' would make this wrong.
+    output::line(&format!(
+        "{}: access tokens live for {}, refresh tokens for {}",
+        if pruned.is_empty() { "nothing to remove" } else { "no token of these keys lives" },
+        span(lives.access_token_lifetime),
+        span(lives.refresh_token_lifetime),
+    ));
     Ok(())
 }
 
