@@ -13,7 +13,7 @@ use pem::Pem;
 use zeroize::Zeroizing;
 
 use super::{
-    key_text,
+    key_text::{self, Contents},
     passphrase::Passphrase,
     signing_key::{MaterialError, is_usable},
 };
@@ -32,7 +32,7 @@ pub fn read(
     passphrase: Option<&Passphrase>,
 ) -> Result<(Algorithm, Zeroizing<Vec<u8>>), MaterialError> {
     if let Some(algorithm) = algorithm.filter(|algorithm| algorithm.family() == Family::Hmac) {
-        let secret = secret(bytes);
+        let secret = secret(algorithm, bytes, passphrase)?;
         return is_usable(algorithm, &secret).map(|()| (algorithm, secret));
     }
     let block = private_block(bytes).ok_or(MaterialError::NoPrivateKey)?;
@@ -55,10 +55,24 @@ pub fn read(
     Err(weak.or(algorithm.map(MaterialError::NotForAlgorithm)).unwrap_or(MaterialError::NoPrivateKey))
 }
 
-/// A text with one newline at its end is meant without: editors put it there.
-fn secret(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
-    let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    Zeroizing::new(text.strip_suffix(b"\r").unwrap_or(text).to_vec())
+/// The secret in a file of ours, else all that the file holds. A text with one newline at its end is meant without:
+/// editors put it there.
+fn secret(
+    algorithm: Algorithm,
+    bytes: &[u8],
+    passphrase: Option<&Passphrase>,
+) -> Result<Zeroizing<Vec<u8>>, MaterialError> {
+    match (std::str::from_utf8(bytes).map(|text| key_text::parse(algorithm, text)), passphrase) {
+        (Ok(Ok(Contents::Plain(secret))), _) => Ok(secret),
+        (Ok(Ok(Contents::Encrypted(sealed))), Some(passphrase)) => {
+            passphrase.unwrap(&sealed).ok_or(MaterialError::Passphrase)
+        }
+        (Ok(Ok(Contents::Encrypted(_))), None) => Err(MaterialError::Encrypted),
+        _ => {
+            let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+            Ok(Zeroizing::new(text.strip_suffix(b"\r").unwrap_or(text).to_vec()))
+        }
+    }
 }
 
 /// The only block with a private key; blocks with parameters or public parts may stand beside it.

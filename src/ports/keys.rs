@@ -35,6 +35,8 @@ pub struct KeyRecords {
     pub keys: Vec<KeyRecord>,
     /// In the same order.
     pub revoked: Vec<RevokedKey>,
+    /// Keys that could not be read: they can still be revoked.
+    pub unreadable: Vec<KeyFacts>,
     /// What could not be read and why, a line each that names the place and what would be right.
     pub broken: Vec<String>,
 }

@@ -94,6 +94,9 @@ pub enum KeysError {
         "LATCHKEY_KEYS_PASSPHRASE_FILE: is missing, and keys lie in the database only encrypted: a file with a passphrase, such as what `openssl rand -base64 32` prints"
     )]
     Unprotected,
+    /// What failed a moment ago, and is not tried again yet.
+    #[error("{0}")]
+    Resting(String),
     /// A key that was revoked stays so.
     #[error("the key {0} was revoked, and is never used again")]
     Revoked(String),

@@ -73,6 +73,6 @@ fn find(records: &KeyRecords, kid: &str) -> Result<KeyFacts, KeysError> {
     if records.revoked.iter().any(|dead| dead.facts.kid == kid) {
         return Err(KeysError::Revoked(kid.to_owned()));
     }
-    let found = records.keys.iter().find(|key| key.facts.kid == kid);
-    found.map(|key| key.facts.clone()).ok_or_else(|| KeysError::NotFound(kid.to_owned()))
+    let found = records.keys.iter().map(|key| &key.facts).chain(&records.unreadable).find(|facts| facts.kid == kid);
+    found.cloned().ok_or_else(|| KeysError::NotFound(kid.to_owned()))
 }

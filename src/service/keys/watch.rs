@@ -2,11 +2,16 @@
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
 
+use chrono::TimeDelta;
 use latchkey_verifier::Kind;
 use tokio::sync::Mutex;
 
 use super::{KeyManager, KeysError, Opened};
-use crate::{crypto::keyring::Keyring, service::in_force::KeysInForce};
+use crate::{
+    crypto::keyring::Keyring,
+    domain::{keys::later, time::Moment},
+    service::in_force::KeysInForce,
+};
 
 /// Keeps the ring in force what it should be.
 pub struct KeyWatch {
@@ -20,7 +25,11 @@ pub struct KeyWatch {
 struct Seen {
     version: Option<String>,
     wrong: Vec<String>,
+    failed: Option<(Moment, String)>,
 }
+
+/// How long nothing is made after that failed: making a key is work, and a directory that cannot be written to stays so.
+const REST: TimeDelta = TimeDelta::minutes(1);
 
 impl KeyWatch {
     /// A watch that puts what `manager` finds into `in_force`.
@@ -40,7 +49,15 @@ impl KeyWatch {
         // A database that is away is no broken ring.
         self.in_force.note_broken(matches!(outcome, Err(KeysError::Broken(..) | KeysError::Passphrase(..))));
         outcome?;
-        self.keep().await
+        let now = self.manager.clock.now();
+        if let Some((at, why)) = &seen.failed
+            && now < later(*at, REST)
+        {
+            return Err(KeysError::Resting(why.clone()));
+        }
+        let kept = self.keep().await;
+        seen.failed = kept.as_ref().err().map(|why| (now, why.to_string()));
+        kept
     }
 
     async fn take_over(&self, seen: &mut Seen) -> Result<(), KeysError> {
@@ -58,7 +75,7 @@ impl KeyWatch {
         }
         if wrong.is_empty() {
             self.put(ring, &known)?;
-            *seen = Seen { version: Some(version), wrong };
+            *seen = Seen { version: Some(version), wrong, failed: None };
             return Ok(());
         }
         // A key that has to go must go, whatever is wrong with another.
@@ -66,7 +83,7 @@ impl KeyWatch {
         if known.keys().any(|key| is_dead(&key.facts.kid)) {
             self.put(known.without(|facts| is_dead(&facts.kid)), &known)?;
         }
-        *seen = Seen { version: Some(version), wrong };
+        *seen = Seen { version: Some(version), wrong, failed: None };
         self.manager.sound(&seen.wrong)
     }
 

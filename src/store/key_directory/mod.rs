@@ -54,9 +54,12 @@ impl KeyDirectory {
                 None => records.broken.push(wrong_name(&path)),
                 // A revocation that was interrupted, or a key that was copied back.
                 Some(facts) if records.revoked.iter().any(|dead| dead.facts.kid == facts.kid) => {}
-                Some(facts) => match read(facts, &path) {
+                Some(facts) => match read(facts.clone(), &path) {
                     Ok(record) => records.keys.push(record),
-                    Err(line) => records.broken.push(line),
+                    Err(line) => {
+                        records.unreadable.push(facts);
+                        records.broken.push(line);
+                    }
                 },
             }
         }
