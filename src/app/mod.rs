@@ -134,7 +134,7 @@ impl App {
         let (dropped, written) = (counters.audit_dropped.clone(), counters.audit_written.clone());
         let (audit, writer) = audit_trail(stores.audit(), dropped, written);
         let (revocation, hints) = stores.revocation(&config.lifetimes).with_hints();
-        let keys = Arc::new(KeysInForce::new(ring, policy(&config)?)?);
+        let keys = Arc::new(KeysInForce::new(ring, policy(&config)?, config.tokens.verify_cache)?);
         let watch = KeyWatch::new(manager, Arc::clone(&keys));
         let background = background::Background::new(janitor, watch, hints, writer);
         let state = state(&config, &stores, Made { keys, hasher, clock, counters, audit, revocation })?;

@@ -139,6 +139,11 @@ pub struct TokensConfig {
     #[arg(long, env = "LATCHKEY_LEEWAY", value_name = "SPAN", default_value = "0s", value_parser = leeway)]
     pub leeway: Duration,
 
+    /// Access tokens whose signature is remembered, so that it is not checked again when they come back; whether they
+    /// are revoked or expired is looked at every time. About 1 KiB each; 0 means none
+    #[arg(long, env = "LATCHKEY_VERIFY_CACHE", value_name = "NUMBER", default_value = "8192", value_parser = value::number::<usize>(0..=1_000_000))]
+    pub verify_cache: usize,
+
     /// Schemes of the Authorization header, separated by commas; the first is named in challenges
     #[arg(long, env = "LATCHKEY_AUTH_HEADER_TYPES", value_name = "LIST", default_value = "Bearer", value_delimiter = ',', value_parser = scheme)]
     pub auth_header_types: Vec<String>,

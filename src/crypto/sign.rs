@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use latchkey_verifier::ClaimNames;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::signing_key::{SignatureError, SigningKey};
 use crate::domain::claims::{AccessClaims, ExtraValue, RefreshClaims};
@@ -70,7 +70,8 @@ impl TokenShape {
 
 fn seal(key: &SigningKey, typ: &str, payload: &[(&str, Value)]) -> Result<String, SignatureError> {
     let header = [("alg", json!(key.algorithm().name())), ("typ", json!(typ)), ("kid", json!(key.kid()))];
-    let mut token = URL_SAFE_NO_PAD.encode(object(&header));
+    let mut token = String::with_capacity(1024);
+    URL_SAFE_NO_PAD.encode_string(object(&header), &mut token);
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(object(payload), &mut token);
     let signature = key.sign(token.as_bytes())?;
@@ -81,17 +82,18 @@ fn seal(key: &SigningKey, typ: &str, payload: &[(&str, Value)]) -> Result<String
 
 /// Compact JSON in the order given. A name that stands twice (a renamed claim that is called `sub`, say) is written
 /// once: a token never has duplicate members.
-fn object(members: &[(&str, Value)]) -> String {
-    let mut seen = Map::new();
-    let mut text = String::with_capacity(384);
-    for (name, value) in members {
-        if seen.insert((*name).to_owned(), Value::Null).is_none() {
-            text.push(if text.is_empty() { '{' } else { ',' });
-            text.push_str(&json!(name).to_string());
-            text.push(':');
-            text.push_str(&value.to_string());
+fn object(members: &[(&str, Value)]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(512);
+    for (index, (name, value)) in members.iter().enumerate() {
+        if members.iter().take(index).any(|(earlier, _)| earlier == name) {
+            continue;
         }
+        text.push(if text.is_empty() { b'{' } else { b',' });
+        // Into memory, and of a name and a value that are JSON already: neither can fail.
+        let _ = serde_json::to_writer(&mut text, name);
+        text.push(b':');
+        let _ = serde_json::to_writer(&mut text, value);
     }
-    text.push('}');
+    text.push(b'}');
     text
 }

@@ -31,7 +31,7 @@ impl Auth {
     /// [`Error::Unavailable`].
     pub async fn authenticate(&self, token: &str, client: &Client) -> Result<Identity, Error> {
         let now = storable(self.parts.clock.now());
-        let checked = self.check(token, now)?;
+        let checked = self.check_again(token, now)?;
         let outcome = self.authenticate_checked(&checked, now).await;
         self.noted(View::Protected, &checked, client, now, outcome)
     }

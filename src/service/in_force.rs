@@ -6,7 +6,9 @@ use std::sync::{
 };
 
 use arc_swap::{ArcSwap, Guard};
-use latchkey_verifier::{Checked, KeyError, Policy, Refusal, Verifier};
+use aws_lc_rs::digest::{SHA256, digest};
+use latchkey_verifier::{Checked, KeyError, Policy, Refusal, Signed, Verifier};
+use quick_cache::sync::Cache;
 
 use crate::{
     crypto::keyring::{Keyring, PublishedKeys},
@@ -19,6 +21,9 @@ pub struct Current {
     pub ring: Keyring,
     /// The public ones.
     pub published: PublishedKeys,
+    /// Tokens whose signature was checked with these keys, by the hash of the whole token: never by a part of it, which
+    /// another token may share.
+    seen: Option<Cache<[u8; 32], Arc<Signed>>>,
     verifier: Verifier,
 }
 
@@ -27,16 +32,18 @@ pub struct KeysInForce {
     broken: AtomicBool,
     current: ArcSwap<Current>,
     policy: Policy,
+    remembered: usize,
 }
 
 impl KeysInForce {
-    /// With this ring to begin with; tokens are checked by `policy`.
+    /// With this ring to begin with; tokens are checked by `policy`, and of as many as `remembered` it is known that their
+    /// signature holds.
     ///
     /// # Errors
     /// When the keys cannot be used together.
-    pub fn new(ring: Keyring, policy: Policy) -> Result<Self, KeyError> {
-        let current = ArcSwap::from_pointee(Current::new(ring, &policy)?);
-        Ok(Self { broken: AtomicBool::new(false), current, policy })
+    pub fn new(ring: Keyring, policy: Policy, remembered: usize) -> Result<Self, KeyError> {
+        let current = ArcSwap::from_pointee(Current::new(ring, &policy, remembered)?);
+        Ok(Self { broken: AtomicBool::new(false), current, policy, remembered })
     }
 
     /// From now on, this ring.
@@ -44,7 +51,7 @@ impl KeysInForce {
     /// # Errors
     /// When the keys cannot be used together; the ring in force stays.
     pub fn put(&self, ring: Keyring) -> Result<(), KeyError> {
-        self.current.store(Arc::new(Current::new(ring, &self.policy)?));
+        self.current.store(Arc::new(Current::new(ring, &self.policy, self.remembered)?));
         Ok(())
     }
 
@@ -70,15 +77,32 @@ impl KeysInForce {
         self.broken.store(broken, Ordering::Relaxed);
     }
 
-    /// The one call of the verifier.
+    /// A token that is presented once, as a rule: a refresh token.
     pub(super) fn check(&self, token: &str, now: Moment) -> Result<Checked, Refusal> {
         self.current().verifier.check(token, now.timestamp())
+    }
+
+    /// A token that may be presented again and again. Only the signature is remembered: times are checked every time.
+    pub(super) fn check_again(&self, token: &str, now: Moment) -> Result<Checked, Refusal> {
+        let current = self.current();
+        let Some(seen) = &current.seen else { return current.verifier.check(token, now.timestamp()) };
+        let hash: [u8; 32] = digest(&SHA256, token.as_bytes()).as_ref().try_into().unwrap_or_default();
+        let signed = match seen.get(&hash) {
+            Some(signed) => signed,
+            None => {
+                let signed = Arc::new(current.verifier.check_signature(token)?);
+                seen.insert(hash, Arc::clone(&signed));
+                signed
+            }
+        };
+        current.verifier.check_claims(signed, now.timestamp())
     }
 }
 
 impl Current {
-    fn new(ring: Keyring, policy: &Policy) -> Result<Self, KeyError> {
+    fn new(ring: Keyring, policy: &Policy, remembered: usize) -> Result<Self, KeyError> {
         let verifier = Verifier::new(ring.key_set()?, policy.clone());
-        Ok(Self { published: ring.published(), verifier, ring })
+        let seen = (remembered > 0).then(|| Cache::new(remembered));
+        Ok(Self { published: ring.published(), seen, verifier, ring })
     }
 }

@@ -24,7 +24,7 @@ impl Auth {
     /// can tell only that it is dead.
     pub async fn verify(&self, token: &str, client: &Client) -> Result<(), Error> {
         let now = storable(self.parts.clock.now());
-        let checked = self.check(token, now)?;
+        let checked = self.check_again(token, now)?;
         let outcome = self.verify_checked(&checked, now).await;
         self.noted(View::Verify, &checked, client, now, outcome)
     }

@@ -35,4 +35,4 @@ pub use compact::MAX_TOKEN_LENGTH;
 pub use key::{KeyError, KeySet, MAX_KEYS, VerifyingKey};
 pub use policy::{ClaimNames, Kind, Policy};
 pub use refusal::Refusal;
-pub use verifier::{Checked, Verifier};
+pub use verifier::{Checked, Signed, Verifier};

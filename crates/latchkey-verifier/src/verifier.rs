@@ -1,5 +1,7 @@
 //! The checks, in order.
 
+use std::sync::Arc;
+
 use crate::{Claims, KeySet, Kind, Policy, Refusal, Seconds, compact::Compact, header::Header, json};
 
 /// Keys and a policy. Cheap to share behind an `Arc`; checking takes `&self` and never blocks.
@@ -8,14 +10,19 @@ pub struct Verifier {
     policy: Policy,
 }
 
-/// A token of ours whose signature, times, issuer and audience hold. What must be there is still to be asked for
-/// with [`Checked::require`]: the server looks at its blacklist in between, as simplejwt does.
+/// A token of ours: form, key, signature and type hold, and will hold tomorrow. Whether its time has come and is not
+/// over is to be asked each time, with [`Verifier::check_claims`]; so this may be kept beside the token's hash.
 #[derive(Clone, Debug)]
-pub struct Checked {
+pub struct Signed {
     claims: Claims,
     kid: String,
     kind: Kind,
 }
+
+/// A token of ours whose signature, times, issuer and audience hold. What must be there is still to be asked for
+/// with [`Checked::require`]: the server looks at its blacklist in between, as simplejwt does.
+#[derive(Clone, Debug)]
+pub struct Checked(Arc<Signed>);
 
 impl Verifier {
     /// A verifier of the tokens that `keys` signed.
@@ -37,7 +44,7 @@ impl Verifier {
     pub fn verify_access(&self, token: &str, now: Seconds) -> Result<Claims, Refusal> {
         let checked = self.check(token, now)?;
         checked.require(Kind::Access, &self.policy)?;
-        Ok(checked.claims)
+        Ok(Arc::unwrap_or_clone(checked.0).claims)
     }
 
     /// Form, key, signature, times, issuer and audience, in this order: no claim is looked at before the signature
@@ -46,6 +53,14 @@ impl Verifier {
     /// # Errors
     /// The first [`Refusal`].
     pub fn check(&self, token: &str, now: Seconds) -> Result<Checked, Refusal> {
+        self.check_claims(Arc::new(self.check_signature(token)?), now)
+    }
+
+    /// The first half of [`check`](Self::check): what does not depend on the time.
+    ///
+    /// # Errors
+    /// The first [`Refusal`].
+    pub fn check_signature(&self, token: &str) -> Result<Signed, Refusal> {
         let compact = Compact::parse(token)?;
         let header = Header::parse(&compact.header)?;
         let key = self.keys.find(&header.kid).ok_or(Refusal::UnknownKey)?;
@@ -61,9 +76,17 @@ impl Verifier {
             return Err(Refusal::Typ);
         }
         let claims = Claims::new(json::object(&compact.payload).ok_or(Refusal::Malformed)?);
-        claims.check_times(now, self.policy.leeway)?;
-        claims.check_parties(&self.policy, self.policy.audience(key.kind))?;
-        Ok(Checked { claims, kid: header.kid, kind: key.kind })
+        Ok(Signed { claims, kid: header.kid, kind: key.kind })
+    }
+
+    /// The second half of [`check`](Self::check): times, issuer and audience.
+    ///
+    /// # Errors
+    /// The first [`Refusal`].
+    pub fn check_claims(&self, signed: Arc<Signed>, now: Seconds) -> Result<Checked, Refusal> {
+        signed.claims.check_times(now, self.policy.leeway)?;
+        signed.claims.check_parties(&self.policy, self.policy.audience(signed.kind))?;
+        Ok(Checked(signed))
     }
 }
 
@@ -74,8 +97,8 @@ impl Checked {
     /// [`Refusal::MissingExpiry`], [`Refusal::MissingId`], [`Refusal::MissingType`], [`Refusal::WrongType`].
     pub fn require(&self, kind: Kind, policy: &Policy) -> Result<(), Refusal> {
         self.require_identity(policy)?;
-        let token_type = self.claims.get(&policy.names.token_type).ok_or(Refusal::MissingType)?;
-        if self.kind != kind || token_type.as_str() != Some(kind.token_type()) {
+        let token_type = self.0.claims.get(&policy.names.token_type).ok_or(Refusal::MissingType)?;
+        if self.0.kind != kind || token_type.as_str() != Some(kind.token_type()) {
             return Err(Refusal::WrongType);
         }
         Ok(())
@@ -86,26 +109,26 @@ impl Checked {
     /// # Errors
     /// [`Refusal::MissingExpiry`], [`Refusal::MissingId`].
     pub fn require_identity(&self, policy: &Policy) -> Result<(), Refusal> {
-        self.claims.get("exp").ok_or(Refusal::MissingExpiry)?;
-        self.claims.get(&policy.names.jti).ok_or(Refusal::MissingId)?;
+        self.0.claims.get("exp").ok_or(Refusal::MissingExpiry)?;
+        self.0.claims.get(&policy.names.jti).ok_or(Refusal::MissingId)?;
         Ok(())
     }
 
     /// The claims.
     #[must_use]
-    pub const fn claims(&self) -> &Claims {
-        &self.claims
+    pub fn claims(&self) -> &Claims {
+        &self.0.claims
     }
 
     /// The key that signed.
     #[must_use]
     pub fn kid(&self) -> &str {
-        &self.kid
+        &self.0.kid
     }
 
     /// What the key says that the token is.
     #[must_use]
-    pub const fn kind(&self) -> Kind {
-        self.kind
+    pub fn kind(&self) -> Kind {
+        self.0.kind
     }
 }
