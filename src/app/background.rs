@@ -59,7 +59,10 @@ impl Background {
         let flusher = self.janitor;
         let mut writer_stopped = stopped.clone();
         let blacklist = Arc::new(Complaint::of("the blacklist", "the database answers"));
-        let (keys, ring) = (self.keys, Arc::new(Complaint::of("the ring of keys", "the keys in force stay")));
+        let (keys, ring) =
+            (Arc::clone(&self.keys), Arc::new(Complaint::of("the ring of keys", "the keys in force stay")));
+        let (keeper_of_keys, due) =
+            (self.keys, Arc::new(Complaint::of("what keys are due", "it is tried again in a minute")));
         let mut tasks = vec![
             tokio::spawn(every(KEEP, stopped.clone(), move || {
                 let (janitor, complaint) = (Arc::clone(&keeper), Arc::clone(&blacklist));
@@ -71,7 +74,11 @@ impl Background {
             })),
             tokio::spawn(every(LOOK, stopped.clone(), move || {
                 let (keys, complaint) = (Arc::clone(&keys), Arc::clone(&ring));
-                async move { complaint.tell(keys.look().await.err().map(|error| error.to_string()).into_iter().collect()) }
+                async move { complaint.tell(keys.look().await.map_or_else(|error| error.lines(), |()| Vec::new())) }
+            })),
+            tokio::spawn(every(LOOK, stopped.clone(), move || {
+                let (keys, complaint) = (Arc::clone(&keeper_of_keys), Arc::clone(&due));
+                async move { complaint.tell(keys.keep().await.map_or_else(|error| error.lines(), |()| Vec::new())) }
             })),
             tokio::spawn(every(FLUSH, stopped.clone(), move || {
                 let janitor = Arc::clone(&flusher);

@@ -2,14 +2,22 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+
 use super::{StartError, operator::PATIENCE, stores};
 use crate::{
     config::{DatabaseConfig, KeysConfig, LifetimesConfig, keys::KeysPlace, value},
-    crypto::keyring::TokenLives,
-    domain::audit::Actor,
-    ports::{AuditStore, Clock, KeyStore},
+    domain::{
+        audit::{Actor, AuditEntry, AuditEvent},
+        keys::TokenLives,
+        time::Moment,
+    },
+    ports::{AuditQuery, AuditStore, Clock, KeyStore, StoreError},
     service::keys::{KeyManager, KeyRules},
-    store::{key_directory::KeyDirectory, sql::SqlStore},
+    store::{
+        key_directory::KeyDirectory,
+        sql::{SqlPool, SqlStore},
+    },
 };
 
 /// The settings of what changes keys.
@@ -24,36 +32,60 @@ pub struct KeysSettings<'a> {
     pub actor: Actor,
 }
 
-/// For commands that look and change nothing: in the database only where the keys are there.
+/// For commands that look and change nothing, and for `revoke`: the database is opened only where the keys are there, and not
+/// brought to this version. What is done goes into the audit trail afterwards, if that can be reached then: a key that has to go
+/// must go.
 ///
 /// # Errors
 /// [`StartError`].
-pub async fn reader(settings: KeysSettings<'_>, clock: Arc<dyn Clock>) -> Result<KeyManager, StartError> {
-    settings.keys.check_protection()?;
+pub fn looker(settings: &KeysSettings<'_>, clock: Arc<dyn Clock>) -> Result<KeyManager, StartError> {
     let sql = match settings.keys.keys {
-        KeysPlace::Database => Some(stores::open_sql(settings.database, PATIENCE).await?.0),
+        KeysPlace::Database => Some(connect(settings.database)?),
         KeysPlace::Directory => None,
     };
-    Ok(manager(&settings, sql.as_ref(), None, clock))
+    let audit = Arc::new(AuditLater { database: settings.database.clone() });
+    Ok(manager(settings, sql.as_ref(), Some(audit), clock))
 }
 
-/// For commands that change keys. A database that cannot be reached costs the entry in the audit trail, and where the keys are
-/// files nothing else: a key that has to go must go. Then also why.
+/// For commands that make and change keys.
 ///
 /// # Errors
 /// [`StartError`].
-pub async fn writer(
-    settings: KeysSettings<'_>,
-    clock: Arc<dyn Clock>,
-) -> Result<(KeyManager, Option<StartError>), StartError> {
+pub async fn writer(settings: &KeysSettings<'_>, clock: Arc<dyn Clock>) -> Result<KeyManager, StartError> {
     settings.keys.check_protection()?;
-    let (sql, missing) = match stores::open_sql(settings.database, PATIENCE).await {
-        Ok((sql, _)) => (Some(sql), None),
-        Err(error) if settings.keys.keys == KeysPlace::Directory => (None, Some(error)),
-        Err(error) => return Err(error),
-    };
-    let audit = sql.as_ref().map(|sql| Arc::<SqlStore>::clone(sql) as Arc<dyn AuditStore>);
-    Ok((manager(&settings, sql.as_ref(), audit, clock), missing))
+    if settings.keys.keys == KeysPlace::Directory {
+        return looker(settings, clock);
+    }
+    let (sql, _) = stores::open_sql(settings.database, PATIENCE).await?;
+    let audit = Arc::<SqlStore>::clone(&sql) as Arc<dyn AuditStore>;
+    Ok(manager(settings, Some(&sql), Some(audit), clock))
+}
+
+/// An audit trail whose database is opened when there is something to tell.
+struct AuditLater {
+    database: DatabaseConfig,
+}
+
+#[async_trait]
+impl AuditStore for AuditLater {
+    async fn append(&self, events: &[(AuditEvent, u32)]) -> Result<(), StoreError> {
+        let opened = stores::open_sql(&self.database, PATIENCE).await;
+        let (sql, _) = opened.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        sql.append(events).await
+    }
+
+    async fn events(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
+        connect(&self.database).map_err(|error| StoreError::Unavailable(error.to_string()))?.events(query).await
+    }
+
+    async fn purge(&self, before: Moment, limit: i64) -> Result<usize, StoreError> {
+        let sql = connect(&self.database).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        sql.purge(before, limit).await
+    }
+}
+
+fn connect(database: &DatabaseConfig) -> Result<Arc<SqlStore>, StartError> {
+    Ok(Arc::new(SqlStore::new(SqlPool::open(&database.url()?, database.limits())?)))
 }
 
 pub(super) fn manager(

@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use latchkey_verifier::Policy;
+use latchkey_verifier::{Kind, Policy};
 
 pub use first_run::FirstUser;
 
@@ -22,9 +22,10 @@ use crate::{
     config::{Config, ConfigError, keys::KeysPlace},
     crypto::{
         hasher::{HashError, Hasher},
+        keyring::Keyring,
         sign::TokenShape,
     },
-    domain::audit::Actor,
+    domain::{audit::Actor, keys::KeyFacts},
     http::{
         metrics::HttpMetrics,
         server,
@@ -34,7 +35,7 @@ use crate::{
     service::{
         AuditTrail, Auth, Error, KeysInForce, Metrics, Parts, Revocation, Rules, TokenRules,
         audit::audit_trail,
-        keys::{KeysError, watch::KeyWatch},
+        keys::{KeyManager, KeysError, watch::KeyWatch},
     },
     store::sql::{ConnectError, DatabaseUrl, migrate::MigrateError},
 };
@@ -117,10 +118,7 @@ impl App {
         let stores =
             stores::open(&config.database, &config.redis, &config.lifetimes, config.http.startup_timeout).await?;
         let manager = keys::manager(&settings, Some(&stores.sql()), Some(stores.audit()), Arc::clone(&clock));
-        for made in manager.ensure().await? {
-            tracing::info!(kid = made.kid, token = made.kind.token_type(), signs_from = %made.signs_from, "a key was made");
-        }
-        let ring = manager.ring().await?;
+        let ring = ring(&manager, &stores).await?;
         let hasher =
             Hasher::start(config.passwords.cost(), config.passwords.threads(), config.passwords.hash_queue.into())?;
         let embedded = matches!(stores.url, DatabaseUrl::Sqlite(_));
@@ -207,6 +205,37 @@ struct Made {
     counters: Metrics,
     audit: AuditTrail,
     revocation: Revocation,
+}
+
+/// The ring, with what was missing in it. A new key that cannot be made stops the start only where there is no other.
+async fn ring(manager: &KeyManager, stores: &stores::Stores) -> Result<Keyring, StartError> {
+    let failed = match manager.ensure().await {
+        Ok(made) => {
+            for KeyFacts { kid, kind, signs_from, .. } in &made {
+                tracing::info!(kid, token = kind.token_type(), %signs_from, "a key was made");
+            }
+            if made.len() > 1 && !stores.sessions().page(None, 1).await?.sessions.is_empty() {
+                tracing::warn!(
+                    "there were no keys, but there are sessions: all their tokens are refused. Was the directory mounted?"
+                );
+            }
+            None
+        }
+        Err(error) => Some(error),
+    };
+    let ring = manager.ring().await?;
+    match failed {
+        Some(error) if [Kind::Access, Kind::Refresh].iter().any(|kind| ring.newest(*kind).is_none()) => {
+            return Err(error.into());
+        }
+        Some(error) => tracing::warn!(%error, "no key was made; those that there are go on"),
+        None => {}
+    }
+    // In a directory that cannot be written to, nothing is removed either.
+    if let Err(error) = manager.note_lives().await {
+        tracing::warn!(%error, "the lives of tokens could not be noted");
+    }
+    Ok(ring)
 }
 
 fn policy(config: &Config) -> Result<Policy, ConfigError> {

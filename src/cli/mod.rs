@@ -250,3 +250,14 @@ fn from_environment<T: Args>(command: &clap::Command) -> Result<T, Failure> {
     let matches = command.clone().try_get_matches_from(std::iter::empty::<OsString>()).map_err(wrong)?;
     T::from_arg_matches(&matches).map_err(|error| Failure::Config(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    /// Two arguments of one name, say, are found here and not by whoever runs that command first.
+    #[test]
+    fn the_commands_contradict_nothing() {
+        super::Cli::command().debug_assert();
+    }
+}

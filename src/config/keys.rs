@@ -50,7 +50,11 @@ pub struct KeysConfig {
 }
 
 impl KeysConfig {
-    pub(super) fn check(&self, jwks_max_age: Duration, longest_token: Duration) -> Result<(), ConfigError> {
+    /// Settings that contradict each other.
+    ///
+    /// # Errors
+    /// The first contradiction.
+    pub fn check(&self, jwks_max_age: Duration, longest_token: Duration) -> Result<(), ConfigError> {
         let notice = NOTICE.to_std().unwrap_or_default();
         if self.key_publish_lead < jwks_max_age + notice {
             return Err(ConfigError::new(

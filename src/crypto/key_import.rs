@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::{
     key_text::{self, Contents},
     passphrase::Passphrase,
-    signing_key::{MaterialError, is_usable},
+    signing_key::{MaterialError, is_usable, rejected},
 };
 
 /// What a key without a word on its algorithm may be for, the most usual first.
@@ -29,23 +29,26 @@ const CANDIDATES: [Algorithm; 4] = [Algorithm::Es256, Algorithm::Es384, Algorith
 pub fn read(
     bytes: &[u8],
     algorithm: Option<Algorithm>,
-    passphrase: Option<&Passphrase>,
+    passphrases: &[Passphrase],
 ) -> Result<(Algorithm, Zeroizing<Vec<u8>>), MaterialError> {
     if let Some(algorithm) = algorithm.filter(|algorithm| algorithm.family() == Family::Hmac) {
-        let secret = secret(algorithm, bytes, passphrase)?;
+        let secret = secret(algorithm, bytes, passphrases)?;
         return is_usable(algorithm, &secret).map(|()| (algorithm, secret));
     }
     let block = private_block(bytes).ok_or(MaterialError::NoPrivateKey)?;
     let (label, contents) = (block.tag().to_owned(), Zeroizing::new(block.into_contents()));
-    let contents = match (label.starts_with(key_text::ENCRYPTED), passphrase) {
-        (false, _) => contents,
-        (true, None) => return Err(MaterialError::Encrypted),
-        (true, Some(passphrase)) => passphrase.unwrap(&contents).ok_or(MaterialError::Passphrase)?,
-    };
+    let contents = if label.starts_with(key_text::ENCRYPTED) { decrypted(&contents, passphrases)? } else { contents };
     let candidates = algorithm.map_or(CANDIDATES.to_vec(), |algorithm| vec![algorithm]);
     let mut weak = None;
     for candidate in candidates {
-        let Some(der) = pkcs8(candidate, &label, &contents) else { continue };
+        let der = match pkcs8(candidate, &label, &contents) {
+            Ok(Some(der)) => der,
+            Ok(None) => continue,
+            Err(error) => {
+                weak = Some(error);
+                continue;
+            }
+        };
         match is_usable(candidate, &der) {
             Ok(()) => return Ok((candidate, der)),
             Err(MaterialError::NotForAlgorithm(_)) => {}
@@ -57,22 +60,34 @@ pub fn read(
 
 /// The secret in a file of ours, else all that the file holds. A text with one newline at its end is meant without:
 /// editors put it there.
-fn secret(
-    algorithm: Algorithm,
-    bytes: &[u8],
-    passphrase: Option<&Passphrase>,
-) -> Result<Zeroizing<Vec<u8>>, MaterialError> {
-    match (std::str::from_utf8(bytes).map(|text| key_text::parse(algorithm, text)), passphrase) {
-        (Ok(Ok(Contents::Plain(secret))), _) => Ok(secret),
-        (Ok(Ok(Contents::Encrypted(sealed))), Some(passphrase)) => {
-            passphrase.unwrap(&sealed).ok_or(MaterialError::Passphrase)
-        }
-        (Ok(Ok(Contents::Encrypted(_))), None) => Err(MaterialError::Encrypted),
-        _ => {
-            let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-            Ok(Zeroizing::new(text.strip_suffix(b"\r").unwrap_or(text).to_vec()))
-        }
+fn secret(algorithm: Algorithm, bytes: &[u8], passphrases: &[Passphrase]) -> Result<Zeroizing<Vec<u8>>, MaterialError> {
+    match std::str::from_utf8(bytes).map(|text| key_text::parse(algorithm, text)) {
+        Ok(Ok(Contents::Plain(secret))) => return Ok(secret),
+        Ok(Ok(Contents::Encrypted(sealed))) => return decrypted(&sealed, passphrases),
+        _ => {}
     }
+    let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let text = text.strip_suffix(b"\r").unwrap_or(text);
+    if is_known_to_others(text) {
+        return Err(MaterialError::NoSecret);
+    }
+    Ok(Zeroizing::new(text.to_vec()))
+}
+
+/// A key or certificate that is public, a name that says so itself, and what nobody drew by lot: anybody could sign with it.
+fn is_known_to_others(secret: &[u8]) -> bool {
+    let holds = |word: &[u8]| secret.windows(word.len()).any(|window| window == word);
+    let mut different = Zeroizing::new(secret.to_vec());
+    different.sort_unstable();
+    different.dedup();
+    holds(b"-----BEGIN ") || secret.starts_with(b"ssh-") || holds(b"django-insecure") || different.len() < 8
+}
+
+fn decrypted(sealed: &[u8], passphrases: &[Passphrase]) -> Result<Zeroizing<Vec<u8>>, MaterialError> {
+    if passphrases.is_empty() {
+        return Err(MaterialError::EncryptedImport);
+    }
+    passphrases.iter().find_map(|passphrase| passphrase.unwrap(sealed)).ok_or(MaterialError::Passphrase)
 }
 
 /// The only block with a private key; blocks with parameters or public parts may stand beside it.
@@ -82,20 +97,22 @@ fn private_block(bytes: &[u8]) -> Option<Pem> {
     private.next().filter(|_| private.next().is_none())
 }
 
-fn pkcs8(algorithm: Algorithm, label: &str, contents: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    match (label, algorithm.family()) {
+/// `None` where it is no key for `algorithm`.
+fn pkcs8(algorithm: Algorithm, label: &str, contents: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, MaterialError> {
+    Ok(match (label, algorithm.family()) {
         ("EC PRIVATE KEY", Family::Ec) => {
-            let pair = EcdsaKeyPair::from_private_key_der(curve(algorithm), contents).ok()?;
-            Some(Zeroizing::new(pair.to_pkcs8v1().ok()?.as_ref().to_vec()))
+            let pair = EcdsaKeyPair::from_private_key_der(curve(algorithm), contents).ok();
+            let der = pair.and_then(|pair| pair.to_pkcs8v1().ok());
+            der.map(|der| Zeroizing::new(der.as_ref().to_vec()))
         }
         ("RSA PRIVATE KEY", Family::Rsa) => {
-            let pair = RsaKeyPair::from_der(contents).ok()?;
-            let der: Pkcs8V1Der<'_> = pair.as_der().ok()?;
-            Some(Zeroizing::new(der.as_ref().to_vec()))
+            let pair = RsaKeyPair::from_der(contents).map_err(|error| rejected(algorithm, &error))?;
+            let der: Option<Pkcs8V1Der<'_>> = pair.as_der().ok();
+            der.map(|der| Zeroizing::new(der.as_ref().to_vec()))
         }
         ("PRIVATE KEY" | "ENCRYPTED PRIVATE KEY", _) => Some(Zeroizing::new(contents.to_vec())),
         _ => None,
-    }
+    })
 }
 
 fn curve(algorithm: Algorithm) -> &'static EcdsaSigningAlgorithm {

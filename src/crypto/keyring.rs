@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use chrono::TimeDelta;
 use latchkey_verifier::{Algorithm, KeyError, KeySet, Kind};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -12,7 +11,7 @@ use serde_json::json;
 use super::{passphrase::Passphrase, signing_key::SigningKey};
 use crate::{
     domain::{
-        keys::{self, KeyFacts, KeyState},
+        keys::{self, KeyFacts, KeyState, TokenLives},
         time::Moment,
     },
     ports::KeyRecord,
@@ -43,15 +42,6 @@ struct Keys {
     starts: Vec<Moment>,
 }
 
-/// How long tokens live at the longest, and so how long a key is needed after it has signed.
-#[derive(Clone, Copy, Debug)]
-pub struct TokenLives {
-    /// Of access tokens.
-    pub access: TimeDelta,
-    /// Of refresh tokens.
-    pub refresh: TimeDelta,
-}
-
 /// The published key set, made once.
 #[derive(Clone, Debug)]
 pub struct PublishedKeys {
@@ -63,23 +53,11 @@ pub struct PublishedKeys {
     pub etag: String,
 }
 
-impl TokenLives {
-    /// Of tokens of this kind.
-    #[must_use]
-    pub const fn of(&self, kind: Kind) -> TimeDelta {
-        match kind {
-            Kind::Access => self.access,
-            Kind::Refresh => self.refresh,
-        }
-    }
-}
-
 impl Keyring {
-    /// The ring of these records, which are in order. Those that `known` already has are taken from there.
-    ///
-    /// # Errors
-    /// A line for each key that cannot be used: a ring with a hole in it would refuse good tokens.
-    pub fn open(records: &[KeyRecord], passphrases: &[Passphrase], known: &Self) -> Result<Self, Vec<String>> {
+    /// The ring of these records, which are in order. Those that `known` already has are taken from there. Also a line for
+    /// each key that cannot be used: a ring with a hole in it would refuse good tokens.
+    #[must_use]
+    pub fn open(records: &[KeyRecord], passphrases: &[Passphrase], known: &Self) -> (Self, Vec<String>) {
         let (mut ring, mut wrong) = (Self::default(), Vec::new());
         for KeyRecord { facts, text, place } in records {
             let text_hash = hash(text.expose_secret().as_bytes());
@@ -95,10 +73,22 @@ impl Keyring {
             };
             if ring.find(&facts.kid).is_some() {
                 wrong.push(format!("{place}: is there twice: remove one of the two"));
+                continue;
             }
             ring.push(RingKey { facts: facts.clone(), key, text: text_hash });
         }
-        if wrong.is_empty() { Ok(ring) } else { Err(wrong) }
+        (ring, wrong)
+    }
+
+    /// The keys of both: of one that both have, this ring's.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        let theirs = other.keys().filter(|key| self.find(&key.facts.kid).is_none());
+        let mut all: Vec<_> = self.keys().chain(theirs).cloned().collect();
+        all.sort_by(|a, b| a.facts.order().cmp(&b.facts.order()));
+        let mut ring = Self::default();
+        all.into_iter().for_each(|key| ring.push(key));
+        ring
     }
 
     /// The ring without the keys that `is_dead` says.

@@ -1,7 +1,12 @@
 //! What keys at rest are encrypted with: PKCS#8's PBES2 (RFC 8018, section 6.2) with scrypt and AES-256-CBC, as `openssl
 //! pkcs8 -scrypt` writes and reads it.
 
-use std::{fs, io::Read as _, path::Path};
+use std::{
+    fs,
+    io::Read as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::Path,
+};
 
 use pem::Pem;
 use pkcs8::{
@@ -35,6 +40,9 @@ pub enum PassphraseError {
     /// The file.
     #[error("cannot be read ({0})")]
     Io(#[from] std::io::Error),
+    /// Everybody can read it.
+    #[error("has the mode {0:04o}, so everybody can read it: run chmod 640 on it")]
+    Mode(u32),
     /// Too long.
     #[error("holds more than {LONGEST} bytes")]
     Long,
@@ -52,7 +60,12 @@ impl Passphrase {
     /// When it cannot be read, or holds too little.
     pub fn from_file(path: &Path) -> Result<Self, PassphraseError> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(LONGEST).unwrap_or_default() + 1));
-        fs::File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
+        let file = fs::File::open(path)?;
+        let mode = file.metadata()?.permissions().mode() & 0o777;
+        if mode & 0o007 != 0 {
+            return Err(PassphraseError::Mode(mode));
+        }
+        file.take(LONGEST + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > LONGEST {
             return Err(PassphraseError::Long);
         }
@@ -92,6 +105,13 @@ impl Passphrase {
         }
         scheme.decrypt(&*self.0, info.encrypted_data.as_bytes()).ok().map(Zeroizing::new)
     }
+}
+
+/// Changes when the file does.
+#[must_use]
+pub fn version(path: &Path) -> String {
+    let version = |file: fs::Metadata| format!("{} {} {}.{}", file.ino(), file.len(), file.ctime(), file.ctime_nsec());
+    fs::metadata(path).map(version).unwrap_or_default()
 }
 
 impl std::fmt::Debug for Passphrase {

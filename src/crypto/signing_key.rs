@@ -4,6 +4,7 @@ use std::fmt;
 
 use aws_lc_rs::{
     encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der},
+    error::KeyRejected,
     hmac,
     rand::SystemRandom,
     rsa::KeySize,
@@ -49,12 +50,20 @@ pub enum MaterialError {
     /// Encrypted, and nobody said with what.
     #[error("is encrypted: set LATCHKEY_KEYS_PASSPHRASE_FILE to the file with its passphrase")]
     Encrypted,
+    /// A foreign file that is encrypted, and nobody said with what.
+    #[error("is encrypted: give the file with its passphrase by --passphrase-file")]
+    EncryptedImport,
     /// Not PEM, or not the PEM that the algorithm needs.
     #[error("is not a PEM file with one \"{0}\" block")]
     Label(&'static str),
     /// The block is not a key for the algorithm.
     #[error("does not hold a private key for {0} (PKCS#8)")]
     NotForAlgorithm(Algorithm),
+    /// What is no secret at all.
+    #[error(
+        "holds no secret: a public key, a name that others know, or a pattern lets anybody sign; expected random bytes"
+    )]
+    NoSecret,
     /// A foreign file without a key that could be taken.
     #[error(
         "holds no private key that can be used: expected one in PEM, of RSA, of the curves P-256 or P-384, or Ed25519"
@@ -279,11 +288,7 @@ fn pair(algorithm: Algorithm, der: &[u8]) -> Result<Pair, MaterialError> {
         }
         Family::Okp => Ok(Pair::Ed(Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(unfit)?)),
         Family::Rsa => {
-            // The library's only word for a key that is too short, and the only one that is worth passing on.
-            let pair = RsaKeyPair::from_pkcs8(der).map_err(|error| match error.to_string().as_str() {
-                "TooSmall" => MaterialError::WeakRsa,
-                _ => MaterialError::NotForAlgorithm(algorithm),
-            })?;
+            let pair = RsaKeyPair::from_pkcs8(der).map_err(|error| rejected(algorithm, &error))?;
             Ok(Pair::Rsa { pair: Box::new(pair), encoding: encoding(algorithm) })
         }
         Family::Hmac => {
@@ -293,6 +298,14 @@ fn pair(algorithm: Algorithm, der: &[u8]) -> Result<Pair, MaterialError> {
             }
             Ok(Pair::Hmac { key: Box::new(hmac::Key::new(hash(algorithm), der)), secret: Zeroizing::new(der.to_vec()) })
         }
+    }
+}
+
+/// The library's only word for a key that is too short is the only one that is worth passing on.
+pub(super) fn rejected(algorithm: Algorithm, error: &KeyRejected) -> MaterialError {
+    match error.to_string().as_str() {
+        "TooSmall" => MaterialError::WeakRsa,
+        _ => MaterialError::NotForAlgorithm(algorithm),
     }
 }
 

@@ -26,6 +26,32 @@ pub struct KeyFacts {
     pub signs_from: Moment,
 }
 
+/// How long tokens live at the longest, and so how long a key is needed after it has signed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct TokenLives {
+    /// Of access tokens.
+    pub access: TimeDelta,
+    /// Of refresh tokens.
+    pub refresh: TimeDelta,
+}
+
+impl TokenLives {
+    /// Of tokens of this kind.
+    #[must_use]
+    pub const fn of(&self, kind: Kind) -> TimeDelta {
+        match kind {
+            Kind::Access => self.access,
+            Kind::Refresh => self.refresh,
+        }
+    }
+
+    /// The longer of both, each.
+    #[must_use]
+    pub fn longest(self, other: Self) -> Self {
+        Self { access: self.access.max(other.access), refresh: self.refresh.max(other.refresh) }
+    }
+}
+
 impl KeyFacts {
     /// The order of a ring: who signs first comes first.
     #[must_use]

@@ -4,7 +4,10 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 
 use super::StoreError;
-use crate::domain::{keys::KeyFacts, time::Moment};
+use crate::domain::{
+    keys::{KeyFacts, TokenLives},
+    time::Moment,
+};
 
 /// A key as it is kept.
 #[derive(Clone, Debug)]
@@ -35,6 +38,8 @@ pub struct KeyRecords {
     pub keys: Vec<KeyRecord>,
     /// In the same order.
     pub revoked: Vec<RevokedKey>,
+    /// The longest lives of tokens that any server had, as far as it was noted.
+    pub lives: TokenLives,
     /// Keys that could not be read: they can still be revoked.
     pub unreadable: Vec<KeyFacts>,
     /// What could not be read and why, a line each that names the place and what would be right.
@@ -46,6 +51,8 @@ pub struct KeyRecords {
 pub enum KeyChange {
     /// A new key.
     Add(KeyFacts, SecretString),
+    /// How long tokens live at the longest: noted, so that no key goes too early because a setting is another now.
+    Lives(TokenLives),
     /// Gone, and only a mark stays that it was there.
     Revoke(KeyFacts, Moment),
     /// Gone.

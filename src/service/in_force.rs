@@ -30,6 +30,7 @@ pub struct Current {
 /// The ring in force. Share it behind an `Arc`.
 pub struct KeysInForce {
     broken: AtomicBool,
+    overdue: AtomicBool,
     current: ArcSwap<Current>,
     policy: Policy,
     remembered: usize,
@@ -43,7 +44,7 @@ impl KeysInForce {
     /// When the keys cannot be used together.
     pub fn new(ring: Keyring, policy: Policy, remembered: usize) -> Result<Self, KeyError> {
         let current = ArcSwap::from_pointee(Current::new(ring, &policy, remembered)?);
-        Ok(Self { broken: AtomicBool::new(false), current, policy, remembered })
+        Ok(Self { broken: AtomicBool::default(), overdue: AtomicBool::default(), current, policy, remembered })
     }
 
     /// From now on, this ring.
@@ -67,10 +68,14 @@ impl KeysInForce {
         &self.policy
     }
 
-    /// Whether the ring that lies in the store is another, and cannot be used.
+    /// Whether something in the ring that lies in the store cannot be used, or a key that is due cannot be made.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed)
+        self.broken.load(Ordering::Relaxed) || self.overdue.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_overdue(&self, overdue: bool) {
+        self.overdue.store(overdue, Ordering::Relaxed);
     }
 
     pub(super) fn note_broken(&self, broken: bool) {

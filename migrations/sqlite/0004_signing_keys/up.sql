@@ -12,7 +12,10 @@ CREATE TABLE signing_keys (
 -- One row: whoever changes the ring raises the version that it has seen, or comes too late.
 CREATE TABLE signing_key_ring (
     id INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),
-    version BIGINT NOT NULL
+    version BIGINT NOT NULL,
+    -- The longest lives of tokens that any server had, in seconds: no key goes before they are over.
+    access_life BIGINT NOT NULL,
+    refresh_life BIGINT NOT NULL
 );
 
-INSERT INTO signing_key_ring (id, version) VALUES (1, 0);
+INSERT INTO signing_key_ring (id, version, access_life, refresh_life) VALUES (1, 0, 0, 0);

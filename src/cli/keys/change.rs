@@ -20,7 +20,7 @@ use crate::{
         time::Moment,
     },
     ports::Clock,
-    service::keys::{Import, KeyManager, KeysError, Rotate, Successor},
+    service::keys::{Import, KeysError, Rotate, Successor},
 };
 
 /// The longest file that a key is read from.
@@ -36,43 +36,52 @@ pub(super) struct Foreign {
 }
 
 pub(super) async fn rotate(ring: &RingArgs, kind: Kind, now: bool, clock: Arc<dyn Clock>) -> Result<(), Failure> {
-    let manager = writer(ring, Arc::clone(&clock)).await?;
+    ring.check()?;
+    let manager = keys::writer(&ring.settings(), Arc::clone(&clock)).await?;
+    let before = manager.ring().await?;
     let made = manager.rotate(Rotate { kind, algorithm: None, now }).await?;
-    output::line(&format!("made {}", described(&made, clock.now())));
-    Ok(())
-}
-
-/// The successor first; then as long as every instance needs to see it; then the end of the key.
-pub(super) async fn revoke(ring: &RingArgs, kid: &str, clock: Arc<dyn Clock>) -> Result<(), Failure> {
-    let manager = writer(ring, Arc::clone(&clock)).await?;
-    let said = match manager.prepare_revocation(kid).await {
-        Ok(Successor::AtOnce(made)) => {
-            tokio::time::sleep(SEEN).await;
-            format!(
-                "made {}, which signs instead; verifiers that cache the key set refuse its tokens until they fetch it again",
-                made.kid
-            )
-        }
-        Ok(Successor::Later(made)) => {
-            format!("an older key signs again; made {}", described(&made, clock.now()))
-        }
-        Ok(Successor::NotNeeded) => String::new(),
-        Err(KeysError::Broken(_, wrong)) => {
-            let first = wrong.first().map(String::as_str).unwrap_or_default();
-            format!("no successor was made, because of {first}: repair that, then run latchkey keys rotate --now")
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let revoked = manager.revoke(kid).await?;
-    output::line(&format!("revoked {}: its tokens are refused", revoked.kid));
-    if !said.is_empty() {
-        output::line(&said);
+    output::line(&format!("made {} in {}", described(&made, clock.now()), ring.place()));
+    match before.newest(kind) {
+        None => output::line("there was none before: if you expected one, look at LATCHKEY_KEYS_DIR"),
+        Some(newest) if newest.facts.signs_from > made.signs_from => output::line(&format!(
+            "but {} takes over at {}: revoke that one if the new key is to stay",
+            newest.facts.kid,
+            newest.facts.signs_from.format("%F %T UTC")
+        )),
+        Some(_) => {}
     }
     Ok(())
 }
 
+/// The successor first; then as long as every instance needs to see it; then the end of the key. Nothing but the key itself
+/// can be in the way of that.
+pub(super) async fn revoke(ring: &RingArgs, kid: &str, clock: Arc<dyn Clock>) -> Result<(), Failure> {
+    let manager = keys::looker(&ring.settings(), Arc::clone(&clock))?;
+    match manager.prepare_revocation(kid).await {
+        Ok(Successor::AtOnce(made)) => {
+            output::line(&format!(
+                "made {}, which signs from now on; verifiers refuse its tokens until they fetch the key set again",
+                made.kid
+            ));
+            output::line("waiting until every instance has seen it");
+            tokio::time::sleep(SEEN).await;
+        }
+        Ok(Successor::Later(made)) => {
+            output::line(&format!("an older key signs again; made {}", described(&made, clock.now())));
+        }
+        Ok(Successor::NotNeeded) => {}
+        Err(error @ (KeysError::NotFound(_) | KeysError::Revoked(_))) => return Err(error.into()),
+        Err(error) => {
+            output::error(&format!("no successor was made: {error}. Repair that, then run latchkey keys rotate"))
+        }
+    }
+    let revoked = manager.revoke(kid).await?;
+    output::line(&format!("revoked {}: its tokens are refused", revoked.kid));
+    Ok(())
+}
+
 pub(super) async fn prune(ring: &RingArgs, clock: Arc<dyn Clock>) -> Result<(), Failure> {
-    let pruned = writer(ring, clock).await?.prune().await?;
+    let pruned = keys::writer(&ring.settings(), clock).await?.prune().await?;
     let lives = &ring.lifetimes;
     let span = humantime::format_duration;
     for key in &pruned {
@@ -89,6 +98,7 @@ pub(super) async fn prune(ring: &RingArgs, clock: Arc<dyn Clock>) -> Result<(), 
 }
 
 pub(super) async fn import(ring: &RingArgs, foreign: &Foreign, clock: Arc<dyn Clock>) -> Result<(), Failure> {
+    ring.check()?;
     let shown = foreign.file.display();
     let unreadable = |reason: String| Failure::Failed(format!("{shown}: {reason}"));
     let length = fs::metadata(&foreign.file).map_err(|error| unreadable(error.to_string()))?.len();
@@ -97,21 +107,27 @@ pub(super) async fn import(ring: &RingArgs, foreign: &Foreign, clock: Arc<dyn Cl
     }
     let bytes = Zeroizing::new(fs::read(&foreign.file).map_err(|error| unreadable(error.to_string()))?);
     let passphrase = foreign.passphrase_file.as_deref().map(passphrase).transpose()?;
-    let manager = writer(ring, Arc::clone(&clock)).await?;
+    let manager = keys::writer(&ring.settings(), Arc::clone(&clock)).await?;
     let import =
         Import { bytes: &bytes, passphrase, algorithm: foreign.algorithm, kind: foreign.kind, now: foreign.now };
     let taken = manager.import(&import).await.map_err(|error| match error {
         KeysError::Material(reason) => unreadable(reason.to_string()),
         error => error.into(),
     })?;
-    output::line(&format!("imported {}", described(&taken, clock.now())));
+    output::line(&format!("imported {} into {}", described(&taken, clock.now()), ring.place()));
+    if taken.kind == Kind::Access && taken.algorithm != ring.keys.algorithm {
+        output::line(&format!(
+            "set LATCHKEY_ALGORITHM={} for the servers, or the next start makes another key",
+            taken.algorithm
+        ));
+    }
     output::line(&format!("{shown} is not needed any more: remove it, or keep it where nobody reads it"));
     Ok(())
 }
 
 pub(super) async fn rewrap(ring: &RingArgs, new: Option<&Path>, clock: Arc<dyn Clock>) -> Result<(), Failure> {
     let new = new.map(passphrase).transpose()?;
-    let count = writer(ring, clock).await?.rewrap(new.as_ref()).await?;
+    let count = keys::writer(&ring.settings(), clock).await?.rewrap(new.as_ref()).await?;
     let keys = if count == 1 { "1 key".to_owned() } else { format!("{count} keys") };
     output::line(&match new {
         Some(_) => format!("encrypted {keys}: now put the new passphrase into LATCHKEY_KEYS_PASSPHRASE_FILE"),
@@ -122,14 +138,6 @@ pub(super) async fn rewrap(ring: &RingArgs, new: Option<&Path>, clock: Arc<dyn C
 
 /// As long as instances need to see a change, and a bit: a revocation is urgent.
 const SEEN: Duration = Duration::from_millis(2_500);
-
-async fn writer(ring: &RingArgs, clock: Arc<dyn Clock>) -> Result<KeyManager, Failure> {
-    let (manager, missing) = keys::writer(ring.settings(), clock).await?;
-    if let Some(missing) = missing {
-        tracing::warn!("{missing}: the audit trail is not told");
-    }
-    Ok(manager)
-}
 
 fn passphrase(path: &Path) -> Result<Passphrase, Failure> {
     Passphrase::from_file(path).map_err(|error| Failure::Config(format!("{} {error}", path.display())))

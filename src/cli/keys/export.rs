@@ -20,7 +20,7 @@ pub(super) async fn run(
     format: Format,
     clock: Arc<dyn Clock>,
 ) -> Result<(), Failure> {
-    let manager = keys::reader(ring.settings(), clock).await?;
+    let manager = keys::looker(&ring.settings(), clock)?;
     let ring = manager.ring().await?;
     let chosen: Vec<&RingKey> = match kid {
         None => ring.keys().filter(|key| key.facts.kind == Kind::Access).collect(),

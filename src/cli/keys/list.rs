@@ -1,6 +1,6 @@
 //! `latchkey keys list`: each key, what it does, and what it is waiting for.
 
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 use chrono::TimeDelta;
 use latchkey_verifier::Kind;
@@ -10,63 +10,69 @@ use super::RingArgs;
 use crate::{
     app::keys,
     cli::{Failure, output},
-    crypto::keyring::{Keyring, RingKey},
+    crypto::keyring::Keyring,
     domain::{
-        keys::{KeyState, later},
+        keys::{KeyFacts, KeyState, later, state},
         time::Moment,
     },
-    ports::{Clock, RevokedKey},
-    service::keys::{KeyManager, KeyRules, KeysError, Opened},
+    ports::{Clock, KeyRecords, RevokedKey},
+    service::keys::{KeyManager, KeyRules},
 };
 
 /// A line of the list.
 struct Line<'a> {
-    facts: &'a crate::domain::keys::KeyFacts,
+    facts: &'a KeyFacts,
     state: &'static str,
     until: Option<Moment>,
     encrypted: Option<bool>,
     words: String,
 }
 
-pub(super) async fn run(ring: &RingArgs, as_json: bool, clock: Arc<dyn Clock>) -> Result<(), Failure> {
-    let manager = keys::reader(ring.settings(), Arc::clone(&clock)).await?;
-    let opened = manager.open(&Keyring::default()).await.map_err(Failure::from)?;
-    if !opened.wrong.is_empty() {
-        return Err(KeysError::Broken(manager.store.setting(), opened.wrong).into());
-    }
-    let lines = lines(&opened, &manager.rules, clock.now());
+/// All that is known is shown, also of a ring with something wrong in it: just then one needs to know. Exit code 2 then.
+pub(super) async fn run(ring: &RingArgs, as_json: bool, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
+    let manager = keys::looker(&ring.settings(), Arc::clone(&clock))?;
+    let opened = manager.open(&Keyring::default()).await?;
+    let lines = lines(&opened.records, &manager.rules, clock.now());
     if as_json {
         let all: Vec<_> = lines.iter().map(Line::json).collect();
         output::json(&json!(all));
-        return Ok(());
+    } else if !lines.is_empty() || opened.wrong.is_empty() {
+        let rows: Vec<_> = lines.iter().map(Line::row).collect();
+        let none = "there are no keys yet: `latchkey serve` makes them";
+        output::table(&["KID", "USE", "ALGORITHM", "STATE", ""], &rows, none);
     }
-    let rows: Vec<_> = lines.iter().map(Line::row).collect();
-    let none = "there are no keys yet: `latchkey serve` makes them";
-    output::table(&["KID", "USE", "ALGORITHM", "STATE", ""], &rows, none);
-    Ok(())
+    opened.wrong.iter().for_each(|line| output::error(line));
+    Ok(if opened.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
 
-fn lines<'a>(opened: &'a Opened, rules: &KeyRules, now: Moment) -> Vec<Line<'a>> {
-    let encrypted = KeyManager::encrypted(&opened.records);
-    let live = opened.ring.states(now, rules.lives).map(|(key, state)| Line {
-        facts: &key.facts,
-        state: state.as_str(),
-        until: state.until(),
-        encrypted: Some(encrypted.contains(&key.facts.kid.as_str())),
-        words: words(&opened.ring, key, state, rules, now),
-    });
-    let dead = opened.records.revoked.iter().map(|RevokedKey { facts, at }| Line {
-        facts,
-        state: "revoked",
-        until: None,
-        encrypted: None,
-        words: format!("since {}: its tokens are refused for ever", at.format("%F %T UTC")),
-    });
-    live.chain(dead).collect()
+fn lines<'a>(records: &'a KeyRecords, rules: &KeyRules, now: Moment) -> Vec<Line<'a>> {
+    let encrypted = KeyManager::encrypted(records);
+    let lives = records.lives.longest(rules.lives);
+    let mut lines = Vec::new();
+    for kind in [Kind::Access, Kind::Refresh] {
+        let ring: Vec<_> = records.keys.iter().map(|key| &key.facts).filter(|facts| facts.kind == kind).collect();
+        let starts: Vec<Moment> = ring.iter().map(|facts| facts.signs_from).collect();
+        for (index, facts) in ring.into_iter().enumerate() {
+            let state = state(&starts, index, now, lives.of(kind));
+            lines.push(Line {
+                facts,
+                state: state.as_str(),
+                until: state.until(),
+                encrypted: Some(encrypted.contains(&facts.kid.as_str())),
+                words: words(facts, state, index + 1 == starts.len(), rules, now),
+            });
+        }
+    }
+    let bare = |facts, state, words| Line { facts, state, until: None, encrypted: None, words };
+    lines.extend(records.unreadable.iter().map(|facts| bare(facts, "unreadable", String::new())));
+    lines.extend(records.revoked.iter().map(|RevokedKey { facts, at }| {
+        bare(facts, "revoked", format!("since {}: its tokens are refused for ever", at.format("%F %T UTC")))
+    }));
+    lines
 }
 
-fn words(ring: &Keyring, key: &RingKey, state: KeyState, rules: &KeyRules, now: Moment) -> String {
-    let set = match key.facts.kind {
+fn words(facts: &KeyFacts, state: KeyState, is_newest: bool, rules: &KeyRules, now: Moment) -> String {
+    let set = match facts.kind {
         Kind::Access => "every verifier that caches the key set",
         Kind::Refresh => "every instance",
     };
@@ -74,8 +80,8 @@ fn words(ring: &Keyring, key: &RingKey, state: KeyState, rules: &KeyRules, now: 
         KeyState::Published(from) => format!("signs from {}, when {set} has seen it", moment(from, now)),
         KeyState::Signing(Some(until)) => format!("until its successor does, from {}", moment(until, now)),
         KeyState::Signing(None) => match rules.interval {
-            Some(interval) if ring.newest(key.facts.kind).is_some_and(|newest| newest.facts == key.facts) => {
-                let due = later(key.facts.signs_from, interval - rules.lead);
+            Some(interval) if is_newest => {
+                let due = later(facts.signs_from, interval - rules.lead);
                 format!("its successor is made {}", moment(due.max(now), now))
             }
             _ => "until you make its successor".to_owned(),

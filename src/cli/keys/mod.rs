@@ -9,10 +9,10 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use clap::{Args, Subcommand, ValueEnum};
 use latchkey_verifier::{Algorithm, Kind};
 
-use super::{Failure, actor};
+use super::{Failure, actor, bare_command, from_environment};
 use crate::{
     app::keys::KeysSettings,
-    config::{DatabaseConfig, KeysConfig, LifetimesConfig},
+    config::{DatabaseConfig, HttpConfig, KeysConfig, LifetimesConfig, keys::KeysPlace},
     ports::Clock,
 };
 
@@ -69,7 +69,7 @@ enum KeysCommand {
         #[arg(value_name = "FILE")]
         file: PathBuf,
         /// What it signs with; without it, the usual algorithm for such a key: RS256 for RSA, and so on
-        #[arg(long = "as", value_name = "NAME")]
+        #[arg(long = "as", id = "as", value_name = "NAME")]
         algorithm: Option<Algorithm>,
         /// The tokens that it is to sign
         #[arg(long = "use", value_name = "KIND", default_value = "access")]
@@ -147,6 +147,19 @@ impl RingArgs {
         let Self { keys, database, lifetimes } = self;
         KeysSettings { keys, database, lifetimes, actor: actor::operator() }
     }
+
+    /// What servers check when they start: a key that signs too early is refused.
+    fn check(&self) -> Result<(), Failure> {
+        let http: HttpConfig = from_environment(&HttpConfig::augment_args(bare_command()))?;
+        Ok(self.keys.check(http.jwks_max_age, self.lifetimes.refresh_token_lifetime)?)
+    }
+
+    fn place(&self) -> String {
+        match self.keys.keys {
+            KeysPlace::Database => "the database".to_owned(),
+            KeysPlace::Directory => self.keys.keys_dir.display().to_string(),
+        }
+    }
 }
 
 impl From<Usage> for Kind {
@@ -160,7 +173,7 @@ impl From<Usage> for Kind {
 
 pub(super) async fn run(arguments: KeysArgs, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
     match arguments.command {
-        KeysCommand::List { ring, json } => list::run(&ring, json, clock).await?,
+        KeysCommand::List { ring, json } => return list::run(&ring, json, clock).await,
         KeysCommand::Rotate { ring, usage, now } => change::rotate(&ring, usage.into(), now, clock).await?,
         KeysCommand::Revoke { ring, kid } => change::revoke(&ring, &kid, clock).await?,
         KeysCommand::Prune(ring) => change::prune(&ring, clock).await?,

@@ -33,11 +33,16 @@ impl KeyManager {
     /// # Errors
     /// [`KeysError::Material`], [`KeysError::Known`], [`KeysError::Revoked`].
     pub async fn import(&self, import: &Import<'_>) -> Result<KeyFacts, KeysError> {
-        let algorithm = if import.kind == Kind::Refresh { Some(Algorithm::Hs256) } else { import.algorithm };
-        let (algorithm, contents) = key_import::read(import.bytes, algorithm, import.passphrase.as_ref())?;
+        let algorithm = match (import.kind, import.algorithm) {
+            (Kind::Refresh, None | Some(Algorithm::Hs256)) => Some(Algorithm::Hs256),
+            (Kind::Refresh, Some(_)) => return Err(KeysError::NotForRefresh),
+            (Kind::Access, algorithm) => algorithm,
+        };
+        // A key of our own was encrypted like the others.
+        let passphrases: Vec<Passphrase> = import.passphrase.clone().into_iter().chain(self.passphrase()?).collect();
+        let (algorithm, contents) = key_import::read(import.bytes, algorithm, &passphrases)?;
         let begin = if import.now { Begin::AtOnce } else { Begin::AfterLead };
         self.change(|opened, passphrase| {
-            self.sound(&opened.wrong)?;
             Self::room(opened)?;
             let (key, text) = SigningKey::keep(algorithm, import.kind, &contents, passphrase)?;
             let kid = key.kid().to_owned();

@@ -4,7 +4,7 @@ use chrono::{DurationRound as _, SubsecRound as _, TimeDelta};
 use latchkey_verifier::{Algorithm, Kind, MAX_KEYS};
 use secrecy::SecretString;
 
-use super::{KeyManager, KeysError, Opened};
+use super::{KeyManager, KeysError, Opened, revoke::HANDOVER};
 use crate::{
     crypto::{passphrase::Passphrase, signing_key::SigningKey},
     domain::{
@@ -23,6 +23,8 @@ pub(super) enum Begin {
     AtOnce,
     /// When every verifier has seen it.
     AfterLead,
+    /// When the key goes that has to go.
+    Handover,
 }
 
 impl KeyManager {
@@ -33,13 +35,13 @@ impl KeyManager {
         begin: Begin,
         passphrase: Option<&Passphrase>,
     ) -> Result<(KeyFacts, SecretString), KeysError> {
-        Self::room(opened)?;
         let (key, text) = SigningKey::generate(algorithm, kind, passphrase)?;
         let facts =
             KeyFacts { kid: key.kid().to_owned(), kind, algorithm, signs_from: self.begins(opened, kind, begin) };
         Ok((facts, text))
     }
 
+    /// Room for one more key that somebody asks for.
     pub(super) fn room(opened: &Opened) -> Result<(), KeysError> {
         match opened.records.keys.len() {
             count if count + RESERVE >= MAX_KEYS => Err(KeysError::Full(count)),
@@ -50,12 +52,14 @@ impl KeyManager {
     /// The first key of its kind signs at once: there is no other.
     pub(super) fn begins(&self, opened: &Opened, kind: Kind, begin: Begin) -> Moment {
         let now = self.clock.now();
-        if opened.records.keys.iter().all(|key| key.facts.kind != kind) {
+        if opened.records.keys.iter().all(|key| key.facts.kind != kind) && begin != Begin::Handover {
             return now.trunc_subsecs(0);
         }
         let span = match begin {
             Begin::AtOnce => NOTICE,
-            Begin::AfterLead => self.rules.lead,
+            // Never before every instance has seen it, whatever is set.
+            Begin::AfterLead => self.rules.lead.max(NOTICE),
+            Begin::Handover => HANDOVER,
         };
         // A name has whole seconds; never earlier than was promised.
         let begins = keys::later(now, span);

@@ -16,19 +16,19 @@ use latchkey_verifier::Algorithm;
 use secrecy::ExposeSecret as _;
 
 pub use import::Import;
-pub use revoke::Successor;
+pub use revoke::{HANDOVER, Successor};
 pub use rotate::Rotate;
 
 use crate::{
     crypto::{
         key_text,
-        keyring::{Keyring, TokenLives},
+        keyring::Keyring,
         passphrase::{Passphrase, PassphraseError},
         signing_key::MaterialError,
     },
     domain::{
         audit::{Actor, AuditEvent, EventKind},
-        keys::KeyFacts,
+        keys::{KeyFacts, TokenLives},
     },
     ports::{AuditStore, Clock, KeyChange, KeyRecords, KeyStore, StoreError},
 };
@@ -69,8 +69,8 @@ pub struct KeyManager {
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// Keys that cannot be used: a line for each, the first of which is shown.
-    #[error("{setting}: {first}", setting = .0, first = .1.first().map_or("no key", String::as_str))]
-    Broken(&'static str, Vec<String>),
+    #[error("{}", .0.first().map_or("no key", String::as_str))]
+    Broken(Vec<String>),
     /// Others changed the ring at the same time, again and again.
     #[error("others change the keys at the same time: try again")]
     Busy,
@@ -83,6 +83,9 @@ pub enum KeysError {
     /// A key that was not taken.
     #[error("the key {0}")]
     Material(#[from] MaterialError),
+    /// Only a secret is.
+    #[error("refresh tokens are signed with a secret for HS256, and with nothing else")]
+    NotForRefresh,
     /// No such key.
     #[error("there is no key {0}: latchkey keys list shows them")]
     NotFound(String),
@@ -109,9 +112,9 @@ pub enum KeysError {
 pub struct Opened {
     /// What the store says.
     pub records: KeyRecords,
-    /// The keys that can be used: all of them, or none.
+    /// The keys that can be used.
     pub ring: Keyring,
-    /// What is wrong, a line each.
+    /// What is wrong with the others, a line each.
     pub wrong: Vec<String>,
 }
 
@@ -122,15 +125,24 @@ struct Plan<T> {
     outcome: T,
 }
 
+impl KeysError {
+    /// All that is wrong, a line each.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Broken(lines) => lines.clone(),
+            other => vec![other.to_string()],
+        }
+    }
+}
+
 impl KeyManager {
-    /// The ring as it lies in the store, whatever is wrong with it.
+    /// The ring as it lies in the store, whatever is wrong with it. Keys that `known` has are not decrypted again.
     ///
     /// # Errors
-    /// [`KeysError::Store`], [`KeysError::Passphrase`].
+    /// [`KeysError::Store`].
     pub async fn open(&self, known: &Keyring) -> Result<Opened, KeysError> {
-        let records = self.store.read().await.map_err(|error| self.failed(error))?;
-        let passphrases: Vec<Passphrase> = self.passphrase()?.into_iter().collect();
-        self.opened(records, passphrases, known).await
+        self.opened(self.read().await?, known).await
     }
 
     /// The ring, all of whose keys can be used.
@@ -138,8 +150,9 @@ impl KeyManager {
     /// # Errors
     /// [`KeysError`].
     pub async fn ring(&self) -> Result<Keyring, KeysError> {
-        let Opened { ring, wrong, .. } = self.open(&Keyring::default()).await?;
-        self.sound(&wrong)?;
+        let passphrase = self.passphrase()?;
+        let Opened { ring, wrong, .. } = self.opened_with(self.read().await?, passphrase, &Keyring::default()).await?;
+        sound(&wrong)?;
         Ok(ring)
     }
 
@@ -150,20 +163,45 @@ impl KeyManager {
         encrypted.map(|key| key.facts.kid.as_str()).collect()
     }
 
-    async fn opened(
+    async fn read(&self) -> Result<KeyRecords, KeysError> {
+        self.store.read().await.map_err(|error| self.failed(error))
+    }
+
+    /// A passphrase that cannot be read is one more thing that is wrong.
+    async fn opened(&self, records: KeyRecords, known: &Keyring) -> Result<Opened, KeysError> {
+        match self.passphrase() {
+            Ok(passphrase) => self.opened_with(records, passphrase, known).await,
+            Err(error) => {
+                let mut opened = self.opened_with(records, None, known).await?;
+                opened.wrong.insert(0, error.to_string());
+                Ok(opened)
+            }
+        }
+    }
+
+    async fn opened_with(
         &self,
         records: KeyRecords,
-        passphrases: Vec<Passphrase>,
+        passphrases: impl IntoIterator<Item = Passphrase>,
         known: &Keyring,
     ) -> Result<Opened, KeysError> {
-        let known = known.clone();
+        let (known, setting) = (known.clone(), self.store.setting());
+        let (passphrases, sealed) = (passphrases.into_iter().collect::<Vec<_>>(), self.store.wants_encryption());
         // Decryption takes long on purpose, and this may be the thread that serves others.
         let opened = tokio::task::spawn_blocking(move || {
-            let (ring, wrong) = match Keyring::open(&records.keys, &passphrases, &known) {
-                Ok(ring) => (ring, Vec::new()),
-                Err(wrong) => (Keyring::default(), wrong),
-            };
-            let wrong = records.broken.iter().cloned().chain(wrong).collect();
+            let mut wrong = records.broken.clone();
+            let mut keys = records.keys.clone();
+            // Whoever can write a row could plant a key, without the passphrase.
+            keys.retain(|key| {
+                let fine = !sealed || key_text::is_encrypted(key.text.expose_secret());
+                if !fine {
+                    wrong.push(format!("{}: is not encrypted: remove it, or put it back as it was", key.place));
+                }
+                fine
+            });
+            let (ring, unusable) = Keyring::open(&keys, &passphrases, &known);
+            wrong.extend(unusable);
+            let wrong = wrong.into_iter().map(|line| format!("{setting}: {line}")).collect();
             Opened { records, ring, wrong }
         });
         opened.await.map_err(|error| self.failed(StoreError::Failed(error.to_string())))
@@ -175,22 +213,26 @@ impl KeyManager {
     ) -> Result<T, KeysError> {
         for _ in 0..ATTEMPTS {
             let passphrase = self.passphrase()?;
-            let opened = self.open(&Keyring::default()).await?;
-            let Plan { changes, events, outcome } = decide(&opened, passphrase.as_ref())?;
-            if changes.is_empty() {
-                return Ok(outcome);
-            }
-            let done = self.store.change(&opened.records.version, &changes).await;
-            if done.map_err(|error| self.failed(error))? {
-                self.tell(events).await;
+            let opened = self.opened_with(self.read().await?, passphrase.clone(), &Keyring::default()).await?;
+            sound(&opened.wrong)?;
+            if let Some(outcome) = self.attempt(&opened.records, decide(&opened, passphrase.as_ref())?).await? {
                 return Ok(outcome);
             }
         }
         Err(KeysError::Busy)
     }
 
-    fn sound(&self, wrong: &[String]) -> Result<(), KeysError> {
-        if wrong.is_empty() { Ok(()) } else { Err(KeysError::Broken(self.store.setting(), wrong.to_vec())) }
+    /// `None` when others were faster.
+    async fn attempt<T>(&self, seen: &KeyRecords, plan: Plan<T>) -> Result<Option<T>, KeysError> {
+        let Plan { changes, events, outcome } = plan;
+        if changes.is_empty() {
+            return Ok(Some(outcome));
+        }
+        if !self.store.change(&seen.version, &changes).await.map_err(|error| self.failed(error))? {
+            return Ok(None);
+        }
+        self.tell(events).await;
+        Ok(Some(outcome))
     }
 
     fn passphrase(&self) -> Result<Option<Passphrase>, KeysError> {
@@ -225,6 +267,10 @@ impl<T> Plan<T> {
     const fn nothing(outcome: T) -> Self {
         Self { changes: Vec::new(), events: Vec::new(), outcome }
     }
+}
+
+fn sound(wrong: &[String]) -> Result<(), KeysError> {
+    if wrong.is_empty() { Ok(()) } else { Err(KeysError::Broken(wrong.to_vec())) }
 }
 
 #[cfg(test)]

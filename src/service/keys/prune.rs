@@ -4,10 +4,10 @@ use chrono::TimeDelta;
 
 use super::{KeyManager, KeysError, Plan};
 use crate::{
-    crypto::keyring::{Keyring, TokenLives},
+    crypto::keyring::Keyring,
     domain::{
         audit::EventKind,
-        keys::{KeyFacts, KeyState},
+        keys::{KeyFacts, KeyState, TokenLives},
     },
     ports::KeyChange,
 };
@@ -16,7 +16,7 @@ use crate::{
 const CAUTION: TimeDelta = TimeDelta::days(1);
 
 impl KeyManager {
-    /// Removes the keys whose tokens have all expired. What they were.
+    /// Removes the keys whose tokens have all expired, by the longest lives that any server ever had. What they were.
     ///
     /// # Errors
     /// [`KeysError`].
@@ -40,8 +40,7 @@ impl KeyManager {
 
     async fn prune_by(&self, lives: TokenLives) -> Result<Vec<KeyFacts>, KeysError> {
         self.change(|opened, _| {
-            self.sound(&opened.wrong)?;
-            let outcome = self.prunable(&opened.ring, lives);
+            let outcome = self.prunable(&opened.ring, lives.longest(opened.records.lives));
             let changes = outcome.iter().cloned().map(KeyChange::Remove).collect();
             let events = outcome.iter().map(|facts| self.event(EventKind::KeyPruned, facts)).collect();
             Ok(Plan { changes, events, outcome })

@@ -1,6 +1,8 @@
 //! Emergency: a key that somebody else may have.
 
-use super::{KeyManager, KeysError, Plan, make::Begin};
+use chrono::TimeDelta;
+
+use super::{ATTEMPTS, KeyManager, KeysError, Plan, make::Begin};
 use crate::{
     domain::{
         audit::EventKind,
@@ -9,6 +11,10 @@ use crate::{
     },
     ports::{KeyChange, KeyRecords},
 };
+
+/// How long a successor that nobody has seen yet is there before it signs and the revoked key goes: every instance looks
+/// once a second.
+pub const HANDOVER: TimeDelta = TimeDelta::seconds(2);
 
 /// Who signs when the key is gone.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,47 +32,63 @@ impl KeyManager {
     /// revocation and not the successor could sign nothing.
     ///
     /// # Errors
-    /// [`KeysError::NotFound`]; [`KeysError::Broken`] where another key cannot be used, which is no reason not to revoke.
+    /// [`KeysError::NotFound`], [`KeysError::Revoked`]; any other is no reason not to revoke.
     pub async fn prepare_revocation(&self, kid: &str) -> Result<Successor, KeysError> {
+        let records = self.read().await?;
+        if needed(&records, kid, self.clock.now())?.is_none() {
+            return Ok(Successor::NotNeeded);
+        }
         self.change(|opened, passphrase| {
-            let facts = find(&opened.records, kid)?;
-            let others = |starts: &mut Vec<Moment>, with: bool| {
-                let of_kind = opened.records.keys.iter().map(|key| &key.facts).filter(|key| key.kind == facts.kind);
-                starts.extend(of_kind.filter(|key| with || key.kid != kid).map(|key| key.signs_from));
-            };
-            let (mut all, mut rest) = (Vec::new(), Vec::new());
-            others(&mut all, true);
-            others(&mut rest, false);
-            let now = self.clock.now();
-            let begun = |starts: &[Moment]| keys::signer(starts, now).and_then(|index| starts.get(index).copied());
-            let was_signing = begun(&all) == Some(facts.signs_from);
-            if !was_signing || rest.last().is_some_and(|last| *last > now) {
+            let Some((facts, begin)) = needed(&opened.records, kid, self.clock.now())? else {
                 return Ok(Plan::nothing(Successor::NotNeeded));
-            }
-            self.sound(&opened.wrong)?;
-            let begin = if rest.is_empty() { Begin::AtOnce } else { Begin::AfterLead };
+            };
             let (made, text) = self.make(opened, (facts.kind, facts.algorithm), begin, passphrase)?;
             let events = vec![self.event(EventKind::KeyMade, &made).because("successor_of_revoked")];
             let changes = vec![KeyChange::Add(made.clone(), text)];
-            let outcome = if rest.is_empty() { Successor::AtOnce(made) } else { Successor::Later(made) };
+            let outcome = match begin {
+                Begin::AfterLead => Successor::Later(made),
+                Begin::AtOnce | Begin::Handover => Successor::AtOnce(made),
+            };
             Ok(Plan { changes, events, outcome })
         })
         .await
     }
 
-    /// Takes the key out of the ring for ever: out of the key set, and its tokens are refused. Whatever else is wrong with the
-    /// ring is no obstacle. What it was.
+    /// Takes the key out of the ring for ever: out of the key set, and its tokens are refused. No key is opened for that, so whatever
+    /// else is wrong with the ring or its passphrase is no obstacle. What it was.
     ///
     /// # Errors
     /// [`KeysError::NotFound`], [`KeysError::Revoked`].
     pub async fn revoke(&self, kid: &str) -> Result<KeyFacts, KeysError> {
-        self.change(|opened, _| {
-            let facts = find(&opened.records, kid)?;
+        for _ in 0..ATTEMPTS {
+            let records = self.read().await?;
+            let facts = find(&records, kid)?;
             let changes = vec![KeyChange::Revoke(facts.clone(), self.clock.now())];
-            Ok(Plan { changes, events: vec![self.event(EventKind::KeyRevoked, &facts)], outcome: facts })
-        })
-        .await
+            let plan = Plan { changes, events: vec![self.event(EventKind::KeyRevoked, &facts)], outcome: facts };
+            if let Some(facts) = self.attempt(&records, plan).await? {
+                return Ok(facts);
+            }
+        }
+        Err(KeysError::Busy)
     }
+}
+
+/// The key, and when its successor has to begin, if one has to be made.
+fn needed(records: &KeyRecords, kid: &str, now: Moment) -> Result<Option<(KeyFacts, Begin)>, KeysError> {
+    let facts = find(records, kid)?;
+    let mut ring: Vec<&KeyFacts> = records.keys.iter().map(|key| &key.facts).chain(&records.unreadable).collect();
+    ring.retain(|key| key.kind == facts.kind);
+    ring.sort_by_key(|key| key.order());
+    let starts: Vec<Moment> = ring.iter().map(|key| key.signs_from).collect();
+    let signs = keys::signer(&starts, now).and_then(|index| ring.get(index)).is_some_and(|signer| signer.kid == kid);
+    // A key that cannot be read signs nothing.
+    let rest = records.keys.iter().map(|key| &key.facts).filter(|key| key.kind == facts.kind && key.kid != kid);
+    let rest: Vec<Moment> = rest.map(|key| key.signs_from).collect();
+    Ok(match rest.iter().max() {
+        None => Some((facts, Begin::Handover)),
+        Some(last) if signs && *last <= now => Some((facts, Begin::AfterLead)),
+        Some(_) => None,
+    })
 }
 
 fn find(records: &KeyRecords, kid: &str) -> Result<KeyFacts, KeysError> {

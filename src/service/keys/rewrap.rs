@@ -1,6 +1,6 @@
 //! The same keys under another passphrase.
 
-use super::{KeyManager, KeysError, Opened, Plan};
+use super::{ATTEMPTS, KeyManager, KeysError, Opened, Plan, sound};
 use crate::{
     crypto::{keyring::Keyring, passphrase::Passphrase, signing_key::SigningKey},
     domain::audit::{AuditEvent, EventKind},
@@ -18,14 +18,15 @@ impl KeyManager {
             return Err(KeysError::Unprotected);
         }
         let passphrases: Vec<Passphrase> = self.passphrase()?.into_iter().chain(new.cloned()).collect();
-        let records = self.store.read().await.map_err(|error| self.failed(error))?;
-        let opened = self.opened(records, passphrases.clone(), &Keyring::default()).await?;
-        let Plan { changes, events, outcome } = self.rewrapped(&opened, &passphrases, new)?;
-        if !self.store.change(&opened.records.version, &changes).await.map_err(|error| self.failed(error))? {
-            return Err(KeysError::Busy);
+        for _ in 0..ATTEMPTS {
+            let opened = self.opened_with(self.read().await?, passphrases.clone(), &Keyring::default()).await?;
+            sound(&opened.wrong)?;
+            let plan = self.rewrapped(&opened, &passphrases, new)?;
+            if let Some(count) = self.attempt(&opened.records, plan).await? {
+                return Ok(count);
+            }
         }
-        self.tell(events).await;
-        Ok(outcome)
+        Err(KeysError::Busy)
     }
 
     fn rewrapped(
@@ -34,7 +35,6 @@ impl KeyManager {
         passphrases: &[Passphrase],
         new: Option<&Passphrase>,
     ) -> Result<Plan<usize>, KeysError> {
-        self.sound(&opened.wrong)?;
         let mut changes = Vec::new();
         for record in &opened.records.keys {
             let facts = &record.facts;

@@ -2,7 +2,7 @@
 
 use latchkey_verifier::{Algorithm, Kind};
 
-use super::{KeyManager, KeysError, Opened, Plan, make::Begin};
+use super::{ATTEMPTS, KeyManager, KeysError, Opened, Plan, make::Begin};
 use crate::{
     crypto::{keyring::Keyring, passphrase::Passphrase},
     domain::{
@@ -31,7 +31,6 @@ impl KeyManager {
     /// [`KeysError`].
     pub async fn ensure(&self) -> Result<Vec<KeyFacts>, KeysError> {
         self.change(|opened, passphrase| {
-            self.sound(&opened.wrong)?;
             let mut wanted = Vec::new();
             match opened.ring.newest(Kind::Access).map(|newest| newest.facts.algorithm) {
                 Some(algorithm) if algorithm == self.rules.algorithm => {}
@@ -46,6 +45,23 @@ impl KeyManager {
         .await
     }
 
+    /// Notes how long tokens live here, where that is longer than anybody noted before.
+    ///
+    /// # Errors
+    /// [`KeysError`].
+    pub async fn note_lives(&self) -> Result<(), KeysError> {
+        for _ in 0..ATTEMPTS {
+            let records = self.read().await?;
+            let lives = records.lives.longest(self.rules.lives);
+            let changes = if lives == records.lives { Vec::new() } else { vec![KeyChange::Lives(lives)] };
+            let plan = Plan { changes, events: Vec::new(), outcome: () };
+            if self.attempt(&records, plan).await?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(KeysError::Busy)
+    }
+
     /// Makes one new key. It signs after the publishing lead.
     ///
     /// # Errors
@@ -58,7 +74,7 @@ impl KeyManager {
         let begin = if order.now { Begin::AtOnce } else { Begin::AfterLead };
         let made = self
             .change(|opened, passphrase| {
-                self.sound(&opened.wrong)?;
+                Self::room(opened)?;
                 self.plan(opened, &[(order.kind, algorithm, "rotated")], begin, passphrase)
             })
             .await?;
@@ -77,7 +93,6 @@ impl KeyManager {
     /// [`KeysError`].
     pub async fn rotate_what_is_due(&self) -> Result<Vec<KeyFacts>, KeysError> {
         self.change(|opened, passphrase| {
-            self.sound(&opened.wrong)?;
             let algorithm = |kind| if kind == Kind::Access { self.rules.algorithm } else { Algorithm::Hs256 };
             let wanted: Vec<_> = self.due(&opened.ring).iter().map(|kind| (*kind, algorithm(*kind), "due")).collect();
             self.plan(opened, &wanted, Begin::AfterLead, passphrase)

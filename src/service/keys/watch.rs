@@ -1,45 +1,53 @@
 //! Every instance looks once a second whether the ring changed, and puts the new one into force.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use latchkey_verifier::Kind;
 use tokio::sync::Mutex;
 
-use super::{KeyManager, KeysError, Opened};
+use super::{KeyManager, KeysError, sound};
 use crate::{
-    crypto::keyring::Keyring,
-    domain::{keys::later, time::Moment},
+    crypto::{keyring::Keyring, passphrase},
+    domain::{
+        keys::{KeyFacts, later},
+        time::Moment,
+    },
+    ports::{KeyRecords, StoreError},
     service::in_force::KeysInForce,
 };
 
+/// How long a ring that cannot be used is left alone before it is read again: what was wrong may have been the reading.
+const AGAIN: TimeDelta = TimeDelta::seconds(5);
+
+/// How long nothing is made after that failed: making a key is work, and a directory that cannot be written to stays so.
+const REST: TimeDelta = TimeDelta::minutes(1);
+
 /// Keeps the ring in force what it should be.
 pub struct KeyWatch {
+    failed: Mutex<Option<(Moment, String)>>,
     in_force: Arc<KeysInForce>,
     manager: KeyManager,
     seen: Mutex<Seen>,
 }
 
-/// The version of the last look, and what was wrong with it.
+/// The last ring that was read, and what was wrong with it.
 #[derive(Default)]
 struct Seen {
     version: Option<String>,
     wrong: Vec<String>,
-    failed: Option<(Moment, String)>,
+    read_at: Option<Moment>,
 }
-
-/// How long nothing is made after that failed: making a key is work, and a directory that cannot be written to stays so.
-const REST: TimeDelta = TimeDelta::minutes(1);
 
 impl KeyWatch {
     /// A watch that puts what `manager` finds into `in_force`.
     #[must_use]
     pub fn new(manager: KeyManager, in_force: Arc<KeysInForce>) -> Self {
-        Self { in_force, manager, seen: Mutex::default() }
+        Self { failed: Mutex::default(), in_force, manager, seen: Mutex::default() }
     }
 
-    /// Looks once: takes a changed ring over, and makes and removes what is due. A ring that cannot be used is not taken over, apart
-    /// from what was revoked in it: the one in force stays. Run it every second.
+    /// Looks once, and takes a changed ring over. Of a ring with something wrong in it, what was revoked is taken out and what can be
+    /// used is taken in; all other keys in force stay. Run it every second.
     ///
     /// # Errors
     /// What is wrong with the ring in the store, or with the store.
@@ -47,16 +55,26 @@ impl KeyWatch {
         let mut seen = self.seen.lock().await;
         let outcome = self.take_over(&mut seen).await;
         // A database that is away is no broken ring.
-        self.in_force.note_broken(matches!(outcome, Err(KeysError::Broken(..) | KeysError::Passphrase(..))));
-        outcome?;
+        self.in_force.note_broken(!matches!(outcome, Ok(()) | Err(KeysError::Store(_, StoreError::Unavailable(_)))));
+        outcome
+    }
+
+    /// Does what has to be done because its time has come: makes keys that are due, removes keys that are over. The next look takes
+    /// it over. Run it every second, apart from the looks: it may have to wait for others.
+    ///
+    /// # Errors
+    /// What could not be done; it is left alone for a minute then.
+    pub async fn keep(&self) -> Result<(), KeysError> {
+        let mut failed = self.failed.lock().await;
         let now = self.manager.clock.now();
-        if let Some((at, why)) = &seen.failed
+        if let Some((at, why)) = failed.as_ref()
             && now < later(*at, REST)
         {
             return Err(KeysError::Resting(why.clone()));
         }
-        let kept = self.keep().await;
-        seen.failed = kept.as_ref().err().map(|why| (now, why.to_string()));
+        let kept = self.do_what_is_due().await;
+        *failed = kept.as_ref().err().map(|why| (now, why.to_string()));
+        self.in_force.note_overdue(failed.is_some());
         kept
     }
 
@@ -64,68 +82,72 @@ impl KeyWatch {
         let store = &self.manager.store;
         let version = store.version().await.map_err(|error| self.manager.failed(error))?;
         // Another passphrase may be what a ring waits for that could not be read.
-        let version = format!("{version} {}", self.manager.passphrase.as_deref().map(state_of).unwrap_or_default());
-        if seen.version.as_ref() == Some(&version) {
-            return self.manager.sound(&seen.wrong);
+        let passphrase = self.manager.passphrase.as_deref().map(passphrase::version).unwrap_or_default();
+        let version = format!("{version} {passphrase}");
+        let now = self.manager.clock.now();
+        let fresh = seen.wrong.is_empty() || seen.read_at.is_some_and(|read| now < later(read, AGAIN));
+        if seen.version.as_ref() == Some(&version) && fresh {
+            return sound(&seen.wrong);
         }
+        let records = self.manager.read().await?;
+        // First of all, and whatever is wrong with the rest: a key that has to go must go.
+        self.drop_revoked(&records)?;
         let known = self.in_force.current().ring.clone();
-        let Opened { records, ring, mut wrong } = self.manager.open(&known).await?;
-        if wrong.is_empty() && [Kind::Access, Kind::Refresh].iter().any(|kind| ring.newest(*kind).is_none()) {
-            wrong.push("there is no key to sign with: put the keys back, or restart to make new ones".to_owned());
+        let opened = self.manager.opened(records, &known).await?;
+        let mut wrong = opened.wrong;
+        let lacks = |kind: &Kind| opened.ring.newest(*kind).is_none();
+        if wrong.is_empty() && [Kind::Access, Kind::Refresh].iter().any(lacks) {
+            let setting = store.setting();
+            wrong.push(format!(
+                "{setting}: there is no key to sign with: put the keys back, or restart to make new ones"
+            ));
         }
         if wrong.is_empty() {
-            self.put(ring, &known)?;
-            *seen = Seen { version: Some(version), wrong, failed: None };
-            return Ok(());
+            self.put(opened.ring)?;
+        } else {
+            // More keys than needed refuse nothing; a key that others sign with must not be missing.
+            self.put(opened.ring.with(&known))?;
         }
-        // A key that has to go must go, whatever is wrong with another.
-        let is_dead = |kid: &str| records.revoked.iter().any(|dead| dead.facts.kid == kid);
-        if known.keys().any(|key| is_dead(&key.facts.kid)) {
-            self.put(known.without(|facts| is_dead(&facts.kid)), &known)?;
-        }
-        *seen = Seen { version: Some(version), wrong, failed: None };
-        self.manager.sound(&seen.wrong)
+        *seen = Seen { version: Some(version), wrong, read_at: Some(now) };
+        sound(&seen.wrong)
     }
 
-    /// What has to be done because its time has come; the next look takes it over.
-    async fn keep(&self) -> Result<(), KeysError> {
+    fn drop_revoked(&self, records: &KeyRecords) -> Result<(), KeysError> {
+        let ring = self.in_force.current().ring.clone();
+        let is_dead = |facts: &KeyFacts| records.revoked.iter().any(|dead| dead.facts.kid == facts.kid);
+        if ring.keys().any(|key| is_dead(&key.facts)) { self.put(ring.without(is_dead)) } else { Ok(()) }
+    }
+
+    async fn do_what_is_due(&self) -> Result<(), KeysError> {
         let ring = self.in_force.current().ring.clone();
         if self.manager.is_due(&ring) {
-            for made in self.manager.rotate_what_is_due().await? {
-                tracing::info!(kid = made.kid, token = made.kind.token_type(), signs_from = %made.signs_from, "a key was made");
+            for KeyFacts { kid, kind, signs_from, .. } in self.manager.rotate_what_is_due().await? {
+                tracing::info!(kid, token = kind.token_type(), %signs_from, "a key was made");
             }
         }
         if self.manager.has_prunable(&ring) {
-            for pruned in self.manager.prune_cautiously().await? {
-                tracing::info!(
-                    kid = pruned.kid,
-                    token = pruned.kind.token_type(),
-                    "a key was removed: its tokens have expired"
-                );
+            for KeyFacts { kid, kind, .. } in self.manager.prune_cautiously().await? {
+                tracing::info!(kid, token = kind.token_type(), "a key was removed: its tokens have expired");
             }
         }
         Ok(())
     }
 
-    fn put(&self, ring: Keyring, known: &Keyring) -> Result<(), KeysError> {
-        let new = ring.keys().filter(|key| known.find(&key.facts.kid).is_none());
-        let news: Vec<_> = new.map(|key| key.facts.clone()).collect();
-        let gone: Vec<_> =
-            known.keys().filter(|key| ring.find(&key.facts.kid).is_none()).map(|key| key.facts.kid.clone()).collect();
-        let setting = self.manager.store.setting();
-        self.in_force.put(ring).map_err(|error| KeysError::Broken(setting, vec![error.to_string()]))?;
-        for facts in news {
-            tracing::info!(kid = facts.kid, token = facts.kind.token_type(), signs_from = %facts.signs_from, "a key was added");
+    fn put(&self, ring: Keyring) -> Result<(), KeysError> {
+        let known = self.in_force.current().ring.clone();
+        let kids = |ring: &Keyring| ring.keys().map(|key| key.facts.kid.clone()).collect::<Vec<_>>();
+        let (old, new) = (kids(&known), kids(&ring));
+        if old == new {
+            return Ok(());
         }
-        for kid in gone {
+        let setting = self.manager.store.setting();
+        self.in_force.put(ring).map_err(|error| KeysError::Broken(vec![format!("{setting}: {error}")]))?;
+        for kid in new.iter().filter(|kid| !old.contains(kid)) {
+            tracing::info!(kid, "a key was added");
+        }
+        for kid in old.iter().filter(|kid| !new.contains(kid)) {
             tracing::info!(kid, "a key is gone: its tokens are refused");
         }
         Ok(())
     }
-}
-
-/// Changes when the file does.
-fn state_of(path: &Path) -> String {
-    let state = |file: fs::Metadata| format!("{} {} {}.{}", file.ino(), file.len(), file.mtime(), file.mtime_nsec());
-    fs::metadata(path).map(state).unwrap_or_default()
 }

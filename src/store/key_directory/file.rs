@@ -1,10 +1,12 @@
 //! Files that hold private keys: written whole or not at all, readable by their owner alone.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
+    thread,
+    time::{Duration, Instant},
 };
 
 use secrecy::SecretString;
@@ -13,14 +15,29 @@ use zeroize::Zeroizing;
 /// No key file is longer: an RSA key of 8192 bits has less than 7 KiB.
 const MAX_LENGTH: usize = 16 * 1024;
 
+/// The extension of what is not yet what it shall be.
+pub(super) const DRAFT: &str = "draft";
+
+/// How long whoever else has the lock may take: a few writes.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Makes the directory (0700) when it is missing, and holds its lock until the returned file is dropped: of several
 /// processes that would change it at once, one does.
 pub(super) fn lock(directory: &Path) -> io::Result<File> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let path = directory.join(".lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
-    file.lock()?;
-    Ok(file)
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if started.elapsed() < PATIENCE => thread::sleep(PATIENCE / 100),
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::other("another process holds the file .lock in it, and does not let go"));
+            }
+        }
+    }
 }
 
 /// What the file holds, or its mode when others could read it: both of the one file that was opened.
@@ -38,7 +55,7 @@ pub(super) fn read(path: &Path) -> io::Result<Result<SecretString, u32>> {
 
 /// Written under another name first, then renamed, so that nobody reads half of one.
 pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
-    let draft = path.with_extension("draft");
+    let draft = path.with_extension(DRAFT);
     // Whoever left one behind had the lock, and is gone: only the holder of the lock writes.
     let _ = fs::remove_file(&draft);
     let written = create(&draft, text.as_bytes()).and_then(|()| fs::rename(&draft, path));

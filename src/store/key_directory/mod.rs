@@ -14,12 +14,19 @@ use std::{
 };
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use secrecy::ExposeSecret as _;
 
 use crate::{
-    domain::{keys::KeyFacts, time::Moment},
+    domain::{
+        keys::{KeyFacts, TokenLives},
+        time::Moment,
+    },
     ports::{KeyChange, KeyRecord, KeyRecords, KeyStore, RevokedKey, StoreError},
 };
+
+/// How long tokens live at the longest, in seconds: of access tokens, of refresh tokens.
+const LIVES: &str = ".lives";
 
 /// A directory of keys. One that does not exist has none, and is made when it is first written to.
 #[derive(Clone, Debug)]
@@ -39,7 +46,10 @@ impl KeyDirectory {
     pub fn read_now(&self) -> Result<KeyRecords, StoreError> {
         let files = self.files().map_err(|error| self.failed(&error))?;
         let mut records = KeyRecords { version: version(&files), ..KeyRecords::default() };
-        let (marks, keys): (Vec<_>, Vec<_>) = files.into_iter().partition(|(path, _)| is(path, name::REVOKED));
+        records.lives = self.lives();
+        let files = files.into_iter().filter(|(path, _)| !path.ends_with(LIVES));
+        let (marks, keys): (Vec<_>, Vec<_>) = files.partition(|(path, _)| is(path, name::REVOKED));
+        let owner = fs::metadata(&self.0).map(|metadata| metadata.uid()).unwrap_or_default();
         for (path, metadata) in marks {
             match name::parse(&path) {
                 None => records.broken.push(wrong_name(&path)),
@@ -49,12 +59,12 @@ impl KeyDirectory {
                 }
             }
         }
-        for (path, _) in keys {
+        for (path, metadata) in keys {
             match name::parse(&path) {
                 None => records.broken.push(wrong_name(&path)),
                 // A revocation that was interrupted, or a key that was copied back.
                 Some(facts) if records.revoked.iter().any(|dead| dead.facts.kid == facts.kid) => {}
-                Some(facts) => match read(facts.clone(), &path) {
+                Some(facts) => match check(&path, &metadata, owner).and_then(|()| read(facts.clone(), &path)) {
                     Ok(record) => records.keys.push(record),
                     Err(line) => {
                         records.unreadable.push(facts);
@@ -68,6 +78,15 @@ impl KeyDirectory {
         Ok(records)
     }
 
+    /// None, where nothing was noted or it cannot be read: nobody removes a key earlier by it, only later.
+    fn lives(&self) -> TokenLives {
+        let text = fs::read_to_string(self.0.join(LIVES)).unwrap_or_default();
+        let mut spans = text
+            .split_whitespace()
+            .map(|seconds| seconds.parse().ok().and_then(TimeDelta::try_seconds).unwrap_or_default());
+        TokenLives { access: spans.next().unwrap_or_default(), refresh: spans.next().unwrap_or_default() }
+    }
+
     fn version_now(&self) -> Result<String, StoreError> {
         Ok(version(&self.files().map_err(|error| self.failed(&error))?))
     }
@@ -78,6 +97,7 @@ impl KeyDirectory {
         if version(&self.files().map_err(failed)?) != seen {
             return Ok(false);
         }
+        self.sweep().map_err(failed)?;
         for change in changes {
             self.do_one(change).map_err(failed)?;
         }
@@ -90,6 +110,7 @@ impl KeyDirectory {
             KeyChange::Add(facts, text) | KeyChange::Rewrap(facts, text) => {
                 file::write(&self.path(facts, name::KEY), text.expose_secret())
             }
+            KeyChange::Lives(lives) => file::write(&self.0.join(LIVES), &written(*lives)),
             KeyChange::Revoke(facts, _) => {
                 // The mark comes first: from here on the key is dead, whatever happens.
                 file::write(&self.path(facts, name::REVOKED), "")?;
@@ -98,6 +119,19 @@ impl KeyDirectory {
             }
             KeyChange::Remove(facts) => fs::remove_file(self.path(facts, name::KEY)).or_else(gone),
         }
+    }
+
+    /// Removes what somebody left behind who was interrupted, and private parts of revoked keys that were put back. Only
+    /// the holder of the lock may.
+    fn sweep(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.0)? {
+            let path = entry?.path();
+            let dead = is(&path, name::KEY) && path.with_extension(name::REVOKED).exists();
+            if dead || is(&path, file::DRAFT) {
+                fs::remove_file(&path).or_else(gone)?;
+            }
+        }
+        Ok(())
     }
 
     fn path(&self, facts: &KeyFacts, extension: &str) -> PathBuf {
@@ -118,7 +152,7 @@ impl KeyDirectory {
         let mut files = Vec::new();
         for entry in entries {
             let path = entry?.path();
-            if is(&path, name::KEY) || is(&path, name::REVOKED) {
+            if is(&path, name::KEY) || is(&path, name::REVOKED) || path.ends_with(LIVES) {
                 // A link that leads nowhere is a file that cannot be read, not one that is not there.
                 match fs::metadata(&path).or_else(|_| fs::symlink_metadata(&path)) {
                     Ok(metadata) => files.push((path, metadata)),
@@ -166,6 +200,22 @@ impl KeyStore for KeyDirectory {
     }
 }
 
+/// A pipe would be waited for, and a key of somebody else's is not ours to trust.
+fn check(path: &Path, metadata: &Metadata, owner: u32) -> Result<(), String> {
+    let place = path.display();
+    if !metadata.is_file() && !metadata.is_symlink() {
+        return Err(format!("{place}: is no file: remove it"));
+    }
+    if metadata.uid() != owner && metadata.uid() != 0 {
+        return Err(format!("{place}: belongs to another user than the directory: run chown on it, or remove it"));
+    }
+    Ok(())
+}
+
+fn written(lives: TokenLives) -> String {
+    format!("{} {}\n", lives.access.num_seconds(), lives.refresh.num_seconds())
+}
+
 fn read(facts: KeyFacts, path: &Path) -> Result<KeyRecord, String> {
     let place = path.display().to_string();
     match file::read(path) {
@@ -190,9 +240,9 @@ fn version(files: &[(PathBuf, Metadata)]) -> String {
     let mut text = String::new();
     for (path, metadata) in files {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let (inode, length, mode) = (metadata.ino(), metadata.len(), metadata.mode());
-        let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
-        let _ = writeln!(text, "{name} {inode} {length} {mode} {seconds}.{nanoseconds}");
+        let (inode, length, mode, owner) = (metadata.ino(), metadata.len(), metadata.mode(), metadata.uid());
+        let (seconds, nanoseconds) = (metadata.ctime(), metadata.ctime_nsec());
+        let _ = writeln!(text, "{name} {inode} {length} {mode} {owner} {seconds}.{nanoseconds}");
     }
     text
 }

@@ -1,7 +1,7 @@
 //! The ring of signing keys in SQL.
 
 use async_trait::async_trait;
-use chrono::NaiveDateTime;
+use chrono::{NaiveDateTime, TimeDelta};
 use diesel::{
     ExpressionMethods as _, Insertable, QueryDsl as _, Queryable, Selectable, SelectableHelper as _, pg::Pg,
     sqlite::Sqlite,
@@ -18,7 +18,7 @@ use super::{
     schema::{signing_key_ring, signing_keys},
 };
 use crate::{
-    domain::keys::KeyFacts,
+    domain::keys::{KeyFacts, TokenLives},
     ports::{KeyChange, KeyRecord, KeyRecords, KeyStore, RevokedKey, StoreError},
 };
 
@@ -53,30 +53,44 @@ impl KeyRow {
     }
 }
 
+impl SqlStore {
+    async fn ring_row(&self) -> Result<(String, TokenLives), StoreError> {
+        let (version, access, refresh): (i64, i64, i64) = on_conn!(self.pool, |conn| {
+            use signing_key_ring::{access_life, refresh_life, version};
+            signing_key_ring::table.select((version, access_life, refresh_life)).first(conn).await
+        })?
+        .map_err(from_query)?;
+        let span = |seconds| TimeDelta::try_seconds(seconds).unwrap_or_default();
+        Ok((version.to_string(), TokenLives { access: span(access), refresh: span(refresh) }))
+    }
+}
+
 #[async_trait]
 impl KeyStore for SqlStore {
     async fn version(&self) -> Result<String, StoreError> {
-        let version: i64 =
-            on_conn!(self.pool, |conn| signing_key_ring::table.select(signing_key_ring::version).first(conn).await)?
-                .map_err(from_query)?;
-        Ok(version.to_string())
+        Ok(self.ring_row().await?.0)
     }
 
     async fn read(&self) -> Result<KeyRecords, StoreError> {
         // Before the rows: what comes in between is another version, and read again.
-        let version = self.version().await?;
+        let (version, lives) = self.ring_row().await?;
         let rows: Vec<KeyRow> = on_conn!(self.pool, |conn| {
             let rows = signing_keys::table.order((signing_keys::signs_from, signing_keys::kid));
             rows.select(KeyRow::as_select()).load(conn).await
         })?
         .map_err(from_query)?;
-        let mut records = KeyRecords { version, ..KeyRecords::default() };
+        let mut records = KeyRecords { version, lives, ..KeyRecords::default() };
         for row in rows {
             let place = format!("the key {} in the database", row.kid);
             match (row.facts(), row.revoked_at, row.private_key) {
                 (Some(facts), Some(at), _) => records.revoked.push(RevokedKey { facts, at: at.and_utc() }),
+                // A key of a later version that is dead is dead here, too.
+                (None, Some(_), _) => {}
                 (Some(facts), None, Some(text)) => records.keys.push(KeyRecord { facts, text: text.into(), place }),
-                _ => records.broken.push(format!("{place}: cannot be read: was it written by a later version?")),
+                (facts, None, _) => {
+                    records.unreadable.extend(facts);
+                    records.broken.push(format!("{place}: cannot be read: was it written by a later version?"));
+                }
             }
         }
         Ok(records)
@@ -96,6 +110,13 @@ impl KeyStore for SqlStore {
                         KeyChange::Add(facts, text) => {
                             let row = KeyRow::new(facts, text);
                             diesel::insert_into(signing_keys::table).values(&row).execute(conn).await?
+                        }
+                        KeyChange::Lives(lives) => {
+                            let set = (
+                                signing_key_ring::access_life.eq(lives.access.num_seconds()),
+                                signing_key_ring::refresh_life.eq(lives.refresh.num_seconds()),
+                            );
+                            diesel::update(signing_key_ring::table).set(set).execute(conn).await?
                         }
                         KeyChange::Revoke(facts, at) => {
                             let set = (

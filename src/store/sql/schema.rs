@@ -69,6 +69,8 @@ diesel::table! {
     signing_key_ring (id) {
         id -> Integer,
         version -> BigInt,
+        access_life -> BigInt,
+        refresh_life -> BigInt,
     }
 }
 

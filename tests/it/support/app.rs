@@ -156,7 +156,7 @@ impl TestApp {
             actor: Actor::Operator(Some("test".to_owned())),
         };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
-        keys::writer(settings, clock).await.unwrap().0
+        keys::writer(&settings, clock).await.unwrap()
     }
 
     /// The public keys, newest first, by `kid`.

@@ -20,7 +20,7 @@ pub struct Forge {
 impl Forge {
     pub fn new(keys: &Path, issuer: &str, now: i64) -> Self {
         let records = KeyDirectory::new(keys).read_now().unwrap();
-        let keys = Keyring::open(&records.keys, &[], &Keyring::default()).unwrap();
+        let keys = Keyring::open(&records.keys, &[], &Keyring::default()).0;
         Self { issuer: issuer.to_owned(), keys, now }
     }
 
