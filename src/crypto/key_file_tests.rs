@@ -8,6 +8,8 @@ use super::*;
 
 /// 1024 bits, made for this test and used nowhere else.
 const WEAK_RSA: &str = include_str!("weak_rsa_test_key.pem");
+/// 2048 bits, of two primes chosen as the broken generator chose them; made for this test and used nowhere else.
+const ROCA_RSA: &str = include_str!("roca_rsa_test_key.pem");
 
 fn now() -> Moment {
     Moment::from_timestamp(1_800_000_000, 250_000_000).unwrap()
@@ -194,6 +196,9 @@ fn weak_keys_are_refused() {
     let weak = folder();
     plant(&weak, "20270115T080000Z-access-RS256-x.pem", WEAK_RSA.as_bytes());
     assert_eq!(material(&weak), MaterialError::WeakRsa);
+    let roca = folder();
+    plant(&roca, "20270115T080000Z-access-PS384-x.pem", ROCA_RSA.as_bytes());
+    assert_eq!(material(&roca), MaterialError::RocaRsa);
     for (algorithm, least) in [(Algorithm::Hs256, 32), (Algorithm::Hs384, 48), (Algorithm::Hs512, 64)] {
         let secret = |length| pem::encode(&pem::Pem::new("LATCHKEY SHARED SECRET", vec![1; length]));
         let short = folder();

@@ -50,6 +50,9 @@ pub enum MaterialError {
     /// A new key could not be made.
     #[error("could not be made: the operating system gave no randomness")]
     Generate,
+    /// An RSA key whose public half betrays the private one.
+    #[error("holds an RSA key that was made by a broken generator and can be factored (ROCA, CVE-2017-15361)")]
+    RocaRsa,
     /// Too short a secret.
     #[error("holds a secret of {got} bytes: {algorithm} needs at least {least}")]
     ShortSecret {
@@ -92,7 +95,13 @@ impl SigningKey {
         }
         let pair = pair(algorithm, &contents)?;
         let kid = jwk::thumbprint(&jwk::members(&pair));
-        Ok(Self { algorithm, kid, kind, pair })
+        let key = Self { algorithm, kid, kind, pair };
+        // A key whose tokens every verifier refuses must not begin to sign.
+        key.verifying_key().map_err(|error| match error {
+            KeyError::RocaRsa(_) => MaterialError::RocaRsa,
+            _ => MaterialError::NotForAlgorithm(algorithm),
+        })?;
+        Ok(key)
     }
 
     /// The one algorithm that it is for.
@@ -125,7 +134,7 @@ impl SigningKey {
     /// The other half.
     ///
     /// # Errors
-    /// Never for a key that this module made; the verifier checks once more.
+    /// Never for a key that [`Self::from_pem`] returned: it has asked.
     pub fn verifying_key(&self) -> Result<VerifyingKey, KeyError> {
         match &self.pair {
             Pair::Hmac { secret, .. } => VerifyingKey::from_secret(self.algorithm, self.kind, secret),

@@ -163,6 +163,34 @@ fn weak_and_odd_rsa_numbers_are_refused() {
 }
 
 #[test]
+fn an_rsa_key_that_can_be_factored_is_refused() {
+    // 65537 to the 128th has the mark of the broken generator (each of its powers has) and 2049 bits.
+    let mut power = vec![1];
+    for _ in 0..128 {
+        // Times 65537 is the number itself, two bytes to the left, and the number once more.
+        let (shifted, unshifted) = ([&power[..], &[0, 0]].concat(), [&[0, 0], &power[..]].concat());
+        let mut carry = 0;
+        let mut sum: Vec<u8> = Vec::new();
+        for (one, other) in shifted.iter().rev().zip(unshifted.iter().rev()) {
+            let digit = u16::from(*one) + u16::from(*other) + carry;
+            carry = digit >> 8;
+            sum.push(digit.to_le_bytes()[0]);
+        }
+        assert_eq!(carry, 0);
+        power = sum.into_iter().rev().collect();
+    }
+    for algorithm in [Algorithm::Rs256, Algorithm::Rs512, Algorithm::Ps256] {
+        let jwk = Signer::new(algorithm).jwk();
+        let modulus = |bytes: &[u8]| changed(jwk.clone(), &json!({ "n": encode(bytes) }));
+        assert_eq!(refusal(&[modulus(&power)]), KeyError::RocaRsa(KID.to_owned()));
+        // Its neighbour among the odd numbers has no such mark.
+        let mut neighbour = power.clone();
+        *neighbour.last_mut().unwrap() ^= 2;
+        assert!(KeySet::from_jwks(&set(&[modulus(&neighbour)])).is_ok());
+    }
+}
+
+#[test]
 fn one_kid_is_one_key() {
     let (first, second) = (Signer::new(Algorithm::Es256).jwk(), Signer::new(Algorithm::EdDsa).jwk());
     assert_eq!(refusal(&[first, second]), KeyError::DuplicateKid(KID.to_owned()));
