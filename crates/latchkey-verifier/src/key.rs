@@ -222,3 +222,7 @@ impl KeySet {
         self.0.get(kid)
     }
 }
+
+#[cfg(test)]
+#[path = "wycheproof_tests.rs"]
+mod tests;

@@ -51,7 +51,11 @@ mod tests {
                 powers.push(powers.last().unwrap_or(&1) * (GENERATOR % prime) % prime);
             }
             for residue in 0..prime {
-                assert_eq!(is_power_of_generator(residue, prime), powers.contains(&residue), "{residue} modulo {prime}");
+                assert_eq!(
+                    is_power_of_generator(residue, prime),
+                    powers.contains(&residue),
+                    "{residue} modulo {prime}"
+                );
             }
         }
     }
