@@ -31,7 +31,9 @@ fuzz_target!(|data: &[u8]| {
     keys.insert(key.kid(), key.verifying_key().expect("a key that was taken verifies")).expect("it is the first");
     match key.public_jwk() {
         None => assert_eq!(algorithm.family(), Family::Hmac),
-        Some(jwk) => keys = KeySet::from_jwks(&json!({ "keys": [jwk] }).to_string()).expect("a published key is usable"),
+        Some(jwk) => {
+            keys = KeySet::from_jwks(&json!({ "keys": [jwk] }).to_string()).expect("a published key is usable")
+        }
     }
     let header = json!({ "alg": algorithm.name(), "typ": "at+jwt", "kid": key.kid() }).to_string();
     let input = format!("{}.{}", encode(header.as_bytes()), encode(CLAIMS.as_bytes()));

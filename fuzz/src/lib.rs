@@ -1,11 +1,12 @@
 //! What the targets share: one verifier, and a way to sign anything with a key that it knows.
 
-use std::sync::LazyLock;
+use std::{fmt, sync::LazyLock};
 
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use latchkey_verifier::{Algorithm, KeySet, Kind, Policy, Verifier, VerifyingKey};
-use serde_json::Value;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::{Map, Value};
 
 pub const ISSUER: &str = "https://auth.example.com";
 pub const AUDIENCE: &str = "shop";
@@ -47,11 +48,41 @@ pub fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The JSON object in `bytes` as a parser reads it that knows nothing of our rules.
+/// The JSON object in `bytes` as a parser reads it that knows nothing of our rules. Fails if one of its members stands
+/// twice: there are parsers that would read another value.
 pub fn object(bytes: &[u8]) -> Value {
-    let value: Value = serde_json::from_slice(bytes).expect("what was accepted is JSON");
-    assert!(value.is_object(), "what was accepted is an object");
-    value
+    let Members(members) = serde_json::from_slice(bytes).expect("what was accepted is a JSON object");
+    let count = members.len();
+    let object: Map<String, Value> = members.into_iter().collect();
+    assert_eq!(object.len(), count, "what was accepted has a member twice");
+    Value::Object(object)
+}
+
+/// The members of an object in the order in which they stand there, whatever their names.
+struct Members(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor).map(Self)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Vec<(String, Value)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(member) = members.next_entry()? {
+            list.push(member);
+        }
+        Ok(list)
+    }
 }
 
 /// Fails unless a header that was accepted says what it must.
