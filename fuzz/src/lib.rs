@@ -31,7 +31,11 @@ pub fn keys() -> KeySet {
 /// A verifier of tokens of that key for [`AUDIENCE`], with this leeway in seconds.
 pub fn verifier(leeway: u32) -> Verifier {
     let audience = Some(AUDIENCE.to_owned());
-    Verifier::new(keys(), Policy { audience, leeway, ..Policy::new(ISSUER) })
+    let verifier = Verifier::new(keys(), Policy { audience, leeway, ..Policy::new(ISSUER) });
+    // One that refuses everything would keep every promise.
+    let good = verifier.check(&signed(HEADER.as_bytes(), CLAIMS.as_bytes()), NOW);
+    assert!(good.is_ok(), "a good token is refused: {good:?}");
+    verifier
 }
 
 /// Two segments as they are, and the right signature of them.
