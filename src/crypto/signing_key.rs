@@ -78,6 +78,9 @@ pub enum MaterialError {
     /// A new key could not be made.
     #[error("could not be made: the operating system gave no randomness")]
     Generate,
+    /// An RSA key whose public half betrays the private one.
+    #[error("holds an RSA key that was made by a broken generator and can be factored (ROCA, CVE-2017-15361)")]
+    RocaRsa,
     /// Too short a secret.
     #[error("holds a secret of {got} bytes: {algorithm} needs at least {least}")]
     ShortSecret {
@@ -161,7 +164,13 @@ impl SigningKey {
     pub(super) fn from_contents(algorithm: Algorithm, kind: Kind, contents: &[u8]) -> Result<Self, MaterialError> {
         let pair = pair(algorithm, contents)?;
         let kid = jwk::thumbprint(&jwk::members(&pair));
-        Ok(Self { algorithm, kid, kind, pair })
+        let key = Self { algorithm, kid, kind, pair };
+        // A key whose tokens every verifier refuses must not begin to sign.
+        key.verifying_key().map_err(|error| match error {
+            KeyError::RocaRsa(_) => MaterialError::RocaRsa,
+            _ => MaterialError::NotForAlgorithm(algorithm),
+        })?;
+        Ok(key)
     }
 
     /// The one algorithm that it is for.
@@ -212,7 +221,7 @@ impl SigningKey {
     /// The other half.
     ///
     /// # Errors
-    /// Never for a key that this module made; the verifier checks once more.
+    /// Never: a key of which this could not be made was refused.
     pub fn verifying_key(&self) -> Result<VerifyingKey, KeyError> {
         match &self.pair {
             Pair::Hmac { secret, .. } => VerifyingKey::from_secret(self.algorithm, self.kind, secret),
@@ -259,7 +268,7 @@ impl fmt::Debug for SigningKey {
 
 /// Whether a key for `algorithm` can be made of this material.
 pub(super) fn is_usable(algorithm: Algorithm, contents: &[u8]) -> Result<(), MaterialError> {
-    pair(algorithm, contents).map(drop)
+    SigningKey::from_contents(algorithm, Kind::Access, contents).map(drop)
 }
 
 fn new_material(algorithm: Algorithm) -> Option<Vec<u8>> {

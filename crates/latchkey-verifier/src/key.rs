@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::DecodingKey;
 use serde_json::Value;
 
-use crate::{Algorithm, Family, Kind, json};
+use crate::{Algorithm, Family, Kind, json, roca};
 
 /// A set holds no more keys than this.
 pub const MAX_KEYS: usize = 128;
@@ -34,6 +34,9 @@ pub enum KeyError {
     /// A private or secret member stands in a set that is meant to be public.
     #[error("the key {0} carries a private member: a published key set must not")]
     PrivateMember(String),
+    /// The RSA key was made by a generator whose keys can be factored (ROCA, CVE-2017-15361).
+    #[error("the RSA key {0} was made by a broken generator and can be factored (ROCA, CVE-2017-15361): replace it")]
+    RocaRsa(String),
     /// The secret is shorter than the hash of its algorithm (RFC 7518, section 3.2).
     #[error("a secret for {algorithm} needs at least {least} bytes")]
     ShortSecret {
@@ -55,7 +58,7 @@ pub enum KeyError {
 pub struct VerifyingKey {
     pub(crate) algorithm: Algorithm,
     pub(crate) kind: Kind,
-    pub(crate) material: DecodingKey,
+    material: DecodingKey,
 }
 
 impl VerifyingKey {
@@ -98,10 +101,18 @@ impl VerifyingKey {
                 if bits(&n) < MIN_RSA_BITS {
                     return Err(KeyError::WeakRsa(kid.to_owned()));
                 }
+                if roca::is_marked(&n) {
+                    return Err(KeyError::RocaRsa(kid.to_owned()));
+                }
                 rsa(&n, &e)
             }
         };
         Ok(Self { algorithm, kind: Kind::Access, material: material.ok_or_else(unusable)? })
+    }
+
+    /// Whether `signature`, in base64url, is this key's over `message`.
+    pub(crate) fn fits(&self, signature: &str, message: &[u8]) -> bool {
+        matches!(jsonwebtoken::crypto::verify(signature, message, &self.material, self.algorithm.jws()), Ok(true))
     }
 }
 
@@ -211,3 +222,7 @@ impl KeySet {
         self.0.get(kid)
     }
 }
+
+#[cfg(test)]
+#[path = "wycheproof_tests.rs"]
+mod tests;

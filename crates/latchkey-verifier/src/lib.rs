@@ -27,6 +27,7 @@ mod json;
 mod key;
 mod policy;
 mod refusal;
+mod roca;
 mod verifier;
 
 pub use algorithm::{Algorithm, Family, UnknownAlgorithm};

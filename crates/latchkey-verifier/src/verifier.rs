@@ -67,9 +67,7 @@ impl Verifier {
         if header.algorithm != key.algorithm {
             return Err(Refusal::Algorithm);
         }
-        let fits =
-            jsonwebtoken::crypto::verify(compact.signature, compact.signing_input, &key.material, key.algorithm.jws());
-        if !matches!(fits, Ok(true)) {
+        if !key.fits(compact.signature, compact.signing_input) {
             return Err(Refusal::Signature);
         }
         if header.typ.as_deref() != Some(self.policy.typ(key.kind)) {

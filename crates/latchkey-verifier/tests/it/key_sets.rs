@@ -48,6 +48,8 @@ fn keys_that_are_not_meant_for_us_are_passed_over() {
         ("with a use that is no text", json!({ "use": ["sig"] })),
         ("to sign with", json!({ "key_ops": ["sign"] })),
         ("with operations that are no list", json!({ "key_ops": "verify" })),
+        ("to verify with, for encryption", json!({ "use": "enc", "key_ops": ["verify"] })),
+        ("for signatures, to encrypt with", json!({ "use": "sig", "key_ops": ["encrypt"] })),
     ] {
         let other = Signer::new(Algorithm::EdDsa);
         let passed_over = changed(other.jwk(), &changes);
@@ -99,6 +101,11 @@ fn a_key_of_another_type_curve_or_length_is_refused() {
         (&es256, json!({ "y": null })),
         (&es256, json!({ "x": format!("{}=", es256["x"].as_str().unwrap()) })),
         (&es256, json!({ "x": "!".repeat(43) })),
+        (&es256, json!({ "x": format!(" {}", es256["x"].as_str().unwrap()) })),
+        (&es256, json!({ "x": format!("{}\n", es256["x"].as_str().unwrap()) })),
+        (&es256, json!({ "x": unused_bit_set(es256["x"].as_str().unwrap()) })),
+        (&es256, json!({ "kty": "oct" })),
+        (&es256, json!({ "x": [es256["x"]] })),
         (&es384, json!({ "alg": "ES256" })),
         (&es384, json!({ "x": es256["x"], "y": es256["y"] })),
         (&eddsa, json!({ "crv": "X25519" })),
@@ -108,12 +115,20 @@ fn a_key_of_another_type_curve_or_length_is_refused() {
         (&eddsa, json!({ "x": encode(&[1; 33]) })),
         (&rs256, json!({ "alg": "ES256" })),
         (&rs256, json!({ "kty": "EC" })),
+        (&eddsa, json!({ "x": unused_bit_set(eddsa["x"].as_str().unwrap()) })),
         (&rs256, json!({ "n": null })),
+        (&rs256, json!({ "n": format!("{}=", rs256["n"].as_str().unwrap()) })),
         (&rs256, json!({ "e": null })),
         (&rs256, json!({ "e": "" })),
     ] {
         assert_eq!(refusal(&[changed(jwk.clone(), &changes)]), unusable, "{changes}");
     }
+}
+
+/// The same 32 bytes in another spelling: their last character has two bits that no byte needs.
+fn unused_bit_set(text: &str) -> String {
+    let (start, last) = text.split_at(text.len() - 1);
+    format!("{start}{}", char::from(last.as_bytes()[0] + 1))
 }
 
 #[test]
@@ -163,9 +178,38 @@ fn weak_and_odd_rsa_numbers_are_refused() {
 }
 
 #[test]
+fn an_rsa_key_that_can_be_factored_is_refused() {
+    // 65537 to the 128th has the mark of the broken generator (each of its powers has) and 2049 bits.
+    let mut power = vec![1];
+    for _ in 0..128 {
+        // Times 65537 is the number itself, two bytes to the left, and the number once more.
+        let (shifted, unshifted) = ([&power[..], &[0, 0]].concat(), [&[0, 0], &power[..]].concat());
+        let mut carry = 0;
+        let mut sum: Vec<u8> = Vec::new();
+        for (one, other) in shifted.iter().rev().zip(unshifted.iter().rev()) {
+            let digit = u16::from(*one) + u16::from(*other) + carry;
+            carry = digit >> 8;
+            sum.push(digit.to_le_bytes()[0]);
+        }
+        assert_eq!(carry, 0);
+        power = sum.into_iter().rev().collect();
+    }
+    for algorithm in [Algorithm::Rs256, Algorithm::Rs512, Algorithm::Ps256] {
+        let jwk = Signer::new(algorithm).jwk();
+        let modulus = |bytes: &[u8]| changed(jwk.clone(), &json!({ "n": encode(bytes) }));
+        assert_eq!(refusal(&[modulus(&power)]), KeyError::RocaRsa(KID.to_owned()));
+        // Its neighbour among the odd numbers has no such mark.
+        let mut neighbour = power.clone();
+        *neighbour.last_mut().unwrap() ^= 2;
+        assert!(KeySet::from_jwks(&set(&[modulus(&neighbour)])).is_ok());
+    }
+}
+
+#[test]
 fn one_kid_is_one_key() {
     let (first, second) = (Signer::new(Algorithm::Es256).jwk(), Signer::new(Algorithm::EdDsa).jwk());
-    assert_eq!(refusal(&[first, second]), KeyError::DuplicateKid(KID.to_owned()));
+    assert_eq!(refusal(&[first.clone(), second]), KeyError::DuplicateKid(KID.to_owned()));
+    assert_eq!(refusal(&[first.clone(), first]), KeyError::DuplicateKid(KID.to_owned()));
 }
 
 #[test]

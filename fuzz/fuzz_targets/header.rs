@@ -1,0 +1,29 @@
+//! Any bytes as the header of a token that is right in all the rest.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use latchkey_fuzz::{CLAIMS, NOW, assert_header, object, signed, verifier};
+use latchkey_verifier::{Refusal, Verifier};
+use libfuzzer_sys::fuzz_target;
+
+static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| verifier(0));
+
+fuzz_target!(|data: &[u8]| {
+    match VERIFIER.check(&signed(data, CLAIMS.as_bytes()), NOW) {
+        Ok(checked) => {
+            let header = object(data);
+            assert_header(&header);
+            assert_eq!(checked.kid(), header["kid"]);
+        }
+        Err(
+            Refusal::Algorithm
+            | Refusal::Header
+            | Refusal::Malformed
+            | Refusal::TooLong
+            | Refusal::Typ
+            | Refusal::UnknownKey,
+        ) => {}
+        Err(other) => panic!("not the header's fault: {other}"),
+    }
+});
