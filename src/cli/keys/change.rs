@@ -40,7 +40,7 @@ pub(super) async fn rotate(ring: &RingArgs, kind: Kind, now: bool, clock: Arc<dy
     let manager = keys::writer(&ring.settings(), Arc::clone(&clock)).await?;
     let before = manager.ring().await?;
     let made = manager.rotate(Rotate { kind, algorithm: None, now }).await?;
-    output::line(&format!("made {} in {}", described(&made, clock.now()), ring.place()));
+    output::line(&format!("made in {}: {}", ring.place(), described(&made, clock.now())));
     match before.newest(kind) {
         None => output::line("there was none before: if you expected one, look at LATCHKEY_KEYS_DIR"),
         Some(newest) if newest.facts.signs_from > made.signs_from => output::line(&format!(
@@ -114,7 +114,7 @@ pub(super) async fn import(ring: &RingArgs, foreign: &Foreign, clock: Arc<dyn Cl
         KeysError::Material(reason) => unreadable(reason.to_string()),
         error => error.into(),
     })?;
-    output::line(&format!("imported {} into {}", described(&taken, clock.now()), ring.place()));
+    output::line(&format!("imported into {}: {}", ring.place(), described(&taken, clock.now())));
     if taken.kind == Kind::Access && taken.algorithm != ring.keys.algorithm {
         output::line(&format!(
             "set LATCHKEY_ALGORITHM={} for the servers, or the next start makes another key",
