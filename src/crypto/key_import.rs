@@ -13,9 +13,9 @@ use pem::Pem;
 use zeroize::Zeroizing;
 
 use super::{
-    key_text,
+    key_text::{self, Contents},
     passphrase::Passphrase,
-    signing_key::{MaterialError, is_usable},
+    signing_key::{MaterialError, is_usable, rsa_error},
 };
 
 /// What a key without a word on its algorithm may be for, the most usual first.
@@ -32,7 +32,7 @@ pub fn read(
     passphrase: Option<&Passphrase>,
 ) -> Result<(Algorithm, Zeroizing<Vec<u8>>), MaterialError> {
     if let Some(algorithm) = algorithm.filter(|algorithm| algorithm.family() == Family::Hmac) {
-        let secret = secret(bytes);
+        let secret = secret(algorithm, bytes, passphrase)?;
         return is_usable(algorithm, &secret).map(|()| (algorithm, secret));
     }
     let block = private_block(bytes).ok_or(MaterialError::NoPrivateKey)?;
@@ -45,9 +45,9 @@ pub fn read(
     let candidates = algorithm.map_or(CANDIDATES.to_vec(), |algorithm| vec![algorithm]);
     let mut weak = None;
     for candidate in candidates {
-        let Some(der) = pkcs8(candidate, &label, &contents) else { continue };
-        match is_usable(candidate, &der) {
-            Ok(()) => return Ok((candidate, der)),
+        let der = pkcs8(candidate, &label, &contents);
+        match der.and_then(|der| is_usable(candidate, &der).map(|()| der)) {
+            Ok(der) => return Ok((candidate, der)),
             Err(MaterialError::NotForAlgorithm(_)) => {}
             Err(error) => weak = Some(error),
         }
@@ -55,10 +55,24 @@ pub fn read(
     Err(weak.or(algorithm.map(MaterialError::NotForAlgorithm)).unwrap_or(MaterialError::NoPrivateKey))
 }
 
-/// A text with one newline at its end is meant without: editors put it there.
-fn secret(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
+/// A text with one newline at its end is meant without: editors put it there. A PEM text is one of ours, from another ring; taken as
+/// it stands it would be another secret, and nobody would notice before all tokens are refused.
+fn secret(
+    algorithm: Algorithm,
+    bytes: &[u8],
+    passphrase: Option<&Passphrase>,
+) -> Result<Zeroizing<Vec<u8>>, MaterialError> {
+    if let Some(text) = std::str::from_utf8(bytes).ok().filter(|text| text.contains("-----BEGIN ")) {
+        return match (key_text::parse(algorithm, text)?, passphrase) {
+            (Contents::Plain(contents), _) => Ok(contents),
+            (Contents::Encrypted(_), None) => Err(MaterialError::Encrypted),
+            (Contents::Encrypted(sealed), Some(passphrase)) => {
+                passphrase.unwrap(&sealed).ok_or(MaterialError::Passphrase)
+            }
+        };
+    }
     let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    Zeroizing::new(text.strip_suffix(b"\r").unwrap_or(text).to_vec())
+    Ok(Zeroizing::new(text.strip_suffix(b"\r").unwrap_or(text).to_vec()))
 }
 
 /// The only block with a private key; blocks with parameters or public parts may stand beside it.
@@ -68,19 +82,21 @@ fn private_block(bytes: &[u8]) -> Option<Pem> {
     private.next().filter(|_| private.next().is_none())
 }
 
-fn pkcs8(algorithm: Algorithm, label: &str, contents: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+fn pkcs8(algorithm: Algorithm, label: &str, contents: &[u8]) -> Result<Zeroizing<Vec<u8>>, MaterialError> {
+    let unfit = MaterialError::NotForAlgorithm(algorithm);
     match (label, algorithm.family()) {
         ("EC PRIVATE KEY", Family::Ec) => {
-            let pair = EcdsaKeyPair::from_private_key_der(curve(algorithm), contents).ok()?;
-            Some(Zeroizing::new(pair.to_pkcs8v1().ok()?.as_ref().to_vec()))
+            let pair = EcdsaKeyPair::from_private_key_der(curve(algorithm), contents).map_err(|_| unfit.clone())?;
+            let der = pair.to_pkcs8v1().map_err(|_| unfit)?;
+            Ok(Zeroizing::new(der.as_ref().to_vec()))
         }
         ("RSA PRIVATE KEY", Family::Rsa) => {
-            let pair = RsaKeyPair::from_der(contents).ok()?;
-            let der: Pkcs8V1Der<'_> = pair.as_der().ok()?;
-            Some(Zeroizing::new(der.as_ref().to_vec()))
+            let pair = RsaKeyPair::from_der(contents).map_err(|error| rsa_error(algorithm, error))?;
+            let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| unfit)?;
+            Ok(Zeroizing::new(der.as_ref().to_vec()))
         }
-        ("PRIVATE KEY" | "ENCRYPTED PRIVATE KEY", _) => Some(Zeroizing::new(contents.to_vec())),
-        _ => None,
+        ("PRIVATE KEY" | "ENCRYPTED PRIVATE KEY", _) => Ok(Zeroizing::new(contents.to_vec())),
+        _ => Err(unfit),
     }
 }
 
@@ -90,3 +106,7 @@ fn curve(algorithm: Algorithm) -> &'static EcdsaSigningAlgorithm {
         _ => &ECDSA_P256_SHA256_FIXED_SIGNING,
     }
 }
+
+#[cfg(test)]
+#[path = "key_import_tests.rs"]
+mod tests;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use aws_lc_rs::{
     encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der},
+    error::KeyRejected,
     hmac,
     rand::SystemRandom,
     rsa::KeySize,
@@ -279,11 +280,7 @@ fn pair(algorithm: Algorithm, der: &[u8]) -> Result<Pair, MaterialError> {
         }
         Family::Okp => Ok(Pair::Ed(Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(unfit)?)),
         Family::Rsa => {
-            // The library's only word for a key that is too short, and the only one that is worth passing on.
-            let pair = RsaKeyPair::from_pkcs8(der).map_err(|error| match error.to_string().as_str() {
-                "TooSmall" => MaterialError::WeakRsa,
-                _ => MaterialError::NotForAlgorithm(algorithm),
-            })?;
+            let pair = RsaKeyPair::from_pkcs8(der).map_err(|error| rsa_error(algorithm, error))?;
             Ok(Pair::Rsa { pair: Box::new(pair), encoding: encoding(algorithm) })
         }
         Family::Hmac => {
@@ -293,6 +290,14 @@ fn pair(algorithm: Algorithm, der: &[u8]) -> Result<Pair, MaterialError> {
             }
             Ok(Pair::Hmac { key: Box::new(hmac::Key::new(hash(algorithm), der)), secret: Zeroizing::new(der.to_vec()) })
         }
+    }
+}
+
+/// The library's only word for a key that is too short is the only one that is worth passing on.
+pub(super) fn rsa_error(algorithm: Algorithm, error: KeyRejected) -> MaterialError {
+    match error.to_string().as_str() {
+        "TooSmall" => MaterialError::WeakRsa,
+        _ => MaterialError::NotForAlgorithm(algorithm),
     }
 }
 
@@ -321,3 +326,7 @@ fn encoding(algorithm: Algorithm) -> &'static dyn RsaEncoding {
         _ => &signature::RSA_PKCS1_SHA256,
     }
 }
+
+#[cfg(test)]
+#[path = "signing_key_tests.rs"]
+mod tests;

@@ -21,6 +21,9 @@ use crate::{
     ports::{KeyChange, KeyRecord, KeyRecords, KeyStore, RevokedKey, StoreError},
 };
 
+/// How often a directory is read that changes meanwhile.
+const ATTEMPTS: usize = 10;
+
 /// A directory of keys. One that does not exist has none, and is made when it is first written to.
 #[derive(Clone, Debug)]
 pub struct KeyDirectory(Arc<Path>);
@@ -37,6 +40,18 @@ impl KeyDirectory {
     /// # Errors
     /// [`StoreError::Failed`] when the directory cannot be read, or others can write to it.
     pub fn read_now(&self) -> Result<KeyRecords, StoreError> {
+        let mut records = self.read_once()?;
+        // A file that was removed between the two looks at it is no broken one.
+        for _ in 1..ATTEMPTS {
+            if records.broken.is_empty() || self.version_now()? == records.version {
+                break;
+            }
+            records = self.read_once()?;
+        }
+        Ok(records)
+    }
+
+    fn read_once(&self) -> Result<KeyRecords, StoreError> {
         let files = self.files().map_err(|error| self.failed(&error))?;
         let mut records = KeyRecords { version: version(&files), ..KeyRecords::default() };
         let (marks, keys): (Vec<_>, Vec<_>) = files.into_iter().partition(|(path, _)| is(path, name::REVOKED));
