@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::TimeDelta;
 use latchkey_verifier::{Algorithm, Kind};
 use zeroize::Zeroizing;
 
@@ -57,9 +58,9 @@ pub(super) async fn revoke(ring: &RingArgs, kid: &str, clock: Arc<dyn Clock>) ->
             format!("an older key signs again; made {}", described(&made, clock.now()))
         }
         Ok(Successor::NotNeeded) => String::new(),
-        Err(KeysError::Broken(_, wrong)) => {
-            let first = wrong.first().map(String::as_str).unwrap_or_default();
-            format!("no successor was made, because of {first}: repair that, then run latchkey keys rotate --now")
+        // No reason not to revoke.
+        Err(error @ (KeysError::Broken(..) | KeysError::Full(_) | KeysError::Passphrase(..))) => {
+            format!("no successor was made, because of {error}: repair that, then run latchkey keys rotate --now")
         }
         Err(error) => return Err(error.into()),
     };
@@ -133,7 +134,8 @@ fn described(facts: &KeyFacts, now: Moment) -> String {
     let KeyFacts { kid, kind, algorithm, signs_from } = facts;
     let when = match *signs_from {
         from if from <= now => "it signs at once".to_owned(),
-        from if from <= now + NOTICE => {
+        // Names have whole seconds.
+        from if from <= now + NOTICE + TimeDelta::seconds(1) => {
             format!("it signs from {} on, as soon as every instance has seen it", from.format("%T UTC"))
         }
         from => format!("it signs from {} on", from.format("%F %T UTC")),

@@ -70,7 +70,7 @@ enum KeysCommand {
         file: PathBuf,
         /// What it signs with; without it, the usual algorithm for such a key: RS256 for RSA, and so on
         #[arg(long = "as", value_name = "NAME")]
-        algorithm: Option<Algorithm>,
+        signs_with: Option<Algorithm>,
         /// The tokens that it is to sign
         #[arg(long = "use", value_name = "KIND", default_value = "access")]
         usage: Usage,
@@ -164,8 +164,8 @@ pub(super) async fn run(arguments: KeysArgs, clock: Arc<dyn Clock>) -> Result<Ex
         KeysCommand::Rotate { ring, usage, now } => change::rotate(&ring, usage.into(), now, clock).await?,
         KeysCommand::Revoke { ring, kid } => change::revoke(&ring, &kid, clock).await?,
         KeysCommand::Prune(ring) => change::prune(&ring, clock).await?,
-        KeysCommand::Import { ring, file, algorithm, usage, now, passphrase_file } => {
-            let foreign = change::Foreign { file, algorithm, kind: usage.into(), now, passphrase_file };
+        KeysCommand::Import { ring, file, signs_with, usage, now, passphrase_file } => {
+            let foreign = change::Foreign { file, algorithm: signs_with, kind: usage.into(), now, passphrase_file };
             change::import(&ring, &foreign, clock).await?;
         }
         KeysCommand::Export { ring, kid, format, public: _ } => {

@@ -2,7 +2,10 @@
 
 use latchkey_verifier::{Algorithm, Kind};
 
-use super::{KeyManager, KeysError, Plan, make::Begin};
+use super::{
+    KeyManager, KeysError, Plan,
+    make::{Begin, RESERVE},
+};
 use crate::{
     crypto::{
         key_import,
@@ -38,7 +41,8 @@ impl KeyManager {
         let begin = if import.now { Begin::AtOnce } else { Begin::AfterLead };
         self.change(|opened, passphrase| {
             self.sound(&opened.wrong)?;
-            Self::room(opened)?;
+            Self::room(opened, 1, RESERVE)?;
+            self.protected(passphrase)?;
             let (key, text) = SigningKey::keep(algorithm, import.kind, &contents, passphrase)?;
             let kid = key.kid().to_owned();
             if opened.ring.find(&kid).is_some() {

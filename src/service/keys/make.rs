@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Room for what the service itself makes, whatever operators do.
-const RESERVE: usize = 8;
+pub(super) const RESERVE: usize = 8;
 
 /// When a new key begins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,18 +33,22 @@ impl KeyManager {
         begin: Begin,
         passphrase: Option<&Passphrase>,
     ) -> Result<(KeyFacts, SecretString), KeysError> {
-        Self::room(opened)?;
+        self.protected(passphrase)?;
         let (key, text) = SigningKey::generate(algorithm, kind, passphrase)?;
         let facts =
             KeyFacts { kid: key.kid().to_owned(), kind, algorithm, signs_from: self.begins(opened, kind, begin) };
         Ok((facts, text))
     }
 
-    pub(super) fn room(opened: &Opened) -> Result<(), KeysError> {
-        match opened.records.keys.len() {
-            count if count + RESERVE >= MAX_KEYS => Err(KeysError::Full(count)),
-            _ => Ok(()),
-        }
+    /// Whether so many `more` keys may come. Operators leave [`RESERVE`].
+    pub(super) fn room(opened: &Opened, more: usize, spare: usize) -> Result<(), KeysError> {
+        let count = opened.records.keys.len();
+        if count + more + spare > MAX_KEYS { Err(KeysError::Full(count)) } else { Ok(()) }
+    }
+
+    /// Whether a private part may be kept as it would be.
+    pub(super) fn protected(&self, passphrase: Option<&Passphrase>) -> Result<(), KeysError> {
+        if passphrase.is_none() && self.store.wants_encryption() { Err(KeysError::Unprotected) } else { Ok(()) }
     }
 
     /// The first key of its kind signs at once: there is no other.

@@ -1,6 +1,6 @@
 //! Emergency: a key that somebody else may have.
 
-use super::{KeyManager, KeysError, Plan, make::Begin};
+use super::{ATTEMPTS, KeyManager, KeysError, Plan, make::Begin};
 use crate::{
     domain::{
         audit::EventKind,
@@ -30,25 +30,22 @@ impl KeyManager {
     pub async fn prepare_revocation(&self, kid: &str) -> Result<Successor, KeysError> {
         self.change(|opened, passphrase| {
             let facts = find(&opened.records, kid)?;
-            let others = |starts: &mut Vec<Moment>, with: bool| {
-                let of_kind = opened.records.keys.iter().map(|key| &key.facts).filter(|key| key.kind == facts.kind);
-                starts.extend(of_kind.filter(|key| with || key.kid != kid).map(|key| key.signs_from));
-            };
-            let (mut all, mut rest) = (Vec::new(), Vec::new());
-            others(&mut all, true);
-            others(&mut rest, false);
-            let now = self.clock.now();
-            let begun = |starts: &[Moment]| keys::signer(starts, now).and_then(|index| starts.get(index).copied());
-            let was_signing = begun(&all) == Some(facts.signs_from);
-            if !was_signing || rest.last().is_some_and(|last| *last > now) {
+            let of_kind = opened.records.keys.iter().map(|key| &key.facts).filter(|key| key.kind == facts.kind);
+            let (kids, starts): (Vec<_>, Vec<Moment>) = of_kind.map(|key| (&key.kid, key.signs_from)).unzip();
+            let signer = keys::signer(&starts, self.clock.now()).and_then(|index| kids.get(index).copied());
+            let others = kids.iter().zip(&starts).filter(|(other, _)| **other != kid);
+            let newest = others.map(|(_, start)| *start).max();
+            // Who began no earlier is published already, and signs next or at the same time.
+            if signer != Some(&facts.kid) || newest.is_some_and(|newest| newest >= facts.signs_from) {
                 return Ok(Plan::nothing(Successor::NotNeeded));
             }
             self.sound(&opened.wrong)?;
-            let begin = if rest.is_empty() { Begin::AtOnce } else { Begin::AfterLead };
+            Self::room(opened, 1, 0)?;
+            let begin = if newest.is_none() { Begin::AtOnce } else { Begin::AfterLead };
             let (made, text) = self.make(opened, (facts.kind, facts.algorithm), begin, passphrase)?;
             let events = vec![self.event(EventKind::KeyMade, &made).because("successor_of_revoked")];
             let changes = vec![KeyChange::Add(made.clone(), text)];
-            let outcome = if rest.is_empty() { Successor::AtOnce(made) } else { Successor::Later(made) };
+            let outcome = if newest.is_none() { Successor::AtOnce(made) } else { Successor::Later(made) };
             Ok(Plan { changes, events, outcome })
         })
         .await
@@ -60,12 +57,17 @@ impl KeyManager {
     /// # Errors
     /// [`KeysError::NotFound`], [`KeysError::Revoked`].
     pub async fn revoke(&self, kid: &str) -> Result<KeyFacts, KeysError> {
-        self.change(|opened, _| {
-            let facts = find(&opened.records, kid)?;
+        for _ in 0..ATTEMPTS {
+            // The records alone: no key has to be opened to be revoked, so no passphrase is needed.
+            let records = self.store.read().await.map_err(|error| self.failed(error))?;
+            let facts = find(&records, kid)?;
             let changes = vec![KeyChange::Revoke(facts.clone(), self.clock.now())];
-            Ok(Plan { changes, events: vec![self.event(EventKind::KeyRevoked, &facts)], outcome: facts })
-        })
-        .await
+            let events = vec![self.event(EventKind::KeyRevoked, &facts)];
+            if self.carry_out(&records.version, &changes, events).await? {
+                return Ok(facts);
+            }
+        }
+        Err(KeysError::Busy)
     }
 }
 

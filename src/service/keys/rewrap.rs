@@ -21,11 +21,8 @@ impl KeyManager {
         let records = self.store.read().await.map_err(|error| self.failed(error))?;
         let opened = self.opened(records, passphrases.clone(), &Keyring::default()).await?;
         let Plan { changes, events, outcome } = self.rewrapped(&opened, &passphrases, new)?;
-        if !self.store.change(&opened.records.version, &changes).await.map_err(|error| self.failed(error))? {
-            return Err(KeysError::Busy);
-        }
-        self.tell(events).await;
-        Ok(outcome)
+        let done = self.carry_out(&opened.records.version, &changes, events).await?;
+        if done { Ok(outcome) } else { Err(KeysError::Busy) }
     }
 
     fn rewrapped(

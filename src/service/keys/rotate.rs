@@ -2,7 +2,10 @@
 
 use latchkey_verifier::{Algorithm, Kind};
 
-use super::{KeyManager, KeysError, Opened, Plan, make::Begin};
+use super::{
+    KeyManager, KeysError, Opened, Plan,
+    make::{Begin, RESERVE},
+};
 use crate::{
     crypto::{keyring::Keyring, passphrase::Passphrase},
     domain::{
@@ -59,6 +62,7 @@ impl KeyManager {
         let made = self
             .change(|opened, passphrase| {
                 self.sound(&opened.wrong)?;
+                Self::room(opened, 1, RESERVE)?;
                 self.plan(opened, &[(order.kind, algorithm, "rotated")], begin, passphrase)
             })
             .await?;
@@ -102,6 +106,7 @@ impl KeyManager {
         begin: Begin,
         passphrase: Option<&Passphrase>,
     ) -> Result<Plan<Vec<KeyFacts>>, KeysError> {
+        Self::room(opened, wanted.len(), 0)?;
         let mut plan = Plan::nothing(Vec::new());
         for (kind, algorithm, cause) in wanted {
             let (facts, text) = self.make(opened, (*kind, *algorithm), begin, passphrase)?;

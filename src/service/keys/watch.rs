@@ -6,7 +6,7 @@ use latchkey_verifier::Kind;
 use tokio::sync::Mutex;
 
 use super::{KeyManager, KeysError, Opened};
-use crate::{crypto::keyring::Keyring, service::in_force::KeysInForce};
+use crate::{crypto::keyring::Keyring, ports::KeyRecords, service::in_force::KeysInForce};
 
 /// Keeps the ring in force what it should be.
 pub struct KeyWatch {
@@ -52,7 +52,15 @@ impl KeyWatch {
             return self.manager.sound(&seen.wrong);
         }
         let known = self.in_force.current().ring.clone();
-        let Opened { records, ring, mut wrong } = self.manager.open(&known).await?;
+        let Opened { records, ring, mut wrong } = match self.manager.open(&known).await {
+            Ok(opened) => opened,
+            Err(error @ KeysError::Passphrase(..)) => {
+                let records = store.read().await.map_err(|error| self.manager.failed(error))?;
+                self.bury(&records, &known)?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
         if wrong.is_empty() && [Kind::Access, Kind::Refresh].iter().any(|kind| ring.newest(*kind).is_none()) {
             wrong.push("there is no key to sign with: put the keys back, or restart to make new ones".to_owned());
         }
@@ -61,13 +69,18 @@ impl KeyWatch {
             *seen = Seen { version: Some(version), wrong };
             return Ok(());
         }
-        // A key that has to go must go, whatever is wrong with another.
-        let is_dead = |kid: &str| records.revoked.iter().any(|dead| dead.facts.kid == kid);
-        if known.keys().any(|key| is_dead(&key.facts.kid)) {
-            self.put(known.without(|facts| is_dead(&facts.kid)), &known)?;
-        }
+        self.bury(&records, &known)?;
         *seen = Seen { version: Some(version), wrong };
         self.manager.sound(&seen.wrong)
+    }
+
+    /// A key that has to go must go, whatever is wrong with another.
+    fn bury(&self, records: &KeyRecords, known: &Keyring) -> Result<(), KeysError> {
+        let is_dead = |kid: &str| records.revoked.iter().any(|dead| dead.facts.kid == kid);
+        if known.keys().any(|key| is_dead(&key.facts.kid)) {
+            self.put(known.without(|facts| is_dead(&facts.kid)), known)?;
+        }
+        Ok(())
     }
 
     /// What has to be done because its time has come; the next look takes it over.

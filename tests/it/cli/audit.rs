@@ -42,7 +42,8 @@ on_both_backends! {
         server.pair("bob", PASSWORD).await;
         place.run(&format!("sessions revoke --session {}", sid(&pair.access))).done();
         let all = told(&place, "");
-        assert_eq!(names(&all), ["user_created", "user_created", "sign_in", "sign_in", "session_revoked"]);
+        let expected = ["user_created", "user_created", "key_made", "key_made", "sign_in", "sign_in", "session_revoked"];
+        assert_eq!(names(&all), expected);
         let of_ada = told(&place, "--user ADA --since 5m");
         assert_eq!(names(&of_ada), ["user_created", "sign_in"]);
         assert!(told(&place, "--since 0s").is_empty());
