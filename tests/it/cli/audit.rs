@@ -51,9 +51,9 @@ on_both_backends! {
         let keys: Vec<&String> = sign_in.as_object().unwrap().keys().collect();
         assert_eq!(keys, ["id", "at", "event", "cause", "actor", "user", "session", "jti", "ip", "user_agent", "details", "times"]);
         assert_eq!((&sign_in["ip"], &sign_in["session"], &sign_in["times"]), (&json!("127.0.0.1"), &json!(sid(&pair.access)), &json!(1)));
-        assert_eq!(all[4]["actor"], "operator grace");
+        assert_eq!(all[6]["actor"], "operator grace");
         let table = place.run("audit").done().to_owned();
-        assert_eq!(table.lines().count(), 6, "{table}");
+        assert_eq!(table.lines().count(), 8, "{table}");
         assert!(table.starts_with("TIME (UTC)") && table.contains("operator grace"), "{table}");
 
         let id = claim(&pair.access, "sub");
