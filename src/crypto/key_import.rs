@@ -121,3 +121,7 @@ fn curve(algorithm: Algorithm) -> &'static EcdsaSigningAlgorithm {
         _ => &ECDSA_P256_SHA256_FIXED_SIGNING,
     }
 }
+
+#[cfg(test)]
+#[path = "key_import_tests.rs"]
+mod tests;

@@ -130,3 +130,7 @@ fn is_bounded(kdf: &Kdf) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+#[path = "passphrase_tests.rs"]
+mod tests;

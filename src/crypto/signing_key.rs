@@ -343,3 +343,7 @@ fn encoding(algorithm: Algorithm) -> &'static dyn RsaEncoding {
         _ => &signature::RSA_PKCS1_SHA256,
     }
 }
+
+#[cfg(test)]
+#[path = "signing_key_tests.rs"]
+mod tests;

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::TimeDelta;
 use latchkey_verifier::{Algorithm, Kind};
 use zeroize::Zeroizing;
 
@@ -147,7 +148,8 @@ fn described(facts: &KeyFacts, now: Moment) -> String {
     let KeyFacts { kid, kind, algorithm, signs_from } = facts;
     let when = match *signs_from {
         from if from <= now => "it signs at once".to_owned(),
-        from if from <= now + NOTICE => {
+        // Names have whole seconds.
+        from if from <= now + NOTICE + TimeDelta::seconds(1) => {
             format!("it signs from {} on, as soon as every instance has seen it", from.format("%T UTC"))
         }
         from => format!("it signs from {} on", from.format("%F %T UTC")),

@@ -44,6 +44,7 @@ impl KeyManager {
         let begin = if import.now { Begin::AtOnce } else { Begin::AfterLead };
         self.change(|opened, passphrase| {
             Self::room(opened)?;
+            self.protected(passphrase)?;
             let (key, text) = SigningKey::keep(algorithm, import.kind, &contents, passphrase)?;
             let kid = key.kid().to_owned();
             if opened.ring.find(&kid).is_some() {

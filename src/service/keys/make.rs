@@ -35,6 +35,7 @@ impl KeyManager {
         begin: Begin,
         passphrase: Option<&Passphrase>,
     ) -> Result<(KeyFacts, SecretString), KeysError> {
+        self.protected(passphrase)?;
         let (key, text) = SigningKey::generate(algorithm, kind, passphrase)?;
         let facts =
             KeyFacts { kid: key.kid().to_owned(), kind, algorithm, signs_from: self.begins(opened, kind, begin) };
@@ -43,10 +44,18 @@ impl KeyManager {
 
     /// Room for one more key that somebody asks for.
     pub(super) fn room(opened: &Opened) -> Result<(), KeysError> {
-        match opened.records.keys.len() {
-            count if count + RESERVE >= MAX_KEYS => Err(KeysError::Full(count)),
-            _ => Ok(()),
-        }
+        Self::room_for(opened, 1 + RESERVE)
+    }
+
+    /// Room for so many more keys.
+    pub(super) fn room_for(opened: &Opened, more: usize) -> Result<(), KeysError> {
+        let count = opened.records.keys.len();
+        if count + more > MAX_KEYS { Err(KeysError::Full(count)) } else { Ok(()) }
+    }
+
+    /// Whether a private part may be kept as it would be.
+    pub(super) fn protected(&self, passphrase: Option<&Passphrase>) -> Result<(), KeysError> {
+        if passphrase.is_none() && self.store.wants_encryption() { Err(KeysError::Unprotected) } else { Ok(()) }
     }
 
     /// The first key of its kind signs at once: there is no other.

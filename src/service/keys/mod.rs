@@ -272,6 +272,3 @@ impl<T> Plan<T> {
 fn sound(wrong: &[String]) -> Result<(), KeysError> {
     if wrong.is_empty() { Ok(()) } else { Err(KeysError::Broken(wrong.to_vec())) }
 }
-
-#[cfg(test)]
-mod tests;

@@ -42,6 +42,7 @@ impl KeyManager {
             let Some((facts, begin)) = needed(&opened.records, kid, self.clock.now())? else {
                 return Ok(Plan::nothing(Successor::NotNeeded));
             };
+            Self::room_for(opened, 1)?;
             let (made, text) = self.make(opened, (facts.kind, facts.algorithm), begin, passphrase)?;
             let events = vec![self.event(EventKind::KeyMade, &made).because("successor_of_revoked")];
             let changes = vec![KeyChange::Add(made.clone(), text)];

@@ -117,6 +117,7 @@ impl KeyManager {
         begin: Begin,
         passphrase: Option<&Passphrase>,
     ) -> Result<Plan<Vec<KeyFacts>>, KeysError> {
+        Self::room_for(opened, wanted.len())?;
         let mut plan = Plan::nothing(Vec::new());
         for (kind, algorithm, cause) in wanted {
             let (facts, text) = self.make(opened, (*kind, *algorithm), begin, passphrase)?;

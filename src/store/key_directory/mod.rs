@@ -25,6 +25,9 @@ use crate::{
     ports::{KeyChange, KeyRecord, KeyRecords, KeyStore, RevokedKey, StoreError},
 };
 
+/// How often a directory is read that changes meanwhile.
+const ATTEMPTS: usize = 10;
+
 /// How long tokens live at the longest, in seconds: of access tokens, of refresh tokens.
 const LIVES: &str = ".lives";
 
@@ -44,6 +47,18 @@ impl KeyDirectory {
     /// # Errors
     /// [`StoreError::Failed`] when the directory cannot be read, or others can write to it.
     pub fn read_now(&self) -> Result<KeyRecords, StoreError> {
+        let mut records = self.read_once()?;
+        // A file that was removed between the two looks at it is no broken one.
+        for _ in 1..ATTEMPTS {
+            if records.broken.is_empty() || self.version_now()? == records.version {
+                break;
+            }
+            records = self.read_once()?;
+        }
+        Ok(records)
+    }
+
+    fn read_once(&self) -> Result<KeyRecords, StoreError> {
         let files = self.files().map_err(|error| self.failed(&error))?;
         let mut records = KeyRecords { version: version(&files), ..KeyRecords::default() };
         records.lives = self.lives();

@@ -24,6 +24,10 @@ pub(super) fn parse(path: &Path) -> Option<KeyFacts> {
         return None;
     }
     let kid = parts.next()?.to_owned();
+    // Base64url: such as `x.pem.revoked` is no mark of any key.
+    if kid.is_empty() || !kid.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+        return None;
+    }
     Some(KeyFacts { kid, kind, algorithm, signs_from })
 }
 

@@ -1,1 +1,344 @@
+//! The directory: what goes round, what is refused with a line that says what to do, and that nobody overwrites what another did.
+//! It never looks into a key, so any text will do for one.
 
+use std::{fs::Permissions, os::unix::fs::symlink, sync::Barrier, thread};
+
+use chrono::TimeDelta;
+use latchkey_verifier::{Algorithm, Kind};
+use secrecy::SecretString;
+use tempfile::TempDir;
+
+use super::*;
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn directory(folder: &TempDir) -> KeyDirectory {
+    KeyDirectory::new(&folder.path().join("keys"))
+}
+
+fn facts(kid: &str) -> KeyFacts {
+    let signs_from = Moment::from_timestamp(1_800_000_000, 0).unwrap();
+    KeyFacts { kid: kid.to_owned(), kind: Kind::Access, algorithm: Algorithm::Es256, signs_from }
+}
+
+fn add(kid: &str) -> KeyChange {
+    KeyChange::Add(facts(kid), SecretString::from(format!("the text of {kid}")))
+}
+
+/// Changes the ring as it is now.
+#[track_caller]
+fn change(directory: &KeyDirectory, changes: &[KeyChange]) {
+    assert!(directory.change_now(&directory.version_now().unwrap(), changes).unwrap());
+}
+
+/// Each key and its text.
+#[track_caller]
+fn keys(directory: &KeyDirectory) -> Vec<(String, String)> {
+    let records = directory.read_now().unwrap();
+    assert!(records.broken.is_empty(), "{:?}", records.broken);
+    let pair = |key: KeyRecord| (key.facts.kid, key.text.expose_secret().to_owned());
+    records.keys.into_iter().map(pair).collect()
+}
+
+fn revoked(directory: &KeyDirectory) -> Vec<String> {
+    directory.read_now().unwrap().revoked.into_iter().map(|dead| dead.facts.kid).collect()
+}
+
+/// The one line that says what is wrong.
+#[track_caller]
+fn wrong(directory: &KeyDirectory) -> String {
+    let [line] = &directory.read_now().unwrap().broken[..] else { panic!("not one line") };
+    assert!(line.starts_with(directory.0.to_str().unwrap()) && line.lines().count() == 1, "{line}");
+    line.clone()
+}
+
+fn path(directory: &KeyDirectory, kid: &str) -> PathBuf {
+    directory.path(&facts(kid), name::KEY)
+}
+
+/// A file as an operator might put it there.
+fn plant(directory: &KeyDirectory, name: &str, mode: u32) -> PathBuf {
+    fs::create_dir_all(&directory.0).unwrap();
+    let path = directory.0.join(name);
+    fs::write(&path, "planted").unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+    path
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn names(directory: &KeyDirectory) -> Vec<String> {
+    let entries = fs::read_dir(&directory.0).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_directory_that_does_not_exist_has_no_keys_and_looking_makes_none() {
+    let folder = folder();
+    let records = directory(&folder).read_now().unwrap();
+    assert!(records.keys.is_empty() && records.revoked.is_empty() && records.broken.is_empty());
+    assert!(!folder.path().join("keys").exists());
+}
+
+#[test]
+fn what_was_added_is_there_in_order_and_can_be_read_by_its_owner_alone() {
+    let folder = folder();
+    let directory = directory(&folder);
+    let later = KeyFacts { signs_from: facts("a").signs_from + TimeDelta::seconds(1), ..facts("a-later") };
+    let refresh = KeyFacts { kind: Kind::Refresh, algorithm: Algorithm::Hs256, ..facts("-of-refresh-") };
+    let add = |facts: &KeyFacts| KeyChange::Add(facts.clone(), SecretString::from(facts.kid.clone()));
+    change(&directory, &[add(&later), add(&facts("z")), add(&refresh)]);
+    let records = directory.read_now().unwrap();
+    let found: Vec<_> = records.keys.iter().map(|key| &key.facts).collect();
+    assert_eq!(found, [&refresh, &facts("z"), &later]);
+    assert!(records.keys.iter().all(|key| key.text.expose_secret() == key.facts.kid), "each has its own text");
+    assert_eq!(mode(&directory.0), 0o700);
+    assert_eq!(names(&directory).len(), 4, "and the lock: {:?}", names(&directory));
+    for name in names(&directory) {
+        assert_eq!(mode(&directory.0.join(&name)), 0o600, "{name}");
+    }
+}
+
+#[test]
+fn what_was_wrapped_anew_or_removed_is_so() {
+    let folder = folder();
+    let directory = directory(&folder);
+    change(&directory, &[add("a"), add("b"), add("c")]);
+    change(&directory, &[KeyChange::Rewrap(facts("a"), "another text".into()), KeyChange::Remove(facts("b"))]);
+    let pair = |kid: &str, text: &str| (kid.to_owned(), text.to_owned());
+    assert_eq!(keys(&directory), [pair("a", "another text"), pair("c", "the text of c")]);
+    assert_eq!(mode(&path(&directory, "a")), 0o600);
+    assert!(revoked(&directory).is_empty(), "who is removed may come back");
+    change(&directory, &[KeyChange::Remove(facts("b"))]);
+}
+
+#[test]
+fn of_a_revoked_key_only_the_mark_stays_and_it_beats_every_copy() {
+    let folder = folder();
+    let directory = directory(&folder);
+    change(&directory, &[add("a"), add("b")]);
+    let copy = fs::read(path(&directory, "a")).unwrap();
+    change(&directory, &[KeyChange::Revoke(facts("a"), facts("a").signs_from)]);
+    assert!(!path(&directory, "a").exists());
+    assert_eq!((keys(&directory).len(), revoked(&directory)), (1, vec!["a".to_owned()]));
+    let mark = directory.path(&facts("a"), name::REVOKED);
+    assert_eq!((mode(&mark), fs::metadata(&mark).unwrap().len()), (0o600, 0), "it holds nothing");
+
+    // Out of a backup, also under another time.
+    fs::write(path(&directory, "a"), &copy).unwrap();
+    let other_time = KeyFacts { signs_from: facts("a").signs_from + TimeDelta::days(1), ..facts("a") };
+    fs::write(directory.path(&other_time, name::KEY), &copy).unwrap();
+    assert_eq!((keys(&directory).len(), revoked(&directory)), (1, vec!["a".to_owned()]));
+}
+
+/// A directory stands in for what cannot be removed, for a test that may run as root.
+#[test]
+fn a_revocation_that_could_not_remove_the_file_is_one_all_the_same() {
+    let folder = folder();
+    let directory = directory(&folder);
+    change(&directory, &[add("b")]);
+    fs::create_dir(path(&directory, "a")).unwrap();
+    let seen = directory.version_now().unwrap();
+    directory.change_now(&seen, &[KeyChange::Revoke(facts("a"), facts("a").signs_from)]).unwrap_err();
+    assert!(path(&directory, "a").exists());
+    assert_eq!((keys(&directory).len(), revoked(&directory)), (1, vec!["a".to_owned()]));
+}
+
+#[test]
+fn who_has_seen_an_older_ring_changes_nothing() {
+    let folder = folder();
+    let directory = directory(&folder);
+    let empty = directory.version_now().unwrap();
+    change(&directory, &[add("a")]);
+    assert!(!directory.change_now(&empty, &[add("b")]).unwrap());
+    let one = directory.version_now().unwrap();
+    assert_eq!(one, directory.version_now().unwrap(), "to look changes nothing");
+    assert_eq!(one, directory.read_now().unwrap().version);
+    // The same length, and a clock that may not have moved.
+    change(&directory, &[KeyChange::Rewrap(facts("a"), "the text of A".into())]);
+    assert!(!directory.change_now(&one, &[add("b")]).unwrap());
+    let two = directory.version_now().unwrap();
+    fs::set_permissions(path(&directory, "a"), Permissions::from_mode(0o640)).unwrap();
+    assert!(!directory.change_now(&two, &[add("b")]).unwrap());
+    assert_eq!(directory.read_now().unwrap().keys.len() + directory.read_now().unwrap().broken.len(), 1);
+}
+
+#[test]
+fn of_eight_who_have_seen_the_same_ring_one_changes_it() {
+    let folder = folder();
+    let directory = directory(&folder);
+    for round in 0..10 {
+        let (seen, barrier) = (directory.version_now().unwrap(), Barrier::new(8));
+        let done: usize = thread::scope(|scope| {
+            let change = |number| {
+                let (directory, seen, barrier) = (&directory, &seen, &barrier);
+                move || {
+                    barrier.wait();
+                    directory.change_now(seen, &[add(&format!("{round}-{number}"))]).unwrap()
+                }
+            };
+            let threads: Vec<_> = (0..8).map(|number| scope.spawn(change(number))).collect();
+            threads.into_iter().map(|thread| usize::from(thread.join().unwrap())).sum()
+        });
+        assert_eq!((done, keys(&directory).len()), (1, round + 1));
+    }
+}
+
+/// Who reads while others write sees the ring before or after, and never a file that is just gone.
+#[test]
+fn who_looks_while_keys_come_and_go_never_sees_a_broken_ring() {
+    let folder = folder();
+    let directory = directory(&folder);
+    change(&directory, &[add("stays")]);
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for _ in 0..200 {
+                change(&directory, &[add("comes")]);
+                change(&directory, &[KeyChange::Remove(facts("comes"))]);
+            }
+        });
+        while !writer.is_finished() {
+            assert!(keys(&directory).iter().any(|(kid, _)| kid == "stays"));
+        }
+    });
+}
+
+#[test]
+fn only_key_files_are_looked_at() {
+    let folder = folder();
+    let directory = directory(&folder);
+    change(&directory, &[add("a")]);
+    let version = directory.version_now().unwrap();
+    for name in [".lock", "README", "20270115T080000Z-access-ES256-x.draft", "key.pem.bak"] {
+        plant(&directory, name, 0o644);
+    }
+    assert_eq!((keys(&directory).len(), directory.version_now().unwrap()), (1, version));
+}
+
+#[test]
+fn a_draft_that_somebody_left_behind_is_in_nobodys_way() {
+    let folder = folder();
+    let directory = directory(&folder);
+    let draft = path(&directory, "a").with_extension("draft");
+    plant(&directory, draft.file_name().unwrap().to_str().unwrap(), 0o644);
+    change(&directory, &[add("a")]);
+    assert_eq!(keys(&directory), [("a".to_owned(), "the text of a".to_owned())]);
+    assert!(!draft.exists());
+    assert_eq!(mode(&path(&directory, "a")), 0o600);
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused_with_what_to_run() {
+    let folder = folder();
+    let directory = directory(&folder);
+    change(&directory, &[add("a"), add("b")]);
+    let path = path(&directory, "a");
+    for mode in [0o644, 0o640, 0o604, 0o660, 0o610, 0o601, 0o777] {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        let (line, shown) = (wrong(&directory), path.display());
+        let expected = format!("{shown}: the mode is {mode:04o}, so others can read the key: run chmod 600 {shown}");
+        assert_eq!(line, expected);
+        assert_eq!(directory.read_now().unwrap().keys.len(), 1, "the other is none the worse");
+    }
+    for mode in [0o600, 0o400] {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        assert_eq!(keys(&directory).len(), 2, "{mode:o}");
+    }
+}
+
+#[test]
+fn a_link_is_as_good_or_as_bad_as_the_file_behind_it() {
+    let (elsewhere, folder) = (folder(), folder());
+    let (behind, directory) = (directory(&elsewhere), directory(&folder));
+    change(&behind, &[add("a")]);
+    fs::create_dir(&directory.0).unwrap();
+    symlink(path(&behind, "a"), path(&directory, "a")).unwrap();
+    assert_eq!(keys(&directory).len(), 1);
+    let version = directory.version_now().unwrap();
+    change(&behind, &[KeyChange::Rewrap(facts("a"), "another".into())]);
+    assert_ne!(directory.version_now().unwrap(), version, "a change behind it is a change");
+    fs::set_permissions(path(&behind, "a"), Permissions::from_mode(0o644)).unwrap();
+    assert!(wrong(&directory).contains("chmod 600"));
+    fs::remove_file(path(&behind, "a")).unwrap();
+    assert!(wrong(&directory).contains("No such file"), "it leads nowhere");
+}
+
+#[test]
+fn a_name_that_does_not_say_what_it_is_is_refused() {
+    for name in [
+        "key.pem",
+        "key.revoked",
+        "20270115T080000Z-access-ES256.pem",
+        "20270115T080000Z-access-none-x.pem",
+        "20270115T080000Z-access-es256-x.pem",
+        "20270115T080000Z-reset-HS256-x.pem",
+        "20270115T080000Z-refresh-ES256-x.pem",
+        "20270115T080000Z-refresh-HS512-x.pem",
+        "20271315T080000Z-access-ES256-x.pem",
+        "2027-01-15T08:00:00Z-access-ES256-x.pem",
+        "20270115T080000Z-access-ES256-x.pem.revoked",
+        "20270115T080000Z-access-ES256-.pem",
+    ] {
+        let folder = folder();
+        let directory = directory(&folder);
+        plant(&directory, name, 0o600);
+        assert!(wrong(&directory).contains("the name is not TIME-access-ALGORITHM-KID.pem"), "{name}");
+    }
+}
+
+#[test]
+fn a_name_that_was_made_is_understood_whatever_hyphens_the_kid_has() {
+    for kid in ["a", "-", "--", "-a-b-", "a_b-c", "access-ES256-x"] {
+        let facts = facts(kid);
+        assert_eq!(name::parse(Path::new(&name::of(&facts, name::KEY))), Some(facts.clone()));
+        assert_eq!(name::parse(Path::new(&name::of(&facts, name::REVOKED))), Some(facts));
+    }
+}
+
+#[test]
+fn a_directory_that_everybody_can_write_to_is_refused() {
+    let folder = folder();
+    let directory = directory(&folder);
+    change(&directory, &[add("a")]);
+    for (mode, good) in [(0o777, false), (0o1777, false), (0o702, false), (0o755, true), (0o770, true), (0o700, true)] {
+        fs::set_permissions(&directory.0, Permissions::from_mode(mode)).unwrap();
+        let read = directory.read_now();
+        assert_eq!((read.is_ok(), directory.version_now().is_ok()), (good, good), "{mode:o}");
+        if let Err(error) = read {
+            let line = error.to_string();
+            assert!(line.contains("run chmod o-w") && line.starts_with(directory.0.to_str().unwrap()), "{line}");
+        }
+    }
+}
+
+#[test]
+fn what_stands_in_the_place_of_a_key_or_of_the_directory_is_an_error_and_no_crash() {
+    let folder = folder();
+    let directory = directory(&folder);
+    change(&directory, &[add("b")]);
+    fs::create_dir(path(&directory, "a")).unwrap();
+    fs::set_permissions(path(&directory, "a"), Permissions::from_mode(0o700)).unwrap();
+    assert!(wrong(&directory).contains("Is a directory"));
+
+    let file = KeyDirectory::new(&path(&directory, "b"));
+    let line = file.read_now().unwrap_err().to_string();
+    assert!(line.contains("Not a directory"), "{line}");
+    assert!(file.change_now("", &[add("c")]).is_err());
+}
+
+#[test]
+fn a_file_that_is_no_text_or_endless_is_left_to_whoever_looks_for_a_key_in_it() {
+    let folder = folder();
+    let directory = directory(&folder);
+    change(&directory, &[add("a")]);
+    fs::write(path(&directory, "a"), b"\xff\xfe").unwrap();
+    assert_eq!(keys(&directory), [("a".to_owned(), String::new())]);
+    fs::write(path(&directory, "a"), "x".repeat(1_000_000)).unwrap();
+    assert_eq!(keys(&directory)[0].1.len(), 16 * 1024);
+}

@@ -42,7 +42,8 @@ on_both_backends! {
         server.pair("bob", PASSWORD).await;
         place.run(&format!("sessions revoke --session {}", sid(&pair.access))).done();
         let all = told(&place, "");
-        assert_eq!(names(&all), ["user_created", "user_created", "sign_in", "sign_in", "session_revoked"]);
+        let expected = ["user_created", "user_created", "key_made", "key_made", "sign_in", "sign_in", "session_revoked"];
+        assert_eq!(names(&all), expected);
         let of_ada = told(&place, "--user ADA --since 5m");
         assert_eq!(names(&of_ada), ["user_created", "sign_in"]);
         assert!(told(&place, "--since 0s").is_empty());
@@ -50,9 +51,9 @@ on_both_backends! {
         let keys: Vec<&String> = sign_in.as_object().unwrap().keys().collect();
         assert_eq!(keys, ["id", "at", "event", "cause", "actor", "user", "session", "jti", "ip", "user_agent", "details", "times"]);
         assert_eq!((&sign_in["ip"], &sign_in["session"], &sign_in["times"]), (&json!("127.0.0.1"), &json!(sid(&pair.access)), &json!(1)));
-        assert_eq!(all[4]["actor"], "operator grace");
+        assert_eq!(all[6]["actor"], "operator grace");
         let table = place.run("audit").done().to_owned();
-        assert_eq!(table.lines().count(), 6, "{table}");
+        assert_eq!(table.lines().count(), 8, "{table}");
         assert!(table.starts_with("TIME (UTC)") && table.contains("operator grace"), "{table}");
 
         let id = claim(&pair.access, "sub");

@@ -42,7 +42,7 @@ fn every_setting_is_a_flag_a_variable_and_a_line_of_help() {
 #[test]
 fn short_and_long_help_go_to_standard_output() {
     let place = Place::new();
-    for words in ["--help", "-h", "help", "serve -h", "users --help", "users create --help", "keys generate -h"] {
+    for words in ["--help", "-h", "help", "serve -h", "users --help", "users create --help", "keys rotate -h"] {
         let out = place.run(words).done().to_owned();
         assert!(out.contains("Usage: latchkey"), "{words}: {out}");
     }

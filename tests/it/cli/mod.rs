@@ -5,6 +5,8 @@ mod doctor;
 mod environment;
 mod help;
 mod keys;
+mod keys_kept;
+mod keys_live;
 mod migrate;
 mod serve;
 mod sessions;

@@ -104,8 +104,14 @@ fn settings_that_contradict_each_other() {
     );
     refuses(
         &[("LATCHKEY_KEY_PUBLISH_LEAD", "1m")],
-        "LATCHKEY_KEY_PUBLISH_LEAD is shorter than LATCHKEY_JWKS_MAX_AGE, so clients would meet a key that they have \
-         not seen: expected at least LATCHKEY_JWKS_MAX_AGE",
+        "LATCHKEY_KEY_PUBLISH_LEAD is not longer than LATCHKEY_JWKS_MAX_AGE, so clients would meet a key that they have \
+         not seen: expected at least LATCHKEY_JWKS_MAX_AGE and 5s more, in which every instance notices a new key",
+    );
+    refuses(
+        &[("LATCHKEY_KEY_ROTATION_INTERVAL", "10m")],
+        "LATCHKEY_KEY_ROTATION_INTERVAL is too short for LATCHKEY_KEY_PUBLISH_LEAD or for \
+         LATCHKEY_REFRESH_TOKEN_LIFETIME, so keys would pile up: expected 0, or more than LATCHKEY_KEY_PUBLISH_LEAD \
+         and than a tenth of LATCHKEY_REFRESH_TOKEN_LIFETIME",
     );
     refuses(
         &[("LATCHKEY_USER_ID_CLAIM", "jti")],

@@ -23,14 +23,45 @@ macro_rules! on_both_databases {
     };
 }
 
+/// Tells each story on a directory, on SQLite and on Postgres.
+macro_rules! on_every_ring {
+    ($($(#[$attribute:meta])* async fn $name:ident($scene:ident: Scene) $story:block)*) => {
+        $($(#[$attribute])* async fn $name($scene: $crate::keys::scene::Scene) $story)*
+
+        mod in_a_directory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name($crate::keys::scene::Scene::directory()).await;
+            })*
+        }
+
+        mod in_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let store = $crate::contract::store::Store::postgres().await;
+                super::$name($crate::keys::scene::Scene::database(store)).await;
+            })*
+        }
+
+        mod in_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let store = $crate::contract::store::Store::sqlite().await;
+                super::$name($crate::keys::scene::Scene::database(store)).await;
+            })*
+        }
+    };
+}
+
 mod audit;
 mod blacklist;
 mod blacklist_losses;
 mod janitor;
 mod janitor_pages;
+mod keys;
 mod migrations;
 mod race;
 mod sessions;
 mod statements;
-mod store;
+pub mod store;
 mod users;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use diesel::{Connection as _, SqliteConnection, connection::SimpleConnection as _};
+use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection as _};
 use latchkey::{
     crypto::random,
     domain::{
@@ -67,6 +67,23 @@ impl Store {
         tokio::spawn(connection);
         let told = |error: tokio_postgres::Error| error.as_db_error().unwrap().message().to_owned();
         client.batch_execute(statement).await.map_err(told)
+    }
+
+    /// The values of the one column that a query has, as texts.
+    pub async fn column(&self, query: &str) -> Vec<Option<String>> {
+        if let Some(path) = self.url.strip_prefix("sqlite://") {
+            #[derive(diesel::QueryableByName)]
+            struct Row {
+                #[diesel(sql_type = diesel::sql_types::Nullable<diesel::sql_types::Text>)]
+                value: Option<String>,
+            }
+            let mut sqlite = SqliteConnection::establish(path.trim_end_matches("?mode=rwc")).unwrap();
+            let query = diesel::sql_query(format!("SELECT value FROM ({query})"));
+            return query.load::<Row>(&mut sqlite).unwrap().into_iter().map(|row| row.value).collect();
+        }
+        let (client, connection) = tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.query(query, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
     }
 
     /// A user of this name, active, at version 0.

@@ -11,7 +11,7 @@ mod stories;
 
 pub use answer::{Answer, Pair};
 pub use app::{PASSWORD, TestApp, username};
-pub use binary::Place;
+pub use binary::{Place, Server};
 pub use clock::ManualClock;
 pub use forge::{Forge, encode};
 pub use proxy::{Proxy, listen};

@@ -1,0 +1,142 @@
+//! Keys that were made by OpenSSL 3 (`openssl genpkey`, `ecparam`, `genrsa`, `pkcs8`), for these tests alone.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use super::*;
+use crate::crypto::signing_key::SigningKey;
+use latchkey_verifier::Kind;
+
+const ED25519: &[u8] = include_bytes!("fixtures/ed25519_test_key.pem");
+const P256: &[u8] = include_bytes!("fixtures/p256_pkcs8_test_key.pem");
+const P256_PBKDF2: &[u8] = include_bytes!("fixtures/p256_pbkdf2_test_key.pem");
+const P256_PUBLIC: &str = include_str!("fixtures/p256_public_test_key.pem");
+const P256_SCRYPT: &[u8] = include_bytes!("fixtures/p256_scrypt_test_key.pem");
+const P256_SEC1: &[u8] = include_bytes!("fixtures/p256_sec1_with_parameters_test_key.pem");
+const P384_SEC1: &[u8] = include_bytes!("fixtures/p384_sec1_test_key.pem");
+const P521: &[u8] = include_bytes!("fixtures/p521_test_key.pem");
+const RSA: &[u8] = include_bytes!("fixtures/rsa2048_pkcs8_test_key.pem");
+const RSA_PKCS1: &[u8] = include_bytes!("fixtures/rsa2048_pkcs1_test_key.pem");
+const RSA_WEAK: &[u8] = include_bytes!("weak_rsa_test_key.pem");
+const RSA_WEAK_PKCS1: &[u8] = include_bytes!("fixtures/rsa1024_pkcs1_test_key.pem");
+const SECP256K1: &[u8] = include_bytes!("fixtures/secp256k1_test_key.pem");
+
+/// What the encrypted ones among them are encrypted with.
+const PASSPHRASE: &str = "correct horse battery staple";
+
+fn passphrase(text: &str) -> Passphrase {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("passphrase");
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    Passphrase::from_file(&path).unwrap()
+}
+
+/// The key in a file, and what it is taken for.
+fn taken(bytes: &[u8], algorithm: Option<Algorithm>, passphrase: Option<&Passphrase>) -> (Algorithm, SigningKey) {
+    let (algorithm, contents) = read(bytes, algorithm, passphrase.map_or(&[], std::slice::from_ref)).unwrap();
+    (algorithm, SigningKey::from_contents(algorithm, Kind::Access, &contents).unwrap())
+}
+
+fn refusal(bytes: &[u8], algorithm: Option<Algorithm>) -> MaterialError {
+    read(bytes, algorithm, &[]).unwrap_err()
+}
+
+#[test]
+fn a_key_says_what_it_is_for_and_rsa_may_be_told_otherwise() {
+    for (bytes, algorithm) in [
+        (P256, Algorithm::Es256),
+        (P256_SEC1, Algorithm::Es256),
+        (P384_SEC1, Algorithm::Es384),
+        (ED25519, Algorithm::EdDsa),
+        (RSA, Algorithm::Rs256),
+        (RSA_PKCS1, Algorithm::Rs256),
+    ] {
+        let (found, key) = taken(bytes, None, None);
+        assert_eq!(found, algorithm);
+        assert!(key.verifying_key().is_ok() && key.sign(b"a message").is_ok(), "{algorithm}");
+        assert_eq!(taken(bytes, Some(algorithm), None).1.kid(), key.kid());
+    }
+    for algorithm in [Algorithm::Ps256, Algorithm::Rs512] {
+        assert_eq!(taken(RSA, Some(algorithm), None).0, algorithm);
+    }
+}
+
+#[test]
+fn what_older_tools_write_is_the_same_key() {
+    assert_eq!(taken(RSA_PKCS1, None, None).1.kid(), taken(RSA, None, None).1.kid());
+}
+
+#[test]
+fn the_public_part_is_the_one_that_openssl_shows() {
+    assert_eq!(taken(P256, None, None).1.public_pem().unwrap(), P256_PUBLIC);
+}
+
+#[test]
+fn an_encrypted_key_is_opened_by_its_passphrase_alone() {
+    let (right, wrong) = (passphrase(PASSPHRASE), passphrase("some other passphrase"));
+    let kid = taken(P256, None, None).1.kid().to_owned();
+    for bytes in [P256_PBKDF2, P256_SCRYPT] {
+        assert_eq!(taken(bytes, None, Some(&right)).1.kid(), kid);
+        assert_eq!(refusal(bytes, None), MaterialError::Encrypted);
+        let refused = read(bytes, None, std::slice::from_ref(&wrong)).unwrap_err();
+        assert!(matches!(refused, MaterialError::Passphrase | MaterialError::NoPrivateKey), "{refused}");
+    }
+    // A key that is not encrypted needs none, and is not hurt by one.
+    assert_eq!(taken(P256, None, Some(&wrong)).1.kid(), kid);
+}
+
+#[test]
+fn keys_that_cannot_be_used_are_refused_with_what_could() {
+    for bytes in [P521, SECP256K1, P256_PUBLIC.as_bytes(), b"", b"a secret of some kind that is no PEM", &[0xff; 100]] {
+        assert_eq!(refusal(bytes, None), MaterialError::NoPrivateKey);
+    }
+    assert_eq!(refusal(P256_PUBLIC.as_bytes(), Some(Algorithm::Es256)), MaterialError::NoPrivateKey);
+    for (bytes, algorithm) in [
+        (P521, Algorithm::Es384),
+        (P256, Algorithm::Rs256),
+        (RSA_PKCS1, Algorithm::EdDsa),
+        (P384_SEC1, Algorithm::Es256),
+    ] {
+        assert_eq!(refusal(bytes, Some(algorithm)), MaterialError::NotForAlgorithm(algorithm));
+    }
+    let two = [P256, ED25519].concat();
+    assert_eq!(refusal(&two, None), MaterialError::NoPrivateKey, "which of the two?");
+}
+
+#[test]
+fn a_weak_rsa_key_is_refused_as_one_however_it_is_written() {
+    for bytes in [RSA_WEAK, RSA_WEAK_PKCS1] {
+        assert_eq!(refusal(bytes, None), MaterialError::WeakRsa);
+        assert_eq!(refusal(bytes, Some(Algorithm::Ps384)), MaterialError::WeakRsa);
+    }
+}
+
+#[test]
+fn a_secret_is_the_file_without_the_newline_at_its_end() {
+    let secret = [7; 40];
+    let read = |bytes: &[u8]| read(bytes, Some(Algorithm::Hs256), &[]).unwrap().1.to_vec();
+    assert_eq!(read(&secret), secret);
+    for end in [&b"\n"[..], b"\r\n"] {
+        assert_eq!(read(&[&secret[..], end].concat()), secret);
+    }
+    assert_eq!(read(&[&secret[..], b"\n\n"].concat()), [&secret[..], b"\n"].concat(), "one, and no more");
+    let short = |algorithm, got, least| MaterialError::ShortSecret { algorithm, got, least };
+    assert_eq!(refusal(&[7; 31], Some(Algorithm::Hs256)), short(Algorithm::Hs256, 31, 32));
+    assert_eq!(refusal(b"0123456789abcdef0123456789abcde\n", Some(Algorithm::Hs256)), short(Algorithm::Hs256, 31, 32));
+    assert_eq!(refusal(&[7; 63], Some(Algorithm::Hs512)), short(Algorithm::Hs512, 63, 64));
+}
+
+/// A ring that moves: the PEM text is what our own files hold around a secret, and no part of it.
+#[test]
+fn a_secret_that_another_ring_kept_is_the_same_secret() {
+    let right = passphrase(PASSPHRASE);
+    for with in [None, Some(&right)] {
+        let (key, text) = SigningKey::generate(Algorithm::Hs256, Kind::Refresh, with).unwrap();
+        let bytes = secrecy::ExposeSecret::expose_secret(&text).as_bytes();
+        assert_eq!(taken(bytes, Some(Algorithm::Hs256), with).1.kid(), key.kid());
+        if with.is_some() {
+            assert_eq!(refusal(bytes, Some(Algorithm::Hs256)), MaterialError::Encrypted);
+        }
+    }
+    assert!(matches!(refusal(P256, Some(Algorithm::Hs256)), MaterialError::Label(_)), "a private key is no secret");
+}

@@ -1,0 +1,141 @@
+//! How keys are kept: in files that must be right, in the database, encrypted; and the one line for what is wrong.
+
+use serde_json::json;
+
+use super::keys::{kid, list};
+use crate::support::{Backend, Place};
+
+/// A key file that is not right stops everything that would use it, before anything else is made.
+#[test]
+fn a_key_that_cannot_be_used_is_named_with_what_to_do() {
+    let place = Place::new();
+    place.run("keys rotate").done();
+    std::fs::remove_dir_all(place.path("data")).unwrap();
+    let path = &place.files().into_iter().find(|name| name.contains("-access-ES256-")).unwrap();
+    let refused = |expected: &str| {
+        for words in ["serve --bind 127.0.0.1:0", "keys list", "keys export --public"] {
+            assert_eq!(place.run(words).refused(2), format!("LATCHKEY_KEYS_DIR: {expected}"), "{words}");
+        }
+        assert!(!place.path("data").exists(), "a database was made");
+        let doctor = place.run("doctor");
+        assert_eq!(doctor.code, Some(1));
+        assert!(doctor.out.contains(&format!("FAIL  keys           LATCHKEY_KEYS_DIR: {expected}\n")), "{doctor:?}");
+    };
+    place.chmod(path, 0o640);
+    refused(&format!("{path}: the mode is 0640, so others can read the key: run chmod 600 {path}"));
+    place.chmod(path, 0o600);
+    let good = std::fs::read_to_string(place.path(path)).unwrap();
+    place.write(path, "nonsense");
+    refused(&format!("{path}: is not a PEM file with one \"PRIVATE KEY\" block"));
+    place.write(path, &good.replace("PRIVATE KEY", "EC PRIVATE KEY"));
+    refused(&format!("{path}: is not a PEM file with one \"PRIVATE KEY\" block"));
+
+    let other = path.replace("-access-ES256-", "-access-RS256-");
+    std::fs::rename(place.path(path), place.path(&other)).unwrap();
+    place.write(&other, &good);
+    refused(&format!("{other}: does not hold a private key for RS256 (PKCS#8)"));
+    std::fs::remove_file(place.path(&other)).unwrap();
+
+    place.write("keys/mine.pem", &good);
+    place.chmod("keys/mine.pem", 0o600);
+    let line = place.run("keys list").refused(2).to_owned();
+    let expected = "LATCHKEY_KEYS_DIR: keys/mine.pem: the name is not TIME-access-ALGORITHM-KID.pem";
+    assert!(line.starts_with(expected) && line.ends_with("or run latchkey keys import"), "{line}");
+    std::fs::remove_file(place.path("keys/mine.pem")).unwrap();
+
+    // Not readable at all: a directory stands in for it, for a test that may run as root.
+    std::fs::create_dir(place.path(path)).unwrap();
+    place.chmod(path, 0o700);
+    refused(&format!("{path}: Is a directory (os error 21)"));
+    std::fs::remove_dir(place.path(path)).unwrap();
+
+    place.chmod("keys", 0o777);
+    refused("keys: everybody can put keys into it: run chmod o-w on it");
+}
+
+#[test]
+fn keys_are_encrypted_with_a_passphrase_that_must_be_the_right_one() {
+    let place = Place::new();
+    assert!(place.serve("").stop("TERM").0.success());
+    let kids: Vec<_> = list(&place).iter().map(|key| key["kid"].clone()).collect();
+    place.write("one", "the first passphrase\n");
+    let said = place.run("keys rewrap --new-passphrase-file one").done().to_owned();
+    assert_eq!(said, "encrypted 2 keys: now put the new passphrase into LATCHKEY_KEYS_PASSPHRASE_FILE\n");
+    let serve = "serve --bind 127.0.0.1:0";
+    let line = place.run(serve).refused(2).to_owned();
+    assert!(
+        line.starts_with("LATCHKEY_KEYS_DIR: keys/") && line.contains(": is encrypted: set LATCHKEY_KEYS_"),
+        "{line}"
+    );
+
+    let place = place.with("LATCHKEY_KEYS_PASSPHRASE_FILE", "wrong");
+    let refused = |expected: &str| {
+        for words in [serve, "keys list", "keys rotate"] {
+            let line = place.run(words).refused(2).to_owned();
+            assert!(line.contains(expected), "{words}: {line}");
+        }
+        let doctor = place.run("doctor").out;
+        assert!(doctor.lines().any(|line| line.starts_with("FAIL  keys ") && line.contains(expected)), "{doctor}");
+    };
+    refused("LATCHKEY_KEYS_PASSPHRASE_FILE: wrong cannot be read (No such file or directory (os error 2))");
+    place.write("wrong", "short\n");
+    refused("LATCHKEY_KEYS_PASSPHRASE_FILE: wrong holds a passphrase of 5 bytes: at least 16");
+    place.write("wrong", "no passphrase of these keys\n");
+    refused("cannot be decrypted with the passphrase that was given: it is another one, or the key is damaged");
+    assert!(!place.run(serve).err.contains("no passphrase of"), "it is not told");
+
+    let place = place.with("LATCHKEY_KEYS_PASSPHRASE_FILE", "one");
+    assert!(place.serve("").stop("TERM").0.success());
+    let keys = list(&place);
+    assert_eq!(keys.iter().map(|key| key["kid"].clone()).collect::<Vec<_>>(), kids);
+    assert!(keys.iter().all(|key| key["encrypted"] == json!(true)), "{keys:?}");
+    place.run("keys rotate").done();
+    let said = place.run("keys rewrap --plain").done().to_owned();
+    assert_eq!(said, "decrypted 3 keys: now unset LATCHKEY_KEYS_PASSPHRASE_FILE\n");
+    assert!(list(&place).iter().all(|key| key["encrypted"] == json!(false)));
+    for words in ["keys rewrap", "keys rewrap --plain --new-passphrase-file one"] {
+        assert_eq!(place.run(words).code, Some(2), "{words}");
+    }
+    assert!(place.run("keys rewrap --new-passphrase-file nowhere").refused(2).starts_with("nowhere cannot be read"));
+}
+
+on_both_backends! {
+    async fn keys_in_the_database_are_never_there_without_a_passphrase_and_do_all_that_files_do(backend: Backend) {
+        let place = Place::on(backend).await.with("LATCHKEY_KEYS", "database");
+        let missing = "LATCHKEY_KEYS_PASSPHRASE_FILE is missing, and with LATCHKEY_KEYS=database private keys are kept only encrypted";
+        for words in ["serve --bind 127.0.0.1:0", "keys list", "keys rotate"] {
+            let line = place.run(words).refused(2).to_owned();
+            assert!(line.starts_with(missing), "{words}: {line}");
+        }
+        assert!(place.run("doctor").out.contains("FAIL  keys           not looked at: their passphrase is missing\n"));
+        let place = place.with("LATCHKEY_KEYS_PASSPHRASE_FILE", "passphrase");
+        place.write("passphrase", "the first passphrase\n");
+        if backend == Backend::Embedded {
+            assert!(place.run("doctor").done().contains("none yet in the database: the server makes them"));
+        }
+
+        let mut server = place.serve("");
+        if backend == Backend::Embedded {
+            server.read_until("To move on");
+        }
+        let access = kid(&place, &json!({"use": "access"}));
+        let keys = server.get("/.well-known/jwks.json").await.json();
+        assert_eq!(keys["keys"][0]["kid"], json!(access));
+        assert!(server.stop("TERM").0.success());
+        assert!(place.files().iter().all(|name| !name.starts_with("keys/")), "{:?}", place.files());
+        assert!(place.run("doctor").out.contains("ok    keys           2 in the database\n"), "{:?}", place.run("doctor"));
+
+        place.run("keys rotate").done();
+        place.run(&format!("keys revoke {access}")).done();
+        let revoked = list(&place).into_iter().find(|key| key["kid"] == json!(access)).unwrap();
+        assert_eq!((&revoked["state"], &revoked["encrypted"]), (&json!("revoked"), &json!(null)));
+        assert!(place.run("keys rewrap --plain").refused(2).contains("keys lie in the database only encrypted"));
+        place.write("new", "the second passphrase\n");
+        place.run("keys rewrap --new-passphrase-file new").done();
+        let line = place.run("serve --bind 127.0.0.1:0").refused(2).to_owned();
+        assert!(line.starts_with("LATCHKEY_KEYS: the key ") && line.contains("it is another one"), "{line}");
+        let place = place.with("LATCHKEY_KEYS_PASSPHRASE_FILE", "new");
+        assert_eq!(list(&place).len(), 3);
+        assert!(place.serve("").stop("TERM").0.success());
+    }
+}

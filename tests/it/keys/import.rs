@@ -1,0 +1,94 @@
+//! A key that was made elsewhere.
+
+use std::fs;
+
+use chrono::{SubsecRound as _, TimeDelta};
+use latchkey::{
+    domain::keys::{KeyFacts, NOTICE},
+    service::keys::{Import, KeysError},
+};
+use latchkey_verifier::{Algorithm, Kind};
+
+use super::scene::{LEAD, Scene, passphrase};
+
+const ED25519: &[u8] = include_bytes!("../../../src/crypto/fixtures/ed25519_test_key.pem");
+const P256: &[u8] = include_bytes!("../../../src/crypto/fixtures/p256_pkcs8_test_key.pem");
+const P256_SCRYPT: &[u8] = include_bytes!("../../../src/crypto/fixtures/p256_scrypt_test_key.pem");
+
+fn of(bytes: &[u8]) -> Import<'_> {
+    Import { bytes, passphrase: None, algorithm: None, kind: Kind::Access, now: false }
+}
+
+async fn import(scene: &Scene, import: Import<'_>) -> Result<KeyFacts, KeysError> {
+    scene.manager().import(&import).await
+}
+
+#[tokio::test]
+async fn a_foreign_key_is_published_first_and_signs_later() {
+    let scene = Scene::directory();
+    scene.first().await;
+    let taken = import(&scene, of(ED25519)).await.unwrap();
+    assert_eq!((taken.kind, taken.algorithm), (Kind::Access, Algorithm::EdDsa));
+    assert!(taken.signs_from >= scene.now() + LEAD);
+    assert_eq!(scene.states().await, ["signing", "published", "signing"]);
+    let now = import(&scene, Import { now: true, ..of(P256) }).await.unwrap();
+    assert!(now.signs_from - scene.now() < NOTICE + TimeDelta::seconds(1), "verifiers know it");
+}
+
+#[tokio::test]
+async fn into_an_empty_ring_it_signs_at_once() {
+    let scene = Scene::directory();
+    let taken = import(&scene, of(P256)).await.unwrap();
+    assert_eq!(taken.signs_from, scene.now().trunc_subsecs(0));
+    let made = scene.manager().ensure().await.unwrap();
+    assert_eq!(made.iter().map(|made| made.kind).collect::<Vec<_>>(), [Kind::Refresh], "it is the first key");
+}
+
+#[tokio::test]
+async fn a_key_is_taken_once_and_never_after_it_was_revoked() {
+    let scene = Scene::directory();
+    scene.first().await;
+    let taken = import(&scene, of(P256)).await.unwrap();
+    assert!(matches!(import(&scene, of(P256)).await, Err(KeysError::Known(kid)) if kid == taken.kid));
+    scene.manager().revoke(&taken.kid).await.unwrap();
+    assert!(matches!(import(&scene, of(P256)).await, Err(KeysError::Revoked(kid)) if kid == taken.kid));
+    assert_eq!(scene.kids().await.len(), 2);
+}
+
+#[tokio::test]
+async fn it_is_kept_encrypted_as_the_others_are_whatever_it_was_encrypted_with() {
+    let mut scene = Scene::directory();
+    scene.encrypt("the passphrase of a test");
+    scene.first().await;
+    let foreign = passphrase(&scene.write("foreign", "correct horse battery staple\n"));
+    let taken = import(&scene, Import { passphrase: Some(foreign), ..of(P256_SCRYPT) }).await.unwrap();
+    let text = fs::read_to_string(scene.file_of(&taken.kid)).unwrap();
+    assert!(text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"), "{text}");
+    assert_eq!(scene.kids().await.len(), 3, "all by the passphrase of the ring");
+}
+
+#[tokio::test]
+async fn a_secret_is_for_those_who_share_it() {
+    let scene = Scene::directory();
+    scene.first().await;
+    let secret = Import { algorithm: Some(Algorithm::Hs384), ..of(&[7; 48]) };
+    assert_eq!(import(&scene, secret).await.unwrap().algorithm, Algorithm::Hs384);
+    let refresh = Import { kind: Kind::Refresh, ..of(&[8; 32]) };
+    let taken = import(&scene, refresh).await.unwrap();
+    assert_eq!((taken.kind, taken.algorithm), (Kind::Refresh, Algorithm::Hs256));
+    let pem = Import { kind: Kind::Refresh, ..of(P256) };
+    assert!(matches!(import(&scene, pem).await, Err(KeysError::Material(_))), "a private key is no secret");
+}
+
+/// From files into another ring: every key is the same key, so every token stays good.
+#[tokio::test]
+async fn a_ring_moves_key_by_key() {
+    let (old, new) = (Scene::directory(), Scene::directory());
+    let (access, refresh) = old.first().await;
+    for facts in [&access, &refresh] {
+        let bytes = fs::read(old.file_of(&facts.kid)).unwrap();
+        let taken = import(&new, Import { kind: facts.kind, ..of(&bytes) }).await.unwrap();
+        assert_eq!(&taken, facts);
+    }
+    assert!(new.manager().ensure().await.unwrap().is_empty());
+}
