@@ -77,7 +77,7 @@ fn an_encrypted_key_is_opened_by_its_passphrase_alone() {
     let kid = taken(P256, None, None).1.kid().to_owned();
     for bytes in [P256_PBKDF2, P256_SCRYPT] {
         assert_eq!(taken(bytes, None, Some(&right)).1.kid(), kid);
-        assert_eq!(refusal(bytes, None), MaterialError::Encrypted);
+        assert_eq!(refusal(bytes, None), MaterialError::EncryptedImport);
         let refused = read(bytes, None, std::slice::from_ref(&wrong)).unwrap_err();
         assert!(matches!(refused, MaterialError::Passphrase | MaterialError::NoPrivateKey), "{refused}");
     }
@@ -113,7 +113,7 @@ fn a_weak_rsa_key_is_refused_as_one_however_it_is_written() {
 
 #[test]
 fn a_secret_is_the_file_without_the_newline_at_its_end() {
-    let secret = [7; 40];
+    let secret: [u8; 40] = std::array::from_fn(|index| 40 + u8::try_from(index).unwrap());
     let read = |bytes: &[u8]| read(bytes, Some(Algorithm::Hs256), &[]).unwrap().1.to_vec();
     assert_eq!(read(&secret), secret);
     for end in [&b"\n"[..], b"\r\n"] {
@@ -121,9 +121,18 @@ fn a_secret_is_the_file_without_the_newline_at_its_end() {
     }
     assert_eq!(read(&[&secret[..], b"\n\n"].concat()), [&secret[..], b"\n"].concat(), "one, and no more");
     let short = |algorithm, got, least| MaterialError::ShortSecret { algorithm, got, least };
-    assert_eq!(refusal(&[7; 31], Some(Algorithm::Hs256)), short(Algorithm::Hs256, 31, 32));
+    assert_eq!(refusal(&secret[..31], Some(Algorithm::Hs256)), short(Algorithm::Hs256, 31, 32));
     assert_eq!(refusal(b"0123456789abcdef0123456789abcde\n", Some(Algorithm::Hs256)), short(Algorithm::Hs256, 31, 32));
-    assert_eq!(refusal(&[7; 63], Some(Algorithm::Hs512)), short(Algorithm::Hs512, 63, 64));
+    assert_eq!(refusal(&secret, Some(Algorithm::Hs512)), short(Algorithm::Hs512, 40, 64));
+}
+
+#[test]
+fn what_others_know_is_no_secret() {
+    let django = b"django-insecure-0123456789abcdefghijklmnopqrstuvwxyz";
+    let ssh = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ1dCB0aGlzIGlzIG5vIGtleSBhdCBhbGwhISE=";
+    for known in [P256_PUBLIC.as_bytes(), &[7; 64], b"secretsecretsecretsecretsecretsecret", django, ssh] {
+        assert_eq!(refusal(known, Some(Algorithm::Hs256)), MaterialError::NoSecret);
+    }
 }
 
 /// A ring that moves: the PEM text is what our own files hold around a secret, and no part of it.
@@ -135,8 +144,8 @@ fn a_secret_that_another_ring_kept_is_the_same_secret() {
         let bytes = secrecy::ExposeSecret::expose_secret(&text).as_bytes();
         assert_eq!(taken(bytes, Some(Algorithm::Hs256), with).1.kid(), key.kid());
         if with.is_some() {
-            assert_eq!(refusal(bytes, Some(Algorithm::Hs256)), MaterialError::Encrypted);
+            assert_eq!(refusal(bytes, Some(Algorithm::Hs256)), MaterialError::EncryptedImport);
         }
     }
-    assert!(matches!(refusal(P256, Some(Algorithm::Hs256)), MaterialError::Label(_)), "a private key is no secret");
+    assert_eq!(refusal(P256, Some(Algorithm::Hs256)), MaterialError::NoSecret, "a private key is no secret");
 }

@@ -62,10 +62,10 @@ impl Passphrase {
         let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(LONGEST).unwrap_or_default() + 1));
         let file = fs::File::open(path)?;
         let mode = file.metadata()?.permissions().mode() & 0o777;
+        file.take(LONGEST + 1).read_to_end(&mut bytes)?;
         if mode & 0o007 != 0 {
             return Err(PassphraseError::Mode(mode));
         }
-        file.take(LONGEST + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > LONGEST {
             return Err(PassphraseError::Long);
         }

@@ -95,8 +95,10 @@ fn weak_keys_are_refused() {
 fn an_encrypted_key_is_said_to_be_one_whether_it_can_be_opened_or_not() {
     let folder = tempfile::tempdir().unwrap();
     let passphrase = |text: &str| {
-        std::fs::write(folder.path().join("passphrase"), text).unwrap();
-        Passphrase::from_file(&folder.path().join("passphrase")).unwrap()
+        let path = folder.path().join("passphrase");
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        Passphrase::from_file(&path).unwrap()
     };
     let (right, wrong) = (passphrase("the right passphrase"), passphrase("some other passphrase"));
     let (key, text) = SigningKey::generate(Algorithm::Es256, Kind::Access, Some(&right)).unwrap();

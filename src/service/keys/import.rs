@@ -43,7 +43,7 @@ impl KeyManager {
         let (algorithm, contents) = key_import::read(import.bytes, algorithm, &passphrases)?;
         let begin = if import.now { Begin::AtOnce } else { Begin::AfterLead };
         self.change(|opened, passphrase| {
-            Self::room(opened)?;
+            Self::room(&opened.records)?;
             self.protected(passphrase)?;
             let (key, text) = SigningKey::keep(algorithm, import.kind, &contents, passphrase)?;
             let kid = key.kid().to_owned();
@@ -54,7 +54,7 @@ impl KeyManager {
                 return Err(KeysError::Revoked(kid));
             }
             key.verifying_key().map_err(|_| MaterialError::NotForAlgorithm(algorithm))?;
-            let signs_from = self.begins(opened, import.kind, begin);
+            let signs_from = self.begins(&opened.records, import.kind, begin);
             let facts = KeyFacts { kid, kind: import.kind, algorithm, signs_from };
             let events = vec![self.event(EventKind::KeyMade, &facts).because("imported")];
             Ok(Plan { changes: vec![KeyChange::Add(facts.clone(), text)], events, outcome: facts })

@@ -4,13 +4,14 @@ use chrono::{DurationRound as _, SubsecRound as _, TimeDelta};
 use latchkey_verifier::{Algorithm, Kind, MAX_KEYS};
 use secrecy::SecretString;
 
-use super::{KeyManager, KeysError, Opened, revoke::HANDOVER};
+use super::{KeyManager, KeysError, revoke::HANDOVER};
 use crate::{
     crypto::{passphrase::Passphrase, signing_key::SigningKey},
     domain::{
         keys::{self, KeyFacts, NOTICE},
         time::Moment,
     },
+    ports::KeyRecords,
 };
 
 /// Room for what the service itself makes, whatever operators do.
@@ -30,7 +31,7 @@ pub(super) enum Begin {
 impl KeyManager {
     pub(super) fn make(
         &self,
-        opened: &Opened,
+        records: &KeyRecords,
         (kind, algorithm): (Kind, Algorithm),
         begin: Begin,
         passphrase: Option<&Passphrase>,
@@ -38,18 +39,18 @@ impl KeyManager {
         self.protected(passphrase)?;
         let (key, text) = SigningKey::generate(algorithm, kind, passphrase)?;
         let facts =
-            KeyFacts { kid: key.kid().to_owned(), kind, algorithm, signs_from: self.begins(opened, kind, begin) };
+            KeyFacts { kid: key.kid().to_owned(), kind, algorithm, signs_from: self.begins(records, kind, begin) };
         Ok((facts, text))
     }
 
     /// Room for one more key that somebody asks for.
-    pub(super) fn room(opened: &Opened) -> Result<(), KeysError> {
-        Self::room_for(opened, 1 + RESERVE)
+    pub(super) fn room(records: &KeyRecords) -> Result<(), KeysError> {
+        Self::room_for(records, 1 + RESERVE)
     }
 
     /// Room for so many more keys.
-    pub(super) fn room_for(opened: &Opened, more: usize) -> Result<(), KeysError> {
-        let count = opened.records.keys.len();
+    pub(super) fn room_for(records: &KeyRecords, more: usize) -> Result<(), KeysError> {
+        let count = records.keys.len();
         if count + more > MAX_KEYS { Err(KeysError::Full(count)) } else { Ok(()) }
     }
 
@@ -59,9 +60,9 @@ impl KeyManager {
     }
 
     /// The first key of its kind signs at once: there is no other.
-    pub(super) fn begins(&self, opened: &Opened, kind: Kind, begin: Begin) -> Moment {
+    pub(super) fn begins(&self, records: &KeyRecords, kind: Kind, begin: Begin) -> Moment {
         let now = self.clock.now();
-        if opened.records.keys.iter().all(|key| key.facts.kind != kind) && begin != Begin::Handover {
+        if records.keys.iter().all(|key| key.facts.kind != kind) && begin != Begin::Handover {
             return now.trunc_subsecs(0);
         }
         let span = match begin {

@@ -2,8 +2,9 @@
 
 use chrono::TimeDelta;
 
-use super::{ATTEMPTS, KeyManager, KeysError, Plan, make::Begin};
+use super::{ATTEMPTS, KeyManager, KeysError, Plan, make::Begin, sound};
 use crate::{
+    crypto::{keyring::Keyring, passphrase::Passphrase},
     domain::{
         audit::EventKind,
         keys::{self, KeyFacts},
@@ -34,25 +35,36 @@ impl KeyManager {
     /// # Errors
     /// [`KeysError::NotFound`], [`KeysError::Revoked`]; any other is no reason not to revoke.
     pub async fn prepare_revocation(&self, kid: &str) -> Result<Successor, KeysError> {
-        let records = self.read().await?;
-        if needed(&records, kid, self.clock.now())?.is_none() {
-            return Ok(Successor::NotNeeded);
-        }
-        self.change(|opened, passphrase| {
-            let Some((facts, begin)) = needed(&opened.records, kid, self.clock.now())? else {
-                return Ok(Plan::nothing(Successor::NotNeeded));
+        for _ in 0..ATTEMPTS {
+            let records = self.read().await?;
+            let Some((facts, begin)) = needed(&records, kid, self.clock.now())? else {
+                return Ok(Successor::NotNeeded);
             };
-            Self::room_for(opened, 1)?;
-            let (made, text) = self.make(opened, (facts.kind, facts.algorithm), begin, passphrase)?;
+            Self::room_for(&records, 1)?;
+            let passphrase = self.passphrase()?;
+            self.try_passphrase(&records, passphrase.as_ref()).await?;
+            let (made, text) = self.make(&records, (facts.kind, facts.algorithm), begin, passphrase.as_ref())?;
             let events = vec![self.event(EventKind::KeyMade, &made).because("successor_of_revoked")];
             let changes = vec![KeyChange::Add(made.clone(), text)];
             let outcome = match begin {
                 Begin::AfterLead => Successor::Later(made),
                 Begin::AtOnce | Begin::Handover => Successor::AtOnce(made),
             };
-            Ok(Plan { changes, events, outcome })
-        })
-        .await
+            if let Some(outcome) = self.attempt(&records, Plan { changes, events, outcome }).await? {
+                return Ok(outcome);
+            }
+        }
+        Err(KeysError::Busy)
+    }
+
+    /// That a new key would be encrypted as the others are. One of them tells; to open all takes time that there is not.
+    async fn try_passphrase(&self, records: &KeyRecords, passphrase: Option<&Passphrase>) -> Result<(), KeysError> {
+        let encrypted = Self::encrypted(records);
+        let Some(one) = records.keys.iter().rfind(|key| encrypted.contains(&key.facts.kid.as_str())) else {
+            return Ok(());
+        };
+        let records = KeyRecords { keys: vec![one.clone()], ..KeyRecords::default() };
+        sound(&self.opened_with(records, passphrase.cloned(), &Keyring::default()).await?.wrong)
     }
 
     /// Takes the key out of the ring for ever: out of the key set, and its tokens are refused. No key is opened for that, so whatever

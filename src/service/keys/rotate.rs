@@ -74,7 +74,7 @@ impl KeyManager {
         let begin = if order.now { Begin::AtOnce } else { Begin::AfterLead };
         let made = self
             .change(|opened, passphrase| {
-                Self::room(opened)?;
+                Self::room(&opened.records)?;
                 self.plan(opened, &[(order.kind, algorithm, "rotated")], begin, passphrase)
             })
             .await?;
@@ -117,10 +117,10 @@ impl KeyManager {
         begin: Begin,
         passphrase: Option<&Passphrase>,
     ) -> Result<Plan<Vec<KeyFacts>>, KeysError> {
-        Self::room_for(opened, wanted.len())?;
+        Self::room_for(&opened.records, wanted.len())?;
         let mut plan = Plan::nothing(Vec::new());
         for (kind, algorithm, cause) in wanted {
-            let (facts, text) = self.make(opened, (*kind, *algorithm), begin, passphrase)?;
+            let (facts, text) = self.make(&opened.records, (*kind, *algorithm), begin, passphrase)?;
             plan.events.push(self.event(EventKind::KeyMade, &facts).because(cause));
             plan.changes.push(KeyChange::Add(facts.clone(), text));
             plan.outcome.push(facts);

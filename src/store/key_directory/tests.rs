@@ -324,7 +324,7 @@ fn what_stands_in_the_place_of_a_key_or_of_the_directory_is_an_error_and_no_cras
     change(&directory, &[add("b")]);
     fs::create_dir(path(&directory, "a")).unwrap();
     fs::set_permissions(path(&directory, "a"), Permissions::from_mode(0o700)).unwrap();
-    assert!(wrong(&directory).contains("Is a directory"));
+    assert!(wrong(&directory).contains("is no file"));
 
     let file = KeyDirectory::new(&path(&directory, "b"));
     let line = file.read_now().unwrap_err().to_string();
