@@ -20,6 +20,6 @@ mod fault;
 mod http;
 mod interleavings;
 mod interop;
-mod keys;
 mod model;
 mod readme;
+mod rotation;

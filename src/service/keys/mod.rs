@@ -177,13 +177,20 @@ impl KeyManager {
             if changes.is_empty() {
                 return Ok(outcome);
             }
-            let done = self.store.change(&opened.records.version, &changes).await;
-            if done.map_err(|error| self.failed(error))? {
-                self.tell(events).await;
+            if self.carry_out(&opened.records.version, &changes, events).await? {
                 return Ok(outcome);
             }
         }
         Err(KeysError::Busy)
+    }
+
+    /// Does it and tells of it, if nobody else changed the ring meanwhile.
+    async fn carry_out(&self, seen: &str, changes: &[KeyChange], events: Vec<AuditEvent>) -> Result<bool, KeysError> {
+        let done = self.store.change(seen, changes).await.map_err(|error| self.failed(error))?;
+        if done {
+            self.tell(events).await;
+        }
+        Ok(done)
     }
 
     fn sound(&self, wrong: &[String]) -> Result<(), KeysError> {

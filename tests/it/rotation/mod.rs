@@ -8,8 +8,8 @@ mod offline;
 mod refresh;
 mod revoke;
 mod revoke_refresh;
-mod rotation;
 mod traffic;
+mod twenty;
 
 use fleet::{Fleet, KeysIn};
 use traffic::Traffic;

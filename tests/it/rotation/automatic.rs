@@ -1,7 +1,8 @@
 //! Keys that the servers make by themselves when their time has come.
 
 use chrono::TimeDelta;
-use latchkey::domain::keys::KeyFacts;
+use futures_util::future::join_all;
+use latchkey::{domain::keys::KeyFacts, service::keys::KeyManager};
 use latchkey_verifier::Kind;
 
 use super::{Fleet, KeysIn, Traffic, on_both_places};
@@ -30,6 +31,13 @@ on_both_places! {
             traffic.flow(&fleet).await;
             assert_eq!(newest(&fleet).await.map(|(_, number)| number), [round, round], "before its time");
             fleet.advance_to(due, 0);
+            // Three more than those that look once a second, all at the same moment.
+            let mut managers = Vec::new();
+            for app in &fleet.apps {
+                managers.push(app.keys().await);
+            }
+            let made = join_all(managers.iter().map(KeyManager::rotate_what_is_due)).await;
+            assert!(made.into_iter().map(|made| made.unwrap().len()).sum::<usize>() <= 2);
             fleet.have(2 * round + 2).await;
             let [(access, _), (refresh, _)] = newest(&fleet).await;
             assert_eq!(access.signs_from, due + TimeDelta::seconds(65));

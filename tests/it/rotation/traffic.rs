@@ -25,7 +25,8 @@ impl Traffic {
         Self { offline: Default::default(), issued: Vec::new(), sessions, sleepers, turn: 0 }
     }
 
-    /// Each session refreshes at another server than before; everybody takes what was issued, and what was issued earlier.
+    /// Each session refreshes at another server than before; everybody takes what was issued just now, and what is the next to
+    /// expire.
     pub async fn flow(&mut self, fleet: &Fleet) {
         self.turn += 1;
         for (number, pair) in self.sessions.iter_mut().enumerate() {
@@ -38,7 +39,8 @@ impl Traffic {
         }
         let now = fleet.now().timestamp();
         self.issued.retain(|token| Forge::claims_of(token)["exp"].as_i64().unwrap() > now);
-        for (number, token) in self.issued.iter().enumerate() {
+        let oldest = self.issued.iter().take(3);
+        for (number, token) in oldest.chain(self.issued.iter().rev().take(3)).enumerate() {
             let app = &fleet.apps[(number + self.turn) % 3];
             app.verify(token).await.expect(200, "{}");
             for offline in &mut self.offline {
