@@ -4,9 +4,10 @@
 use std::{
     io::{BufRead as _, BufReader, Lines, Write as _},
     process::{ChildStdin, ChildStdout, Stdio},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
+use latchkey::ports::{Clock as _, clock::SystemClock};
 use latchkey_verifier::{KeySet, Policy, Verifier};
 use reqwest::Client;
 use tokio::{
@@ -116,7 +117,7 @@ async fn ours(issuer: String, urls: Vec<String>, mut tokens: Receiver<String>) -
                 kept.insert((verifier, Instant::now() + Duration::from_secs(age)))
             }
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().try_into().unwrap();
+        let now = SystemClock.now().timestamp();
         let refusal = verifier.0.verify_access(&token, now).err().map(|refusal| format!("{refusal:?}"));
         verified.count(refusal.as_deref(), &token);
     }
