@@ -21,6 +21,8 @@ use crate::{
 const SESSIONS: usize = 6;
 /// Promised.
 const LIMIT: Duration = Duration::from_secs(5);
+/// Longer than from one look of an instance at the ring to the next: who has refused for so long does not change its mind.
+const SETTLED: Duration = Duration::from_millis(1_500);
 /// How long the dead tokens are asked about when the last instance refuses them.
 const AFTERWARDS: Duration = Duration::from_secs(4);
 
@@ -103,7 +105,7 @@ async fn last_passed(
     usage: &'static str,
     began: Instant,
 ) -> f32 {
-    let mut beats = beat(Duration::from_millis(25));
+    let mut beats = beat(Duration::from_millis(50));
     let mut last = began;
     for pair in pairs.iter().cycle() {
         beats.tick().await;
@@ -111,7 +113,7 @@ async fn last_passed(
             last = Instant::now();
         }
         let over = began.elapsed() > 3 * LIMIT;
-        if over || (last > began && last.elapsed() > Duration::from_secs(2)) {
+        if over || (last > began && last.elapsed() > SETTLED) {
             break;
         }
     }
@@ -119,7 +121,7 @@ async fn last_passed(
 }
 
 async fn sign_in(shared: Arc<Shared>, user: String, done: Arc<AtomicBool>) -> Vec<Pair> {
-    let (mut beats, mut pairs) = (beat(Duration::from_millis(200)), Vec::new());
+    let (mut beats, mut pairs) = (beat(Duration::from_millis(500)), Vec::new());
     while !done.load(Ordering::SeqCst) {
         beats.tick().await;
         pairs.push(obtained(&shared, &user, pairs.len()).await);
