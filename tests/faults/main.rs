@@ -11,6 +11,7 @@
 
 mod caches;
 mod checkers;
+mod document;
 mod fault;
 mod growth;
 mod load;
@@ -103,7 +104,7 @@ async fn break_all(options: &Options) -> (bool, Value) {
     let tables = report::tables(&outcomes);
     println!("\n{tables}");
     if all && options.seconds == SECONDS {
-        report::publish("faults", &tables);
+        document::publish("faults", "scripts/faults", &tables);
     }
     let failed = outcomes.iter().any(matrix::Outcome::failed);
     println!("{}; the logs of the instances are in {}", verdict(failed), world::logs().display());
@@ -119,7 +120,7 @@ async fn grow(options: &Options) -> (bool, Value) {
         println!("  {line}");
     }
     if options.rotations == ROTATIONS {
-        report::publish("growth", &table);
+        document::publish("growth", "scripts/faults", &table);
     }
     println!("{}", verdict(!violations.is_empty()));
     (!violations.is_empty(), growth.json())

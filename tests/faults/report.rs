@@ -1,6 +1,6 @@
 //! What it came to, for people (the tables of docs/reliability.md) and for machines.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
@@ -90,14 +90,4 @@ pub fn json(outcomes: &[Outcome]) -> Value {
         })
     };
     json!({ "faults": outcomes.iter().map(fault).collect::<Vec<_>>() })
-}
-
-/// Puts a table between its two markers in the document.
-pub fn publish(marker: &str, table: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reliability.md");
-    let text = fs::read_to_string(&path).unwrap();
-    let (begin, end) = (format!("<!-- {marker}: written by scripts/faults -->\n"), format!("<!-- end of {marker} -->"));
-    let (before, rest) = text.split_once(&begin).expect("docs/reliability.md has the marker");
-    let (_, after) = rest.split_once(&end).expect("docs/reliability.md has the second marker");
-    fs::write(&path, format!("{before}{begin}\n{table}\n{end}{after}")).unwrap();
 }

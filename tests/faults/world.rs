@@ -31,6 +31,8 @@ pub struct Wiring {
     pub postgres_proxy: bool,
     /// Names and values.
     pub settings: &'static [(&'static str, &'static str)],
+    /// Names and contents of files that lie in the working directory of all instances.
+    pub files: &'static [(&'static str, &'static str)],
 }
 
 pub struct World {
@@ -48,6 +50,9 @@ impl World {
         let (postgres, redis) =
             (OwnPostgres::start_with(&["-c", "track_activities=on"]).await, Caches::start(wiring.redis).await);
         let folder = tempfile::tempdir().unwrap();
+        for (name, contents) in wiring.files {
+            fs::write(folder.path().join(name), contents).unwrap();
+        }
         let proxy = match wiring {
             Wiring { redis_proxy_for_first: true, .. } => Some(Proxy::to(redis.first().port).await),
             Wiring { postgres_proxy: true, .. } => Some(Proxy::to(port_of(&postgres.url())).await),
@@ -172,7 +177,8 @@ impl Instance {
         assert!(child.wait().unwrap().success(), "latchkey {words:?}");
     }
 
-    fn latchkey(&self, words: &[&str]) -> Command {
+    /// `latchkey` with these words and with the instance's settings, not yet started.
+    pub fn latchkey(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
         command.args(words).current_dir(&self.folder).env_clear().envs(self.settings.iter().cloned());
         command

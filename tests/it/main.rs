@@ -23,3 +23,4 @@ mod interop;
 mod keys;
 mod model;
 mod readme;
+mod rotation;

@@ -15,35 +15,52 @@ pub struct Verifier {
 impl Verifier {
     /// Python with PyJWT.
     pub fn pyjwt() -> Self {
+        Self::python("verify.py")
+    }
+
+    /// Node with jose.
+    pub fn jose() -> Self {
+        Self::node("verify.mjs")
+    }
+
+    /// Another script for Python with PyJWT.
+    pub fn python(script: &str) -> Self {
         let program = require("python3", "python3 and python3-venv");
         let home = installed("python", &["requirements.txt"], |home| {
             run(Command::new(&program).args(["-m", "venv", "venv"]).current_dir(home), "python3-venv");
             let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"];
             run(Command::new(home.join("venv/bin/python")).args(pip).current_dir(home), "a connection to PyPI");
         });
-        Self { program: home.join("venv/bin/python"), script: pinned("verify.py") }
+        Self { program: home.join("venv/bin/python"), script: pinned(script) }
     }
 
-    /// Node with jose.
-    pub fn jose() -> Self {
+    /// Another script for Node with jose.
+    pub fn node(script: &str) -> Self {
         let program = require("node", "nodejs");
         let npm = require("npm", "npm");
         // An import is looked up from the script's own folder, so the script is copied beside the modules.
-        let home = installed("node", &["package.json", "package-lock.json", "verify.mjs"], |home| {
+        let home = installed("node", &["package.json", "package-lock.json", "caching.mjs", "verify.mjs"], |home| {
             let ci = ["ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"];
             run(Command::new(&npm).args(ci).current_dir(home), "a connection to npm's registry");
         });
-        Self { program, script: home.join("verify.mjs") }
+        Self { program, script: home.join(script) }
     }
 
     /// The claims as JSON, or why not.
     pub fn verify(&self, jwks: &str, issuer: &str, algorithm: &str, token: &str) -> Result<String, String> {
-        let mut command = Command::new(&self.program);
-        // Nothing in the environment, such as a proxy, stands between it and the server.
-        command.env_clear().arg(&self.script).args([jwks, issuer, algorithm, token]);
+        let mut command = self.command();
+        command.args([jwks, issuer, algorithm, token]);
         let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    }
+
+    /// The program with its script and no arguments yet.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        // Nothing in the environment, such as a proxy, stands between it and the server.
+        command.env_clear().arg(&self.script);
+        command
     }
 }
 

@@ -1,0 +1,39 @@
+"""A microservice in Python that keeps the key set for as long as it may, and never asks because of a key it does not know.
+
+Reads a token a line; answers each with a line: "ok" or why it refuses. At the end, says how often it fetched the key set.
+"""
+
+import json
+import re
+import sys
+import time
+import urllib.request
+
+import jwt
+
+issuer, *urls = sys.argv[1:]
+keys, until, fetched = {}, 0.0, 0
+for line in sys.stdin:
+    token = line.strip()
+    if time.monotonic() >= until:
+        # Another instance each time: all of them publish the same.
+        with urllib.request.urlopen(urls[fetched % len(urls)], timeout=10) as response:
+            keys = {key.key_id: key for key in jwt.PyJWKSet.from_dict(json.load(response)).keys}
+            age = int(re.search(r"max-age=(\d+)", response.headers["cache-control"])[1])
+        until = time.monotonic() + age
+        fetched += 1
+    try:
+        kid = jwt.get_unverified_header(token)["kid"]
+        if kid not in keys:
+            raise jwt.InvalidTokenError(f"there is no key {kid}")
+        jwt.decode(
+            token,
+            keys[kid],
+            algorithms=["ES256", "EdDSA", "RS256"],
+            issuer=issuer,
+            options={"require": ["exp", "iat", "iss", "jti", "sub"]},
+        )
+        print("ok", flush=True)
+    except jwt.PyJWTError as error:
+        print(f"refused: {error}", flush=True)
+print(fetched, flush=True)

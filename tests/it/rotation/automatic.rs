@@ -1,0 +1,52 @@
+//! Keys that the servers make by themselves when their time has come.
+
+use chrono::TimeDelta;
+use futures_util::future::join_all;
+use latchkey::{domain::keys::KeyFacts, service::keys::KeyManager};
+use latchkey_verifier::Kind;
+
+use super::{Fleet, KeysIn, Traffic, on_both_places};
+
+const FLAGS: [&str; 4] =
+    ["--jwks-max-age=1m", "--key-publish-lead=65s", "--refresh-token-lifetime=2h", "--key-rotation-interval=15m"];
+
+/// The newest key of each kind, and how many there are of it.
+async fn newest(fleet: &Fleet) -> [(KeyFacts, usize); 2] {
+    let records = fleet.records().await;
+    [Kind::Access, Kind::Refresh].map(|kind| {
+        let of_kind: Vec<_> = records.keys.iter().filter(|key| key.facts.kind == kind).collect();
+        (of_kind.last().unwrap().facts.clone(), of_kind.len())
+    })
+}
+
+on_both_places! {
+    async fn three_that_find_a_key_due_make_one(place: KeysIn) {
+        let fleet = Fleet::start(place, &FLAGS).await;
+        let mut traffic = Traffic::start(&fleet).await;
+        for round in 1..=5 {
+            let [(access, _), (refresh, _)] = newest(&fleet).await;
+            assert_eq!(access.signs_from, refresh.signs_from);
+            let due = access.signs_from + TimeDelta::minutes(15) - TimeDelta::seconds(65);
+            fleet.advance_to(due, -1);
+            traffic.flow(&fleet).await;
+            assert_eq!(newest(&fleet).await.map(|(_, number)| number), [round, round], "before its time");
+            fleet.advance_to(due, 0);
+            // Three more than those that look once a second, all at the same moment.
+            let mut managers = Vec::new();
+            for app in &fleet.apps {
+                managers.push(app.keys().await);
+            }
+            let made = join_all(managers.iter().map(KeyManager::rotate_what_is_due)).await;
+            assert!(made.into_iter().map(|made| made.unwrap().len()).sum::<usize>() <= 2);
+            fleet.have(2 * round + 2).await;
+            let [(access, _), (refresh, _)] = newest(&fleet).await;
+            assert_eq!(access.signs_from, due + TimeDelta::seconds(65));
+            fleet.advance_to(access.signs_from, -1);
+            traffic.flow(&fleet).await;
+            assert_eq!(newest(&fleet).await.map(|(_, number)| number), [round + 1, round + 1], "one each");
+            fleet.advance_to(access.signs_from, 0);
+            traffic.flow(&fleet).await;
+            assert_eq!(traffic.kids(), (access.kid, refresh.kid));
+        }
+    }
+}

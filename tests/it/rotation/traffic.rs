@@ -1,0 +1,77 @@
+//! Users of all three servers, and those who verify for themselves.
+
+use super::{
+    fleet::{Fleet, kid},
+    offline::Offline,
+};
+use crate::support::{Forge, PASSWORD, Pair};
+
+/// Sessions that go round over the servers; what was issued and has not expired; three verifiers.
+pub struct Traffic {
+    pub offline: [Offline; 3],
+    issued: Vec<String>,
+    sessions: Vec<Pair>,
+    sleepers: Vec<Pair>,
+    turn: usize,
+}
+
+impl Traffic {
+    pub async fn start(fleet: &Fleet) -> Self {
+        let (mut sessions, mut sleepers) = (Vec::new(), Vec::new());
+        for (number, app) in fleet.apps.iter().enumerate() {
+            sessions.push(app.signed_in(&format!("user{number}")).await);
+            sleepers.push(app.obtain(&format!("user{number}"), PASSWORD).await.pair());
+        }
+        Self { offline: Default::default(), issued: Vec::new(), sessions, sleepers, turn: 0 }
+    }
+
+    /// Each session refreshes at another server than before; everybody takes what was issued just now, and what is the next to
+    /// expire.
+    pub async fn flow(&mut self, fleet: &Fleet) {
+        self.turn += 1;
+        for (number, pair) in self.sessions.iter_mut().enumerate() {
+            let here = &fleet.apps[(number + self.turn) % 3];
+            *pair = here.refresh(&pair.refresh).await.pair();
+            self.issued.push(pair.access.clone());
+            for app in &fleet.apps {
+                app.live(pair).await;
+            }
+        }
+        let now = fleet.now().timestamp();
+        self.issued.retain(|token| Forge::claims_of(token)["exp"].as_i64().unwrap() > now);
+        let oldest = self.issued.iter().take(3);
+        for (number, token) in oldest.chain(self.issued.iter().rev().take(3)).enumerate() {
+            let app = &fleet.apps[(number + self.turn) % 3];
+            app.verify(token).await.expect(200, "{}");
+            for offline in &mut self.offline {
+                offline.check(app, token).await;
+            }
+        }
+    }
+
+    /// Signs in at each server.
+    pub async fn sign_in(&mut self, fleet: &Fleet) {
+        for (number, app) in fleet.apps.iter().enumerate() {
+            self.sessions[number] = app.obtain(&format!("user{number}"), PASSWORD).await.pair();
+        }
+    }
+
+    /// The keys of the newest tokens of all sessions: of access tokens, and of refresh tokens.
+    #[track_caller]
+    pub fn kids(&self) -> (String, String) {
+        let mut kids: Vec<_> = self.sessions.iter().map(|pair| (kid(&pair.access), kid(&pair.refresh))).collect();
+        kids.dedup();
+        assert_eq!(kids.len(), 1, "all sign with one key: {kids:?}");
+        kids.remove(0)
+    }
+
+    /// Those who have slept all the time are still signed in.
+    pub async fn wake_up(self, fleet: &Fleet) {
+        for (number, pair) in self.sleepers.iter().enumerate() {
+            let next = fleet.apps[(number + 1) % 3].refresh(&pair.refresh).await.pair();
+            for app in &fleet.apps {
+                app.live(&next).await;
+            }
+        }
+    }
+}
