@@ -9,6 +9,7 @@ mod flush_expired;
 mod keys;
 mod migrate;
 mod output;
+mod reference;
 mod serve;
 mod sessions;
 mod users;
@@ -68,6 +69,11 @@ enum Command {
     FlushExpired(flush_expired::FlushExpiredArgs),
     /// Look at configuration, keys, database, migrations, Redis and clock, and change nothing
     Doctor(Box<Config>),
+    /// Print a reference: the settings or the commands as Markdown, or a man page
+    Reference {
+        /// What to print
+        page: reference::Page,
+    },
     /// Print a completion script for a shell
     Completions {
         /// bash, elvish, fish, powershell or zsh
@@ -183,6 +189,10 @@ async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &HashSet<Strin
         output::bytes(&script);
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::Reference { page } = command {
+        output::bytes(&reference::page(page, Cli::command())?);
+        return Ok(ExitCode::SUCCESS);
+    }
     environment::unknown_names(&serve_command(), std::env::vars_os())?;
     match &command {
         Command::Serve(config) => telemetry::start(&config.log)?,
@@ -199,7 +209,7 @@ async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &HashSet<Strin
         Command::Audit(arguments) => audit::run(arguments, clock).await,
         Command::Why(arguments) => why::run(&arguments, clock).await,
         Command::FlushExpired(arguments) => flush_expired::run(&arguments, clock).await,
-        Command::Completions { .. } => Ok(ExitCode::SUCCESS),
+        Command::Completions { .. } | Command::Reference { .. } => Ok(ExitCode::SUCCESS),
     }
 }
 
@@ -249,15 +259,4 @@ fn from_environment<T: Args>(command: &clap::Command) -> Result<T, Failure> {
     };
     let matches = command.clone().try_get_matches_from(std::iter::empty::<OsString>()).map_err(wrong)?;
     T::from_arg_matches(&matches).map_err(|error| Failure::Config(error.to_string()))
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    /// Two arguments of one name, say, are found here and not by whoever runs that command first.
-    #[test]
-    fn the_commands_contradict_nothing() {
-        super::Cli::command().debug_assert();
-    }
 }

@@ -8,6 +8,7 @@ mod keys;
 mod keys_kept;
 mod keys_live;
 mod migrate;
+mod reference;
 mod serve;
 mod sessions;
 mod settings;
