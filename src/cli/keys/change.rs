@@ -41,7 +41,7 @@ pub(super) async fn rotate(ring: &RingArgs, kind: Kind, now: bool, clock: Arc<dy
     let manager = keys::writer(&ring.settings(), Arc::clone(&clock)).await?;
     let before = manager.ring().await?;
     let made = manager.rotate(Rotate { kind, algorithm: None, now }).await?;
-    output::line(&format!("made in {}: {}", ring.place(), described(&made, clock.now())));
+    output::line(&format!("made {}", described(&made, ring, clock.now())));
     match before.newest(kind) {
         None => output::line("there was none before: if you expected one, look at LATCHKEY_KEYS_DIR"),
         Some(newest) if newest.facts.signs_from > made.signs_from => output::line(&format!(
@@ -68,7 +68,7 @@ pub(super) async fn revoke(ring: &RingArgs, kid: &str, clock: Arc<dyn Clock>) ->
             tokio::time::sleep(SEEN).await;
         }
         Ok(Successor::Later(made)) => {
-            output::line(&format!("an older key signs again; made {}", described(&made, clock.now())));
+            output::line(&format!("an older key signs again; made {}", described(&made, ring, clock.now())));
         }
         Ok(Successor::NotNeeded) => {}
         Err(error @ (KeysError::NotFound(_) | KeysError::Revoked(_))) => return Err(error.into()),
@@ -115,7 +115,7 @@ pub(super) async fn import(ring: &RingArgs, foreign: &Foreign, clock: Arc<dyn Cl
         KeysError::Material(reason) => unreadable(reason.to_string()),
         error => error.into(),
     })?;
-    output::line(&format!("imported into {}: {}", ring.place(), described(&taken, clock.now())));
+    output::line(&format!("imported {}", described(&taken, ring, clock.now())));
     if taken.kind == Kind::Access && taken.algorithm != ring.keys.algorithm {
         output::line(&format!(
             "set LATCHKEY_ALGORITHM={} for the servers, or the next start makes another key",
@@ -144,7 +144,7 @@ fn passphrase(path: &Path) -> Result<Passphrase, Failure> {
     Passphrase::from_file(path).map_err(|error| Failure::Config(format!("{} {error}", path.display())))
 }
 
-fn described(facts: &KeyFacts, now: Moment) -> String {
+fn described(facts: &KeyFacts, ring: &RingArgs, now: Moment) -> String {
     let KeyFacts { kid, kind, algorithm, signs_from } = facts;
     let when = match *signs_from {
         from if from <= now => "it signs at once".to_owned(),
@@ -154,5 +154,5 @@ fn described(facts: &KeyFacts, now: Moment) -> String {
         }
         from => format!("it signs from {} on", from.format("%F %T UTC")),
     };
-    format!("{kid} ({algorithm}, for {} tokens): {when}", kind.token_type())
+    format!("{kid} in {} ({algorithm}, for {} tokens): {when}", ring.place(), kind.token_type())
 }

@@ -99,7 +99,8 @@ fn needed(records: &KeyRecords, kid: &str, now: Moment) -> Result<Option<(KeyFac
     let rest: Vec<Moment> = rest.map(|key| key.signs_from).collect();
     Ok(match rest.iter().max() {
         None => Some((facts, Begin::Handover)),
-        Some(last) if signs && *last <= now => Some((facts, Begin::AfterLead)),
+        // One that begins as late or later takes over by itself.
+        Some(last) if signs && *last <= now && *last < facts.signs_from => Some((facts, Begin::AfterLead)),
         Some(_) => None,
     })
 }

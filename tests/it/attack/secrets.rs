@@ -43,6 +43,7 @@ impl Scene {
         let rules =
             place.write("hba", "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n");
         fs::set_permissions(rules.parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&rules, fs::Permissions::from_mode(0o644)).unwrap();
         let postgres = OwnPostgres::start_with(&[&format!("-chba_file={}", rules.display())]).await;
         postgres.execute(&format!("CREATE ROLE latchkey SUPERUSER LOGIN PASSWORD '{DATABASE}'")).await;
         let redis = OwnRedis::start().await;

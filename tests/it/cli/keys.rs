@@ -48,7 +48,10 @@ fn a_new_key_is_published_first_and_the_list_says_what_each_is_waiting_for() {
     let place = Place::new();
     assert!(place.serve("").stop("TERM").0.success());
     let made = place.run("keys rotate").done().to_owned();
-    assert!(made.starts_with("made ") && made.contains("(ES256, for access tokens): it signs from "), "{made}");
+    assert!(
+        made.starts_with("made ") && made.contains(" in keys (ES256, for access tokens): it signs from "),
+        "{made}"
+    );
     let path = files(&place, &format!("-access-ES256-{}.pem", second(&made)));
     assert_eq!(path.len(), 1, "{made}");
     assert_eq!(place.mode(&path[0]), 0o600);
@@ -115,9 +118,12 @@ fn the_only_key_gets_a_successor_before_it_is_revoked() {
     let old = kid(&place, &json!({"use": "access"}));
     let said = place.run(&format!("keys revoke {old}")).done().to_owned();
     let lines: Vec<_> = said.lines().collect();
-    assert_eq!(lines[0], format!("revoked {old}: its tokens are refused"));
     let new = kid(&place, &json!({"use": "access", "state": "signing"}));
-    assert!(lines[1].starts_with(&format!("made {new}, which signs instead")), "{said}");
+    assert!(lines[0].starts_with(&format!("made {new}, which signs from now on")), "{said}");
+    assert_eq!(
+        lines[1..],
+        ["waiting until every instance has seen it", &format!("revoked {old}: its tokens are refused")]
+    );
 }
 
 #[test]
@@ -127,11 +133,20 @@ fn another_key_that_is_broken_is_no_reason_not_to_revoke() {
     let (access, refresh) = (kid(&place, &json!({"use": "access"})), kid(&place, &json!({"use": "refresh"})));
     let path = files(&place, &format!("{refresh}.pem")).remove(0);
     place.chmod(&path, 0o644);
-    let said = place.run(&format!("keys revoke {access}")).done().to_owned();
-    let lines: Vec<_> = said.lines().collect();
-    assert_eq!(lines[0], format!("revoked {access}: its tokens are refused"));
-    assert!(lines[1].contains("no successor was made, because of") && lines[1].contains("run chmod 600"), "{said}");
-    assert_eq!(files(&place, &format!("{access}.revoked")).len(), 1);
+    let said = place.run(&format!("keys revoke {refresh}"));
+    assert_eq!((said.code, files(&place, &format!("{refresh}.revoked")).len()), (Some(0), 1), "{said:?}");
+    assert!(said.out.ends_with(&format!("revoked {refresh}: its tokens are refused\n")), "{said:?}");
+
+    // Nor is a passphrase that nobody finds, though no successor can be made then.
+    place.write("new", "the passphrase of a test");
+    place.run("keys rewrap --new-passphrase-file new").done();
+    let said = place.run(&format!("keys revoke {access} --keys-passphrase-file nowhere"));
+    assert_eq!((said.code, said.out), (Some(0), format!("revoked {access}: its tokens are refused\n")));
+    assert!(
+        said.err.starts_with("latchkey: no successor was made: LATCHKEY_KEYS_PASSPHRASE_FILE: nowhere"),
+        "{}",
+        said.err
+    );
 }
 
 #[test]
@@ -150,7 +165,7 @@ fn a_kid_may_begin_with_a_hyphen() {
 #[test]
 fn keys_go_when_their_tokens_have_expired_and_are_named() {
     let place = Place::new();
-    let nothing = "nothing to do: tokens of every key may still live\n";
+    let nothing = "nothing to remove: access tokens live for 5m, refresh tokens for 1day\n";
     let [old, new] = [(), ()].map(|()| second(place.run("keys rotate").done()));
     assert_eq!(place.run("keys prune").done(), nothing);
     // A name says when its key began.
@@ -161,7 +176,10 @@ fn keys_go_when_their_tokens_have_expired_and_are_named() {
     }
     assert_eq!(list(&place)[0]["state"], "prunable");
     assert!(place.run("keys list").done().contains("its tokens have expired: latchkey keys prune removes it"));
-    assert_eq!(place.run("keys prune").done(), format!("removed {old}\n"));
+    assert_eq!(
+        place.run("keys prune").done(),
+        format!("removed {old}\n{}", nothing.replace("nothing to remove", "no token of these keys lives"))
+    );
     assert_eq!(place.run("keys prune").done(), nothing);
     assert_eq!(kid(&place, &json!({})), new);
 }
@@ -175,6 +193,7 @@ fn a_foreign_key_is_taken_in_and_only_a_good_one() {
     }
     let said = place.run("keys import rsa.pem --as PS256").done().to_owned();
     assert!(said.starts_with("imported ") && said.contains("(PS256, for access tokens): it signs from "), "{said}");
+    assert!(said.contains("\nset LATCHKEY_ALGORITHM=PS256 for the servers"), "{said}");
     assert!(said.contains("\nrsa.pem is not needed any more: remove it"), "{said}");
     let kid = second(&said);
     assert_eq!(place.run("keys import rsa.pem").refused(1), format!("the key {kid} is there already"));

@@ -1,6 +1,6 @@
 //! The keys are in the database, and the database is away.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use latchkey::service::keys::Rotate;
 use latchkey_verifier::Kind;
@@ -20,6 +20,7 @@ async fn without_the_database_that_has_the_keys_they_are_published_and_verify_fr
     let folder = tempfile::tempdir().unwrap();
     let passphrase = folder.path().join("passphrase");
     fs::write(&passphrase, "a passphrase of this story\n").unwrap();
+    fs::set_permissions(&passphrase, fs::Permissions::from_mode(0o600)).unwrap();
     let flags = [
         format!("--database-url={}", postgres.url()),
         format!("--redis-url={}", redis.url()),

@@ -1,6 +1,6 @@
 //! Three servers over one Postgres, one Redis and one ring of keys.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use chrono::TimeDelta;
 use latchkey::{
@@ -30,6 +30,7 @@ impl Fleet {
         let passphrase = tempfile::tempdir().unwrap();
         let file = passphrase.path().join("passphrase");
         fs::write(&file, "a passphrase of these stories\n").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         let mut all: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         if let KeysIn::Database = place {
             all.push("--keys=database".to_owned());

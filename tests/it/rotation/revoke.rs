@@ -38,6 +38,8 @@ on_both_places! {
         };
         assert_eq!(manager.revoke(&dead.kid).await.unwrap().kid, dead.kid);
         gone(&fleet, &dead.kid).await;
+        // What has to go goes first; then its successor is taken in.
+        fleet.noticed().await;
         assert_ne!(fleet.tag().await, tag);
         for app in &fleet.apps {
             for pair in &pairs {
