@@ -87,7 +87,9 @@ impl Keyring {
         let mut all: Vec<_> = self.keys().chain(theirs).cloned().collect();
         all.sort_by(|a, b| a.facts.order().cmp(&b.facts.order()));
         let mut ring = Self::default();
-        all.into_iter().for_each(|key| ring.push(key));
+        for key in all {
+            ring.push(key);
+        }
         ring
     }
 
@@ -95,7 +97,9 @@ impl Keyring {
     #[must_use]
     pub fn without(&self, is_dead: impl Fn(&KeyFacts) -> bool) -> Self {
         let mut ring = Self::default();
-        self.keys().filter(|key| !is_dead(&key.facts)).for_each(|key| ring.push(key.clone()));
+        for key in self.keys().filter(|key| !is_dead(&key.facts)) {
+            ring.push(key.clone());
+        }
         ring
     }
 

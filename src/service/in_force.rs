@@ -92,13 +92,12 @@ impl KeysInForce {
         let current = self.current();
         let Some(seen) = &current.seen else { return current.verifier.check(token, now.timestamp()) };
         let hash: [u8; 32] = digest(&SHA256, token.as_bytes()).as_ref().try_into().unwrap_or_default();
-        let signed = match seen.get(&hash) {
-            Some(signed) => signed,
-            None => {
-                let signed = Arc::new(current.verifier.check_signature(token)?);
-                seen.insert(hash, Arc::clone(&signed));
-                signed
-            }
+        let signed = if let Some(signed) = seen.get(&hash) {
+            signed
+        } else {
+            let signed = Arc::new(current.verifier.check_signature(token)?);
+            seen.insert(hash, Arc::clone(&signed));
+            signed
         };
         current.verifier.check_claims(signed, now.timestamp())
     }

@@ -73,7 +73,7 @@ pub(super) async fn revoke(ring: &RingArgs, kid: &str, clock: Arc<dyn Clock>) ->
         Ok(Successor::NotNeeded) => {}
         Err(error @ (KeysError::NotFound(_) | KeysError::Revoked(_))) => return Err(error.into()),
         Err(error) => {
-            output::error(&format!("no successor was made: {error}. Repair that, then run latchkey keys rotate"))
+            output::error(&format!("no successor was made: {error}. Repair that, then run latchkey keys rotate"));
         }
     }
     let revoked = manager.revoke(kid).await?;

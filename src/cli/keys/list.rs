@@ -41,7 +41,9 @@ pub(super) async fn run(ring: &RingArgs, as_json: bool, clock: Arc<dyn Clock>) -
         let none = "there are no keys yet: `latchkey serve` makes them";
         output::table(&["KID", "USE", "ALGORITHM", "STATE", ""], &rows, none);
     }
-    opened.wrong.iter().for_each(|line| output::error(line));
+    for line in &opened.wrong {
+        output::error(line);
+    }
     Ok(if opened.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
 

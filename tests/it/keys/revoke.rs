@@ -3,10 +3,7 @@
 use std::fs;
 
 use chrono::TimeDelta;
-use latchkey::{
-    crypto::keyring::Keyring,
-    service::keys::{KeysError, Successor},
-};
+use latchkey::{crypto::keyring::Keyring, service::keys::Successor};
 use latchkey_verifier::{Algorithm, Kind};
 
 use super::scene::{LEAD, LIVES, Scene, line};
