@@ -52,6 +52,8 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         for (name, contents) in wiring.files {
             fs::write(folder.path().join(name), contents).unwrap();
+            let owner_alone = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            fs::set_permissions(folder.path().join(name), owner_alone).unwrap();
         }
         let proxy = match wiring {
             Wiring { redis_proxy_for_first: true, .. } => Some(Proxy::to(redis.first().port).await),
