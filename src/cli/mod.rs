@@ -6,6 +6,7 @@ mod audit;
 mod config;
 mod doctor;
 mod flush_expired;
+mod healthcheck;
 mod keys;
 mod migrate;
 mod output;
@@ -74,6 +75,8 @@ enum Command {
         /// What to print
         page: reference::Page,
     },
+    /// Ask the server on this machine whether it is ready; exit code 1 when it is not
+    Healthcheck(healthcheck::HealthcheckArgs),
     /// Print a completion script for a shell
     Completions {
         /// bash, elvish, fish, powershell or zsh
@@ -202,6 +205,7 @@ async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &HashSet<Strin
         Command::Serve(config) => serve::run(&config, clock).await,
         Command::Config(config) => config::run(&config, matches, dotenv),
         Command::Doctor(config) => doctor::run(&config, clock).await,
+        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Migrate(arguments) => migrate::run(arguments).await,
         Command::Users(arguments) => users::run(arguments, clock).await,
         Command::Keys(arguments) => keys::run(*arguments, clock).await,

@@ -52,7 +52,11 @@ pub struct HttpConfig {
     pub jwks_max_age: Duration,
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+/// An address with its port.
+///
+/// # Errors
+/// What would be right.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "expected an address and a port, such as 127.0.0.1:8000".to_owned())
 }
 

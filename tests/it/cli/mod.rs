@@ -3,6 +3,7 @@
 mod audit;
 mod doctor;
 mod environment;
+mod healthcheck;
 mod help;
 mod keys;
 mod keys_kept;
