@@ -8,6 +8,7 @@ mod doctor;
 mod flush_expired;
 mod keys;
 mod migrate;
+mod openapi;
 mod output;
 mod serve;
 mod sessions;
@@ -68,6 +69,8 @@ enum Command {
     FlushExpired(flush_expired::FlushExpiredArgs),
     /// Look at configuration, keys, database, migrations, Redis and clock, and change nothing
     Doctor(Box<Config>),
+    /// Print the OpenAPI document
+    Openapi,
     /// Print a completion script for a shell
     Completions {
         /// bash, elvish, fish, powershell or zsh
@@ -183,6 +186,9 @@ async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &HashSet<Strin
         output::bytes(&script);
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::Openapi = command {
+        return Ok(openapi::run());
+    }
     environment::unknown_names(&serve_command(), std::env::vars_os())?;
     match &command {
         Command::Serve(config) => telemetry::start(&config.log)?,
@@ -199,7 +205,7 @@ async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &HashSet<Strin
         Command::Audit(arguments) => audit::run(arguments, clock).await,
         Command::Why(arguments) => why::run(&arguments, clock).await,
         Command::FlushExpired(arguments) => flush_expired::run(&arguments, clock).await,
-        Command::Completions { .. } => Ok(ExitCode::SUCCESS),
+        Command::Completions { .. } | Command::Openapi => Ok(ExitCode::SUCCESS),
     }
 }
 
