@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use utoipa::{
     Modify,
     openapi::{
-        Components, HeaderBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Response,
+        AllOfBuilder, Components, HeaderBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Response,
         link::LinkBuilder,
         path::{Operation, PathItem},
         schema::Type,
@@ -24,7 +24,8 @@ const HEADERS: [(&str, &str); 6] = [
     ("X-Request-ID", "The id of the request, under which the log has it."),
 ];
 const ALWAYS: [&str; 3] = ["Allow", "Cache-Control", "X-Request-ID"];
-const FORMS: [&str; 2] = ["application/x-www-form-urlencoded", "multipart/form-data"];
+const FORM: &str = "application/x-www-form-urlencoded";
+const MULTIPART: &str = "multipart/form-data";
 
 /// Adds it.
 pub(super) struct Shared;
@@ -53,9 +54,15 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 /// What is read as JSON is read from forms as well.
 fn forms(operation: &mut Operation) {
     if let Some(RefOr::T(body)) = &mut operation.request_body
-        && let Some(json) = body.content.get("application/json").cloned()
+        && let Some(RefOr::T(json)) = body.content.get("application/json").cloned()
     {
-        body.content.extend(FORMS.map(|form| (form.to_owned(), json.clone())));
+        // The name of a part stands in a header field, where control characters have no place (RFC 9110, section 5.5).
+        let plain = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^[^\u0000-\u001f\u007f]*$"));
+        let names = ObjectBuilder::new().property_names(Some(plain));
+        let mut multipart = json.clone();
+        multipart.schema = json.schema.clone().map(|fields| AllOfBuilder::new().item(fields).item(names).into());
+        body.content.insert(FORM.to_owned(), RefOr::T(json));
+        body.content.insert(MULTIPART.to_owned(), RefOr::T(multipart));
     }
 }
 

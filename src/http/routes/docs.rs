@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The page may load what this server has, pictures that it carries within itself, and nothing else.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(in crate::http) fn configure(config: &mut ServiceConfig) {
@@ -45,7 +45,7 @@ async fn page(request: HttpRequest) -> Result<HttpResponse, HttpError> {
     }
     let file = request.match_info().get("file").unwrap_or_default();
     // Without "none" it would ask somebody else's server whether the document is valid.
-    let config = Config::from("../openapi.json").validator_url("none");
+    let config = Config::from("../openapi.json").validator_url("none").use_base_layout();
     let broken = |_| HttpError::Service(Error::Internal("Swagger UI cannot be read".to_owned()));
     let SwaggerFile { bytes, content_type, gzpipped, .. } =
         serve(file, Arc::new(config)).map_err(broken)?.ok_or(HttpError::NotFound)?;
