@@ -16,8 +16,8 @@ use std::{
 
 use latchkey_verifier::{Kind, Policy};
 
-pub use first_run::FirstUser;
 pub use crate::http::openapi::document as openapi;
+pub use first_run::FirstUser;
 
 use crate::{
     config::{Config, ConfigError, keys::KeysPlace},

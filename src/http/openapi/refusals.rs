@@ -119,7 +119,7 @@ pub(super) fn components() -> impl Iterator<Item = (&'static str, Response)> {
         ("BodyTooSlow", vec![HttpError::BodyTooSlow]),
         ("InternalServerError", vec![HttpError::Service(Error::Internal(String::new()))]),
         ("MethodNotAllowed", vec![HttpError::MethodNotAllowed("PATCH".to_owned())]),
-        ("NotSignedIn", vec![HttpError::NotAuthenticated, HttpError::BadAuthorizationHeader, access_token()]),
+        ("NotSignedIn", not_signed_in()),
         ("Unavailable", vec![HttpError::Service(unavailable())]),
         ("UnsupportedMediaType", vec![HttpError::UnsupportedMediaType("text/plain".to_owned())]),
     ]
@@ -135,6 +135,12 @@ fn token<const N: usize>(details: &[TokenDetail; N]) -> [Error; N] {
 
 fn access_token() -> HttpError {
     HttpError::AccessToken(Error::token(Invalid, ""))
+}
+
+fn not_signed_in() -> Vec<HttpError> {
+    let mut errors = vec![HttpError::NotAuthenticated, HttpError::BadAuthorizationHeader, access_token()];
+    errors.extend([Error::UserInactive, Error::UserNotFound].map(HttpError::AccessToken));
+    errors
 }
 
 fn unavailable() -> Error {
@@ -212,7 +218,8 @@ fn shape(body: &Value) -> &'static str {
 
 /// A name for an example: its words, in the way that names are written.
 fn key(body: &Value) -> String {
-    let text = body.get("detail").and_then(Value::as_str).or_else(|| body.as_object()?.values().next()?.get(0)?.as_str());
+    let text =
+        body.get("detail").and_then(Value::as_str).or_else(|| body.as_object()?.values().next()?.get(0)?.as_str());
     let text = text.unwrap_or_default().to_lowercase();
     let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     words.take(8).collect::<Vec<_>>().join("_")

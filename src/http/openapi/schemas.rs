@@ -22,7 +22,11 @@ pub(in crate::http) struct Credentials {
 #[derive(ToSchema)]
 pub(in crate::http) struct RefreshToken {
     /// The newest one of its session, or the one before it within the grace.
-    #[schema(min_length = 1, pattern = r"^[^\u0000]*[^\s\u0000][^\u0000]*$", example = "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl")]
+    #[schema(
+        min_length = 1,
+        pattern = r"^[^\u0000]*[^\s\u0000][^\u0000]*$",
+        example = "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl"
+    )]
     refresh: String,
 }
 
@@ -30,7 +34,11 @@ pub(in crate::http) struct RefreshToken {
 #[derive(ToSchema)]
 pub(in crate::http) struct AnyToken {
     /// An access token or a refresh token.
-    #[schema(min_length = 1, pattern = r"^[^\u0000]*[^\s\u0000][^\u0000]*$", example = "eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl")]
+    #[schema(
+        min_length = 1,
+        pattern = r"^[^\u0000]*[^\s\u0000][^\u0000]*$",
+        example = "eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl"
+    )]
     token: String,
 }
 

@@ -47,7 +47,8 @@ fn short_and_long_help_go_to_standard_output() {
         assert!(out.contains("Usage: latchkey"), "{words}: {out}");
     }
     let out = place.run("--help").done().to_owned();
-    for command in ["serve", "config", "migrate", "users", "keys", "sessions", "flush-expired", "doctor", "completions"]
+    for command in
+        ["serve", "config", "migrate", "users", "keys", "sessions", "flush-expired", "doctor", "openapi", "completions"]
     {
         assert!(out.lines().any(|line| line.trim().starts_with(command)), "{command}: {out}");
     }
