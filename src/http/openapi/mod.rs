@@ -40,6 +40,7 @@ use super::routes::{discovery, docs, health, jwks, logout, metrics, sessions, to
 struct Document;
 
 /// The document as text, with a line break at its end: it depends on no setting.
+#[must_use]
 pub fn document() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let text = serde_json::to_string_pretty(&Document::openapi());
