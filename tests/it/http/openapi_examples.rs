@@ -41,8 +41,8 @@ impl Request {
         Self { method, headers: BTreeMap::new(), body: String::new() }
     }
 
-    fn json(mut self, body: impl ToString) -> Self {
-        self.body = body.to_string();
+    fn json(mut self, body: impl Into<String>) -> Self {
+        self.body = body.into();
         self.typed("application/json")
     }
 
@@ -138,12 +138,12 @@ async fn strangers(app: &TestApp, heard: &mut Heard) {
     for value in ["Bearer a b", "Bearer junk"] {
         heard.ask(app, "log_out", |request| request.authorized(value)).await;
     }
-    heard.ask(app, "refresh", |request| request.json(json!({ "refresh": idle.refresh }))).await;
+    heard.ask(app, "refresh", |request| request.json(json!({ "refresh": idle.refresh }).to_string())).await;
 }
 
 /// Tokens that are good, then dead; and others.
 async fn tokens(app: &TestApp, heard: &mut Heard) {
-    let credentials = |password: &str| json!({ "username": "eve", "password": password });
+    let credentials = |password: &str| json!({ "username": "eve", "password": password }).to_string();
     app.user("eve").await;
     heard.ask(app, "obtain", |request| request.json(credentials(crate::support::PASSWORD))).await;
     heard.ask(app, "obtain", |request| request.json(credentials("wrong"))).await;
@@ -151,14 +151,14 @@ async fn tokens(app: &TestApp, heard: &mut Heard) {
     let fields = [("refresh", "refresh"), ("verify", "token"), ("blacklist", "refresh"), ("log_out", "refresh")];
     for token in ["junk", &access, &refresh, &refresh] {
         for (id, field) in fields {
-            heard.ask(app, id, |request| request.json(json!({ field: token }))).await;
+            heard.ask(app, id, |request| request.json(json!({ field: token }).to_string())).await;
         }
     }
     let second = app.signed_in("bob").await;
-    heard.ask(app, "log_out", |request| request.json(json!({ "refresh": second.refresh }))).await;
+    heard.ask(app, "log_out", |request| request.json(json!({ "refresh": second.refresh }).to_string())).await;
     app.advance(86_400);
     for (id, field) in fields {
-        heard.ask(app, id, |request| request.json(json!({ field: refresh }))).await;
+        heard.ask(app, id, |request| request.json(json!({ field: refresh }).to_string())).await;
     }
 }
 
