@@ -36,7 +36,7 @@ async fn what_is_served_is_what_is_printed_and_what_is_committed() {
     assert_eq!((document["openapi"].as_str(), document.get("servers")), (Some("3.1.0"), None));
 }
 
-/// Django's names for its routes are in our sources, one call each.
+/// The sources name each route in one call; actix itself cannot be asked for them.
 #[test]
 fn every_route_is_in_the_document_and_the_other_way_round() {
     let call = Regex::new(r#"\b(?:get|post|both)\((?:config, )?"(/[^"]+)""#).unwrap();
