@@ -16,6 +16,7 @@ use std::{
 
 use latchkey_verifier::{Kind, Policy};
 
+pub use crate::http::openapi::document as openapi;
 pub use first_run::FirstUser;
 
 use crate::{
@@ -296,6 +297,7 @@ fn state(config: &Config, stores: &stores::Stores, made: Made) -> Result<State, 
         auth_header_types: tokens.auth_header_types.clone(),
         body_limit: config.http.body_limit.try_into().unwrap_or(usize::MAX),
         body_timeout: config.http.body_timeout,
+        docs: config.http.docs,
         header_timeout: config.http.header_timeout,
         issuer,
         jwks_max_age: config.http.jwks_max_age,

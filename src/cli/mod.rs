@@ -9,6 +9,7 @@ mod flush_expired;
 mod healthcheck;
 mod keys;
 mod migrate;
+mod openapi;
 mod output;
 mod reference;
 mod serve;
@@ -77,6 +78,8 @@ enum Command {
     },
     /// Ask the server on this machine whether it is ready; exit code 1 when it is not
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Print the OpenAPI document
+    Openapi,
     /// Print a completion script for a shell
     Completions {
         /// bash, elvish, fish, powershell or zsh
@@ -196,6 +199,9 @@ async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &HashSet<Strin
         output::bytes(&reference::page(page, Cli::command())?);
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::Openapi = command {
+        return Ok(openapi::run());
+    }
     environment::unknown_names(&serve_command(), std::env::vars_os())?;
     match &command {
         Command::Serve(config) => telemetry::start(&config.log)?,
@@ -213,7 +219,7 @@ async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &HashSet<Strin
         Command::Audit(arguments) => audit::run(arguments, clock).await,
         Command::Why(arguments) => why::run(&arguments, clock).await,
         Command::FlushExpired(arguments) => flush_expired::run(&arguments, clock).await,
-        Command::Completions { .. } | Command::Reference { .. } => Ok(ExitCode::SUCCESS),
+        Command::Completions { .. } | Command::Openapi | Command::Reference { .. } => Ok(ExitCode::SUCCESS),
     }
 }
 

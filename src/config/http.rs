@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, thread, time::Duration};
 
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use super::value;
 
@@ -50,6 +50,10 @@ pub struct HttpConfig {
     /// How long clients may cache the published keys (Cache-Control of the JWKS)
     #[arg(long, env = "LATCHKEY_JWKS_MAX_AGE", value_name = "SPAN", default_value = "5m", value_parser = value::duration)]
     pub jwks_max_age: Duration,
+
+    /// Whether the OpenAPI document is served at /openapi.json, and Swagger UI with it at /docs/
+    #[arg(long, env = "LATCHKEY_DOCS", value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
+    pub docs: bool,
 }
 
 /// An address with its port.

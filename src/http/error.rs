@@ -114,7 +114,7 @@ impl HttpError {
     }
 
     /// The table.
-    fn answer(&self) -> (StatusCode, Value) {
+    pub(super) fn answer(&self) -> (StatusCode, Value) {
         match self {
             Self::AccessToken(Error::Token { detail, .. }) => (StatusCode::UNAUTHORIZED, access_token(*detail)),
             // simplejwt's verify view answers a blacklisted token as a validation error.

@@ -12,7 +12,7 @@ use prometheus_client::{
 /// Seconds, from a JWKS out of memory to a request that waited for a database.
 const BUCKETS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
-const ROUTES: [&str; 14] = [
+const ROUTES: [&str; 16] = [
     "/.well-known/jwks.json",
     "/.well-known/oauth-authorization-server",
     "/.well-known/openid-configuration",
@@ -24,9 +24,11 @@ const ROUTES: [&str; 14] = [
     "/api/token/blacklist",
     "/api/token/refresh",
     "/api/token/verify",
+    "/docs",
     "/health/live",
     "/health/ready",
     "/metrics",
+    "/openapi.json",
 ];
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -96,7 +98,11 @@ pub(super) fn route(path: &str) -> &'static str {
     if let Some(route) = ROUTES.into_iter().find(|route| *route == path) {
         return route;
     }
-    if path.starts_with("/api/auth/sessions/") { "/api/auth/sessions/{id}" } else { "other" }
+    match path {
+        path if path.starts_with("/api/auth/sessions/") => "/api/auth/sessions/{id}",
+        path if path.starts_with("/docs/") => "/docs",
+        _ => "other",
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod error;
 mod fields;
 pub mod metrics;
 mod middleware;
+pub mod openapi;
 mod routes;
 pub mod server;
 pub mod state;

@@ -27,6 +27,7 @@ pub fn serve(listener: TcpListener, state: State) -> io::Result<Server> {
     let server = HttpServer::new(move || {
         let app = App::new().app_data(state.clone()).app_data(registry.clone()).wrap(from_fn(middleware::around));
         let app = if settings.metrics { app.configure(routes::metrics::configure) } else { app };
+        let app = if settings.docs { app.configure(routes::docs::configure) } else { app };
         app.configure(routes::configure)
     })
     .workers(limits.workers)

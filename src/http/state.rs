@@ -16,6 +16,8 @@ pub struct HttpSettings {
     pub body_limit: usize,
     /// How long a body may take to arrive.
     pub body_timeout: Duration,
+    /// Whether the OpenAPI document and the page that shows it are answered.
+    pub docs: bool,
     /// How long the header of a request may take to arrive.
     pub header_timeout: Duration,
     /// `iss`.

@@ -6,33 +6,66 @@ use actix_web::{
     web::{Data, ServiceConfig},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::get;
-use crate::{http::state::State, service::Health};
+use crate::{
+    http::{openapi::refusals, state::State},
+    service::Health,
+};
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     get(config, "/health/live", live);
     get(config, "/health/ready", ready);
 }
 
-#[derive(Serialize)]
+/// The process runs.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct Live {
+    /// `ok`.
     status: &'static str,
 }
 
-#[derive(Serialize)]
+/// How well requests can be answered. Each is `ok`, `degraded` or `down`.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct Ready {
     status: &'static str,
     database: &'static str,
+    /// Only where there is a Redis.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     redis: Option<&'static str>,
 }
 
-async fn live() -> HttpResponse {
+#[utoipa::path(
+    get, path = "/health/live", tag = "operation",
+    summary = "Whether the process runs",
+    description = "Asks nobody else: a database that is away is no reason to start the process again.",
+    responses((status = 200, description = "It runs.", body = Live, example = json!({ "status": "ok" })), refusals::Public)
+)]
+pub(in crate::http) async fn live() -> HttpResponse {
     HttpResponse::Ok().json(Live { status: Health::Ok.as_str() })
 }
 
-async fn ready(state: Data<State>) -> HttpResponse {
+#[utoipa::path(
+    get, path = "/health/ready", tag = "operation",
+    summary = "Whether requests can be answered",
+    description = "Without Redis it is degraded and answers; without its database it is down.",
+    responses(
+        (status = 200, description = "They can.", body = Ready,
+            examples(
+                ("embedded" = (value = json!({ "status": "ok", "database": "ok" }))),
+                ("with_redis" = (value = json!({ "status": "ok", "database": "ok", "redis": "ok" })))
+            )),
+        (status = 503, description = "They cannot.", body = Ready,
+            headers(("Retry-After" = u32, description = "Seconds to wait.")),
+            example = json!({ "status": "down", "database": "down" })),
+        refusals::Public
+    )
+)]
+pub(in crate::http) async fn ready(state: Data<State>) -> HttpResponse {
     let readiness = state.auth.readiness().await;
     let mut response = match readiness.overall() {
         Health::Down => HttpResponse::ServiceUnavailable(),

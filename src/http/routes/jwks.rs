@@ -8,13 +8,32 @@ use actix_web::{
 };
 
 use super::get;
-use crate::http::state::State;
+use crate::http::{
+    openapi::{refusals, schemas::JwkSet},
+    state::State,
+};
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     get(config, "/.well-known/jwks.json", jwks);
 }
 
-async fn jwks(request: HttpRequest, state: Data<State>) -> HttpResponse {
+#[utoipa::path(
+    get, path = "/.well-known/jwks.json", tag = "keys",
+    summary = "The public keys of access tokens",
+    description = "A JWK Set (RFC 7517). A new key is in it before it signs.",
+    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier answer.")),
+    responses(
+        (status = 200, description = "The keys.", body = JwkSet, headers(("ETag" = String, description = "Names this set.")),
+            example = json!({ "keys": [{
+                "crv": "P-256", "kty": "EC", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+                "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0", "alg": "ES256",
+                "kid": "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U", "use": "sig"
+            }] })),
+        (status = 304, description = "They are still the same.", headers(("ETag" = String, description = "Names this set."))),
+        refusals::Public
+    )
+)]
+pub(in crate::http) async fn jwks(request: HttpRequest, state: Data<State>) -> HttpResponse {
     let keys = &state.auth.keys().current().published;
     let unchanged = matches(&request, &keys.etag);
     let mut response = if unchanged { HttpResponse::NotModified() } else { HttpResponse::Ok() };

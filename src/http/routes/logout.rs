@@ -5,7 +5,8 @@ use actix_web::{
     HttpRequest, HttpResponse,
     web::{self, Data, Payload, ServiceConfig},
 };
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{allow, both, method_not_allowed, options, signed_in_first};
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
         client::client,
         error::HttpError,
         fields::{Input, Trim, char_field},
+        openapi::{refusals, schemas::LogOut},
         state::State,
         to_the_end::{protected, to_the_end},
     },
@@ -38,8 +40,30 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     );
 }
 
+/// That it is done.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Done {
+    detail: &'static str,
+}
+
 /// Nobody has to be signed in, but whoever says so must be: a bad `Authorization` is refused before anything else.
-async fn log_out(request: HttpRequest, payload: Payload, state: Data<State>) -> Result<HttpResponse, HttpError> {
+#[utoipa::path(
+    post, path = "/api/auth/logout/", tag = "account",
+    summary = "Log out",
+    description = "dj-rest-auth's view: ends the session of the refresh token. An access token is not needed; a bad one is refused.",
+    request_body = LogOut,
+    security((), ("bearerAuth" = [])),
+    responses(
+        (status = 200, description = "Logged out.", body = Done, example = json!({ "detail": "Successfully logged out." })),
+        refusals::LogOut
+    )
+)]
+pub(in crate::http) async fn log_out(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<State>,
+) -> Result<HttpResponse, HttpError> {
     let (client, access) = (client(&request), access_token(&request, &state).await?);
     let refresh = body::Data::read(&request, payload, &state.settings).await?.remove("refresh");
     match refresh {
@@ -79,7 +103,20 @@ async fn end_of_access_token(access: Option<String>, state: Data<State>, client:
     }
 }
 
-async fn log_out_everywhere(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
+#[utoipa::path(
+    post, path = "/api/auth/logout/all/", tag = "account",
+    summary = "Log out everywhere",
+    description = "Ends all sessions of the access token's user, this one as well.",
+    security(("bearerAuth" = [])),
+    responses(
+        (status = 200, description = "Logged out.", body = Done, example = json!({ "detail": "Successfully logged out." })),
+        refusals::Protected
+    )
+)]
+pub(in crate::http) async fn log_out_everywhere(
+    request: HttpRequest,
+    state: Data<State>,
+) -> Result<HttpResponse, HttpError> {
     let token = bearer::token(&request, &state.settings.auth_header_types)?;
     let client = client(&request);
     protected(async move { state.auth.log_out_everywhere(&token, &client).await }).await?;
@@ -87,5 +124,5 @@ async fn log_out_everywhere(request: HttpRequest, state: Data<State>) -> Result<
 }
 
 fn logged_out() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "detail": "Successfully logged out." }))
+    HttpResponse::Ok().json(Done { detail: "Successfully logged out." })
 }

@@ -8,13 +8,23 @@ use actix_web::{
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
 use super::get;
-use crate::http::error::HttpError;
+use crate::http::{error::HttpError, openapi::refusals};
 
 pub(in crate::http) fn configure(config: &mut ServiceConfig) {
     get(config, "/metrics", metrics);
 }
 
-async fn metrics(registry: Data<Registry>) -> Result<HttpResponse, HttpError> {
+#[utoipa::path(
+    get, path = "/metrics", tag = "operation",
+    summary = "Numbers for Prometheus",
+    description = "On a loopback address, or on `LATCHKEY_METRICS_BIND` alone; elsewhere it is a 404.",
+    responses(
+        (status = 200, description = "`OpenMetrics` text.", body = String,
+            content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        refusals::Public
+    )
+)]
+pub(in crate::http) async fn metrics(registry: Data<Registry>) -> Result<HttpResponse, HttpError> {
     let mut text = String::new();
     let failed = |_| HttpError::Service(crate::service::Error::Internal("metrics cannot be written".to_owned()));
     encode(&mut text, &registry).map_err(failed)?;

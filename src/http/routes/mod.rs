@@ -1,13 +1,14 @@
 //! The routes, one resource a file.
 
-mod discovery;
-mod health;
-mod jwks;
-mod logout;
+pub(super) mod discovery;
+pub(super) mod docs;
+pub(super) mod health;
+pub(super) mod jwks;
+pub(super) mod logout;
 pub(super) mod metrics;
-mod sessions;
-mod token;
-mod user;
+pub(super) mod sessions;
+pub(super) mod token;
+pub(super) mod user;
 
 use actix_web::{
     FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder,

@@ -5,11 +5,12 @@ use actix_web::{
     web::{self, Data, ServiceConfig},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{allow, both, options, signed_in_first};
 use crate::{
     domain::time::Moment,
-    http::{bearer, client::client, error::HttpError, state::State, to_the_end::protected},
+    http::{bearer, client::client, error::HttpError, openapi::refusals, state::State, to_the_end::protected},
     service::OwnSession,
 };
 
@@ -31,15 +32,26 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     );
 }
 
-/// Moments are in UTC (RFC 3339), as Django REST framework writes them.
-#[derive(Serialize)]
+/// One sign-in. Moments are in UTC (RFC 3339), as Django REST framework writes them.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct SessionDetails {
+    /// The claim `sid`.
+    #[schema(format = "uuid")]
     id: String,
+    /// Whether it is the session of the access token that asks.
     current: bool,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     last_used_at: String,
+    #[schema(format = DateTime)]
     expires_at: String,
+    /// Of the sign-in or the last refresh.
+    #[schema(required = true)]
     ip: Option<String>,
+    /// Of the sign-in or the last refresh.
+    #[schema(required = true)]
     user_agent: Option<String>,
 }
 
@@ -58,13 +70,36 @@ impl From<OwnSession> for SessionDetails {
     }
 }
 
-async fn list(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
+#[utoipa::path(
+    get, path = "/api/auth/sessions/", tag = "account", operation_id = "list_sessions",
+    summary = "Where the user is signed in",
+    description = "The live sessions of the access token's user, the newest first.",
+    security(("bearerAuth" = [])),
+    responses(
+        (status = 200, description = "The sessions.", body = [SessionDetails],
+            example = json!([{
+                "id": "9b2f1c1e-4f4c-4a55-8d0a-5f0a3c1d2e3f", "current": true,
+                "created_at": "2026-01-31T12:00:00.000000Z", "last_used_at": "2026-01-31T12:00:00.000000Z",
+                "expires_at": "2026-02-01T12:00:00.000000Z", "ip": "192.0.2.7", "user_agent": null
+            }])),
+        refusals::Protected
+    )
+)]
+pub(in crate::http) async fn list(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
     let token = bearer::token(&request, &state.settings.auth_header_types)?;
     let sessions = state.auth.sessions(&token, &client(&request)).await.map_err(HttpError::AccessToken)?;
     Ok(HttpResponse::Ok().json(sessions.into_iter().map(SessionDetails::from).collect::<Vec<_>>()))
 }
 
-async fn end(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
+#[utoipa::path(
+    delete, path = "/api/auth/sessions/{id}/", tag = "account", operation_id = "end_session",
+    summary = "End one of these sessions",
+    description = "With all its tokens. Whatever is no live session of this user is a 404.",
+    security(("bearerAuth" = [])),
+    params(("id" = String, Path, description = "The `id` in the list.", format = "uuid")),
+    responses((status = 204, description = "It has ended."), refusals::OwnSession)
+)]
+pub(in crate::http) async fn end(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
     let token = bearer::token(&request, &state.settings.auth_header_types)?;
     // Not as an argument: one that is no text would be refused before anybody asked who that is.
     let id = request.match_info().get("id").unwrap_or_default().to_owned();

@@ -5,11 +5,23 @@ use actix_web::{
     web::{Data, Payload, ServiceConfig},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::post;
 use crate::{
     domain::password::Password,
-    http::{body, client::client, error::HttpError, fields::Trim, state::State, to_the_end::to_the_end},
+    http::{
+        body,
+        client::client,
+        error::HttpError,
+        fields::Trim,
+        openapi::{
+            refusals,
+            schemas::{AnyToken, Credentials, RefreshToken},
+        },
+        state::State,
+        to_the_end::to_the_end,
+    },
     service::{Error, TokenPair},
 };
 
@@ -21,24 +33,47 @@ pub(super) fn configure(config: &mut ServiceConfig) {
 }
 
 /// simplejwt's order: refresh before access.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(description = "A pair of tokens.")]
 struct Obtained {
+    #[schema(value_type = String, required = true)]
     refresh: Option<String>,
     access: String,
 }
 
 /// simplejwt's order: access before refresh.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(description = "The next pair of tokens; without `refresh` where `ROTATE_REFRESH_TOKENS` is off.")]
 struct Refreshed {
     access: String,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh: Option<String>,
 }
 
-#[derive(Serialize)]
+/// Yes.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct Empty {}
 
-async fn obtain(request: HttpRequest, payload: Payload, state: Data<State>) -> Result<HttpResponse, HttpError> {
+#[utoipa::path(
+    post, path = "/api/token/", tag = "tokens",
+    summary = "Sign in",
+    description = "A name and a password become a pair of tokens and a session. Unknown, wrong and inactive are one answer.",
+    request_body = Credentials,
+    responses(
+        (status = 200, description = "Signed in.", body = Obtained,
+            example = json!({ "refresh": "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl", "access": "eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl" })),
+        refusals::Obtain
+    )
+)]
+pub(in crate::http) async fn obtain(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<State>,
+) -> Result<HttpResponse, HttpError> {
     let data = body::Data::read(&request, payload, &state.settings).await?;
     let [username, password] = data.take([("username", Trim::Yes), ("password", Trim::No)])?;
     let password = Password::parse(password).map_err(|_| HttpError::Service(Error::BadCredentials))?;
@@ -48,7 +83,22 @@ async fn obtain(request: HttpRequest, payload: Payload, state: Data<State>) -> R
     Ok(HttpResponse::Ok().json(Obtained { refresh, access }))
 }
 
-async fn refresh(request: HttpRequest, payload: Payload, state: Data<State>) -> Result<HttpResponse, HttpError> {
+#[utoipa::path(
+    post, path = "/api/token/refresh/", tag = "tokens",
+    summary = "Exchange a refresh token for the next pair",
+    description = "Once: within the grace the same token gets the same pair again, after it the session ends.",
+    request_body = RefreshToken,
+    responses(
+        (status = 200, description = "The next pair.", body = Refreshed,
+            example = json!({ "access": "eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl", "refresh": "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl" })),
+        refusals::Refresh
+    )
+)]
+pub(in crate::http) async fn refresh(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<State>,
+) -> Result<HttpResponse, HttpError> {
     let data = body::Data::read(&request, payload, &state.settings).await?;
     let [token] = data.take([("refresh", Trim::Yes)])?;
     let client = client(&request);
@@ -56,14 +106,36 @@ async fn refresh(request: HttpRequest, payload: Payload, state: Data<State>) -> 
     Ok(HttpResponse::Ok().json(Refreshed { access, refresh }))
 }
 
-async fn verify(request: HttpRequest, payload: Payload, state: Data<State>) -> Result<HttpResponse, HttpError> {
+#[utoipa::path(
+    post, path = "/api/token/verify/", tag = "tokens",
+    summary = "Ask whether a token is good",
+    description = "Of any kind. One that was revoked is a 400, as in simplejwt, and one that is no good otherwise a 401.",
+    request_body = AnyToken,
+    responses((status = 200, description = "It is good.", body = Empty, example = json!({})), refusals::Verify)
+)]
+pub(in crate::http) async fn verify(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<State>,
+) -> Result<HttpResponse, HttpError> {
     let data = body::Data::read(&request, payload, &state.settings).await?;
     let [token] = data.take([("token", Trim::Yes)])?;
     state.auth.verify(&token, &client(&request)).await.map_err(HttpError::Verify)?;
     Ok(HttpResponse::Ok().json(Empty {}))
 }
 
-async fn blacklist(request: HttpRequest, payload: Payload, state: Data<State>) -> Result<HttpResponse, HttpError> {
+#[utoipa::path(
+    post, path = "/api/token/blacklist/", tag = "tokens",
+    summary = "End the session of a refresh token",
+    description = "With all its tokens, access tokens as well.",
+    request_body = RefreshToken,
+    responses((status = 200, description = "It has ended.", body = Empty, example = json!({})), refusals::Blacklist)
+)]
+pub(in crate::http) async fn blacklist(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<State>,
+) -> Result<HttpResponse, HttpError> {
     let data = body::Data::read(&request, payload, &state.settings).await?;
     let [token] = data.take([("refresh", Trim::Yes)])?;
     let client = client(&request);

@@ -6,9 +6,10 @@ use actix_web::{
     web::{self, Data, ServiceConfig},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{allow, authenticated, both, options, signed_in_first};
-use crate::http::{error::HttpError, state::State};
+use crate::http::{error::HttpError, openapi::refusals, state::State};
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     config.service(
@@ -21,8 +22,12 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     );
 }
 
-#[derive(Serialize)]
+/// A user, in dj-rest-auth's shape.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct UserDetails<'a> {
+    /// The claim `user_id`.
+    #[schema(format = "uuid")]
     pk: &'a str,
     username: &'a str,
     email: &'a str,
@@ -30,7 +35,18 @@ struct UserDetails<'a> {
     last_name: &'a str,
 }
 
-async fn user(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
+#[utoipa::path(
+    get, path = "/api/auth/user/", tag = "account",
+    summary = "Who is signed in",
+    description = "The user of the access token, read from the database.",
+    security(("bearerAuth" = [])),
+    responses(
+        (status = 200, description = "The user.", body = UserDetails,
+            example = json!({ "pk": "3f0e5b52-6a5c-4f0e-9d0b-0d7f6f3f8a11", "username": "ada", "email": "", "first_name": "", "last_name": "" })),
+        refusals::Protected
+    )
+)]
+pub(in crate::http) async fn user(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
     let user = authenticated(&request, &state).await?.user;
     Ok(HttpResponse::Ok().json(UserDetails {
         pk: user.id.as_str(),

@@ -57,6 +57,8 @@ fn short_and_long_help_go_to_standard_output() {
         "flush-expired",
         "doctor",
         "healthcheck",
+        "openapi",
+        "reference",
         "completions",
     ] {
         assert!(out.lines().any(|line| line.trim().starts_with(command)), "{command}: {out}");

@@ -22,6 +22,9 @@ on_both_backends! {
                 ("token_verify_endpoint", "https://login.example.com/api/token/verify/"),
                 ("token_blacklist_endpoint", "https://login.example.com/api/token/blacklist/"),
                 ("user_endpoint", "https://login.example.com/api/auth/user/"),
+                ("sessions_endpoint", "https://login.example.com/api/auth/sessions/"),
+                ("logout_endpoint", "https://login.example.com/api/auth/logout/"),
+                ("logout_all_endpoint", "https://login.example.com/api/auth/logout/all/"),
             ] {
                 assert_eq!(document[name], value, "{name}");
             }

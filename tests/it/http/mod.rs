@@ -18,6 +18,8 @@ mod logout_all;
 mod methods;
 mod metrics;
 mod obtain;
+mod openapi;
+mod openapi_examples;
 mod refresh;
 mod session_limit;
 mod sessions;

@@ -1,0 +1,67 @@
+//! The OpenAPI document: what the handlers say of themselves, and what holds for all of them. `docs/openapi.json` is a
+//! copy of it, `/openapi.json` serves it.
+
+pub(super) mod refusals;
+pub(super) mod schemas;
+mod shared;
+
+use std::sync::LazyLock;
+
+use shared::Shared;
+use utoipa::OpenApi;
+
+use super::routes::{discovery, docs, health, jwks, logout, metrics, sessions, token, user};
+
+/// OpenAPI 3.1.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Latchkey",
+        description = "JWT access and refresh tokens with the wire of Django's simplejwt.\n\n\
+            Every path is answered with and without its final slash. Bodies are read as JSON, as a form and as a multipart \
+            form; what is answered is JSON. Where a resource is read, HEAD is answered too, and OPTIONS everywhere (204, \
+            with `Allow`). An `X-Request-ID` that is a short plain word comes back in the answer, and any other is replaced."
+    ),
+    tags(
+        (name = "tokens", description = "simplejwt's views: obtain, refresh, verify, blacklist."),
+        (name = "account", description = "Who is signed in, where, and the end of it."),
+        (name = "keys", description = "What others need to verify access tokens by themselves."),
+        (name = "operation", description = "For those who run the service.")
+    ),
+    paths(
+        token::obtain, token::refresh, token::verify, token::blacklist,
+        user::user, sessions::list, sessions::end, logout::log_out, logout::log_out_everywhere,
+        jwks::jwks, discovery::discovery, discovery::authorization_server,
+        health::live, health::ready, metrics::metrics, docs::openapi,
+    ),
+    components(schemas(schemas::Detail, schemas::CodedDetail, schemas::TokenNotValid, schemas::FieldErrors)),
+    modifiers(&Shared),
+)]
+struct Document;
+
+/// The document as text, with a line break at its end: it depends on no setting.
+#[must_use]
+pub fn document() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let text = serde_json::to_string_pretty(&Document::openapi());
+        // Maps with text for keys can always be written; were it otherwise, every test of the document would fail.
+        text.map(|text| text + "\n").unwrap_or_default()
+    });
+    &TEXT
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::document;
+    use crate::http::metrics::route;
+
+    #[test]
+    fn what_is_documented_is_counted_under_its_own_name() {
+        let document: Value = serde_json::from_str(document()).unwrap();
+        for path in document["paths"].as_object().unwrap().keys() {
+            assert_eq!(route(path), path.trim_end_matches('/'));
+        }
+    }
+}

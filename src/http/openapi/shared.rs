@@ -1,0 +1,109 @@
+//! What holds for all operations: the three ways to send a body, the headers of every answer, the access token, and which
+//! answer leads to which request.
+
+use serde_json::{Value, json};
+use utoipa::{
+    Modify,
+    openapi::{
+        AllOfBuilder, Components, HeaderBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Response,
+        link::LinkBuilder,
+        path::{Operation, PathItem},
+        schema::Type,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use super::refusals;
+
+const HEADERS: [(&str, &str); 6] = [
+    ("Allow", "The methods of this resource."),
+    ("Cache-Control", "`no-store`; for keys and discovery, how long they may be kept."),
+    ("ETag", "Names what was sent: `If-None-Match` asks whether it is still the same."),
+    ("Retry-After", "Seconds to wait."),
+    ("WWW-Authenticate", "How to authenticate: `Bearer realm=\"api\"`."),
+    ("X-Request-ID", "The id of the request, under which the log has it."),
+];
+const ALWAYS: [&str; 3] = ["Allow", "Cache-Control", "X-Request-ID"];
+const FORM: &str = "application/x-www-form-urlencoded";
+const MULTIPART: &str = "multipart/form-data";
+
+/// Adds it.
+pub(super) struct Shared;
+
+impl Modify for Shared {
+    fn modify(&self, document: &mut OpenApi) {
+        for item in document.paths.paths.values_mut() {
+            for operation in operations(item) {
+                forms(operation);
+                links(operation);
+                for response in operation.responses.responses.values_mut() {
+                    if let RefOr::T(response) = response {
+                        headers(response);
+                    }
+                }
+            }
+        }
+        components(document.components.get_or_insert_default());
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten()
+}
+
+/// What is read as JSON is read from forms as well.
+fn forms(operation: &mut Operation) {
+    if let Some(RefOr::T(body)) = &mut operation.request_body
+        && let Some(RefOr::T(json)) = body.content.get("application/json").cloned()
+    {
+        // The name of a part stands in a header field, where control characters have no place (RFC 9110, section 5.5).
+        let plain = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^[^\u0000-\u001f\u007f]*$"));
+        let names = ObjectBuilder::new().property_names(Some(plain));
+        let mut multipart = json.clone();
+        multipart.schema = json.schema.clone().map(|fields| AllOfBuilder::new().item(fields).item(names).into());
+        body.content.insert(FORM.to_owned(), RefOr::T(json));
+        body.content.insert(MULTIPART.to_owned(), RefOr::T(multipart));
+    }
+}
+
+fn headers(response: &mut Response) {
+    response.headers.extend(ALWAYS.map(|name| (name.to_owned(), header(name))));
+}
+
+/// A header among the components.
+pub(super) fn header(name: &str) -> RefOr<utoipa::openapi::Header> {
+    RefOr::Ref(Ref::new(format!("#/components/headers/{name}")))
+}
+
+fn components(components: &mut Components) {
+    for (name, description) in HEADERS {
+        let schema = ObjectBuilder::new().schema_type(if name == "Retry-After" { Type::Integer } else { Type::String });
+        let header = HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build();
+        components.headers.insert(name.to_owned(), RefOr::T(header));
+    }
+    for (name, mut response) in refusals::components() {
+        headers(&mut response);
+        components.responses.insert(name.to_owned(), RefOr::T(response));
+    }
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
+    let bearer = bearer.description(Some("`Authorization: Bearer …` with an access token.")).build();
+    components.security_schemes.insert("bearerAuth".to_owned(), RefOr::T(SecurityScheme::Http(bearer)));
+}
+
+/// What can be done with the tokens of an answer.
+fn links(operation: &mut Operation) {
+    let next: &[(&str, Value)] = match operation.operation_id.as_deref() {
+        Some("obtain" | "refresh") => &[
+            ("refresh", json!({ "refresh": "$response.body#/refresh" })),
+            ("verify", json!({ "token": "$response.body#/access" })),
+            ("blacklist", json!({ "refresh": "$response.body#/refresh" })),
+        ],
+        _ => &[],
+    };
+    if let Some(RefOr::T(response)) = operation.responses.responses.get_mut("200") {
+        for (id, body) in next {
+            let link = LinkBuilder::new().operation_id(*id).request_body(Some(body.clone())).build();
+            response.links.insert((*id).to_owned(), RefOr::T(link));
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! `/openapi.json`: the document. `/docs/`: Swagger UI, whose files are in the program. Both can be switched off.
+
+use std::{borrow::Cow, sync::Arc};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION},
+    web::ServiceConfig,
+};
+use utoipa_swagger_ui::{Config, SwaggerFile, serve};
+
+use super::get;
+use crate::{
+    http::{
+        error::HttpError,
+        openapi::{document, refusals, schemas::Description},
+    },
+    service::Error,
+};
+
+/// The page may load what this server has, pictures that it carries within itself, and nothing else.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+pub(in crate::http) fn configure(config: &mut ServiceConfig) {
+    get(config, "/openapi.json", openapi);
+    get(config, "/docs", page);
+    get(config, "/docs/{file}", page);
+}
+
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "operation", operation_id = "openapi",
+    summary = "This document",
+    description = "It and Swagger UI under `/docs/` are here unless `LATCHKEY_DOCS=false`.",
+    responses((status = 200, description = "OpenAPI 3.1.", body = Description), refusals::Public)
+)]
+pub(in crate::http) async fn openapi() -> HttpResponse {
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(document())
+}
+
+async fn page(request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    // The page names its files relative to itself. So is the way to it: a proxy may have put all of it in a folder.
+    if request.path() == "/docs" {
+        return Ok(HttpResponse::PermanentRedirect().insert_header((LOCATION, "docs/")).finish());
+    }
+    let file = request.match_info().get("file").unwrap_or_default();
+    // Without "none" it would ask somebody else's server whether the document is valid.
+    let config = Config::from("../openapi.json").validator_url("none").use_base_layout();
+    let broken = |_| HttpError::Service(Error::Internal("Swagger UI cannot be read".to_owned()));
+    let SwaggerFile { bytes, content_type, gzpipped, .. } =
+        serve(file, Arc::new(config)).map_err(broken)?.ok_or(HttpError::NotFound)?;
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CONTENT_TYPE, content_type)).insert_header((CONTENT_SECURITY_POLICY, POLICY));
+    if gzpipped {
+        response.insert_header((CONTENT_ENCODING, "gzip"));
+    }
+    Ok(match bytes {
+        Cow::Borrowed(bytes) => response.body(bytes),
+        Cow::Owned(bytes) => response.body(bytes),
+    })
+}
