@@ -156,6 +156,14 @@ impl KeyManager {
         Ok(ring)
     }
 
+    /// What the store says, without opening a key.
+    ///
+    /// # Errors
+    /// [`KeysError::Store`].
+    pub async fn records(&self) -> Result<KeyRecords, KeysError> {
+        self.read().await
+    }
+
     /// Whether the text of a key is encrypted, by `kid`.
     #[must_use]
     pub fn encrypted(records: &KeyRecords) -> Vec<&str> {
