@@ -68,13 +68,14 @@ impl Nginx {
             ),
         );
 
-        let mut command = Command::new(require("nginx", "nginx"));
-        command.arg("-e").arg(&log).arg("-p").arg(place.path("")).arg("-c").arg(file);
-        run(command.arg("-t"), "every directive of the guide");
-        let mut command = Command::new(command.get_program());
-        command.arg("-e").arg(&log).arg("-p").arg(place.path("")).arg("-c").arg(place.path("nginx.conf"));
+        let command = |arguments: &[&str]| {
+            let mut command = Command::new(require("nginx", "nginx"));
+            command.arg("-e").arg(&log).arg("-p").arg(place.path("")).arg("-c").arg(&file).args(arguments);
+            command
+        };
+        run(&mut command(&["-t"]), "every directive of the guide");
         let output = File::create(place.path("output")).unwrap();
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).spawn().unwrap();
+        let child = command(&[]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).spawn().unwrap();
         let nginx = Self { child, place, port };
         eventually("nginx listens", async || TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
         nginx
