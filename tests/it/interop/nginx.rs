@@ -177,10 +177,12 @@ async fn with_an_instance_that_is_down_clients_notice_nothing() {
 async fn a_request_that_an_instance_took_and_did_not_answer_is_sent_to_no_other() {
     let sent = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&sent);
-    // Reads a request up to its first line, and goes away as one that is killed.
+    // Reads a request's first line, counts it and only then goes away, as one that is killed: who has the answer finds it counted.
     let dying = move |stream: TcpStream| {
-        let read = BufReader::new(stream).read_line(&mut String::new());
+        let mut reader = BufReader::new(stream);
+        let read = reader.read_line(&mut String::new());
         count.fetch_add(read.map_or(0, |bytes| usize::from(bytes > 0)), Ordering::SeqCst);
+        drop(reader);
     };
     let nginx = Nginx::before(&[listen(dying.clone()), listen(dying)]).await;
 
