@@ -4,19 +4,24 @@
 //!
 //!     cargo run -p latchkey-verifier --example verify -- jwks.json https://auth.example.com TOKEN
 
-use std::{env, error::Error, fs, time::SystemTime};
+use std::{env, error::Error, fs, process::ExitCode, time::SystemTime};
 
 use latchkey_verifier::{KeySet, Policy, Verifier};
 
-#[expect(clippy::print_stdout, reason = "an example talks")]
+#[expect(clippy::print_stderr, clippy::print_stdout, reason = "an example talks")]
 #[expect(clippy::disallowed_methods, reason = "a microservice has a clock of its own")]
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<ExitCode, Box<dyn Error>> {
     let [jwks, issuer, token] = env::args().skip(1).collect::<Vec<_>>().try_into().map_err(|_| "JWKS ISSUER TOKEN")?;
     // Made once; fetch the key set again every few minutes.
     let verifier = Verifier::new(KeySet::from_jwks(&fs::read_to_string(jwks)?)?, Policy::new(issuer));
 
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs().try_into()?;
-    let claims = verifier.verify_access(&token, now)?;
-    println!("{}", serde_json::to_string(claims.members())?);
-    Ok(())
+    match verifier.verify_access(&token, now) {
+        Ok(claims) => println!("{}", serde_json::to_string(claims.members())?),
+        Err(refusal) => {
+            eprintln!("refused: {refusal}");
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,12 @@
 //! A microservice's view: other people's libraries verify access tokens, and all that they know is the URL of the keys.
 
+mod django;
+mod documents;
+mod example;
+mod nginx;
 mod verifier;
+
+use std::{path::Path, process::Command};
 
 use serde_json::Value;
 use verifier::Verifier;
@@ -9,17 +15,56 @@ use crate::support::Place;
 
 const PASSWORD: &str = "correct horse battery staple";
 
+/// What a microservice knows of the keys: where they are published, or a copy.
+struct KeySet<'a> {
+    file: &'a Path,
+    url: &'a str,
+}
+
+/// A microservice's command to verify a token, from the key set, the issuer, the algorithm and the token.
+type Microservice = fn(&KeySet, &str, &str, &str) -> Command;
+
+fn pyjwt(keys: &KeySet, issuer: &str, algorithm: &str, token: &str) -> Command {
+    let mut command = Verifier::pyjwt().command();
+    command.args([keys.url, issuer, algorithm, token]);
+    command
+}
+
+fn jose(keys: &KeySet, issuer: &str, algorithm: &str, token: &str) -> Command {
+    let mut command = Verifier::jose().command();
+    command.args([keys.url, issuer, algorithm, token]);
+    command
+}
+
+/// Which algorithm a token has to have, its key in the set says.
+fn latchkey_verifier(keys: &KeySet, issuer: &str, _: &str, token: &str) -> Command {
+    let mut command = Command::new(example::built());
+    command.env_clear().arg(keys.file).args([issuer, token]);
+    command
+}
+
+/// The claims as JSON, or with an exit code of 1 why not.
+fn outcome(mut command: Command) -> Result<String, String> {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    if output.status.success() {
+        return Ok(text(output.stdout));
+    }
+    assert_eq!((output.status.code(), text(output.stdout).as_str()), (Some(1), ""), "{command:?}");
+    Err(text(output.stderr))
+}
+
 /// Signs in at a server of its own that signs with `algorithm`, and hands tokens to the other side.
-async fn a_microservice_takes_access_tokens_and_no_others(verifier: &Verifier, algorithm: &str) {
+async fn a_microservice_takes_access_tokens_and_no_others(microservice: Microservice, algorithm: &str) {
     let place = Place::new();
     place.user("ada", PASSWORD);
     let server = place.serve(&format!("--algorithm {algorithm}"));
     let pair = server.pair("ada", PASSWORD).await;
-    let keys = server.get("/.well-known/jwks.json").await.json();
-    assert_eq!(keys["keys"].as_array().unwrap().len(), 1, "{keys}");
-    let verify = |issuer: &str, token: &str| {
-        verifier.verify(&format!("{}/.well-known/jwks.json", server.url), issuer, algorithm, token)
-    };
+    let published = server.get("/.well-known/jwks.json").await;
+    assert_eq!(published.json()["keys"].as_array().unwrap().len(), 1, "{published:?}");
+    let (url, file) = (format!("{}/.well-known/jwks.json", server.url), place.write("jwks.json", &published.text));
+    let keys = KeySet { file: &file, url: &url };
+    let verify = |issuer: &str, token: &str| outcome(microservice(&keys, issuer, algorithm, token));
 
     let claims: Value = serde_json::from_str(&verify(&server.url, &pair.access).unwrap()).unwrap();
     let id = place.run("users show ada --json").json()["id"].clone();
@@ -53,23 +98,23 @@ fn with_header_of(token: &str, rest: &str) -> String {
 }
 
 macro_rules! each_algorithm {
-    ($verifier:ident) => {
-        mod $verifier {
-            use super::{Verifier, a_microservice_takes_access_tokens_and_no_others as story};
+    ($microservice:ident) => {
+        mod $microservice {
+            use super::{a_microservice_takes_access_tokens_and_no_others as story, $microservice as microservice};
 
             #[tokio::test]
             async fn verifies_es256() {
-                story(&Verifier::$verifier(), "ES256").await;
+                story(microservice, "ES256").await;
             }
 
             #[tokio::test]
             async fn verifies_eddsa() {
-                story(&Verifier::$verifier(), "EdDSA").await;
+                story(microservice, "EdDSA").await;
             }
 
             #[tokio::test]
             async fn verifies_rs256() {
-                story(&Verifier::$verifier(), "RS256").await;
+                story(microservice, "RS256").await;
             }
         }
     };
@@ -77,3 +122,4 @@ macro_rules! each_algorithm {
 
 each_algorithm!(pyjwt);
 each_algorithm!(jose);
+each_algorithm!(latchkey_verifier);

@@ -46,15 +46,6 @@ impl Verifier {
         Self { program, script: home.join(script) }
     }
 
-    /// The claims as JSON, or why not.
-    pub fn verify(&self, jwks: &str, issuer: &str, algorithm: &str, token: &str) -> Result<String, String> {
-        let mut command = self.command();
-        command.args([jwks, issuer, algorithm, token]);
-        let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
-    }
-
     /// The program with its script and no arguments yet.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
@@ -65,9 +56,11 @@ impl Verifier {
 }
 
 /// A program on the path, or a failure that says what to install.
-fn require(program: &str, package: &str) -> PathBuf {
+pub fn require(program: &str, package: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file());
+    // Where Debian puts servers: not on everybody's path.
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
+    let found = folders.map(|folder| folder.join(program)).find(|file| file.is_file());
     found.unwrap_or_else(|| panic!("{program} is not installed, and these tests need it: install {package}"))
 }
 
@@ -97,7 +90,8 @@ fn installed(name: &str, files: &[&str], install: impl FnOnce(&Path)) -> PathBuf
     home
 }
 
-fn run(command: &mut Command, need: &str) {
+/// Runs a command that has to succeed.
+pub fn run(command: &mut Command, need: &str) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?} failed, is {need} there? {text}");
