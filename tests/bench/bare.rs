@@ -28,7 +28,12 @@ impl Hash {
     pub fn compute(&mut self) -> [u8; 32] {
         let mut output = [0; 32];
         Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone())
-            .hash_password_into_with_memory(b"correct horse battery staple", b"0123456789abcdef", &mut output, &mut self.memory)
+            .hash_password_into_with_memory(
+                b"correct horse battery staple",
+                b"0123456789abcdef",
+                &mut output,
+                &mut self.memory,
+            )
             .unwrap();
         output
     }
@@ -68,10 +73,12 @@ pub async fn all(stack: &Stack) -> Value {
     let public = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pem.contents()).unwrap();
     let message = [b'x'; 420];
     let signature = key.sign(&message).unwrap();
-    let mut redis = redis::Client::open(stack.redis.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut redis =
+        redis::Client::open(stack.redis.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
     let began = Instant::now();
     for _ in 0..2000 {
-        let _: Vec<Option<String>> = redis::cmd("MGET").arg("a").arg("b").arg("c").query_async(&mut redis).await.unwrap();
+        let _: Vec<Option<String>> =
+            redis::cmd("MGET").arg("a").arg("b").arg("c").query_async(&mut redis).await.unwrap();
     }
     let trip = began.elapsed().as_secs_f64() * 1e6 / 2000.0;
     let (count, _, cpu) = hashes(10);

@@ -42,12 +42,7 @@ impl Round {
 }
 
 /// Lets `clients` ask `count` times together.
-pub async fn drive(
-    serves: &Process,
-    behind: &[Process],
-    clients: Vec<Client>,
-    count: usize,
-) -> (Round, Vec<Client>) {
+pub async fn drive(serves: &Process, behind: &[Process], clients: Vec<Client>, count: usize) -> (Round, Vec<Client>) {
     let left = Arc::new(AtomicUsize::new(count));
     let (began, cpu) = (Instant::now(), serves.cpu());
     let before: Vec<_> = behind.iter().map(Process::cpu).collect();

@@ -29,6 +29,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{report::Ratio, stack::Stack};
 
@@ -78,7 +79,15 @@ fn main() -> ExitCode {
     }
     // One thread: it drives, and the other cores are for what is driven.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(measure(&options))
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).unwrap();
+        // Whichever way it ends, the stack is dropped, and its processes with it.
+        tokio::select! {
+            code = measure(&options) => code,
+            _ = tokio::signal::ctrl_c() => ExitCode::from(130),
+            _ = terminate.recv() => ExitCode::from(143),
+        }
+    })
 }
 
 async fn measure(options: &Options) -> ExitCode {

@@ -35,7 +35,12 @@ impl Ratio {
         let (ours, limit) = self.rounds.last().unwrap();
         println!(
             "{}: {:.1} us, {:.0}/s beside {:.1} us, {:.0}/s: {:.2}",
-            self.name, ours.cost(), ours.rate(), limit.cost(), limit.rate(), self.of(ours, limit)
+            self.name,
+            ours.cost(),
+            ours.rate(),
+            limit.cost(),
+            limit.rate(),
+            self.of(ours, limit)
         );
     }
 
@@ -86,15 +91,25 @@ impl Ratio {
 
 /// One row a comparison.
 pub fn table(ratios: &[Ratio]) -> String {
-    let mut text = "| what | beside | ratio | at least | CPU us | its CPU us | a second | p50 ms | p99 ms | p99.9 ms | wrong |\n\
+    let mut text =
+        "| what | beside | ratio | at least | CPU us | its CPU us | a second | p50 ms | p99 ms | p99.9 ms | wrong |\n\
                     |---|---|---|---|---|---|---|---|---|---|---|\n"
-        .to_owned();
+            .to_owned();
     for ratio in ratios {
         let latency = |percent| ratio.ours(|round| percentile(&round.latencies, percent)) / 1000.0;
         text += &format!(
             "| {} | {} | {:.2} | {:.2} | {:.1} | {:.1} | {:.0} | {:.2} | {:.2} | {:.2} | {} |\n",
-            ratio.name, ratio.limit, ratio.value(), ratio.least, ratio.ours(Round::cost), ratio.limits(Round::cost),
-            ratio.ours(Round::rate), latency(50.0), latency(99.0), latency(99.9), ratio.wrong(),
+            ratio.name,
+            ratio.limit,
+            ratio.value(),
+            ratio.least,
+            ratio.ours(Round::cost),
+            ratio.limits(Round::cost),
+            ratio.ours(Round::rate),
+            latency(50.0),
+            latency(99.0),
+            latency(99.9),
+            ratio.wrong(),
         );
     }
     text

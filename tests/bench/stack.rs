@@ -72,7 +72,7 @@ impl Stack {
             ("REDIS_URL", redis.clone()),
         ];
         let command = |words: &[&str]| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
+            let mut command = Command::new(binary());
             command.args(words).current_dir(folder.path()).env_clear().envs(settings.iter().cloned());
             command
         };
@@ -109,7 +109,8 @@ impl Stack {
     pub async fn behind(&self) -> [Process; 2] {
         let rows = self.sql.query("SELECT pid FROM pg_stat_activity WHERE datname = current_database()", &[]).await;
         let postgres = rows.unwrap().iter().map(|row| u32::try_from(row.get::<_, i32>(0)).unwrap()).collect();
-        let mut redis = redis::Client::open(self.redis.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let mut redis =
+            redis::Client::open(self.redis.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
         let info: String = redis::cmd("INFO").arg("server").query_async(&mut redis).await.unwrap();
         let id = info.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap().trim().parse().unwrap();
         [Process(postgres), Process(vec![id])]
@@ -124,7 +125,7 @@ impl Stack {
         let text = "SELECT s.id, s.user_id, u.username, floor(extract(epoch FROM s.rotated_at))::bigint, \
                     floor(extract(epoch FROM s.expires_at))::bigint FROM \
                     (SELECT * FROM sessions WHERE generation = 0 AND user_agent = 'seed' \
-                    AND id > gen_random_uuid()::text ORDER BY id LIMIT 1) AS s JOIN users u ON u.id = s.user_id";
+                    AND id > (SELECT gen_random_uuid()::text) ORDER BY id LIMIT 1) AS s JOIN users u ON u.id = s.user_id";
         let mut rows = Vec::with_capacity(count);
         let statement = self.sql.prepare(text).await.unwrap();
         while rows.len() < count {
@@ -191,6 +192,12 @@ fn free_port() -> u16 {
 #[expect(clippy::disallowed_methods, reason = "the servers that scripts/services started")]
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run scripts/bench"))
+}
+
+/// Another build can be measured: what a change brings is seen beside what was before.
+#[expect(clippy::disallowed_methods, reason = "a setting of the benchmark, not of the server")]
+fn binary() -> String {
+    std::env::var("BENCH_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_latchkey").to_owned())
 }
 
 fn logs() -> PathBuf {

@@ -64,7 +64,7 @@ pub struct VerifyingKey {
 /// What a signature is checked with.
 #[derive(Clone)]
 enum Material {
-    /// A point on a curve, parsed and found on it once. From bytes, that costs a fifth of the check each time.
+    /// A point on a curve, parsed and found on it once, instead of at each check.
     Point(ParsedPublicKey),
     /// A secret or RSA's two numbers, which cost nothing to take up.
     Plain(DecodingKey),
