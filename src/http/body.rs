@@ -50,19 +50,19 @@ impl Data {
 
     /// What stands under a name.
     pub(super) fn remove(mut self, name: &str) -> Input {
-        self.last(name)
+        self.last(name).unwrap_or(Input::Missing)
     }
 
-    fn last(&mut self, name: &str) -> Input {
-        let place = self.0.iter().rposition(|(known, _)| known == name);
-        place.map_or(Input::Missing, |place| self.0.swap_remove(place).1)
+    fn last(&mut self, name: &str) -> Option<Input> {
+        let place = self.0.iter().rposition(|(known, _)| known == name)?;
+        Some(self.0.swap_remove(place).1)
     }
 
     /// Takes fields of these names, all of them or all that is wrong with them, in this order.
     pub(super) fn take<const N: usize>(mut self, names: [(&'static str, Trim); N]) -> Result<[String; N], HttpError> {
         let mut wrong = Vec::new();
         let values = names.map(|(name, trim)| {
-            char_field(self.last(name), trim).unwrap_or_else(|texts| {
+            char_field(self.last(name).unwrap_or(Input::Missing), trim).unwrap_or_else(|texts| {
                 wrong.push((name, texts));
                 String::new()
             })
