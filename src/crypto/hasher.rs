@@ -2,15 +2,18 @@
 //!
 //! A hash takes about 20 ms of a core and 19 MiB. On the web server's threads it would stop all other requests, on a
 //! pool that grows it would take all memory. So: a fixed number of threads, each with memory that it uses again,
-//! behind a queue of fixed length. A full queue is an answer (503), not a wait.
+//! behind a queue of fixed length. A full queue is an answer (503), not a wait. When nobody has signed in for a while, the
+//! memory goes back to the system.
 
 use std::{
+    mem,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread,
+    time::Duration,
 };
 
 use argon2::{
@@ -30,6 +33,14 @@ const MAX_STORED_LANES: u32 = 16;
 /// Bytes of salt and of hash (RFC 9106, section 4).
 const SALT_LENGTH: usize = 16;
 const HASH_LENGTH: usize = 32;
+
+/// After so long without a job, the memory is given back. Taking it again costs a sign-in a few milliseconds.
+const IDLE: Duration = Duration::from_secs(5);
+/// Room in blocks (KiB) that an allocation asks for at the least, so that freeing it gives it back: up to 32 MiB, glibc may
+/// put it where it stays with the process. What is not used of it is never resident.
+const OF_ITS_OWN: usize = 33 * 1024;
+/// Less than this in blocks may stay.
+const SMALL: usize = 1024;
 
 /// argon2's parameters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -85,28 +96,44 @@ struct Worker {
     memory: Vec<Block>,
 }
 
+/// What the threads take their jobs from, and the memory that none of them uses just now.
+struct Desk {
+    jobs: Mutex<Receiver<Job>>,
+    idle: Duration,
+    spare: Mutex<Vec<Vec<Block>>>,
+}
+
 impl Hasher {
     /// Starts `threads` threads behind a queue of `queue` places.
     ///
     /// # Errors
     /// [`HashError::Failed`] when argon2 does not take the parameters or a thread cannot be started.
     pub fn start(cost: HashCost, threads: usize, queue: usize) -> Result<Self, HashError> {
+        Self::start_with(cost, threads, queue, IDLE).map(|(hasher, _)| hasher)
+    }
+
+    fn start_with(
+        cost: HashCost,
+        threads: usize,
+        queue: usize,
+        idle: Duration,
+    ) -> Result<(Self, Arc<Desk>), HashError> {
         let params =
             Params::new(cost.memory, cost.passes, cost.lanes, Some(HASH_LENGTH)).map_err(|_| HashError::Failed)?;
         let (jobs, receiver) = sync_channel::<Job>(queue);
-        let receiver = Arc::new(Mutex::new(receiver));
+        let desk = Arc::new(Desk { jobs: Mutex::new(receiver), idle, spare: Mutex::default() });
         // A user who does not exist costs what a user costs who does: one check, against this.
         let dummy = Worker { params: params.clone(), memory: Vec::new() }
             .hash(&random::bytes::<16>().map_err(|_| HashError::Failed)?)?;
         for index in 0..threads {
-            let receiver = Arc::clone(&receiver);
+            let desk = Arc::clone(&desk);
             let params = params.clone();
             thread::Builder::new()
                 .name(format!("argon2-{index}"))
-                .spawn(move || work(&receiver, Worker { params, memory: Vec::new() }))
+                .spawn(move || work(&desk, Worker { params, memory: Vec::new() }))
                 .map_err(|_| HashError::Failed)?;
         }
-        Ok(Self { jobs, cost, dummy: Arc::new(dummy), load: Arc::default() })
+        Ok((Self { jobs, cost, dummy: Arc::new(dummy), load: Arc::default() }, desk))
     }
 
     /// The parameters of new hashes.
@@ -172,16 +199,24 @@ impl Hasher {
     }
 }
 
-fn work(jobs: &Mutex<Receiver<Job>>, mut worker: Worker) {
+fn work(desk: &Desk, mut worker: Worker) {
     loop {
-        let job = match jobs.lock() {
-            Ok(jobs) => jobs.recv(),
-            Err(poisoned) => poisoned.into_inner().recv(),
-        };
+        let job = desk.jobs.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(desk.idle);
         match job {
-            Ok(job) => job(&mut worker),
-            Err(_) => return,
+            Ok(job) => {
+                worker.memory = desk.spare().pop().unwrap_or_default();
+                job(&mut worker);
+                desk.spare().push(mem::take(&mut worker.memory));
+            }
+            Err(RecvTimeoutError::Timeout) => desk.spare().clear(),
+            Err(RecvTimeoutError::Disconnected) => return,
         }
+    }
+}
+
+impl Desk {
+    fn spare(&self) -> MutexGuard<'_, Vec<Vec<Block>>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -220,6 +255,9 @@ impl Worker {
     fn compute(&mut self, password: &[u8], salt: &[u8], params: Params, length: usize) -> Result<Vec<u8>, HashError> {
         let blocks = params.block_count();
         if self.memory.len() < blocks {
+            if blocks > SMALL {
+                self.memory.reserve_exact(blocks.max(OF_ITS_OWN) - self.memory.len());
+            }
             self.memory.resize(blocks, Block::default());
         }
         let mut output = vec![0; length];

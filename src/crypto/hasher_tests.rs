@@ -4,6 +4,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
     mpsc::channel,
 };
+use std::time::Instant;
 
 use proptest::prelude::*;
 
@@ -133,6 +134,33 @@ fn memory_beyond_the_present_parameters_is_given_back() {
     let mut worker = worker(COST);
     assert!(worker.verify(b"secret", &old).fits);
     assert!(worker.memory.capacity() < 4096, "{} blocks were kept", worker.memory.capacity());
+}
+
+#[tokio::test]
+async fn when_nobody_signs_in_the_memory_is_given_back_and_taken_again() {
+    let (hasher, desk) = Hasher::start_with(COST, 2, 8, Duration::from_millis(1)).unwrap();
+    let hash = hasher.hash(password("secret")).await.unwrap();
+    let held = || desk.spare().iter().map(Vec::capacity).sum::<usize>();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while held() > 0 {
+        assert!(Instant::now() < deadline, "{} blocks are still held", held());
+        tokio::task::yield_now().await;
+    }
+    assert!(hasher.verify(password("secret"), Some(hash)).await.unwrap().fits);
+}
+
+#[tokio::test]
+async fn while_people_sign_in_the_memory_is_kept() {
+    let (hasher, desk) = Hasher::start_with(COST, 1, 8, Duration::from_secs(3600)).unwrap();
+    hasher.hash(password("secret")).await.unwrap();
+    // The reply comes before the memory is put back; the next job only after it.
+    hasher.hash(password("secret")).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while desk.spare().is_empty() {
+        assert!(Instant::now() < deadline, "nothing was kept");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(desk.spare().len(), 1);
 }
 
 #[test]

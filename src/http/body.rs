@@ -1,6 +1,6 @@
 //! Request bodies: JSON, forms and multipart forms, bounded in size and time.
 
-use std::{collections::HashMap, convert::Infallible};
+use std::{convert::Infallible, fmt};
 
 use actix_web::{
     HttpRequest,
@@ -8,6 +8,7 @@ use actix_web::{
     web::{Bytes, BytesMut, Payload},
 };
 use futures_util::{StreamExt as _, stream};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{error::Category, value::RawValue};
 
 use super::{
@@ -16,8 +17,8 @@ use super::{
     state::HttpSettings,
 };
 
-/// The fields of a body, before anything is asked of them.
-pub(super) struct Data(HashMap<String, Input>);
+/// The fields of a body, before anything is asked of them. Of several with one name, the last counts.
+pub(super) struct Data(Vec<(String, Input)>);
 
 impl Data {
     /// Reads the body. An empty one has no fields, whatever its content type.
@@ -30,7 +31,7 @@ impl Data {
             .await
             .map_err(|_| HttpError::BodyTooSlow)??;
         if body.is_empty() {
-            return Ok(Self(HashMap::new()));
+            return Ok(Self(Vec::new()));
         }
         let header = |name| request.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
         // Nothing is unpacked here: a small body must not become a large one.
@@ -49,15 +50,19 @@ impl Data {
 
     /// What stands under a name.
     pub(super) fn remove(mut self, name: &str) -> Input {
-        self.0.remove(name).unwrap_or(Input::Missing)
+        self.last(name).unwrap_or(Input::Missing)
+    }
+
+    fn last(&mut self, name: &str) -> Option<Input> {
+        let place = self.0.iter().rposition(|(known, _)| known == name)?;
+        Some(self.0.swap_remove(place).1)
     }
 
     /// Takes fields of these names, all of them or all that is wrong with them, in this order.
     pub(super) fn take<const N: usize>(mut self, names: [(&'static str, Trim); N]) -> Result<[String; N], HttpError> {
         let mut wrong = Vec::new();
         let values = names.map(|(name, trim)| {
-            let input = self.0.remove(name).unwrap_or(Input::Missing);
-            char_field(input, trim).unwrap_or_else(|texts| {
+            char_field(self.last(name).unwrap_or(Input::Missing), trim).unwrap_or_else(|texts| {
                 wrong.push((name, texts));
                 String::new()
             })
@@ -87,24 +92,49 @@ fn json(body: &[u8]) -> Result<Data, HttpError> {
     if text.starts_with('\u{feff}') {
         return Err(HttpError::Json("the body begins with a byte-order mark".to_owned()));
     }
+    let start = text.trim_start_matches([' ', '\t', '\n', '\r']);
+    if matches!(kind(start), Kind::Object) {
+        let members: Members<'_> = serde_json::from_str(text).map_err(|error| HttpError::Json(describe(&error)))?;
+        let fields = members.0.into_iter().map(|(name, raw)| Ok((name, input(raw.get())?)));
+        return fields.collect::<Result<_, _>>().map(Data);
+    }
     let whole: &RawValue = serde_json::from_str(text).map_err(|error| HttpError::Json(describe(&error)))?;
     let whole = whole.get();
-    match kind(whole) {
-        Kind::Object => {}
-        Kind::Null => return Err(HttpError::NoData),
-        Kind::Array => return Err(HttpError::InvalidData("list")),
-        Kind::Text => return Err(HttpError::InvalidData("str")),
-        Kind::Bool => return Err(HttpError::InvalidData("bool")),
-        Kind::Number if is_integer(whole) => return Err(HttpError::InvalidData("int")),
-        Kind::Number => return Err(HttpError::InvalidData("float")),
+    Err(match kind(whole) {
+        Kind::Array => HttpError::InvalidData("list"),
+        Kind::Bool => HttpError::InvalidData("bool"),
+        Kind::Number if is_integer(whole) => HttpError::InvalidData("int"),
+        Kind::Number => HttpError::InvalidData("float"),
+        Kind::Null | Kind::Object => HttpError::NoData,
+        Kind::Text => HttpError::InvalidData("str"),
+    })
+}
+
+/// The members of an object as they stand there, in one pass and without a table: there are one or two.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
     }
-    let members: HashMap<String, &RawValue> =
-        serde_json::from_str(whole).map_err(|error| HttpError::Json(describe(&error)))?;
-    let mut fields = HashMap::with_capacity(members.len());
-    for (name, raw) in members {
-        fields.insert(name, input(raw.get())?);
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
     }
-    Ok(Data(fields))
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::with_capacity(2);
+        while let Some(member) = access.next_entry()? {
+            members.push(member);
+        }
+        Ok(Members(members))
+    }
 }
 
 /// Our own words: what a parser says is none of the client's business, where it stopped is.
@@ -193,12 +223,12 @@ async fn multipart(content_type: &str, body: Bytes) -> Result<Data, HttpError> {
     let boundary = multer::parse_boundary(content_type)
         .map_err(|_| HttpError::Multipart("Invalid boundary in multipart: None"))?;
     let mut parts = multer::Multipart::new(stream::iter([Ok::<_, Infallible>(body)]), boundary);
-    let mut fields = HashMap::new();
+    let mut fields = Vec::new();
     while let Some(part) = parts.next_field().await.map_err(unreadable)? {
         let Some(name) = part.name().map(ToOwned::to_owned) else { continue };
         let is_file = part.file_name().is_some();
         let text = part.text().await.map_err(unreadable)?;
-        fields.insert(name, if is_file { Input::NotText } else { Input::Text(text) });
+        fields.push((name, if is_file { Input::NotText } else { Input::Text(text) }));
     }
     Ok(Data(fields))
 }

@@ -77,8 +77,7 @@ impl HttpMetrics {
         registry.register("refusals", help, self.refusals.clone());
     }
 
-    pub(super) fn count(&self, path: &str, status: StatusCode, cause: Option<&'static str>, took: Duration) {
-        let route = route(path);
+    pub(super) fn count(&self, route: &'static str, status: StatusCode, cause: Option<&'static str>, took: Duration) {
         let outcome = match status.as_u16() {
             500.. => "failed",
             400..=499 => "refused",

@@ -1,6 +1,6 @@
 //! Around every request: an id, the headers that every answer carries, panics as answers, one line in the log.
 
-use std::{panic::AssertUnwindSafe, time::Instant};
+use std::{cell::Cell, panic::AssertUnwindSafe, time::Instant};
 
 use actix_web::{
     body::MessageBody,
@@ -24,6 +24,8 @@ use crate::{crypto::random, service::Error};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const MAX_REQUEST_ID: usize = 64;
+/// Random bytes that are drawn at once.
+const MANY: usize = 256;
 static KNOWN: [Method; 8] = [
     Method::DELETE,
     Method::GET,
@@ -43,12 +45,12 @@ pub(super) async fn around<B: MessageBody>(
     let id = request_id(request.headers());
     let state = request.app_data::<Data<State>>().cloned();
     let challenge = state.as_deref().and_then(|state| state.settings.auth_header_types.first()).map(String::as_str);
-    let (method, path, began) = (request.method().clone(), request.path().to_owned(), Instant::now());
+    let (method, path, began) = (known(request.method()), route(request.path()), Instant::now());
     let done = |status: StatusCode, error: Option<&actix_web::Error>| {
-        log(&method, &path, &id, status, error);
+        log(method, path, &id, status, error);
         if let Some(state) = &state {
             let cause = error.and_then(|error| error.as_error::<HttpError>()).map(HttpError::cause);
-            state.metrics.count(&path, status, cause, began.elapsed());
+            state.metrics.count(path, status, cause, began.elapsed());
         }
     };
     let error = match AssertUnwindSafe(next.call(request)).catch_unwind().await {
@@ -108,14 +110,32 @@ fn request_id(headers: &HeaderMap) -> String {
         (1..=MAX_REQUEST_ID).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     };
-    given.filter(harmless).map_or_else(random::jti, ToOwned::to_owned)
+    given.filter(harmless).map_or_else(new_id, ToOwned::to_owned)
+}
+
+/// 32 hex digits. It is no secret, so the operating system is asked once for many.
+fn new_id() -> String {
+    thread_local! {
+        static DRAWN: Cell<([u8; MANY], usize)> = const { Cell::new(([0; MANY], MANY)) };
+    }
+    let (mut drawn, mut next) = DRAWN.get();
+    if next >= MANY {
+        // Without randomness nobody signs in either, and an id that comes twice harms nobody.
+        (drawn, next) = (random::bytes().unwrap_or([0; MANY]), 0);
+    }
+    let id = drawn.iter().skip(next).take(16).fold(0, |id, byte| (id << 8) | u128::from(*byte));
+    DRAWN.set((drawn, next + 16));
+    format!("{id:032x}")
+}
+
+fn known(method: &Method) -> &'static str {
+    KNOWN.iter().find(|known| *known == method).map_or("other", Method::as_str)
 }
 
 /// Failures of ours are errors, refusals are worth a line, the rest is for debugging. Never a token, never a body: and a
 /// path or a method that is none of ours may be a token that was put in the wrong place.
-fn log(method: &Method, path: &str, id: &str, status: StatusCode, error: Option<&actix_web::Error>) {
-    let (status, path) = (status.as_u16(), route(path));
-    let method = KNOWN.iter().find(|known| *known == method).map_or("other", Method::as_str);
+fn log(method: &str, path: &str, id: &str, status: StatusCode, error: Option<&actix_web::Error>) {
+    let status = status.as_u16();
     let Some(error) = error.and_then(|error| error.as_error::<HttpError>()) else {
         tracing::debug!(method, path, status, request = id);
         return;

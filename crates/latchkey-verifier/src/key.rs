@@ -58,7 +58,16 @@ pub enum KeyError {
 pub struct VerifyingKey {
     pub(crate) algorithm: Algorithm,
     pub(crate) kind: Kind,
-    material: DecodingKey,
+    material: Material,
+}
+
+/// What a signature is checked with.
+#[derive(Clone)]
+enum Material {
+    /// A point on a curve, parsed and found on it once, instead of at each check.
+    Point(ParsedPublicKey),
+    /// A secret or RSA's two numbers, which cost nothing to take up.
+    Plain(DecodingKey),
 }
 
 impl VerifyingKey {
@@ -74,7 +83,7 @@ impl VerifyingKey {
         if secret.len() < least {
             return Err(KeyError::ShortSecret { algorithm, least });
         }
-        Ok(Self { algorithm, kind, material: DecodingKey::from_secret(secret) })
+        Ok(Self { algorithm, kind, material: Material::Plain(DecodingKey::from_secret(secret)) })
     }
 
     /// A public key for access tokens, from the members of a JWK (RFC 7517, RFC 7518 section 6, RFC 8037).
@@ -93,9 +102,9 @@ impl VerifyingKey {
         }
         let number = |name| bytes(member(name)).ok_or_else(unusable);
         let material = match algorithm.family() {
-            Family::Ec => ec(algorithm, &number("x")?, &number("y")?),
+            Family::Ec => ec(algorithm, &number("x")?, &number("y")?).map(Material::Point),
             Family::Hmac => None,
-            Family::Okp => ed(&number("x")?),
+            Family::Okp => ParsedPublicKey::new(&ED25519, number("x")?).ok().map(Material::Point),
             Family::Rsa => {
                 let (n, e) = (number("n")?, number("e")?);
                 if bits(&n) < MIN_RSA_BITS {
@@ -104,7 +113,7 @@ impl VerifyingKey {
                 if roca::is_marked(&n) {
                     return Err(KeyError::RocaRsa(kid.to_owned()));
                 }
-                rsa(&n, &e)
+                rsa(&n, &e).map(Material::Plain)
             }
         };
         Ok(Self { algorithm, kind: Kind::Access, material: material.ok_or_else(unusable)? })
@@ -112,7 +121,14 @@ impl VerifyingKey {
 
     /// Whether `signature`, in base64url, is this key's over `message`.
     pub(crate) fn fits(&self, signature: &str, message: &[u8]) -> bool {
-        matches!(jsonwebtoken::crypto::verify(signature, message, &self.material, self.algorithm.jws()), Ok(true))
+        match &self.material {
+            Material::Point(key) => {
+                bytes(Some(signature)).is_some_and(|signature| key.verify_sig(message, &signature).is_ok())
+            }
+            Material::Plain(key) => {
+                matches!(jsonwebtoken::crypto::verify(signature, message, key, self.algorithm.jws()), Ok(true))
+            }
+        }
     }
 }
 
@@ -129,7 +145,7 @@ const fn kind_of_key(algorithm: Algorithm) -> (&'static str, Option<&'static str
 
 /// A point with coordinates of full length (RFC 7518, section 6.2.1.2) that lies on the curve: one that does not
 /// would make no error here and refuse each token later.
-fn ec(algorithm: Algorithm, x: &[u8], y: &[u8]) -> Option<DecodingKey> {
+fn ec(algorithm: Algorithm, x: &[u8], y: &[u8]) -> Option<ParsedPublicKey> {
     let (length, on_curve) = match algorithm {
         Algorithm::Es384 => (48, &ECDSA_P384_SHA384_FIXED),
         _ => (32, &ECDSA_P256_SHA256_FIXED),
@@ -137,12 +153,7 @@ fn ec(algorithm: Algorithm, x: &[u8], y: &[u8]) -> Option<DecodingKey> {
     if x.len() != length || y.len() != length {
         return None;
     }
-    let point = [&[4], x, y].concat();
-    ParsedPublicKey::new(on_curve, &point).ok().map(|_| DecodingKey::from_ec_der(&point))
-}
-
-fn ed(x: &[u8]) -> Option<DecodingKey> {
-    ParsedPublicKey::new(&ED25519, x).ok().map(|_| DecodingKey::from_ed_der(x))
+    ParsedPublicKey::new(on_curve, [&[4], x, y].concat()).ok()
 }
 
 /// Both without leading zeros (RFC 7518, section 2), the exponent odd and not 1: with 1 anybody can sign.

@@ -23,21 +23,25 @@ use crate::{
 };
 
 pub(super) fn configure(config: &mut ServiceConfig) {
-    config.service(
-        both("/api/auth/logout")
-            // dj-rest-auth's, which names GET also where its setting makes it a 405.
-            .wrap(allow("GET, POST, HEAD, OPTIONS"))
-            .route(web::post().to(log_out))
-            .route(web::method(actix_web::http::Method::OPTIONS).to(options))
-            .default_service(web::route().to(not_a_log_out)),
-    );
-    config.service(
-        both("/api/auth/logout/all")
-            .wrap(allow("POST, OPTIONS"))
-            .route(web::post().to(log_out_everywhere))
-            .route(web::method(actix_web::http::Method::OPTIONS).to(options))
-            .default_service(web::route().to(signed_in_first)),
-    );
+    for resource in both("/api/auth/logout") {
+        config.service(
+            resource
+                // dj-rest-auth's, which names GET also where its setting makes it a 405.
+                .wrap(allow("GET, POST, HEAD, OPTIONS"))
+                .route(web::post().to(log_out))
+                .route(web::method(actix_web::http::Method::OPTIONS).to(options))
+                .default_service(web::route().to(not_a_log_out)),
+        );
+    }
+    for resource in both("/api/auth/logout/all") {
+        config.service(
+            resource
+                .wrap(allow("POST, OPTIONS"))
+                .route(web::post().to(log_out_everywhere))
+                .route(web::method(actix_web::http::Method::OPTIONS).to(options))
+                .default_service(web::route().to(signed_in_first)),
+        );
+    }
 }
 
 /// That it is done.

@@ -15,21 +15,25 @@ use crate::{
 };
 
 pub(super) fn configure(config: &mut ServiceConfig) {
-    config.service(
-        both("/api/auth/sessions")
-            .wrap(allow("GET, HEAD, OPTIONS"))
-            .route(web::get().to(list))
-            .route(web::head().to(list))
-            .route(web::method(actix_web::http::Method::OPTIONS).to(options))
-            .default_service(web::route().to(signed_in_first)),
-    );
-    config.service(
-        both("/api/auth/sessions/{id}")
-            .wrap(allow("DELETE, OPTIONS"))
-            .route(web::delete().to(end))
-            .route(web::method(actix_web::http::Method::OPTIONS).to(options))
-            .default_service(web::route().to(signed_in_first)),
-    );
+    for resource in both("/api/auth/sessions") {
+        config.service(
+            resource
+                .wrap(allow("GET, HEAD, OPTIONS"))
+                .route(web::get().to(list))
+                .route(web::head().to(list))
+                .route(web::method(actix_web::http::Method::OPTIONS).to(options))
+                .default_service(web::route().to(signed_in_first)),
+        );
+    }
+    for resource in both("/api/auth/sessions/{id}") {
+        config.service(
+            resource
+                .wrap(allow("DELETE, OPTIONS"))
+                .route(web::delete().to(end))
+                .route(web::method(actix_web::http::Method::OPTIONS).to(options))
+                .default_service(web::route().to(signed_in_first)),
+        );
+    }
 }
 
 /// One sign-in. Moments are in UTC (RFC 3339), as Django REST framework writes them.

@@ -12,14 +12,16 @@ use super::{allow, authenticated, both, options, signed_in_first};
 use crate::http::{error::HttpError, openapi::refusals, state::State};
 
 pub(super) fn configure(config: &mut ServiceConfig) {
-    config.service(
-        both("/api/auth/user")
-            .wrap(allow("GET, HEAD, OPTIONS"))
-            .route(web::get().to(user))
-            .route(web::head().to(user))
-            .route(web::method(Method::OPTIONS).to(options))
-            .default_service(web::route().to(signed_in_first)),
-    );
+    for resource in both("/api/auth/user") {
+        config.service(
+            resource
+                .wrap(allow("GET, HEAD, OPTIONS"))
+                .route(web::get().to(user))
+                .route(web::head().to(user))
+                .route(web::method(Method::OPTIONS).to(options))
+                .default_service(web::route().to(signed_in_first)),
+        );
+    }
 }
 
 /// A user, in dj-rest-auth's shape.

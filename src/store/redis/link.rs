@@ -134,8 +134,8 @@ impl Link {
     fn connect(&self) -> Connecting {
         let (client, timeout) = (self.client.clone(), self.timeout);
         let connect = async move {
-            let config =
-                AsyncConnectionConfig::new().set_connection_timeout(Some(timeout)).set_response_timeout(Some(timeout));
+            // Whoever asks limits the whole of it, waiting for the answer included: one timer for a question is enough.
+            let config = AsyncConnectionConfig::new().set_connection_timeout(Some(timeout)).set_response_timeout(None);
             client.get_multiplexed_async_connection_with_config(&config).await
         };
         let Some(runtime) = &self.runtime else { return connect.boxed().shared() };

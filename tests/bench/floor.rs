@@ -1,0 +1,191 @@
+//! The floor: an actix-web server that does nothing but the signature operations, the round trip to Redis and the statement
+//! that a request cannot do without. No check beyond them, no header, no log, no count. Each worker has connections of its own.
+
+use std::{
+    cell::Cell,
+    net::TcpListener,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix_web::{
+    App, HttpResponse, HttpServer, rt,
+    web::{self, Data, Json},
+};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use latchkey_verifier::Kind;
+use redis::aio::MultiplexedConnection;
+use serde::{Deserialize, Serialize};
+use tokio_postgres::{Client, Statement};
+
+use crate::{
+    bare,
+    mint::Mint,
+    stack::{POOL, connect},
+};
+
+/// Where it listens and what it asks.
+#[derive(clap::Args)]
+pub struct Settings {
+    #[arg(long)]
+    port: u16,
+    #[arg(long)]
+    database: String,
+    #[arg(long)]
+    redis: String,
+    #[arg(long)]
+    keys: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Token {
+    token: String,
+}
+
+#[derive(Deserialize)]
+struct Refresh {
+    refresh: String,
+}
+
+#[derive(Serialize)]
+struct Pair {
+    access: String,
+    refresh: String,
+}
+
+#[derive(Serialize)]
+struct Empty {}
+
+/// What all workers share.
+struct Keys {
+    mint: Mint,
+    public: ParsedPublicKey,
+}
+
+/// What a worker has for itself.
+struct Worker {
+    redis: MultiplexedConnection,
+    postgres: Vec<(Client, Statement)>,
+    next: Cell<usize>,
+}
+
+type Shared = Data<Worker>;
+
+pub fn run(settings: Settings) -> ExitCode {
+    rt::System::new().block_on(serve(settings));
+    ExitCode::SUCCESS
+}
+
+async fn serve(settings: Settings) {
+    let mint = Mint::new(&settings.keys, "floor");
+    let pem = pem::parse(mint.key(Kind::Access).public_pem().unwrap()).unwrap();
+    let public = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pem.contents()).unwrap();
+    let keys = Data::from(Arc::new(Keys { mint, public }));
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let listener = TcpListener::bind(("127.0.0.1", settings.port)).unwrap();
+    let (redis, database) = (settings.redis, settings.database);
+    HttpServer::new(move || {
+        let (redis, database) = (redis.clone(), database.clone());
+        App::new()
+            .app_data(keys.clone())
+            .data_factory(move || worker(redis.clone(), database.clone(), POOL.div_ceil(workers)))
+            .route("/noop-json", web::post().to(noop))
+            .route("/noop", web::get().to(empty))
+            .route("/verify", web::post().to(verify))
+            .route("/refresh", web::post().to(refresh))
+            .route("/burn", web::get().to(burn))
+    })
+    .workers(workers)
+    .keep_alive(Duration::from_secs(75))
+    .tcp_nodelay(true)
+    .listen(listener)
+    .unwrap()
+    .run()
+    .await
+    .unwrap();
+}
+
+async fn worker(redis: String, database: String, connections: usize) -> Result<Worker, redis::RedisError> {
+    let redis = redis::Client::open(redis)?.get_multiplexed_async_connection().await?;
+    let mut postgres = Vec::new();
+    for _ in 0..connections {
+        let client = connect(&database).await;
+        let statement = client.prepare("UPDATE floor SET n = n + 1 WHERE id = $1 RETURNING n").await.unwrap();
+        postgres.push((client, statement));
+    }
+    Ok(Worker { redis, postgres, next: Cell::new(0) })
+}
+
+async fn noop(_: Json<Token>) -> HttpResponse {
+    HttpResponse::Ok().json(Empty {})
+}
+
+async fn empty() -> HttpResponse {
+    HttpResponse::Ok().json(Empty {})
+}
+
+async fn verify(body: Json<Token>, keys: Data<Keys>, worker: Shared) -> HttpResponse {
+    if !keys.fits(&body.token) || !worker.has_no_mark().await {
+        return HttpResponse::Unauthorized().json(Empty {});
+    }
+    HttpResponse::Ok().json(Empty {})
+}
+
+async fn refresh(body: Json<Refresh>, keys: Data<Keys>, worker: Shared) -> HttpResponse {
+    if !keys.fits(&body.refresh) || !worker.has_no_mark().await {
+        return HttpResponse::Unauthorized().json(Empty {});
+    }
+    worker.rotate().await;
+    HttpResponse::Ok().json(Pair { access: keys.signed(&body.refresh), refresh: keys.signed(&body.refresh) })
+}
+
+/// Every core hashes passwords for a while.
+async fn burn() -> HttpResponse {
+    let until = Instant::now() + Duration::from_secs(3);
+    for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+        std::thread::spawn(move || {
+            let mut hash = bare::Hash::new();
+            while Instant::now() < until {
+                hash.compute();
+            }
+        });
+    }
+    HttpResponse::Ok().json(Empty {})
+}
+
+impl Keys {
+    fn fits(&self, token: &str) -> bool {
+        let Some((message, signature)) = token.rsplit_once('.') else { return false };
+        let Ok(signature) = URL_SAFE_NO_PAD.decode(signature) else { return false };
+        self.public.verify_sig(message.as_bytes(), &signature).is_ok()
+    }
+
+    /// The same claims with another signature: what is in a token does not matter here, its length does.
+    fn signed(&self, like: &str) -> String {
+        let message = like.rsplit_once('.').map_or(like, |(message, _)| message);
+        let signature = self.mint.key(Kind::Access).sign(message.as_bytes()).unwrap();
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+impl Worker {
+    async fn has_no_mark(&self) -> bool {
+        let mut redis = self.redis.clone();
+        let mut command = redis::cmd("MGET");
+        command.arg("{floor:1}:epoch").arg("{floor:1}:s:0d0ba1b7-5a1b-4b39-9f6e-33b6a5a0a1c2");
+        command.arg("{floor:1}:u:0d0ba1b7-5a1b-4b39-9f6e-33b6a5a0a1c2");
+        let marks: Vec<Option<String>> = command.query_async(&mut redis).await.unwrap();
+        marks.iter().all(Option::is_none)
+    }
+
+    async fn rotate(&self) -> i32 {
+        let number = self.next.get();
+        self.next.set(number + 1);
+        let (client, statement) = &self.postgres[number % self.postgres.len()];
+        let id = i64::try_from(number * 7919 % 10_000).unwrap();
+        client.query_one(statement, &[&id]).await.unwrap().get(0)
+    }
+}

@@ -1,0 +1,66 @@
+//! Resident memory: idle, under as many sign-ins as the hash pool takes, and over very many refreshes.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    Effort,
+    clients::{Client, Job},
+    load::drive,
+    process::Process,
+    scenarios::holders,
+    stack::Stack,
+};
+
+/// Longer than the server keeps what it does not use.
+const REST: Duration = Duration::from_secs(15);
+
+pub async fn idle(stack: &Stack) -> Value {
+    json!({ "idle_after_start_kib": stack.latchkey().1.resident() })
+}
+
+pub async fn under_load(stack: &Stack, effort: Effort, memory: &mut Value) {
+    let (port, process) = stack.latchkey();
+    let mut clients = Vec::new();
+    for next in 0..64 {
+        clients.push(Client::new(port, Job::SignsIn { next, step: 64, users: stack.users }).await);
+    }
+    let done = Arc::new(AtomicBool::new(false));
+    let watch = tokio::spawn(most(process.clone(), Arc::clone(&done)));
+    let logins = drive(&process, &[], clients, effort.requests / 40).await.0;
+    done.store(true, Ordering::SeqCst);
+    memory["under_logins_kib"] = json!(watch.await.unwrap());
+    memory["logins"] = json!(logins.requests);
+    let (rows, mint) = (stack.rows(32).await, stack.mint());
+    let mut tokens: Vec<_> = rows.iter().map(|row| mint.refresh(row)).collect();
+    let (mut points, step, mut wrong) = (Vec::new(), effort.refreshes_for_memory / 10, logins.wrong);
+    for _ in 0..10 {
+        let (round, back) = drive(&process, &[], holders(port, "/api/token/refresh/", tokens).await, step).await;
+        wrong += round.wrong;
+        tokens = back.into_iter().filter_map(Client::into_refresh).collect();
+        points.push(process.resident());
+    }
+    memory["refreshes"] = json!(effort.refreshes_for_memory);
+    memory["over_refreshes_kib"] = json!(points);
+    tokio::time::sleep(REST).await;
+    memory["idle_again_kib"] = json!(process.resident());
+    memory["most_ever_kib"] = json!(process.peak());
+    memory["wrong"] = json!(wrong);
+}
+
+/// The most that was resident until it was `done`, in KiB.
+async fn most(process: Process, done: Arc<AtomicBool>) -> u64 {
+    let mut most = 0;
+    while !done.load(Ordering::SeqCst) {
+        most = process.resident().max(most);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    most
+}

@@ -1,0 +1,207 @@
+//! A database of its own, one `latchkey serve` over it and over Redis, and the floor beside it with as many workers.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use chrono::DateTime;
+use latchkey::domain::ids::{SessionId, UserId};
+use tempfile::TempDir;
+use tokio_postgres::NoTls;
+
+use crate::{
+    mint::{Mint, Row},
+    process::Process,
+};
+
+/// The password of every user.
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// Connections to Postgres of each server, and of pgbench.
+pub const POOL: usize = 10;
+
+/// All that is measured.
+pub struct Stack {
+    // Dropped in this order: first who asks.
+    latchkey: Server,
+    floor: Server,
+    folder: TempDir,
+    pub database: String,
+    pub redis: String,
+    pub issuer: String,
+    pub users: usize,
+    pub sql: tokio_postgres::Client,
+}
+
+struct Server {
+    process: Child,
+    port: u16,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Stack {
+    /// Starts everything, with so many users and as many sessions of theirs as asked for.
+    pub async fn start(name: &str, users: usize, sessions: u32) -> Self {
+        let (postgres, redis) = (variable("TEST_POSTGRES_URL"), variable("TEST_REDIS_URL"));
+        let folder = tempfile::tempdir().unwrap();
+        let database_name = format!("bench_{name}");
+        let admin = connect(&format!("{postgres}/postgres")).await;
+        admin.batch_execute(&format!("CREATE DATABASE {database_name}")).await.unwrap();
+        let database = format!("{postgres}/{database_name}");
+        let (port, floor_port) = (free_port(), free_port());
+        let issuer = format!("http://127.0.0.1:{port}");
+        let settings = [
+            ("DATABASE_URL", database.clone()),
+            ("LATCHKEY_BIND", format!("127.0.0.1:{port}")),
+            ("LATCHKEY_DATABASE_POOL_SIZE", POOL.to_string()),
+            ("LATCHKEY_ISSUER", issuer.clone()),
+            ("LATCHKEY_REDIS_PREFIX", database_name.clone()),
+            // A machine that others use, too, must not look like a Redis that is gone.
+            ("LATCHKEY_REDIS_TIMEOUT", "2s".to_owned()),
+            ("REDIS_URL", redis.clone()),
+        ];
+        let command = |words: &[&str]| {
+            let mut command = Command::new(binary());
+            command.args(words).current_dir(folder.path()).env_clear().envs(settings.iter().cloned());
+            command
+        };
+        let log = || File::create(logs().join(format!("{name}.log"))).unwrap();
+        let mut serve = command(&["serve"]);
+        serve.stdin(Stdio::null()).stdout(log()).stderr(log());
+        let latchkey = Server { process: serve.spawn().unwrap(), port };
+        listens(port).await;
+        let mut create = command(&["users", "create", "user0", "--password-stdin"]);
+        let mut create = create.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        create.stdin.take().unwrap().write_all(PASSWORD.as_bytes()).unwrap();
+        assert!(create.wait().unwrap().success());
+        let sql = connect(&database).await;
+        seed(&sql, users, sessions).await;
+        let mut floor = Command::new(std::env::current_exe().unwrap());
+        floor.args(["floor", "--port", &floor_port.to_string(), "--database", &database, "--redis", &redis]);
+        floor.args(["--keys".as_ref(), folder.path().join("keys").as_os_str()]).env_clear().stdin(Stdio::null());
+        let floor = Server { process: floor.spawn().unwrap(), port: floor_port };
+        listens(floor_port).await;
+        // The connections that a server opens when it has started, and its first look at Redis.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        Self { latchkey, floor, folder, database, redis, issuer, users, sql }
+    }
+
+    pub fn latchkey(&self) -> (u16, Process) {
+        (self.latchkey.port, Process(vec![self.latchkey.process.id()]))
+    }
+
+    pub fn floor(&self) -> (u16, Process) {
+        (self.floor.port, Process(vec![self.floor.process.id()]))
+    }
+
+    /// The connections' processes of Postgres, and Redis.
+    pub async fn behind(&self) -> [Process; 2] {
+        let rows = self.sql.query("SELECT pid FROM pg_stat_activity WHERE datname = current_database()", &[]).await;
+        let postgres = rows.unwrap().iter().map(|row| u32::try_from(row.get::<_, i32>(0)).unwrap()).collect();
+        let mut redis =
+            redis::Client::open(self.redis.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let info: String = redis::cmd("INFO").arg("server").query_async(&mut redis).await.unwrap();
+        let id = info.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap().trim().parse().unwrap();
+        [Process(postgres), Process(vec![id])]
+    }
+
+    pub fn mint(&self) -> Mint {
+        Mint::new(&self.folder.path().join("keys"), &self.issuer)
+    }
+
+    /// Sessions that nobody has refreshed yet, from all over the table.
+    pub async fn rows(&self, count: usize) -> Vec<Row> {
+        let text = "SELECT s.id, s.user_id, u.username, floor(extract(epoch FROM s.rotated_at))::bigint, \
+                    floor(extract(epoch FROM s.expires_at))::bigint FROM \
+                    (SELECT * FROM sessions WHERE generation = 0 AND user_agent = 'seed' \
+                    AND id > (SELECT gen_random_uuid()::text) ORDER BY id LIMIT 1) AS s JOIN users u ON u.id = s.user_id";
+        let mut rows = Vec::with_capacity(count);
+        let statement = self.sql.prepare(text).await.unwrap();
+        while rows.len() < count {
+            let Some(row) = self.sql.query_opt(&statement, &[]).await.unwrap() else { continue };
+            let moment = |index| DateTime::from_timestamp(row.get(index), 0).unwrap();
+            let session = SessionId::parse(row.get(0)).unwrap();
+            if rows.iter().any(|known: &Row| known.session == session) {
+                continue;
+            }
+            rows.push(Row {
+                session,
+                user: UserId::new(row.get::<_, String>(1)),
+                name: row.get(2),
+                rotated_at: moment(3),
+                expires_at: moment(4),
+            });
+        }
+        rows
+    }
+}
+
+/// One user by the command line, the others as its copies; sessions without a sign-in.
+async fn seed(sql: &tokio_postgres::Client, users: usize, sessions: u32) {
+    let statements = format!(
+        "INSERT INTO users (id, username, username_key, email, password_hash, first_name, last_name, is_active, \
+         is_staff, version, created_at) SELECT gen_random_uuid()::text, 'user' || n, 'user' || n, email, \
+         password_hash, first_name, last_name, is_active, is_staff, version, created_at \
+         FROM users, generate_series(1, {}) AS n WHERE username = 'user0';
+         CREATE TEMPORARY TABLE numbered AS SELECT id, row_number() OVER () - 1 AS n FROM users WHERE username LIKE 'user%';
+         CREATE INDEX ON numbered (n); ANALYZE numbered;
+         INSERT INTO sessions (id, user_id, user_version, generation, created_at, rotated_at, expires_at, user_agent) \
+         SELECT gen_random_uuid()::text, numbered.id, 0, 0, t.now, t.now, t.now + interval '30 days', 'seed' \
+         FROM generate_series(1, {sessions}) AS s JOIN numbered ON numbered.n = s % {users}, \
+         (SELECT clock_timestamp() AT TIME ZONE 'UTC' AS now) AS t;
+         CREATE TABLE floor (id BIGINT PRIMARY KEY, n INTEGER NOT NULL) WITH (fillfactor = 80);
+         INSERT INTO floor SELECT n, 0 FROM generate_series(0, 9999) AS n;
+         ANALYZE;",
+        users - 1
+    );
+    sql.batch_execute(&statements).await.unwrap();
+    let _ = sql.batch_execute("CHECKPOINT").await;
+}
+
+pub async fn connect(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+async fn listens(port: u16) {
+    for _ in 0..600 {
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("nobody listens on {port}: see {}", logs().display());
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the servers that scripts/services started")]
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run scripts/bench"))
+}
+
+/// Another build can be measured: what a change brings is seen beside what was before.
+#[expect(clippy::disallowed_methods, reason = "a setting of the benchmark, not of the server")]
+fn binary() -> String {
+    std::env::var("BENCH_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_latchkey").to_owned())
+}
+
+fn logs() -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench");
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
