@@ -1,6 +1,6 @@
 //! The parts that a request is made of, one by one: `cargo bench`. docs/performance.md puts them together.
 
-#![expect(missing_docs, clippy::unwrap_used, reason = "criterion's macros; it ends where it is surprised")]
+#![expect(clippy::unwrap_used, reason = "criterion's macros; it ends where it is surprised")]
 
 use std::hint::black_box;
 

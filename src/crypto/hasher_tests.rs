@@ -151,7 +151,7 @@ async fn when_nobody_signs_in_the_memory_is_given_back_and_taken_again() {
 
 #[tokio::test]
 async fn while_people_sign_in_the_memory_is_kept() {
-    let (hasher, desk) = Hasher::start_with(COST, 1, 8, Duration::from_secs(3600)).unwrap();
+    let (hasher, desk) = Hasher::start_with(COST, 1, 8, Duration::from_hours(1)).unwrap();
     hasher.hash(password("secret")).await.unwrap();
     // The reply comes before the memory is put back; the next job only after it.
     hasher.hash(password("secret")).await.unwrap();

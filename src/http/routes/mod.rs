@@ -36,6 +36,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
 }
 
 /// A resource that is read.
+#[expect(clippy::needless_pass_by_value, reason = "a handler is named where its path is, without an ampersand")]
 fn get<F, Args>(config: &mut ServiceConfig, path: &str, handler: F)
 where
     F: Handler<Args> + Clone,
@@ -55,6 +56,7 @@ where
 }
 
 /// A resource that is posted to.
+#[expect(clippy::needless_pass_by_value, reason = "a handler is named where its path is, without an ampersand")]
 fn post<F, Args>(config: &mut ServiceConfig, path: &str, handler: F)
 where
     F: Handler<Args> + Clone,
