@@ -1,5 +1,7 @@
 //! Medians of rounds, as a table for people and as JSON.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::load::Round;
@@ -69,7 +71,7 @@ impl Ratio {
     }
 
     pub fn json(&self) -> Value {
-        let side = |of: &dyn Fn(&dyn Fn(&Round) -> f64) -> f64| {
+        let side = |of: &dyn Fn(Measure<'_>) -> f64| {
             json!({
                 "cpu_us": of(&Round::cost), "per_second": of(&Round::rate),
                 "p50_us": of(&|round| percentile(&round.latencies, 50.0)),
@@ -89,6 +91,9 @@ impl Ratio {
     }
 }
 
+/// What is asked of a round.
+type Measure<'a> = &'a dyn Fn(&Round) -> f64;
+
 /// One row a comparison.
 pub fn table(ratios: &[Ratio]) -> String {
     let mut text =
@@ -97,8 +102,9 @@ pub fn table(ratios: &[Ratio]) -> String {
             .to_owned();
     for ratio in ratios {
         let latency = |percent| ratio.ours(|round| percentile(&round.latencies, percent)) / 1000.0;
-        text += &format!(
-            "| {} | {} | {:.2} | {:.2} | {:.1} | {:.1} | {:.0} | {:.2} | {:.2} | {:.2} | {} |\n",
+        let _ = writeln!(
+            text,
+            "| {} | {} | {:.2} | {:.2} | {:.1} | {:.1} | {:.0} | {:.2} | {:.2} | {:.2} | {} |",
             ratio.name,
             ratio.limit,
             ratio.value(),

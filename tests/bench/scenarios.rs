@@ -46,11 +46,11 @@ pub async fn verify_new(stack: &Stack, effort: Effort) -> Ratio {
         let (port, process) = stack.latchkey();
         let pile = pile("/api/token/verify/", &mut mint, &rows, count);
         let job = || Job::Fresh(Arc::clone(&pile));
-        let ours = drive(&process, &[redis.clone()], clients(port, job).await, count).await.0;
+        let ours = drive(&process, std::slice::from_ref(&redis), clients(port, job).await, count).await.0;
         let (port, process) = stack.floor();
         let pile = self::pile("/verify", &mut mint, &rows, count);
         let job = || Job::Fresh(Arc::clone(&pile));
-        let theirs = drive(&process, &[redis.clone()], clients(port, job).await, count).await.0;
+        let theirs = drive(&process, std::slice::from_ref(&redis), clients(port, job).await, count).await.0;
         ratio.add(ours, theirs);
     }
     ratio
@@ -66,11 +66,11 @@ pub async fn verify_seen(stack: &Stack, effort: Effort) -> Ratio {
         let (port, process) = stack.latchkey();
         let mut next = bodies.iter().cycle();
         let job = || Job::Same { request: post("/api/token/verify/", next.next().unwrap()), expected: b"{}" };
-        let ours = drive(&process, &[redis.clone()], clients(port, job).await, effort.requests).await.0;
+        let ours = drive(&process, std::slice::from_ref(&redis), clients(port, job).await, effort.requests).await.0;
         let (port, process) = stack.floor();
         let mut next = bodies.iter().cycle();
         let job = || Job::Same { request: post("/noop-json", next.next().unwrap()), expected: b"{}" };
-        let theirs = drive(&process, &[redis.clone()], clients(port, job).await, effort.requests).await.0;
+        let theirs = drive(&process, std::slice::from_ref(&redis), clients(port, job).await, effort.requests).await.0;
         ratio.add(ours, theirs);
     }
     ratio
