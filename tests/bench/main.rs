@@ -99,7 +99,7 @@ async fn measure(options: &Options) -> ExitCode {
     let mut growth = Value::Null;
     // First, while nothing has been asked yet.
     if wanted("memory") {
-        memory = memory::idle(&stack).await;
+        memory = memory::idle(&stack);
     }
     if wanted("jwks") {
         ratios.push(scenarios::jwks(&stack, effort).await);

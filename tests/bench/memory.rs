@@ -22,7 +22,7 @@ use crate::{
 /// Longer than the server keeps what it does not use.
 const REST: Duration = Duration::from_secs(15);
 
-pub async fn idle(stack: &Stack) -> Value {
+pub fn idle(stack: &Stack) -> Value {
     json!({ "idle_after_start_kib": stack.latchkey().1.resident() })
 }
 
