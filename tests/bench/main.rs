@@ -13,6 +13,8 @@
 
 mod bare;
 mod clients;
+#[path = "../faults/ended.rs"]
+mod ended;
 mod floor;
 mod growth;
 mod load;
@@ -29,7 +31,6 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{report::Ratio, stack::Stack};
 
@@ -78,16 +79,7 @@ fn main() -> ExitCode {
         return floor::run(settings);
     }
     // One thread: it drives, and the other cores are for what is driven.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).unwrap();
-        // Whichever way it ends, the stack is dropped, and its processes with it.
-        tokio::select! {
-            code = measure(&options) => code,
-            _ = tokio::signal::ctrl_c() => ExitCode::from(130),
-            _ = terminate.recv() => ExitCode::from(143),
-        }
-    })
+    ended::when_done_or_told(&mut tokio::runtime::Builder::new_current_thread(), measure(&options))
 }
 
 async fn measure(options: &Options) -> ExitCode {

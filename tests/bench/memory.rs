@@ -58,9 +58,10 @@ pub async fn under_load(stack: &Stack, effort: Effort, memory: &mut Value) {
 /// The most that was resident until it was `done`, in KiB.
 async fn most(process: Process, done: Arc<AtomicBool>) -> u64 {
     let mut most = 0;
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
     while !done.load(Ordering::SeqCst) {
         most = process.resident().max(most);
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        ticks.tick().await;
     }
     most
 }

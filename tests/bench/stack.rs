@@ -6,7 +6,7 @@ use std::{
     net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chrono::DateTime;
@@ -17,6 +17,7 @@ use tokio_postgres::NoTls;
 use crate::{
     mint::{Mint, Row},
     process::Process,
+    wire::{Connection, get},
 };
 
 /// The password of every user.
@@ -92,8 +93,7 @@ impl Stack {
         floor.args(["--keys".as_ref(), folder.path().join("keys").as_os_str()]).env_clear().stdin(Stdio::null());
         let floor = Server { process: floor.spawn().unwrap(), port: floor_port };
         listens(floor_port).await;
-        // The connections that a server opens when it has started, and its first look at Redis.
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        believes(latchkey.port).await;
         Self { latchkey, floor, folder, database, redis, issuer, users, sql }
     }
 
@@ -176,13 +176,26 @@ pub async fn connect(url: &str) -> tokio_postgres::Client {
 }
 
 async fn listens(port: u16) {
-    for _ in 0..600 {
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    eventually(&format!("somebody listens on {port}"), async || TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
+}
+
+/// Until the server has looked at Redis: before that, the database answers.
+async fn believes(port: u16) {
+    let mut connection = Connection::open(port).await.unwrap();
+    eventually("Redis is believed", async || {
+        let answer = connection.ask(&get("/metrics")).await.unwrap();
+        std::str::from_utf8(answer.body).unwrap().contains("\nlatchkey_redis_believed 1\n")
+    })
+    .await;
+}
+
+async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut ticks = tokio::time::interval(Duration::from_millis(50));
+    while !condition().await {
+        assert!(Instant::now() < deadline, "in vain: {what}; see {}", logs().display());
+        ticks.tick().await;
     }
-    panic!("nobody listens on {port}: see {}", logs().display());
 }
 
 fn free_port() -> u16 {

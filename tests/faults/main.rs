@@ -12,6 +12,7 @@
 mod caches;
 mod checkers;
 mod document;
+mod ended;
 mod fault;
 mod growth;
 mod load;
@@ -29,7 +30,6 @@ use std::{fs, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use serde_json::Value;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Breaks things under load and says what clients noticed.
 #[derive(Parser)]
@@ -66,16 +66,7 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).unwrap();
-        // Whichever way it ends, the world is dropped, and its processes with it.
-        tokio::select! {
-            code = run(&options) => code,
-            _ = tokio::signal::ctrl_c() => ExitCode::from(130),
-            _ = terminate.recv() => ExitCode::from(143),
-        }
-    })
+    ended::when_done_or_told(tokio::runtime::Builder::new_multi_thread().worker_threads(4), run(&options))
 }
 
 async fn run(options: &Options) -> ExitCode {

@@ -17,6 +17,8 @@ mod caches;
 mod checkers;
 #[path = "../faults/document.rs"]
 mod document;
+#[path = "../faults/ended.rs"]
+mod ended;
 mod feed;
 #[path = "../faults/load.rs"]
 mod load;
@@ -46,7 +48,6 @@ mod world;
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Rotates and revokes keys under load and says whether a token was refused.
 #[derive(Parser)]
@@ -67,16 +68,7 @@ const ROTATIONS: u32 = 20;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).unwrap();
-        // Whichever way it ends, the world is dropped, and its processes with it.
-        tokio::select! {
-            code = rotate(&options) => code,
-            _ = tokio::signal::ctrl_c() => ExitCode::from(130),
-            _ = terminate.recv() => ExitCode::from(143),
-        }
-    })
+    ended::when_done_or_told(tokio::runtime::Builder::new_multi_thread().worker_threads(4), rotate(&options))
 }
 
 async fn rotate(options: &Options) -> ExitCode {
