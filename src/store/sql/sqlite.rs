@@ -1,8 +1,17 @@
 //! Connections to SQLite: a file, and threads that may block.
 
-use std::time::Duration;
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
+    thread,
+    time::{Duration, Instant},
+};
 
-use diesel::{Connection as _, ConnectionError, ConnectionResult, SqliteConnection, connection::SimpleConnection as _};
+use diesel::{
+    Connection as _, ConnectionError, ConnectionResult, QueryResult, SqliteConnection,
+    connection::SimpleConnection as _, result::Error,
+};
 use diesel_async::{
     pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, deadpool::Pool},
     sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper},
@@ -57,30 +66,69 @@ pub(super) fn pool(file: &SqliteFile, limits: PoolLimits) -> Result<Pool<AsyncSq
     build(AsyncDieselConnectionManager::new_with_config("sqlite", manager), limits)
 }
 
-/// Opens the file, readable by its owner alone: it holds password hashes.
+/// Opens the file.
 ///
 /// `synchronous=FULL`: with `NORMAL`, WAL loses the last commits at a power cut, and an answer that was sent is durable.
 /// A writer waits for the others a little less than a statement may take, so that it is SQLite who gives up.
 pub(super) fn open(file: &SqliteFile, timeout: Duration) -> ConnectionResult<SqliteConnection> {
-    use std::os::unix::fs::OpenOptionsExt as _;
     let path = file.path.to_string_lossy();
-    let cannot = |error: std::io::Error| ConnectionError::BadConnection(format!("{path} cannot be opened: {error}"));
-    if let Some(folder) = file.path.parent().filter(|_| file.create) {
-        std::fs::create_dir_all(folder).map_err(cannot)?;
-    }
-    std::fs::OpenOptions::new()
-        .create(file.create)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&file.path)
-        .map_err(cannot)?;
+    make(file).map_err(|error| ConnectionError::BadConnection(format!("{path} cannot be opened: {error}")))?;
     let mut connection = SqliteConnection::establish(&path)?;
+    let patience = timeout * 9 / 10;
     connection
-        .batch_execute(&format!(
-            "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
-            timeout.as_millis() * 9 / 10
-        ))
+        .batch_execute(&format!("PRAGMA busy_timeout = {}", patience.as_millis()))
+        .and_then(|()| write_ahead(&mut connection, patience))
+        .and_then(|()| connection.batch_execute("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON"))
         .map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
+}
+
+/// Makes the file if it may be made, readable by its owner alone: it holds password hashes.
+///
+/// A file that is there is not opened: to close it again would take the locks of all other connections of this process
+/// with it, and the next program that looked at the database would throw away what they write.
+fn make(file: &SqliteFile) -> io::Result<()> {
+    if !file.create {
+        return fs::metadata(&file.path).map(drop);
+    }
+    if let Some(folder) = file.path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    match OpenOptions::new().create_new(true).write(true).mode(0o600).open(&file.path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Of several that would switch a new file to WAL at once, SQLite refuses all but one without waiting.
+fn write_ahead(connection: &mut SqliteConnection, patience: Duration) -> QueryResult<()> {
+    let started = Instant::now();
+    loop {
+        match connection.batch_execute("PRAGMA journal_mode = WAL") {
+            Err(Error::DatabaseError(_, information))
+                if information.message() == "database is locked" && started.elapsed() < patience =>
+            {
+                thread::sleep(Duration::from_millis(10));
+            }
+            switched => return switched,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_that_open_a_new_file_at_once_none_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for round in 0..25 {
+            let file = SqliteFile { path: folder.path().join(round.to_string()), create: true };
+            thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| open(&file, Duration::from_mins(1)).map(drop).unwrap());
+                }
+            });
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The program as people and service managers meet it: arguments and settings in, lines, files and exit codes out.
 
 mod audit;
+mod database_file;
 mod doctor;
 mod environment;
 mod healthcheck;

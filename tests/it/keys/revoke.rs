@@ -101,7 +101,9 @@ async fn what_is_wrong_with_another_key_is_no_reason_not_to_revoke() {
     let Ok(Successor::AtOnce(made)) = prepared else { panic!("{prepared:?}") };
     scene.manager().revoke(&access.kid).await.unwrap();
     broken.repair();
-    assert_eq!(scene.kids().await, [made.kid, refresh.kid]);
+    let mut left = [made.kid, refresh.kid];
+    left.sort();
+    assert_eq!(scene.kids().await, left);
 }
 
 /// Nothing has to be decrypted to throw it away.
