@@ -56,7 +56,7 @@ pub async fn writer(settings: &KeysSettings<'_>, clock: Arc<dyn Clock>) -> Resul
     if settings.keys.keys == KeysPlace::Directory {
         return looker(settings, clock);
     }
-    let (sql, _) = stores::open_sql(settings.database, PATIENCE).await?;
+    let (sql, _) = stores::open_sql(settings.database, 0, PATIENCE).await?;
     let audit = Arc::<SqlStore>::clone(&sql) as Arc<dyn AuditStore>;
     Ok(manager(settings, Some(&sql), Some(audit), clock))
 }
@@ -69,7 +69,7 @@ struct AuditLater {
 #[async_trait]
 impl AuditStore for AuditLater {
     async fn append(&self, events: &[(AuditEvent, u32)]) -> Result<(), StoreError> {
-        let opened = stores::open_sql(&self.database, PATIENCE).await;
+        let opened = stores::open_sql(&self.database, 0, PATIENCE).await;
         let (sql, _) = opened.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         sql.append(events).await
     }

@@ -30,7 +30,7 @@ use crate::{
     http::{
         metrics::HttpMetrics,
         server,
-        state::{HttpSettings, State},
+        state::{HttpSettings, State, caching},
     },
     ports::{Clock, StoreError},
     service::{
@@ -116,8 +116,10 @@ impl App {
         if config.keys.keys == KeysPlace::Directory {
             keys::manager(&settings, None, None, Arc::clone(&clock)).ring().await?;
         }
+        let threads = config.http.worker_threads();
         let stores =
-            stores::open(&config.database, &config.redis, &config.lifetimes, config.http.startup_timeout).await?;
+            stores::open(&config.database, &config.redis, &config.lifetimes, threads, config.http.startup_timeout)
+                .await?;
         let manager = keys::manager(&settings, Some(&stores.sql()), Some(stores.audit()), Arc::clone(&clock));
         let ring = ring(&manager, &stores).await?;
         let hasher =
@@ -300,7 +302,7 @@ fn state(config: &Config, stores: &stores::Stores, made: Made) -> Result<State, 
         docs: config.http.docs,
         header_timeout: config.http.header_timeout,
         issuer,
-        jwks_max_age: config.http.jwks_max_age,
+        jwks_caching: caching(config.http.jwks_max_age),
         shutdown_timeout: config.http.shutdown_timeout,
         workers: config.http.worker_threads(),
         max_connections: config.http.max_connections.try_into().unwrap_or(usize::MAX),

@@ -62,5 +62,5 @@ pub async fn trail(config: OperatorConfig<'_>, clock: Arc<dyn Clock>) -> Result<
 
 async fn open(config: &OperatorConfig<'_>) -> Result<stores::Stores, StartError> {
     config.lifetimes.check()?;
-    stores::open(config.database, config.redis, config.lifetimes, PATIENCE).await
+    stores::open(config.database, config.redis, config.lifetimes, 0, PATIENCE).await
 }

@@ -32,26 +32,28 @@ pub(super) struct Stores {
     lifetimes: LifetimesConfig,
 }
 
-/// Opens the database and migrates it. It is waited for as long as `patience`.
+/// Opens the database, for so many `threads` of a web server, and migrates it. It is waited for as long as `patience`.
 pub(super) async fn open_sql(
     database: &DatabaseConfig,
+    threads: usize,
     patience: Duration,
 ) -> Result<(Arc<SqlStore>, DatabaseUrl), StartError> {
     let url = database.url()?;
     for name in migrated(&url, database.database_timeout, patience).await? {
         tracing::info!(database = %url, migration = name, "migrated");
     }
-    Ok((Arc::new(SqlStore::new(SqlPool::open(&url, database.limits())?)), url))
+    Ok((Arc::new(SqlStore::new(SqlPool::open(&url, database.limits_for(threads))?)), url))
 }
 
-/// Opens both stores and migrates the database, which is waited for as long as `patience`.
+/// Opens both stores, for so many `threads` of a web server, and migrates the database, which is waited for as long as `patience`.
 pub(super) async fn open(
     database: &DatabaseConfig,
     redis: &RedisConfig,
     lifetimes: &LifetimesConfig,
+    threads: usize,
     patience: Duration,
 ) -> Result<Stores, StartError> {
-    let (sql, url) = open_sql(database, patience).await?;
+    let (sql, url) = open_sql(database, threads, patience).await?;
     let blacklist = match redis.options()? {
         None => None,
         Some(options) => {

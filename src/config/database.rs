@@ -67,9 +67,15 @@ impl DatabaseConfig {
         }
     }
 
-    /// Limits of the pool.
+    /// Limits of the pool of a program that serves nobody.
     #[must_use]
     pub fn limits(&self) -> PoolLimits {
-        PoolLimits { connections: usize::from(self.database_pool_size), timeout: self.database_timeout }
+        self.limits_for(0)
+    }
+
+    /// Limits of the pool of a server with so many threads.
+    #[must_use]
+    pub fn limits_for(&self, threads: usize) -> PoolLimits {
+        PoolLimits { connections: usize::from(self.database_pool_size), threads, timeout: self.database_timeout }
     }
 }

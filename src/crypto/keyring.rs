@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use latchkey_verifier::{Algorithm, KeyError, KeySet, Kind};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -48,9 +49,9 @@ pub struct PublishedKeys {
     /// The algorithms of the keys of access tokens, the newest key's first.
     pub algorithms: Vec<Algorithm>,
     /// The JSON text.
-    pub body: String,
+    pub body: Bytes,
     /// A strong entity tag with its quotes (RFC 9110, section 8.8.3).
-    pub etag: String,
+    pub etag: Bytes,
 }
 
 impl Keyring {
@@ -161,7 +162,7 @@ impl Keyring {
                 algorithms.push(algorithm);
             }
         }
-        PublishedKeys { algorithms, body, etag }
+        PublishedKeys { algorithms, body: body.into(), etag: etag.into() }
     }
 
     fn push(&mut self, key: RingKey) {

@@ -47,7 +47,7 @@ pub(super) async fn around<B: MessageBody>(
     let challenge = state.as_deref().and_then(|state| state.settings.auth_header_types.first()).map(String::as_str);
     let (method, path, began) = (known(request.method()), route(request.path()), Instant::now());
     let done = |status: StatusCode, error: Option<&actix_web::Error>| {
-        log(method, path, &id, status, error);
+        log(method, path, id.to_str().unwrap_or_default(), status, error);
         if let Some(state) = &state {
             let cause = error.and_then(|error| error.as_error::<HttpError>()).map(HttpError::cause);
             state.metrics.count(path, status, cause, began.elapsed());
@@ -57,7 +57,7 @@ pub(super) async fn around<B: MessageBody>(
         Ok(Ok(mut response)) => {
             done(response.status(), response.response().error());
             let challenge = challenge.filter(|_| challenges(response.response().error()));
-            finish(response.status(), response.headers_mut(), &id, challenge);
+            finish(response.status(), response.headers_mut(), id.clone(), challenge);
             return Ok(response);
         }
         Ok(Err(error)) => error,
@@ -66,7 +66,7 @@ pub(super) async fn around<B: MessageBody>(
     };
     let mut response = error.error_response();
     done(response.status(), Some(&error));
-    finish(response.status(), response.headers_mut(), &id, challenge.filter(|_| challenges(Some(&error))));
+    finish(response.status(), response.headers_mut(), id.clone(), challenge.filter(|_| challenges(Some(&error))));
     Err(InternalError::from_response(error, response).into())
 }
 
@@ -75,15 +75,13 @@ fn challenges(error: Option<&actix_web::Error>) -> bool {
 }
 
 /// What every answer carries.
-fn finish(status: StatusCode, headers: &mut HeaderMap, id: &str, challenge: Option<&str>) {
+fn finish(status: StatusCode, headers: &mut HeaderMap, id: HeaderValue, challenge: Option<&str>) {
     if let Some(scheme) = challenge.filter(|_| status == StatusCode::UNAUTHORIZED)
         && let Ok(challenge) = HeaderValue::try_from(format!("{scheme} realm=\"api\""))
     {
         headers.insert(WWW_AUTHENTICATE, challenge);
     }
-    if let Ok(id) = HeaderValue::from_str(id) {
-        headers.insert(REQUEST_ID, id);
-    }
+    headers.insert(REQUEST_ID, id);
     standing_headers(headers);
 }
 
@@ -104,17 +102,16 @@ fn standing_headers(headers: &mut HeaderMap) {
 }
 
 /// The caller's id if it is a harmless word, else a new one.
-fn request_id(headers: &HeaderMap) -> String {
-    let given = headers.get(&REQUEST_ID).and_then(|value| value.to_str().ok());
-    let harmless = |id: &&str| {
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let harmless = |id: &&HeaderValue| {
         (1..=MAX_REQUEST_ID).contains(&id.len())
-            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+            && id.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
     };
-    given.filter(harmless).map_or_else(new_id, ToOwned::to_owned)
+    headers.get(&REQUEST_ID).filter(harmless).map_or_else(new_id, HeaderValue::clone)
 }
 
 /// 32 hex digits. It is no secret, so the operating system is asked once for many.
-fn new_id() -> String {
+fn new_id() -> HeaderValue {
     thread_local! {
         static DRAWN: Cell<([u8; MANY], usize)> = const { Cell::new(([0; MANY], MANY)) };
     }
@@ -123,9 +120,15 @@ fn new_id() -> String {
         // Without randomness nobody signs in either, and an id that comes twice harms nobody.
         (drawn, next) = (random::bytes().unwrap_or([0; MANY]), 0);
     }
-    let id = drawn.iter().skip(next).take(16).fold(0, |id, byte| (id << 8) | u128::from(*byte));
+    let mut id = String::with_capacity(32);
+    for byte in drawn.iter().skip(next).take(16) {
+        for digit in [byte >> 4, byte & 15] {
+            id.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+        }
+    }
     DRAWN.set((drawn, next + 16));
-    format!("{id:032x}")
+    // Of hex digits every text is a header's value.
+    HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
 fn known(method: &Method) -> &'static str {

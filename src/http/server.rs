@@ -26,9 +26,10 @@ pub fn serve(listener: TcpListener, state: State) -> io::Result<Server> {
     let limits = settings.clone();
     let server = HttpServer::new(move || {
         let app = App::new().app_data(state.clone()).app_data(registry.clone()).wrap(from_fn(middleware::around));
+        // Routes are tried in order: those of the API first.
+        let app = app.configure(routes::configure);
         let app = if settings.metrics { app.configure(routes::metrics::configure) } else { app };
-        let app = if settings.docs { app.configure(routes::docs::configure) } else { app };
-        app.configure(routes::configure)
+        if settings.docs { app.configure(routes::docs::configure) } else { app }
     })
     .workers(limits.workers)
     .max_connections(limits.max_connections)

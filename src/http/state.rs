@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use actix_web::http::header::HeaderValue;
 use prometheus_client::registry::Registry;
 
 use super::metrics::HttpMetrics;
@@ -22,8 +23,8 @@ pub struct HttpSettings {
     pub header_timeout: Duration,
     /// `iss`.
     pub issuer: String,
-    /// How long the key set may be cached.
-    pub jwks_max_age: Duration,
+    /// How long the key set may be cached, as the header says it.
+    pub jwks_caching: HeaderValue,
     /// How long requests may take to finish after a stop was asked for.
     pub shutdown_timeout: Duration,
     /// Threads that serve requests.
@@ -44,4 +45,11 @@ pub struct State {
     pub registry: Arc<Registry>,
     /// Settings.
     pub settings: HttpSettings,
+}
+
+/// How long the key set may be kept, as the header says it.
+#[must_use]
+pub fn caching(max_age: Duration) -> HeaderValue {
+    let text = format!("public, max-age={}", max_age.as_secs());
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("no-store"))
 }

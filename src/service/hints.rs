@@ -1,9 +1,12 @@
 //! The marks of rotations: written in the background, and dropped when there are too many. A refresh waits for none.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
 
 use crate::ports::{Blacklist, Mark};
 
@@ -12,6 +15,9 @@ const ROOM: usize = 4096;
 
 /// Marks that are written at once.
 const BATCH: usize = 256;
+
+/// How long more are waited for after a batch that was not full.
+const REST: Duration = Duration::from_millis(50);
 
 type Hint = (Mark, TimeDelta);
 
@@ -53,6 +59,13 @@ impl HintWriter {
                         tracing::debug!(%error, count, "marks of rotations were not written");
                     }
                     batch.clear();
+                    // A batch costs a round trip and a script, whether it is of one or of many.
+                    if count < BATCH && !self.queue.is_closed() {
+                        tokio::select! {
+                            () = sleep(REST) => {}
+                            _ = stopped.changed() => self.queue.close(),
+                        }
+                    }
                 }
                 // What is in the queue still comes, and then its end.
                 _ = stopped.changed() => self.queue.close(),

@@ -3,3 +3,4 @@
 pub mod key_directory;
 pub mod redis;
 pub mod sql;
+mod thread;

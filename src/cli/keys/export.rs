@@ -46,7 +46,7 @@ pub(super) async fn run(
             output::json(&jwk.ok_or_else(none)?);
         }
         (Format::Jwk, None) => {
-            let set: Value = serde_json::from_str(&ring.published().body).unwrap_or_default();
+            let set: Value = serde_json::from_slice(&ring.published().body).unwrap_or_default();
             output::json(&set);
         }
     }

@@ -72,8 +72,7 @@ pub(in crate::http) async fn discovery(state: Data<State>) -> Result<HttpRespons
         logout_endpoint: format!("{base}/api/auth/logout/"),
         logout_all_endpoint: format!("{base}/api/auth/logout/all/"),
     };
-    let max_age = format!("public, max-age={}", state.settings.jwks_max_age.as_secs());
-    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, max_age)).json(document))
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, state.settings.jwks_caching.clone())).json(document))
 }
 
 #[utoipa::path(

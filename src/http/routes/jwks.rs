@@ -3,7 +3,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+    http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH},
     web::{Data, ServiceConfig},
 };
 
@@ -37,21 +37,22 @@ pub(in crate::http) async fn jwks(request: HttpRequest, state: Data<State>) -> H
     let keys = &state.auth.keys().current().published;
     let unchanged = matches(&request, &keys.etag);
     let mut response = if unchanged { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    response
-        .insert_header((CACHE_CONTROL, format!("public, max-age={}", state.settings.jwks_max_age.as_secs())))
-        .insert_header((ETAG, keys.etag.clone()));
+    response.insert_header((CACHE_CONTROL, state.settings.jwks_caching.clone()));
+    if let Ok(etag) = HeaderValue::from_maybe_shared(keys.etag.clone()) {
+        response.insert_header((ETAG, etag));
+    }
     if unchanged {
         return response.finish();
     }
-    response.insert_header((CONTENT_TYPE, "application/json")).body(keys.body.clone())
+    response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json"))).body(keys.body.clone())
 }
 
 /// RFC 9110, section 13.1.2: a weak comparison, and `*` fits anything.
-fn matches(request: &HttpRequest, etag: &str) -> bool {
+fn matches(request: &HttpRequest, etag: &[u8]) -> bool {
     request
         .headers()
         .get_all(IF_NONE_MATCH)
         .filter_map(|value| value.to_str().ok())
         .flat_map(|list| list.split(','))
-        .any(|tag| matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/") == etag)
+        .any(|tag| matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/").as_bytes() == etag)
 }

@@ -23,15 +23,16 @@ use actix_web::{
 use super::{bearer, client::client, error::HttpError, state::State};
 use crate::service::Identity;
 
-/// All of them.
+/// All of them, those that are asked for most first. Paths that are patterns come last: each costs whatever follows it a
+/// regular expression.
 pub(super) fn configure(config: &mut ServiceConfig) {
     token::configure(config);
     jwks::configure(config);
     discovery::configure(config);
     user::configure(config);
-    sessions::configure(config);
-    logout::configure(config);
     health::configure(config);
+    logout::configure(config);
+    sessions::configure(config);
     config.default_service(web::route().to(not_found));
 }
 

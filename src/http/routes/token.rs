@@ -26,9 +26,9 @@ use crate::{
 };
 
 pub(super) fn configure(config: &mut ServiceConfig) {
-    post(config, "/api/token", obtain);
-    post(config, "/api/token/refresh", refresh);
     post(config, "/api/token/verify", verify);
+    post(config, "/api/token/refresh", refresh);
+    post(config, "/api/token", obtain);
     post(config, "/api/token/blacklist", blacklist);
 }
 

@@ -110,7 +110,9 @@ impl RedisBlacklist {
         let mut answers = answers.map(|answer| from_redis_value::<Option<u64>>(answer).ok().flatten());
         let epochs = node.buckets.iter().filter(|_| answers.next().flatten() == Some(1)).count();
         let tickets = answers.all(|ticket| ticket.is_some() && ticket == filling);
-        Ok((Server::parse(&info), epochs == node.buckets.len(), tickets))
+        let server = Server::parse(&info);
+        node.link.note_seen(&server.run_id);
+        Ok((server, epochs == node.buckets.len(), tickets))
     }
 
     /// Whether the server is what the route takes it for.
@@ -174,7 +176,7 @@ impl RedisBlacklist {
 
     /// One round trip to each server that has something to do, with what `write` asks of each of its buckets.
     async fn on_all(&self, write: impl Fn(u8, &mut Pipeline)) -> Result<Vec<i64>, StoreError> {
-        self.on_all_by(Way::Shared, write).await
+        self.on_all_by(Way::Standing, write).await
     }
 
     async fn on_all_by(&self, way: Way, write: impl Fn(u8, &mut Pipeline)) -> Result<Vec<i64>, StoreError> {
@@ -229,11 +231,11 @@ impl Blacklist for RedisBlacklist {
 
     async fn write(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
         let before = self.topology.route();
-        let mut written = self.raise(marks, Way::Shared).await;
+        let mut written = self.raise(marks, Way::Standing).await;
         // A master that others have left lives on for seconds, and takes marks that they do not see: it has lost its
         // epochs to the first who left it.
         let moved = !matches!(written, Ok(true)) && self.have_moved(before.as_ref()).await;
-        // One slow answer, and the shared connection rests for a second. The others would go on believing that nothing
+        // One slow answer, and the standing connection rests for a second. The others would go on believing that nothing
         // was revoked meanwhile.
         if moved || written.is_err() {
             written = self.raise(marks, Way::Aside).await;
@@ -245,7 +247,7 @@ impl Blacklist for RedisBlacklist {
     }
 
     async fn fill(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
-        self.raise(marks, Way::Shared).await.map(drop)
+        self.raise(marks, Way::Standing).await.map(drop)
     }
 
     async fn look(&self) -> Result<Look, StoreError> {

@@ -1,5 +1,9 @@
-//! One multiplexed connection to one server, with a limit on every wait and a breaker: a Redis that is gone costs one
+//! Multiplexed connections to one server, with a limit on every wait and a breaker: a Redis that is gone costs one
 //! time limit, then nothing for a while. It never connects again without a failure having been counted before.
+//!
+//! The threads of the web server have a connection each, so that nothing is handed from thread to thread; whatever runs
+//! in the background shares one. What is believed of Redis is believed of the process that the last look in the background
+//! saw, so a thread's own connection has to lead to that process, and is given up when it does not.
 
 use std::{
     sync::{
@@ -9,40 +13,54 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwapOption;
 use futures_util::{
     FutureExt as _,
     future::{BoxFuture, Shared},
 };
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, aio::MultiplexedConnection,
+    cmd,
 };
+use thread_local::ThreadLocal;
 use tokio::runtime::Handle;
 
-use crate::ports::StoreError;
+use super::server::Server;
+use crate::{ports::StoreError, store::thread};
 
 /// How long nothing is sent after a failure.
 const REST: Duration = Duration::from_secs(1);
 
 /// A connection that is there or being made: whoever needs it waits for the same one.
-type Connecting = Shared<BoxFuture<'static, Result<MultiplexedConnection, RedisError>>>;
+type Connecting = Shared<BoxFuture<'static, Result<Connected, RedisError>>>;
+
+/// A connection, and which process of Redis it leads to, where that has been asked.
+#[derive(Clone)]
+struct Connected {
+    connection: MultiplexedConnection,
+    leads_to: Option<Arc<str>>,
+}
 
 pub(super) struct Link {
     address: String,
     client: Client,
     down: AtomicBool,
     failures: Arc<AtomicU64>,
-    line: Mutex<Line>,
+    own: ThreadLocal<Mutex<Line>>,
     runtime: Option<Handle>,
+    /// The process that the last look saw.
+    seen: ArcSwapOption<String>,
+    shared: Mutex<Line>,
     timeout: Duration,
 }
 
 /// How a server is asked.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Way {
-    /// By a connection for this once, whether or not the shared one rests. Its failure says nothing of that one.
+    /// By a connection for this once, whether or not the standing one rests. Its failure says nothing of that one.
     Aside,
-    /// By the connection that all share.
-    Shared,
+    /// By the connection that stands.
+    Standing,
 }
 
 #[derive(Default)]
@@ -57,9 +75,10 @@ struct Line {
 impl Link {
     /// Connects at the first use, and again whenever it has to. `failures` counts, and may be shared by links.
     pub(super) fn new(address: String, client: Client, timeout: Duration, failures: Arc<AtomicU64>) -> Self {
-        let (down, line) = (AtomicBool::new(false), Mutex::default());
         // The runtime that opens the store outlives those of the workers that use it.
-        Self { address, client, down, failures, line, runtime: Handle::try_current().ok(), timeout }
+        let runtime = Handle::try_current().ok();
+        let (down, own, seen, shared) = Default::default();
+        Self { address, client, down, failures, own, runtime, seen, shared, timeout }
     }
 
     /// Where it leads, for people.
@@ -72,6 +91,13 @@ impl Link {
         self.down.load(Ordering::Acquire)
     }
 
+    /// What a look saw: all connections have to lead to this process.
+    pub(super) fn note_seen(&self, run_id: &str) {
+        if self.seen.load().as_ref().is_none_or(|seen| seen.as_str() != run_id) {
+            self.seen.store(Some(Arc::new(run_id.to_owned())));
+        }
+    }
+
     /// Sends one command.
     pub(super) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
         self.limited(async |mut connection| command.query_async(&mut connection).await).await
@@ -79,16 +105,16 @@ impl Link {
 
     /// Sends commands in one round trip. An error of one is an error of all.
     pub(super) async fn ask_all<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, StoreError> {
-        self.ask_all_by(Way::Shared, commands).await
+        self.ask_all_by(Way::Standing, commands).await
     }
 
     /// The same, by a way of the caller's choice.
     pub(super) async fn ask_all_by<T: FromRedisValue>(&self, way: Way, commands: &Pipeline) -> Result<T, StoreError> {
         match way {
-            Way::Shared => self.limited(async |mut connection| commands.query_async(&mut connection).await).await,
+            Way::Standing => self.limited(async |mut connection| commands.query_async(&mut connection).await).await,
             Way::Aside => {
-                let connecting = self.connect();
-                let answer = async { commands.query_async(&mut connecting.await?).await };
+                let connecting = self.connect(false);
+                let answer = async { commands.query_async(&mut connecting.await?.connection).await };
                 let failure = match tokio::time::timeout(self.timeout, answer).await {
                     Ok(Ok(value)) => return Ok(value),
                     Ok(Err(error)) => explained(&error),
@@ -105,8 +131,22 @@ impl Link {
         &self,
         ask: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
     ) -> Result<T, StoreError> {
-        let (number, connecting) = self.connecting()?;
-        let answer = async { ask(connecting.await?).await };
+        let own = thread::has_own_runtime();
+        let line = if own { self.own.get_or_default() } else { &self.shared };
+        let (mut number, connecting) = self.connecting(line, own)?;
+        let answer = async {
+            let mut connected = connecting.await?;
+            if self.strays(&connected) {
+                leave(line, number);
+                let (next, connecting) = self.connecting(line, own).map_err(std::io::Error::other)?;
+                number = next;
+                connected = connecting.await?;
+                if self.strays(&connected) {
+                    return Err(std::io::Error::other("it is not the server that was looked at last").into());
+                }
+            }
+            ask(connected.connection).await
+        };
         let failure = match tokio::time::timeout(self.timeout, answer).await {
             Ok(Ok(value)) => {
                 self.down.store(false, Ordering::Release);
@@ -116,36 +156,49 @@ impl Link {
             Err(_) => "no answer in time".to_owned(),
         };
         let failure = format!("Redis at {}: {failure}", self.address);
-        self.hang_up(number, &failure);
+        self.hang_up(line, number, &failure);
         Err(StoreError::Unavailable(failure))
     }
 
-    fn connecting(&self) -> Result<(u64, Connecting), StoreError> {
-        let mut line = self.line();
+    fn strays(&self, connected: &Connected) -> bool {
+        match (&connected.leads_to, &*self.seen.load()) {
+            (Some(leads_to), Some(seen)) => **leads_to != ***seen,
+            _ => false,
+        }
+    }
+
+    fn connecting(&self, line: &Mutex<Line>, own: bool) -> Result<(u64, Connecting), StoreError> {
+        let mut line = lock(line);
         if let Some((until, failure)) = &line.resting
             && Instant::now() < *until
         {
             return Err(StoreError::Unavailable(failure.clone()));
         }
         let number = line.number;
-        Ok((number, line.connection.get_or_insert_with(|| self.connect()).clone()))
+        Ok((number, line.connection.get_or_insert_with(|| self.connect(own)).clone()))
     }
 
-    fn connect(&self) -> Connecting {
+    fn connect(&self, own: bool) -> Connecting {
         let (client, timeout) = (self.client.clone(), self.timeout);
         let connect = async move {
             // Whoever asks limits the whole of it, waiting for the answer included: one timer for a question is enough.
             let config = AsyncConnectionConfig::new().set_connection_timeout(Some(timeout)).set_response_timeout(None);
-            client.get_multiplexed_async_connection_with_config(&config).await
+            let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+            if !own {
+                return Ok(Connected { connection, leads_to: None });
+            }
+            let info: String = cmd("INFO").arg("server").query_async(&mut connection).await?;
+            Ok(Connected { connection, leads_to: Some(Server::parse(&info).run_id.into()) })
         };
-        let Some(runtime) = &self.runtime else { return connect.boxed().shared() };
+        let runtime = if own { Handle::try_current().ok() } else { self.runtime.clone() };
+        let Some(runtime) = runtime else { return connect.boxed().shared() };
         let task = runtime.spawn(connect);
         async move { task.await.unwrap_or_else(|error| Err(std::io::Error::other(error).into())) }.boxed().shared()
     }
 
     /// Counted before the connection can be another: whoever hears from the next one finds the failure counted.
-    fn hang_up(&self, number: u64, failure: &str) {
-        let mut line = self.line();
+    fn hang_up(&self, line: &Mutex<Line>, number: u64, failure: &str) {
+        let mut line = lock(line);
         if line.number == number {
             self.failures.fetch_add(1, Ordering::AcqRel);
             self.down.store(true, Ordering::Release);
@@ -154,10 +207,20 @@ impl Link {
             line.resting = Some((Instant::now() + REST, failure.to_owned()));
         }
     }
+}
 
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+/// Gives up a connection without a failure: it leads to a server that was looked at before, and the look since then has
+/// told what to believe.
+fn leave(line: &Mutex<Line>, number: u64) {
+    let mut line = lock(line);
+    if line.number == number {
+        line.number += 1;
+        line.connection = None;
     }
+}
+
+fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
+    line.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What went wrong and, where a setting is at fault, which. Of commands that were sent together, the first that failed.

@@ -10,6 +10,8 @@ pub(super) struct Server {
     pub evicts: Option<String>,
     /// Whether it copies another server, and takes no writes.
     pub replica: bool,
+    /// Which process it is.
+    pub run_id: String,
 }
 
 impl Server {
@@ -24,6 +26,7 @@ impl Server {
             memory: format!("{} {} {}", field("run_id"), field("master_replid"), field("evicted_keys")),
             evicts: (limited && !["", "noeviction"].contains(&policy)).then(|| policy.to_owned()),
             replica: field("role") == "slave",
+            run_id: field("run_id").to_owned(),
         }
     }
 }
@@ -40,6 +43,7 @@ mod tests {
     fn the_lines_of_info_are_read() {
         let server = Server::parse(INFO);
         assert_eq!((server.memory.as_str(), server.evicts.as_deref()), ("a1 b2 7", Some("volatile-lru")));
+        assert_eq!(server.run_id, "a1");
         assert!(!server.cluster && !server.replica);
         assert!(Server::parse(&INFO.replace("enabled:0", "enabled:1")).cluster);
         assert!(Server::parse(&INFO.replace("role:master", "role:slave")).replica);

@@ -128,7 +128,7 @@ impl AuditStore for SqlStore {
             .map(|(event, times)| NewAuditRow { times: super::rows::counter(*times), ..NewAuditRow::from(event) })
             .collect();
         match &self.pool.kind {
-            PoolKind::Postgres(pool) => within!(pool, self.pool.timeout, |conn| {
+            PoolKind::Postgres(pool) => within!(pool.here()?, self.pool.timeout, |conn| {
                 diesel::insert_into(audit_events::table).values(&rows).execute(conn).await.map(drop)
             })?,
             // Of many rows in one statement, diesel makes many for SQLite anyway.

@@ -8,6 +8,7 @@ mod lent;
 pub mod migrate;
 pub mod pool;
 mod postgres;
+mod postgres_pool;
 mod rows;
 mod schema;
 mod server_clock;

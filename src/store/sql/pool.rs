@@ -3,19 +3,14 @@
 use std::time::Duration;
 
 use diesel::ConnectionError;
-use diesel_async::{
-    AsyncPgConnection,
-    pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, deadpool::Pool},
-};
-use futures_util::FutureExt as _;
-use tokio::runtime::Handle;
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, deadpool::Pool};
 
 use super::{
     DatabaseUrl,
-    connect::{Driver, one_line},
+    connect::one_line,
+    postgres_pool::PostgresPool,
     server_clock::ServerClock,
     sqlite::{self, AsyncSqliteConnection},
-    url::PostgresUrl,
 };
 use crate::ports::StoreError;
 
@@ -24,6 +19,8 @@ use crate::ports::StoreError;
 pub struct PoolLimits {
     /// Connections at the most.
     pub connections: usize,
+    /// Threads of a web server, each of which has connections of its own if there are enough; 0: all share them.
+    pub threads: usize,
     /// For connecting, for waiting for a free connection, and for a statement, each.
     pub timeout: Duration,
 }
@@ -47,11 +44,12 @@ pub struct SqlPool {
     pub(super) kind: PoolKind,
     pub(super) server_clock: ServerClock,
     pub(super) timeout: Duration,
+    limit: usize,
 }
 
 #[derive(Clone)]
 pub(super) enum PoolKind {
-    Postgres(Pool<AsyncPgConnection>),
+    Postgres(PostgresPool),
     Sqlite(Pool<AsyncSqliteConnection>),
 }
 
@@ -63,7 +61,7 @@ macro_rules! on_conn {
         let pool = &$pool;
         match &pool.kind {
             $crate::store::sql::pool::PoolKind::Postgres(connections) => {
-                $crate::store::sql::pool::within!(connections, pool.timeout, |$conn| $body)
+                $crate::store::sql::pool::within!(connections.here()?, pool.timeout, |$conn| $body)
             }
             $crate::store::sql::pool::PoolKind::Sqlite(connections) => {
                 $crate::store::sql::pool::within!(connections, pool.timeout, |$conn| $body)
@@ -105,39 +103,23 @@ impl SqlPool {
     pub fn open(url: &DatabaseUrl, limits: PoolLimits) -> Result<Self, StoreError> {
         let server_clock = ServerClock::default();
         let kind = match url {
-            DatabaseUrl::Postgres(url) => PoolKind::Postgres(postgres(url, limits, &server_clock)?),
+            DatabaseUrl::Postgres(url) => PoolKind::Postgres(PostgresPool::open(url, limits, &server_clock)?),
             DatabaseUrl::Sqlite(file) => PoolKind::Sqlite(sqlite::pool(file, limits)?),
         };
-        Ok(Self { kind, server_clock, timeout: limits.timeout })
+        Ok(Self { kind, server_clock, timeout: limits.timeout, limit: limits.connections })
     }
 
     /// How the connections are used just now.
     #[must_use]
     pub fn status(&self) -> PoolStatus {
-        let status = match &self.kind {
-            PoolKind::Postgres(pool) => pool.status(),
-            PoolKind::Sqlite(pool) => pool.status(),
-        };
-        PoolStatus { open: status.size, idle: status.available, limit: status.max_size, waiting: status.waiting }
+        match &self.kind {
+            PoolKind::Postgres(pools) => pools.status(self.limit),
+            PoolKind::Sqlite(pool) => {
+                let status = pool.status();
+                PoolStatus { open: status.size, idle: status.available, limit: self.limit, waiting: status.waiting }
+            }
+        }
     }
-}
-
-fn postgres(url: &PostgresUrl, limits: PoolLimits, clock: &ServerClock) -> Result<Pool<AsyncPgConnection>, StoreError> {
-    let driver = Driver::new(url, limits.timeout).map_err(|error| StoreError::Failed(error.to_string()))?;
-    let (runtime, clock) = (Handle::current(), clock.clone());
-    let mut manager = ManagerConfig::default();
-    manager.recycling_method = RecyclingMethod::Fast;
-    manager.custom_setup = Box::new(move |_| {
-        let (driver, clock) = (driver.clone(), clock.clone());
-        // On the runtime of the pool, not on that of the web server's thread that happened to ask first.
-        let connecting = runtime.spawn(async move {
-            let mut connection = driver.connect().await.map_err(|error| bad(&error))?;
-            clock.measure(&mut connection).await.map_err(|error| bad(&error))?;
-            Ok(connection)
-        });
-        async move { connecting.await.unwrap_or_else(|error| Err(bad(&error))) }.boxed()
-    });
-    build(AsyncDieselConnectionManager::new_with_config("postgres", manager), limits)
 }
 
 pub(super) fn bad(error: &(dyn std::error::Error + 'static)) -> ConnectionError {

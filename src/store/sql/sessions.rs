@@ -40,7 +40,7 @@ impl SessionStore for SqlStore {
         match &self.pool.kind {
             PoolKind::Postgres(pool) => {
                 let clock = &self.pool.server_clock;
-                within!(pool, self.pool.timeout, |conn| clock.measure(conn).await)?.map_err(from_query)
+                within!(pool.here()?, self.pool.timeout, |conn| clock.measure(conn).await)?.map_err(from_query)
             }
             PoolKind::Sqlite(pool) => {
                 within!(pool, self.pool.timeout, |conn| conn.batch_execute("SELECT 1").await)?.map_err(from_query)
@@ -52,7 +52,7 @@ impl SessionStore for SqlStore {
         let others: Option<i64> = match &self.pool.kind {
             PoolKind::Postgres(pool) => {
                 let (row, audit) = (SessionRow::from(&new.session), NewAuditRow::from(&new.audit));
-                within!(pool, self.pool.timeout, |conn| {
+                within!(pool.here()?, self.pool.timeout, |conn| {
                     if new.update_last_login {
                         InsertSession::<true>(row, audit).get_result(conn).await.optional()
                     } else {
@@ -109,7 +109,7 @@ impl SessionStore for SqlStore {
     async fn rotate(&self, rotation: Rotation, clock: &dyn Clock) -> Result<Option<SessionState>, StoreError> {
         match &self.pool.kind {
             PoolKind::Postgres(pool) => {
-                let row: Option<(SessionRow, UserRow)> = within!(pool, self.pool.timeout, |conn| {
+                let row: Option<(SessionRow, UserRow)> = within!(pool.here()?, self.pool.timeout, |conn| {
                     Rotate::new(rotation, clock.now(), self.pool.server_clock.deadline(self.pool.timeout))
                         .get_result(conn)
                         .await

@@ -23,7 +23,7 @@ use tempfile::TempDir;
 
 use crate::support::servers;
 
-pub const LIMITS: PoolLimits = PoolLimits { connections: 10, timeout: Duration::from_secs(20) };
+pub const LIMITS: PoolLimits = PoolLimits { connections: 10, threads: 0, timeout: Duration::from_secs(20) };
 
 /// A store of its own for one test.
 pub struct Store {

@@ -67,7 +67,7 @@ impl World {
             let twin = servers[0].twin().await;
             servers.push(twin);
         }
-        let limits = PoolLimits { connections: 8, timeout: std::time::Duration::from_secs(20) };
+        let limits = PoolLimits { connections: 8, threads: 0, timeout: std::time::Duration::from_secs(20) };
         let store = SqlStore::new(SqlPool::open(&servers[0].config.database.url().unwrap(), limits).unwrap());
         let (accounts, forge) = (servers[0].accounts().await, servers[0].forge());
         Self { servers, store, accounts, forge, order: AtomicU64::new(0) }

@@ -34,7 +34,7 @@ impl Process {
     }
 
     fn publishes(&self, kid: &str) -> bool {
-        self.in_force.current().published.body.contains(kid)
+        self.in_force.current().published.body.windows(kid.len()).any(|part| part == kid.as_bytes())
     }
 }
 

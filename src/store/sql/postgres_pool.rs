@@ -1,0 +1,126 @@
+//! Connections to Postgres: a pool for what runs in the background, and one for each thread of the web server, if there
+//! are enough connections for that.
+
+use std::sync::Arc;
+
+use diesel_async::{
+    AsyncPgConnection,
+    pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, deadpool::Pool},
+};
+use futures_util::FutureExt as _;
+use thread_local::ThreadLocal;
+use tokio::runtime::Handle;
+
+use super::{
+    connect::Driver,
+    pool::{PoolLimits, PoolStatus, bad, build},
+    server_clock::ServerClock,
+    url::PostgresUrl,
+};
+use crate::{ports::StoreError, store::thread};
+
+/// The fewest connections with which a thread is left to itself: one slow statement must not stop all others.
+const FEWEST: usize = 2;
+
+/// Cloning shares the pools.
+#[derive(Clone)]
+pub(super) struct PostgresPool(Arc<Pools>);
+
+struct Pools {
+    clock: ServerClock,
+    driver: Driver,
+    /// The limits of a thread's own pool; `None`: all share one.
+    each: Option<PoolLimits>,
+    own: ThreadLocal<Pool<AsyncPgConnection>>,
+    shared: Pool<AsyncPgConnection>,
+}
+
+impl PostgresPool {
+    /// The shared connections are driven by the runtime that this is called on.
+    pub(super) fn open(url: &PostgresUrl, limits: PoolLimits, clock: &ServerClock) -> Result<Self, StoreError> {
+        let driver = Driver::new(url, limits.timeout).map_err(|error| StoreError::Failed(error.to_string()))?;
+        let (shared, each) = divided(limits);
+        let shared = pool(&driver, clock, shared)?;
+        Ok(Self(Arc::new(Pools { clock: clock.clone(), driver, each, own: ThreadLocal::new(), shared })))
+    }
+
+    /// The pool of the thread that asks.
+    pub(super) fn here(&self) -> Result<&Pool<AsyncPgConnection>, StoreError> {
+        match self.0.each {
+            Some(limits) if thread::has_own_runtime() => {
+                self.0.own.get_or_try(|| pool(&self.0.driver, &self.0.clock, limits))
+            }
+            _ => Ok(&self.0.shared),
+        }
+    }
+
+    /// Of all pools together.
+    pub(super) fn status(&self, limit: usize) -> PoolStatus {
+        let mut sum = PoolStatus { open: 0, idle: 0, limit, waiting: 0 };
+        for status in self.0.own.iter().chain([&self.0.shared]).map(Pool::status) {
+            sum.open += status.size;
+            sum.idle += status.available;
+            sum.waiting += status.waiting;
+        }
+        sum
+    }
+}
+
+/// Who gets how many: first the shared pool, then each thread.
+fn divided(limits: PoolLimits) -> (PoolLimits, Option<PoolLimits>) {
+    let each = limits.connections.saturating_sub(FEWEST).checked_div(limits.threads).unwrap_or_default();
+    if each < FEWEST {
+        return (limits, None);
+    }
+    let shared = limits.connections - each * limits.threads;
+    (PoolLimits { connections: shared, ..limits }, Some(PoolLimits { connections: each, ..limits }))
+}
+
+fn pool(driver: &Driver, clock: &ServerClock, limits: PoolLimits) -> Result<Pool<AsyncPgConnection>, StoreError> {
+    let (driver, runtime, clock) = (driver.clone(), Handle::current(), clock.clone());
+    let mut manager = ManagerConfig::default();
+    manager.recycling_method = RecyclingMethod::Fast;
+    manager.custom_setup = Box::new(move |_| {
+        let (driver, clock) = (driver.clone(), clock.clone());
+        // On the runtime of the pool, not on that of a thread that happened to ask first.
+        let connecting = runtime.spawn(async move {
+            let mut connection = driver.connect().await.map_err(|error| bad(&error))?;
+            clock.measure(&mut connection).await.map_err(|error| bad(&error))?;
+            Ok(connection)
+        });
+        async move { connecting.await.unwrap_or_else(|error| Err(bad(&error))) }.boxed()
+    });
+    build(AsyncDieselConnectionManager::new_with_config("postgres", manager), limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn numbers(connections: usize, threads: usize) -> (usize, Option<usize>) {
+        let (shared, each) = divided(PoolLimits { connections, threads, timeout: Duration::from_secs(5) });
+        (shared.connections, each.map(|each| each.connections))
+    }
+
+    #[test]
+    fn threads_have_their_own_only_if_each_gets_two_and_two_are_left_over() {
+        assert_eq!(numbers(10, 2), (2, Some(4)));
+        assert_eq!(numbers(11, 2), (3, Some(4)));
+        assert_eq!(numbers(10, 4), (2, Some(2)));
+        assert_eq!(numbers(9, 4), (9, None));
+        assert_eq!(numbers(1, 1), (1, None));
+        assert_eq!(numbers(10, 0), (10, None));
+    }
+
+    #[test]
+    fn no_more_connections_than_allowed() {
+        for connections in 1..40 {
+            for threads in 0..20 {
+                let (shared, each) = numbers(connections, threads);
+                assert!(shared >= 1 && shared + each.unwrap_or_default() * threads == connections);
+            }
+        }
+    }
+}
