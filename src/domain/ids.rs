@@ -43,7 +43,16 @@ impl SessionId {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let id = Self(Uuid::try_parse(text).ok()?);
-        (id.to_string() == text).then_some(id)
+        (id.encode(&mut [0; Self::LENGTH]) == text).then_some(id)
+    }
+
+    /// Bytes of its spelling.
+    pub const LENGTH: usize = uuid::fmt::Hyphenated::LENGTH;
+
+    /// Its spelling, written into `buffer`.
+    #[must_use]
+    pub fn encode(self, buffer: &mut [u8; Self::LENGTH]) -> &str {
+        self.0.hyphenated().encode_lower(buffer)
     }
 
     /// The `jti` of the refresh token of this generation: UUID version 5 (RFC 9562, section 5.5) of the session and

@@ -8,11 +8,20 @@ const MAX_USER_AGENT: usize = 256;
 
 /// The address of the socket: a header could say anything.
 pub(super) fn client(request: &HttpRequest) -> Client {
-    let agent = request.headers().get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let agent = request.headers().get(USER_AGENT).map(|value| plain(value.as_bytes()));
     Client {
         // On a socket for both, an IPv4 address comes as one of IPv6.
         ip: request.peer_addr().map(|address| address.ip().to_canonical()),
-        user_agent: agent.map(|agent| agent.chars().filter(|c| is_plain(*c)).take(MAX_USER_AGENT).collect()),
+        user_agent: agent,
+    }
+}
+
+fn plain(agent: &[u8]) -> String {
+    match std::str::from_utf8(agent) {
+        Ok(text) if text.len() <= MAX_USER_AGENT && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) => {
+            text.to_owned()
+        }
+        _ => String::from_utf8_lossy(agent).chars().filter(|c| is_plain(*c)).take(MAX_USER_AGENT).collect(),
     }
 }
 

@@ -10,11 +10,8 @@ use crate::{
     stack::Stack,
 };
 
-pub async fn run(effort: Effort, thousands: u32) -> Value {
-    let mut sizes = vec![10_000];
-    if thousands > 10 {
-        sizes.push(thousands * 1000);
-    }
+pub async fn run(effort: Effort, thousands: &[u32]) -> Value {
+    let sizes = [10].iter().chain(thousands).map(|thousands| thousands * 1000);
     let mut told = Vec::new();
     for sessions in sizes {
         told.push(measure(effort, sessions).await);

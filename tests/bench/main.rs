@@ -47,9 +47,9 @@ struct Options {
     /// Where the numbers go, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Sessions in the largest table of the growth run, in thousands
-    #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
-    growth: u32,
+    /// Sessions in the larger tables of the growth run, in thousands, separated by commas
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', default_value = "1000")]
+    growth: Vec<u32>,
     #[command(subcommand)]
     mode: Option<Mode>,
 }
@@ -70,8 +70,8 @@ struct Effort {
     refreshes_for_memory: usize,
 }
 
-const FULL: Effort = Effort { rounds: 7, requests: 20_000, refreshes_for_memory: 200_000 };
-const QUICK: Effort = Effort { rounds: 3, requests: 8_000, refreshes_for_memory: 20_000 };
+const FULL: Effort = Effort { rounds: 7, requests: 60_000, refreshes_for_memory: 200_000 };
+const QUICK: Effort = Effort { rounds: 3, requests: 15_000, refreshes_for_memory: 20_000 };
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -115,7 +115,7 @@ async fn measure(options: &Options) -> ExitCode {
         memory::under_load(&stack, effort, &mut memory).await;
     }
     if wanted("growth") {
-        growth = growth::run(effort, options.growth).await;
+        growth = growth::run(effort, &options.growth).await;
     }
     let wrong: usize = ratios.iter().map(Ratio::wrong).sum();
     let bare = bare::all(&stack).await;

@@ -114,7 +114,7 @@ pub async fn warmed(stack: &Stack, tokens: Vec<String>) -> Vec<String> {
 /// Sign-ins, beside the hash alone on as many threads.
 pub async fn obtain(stack: &Stack, effort: Effort) -> Ratio {
     let mut ratio = Ratio::new("obtain", "argon2id alone, on all cores", By::Cpu, 0.95);
-    let count = effort.requests / 100;
+    let count = effort.requests / 200;
     for round in 0..effort.rounds {
         let (port, process) = stack.latchkey();
         let mut first = round * 16;

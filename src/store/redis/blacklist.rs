@@ -57,7 +57,7 @@ impl RedisBlacklist {
     pub fn open(options: &RedisOptions, ticket: String) -> Result<Self, StoreError> {
         let belief = Belief::default();
         let topology = Topology::new(options, Arc::clone(&belief.failures))?;
-        Ok(Self { belief, keys: Keys::new(options.prefix.clone()), ticket, topology })
+        Ok(Self { belief, keys: Keys::new(&options.prefix), ticket, topology })
     }
 
     /// Does all that a server does with Redis, on keys that live for a millisecond. What is wrong with how the servers
@@ -104,7 +104,7 @@ impl RedisBlacklist {
         for bucket in node.buckets.iter().filter(|_| filling.is_some()) {
             question.cmd("GET").arg(self.keys.building(*bucket, &self.ticket));
         }
-        let mut answers = node.link.ask_all::<Vec<Value>>(&question).await?.into_iter();
+        let mut answers = node.link.ask_all::<Vec<Value>>(Way::Shared, &question).await?.into_iter();
         let strange = || StoreError::Failed(format!("Redis at {} speaks another language", node.link.address()));
         let info: String = answers.next().and_then(|info| from_redis_value(info).ok()).ok_or_else(strange)?;
         let mut answers = answers.map(|answer| from_redis_value::<Option<u64>>(answer).ok().flatten());
@@ -189,7 +189,7 @@ impl RedisBlacklist {
             (Arc::clone(&node.link), pipeline)
         });
         let asked: Vec<(Arc<Link>, Pipeline)> = asked.filter(|(_, pipeline)| !pipeline.is_empty()).collect();
-        let answers = join_all(asked.iter().map(|(link, pipeline)| link.ask_all_by::<Vec<i64>>(way, pipeline))).await;
+        let answers = join_all(asked.iter().map(|(link, pipeline)| link.ask_all::<Vec<i64>>(way, pipeline))).await;
         Ok(answers.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
     }
 }
@@ -210,7 +210,7 @@ impl Blacklist for RedisBlacklist {
             .arg(self.keys.epoch(bucket))
             .arg(self.keys.session(&token.user, token.session))
             .arg(self.keys.user(&token.user));
-        let answer: Result<Vec<Option<String>>, _> = link.ask(&command).await;
+        let answer: Result<Vec<Option<String>>, _> = link.ask(Way::Standing, &command).await;
         let Ok(answer) = answer else { return Verdict::Unknown };
         let [epoch, session, user] = answer.as_slice() else { return Verdict::Unknown };
         if session.as_deref() == Some(REVOKED) {

@@ -8,13 +8,14 @@ use crate::domain::ids::{SessionId, UserId};
 /// How many tags there are. Changing it orphans all marks, which the next rebuild writes again.
 pub(super) const BUCKETS: u8 = 16;
 
+/// The beginnings of all keys, made once: a check needs three of them.
 pub(super) struct Keys {
-    prefix: String,
+    tags: Vec<String>,
 }
 
 impl Keys {
-    pub(super) const fn new(prefix: String) -> Self {
-        Self { prefix }
+    pub(super) fn new(prefix: &str) -> Self {
+        Self { tags: (0..BUCKETS).map(|bucket| format!("{{{prefix}:{bucket}}}:")).collect() }
     }
 
     /// FNV-1a: the same everywhere and for ever.
@@ -27,19 +28,40 @@ impl Keys {
     }
 
     pub(super) fn epoch(&self, bucket: u8) -> String {
-        format!("{{{}:{bucket}}}:epoch", self.prefix)
+        [self.tag(bucket), "epoch"].concat()
     }
 
     /// Each process that rebuilds has a key of its own: two at once are not in each other's way.
     pub(super) fn building(&self, bucket: u8, ticket: &str) -> String {
-        format!("{{{}:{bucket}}}:building:{ticket}", self.prefix)
+        [self.tag(bucket), "building:", ticket].concat()
     }
 
     pub(super) fn session(&self, user: &UserId, session: SessionId) -> String {
-        format!("{{{}:{}}}:s:{session}", self.prefix, Self::bucket(user))
+        let mut text = [0; SessionId::LENGTH];
+        [self.tag(Self::bucket(user)), "s:", session.encode(&mut text)].concat()
     }
 
     pub(super) fn user(&self, user: &UserId) -> String {
-        format!("{{{}:{}}}:u:{user}", self.prefix, Self::bucket(user))
+        [self.tag(Self::bucket(user)), "u:", user.as_str()].concat()
+    }
+
+    fn tag(&self, bucket: u8) -> &str {
+        self.tags.get(usize::from(bucket)).map_or("", String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_keys_of_a_user_have_one_tag_and_are_what_they_always_were() {
+        let keys = Keys::new("latchkey");
+        let (user, session) = (UserId::new("ada"), SessionId::parse("0D0BA1B7-5a1b-4b39-9f6e-33b6a5a0a1c2").unwrap());
+        assert_eq!(Keys::bucket(&user), 8);
+        assert_eq!(keys.epoch(8), "{latchkey:8}:epoch");
+        assert_eq!(keys.building(8, "t"), "{latchkey:8}:building:t");
+        assert_eq!(keys.session(&user, session), "{latchkey:8}:s:0d0ba1b7-5a1b-4b39-9f6e-33b6a5a0a1c2");
+        assert_eq!(keys.user(&user), "{latchkey:8}:u:ada");
     }
 }

@@ -59,7 +59,10 @@ pub(super) struct Link {
 pub(super) enum Way {
     /// By a connection for this once, whether or not the standing one rests. Its failure says nothing of that one.
     Aside,
-    /// By the connection that stands.
+    /// By the connection that the background shares. Whoever looks at a server goes this way: the others have to lead where
+    /// the look led.
+    Shared,
+    /// By the thread's own connection, or where a thread has none by the shared one.
     Standing,
 }
 
@@ -99,22 +102,27 @@ impl Link {
     }
 
     /// Sends one command.
-    pub(super) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        self.limited(async |mut connection| command.query_async(&mut connection).await).await
+    pub(super) async fn ask<T: FromRedisValue>(&self, way: Way, command: &Cmd) -> Result<T, StoreError> {
+        self.ask_by(way, async |mut connection| command.query_async(&mut connection).await).await
     }
 
     /// Sends commands in one round trip. An error of one is an error of all.
-    pub(super) async fn ask_all<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, StoreError> {
-        self.ask_all_by(Way::Standing, commands).await
+    pub(super) async fn ask_all<T: FromRedisValue>(&self, way: Way, commands: &Pipeline) -> Result<T, StoreError> {
+        self.ask_by(way, async |mut connection| commands.query_async(&mut connection).await).await
     }
 
-    /// The same, by a way of the caller's choice.
-    pub(super) async fn ask_all_by<T: FromRedisValue>(&self, way: Way, commands: &Pipeline) -> Result<T, StoreError> {
+    async fn ask_by<T>(
+        &self,
+        way: Way,
+        ask: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
+    ) -> Result<T, StoreError> {
         match way {
-            Way::Standing => self.limited(async |mut connection| commands.query_async(&mut connection).await).await,
+            Way::Shared => self.limited(&self.shared, false, ask).await,
+            Way::Standing if thread::has_own_runtime() => self.limited(self.own.get_or_default(), true, ask).await,
+            Way::Standing => self.limited(&self.shared, false, ask).await,
             Way::Aside => {
                 let connecting = self.connect(false);
-                let answer = async { commands.query_async(&mut connecting.await?.connection).await };
+                let answer = async { ask(connecting.await?.connection).await };
                 let failure = match tokio::time::timeout(self.timeout, answer).await {
                     Ok(Ok(value)) => return Ok(value),
                     Ok(Err(error)) => explained(&error),
@@ -129,10 +137,10 @@ impl Link {
     /// behind a connection that does not answer there may be nobody any more.
     async fn limited<T>(
         &self,
+        line: &Mutex<Line>,
+        own: bool,
         ask: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
     ) -> Result<T, StoreError> {
-        let own = thread::has_own_runtime();
-        let line = if own { self.own.get_or_default() } else { &self.shared };
         let (mut number, connecting) = self.connecting(line, own)?;
         let answer = async {
             let mut connected = connecting.await?;

@@ -130,7 +130,7 @@ impl Topology {
         let first = self.sentinel.load(Ordering::Relaxed);
         for number in (0..self.sentinels.len()).map(|number| (first + number) % self.sentinels.len()) {
             let Some(sentinel) = self.sentinels.get(number) else { continue };
-            match sentinel.ask::<Option<(String, u16)>>(&question).await {
+            match sentinel.ask::<Option<(String, u16)>>(Way::Shared, &question).await {
                 Ok(Some((host, port))) => {
                     self.sentinel.store(number, Ordering::Relaxed);
                     return Ok(Route::single(self.link(moved(seed, &host, port), known)?));
@@ -152,7 +152,7 @@ impl Topology {
         }
         let mut failure = nowhere();
         for info in &self.seeds {
-            match self.aside(info.clone())?.ask::<String>(&cmd("INFO")).await {
+            match self.aside(info.clone())?.ask::<String>(Way::Shared, &cmd("INFO")).await {
                 Ok(info) => {
                     let cluster = Server::parse(&info).cluster;
                     *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster);
@@ -191,13 +191,13 @@ impl Topology {
             for bucket in 0..BUCKETS {
                 question.cmd("CLUSTER").arg("KEYSLOT").arg(keys.epoch(bucket));
             }
-            let slots: Vec<u16> = link.ask_all(&question).await?;
+            let slots: Vec<u16> = link.ask_all(Way::Shared, &question).await?;
             self.slots.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&slots);
             slots
         } else {
             slots
         };
-        let answer: Vec<Vec<Value>> = link.ask(cmd("CLUSTER").arg("SLOTS")).await?;
+        let answer: Vec<Vec<Value>> = link.ask(Way::Shared, cmd("CLUSTER").arg("SLOTS")).await?;
         let asked = link.address().rsplit_once(':').map_or("", |(host, _)| host);
         let ranges: Vec<Range> = answer.into_iter().filter_map(|range| read_range(range, asked)).collect();
         let master = |slot: &u16| {
@@ -254,7 +254,7 @@ async fn disown(known: &Route, found: &Route, keys: &Keys) {
             command.cmd("DEL").arg(keys.epoch(*bucket));
         }
         let link = Arc::clone(&node.link);
-        async move { link.ask_all_by::<Vec<i64>>(Way::Aside, &command).await }
+        async move { link.ask_all::<Vec<i64>>(Way::Aside, &command).await }
     });
     join_all(forget).await;
 }
