@@ -25,8 +25,8 @@ const ALLOWED: [(&str, &[&str]); 11] = [
 
 /// What may not occur in the code of a folder, comments aside.
 const FORBIDDEN: [(&str, &[&str]); 4] = [
-    ("domain", &["async ", "await", "tokio::", "diesel", "redis::", "actix_web", "jsonwebtoken"]),
-    ("ports", &["tokio::", "diesel", "redis::", "actix_web", "jsonwebtoken"]),
+    ("domain", &["async ", "await", "tokio::", "diesel", "redis::", "actix_web", "jsonwebtoken", "aws_lc_rs"]),
+    ("ports", &["tokio::", "diesel", "redis::", "actix_web", "jsonwebtoken", "aws_lc_rs"]),
     ("service", &["diesel", "redis::", "actix_web"]),
     ("http", &["diesel", "redis::", "sql_query"]),
 ];

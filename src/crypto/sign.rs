@@ -1,11 +1,12 @@
 //! Claims to signed tokens in compact form (RFC 7515, section 7.1).
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use latchkey_verifier::ClaimNames;
-use serde_json::{Value, json};
+use std::{borrow::Cow, sync::OnceLock};
+
+use base64::{Engine as _, encoded_len, engine::general_purpose::URL_SAFE_NO_PAD};
+use latchkey_verifier::{Algorithm, ClaimNames};
 
 use super::signing_key::{SignatureError, SigningKey};
-use crate::domain::claims::{AccessClaims, ExtraValue, RefreshClaims};
+use crate::domain::claims::{AccessClaims, ExtraClaim, ExtraValue, RefreshClaims};
 
 /// What every token of this service has in common.
 #[derive(Clone, Debug)]
@@ -28,18 +29,17 @@ impl TokenShape {
     pub fn access(&self, key: &SigningKey, claims: &AccessClaims) -> Result<String, SignatureError> {
         let mut payload = self.payload("access", claims.expires_at, claims.issued_at, &claims.jti, &claims.subject);
         if let Some(audience) = &self.audience {
-            payload.push(("aud", json!(audience)));
+            payload.text("aud", audience);
         }
-        payload.push(("sid", json!(claims.sid)));
-        payload.push(("ver", json!(claims.version)));
+        payload.text("sid", &claims.sid);
+        payload.number("ver", claims.version.into());
         for (claim, value) in &claims.extra {
-            let value = match value {
-                ExtraValue::Flag(flag) => json!(flag),
-                ExtraValue::Text(text) => json!(text),
-            };
-            payload.push((claim.name(), value));
+            match value {
+                ExtraValue::Flag(flag) => payload.flag(claim.name(), *flag),
+                ExtraValue::Text(text) => payload.text(claim.name(), text),
+            }
         }
-        seal(key, &self.access_typ, &payload)
+        seal(key, &self.access_typ, &payload.end())
     }
 
     /// A refresh token with a MAC, for this service alone: its audience is the issuer.
@@ -48,52 +48,132 @@ impl TokenShape {
     /// [`SignatureError`].
     pub fn refresh(&self, key: &SigningKey, claims: &RefreshClaims) -> Result<String, SignatureError> {
         let mut payload = self.payload("refresh", claims.expires_at, claims.issued_at, &claims.jti, &claims.subject);
-        payload.push(("aud", json!(self.issuer)));
-        payload.push(("sid", json!(claims.sid)));
-        payload.push(("gen", json!(claims.generation)));
-        payload.push(("ver", json!(claims.version)));
-        seal(key, "rt+jwt", &payload)
+        payload.text("aud", &self.issuer);
+        payload.text("sid", &claims.sid);
+        payload.number("gen", claims.generation.into());
+        payload.number("ver", claims.version.into());
+        seal(key, "rt+jwt", &payload.end())
     }
 
-    fn payload(&self, token_type: &str, exp: i64, iat: i64, jti: &str, subject: &str) -> Vec<(&str, Value)> {
-        vec![
-            (self.names.token_type.as_str(), json!(token_type)),
-            ("exp", json!(exp)),
-            ("iat", json!(iat)),
-            (self.names.jti.as_str(), json!(jti)),
-            (self.names.user_id.as_str(), json!(subject)),
-            ("iss", json!(self.issuer)),
-            ("sub", json!(subject)),
-        ]
+    fn payload<'a>(&'a self, token_type: &str, exp: i64, iat: i64, jti: &str, subject: &str) -> Object<'a> {
+        let mut payload = Object::default();
+        payload.text(&self.names.token_type, token_type);
+        payload.number("exp", exp);
+        payload.number("iat", iat);
+        payload.text(&self.names.jti, jti);
+        payload.text(&self.names.user_id, subject);
+        payload.text("iss", &self.issuer);
+        payload.text("sub", subject);
+        payload
     }
 }
 
-fn seal(key: &SigningKey, typ: &str, payload: &[(&str, Value)]) -> Result<String, SignatureError> {
-    let header = [("alg", json!(key.algorithm().name())), ("typ", json!(typ)), ("kid", json!(key.kid()))];
-    let mut token = String::with_capacity(1024);
-    URL_SAFE_NO_PAD.encode_string(object(&header), &mut token);
+fn seal(key: &SigningKey, typ: &str, payload: &[u8]) -> Result<String, SignatureError> {
+    let header = key.header(typ);
+    let rest = [payload.len(), key.signature_length()].map(|length| 1 + encoded_len(length, false).unwrap_or_default());
+    let mut token = String::with_capacity(header.len() + rest.iter().sum::<usize>());
+    token.push_str(&header);
     token.push('.');
-    URL_SAFE_NO_PAD.encode_string(object(payload), &mut token);
+    URL_SAFE_NO_PAD.encode_string(payload, &mut token);
     let signature = key.sign(token.as_bytes())?;
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(signature, &mut token);
     Ok(token)
 }
 
-/// Compact JSON in the order given. A name that stands twice (a renamed claim that is called `sub`, say) is written
-/// once: a token never has duplicate members.
-fn object(members: &[(&str, Value)]) -> Vec<u8> {
-    let mut text = Vec::with_capacity(512);
-    for (index, (name, value)) in members.iter().enumerate() {
-        if members.iter().take(index).any(|(earlier, _)| earlier == name) {
-            continue;
+/// The first segment of a key's tokens. It never changes, so a key keeps the one of the `typ` that it is used with.
+#[derive(Default)]
+pub(super) struct KeptHeader(OnceLock<(String, String)>);
+
+impl KeptHeader {
+    pub(super) fn of(&self, algorithm: Algorithm, kid: &str, typ: &str) -> Cow<'_, str> {
+        let made = || {
+            let mut header = Object::default();
+            header.text("alg", algorithm.name());
+            header.text("typ", typ);
+            header.text("kid", kid);
+            URL_SAFE_NO_PAD.encode(header.end())
+        };
+        match self.0.get_or_init(|| (typ.to_owned(), made())) {
+            (kept, header) if kept == typ => Cow::Borrowed(header),
+            _ => Cow::Owned(made()),
         }
-        text.push(if text.is_empty() { b'{' } else { b',' });
-        // Into memory, and of a name and a value that are JSON already: neither can fail.
-        let _ = serde_json::to_writer(&mut text, name);
-        text.push(b':');
-        let _ = serde_json::to_writer(&mut text, value);
     }
-    text.push(b'}');
-    text
 }
+
+/// Compact JSON, written member by member. A name that stands twice (a renamed claim that is called `sub`, say) is
+/// written once: a token never has duplicate members.
+struct Object<'a> {
+    names: [&'a str; MOST_NAMES],
+    count: usize,
+    text: Vec<u8>,
+}
+
+/// More different names than any token has: ten of its own and one for each [`ExtraClaim`].
+const MOST_NAMES: usize = 10 + ExtraClaim::ALL.len();
+
+impl Default for Object<'_> {
+    fn default() -> Self {
+        Self { names: [""; MOST_NAMES], count: 0, text: Vec::with_capacity(512) }
+    }
+}
+
+impl<'a> Object<'a> {
+    fn text(&mut self, name: &'a str, value: &str) {
+        if self.begin(name) {
+            quote(&mut self.text, value);
+        }
+    }
+
+    fn number(&mut self, name: &'a str, value: i64) {
+        if self.begin(name) {
+            // Into memory: it cannot fail.
+            let _ = serde_json::to_writer(&mut self.text, &value);
+        }
+    }
+
+    fn flag(&mut self, name: &'a str, value: bool) {
+        if self.begin(name) {
+            self.text.extend_from_slice(if value { b"true" } else { b"false" });
+        }
+    }
+
+    /// Writes the name, and says whether a value is to follow.
+    fn begin(&mut self, name: &'a str) -> bool {
+        if self.names.iter().take(self.count).any(|earlier| *earlier == name) {
+            return false;
+        }
+        if let Some(place) = self.names.get_mut(self.count) {
+            *place = name;
+            self.count += 1;
+        }
+        self.text.push(if self.text.is_empty() { b'{' } else { b',' });
+        quote(&mut self.text, name);
+        self.text.push(b':');
+        true
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.text.push(b'}');
+        self.text
+    }
+}
+
+/// A JSON string. Ids and names have nothing to escape as a rule, which is seen at a glance (RFC 8259, section 7); the rest
+/// goes character by character.
+fn quote(text: &mut Vec<u8>, value: &str) {
+    let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    // All of it, with no way out in between: so the compiler takes many bytes at once.
+    if value.bytes().fold(false, |found, byte| found | special(byte)) {
+        // Into memory, and of a text: it cannot fail.
+        let _ = serde_json::to_writer(text, value);
+    } else {
+        text.push(b'"');
+        text.extend_from_slice(value.as_bytes());
+        text.push(b'"');
+    }
+}
+
+#[cfg(test)]
+#[path = "sign_tests.rs"]
+mod tests;

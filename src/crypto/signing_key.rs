@@ -1,6 +1,6 @@
 //! One key that signs: prepared once, so that no signature parses it again.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use aws_lc_rs::{
     encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der},
@@ -24,6 +24,7 @@ use super::{
     key_text::{self, Contents},
     passphrase::Passphrase,
     random,
+    sign::KeptHeader,
 };
 
 use crate::domain::keys::KeyFacts;
@@ -41,6 +42,7 @@ pub struct SigningKey {
     algorithm: Algorithm,
     kid: String,
     kind: Kind,
+    header: KeptHeader,
     pair: Pair,
 }
 
@@ -164,7 +166,7 @@ impl SigningKey {
     pub(super) fn from_contents(algorithm: Algorithm, kind: Kind, contents: &[u8]) -> Result<Self, MaterialError> {
         let pair = pair(algorithm, contents)?;
         let kid = jwk::thumbprint(&jwk::members(&pair));
-        let key = Self { algorithm, kid, kind, pair };
+        let key = Self { algorithm, kid, kind, header: KeptHeader::default(), pair };
         // A key whose tokens every verifier refuses must not begin to sign.
         key.verifying_key().map_err(|error| match error {
             KeyError::RocaRsa(_) => MaterialError::RocaRsa,
@@ -229,6 +231,21 @@ impl SigningKey {
                 let jwk = jwk::public(pair, self.algorithm, &self.kid).unwrap_or_default();
                 VerifyingKey::from_jwk(self.algorithm, &self.kid, &jwk)
             }
+        }
+    }
+
+    /// The header of a token of this `typ`, in base64url.
+    pub(super) fn header(&self, typ: &str) -> Cow<'_, str> {
+        self.header.of(self.algorithm, &self.kid, typ)
+    }
+
+    /// How many bytes a signature has (RFC 7518, section 3; RFC 8032, section 5.1).
+    pub(super) fn signature_length(&self) -> usize {
+        match &self.pair {
+            Pair::Ec { .. } if self.algorithm == Algorithm::Es384 => 96,
+            Pair::Ec { .. } | Pair::Ed(_) => 64,
+            Pair::Hmac { key, .. } => key.algorithm().tag_len(),
+            Pair::Rsa { pair, .. } => pair.public_modulus_len(),
         }
     }
 

@@ -4,7 +4,7 @@
 //!
 //!     cargo run -p latchkey-verifier --example verify -- jwks.json https://auth.example.com TOKEN
 
-use std::{env, error::Error, fs, process::ExitCode, time::SystemTime};
+use std::{collections::BTreeMap, env, error::Error, fs, process::ExitCode, time::SystemTime};
 
 use latchkey_verifier::{KeySet, Policy, Verifier};
 
@@ -17,7 +17,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs().try_into()?;
     match verifier.verify_access(&token, now) {
-        Ok(claims) => println!("{}", serde_json::to_string(claims.members())?),
+        Ok(claims) => println!("{}", serde_json::to_string(&claims.members().collect::<BTreeMap<_, _>>())?),
         Err(refusal) => {
             eprintln!("refused: {refusal}");
             return Ok(ExitCode::FAILURE);

@@ -107,20 +107,15 @@ impl Algorithm {
         }
     }
 
-    pub(crate) const fn jws(self) -> jsonwebtoken::Algorithm {
+    /// The name of an RSA algorithm where RSA is checked.
+    pub(crate) const fn rsa(self) -> jsonwebtoken::Algorithm {
         match self {
-            Self::Es256 => jsonwebtoken::Algorithm::ES256,
-            Self::Es384 => jsonwebtoken::Algorithm::ES384,
-            Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
-            Self::Hs256 => jsonwebtoken::Algorithm::HS256,
-            Self::Hs384 => jsonwebtoken::Algorithm::HS384,
-            Self::Hs512 => jsonwebtoken::Algorithm::HS512,
             Self::Ps256 => jsonwebtoken::Algorithm::PS256,
             Self::Ps384 => jsonwebtoken::Algorithm::PS384,
             Self::Ps512 => jsonwebtoken::Algorithm::PS512,
-            Self::Rs256 => jsonwebtoken::Algorithm::RS256,
             Self::Rs384 => jsonwebtoken::Algorithm::RS384,
             Self::Rs512 => jsonwebtoken::Algorithm::RS512,
+            _ => jsonwebtoken::Algorithm::RS256,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The claims of a token whose signature was checked.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::{Policy, Refusal};
+use crate::{Policy, Refusal, json};
 
 /// Seconds since 1970-01-01 (RFC 7519's `NumericDate`, cut to whole seconds).
 pub type Seconds = i64;
@@ -11,18 +11,26 @@ pub type Seconds = i64;
 const LATEST: f64 = 253_402_300_799.0;
 
 /// A claims set: a JSON object of unique members (RFC 7519, section 4).
-#[derive(Clone, Debug, PartialEq)]
-pub struct Claims(Map<String, Value>);
+#[derive(Clone, Debug)]
+pub struct Claims(json::Members);
+
+/// The same claims, whatever their order.
+impl PartialEq for Claims {
+    fn eq(&self, other: &Self) -> bool {
+        // No name stands twice, so of as many claims as the other has, each is one of the other's.
+        self.0.len() == other.0.len() && self.members().all(|(name, value)| other.get(name) == Some(value))
+    }
+}
 
 impl Claims {
-    pub(crate) const fn new(members: Map<String, Value>) -> Self {
+    pub(crate) const fn new(members: json::Members) -> Self {
         Self(members)
     }
 
     /// The claim of this name, of any type.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
+        self.members().find_map(|(other, value)| (other == name).then_some(value))
     }
 
     /// The claim of this name if it is a string.
@@ -49,10 +57,9 @@ impl Claims {
         self.get("exp").and_then(Value::as_f64).map(whole)
     }
 
-    /// All of them.
-    #[must_use]
-    pub const fn members(&self) -> &Map<String, Value> {
-        &self.0
+    /// All of them with their names, in the token's order.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (&**name, value))
     }
 
     /// `iat`, `nbf`, `exp` against `now`, in `PyJWT`'s order. An ill-typed date is a refusal, never "not there".
@@ -120,4 +127,34 @@ const SKEW: Seconds = 2;
 #[expect(clippy::cast_possible_truncation, reason = "bounded by LATEST above, saturating below")]
 fn whole(date: f64) -> Seconds {
     date as Seconds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(text: &str) -> Claims {
+        Claims::new(json::object(text.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn claims_are_the_same_whatever_their_order() {
+        let one = claims(r#"{"sub":"ada","n":{"a":1,"b":2}}"#);
+        assert_eq!(one, claims(r#"{"n":{"b":2,"a":1},"sub":"ada"}"#));
+        for other in [
+            r#"{"sub":"ada"}"#,
+            r#"{"sub":"ada","n":{"a":1,"b":3}}"#,
+            r#"{"sub":"ada","m":{"a":1,"b":2}}"#,
+            r#"{"sub":"ada","n":{"a":1,"b":2},"m":1}"#,
+        ] {
+            assert_ne!(one, claims(other));
+            assert_ne!(claims(other), one);
+        }
+    }
+
+    #[test]
+    fn the_members_come_in_the_tokens_order() {
+        let claims = claims(r#"{"z":1,"exp":2,"a":3}"#);
+        assert_eq!(claims.members().map(|(name, _)| name).collect::<Vec<_>>(), ["z", "exp", "a"]);
+    }
 }

@@ -9,12 +9,12 @@ pub const MAX_TOKEN_LENGTH: usize = 8 * 1024;
 
 /// A token taken apart. Nothing in it may be believed before the signature is checked.
 pub(crate) struct Compact<'a> {
-    pub header: Vec<u8>,
-    pub payload: Vec<u8>,
     /// What the signature is over: the first two segments and the dot between them.
     pub signing_input: &'a [u8],
-    /// The third segment, still encoded.
-    pub signature: &'a str,
+    /// All three segments, decoded, in one piece.
+    bytes: Vec<u8>,
+    /// Where the header ends in it, and where the payload does.
+    ends: [usize; 2],
 }
 
 impl<'a> Compact<'a> {
@@ -26,20 +26,27 @@ impl<'a> Compact<'a> {
         }
         let (signing_input, signature) = token.rsplit_once('.').ok_or(Refusal::Malformed)?;
         let (header, payload) = signing_input.split_once('.').ok_or(Refusal::Malformed)?;
-        decode(signature)?;
-        Ok(Self {
-            header: decode(header)?,
-            payload: decode(payload)?,
-            signing_input: signing_input.as_bytes(),
-            signature,
-        })
+        let mut bytes = Vec::with_capacity(token.len());
+        let ends = [decode(header, &mut bytes)?, decode(payload, &mut bytes)?];
+        decode(signature, &mut bytes)?;
+        Ok(Self { signing_input: signing_input.as_bytes(), bytes, ends })
+    }
+
+    /// The header, the payload and the signature.
+    pub(crate) fn segments(&self) -> (&[u8], &[u8], &[u8]) {
+        let [header_end, payload_end] = self.ends;
+        let (signed, signature) = self.bytes.split_at(payload_end);
+        let (header, payload) = signed.split_at(header_end);
+        (header, payload, signature)
     }
 }
 
-/// A further dot is outside the alphabet, so a fourth segment fails here.
-fn decode(segment: &str) -> Result<Vec<u8>, Refusal> {
-    match URL_SAFE_NO_PAD.decode(segment) {
-        Ok(bytes) if !bytes.is_empty() => Ok(bytes),
-        _ => Err(Refusal::Malformed),
+/// Appends what the segment holds, and says where it ends. A further dot is outside the alphabet, so a fourth segment
+/// fails here.
+fn decode(segment: &str, bytes: &mut Vec<u8>) -> Result<usize, Refusal> {
+    if segment.is_empty() {
+        return Err(Refusal::Malformed);
     }
+    URL_SAFE_NO_PAD.decode_vec(segment, bytes).map_err(|_| Refusal::Malformed)?;
+    Ok(bytes.len())
 }

@@ -1,36 +1,160 @@
 //! The JOSE header: `alg`, `kid`, `typ`, and nothing that would have to be understood.
 
-use serde_json::{Map, Value};
+use std::{borrow::Cow, fmt};
+
+use serde::de::{MapAccess, Visitor};
 
 use crate::{Algorithm, Refusal, json};
 
 /// What a header says. Only `alg`, `kid` and `typ` are read; `jwk`, `jku`, `x5u`, `x5c` and `x5t` are ignored:
 /// a token does not bring its own key (RFC 8725, section 3.10).
-pub(crate) struct Header {
+pub(crate) struct Header<'a> {
     pub algorithm: Algorithm,
-    pub kid: String,
-    pub typ: Option<String>,
+    pub kid: Cow<'a, str>,
+    pub typ: Option<Cow<'a, str>>,
 }
 
-impl Header {
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
-        let mut members = json::object(bytes).ok_or(Refusal::Malformed)?;
+impl<'a> Header<'a> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Refusal> {
+        let Members { alg, kid, typ, others } = json::parse(bytes, MembersVisitor).ok_or(Refusal::Malformed)?;
         // No extension is understood, so any `crit` is a refusal (RFC 7515, section 4.1.11), and so is `b64`,
         // which changes what the signature is over (RFC 7797).
-        if members.contains_key("crit") || members.contains_key("b64") {
+        if others.iter().any(|name| name == "crit" || name == "b64") {
             return Err(Refusal::Header);
         }
-        let algorithm = text(&mut members, "alg")?.ok_or(Refusal::Header)?.parse().map_err(|_| Refusal::Header)?;
-        let kid = text(&mut members, "kid")?.ok_or(Refusal::UnknownKey)?;
-        let typ = text(&mut members, "typ")?;
+        let algorithm = text(alg)?.ok_or(Refusal::Header)?.parse().map_err(|_| Refusal::Header)?;
+        let kid = text(kid)?.ok_or(Refusal::UnknownKey)?;
+        let typ = text(typ)?;
         Ok(Self { algorithm, kid, typ })
     }
 }
 
-fn text(members: &mut Map<String, Value>, name: &str) -> Result<Option<String>, Refusal> {
-    match members.remove(name) {
+/// A member that may be missing, whose value may be something else than a text.
+type Member<'a> = Option<Option<Cow<'a, str>>>;
+
+fn text(member: Member<'_>) -> Result<Option<Cow<'_, str>>, Refusal> {
+    match member {
         None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(Refusal::Header),
+        Some(Some(text)) => Ok(Some(text)),
+        Some(None) => Err(Refusal::Header),
+    }
+}
+
+#[derive(Default)]
+struct Members<'a> {
+    alg: Member<'a>,
+    kid: Member<'a>,
+    typ: Member<'a>,
+    /// The names of all others.
+    others: Vec<Cow<'a, str>>,
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object without duplicate members")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Members::default();
+        while let Some(json::Name(name)) = map.next_key()? {
+            let value = map.next_value_seed(json::TextSeed)?;
+            let member = match &*name {
+                "alg" => &mut members.alg,
+                "kid" => &mut members.kid,
+                "typ" => &mut members.typ,
+                _ => {
+                    members.others.push(name);
+                    continue;
+                }
+            };
+            if member.replace(value).is_some() {
+                return Err(json::duplicate());
+            }
+        }
+        let others = members.others.iter().map(|name| &**name);
+        if json::are_unique(others) { Ok(members) } else { Err(json::duplicate()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{prelude::*, sample::select};
+    use serde_json::Value;
+
+    use super::*;
+
+    const MEMBERS: [&str; 17] = [
+        r#""alg":"ES256""#,
+        r#""alg":"none""#,
+        r#""alg":5"#,
+        r#""al\u0067":"ES256""#,
+        r#""kid":"a""#,
+        r#""kid":"\u0061""#,
+        r#""kid":null"#,
+        r#""typ":"at+jwt""#,
+        r#""typ":["at+jwt"]"#,
+        r#""crit":[]"#,
+        r#""b64":true"#,
+        r#""jwk":{"a":{"b":[1,2.5]}}"#,
+        r#""jwk":{"a":{"b":1,"b":1}}"#,
+        r#""x5c":[{"a":1,"\u0061":1}]"#,
+        r#""x5t":"\ud800""#,
+        r#""":false"#,
+        r#""kid":{}"#,
+    ];
+
+    type Parsed = Result<(Algorithm, String, Option<String>), Refusal>;
+
+    /// The same of a header whose members are all kept.
+    fn model(bytes: &[u8]) -> Parsed {
+        let members = json::object(bytes).ok_or(Refusal::Malformed)?;
+        let find = |name: &str| members.iter().find(|(other, _)| other == name).map(|(_, value)| value);
+        let text = |name| match find(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(Refusal::Header),
+        };
+        if find("crit").or(find("b64")).is_some() {
+            return Err(Refusal::Header);
+        }
+        let algorithm = text("alg")?.and_then(|name| name.parse().ok()).ok_or(Refusal::Header)?;
+        Ok((algorithm, text("kid")?.ok_or(Refusal::UnknownKey)?, text("typ")?))
+    }
+
+    fn parsed(bytes: &[u8]) -> Parsed {
+        let Header { algorithm, kid, typ } = Header::parse(bytes)?;
+        Ok((algorithm, kid.into_owned(), typ.map(Cow::into_owned)))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn a_header_says_what_its_members_say(members in prop::collection::vec(select(&MEMBERS[..]), 0..6)) {
+            let text = format!("{{{}}}", members.join(","));
+            prop_assert_eq!(parsed(text.as_bytes()), model(text.as_bytes()), "{}", text);
+        }
+    }
+
+    #[test]
+    fn of_several_faults_the_first_is_told() {
+        for (text, expected) in [
+            (r#"{"crit":[],"crit":[]}"#, Refusal::Malformed),
+            (r#"{"alg":5,"alg":"ES256"}"#, Refusal::Malformed),
+            (r#"{"alg":5,"x":"\ud800"}"#, Refusal::Malformed),
+            (r#"{"alg":"ES256","kid":"a","b64":true}"#, Refusal::Header),
+            (r#"{"typ":5}"#, Refusal::Header),
+            (r#"{"alg":"ES256","typ":5}"#, Refusal::UnknownKey),
+            (r#"{"alg":"ES256","kid":"a","typ":5}"#, Refusal::Header),
+            ("[]", Refusal::Malformed),
+        ] {
+            assert_eq!(parsed(text.as_bytes()), Err(expected), "{text}");
+        }
+        let header = parsed(br#"{"jku":"https://example.com","typ":"t","kid":"\u0061","alg":"ES256"}"#);
+        assert_eq!(header, Ok((Algorithm::Es256, "a".to_owned(), Some("t".to_owned()))));
     }
 }

@@ -1,8 +1,11 @@
 //! Verifying keys, and the bounded set of them that a `kid` is looked up in.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey};
+use aws_lc_rs::{
+    hmac,
+    signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey},
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::DecodingKey;
 use serde_json::Value;
@@ -61,13 +64,15 @@ pub struct VerifyingKey {
     material: Material,
 }
 
-/// What a signature is checked with.
+/// What a signature is checked with, prepared once instead of at each check.
 #[derive(Clone)]
 enum Material {
-    /// A point on a curve, parsed and found on it once, instead of at each check.
+    /// A point on a curve.
     Point(ParsedPublicKey),
-    /// A secret or RSA's two numbers, which cost nothing to take up.
-    Plain(DecodingKey),
+    /// The two numbers, which cost nothing to take up.
+    Rsa(DecodingKey),
+    /// Behind a pointer for its size.
+    Secret(Arc<hmac::Key>),
 }
 
 impl VerifyingKey {
@@ -83,7 +88,12 @@ impl VerifyingKey {
         if secret.len() < least {
             return Err(KeyError::ShortSecret { algorithm, least });
         }
-        Ok(Self { algorithm, kind, material: Material::Plain(DecodingKey::from_secret(secret)) })
+        let hash = match algorithm {
+            Algorithm::Hs384 => hmac::HMAC_SHA384,
+            Algorithm::Hs512 => hmac::HMAC_SHA512,
+            _ => hmac::HMAC_SHA256,
+        };
+        Ok(Self { algorithm, kind, material: Material::Secret(Arc::new(hmac::Key::new(hash, secret))) })
     }
 
     /// A public key for access tokens, from the members of a JWK (RFC 7517, RFC 7518 section 6, RFC 8037).
@@ -113,21 +123,22 @@ impl VerifyingKey {
                 if roca::is_marked(&n) {
                     return Err(KeyError::RocaRsa(kid.to_owned()));
                 }
-                rsa(&n, &e).map(Material::Plain)
+                rsa(&n, &e).map(Material::Rsa)
             }
         };
         Ok(Self { algorithm, kind: Kind::Access, material: material.ok_or_else(unusable)? })
     }
 
-    /// Whether `signature`, in base64url, is this key's over `message`.
-    pub(crate) fn fits(&self, signature: &str, message: &[u8]) -> bool {
+    /// Whether `signature` is this key's over `message`.
+    pub(crate) fn fits(&self, signature: &[u8], message: &[u8]) -> bool {
         match &self.material {
-            Material::Point(key) => {
-                bytes(Some(signature)).is_some_and(|signature| key.verify_sig(message, &signature).is_ok())
+            Material::Point(key) => key.verify_sig(message, signature).is_ok(),
+            Material::Rsa(key) => {
+                let signature = URL_SAFE_NO_PAD.encode(signature);
+                matches!(jsonwebtoken::crypto::verify(&signature, message, key, self.algorithm.rsa()), Ok(true))
             }
-            Material::Plain(key) => {
-                matches!(jsonwebtoken::crypto::verify(signature, message, key, self.algorithm.jws()), Ok(true))
-            }
+            // Of the whole MAC, in constant time.
+            Material::Secret(key) => hmac::verify(key, message, signature).is_ok(),
         }
     }
 }
@@ -184,7 +195,7 @@ fn is_for_verifying(jwk: &Value) -> bool {
 
 /// Keys by `kid`. A `kid` is an opaque string: looked up here and nowhere else (RFC 8725, section 3.10).
 #[derive(Clone, Default)]
-pub struct KeySet(HashMap<String, VerifyingKey>);
+pub struct KeySet(HashMap<Arc<str>, VerifyingKey>);
 
 impl KeySet {
     /// No keys.
@@ -200,7 +211,8 @@ impl KeySet {
     /// When the text is not a key set, or one of the keys that are meant for us is unusable, weak or private.
     pub fn from_jwks(text: &str) -> Result<Self, KeyError> {
         let document = json::object(text.as_bytes()).ok_or(KeyError::NotAKeySet)?;
-        let keys = document.get("keys").and_then(Value::as_array).ok_or(KeyError::NotAKeySet)?;
+        let keys = document.iter().find_map(|(name, value)| (name == "keys").then_some(value)?.as_array());
+        let keys = keys.ok_or(KeyError::NotAKeySet)?;
         let mut set = Self::new();
         for jwk in keys {
             let member = |name: &str| jwk.get(name).and_then(Value::as_str);
@@ -225,12 +237,13 @@ impl KeySet {
         if self.0.contains_key(kid) {
             return Err(KeyError::DuplicateKid(kid.to_owned()));
         }
-        self.0.insert(kid.to_owned(), key);
+        self.0.insert(kid.into(), key);
         Ok(())
     }
 
-    pub(crate) fn find(&self, kid: &str) -> Option<&VerifyingKey> {
-        self.0.get(kid)
+    /// The key, and the `kid` to keep: the tokens of a key share it.
+    pub(crate) fn find(&self, kid: &str) -> Option<(&Arc<str>, &VerifyingKey)> {
+        self.0.get_key_value(kid)
     }
 }
 

@@ -15,7 +15,7 @@ pub struct Verifier {
 #[derive(Clone, Debug)]
 pub struct Signed {
     claims: Claims,
-    kid: String,
+    kid: Arc<str>,
     kind: Kind,
 }
 
@@ -62,19 +62,20 @@ impl Verifier {
     /// The first [`Refusal`].
     pub fn check_signature(&self, token: &str) -> Result<Signed, Refusal> {
         let compact = Compact::parse(token)?;
-        let header = Header::parse(&compact.header)?;
-        let key = self.keys.find(&header.kid).ok_or(Refusal::UnknownKey)?;
+        let (header, payload, signature) = compact.segments();
+        let header = Header::parse(header)?;
+        let (kid, key) = self.keys.find(&header.kid).ok_or(Refusal::UnknownKey)?;
         if header.algorithm != key.algorithm {
             return Err(Refusal::Algorithm);
         }
-        if !key.fits(compact.signature, compact.signing_input) {
+        if !key.fits(signature, compact.signing_input) {
             return Err(Refusal::Signature);
         }
         if header.typ.as_deref() != Some(self.policy.typ(key.kind)) {
             return Err(Refusal::Typ);
         }
-        let claims = Claims::new(json::object(&compact.payload).ok_or(Refusal::Malformed)?);
-        Ok(Signed { claims, kid: header.kid, kind: key.kind })
+        let claims = Claims::new(json::object(payload).ok_or(Refusal::Malformed)?);
+        Ok(Signed { claims, kid: Arc::clone(kid), kind: key.kind })
     }
 
     /// The second half of [`check`](Self::check): times, issuer and audience.

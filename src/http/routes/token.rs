@@ -2,6 +2,8 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
+    body::MessageBody,
+    http::header::{self, HeaderValue},
     web::{Data, Payload, ServiceConfig},
 };
 use serde::Serialize;
@@ -58,6 +60,31 @@ struct Refreshed {
 #[serde(deny_unknown_fields)]
 struct Empty {}
 
+impl Obtained {
+    /// The JSON text, which is only copied together: base64url and dots are nothing that JSON escapes.
+    fn text(&self) -> String {
+        match &self.refresh {
+            Some(refresh) => ["{\"refresh\":\"", refresh, "\",\"access\":\"", &self.access, "\"}"].concat(),
+            None => ["{\"refresh\":null,\"access\":\"", &self.access, "\"}"].concat(),
+        }
+    }
+}
+
+impl Refreshed {
+    /// As [`Obtained::text`].
+    fn text(&self) -> String {
+        match &self.refresh {
+            Some(refresh) => ["{\"access\":\"", &self.access, "\",\"refresh\":\"", refresh, "\"}"].concat(),
+            None => ["{\"access\":\"", &self.access, "\"}"].concat(),
+        }
+    }
+}
+
+fn ok(body: impl MessageBody + 'static) -> HttpResponse {
+    let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    HttpResponse::Ok().insert_header(json).body(body)
+}
+
 #[utoipa::path(
     post, path = "/api/token/", tag = "tokens",
     summary = "Sign in",
@@ -80,7 +107,7 @@ pub(in crate::http) async fn obtain(
     let client = client(&request);
     // Not to the end: its writes are whole each by itself, and nobody hashes for a client that has gone.
     let TokenPair { access, refresh } = state.auth.obtain(&username, password, client).await?;
-    Ok(HttpResponse::Ok().json(Obtained { refresh, access }))
+    Ok(ok(Obtained { refresh, access }.text()))
 }
 
 #[utoipa::path(
@@ -103,7 +130,7 @@ pub(in crate::http) async fn refresh(
     let [token] = data.take([("refresh", Trim::Yes)])?;
     let client = client(&request);
     let TokenPair { access, refresh } = to_the_end(async move { state.auth.refresh(&token, &client).await }).await?;
-    Ok(HttpResponse::Ok().json(Refreshed { access, refresh }))
+    Ok(ok(Refreshed { access, refresh }.text()))
 }
 
 #[utoipa::path(
@@ -121,7 +148,7 @@ pub(in crate::http) async fn verify(
     let data = body::Data::read(&request, payload, &state.settings).await?;
     let [token] = data.take([("token", Trim::Yes)])?;
     state.auth.verify(&token, &client(&request)).await.map_err(HttpError::Verify)?;
-    Ok(HttpResponse::Ok().json(Empty {}))
+    Ok(ok("{}"))
 }
 
 #[utoipa::path(
@@ -140,5 +167,21 @@ pub(in crate::http) async fn blacklist(
     let [token] = data.take([("refresh", Trim::Yes)])?;
     let client = client(&request);
     to_the_end(async move { state.auth.blacklist(&token, &client).await }).await?;
-    Ok(HttpResponse::Ok().json(Empty {}))
+    Ok(ok("{}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_what_its_shape_says() {
+        let access = "eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0-_Jl".to_owned();
+        for refresh in [None, Some("eyJhbGciOiJIUzI1NiJ9.e30.c2ln-_RJl".to_owned())] {
+            let obtained = Obtained { refresh: refresh.clone(), access: access.clone() };
+            assert_eq!(obtained.text(), serde_json::to_string(&obtained).unwrap());
+            let refreshed = Refreshed { access: access.clone(), refresh };
+            assert_eq!(refreshed.text(), serde_json::to_string(&refreshed).unwrap());
+        }
+    }
 }

@@ -117,9 +117,8 @@ impl Link {
         ask: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
     ) -> Result<T, StoreError> {
         match way {
-            Way::Shared => self.limited(&self.shared, false, ask).await,
             Way::Standing if thread::has_own_runtime() => self.limited(self.own.get_or_default(), true, ask).await,
-            Way::Standing => self.limited(&self.shared, false, ask).await,
+            Way::Shared | Way::Standing => self.limited(&self.shared, false, ask).await,
             Way::Aside => {
                 let connecting = self.connect(false);
                 let answer = async { ask(connecting.await?.connection).await };

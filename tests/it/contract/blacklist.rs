@@ -54,6 +54,15 @@ impl Filled {
         Mark::Rotated { session: self.session, user: self.user.clone(), generation }
     }
 
+    /// Waits until both the connection of whoever looks and that of this thread have rested after a failure.
+    pub(super) async fn rested(&self) {
+        let elsewhere = [(Mark::CutOff { user: UserId::new("nobody"), version: 0 }, TimeDelta::milliseconds(1))];
+        eventually("the connections have rested", async || {
+            needs_rebuild(&self.blacklist).await.is_ok() && self.blacklist.fill(&elsewhere).await.is_ok()
+        })
+        .await;
+    }
+
     pub(super) async fn write(&self, mark: Mark, ttl: TimeDelta) {
         self.blacklist.write(&[(mark, ttl)]).await.unwrap();
     }
@@ -227,7 +236,7 @@ async fn after_a_write_that_failed_nothing_is_clear_until_a_rebuild_that_began_l
     it.blacklist.write(&[(it.revoked(), HOUR)]).await.unwrap_err();
     let () = it.redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
     assert_eq!(it.check().await, Verdict::Unknown);
-    eventually("the connection has rested", async || needs_rebuild(&it.blacklist).await.is_ok()).await;
+    it.rested().await;
     assert_eq!(it.check().await, Verdict::Unknown);
     assert!(needs_rebuild(&it.blacklist).await.unwrap());
     it.blacklist.finish_rebuild(begun_before).await.unwrap();

@@ -15,7 +15,7 @@ async fn a_redis_that_comes_back_with_an_old_memory_is_not_believed() {
     it.redis.again().await;
     assert!(it.keys("*:s:*").await.is_empty() && !it.keys("*:epoch").await.is_empty());
     assert_eq!(it.check().await, Verdict::Unknown);
-    eventually("the connection has rested", async || needs_rebuild(&it.blacklist).await.is_ok()).await;
+    it.rested().await;
     assert_eq!(it.check().await, Verdict::Unknown);
     assert!(needs_rebuild(&it.blacklist).await.unwrap(), "it is another memory");
     assert!(rebuild(&it.blacklist).await);
@@ -27,7 +27,7 @@ async fn a_connection_that_broke_without_a_loss_is_believed_again_without_a_rebu
     let it = Filled::start().await;
     let _: i64 = it.redis.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
     assert_eq!(it.check().await, Verdict::Unknown);
-    eventually("the connection has rested", async || needs_rebuild(&it.blacklist).await.is_ok()).await;
+    it.rested().await;
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
     assert_eq!(it.check().await, Verdict::Clear);
 }
@@ -75,7 +75,7 @@ async fn a_mark_that_nobody_relies_on_or_that_is_written_again_may_fail() {
     let () = it.redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
     it.blacklist.fill(&[(it.rotated(1), HOUR)]).await.unwrap_err();
     let () = it.redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
-    eventually("the connection has rested", async || needs_rebuild(&it.blacklist).await.is_ok()).await;
+    it.rested().await;
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
     assert_eq!(it.check().await, Verdict::Clear);
 }
