@@ -17,7 +17,7 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use redis::{Pipeline, Value, cmd, from_redis_value, pipe};
 
 use super::{
@@ -30,7 +30,7 @@ use super::{
     topology::Topology,
     url::RedisOptions,
 };
-use crate::ports::{Blacklist, BlacklistStatus, Look, Mark, StoreError, TokenRef, Verdict};
+use crate::ports::{Blacklist, BlacklistStatus, Look, Mark, Memory, StoreError, TokenRef, Verdict};
 
 const REVOKED: &str = "revoked";
 
@@ -87,7 +87,11 @@ impl RedisBlacklist {
         let answers = join_all(route.nodes.iter().map(|node| self.observe_node(node, filling))).await;
         for (node, answer) in route.nodes.iter().zip(answers) {
             let (server, epochs, tickets) = answer?;
-            self.accept(node, &server)?;
+            if let Err(error) = self.accept(node, &server) {
+                node.link.give_up(&error.to_string());
+                return Err(error);
+            }
+            node.link.note_seen(&server.run_id);
             seen.add(node.link.address(), &node.buckets, server);
             seen.epochs &= epochs;
             seen.tickets &= tickets;
@@ -104,15 +108,14 @@ impl RedisBlacklist {
         for bucket in node.buckets.iter().filter(|_| filling.is_some()) {
             question.cmd("GET").arg(self.keys.building(*bucket, &self.ticket));
         }
-        let mut answers = node.link.ask_all::<Vec<Value>>(Way::Shared, &question).await?.into_iter();
+        let (answers, ()) = join(node.link.ask_all::<Vec<Value>>(Way::Shared, &question), node.link.keep_own()).await;
+        let mut answers = answers?.into_iter();
         let strange = || StoreError::Failed(format!("Redis at {} speaks another language", node.link.address()));
         let info: String = answers.next().and_then(|info| from_redis_value(info).ok()).ok_or_else(strange)?;
         let mut answers = answers.map(|answer| from_redis_value::<Option<u64>>(answer).ok().flatten());
         let epochs = node.buckets.iter().filter(|_| answers.next().flatten() == Some(1)).count();
         let tickets = answers.all(|ticket| ticket.is_some() && ticket == filling);
-        let server = Server::parse(&info);
-        node.link.note_seen(&server.run_id);
-        Ok((server, epochs == node.buckets.len(), tickets))
+        Ok((Server::parse(&info), epochs == node.buckets.len(), tickets))
     }
 
     /// Whether the server is what the route takes it for.
@@ -252,7 +255,14 @@ impl Blacklist for RedisBlacklist {
 
     async fn look(&self) -> Result<Look, StoreError> {
         match self.observe().await {
-            Ok(seen) => Ok(self.belief.judge(&seen)),
+            Ok(seen) => {
+                let look = self.belief.judge(&seen);
+                if look.memory == Memory::Lost {
+                    // Nothing need have failed: a server may begin to copy another.
+                    self.belief.shake();
+                }
+                Ok(look)
+            }
             Err(error) => {
                 self.belief.shake();
                 Err(error)

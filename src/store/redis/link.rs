@@ -1,57 +1,49 @@
 //! Multiplexed connections to one server, with a limit on every wait and a breaker: a Redis that is gone costs one
-//! time limit, then nothing for a while. It never connects again without a failure having been counted before.
+//! time limit, then nothing for a while.
 //!
 //! The threads of the web server have a connection each, so that nothing is handed from thread to thread; whatever runs
-//! in the background shares one. What is believed of Redis is believed of the process that the last look in the background
-//! saw, so a thread's own connection has to lead to that process, and is given up when it does not.
+//! in the background shares one, and looks at the server through it. What is believed of Redis is believed of the process that
+//! the last look saw. So
+//! - a thread has a connection of its own only once a look has told which process there is;
+//! - its connection asks which process it leads to when it is made, and nothing is sent to another than the one that was seen;
+//! - when a look sees another process, that counts as a failure: no answer that was asked for before is believed after;
+//! - no connection is made again without a failure having been counted, unless it is to that one process.
 
 use std::{
+    io,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
-use futures_util::{
-    FutureExt as _,
-    future::{BoxFuture, Shared},
-};
+use futures_util::{FutureExt as _, future::join_all};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, aio::MultiplexedConnection,
     cmd,
 };
 use thread_local::ThreadLocal;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 
-use super::server::Server;
+use super::{
+    line::{Connected, Connecting, Line, lock},
+    server::Server,
+};
 use crate::{ports::StoreError, store::thread};
-
-/// How long nothing is sent after a failure.
-const REST: Duration = Duration::from_secs(1);
-
-/// A connection that is there or being made: whoever needs it waits for the same one.
-type Connecting = Shared<BoxFuture<'static, Result<Connected, RedisError>>>;
-
-/// A connection, and which process of Redis it leads to, where that has been asked.
-#[derive(Clone)]
-struct Connected {
-    connection: MultiplexedConnection,
-    leads_to: Option<Arc<str>>,
-}
 
 pub(super) struct Link {
     address: String,
     client: Client,
     down: AtomicBool,
     failures: Arc<AtomicU64>,
+    limit: Duration,
     own: ThreadLocal<Mutex<Line>>,
     runtime: Option<Handle>,
     /// The process that the last look saw.
     seen: ArcSwapOption<String>,
     shared: Mutex<Line>,
-    timeout: Duration,
 }
 
 /// How a server is asked.
@@ -59,6 +51,8 @@ pub(super) struct Link {
 pub(super) enum Way {
     /// By a connection for this once, whether or not the standing one rests. Its failure says nothing of that one.
     Aside,
+    /// By a connection for this once, and whoever is at its end: of a server that is left.
+    AsideToAnyone,
     /// By the connection that the background shares. Whoever looks at a server goes this way: the others have to lead where
     /// the look led.
     Shared,
@@ -66,22 +60,18 @@ pub(super) enum Way {
     Standing,
 }
 
-#[derive(Default)]
-struct Line {
-    connection: Option<Connecting>,
-    /// The number of the connection: of many that wait for the same one in vain, the first hangs up.
-    number: u64,
-    /// After a failure: until when nothing is sent, and what to say so long.
-    resting: Option<(Instant, String)>,
-}
-
 impl Link {
-    /// Connects at the first use, and again whenever it has to. `failures` counts, and may be shared by links.
-    pub(super) fn new(address: String, client: Client, timeout: Duration, failures: Arc<AtomicU64>) -> Self {
-        // The runtime that opens the store outlives those of the workers that use it.
-        let runtime = Handle::try_current().ok();
+    /// Connects at the first use, and again whenever it has to. `failures` counts, and may be shared by links; `runtime`
+    /// drives the shared connection, and outlives those of the threads that have their own.
+    pub(super) fn new(
+        address: String,
+        client: Client,
+        limit: Duration,
+        failures: Arc<AtomicU64>,
+        runtime: Option<Handle>,
+    ) -> Self {
         let (down, own, seen, shared) = Default::default();
-        Self { address, client, down, failures, own, runtime, seen, shared, timeout }
+        Self { address, client, down, failures, limit, own, runtime, seen, shared }
     }
 
     /// Where it leads, for people.
@@ -94,11 +84,34 @@ impl Link {
         self.down.load(Ordering::Acquire)
     }
 
-    /// What a look saw: all connections have to lead to this process.
+    /// What a look saw through the shared connection: all others have to lead to this process. Counted as a failure when it
+    /// is another than before, and after it is known: who reads the new count goes to the new process.
     pub(super) fn note_seen(&self, run_id: &str) {
-        if self.seen.load().as_ref().is_none_or(|seen| seen.as_str() != run_id) {
-            self.seen.store(Some(Arc::new(run_id.to_owned())));
+        let now = (!run_id.is_empty()).then_some(run_id);
+        if self.seen.load().as_ref().map(|seen| seen.as_str()) != now {
+            self.seen.store(now.map(|run_id| Arc::new(run_id.to_owned())));
+            self.failures.fetch_add(1, Ordering::AcqRel);
         }
+    }
+
+    /// Gives up the shared connection, as after a failure: it leads to a server that is no use, and the next one may not.
+    pub(super) fn give_up(&self, reason: &str) {
+        let number = lock(&self.shared).number;
+        self.hang_up(&self.shared, number, reason);
+    }
+
+    /// Asks by each thread's own connection for a sign of life: none is closed because it is idle, and a dead one is not
+    /// left for a request to find.
+    pub(super) async fn keep_own(&self) {
+        let own = self.own.iter().filter_map(|line| {
+            let (number, connecting) = lock(line).standing()?;
+            Some(async move {
+                if let Err(failure) = self.within(identified(connecting)).await {
+                    self.hang_up(line, number, &failure);
+                }
+            })
+        });
+        join_all(own.collect::<Vec<_>>()).await;
     }
 
     /// Sends one command.
@@ -117,54 +130,70 @@ impl Link {
         ask: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
     ) -> Result<T, StoreError> {
         match way {
-            Way::Standing if thread::has_own_runtime() => self.limited(self.own.get_or_default(), true, ask).await,
-            Way::Shared | Way::Standing => self.limited(&self.shared, false, ask).await,
-            Way::Aside => {
-                let connecting = self.connect(false);
-                let answer = async { ask(connecting.await?.connection).await };
-                let failure = match tokio::time::timeout(self.timeout, answer).await {
-                    Ok(Ok(value)) => return Ok(value),
-                    Ok(Err(error)) => explained(&error),
-                    Err(_) => "no answer in time".to_owned(),
+            Way::Standing if thread::has_own_runtime() && self.seen.load().is_some() => {
+                self.ask_through(self.own.get_or_default(), Whose::Own, ask).await
+            }
+            Way::Shared | Way::Standing => self.ask_through(&self.shared, Whose::Shared, ask).await,
+            Way::Aside | Way::AsideToAnyone => {
+                let identify = matches!(way, Way::Aside);
+                let answer = async {
+                    let connected = self.connect(if identify { Whose::Once } else { Whose::Shared }).await?;
+                    if self.strays(&connected) {
+                        return Err(another_server());
+                    }
+                    ask(connected.connection).await
                 };
-                Err(StoreError::Unavailable(format!("Redis at {}: {failure}", self.address)))
+                self.within(answer).await.map_err(StoreError::Unavailable)
             }
         }
     }
 
-    /// Waits for an answer, no longer than the limit. After a failure, the connection is given up, and the link rests:
+    /// Waits for an answer, no longer than the limit. After a failure, the connection is given up, and the line rests:
     /// behind a connection that does not answer there may be nobody any more.
-    async fn limited<T>(
+    async fn ask_through<T>(
         &self,
         line: &Mutex<Line>,
-        own: bool,
+        whose: Whose,
         ask: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
     ) -> Result<T, StoreError> {
-        let (mut number, connecting) = self.connecting(line, own)?;
+        let (mut number, connecting) = self.connecting(line, whose)?;
         let answer = async {
             let mut connected = connecting.await?;
             if self.strays(&connected) {
-                leave(line, number);
-                let (next, connecting) = self.connecting(line, own).map_err(std::io::Error::other)?;
+                // It was made before the look that saw another process, and that was counted.
+                lock(line).leave(number);
+                let (next, connecting) = self.connecting(line, whose).map_err(io::Error::other)?;
                 number = next;
                 connected = connecting.await?;
                 if self.strays(&connected) {
-                    return Err(std::io::Error::other("it is not the server that was looked at last").into());
+                    // The address leads elsewhere now, and the shared connection still leads where it did.
+                    self.give_up("the address leads to another server now");
+                    return Err(another_server());
                 }
             }
             ask(connected.connection).await
         };
-        let failure = match tokio::time::timeout(self.timeout, answer).await {
-            Ok(Ok(value)) => {
-                self.down.store(false, Ordering::Release);
-                return Ok(value);
+        match self.within(answer).await {
+            Ok(value) => {
+                if matches!(whose, Whose::Shared) {
+                    self.down.store(false, Ordering::Release);
+                }
+                Ok(value)
             }
+            Err(failure) => {
+                self.hang_up(line, number, &failure);
+                Err(StoreError::Unavailable(failure))
+            }
+        }
+    }
+
+    async fn within<T>(&self, answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {
+        let failure = match timeout(self.limit, answer).await {
+            Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => explained(&error),
             Err(_) => "no answer in time".to_owned(),
         };
-        let failure = format!("Redis at {}: {failure}", self.address);
-        self.hang_up(line, number, &failure);
-        Err(StoreError::Unavailable(failure))
+        Err(format!("Redis at {}: {failure}", self.address))
     }
 
     fn strays(&self, connected: &Connected) -> bool {
@@ -174,33 +203,27 @@ impl Link {
         }
     }
 
-    fn connecting(&self, line: &Mutex<Line>, own: bool) -> Result<(u64, Connecting), StoreError> {
-        let mut line = lock(line);
-        if let Some((until, failure)) = &line.resting
-            && Instant::now() < *until
-        {
-            return Err(StoreError::Unavailable(failure.clone()));
-        }
-        let number = line.number;
-        Ok((number, line.connection.get_or_insert_with(|| self.connect(own)).clone()))
+    fn connecting(&self, line: &Mutex<Line>, whose: Whose) -> Result<(u64, Connecting), StoreError> {
+        lock(line).connection(|| self.connect(whose)).map_err(StoreError::Unavailable)
     }
 
-    fn connect(&self, own: bool) -> Connecting {
-        let (client, timeout) = (self.client.clone(), self.timeout);
-        let connect = async move {
-            // Whoever asks limits the whole of it, waiting for the answer included: one timer for a question is enough.
-            let config = AsyncConnectionConfig::new().set_connection_timeout(Some(timeout)).set_response_timeout(None);
-            let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-            if !own {
-                return Ok(Connected { connection, leads_to: None });
+    fn connect(&self, whose: Whose) -> Connecting {
+        let (client, limit) = (self.client.clone(), self.limit);
+        // Limited here, too: nobody may be left to wait for it.
+        let connect = timeout(limit, async move {
+            let config = AsyncConnectionConfig::new().set_connection_timeout(Some(limit)).set_response_timeout(None);
+            let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+            match whose {
+                Whose::Shared => Ok(Connected { connection, leads_to: None }),
+                Whose::Own | Whose::Once => identify(connection).await,
             }
-            let info: String = cmd("INFO").arg("server").query_async(&mut connection).await?;
-            Ok(Connected { connection, leads_to: Some(Server::parse(&info).run_id.into()) })
-        };
-        let runtime = if own { Handle::try_current().ok() } else { self.runtime.clone() };
+        });
+        let connect =
+            async move { connect.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into())) };
+        let runtime = if matches!(whose, Whose::Own) { Handle::try_current().ok() } else { self.runtime.clone() };
         let Some(runtime) = runtime else { return connect.boxed().shared() };
         let task = runtime.spawn(connect);
-        async move { task.await.unwrap_or_else(|error| Err(std::io::Error::other(error).into())) }.boxed().shared()
+        async move { task.await.unwrap_or_else(|error| Err(io::Error::other(error).into())) }.boxed().shared()
     }
 
     /// Counted before the connection can be another: whoever hears from the next one finds the failure counted.
@@ -209,25 +232,34 @@ impl Link {
         if line.number == number {
             self.failures.fetch_add(1, Ordering::AcqRel);
             self.down.store(true, Ordering::Release);
-            line.number += 1;
-            line.connection = None;
-            line.resting = Some((Instant::now() + REST, failure.to_owned()));
+            line.rest(failure);
         }
     }
 }
 
-/// Gives up a connection without a failure: it leads to a server that was looked at before, and the look since then has
-/// told what to believe.
-fn leave(line: &Mutex<Line>, number: u64) {
-    let mut line = lock(line);
-    if line.number == number {
-        line.number += 1;
-        line.connection = None;
-    }
+/// Whose a connection is.
+#[derive(Clone, Copy, Debug)]
+enum Whose {
+    /// Nobody's for long.
+    Once,
+    /// A thread's that has a runtime of its own, which drives it.
+    Own,
+    /// That of the background.
+    Shared,
 }
 
-fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
-    line.lock().unwrap_or_else(PoisonError::into_inner)
+/// The connection, and which process it leads to.
+async fn identify(mut connection: MultiplexedConnection) -> Result<Connected, RedisError> {
+    let info: String = cmd("INFO").arg("server").query_async(&mut connection).await?;
+    Ok(Connected { connection, leads_to: Some(Server::parse(&info).run_id.into()) })
+}
+
+async fn identified(connecting: Connecting) -> Result<Connected, RedisError> {
+    identify(connecting.await?.connection).await
+}
+
+fn another_server() -> RedisError {
+    io::Error::other("it is not the server that was looked at last").into()
 }
 
 /// What went wrong and, where a setting is at fault, which. Of commands that were sent together, the first that failed.

@@ -6,6 +6,7 @@
 
 mod blacklist;
 mod keys;
+mod line;
 mod link;
 mod memory;
 mod route;

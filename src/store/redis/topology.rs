@@ -7,6 +7,7 @@ use std::sync::{
 
 use futures_util::future::join_all;
 use redis::{ConnectionInfo, RedisError, Value, cmd, from_redis_value, pipe};
+use tokio::runtime::Handle;
 
 use super::{
     keys::{BUCKETS, Keys},
@@ -23,6 +24,8 @@ pub(super) struct Topology {
     /// How often a connection of the route failed, or the route changed.
     failures: Arc<AtomicU64>,
     options: RedisOptions,
+    /// Which drives what the background shares, wherever a server is found anew.
+    runtime: Option<Handle>,
     route: RwLock<Option<Arc<Route>>>,
     /// What the URL names: one server, some of a cluster's, or the master by its name.
     seeds: Vec<ConnectionInfo>,
@@ -47,6 +50,7 @@ impl Topology {
             cluster: Mutex::default(),
             failures,
             options: options.clone(),
+            runtime: Handle::try_current().ok(),
             route: RwLock::default(),
             seeds,
             sentinels: Vec::new(),
@@ -240,7 +244,7 @@ impl Topology {
     fn open(&self, info: ConnectionInfo, failures: Arc<AtomicU64>) -> Result<Arc<Link>, StoreError> {
         let address = info.addr().to_string();
         let client = client(info, self.options.root_certificate.as_deref()).map_err(|error| unusable(&error))?;
-        Ok(Arc::new(Link::new(address, client, self.options.timeout, failures)))
+        Ok(Arc::new(Link::new(address, client, self.options.timeout, failures, self.runtime.clone())))
     }
 }
 
@@ -254,7 +258,7 @@ async fn disown(known: &Route, found: &Route, keys: &Keys) {
             command.cmd("DEL").arg(keys.epoch(*bucket));
         }
         let link = Arc::clone(&node.link);
-        async move { link.ask_all::<Vec<i64>>(Way::Aside, &command).await }
+        async move { link.ask_all::<Vec<i64>>(Way::AsideToAnyone, &command).await }
     });
     join_all(forget).await;
 }

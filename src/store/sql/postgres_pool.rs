@@ -20,7 +20,7 @@ use super::{
 use crate::{ports::StoreError, store::thread};
 
 /// The fewest connections with which a thread is left to itself: one slow statement must not stop all others.
-const FEWEST: usize = 2;
+const FEWEST: usize = 3;
 
 /// Cloning shares the pools.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ impl PostgresPool {
     pub(super) fn open(url: &PostgresUrl, limits: PoolLimits, clock: &ServerClock) -> Result<Self, StoreError> {
         let driver = Driver::new(url, limits.timeout).map_err(|error| StoreError::Failed(error.to_string()))?;
         let (shared, each) = divided(limits);
-        let shared = pool(&driver, clock, shared)?;
+        let shared = pool(&driver, clock, shared, Some(Handle::current()))?;
         Ok(Self(Arc::new(Pools { clock: clock.clone(), driver, each, own: ThreadLocal::new(), shared })))
     }
 
@@ -48,7 +48,7 @@ impl PostgresPool {
     pub(super) fn here(&self) -> Result<&Pool<AsyncPgConnection>, StoreError> {
         match self.0.each {
             Some(limits) if thread::has_own_runtime() => {
-                self.0.own.get_or_try(|| pool(&self.0.driver, &self.0.clock, limits))
+                self.0.own.get_or_try(|| pool(&self.0.driver, &self.0.clock, limits, None))
             }
             _ => Ok(&self.0.shared),
         }
@@ -76,13 +76,20 @@ fn divided(limits: PoolLimits) -> (PoolLimits, Option<PoolLimits>) {
     (PoolLimits { connections: shared, ..limits }, Some(PoolLimits { connections: each, ..limits }))
 }
 
-fn pool(driver: &Driver, clock: &ServerClock, limits: PoolLimits) -> Result<Pool<AsyncPgConnection>, StoreError> {
-    let (driver, runtime, clock) = (driver.clone(), Handle::current(), clock.clone());
+/// Connections are driven by `runtime`, whoever asks first, or else by that of whoever asks: a thread that took the place
+/// of another has that one's pool, and not its runtime.
+fn pool(
+    driver: &Driver,
+    clock: &ServerClock,
+    limits: PoolLimits,
+    runtime: Option<Handle>,
+) -> Result<Pool<AsyncPgConnection>, StoreError> {
+    let (driver, clock) = (driver.clone(), clock.clone());
     let mut manager = ManagerConfig::default();
     manager.recycling_method = RecyclingMethod::Fast;
     manager.custom_setup = Box::new(move |_| {
         let (driver, clock) = (driver.clone(), clock.clone());
-        // On the runtime of the pool, not on that of a thread that happened to ask first.
+        let runtime = runtime.clone().unwrap_or_else(Handle::current);
         let connecting = runtime.spawn(async move {
             let mut connection = driver.connect().await.map_err(|error| bad(&error))?;
             clock.measure(&mut connection).await.map_err(|error| bad(&error))?;
@@ -105,11 +112,12 @@ mod tests {
     }
 
     #[test]
-    fn threads_have_their_own_only_if_each_gets_two_and_two_are_left_over() {
-        assert_eq!(numbers(10, 2), (2, Some(4)));
-        assert_eq!(numbers(11, 2), (3, Some(4)));
-        assert_eq!(numbers(10, 4), (2, Some(2)));
-        assert_eq!(numbers(9, 4), (9, None));
+    fn threads_have_their_own_only_if_each_gets_three_and_three_are_left_over() {
+        assert_eq!(numbers(16, 2), (4, Some(6)));
+        assert_eq!(numbers(16, 4), (4, Some(3)));
+        assert_eq!(numbers(9, 2), (3, Some(3)));
+        assert_eq!(numbers(8, 2), (8, None));
+        assert_eq!(numbers(16, 8), (16, None));
         assert_eq!(numbers(1, 1), (1, None));
         assert_eq!(numbers(10, 0), (10, None));
     }

@@ -10,7 +10,10 @@ use latchkey::{
     store::redis::{RedisBlacklist, RedisOptions},
 };
 
-use crate::support::servers::{eventually, own::OwnRedis};
+use crate::support::{
+    Proxy,
+    servers::{eventually, own::OwnRedis},
+};
 
 pub(super) const HOUR: TimeDelta = TimeDelta::hours(1);
 
@@ -26,6 +29,21 @@ impl Filled {
     pub(super) async fn start() -> Self {
         let redis = OwnRedis::start().await;
         let blacklist = open(&redis);
+        Self::with(redis, blacklist).await
+    }
+
+    /// Through a door that may lead elsewhere later: to the server's replica.
+    pub(super) async fn behind_a_door() -> (Self, Proxy, OwnRedis) {
+        let redis = OwnRedis::start().await;
+        let replica = OwnRedis::start_with(&["--repl-diskless-sync-delay", "0"]).await;
+        let () = replica.ask(&["REPLICAOF", "127.0.0.1", &redis.port.to_string()]).await;
+        eventually("it is copied", async || replica.info("master_link_status").await == "up").await;
+        let door = Proxy::to(redis.port);
+        let blacklist = open_at(&format!("redis://{}", door.address));
+        (Self::with(redis, blacklist).await, door, replica)
+    }
+
+    async fn with(redis: OwnRedis, blacklist: RedisBlacklist) -> Self {
         assert!(rebuild(&blacklist).await);
         Self { redis, blacklist, user: random::user_id(), session: random::session_id() }
     }
@@ -82,8 +100,12 @@ impl Filled {
 }
 
 pub(super) fn open(redis: &OwnRedis) -> RedisBlacklist {
+    open_at(&redis.url())
+}
+
+fn open_at(url: &str) -> RedisBlacklist {
     let options = RedisOptions {
-        url: redis.url().parse().unwrap(),
+        url: url.parse().unwrap(),
         sentinels: None,
         root_certificate: None,
         prefix: "test".to_owned(),

@@ -56,6 +56,7 @@ macro_rules! on_every_ring {
 mod audit;
 mod blacklist;
 mod blacklist_losses;
+mod blacklist_moves;
 mod janitor;
 mod janitor_pages;
 mod keys;

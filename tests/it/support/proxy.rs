@@ -41,6 +41,8 @@ struct State {
     swallowed: usize,
     loses_answers: bool,
     holds_answers: bool,
+    /// Of the connections before this one, too.
+    holds_before: usize,
     waiting: usize,
     /// Of so many pieces that come through, one ends its connection instead.
     cuts_one_in: Option<u64>,
@@ -77,6 +79,11 @@ impl Proxy {
         self.change(|state| state.holds_answers = true);
     }
 
+    /// The same, of the connections that there are. Later ones go through.
+    pub fn hold_answers_so_far(&self) {
+        self.change(|state| state.holds_before = state.accepted);
+    }
+
     /// Whether an answer waits to be released.
     pub fn holds(&self) -> bool {
         self.way.state().waiting > 0
@@ -97,6 +104,7 @@ impl Proxy {
     pub fn go_on(&self) {
         self.change(|state| {
             (state.loses_answers, state.holds_answers, state.refuses, state.cuts_one_in) = (false, false, false, None);
+            state.holds_before = 0;
         });
     }
 
@@ -104,6 +112,19 @@ impl Proxy {
     pub fn lead_to(&self, port: u16) {
         self.change(|state| state.port = port);
         self.cut();
+    }
+
+    /// Later connections lead to another server, and those that there are stay, as behind a load balancer.
+    pub fn move_to(&self, port: u16) {
+        self.change(|state| state.port = port);
+    }
+
+    /// Ends one connection, by the number of those that were made before it.
+    pub fn cut_one(&self, number: usize) {
+        // Both ends of each.
+        for stream in &self.way.state().open[2 * number..2 * number + 2] {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 
     /// Ends all connections that there are.
@@ -160,7 +181,7 @@ impl Way {
     /// What becomes of a piece that has just arrived.
     fn fate(&self, number: usize, answers: bool) -> Piece {
         let mut state = self.state();
-        while answers && state.holds_answers && !state.loses_answers {
+        while answers && (state.holds_answers || number < state.holds_before) && !state.loses_answers {
             state.waiting += 1;
             state = self.changed.wait(state).unwrap();
             state.waiting -= 1;

@@ -1,0 +1,66 @@
+//! One connection after the other to the same address, and the rest after a failure.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::{BoxFuture, Shared};
+use redis::{RedisError, aio::MultiplexedConnection};
+
+/// How long nothing is sent after a failure.
+const REST: Duration = Duration::from_secs(1);
+
+/// A connection that is there or being made: whoever needs it waits for the same one.
+pub(super) type Connecting = Shared<BoxFuture<'static, Result<Connected, RedisError>>>;
+
+/// A connection, and which process of Redis it leads to, where that has been asked.
+#[derive(Clone)]
+pub(super) struct Connected {
+    pub connection: MultiplexedConnection,
+    pub leads_to: Option<Arc<str>>,
+}
+
+#[derive(Default)]
+pub(super) struct Line {
+    connection: Option<Connecting>,
+    /// The number of the connection: of many that wait for the same one in vain, the first hangs up.
+    pub number: u64,
+    /// After a failure: until when nothing is sent, and what to say so long.
+    resting: Option<(Instant, String)>,
+}
+
+impl Line {
+    /// The connection and its number, made by `connect` if there is none. While the line rests, what is wrong.
+    pub(super) fn connection(&mut self, connect: impl FnOnce() -> Connecting) -> Result<(u64, Connecting), String> {
+        if let Some((until, failure)) = &self.resting
+            && Instant::now() < *until
+        {
+            return Err(failure.clone());
+        }
+        Ok((self.number, self.connection.get_or_insert_with(connect).clone()))
+    }
+
+    /// The connection, if there is one.
+    pub(super) fn standing(&self) -> Option<(u64, Connecting)> {
+        Some((self.number, self.connection.clone()?))
+    }
+
+    /// Gives up the connection of this number: the next question makes another.
+    pub(super) fn leave(&mut self, number: u64) {
+        if self.number == number {
+            self.number += 1;
+            self.connection = None;
+        }
+    }
+
+    /// Gives up the connection, and says so long what is wrong.
+    pub(super) fn rest(&mut self, failure: &str) {
+        self.leave(self.number);
+        self.resting = Some((Instant::now() + REST, failure.to_owned()));
+    }
+}
+
+pub(super) fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
+    line.lock().unwrap_or_else(PoisonError::into_inner)
+}
