@@ -176,8 +176,8 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
         Ok(cli) => cli.command,
         Err(error) => return usage(&error),
     };
-    // Requests run on the web server's own threads. Those of this runtime read and write for the connections to the database
-    // and to Redis: on half of the cores they find more to do each time that they wake, and wake each other less.
+    // Requests run on the web server's own threads, which drive connections of their own. Those of this runtime do what is left:
+    // on half of the cores they find more to do each time that they wake, and wake each other less.
     let threads = std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
         Ok(runtime) => runtime,

@@ -34,9 +34,9 @@ pub struct DatabaseConfig {
     #[arg(long, env = "LATCHKEY_DATA_DIR", value_name = "PATH", default_value = "data")]
     pub data_dir: PathBuf,
 
-    /// Connections to the database at the most. From two for each worker and two more on, each worker has its own, which
-    /// saves a fifth of the processor's time of a refresh; with fewer they share all
-    #[arg(long, env = "LATCHKEY_DATABASE_POOL_SIZE", value_name = "NUMBER", default_value = "10", value_parser = value::number::<u16>(1..=1000))]
+    /// Connections to the database at the most. With Postgres each worker has its own if there are three for each and
+    /// three more, which saves it a quarter of its time; else they share all
+    #[arg(long, env = "LATCHKEY_DATABASE_POOL_SIZE", value_name = "NUMBER", default_value = "16", value_parser = value::number::<u16>(1..=1000))]
     pub database_pool_size: u16,
 
     /// How long connecting, waiting for a free connection and a statement may take, each; an idle connection whose

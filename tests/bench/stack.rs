@@ -24,7 +24,7 @@ use crate::{
 pub const PASSWORD: &str = "correct horse battery staple";
 
 /// Connections to Postgres of each server, and of pgbench.
-pub const POOL: usize = 10;
+pub const POOL: usize = 16;
 
 /// All that is measured.
 pub struct Stack {

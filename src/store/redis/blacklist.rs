@@ -50,7 +50,7 @@ pub struct RedisBlacklist {
 
 impl RedisBlacklist {
     /// A blacklist that connects when it is first used. `ticket` is a word that no other process has. Connections are
-    /// driven by the runtime that this is called on.
+    /// driven by the runtime that this is called on, those of threads with one of their own apart.
     ///
     /// # Errors
     /// When the URL or the certificate cannot be used at all.

