@@ -25,7 +25,7 @@ pub(super) struct Connected {
 pub(super) struct Line {
     connection: Option<Connecting>,
     /// The number of the connection: of many that wait for the same one in vain, the first hangs up.
-    pub number: u64,
+    number: u64,
     /// After a failure: until when nothing is sent, and what to say so long.
     resting: Option<(Instant, String)>,
 }
@@ -44,6 +44,11 @@ impl Line {
     /// The connection, if there is one.
     pub(super) fn standing(&self) -> Option<(u64, Connecting)> {
         Some((self.number, self.connection.clone()?))
+    }
+
+    /// Whether the connection of this number is still the one.
+    pub(super) const fn is_number(&self, number: u64) -> bool {
+        self.number == number
     }
 
     /// Gives up the connection of this number: the next question makes another.

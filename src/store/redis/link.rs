@@ -94,10 +94,13 @@ impl Link {
         }
     }
 
-    /// Gives up the shared connection, as after a failure: it leads to a server that is no use, and the next one may not.
+    /// Gives up the shared connection, as after a failure: it leads to a server that is no use, and the next one may not. Where
+    /// there is none, it rests no longer than it does: whoever asks often must not keep it from being made.
     pub(super) fn give_up(&self, reason: &str) {
-        let number = lock(&self.shared).number;
-        self.hang_up(&self.shared, number, reason);
+        let standing = lock(&self.shared).standing();
+        if let Some((number, _)) = standing {
+            self.hang_up(&self.shared, number, reason);
+        }
     }
 
     /// Asks by each thread's own connection for a sign of life: none is closed because it is idle, and a dead one is not
@@ -229,7 +232,7 @@ impl Link {
     /// Counted before the connection can be another: whoever hears from the next one finds the failure counted.
     fn hang_up(&self, line: &Mutex<Line>, number: u64, failure: &str) {
         let mut line = lock(line);
-        if line.number == number {
+        if line.is_number(number) {
             self.failures.fetch_add(1, Ordering::AcqRel);
             self.down.store(true, Ordering::Release);
             line.rest(failure);

@@ -142,7 +142,7 @@ on_both_backends! {
             (r#"latchkey_request_duration_seconds_count{route="/api/token",outcome="ok"}"#, 2.0),
             (r#"latchkey_request_duration_seconds_count{route="/api/token",outcome="refused"}"#, 2.0),
             (r#"latchkey_request_duration_seconds_bucket{le="+Inf",route="/api/token",outcome="ok"}"#, 2.0),
-            ("latchkey_database_connections_limit", 10.0),
+            ("latchkey_database_connections_limit", 16.0),
             ("latchkey_hash_queue_running", 0.0),
         ] {
             let found = sample(&text, name);

@@ -84,6 +84,21 @@ async fn a_microservice_takes_access_tokens_and_no_others(microservice: Microser
     }
 }
 
+/// Three lines, with the address of the reader's server and a token in a variable.
+#[tokio::test]
+async fn the_python_of_the_readme_verifies_a_token() {
+    let place = Place::new();
+    place.user("ada", PASSWORD);
+    let server = place.serve("");
+    let pair = server.pair("ada", PASSWORD).await;
+    let shown = documents::blocks("README.md", "python").concat().replace("http://127.0.0.1:8000", &server.url);
+    let program = |token: &str| format!("token = {token:?}\n{shown}\nprint(claims['iss'])\n");
+    let run = |token: &str| Verifier::python("verify.py").interpreter().args(["-c", &program(token)]).output().unwrap();
+    let good = run(&pair.access);
+    assert_eq!(String::from_utf8_lossy(&good.stdout).trim(), server.url, "{good:?}");
+    assert!(!run(&tampered(&pair.access, 1)).status.success());
+}
+
 /// The token with a character in the middle of one of its parts changed.
 fn tampered(token: &str, part: usize) -> String {
     let mut parts: Vec<_> = token.split('.').map(ToOwned::to_owned).collect();

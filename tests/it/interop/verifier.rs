@@ -48,9 +48,16 @@ impl Verifier {
 
     /// The program with its script and no arguments yet.
     pub fn command(&self) -> Command {
+        let mut command = self.interpreter();
+        command.arg(&self.script);
+        command
+    }
+
+    /// The program alone.
+    pub fn interpreter(&self) -> Command {
         let mut command = Command::new(&self.program);
         // Nothing in the environment, such as a proxy, stands between it and the server.
-        command.env_clear().arg(&self.script);
+        command.env_clear();
         command
     }
 }
