@@ -85,18 +85,26 @@ impl RedisBlacklist {
         let mut seen = Seen::new(self.belief.failures.load(Ordering::Acquire));
         let filling = self.belief.filling();
         let answers = join_all(route.nodes.iter().map(|node| self.observe_node(node, filling))).await;
+        let mut failure = None;
         for (node, answer) in route.nodes.iter().zip(answers) {
-            let (server, epochs, tickets) = answer?;
-            if let Err(error) = self.accept(node, &server) {
-                node.link.give_up(&error.to_string());
-                return Err(error);
-            }
+            let accepted = answer.and_then(|(server, epochs, tickets)| {
+                self.accept(node, &server).inspect_err(|error| node.link.give_up(&error.to_string()))?;
+                Ok((server, epochs, tickets))
+            });
+            // What is wrong with one server is no reason not to know the others.
+            let (server, epochs, tickets) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    failure.get_or_insert(error);
+                    continue;
+                }
+            };
             node.link.note_seen(&server.run_id);
             seen.add(node.link.address(), &node.buckets, server);
             seen.epochs &= epochs;
             seen.tickets &= tickets;
         }
-        Ok(seen)
+        failure.map_or(Ok(seen), Err)
     }
 
     async fn observe_node(&self, node: &Node, filling: Option<u64>) -> Result<(Server, bool, bool), StoreError> {

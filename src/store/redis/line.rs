@@ -8,8 +8,8 @@ use std::{
 use futures_util::future::{BoxFuture, Shared};
 use redis::{RedisError, aio::MultiplexedConnection};
 
-/// How long nothing is sent after a failure.
-const REST: Duration = Duration::from_secs(1);
+/// How long nothing is sent after a failure: a little less than the second between two looks, so that the next one finds it over.
+const REST: Duration = Duration::from_millis(900);
 
 /// A connection that is there or being made: whoever needs it waits for the same one.
 pub(super) type Connecting = Shared<BoxFuture<'static, Result<Connected, RedisError>>>;
@@ -59,10 +59,12 @@ impl Line {
         }
     }
 
-    /// Gives up the connection, and says so long what is wrong.
-    pub(super) fn rest(&mut self, failure: &str) {
-        self.leave(self.number);
-        self.resting = Some((Instant::now() + REST, failure.to_owned()));
+    /// The same, and says for a while what is wrong.
+    pub(super) fn rest(&mut self, number: u64, failure: &str) {
+        if self.number == number {
+            self.leave(number);
+            self.resting = Some((Instant::now() + REST, failure.to_owned()));
+        }
     }
 }
 

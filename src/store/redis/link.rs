@@ -8,6 +8,8 @@
 //! - its connection asks which process it leads to when it is made, and nothing is sent to another than the one that was seen;
 //! - when a look sees another process, that counts as a failure: no answer that was asked for before is believed after;
 //! - no connection is made again without a failure having been counted, unless it is to that one process.
+//!
+//! While a thread can have no connection of its own, it uses the one of the background.
 
 use std::{
     io,
@@ -104,13 +106,15 @@ impl Link {
     }
 
     /// Asks by each thread's own connection for a sign of life: none is closed because it is idle, and a dead one is not
-    /// left for a request to find.
+    /// left for a request to find. One that is slow may only have a busy thread: a Redis that hangs is found by whoever looks.
     pub(super) async fn keep_own(&self) {
         let own = self.own.iter().filter_map(|line| {
             let (number, connecting) = lock(line).standing()?;
             Some(async move {
-                if let Err(failure) = self.within(identified(connecting)).await {
-                    self.hang_up(line, number, &failure);
+                match timeout(self.limit, identified(connecting)).await {
+                    Ok(Ok(connected)) if self.strays(&connected) => lock(line).leave(number),
+                    Ok(Err(error)) => self.hang_up(line, number, &explained(&error)),
+                    Ok(Ok(_)) | Err(_) => {}
                 }
             })
         });
@@ -133,16 +137,20 @@ impl Link {
         ask: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
     ) -> Result<T, StoreError> {
         match way {
-            Way::Standing if thread::has_own_runtime() && self.seen.load().is_some() => {
-                self.ask_through(self.own.get_or_default(), Whose::Own, ask).await
+            Way::Standing if thread::has_own_runtime() => {
+                let line = self.own.get_or_default();
+                match self.own_connection(line).await {
+                    Some((number, connection)) => self.ask_through(line, number, ask(connection)).await,
+                    None => self.ask_shared(ask).await,
+                }
             }
-            Way::Shared | Way::Standing => self.ask_through(&self.shared, Whose::Shared, ask).await,
+            Way::Shared | Way::Standing => self.ask_shared(ask).await,
             Way::Aside | Way::AsideToAnyone => {
-                let identify = matches!(way, Way::Aside);
+                let known = matches!(way, Way::Aside);
                 let answer = async {
-                    let connected = self.connect(if identify { Whose::Once } else { Whose::Shared }).await?;
-                    if self.strays(&connected) {
-                        return Err(another_server());
+                    let connected = self.connect(if known { Whose::Once } else { Whose::Shared }).await?;
+                    if known && self.strays(&connected) {
+                        return Err(io::Error::other("it is not the server that was looked at last").into());
                     }
                     ask(connected.connection).await
                 };
@@ -151,42 +159,64 @@ impl Link {
         }
     }
 
+    async fn ask_shared<T>(
+        &self,
+        ask: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
+    ) -> Result<T, StoreError> {
+        let (number, connecting) = self.connecting(&self.shared, Whose::Shared).map_err(StoreError::Unavailable)?;
+        let answer = async { ask(connecting.await?.connection).await };
+        let answer = self.ask_through(&self.shared, number, answer).await?;
+        self.down.store(false, Ordering::Release);
+        Ok(answer)
+    }
+
     /// Waits for an answer, no longer than the limit. After a failure, the connection is given up, and the line rests:
     /// behind a connection that does not answer there may be nobody any more.
     async fn ask_through<T>(
         &self,
         line: &Mutex<Line>,
-        whose: Whose,
-        ask: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
+        number: u64,
+        answer: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, StoreError> {
-        let (mut number, connecting) = self.connecting(line, whose)?;
-        let answer = async {
-            let mut connected = connecting.await?;
-            if self.strays(&connected) {
-                // It was made before the look that saw another process, and that was counted.
-                lock(line).leave(number);
-                let (next, connecting) = self.connecting(line, whose).map_err(io::Error::other)?;
-                number = next;
-                connected = connecting.await?;
-                if self.strays(&connected) {
-                    // The address leads elsewhere now, and the shared connection still leads where it did.
-                    self.give_up("the address leads to another server now");
-                    return Err(another_server());
+        let answer = self.within(answer).await;
+        answer.map_err(|failure| {
+            self.hang_up(line, number, &failure);
+            StoreError::Unavailable(failure)
+        })
+    }
+
+    /// The thread's own connection, to the process that the last look saw. Without one, and while there is none to be had,
+    /// the shared connection serves: nothing was asked, so nothing has failed.
+    async fn own_connection(&self, line: &Mutex<Line>) -> Option<(u64, MultiplexedConnection)> {
+        // Twice: one that was made before the look that saw another process is no fault of the next.
+        for first in [true, false] {
+            self.seen.load().as_ref()?;
+            let (number, connecting) = self.connecting(line, Whose::Own).ok()?;
+            match self.within(connecting).await {
+                Ok(connected) if !self.strays(&connected) => return Some((number, connected.connection)),
+                Ok(_) if first => lock(line).leave(number),
+                Ok(connected) => {
+                    lock(line).rest(number, "the address leads to another server now");
+                    self.follow(&connected);
+                }
+                Err(failure) => {
+                    lock(line).rest(number, &failure);
+                    return None;
                 }
             }
-            ask(connected.connection).await
-        };
-        match self.within(answer).await {
-            Ok(value) => {
-                if matches!(whose, Whose::Shared) {
-                    self.down.store(false, Ordering::Release);
-                }
-                Ok(value)
-            }
-            Err(failure) => {
-                self.hang_up(line, number, &failure);
-                Err(StoreError::Unavailable(failure))
-            }
+        }
+        None
+    }
+
+    /// The address leads elsewhere than it did: unless the shared connection was made since then, too, it is given up, so
+    /// that the next look sees where.
+    fn follow(&self, newer: &Connected) {
+        let standing = lock(&self.shared).standing();
+        if let Some((number, connecting)) = standing
+            && let Some(Ok(shared)) = connecting.peek()
+            && shared.leads_to != newer.leads_to
+        {
+            self.hang_up(&self.shared, number, "the address leads to another server now");
         }
     }
 
@@ -206,23 +236,27 @@ impl Link {
         }
     }
 
-    fn connecting(&self, line: &Mutex<Line>, whose: Whose) -> Result<(u64, Connecting), StoreError> {
-        lock(line).connection(|| self.connect(whose)).map_err(StoreError::Unavailable)
+    fn connecting(&self, line: &Mutex<Line>, whose: Whose) -> Result<(u64, Connecting), String> {
+        lock(line).connection(|| self.connect(whose))
     }
 
     fn connect(&self, whose: Whose) -> Connecting {
         let (client, limit) = (self.client.clone(), self.limit);
-        // Limited here, too: nobody may be left to wait for it.
-        let connect = timeout(limit, async move {
+        let connect = async move {
             let config = AsyncConnectionConfig::new().set_connection_timeout(Some(limit)).set_response_timeout(None);
             let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
             match whose {
-                Whose::Shared => Ok(Connected { connection, leads_to: None }),
+                // Told where that may be asked: nothing depends on it.
+                Whose::Shared => {
+                    Ok(identify(connection.clone()).await.unwrap_or(Connected { connection, leads_to: None }))
+                }
                 Whose::Own | Whose::Once => identify(connection).await,
             }
-        });
-        let connect =
-            async move { connect.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into())) };
+        };
+        // Limited here, too: nobody may be left to wait for it.
+        let connect = async move {
+            timeout(limit, connect).await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+        };
         let runtime = if matches!(whose, Whose::Own) { Handle::try_current().ok() } else { self.runtime.clone() };
         let Some(runtime) = runtime else { return connect.boxed().shared() };
         let task = runtime.spawn(connect);
@@ -235,7 +269,7 @@ impl Link {
         if line.is_number(number) {
             self.failures.fetch_add(1, Ordering::AcqRel);
             self.down.store(true, Ordering::Release);
-            line.rest(failure);
+            line.rest(number, failure);
         }
     }
 }
@@ -259,10 +293,6 @@ async fn identify(mut connection: MultiplexedConnection) -> Result<Connected, Re
 
 async fn identified(connecting: Connecting) -> Result<Connected, RedisError> {
     identify(connecting.await?.connection).await
-}
-
-fn another_server() -> RedisError {
-    io::Error::other("it is not the server that was looked at last").into()
 }
 
 /// What went wrong and, where a setting is at fault, which. Of commands that were sent together, the first that failed.

@@ -1,6 +1,8 @@
 //! An address that leads to another server later, while the one before and the connections to it live on: a virtual
 //! address, a name, a load balancer. A thread's own connection and that of the background may then lead to two servers.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use latchkey::ports::{Blacklist as _, Verdict};
 
 use super::blacklist::{Filled, HOUR, needs_rebuild, rebuild};
@@ -33,21 +35,56 @@ async fn marks(redis: &OwnRedis) -> usize {
 async fn a_revocation_that_would_go_to_another_server_than_was_looked_at_is_a_write_that_failed() {
     let (it, door, other) = Filled::behind_a_door().await;
     promoted(&it, &door, &other).await;
-    // This thread's own connection breaks; that of the background still leads to the first server, and believes it.
+    door.cut();
+    it.blacklist.write(&[(it.revoked(), HOUR)]).await.unwrap_err();
+    assert_eq!((it.blacklist.status().believed, marks(&other).await), (false, 0));
+    followed(&it, &other).await;
+}
+
+#[tokio::test]
+async fn a_thread_that_is_led_elsewhere_asks_through_the_background_until_that_has_followed() {
+    let (it, door, other) = Filled::behind_a_door().await;
+    promoted(&it, &door, &other).await;
+    // The background's connection still leads to the first server, and believes it.
     door.cut_one(OWN);
     assert_eq!(it.check().await, Verdict::Unknown);
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
-    it.blacklist.write(&[(it.revoked(), HOUR)]).await.unwrap_err();
+    it.write(it.revoked(), HOUR).await;
+    assert_eq!((it.check().await, marks(&it.redis).await, marks(&other).await), (Verdict::Revoked, 1, 0));
+    // Once the thread has rested, it finds the second server, and makes the background look there.
+    eventually("that the address leads elsewhere is noticed", async || it.check().await == Verdict::Unknown).await;
     assert!(!it.blacklist.status().believed);
-    // The background follows, and finds another memory.
+    followed(&it, &other).await;
+}
+
+/// The background has found the other server, and what is revoked goes there.
+async fn followed(it: &Filled, other: &OwnRedis) {
+    eventually("the background has followed", async || rebuild_if_needed(it).await).await;
     it.rested().await;
-    eventually("the background has followed", async || {
-        rebuild_if_needed(&it).await && !epochs(&other).await.is_empty()
-    })
-    .await;
-    eventually("this thread has followed", async || it.blacklist.write(&[(it.revoked(), HOUR)]).await.is_ok()).await;
-    assert_eq!(marks(&other).await, 1);
-    assert_eq!(it.check().await, Verdict::Revoked);
+    it.write(it.revoked(), HOUR).await;
+    assert_eq!((it.check().await, marks(other).await), (Verdict::Revoked, 1));
+}
+
+/// As many clients do: none of them may keep the background from its look.
+#[tokio::test]
+async fn a_server_that_was_started_again_is_believed_within_moments_however_often_it_is_asked() {
+    let mut it = Filled::start().await;
+    it.redis.kill();
+    it.redis.again().await;
+    let answers = AtomicUsize::new(0);
+    let asking = async {
+        loop {
+            it.check().await;
+            answers.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    };
+    let looking = eventually("it is believed", async || rebuild_if_needed(&it).await && it.blacklist.status().believed);
+    tokio::select! {
+        () = asking => {}
+        () = looking => {}
+    }
+    assert!(answers.load(Ordering::Relaxed) > 0);
 }
 
 async fn rebuild_if_needed(it: &Filled) -> bool {
