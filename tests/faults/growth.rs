@@ -23,8 +23,9 @@ const FIXED_KEYS: i64 = 16 * 4;
 /// Once each page has room for a new version of its rows (it may double for that), nothing grows any more.
 const TABLE_FACTOR: i64 = 2;
 const TABLE_MARGIN: i64 = 256 * 1024;
-/// Dead row versions for each row: pages are cleaned while they are written to, and vacuum needs its thresholds.
-const DEAD_PER_ROW: i64 = 5;
+/// Dead row versions for each row: a page is cleaned when it is full, and the more connections made the rows, the more pages
+/// they lie on, each with room of its own. What the table takes is held above.
+const DEAD_PER_ROW: i64 = 10;
 /// The share of heap-only updates, in per cent, that a fillfactor of 80 must give at the least.
 const HOT: i64 = 90;
 /// What an instance may take between the middle and the end of the run, in KiB.
