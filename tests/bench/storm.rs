@@ -22,6 +22,7 @@ use crate::{
 };
 
 const EVERY: Duration = Duration::from_millis(5);
+const STORM: Duration = Duration::from_millis(200);
 const ASKED: usize = 400;
 const SIGN_IN: usize = 16;
 
@@ -69,8 +70,12 @@ async fn steady(port: u16, process: &Process, path: &str, bodies: &[String]) -> 
     for _ in 0..32 {
         idle.push(Connection::open(port).await.unwrap());
     }
-    // The storm is to be there already.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // The storm is there once the process has worked for as long as a dozen hashes take.
+    let calm = process.cpu();
+    let mut ticks = interval(EVERY);
+    while process.cpu() < calm + STORM {
+        ticks.tick().await;
+    }
     let idle = Arc::new(std::sync::Mutex::new(idle));
     let (began, cpu, mut beat, mut asked) = (Instant::now(), process.cpu(), interval(EVERY), Vec::new());
     beat.set_missed_tick_behavior(MissedTickBehavior::Burst);
