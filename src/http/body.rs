@@ -187,6 +187,8 @@ fn input(raw: &str) -> Result<Input, HttpError> {
         Kind::Array | Kind::Bool | Kind::Object => Input::NotText,
         Kind::Null => Input::Null,
         Kind::Number => Input::Text(number(raw)),
+        // Without an escape, the text is what stands between the quotes.
+        Kind::Text if !raw.contains('\\') => Input::Text(raw.get(1..raw.len() - 1).unwrap_or_default().to_owned()),
         Kind::Text => match serde_json::from_str::<String>(raw) {
             Ok(text) => Input::Text(text),
             // The syntax was checked above; what is left is half of a surrogate pair.

@@ -1,6 +1,9 @@
 //! What the HTTP layer counts: requests, their latency, and refusals by cause.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use actix_web::http::StatusCode;
 use prometheus_client::{
@@ -12,13 +15,16 @@ use prometheus_client::{
 /// Seconds, from a JWKS out of memory to a request that waited for a database.
 const BUCKETS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
-const ROUTES: [&str; 16] = [
+/// Routes as labels: what anybody can make up is neither a label nor a line in the log.
+const LABELS: [&str; 18] = [
+    "other",
     "/.well-known/jwks.json",
     "/.well-known/oauth-authorization-server",
     "/.well-known/openid-configuration",
     "/api/auth/logout",
     "/api/auth/logout/all",
     "/api/auth/sessions",
+    "/api/auth/sessions/{id}",
     "/api/auth/user",
     "/api/token",
     "/api/token/blacklist",
@@ -49,10 +55,16 @@ struct Refused {
     cause: &'static str,
 }
 
+/// One of the routes that there are, or none of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Route(usize);
+
 /// Counters and histograms. Cloning shares them.
 #[derive(Clone, Debug)]
 pub struct HttpMetrics {
     durations: Family<Took, Histogram, fn() -> Histogram>,
+    /// Those of nearly all answers, by route: found once, not looked for each time.
+    good: Arc<[OnceLock<(Counter, Histogram)>; LABELS.len()]>,
     refusals: Family<Refused, Counter>,
     requests: Family<Answered, Counter>,
 }
@@ -61,6 +73,7 @@ impl Default for HttpMetrics {
     fn default() -> Self {
         Self {
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            good: Arc::default(),
             refusals: Family::default(),
             requests: Family::default(),
         }
@@ -77,7 +90,18 @@ impl HttpMetrics {
         registry.register("refusals", help, self.refusals.clone());
     }
 
-    pub(super) fn count(&self, route: &'static str, status: StatusCode, cause: Option<&'static str>, took: Duration) {
+    pub(super) fn count(&self, route: Route, status: StatusCode, cause: Option<&'static str>, took: Duration) {
+        if let (StatusCode::OK, None, Some(good)) = (status, cause, self.good.get(route.0)) {
+            let (requests, duration) = good.get_or_init(|| {
+                let (route, outcome) = (route.label(), "ok");
+                let requests = self.requests.get_or_create_owned(&Answered { route, status: StatusCode::OK.as_u16() });
+                (requests, self.durations.get_or_create_owned(&Took { route, outcome }))
+            });
+            requests.inc();
+            duration.observe(took.as_secs_f64());
+            return;
+        }
+        let route = route.label();
         let outcome = match status.as_u16() {
             500.. => "failed",
             400..=499 => "refused",
@@ -91,25 +115,31 @@ impl HttpMetrics {
     }
 }
 
-/// The route of a path, or `other`: what anybody can make up is neither a label nor a line in the log.
-pub(super) fn route(path: &str) -> &'static str {
-    let path = path.strip_suffix('/').unwrap_or(path);
-    if let Some(route) = ROUTES.into_iter().find(|route| *route == path) {
-        return route;
+impl Route {
+    /// The one of a path.
+    pub(super) fn of(path: &str) -> Self {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let label = match path {
+            path if path.starts_with("/api/auth/sessions/") => "/api/auth/sessions/{id}",
+            path if path.starts_with("/docs/") => "/docs",
+            path => path,
+        };
+        Self(LABELS.iter().position(|known| *known == label).unwrap_or_default())
     }
-    match path {
-        path if path.starts_with("/api/auth/sessions/") => "/api/auth/sessions/{id}",
-        path if path.starts_with("/docs/") => "/docs",
-        _ => "other",
+
+    /// Its name in metrics and in the log.
+    pub(super) fn label(self) -> &'static str {
+        LABELS.get(self.0).copied().unwrap_or_default()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::route;
+    use super::Route;
 
     #[test]
     fn a_route_is_a_label_with_and_without_its_slash_and_nothing_else_is() {
+        let route = |path| Route::of(path).label();
         assert_eq!((route("/api/token/"), route("/api/token")), ("/api/token", "/api/token"));
         assert_eq!(route("/api/auth/sessions/1b2c/"), "/api/auth/sessions/{id}");
         assert_eq!((route("/"), route("/api/token/x"), route("/api/token//")), ("other", "other", "other"));

@@ -1,6 +1,6 @@
 //! Around every request: an id, the headers that every answer carries, panics as answers, one line in the log.
 
-use std::{cell::Cell, panic::AssertUnwindSafe, time::Instant};
+use std::{cell::RefCell, panic::AssertUnwindSafe, time::Instant};
 
 use actix_web::{
     body::MessageBody,
@@ -9,7 +9,7 @@ use actix_web::{
     http::{
         Method, StatusCode,
         header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
+            ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
             WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
         },
     },
@@ -17,8 +17,9 @@ use actix_web::{
     web::Data,
 };
 use futures_util::FutureExt as _;
+use uuid::Uuid;
 
-use super::{error::HttpError, metrics::route, state::State};
+use super::{error::HttpError, metrics::Route, routes::Allowed, state::State};
 use crate::{crypto::random, service::Error};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -45,19 +46,23 @@ pub(super) async fn around<B: MessageBody>(
     let id = request_id(request.headers());
     let state = request.app_data::<Data<State>>().cloned();
     let challenge = state.as_deref().and_then(|state| state.settings.auth_header_types.first()).map(String::as_str);
-    let (method, path, began) = (known(request.method()), route(request.path()), Instant::now());
+    let (method, route, began) = (known(request.method()), Route::of(request.path()), Instant::now());
     let done = |status: StatusCode, error: Option<&actix_web::Error>| {
-        log(method, path, id.to_str().unwrap_or_default(), status, error);
+        log(method, route, &id, status, error);
         if let Some(state) = &state {
             let cause = error.and_then(|error| error.as_error::<HttpError>()).map(HttpError::cause);
-            state.metrics.count(path, status, cause, began.elapsed());
+            state.metrics.count(route, status, cause, began.elapsed());
         }
     };
     let error = match AssertUnwindSafe(next.call(request)).catch_unwind().await {
         Ok(Ok(mut response)) => {
             done(response.status(), response.response().error());
             let challenge = challenge.filter(|_| challenges(response.response().error()));
-            finish(response.status(), response.headers_mut(), id.clone(), challenge);
+            let allowed = response.request().app_data::<Allowed>().map(|allowed| allowed.0.clone());
+            if let Some(allowed) = allowed {
+                response.headers_mut().insert(ALLOW, allowed);
+            }
+            finish(response.status(), response.headers_mut(), id, challenge);
             return Ok(response);
         }
         Ok(Err(error)) => error,
@@ -66,7 +71,7 @@ pub(super) async fn around<B: MessageBody>(
     };
     let mut response = error.error_response();
     done(response.status(), Some(&error));
-    finish(response.status(), response.headers_mut(), id.clone(), challenge.filter(|_| challenges(Some(&error))));
+    finish(response.status(), response.headers_mut(), id, challenge.filter(|_| challenges(Some(&error))));
     Err(InternalError::from_response(error, response).into())
 }
 
@@ -113,22 +118,20 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 /// 32 hex digits. It is no secret, so the operating system is asked once for many.
 fn new_id() -> HeaderValue {
     thread_local! {
-        static DRAWN: Cell<([u8; MANY], usize)> = const { Cell::new(([0; MANY], MANY)) };
+        static DRAWN: RefCell<([u8; MANY], usize)> = const { RefCell::new(([0; MANY], MANY)) };
     }
-    let (mut drawn, mut next) = DRAWN.get();
-    if next >= MANY {
-        // Without randomness nobody signs in either, and an id that comes twice harms nobody.
-        (drawn, next) = (random::bytes().unwrap_or([0; MANY]), 0);
-    }
-    let mut id = String::with_capacity(32);
-    for byte in drawn.iter().skip(next).take(16) {
-        for digit in [byte >> 4, byte & 15] {
-            id.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+    let id = DRAWN.with_borrow_mut(|(drawn, next)| {
+        if *next >= MANY {
+            // Without randomness nobody signs in either, and an id that comes twice harms nobody.
+            (*drawn, *next) = (random::bytes().unwrap_or([0; MANY]), 0);
         }
-    }
-    DRAWN.set((drawn, next + 16));
+        let bytes = drawn.get(*next..).and_then(|rest| rest.first_chunk().copied()).unwrap_or_default();
+        *next += bytes.len();
+        Uuid::from_bytes(bytes)
+    });
     // Of hex digits every text is a header's value.
-    HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    let text = HeaderValue::from_str(id.simple().encode_lower(&mut Uuid::encode_buffer()));
+    text.unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
 fn known(method: &Method) -> &'static str {
@@ -137,17 +140,17 @@ fn known(method: &Method) -> &'static str {
 
 /// Failures of ours are errors, refusals are worth a line, the rest is for debugging. Never a token, never a body: and a
 /// path or a method that is none of ours may be a token that was put in the wrong place.
-fn log(method: &str, path: &str, id: &str, status: StatusCode, error: Option<&actix_web::Error>) {
-    let status = status.as_u16();
+fn log(method: &str, route: Route, id: &HeaderValue, status: StatusCode, error: Option<&actix_web::Error>) {
+    let (path, status, id) = (route.label(), status.as_u16(), || id.to_str().unwrap_or_default());
     let Some(error) = error.and_then(|error| error.as_error::<HttpError>()) else {
-        tracing::debug!(method, path, status, request = id);
+        tracing::debug!(method, path, status, request = id());
         return;
     };
     let cause = error.cause();
     if let Some(internal) = error.internal() {
-        tracing::error!(method, path, status, request = id, cause, %internal);
+        tracing::error!(method, path, status, request = id(), cause, %internal);
     } else {
-        tracing::info!(method, path, status, request = id, cause);
+        tracing::info!(method, path, status, request = id(), cause);
     }
 }
 

@@ -6,7 +6,7 @@ use actix_web::{
     App, HttpServer,
     dev::Server,
     middleware::from_fn,
-    web::{Data, route},
+    web::Data,
 };
 use prometheus_client::registry::Registry;
 
@@ -26,10 +26,7 @@ pub fn serve(listener: TcpListener, state: State) -> io::Result<Server> {
     let limits = settings.clone();
     let server = HttpServer::new(move || {
         let app = App::new().app_data(state.clone()).app_data(registry.clone()).wrap(from_fn(middleware::around));
-        // Routes are tried in order: those of the API first.
-        let app = app.configure(routes::configure);
-        let app = if settings.metrics { app.configure(routes::metrics::configure) } else { app };
-        if settings.docs { app.configure(routes::docs::configure) } else { app }
+        app.configure(|config| routes::configure(config, &settings))
     })
     .workers(limits.workers)
     .max_connections(limits.max_connections)
@@ -53,8 +50,7 @@ pub fn serve_metrics(listener: TcpListener, registry: Arc<Registry>) -> io::Resu
         App::new()
             .app_data(registry.clone())
             .wrap(from_fn(middleware::around))
-            .configure(routes::metrics::configure)
-            .default_service(route().to(routes::not_found))
+            .configure(routes::configure_metrics)
     };
     Ok(HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run())
 }

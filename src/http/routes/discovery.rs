@@ -4,17 +4,17 @@
 use actix_web::{
     HttpResponse,
     http::header::CACHE_CONTROL,
-    web::{Data, ServiceConfig},
+    web::Data,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::get;
+use super::Table;
 use crate::http::{error::HttpError, openapi::refusals, state::State};
 
-pub(super) fn configure(config: &mut ServiceConfig) {
-    get(config, "/.well-known/openid-configuration", discovery);
-    get(config, "/.well-known/oauth-authorization-server", authorization_server);
+pub(super) fn configure(table: &mut Table) {
+    table.get("/.well-known/openid-configuration", discovery);
+    table.get("/.well-known/oauth-authorization-server", authorization_server);
 }
 
 /// Where everything is.

@@ -5,11 +5,10 @@ use std::{borrow::Cow, sync::Arc};
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION},
-    web::ServiceConfig,
 };
 use utoipa_swagger_ui::{Config, SwaggerFile, serve};
 
-use super::get;
+use super::Table;
 use crate::{
     http::{
         error::HttpError,
@@ -22,10 +21,10 @@ use crate::{
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-pub(in crate::http) fn configure(config: &mut ServiceConfig) {
-    get(config, "/openapi.json", openapi);
-    get(config, "/docs", page);
-    get(config, "/docs/{file}", page);
+pub(super) fn configure(table: &mut Table) {
+    table.get("/openapi.json", openapi);
+    table.get("/docs", page);
+    table.get("/docs/{file}", page);
 }
 
 #[utoipa::path(

@@ -3,20 +3,20 @@
 use actix_web::{
     HttpResponse,
     http::header::RETRY_AFTER,
-    web::{Data, ServiceConfig},
+    web::Data,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::get;
+use super::Table;
 use crate::{
     http::{openapi::refusals, state::State},
     service::Health,
 };
 
-pub(super) fn configure(config: &mut ServiceConfig) {
-    get(config, "/health/live", live);
-    get(config, "/health/ready", ready);
+pub(super) fn configure(table: &mut Table) {
+    table.get("/health/live", live);
+    table.get("/health/ready", ready);
 }
 
 /// The process runs.

@@ -4,17 +4,17 @@
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH},
-    web::{Data, ServiceConfig},
+    web::Data,
 };
 
-use super::get;
+use super::Table;
 use crate::http::{
     openapi::{refusals, schemas::JwkSet},
     state::State,
 };
 
-pub(super) fn configure(config: &mut ServiceConfig) {
-    get(config, "/.well-known/jwks.json", jwks);
+pub(super) fn configure(table: &mut Table) {
+    table.get("/.well-known/jwks.json", jwks);
 }
 
 #[utoipa::path(

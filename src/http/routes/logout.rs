@@ -3,12 +3,13 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{self, Data, Payload, ServiceConfig},
+    http::Method,
+    web::{self, Data, Payload},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{allow, both, method_not_allowed, options, signed_in_first};
+use super::{Table, method_not_allowed, on, signed_in_first};
 use crate::{
     http::{
         bearer, body,
@@ -22,26 +23,14 @@ use crate::{
     service::Client,
 };
 
-pub(super) fn configure(config: &mut ServiceConfig) {
-    for resource in both("/api/auth/logout") {
-        config.service(
-            resource
-                // dj-rest-auth's, which names GET also where its setting makes it a 405.
-                .wrap(allow("GET, POST, HEAD, OPTIONS"))
-                .route(web::post().to(log_out))
-                .route(web::method(actix_web::http::Method::OPTIONS).to(options))
-                .default_service(web::route().to(not_a_log_out)),
-        );
-    }
-    for resource in both("/api/auth/logout/all") {
-        config.service(
-            resource
-                .wrap(allow("POST, OPTIONS"))
-                .route(web::post().to(log_out_everywhere))
-                .route(web::method(actix_web::http::Method::OPTIONS).to(options))
-                .default_service(web::route().to(signed_in_first)),
-        );
-    }
+pub(super) fn configure(table: &mut Table) {
+    // dj-rest-auth's, which names GET also where its setting makes it a 405.
+    table.add("/api/auth/logout", "GET, POST, HEAD, OPTIONS", |resource| {
+        resource.route(on(Method::POST).to(log_out)).default_service(web::route().to(not_a_log_out))
+    });
+    table.add("/api/auth/logout/all", "POST, OPTIONS", |resource| {
+        resource.route(on(Method::POST).to(log_out_everywhere)).default_service(web::route().to(signed_in_first))
+    });
 }
 
 /// That it is done.

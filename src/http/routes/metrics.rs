@@ -3,15 +3,15 @@
 use actix_web::{
     HttpResponse,
     http::header::CONTENT_TYPE,
-    web::{Data, ServiceConfig},
+    web::Data,
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
-use super::get;
+use super::Table;
 use crate::http::{error::HttpError, openapi::refusals};
 
-pub(in crate::http) fn configure(config: &mut ServiceConfig) {
-    get(config, "/metrics", metrics);
+pub(super) fn configure(table: &mut Table) {
+    table.get("/metrics", metrics);
 }
 
 #[utoipa::path(

@@ -9,80 +9,50 @@ pub(super) mod metrics;
 pub(super) mod sessions;
 pub(super) mod token;
 pub(super) mod user;
+mod table;
 
 use actix_web::{
-    FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder,
-    http::{
-        Method,
-        header::{ALLOW, HeaderValue},
-    },
-    middleware::DefaultHeaders,
+    HttpRequest, HttpResponse,
     web::{self, Data, ServiceConfig},
 };
 
-use super::{bearer, client::client, error::HttpError, state::State};
+pub(super) use self::table::Allowed;
+use self::table::{Table, method_not_allowed, on};
+use super::{
+    bearer,
+    client::client,
+    error::HttpError,
+    state::{HttpSettings, State},
+};
 use crate::service::Identity;
 
-/// All of them, those that are asked for most first. Paths that are patterns come last: each costs whatever follows it a
-/// regular expression.
-pub(super) fn configure(config: &mut ServiceConfig) {
-    token::configure(config);
-    jwks::configure(config);
-    discovery::configure(config);
-    user::configure(config);
-    health::configure(config);
-    logout::configure(config);
-    sessions::configure(config);
+/// All of them, those that are asked for most first.
+pub(super) fn configure(config: &mut ServiceConfig, settings: &HttpSettings) {
+    let mut table = Table::default();
+    token::configure_frequent(&mut table);
+    jwks::configure(&mut table);
+    token::configure_rare(&mut table);
+    discovery::configure(&mut table);
+    user::configure(&mut table);
+    health::configure(&mut table);
+    logout::configure(&mut table);
+    sessions::configure(&mut table);
+    if settings.metrics {
+        metrics::configure(&mut table);
+    }
+    if settings.docs {
+        docs::configure(&mut table);
+    }
+    table.register(config);
     config.default_service(web::route().to(not_found));
 }
 
-/// A resource that is read.
-#[expect(clippy::needless_pass_by_value, reason = "a handler is named where its path is, without an ampersand")]
-fn get<F, Args>(config: &mut ServiceConfig, path: &str, handler: F)
-where
-    F: Handler<Args> + Clone,
-    Args: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    for resource in both(path) {
-        config.service(
-            resource
-                .wrap(allow("GET, HEAD, OPTIONS"))
-                .route(web::get().to(handler.clone()))
-                .route(web::head().to(handler.clone()))
-                .route(web::method(Method::OPTIONS).to(options))
-                .default_service(web::route().to(method_not_allowed)),
-        );
-    }
-}
-
-/// A resource that is posted to.
-#[expect(clippy::needless_pass_by_value, reason = "a handler is named where its path is, without an ampersand")]
-fn post<F, Args>(config: &mut ServiceConfig, path: &str, handler: F)
-where
-    F: Handler<Args> + Clone,
-    Args: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    for resource in both(path) {
-        config.service(
-            resource
-                .wrap(allow("POST, OPTIONS"))
-                .route(web::post().to(handler.clone()))
-                .route(web::method(Method::OPTIONS).to(options))
-                .default_service(web::route().to(method_not_allowed)),
-        );
-    }
-}
-
-/// A resource with and without its final slash. Two, because actix compares one path and interprets a regular expression
-/// for a resource of two: a sixth of the time of a key set.
-fn both(path: &str) -> [Resource; 2] {
-    [web::resource(format!("{path}/")), web::resource(path)]
-}
-
-async fn method_not_allowed(request: HttpRequest) -> Result<HttpResponse, HttpError> {
-    Err(HttpError::MethodNotAllowed(request.method().to_string()))
+/// `/metrics` and nothing else.
+pub(super) fn configure_metrics(config: &mut ServiceConfig) {
+    let mut table = Table::default();
+    metrics::configure(&mut table);
+    table.register(config);
+    config.default_service(web::route().to(not_found));
 }
 
 /// First who, then what: without credentials a wrong method is a 401.
@@ -96,15 +66,6 @@ async fn authenticated(request: &HttpRequest, state: &State) -> Result<Identity,
     state.auth.authenticate(&token, &client(request)).await.map_err(HttpError::AccessToken)
 }
 
-pub(super) async fn not_found() -> Result<HttpResponse, HttpError> {
+async fn not_found() -> Result<HttpResponse, HttpError> {
     Err(HttpError::NotFound)
-}
-
-/// What the resource allows, without the metadata that Django would add (RFC 9110, section 9.3.7).
-async fn options() -> HttpResponse {
-    HttpResponse::NoContent().finish()
-}
-
-fn allow(methods: &'static str) -> DefaultHeaders {
-    DefaultHeaders::new().add((ALLOW, HeaderValue::from_static(methods)))
 }

@@ -2,38 +2,29 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{self, Data, ServiceConfig},
+    http::Method,
+    web::{self, Data},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{allow, both, options, signed_in_first};
+use super::{Table, on, signed_in_first};
 use crate::{
     domain::time::Moment,
     http::{bearer, client::client, error::HttpError, openapi::refusals, state::State, to_the_end::protected},
     service::OwnSession,
 };
 
-pub(super) fn configure(config: &mut ServiceConfig) {
-    for resource in both("/api/auth/sessions") {
-        config.service(
-            resource
-                .wrap(allow("GET, HEAD, OPTIONS"))
-                .route(web::get().to(list))
-                .route(web::head().to(list))
-                .route(web::method(actix_web::http::Method::OPTIONS).to(options))
-                .default_service(web::route().to(signed_in_first)),
-        );
-    }
-    for resource in both("/api/auth/sessions/{id}") {
-        config.service(
-            resource
-                .wrap(allow("DELETE, OPTIONS"))
-                .route(web::delete().to(end))
-                .route(web::method(actix_web::http::Method::OPTIONS).to(options))
-                .default_service(web::route().to(signed_in_first)),
-        );
-    }
+pub(super) fn configure(table: &mut Table) {
+    table.add("/api/auth/sessions", "GET, HEAD, OPTIONS", |resource| {
+        resource
+            .route(on(Method::GET).to(list))
+            .route(on(Method::HEAD).to(list))
+            .default_service(web::route().to(signed_in_first))
+    });
+    table.add("/api/auth/sessions/{id}", "DELETE, OPTIONS", |resource| {
+        resource.route(on(Method::DELETE).to(end)).default_service(web::route().to(signed_in_first))
+    });
 }
 
 /// One sign-in. Moments are in UTC (RFC 3339), as Django REST framework writes them.

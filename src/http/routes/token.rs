@@ -4,12 +4,12 @@ use actix_web::{
     HttpRequest, HttpResponse,
     body::MessageBody,
     http::header::{self, HeaderValue},
-    web::{Data, Payload, ServiceConfig},
+    web::{Data, Payload},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::post;
+use super::Table;
 use crate::{
     domain::password::Password,
     http::{
@@ -27,11 +27,16 @@ use crate::{
     service::{Error, TokenPair},
 };
 
-pub(super) fn configure(config: &mut ServiceConfig) {
-    post(config, "/api/token/verify", verify);
-    post(config, "/api/token/refresh", refresh);
-    post(config, "/api/token", obtain);
-    post(config, "/api/token/blacklist", blacklist);
+/// What clients ask for again and again.
+pub(super) fn configure_frequent(table: &mut Table) {
+    table.post("/api/token/verify", verify);
+    table.post("/api/token/refresh", refresh);
+}
+
+/// What they ask for once.
+pub(super) fn configure_rare(table: &mut Table) {
+    table.post("/api/token", obtain);
+    table.post("/api/token/blacklist", blacklist);
 }
 
 /// simplejwt's order: refresh before access.

@@ -3,25 +3,21 @@
 use actix_web::{
     HttpRequest, HttpResponse,
     http::Method,
-    web::{self, Data, ServiceConfig},
+    web::{self, Data},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{allow, authenticated, both, options, signed_in_first};
+use super::{Table, authenticated, on, signed_in_first};
 use crate::http::{error::HttpError, openapi::refusals, state::State};
 
-pub(super) fn configure(config: &mut ServiceConfig) {
-    for resource in both("/api/auth/user") {
-        config.service(
-            resource
-                .wrap(allow("GET, HEAD, OPTIONS"))
-                .route(web::get().to(user))
-                .route(web::head().to(user))
-                .route(web::method(Method::OPTIONS).to(options))
-                .default_service(web::route().to(signed_in_first)),
-        );
-    }
+pub(super) fn configure(table: &mut Table) {
+    table.add("/api/auth/user", "GET, HEAD, OPTIONS", |resource| {
+        resource
+            .route(on(Method::GET).to(user))
+            .route(on(Method::HEAD).to(user))
+            .default_service(web::route().to(signed_in_first))
+    });
 }
 
 /// A user, in dj-rest-auth's shape.

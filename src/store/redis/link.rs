@@ -192,7 +192,13 @@ impl Link {
         for first in [true, false] {
             self.seen.load().as_ref()?;
             let (number, connecting) = self.connecting(line, Whose::Own).ok()?;
-            match self.within(connecting).await {
+            // Nearly always it is there, and nothing has to be waited for.
+            let there = connecting.peek().and_then(|connected| connected.as_ref().ok().cloned());
+            let connected = match there {
+                Some(connected) => Ok(connected),
+                None => self.within(connecting).await,
+            };
+            match connected {
                 Ok(connected) if !self.strays(&connected) => return Some((number, connected.connection)),
                 Ok(_) if first => lock(line).leave(number),
                 Ok(connected) => {
