@@ -1,6 +1,6 @@
 //! Request bodies: JSON, forms and multipart forms, bounded in size and time.
 
-use std::{convert::Infallible, fmt};
+use std::{borrow::Cow, convert::Infallible, fmt};
 
 use actix_web::{
     HttpRequest,
@@ -18,7 +18,7 @@ use super::{
 };
 
 /// The fields of a body, before anything is asked of them. Of several with one name, the last counts.
-pub(super) struct Data(Vec<(String, Input)>);
+pub(super) struct Data(Vec<(Cow<'static, str>, Input)>);
 
 impl Data {
     /// Reads the body. An empty one has no fields, whatever its content type.
@@ -106,9 +106,8 @@ fn json(body: &[u8]) -> Result<Data, HttpError> {
     }
     let start = text.trim_start_matches([' ', '\t', '\n', '\r']);
     if matches!(kind(start), Kind::Object) {
-        let members: Members<'_> = serde_json::from_str(text).map_err(|error| HttpError::Json(describe(&error)))?;
-        let fields = members.0.into_iter().map(|(name, raw)| Ok((name, input(raw.get())?)));
-        return fields.collect::<Result<_, _>>().map(Data);
+        let members: Members = serde_json::from_str(text).map_err(|error| HttpError::Json(describe(&error)))?;
+        return members.0.map(Data);
     }
     let whole: &RawValue = serde_json::from_str(text).map_err(|error| HttpError::Json(describe(&error)))?;
     let whole = whole.get();
@@ -122,10 +121,10 @@ fn json(body: &[u8]) -> Result<Data, HttpError> {
     })
 }
 
-/// The members of an object as they stand there, in one pass and without a table: there are one or two.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+/// The members of an object, in one pass and without a table: there are one or two.
+struct Members(Result<Vec<(Cow<'static, str>, Input)>, HttpError>);
 
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de> Deserialize<'de> for Members {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(MembersVisitor)
     }
@@ -134,18 +133,46 @@ impl<'de> Deserialize<'de> for Members<'de> {
 struct MembersVisitor;
 
 impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members<'de>;
+    type Value = Members;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let mut members = Vec::with_capacity(2);
-        while let Some(member) = access.next_entry()? {
-            members.push(member);
+        let mut members = Ok(Vec::with_capacity(2));
+        while let Some((Name(name), raw)) = access.next_entry::<Name, &RawValue>()? {
+            // Of several things that are wrong, the first; and that it is no JSON is wrong before all of them.
+            members = members.and_then(|mut members| {
+                members.push((name, input(raw.get())?));
+                Ok(members)
+            });
         }
         Ok(Members(members))
+    }
+}
+
+/// The name of a field. Those that there are need no memory.
+struct Name(Cow<'static, str>);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+struct NameVisitor;
+
+impl Visitor<'_> for NameVisitor {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        let known = ["token", "refresh", "username", "password"].into_iter().find(|known| *known == name);
+        Ok(Name(known.map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed)))
     }
 }
 
@@ -227,7 +254,7 @@ fn form(body: &[u8]) -> Data {
     // The last of several of one name counts, as in Django's `QueryDict`.
     Data(
         form_urlencoded::parse(body)
-            .map(|(name, value)| (name.into_owned(), Input::Text(value.into_owned())))
+            .map(|(name, value)| (Cow::Owned(name.into_owned()), Input::Text(value.into_owned())))
             .collect(),
     )
 }
@@ -239,7 +266,7 @@ async fn multipart(content_type: &str, body: Bytes) -> Result<Data, HttpError> {
     let mut parts = multer::Multipart::new(stream::iter([Ok::<_, Infallible>(body)]), boundary);
     let mut fields = Vec::new();
     while let Some(part) = parts.next_field().await.map_err(unreadable)? {
-        let Some(name) = part.name().map(ToOwned::to_owned) else { continue };
+        let Some(name) = part.name().map(|name| Cow::Owned(name.to_owned())) else { continue };
         let is_file = part.file_name().is_some();
         let text = part.text().await.map_err(unreadable)?;
         fields.push((name, if is_file { Input::NotText } else { Input::Text(text) }));

@@ -2,12 +2,7 @@
 
 use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
-use actix_web::{
-    App, HttpServer,
-    dev::Server,
-    middleware::from_fn,
-    web::Data,
-};
+use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web::Data};
 use prometheus_client::registry::Registry;
 
 use super::{middleware, routes, state::State};
@@ -47,10 +42,7 @@ pub fn serve(listener: TcpListener, state: State) -> io::Result<Server> {
 pub fn serve_metrics(listener: TcpListener, registry: Arc<Registry>) -> io::Result<Server> {
     let registry = Data::from(registry);
     let app = move || {
-        App::new()
-            .app_data(registry.clone())
-            .wrap(from_fn(middleware::around))
-            .configure(routes::configure_metrics)
+        App::new().app_data(registry.clone()).wrap(from_fn(middleware::around)).configure(routes::configure_metrics)
     };
     Ok(HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run())
 }

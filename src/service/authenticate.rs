@@ -39,10 +39,12 @@ impl Auth {
     async fn authenticate_checked(&self, checked: &Checked, now: Moment) -> Result<Identity, Error> {
         let policy = self.parts.keys.policy();
         checked.require(Kind::Access, policy)?;
-        match checked.claims().get(&policy.names.user_id) {
-            None => return Err(Error::NoUserIdentification),
-            Some(id) if id.is_string() => {}
-            Some(_) => return Err(invalid()),
+        let (claims, name) = (checked.claims(), &*policy.names.user_id);
+        if !claims.contains(name) {
+            return Err(Error::NoUserIdentification);
+        }
+        if claims.text(name).is_none() {
+            return Err(invalid());
         }
         let token = token_ref(checked)?;
         let state = known(self.parts.sessions.find(token.session).await?, &token)?;

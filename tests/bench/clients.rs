@@ -1,6 +1,9 @@
 //! What clients do, and what they know of the right answer.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
 
 use crate::{
     stack::PASSWORD,
@@ -22,8 +25,8 @@ pub enum Job {
     Fresh(Pile),
     /// The key set.
     KeySet,
-    /// Holds a refresh token and exchanges it for the next one.
-    Rotates { path: &'static str, refresh: String, access: String },
+    /// Holds the refresh tokens of as many sessions, and exchanges one after the other for the next.
+    Rotates { path: &'static str, held: VecDeque<String>, access: String },
     /// Sends one request again and again.
     Same { request: Vec<u8>, expected: &'static [u8] },
     /// Signs in, each time as the next user.
@@ -43,11 +46,11 @@ impl Client {
         }
     }
 
-    /// The refresh token that it holds.
-    pub fn into_refresh(self) -> Option<String> {
+    /// The refresh tokens that it holds.
+    pub fn into_held(self) -> VecDeque<String> {
         match self.job {
-            Job::Rotates { refresh, .. } => Some(refresh),
-            _ => None,
+            Job::Rotates { held, .. } => held,
+            _ => VecDeque::new(),
         }
     }
 
@@ -66,16 +69,18 @@ impl Client {
                 let answer = ask(connection, &get("/.well-known/jwks.json"), 200).await?;
                 if answer.body.starts_with(b"{\"keys\":[{") { Ok(()) } else { Err(told(&answer)) }
             }
-            Job::Rotates { path, refresh, access } => {
+            Job::Rotates { path, held, access } => {
+                let refresh = held.pop_front().ok_or("it holds no token")?;
                 let request = post(path, &format!("{{\"refresh\":\"{refresh}\"}}"));
                 let answer = ask(connection, &request, 200).await?;
                 let (Some(new), Some(next)) = (text(answer.body, "access"), text(answer.body, "refresh")) else {
                     return Err(told(&answer));
                 };
-                if next == refresh || new == access || new.split('.').count() != 3 || next.split('.').count() != 3 {
+                if *next == refresh || new == access || new.split('.').count() != 3 || next.split('.').count() != 3 {
                     return Err("the tokens are not new ones".to_owned());
                 }
-                (*access, *refresh) = (new.to_owned(), next.to_owned());
+                *access = new.to_owned();
+                held.push_back(next.to_owned());
                 Ok(())
             }
             Job::Same { request, expected } => {

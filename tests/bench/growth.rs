@@ -27,26 +27,12 @@ async fn measure(effort: Effort, sessions: u32) -> Value {
     let (rows, mint) = (stack.rows(2000).await, stack.mint());
     let (mut all, mut wrong) = (Vec::new(), 0);
     let each = effort.requests / 2;
-    let mut piles: Vec<Vec<String>> =
-        rows.chunks(32).map(|rows| rows.iter().map(|row| mint.refresh(row)).collect()).collect();
-    let first = std::mem::take(&mut piles[0]);
-    piles[0] = warmed(&stack, first).await;
+    let mut tokens = warmed(&stack, rows.iter().map(|row| mint.refresh(row)).collect()).await;
     let behind = stack.behind().await;
-    // Each group asks a little and makes room for the next: the rows that are touched change all the time.
-    let share = each / piles.len();
     for _ in 0..effort.rounds {
-        let mut round = crate::load::Round { others: vec![std::time::Duration::ZERO; 2], ..Default::default() };
-        for pile in &mut piles {
-            let clients = holders(port, "/api/token/refresh/", std::mem::take(pile)).await;
-            let (part, back) = drive(&process, &behind, clients, share).await;
-            *pile = back.into_iter().filter_map(Client::into_refresh).collect();
-            round.requests += part.requests;
-            round.wrong += part.wrong;
-            round.cpu += part.cpu;
-            round.wall += part.wall;
-            round.latencies.extend(part.latencies);
-            round.others.iter_mut().zip(part.others).for_each(|(sum, part)| *sum += part);
-        }
+        let clients = holders(port, "/api/token/refresh/", tokens).await;
+        let (round, back) = drive(&process, &behind, clients, each).await;
+        tokens = back.into_iter().flat_map(Client::into_held).collect();
         wrong += round.wrong;
         all.push(round);
     }

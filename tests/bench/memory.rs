@@ -44,7 +44,7 @@ pub async fn under_load(stack: &Stack, effort: Effort, memory: &mut Value) {
     for _ in 0..10 {
         let (round, back) = drive(&process, &[], holders(port, "/api/token/refresh/", tokens).await, step).await;
         wrong += round.wrong;
-        tokens = back.into_iter().filter_map(Client::into_refresh).collect();
+        tokens = back.into_iter().flat_map(Client::into_held).collect();
         points.push(process.resident());
     }
     memory["refreshes"] = json!(effort.refreshes_for_memory);

@@ -1,6 +1,7 @@
 //! The comparisons: each a few rounds of ours and of the limit in turns.
 
 use std::{
+    collections::VecDeque,
     process::Command,
     sync::{Arc, Mutex},
 };
@@ -19,6 +20,10 @@ use crate::{
 
 /// Clients that ask at once, where the hash is not what they wait for.
 const CLIENTS: usize = 32;
+
+/// Sessions that they hold among them. Nobody refreshes the same one hundreds of times a second: rows that are written again
+/// and again lie in a few pages, which Postgres tidies up each time.
+const HELD: usize = 5000;
 
 /// Of so many fresh tokens, one is forged and must be refused.
 const FORGED: usize = 50;
@@ -81,7 +86,7 @@ pub async fn refresh(stack: &Stack, effort: Effort) -> [Ratio; 2] {
     let limit = "ES256 verification, two ES256 signatures, Redis MGET, UPDATE of one row";
     let mut ratio = Ratio::new("refresh", limit, By::Cpu, 1.50);
     let mut against_pgbench = Ratio::new("refresh, a second", "pgbench: UPDATE of one row", By::Rate, 0.50);
-    let (rows, mut mint, count) = (stack.rows(CLIENTS).await, stack.mint(), effort.requests / 2);
+    let (rows, mut mint, count) = (stack.rows(HELD).await, stack.mint(), effort.requests / 2);
     let mut ours = warmed(stack, rows.iter().map(|row| mint.refresh(row)).collect()).await;
     let behind = stack.behind().await;
     let mut theirs: Vec<_> = rows.iter().map(|row| mint.access(row)).collect();
@@ -91,11 +96,11 @@ pub async fn refresh(stack: &Stack, effort: Effort) -> [Ratio; 2] {
         let holders = holders(port, "/api/token/refresh/", ours).await;
         let (mut round, back) = drive(&process, &behind, holders, count).await;
         round.wrong += unverifiable(&mint, &verifies, &back);
-        ours = back.into_iter().filter_map(Client::into_refresh).collect();
+        ours = back.into_iter().flat_map(Client::into_held).collect();
         let (port, process) = stack.floor();
         let holders = self::holders(port, "/refresh", theirs).await;
         let (floor, back) = drive(&process, &behind, holders, count).await;
-        theirs = back.into_iter().filter_map(Client::into_refresh).collect();
+        theirs = back.into_iter().flat_map(Client::into_held).collect();
         let seconds = if effort.rounds > 4 { 3 } else { 2 };
         against_pgbench.add(round.clone(), pgbench(stack, seconds));
         ratio.add(round, floor);
@@ -103,12 +108,13 @@ pub async fn refresh(stack: &Stack, effort: Effort) -> [Ratio; 2] {
     [ratio, against_pgbench]
 }
 
-/// The tokens that come of a few refreshes: after them, all connections to Postgres are there to be counted.
+/// The tokens that come of a refresh of each: after them, all connections to Postgres are there to be counted.
 pub async fn warmed(stack: &Stack, tokens: Vec<String>) -> Vec<String> {
     let (port, process) = stack.latchkey();
+    let count = tokens.len();
     let holders = holders(port, "/api/token/refresh/", tokens).await;
-    let (_, back) = drive(&process, &[], holders, CLIENTS * 10).await;
-    back.into_iter().filter_map(Client::into_refresh).collect()
+    let (_, back) = drive(&process, &[], holders, count).await;
+    back.into_iter().flat_map(Client::into_held).collect()
 }
 
 /// Sign-ins, beside the hash alone on as many threads.
@@ -144,10 +150,15 @@ pub async fn clients(port: u16, mut job: impl FnMut() -> Job) -> Vec<Client> {
 }
 
 /// Clients that hold these tokens.
+/// Clients that have these tokens among them.
 pub async fn holders(port: u16, path: &'static str, tokens: Vec<String>) -> Vec<Client> {
-    let mut holders = Vec::with_capacity(tokens.len());
-    for refresh in tokens {
-        holders.push(Client::new(port, Job::Rotates { path, refresh, access: String::new() }).await);
+    let mut shares = vec![VecDeque::new(); CLIENTS.min(tokens.len())];
+    for (share, token) in (0..shares.len()).cycle().zip(tokens) {
+        shares[share].push_back(token);
+    }
+    let mut holders = Vec::with_capacity(shares.len());
+    for held in shares {
+        holders.push(Client::new(port, Job::Rotates { path, held, access: String::new() }).await);
     }
     holders
 }

@@ -65,7 +65,7 @@ impl Stack {
         let settings = [
             ("DATABASE_URL", database.clone()),
             ("LATCHKEY_BIND", format!("127.0.0.1:{port}")),
-            ("LATCHKEY_DATABASE_POOL_SIZE", POOL.to_string()),
+            ("LATCHKEY_DATABASE_POOL_SIZE", (POOL + 4).to_string()),
             ("LATCHKEY_ISSUER", issuer.clone()),
             ("LATCHKEY_REDIS_PREFIX", database_name.clone()),
             // A machine that others use, too, must not look like a Redis that is gone.

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use crate::{Policy, Refusal, json};
+use crate::{
+    Policy, Refusal,
+    members::{Member, Members},
+};
 
 /// Seconds since 1970-01-01 (RFC 7519's `NumericDate`, cut to whole seconds).
 pub type Seconds = i64;
@@ -12,37 +15,50 @@ const LATEST: f64 = 253_402_300_799.0;
 
 /// A claims set: a JSON object of unique members (RFC 7519, section 4).
 #[derive(Clone, Debug)]
-pub struct Claims(json::Members);
+pub struct Claims(Members);
 
 /// The same claims, whatever their order.
 impl PartialEq for Claims {
     fn eq(&self, other: &Self) -> bool {
         // No name stands twice, so of as many claims as the other has, each is one of the other's.
-        self.0.len() == other.0.len() && self.members().all(|(name, value)| other.get(name) == Some(value))
+        self.0.len() == other.0.len() && self.members().all(|(name, value)| other.get(name).as_ref() == Some(&value))
     }
 }
 
 impl Claims {
-    pub(crate) const fn new(members: json::Members) -> Self {
+    pub(crate) const fn new(members: Members) -> Self {
         Self(members)
     }
 
-    /// The claim of this name, of any type.
+    /// The claim of this name, of any type. It is made for this call: where a claim is text or a number,
+    /// [`text`](Self::text) and [`number`](Self::number) cost less.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.members().find_map(|(other, value)| (other == name).then_some(value))
+    pub fn get(&self, name: &str) -> Option<Value> {
+        self.0.get(name).map(Member::to_value)
+    }
+
+    /// Whether there is a claim of this name.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.get(name).is_some()
     }
 
     /// The claim of this name if it is a string.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.get(name).and_then(Value::as_str)
+        match self.0.get(name)? {
+            Member::Text(text) => Some(text),
+            Member::Number(_) | Member::Other(_) => None,
+        }
     }
 
     /// The claim of this name if it is a whole number that is not negative.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<u64> {
-        self.get(name).and_then(Value::as_u64)
+        match self.0.get(name)? {
+            Member::Number(number) => number.as_u64(),
+            Member::Other(_) | Member::Text(_) => None,
+        }
     }
 
     /// Whom the token is about (`sub`).
@@ -54,12 +70,15 @@ impl Claims {
     /// When the token ends. `None` when it does not say.
     #[must_use]
     pub fn expires_at(&self) -> Option<Seconds> {
-        self.get("exp").and_then(Value::as_f64).map(whole)
+        match self.0.get("exp")? {
+            Member::Number(number) => number.as_f64().map(whole),
+            Member::Other(_) | Member::Text(_) => None,
+        }
     }
 
     /// All of them with their names, in the token's order.
-    pub fn members(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(name, value)| (&**name, value))
+    pub fn members(&self) -> impl Iterator<Item = (&str, Value)> {
+        self.0.iter().map(|(name, member)| (name, member.to_value()))
     }
 
     /// `iat`, `nbf`, `exp` against `now`, in `PyJWT`'s order. An ill-typed date is a refusal, never "not there".
@@ -71,7 +90,7 @@ impl Claims {
             }
         }
         // Python reads `true` as 1, a moment long past: simplejwt answers "expired", so `exp` does here.
-        if matches!(self.get("exp"), Some(Value::Bool(_))) {
+        if matches!(self.0.get("exp"), Some(Member::Other(Value::Bool(_)))) {
             return Err(Refusal::Expired);
         }
         match self.date("exp")? {
@@ -88,19 +107,24 @@ impl Claims {
         if audience.is_some_and(|audience| !self.names_audience(audience)) {
             return Err(Refusal::Audience);
         }
-        if self.get("sub").is_some_and(|sub| !sub.is_string()) {
+        if self.is_no_text("sub") {
             return Err(Refusal::Claim("sub"));
         }
-        if self.get(&policy.names.jti).is_some_and(|jti| !jti.is_string()) {
+        if self.is_no_text(&policy.names.jti) {
             return Err(Refusal::Claim("jti"));
         }
         Ok(())
     }
 
+    /// Whether the claim is there, and is something else than text.
+    fn is_no_text(&self, name: &str) -> bool {
+        matches!(self.0.get(name), Some(Member::Number(_) | Member::Other(_)))
+    }
+
     fn names_audience(&self, audience: &str) -> bool {
-        match self.get("aud") {
-            Some(Value::String(one)) => one == audience,
-            Some(Value::Array(several)) => {
+        match self.0.get("aud") {
+            Some(Member::Text(one)) => one == audience,
+            Some(Member::Other(Value::Array(several))) => {
                 several.iter().all(Value::is_string) && several.iter().any(|one| one.as_str() == Some(audience))
             }
             _ => false,
@@ -108,9 +132,9 @@ impl Claims {
     }
 
     fn date(&self, name: &'static str) -> Result<Option<Seconds>, Refusal> {
-        match self.get(name) {
+        match self.0.get(name) {
             None => Ok(None),
-            Some(Value::Number(number)) => match number.as_f64() {
+            Some(Member::Number(number)) => match number.as_f64() {
                 Some(date) if date <= LATEST => Ok(Some(whole(date))),
                 _ => Err(Refusal::Claim(name)),
             },
@@ -134,7 +158,7 @@ mod tests {
     use super::*;
 
     fn claims(text: &str) -> Claims {
-        Claims::new(json::object(text.as_bytes()).unwrap())
+        Claims::new(Members::parse(text.as_bytes().to_vec()).unwrap())
     }
 
     #[test]

@@ -11,10 +11,12 @@ pub const MAX_TOKEN_LENGTH: usize = 8 * 1024;
 pub(crate) struct Compact<'a> {
     /// What the signature is over: the first two segments and the dot between them.
     pub signing_input: &'a [u8],
-    /// All three segments, decoded, in one piece.
-    bytes: Vec<u8>,
-    /// Where the header ends in it, and where the payload does.
-    ends: [usize; 2],
+    /// The first segment as it stands.
+    pub header: &'a str,
+    /// The second, decoded.
+    pub payload: Vec<u8>,
+    /// The third, decoded.
+    pub signature: Vec<u8>,
 }
 
 impl<'a> Compact<'a> {
@@ -26,27 +28,20 @@ impl<'a> Compact<'a> {
         }
         let (signing_input, signature) = token.rsplit_once('.').ok_or(Refusal::Malformed)?;
         let (header, payload) = signing_input.split_once('.').ok_or(Refusal::Malformed)?;
-        let mut bytes = Vec::with_capacity(token.len());
-        let ends = [decode(header, &mut bytes)?, decode(payload, &mut bytes)?];
-        decode(signature, &mut bytes)?;
-        Ok(Self { signing_input: signing_input.as_bytes(), bytes, ends })
+        let (payload, signature) = (decode(payload)?, decode(signature)?);
+        Ok(Self { signing_input: signing_input.as_bytes(), header, payload, signature })
     }
 
-    /// The header, the payload and the signature.
-    pub(crate) fn segments(&self) -> (&[u8], &[u8], &[u8]) {
-        let [header_end, payload_end] = self.ends;
-        let (signed, signature) = self.bytes.split_at(payload_end);
-        let (header, payload) = signed.split_at(header_end);
-        (header, payload, signature)
+    /// The first, decoded.
+    pub(crate) fn decoded_header(&self) -> Result<Vec<u8>, Refusal> {
+        decode(self.header)
     }
 }
 
-/// Appends what the segment holds, and says where it ends. A further dot is outside the alphabet, so a fourth segment
-/// fails here.
-fn decode(segment: &str, bytes: &mut Vec<u8>) -> Result<usize, Refusal> {
+/// What the segment holds. A further dot is outside the alphabet, so a fourth segment fails here.
+fn decode(segment: &str) -> Result<Vec<u8>, Refusal> {
     if segment.is_empty() {
         return Err(Refusal::Malformed);
     }
-    URL_SAFE_NO_PAD.decode_vec(segment, bytes).map_err(|_| Refusal::Malformed)?;
-    Ok(bytes.len())
+    URL_SAFE_NO_PAD.decode(segment).map_err(|_| Refusal::Malformed)
 }

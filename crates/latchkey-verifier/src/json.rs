@@ -9,10 +9,10 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Se
 use serde_json::{Map, Number, Value};
 
 /// The members of an object, in order, each name once.
-pub(crate) type Members = Vec<(Cow<'static, str>, Value)>;
+pub(crate) type Object = Vec<(String, Value)>;
 
 /// The members of the JSON object in `bytes`, or `None` when it is anything else than one object of unique members.
-pub(crate) fn object(bytes: &[u8]) -> Option<Members> {
+pub(crate) fn object(bytes: &[u8]) -> Option<Object> {
     parse(bytes, ObjectVisitor)
 }
 
@@ -77,36 +77,22 @@ impl<'de> Visitor<'de> for NameVisitor {
     }
 }
 
-impl Name<'_> {
-    /// The name to keep: the usual ones are nothing that each token would have to hold.
-    fn keep(self) -> Cow<'static, str> {
-        const USUAL: [&str; 12] =
-            ["token_type", "exp", "iat", "jti", "user_id", "iss", "sub", "aud", "sid", "ver", "gen", "nbf"];
-        match USUAL.into_iter().find(|usual| *usual == self.0) {
-            Some(usual) => Cow::Borrowed(usual),
-            None => Cow::Owned(self.0.into_owned()),
-        }
-    }
-}
-
-/// An object at the top: with its members in a row. A token has a dozen, which are found faster than hashed.
+/// An object at the top, with its members in a row.
 struct ObjectVisitor;
 
 impl<'de> Visitor<'de> for ObjectVisitor {
-    type Value = Members;
+    type Value = Object;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object without duplicate members")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Members, A::Error> {
-        let mut row = Vec::with_capacity(FEW);
-        while let Some(name) = members.next_key::<Name<'de>>()? {
-            row.push((name.keep(), members.next_value_seed(ValueSeed)?));
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Object, A::Error> {
+        let mut row = Vec::new();
+        while let Some(name) = members.next_key()? {
+            row.push((name, members.next_value_seed(ValueSeed)?));
         }
-        // What comes out may be remembered as long as the token lives.
-        row.shrink_to_fit();
-        if are_unique(row.iter().map(|(name, _)| &**name)) { Ok(row) } else { Err(duplicate()) }
+        if are_unique(row.iter().map(|(name, _): &(String, _)| &**name)) { Ok(row) } else { Err(duplicate()) }
     }
 }
 
@@ -120,7 +106,7 @@ impl<'de> DeserializeSeed<'de> for ValueSeed {
     }
 }
 
-struct ValueVisitor;
+pub(crate) struct ValueVisitor;
 
 impl<'de> Visitor<'de> for ValueVisitor {
     type Value = Value;

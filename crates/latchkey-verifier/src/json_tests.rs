@@ -83,7 +83,7 @@ proptest! {
         match object(text.as_bytes()) {
             Some(members) => {
                 prop_assert!(!json.has_twins());
-                let ours: Map<_, _> = members.into_iter().map(|(name, value)| (name.into_owned(), value)).collect();
+                let ours: Map<_, _> = members.into_iter().collect();
                 prop_assert_eq!(Value::Object(ours), theirs);
             }
             None => prop_assert!(json.has_twins() || !theirs.is_object()),

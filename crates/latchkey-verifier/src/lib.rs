@@ -25,6 +25,7 @@ mod compact;
 mod header;
 mod json;
 mod key;
+mod members;
 mod policy;
 mod refusal;
 mod roca;

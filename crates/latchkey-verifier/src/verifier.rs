@@ -1,13 +1,27 @@
 //! The checks, in order.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use crate::{Claims, KeySet, Kind, Policy, Refusal, Seconds, compact::Compact, header::Header, json};
+use crate::{
+    Claims, KeySet, Kind, Policy, Refusal, Seconds, VerifyingKey, compact::Compact, header::Header, members::Members,
+};
+
+/// The headers of so many keys are remembered: of those that sign, and of those that did until lately.
+const REMEMBERED: usize = 8;
 
 /// Keys and a policy. Cheap to share behind an `Arc`; checking takes `&self` and never blocks.
 pub struct Verifier {
     keys: KeySet,
     policy: Policy,
+    /// The tokens that a key signs have one header: read once, then compared.
+    usual: [OnceLock<Usual>; REMEMBERED],
+}
+
+/// A header that stood in a token whose signature held, and that says of it what it should.
+struct Usual {
+    header: Box<str>,
+    kid: Arc<str>,
+    key: VerifyingKey,
 }
 
 /// A token of ours: form, key, signature and type hold, and will hold tomorrow. Whether its time has come and is not
@@ -27,8 +41,8 @@ pub struct Checked(Arc<Signed>);
 impl Verifier {
     /// A verifier of the tokens that `keys` signed.
     #[must_use]
-    pub const fn new(keys: KeySet, policy: Policy) -> Self {
-        Self { keys, policy }
+    pub fn new(keys: KeySet, policy: Policy) -> Self {
+        Self { keys, policy, usual: Default::default() }
     }
 
     /// The policy that it was made with.
@@ -62,20 +76,38 @@ impl Verifier {
     /// The first [`Refusal`].
     pub fn check_signature(&self, token: &str) -> Result<Signed, Refusal> {
         let compact = Compact::parse(token)?;
-        let (header, payload, signature) = compact.segments();
-        let header = Header::parse(header)?;
+        let (kid, kind) = match self.usual().find(|usual| *usual.header == *compact.header) {
+            Some(Usual { kid, key, .. }) if key.fits(&compact.signature, compact.signing_input) => (kid, key.kind),
+            Some(_) => return Err(Refusal::Signature),
+            None => self.check_unusual(&compact)?,
+        };
+        let claims = Claims::new(Members::parse(compact.payload).ok_or(Refusal::Malformed)?);
+        Ok(Signed { claims, kid: Arc::clone(kid), kind })
+    }
+
+    /// Header, key, signature and type, and that the header is known from now on.
+    fn check_unusual(&self, compact: &Compact<'_>) -> Result<(&Arc<str>, Kind), Refusal> {
+        let header = compact.decoded_header()?;
+        let header = Header::parse(&header)?;
         let (kid, key) = self.keys.find(&header.kid).ok_or(Refusal::UnknownKey)?;
         if header.algorithm != key.algorithm {
             return Err(Refusal::Algorithm);
         }
-        if !key.fits(signature, compact.signing_input) {
+        if !key.fits(&compact.signature, compact.signing_input) {
             return Err(Refusal::Signature);
         }
         if header.typ.as_deref() != Some(self.policy.typ(key.kind)) {
             return Err(Refusal::Typ);
         }
-        let claims = Claims::new(json::object(payload).ok_or(Refusal::Malformed)?);
-        Ok(Signed { claims, kid: Arc::clone(kid), kind: key.kind })
+        if let Some(free) = self.usual.iter().find(|place| place.get().is_none()) {
+            // If another thread was faster, the header is read once more.
+            let _ = free.set(Usual { header: compact.header.into(), kid: Arc::clone(kid), key: key.clone() });
+        }
+        Ok((kid, key.kind))
+    }
+
+    fn usual(&self) -> impl Iterator<Item = &Usual> {
+        self.usual.iter().map_while(OnceLock::get)
     }
 
     /// The second half of [`check`](Self::check): times, issuer and audience.
@@ -96,8 +128,11 @@ impl Checked {
     /// [`Refusal::MissingExpiry`], [`Refusal::MissingId`], [`Refusal::MissingType`], [`Refusal::WrongType`].
     pub fn require(&self, kind: Kind, policy: &Policy) -> Result<(), Refusal> {
         self.require_identity(policy)?;
-        let token_type = self.0.claims.get(&policy.names.token_type).ok_or(Refusal::MissingType)?;
-        if self.0.kind != kind || token_type.as_str() != Some(kind.token_type()) {
+        let (claims, name) = (&self.0.claims, &*policy.names.token_type);
+        if !claims.contains(name) {
+            return Err(Refusal::MissingType);
+        }
+        if self.0.kind != kind || claims.text(name) != Some(kind.token_type()) {
             return Err(Refusal::WrongType);
         }
         Ok(())
@@ -108,8 +143,12 @@ impl Checked {
     /// # Errors
     /// [`Refusal::MissingExpiry`], [`Refusal::MissingId`].
     pub fn require_identity(&self, policy: &Policy) -> Result<(), Refusal> {
-        self.0.claims.get("exp").ok_or(Refusal::MissingExpiry)?;
-        self.0.claims.get(&policy.names.jti).ok_or(Refusal::MissingId)?;
+        if !self.0.claims.contains("exp") {
+            return Err(Refusal::MissingExpiry);
+        }
+        if !self.0.claims.contains(&policy.names.jti) {
+            return Err(Refusal::MissingId);
+        }
         Ok(())
     }
 

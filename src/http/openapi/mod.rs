@@ -55,13 +55,13 @@ mod tests {
     use serde_json::Value;
 
     use super::document;
-    use crate::http::metrics::route;
+    use crate::http::metrics::Route;
 
     #[test]
     fn what_is_documented_is_counted_under_its_own_name() {
         let document: Value = serde_json::from_str(document()).unwrap();
         for path in document["paths"].as_object().unwrap().keys() {
-            assert_eq!(route(path), path.trim_end_matches('/'));
+            assert_eq!(Route::of(path).label(), path.trim_end_matches('/'));
         }
     }
 }

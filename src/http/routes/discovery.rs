@@ -1,11 +1,7 @@
 //! `/.well-known/openid-configuration` and `/.well-known/oauth-authorization-server` (RFC 8414): what is true here,
 //! and no value from the request's headers.
 
-use actix_web::{
-    HttpResponse,
-    http::header::CACHE_CONTROL,
-    web::Data,
-};
+use actix_web::{HttpResponse, http::header::CACHE_CONTROL, web::Data};
 use serde::Serialize;
 use utoipa::ToSchema;
 

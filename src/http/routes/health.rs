@@ -1,10 +1,6 @@
 //! `/health/live`: the process runs. `/health/ready`: it can answer requests, and how well.
 
-use actix_web::{
-    HttpResponse,
-    http::header::RETRY_AFTER,
-    web::Data,
-};
+use actix_web::{HttpResponse, http::header::RETRY_AFTER, web::Data};
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -1,10 +1,6 @@
 //! `/metrics`: what Prometheus reads (its text format, `OpenMetrics`).
 
-use actix_web::{
-    HttpResponse,
-    http::header::CONTENT_TYPE,
-    web::Data,
-};
+use actix_web::{HttpResponse, http::header::CONTENT_TYPE, web::Data};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
 use super::Table;

@@ -7,9 +7,9 @@ pub(super) mod jwks;
 pub(super) mod logout;
 pub(super) mod metrics;
 pub(super) mod sessions;
+mod table;
 pub(super) mod token;
 pub(super) mod user;
-mod table;
 
 use actix_web::{
     HttpRequest, HttpResponse,

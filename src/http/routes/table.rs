@@ -48,9 +48,7 @@ impl Table {
         F::Output: Responder + 'static,
     {
         self.add(path, "POST, OPTIONS", |resource| {
-            resource
-                .route(on(Method::POST).to(handler.clone()))
-                .default_service(web::route().to(method_not_allowed))
+            resource.route(on(Method::POST).to(handler.clone())).default_service(web::route().to(method_not_allowed))
         });
     }
 

@@ -18,7 +18,7 @@ use std::{
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use futures_util::future::{join, join_all};
-use redis::{Pipeline, Value, cmd, from_redis_value, pipe};
+use redis::{Pipeline, Value, from_redis_value, pipe};
 
 use super::{
     keys::{BUCKETS, Keys},
@@ -216,14 +216,10 @@ impl Blacklist for RedisBlacklist {
         let failures = self.belief.failures.load(Ordering::Acquire);
         let Some(route) = self.topology.route() else { return Verdict::Unknown };
         let Some(link) = route.link(bucket) else { return Verdict::Unknown };
-        let mut command = cmd("MGET");
-        command
-            .arg(self.keys.epoch(bucket))
-            .arg(self.keys.session(&token.user, token.session))
-            .arg(self.keys.user(&token.user));
-        let answer: Result<Vec<Option<String>>, _> = link.ask(Way::Standing, &command).await;
-        let Ok(answer) = answer else { return Verdict::Unknown };
-        let [epoch, session, user] = answer.as_slice() else { return Verdict::Unknown };
+        let question = self.keys.question(&token.user, token.session);
+        let answer: Result<(Option<String>, Option<String>, Option<String>), _> =
+            link.ask(Way::Standing, &question).await;
+        let Ok((epoch, session, user)) = answer else { return Verdict::Unknown };
         if session.as_deref() == Some(REVOKED) {
             return Verdict::Revoked;
         }
@@ -236,7 +232,7 @@ impl Blacklist for RedisBlacklist {
             return Verdict::Spent;
         }
         // A mark that cannot be read says nothing, and then neither does its absence.
-        let readable = [session, user].iter().all(|mark| mark.is_none() || number(mark.as_ref()).is_some());
+        let readable = [&session, &user].iter().all(|mark| mark.is_none() || number(mark.as_ref()).is_some());
         if epoch.is_some() && readable && self.belief.holds_since(failures) { Verdict::Clear } else { Verdict::Unknown }
     }
 

@@ -3,6 +3,10 @@
 //! All that one token's check looks at carries one hash tag, so that on a cluster it is one `MGET` in one slot. Users
 //! are spread over a few tags, each with an epoch of its own: a node that lost its memory lost its epochs with it.
 
+use std::io::Write as _;
+
+use redis::{Cmd, RedisWrite as _};
+
 use crate::domain::ids::{SessionId, UserId};
 
 /// How many tags there are. Changing it orphans all marks, which the next rebuild writes again.
@@ -25,6 +29,23 @@ impl Keys {
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
         u8::try_from(hash % u64::from(BUCKETS)).unwrap_or_default()
+    }
+
+    /// The question for all that may be said of a token: the epoch, the mark of its session, that of its user. Written in one
+    /// piece: it is asked for every token.
+    pub(super) fn question(&self, user: &UserId, session: SessionId) -> Cmd {
+        let tag = self.tag(Self::bucket(user));
+        let mut text = [0; SessionId::LENGTH];
+        let rest = [["epoch", ""], ["s:", session.encode(&mut text)], ["u:", user.as_str()]];
+        let length = rest.iter().map(|[kind, name]| tag.len() + kind.len() + name.len()).sum::<usize>();
+        let mut question = Cmd::with_capacity(1 + rest.len(), "MGET".len() + length);
+        question.arg("MGET");
+        for [kind, name] in rest {
+            let mut key = question.writer_for_next_arg();
+            // Into memory, which takes everything.
+            let _ = [tag, kind, name].iter().try_for_each(|part| key.write_all(part.as_bytes()));
+        }
+        question
     }
 
     pub(super) fn epoch(&self, bucket: u8) -> String {
@@ -63,5 +84,8 @@ mod tests {
         assert_eq!(keys.building(11, "t"), "{latchkey:11}:building:t");
         assert_eq!(keys.session(&user, session), "{latchkey:11}:s:0d0ba1b7-5a1b-4b39-9f6e-33b6a5a0a1c2");
         assert_eq!(keys.user(&user), "{latchkey:11}:u:ada");
+        let mut question = redis::cmd("MGET");
+        question.arg(keys.epoch(11)).arg(keys.session(&user, session)).arg(keys.user(&user));
+        assert_eq!(keys.question(&user, session).get_packed_command(), question.get_packed_command());
     }
 }

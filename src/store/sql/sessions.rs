@@ -16,7 +16,7 @@ use super::{
     audit::NewAuditRow,
     error::from_query,
     pool::{PoolKind, on_conn, within},
-    postgres::{InsertSession, Rotate},
+    postgres::{InsertSession, Rotate, Rotated},
     rows::{SessionRow, UserRow, counter, state, stored},
     schema::{audit_events, sessions, users},
     sqlite::AsyncSqliteConnection,
@@ -109,14 +109,14 @@ impl SessionStore for SqlStore {
     async fn rotate(&self, rotation: Rotation, clock: &dyn Clock) -> Result<Option<SessionState>, StoreError> {
         match &self.pool.kind {
             PoolKind::Postgres(pool) => {
-                let row: Option<(SessionRow, UserRow)> = within!(pool.here()?, self.pool.timeout, |conn| {
-                    Rotate::new(rotation, clock.now(), self.pool.server_clock.deadline(self.pool.timeout))
-                        .get_result(conn)
-                        .await
-                        .optional()
+                let (rotate, row): (Rotate, Option<Rotated>) = within!(pool.here()?, self.pool.timeout, |conn| {
+                    let deadline = self.pool.server_clock.deadline(self.pool.timeout);
+                    let rotate = Rotate::new(rotation, clock.now(), deadline);
+                    let row = (&rotate).get_result(conn).await.optional();
+                    row.map(|row| (rotate, row))
                 })?
                 .map_err(from_query)?;
-                row.map(|(session, user)| state(session, Some(user))).transpose()
+                row.map(|row| rotate.into_state(row)).transpose()
             }
             PoolKind::Sqlite(_) => self.rotate_by_two(rotation, clock).await,
         }

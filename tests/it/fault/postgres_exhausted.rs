@@ -119,7 +119,8 @@ async fn after_a_server_that_was_stopped_gently_and_one_that_was_stopped_at_once
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_server_that_had_no_connection_left_for_us() {
-    let scene = Scene::start(&["-c", "max_connections=15"]).await;
+    let places = 15;
+    let scene = Scene::start(&["-c", &format!("max_connections={places}")]).await;
     scene.app.refresh(&scene.live[0].refresh).await.pair();
     let mut others = vec![scene.postgres.client().await];
     let end = format!("SELECT pg_terminate_backend(pid) {OURS}");
@@ -130,8 +131,8 @@ async fn after_a_server_that_had_no_connection_left_for_us() {
             tokio::spawn(connection);
             others.push(client);
         }
-        let row = others[0].query_one(&format!("SELECT count(*) {OURS}"), &[]).await.unwrap();
-        row.get::<_, i64>(0) == 0
+        // A connection that was ended keeps its place a little longer than its name.
+        others.len() == places
     })
     .await;
     scene.two_hundred_failures().await;
