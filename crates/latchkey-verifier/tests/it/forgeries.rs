@@ -38,7 +38,7 @@ fn spelt(signer: &Signer, header: &str, payload: &str) -> String {
 fn a_signature_has_exactly_the_length_of_its_algorithm() {
     for algorithm in Algorithm::ALL {
         let signer = Signer::new(algorithm);
-        let verifier = signer.verifier();
+        let verifier = signer.seasoned();
         let (input, signature) = good(&signer);
         assert!(verifier.verify_access(&format!("{input}.{}", encode(&signature)), NOW).is_ok(), "{algorithm}");
         refused(&verifier, Refusal::Malformed, &format!("{input}."));
@@ -79,7 +79,7 @@ fn the_numbers_of_an_ecdsa_signature_lie_between_0_and_the_order() {
         (&one, &one),
         (s, r),
     ] {
-        refused(&signer.verifier(), Refusal::Signature, &format!("{input}.{}", encode(&[r, s].concat())));
+        refused(&signer.seasoned(), Refusal::Signature, &format!("{input}.{}", encode(&[r, s].concat())));
     }
 }
 
@@ -94,7 +94,7 @@ fn an_ecdsa_signature_in_der_is_none_of_a_jws() {
     };
     let body = [number(&signature[..32]), number(&signature[32..])].concat();
     let der = [&[0x30, u8::try_from(body.len()).unwrap()], &body[..]].concat();
-    refused(&signer.verifier(), Refusal::Signature, &format!("{input}.{}", encode(&der)));
+    refused(&signer.seasoned(), Refusal::Signature, &format!("{input}.{}", encode(&der)));
 }
 
 #[test]
@@ -109,14 +109,14 @@ fn an_eddsa_signature_has_no_twin() {
         carry = sum >> 8;
     }
     assert_eq!(carry, 0);
-    refused(&signer.verifier(), Refusal::Signature, &format!("{input}.{}", encode(&signature)));
+    refused(&signer.seasoned(), Refusal::Signature, &format!("{input}.{}", encode(&signature)));
 }
 
 #[test]
 fn a_segment_has_one_spelling_even_where_another_is_rightly_signed() {
     for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256, Algorithm::Hs256] {
         let signer = Signer::new(algorithm);
-        let verifier = signer.verifier();
+        let verifier = signer.seasoned();
         // Spaces make both texts end in one byte over a multiple of three: padding and unused bits are possible.
         let one_over = |text: String| format!("{text}{}", " ".repeat((4 - text.len() % 3) % 3));
         let header = encode(one_over(signer.header().to_string()).as_bytes());
@@ -148,7 +148,7 @@ fn the_unused_bits_of_a_signature_are_zero() {
     // Of 64, 32 and 256 bytes. The 48 and 96 of the others fill their last character.
     for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Hs256, Algorithm::Hs512, Algorithm::Ps256] {
         let signer = Signer::new(algorithm);
-        refused(&signer.verifier(), Refusal::Malformed, &next(&signer.token(&json!({}))));
+        refused(&signer.seasoned(), Refusal::Malformed, &next(&signer.token(&json!({}))));
     }
 }
 
@@ -170,7 +170,7 @@ fn a_token_has_three_segments_and_is_no_json() {
         json!({ "protected": header, "payload": payload, "signature": signature }).to_string(),
         json!({ "payload": payload, "signatures": [{ "protected": header, "signature": signature }] }).to_string(),
     ] {
-        refused(&signer.verifier(), Refusal::Malformed, &other);
+        refused(&signer.seasoned(), Refusal::Malformed, &other);
     }
 }
 
@@ -181,10 +181,10 @@ fn nothing_is_accepted_without_a_signature_however_none_is_spelt() {
         let payload = encode(claims().to_string().as_bytes());
         for none in ["none", "None", "NONE", "nOnE", "nonE", "none ", " none", "none\0", "\u{ff4e}one", "null", ""] {
             let header = encode(changed(signer.header(), &json!({ "alg": none })).to_string().as_bytes());
-            refused(&signer.verifier(), Refusal::Malformed, &format!("{header}.{payload}."));
-            refused(&signer.verifier(), Refusal::Malformed, &format!("{header}.{payload}"));
-            refused(&signer.verifier(), Refusal::Header, &format!("{header}.{payload}.AA"));
-            refused(&signer.verifier(), Refusal::Header, &spelt(&signer, &header, &payload));
+            refused(&signer.seasoned(), Refusal::Malformed, &format!("{header}.{payload}."));
+            refused(&signer.seasoned(), Refusal::Malformed, &format!("{header}.{payload}"));
+            refused(&signer.seasoned(), Refusal::Header, &format!("{header}.{payload}.AA"));
+            refused(&signer.seasoned(), Refusal::Header, &spelt(&signer, &header, &payload));
         }
     }
 }
@@ -196,11 +196,11 @@ fn a_member_that_stands_twice_is_a_refusal_even_under_another_spelling() {
     let twice = |object: &str, member: &str| object.replacen('{', &format!("{{{member},"), 1);
     for member in [r#""alg":"none""#, r#""alg":"ES256""#, r#""al\u0067":"none""#, r#""kid":"x""#, r#""typ":"JWT""#] {
         let token = signer.signed(twice(&header, member).as_bytes(), payload.as_bytes());
-        refused(&signer.verifier(), Refusal::Malformed, &token);
+        refused(&signer.seasoned(), Refusal::Malformed, &token);
     }
     for member in [r#""exp":1"#, r#""e\u0078p":9999999999"#, r#""sub":"eve""#, r#""x":{"y":1,"y":2}"#] {
         let token = signer.signed(header.as_bytes(), twice(&payload, member).as_bytes());
-        refused(&signer.verifier(), Refusal::Malformed, &token);
+        refused(&signer.seasoned(), Refusal::Malformed, &token);
     }
 }
 
@@ -215,11 +215,11 @@ fn nothing_critical_is_understood() {
         json!({ "crit": "alg" }),
         json!({ "crit": {} }),
     ] {
-        refused(&signer.verifier(), Refusal::Header, &signer.headed(&changes));
+        refused(&signer.seasoned(), Refusal::Header, &signer.headed(&changes));
     }
     // RFC 7797's own form: what is signed is the payload itself, and it stands there as it is.
     let header = encode(changed(signer.header(), &json!({ "crit": ["b64"], "b64": false })).to_string().as_bytes());
-    refused(&signer.verifier(), Refusal::Malformed, &spelt(&signer, &header, &claims().to_string()));
+    refused(&signer.seasoned(), Refusal::Malformed, &spelt(&signer, &header, &claims().to_string()));
 }
 
 #[test]
@@ -231,8 +231,8 @@ fn a_token_does_not_bring_its_own_key() {
         json!({ "x5u": "https://evil.example.com/chain.pem" }),
         json!({ "x5c": ["MIIB"] }),
     ] {
-        refused(&ours.verifier(), Refusal::Signature, &theirs.headed(&changes));
+        refused(&ours.seasoned(), Refusal::Signature, &theirs.headed(&changes));
         let other_kid = changed(changes, &json!({ "kid": format!("{KID}-2") }));
-        refused(&ours.verifier(), Refusal::UnknownKey, &theirs.headed(&other_kid));
+        refused(&ours.seasoned(), Refusal::UnknownKey, &theirs.headed(&other_kid));
     }
 }

@@ -91,6 +91,13 @@ impl Signer {
         Verifier::new(self.keys(), Policy::new(ISSUER))
     }
 
+    /// One that has seen a good token, and knows the header of its like.
+    pub fn seasoned(&self) -> Verifier {
+        let verifier = self.verifier();
+        verifier.verify_access(&self.token(&json!({})), NOW).unwrap();
+        verifier
+    }
+
     pub fn signature(&self, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         match &self.key {

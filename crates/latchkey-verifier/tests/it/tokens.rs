@@ -11,7 +11,26 @@ fn signer() -> Signer {
 
 #[track_caller]
 fn verdict(signer: &Signer, token: &str) -> Option<Refusal> {
-    signer.verifier().verify_access(token, NOW).err()
+    let verdict = signer.verifier().verify_access(token, NOW).err();
+    assert_eq!(signer.seasoned().verify_access(token, NOW).err(), verdict, "what was seen before must not matter");
+    verdict
+}
+
+#[test]
+fn a_header_that_was_seen_before_says_nothing_of_the_rest_of_the_token() {
+    let (signer, stranger) = (signer(), signer());
+    let verifier = signer.verifier();
+    // More than are remembered.
+    for number in 0..20 {
+        let changes = json!({ "n": number });
+        for _ in 0..2 {
+            assert!(verifier.verify_access(&signer.headed(&changes), NOW).is_ok());
+            let forged = verifier.verify_access(&stranger.headed(&changes), NOW);
+            assert_eq!(forged.err(), Some(Refusal::Signature));
+        }
+        let refused = verifier.verify_access(&signer.headed(&json!({ "n": number, "typ": "JWT" })), NOW);
+        assert_eq!(refused.err(), Some(Refusal::Typ));
+    }
 }
 
 #[test]
