@@ -26,7 +26,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const MAX_REQUEST_ID: usize = 64;
 /// Random bytes that are drawn at once.
-const MANY: usize = 256;
+const MANY: usize = 1024;
 static KNOWN: [Method; 8] = [
     Method::DELETE,
     Method::GET,
@@ -60,7 +60,7 @@ pub(super) async fn around<B: MessageBody>(
             let challenge = challenge.filter(|_| challenges(response.response().error()));
             let allowed = response.request().app_data::<Allowed>().map(|allowed| allowed.0.clone());
             if let Some(allowed) = allowed {
-                response.headers_mut().insert(ALLOW, allowed);
+                response.headers_mut().append(ALLOW, allowed);
             }
             finish(response.status(), response.headers_mut(), id, challenge);
             return Ok(response);
@@ -86,23 +86,24 @@ fn finish(status: StatusCode, headers: &mut HeaderMap, id: HeaderValue, challeng
     {
         headers.insert(WWW_AUTHENTICATE, challenge);
     }
-    headers.insert(REQUEST_ID, id);
+    headers.append(REQUEST_ID, id);
     standing_headers(headers);
 }
 
+/// Appended, not inserted, as no handler has set them: nothing has to be looked for that they would replace.
 fn standing_headers(headers: &mut HeaderMap) {
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.append(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.append(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.append(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.append(OPENER_POLICY, HeaderValue::from_static("same-origin"));
     // Answers are data; the page that shows the document says itself what it may load.
     if !headers.contains_key(CONTENT_SECURITY_POLICY) {
         let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
-        headers.insert(CONTENT_SECURITY_POLICY, policy);
+        headers.append(CONTENT_SECURITY_POLICY, policy);
     }
     // Answers carry or judge tokens; the few that may be cached say so themselves.
     if !headers.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.append(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn parse<'a, V: Visitor<'a>>(bytes: &'a [u8], visitor: V) -> Option<V
 const FEW: usize = 16;
 
 /// Whether each of `names` stands there once.
-pub(crate) fn are_unique<'a>(names: impl ExactSizeIterator<Item = &'a str> + Clone) -> bool {
+pub(crate) fn are_unique<T: Ord>(names: impl ExactSizeIterator<Item = T> + Clone) -> bool {
     if names.len() > FEW {
         let mut sorted: Vec<_> = names.collect();
         sorted.sort_unstable();

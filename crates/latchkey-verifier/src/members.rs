@@ -56,7 +56,7 @@ impl Members {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Member<'_>> {
-        self.row.iter().find_map(|(other, held)| (other.of(&self.text) == name).then(|| self.member(held)))
+        self.row.iter().find_map(|(other, held)| (other.bytes(&self.text) == name.as_bytes()).then(|| self.member(held)))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Member<'_>)> {
@@ -94,6 +94,16 @@ impl Text {
         place().unwrap_or_else(|| Self::Apart(part.into()))
     }
 
+    /// For comparing: whether a letter begins and ends there need not be asked.
+    fn bytes<'a>(&'a self, text: &'a str) -> &'a [u8] {
+        match self {
+            Self::Apart(text) => text.as_bytes(),
+            Self::Part(start, end) => {
+                text.as_bytes().get(usize::from(*start)..usize::from(*end)).unwrap_or_default()
+            }
+        }
+    }
+
     fn of<'a>(&'a self, text: &'a str) -> &'a str {
         match self {
             Self::Apart(text) => text,
@@ -119,7 +129,7 @@ impl<'de> Visitor<'de> for RowVisitor<'de> {
         if row.len() > USUAL {
             row.shrink_to_fit();
         }
-        let names = row.iter().map(|(name, _)| name.of(self.0));
+        let names = row.iter().map(|(name, _)| name.bytes(self.0));
         if are_unique(names) { Ok(row) } else { Err(duplicate()) }
     }
 }

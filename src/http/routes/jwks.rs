@@ -37,14 +37,14 @@ pub(in crate::http) async fn jwks(request: HttpRequest, state: Data<State>) -> H
     let keys = &state.auth.keys().current().published;
     let unchanged = matches(&request, &keys.etag);
     let mut response = if unchanged { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    response.insert_header((CACHE_CONTROL, state.settings.jwks_caching.clone()));
+    response.append_header((CACHE_CONTROL, state.settings.jwks_caching.clone()));
     if let Ok(etag) = HeaderValue::from_maybe_shared(keys.etag.clone()) {
-        response.insert_header((ETAG, etag));
+        response.append_header((ETAG, etag));
     }
     if unchanged {
         return response.finish();
     }
-    response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json"))).body(keys.body.clone())
+    response.append_header((CONTENT_TYPE, HeaderValue::from_static("application/json"))).body(keys.body.clone())
 }
 
 /// RFC 9110, section 13.1.2: a weak comparison, and `*` fits anything.

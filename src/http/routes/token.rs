@@ -87,7 +87,7 @@ impl Refreshed {
 
 fn ok(body: impl MessageBody + 'static) -> HttpResponse {
     let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    HttpResponse::Ok().insert_header(json).body(body)
+    HttpResponse::Ok().append_header(json).body(body)
 }
 
 #[utoipa::path(

@@ -4,6 +4,7 @@ mod django;
 mod documents;
 mod example;
 mod nginx;
+mod three_instances;
 mod verifier;
 
 use std::{path::Path, process::Command};

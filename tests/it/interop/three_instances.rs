@@ -1,0 +1,62 @@
+//! The guide for several instances: three that start at once on nothing, any of which answers anything, and that are
+//! updated one after the other while clients go on.
+
+use serde_json::json;
+
+use super::PASSWORD;
+use crate::support::{Backend, Place, Server, servers::eventually};
+
+const ISSUER: &str = "https://auth.example.com";
+
+async fn is_ready(server: &Server) {
+    eventually("it is ready", async || server.get("/health/ready").await.status == 200).await;
+}
+
+async fn three_are_one(place: Place) {
+    let place = place.with("LATCHKEY_ISSUER", ISSUER);
+    let mut servers: Vec<Server> = (0..3).map(|_| place.starting("")).collect();
+    servers = servers.into_iter().map(Server::listening).collect();
+    place.user("ada", PASSWORD);
+    for server in &servers {
+        is_ready(server).await;
+    }
+    let keys = servers[0].get("/.well-known/jwks.json").await.json();
+    for server in &servers {
+        assert_eq!(server.get("/.well-known/jwks.json").await.json(), keys);
+    }
+
+    let mut pair = servers[0].pair("ada", PASSWORD).await;
+    pair = servers[1].refresh(&pair.refresh).await.pair();
+    servers[2].verify(&pair.access).await.expect(200, "{}");
+
+    for place_in_row in 0..servers.len() {
+        let (status, _) = servers.remove(place_in_row).stop("TERM");
+        assert!(status.success(), "{status}");
+        for server in &servers {
+            pair = server.refresh(&pair.refresh).await.pair();
+            server.verify(&pair.access).await.expect(200, "{}");
+        }
+        let updated = place.serve("");
+        is_ready(&updated).await;
+        pair = updated.refresh(&pair.refresh).await.pair();
+        servers.insert(place_in_row, updated);
+    }
+
+    servers[2].post("/api/token/blacklist/", &json!({ "refresh": pair.refresh })).await.expect(200, "{}");
+    for server in &servers {
+        assert_eq!(server.verify(&pair.access).await.status, 400);
+        assert_eq!(server.refresh(&pair.refresh).await.status, 401);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_keys_in_a_directory_that_all_can_write_to() {
+    three_are_one(Place::on(Backend::PostgresAndRedis).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_keys_in_the_database() {
+    let place = Place::on(Backend::PostgresAndRedis).await.with("LATCHKEY_KEYS", "database");
+    let passphrase = place.write("passphrase", "a passphrase of more than sixteen letters\n").display().to_string();
+    three_are_one(place.with("LATCHKEY_KEYS_PASSPHRASE_FILE", &passphrase)).await;
+}
