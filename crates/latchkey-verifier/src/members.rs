@@ -3,33 +3,28 @@
 
 use std::fmt;
 
-use serde::de::{Deserializer as _, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 
-use crate::json::{self, ValueVisitor, are_unique, duplicate};
-
-/// As many as most tokens have at the most. A row of so many is not cut to measure.
-const USUAL: usize = 12;
+use crate::json::{self, ValueVisitor, are_unique};
 
 /// The members of an object, in order, each name once.
 #[derive(Clone, Debug)]
 pub(crate) struct Members {
+    /// The JSON text, and after it whatever was escaped in it, as it is meant.
     text: String,
-    row: Vec<(Text, Held)>,
+    row: Vec<(Place, Held)>,
 }
 
-/// A part of the JSON text, by where it begins and ends; or, where something in it is escaped, what it means.
-#[derive(Clone, Debug)]
-enum Text {
-    Apart(Box<str>),
-    Part(u16, u16),
-}
+/// Where a name or a value begins and ends.
+#[derive(Clone, Copy, Debug)]
+struct Place(u16, u16);
 
 #[derive(Clone, Debug)]
 enum Held {
     Number(Number),
     Other(Box<Value>),
-    Text(Text),
+    Text(Place),
 }
 
 /// A member's value.
@@ -42,13 +37,16 @@ pub(crate) enum Member<'a> {
 }
 
 impl Members {
-    /// The members of the JSON object in `bytes`, or `None` when it is anything else than one object of unique members.
+    /// The members of the JSON object in `bytes`, or `None` when it is anything else than one object of unique members, or
+    /// longer than any token.
     pub(crate) fn parse(bytes: Vec<u8>) -> Option<Self> {
-        let text = String::from_utf8(bytes).ok()?;
+        let mut text = String::from_utf8(bytes).ok()?;
         let mut parser = serde_json::Deserializer::from_str(&text);
-        let row = parser.deserialize_any(RowVisitor(&text)).ok()?;
+        let mut unescaped = String::new();
+        let row = parser.deserialize_any(RowVisitor(Reader { text: &text, unescaped: &mut unescaped })).ok()?;
         parser.end().ok()?;
-        Some(Self { text, row })
+        text.push_str(&unescaped);
+        are_unique(row.iter().map(|(name, _)| name.bytes(&text))).then_some(Self { text, row })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -56,7 +54,9 @@ impl Members {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Member<'_>> {
-        self.row.iter().find_map(|(other, held)| (other.bytes(&self.text) == name.as_bytes()).then(|| self.member(held)))
+        self.row
+            .iter()
+            .find_map(|(other, held)| (other.bytes(&self.text) == name.as_bytes()).then(|| self.member(held)))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Member<'_>)> {
@@ -67,7 +67,7 @@ impl Members {
         match held {
             Held::Number(number) => Member::Number(number),
             Held::Other(value) => Member::Other(value),
-            Held::Text(text) => Member::Text(text.of(&self.text)),
+            Held::Text(place) => Member::Text(place.of(&self.text)),
         }
     }
 }
@@ -82,65 +82,70 @@ impl Member<'_> {
     }
 }
 
-impl Text {
-    /// Where `part` stands in `text`, if it is a piece of it.
-    fn new(text: &str, part: &str) -> Self {
-        let start = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
-        let place = || {
-            let end = start.checked_add(part.len())?;
-            text.get(start..end).filter(|there| *there == part)?;
-            Some(Self::Part(start.try_into().ok()?, end.try_into().ok()?))
-        };
-        place().unwrap_or_else(|| Self::Apart(part.into()))
+impl Place {
+    fn of(self, text: &str) -> &str {
+        text.get(usize::from(self.0)..usize::from(self.1)).unwrap_or_default()
     }
 
     /// For comparing: whether a letter begins and ends there need not be asked.
-    fn bytes<'a>(&'a self, text: &'a str) -> &'a [u8] {
-        match self {
-            Self::Apart(text) => text.as_bytes(),
-            Self::Part(start, end) => {
-                text.as_bytes().get(usize::from(*start)..usize::from(*end)).unwrap_or_default()
-            }
-        }
+    fn bytes(self, text: &str) -> &[u8] {
+        text.as_bytes().get(usize::from(self.0)..usize::from(self.1)).unwrap_or_default()
     }
+}
 
-    fn of<'a>(&'a self, text: &'a str) -> &'a str {
-        match self {
-            Self::Apart(text) => text,
-            Self::Part(start, end) => text.get(usize::from(*start)..usize::from(*end)).unwrap_or_default(),
+/// The text that is read, and what has been found escaped in it.
+struct Reader<'de, 'a> {
+    text: &'de str,
+    unescaped: &'a mut String,
+}
+
+impl Reader<'_, '_> {
+    /// Where `part` stands in the text, of which it is a piece, or else behind it.
+    fn place<E: Error>(&mut self, part: &str) -> Result<Place, E> {
+        let there = (part.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
+        let whole = there.checked_add(part.len()).and_then(|end| self.text.as_bytes().get(there..end));
+        let start = if whole.is_some_and(|whole| std::ptr::eq(whole, part.as_bytes())) {
+            there
+        } else {
+            self.unescaped.push_str(part);
+            self.text.len() + self.unescaped.len() - part.len()
+        };
+        match (u16::try_from(start), u16::try_from(start + part.len())) {
+            (Ok(start), Ok(end)) => Ok(Place(start, end)),
+            _ => Err(E::custom("longer than any token")),
         }
     }
 }
 
-struct RowVisitor<'a>(&'a str);
+struct RowVisitor<'de, 'a>(Reader<'de, 'a>);
 
-impl<'de> Visitor<'de> for RowVisitor<'de> {
-    type Value = Vec<(Text, Held)>;
+impl<'de> Visitor<'de> for RowVisitor<'de, '_> {
+    type Value = Vec<(Place, Held)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object without duplicate members")
+        f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        let mut row = Vec::with_capacity(USUAL);
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Self::Value, A::Error> {
+        // One more than there are commas, unless some stand deeper.
+        let most = 1 + self.0.text.bytes().filter(|byte| *byte == b',').count();
+        let mut row = Vec::with_capacity(most);
         while let Some(json::Name(name)) = members.next_key()? {
-            row.push((Text::new(self.0, &name), members.next_value_seed(HeldSeed(self.0))?));
+            let name = self.0.place(&name)?;
+            row.push((name, members.next_value_seed(HeldSeed(&mut self.0))?));
         }
-        if row.len() > USUAL {
-            row.shrink_to_fit();
-        }
-        let names = row.iter().map(|(name, _)| name.bytes(self.0));
-        if are_unique(names) { Ok(row) } else { Err(duplicate()) }
+        row.shrink_to_fit();
+        Ok(row)
     }
 }
 
 /// A value, which is kept where it stands if it is text without an escape.
-struct HeldSeed<'a>(&'a str);
+struct HeldSeed<'de, 'a, 'b>(&'b mut Reader<'de, 'a>);
 
-impl<'de> serde::de::DeserializeSeed<'de> for HeldSeed<'de> {
+impl<'de> DeserializeSeed<'de> for HeldSeed<'de, '_, '_> {
     type Value = Held;
 
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Held, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Held, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
@@ -152,7 +157,7 @@ fn other<E>(value: Result<Value, E>) -> Result<Held, E> {
     })
 }
 
-impl<'de> Visitor<'de> for HeldSeed<'de> {
+impl<'de> Visitor<'de> for HeldSeed<'de, '_, '_> {
     type Value = Held;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -175,12 +180,8 @@ impl<'de> Visitor<'de> for HeldSeed<'de> {
         other(ValueVisitor.visit_f64(value))
     }
 
-    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Held, E> {
-        Ok(Held::Text(Text::new(self.0, value)))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Held, E> {
-        Ok(Held::Text(Text::Apart(value.into())))
+    fn visit_str<E: Error>(self, value: &str) -> Result<Held, E> {
+        self.0.place(value).map(Held::Text)
     }
 
     fn visit_unit<E>(self) -> Result<Held, E> {
@@ -222,9 +223,15 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_longer_than_a_place_can_tell_is_kept_apart() {
-        let long = "x".repeat(70_000);
-        let text = format!(r#"{{"long":"{long}","after":"here"}}"#);
-        assert_eq!(parsed(&text).unwrap(), [("long".to_owned(), long.into()), ("after".to_owned(), "here".into())]);
+    fn what_is_longer_than_any_token_is_none() {
+        let text = |length| format!(r#"{{"long":"{}","\u0061fter":"here"}}"#, "x".repeat(length));
+        assert_eq!(parsed(&text(65_000)).unwrap().last().unwrap(), &("after".to_owned(), "here".into()));
+        assert!(parsed(&text(70_000)).is_none());
+    }
+
+    #[test]
+    fn names_are_unique_whatever_they_are_spelt_like() {
+        assert!(parsed(r#"{"a":1,"\u0061":2}"#).is_none());
+        assert!(parsed(r#"{"a":{"b":1,"b":2}}"#).is_none());
     }
 }
