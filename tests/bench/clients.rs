@@ -79,7 +79,7 @@ impl Client {
                 if *next == refresh || new == access || new.split('.').count() != 3 || next.split('.').count() != 3 {
                     return Err("the tokens are not new ones".to_owned());
                 }
-                *access = new.to_owned();
+                new.clone_into(access);
                 held.push_back(next.to_owned());
                 Ok(())
             }

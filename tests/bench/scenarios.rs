@@ -101,8 +101,7 @@ pub async fn refresh(stack: &Stack, effort: Effort) -> [Ratio; 2] {
         let holders = self::holders(port, "/refresh", theirs).await;
         let (floor, back) = drive(&process, &behind, holders, count).await;
         theirs = back.into_iter().flat_map(Client::into_held).collect();
-        let seconds = if effort.rounds > 4 { 3 } else { 2 };
-        against_pgbench.add(round.clone(), pgbench(stack, seconds));
+        against_pgbench.add(round.clone(), pgbench(stack, 2));
         ratio.add(round, floor);
     }
     [ratio, against_pgbench]

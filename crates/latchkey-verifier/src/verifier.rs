@@ -99,10 +99,9 @@ impl Verifier {
         if header.typ.as_deref() != Some(self.policy.typ(key.kind)) {
             return Err(Refusal::Typ);
         }
-        if let Some(free) = self.usual.iter().find(|place| place.get().is_none()) {
-            // If another thread was faster, the header is read once more.
-            let _ = free.set(Usual { header: compact.header.into(), kid: Arc::clone(kid), key: key.clone() });
-        }
+        let usual = || Usual { header: compact.header.into(), kid: Arc::clone(kid), key: key.clone() };
+        // The first free place, unless another thread was faster with the same header: each has one place.
+        let _ = self.usual.iter().find(|place| *place.get_or_init(usual).header == *compact.header);
         Ok((kid, key.kind))
     }
 
@@ -168,5 +167,43 @@ impl Checked {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.0.kind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::hmac;
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+    use super::*;
+    use crate::Algorithm;
+
+    const SECRET: [u8; 32] = [7; 32];
+
+    fn token(kid: &str) -> String {
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let header = format!(r#"{{"alg":"HS256","typ":"at+jwt","kid":"{kid}"}}"#);
+        let message = format!("{}.{}", encode(header.as_bytes()), encode(b"{}"));
+        let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &SECRET), message.as_bytes());
+        format!("{message}.{}", encode(mac.as_ref()))
+    }
+
+    #[test]
+    fn a_header_has_one_place_also_if_several_threads_read_it_for_the_first_time() {
+        let mut keys = KeySet::new();
+        for number in 0..10 {
+            let key = VerifyingKey::from_secret(Algorithm::Hs256, Kind::Access, &SECRET).unwrap();
+            keys.insert(&number.to_string(), key).unwrap();
+        }
+        let verifier = Verifier::new(keys, Policy::new("https://auth.example.com"));
+        for number in 0..10 {
+            let token = token(&number.to_string());
+            // As threads do that have all found nothing.
+            for _ in 0..3 {
+                let (kid, kind) = verifier.check_unusual(&Compact::parse(&token).unwrap()).unwrap();
+                assert_eq!((&**kid, kind), (&*number.to_string(), Kind::Access));
+            }
+            assert_eq!(verifier.usual().count(), (number + 1).min(REMEMBERED));
+        }
     }
 }
