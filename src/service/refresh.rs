@@ -37,7 +37,7 @@ impl Auth {
     async fn refresh_checked(&self, checked: &Checked, client: &Client, now: Moment) -> Result<TokenPair, Error> {
         let (token, generation) = self.check_refresh(checked, now).await?;
         if !self.parts.rules.rotate {
-            return self.refresh_without_rotation(&token, generation, client, now).await;
+            return Box::pin(self.refresh_without_rotation(&token, generation, client, now)).await;
         }
         let Origin { ip, user_agent } = client.origin();
         let rotation = Rotation {
@@ -55,7 +55,7 @@ impl Auth {
             }
             return self.issue_for(&state, state.session.rotated_at, EventKind::Refreshed, client);
         }
-        self.explain(&token, generation, client, now).await
+        Box::pin(self.explain(&token, generation, client, now)).await
     }
 
     /// Why nothing was rotated, and what follows from it.

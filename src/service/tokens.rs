@@ -73,7 +73,7 @@ impl Auth {
     pub(super) async fn check_refresh(&self, checked: &Checked, now: Moment) -> Result<(TokenRef, u32), Error> {
         if let Err(refusal) = checked.require(Kind::Refresh, self.parts.keys.policy()) {
             if let (Kind::Refresh, Ok(token)) = (checked.kind(), token_ref(checked)) {
-                self.check_revocation(&token, Kind::Refresh, now).await?;
+                Box::pin(self.check_revocation(&token, Kind::Refresh, now)).await?;
             }
             return Err(refusal.into());
         }

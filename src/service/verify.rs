@@ -49,7 +49,7 @@ impl Auth {
             Verdict::Clear if kind == Kind::Access => Ok(()),
             // Nobody waits for a rotation's mark to be written, so its absence says nothing of a refresh token.
             verdict @ (Verdict::Clear | Verdict::Spent | Verdict::Unknown) => {
-                self.ask_database(token, verdict != Verdict::Unknown, now).await
+                Box::pin(self.ask_database(token, verdict != Verdict::Unknown, now)).await
             }
         }
     }

@@ -131,6 +131,8 @@ impl Link {
         self.ask_by(way, async |mut connection| commands.query_async(&mut connection).await).await
     }
 
+    /// Ways that few go are boxed: a future has room for all of them, and what is larger than a kilobyte costs the allocator
+    /// ten times as much.
     async fn ask_by<T>(
         &self,
         way: Way,
@@ -141,10 +143,10 @@ impl Link {
                 let line = self.own.get_or_default();
                 match self.own_connection(line).await {
                     Some((number, connection)) => self.ask_through(line, number, ask(connection)).await,
-                    None => self.ask_shared(ask).await,
+                    None => Box::pin(self.ask_shared(ask)).await,
                 }
             }
-            Way::Shared | Way::Standing => self.ask_shared(ask).await,
+            Way::Shared | Way::Standing => Box::pin(self.ask_shared(ask)).await,
             Way::Aside | Way::AsideToAnyone => {
                 let known = matches!(way, Way::Aside);
                 let answer = async {
@@ -154,7 +156,7 @@ impl Link {
                     }
                     ask(connected.connection).await
                 };
-                self.within(answer).await.map_err(StoreError::Unavailable)
+                Box::pin(self.within(answer)).await.map_err(StoreError::Unavailable)
             }
         }
     }
@@ -196,7 +198,7 @@ impl Link {
             let there = connecting.peek().and_then(|connected| connected.as_ref().ok().cloned());
             let connected = match there {
                 Some(connected) => Ok(connected),
-                None => self.within(connecting).await,
+                None => Box::pin(self.within(connecting)).await,
             };
             match connected {
                 Ok(connected) if !self.strays(&connected) => return Some((number, connected.connection)),

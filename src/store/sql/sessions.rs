@@ -118,7 +118,7 @@ impl SessionStore for SqlStore {
                 .map_err(from_query)?;
                 row.map(|row| rotate.into_state(row)).transpose()
             }
-            PoolKind::Sqlite(_) => self.rotate_by_two(rotation, clock).await,
+            PoolKind::Sqlite(_) => Box::pin(self.rotate_by_two(rotation, clock)).await,
         }
     }
 
