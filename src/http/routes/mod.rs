@@ -17,7 +17,7 @@ use actix_web::{
 };
 
 pub(super) use self::table::Allowed;
-use self::table::{Table, method_not_allowed, on};
+use self::table::{Table, method_not_allowed, on, read};
 use super::{
     bearer,
     client::client,

@@ -8,7 +8,7 @@ use actix_web::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Table, on, signed_in_first};
+use super::{Table, on, read, signed_in_first};
 use crate::{
     domain::time::Moment,
     http::{bearer, client::client, error::HttpError, openapi::refusals, state::State, to_the_end::protected},
@@ -17,10 +17,7 @@ use crate::{
 
 pub(super) fn configure(table: &mut Table) {
     table.add("/api/auth/sessions", "GET, HEAD, OPTIONS", |resource| {
-        resource
-            .route(on(Method::GET).to(list))
-            .route(on(Method::HEAD).to(list))
-            .default_service(web::route().to(signed_in_first))
+        read(resource, list).default_service(web::route().to(signed_in_first))
     });
     table.add("/api/auth/sessions/{id}", "DELETE, OPTIONS", |resource| {
         resource.route(on(Method::DELETE).to(end)).default_service(web::route().to(signed_in_first))

@@ -32,10 +32,7 @@ impl Table {
         F::Output: Responder + 'static,
     {
         self.add(path, "GET, HEAD, OPTIONS", |resource| {
-            resource
-                .route(on(Method::GET).to(handler.clone()))
-                .route(on(Method::HEAD).to(handler.clone()))
-                .default_service(web::route().to(method_not_allowed))
+            read(resource, handler.clone()).default_service(web::route().to(method_not_allowed))
         });
     }
 
@@ -77,6 +74,16 @@ impl Table {
             config.service(resource);
         }
     }
+}
+
+/// The routes of what is read; the rest of the methods is for the caller to answer.
+pub(super) fn read<F, Args>(resource: Resource, handler: F) -> Resource
+where
+    F: Handler<Args> + Clone,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    resource.route(on(Method::GET).to(handler.clone())).route(on(Method::HEAD).to(handler))
 }
 
 /// actix's own guards note in each request what they were asked for, which only its own 405 needs.

@@ -2,21 +2,17 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::Method,
     web::{self, Data},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Table, authenticated, on, signed_in_first};
+use super::{Table, authenticated, read, signed_in_first};
 use crate::http::{error::HttpError, openapi::refusals, state::State};
 
 pub(super) fn configure(table: &mut Table) {
     table.add("/api/auth/user", "GET, HEAD, OPTIONS", |resource| {
-        resource
-            .route(on(Method::GET).to(user))
-            .route(on(Method::HEAD).to(user))
-            .default_service(web::route().to(signed_in_first))
+        read(resource, user).default_service(web::route().to(signed_in_first))
     });
 }
 
