@@ -1,7 +1,7 @@
 //! What can go wrong with a store.
 
 /// A store did not do what it was asked. It may have: after `Unavailable` nobody knows.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The store answered with an error that no request should cause.
     #[error("{0}")]

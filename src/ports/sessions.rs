@@ -1,5 +1,7 @@
 //! Sessions in a store: the truth about every token.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::{Clock, StoreError};
@@ -86,7 +88,7 @@ pub trait SessionStore: Send + Sync {
     ///
     /// The moment of the rotation is read from the clock when the statement is sent, not when the request came: it may
     /// have waited for a connection, and the grace would have run out while it did.
-    async fn rotate(&self, rotation: Rotation, clock: &dyn Clock) -> Result<Option<SessionState>, StoreError>;
+    async fn rotate(&self, rotation: Rotation, clock: &Arc<dyn Clock>) -> Result<Option<SessionState>, StoreError>;
 
     /// The session and its user.
     async fn find(&self, id: SessionId) -> Result<Option<SessionState>, StoreError>;

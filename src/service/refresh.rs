@@ -48,7 +48,7 @@ impl Auth {
             ip,
             user_agent,
         };
-        if let Some(state) = self.parts.sessions.rotate(rotation, self.parts.clock.as_ref()).await? {
+        if let Some(state) = self.parts.sessions.rotate(rotation, &self.parts.clock).await? {
             self.parts.metrics.rotations.inc();
             if self.parts.rules.grace != Grace::Endless {
                 self.parts.revocation.mark_rotated(&state.session);

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use super::{
     connect::Driver,
     pool::{PoolLimits, PoolStatus, bad, build},
+    rotation::Rotations,
     server_clock::ServerClock,
     url::PostgresUrl,
 };
@@ -31,8 +32,14 @@ struct Pools {
     driver: Driver,
     /// The limits of a thread's own pool; `None`: all share one.
     each: Option<PoolLimits>,
-    own: ThreadLocal<Pool<AsyncPgConnection>>,
-    shared: Pool<AsyncPgConnection>,
+    own: ThreadLocal<Place>,
+    shared: Place,
+}
+
+/// What is used together by those who share connections.
+pub(super) struct Place {
+    pub connections: Pool<AsyncPgConnection>,
+    pub rotations: Arc<Rotations>,
 }
 
 impl PostgresPool {
@@ -40,15 +47,20 @@ impl PostgresPool {
     pub(super) fn open(url: &PostgresUrl, limits: PoolLimits, clock: &ServerClock) -> Result<Self, StoreError> {
         let driver = Driver::new(url, limits.timeout).map_err(|error| StoreError::Failed(error.to_string()))?;
         let (shared, each) = divided(limits);
-        let shared = pool(&driver, clock, shared, Some(Handle::current()))?;
+        let shared = Place::new(&driver, clock, shared, Some(Handle::current()))?;
         Ok(Self(Arc::new(Pools { clock: clock.clone(), driver, each, own: ThreadLocal::new(), shared })))
     }
 
-    /// The pool of the thread that asks.
+    /// The connections of the thread that asks.
     pub(super) fn here(&self) -> Result<&Pool<AsyncPgConnection>, StoreError> {
+        Ok(&self.place()?.connections)
+    }
+
+    /// What the thread that asks has or shares.
+    pub(super) fn place(&self) -> Result<&Place, StoreError> {
         match self.0.each {
             Some(limits) if thread::has_own_runtime() => {
-                self.0.own.get_or_try(|| pool(&self.0.driver, &self.0.clock, limits, None))
+                self.0.own.get_or_try(|| Place::new(&self.0.driver, &self.0.clock, limits, None))
             }
             _ => Ok(&self.0.shared),
         }
@@ -57,12 +69,26 @@ impl PostgresPool {
     /// Of all pools together.
     pub(super) fn status(&self, limit: usize) -> PoolStatus {
         let mut sum = PoolStatus { open: 0, idle: 0, limit, waiting: 0 };
-        for status in self.0.own.iter().chain([&self.0.shared]).map(Pool::status) {
+        for place in self.0.own.iter().chain([&self.0.shared]) {
+            let status = place.connections.status();
             sum.open += status.size;
             sum.idle += status.available;
-            sum.waiting += status.waiting;
+            sum.waiting += status.waiting + place.rotations.waiting();
         }
         sum
+    }
+}
+
+impl Place {
+    fn new(
+        driver: &Driver,
+        clock: &ServerClock,
+        limits: PoolLimits,
+        runtime: Option<Handle>,
+    ) -> Result<Self, StoreError> {
+        let connections = pool(driver, clock, limits, runtime)?;
+        let rotations = Rotations::new(connections.clone(), clock.clone(), limits.timeout);
+        Ok(Self { connections, rotations: Arc::new(rotations) })
     }
 }
 

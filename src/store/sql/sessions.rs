@@ -1,25 +1,22 @@
 //! Sessions in SQL.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use diesel::{
     BoolExpressionMethods as _, ExpressionMethods as _, IntoSql as _, JoinOnDsl as _, OptionalExtension as _,
-    QueryDsl as _, SelectableHelper as _,
-    dsl::exists,
-    sql_types::{Bool, Integer, Nullable, Text, Timestamp},
+    QueryDsl as _, SelectableHelper as _, sql_types::Bool,
 };
-use diesel_async::{
-    AsyncConnection as _, RunQueryDsl as _, SimpleAsyncConnection as _, pooled_connection::deadpool::Pool,
-};
+use diesel_async::{AsyncConnection as _, RunQueryDsl as _, SimpleAsyncConnection as _};
 
 use super::{
     SqlStore,
     audit::NewAuditRow,
     error::from_query,
     pool::{PoolKind, on_conn, within},
-    postgres::{InsertSession, Rotate, Rotated},
     rows::{SessionRow, UserRow, counter, state, stored},
     schema::{audit_events, sessions, users},
-    sqlite::AsyncSqliteConnection,
+    sign_in::InsertSession,
 };
 use crate::{
     domain::{
@@ -106,19 +103,10 @@ impl SessionStore for SqlStore {
         rows.into_iter().map(SessionRow::into_session).collect()
     }
 
-    async fn rotate(&self, rotation: Rotation, clock: &dyn Clock) -> Result<Option<SessionState>, StoreError> {
+    async fn rotate(&self, rotation: Rotation, clock: &Arc<dyn Clock>) -> Result<Option<SessionState>, StoreError> {
         match &self.pool.kind {
-            PoolKind::Postgres(pool) => {
-                let (rotate, row): (Rotate, Option<Rotated>) = within!(pool.here()?, self.pool.timeout, |conn| {
-                    let deadline = self.pool.server_clock.deadline(self.pool.timeout);
-                    let rotate = Rotate::new(rotation, clock.now(), deadline);
-                    let row = (&rotate).get_result(conn).await.optional();
-                    row.map(|row| (rotate, row))
-                })?
-                .map_err(from_query)?;
-                row.map(|row| rotate.into_state(row)).transpose()
-            }
-            PoolKind::Sqlite(_) => Box::pin(self.rotate_by_two(rotation, clock)).await,
+            PoolKind::Postgres(pool) => self.rotate_on_postgres(pool.place()?, rotation, clock).await,
+            PoolKind::Sqlite(pool) => Box::pin(self.rotate_by_two(pool, rotation, clock.as_ref())).await,
         }
     }
 
@@ -247,112 +235,5 @@ impl SessionStore for SqlStore {
                 .await
         })?
         .map_err(from_query)
-    }
-}
-
-/// SQLite writes one statement at a time and returns columns of one table only, so each of these is a conditional
-/// write, which decides, and a second statement, which no longer decides anything.
-impl SqlStore {
-    async fn insert_by_steps(
-        &self,
-        pool: &Pool<AsyncSqliteConnection>,
-        new: NewSession,
-    ) -> Result<Option<i64>, StoreError> {
-        let (row, audit) = (SessionRow::from(&new.session), NewAuditRow::from(&new.audit));
-        let (made_at, version) = (row.created_at, row.user_version);
-        within!(pool, self.pool.timeout, |conn| {
-            conn.transaction(async |conn| {
-                let user = users::table
-                    .filter(users::id.eq(row.user_id.clone()))
-                    .filter(users::version.eq(version))
-                    .filter(users::is_active.eq(true))
-                    .filter(users::deleted_at.is_null());
-                let values = (
-                    row.id.as_str().into_sql::<Text>(),
-                    users::id,
-                    version.into_sql::<Integer>(),
-                    row.generation.into_sql::<Integer>(),
-                    made_at.into_sql::<Timestamp>(),
-                    row.rotated_at.into_sql::<Timestamp>(),
-                    row.expires_at.into_sql::<Timestamp>(),
-                    row.last_ip.as_deref().into_sql::<Nullable<Text>>(),
-                    row.user_agent.as_deref().into_sql::<Nullable<Text>>(),
-                );
-                let columns = (
-                    sessions::id,
-                    sessions::user_id,
-                    sessions::user_version,
-                    sessions::generation,
-                    sessions::created_at,
-                    sessions::rotated_at,
-                    sessions::expires_at,
-                    sessions::last_ip,
-                    sessions::user_agent,
-                );
-                let insertion = diesel::insert_into(sessions::table).values(user.select(values)).into_columns(columns);
-                if insertion.execute(conn).await? == 0 {
-                    return diesel::QueryResult::Ok(None);
-                }
-                if new.update_last_login {
-                    let user = users::table.find(&row.user_id);
-                    diesel::update(user).set(users::last_login.eq(made_at)).execute(conn).await?;
-                }
-                diesel::insert_into(audit_events::table).values(&audit).execute(conn).await?;
-                let others: i64 = sessions::table
-                    .filter(sessions::user_id.eq(&row.user_id))
-                    .filter(sessions::revoked_at.is_null())
-                    .filter(sessions::expires_at.gt(made_at))
-                    .filter(sessions::user_version.eq(version))
-                    .filter(sessions::id.ne(&row.id))
-                    .count()
-                    .get_result(conn)
-                    .await?;
-                Ok(Some(others))
-            })
-            .await
-        })?
-        .map_err(from_query)
-    }
-
-    async fn rotate_by_two(&self, rotation: Rotation, clock: &dyn Clock) -> Result<Option<SessionState>, StoreError> {
-        let (id, generation) = (rotation.id.to_string(), counter(rotation.generation));
-        // Both on one connection: waiting for a second one could fail when the token is spent already.
-        let rotated: Option<(SessionRow, Option<UserRow>)> = on_conn!(self.pool, |conn| {
-            let now = stored(clock.now());
-            let rotated: Option<SessionRow> = diesel::update(
-                sessions::table
-                    .filter(sessions::id.eq(&id))
-                    .filter(sessions::user_id.eq(rotation.user.as_str()))
-                    .filter(sessions::user_version.eq(counter(rotation.version)))
-                    .filter(sessions::generation.eq(generation))
-                    .filter(sessions::revoked_at.is_null())
-                    .filter(sessions::expires_at.gt(now))
-                    .filter(exists(
-                        users::table
-                            .filter(users::id.eq(sessions::user_id))
-                            .filter(users::version.eq(sessions::user_version))
-                            .filter(users::is_active.eq(true).and(users::deleted_at.is_null())),
-                    )),
-            )
-            .set((
-                sessions::generation.eq(sessions::generation + 1),
-                sessions::rotated_at.eq(now),
-                sessions::last_ip.eq(rotation.ip.as_deref()),
-                sessions::user_agent.eq(rotation.user_agent.as_deref()),
-            ))
-            .returning(SessionRow::as_returning())
-            .get_result(conn)
-            .await
-            .optional()?;
-            match rotated {
-                None => Ok(None),
-                Some(row) => {
-                    let user = users::table.find(&row.user_id).select(UserRow::as_select()).first(conn).await;
-                    user.optional().map(|user| Some((row, user)))
-                }
-            }
-        })?
-        .map_err(from_query)?;
-        rotated.map(|(session, user)| state(session, user)).transpose()
     }
 }

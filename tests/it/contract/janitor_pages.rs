@@ -77,7 +77,7 @@ impl SessionStore for Sessions {
         self.sql.trim(newest, limit, audit).await
     }
 
-    async fn rotate(&self, rotation: Rotation, clock: &dyn Clock) -> Result<Option<SessionState>, StoreError> {
+    async fn rotate(&self, rotation: Rotation, clock: &Arc<dyn Clock>) -> Result<Option<SessionState>, StoreError> {
         self.sql.rotate(rotation, clock).await
     }
 

@@ -9,7 +9,7 @@ use latchkey::{
 };
 
 use super::store::{
-    Stopped, Store, after, at, cut, hash, name, new_session, revocation, rotation_of, start, stranger, told,
+    Store, after, at, cut, hash, name, new_session, revocation, rotation_of, start, stopped, stranger, told,
 };
 
 on_both_databases! {
@@ -72,7 +72,7 @@ on_both_databases! {
             ip: Some("2001:db8::1".to_owned()),
             user_agent: Some("a browser".to_owned()),
         };
-        let state = store.sql.rotate(rotation, &Stopped(after(60))).await.unwrap().unwrap();
+        let state = store.sql.rotate(rotation, &stopped(after(60))).await.unwrap().unwrap();
         let expected = Session {
             generation: 1,
             created_at: cut(session.created_at),
@@ -105,7 +105,7 @@ on_both_databases! {
             let all = (0..32).map(|_| {
                 let sql = store.sql.clone();
                 let rotation = rotation_of(&session, generation);
-                tokio::spawn(async move { sql.rotate(rotation, &Stopped(after(1))).await.unwrap().is_some() })
+                tokio::spawn(async move { sql.rotate(rotation, &stopped(after(1))).await.unwrap().is_some() })
             });
             let mut won = 0;
             for task in all.collect::<Vec<_>>() {

@@ -1,6 +1,6 @@
 //! An empty, migrated database, and what is put into it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection as _};
@@ -113,7 +113,7 @@ impl Store {
             None => (stranger(), 0),
         };
         let rotation = Rotation { id, user, version, generation, ip: None, user_agent: None };
-        self.sql.rotate(rotation, &Stopped(now)).await.unwrap().map(|state| state.session.generation)
+        self.sql.rotate(rotation, &stopped(now)).await.unwrap().map(|state| state.session.generation)
     }
 
     pub async fn stored(&self, id: SessionId) -> Option<Session> {
@@ -188,7 +188,11 @@ pub fn rotation_of(session: &Session, generation: u32) -> Rotation {
 }
 
 /// A clock that stands still.
-pub struct Stopped(pub Moment);
+pub fn stopped(now: Moment) -> Arc<dyn Clock> {
+    Arc::new(Stopped(now))
+}
+
+struct Stopped(Moment);
 
 impl Clock for Stopped {
     fn now(&self) -> Moment {

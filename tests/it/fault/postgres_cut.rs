@@ -164,7 +164,7 @@ async fn of_many_clients_whose_connections_are_cut_at_any_moment_nobody_is_signe
     for client in 0..16 {
         pairs.push(scene.app.signed_in(&format!("user{client}")).await);
     }
-    scene.proxy.cut_one_in(50);
+    scene.proxy.cut_one_in(12);
     let ended = join_all(pairs.into_iter().map(|pair| ten_refreshes(&scene.app, pair))).await;
     scene.proxy.go_on();
     assert!(ended.iter().map(|(_, refused)| refused).sum::<usize>() > 0, "nothing was cut");

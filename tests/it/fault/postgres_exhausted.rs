@@ -70,9 +70,10 @@ impl Scene {
                 locker.batch_execute("ROLLBACK").await.unwrap();
                 most
             };
-            // One more than there are connections: background work may have one.
-            let refreshes = (0..=POOL).map(|turn| self.app.refresh(&self.live[turn % POOL].refresh));
-            let (answers, most) = tokio::join!(join_all(refreshes), released);
+            // Reads, as rotations share a statement. One more than there are connections: background work may have one.
+            let headers: Vec<String> = self.live.iter().map(|pair| format!("Bearer {}", pair.access)).collect();
+            let reads = (0..=POOL).map(|turn| self.app.me(&headers[turn % POOL]));
+            let (answers, most) = tokio::join!(join_all(reads), released);
             most == POOL && answers.iter().all(|answer| answer.status == 200)
         })
         .await;

@@ -1,0 +1,68 @@
+//! The rotation of one session on Postgres, which waits for whoever holds its row.
+
+use chrono::NaiveDateTime;
+use diesel::{
+    QueryResult, RunQueryDsl,
+    pg::Pg,
+    query_builder::{AstPass, Query, QueryFragment, QueryId},
+    sql_types::{Integer, Nullable, Text, Timestamp},
+};
+
+use super::attempt::{Attempt, RotatedTypes};
+use crate::{domain::time::Moment, store::sql::rows::stored};
+
+/// The condition and the write are one statement, and what the new tokens need of the user comes back with it. Of two
+/// at once, the second waits for the row, finds the generation changed, and changes nothing.
+///
+/// A server that stood still (its machine was paused, its disk hung) may find the statement in its socket long after the
+/// client was told 503. It must not rotate then: the moment would be an old one, and the retry would look like reuse.
+///
+/// A diesel query node, not `sql_query`: it has a static id, so each connection prepares it once.
+#[derive(QueryId)]
+pub(super) struct RotateAlone {
+    pub attempt: Attempt,
+    deadline: NaiveDateTime,
+}
+
+impl RotateAlone {
+    /// Unless it is `deadline` by the clock of the database.
+    pub(super) fn new(attempt: Attempt, deadline: Moment) -> Self {
+        Self { attempt, deadline: stored(deadline) }
+    }
+}
+
+impl Query for RotateAlone {
+    type SqlType = RotatedTypes;
+}
+
+impl<C> RunQueryDsl<C> for RotateAlone {}
+
+impl QueryFragment<Pg> for RotateAlone {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let Attempt { id, version, generation, now, rotation } = &self.attempt;
+        out.push_sql("UPDATE sessions AS s SET generation = s.generation + 1, rotated_at = ");
+        out.push_bind_param::<Timestamp, _>(now)?;
+        out.push_sql(", last_ip = ");
+        out.push_bind_param::<Nullable<Text>, _>(&rotation.ip)?;
+        out.push_sql(", user_agent = ");
+        out.push_bind_param::<Nullable<Text>, _>(&rotation.user_agent)?;
+        out.push_sql(" FROM users AS u WHERE s.id = ");
+        out.push_bind_param::<Text, _>(id)?;
+        out.push_sql(" AND s.user_id = ");
+        out.push_bind_param::<Text, _>(rotation.user.as_str())?;
+        out.push_sql(" AND s.user_version = ");
+        out.push_bind_param::<Integer, _>(version)?;
+        out.push_sql(" AND s.generation = ");
+        out.push_bind_param::<Integer, _>(generation)?;
+        out.push_sql(" AND s.revoked_at IS NULL AND s.expires_at > ");
+        out.push_bind_param::<Timestamp, _>(now)?;
+        out.push_sql(" AND clock_timestamp() AT TIME ZONE 'UTC' < ");
+        out.push_bind_param::<Timestamp, _>(&self.deadline)?;
+        out.push_sql(
+            " AND u.id = s.user_id AND u.version = s.user_version AND u.is_active AND u.deleted_at IS NULL \
+             RETURNING s.created_at, s.expires_at, u.username, u.email, u.first_name, u.last_name, u.is_staff, \
+             u.created_at, u.last_login",
+        );
+        Ok(())
+    }
+}

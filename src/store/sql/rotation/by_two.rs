@@ -1,0 +1,70 @@
+//! The rotation of one session on SQLite, which writes one statement at a time and returns columns of one table only:
+//! a conditional write, which decides, and a read, which no longer decides anything.
+
+use diesel::{
+    BoolExpressionMethods as _, ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _,
+    dsl::exists,
+};
+use diesel_async::{RunQueryDsl as _, pooled_connection::deadpool::Pool};
+
+use crate::{
+    domain::session::SessionState,
+    ports::{Clock, Rotation, StoreError},
+    store::sql::{
+        SqlStore,
+        error::from_query,
+        pool::within,
+        rows::{SessionRow, UserRow, counter, state, stored},
+        schema::{sessions, users},
+        sqlite::AsyncSqliteConnection,
+    },
+};
+
+impl SqlStore {
+    pub(in crate::store::sql) async fn rotate_by_two(
+        &self,
+        pool: &Pool<AsyncSqliteConnection>,
+        rotation: Rotation,
+        clock: &dyn Clock,
+    ) -> Result<Option<SessionState>, StoreError> {
+        let (id, generation) = (rotation.id.to_string(), counter(rotation.generation));
+        // Both on one connection: waiting for a second one could fail when the token is spent already.
+        let rotated: Option<(SessionRow, Option<UserRow>)> = within!(pool, self.pool.timeout, |conn| {
+            let now = stored(clock.now());
+            let rotated: Option<SessionRow> = diesel::update(
+                sessions::table
+                    .filter(sessions::id.eq(&id))
+                    .filter(sessions::user_id.eq(rotation.user.as_str()))
+                    .filter(sessions::user_version.eq(counter(rotation.version)))
+                    .filter(sessions::generation.eq(generation))
+                    .filter(sessions::revoked_at.is_null())
+                    .filter(sessions::expires_at.gt(now))
+                    .filter(exists(
+                        users::table
+                            .filter(users::id.eq(sessions::user_id))
+                            .filter(users::version.eq(sessions::user_version))
+                            .filter(users::is_active.eq(true).and(users::deleted_at.is_null())),
+                    )),
+            )
+            .set((
+                sessions::generation.eq(sessions::generation + 1),
+                sessions::rotated_at.eq(now),
+                sessions::last_ip.eq(rotation.ip.as_deref()),
+                sessions::user_agent.eq(rotation.user_agent.as_deref()),
+            ))
+            .returning(SessionRow::as_returning())
+            .get_result(conn)
+            .await
+            .optional()?;
+            match rotated {
+                None => Ok(None),
+                Some(row) => {
+                    let user = users::table.find(&row.user_id).select(UserRow::as_select()).first(conn).await;
+                    user.optional().map(|user| Some((row, user)))
+                }
+            }
+        })?
+        .map_err(from_query)?;
+        rotated.map(|(session, user)| state(session, user)).transpose()
+    }
+}

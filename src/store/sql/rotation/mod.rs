@@ -1,0 +1,57 @@
+//! Rotation: a conditional write. On Postgres those that come while others are under way go together, in one statement.
+
+mod alone;
+mod attempt;
+mod by_two;
+mod line;
+mod together;
+mod waiting;
+
+use std::sync::Arc;
+
+use diesel::OptionalExtension as _;
+use diesel_async::RunQueryDsl as _;
+
+use self::{
+    alone::RotateAlone,
+    attempt::{Attempt, Rotated},
+};
+use super::{SqlStore, error::from_query, pool::within, postgres_pool::Place};
+use crate::{
+    domain::session::SessionState,
+    ports::{Clock, Rotation, StoreError},
+};
+
+pub(super) use waiting::{Rotations, Verdict};
+
+impl SqlStore {
+    /// Together with all others that wait; and if it was not done so, because its row was held by somebody, or its
+    /// condition does not hold, or it came twice, then alone, which decides.
+    pub(super) async fn rotate_on_postgres(
+        &self,
+        place: &Place,
+        rotation: Rotation,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Option<SessionState>, StoreError> {
+        match place.rotations.rotate(rotation, clock).await? {
+            Verdict::Rotated(state) => Ok(Some(*state)),
+            Verdict::Left(rotation) => Box::pin(self.rotate_alone(place, rotation, clock.as_ref())).await,
+        }
+    }
+
+    async fn rotate_alone(
+        &self,
+        place: &Place,
+        rotation: Rotation,
+        clock: &dyn Clock,
+    ) -> Result<Option<SessionState>, StoreError> {
+        let (rotate, row): (RotateAlone, Option<Rotated>) = within!(&place.connections, self.pool.timeout, |conn| {
+            let deadline = self.pool.server_clock.deadline(self.pool.timeout);
+            let rotate = RotateAlone::new(Attempt::new(rotation, clock.now()), deadline);
+            let row = (&rotate).get_result(conn).await.optional();
+            row.map(|row| (rotate, row))
+        })?
+        .map_err(from_query)?;
+        row.map(|row| rotate.attempt.done(row)).transpose()
+    }
+}

@@ -1,0 +1,97 @@
+//! The rotation of many sessions on Postgres in one statement, which waits for nobody.
+
+use chrono::NaiveDateTime;
+use diesel::{
+    QueryResult, RunQueryDsl,
+    pg::Pg,
+    query_builder::{AstPass, Query, QueryFragment, QueryId},
+    sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamp},
+};
+
+use super::attempt::{Attempt, RotatedTypes};
+use crate::{domain::time::Moment, store::sql::rows::stored};
+
+/// Each session by its own condition, the one of [`RotateAlone`](super::alone::RotateAlone). What comes back carries the
+/// place of its attempt, from 1; the others were not rotated, for whatever reason.
+///
+/// Rows that somebody else holds are left out: one that is held for long would keep all others waiting, and two of
+/// these statements could wait for each other. A row is changed in the version that was locked, or not at all.
+///
+/// No session may come twice: it would be rotated once, and nobody could say for whom.
+pub(super) struct RotateTogether<'a> {
+    ids: Vec<&'a str>,
+    users: Vec<&'a str>,
+    versions: Vec<i32>,
+    generations: Vec<i32>,
+    moments: Vec<NaiveDateTime>,
+    ips: Vec<Option<&'a str>>,
+    user_agents: Vec<Option<&'a str>>,
+    deadline: NaiveDateTime,
+}
+
+impl<'a> RotateTogether<'a> {
+    /// Unless it is `deadline` by the clock of the database.
+    pub(super) fn new(attempts: &'a [Attempt], deadline: Moment) -> Self {
+        let column = attempts.iter();
+        Self {
+            ids: column.clone().map(|attempt| attempt.id.as_str()).collect(),
+            users: column.clone().map(|attempt| attempt.rotation.user.as_str()).collect(),
+            versions: column.clone().map(|attempt| attempt.version).collect(),
+            generations: column.clone().map(|attempt| attempt.generation).collect(),
+            moments: column.clone().map(|attempt| attempt.now).collect(),
+            ips: column.clone().map(|attempt| attempt.rotation.ip.as_deref()).collect(),
+            user_agents: column.map(|attempt| attempt.rotation.user_agent.as_deref()).collect(),
+            deadline: stored(deadline),
+        }
+    }
+}
+
+impl QueryId for RotateTogether<'_> {
+    type QueryId = RotateTogether<'static>;
+
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl Query for RotateTogether<'_> {
+    type SqlType = (BigInt, RotatedTypes);
+}
+
+impl<C> RunQueryDsl<C> for RotateTogether<'_> {}
+
+impl QueryFragment<Pg> for RotateTogether<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("WITH w AS (SELECT a.place, a.now, a.ip, a.user_agent, l.* FROM unnest(");
+        out.push_bind_param::<Array<Text>, _>(&self.ids)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Text>, _>(&self.users)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Integer>, _>(&self.versions)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Integer>, _>(&self.generations)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Timestamp>, _>(&self.moments)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Nullable<Text>>, _>(&self.ips)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Nullable<Text>>, _>(&self.user_agents)?;
+        out.push_sql(
+            ") WITH ORDINALITY AS a (id, user_id, version, generation, now, ip, user_agent, place) CROSS JOIN LATERAL \
+             (SELECT s.ctid AS tid, s.created_at, s.expires_at, u.username, u.email, u.first_name, u.last_name, \
+             u.is_staff, u.created_at AS user_created_at, u.last_login \
+             FROM sessions AS s JOIN users AS u ON u.id = s.user_id WHERE s.id = a.id AND s.user_id = a.user_id \
+             AND s.user_version = a.version AND s.generation = a.generation AND s.revoked_at IS NULL \
+             AND s.expires_at > a.now AND clock_timestamp() AT TIME ZONE 'UTC' < ",
+        );
+        out.push_bind_param::<Timestamp, _>(&self.deadline)?;
+        // Locked one by one, by the primary key: `LATERAL` leaves the planner no other way.
+        out.push_sql(
+            " AND u.version = s.user_version AND u.is_active AND u.deleted_at IS NULL \
+             FOR NO KEY UPDATE OF s SKIP LOCKED) AS l) \
+             UPDATE sessions AS s SET generation = s.generation + 1, rotated_at = w.now, last_ip = w.ip, \
+             user_agent = w.user_agent FROM w WHERE s.ctid = w.tid \
+             RETURNING w.place, w.created_at, w.expires_at, w.username, w.email, w.first_name, w.last_name, \
+             w.is_staff, w.user_created_at, w.last_login",
+        );
+        Ok(())
+    }
+}
