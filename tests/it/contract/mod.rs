@@ -65,4 +65,5 @@ mod race;
 mod sessions;
 mod statements;
 pub mod store;
+mod together;
 mod users;

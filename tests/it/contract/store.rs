@@ -44,6 +44,11 @@ impl Store {
         (Self::open(&url, tempfile::tempdir().unwrap()).await, name)
     }
 
+    /// In this database, migrated if it is not yet.
+    pub async fn at(url: &str) -> Self {
+        Self::open(url, tempfile::tempdir().unwrap()).await
+    }
+
     pub async fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self::open(&format!("sqlite://{}/latchkey.db?mode=rwc", folder.path().display()), folder).await
