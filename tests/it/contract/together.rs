@@ -129,6 +129,21 @@ async fn each_has_its_own_condition_and_what_came_twice_is_done_once() {
 }
 
 #[tokio::test]
+async fn a_token_that_comes_many_times_in_one_statement_is_exchanged_once() {
+    let store = Store::postgres().await;
+    let all = sessions(&store, 2).await;
+    for generation in 0..3 {
+        let many = (0..40).map(|number| rotation_of(&all[usize::from(number % 10 == 3)].1, generation)).collect();
+        let outcomes = at_once(&store, many).await;
+        for (_, session) in &all {
+            let done = outcomes.iter().filter_map(|outcome| outcome.as_ref().unwrap().as_ref());
+            assert_eq!(done.filter(|state| state.session.id == session.id).count(), 1);
+            assert_eq!(store.stored(session.id).await.unwrap().generation, generation + 1);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_row_that_somebody_holds_keeps_nobody_else_waiting() {
     let (store, database) = Store::postgres_named().await;
     let all = sessions(&store, 20).await;

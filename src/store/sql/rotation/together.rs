@@ -17,7 +17,7 @@ use crate::{domain::time::Moment, store::sql::rows::stored};
 /// Rows that somebody else holds are left out: one that is held for long would keep all others waiting, and two of
 /// these statements could wait for each other. A row is changed in the version that was locked, or not at all.
 ///
-/// No session may come twice: it would be rotated once, and nobody could say for whom.
+/// Of two attempts on one session one is done at most: a statement changes a row once, and says for whom.
 pub(super) struct RotateTogether<'a> {
     ids: Vec<&'a str>,
     users: Vec<&'a str>,

@@ -128,8 +128,8 @@ impl Waiting {
     }
 }
 
-/// Those whose turn it is, at this moment by their clocks. Whoever has waited for too long is refused, whoever does not
-/// wait any more is forgotten, and a session that is there already is left.
+/// Those whose turn it is, at this moment by their clocks. Whoever has waited for too long is refused, and whoever does
+/// not wait any more is forgotten.
 fn begun(next: Vec<Waiting>, now: Instant, timeout: Duration) -> (Vec<Attempt>, Vec<Answer>) {
     let mut attempts: Vec<Attempt> = Vec::with_capacity(next.len());
     let mut answers = Vec::with_capacity(next.len());
@@ -142,10 +142,6 @@ fn begun(next: Vec<Waiting>, now: Instant, timeout: Duration) -> (Vec<Attempt>, 
             continue;
         }
         let Waiting { rotation, clock, answer, .. } = waiting;
-        if attempts.iter().any(|attempt| attempt.rotation.id == rotation.id) {
-            let _ = answer.send(Ok(Verdict::Left(rotation)));
-            continue;
-        }
         attempts.push(Attempt::new(rotation, clock.now()));
         answers.push(answer);
     }
