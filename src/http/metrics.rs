@@ -8,12 +8,11 @@ use std::{
 use actix_web::http::StatusCode;
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    metrics::{counter::Counter, family::Family},
     registry::{Registry, Unit},
 };
 
-/// Seconds, from a JWKS out of memory to a request that waited for a database.
-const BUCKETS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+use super::striped::{Count, Durations};
 
 /// Routes as labels: what anybody can make up is neither a label nor a line in the log.
 const LABELS: [&str; 18] = [
@@ -60,25 +59,16 @@ struct Refused {
 pub(super) struct Route(usize);
 
 /// Counters and histograms. Cloning shares them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct HttpMetrics {
-    durations: Family<Took, Histogram, fn() -> Histogram>,
+    durations: Family<Took, Durations>,
     /// Those of nearly all answers, by route: found once, not looked for each time.
-    good: Arc<[OnceLock<(Counter, Histogram)>; LABELS.len()]>,
+    good: Arc<[OnceLock<(Answers, Durations)>; LABELS.len()]>,
     refusals: Family<Refused, Counter>,
-    requests: Family<Answered, Counter>,
+    requests: Family<Answered, Answers>,
 }
 
-impl Default for HttpMetrics {
-    fn default() -> Self {
-        Self {
-            durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
-            good: Arc::default(),
-            refusals: Family::default(),
-            requests: Family::default(),
-        }
-    }
-}
+type Answers = Counter<u64, Count>;
 
 impl HttpMetrics {
     /// Names them in `registry`.
@@ -98,7 +88,7 @@ impl HttpMetrics {
                 (requests, self.durations.get_or_create_owned(&Took { route, outcome }))
             });
             requests.inc();
-            duration.observe(took.as_secs_f64());
+            duration.observe(took);
             return;
         }
         let route = route.label();
@@ -108,7 +98,7 @@ impl HttpMetrics {
             _ => "ok",
         };
         self.requests.get_or_create(&Answered { route, status: status.as_u16() }).inc();
-        self.durations.get_or_create(&Took { route, outcome }).observe(took.as_secs_f64());
+        self.durations.get_or_create(&Took { route, outcome }).observe(took);
         if let Some(cause) = cause {
             self.refusals.get_or_create(&Refused { route, cause }).inc();
         }

@@ -11,4 +11,5 @@ pub mod openapi;
 mod routes;
 pub mod server;
 pub mod state;
+mod striped;
 mod to_the_end;

@@ -16,11 +16,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// When the socket cannot be used.
 pub fn serve(listener: TcpListener, state: State) -> io::Result<Server> {
     let registry = Data::from(Arc::clone(&state.registry));
-    let state = Data::new(state);
-    let settings = state.settings.clone();
-    let limits = settings.clone();
+    let limits = state.settings.clone();
     let server = HttpServer::new(move || {
-        let app = App::new().app_data(state.clone()).app_data(registry.clone()).wrap(from_fn(middleware::around));
+        let state = state.own();
+        let settings = state.settings.clone();
+        let app = App::new().app_data(Data::new(state)).app_data(registry.clone()).wrap(from_fn(middleware::around));
         app.configure(|config| routes::configure(config, &settings))
     })
     .workers(limits.workers)

@@ -35,7 +35,8 @@ pub struct HttpSettings {
     pub metrics: bool,
 }
 
-/// One for the whole server.
+/// Each thread has one of its own, over the same use cases.
+#[derive(Clone)]
 pub struct State {
     /// The use cases.
     pub auth: Arc<Auth>,
@@ -45,6 +46,21 @@ pub struct State {
     pub registry: Arc<Registry>,
     /// Settings.
     pub settings: HttpSettings,
+}
+
+impl State {
+    /// For one thread. What is in every answer of it shares no count of references with other threads: that would go
+    /// to and fro between the cores.
+    pub(super) fn own(&self) -> Self {
+        let mut own = self.clone();
+        own.settings.jwks_caching = apart(&self.settings.jwks_caching);
+        own
+    }
+}
+
+/// The same value in memory of its own.
+pub(super) fn apart(value: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 
 /// How long the key set may be kept, as the header says it.

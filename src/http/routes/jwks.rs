@@ -1,16 +1,21 @@
 //! `/.well-known/jwks.json`: the public keys of access tokens (RFC 7517, section 5). From memory: no server that may
 //! be down has a part in it.
 
+use std::cell::RefCell;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH},
-    web::Data,
+    web::{Bytes, Data},
 };
 
 use super::Table;
-use crate::http::{
-    openapi::{refusals, schemas::JwkSet},
-    state::State,
+use crate::{
+    crypto::keyring::PublishedKeys,
+    http::{
+        openapi::{refusals, schemas::JwkSet},
+        state::State,
+    },
 };
 
 pub(super) fn configure(table: &mut Table) {
@@ -34,17 +39,31 @@ pub(super) fn configure(table: &mut Table) {
     )
 )]
 pub(in crate::http) async fn jwks(request: HttpRequest, state: Data<State>) -> HttpResponse {
-    let keys = &state.auth.keys().current().published;
-    let unchanged = matches(&request, &keys.etag);
+    let (etag, body) = own(&state.auth.keys().current().published);
+    let unchanged = matches(&request, etag.as_bytes());
     let mut response = if unchanged { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response.append_header((CACHE_CONTROL, state.settings.jwks_caching.clone()));
-    if let Ok(etag) = HeaderValue::from_maybe_shared(keys.etag.clone()) {
-        response.append_header((ETAG, etag));
-    }
+    response.append_header((ETAG, etag));
     if unchanged {
         return response.finish();
     }
-    response.append_header((CONTENT_TYPE, HeaderValue::from_static("application/json"))).body(keys.body.clone())
+    response.append_header((CONTENT_TYPE, HeaderValue::from_static("application/json"))).body(body)
+}
+
+/// `ETag` and body in memory of this thread's own, copied when the key set is another than the one before: a shared count
+/// of references would go to and fro between the cores.
+fn own(published: &PublishedKeys) -> (HeaderValue, Bytes) {
+    thread_local! {
+        static OWN: RefCell<(HeaderValue, Bytes)> = const { RefCell::new((HeaderValue::from_static(""), Bytes::new())) };
+    }
+    OWN.with_borrow_mut(|own| {
+        // It is a hash of the body.
+        if own.0.as_bytes() != published.etag {
+            let etag = HeaderValue::from_bytes(&published.etag).unwrap_or_else(|_| HeaderValue::from_static(""));
+            *own = (etag, Bytes::copy_from_slice(&published.body));
+        }
+        own.clone()
+    })
 }
 
 /// RFC 9110, section 13.1.2: a weak comparison, and `*` fits anything.

@@ -86,8 +86,8 @@ impl Place {
         limits: PoolLimits,
         runtime: Option<Handle>,
     ) -> Result<Self, StoreError> {
-        let connections = pool(driver, clock, limits, runtime)?;
-        let rotations = Rotations::new(connections.clone(), clock.clone(), limits.timeout);
+        let connections = pool(driver, clock, limits, runtime.clone())?;
+        let rotations = Rotations::new(connections.clone(), clock.clone(), limits, runtime);
         Ok(Self { connections, rotations: Arc::new(rotations) })
     }
 }

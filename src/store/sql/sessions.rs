@@ -50,13 +50,15 @@ impl SessionStore for SqlStore {
             PoolKind::Postgres(pool) => {
                 let (row, audit) = (SessionRow::from(&new.session), NewAuditRow::from(&new.audit));
                 within!(pool.here()?, self.pool.timeout, |conn| {
+                    // All rows, of which there is one: the first comes before the commit.
                     if new.update_last_login {
-                        InsertSession::<true>(row, audit).get_result(conn).await.optional()
+                        InsertSession::<true>(row, audit).load(conn).await
                     } else {
-                        InsertSession::<false>(row, audit).get_result(conn).await.optional()
+                        InsertSession::<false>(row, audit).load(conn).await
                     }
                 })?
                 .map_err(from_query)?
+                .pop()
             }
             PoolKind::Sqlite(pool) => self.insert_by_steps(pool, new).await?,
         };

@@ -66,4 +66,5 @@ mod sessions;
 mod statements;
 pub mod store;
 mod together;
+mod together_faults;
 mod users;

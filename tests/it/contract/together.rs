@@ -18,10 +18,10 @@ use tokio::sync::Barrier;
 use super::store::{Store, after, at, cut, new_session, revocation, rotation_of, start, stopped};
 use crate::support::servers::{self, eventually, own::OwnPostgres};
 
-type Outcome = Result<Option<SessionState>, StoreError>;
+pub(super) type Outcome = Result<Option<SessionState>, StoreError>;
 
 /// Sessions of as many users.
-async fn sessions(store: &Store, count: usize) -> Vec<(User, Session)> {
+pub(super) async fn sessions(store: &Store, count: usize) -> Vec<(User, Session)> {
     let mut all = Vec::new();
     for number in 0..count {
         let user = store.user(&format!("user{number}")).await;
@@ -31,12 +31,12 @@ async fn sessions(store: &Store, count: usize) -> Vec<(User, Session)> {
 }
 
 /// All of these at once: the first brings a runner, which finds the others in the line when it looks.
-async fn at_once(store: &Store, rotations: Vec<Rotation>) -> Vec<Outcome> {
+pub(super) async fn at_once(store: &Store, rotations: Vec<Rotation>) -> Vec<Outcome> {
     let clock = stopped(after(60));
     join_all(rotations.into_iter().map(|rotation| store.sql.rotate(rotation, &clock))).await
 }
 
-fn rotated(outcome: &Outcome) -> bool {
+pub(super) fn rotated(outcome: &Outcome) -> bool {
     outcome.as_ref().unwrap().is_some()
 }
 

@@ -46,20 +46,22 @@ impl QueryFragment<Pg> for RotateAlone {
         out.push_bind_param::<Nullable<Text>, _>(&rotation.ip)?;
         out.push_sql(", user_agent = ");
         out.push_bind_param::<Nullable<Text>, _>(&rotation.user_agent)?;
+        // `IS TRUE`: no index but the primary key serves these conditions. The planner, which knows how many sessions a user
+        // has on average, would at times read all of one who has thousands.
         out.push_sql(" FROM users AS u WHERE s.id = ");
         out.push_bind_param::<Text, _>(id)?;
-        out.push_sql(" AND s.user_id = ");
+        out.push_sql(" AND (s.user_id = ");
         out.push_bind_param::<Text, _>(rotation.user.as_str())?;
-        out.push_sql(" AND s.user_version = ");
+        out.push_sql(") IS TRUE AND (s.user_version = ");
         out.push_bind_param::<Integer, _>(version)?;
-        out.push_sql(" AND s.generation = ");
+        out.push_sql(") IS TRUE AND (s.generation = ");
         out.push_bind_param::<Integer, _>(generation)?;
-        out.push_sql(" AND s.revoked_at IS NULL AND s.expires_at > ");
+        out.push_sql(") IS TRUE AND (s.revoked_at IS NULL) IS TRUE AND (s.expires_at > ");
         out.push_bind_param::<Timestamp, _>(now)?;
-        out.push_sql(" AND clock_timestamp() AT TIME ZONE 'UTC' < ");
+        out.push_sql(") IS TRUE AND clock_timestamp() AT TIME ZONE 'UTC' < ");
         out.push_bind_param::<Timestamp, _>(&self.deadline)?;
         out.push_sql(
-            " AND u.id = s.user_id AND u.version = s.user_version AND u.is_active AND u.deleted_at IS NULL \
+            " AND u.id = s.user_id AND (u.version = s.user_version) IS TRUE AND u.is_active AND u.deleted_at IS NULL \
              RETURNING s.created_at, s.expires_at, u.username, u.email, u.first_name, u.last_name, u.is_staff, \
              u.created_at, u.last_login",
         );

@@ -3,6 +3,8 @@
 use chrono::NaiveDateTime;
 use diesel::{
     Queryable,
+    deserialize::{self, FromSql, FromSqlRow},
+    pg::{Pg, PgValue, data_types::PgTimestamp},
     sql_types::{Bool, Nullable, Text, Timestamp},
 };
 
@@ -26,18 +28,24 @@ pub(super) struct Attempt {
 }
 
 /// What comes back of a rotation: what is not known yet. Each column costs the server and us a microsecond.
+///
+/// As it lies there: what cannot be read concerns its own session, not the others in the statement.
 #[derive(Queryable)]
 pub(super) struct Rotated {
-    created_at: NaiveDateTime,
-    expires_at: NaiveDateTime,
-    username: String,
-    email: String,
-    first_name: String,
-    last_name: String,
+    created_at: PgTimestamp,
+    expires_at: PgTimestamp,
+    username: Unread,
+    email: Unread,
+    first_name: Unread,
+    last_name: Unread,
     is_staff: bool,
-    user_created_at: NaiveDateTime,
-    last_login: Option<NaiveDateTime>,
+    user_created_at: PgTimestamp,
+    last_login: Option<PgTimestamp>,
 }
+
+/// The bytes of a text.
+#[derive(Debug, FromSqlRow)]
+pub(super) struct Unread(Vec<u8>);
 
 /// The types of [`Rotated`], column by column.
 pub(super) type RotatedTypes = (Timestamp, Timestamp, Text, Text, Text, Text, Bool, Timestamp, Nullable<Timestamp>);
@@ -62,25 +70,46 @@ impl Attempt {
             user_id: user.clone(),
             user_version: version,
             generation: number(self.generation)? + 1,
-            created_at: row.created_at.and_utc(),
+            created_at: moment(row.created_at)?,
             rotated_at: self.now.and_utc(),
-            expires_at: row.expires_at.and_utc(),
+            expires_at: moment(row.expires_at)?,
             revoked: None,
             last_ip: ip,
             user_agent,
         };
         let user = User {
             id: user,
-            username: row.username,
-            email: row.email,
-            first_name: row.first_name,
-            last_name: row.last_name,
+            username: row.username.read()?,
+            email: row.email.read()?,
+            first_name: row.first_name.read()?,
+            last_name: row.last_name.read()?,
             is_active: true,
             is_staff: row.is_staff,
             version,
-            created_at: row.user_created_at.and_utc(),
-            last_login: row.last_login.map(|moment| moment.and_utc()),
+            created_at: moment(row.user_created_at)?,
+            last_login: row.last_login.map(moment).transpose()?,
         };
         Ok(SessionState { session, user: Some(user) })
     }
+}
+
+impl FromSql<Text, Pg> for Unread {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        Ok(Self(value.as_bytes().to_vec()))
+    }
+}
+
+impl Unread {
+    fn read(self) -> Result<String, StoreError> {
+        String::from_utf8(self.0).map_err(|_| StoreError::Failed("a text of a user is not UTF-8".to_owned()))
+    }
+}
+
+/// Postgres counts from the year 2000, and has an infinity on either side.
+fn moment(PgTimestamp(microseconds): PgTimestamp) -> Result<Moment, StoreError> {
+    const YEAR_2000: i64 = 946_684_800_000_000;
+    microseconds
+        .checked_add(YEAR_2000)
+        .and_then(Moment::from_timestamp_micros)
+        .ok_or_else(|| StoreError::Failed("a moment in a row is beyond all calendars".to_owned()))
 }

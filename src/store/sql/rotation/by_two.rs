@@ -53,9 +53,10 @@ impl SqlStore {
                 sessions::user_agent.eq(rotation.user_agent.as_deref()),
             ))
             .returning(SessionRow::as_returning())
-            .get_result(conn)
-            .await
-            .optional()?;
+            .load(conn)
+            .await?
+            // All rows, of which there is one: the first comes before the commit.
+            .pop();
             match rotated {
                 None => Ok(None),
                 Some(row) => {

@@ -4,17 +4,30 @@ use std::{
     collections::VecDeque,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 /// A line of waiting items and the runners who serve it.
 pub(super) struct Line<T> {
-    most_runners: usize,
+    rule: Rule,
     state: Mutex<State<T>>,
+}
+
+/// How many runners there may be.
+#[derive(Clone, Copy)]
+pub(super) struct Rule {
+    /// As a rule: fewer runners take more at once.
+    pub usual: usize,
+    /// Where nobody has taken anything for longer than `patience`: what the others wait for may never come.
+    pub most: usize,
+    pub patience: Duration,
 }
 
 struct State<T> {
     items: VecDeque<T>,
     runners: usize,
+    /// When something was taken last.
+    taken: Option<Instant>,
     /// One of the runners has not taken anything yet: it will also take what comes until then.
     starting: bool,
 }
@@ -43,15 +56,17 @@ impl Stage {
 }
 
 impl<T> Line<T> {
-    pub(super) fn new(most_runners: usize) -> Self {
-        Self { most_runners, state: Mutex::new(State { items: VecDeque::new(), runners: 0, starting: false }) }
+    pub(super) fn new(rule: Rule) -> Self {
+        let state = State { items: VecDeque::new(), runners: 0, taken: None, starting: false };
+        Self { rule, state: Mutex::new(state) }
     }
 
     /// Goes to the end of the line. With a runner, if one has to be started for it.
-    pub(super) fn join(self: &Arc<Self>, item: T) -> Option<Runner<T>> {
+    pub(super) fn join(self: &Arc<Self>, item: T, now: Instant) -> Option<Runner<T>> {
         let mut state = self.state();
         state.items.push_back(item);
-        if state.starting || state.runners == self.most_runners {
+        let slow = state.taken.is_some_and(|taken| now.saturating_duration_since(taken) > self.rule.patience);
+        if state.starting || state.runners >= if slow { self.rule.most } else { self.rule.usual } {
             return None;
         }
         state.starting = true;
@@ -80,8 +95,9 @@ impl<T> Runner<T> {
     }
 
     /// The first in the line who are `meant`, up to `most`.
-    pub(super) fn next(&mut self, most: usize, meant: impl Fn(&T) -> bool) -> Vec<T> {
+    pub(super) fn next(&mut self, most: usize, now: Instant, meant: impl Fn(&T) -> bool) -> Vec<T> {
         let mut state = self.line.state();
+        state.taken = Some(now);
         if mem::replace(&mut self.stage, Stage::Running) == Stage::Starting {
             state.starting = false;
         }
@@ -90,11 +106,15 @@ impl<T> Runner<T> {
     }
 }
 
-/// A runner that goes away with its thread leaves its place to the next.
+/// A runner may go away with its thread. Its place is free then, and where it was the last, nobody is left behind who
+/// would wait for the next to come.
 impl<T> Drop for Runner<T> {
     fn drop(&mut self) {
         let mut state = self.line.state();
         self.stage.end(&mut state);
+        let left = if state.runners == 0 { mem::take(&mut state.items) } else { VecDeque::new() };
+        drop(state);
+        drop(left);
     }
 }
 
@@ -102,8 +122,10 @@ impl<T> Drop for Runner<T> {
 mod tests {
     use super::*;
 
-    fn line(most_runners: usize) -> Arc<Line<u32>> {
-        Arc::new(Line::new(most_runners))
+    const PATIENCE: Duration = Duration::from_millis(100);
+
+    fn line(usual: usize) -> Arc<Line<u32>> {
+        Arc::new(Line::new(Rule { usual, most: usual + 1, patience: PATIENCE }))
     }
 
     fn anybody(_: &u32) -> bool {
@@ -112,51 +134,62 @@ mod tests {
 
     #[test]
     fn the_first_brings_a_runner_that_takes_all_who_came_until_it_looked() {
-        let line = line(2);
-        let mut runner = line.join(1).unwrap();
-        assert!(line.join(2).is_none() && !runner.is_over() && line.join(3).is_none());
-        assert_eq!(runner.next(2, anybody), [1, 2]);
-        assert_eq!(runner.next(2, anybody), [3]);
-        assert!(runner.next(2, anybody).is_empty() && runner.is_over());
-        assert!(line.join(4).is_some(), "it has ended");
+        let (line, now) = (line(2), Instant::now());
+        let mut runner = line.join(1, now).unwrap();
+        assert!(line.join(2, now).is_none() && !runner.is_over() && line.join(3, now).is_none());
+        assert_eq!(runner.next(2, now, anybody), [1, 2]);
+        assert_eq!(runner.next(2, now, anybody), [3]);
+        assert!(runner.next(2, now, anybody).is_empty() && runner.is_over());
+        assert!(line.join(4, now).is_some(), "it has ended");
     }
 
     #[test]
     fn while_as_many_run_as_may_the_others_wait_for_whichever_is_free_first() {
-        let line = line(2);
-        let mut first = line.join(1).unwrap();
-        assert_eq!(first.next(9, anybody), [1]);
-        let mut second = line.join(2).unwrap();
-        assert_eq!(second.next(9, anybody), [2]);
-        assert!(line.join(3).is_none() && line.join(4).is_none());
+        let (line, now) = (line(2), Instant::now());
+        let mut first = line.join(1, now).unwrap();
+        assert_eq!(first.next(9, now, anybody), [1]);
+        let mut second = line.join(2, now).unwrap();
+        assert_eq!(second.next(9, now, anybody), [2]);
+        assert!(line.join(3, now).is_none() && line.join(4, now).is_none());
         assert_eq!(line.length(), 2);
-        assert_eq!(second.next(9, anybody), [3, 4]);
+        assert_eq!(second.next(9, now, anybody), [3, 4]);
         assert!(first.is_over() && first.is_over());
-        let third = line.join(5);
-        assert!(third.is_some() && line.join(6).is_none());
+        let third = line.join(5, now);
+        assert!(third.is_some() && line.join(6, now).is_none());
+    }
+
+    #[test]
+    fn where_all_are_slow_another_may_run_but_not_any_number() {
+        let (line, now) = (line(1), Instant::now());
+        let mut first = line.join(1, now).unwrap();
+        assert_eq!(first.next(9, now, anybody), [1]);
+        assert!(line.join(2, now + PATIENCE).is_none());
+        let later = now + PATIENCE + Duration::from_millis(1);
+        let mut second = line.join(3, later).unwrap();
+        assert_eq!(second.next(9, later, anybody), [2, 3]);
+        assert!(line.join(4, later + PATIENCE * 9).is_none(), "the most there may be");
     }
 
     #[test]
     fn those_who_are_not_meant_stay_and_so_do_all_behind_them() {
-        let line = line(1);
-        let mut runner = line.join(1).unwrap();
-        (2..=4).for_each(|item| assert!(line.join(item).is_none()));
-        assert_eq!(runner.next(9, |item| *item != 3), [1, 2]);
+        let (line, now) = (line(1), Instant::now());
+        let mut runner = line.join(1, now).unwrap();
+        (2..=4).for_each(|item| assert!(line.join(item, now).is_none()));
+        assert_eq!(runner.next(9, now, |item| *item != 3), [1, 2]);
         assert!(!runner.is_over());
-        assert_eq!(runner.next(9, anybody), [3, 4]);
+        assert_eq!(runner.next(9, now, anybody), [3, 4]);
     }
 
     #[test]
-    fn a_runner_that_goes_away_before_or_after_it_looked_blocks_nobody() {
-        let line = line(1);
-        drop(line.join(1).unwrap());
-        let mut runner = line.join(2).unwrap();
-        assert_eq!(runner.next(1, anybody), [1]);
-        drop(runner);
-        let mut runner = line.join(3).unwrap();
-        assert_eq!(runner.next(9, anybody), [2, 3]);
-        assert!(runner.is_over());
-        drop(runner);
-        assert!(line.join(4).is_some());
+    fn a_runner_that_goes_away_before_or_after_it_looked_leaves_nobody_behind() {
+        let (line, now) = (line(2), Instant::now());
+        drop(line.join(1, now).unwrap());
+        assert_eq!(line.length(), 0);
+        let mut first = line.join(2, now).unwrap();
+        assert_eq!(first.next(1, now, anybody), [2]);
+        let mut second = line.join(3, now).unwrap();
+        drop(first);
+        assert_eq!(second.next(9, now, anybody), [3], "one is left who serves them");
+        assert!(second.is_over() && line.join(4, now).is_some());
     }
 }

@@ -9,7 +9,6 @@ mod waiting;
 
 use std::sync::Arc;
 
-use diesel::OptionalExtension as _;
 use diesel_async::RunQueryDsl as _;
 
 use self::{
@@ -25,8 +24,8 @@ use crate::{
 pub(super) use waiting::{Rotations, Verdict};
 
 impl SqlStore {
-    /// Together with all others that wait; and if it was not done so, because its row was held by somebody, or its
-    /// condition does not hold, or it came twice, then alone, which decides.
+    /// Together with all others that wait; and if it was not done so, because somebody held its row or its condition
+    /// does not hold, then alone, which decides.
     pub(super) async fn rotate_on_postgres(
         &self,
         place: &Place,
@@ -48,8 +47,8 @@ impl SqlStore {
         let (rotate, row): (RotateAlone, Option<Rotated>) = within!(&place.connections, self.pool.timeout, |conn| {
             let deadline = self.pool.server_clock.deadline(self.pool.timeout);
             let rotate = RotateAlone::new(Attempt::new(rotation, clock.now()), deadline);
-            let row = (&rotate).get_result(conn).await.optional();
-            row.map(|row| (rotate, row))
+            // All rows, of which there is one: the first comes before the commit.
+            (&rotate).load(conn).await.map(|mut rows| (rotate, rows.pop()))
         })?
         .map_err(from_query)?;
         row.map(|row| rotate.attempt.done(row)).transpose()

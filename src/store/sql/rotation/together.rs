@@ -60,9 +60,10 @@ impl<C> RunQueryDsl<C> for RotateTogether<'_> {}
 
 impl QueryFragment<Pg> for RotateTogether<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("WITH w AS (SELECT a.place, a.now, a.ip, a.user_agent, l.* FROM unnest(");
+        // `(SELECT …)` hides from the planner how many there are: else it would plan small statements anew each time.
+        out.push_sql("WITH w AS (SELECT a.place, a.now, a.ip, a.user_agent, l.* FROM unnest((SELECT ");
         out.push_bind_param::<Array<Text>, _>(&self.ids)?;
-        out.push_sql(", ");
+        out.push_sql("), ");
         out.push_bind_param::<Array<Text>, _>(&self.users)?;
         out.push_sql(", ");
         out.push_bind_param::<Array<Integer>, _>(&self.versions)?;
@@ -76,19 +77,22 @@ impl QueryFragment<Pg> for RotateTogether<'_> {
         out.push_bind_param::<Array<Nullable<Text>>, _>(&self.user_agents)?;
         out.push_sql(
             ") WITH ORDINALITY AS a (id, user_id, version, generation, now, ip, user_agent, place) CROSS JOIN LATERAL \
-             (SELECT s.ctid AS tid, s.created_at, s.expires_at, u.username, u.email, u.first_name, u.last_name, \
-             u.is_staff, u.created_at AS user_created_at, u.last_login \
-             FROM sessions AS s JOIN users AS u ON u.id = s.user_id WHERE s.id = a.id AND s.user_id = a.user_id \
-             AND s.user_version = a.version AND s.generation = a.generation AND s.revoked_at IS NULL \
-             AND s.expires_at > a.now AND clock_timestamp() AT TIME ZONE 'UTC' < ",
+             (SELECT s.tableoid AS part, s.ctid AS tid, s.created_at, s.expires_at, u.username, u.email, u.first_name, \
+             u.last_name, u.is_staff, u.created_at AS user_created_at, u.last_login \
+             FROM sessions AS s JOIN users AS u ON u.id = a.user_id WHERE s.id = a.id \
+             AND (s.user_id = a.user_id) IS TRUE AND (s.user_version = a.version) IS TRUE \
+             AND (s.generation = a.generation) IS TRUE AND (s.revoked_at IS NULL) IS TRUE \
+             AND (s.expires_at > a.now) IS TRUE AND clock_timestamp() AT TIME ZONE 'UTC' < ",
         );
         out.push_bind_param::<Timestamp, _>(&self.deadline)?;
-        // Locked one by one, by the primary key: `LATERAL` leaves the planner no other way.
+        // `LATERAL`: locked one by one. `w.place + 0`: the planner takes them for few, and so, even where it knows
+        // nothing of the table yet, finds them by their place in it and does not read all of it.
         out.push_sql(
-            " AND u.version = s.user_version AND u.is_active AND u.deleted_at IS NULL \
+            " AND (u.version = s.user_version) IS TRUE AND u.is_active AND u.deleted_at IS NULL \
              FOR NO KEY UPDATE OF s SKIP LOCKED) AS l) \
              UPDATE sessions AS s SET generation = s.generation + 1, rotated_at = w.now, last_ip = w.ip, \
-             user_agent = w.user_agent FROM w WHERE s.ctid = w.tid \
+             user_agent = w.user_agent FROM w \
+             WHERE s.ctid = w.tid AND s.tableoid = w.part AND w.place = w.place + 0 \
              RETURNING w.place, w.created_at, w.expires_at, w.username, w.email, w.first_name, w.last_name, \
              w.is_staff, w.user_created_at, w.last_login",
         );

@@ -5,33 +5,43 @@ use std::{
     time::{Duration, Instant},
 };
 
-use diesel::result::{DatabaseErrorKind, Error};
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _, pooled_connection::deadpool::Pool};
-use tokio::sync::oneshot;
+use diesel_async::{
+    AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _, pooled_connection::deadpool::Pool,
+};
+use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
     attempt::{Attempt, Rotated},
-    line::{Line, Runner},
+    line::{Line, Rule, Runner},
     together::RotateTogether,
 };
 use crate::{
     domain::session::SessionState,
     ports::{Clock, Rotation, StoreError},
-    store::sql::{error::from_query, lent::Lent, pool::limited, server_clock::ServerClock},
+    store::sql::{
+        error::from_query,
+        lent::Lent,
+        pool::{PoolLimits, limited},
+        server_clock::ServerClock,
+    },
 };
 
 /// Statements under way at once, for each pool. While one is written to the disk another can be worked on; more would
 /// only make each smaller.
 const RUNNERS: usize = 2;
 
-/// Sessions in one statement: what takes Postgres about a millisecond.
+/// Sessions in one statement: what takes Postgres some two milliseconds.
 const MOST: usize = 64;
+
+/// The part of the time limit after which statements under way are slow, and no reason to wait.
+const PATIENCE: u32 = 20;
 
 /// The rotations that go over the connections of one pool.
 pub(in crate::store::sql) struct Rotations {
     clock: ServerClock,
     connections: Pool<AsyncPgConnection>,
     line: Arc<Line<Waiting>>,
+    runtime: Option<Handle>,
     timeout: Duration,
 }
 
@@ -52,12 +62,16 @@ struct Waiting {
 type Answer = oneshot::Sender<Result<Verdict, StoreError>>;
 
 impl Rotations {
+    /// `runtime` is that which drives the connections; `None`: that of whoever rotates.
     pub(in crate::store::sql) fn new(
         connections: Pool<AsyncPgConnection>,
         clock: ServerClock,
-        timeout: Duration,
+        limits: PoolLimits,
+        runtime: Option<Handle>,
     ) -> Self {
-        Self { clock, connections, line: Arc::new(Line::new(RUNNERS)), timeout }
+        let PoolLimits { connections: most, timeout, .. } = limits;
+        let rule = Rule { usual: RUNNERS, most: most.max(RUNNERS), patience: timeout / PATIENCE };
+        Self { clock, connections, line: Arc::new(Line::new(rule)), runtime, timeout }
     }
 
     /// How many wait.
@@ -71,10 +85,16 @@ impl Rotations {
         clock: &Arc<dyn Clock>,
     ) -> Result<Verdict, StoreError> {
         let (answer, verdict) = oneshot::channel();
-        let waiting = Waiting { rotation, clock: Arc::clone(clock), since: Instant::now(), answer };
-        if let Some(runner) = self.line.join(waiting) {
-            // A task of its own: it serves others, too, and must not end when this caller does.
-            tokio::spawn(Arc::clone(self).run(runner));
+        let now = Instant::now();
+        let waiting = Waiting { rotation, clock: Arc::clone(clock), since: now, answer };
+        if let Some(runner) = self.line.join(waiting, now) {
+            // A task of its own, where the connections are driven: it serves others, too, and must not end with this
+            // caller or, where threads share connections, with this caller's thread.
+            let run = Arc::clone(self).run(runner);
+            match &self.runtime {
+                Some(runtime) => runtime.spawn(run),
+                None => tokio::spawn(run),
+            };
         }
         let ended = |_| Err(StoreError::Unavailable("the thread that asked the database has ended".to_owned()));
         verdict.await.unwrap_or_else(ended)
@@ -86,10 +106,10 @@ impl Rotations {
         while !runner.is_over() {
             let begun = Instant::now();
             match Lent::from_pool(&self.connections).await {
-                Ok(lent) => self.send(lent, runner.next(MOST, |_| true)).await,
+                Ok(lent) => self.send(lent, runner.next(MOST, Instant::now(), |_| true)).await,
                 // Who came later tries anew: by then the server may be there again.
                 Err(error) => {
-                    for waiting in runner.next(usize::MAX, |waiting| waiting.since <= begun) {
+                    for waiting in runner.next(usize::MAX, Instant::now(), |waiting| waiting.since <= begun) {
                         waiting.refuse(&error);
                     }
                 }
@@ -103,22 +123,42 @@ impl Rotations {
         if attempts.is_empty() {
             return;
         }
-        let outcome = {
-            let statement = RotateTogether::new(&attempts, self.clock.deadline(self.timeout));
-            match lent.connection() {
-                Ok(connection) => limited(self.timeout, (&statement).load::<(i64, Rotated)>(connection)).await,
-                Err(error) => Err(error),
+        let statement = RotateTogether::new(&attempts, self.clock.deadline(self.timeout));
+        let outcome = match lent.connection() {
+            Ok(connection) => limited(self.timeout, (&statement).load::<(i64, Rotated)>(connection)).await,
+            Err(error) => Err(error),
+        };
+        drop(statement);
+        let refused = match outcome {
+            Ok(Ok(rows)) => {
+                lent.end(true);
+                return told(attempts, answers, rows);
+            }
+            Ok(Err(error)) => {
+                // Perhaps because of one of them, and there is time to find out.
+                let several = answers.len() > 1 && started.elapsed() < self.timeout / 2;
+                let undone = several && self.nothing_was_done(&mut lent).await;
+                lent.end(undone || !several);
+                if undone {
+                    return left(attempts, answers);
+                }
+                from_query(error)
+            }
+            Err(error) => {
+                lent.end(false);
+                error
             }
         };
-        lent.end(outcome.is_ok());
-        match outcome {
-            Ok(Ok(rows)) => told(attempts, answers, rows),
-            Ok(Err(error)) if is_about_one(&error) && answers.len() > 1 && started.elapsed() < self.timeout / 2 => {
-                told(attempts, answers, Vec::new());
-            }
-            Ok(Err(error)) => refused(answers, &from_query(error)),
-            Err(error) => refused(answers, &error),
+        for answer in answers {
+            let _ = answer.send(Err(refused.clone()));
         }
+    }
+
+    /// After an error. Where the connection lives on, the server itself has ended the statement, and what it had changed is
+    /// undone. Of one that is gone nobody knows what it did, whatever was said last, by the server or by a proxy.
+    async fn nothing_was_done(&self, lent: &mut Lent<AsyncPgConnection>) -> bool {
+        let Ok(connection) = lent.connection() else { return false };
+        matches!(limited(self.timeout, connection.batch_execute("SELECT 1")).await, Ok(Ok(())))
     }
 }
 
@@ -148,12 +188,6 @@ fn begun(next: Vec<Waiting>, now: Instant, timeout: Duration) -> (Vec<Attempt>, 
     (attempts, answers)
 }
 
-/// Whether the server has said that it did nothing, perhaps because of one of many. An answer that was lost may have
-/// been a yes.
-fn is_about_one(error: &Error) -> bool {
-    matches!(error, Error::DatabaseError(kind, _) if !matches!(kind, DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection))
-}
-
 fn told(attempts: Vec<Attempt>, answers: Vec<Answer>, rows: Vec<(i64, Rotated)>) {
     let mut by_place: Vec<Option<Rotated>> = Vec::new();
     by_place.resize_with(attempts.len(), || None);
@@ -171,8 +205,7 @@ fn told(attempts: Vec<Attempt>, answers: Vec<Answer>, rows: Vec<(i64, Rotated)>)
     }
 }
 
-fn refused(answers: Vec<Answer>, error: &StoreError) {
-    for answer in answers {
-        let _ = answer.send(Err(error.clone()));
-    }
+/// None was done: each is tried alone.
+fn left(attempts: Vec<Attempt>, answers: Vec<Answer>) {
+    told(attempts, answers, Vec::new());
 }
