@@ -66,8 +66,8 @@ pub struct SessionPage {
 
 /// Sessions.
 ///
-/// Every method that changes something is one statement that carries its own condition: of any number of callers at
-/// once exactly one changes the row, and the others are told that they did not.
+/// Every method that changes something does so in a statement that carries its own condition: of any number of callers
+/// at once exactly one changes the row, and the others are told that they did not.
 #[async_trait]
 pub trait SessionStore: Send + Sync {
     /// Whether the store answers.
