@@ -95,7 +95,7 @@ impl TypedMetric for Durations {
 impl EncodeMetric for Durations {
     fn encode(&self, mut encoder: MetricEncoder) -> Result<(), Error> {
         let counts: [u64; BOUNDS.len() + 1] = array::from_fn(|bucket| self.0.sum(|own| &own.buckets[bucket]));
-        let bounds = BOUNDS.into_iter().chain([f64::MAX]);
+        let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         let seconds = Duration::from_nanos(self.0.sum(|own| &own.nanoseconds)).as_secs_f64();
         encoder.encode_histogram::<NoLabelSet>(seconds, counts.iter().sum(), &buckets, None)
