@@ -57,8 +57,8 @@ impl<T> Striped<T> {
         &own.0
     }
 
-    fn sum(&self, number: impl Fn(&T) -> &AtomicU64) -> u64 {
-        self.0.iter().map(|stripe| number(&stripe.0).load(Relaxed)).fold(0, u64::wrapping_add)
+    fn sum(&self, number: impl Fn(&T) -> u64) -> u64 {
+        self.0.iter().map(|stripe| number(&stripe.0)).fold(0, u64::wrapping_add)
     }
 }
 
@@ -73,7 +73,7 @@ impl counter::Atomic<u64> for Count {
     }
 
     fn get(&self) -> u64 {
-        self.0.sum(|count| count)
+        self.0.sum(|count| count.load(Relaxed))
     }
 }
 
@@ -94,10 +94,11 @@ impl TypedMetric for Durations {
 
 impl EncodeMetric for Durations {
     fn encode(&self, mut encoder: MetricEncoder) -> Result<(), Error> {
-        let counts: [u64; BOUNDS.len() + 1] = array::from_fn(|bucket| self.0.sum(|own| &own.buckets[bucket]));
+        let counts: [u64; BOUNDS.len() + 1] =
+            array::from_fn(|bucket| self.0.sum(|own| own.buckets.get(bucket).map_or(0, |count| count.load(Relaxed))));
         let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
-        let seconds = Duration::from_nanos(self.0.sum(|own| &own.nanoseconds)).as_secs_f64();
+        let seconds = Duration::from_nanos(self.0.sum(|own| own.nanoseconds.load(Relaxed))).as_secs_f64();
         encoder.encode_histogram::<NoLabelSet>(seconds, counts.iter().sum(), &buckets, None)
     }
 

@@ -128,7 +128,7 @@ mod tests {
         Arc::new(Line::new(Rule { usual, most: usual + 1, patience: PATIENCE }))
     }
 
-    fn anybody(_: &u32) -> bool {
+    fn anybody<T>(_: &T) -> bool {
         true
     }
 
