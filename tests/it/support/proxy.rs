@@ -44,6 +44,7 @@ struct State {
     /// Of the connections before this one, too.
     holds_before: usize,
     waiting: usize,
+    lost: usize,
     /// Of so many pieces that come through, one ends its connection instead.
     cuts_one_in: Option<u64>,
     pieces: u64,
@@ -87,6 +88,11 @@ impl Proxy {
     /// Whether an answer waits to be released.
     pub fn holds(&self) -> bool {
         self.way.state().waiting > 0
+    }
+
+    /// Whether something that was said did not arrive.
+    pub fn has_lost(&self) -> bool {
+        self.way.state().lost > 0
     }
 
     /// Ends a connection at every `pieces`th piece or so, in either direction, by a dice that always falls alike.
@@ -188,6 +194,7 @@ impl Way {
         }
         state.pieces += 1;
         if number < state.swallowed || (answers && state.loses_answers) {
+            state.lost += 1;
             return Piece::Lost;
         }
         let dice = state.pieces.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
