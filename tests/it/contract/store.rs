@@ -61,6 +61,13 @@ impl Store {
         Self { sql, url: text.to_owned(), _folder: folder }
     }
 
+    /// A connection of the test's own to the same Postgres database.
+    pub async fn client(&self) -> tokio_postgres::Client {
+        let (client, connection) = tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
     /// Does this to the database behind the store's back.
     pub async fn execute(&self, statement: &str) -> Result<(), String> {
         if let Some(path) = self.url.strip_prefix("sqlite://") {
@@ -68,10 +75,8 @@ impl Store {
             let statement = format!("PRAGMA busy_timeout = 5000; {statement}");
             return sqlite.batch_execute(&statement).map_err(|error| error.to_string());
         }
-        let (client, connection) = tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
         let told = |error: tokio_postgres::Error| error.as_db_error().unwrap().message().to_owned();
-        client.batch_execute(statement).await.map_err(told)
+        self.client().await.batch_execute(statement).await.map_err(told)
     }
 
     /// The values of the one column that a query has, as texts.
@@ -86,9 +91,7 @@ impl Store {
             let query = diesel::sql_query(format!("SELECT value FROM ({query})"));
             return query.load::<Row>(&mut sqlite).unwrap().into_iter().map(|row| row.value).collect();
         }
-        let (client, connection) = tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
-        client.query(query, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+        self.client().await.query(query, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
     }
 
     /// A user of this name, active, at version 0.

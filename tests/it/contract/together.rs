@@ -145,12 +145,10 @@ async fn a_token_that_comes_many_times_in_one_statement_is_exchanged_once() {
 
 #[tokio::test]
 async fn a_row_that_somebody_holds_keeps_nobody_else_waiting() {
-    let (store, database) = Store::postgres_named().await;
+    let store = Store::postgres().await;
     let all = sessions(&store, 20).await;
     let held = all[7].1.id;
-    let url = format!("{}/{database}", servers::postgres_url());
-    let (holder, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let holder = store.client().await;
     holder.batch_execute(&format!("BEGIN; SELECT FROM sessions WHERE id = '{held}' FOR UPDATE")).await.unwrap();
 
     let clock = stopped(after(60));

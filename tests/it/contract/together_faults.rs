@@ -12,7 +12,7 @@ use super::{
     store::{Store, after, new_session, revocation, rotation_of, start, stopped, told},
     together::{at_once, rotated, sessions},
 };
-use crate::support::servers::{self, eventually};
+use crate::support::servers::eventually;
 
 async fn several(store: &Store, count: usize) -> Vec<Session> {
     sessions(store, count).await.into_iter().map(|(_, session)| session).collect()
@@ -85,11 +85,9 @@ async fn what_fails_when_it_is_committed_is_told_as_a_failure() {
 /// Nobody knows what a statement did whose connection is gone, so nobody tries again in its client's place.
 #[tokio::test]
 async fn those_whose_connection_is_ended_are_told_so() {
-    let (store, database) = Store::postgres_named().await;
+    let store = Store::postgres().await;
     let all = several(&store, 5).await;
-    let url = format!("{}/{database}", servers::postgres_url());
-    let (locker, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let locker = store.client().await;
     locker.batch_execute("BEGIN; LOCK TABLE sessions").await.unwrap();
     let ended = async {
         let end = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity
@@ -108,11 +106,9 @@ async fn those_whose_connection_is_ended_are_told_so() {
 /// Where threads share connections: the one that asked first ends while its statement is under way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thread_that_ends_takes_nobody_else_along() {
-    let (store, database) = Store::postgres_named().await;
+    let store = Store::postgres().await;
     let all = several(&store, 4).await;
-    let url = format!("{}/{database}", servers::postgres_url());
-    let (locker, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let locker = store.client().await;
     locker.batch_execute("BEGIN; LOCK TABLE sessions").await.unwrap();
     let waiting = "SELECT pid::text FROM pg_stat_activity
         WHERE datname = current_database() AND wait_event_type = 'Lock'";
