@@ -2,9 +2,10 @@
 
 use std::{net::SocketAddr, thread, time::Duration};
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum};
 
 use super::value;
+use crate::domain::network;
 
 /// HTTP.
 #[derive(Args, Clone, Debug)]
@@ -18,6 +19,15 @@ pub struct HttpConfig {
     /// and nowhere else
     #[arg(long, env = "LATCHKEY_METRICS_BIND", value_name = "ADDRESS:PORT", value_parser = address)]
     pub metrics_bind: Option<SocketAddr>,
+
+    /// Networks of trusted proxies, separated by commas, such as 10.0.0.0/8,2001:db8::/32; the client's address is read
+    /// from their header, and every other peer is the client itself
+    #[arg(long, env = "LATCHKEY_TRUSTED_PROXIES", value_name = "NETWORKS", value_parser = network::TrustedProxies::parse)]
+    pub trusted_proxies: Option<network::TrustedProxies>,
+
+    /// The one header in which trusted proxies pass on the client's address; the other one is ignored
+    #[arg(long, env = "LATCHKEY_FORWARDED_HEADER", value_name = "NAME", default_value = "x-forwarded-for")]
+    pub forwarded_header: ForwardedHeader,
 
     /// Threads that serve requests; 0 means one for each core
     #[arg(long, env = "LATCHKEY_WORKERS", value_name = "NUMBER", default_value = "0", value_parser = value::number::<u16>(0..=1024))]
@@ -54,6 +64,24 @@ pub struct HttpConfig {
     /// Whether the OpenAPI document is served at /openapi.json, and Swagger UI with it at /docs/
     #[arg(long, env = "LATCHKEY_DOCS", value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
     pub docs: bool,
+}
+
+/// The header of trusted proxies.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum ForwardedHeader {
+    /// Of RFC 7239.
+    Forwarded,
+    /// The common one.
+    XForwardedFor,
+}
+
+impl From<ForwardedHeader> for network::ForwardedHeader {
+    fn from(header: ForwardedHeader) -> Self {
+        match header {
+            ForwardedHeader::Forwarded => Self::Forwarded,
+            ForwardedHeader::XForwardedFor => Self::XForwardedFor,
+        }
+    }
 }
 
 /// An address with its port.

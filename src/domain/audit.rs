@@ -115,7 +115,7 @@ impl Actor {
 /// Where a request came from.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Origin {
-    /// The address of the peer.
+    /// The client's address.
     pub ip: Option<String>,
     /// The `User-Agent` header.
     pub user_agent: Option<String>,

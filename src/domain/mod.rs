@@ -5,6 +5,7 @@ pub mod claims;
 pub mod email;
 pub mod ids;
 pub mod keys;
+pub mod network;
 pub mod password;
 pub mod session;
 pub mod time;

@@ -1,19 +1,21 @@
 //! Where a request comes from.
 
-use actix_web::{HttpRequest, http::header::USER_AGENT};
+use actix_web::{HttpRequest, http::header::USER_AGENT, web::Data};
 
+use super::{client_address::client_address, state::State};
 use crate::service::Client;
 
 const MAX_USER_AGENT: usize = 256;
 
-/// The address of the socket: a header could say anything.
+/// The address and the program of the client, for the audit trail and the list of sessions.
 pub(super) fn client(request: &HttpRequest) -> Client {
     let agent = request.headers().get(USER_AGENT).map(|value| plain(value.as_bytes()));
-    Client {
-        // On a socket for both, an IPv4 address comes as one of IPv6.
-        ip: request.peer_addr().map(|address| address.ip().to_canonical()),
-        user_agent: agent,
-    }
+    let peer = request.peer_addr().map(|address| address.ip());
+    let ip = match request.app_data::<Data<State>>() {
+        Some(state) => client_address(peer, request.headers(), &state.settings),
+        None => peer.map(|address| address.to_canonical()),
+    };
+    Client { ip, user_agent: agent }
 }
 
 fn plain(agent: &[u8]) -> String {

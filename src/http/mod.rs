@@ -3,6 +3,7 @@
 mod bearer;
 mod body;
 mod client;
+mod client_address;
 pub mod error;
 mod fields;
 pub mod metrics;

@@ -6,7 +6,10 @@ use actix_web::http::header::HeaderValue;
 use prometheus_client::registry::Registry;
 
 use super::metrics::HttpMetrics;
-use crate::service::Auth;
+use crate::{
+    domain::network::{ForwardedHeader, TrustedProxies},
+    service::Auth,
+};
 
 /// Settings of the HTTP layer.
 #[derive(Clone, Debug)]
@@ -19,6 +22,8 @@ pub struct HttpSettings {
     pub body_timeout: Duration,
     /// Whether the OpenAPI document and the page that shows it are answered.
     pub docs: bool,
+    /// The header of trusted proxies.
+    pub forwarded_header: ForwardedHeader,
     /// How long the header of a request may take to arrive.
     pub header_timeout: Duration,
     /// `iss`.
@@ -27,6 +32,8 @@ pub struct HttpSettings {
     pub jwks_caching: HeaderValue,
     /// How long requests may take to finish after a stop was asked for.
     pub shutdown_timeout: Duration,
+    /// Proxies whose header names the client.
+    pub trusted_proxies: TrustedProxies,
     /// Threads that serve requests.
     pub workers: usize,
     /// Connections at the most, for each worker.

@@ -63,7 +63,7 @@ pub struct Rules {
 /// Where a request came from, for the user's own list of sessions and for the audit trail.
 #[derive(Clone, Debug, Default)]
 pub struct Client {
-    /// The address of the peer.
+    /// The client's address.
     pub ip: Option<IpAddr>,
     /// The `User-Agent` header.
     pub user_agent: Option<String>,

@@ -2,6 +2,7 @@
 //! the words that any bad token gets.
 
 mod claims;
+mod client_address;
 mod format;
 mod header;
 mod issued;

@@ -63,6 +63,29 @@ fn words_that_are_not_among_the_possible_ones() {
 }
 
 #[test]
+fn trusted_proxies_that_are_no_networks_or_every_client() {
+    let form = "networks such as 10.0.0.0/8,2001:db8::/32";
+    for (value, right) in [
+        ("nginx", form),
+        ("10.0.0.0/8,", form),
+        ("10.0.0.0/33", form),
+        ("10.0.0.1/8", "no bits beyond the prefix: 10.0.0.0/8 instead of 10.0.0.1/8"),
+        ("0.0.0.0/0", "the networks of proxies alone: 0.0.0.0/0 contains every client"),
+        ("::/0", "the networks of proxies alone: ::/0 contains every client"),
+    ] {
+        let expected = format!(
+            "LATCHKEY_TRUSTED_PROXIES (--trusted-proxies) is {value:?}, which cannot be used: expected {right}"
+        );
+        refuses(&[("LATCHKEY_TRUSTED_PROXIES", value)], &expected);
+    }
+    refuses(
+        &[("LATCHKEY_FORWARDED_HEADER", "x-real-ip")],
+        "LATCHKEY_FORWARDED_HEADER (--forwarded-header) is \"x-real-ip\", which cannot be used: expected one of \
+         forwarded, x-forwarded-for",
+    );
+}
+
+#[test]
 fn a_name_that_is_no_setting_with_the_nearest_one() {
     for (wrong, nearest) in [
         ("LATCHKEY_ACESS_TOKEN_LIFETIME", "LATCHKEY_ACCESS_TOKEN_LIFETIME"),

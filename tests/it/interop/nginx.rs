@@ -159,6 +159,30 @@ async fn clients_sign_in_and_refresh_through_it_and_see_nothing_of_the_operator(
     assert!(large.body.contains("nginx"), "it reached the server: {large:?}");
 }
 
+/// The guide's own setting and header. The client claims to be somebody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_audit_trail_shows_the_client_and_not_the_proxy_or_a_spoofed_address() {
+    let guide = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/nginx.md")).unwrap();
+    assert!(guide.contains("`LATCHKEY_TRUSTED_PROXIES=127.0.0.1`"), "the guide names the setting");
+    let place = Place::new().with("LATCHKEY_TRUSTED_PROXIES", "127.0.0.1");
+    place.user("ada", PASSWORD);
+    let server = place.serve(&format!("--issuer https://{NAME}"));
+    let nginx = Nginx::before(&[address(&server.url)]).await;
+
+    let headers = ["--header", "Content-Type: application/json", "--header", "X-Forwarded-For: 6.6.6.6"];
+    let body = json!({ "username": "ada", "password": PASSWORD }).to_string();
+    let from = ["--interface", "127.0.0.7", "--data", &body];
+    nginx.curl("/api/token/", &[headers.as_slice(), &from].concat()).json();
+    let audit = place.run("audit --json");
+    let sign_in: Value = audit
+        .done()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .find(|event: &Value| event["event"] == "sign_in")
+        .unwrap();
+    assert_eq!(sign_in["ip"], "127.0.0.7", "{sign_in}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_an_instance_that_is_down_clients_notice_nothing() {
     let place = Place::new();

@@ -1,0 +1,127 @@
+//! Addresses: trusted proxies, and sources that limits count by.
+
+use std::{fmt, net::IpAddr};
+
+use ipnet::{IpNet, Ipv4Net};
+
+/// Bits of an IPv6 address that a provider assigns: a customer chooses the rest.
+const IPV6_PREFIX: u8 = 64;
+/// Bits that all IPv4-mapped IPv6 addresses have in common.
+const MAPPED_PREFIX: u8 = 96;
+
+/// The unit that limits count requests by: an IPv4 address, or an IPv6 network of 64 bits.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Source(IpNet);
+
+/// Returns the source of an address. An IPv4-mapped IPv6 address is the IPv4 address.
+#[must_use]
+pub fn source_of(address: IpAddr) -> Source {
+    let address = address.to_canonical();
+    let network = match address {
+        IpAddr::V4(_) => IpNet::from(address),
+        IpAddr::V6(_) => IpNet::new(address, IPV6_PREFIX).map_or(IpNet::from(address), |network| network.trunc()),
+    };
+    Source(network)
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpNet::V4(network) => network.addr().fmt(f),
+            IpNet::V6(network) => network.fmt(f),
+        }
+    }
+}
+
+/// The header in which trusted proxies pass on the client's address.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ForwardedHeader {
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+    /// `X-Forwarded-For`.
+    #[default]
+    XForwardedFor,
+}
+
+/// The networks of trusted proxies. None by default.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+impl TrustedProxies {
+    /// Parses networks that are separated by commas; an address alone is a network of its own.
+    ///
+    /// # Errors
+    /// The expected form.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        text.split(',').map(|part| network(part.trim())).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether an address belongs to a trusted proxy.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let network = parsed.map_err(|_| "expected networks such as 10.0.0.0/8,2001:db8::/32".to_owned())?;
+    let network = canonical(network);
+    if network.prefix_len() == 0 {
+        return Err(format!("expected the networks of proxies alone: {text} contains every client"));
+    }
+    if network.addr() != network.network() {
+        return Err(format!("expected no bits beyond the prefix: {} instead of {text}", network.trunc()));
+    }
+    Ok(network)
+}
+
+/// An IPv4-mapped network as the IPv4 network.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return network };
+    let prefix = mapped.prefix_len().checked_sub(MAPPED_PREFIX);
+    let ipv4 = mapped.addr().to_ipv4_mapped().zip(prefix);
+    let ipv4 = ipv4.and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok());
+    ipv4.map_or(IpNet::V6(mapped), IpNet::V4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TrustedProxies, source_of};
+
+    #[test]
+    fn an_ipv6_network_is_one_source_and_an_ipv4_address_is_its_own() {
+        let source = |text: &str| source_of(text.parse().unwrap());
+        assert_eq!(source("2001:db8:1:2::1"), source("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert_ne!(source("2001:db8:1:2::1"), source("2001:db8:1:3::1"));
+        assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
+        assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
+        assert_eq!(source("192.0.2.1").to_string(), "192.0.2.1");
+        assert_eq!(source("2001:db8:1:2::9").to_string(), "2001:db8:1:2::/64");
+    }
+
+    #[test]
+    fn trusted_proxies_are_networks_or_addresses_and_nothing_else() {
+        let proxies = TrustedProxies::parse(" 10.0.0.0/8, 192.0.2.1,2001:db8::/32 ,::ffff:198.51.100.0/120").unwrap();
+        for (address, trusted) in [
+            ("10.255.0.1", true),
+            ("11.0.0.1", false),
+            ("192.0.2.1", true),
+            ("192.0.2.2", false),
+            ("2001:db8:ffff::1", true),
+            ("2001:db9::1", false),
+            ("198.51.100.7", true),
+        ] {
+            assert_eq!(proxies.contains(address.parse().unwrap()), trusted, "{address}");
+        }
+        assert_eq!(TrustedProxies::parse(" ").unwrap(), TrustedProxies::default());
+        for wrong in
+            ["10.0.0.1/8", "0.0.0.0/0", "::/0", "::ffff:0.0.0.0/96", "10.0.0.0/33", "proxy", "10.0.0.0/8,", ","]
+        {
+            TrustedProxies::parse(wrong).unwrap_err();
+        }
+    }
+}
