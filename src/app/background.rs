@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use crate::{
+    http::connection::Connections,
     ports::StoreError,
     service::{audit::AuditWriter, hints::HintWriter, janitor::Janitor, keys::watch::KeyWatch},
 };
@@ -24,11 +25,15 @@ const KEEP: Duration = Duration::from_secs(1);
 /// How often the ring of keys is looked at: every instance follows a change this soon.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How often connections are looked for whose time is over.
+const REAP: Duration = Duration::from_secs(1);
+
 /// How often rows that are over are removed.
 const FLUSH: Duration = Duration::from_hours(1);
 
 /// Work that has not begun.
 pub(super) struct Background {
+    connections: Arc<Connections>,
     hints: Option<HintWriter>,
     janitor: Arc<Janitor>,
     keys: Arc<KeyWatch>,
@@ -49,8 +54,14 @@ pub(super) struct Running {
 }
 
 impl Background {
-    pub(super) fn new(janitor: Janitor, keys: KeyWatch, hints: Option<HintWriter>, writer: AuditWriter) -> Self {
-        Self { hints, janitor: Arc::new(janitor), keys: Arc::new(keys), writer }
+    pub(super) fn new(
+        janitor: Janitor,
+        keys: KeyWatch,
+        hints: Option<HintWriter>,
+        writer: AuditWriter,
+        connections: Arc<Connections>,
+    ) -> Self {
+        Self { connections, hints, janitor: Arc::new(janitor), keys: Arc::new(keys), writer }
     }
 
     pub(super) fn start(self) -> Running {
@@ -88,6 +99,10 @@ impl Background {
                         Err(error) => tracing::warn!(%error, "expired sessions were not removed"),
                     }
                 }
+            })),
+            tokio::spawn(every(REAP, stopped.clone(), move || {
+                self.connections.reap();
+                async {}
             })),
             tokio::spawn(self.writer.run(async move {
                 let _ = writer_stopped.changed().await;

@@ -11,7 +11,10 @@ use prometheus_client::{
 
 use crate::{
     crypto::hasher::Hasher,
-    http::metrics::HttpMetrics,
+    http::{
+        connection::{ConnectionStatus, Connections},
+        metrics::HttpMetrics,
+    },
     ports::{Blacklist, BlacklistStatus},
     service::{KeysInForce, Metrics},
     store::sql::SqlStore,
@@ -20,6 +23,7 @@ use crate::{
 /// What is asked when somebody reads.
 pub(super) struct Measured {
     pub blacklist: Option<Arc<dyn Blacklist>>,
+    pub connections: Arc<Connections>,
     pub hasher: Hasher,
     pub keys: Arc<KeysInForce>,
     pub sql: Arc<SqlStore>,
@@ -58,11 +62,28 @@ impl Collector for Measured {
         gauge("database_connections_idle", "Connections to the database that nobody uses.", pool.idle)?;
         gauge("database_connections_limit", "Connections to the database at the most.", pool.limit)?;
         gauge("database_waiting", "Requests that wait for a connection to the database.", pool.waiting)?;
+        let connections = self.connections.status();
+        gauge("connections_open", "Connections of clients.", connections.open)?;
+        gauge("connections_limit", "Maximum number of connections of clients.", connections.limit)?;
+        encode_connections(&mut encoder, connections)?;
         match &self.blacklist {
             Some(blacklist) => encode_blacklist(&mut encoder, blacklist.status()),
             None => Ok(()),
         }
     }
+}
+
+fn encode_connections(encoder: &mut DescriptorEncoder, status: ConnectionStatus) -> Result<(), fmt::Error> {
+    let counts = [
+        ("connections_evicted", "Idle connections that were closed to make room for others.", status.evicted),
+        ("connections_refused", "Connections that were refused: those that were open were busy.", status.refused),
+        ("connections_timed_out", "Connections that were closed because the client was too slow.", status.timed_out),
+    ];
+    for (name, help, count) in counts {
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(count).encode(metric)?;
+    }
+    Ok(())
 }
 
 fn encode_blacklist(encoder: &mut DescriptorEncoder, status: BlacklistStatus) -> Result<(), fmt::Error> {

@@ -1,6 +1,7 @@
 //! The composition root: the only place that names concrete stores.
 
 mod background;
+mod descriptors;
 pub mod doctor;
 mod first_run;
 pub mod keys;
@@ -28,13 +29,14 @@ use crate::{
     },
     domain::{audit::Actor, keys::KeyFacts},
     http::{
+        connection::{Capacity, Connections, Limits},
         metrics::HttpMetrics,
         server,
         state::{HttpSettings, State, caching},
     },
     ports::{Clock, StoreError},
     service::{
-        AuditTrail, Auth, Error, KeysInForce, Metrics, Parts, Revocation, Rules, TokenRules,
+        Admission, AuditTrail, Auth, Error, KeysInForce, Metrics, Parts, Revocation, Rules, TokenRules,
         audit::audit_trail,
         keys::{KeyManager, KeysError, watch::KeyWatch},
     },
@@ -97,6 +99,11 @@ impl App {
     /// [`StartError`].
     pub async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         config.check()?;
+        let capacity = Capacity {
+            total: descriptors::connections(config, descriptors::raise_limit())?,
+            source: config.http.max_connections_per_source.try_into().unwrap_or(usize::MAX),
+            proxies: config.http.trusted_proxies.clone().unwrap_or_default(),
+        };
         let listen = |error| StartError::Listen(config.http.bind, error);
         let listener = TcpListener::bind(config.http.bind).map_err(listen)?;
         let metrics = match config.http.metrics_bind {
@@ -137,8 +144,10 @@ impl App {
         let (revocation, hints) = stores.revocation(&config.lifetimes).with_hints();
         let keys = Arc::new(KeysInForce::new(ring, policy(&config)?, config.tokens.verify_cache)?);
         let watch = KeyWatch::new(manager, Arc::clone(&keys));
-        let background = background::Background::new(janitor, watch, hints, writer);
-        let state = state(&config, &stores, Made { keys, hasher, clock, counters, audit, revocation })?;
+        let connections = Arc::new(Connections::new(capacity, limits(&config)));
+        let background = background::Background::new(janitor, watch, hints, writer, Arc::clone(&connections));
+        let made = Made { keys, hasher, clock, connections, counters, audit, revocation };
+        let state = state(&config, &stores, made)?;
         Ok(Self { background, embedded, first_user, listener, metrics, state })
     }
 
@@ -205,6 +214,7 @@ struct Made {
     keys: Arc<KeysInForce>,
     hasher: Hasher,
     clock: Arc<dyn Clock>,
+    connections: Arc<Connections>,
     counters: Metrics,
     audit: AuditTrail,
     revocation: Revocation,
@@ -241,6 +251,10 @@ async fn ring(manager: &KeyManager, stores: &stores::Stores) -> Result<Keyring, 
     Ok(ring)
 }
 
+fn limits(config: &Config) -> Limits {
+    Limits { head: config.http.header_timeout, body: config.http.body_timeout, keep_alive: server::KEEP_ALIVE }
+}
+
 fn policy(config: &Config) -> Result<Policy, ConfigError> {
     let tokens = &config.tokens;
     Ok(Policy {
@@ -253,7 +267,7 @@ fn policy(config: &Config) -> Result<Policy, ConfigError> {
 }
 
 fn state(config: &Config, stores: &stores::Stores, made: Made) -> Result<State, StartError> {
-    let Made { keys, hasher, clock, counters, audit, revocation } = made;
+    let Made { keys, hasher, clock, connections, counters, audit, revocation } = made;
     let (issuer, tokens) = (config.issuer()?, &config.tokens);
     let shape = TokenShape {
         access_typ: tokens.access_token_typ.clone(),
@@ -278,12 +292,14 @@ fn state(config: &Config, stores: &stores::Stores, made: Made) -> Result<State, 
     let metrics = HttpMetrics::default();
     let measured = metrics::Measured {
         blacklist: revocation.blacklist().cloned(),
+        connections: Arc::clone(&connections),
         hasher: hasher.clone(),
         keys: Arc::clone(&keys),
         sql: stores.sql(),
     };
     let registry = Arc::new(metrics::registry(&counters, &metrics, measured));
     let auth = Auth::new(Parts {
+        admission: Admission::new(config.passwords.threads() + usize::from(config.passwords.hash_queue)),
         audit,
         clock,
         metrics: counters,
@@ -307,8 +323,7 @@ fn state(config: &Config, stores: &stores::Stores, made: Made) -> Result<State, 
         shutdown_timeout: config.http.shutdown_timeout,
         trusted_proxies: config.http.trusted_proxies.clone().unwrap_or_default(),
         workers: config.http.worker_threads(),
-        max_connections: config.http.max_connections.try_into().unwrap_or(usize::MAX),
         metrics: config.http.metrics_on_main_address(),
     };
-    Ok(State { auth: Arc::new(auth), metrics, registry, settings })
+    Ok(State { auth: Arc::new(auth), connections, metrics, registry, settings })
 }

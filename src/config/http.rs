@@ -33,9 +33,15 @@ pub struct HttpConfig {
     #[arg(long, env = "LATCHKEY_WORKERS", value_name = "NUMBER", default_value = "0", value_parser = value::number::<u16>(0..=1024))]
     pub workers: u16,
 
-    /// Connections at the most, for each worker
+    /// Maximum number of connections for each worker. The limit of open files, raised to its maximum at the start, may
+    /// allow fewer. When all are taken, idle connections make room for new ones
     #[arg(long, env = "LATCHKEY_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "10000", value_parser = value::number::<u32>(1..=1_000_000))]
     pub max_connections: u32,
+
+    /// Maximum number of connections from one address (IPv6: one /64 network). Addresses of private networks and this
+    /// machine may have 7 of 8 connections, trusted proxies all
+    #[arg(long, env = "LATCHKEY_MAX_CONNECTIONS_PER_SOURCE", value_name = "NUMBER", default_value = "256", value_parser = value::number::<u32>(1..=1_000_000))]
+    pub max_connections_per_source: u32,
 
     /// Bytes of a request body at the most
     #[arg(long, env = "LATCHKEY_BODY_LIMIT", value_name = "BYTES", default_value = "16384", value_parser = value::number::<u32>(1024..=1_048_576))]

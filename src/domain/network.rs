@@ -24,6 +24,21 @@ pub fn source_of(address: IpAddr) -> Source {
     Source(network)
 }
 
+/// Whether an address belongs to this machine or to a private network (RFC 1918, RFC 4193, RFC 6598, link-local).
+#[must_use]
+pub const fn is_local(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [first, second, ..] = address.octets();
+            address.is_loopback()
+                || address.is_private()
+                || address.is_link_local()
+                || (first == 100 && second & 0b1100_0000 == 64)
+        }
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {

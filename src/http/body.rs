@@ -1,6 +1,6 @@
 //! Request bodies: JSON, forms and multipart forms, bounded in size and time.
 
-use std::{borrow::Cow, convert::Infallible, fmt};
+use std::{borrow::Cow, convert::Infallible, fmt, sync::Arc};
 
 use actix_web::{
     HttpRequest,
@@ -12,6 +12,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{error::Category, value::RawValue};
 
 use super::{
+    connection::Connection,
     error::HttpError,
     fields::{Input, Trim, char_field},
     state::HttpSettings,
@@ -96,6 +97,9 @@ async fn collect(request: &HttpRequest, mut payload: Payload, limit: usize) -> R
             joined.extend_from_slice(&std::mem::take(&mut only));
             joined.extend_from_slice(&chunk);
         }
+    }
+    if let Some(connection) = request.conn_data::<Arc<Connection>>() {
+        connection.note_body_read();
     }
     Ok(if joined.is_empty() { only } else { joined.freeze() })
 }

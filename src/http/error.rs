@@ -62,6 +62,9 @@ pub enum HttpError {
     /// A use case refused or failed.
     #[error(transparent)]
     Service(Error),
+    /// The path and the query together are longer than any that there is.
+    #[error("URI too long")]
+    UriTooLong,
     /// A content type that is not read.
     #[error("unsupported media type")]
     UnsupportedMediaType(String),
@@ -93,6 +96,7 @@ impl HttpError {
             Self::NotAuthenticated => "not_authenticated",
             Self::NotFound => "not_found",
             Self::UnsupportedMediaType(_) => "unsupported_media_type",
+            Self::UriTooLong => "uri_too_long",
         }
     }
 
@@ -151,6 +155,7 @@ impl HttpError {
             Self::NoRefreshToken => detail(StatusCode::UNAUTHORIZED, "Refresh token was not included in request data."),
             Self::NotAuthenticated => detail(StatusCode::UNAUTHORIZED, "Authentication credentials were not provided."),
             Self::NotFound => detail(StatusCode::NOT_FOUND, "Not found."),
+            Self::UriTooLong => detail(StatusCode::URI_TOO_LONG, "Request URI is too long."),
             Self::UnsupportedMediaType(media_type) => detail(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 &format!("Unsupported media type \"{media_type}\" in request."),
@@ -170,7 +175,7 @@ fn service(error: &Error) -> (StatusCode, Value) {
             coded(StatusCode::UNAUTHORIZED, "Token contained no recognizable user identification", "token_not_valid")
         }
         Error::Token { detail, .. } => coded(StatusCode::UNAUTHORIZED, token_text(*detail), "token_not_valid"),
-        Error::Unavailable(_) => {
+        Error::Overloaded | Error::Unavailable(_) => {
             detail(StatusCode::SERVICE_UNAVAILABLE, "Service temporarily unavailable. Try again shortly.")
         }
         Error::UserInactive => coded(StatusCode::UNAUTHORIZED, "User is inactive", "user_inactive"),

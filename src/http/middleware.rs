@@ -1,16 +1,16 @@
 //! Around every request: an id, the headers that every answer carries, panics as answers, one line in the log.
 
-use std::{cell::RefCell, panic::AssertUnwindSafe, time::Instant};
+use std::{cell::RefCell, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use actix_web::{
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     error::InternalError,
     http::{
-        Method, StatusCode,
+        ConnectionType, Method, StatusCode, Uri,
         header::{
             ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
-            WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+            TRANSFER_ENCODING, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
         },
     },
     middleware::Next,
@@ -19,12 +19,14 @@ use actix_web::{
 use futures_util::FutureExt as _;
 use uuid::Uuid;
 
-use super::{error::HttpError, metrics::Route, routes::Allowed, state::State};
+use super::{connection::Connection, error::HttpError, metrics::Route, routes::Allowed, state::State};
 use crate::{crypto::random, service::Error};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const MAX_REQUEST_ID: usize = 64;
+/// Bytes of a path and a query. The longest of ours is shorter than 100.
+const MAX_URI: usize = 2048;
 /// Random bytes that are drawn at once.
 const MANY: usize = 1024;
 static KNOWN: [Method; 8] = [
@@ -43,6 +45,9 @@ pub(super) async fn around<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, actix_web::Error> {
+    let connection = request.conn_data::<Arc<Connection>>().cloned();
+    let _handling = connection.as_deref().map(Connection::handle);
+    let chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let id = request_id(request.headers());
     let state = request.app_data::<Data<State>>().cloned();
     let challenge = state.as_deref().and_then(|state| state.settings.auth_header_types.first()).map(String::as_str);
@@ -54,7 +59,14 @@ pub(super) async fn around<B: MessageBody>(
             state.metrics.count(route, status, cause, began.elapsed());
         }
     };
-    let error = match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+    // An unread body whose length is unknown may never end. What is left of one of known length closes the connection, too.
+    let ends = || chunked && connection.as_deref().is_some_and(|connection| !connection.is_body_read());
+    let answered = if too_long(request.uri()) {
+        Ok(Err(HttpError::UriTooLong.into()))
+    } else {
+        AssertUnwindSafe(next.call(request)).catch_unwind().await
+    };
+    let error = match answered {
         Ok(Ok(mut response)) => {
             done(response.status(), response.response().error());
             let challenge = challenge.filter(|_| challenges(response.response().error()));
@@ -63,6 +75,9 @@ pub(super) async fn around<B: MessageBody>(
                 response.headers_mut().append(ALLOW, allowed);
             }
             finish(response.status(), response.headers_mut(), id, challenge);
+            if ends() {
+                response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+            }
             return Ok(response);
         }
         Ok(Err(error)) => error,
@@ -72,7 +87,15 @@ pub(super) async fn around<B: MessageBody>(
     let mut response = error.error_response();
     done(response.status(), Some(&error));
     finish(response.status(), response.headers_mut(), id, challenge.filter(|_| challenges(Some(&error))));
+    if ends() {
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
     Err(InternalError::from_response(error, response).into())
+}
+
+/// Before the routes are compared: those that are patterns read all of a path.
+fn too_long(uri: &Uri) -> bool {
+    uri.path_and_query().is_some_and(|rest| rest.as_str().len() > MAX_URI)
 }
 
 fn challenges(error: Option<&actix_web::Error>) -> bool {

@@ -2,37 +2,91 @@
 
 use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
-use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web::Data};
+use actix_http::{HttpService, body::MessageBody};
+use actix_server::Server;
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, map_config};
+use actix_web::{
+    App, HttpServer,
+    dev::{AppConfig, ServiceFactory, ServiceRequest, ServiceResponse},
+    middleware::from_fn,
+    rt::net::TcpStream,
+    web::Data,
+};
 use prometheus_client::registry::Registry;
 
-use super::{middleware, routes, state::State};
+use super::{
+    connection::{Bounded, Observed},
+    middleware, routes,
+    state::{HttpSettings, State},
+};
 
 /// Longer than the idle time of the usual proxies, so that it is they who close.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// Time for a client to close after the server has.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Connections that a worker may have beyond the limit for the moment in which others make room for them.
+pub const OVERLAP: usize = 16;
 
 /// A server that runs when it is awaited and stops by its handle; it does not listen to signals.
+///
+/// The parts of [`HttpServer`] are put together here because every connection passes [`Bounded`] first. A client that
+/// closes its half of a connection is gone, as for most servers: nobody works for it any longer.
 ///
 /// # Errors
 /// When the socket cannot be used.
 pub fn serve(listener: TcpListener, state: State) -> io::Result<Server> {
+    let connections = Arc::clone(&state.connections);
+    let HttpSettings { workers, shutdown_timeout, header_timeout, .. } = state.settings;
+    let builder = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(connections.status().limit / workers.max(1) + OVERLAP)
+        .shutdown_timeout(shutdown_timeout.as_secs())
+        .disable_signals();
+    let draining = builder.graceful_shutdown_signal();
     let registry = Data::from(Arc::clone(&state.registry));
-    let limits = state.settings.clone();
-    let server = HttpServer::new(move || {
-        let state = state.own();
-        let settings = state.settings.clone();
-        let app = App::new().app_data(Data::new(state)).app_data(registry.clone()).wrap(from_fn(middleware::around));
-        app.configure(|config| routes::configure(config, &settings))
-    })
-    .workers(limits.workers)
-    .max_connections(limits.max_connections)
-    .keep_alive(KEEP_ALIVE)
-    .client_request_timeout(limits.header_timeout)
-    .shutdown_timeout(limits.shutdown_timeout.as_secs())
-    .tcp_nodelay(true)
-    .disable_signals()
-    .listen(listener)?
-    .run();
-    Ok(server)
+    Ok(builder
+        .listen("latchkey", listener, move || {
+            let draining = draining.clone();
+            let http = HttpService::<Observed<TcpStream>, _, _>::build()
+                .graceful_shutdown_signal(move || {
+                    let draining = draining.clone();
+                    async move { draining.notified().await }
+                })
+                .keep_alive(KEEP_ALIVE)
+                .client_request_timeout(header_timeout)
+                .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+                .h1_allow_half_closed(false)
+                .on_connect_ext(|io: &Observed<TcpStream>, data| {
+                    data.insert(Arc::clone(io.connection()));
+                })
+                .h1(map_config(
+                    app(&state, &registry).into_factory().map_err(|error: actix_web::Error| error.error_response()),
+                    |()| AppConfig::default(),
+                ));
+            Bounded::new(http, Arc::clone(&connections))
+        })?
+        .run())
+}
+
+/// The application of one thread.
+fn app(
+    state: &State,
+    registry: &Data<Registry>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody + use<>>,
+        Error = actix_web::Error,
+        InitError = (),
+    > + use<>,
+> {
+    let state = state.own();
+    let settings = state.settings.clone();
+    let app = App::new().app_data(Data::new(state)).app_data(registry.clone()).wrap(from_fn(middleware::around));
+    app.configure(|config| routes::configure(config, &settings))
 }
 
 /// A server of `/metrics` alone, on an address of its own: what it says is not for everybody.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use actix_web::http::header::HeaderValue;
 use prometheus_client::registry::Registry;
 
-use super::metrics::HttpMetrics;
+use super::{connection::Connections, metrics::HttpMetrics};
 use crate::{
     domain::network::{ForwardedHeader, TrustedProxies},
     service::Auth,
@@ -36,8 +36,6 @@ pub struct HttpSettings {
     pub trusted_proxies: TrustedProxies,
     /// Threads that serve requests.
     pub workers: usize,
-    /// Connections at the most, for each worker.
-    pub max_connections: usize,
     /// Whether `/metrics` is answered here, too.
     pub metrics: bool,
 }
@@ -47,6 +45,8 @@ pub struct HttpSettings {
 pub struct State {
     /// The use cases.
     pub auth: Arc<Auth>,
+    /// Connections that are open.
+    pub connections: Arc<Connections>,
     /// What this layer counts.
     pub metrics: HttpMetrics,
     /// All that is counted.

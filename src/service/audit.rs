@@ -216,7 +216,12 @@ fn is_told(error: &Error) -> bool {
     match error {
         Error::NoActiveAccount | Error::NoUserIdentification | Error::UserInactive | Error::UserNotFound => true,
         Error::Token { detail, .. } => *detail != TokenDetail::Expired,
-        Error::BadCredentials | Error::Busy | Error::Internal(_) | Error::NoSession | Error::Unavailable(_) => false,
+        Error::BadCredentials
+        | Error::Busy
+        | Error::Internal(_)
+        | Error::NoSession
+        | Error::Overloaded
+        | Error::Unavailable(_) => false,
     }
 }
 

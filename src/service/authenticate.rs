@@ -4,6 +4,7 @@ use latchkey_verifier::{Checked, Kind};
 
 use super::{
     Auth, Client, Error,
+    admission::Admitted,
     audit::View,
     tokens::{blacklisted, ended, invalid, known, token_ref, unissued},
 };
@@ -28,12 +29,22 @@ impl Auth {
     ///
     /// # Errors
     /// [`Error::Token`], [`Error::NoUserIdentification`], [`Error::UserNotFound`], [`Error::UserInactive`],
-    /// [`Error::Unavailable`].
+    /// [`Error::Overloaded`], [`Error::Unavailable`].
     pub async fn authenticate(&self, token: &str, client: &Client) -> Result<Identity, Error> {
+        self.authenticate_admitted(token, client).await.map(|(identity, _)| identity)
+    }
+
+    /// The same, with the right to do more of the work of the request.
+    pub(super) async fn authenticate_admitted(
+        &self,
+        token: &str,
+        client: &Client,
+    ) -> Result<(Identity, Admitted), Error> {
         let now = storable(self.parts.clock.now());
         let checked = self.check_again(token, now)?;
+        let admitted = self.admit(&checked, client).await?;
         let outcome = self.authenticate_checked(&checked, now).await;
-        self.noted(View::Protected, &checked, client, now, outcome)
+        self.noted(View::Protected, &checked, client, now, outcome).map(|identity| (identity, admitted))
     }
 
     async fn authenticate_checked(&self, checked: &Checked, now: Moment) -> Result<Identity, Error> {

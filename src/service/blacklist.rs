@@ -1,5 +1,7 @@
 //! Log-out: simplejwt's `TokenBlacklistView`.
 
+use std::sync::Arc;
+
 use latchkey_verifier::Checked;
 
 use super::{
@@ -19,11 +21,15 @@ impl Auth {
     ///
     /// # Errors
     /// [`Error::Token`]; [`Error::Unavailable`], and then nobody knows whether the session ended: ask again.
-    pub async fn blacklist(&self, token: &str, client: &Client) -> Result<(), Error> {
+    pub async fn blacklist(self: &Arc<Self>, token: &str, client: Client) -> Result<(), Error> {
         let now = storable(self.parts.clock.now());
         let checked = self.check(token, now)?;
-        let outcome = self.blacklist_checked(&checked, client, now).await;
-        self.noted(View::Blacklist, &checked, client, now, outcome)
+        let admitted = self.admit(&checked, &client).await?;
+        self.to_the_end(admitted, async move |auth| {
+            let outcome = auth.blacklist_checked(&checked, &client, now).await;
+            auth.noted(View::Blacklist, &checked, &client, now, outcome)
+        })
+        .await
     }
 
     async fn blacklist_checked(&self, checked: &Checked, client: &Client, now: Moment) -> Result<(), Error> {

@@ -25,6 +25,9 @@ pub enum Error {
     /// An access token without the user id claim.
     #[error("the token names no user")]
     NoUserIdentification,
+    /// Too much work is in progress, in all or for one client.
+    #[error("overloaded")]
+    Overloaded,
     /// The token is refused.
     #[error("the token is refused: {cause}")]
     Token {
@@ -78,6 +81,7 @@ impl Error {
             Self::NoActiveAccount | Self::UserInactive => "user_inactive",
             Self::NoSession => "no_session",
             Self::NoUserIdentification => "no_user_id",
+            Self::Overloaded => "overloaded",
             Self::Token { cause, .. } => cause,
             Self::Unavailable(_) => "unavailable",
             Self::UserNotFound => "user_not_found",
@@ -113,6 +117,7 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Failed(text) => Self::Internal(text),
+            StoreError::Overloaded => Self::Overloaded,
             StoreError::Unavailable(text) => Self::Unavailable(text),
         }
     }

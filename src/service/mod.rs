@@ -1,9 +1,11 @@
 //! The use cases: one a file, the one set of rules. Stores say who won, this layer says what it means.
 
 pub mod accounts;
+pub mod admission;
 pub mod audit;
 mod authenticate;
 mod blacklist;
+mod bulkhead;
 pub mod error;
 mod flush;
 mod health;
@@ -17,6 +19,7 @@ mod rebuild;
 mod refresh;
 pub mod revocation;
 mod sessions;
+mod to_the_end;
 mod tokens;
 pub mod trail;
 mod verify;
@@ -24,6 +27,7 @@ mod written;
 
 use std::{net::IpAddr, sync::Arc};
 
+pub use admission::Admission;
 pub use audit::AuditTrail;
 pub use authenticate::Identity;
 use chrono::TimeDelta;
@@ -77,6 +81,8 @@ impl Client {
 
 /// What the use cases work with.
 pub struct Parts {
+    /// How much of the work in progress one client may have.
+    pub admission: Admission,
     /// Who is told what happened.
     pub audit: AuditTrail,
     /// The time.

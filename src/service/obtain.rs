@@ -28,6 +28,7 @@ impl Auth {
     /// # Errors
     /// [`Error::BadCredentials`]; [`Error::Busy`] when too many sign in at once; [`Error::Unavailable`].
     pub async fn obtain(&self, username: &str, password: Password, client: Client) -> Result<TokenPair, Error> {
+        let _admitted = self.parts.admission.enter_sign_in(&client).await?;
         let credentials = match Username::parse(username) {
             Ok(name) => self.parts.users.find_credentials(&name).await?,
             Err(_) => None,

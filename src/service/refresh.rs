@@ -1,5 +1,7 @@
 //! Rotation: simplejwt's `TokenRefreshView`, and what it leaves open (RFC 9700, section 4.14.2).
 
+use std::sync::Arc;
+
 use latchkey_verifier::Checked;
 
 use super::{
@@ -26,12 +28,16 @@ impl Auth {
     /// generation 4 later finds the window closed, or finds generation 6: the session dies, with its access tokens.
     ///
     /// # Errors
-    /// [`Error::Token`], [`Error::NoActiveAccount`], [`Error::Unavailable`].
-    pub async fn refresh(&self, token: &str, client: &Client) -> Result<TokenPair, Error> {
+    /// [`Error::Token`], [`Error::NoActiveAccount`], [`Error::Overloaded`], [`Error::Unavailable`].
+    pub async fn refresh(self: &Arc<Self>, token: &str, client: Client) -> Result<TokenPair, Error> {
         let now = storable(self.parts.clock.now());
         let checked = self.check(token, now)?;
-        let outcome = self.refresh_checked(&checked, client, now).await;
-        self.noted(View::Refresh, &checked, client, now, outcome)
+        let admitted = self.admit(&checked, &client).await?;
+        self.to_the_end(admitted, async move |auth| {
+            let outcome = auth.refresh_checked(&checked, &client, now).await;
+            auth.noted(View::Refresh, &checked, &client, now, outcome)
+        })
+        .await
     }
 
     async fn refresh_checked(&self, checked: &Checked, client: &Client, now: Moment) -> Result<TokenPair, Error> {

@@ -1,5 +1,7 @@
 //! Sessions for the people whose they are: the list, the end of one, the end of all. And how a session ends at all.
 
+use std::sync::Arc;
+
 use super::{Auth, Client, Error, metrics::ReasonLabel, tokens::blacklisted};
 use crate::{
     domain::{
@@ -26,7 +28,7 @@ impl Auth {
     /// # Errors
     /// As [`Auth::authenticate`].
     pub async fn sessions(&self, token: &str, client: &Client) -> Result<Vec<OwnSession>, Error> {
-        let identity = self.authenticate(token, client).await?;
+        let (identity, _admitted) = self.authenticate_admitted(token, client).await?;
         let live = self.parts.sessions.list_live(&identity.user.id, storable(self.parts.clock.now())).await?;
         let own = |session: Session| OwnSession { current: session.id == identity.session.id, session };
         Ok(live.into_iter().map(own).collect())
@@ -37,8 +39,8 @@ impl Auth {
     /// # Errors
     /// [`Error::NoSession`] for an id that is no live session of this user, whoever else's it may be; and as
     /// [`Auth::authenticate`].
-    pub async fn end_session(&self, token: &str, id: &str, client: &Client) -> Result<(), Error> {
-        let identity = self.authenticate(token, client).await?;
+    pub async fn end_session(self: &Arc<Self>, token: &str, id: &str, client: &Client) -> Result<(), Error> {
+        let (identity, admitted) = self.authenticate_admitted(token, client).await?;
         let id = SessionId::parse(id).ok_or(Error::NoSession)?;
         let now = storable(self.parts.clock.now());
         let audit = AuditEvent::new(now, EventKind::SessionRevoked, Actor::User)
@@ -46,20 +48,22 @@ impl Auth {
             .from(&client.origin())
             .with("by_session", identity.session.id.to_string());
         let of = (identity.user.id, identity.user.version);
-        if self.end(id, Some(of), RevokedReason::User, now, audit).await? { Ok(()) } else { Err(Error::NoSession) }
+        let end = async move |auth: Arc<Self>| auth.end(id, Some(of), RevokedReason::User, now, audit).await;
+        if self.to_the_end(admitted, end).await? { Ok(()) } else { Err(Error::NoSession) }
     }
 
     /// Ends the session of an access token.
     ///
     /// # Errors
     /// As [`Auth::authenticate`].
-    pub async fn log_out_by_access(&self, token: &str, client: &Client) -> Result<(), Error> {
-        let identity = self.authenticate(token, client).await?;
+    pub async fn log_out_by_access(self: &Arc<Self>, token: &str, client: &Client) -> Result<(), Error> {
+        let (identity, admitted) = self.authenticate_admitted(token, client).await?;
         let now = storable(self.parts.clock.now());
         let audit = AuditEvent::new(now, EventKind::SessionRevoked, Actor::User)
             .of_user(&identity.user.id)
             .from(&client.origin());
-        self.end(identity.session.id, None, RevokedReason::LoggedOut, now, audit).await?;
+        let (id, reason) = (identity.session.id, RevokedReason::LoggedOut);
+        self.to_the_end(admitted, async move |auth| auth.end(id, None, reason, now, audit).await).await?;
         Ok(())
     }
 
@@ -67,8 +71,8 @@ impl Auth {
     ///
     /// # Errors
     /// As [`Auth::authenticate`]; of two at once, the second finds itself signed out.
-    pub async fn log_out_everywhere(&self, token: &str, client: &Client) -> Result<(), Error> {
-        let identity = self.authenticate(token, client).await?;
+    pub async fn log_out_everywhere(self: &Arc<Self>, token: &str, client: &Client) -> Result<(), Error> {
+        let (identity, admitted) = self.authenticate_admitted(token, client).await?;
         let now = storable(self.parts.clock.now());
         let audit = AuditEvent::new(now, EventKind::CutOff, Actor::User)
             .because("signed_out_everywhere")
@@ -76,11 +80,15 @@ impl Auth {
             .of_session(identity.session.id)
             .from(&client.origin());
         let cut_off = CutOff { id: identity.user.id, now, audit };
-        let changed = self.parts.users.cut_off(&cut_off, Some(identity.session.user_version)).await?;
-        let user = changed.ok_or(blacklisted("cut_off"))?;
-        self.parts.metrics.cut_offs.inc();
-        self.parts.revocation.mark_cut_off(&user.id, user.version).await;
-        Ok(())
+        let version = identity.session.user_version;
+        self.to_the_end(admitted, async move |auth| {
+            let changed = auth.parts.users.cut_off(&cut_off, Some(version)).await?;
+            let user = changed.ok_or(blacklisted("cut_off"))?;
+            auth.parts.metrics.cut_offs.inc();
+            auth.parts.revocation.mark_cut_off(&user.id, user.version).await;
+            Ok(())
+        })
+        .await
     }
 
     /// Ends a session, which must be a live one `of` this user, at this version, where one is given. Whether it was this

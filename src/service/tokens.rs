@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use latchkey_verifier::{Checked, Claims, Kind};
 
-use super::{Auth, Error, TokenDetail};
+use super::{Auth, Client, Error, TokenDetail, admission::Admitted};
 use crate::{
     crypto::random,
     domain::{
@@ -73,13 +73,18 @@ impl Auth {
     pub(super) async fn check_refresh(&self, checked: &Checked, now: Moment) -> Result<(TokenRef, u32), Error> {
         if let Err(refusal) = checked.require(Kind::Refresh, self.parts.keys.policy()) {
             if let (Kind::Refresh, Ok(token)) = (checked.kind(), token_ref(checked)) {
-                Box::pin(self.check_revocation(&token, Kind::Refresh, now)).await?;
+                Box::pin(self.check_revocation(&token, Kind::Refresh, now, None)).await?;
             }
             return Err(refusal.into());
         }
         let token = token_ref(checked)?;
         let generation = token.generation.ok_or_else(invalid)?;
         Ok((token, generation))
+    }
+
+    /// Admits a request with a token that holds in itself, by its session and its client.
+    pub(super) async fn admit(&self, checked: &Checked, client: &Client) -> Result<Admitted, Error> {
+        self.parts.admission.enter(client, session_id(checked.claims())).await
     }
 
     /// A token of ours that holds in itself, and may be presented often.

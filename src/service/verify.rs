@@ -25,23 +25,30 @@ impl Auth {
     pub async fn verify(&self, token: &str, client: &Client) -> Result<(), Error> {
         let now = storable(self.parts.clock.now());
         let checked = self.check_again(token, now)?;
-        let outcome = self.verify_checked(&checked, now).await;
+        let outcome = self.verify_checked(&checked, client, now).await;
         self.noted(View::Verify, &checked, client, now, outcome)
     }
 
-    async fn verify_checked(&self, checked: &Checked, now: Moment) -> Result<(), Error> {
+    async fn verify_checked(&self, checked: &Checked, client: &Client, now: Moment) -> Result<(), Error> {
         let required = checked.require_identity(self.parts.keys.policy()).map_err(Error::from);
         match token_ref(checked) {
             Ok(token) => {
-                self.check_revocation(&token, checked.kind(), now).await?;
+                self.check_revocation(&token, checked.kind(), now, Some(client)).await?;
                 required
             }
             Err(invalid) => required.and(Err(invalid)),
         }
     }
 
-    /// Whether the token was revoked, cut off or spent, by Redis or the database.
-    pub(super) async fn check_revocation(&self, token: &TokenRef, kind: Kind, now: Moment) -> Result<(), Error> {
+    /// Whether the token was revoked, cut off or spent, by Redis or the database. A request of `client` is admitted
+    /// before the database is asked; without a client it was admitted before.
+    pub(super) async fn check_revocation(
+        &self,
+        token: &TokenRef,
+        kind: Kind,
+        now: Moment,
+        client: Option<&Client>,
+    ) -> Result<(), Error> {
         match self.parts.revocation.check(token).await {
             Verdict::Revoked => Err(blacklisted("revoked")),
             Verdict::CutOff => Err(blacklisted("cut_off")),
@@ -49,7 +56,14 @@ impl Auth {
             Verdict::Clear if kind == Kind::Access => Ok(()),
             // Nobody waits for a rotation's mark to be written, so its absence says nothing of a refresh token.
             verdict @ (Verdict::Clear | Verdict::Spent | Verdict::Unknown) => {
-                Box::pin(self.ask_database(token, verdict != Verdict::Unknown, now)).await
+                Box::pin(async {
+                    let _admitted = match client {
+                        Some(client) => Some(self.parts.admission.enter(client, Some(token.session)).await?),
+                        None => None,
+                    };
+                    self.ask_database(token, verdict != Verdict::Unknown, now).await
+                })
+                .await
             }
         }
     }

@@ -1,11 +1,14 @@
 //! `/openapi.json`: the document. `/docs/`: Swagger UI, whose files are in the program. Both can be switched off.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, convert::Infallible, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
+    body::{MessageBody, SizedStream},
     http::header::{CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION},
+    web::Bytes,
 };
+use futures_util::stream;
 use utoipa_swagger_ui::{Config, SwaggerFile, serve};
 
 use super::Table;
@@ -21,6 +24,9 @@ use crate::{
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// Bytes of a large response that are copied at once, for each client that takes it.
+const PIECE: usize = 8 * 1024;
+
 pub(super) fn configure(table: &mut Table) {
     table.get("/openapi.json", openapi);
     table.get("/docs", page);
@@ -34,7 +40,7 @@ pub(super) fn configure(table: &mut Table) {
     responses((status = 200, description = "OpenAPI 3.1.", body = Description), refusals::Public)
 )]
 pub(in crate::http) async fn openapi() -> HttpResponse {
-    HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(document())
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(in_pieces(document().into()))
 }
 
 async fn page(request: HttpRequest) -> Result<HttpResponse, HttpError> {
@@ -53,8 +59,15 @@ async fn page(request: HttpRequest) -> Result<HttpResponse, HttpError> {
     if gzpipped {
         response.insert_header((CONTENT_ENCODING, "gzip"));
     }
-    Ok(match bytes {
-        Cow::Borrowed(bytes) => response.body(bytes),
-        Cow::Owned(bytes) => response.body(bytes),
-    })
+    Ok(response.body(in_pieces(match bytes {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => bytes.into(),
+    })))
+}
+
+/// A body that is copied piece by piece as the client takes it. The web server copies a body of one piece whole.
+fn in_pieces(bytes: Bytes) -> impl MessageBody + 'static {
+    let length = bytes.len();
+    let pieces = (0..length).step_by(PIECE).map(move |start| bytes.slice(start..length.min(start + PIECE)));
+    SizedStream::new(length as u64, stream::iter(pieces.map(Ok::<_, Infallible>)))
 }

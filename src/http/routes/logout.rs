@@ -18,7 +18,6 @@ use crate::{
         fields::{Input, Trim, char_field},
         openapi::{refusals, schemas::LogOut},
         state::State,
-        to_the_end::{protected, to_the_end},
     },
     service::Client,
 };
@@ -65,7 +64,7 @@ pub(in crate::http) async fn log_out(
         // A text that cannot be a token is refused as one.
         input => {
             let token = char_field(input, Trim::Yes).unwrap_or_default();
-            to_the_end(async move { state.auth.blacklist(&token, &client).await }).await.map_err(HttpError::Logout)?;
+            state.auth.blacklist(&token, client).await.map_err(HttpError::Logout)?;
         }
     }
     Ok(logged_out())
@@ -92,7 +91,7 @@ async fn access_token(request: &HttpRequest, state: &State) -> Result<Option<Str
 async fn end_of_access_token(access: Option<String>, state: Data<State>, client: Client) -> Result<(), HttpError> {
     match access {
         None => Ok(()),
-        Some(token) => protected(async move { state.auth.log_out_by_access(&token, &client).await }).await,
+        Some(token) => state.auth.log_out_by_access(&token, &client).await.map_err(HttpError::AccessToken),
     }
 }
 
@@ -111,8 +110,7 @@ pub(in crate::http) async fn log_out_everywhere(
     state: Data<State>,
 ) -> Result<HttpResponse, HttpError> {
     let token = bearer::token(&request, &state.settings.auth_header_types)?;
-    let client = client(&request);
-    protected(async move { state.auth.log_out_everywhere(&token, &client).await }).await?;
+    state.auth.log_out_everywhere(&token, &client(&request)).await.map_err(HttpError::AccessToken)?;
     Ok(logged_out())
 }
 

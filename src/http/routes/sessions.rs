@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::{Table, on, read, signed_in_first};
 use crate::{
     domain::time::Moment,
-    http::{bearer, client::client, error::HttpError, openapi::refusals, state::State, to_the_end::protected},
+    http::{bearer, client::client, error::HttpError, openapi::refusals, state::State},
     service::OwnSession,
 };
 
@@ -95,7 +95,6 @@ pub(in crate::http) async fn end(request: HttpRequest, state: Data<State>) -> Re
     let token = bearer::token(&request, &state.settings.auth_header_types)?;
     // Not as an argument: one that is no text would be refused before anybody asked who that is.
     let id = request.match_info().get("id").unwrap_or_default().to_owned();
-    let client = client(&request);
-    protected(async move { state.auth.end_session(&token, &id, &client).await }).await?;
+    state.auth.end_session(&token, &id, &client(&request)).await.map_err(HttpError::AccessToken)?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -22,7 +22,6 @@ use crate::{
             schemas::{AnyToken, Credentials, RefreshToken},
         },
         state::State,
-        to_the_end::to_the_end,
     },
     service::{Error, TokenPair},
 };
@@ -133,8 +132,7 @@ pub(in crate::http) async fn refresh(
 ) -> Result<HttpResponse, HttpError> {
     let data = body::Data::read(&request, payload, &state.settings).await?;
     let [token] = data.take([("refresh", Trim::Yes)])?;
-    let client = client(&request);
-    let TokenPair { access, refresh } = to_the_end(async move { state.auth.refresh(&token, &client).await }).await?;
+    let TokenPair { access, refresh } = state.auth.refresh(&token, client(&request)).await?;
     Ok(ok(Refreshed { access, refresh }.text()))
 }
 
@@ -170,8 +168,7 @@ pub(in crate::http) async fn blacklist(
 ) -> Result<HttpResponse, HttpError> {
     let data = body::Data::read(&request, payload, &state.settings).await?;
     let [token] = data.take([("refresh", Trim::Yes)])?;
-    let client = client(&request);
-    to_the_end(async move { state.auth.blacklist(&token, &client).await }).await?;
+    state.auth.blacklist(&token, client(&request)).await?;
     Ok(ok("{}"))
 }
 

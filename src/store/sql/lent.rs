@@ -10,7 +10,10 @@ use diesel_async::{
 };
 
 use super::{error::from_pool, sqlite::AsyncSqliteConnection};
-use crate::ports::StoreError;
+use crate::{ports::StoreError, store::thread};
+
+/// Requests that may wait for a connection of one pool. With more, each would wait for longer than a client does.
+const QUEUE: usize = 256;
 
 /// Gives the connection back when it is dropped, unless something of the last statement is still under way in it.
 pub(super) struct Lent<C: Lendable>
@@ -42,6 +45,11 @@ where
     AsyncDieselConnectionManager<C>: Manager<Type = C, Error = PoolError>,
 {
     pub(super) async fn from_pool(pool: &Pool<C>) -> Result<Self, StoreError> {
+        // What does not serve requests keeps room where all of them share a pool.
+        let room = if thread::has_own_runtime() { QUEUE } else { 2 * QUEUE };
+        if pool.status().waiting >= room {
+            return Err(StoreError::Overloaded);
+        }
         let object = pool.get().await.map_err(from_pool)?;
         Ok(Self { object: Some(object), returns: C::OUTLIVES_A_STATEMENT })
     }

@@ -3,6 +3,8 @@
 
 mod claims;
 mod client_address;
+mod connections;
+mod flood;
 mod format;
 mod header;
 mod issued;

@@ -33,6 +33,9 @@ const RUNNERS: usize = 2;
 /// Sessions in one statement: what takes Postgres some two milliseconds.
 const MOST: usize = 64;
 
+/// Rotations that may wait: what a pool does in some tens of milliseconds.
+const QUEUE: usize = 1024;
+
 /// The part of the time limit after which statements under way are slow, and no reason to wait.
 const PATIENCE: u32 = 20;
 
@@ -84,6 +87,9 @@ impl Rotations {
         rotation: Rotation,
         clock: &Arc<dyn Clock>,
     ) -> Result<Verdict, StoreError> {
+        if self.line.length() >= QUEUE {
+            return Err(StoreError::Overloaded);
+        }
         let (answer, verdict) = oneshot::channel();
         let now = Instant::now();
         let waiting = Waiting { rotation, clock: Arc::clone(clock), since: now, answer };

@@ -1,0 +1,56 @@
+//! File descriptors: how many this process may have, and how many of them are for connections of clients.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::{
+    config::{Config, ConfigError},
+    http::server::OVERLAP,
+};
+
+/// For keys, the log, the listeners, and whatever libraries open for a moment.
+const RESERVE: usize = 96;
+/// For Redis: each thread has a connection to each server.
+const REDIS: usize = 64;
+/// For the event queues of a thread.
+const WORKER: usize = 8;
+/// SQLite opens three files for a connection: the database, its log, and the index of the log.
+const DATABASE_CONNECTION: usize = 3;
+/// Fewer connections than this are no server.
+const FEWEST: usize = 32;
+/// The limit to ask for where the system sets none.
+const PLENTY: u64 = 1 << 20;
+
+/// Raises the limit of open files to the most that the system allows, and returns it. The usual limit of 1,024 is for
+/// programs that call `select`.
+pub(super) fn raise_limit() -> usize {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.unwrap_or(PLENTY);
+    let raised = current.is_some_and(|current| current < wanted)
+        && setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_ok();
+    let limit = if raised { Some(wanted) } else { current };
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// Connections of clients that a process with so many descriptors may have: what the settings ask for, or what is left
+/// beside keys, databases and metrics.
+///
+/// # Errors
+/// When next to nothing is left.
+pub(super) fn connections(config: &Config, descriptors: usize) -> Result<usize, ConfigError> {
+    let workers = config.http.worker_threads();
+    let database = usize::from(config.database.database_pool_size) * DATABASE_CONNECTION;
+    let reserved = RESERVE + REDIS + database + workers * (WORKER + OVERLAP);
+    let asked = usize::try_from(config.http.max_connections).unwrap_or(usize::MAX).saturating_mul(workers);
+    let left = descriptors.saturating_sub(reserved);
+    if left < FEWEST.min(asked) {
+        return Err(ConfigError::new(
+            "the limit of open files",
+            &format!("is {descriptors}, of which {reserved} are needed beside the connections of clients"),
+            &format!("at least {}: raise it (ulimit -n, LimitNOFILE=, --ulimit nofile=)", reserved + FEWEST),
+        ));
+    }
+    if left < asked {
+        tracing::debug!(connections = left, descriptors, "the limit of open files bounds connections");
+    }
+    Ok(left.min(asked))
+}

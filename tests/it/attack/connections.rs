@@ -1,0 +1,140 @@
+//! Attacks on connections: many of them, and some that never end.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use crate::support::{Backend, PASSWORD, TestApp, servers::eventually};
+
+/// More than any limit of these tests.
+const LONG: Duration = Duration::from_mins(1);
+
+fn connect(app: &TestApp, bytes: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(app.address).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream.write_all(bytes.as_bytes()).unwrap();
+    stream
+}
+
+/// Sends these bytes again and again until the server closes the connection, and returns how long that took.
+fn send_until_closed(stream: &mut TcpStream, bytes: &str) -> Duration {
+    let begun = Instant::now();
+    stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let mut answer = [0; 4096];
+    while begun.elapsed() < LONG {
+        if stream.write_all(bytes.as_bytes()).is_err() || matches!(stream.read(&mut answer), Ok(0)) {
+            return begun.elapsed();
+        }
+    }
+    panic!("the connection is still open");
+}
+
+/// Waits until the server closes the connection, and returns all that it sent.
+fn read_until_closed(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("the connection is still open"),
+        _ => String::from_utf8_lossy(&answer).into_owned(),
+    }
+}
+
+async fn metric(app: &TestApp, name: &str) -> u64 {
+    let text = app.get("/metrics").await.text;
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("latchkey_{name} ")));
+    line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_beyond_the_limit_make_room_for_clients() {
+    let app = TestApp::start_with(Backend::Embedded, &["--workers=2", "--max-connections=20"]).await;
+    app.user("ada").await;
+    let request = "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n";
+    // Some have sent nothing, some half a head, some a whole request.
+    let idle: Vec<TcpStream> = (0..300).map(|number| connect(&app, ["", "GET / HT", request][number % 3])).collect();
+    app.get("/health/live").await.expect(200, r#"{"status":"ok"}"#);
+    app.obtain("ada", PASSWORD).await.pair();
+    assert!(metric(&app, "connections_evicted_total").await >= 200);
+    assert!(metric(&app, "connections_open").await <= metric(&app, "connections_limit").await);
+    drop(idle);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_sends_nothing_is_closed() {
+    let app = TestApp::start_with(Backend::Embedded, &["--header-timeout=1s"]).await;
+    read_until_closed(&mut connect(&app, ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_request_whose_head_never_ends_is_closed() {
+    let app = TestApp::start_with(Backend::Embedded, &["--header-timeout=1s"]).await;
+    let mut stream = connect(&app, "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n");
+    assert!(send_until_closed(&mut stream, "A: a\r\n") < Duration::from_secs(10));
+    assert_eq!(metric(&app, "connections_timed_out_total").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunked_body_that_no_handler_reads_is_closed() {
+    let app = TestApp::start_with(Backend::Embedded, &["--header-timeout=1s"]).await;
+    for path in ["/health/live", "/nowhere", "/api/auth/user/", "/.well-known/jwks.json"] {
+        for method in ["GET", "POST"] {
+            let head = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let mut stream = connect(&app, &head);
+            assert!(send_until_closed(&mut stream, "1\r\na\r\n") < Duration::from_secs(10), "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_announced_body_that_no_handler_reads_is_closed() {
+    let app = TestApp::start_with(Backend::Embedded, &["--header-timeout=1s"]).await;
+    for path in ["/health/live", "/nowhere", "/api/auth/logout/all/"] {
+        let mut stream = connect(&app, &format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n"));
+        assert!(send_until_closed(&mut stream, "a") < Duration::from_secs(10), "{path}");
+    }
+}
+
+/// A client that sends whole requests keeps its connection, whatever their bodies.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunked_body_that_is_read_keeps_the_connection() {
+    let app = TestApp::start(Backend::Embedded).await;
+    let request = "POST /api/token/verify/ HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+        Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+    let mut stream = connect(&app, request);
+    let (mut answer, mut buffer) = (String::new(), [0; 4096]);
+    while !answer.ends_with('}') {
+        let length = stream.read(&mut buffer).unwrap();
+        answer.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
+    }
+    assert!(!answer.contains("connection: close"), "{answer}");
+    stream.write_all(request.replace("Host: a", "Host: a\r\nConnection: close").as_bytes()).unwrap();
+    assert!(read_until_closed(&mut stream).starts_with("HTTP/1.1 400 "));
+}
+
+/// Small windows on the client's side, so that the kernel takes as little as it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_a_large_response_is_closed() {
+    let app = TestApp::start_with(Backend::Embedded, &["--body-timeout=200ms"]).await;
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&app.address.into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    let request = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: a\r\n\r\n";
+    stream.write_all(request.repeat(8).as_bytes()).unwrap();
+    eventually("the slow reader is closed", async || metric(&app, "connections_timed_out_total").await == 1).await;
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    let answers = read_until_closed(&mut stream);
+    assert!(answers.len() < 8 * 400_000, "all of it was sent: {} bytes", answers.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_of_60_kib_is_refused_before_the_routes_are_compared() {
+    let app = TestApp::start(Backend::Embedded).await;
+    let long = "a".repeat(60_000);
+    for path in [format!("/{long}"), format!("/api/auth/sessions/{long}/"), format!("/health/live?{long}")] {
+        let answer = app.get(&path).await;
+        answer.expect(414, r#"{"detail":"Request URI is too long."}"#);
+    }
+    assert_eq!(app.get(&format!("/{}", "a".repeat(2047))).await.status, 404);
+}
