@@ -20,10 +20,11 @@ const SESSION: Size = Size { places: 4, queue: 124 };
 const SOURCE: Size = Size { places: 32, queue: 224 };
 
 /// From one address of this machine or network: it may be a proxy that the settings do not name.
-const LOCAL_SOURCE: Size = Size { places: 512, queue: 3584 };
+/// Fewer than may wait for the database, so that it cannot keep all others out either.
+const LOCAL_SOURCE: Size = Size { places: 192, queue: 3904 };
 
-/// The part of the hashing queue that one source may take.
-const SIGN_INS_PART: usize = 4;
+/// The hashing queue is divided into so many parts. A source may take one of them, and one of this machine or network all but one.
+const PARTS: usize = 4;
 
 /// Admits use cases. Cloning shares it.
 #[derive(Clone)]
@@ -65,8 +66,9 @@ impl Admission {
     /// # Errors
     /// [`Error::Busy`] at once when it has that part already.
     pub(super) async fn enter_sign_in(&self, client: &Client) -> Result<Admitted, Error> {
-        let part = (self.hashes / SIGN_INS_PART).max(1);
-        let size = |local| Size { places: if local { self.hashes } else { part }, queue: 0 };
+        let part = (self.hashes / PARTS).max(1);
+        let places = |local| if local { self.hashes.saturating_sub(part).max(1) } else { part };
+        let size = |local| Size { places: places(local), queue: 0 };
         let source = enter(&self.sign_ins, client, size).await.map_err(|_| Error::Busy)?;
         Ok(Admitted { _session: None, _source: source })
     }

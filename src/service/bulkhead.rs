@@ -37,8 +37,10 @@ struct Slot {
 
 /// A place. Dropping it gives the place to the next request in the queue.
 pub(super) struct Place<K: Eq + Hash> {
-    entry: Entry<K>,
-    permit: Option<OwnedSemaphorePermit>,
+    // Dropped in this order: the place is free before the request stops to count, so that a key never goes with a waiting
+    // request.
+    _permit: OwnedSemaphorePermit,
+    _entry: Entry<K>,
 }
 
 /// Counts as a request of its key until it is dropped.
@@ -60,7 +62,7 @@ impl<K: Clone + Eq + Hash> Bulkhead<K> {
             Ok(permit) => permit,
             Err(_) => Box::pin(places.acquire_owned()).await.ok()?,
         };
-        Some(Place { entry, permit: Some(permit) })
+        Some(Place { _permit: permit, _entry: entry })
     }
 
     fn join(&self, key: K, size: Size) -> Option<(Entry<K>, Arc<Semaphore>)> {
@@ -101,14 +103,6 @@ impl<K: Eq + Hash> Drop for Entry<K> {
                 shard.remove(&self.key);
             }
         }
-    }
-}
-
-impl<K: Eq + Hash> Drop for Place<K> {
-    /// The place is free before the request is gone: a key that goes takes no request with it.
-    fn drop(&mut self) {
-        drop(self.permit.take());
-        let _ = &self.entry;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whether the service can do its work, and how well.
 
-use super::Auth;
-use crate::ports::BlacklistStatus;
+use super::{Auth, Client, Error};
+use crate::ports::{BlacklistStatus, StoreError};
 
 /// How a part is, or the whole.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,9 +49,14 @@ impl Readiness {
 
 impl Auth {
     /// How each part is.
-    pub async fn readiness(&self) -> Readiness {
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] for a client that asks too often at once.
+    pub async fn readiness(&self, client: &Client) -> Result<Readiness, Error> {
+        let _admitted = self.parts.admission.enter(client, None).await?;
         let database = match self.parts.sessions.ping().await {
             Ok(()) => Health::Ok,
+            Err(StoreError::Overloaded) => Health::Degraded,
             Err(_) => Health::Down,
         };
         let redis = self.parts.revocation.blacklist().map(|blacklist| match blacklist.status() {
@@ -59,6 +64,6 @@ impl Auth {
             BlacklistStatus { believed: false, .. } => Health::Degraded,
             _ => Health::Ok,
         });
-        Readiness { database, redis }
+        Ok(Readiness { database, redis })
     }
 }

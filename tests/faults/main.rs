@@ -9,6 +9,7 @@
     reason = "it ends where it is surprised, and prints what it finds"
 )]
 
+mod attacks;
 mod caches;
 mod checkers;
 mod document;
@@ -47,6 +48,12 @@ struct Options {
     /// Where the numbers go, too
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
+    /// Attacks, and what honest clients notice of them, instead of the faults
+    #[arg(long)]
+    attacks: bool,
+    /// Another build of the program, to compare with
+    #[arg(long, value_name = "PATH")]
+    program: Option<PathBuf>,
     /// What very many rotations leave behind, instead of the faults
     #[arg(long)]
     growth: bool,
@@ -70,6 +77,12 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: &Options) -> ExitCode {
+    if let Some(program) = &options.program {
+        world::use_program(program);
+    }
+    if options.attacks {
+        return if attack_all(options).await { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    }
     let (failed, numbers) = if options.growth { grow(options).await } else { break_all(options).await };
     if let Some(path) = &options.json {
         fs::write(path, format!("{numbers:#}\n")).unwrap();
@@ -100,6 +113,36 @@ async fn break_all(options: &Options) -> (bool, Value) {
     let failed = outcomes.iter().any(matrix::Outcome::failed);
     println!("{}; the logs of the instances are in {}", verdict(failed), world::logs().display());
     (failed, report::json(&outcomes))
+}
+
+async fn attack_all(options: &Options) -> bool {
+    let all = options.only.is_empty();
+    let mut outcomes = Vec::new();
+    let mut failed = false;
+    for attack in attacks::ALL.iter().filter(|attack| all || options.only.iter().any(|name| name == attack.name)) {
+        println!("attack {}: {}", attack.name, attack.what);
+        let outcome = attacks::run(attack, options.seconds).await;
+        for line in outcome.violations() {
+            println!("  {line}");
+            failed = true;
+        }
+        outcomes.push(outcome);
+    }
+    let mut table = attacks::table(&outcomes);
+    if all {
+        let costs = attacks::cost::measure().await;
+        for line in attacks::cost::violations(&costs) {
+            println!("  {line}");
+            failed = true;
+        }
+        table = format!("{table}\n{}", attacks::cost::table(&costs));
+    }
+    println!("\n{table}");
+    if all && options.seconds == SECONDS && options.program.is_none() {
+        document::publish("attacks", "scripts/faults", &table);
+    }
+    println!("{}", verdict(failed));
+    failed
 }
 
 async fn grow(options: &Options) -> (bool, Value) {

@@ -3,8 +3,9 @@
 use std::{
     fs::{self, File},
     net::TcpStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::OnceLock,
 };
 
 use tempfile::TempDir;
@@ -29,6 +30,8 @@ pub struct Wiring {
     pub redis_proxy_for_first: bool,
     /// All instances reach Postgres through a proxy.
     pub postgres_proxy: bool,
+    /// The limit of open files of each instance.
+    pub open_files: Option<u32>,
     /// Names and values.
     pub settings: &'static [(&'static str, &'static str)],
     /// Names and contents of files that lie in the working directory of all instances.
@@ -82,7 +85,8 @@ impl World {
             }
             settings.extend(wiring.settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
             let log = logs().join(format!("{name}-{number}.log"));
-            let mut instance = Instance { folder: folder.path().to_owned(), log, port: *port, settings, process: None };
+            let (folder, open_files) = (folder.path().to_owned(), wiring.open_files);
+            let mut instance = Instance { folder, log, open_files, port: *port, settings, process: None };
             let _ = fs::remove_file(&instance.log);
             // The first one makes the tables and the keys.
             instance.start().await;
@@ -121,6 +125,17 @@ fn port_of(url: &str) -> u16 {
     url::Url::parse(url).unwrap().port().unwrap()
 }
 
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Instances are of this program from now on.
+pub fn use_program(path: &Path) {
+    PROGRAM.set(path.canonicalize().unwrap()).unwrap();
+}
+
+fn program() -> &'static Path {
+    PROGRAM.get_or_init(|| env!("CARGO_BIN_EXE_latchkey").into())
+}
+
 /// Where the instances' logs stay when all is over.
 pub fn logs() -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("faults");
@@ -132,6 +147,7 @@ pub fn logs() -> PathBuf {
 pub struct Instance {
     folder: PathBuf,
     log: PathBuf,
+    open_files: Option<u32>,
     pub port: u16,
     settings: Vec<(String, String)>,
     process: Option<Child>,
@@ -163,6 +179,11 @@ impl Instance {
         eventually("Latchkey stops", async || process.try_wait().unwrap().is_some()).await;
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
     /// Resident memory in KiB.
     pub fn memory(&self) -> u64 {
         let id = self.process.as_ref().unwrap().id();
@@ -181,7 +202,15 @@ impl Instance {
 
     /// `latchkey` with these words and with the instance's settings, not yet started.
     pub fn latchkey(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
+        let program = program();
+        let mut command = match self.open_files {
+            None => Command::new(program),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]).arg(program);
+                shell
+            }
+        };
         command.args(words).current_dir(&self.folder).env_clear().envs(self.settings.iter().cloned());
         command
     }

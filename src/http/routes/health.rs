@@ -1,12 +1,12 @@
 //! `/health/live`: the process runs. `/health/ready`: it can answer requests, and how well.
 
-use actix_web::{HttpResponse, http::header::RETRY_AFTER, web::Data};
+use actix_web::{HttpRequest, HttpResponse, http::header::RETRY_AFTER, web::Data};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Table;
 use crate::{
-    http::{openapi::refusals, state::State},
+    http::{client::client, error::HttpError, openapi::refusals, state::State},
     service::Health,
 };
 
@@ -61,8 +61,8 @@ pub(in crate::http) async fn live() -> HttpResponse {
         refusals::Public
     )
 )]
-pub(in crate::http) async fn ready(state: Data<State>) -> HttpResponse {
-    let readiness = state.auth.readiness().await;
+pub(in crate::http) async fn ready(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
+    let readiness = state.auth.readiness(&client(&request)).await?;
     let mut response = match readiness.overall() {
         Health::Down => HttpResponse::ServiceUnavailable(),
         Health::Degraded | Health::Ok => HttpResponse::Ok(),
@@ -70,9 +70,9 @@ pub(in crate::http) async fn ready(state: Data<State>) -> HttpResponse {
     if readiness.overall() == Health::Down {
         response.insert_header((RETRY_AFTER, "1"));
     }
-    response.json(Ready {
+    Ok(response.json(Ready {
         status: readiness.overall().as_str(),
         database: readiness.database.as_str(),
         redis: readiness.redis.map(Health::as_str),
-    })
+    }))
 }

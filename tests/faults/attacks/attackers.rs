@@ -1,0 +1,109 @@
+//! The attackers: threads with plain sockets, from an address of their own.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::atomic::Ordering,
+    thread,
+    time::Duration,
+};
+
+use serde_json::json;
+use socket2::{Domain, Socket, Type};
+
+use super::Target;
+
+const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+const IDLE: usize = 2000;
+const SLOW: usize = 200;
+/// Between two looks at connections that are held.
+const LOOK: Duration = Duration::from_millis(5);
+
+pub(super) fn gone_dead(target: &Target) {
+    gone(target, &refresh(&target.dead));
+}
+
+pub(super) fn gone_live(target: &Target) {
+    gone(target, &refresh(&target.live));
+}
+
+fn gone(target: &Target, request: &[u8]) {
+    while !target.stopped() {
+        if let Some(mut stream) = target.connect() {
+            let _ = stream.write_all(request);
+        }
+    }
+}
+
+pub(super) fn idle(target: &Target) {
+    hold(target, IDLE, b"", b"");
+}
+
+pub(super) fn slow_readers(target: &Target) {
+    hold(target, SLOW, b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: a\r\n\r\n", b"");
+}
+
+pub(super) fn endless_bodies(target: &Target) {
+    hold(target, SLOW, b"GET /health/live HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n");
+}
+
+pub(super) fn junk(target: &Target) {
+    let request = b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n".repeat(8);
+    let mut streams: Vec<TcpStream> = Vec::new();
+    let mut answer = [0; 16 * 1024];
+    while !target.stopped() {
+        if streams.len() < 4 {
+            streams.extend(target.connect());
+        }
+        streams.retain_mut(|stream| stream.write_all(&request).is_ok() && !matches!(stream.read(&mut answer), Ok(0)));
+    }
+}
+
+/// Holds so many connections, on each of which it sends `first`, and then `more` again and again.
+fn hold(target: &Target, number: usize, first: &[u8], more: &[u8]) {
+    let mut streams = Vec::new();
+    while !target.stopped() {
+        while streams.len() < number && !target.stopped() {
+            let Some(mut stream) = target.connect() else { break };
+            let _ = stream.write_all(first);
+            let _ = stream.set_nonblocking(true);
+            streams.push(stream);
+        }
+        streams.retain_mut(|stream| is_open(stream) && stream.write_all(more).is_ok());
+        thread::sleep(LOOK);
+    }
+}
+
+/// Looks at what has come, and leaves it where it is.
+fn is_open(stream: &TcpStream) -> bool {
+    match stream.peek(&mut [0]) {
+        Ok(read) => read > 0,
+        Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+    }
+}
+
+fn refresh(token: &str) -> Vec<u8> {
+    let body = json!({ "refresh": token }).to_string();
+    let head = "POST /api/token/refresh/ HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+    format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+impl Target {
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    fn connect(&self) -> Option<TcpStream> {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
+        // So that its ports come back at once.
+        socket.set_linger(Some(Duration::ZERO)).ok()?;
+        socket.bind(&SocketAddr::from((ATTACKER, 0)).into()).ok()?;
+        socket
+            .connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)).into(), Duration::from_secs(1))
+            .ok()?;
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+        Some(stream)
+    }
+}
