@@ -1,19 +1,54 @@
 //! The log: pretty for people on a terminal, JSON lines for machines, always on standard error.
 //!
-//! What is logged never holds a token, a password, a key or a body: those are types that do not print, and handlers
-//! hand none of them to a log line.
+//! A line holds no token, password, key or body: those are types that do not print, and handlers hand none of them to a
+//! line. Lines wait in a bounded queue for a thread that writes them, so that a reader of the log that stands still stops
+//! no request; a line that finds the queue full is dropped and counted.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    collections::HashMap,
+    io::{self, IsTerminal as _},
+    panic::PanicHookInfo,
+    sync::{LazyLock, OnceLock, PoisonError, RwLock},
+};
 
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use tracing::{Event, Level, Subscriber, callsite::Identifier};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::LevelFilter,
+    fmt::{self, writer::MakeWriterExt as _},
+    layer::{Context, SubscriberExt as _},
+    registry::LookupSpan,
+    util::SubscriberInitExt as _,
+};
 
-use crate::config::{ConfigError, LogConfig, log::LogFormat};
+use crate::{
+    config::{ConfigError, LogConfig, log::LogFormat},
+    service::sampled::{Sampled, count_suppressed},
+};
+
+/// Lines that may wait, below warnings.
+const LINES: usize = 8192;
+
+/// Warnings, errors and panics that may wait. Their queue is their own: no flood of other lines displaces them.
+const WARNINGS: usize = 1024;
+
+/// Places of panics that are told apart.
+const PLACES: usize = 64;
+
+static QUEUES: OnceLock<[ErrorCounter; 2]> = OnceLock::new();
+
+/// The threads that write the log. Dropping it writes the lines that wait, within about a second for each.
+#[must_use]
+pub struct Log {
+    _threads: [WorkerGuard; 2],
+}
 
 /// Starts the log of this process. Calling it again changes nothing.
 ///
 /// # Errors
 /// When the filter is not one.
-pub fn start(config: &LogConfig) -> Result<(), ConfigError> {
+pub fn start(config: &LogConfig) -> Result<Log, ConfigError> {
     let filter = filter(&config.filter).ok_or_else(|| {
         let wrong = format!("is {:?}, which is not a filter", config.filter);
         ConfigError::new("LATCHKEY_LOG", &wrong, "a level such as info, or filters such as latchkey=debug")
@@ -23,25 +58,84 @@ pub fn start(config: &LogConfig) -> Result<(), ConfigError> {
         LogFormat::Json => true,
         LogFormat::Pretty => false,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
-    // Where, and never what: a panic's message may hold anything.
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "a panic: the request was answered with 500");
-    }));
+    let ((warnings, first), (lines, second)) = (queue(WARNINGS), queue(LINES));
     // An error means that a log is there already, as in a test.
-    let _ = if json {
-        builder.json().flatten_event(true).try_init()
-    } else {
-        builder.with_ansi(io::stderr().is_terminal()).try_init()
-    };
-    Ok(())
+    let _ = QUEUES.set([warnings.error_counter(), lines.error_counter()]);
+    std::panic::set_hook(Box::new(log_panic));
+    let _ = tracing_subscriber::registry()
+        .with(filter)
+        .with(Libraries::default())
+        .with(format(json, warnings, lines))
+        .try_init();
+    Ok(Log { _threads: [first, second] })
+}
+
+/// Lines that were dropped because the reader of the log does not keep up.
+#[must_use]
+pub fn dropped_lines() -> u64 {
+    QUEUES.get().map_or(0, |queues| queues.iter().map(|queue| queue.dropped_lines() as u64).sum())
+}
+
+fn queue(length: usize) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default().buffered_lines_limit(length).lossy(true).thread_name("log").finish(io::stderr())
+}
+
+fn format<S>(json: bool, warnings: NonBlocking, lines: NonBlocking) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let writer = warnings.with_max_level(Level::WARN).or_else(lines);
+    let layer = fmt::layer().with_target(false).with_writer(writer);
+    if json { layer.json().flatten_event(true).boxed() } else { layer.with_ansi(io::stderr().is_terminal()).boxed() }
+}
+
+/// Logs the place of a panic, once a second each. A panic's message may hold anything, and is left out.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    static SEEN: LazyLock<RwLock<HashMap<String, Sampled>>> = LazyLock::new(RwLock::default);
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let mut seen = SEEN.write().unwrap_or_else(PoisonError::into_inner);
+    if seen.len() >= PLACES && !seen.contains_key(&place) {
+        seen.clear();
+    }
+    let due = seen.entry(place.clone()).or_default().due();
+    drop(seen);
+    if let Some(suppressed) = due {
+        tracing::error!(place, suppressed, "a panic: the request was answered with 500");
+    }
 }
 
 /// tracing takes a lone word for the name of a module, so that a misspelt level would silence the log.
 fn filter(text: &str) -> Option<EnvFilter> {
     let plain = |word: &&str| !word.contains(['=', '[']);
     let levels = text.split(',').map(str::trim).filter(plain).all(|word| word.parse::<LevelFilter>().is_ok());
-    // The web server announces its threads; whoever wants to read that asks for actix_server=info.
+    // The web server announces its threads: actix_server=info shows that.
     EnvFilter::try_new(format!("actix_server=warn,{text}")).ok().filter(|_| levels)
+}
+
+/// Limits the lines of libraries, most of which clients can cause: one a second for each place in their code.
+#[derive(Default)]
+struct Libraries(RwLock<HashMap<Identifier, Sampled>>);
+
+impl Libraries {
+    fn is_due(&self, place: Identifier) -> bool {
+        if let Some(lines) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&place) {
+            return lines.due().is_some();
+        }
+        self.0.write().unwrap_or_else(PoisonError::into_inner).entry(place).or_default().due().is_some()
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Libraries {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        let metadata = event.metadata();
+        if metadata.target().starts_with("latchkey") || *metadata.level() > Level::INFO {
+            return true;
+        }
+        // What is no HTTP is an error to the HTTP library. It is the client's, and shown for debugging.
+        if metadata.target().starts_with("actix_http") && LevelFilter::current() < LevelFilter::DEBUG {
+            count_suppressed();
+            return false;
+        }
+        self.is_due(metadata.callsite())
+    }
 }

@@ -17,8 +17,8 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("service", &["crypto", "domain", "ports"]),
     ("http", &["crypto", "domain", "ports", "service"]),
     ("config", &["crypto", "domain", "store"]),
-    ("telemetry", &["config"]),
-    ("app", &["config", "crypto", "domain", "http", "ports", "service", "store"]),
+    ("telemetry", &["config", "service"]),
+    ("app", &["config", "crypto", "domain", "http", "ports", "service", "store", "telemetry"]),
     ("cli", &["app", "config", "crypto", "domain", "ports", "service", "store", "telemetry"]),
     ("main", &["cli"]),
 ];

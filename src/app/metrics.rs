@@ -16,8 +16,9 @@ use crate::{
         metrics::HttpMetrics,
     },
     ports::{Blacklist, BlacklistStatus},
-    service::{KeysInForce, Metrics},
+    service::{KeysInForce, Metrics, sampled::suppressed_lines},
     store::sql::SqlStore,
+    telemetry,
 };
 
 /// What is asked when somebody reads.
@@ -65,7 +66,20 @@ impl Collector for Measured {
         let connections = self.connections.status();
         gauge("connections_open", "Connections of clients.", connections.open)?;
         gauge("connections_limit", "Maximum number of connections of clients.", connections.limit)?;
-        encode_connections(&mut encoder, connections)?;
+        encode_counters(&mut encoder, connection_counters(connections))?;
+        let lines = [
+            (
+                "log_lines_dropped",
+                "Log lines that were lost because the reader of the log did not keep up.",
+                telemetry::dropped_lines(),
+            ),
+            (
+                "log_lines_suppressed",
+                "Log lines that were not written because they repeat another.",
+                suppressed_lines(),
+            ),
+        ];
+        encode_counters(&mut encoder, lines)?;
         match &self.blacklist {
             Some(blacklist) => encode_blacklist(&mut encoder, blacklist.status()),
             None => Ok(()),
@@ -73,17 +87,23 @@ impl Collector for Measured {
     }
 }
 
-fn encode_connections(encoder: &mut DescriptorEncoder, status: ConnectionStatus) -> Result<(), fmt::Error> {
-    let counts = [
-        ("connections_evicted", "Idle connections that were closed to make room for others.", status.evicted),
-        ("connections_refused", "Connections that were refused: those that were open were busy.", status.refused),
-        ("connections_timed_out", "Connections that were closed because the client was too slow.", status.timed_out),
-    ];
+/// A name, a sentence of help, and the count.
+type NamedCount = (&'static str, &'static str, u64);
+
+fn encode_counters<const N: usize>(encoder: &mut DescriptorEncoder, counts: [NamedCount; N]) -> Result<(), fmt::Error> {
     for (name, help, count) in counts {
         let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         ConstCounter::new(count).encode(metric)?;
     }
     Ok(())
+}
+
+const fn connection_counters(status: ConnectionStatus) -> [NamedCount; 3] {
+    [
+        ("connections_evicted", "Idle connections that were closed to make room for others.", status.evicted),
+        ("connections_refused", "Connections that were refused: those that were open were busy.", status.refused),
+        ("connections_timed_out", "Connections that were closed because the client was too slow.", status.timed_out),
+    ]
 }
 
 fn encode_blacklist(encoder: &mut DescriptorEncoder, status: BlacklistStatus) -> Result<(), fmt::Error> {
@@ -104,9 +124,5 @@ fn encode_blacklist(encoder: &mut DescriptorEncoder, status: BlacklistStatus) ->
         ("blacklist_rebuilds", "How often the marks in Redis were written anew from the database.", status.rebuilds),
         ("blacklist_rebuilds_failed", "How often that failed.", status.failed_rebuilds),
     ];
-    for (name, help, count) in counts {
-        let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        ConstCounter::new(count).encode(metric)?;
-    }
-    Ok(())
+    encode_counters(encoder, counts)
 }

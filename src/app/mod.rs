@@ -139,8 +139,7 @@ impl App {
         };
         let janitor = stores.janitor(Arc::clone(&clock), &config.lifetimes, &config.audit);
         let counters = Metrics::default();
-        let (dropped, written) = (counters.audit_dropped.clone(), counters.audit_written.clone());
-        let (audit, writer) = audit_trail(stores.audit(), dropped, written);
+        let (audit, writer) = audit_trail(stores.audit(), Arc::clone(&clock), &counters);
         let (revocation, hints) = stores.revocation(&config.lifetimes).with_hints();
         let keys = Arc::new(KeysInForce::new(ring, policy(&config)?, config.tokens.verify_cache)?);
         let watch = KeyWatch::new(manager, Arc::clone(&keys));

@@ -206,10 +206,22 @@ async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &HashSet<Strin
         return Ok(openapi::run());
     }
     environment::unknown_names(&serve_command(), std::env::vars_os())?;
-    match &command {
+    let log = match &command {
         Command::Serve(config) => telemetry::start(&config.log)?,
         _ => start_log()?,
-    }
+    };
+    let done = execute(command, matches, dotenv, clock).await;
+    // The last lines of the log stand before the line that says why it failed.
+    output::patiently(move || drop(log));
+    done
+}
+
+async fn execute(
+    command: Command,
+    matches: &ArgMatches,
+    dotenv: &HashSet<String>,
+    clock: Arc<dyn Clock>,
+) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(config) => serve::run(&config, clock).await,
         Command::Config(config) => config::run(&config, matches, dotenv),
@@ -256,7 +268,7 @@ fn passwords() -> Result<PasswordsConfig, Failure> {
 }
 
 /// The log of commands that do one thing: warnings only, unless it is told otherwise.
-fn start_log() -> Result<(), Failure> {
+fn start_log() -> Result<telemetry::Log, Failure> {
     let command = LogConfig::augment_args(bare_command()).mut_arg("filter", |filter| filter.default_value("warn"));
     Ok(telemetry::start(&from_environment::<LogConfig>(&command)?)?)
 }

@@ -1,8 +1,29 @@
 //! What is printed: the one module that may.
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 use serde_json::Value;
+
+/// How long a reader that stands still may hold up a server.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Prints on a thread of its own and goes on when that takes too long: a pipe that is full and not read would block for
+/// ever.
+pub(super) fn patiently(print: impl FnOnce() + Send + 'static) {
+    let (done, printed) = mpsc::channel();
+    let thread = thread::Builder::new().name("output".to_owned()).spawn(move || {
+        print();
+        let _ = done.send(());
+    });
+    if thread.is_ok() {
+        let _ = printed.recv_timeout(PATIENCE);
+    }
+}
 
 /// A line on standard output. Whoever reads it may have heard enough (`latchkey config | head -1`): that is no error.
 ///
@@ -19,7 +40,10 @@ pub(super) fn bytes(bytes: &[u8]) {
 
 /// A line on standard error, with the program's name in front.
 pub(super) fn error(text: &str) {
-    let _ = writeln!(io::stderr(), "latchkey: {text}");
+    let text = format!("latchkey: {text}\n");
+    patiently(move || {
+        let _ = io::stderr().write_all(text.as_bytes());
+    });
 }
 
 /// JSON for scripts, indented for people who look at it.

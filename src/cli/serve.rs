@@ -22,10 +22,12 @@ pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCo
     };
     let failed = |error: io::Error| Failure::Failed(format!("the server stopped: {error}"));
     let address = app.address().map_err(failed)?;
-    output::line(&format!("Latchkey listens on http://{address}"));
+    let mut text = format!("Latchkey listens on http://{address}");
     if let Some(user) = app.first_user() {
-        welcome(address, user, config);
+        text.push('\n');
+        text.push_str(&welcome(address, user, config));
     }
+    output::patiently(move || output::line(&text));
     tracing::info!(%address, embedded = app.is_embedded(), "started");
     let (asked, ask) = tokio::sync::oneshot::channel::<()>();
     let server = app.run(async move {
@@ -57,10 +59,10 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 }
 
 /// What a newcomer needs: who they are, three requests to try, and where to go from here. Told once.
-fn welcome(address: SocketAddr, user: &FirstUser, config: &Config) {
+fn welcome(address: SocketAddr, user: &FirstUser, config: &Config) -> String {
     let (name, password) = (user.username, user.password.expose_secret());
     let json = "-H 'Content-Type: application/json'";
-    output::line(&format!(
+    format!(
         "
 This is the first start, so there is one user now. The password is shown this once:
 
@@ -85,5 +87,5 @@ To move on, set DATABASE_URL=postgres://… and REDIS_URL=redis://… and start 
 ",
         data = config.database.data_dir.display(),
         keys = config.keys.keys_dir.display(),
-    ));
+    )
 }

@@ -19,7 +19,9 @@ use actix_web::{
 use futures_util::FutureExt as _;
 use uuid::Uuid;
 
-use super::{connection::Connection, error::HttpError, metrics::Route, routes::Allowed, state::State};
+use super::{
+    access_log::log, connection::Connection, error::HttpError, metrics::Route, routes::Allowed, state::State,
+};
 use crate::{crypto::random, service::Error};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -160,22 +162,6 @@ fn new_id() -> HeaderValue {
 
 fn known(method: &Method) -> &'static str {
     KNOWN.iter().find(|known| *known == method).map_or("other", Method::as_str)
-}
-
-/// Failures of ours are errors, refusals are worth a line, the rest is for debugging. Never a token, never a body: and a
-/// path or a method that is none of ours may be a token that was put in the wrong place.
-fn log(method: &str, route: Route, id: &HeaderValue, status: StatusCode, error: Option<&actix_web::Error>) {
-    let (path, status, id) = (route.label(), status.as_u16(), || id.to_str().unwrap_or_default());
-    let Some(error) = error.and_then(|error| error.as_error::<HttpError>()) else {
-        tracing::debug!(method, path, status, request = id());
-        return;
-    };
-    let cause = error.cause();
-    if let Some(internal) = error.internal() {
-        tracing::error!(method, path, status, request = id(), cause, %internal);
-    } else {
-        tracing::info!(method, path, status, request = id(), cause);
-    }
 }
 
 #[cfg(test)]

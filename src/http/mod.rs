@@ -1,5 +1,6 @@
 //! The wire: actix-web in, actix-web out. No rules in here; one place maps errors.
 
+mod access_log;
 mod bearer;
 mod body;
 mod client;

@@ -1,6 +1,8 @@
 //! The audit trail: events that need no transaction of their own are handed over here and written in batches, off the
 //! request path. What matters (sign-ins, revocations, cut-offs) is written by the stores together with what it tells of.
 
+mod budget;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use latchkey_verifier::{Checked, Kind};
@@ -10,13 +12,15 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Auth, Client, Error, TokenDetail, tokens::token_ref};
+use budget::Budget;
+
+use super::{Auth, Client, Error, Metrics, TokenDetail, tokens::token_ref};
 use crate::{
     domain::{
         audit::{Actor, AuditEvent, EventKind, Origin},
         time::Moment,
     },
-    ports::AuditStore,
+    ports::{AuditStore, Clock, StoreError},
 };
 
 /// Events that may wait. More are counted and dropped: a flood of refusals must not take the memory.
@@ -47,19 +51,35 @@ pub struct AuditTrail {
     dropped: Counter,
 }
 
-/// Writes what the trail was handed.
+/// Writes what the trail was handed, within a budget.
 pub struct AuditWriter {
+    budget: Budget,
+    clock: Arc<dyn Clock>,
     dropped: Counter,
     events: Receiver<AuditEvent>,
     store: Arc<dyn AuditStore>,
+    summarised: Counter,
     written: Counter,
 }
 
-/// A trail into `store`, and who writes it. `dropped` and `written` count events.
+/// Rows that are to be written, each with how often its event happened.
+type Rows = Vec<(AuditEvent, u32)>;
+
+/// Returns a trail into `store`, and its writer.
 #[must_use]
-pub fn audit_trail(store: Arc<dyn AuditStore>, dropped: Counter, written: Counter) -> (AuditTrail, AuditWriter) {
+pub fn audit_trail(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>, counters: &Metrics) -> (AuditTrail, AuditWriter) {
     let (sender, events) = channel(HALF);
-    (AuditTrail { events: sender, dropped: dropped.clone() }, AuditWriter { dropped, events, store, written })
+    let trail = AuditTrail { events: sender, dropped: counters.audit_dropped.clone() };
+    let writer = AuditWriter {
+        budget: Budget::new(clock.now()),
+        clock,
+        dropped: counters.audit_dropped.clone(),
+        events,
+        store,
+        summarised: counters.audit_summarised.clone(),
+        written: counters.audit_written.clone(),
+    };
+    (trail, writer)
 }
 
 impl AuditTrail {
@@ -72,54 +92,73 @@ impl AuditTrail {
 }
 
 impl AuditWriter {
-    /// Writes until `stop` is done, then what is left. A batch that the database does not take is tried again.
+    /// Writes until `stop` is done, then what is left. Rows that the database does not take are tried again.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         loop {
             let mut batch = Vec::with_capacity(BATCH);
             tokio::select! {
-                () = &mut stop => return self.finish(batch).await,
+                () = &mut stop => return self.finish(Rows::new()).await,
                 received = self.events.recv_many(&mut batch, BATCH) => if received == 0 { return },
+                () = sleep(GATHER), if self.budget.owes() => {}
             }
-            tokio::select! {
-                () = &mut stop => return self.finish(batch).await,
-                () = gather(&mut self.events, &mut batch) => {}
+            if !batch.is_empty() {
+                tokio::select! {
+                    () = &mut stop => {
+                        let rows = self.within_budget(&batch);
+                        return self.finish(rows).await;
+                    }
+                    () = gather(&mut self.events, &mut batch) => {}
+                }
             }
-            while let Err(error) = self.write(&batch).await {
+            let mut rows = self.within_budget(&batch);
+            self.limit(&mut rows);
+            while let Err(error) = self.write(&rows).await {
                 tracing::warn!(%error, events = batch.len(), "audit events wait for the database");
                 tokio::select! {
-                    () = &mut stop => return self.finish(batch).await,
+                    () = &mut stop => return self.finish(rows).await,
                     () = sleep(PAUSE) => {}
                 }
             }
         }
     }
 
-    async fn finish(mut self, mut batch: Vec<AuditEvent>) {
+    async fn finish(mut self, mut rows: Rows) {
+        let mut batch = Vec::new();
         while let Ok(event) = self.events.try_recv() {
             batch.push(event);
         }
-        for part in batch.chunks(BATCH) {
+        rows.extend(self.within_budget(&batch));
+        rows.extend(self.budget.close());
+        for part in rows.chunks(BATCH) {
             if !matches!(timeout(LAST, self.write(part)).await, Ok(Ok(()))) {
-                tracing::error!(events = batch.len(), "the last audit events were not written");
+                tracing::error!(rows = rows.len(), "the last audit events were not written");
                 return;
             }
         }
     }
 
-    async fn write(&self, batch: &[AuditEvent]) -> Result<(), crate::ports::StoreError> {
-        if batch.is_empty() {
+    fn within_budget(&mut self, batch: &[AuditEvent]) -> Rows {
+        let (rows, summarised) = self.budget.spend(grouped(batch), self.clock.now());
+        self.summarised.inc_by(summarised);
+        rows
+    }
+
+    /// The most that one round writes. Refused tokens go first, so that a flood of them does not hide other events.
+    fn limit(&self, rows: &mut Rows) {
+        if rows.len() > MOST_ROWS {
+            rows.sort_by_key(|(event, _)| event.kind == EventKind::TokenRefused);
+            self.dropped.inc_by((rows.len() - MOST_ROWS) as u64);
+            rows.truncate(MOST_ROWS);
+        }
+    }
+
+    async fn write(&self, rows: &[(AuditEvent, u32)]) -> Result<(), StoreError> {
+        if rows.is_empty() {
             return Ok(());
         }
-        let mut grouped = grouped(batch);
-        if grouped.len() > MOST_ROWS {
-            // Whom a flood of refusals would hide is kept before the flood.
-            grouped.sort_by_key(|(event, _)| event.kind == EventKind::TokenRefused);
-            self.dropped.inc_by((grouped.len() - MOST_ROWS) as u64);
-            grouped.truncate(MOST_ROWS);
-        }
-        self.store.append(&grouped).await?;
-        self.written.inc_by(grouped.len() as u64);
+        self.store.append(rows).await?;
+        self.written.inc_by(rows.len() as u64);
         Ok(())
     }
 }

@@ -18,6 +18,8 @@ pub struct ReasonLabel {
 pub struct Metrics {
     /// Audit events that were lost because too many waited.
     pub audit_dropped: Counter,
+    /// Audit events beyond a budget, which rows count instead of telling.
+    pub audit_summarised: Counter,
     /// Audit events that were written off the request path.
     pub audit_written: Counter,
     /// Users who were cut off by a request.
@@ -44,6 +46,8 @@ impl Metrics {
         registry.register("cut_offs", "Users who signed out everywhere", self.cut_offs.clone());
         let help = "Audit events that were written off the request path";
         registry.register("audit_events_written", help, self.audit_written.clone());
+        let help = "Audit events beyond a budget, which are counted in one row a minute";
+        registry.register("audit_events_summarised", help, self.audit_summarised.clone());
         let help = "Audit events that were lost because too many waited for the database";
         registry.register("audit_events_dropped", help, self.audit_dropped.clone());
     }

@@ -18,6 +18,7 @@ mod obtain;
 mod rebuild;
 mod refresh;
 pub mod revocation;
+pub mod sampled;
 mod sessions;
 mod to_the_end;
 mod tokens;

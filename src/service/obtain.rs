@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Auth, Client, Error, TokenPair};
+use super::{Auth, Client, Error, TokenPair, sampled::Sampled};
 use crate::{
     crypto::random,
     domain::{
@@ -15,6 +15,9 @@ use crate::{
     },
     ports::{NewSession, StoreError},
 };
+
+static NOT_ENDED: Sampled = Sampled::new();
+static NOT_RENEWED: Sampled = Sampled::new();
 
 /// How many sign-ins of one user may happen at once without seeing each other. Only who comes this close to the limit
 /// pays for a second look.
@@ -82,8 +85,16 @@ impl Auth {
         });
         match trimmed.await {
             Ok(Ok(count)) => self.count_revoked(reason, count),
-            Ok(Err(error)) => tracing::warn!(%error, "a user's oldest sessions were not ended"),
-            Err(_) => tracing::error!("a user's oldest sessions were not ended: a use case panicked"),
+            Ok(Err(error)) => {
+                if let Some(suppressed) = NOT_ENDED.due() {
+                    tracing::warn!(%error, suppressed, "a user's oldest sessions were not ended");
+                }
+            }
+            Err(_) => {
+                if let Some(suppressed) = NOT_ENDED.due() {
+                    tracing::error!(suppressed, "a user's oldest sessions were not ended: a use case panicked");
+                }
+            }
         }
     }
 
@@ -122,8 +133,10 @@ impl Auth {
             Ok(new) => self.parts.users.replace_hash(&user.id, old, &new).await.map_err(Error::from),
             Err(error) => Err(error.into()),
         };
-        if let Err(error) = renewed {
-            tracing::warn!(user = %user.id, %error, "an outdated password hash was not renewed");
+        if let Err(error) = renewed
+            && let Some(suppressed) = NOT_RENEWED.due()
+        {
+            tracing::warn!(user = %user.id, %error, suppressed, "an outdated password hash was not renewed");
         }
     }
 }

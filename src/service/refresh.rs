@@ -7,6 +7,7 @@ use latchkey_verifier::Checked;
 use super::{
     Auth, Client, Error, TokenPair,
     audit::View,
+    sampled::Sampled,
     tokens::{blacklisted, ended, known, unissued},
 };
 use crate::{
@@ -18,6 +19,8 @@ use crate::{
     },
     ports::{Rotation, TokenRef},
 };
+
+static REPEATED: Sampled = Sampled::new();
 
 impl Auth {
     /// Exchanges a refresh token.
@@ -75,7 +78,10 @@ impl Auth {
         let state = known(self.parts.sessions.find(token.session).await?, token)?;
         match state.standing(generation, now, self.parts.rules.grace) {
             Standing::Grace => {
-                tracing::info!(session = %token.session, cause = "reuse_in_grace", "the same successor was given again");
+                if let Some(suppressed) = REPEATED.due() {
+                    let (session, cause) = (token.session, "reuse_in_grace");
+                    tracing::info!(%session, cause, suppressed, "the same successor was given again");
+                }
                 self.parts.metrics.grace_hits.inc();
                 self.issue_for(&state, now.max(state.session.rotated_at), EventKind::RefreshRepeated, client)
             }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use super::hints::{self, HintWriter, Hints};
+use super::{
+    hints::{self, HintWriter, Hints},
+    sampled::Sampled,
+};
 use crate::{
     domain::{
         ids::UserId,
@@ -14,6 +17,8 @@ use crate::{
     },
     ports::{Blacklist, Mark, Revoke, SessionStore, StoreError, TokenRef, Verdict},
 };
+
+static NOT_TAKEN: Sampled = Sampled::new();
 
 /// How long marks are kept.
 #[derive(Clone, Copy, Debug)]
@@ -145,8 +150,9 @@ impl Revocation {
     async fn write(&self, marks: Vec<(Mark, TimeDelta)>) {
         if let Some(blacklist) = &self.blacklist
             && let Err(error) = blacklist.write(&marks).await
+            && let Some(suppressed) = NOT_TAKEN.due()
         {
-            tracing::warn!(%error, "Redis did not take a mark: the database answers until it was rebuilt");
+            tracing::warn!(%error, suppressed, "Redis did not take a mark: the database answers until it was rebuilt");
         }
     }
 }

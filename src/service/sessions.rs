@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Auth, Client, Error, metrics::ReasonLabel, tokens::blacklisted};
+use super::{Auth, Client, Error, metrics::ReasonLabel, sampled::Sampled, tokens::blacklisted};
 use crate::{
     domain::{
         audit::{Actor, AuditEvent, EventKind},
@@ -12,6 +12,8 @@ use crate::{
     },
     ports::{CutOff, Revoke, TokenRef},
 };
+
+static REUSE: Sampled = Sampled::new();
 
 /// A live session of the user who asks.
 #[derive(Clone, Debug)]
@@ -119,10 +121,12 @@ impl Auth {
         now: Moment,
     ) -> Result<(), Error> {
         let since_rotation = (now - session.rotated_at).num_seconds();
-        tracing::warn!(
-            session = %token.session, user = %token.user, presented = generation, current = session.generation,
-            since_rotation, cause = "reuse", "a spent refresh token came back: the session is revoked"
-        );
+        if let Some(suppressed) = REUSE.due() {
+            tracing::warn!(
+                session = %token.session, user = %token.user, presented = generation, current = session.generation,
+                since_rotation, cause = "reuse", suppressed, "a spent refresh token came back: the session is revoked"
+            );
+        }
         let mut audit = AuditEvent::new(now, EventKind::Reuse, Actor::Client)
             .of_user(&token.user)
             .of_token(token.session.refresh_jti(generation))

@@ -1,6 +1,7 @@
 //! Attacks on tokens, one test each, against a real server: no hostile token gets a 200, none a 500, and all get
 //! the words that any bad token gets.
 
+mod audit_flood;
 mod claims;
 mod client_address;
 mod connections;

@@ -9,6 +9,7 @@ mod help;
 mod keys;
 mod keys_kept;
 mod keys_live;
+mod log;
 mod migrate;
 mod reference;
 mod serve;

@@ -1,0 +1,42 @@
+//! One line in the log for a request, as far as strangers cannot fill the log with them.
+
+use std::{
+    collections::HashMap,
+    sync::{LazyLock, PoisonError, RwLock},
+};
+
+use actix_web::http::{StatusCode, header::HeaderValue};
+
+use super::{error::HttpError, metrics::Route};
+use crate::service::sampled::Sampled;
+
+/// Causes are labels of ours, so there are few.
+static CAUSES: LazyLock<RwLock<HashMap<&'static str, Sampled>>> = LazyLock::new(RwLock::default);
+
+/// Logs an answer. Failures of the service are errors, refusals are information, and both are logged once a second for each
+/// cause; the metrics count all of them. The rest is for debugging. A line holds no token and no body: a path or a
+/// method that is unknown may be a token in the wrong place, so that only known ones are named.
+pub(super) fn log(method: &str, route: Route, id: &HeaderValue, status: StatusCode, error: Option<&actix_web::Error>) {
+    let (path, status, id) = (route.label(), status.as_u16(), || id.to_str().unwrap_or_default());
+    let Some(error) = error.and_then(|error| error.as_error::<HttpError>()) else {
+        tracing::debug!(method, path, status, request = id());
+        return;
+    };
+    let cause = error.cause();
+    if let Some(internal) = error.internal() {
+        if let Some(suppressed) = due(cause) {
+            tracing::error!(method, path, status, request = id(), cause, suppressed, %internal);
+        }
+    } else if tracing::enabled!(tracing::Level::INFO)
+        && let Some(suppressed) = due(cause)
+    {
+        tracing::info!(method, path, status, request = id(), cause, suppressed);
+    }
+}
+
+fn due(cause: &'static str) -> Option<u64> {
+    if let Some(lines) = CAUSES.read().unwrap_or_else(PoisonError::into_inner).get(cause) {
+        return lines.due();
+    }
+    CAUSES.write().unwrap_or_else(PoisonError::into_inner).entry(cause).or_default().due()
+}

@@ -1,0 +1,73 @@
+//! Log lines that a client can cause: one a second each, with the number of those that were suppressed.
+
+use std::{
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// How long a line stands for those like it.
+const PERIOD: Duration = Duration::from_secs(1);
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
+
+/// One kind of line. It takes no lock and no memory.
+#[derive(Debug, Default)]
+pub struct Sampled {
+    /// When the next line may be written, in milliseconds since [`START`].
+    next: AtomicU64,
+    suppressed: AtomicU64,
+}
+
+impl Sampled {
+    /// A kind of which no line was written.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { next: AtomicU64::new(0), suppressed: AtomicU64::new(0) }
+    }
+
+    /// Returns how many lines were suppressed since the last one, if a line is due; else counts this one.
+    pub fn due(&self) -> Option<u64> {
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.due_at(milliseconds(START.elapsed()), milliseconds(PERIOD))
+    }
+
+    fn due_at(&self, now: u64, period: u64) -> Option<u64> {
+        let next = self.next.load(Ordering::Relaxed);
+        let later = now.saturating_add(period);
+        if now >= next && self.next.compare_exchange(next, later, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            return Some(self.suppressed.swap(0, Ordering::Relaxed));
+        }
+        self.suppressed.fetch_add(1, Ordering::Relaxed);
+        count_suppressed();
+        None
+    }
+}
+
+/// Counts a line that was suppressed elsewhere.
+pub fn count_suppressed() {
+    SUPPRESSED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// How many lines of this process were suppressed.
+#[must_use]
+pub fn suppressed_lines() -> u64 {
+    SUPPRESSED.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sampled;
+
+    #[test]
+    fn a_flood_of_lines_is_one_a_second_with_the_number_of_the_others() {
+        let lines = Sampled::new();
+        let due: Vec<_> = (0..3000).filter_map(|millisecond| lines.due_at(millisecond, 1000)).collect();
+        assert_eq!(due, [0, 999, 999]);
+        assert_eq!(lines.due_at(60_000, 1000), Some(999));
+        assert_eq!(lines.due_at(61_000, 1000), Some(0));
+    }
+}
