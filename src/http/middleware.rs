@@ -19,9 +19,7 @@ use actix_web::{
 use futures_util::FutureExt as _;
 use uuid::Uuid;
 
-use super::{
-    access_log::log, connection::Connection, error::HttpError, metrics::Route, routes::Allowed, state::State,
-};
+use super::{access_log::log, connection::Connection, error::HttpError, metrics::Route, routes::Allowed, state::State};
 use crate::{crypto::random, service::Error};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

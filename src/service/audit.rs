@@ -99,7 +99,10 @@ impl AuditWriter {
             let mut batch = Vec::with_capacity(BATCH);
             tokio::select! {
                 () = &mut stop => return self.finish(Rows::new()).await,
-                received = self.events.recv_many(&mut batch, BATCH) => if received == 0 { return },
+                // The last sender is gone, which a stop brings about as well.
+                received = self.events.recv_many(&mut batch, BATCH) => if received == 0 {
+                    return self.finish(Rows::new()).await;
+                },
                 () = sleep(GATHER), if self.budget.owes() => {}
             }
             if !batch.is_empty() {
