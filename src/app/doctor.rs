@@ -10,9 +10,10 @@ use crate::{
     crypto::{keyring::RingKey, random},
     domain::{
         audit::Actor,
+        ids::DeploymentId,
         keys::{NOTICE, later},
     },
-    ports::Clock,
+    ports::{Clock, StoreError},
     store::{
         redis::RedisBlacklist,
         sql::{DatabaseUrl, SqlPool, SqlStore, migrate},
@@ -139,13 +140,26 @@ async fn redis(config: &Config) -> Finding {
         Ok(None) => return good("redis", "not used: the database answers alone"),
         Ok(Some(options)) => options,
     };
-    let warnings = match RedisBlacklist::open(&options, random::jti()) {
-        Ok(blacklist) => blacklist.examine().await,
+    let (deployment, is_known) = match deployment(config).await {
+        Ok(known) => (known.unwrap_or_else(|| DeploymentId::new(random::jti())), true),
+        Err(_) => (DeploymentId::new(random::jti()), false),
+    };
+    let warnings = match RedisBlacklist::open(&options, deployment, random::jti()) {
+        Ok(blacklist) => blacklist.examine(is_known).await,
         Err(error) => Err(error),
     };
     match warnings {
         Err(error) => bad("redis", format!("{}: {error}", options.url)),
         Ok(warnings) if warnings.is_empty() => good("redis", options.url.to_string()),
         Ok(warnings) => bad("redis", warnings.join("; ")),
+    }
+}
+
+/// The id in the database. One that has none yet is of a deployment that has not begun: whatever lies in Redis is not its own.
+async fn deployment(config: &Config) -> Result<Option<DeploymentId>, StoreError> {
+    let url = config.database.url().map_err(|error| StoreError::Failed(error.to_string()))?;
+    match &url {
+        DatabaseUrl::Sqlite(file) if file.create && !file.path.exists() => Ok(None),
+        _ => SqlStore::new(SqlPool::open(&url, config.database.limits())?).known_deployment().await,
     }
 }

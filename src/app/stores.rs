@@ -9,7 +9,7 @@ use super::StartError;
 use crate::{
     config::{AuditConfig, DatabaseConfig, LifetimesConfig, RedisConfig},
     crypto::{hasher::Hasher, random},
-    domain::audit::Actor,
+    domain::{audit::Actor, ids::DeploymentId},
     ports::{AuditStore, Blacklist, Clock, SessionStore, StoreError, UserStore},
     service::{Revocation, accounts::Accounts, janitor::Janitor, revocation::MarkLifetimes, trail::Trail},
     store::{
@@ -57,7 +57,8 @@ pub(super) async fn open(
     let blacklist = match redis.options()? {
         None => None,
         Some(options) => {
-            let blacklist: Arc<dyn Blacklist> = Arc::new(RedisBlacklist::open(&options, random::jti())?);
+            let deployment = sql.deployment(&DeploymentId::new(random::jti())).await?;
+            let blacklist: Arc<dyn Blacklist> = Arc::new(RedisBlacklist::open(&options, deployment, random::jti())?);
             Some(blacklist)
         }
     };

@@ -28,6 +28,24 @@ impl fmt::Display for UserId {
     }
 }
 
+/// The id of a deployment: one database, and all instances that work with it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DeploymentId(String);
+
+impl DeploymentId {
+    /// Takes text without a colon.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A session's id: the claim `sid`. Random, so that nobody guesses one.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SessionId(Uuid);

@@ -32,7 +32,7 @@ pub struct Revoke {
     pub of: Option<(UserId, u32)>,
     /// Why.
     pub reason: RevokedReason,
-    /// Now.
+    /// Now, by the caller's clock. The revocation is stamped by [`SessionStore::stamping_clock`].
     pub now: Moment,
     /// What the audit trail is told, in the same transaction.
     pub audit: AuditEvent,
@@ -103,8 +103,11 @@ pub trait SessionStore: Send + Sync {
     /// Up to `limit` sessions after `after` by id, dead or alive.
     async fn page(&self, after: Option<SessionId>, limit: i64) -> Result<SessionPage, StoreError>;
 
-    /// Up to `limit` sessions that were revoked at or after `since`, by that moment and by id, and only those after the
-    /// one that was revoked at `after.0` and has the id `after.1`.
+    /// The time by the clock that stamps revocations and cut-offs: that of the database where it has one, else `ours`.
+    async fn stamping_clock(&self, ours: Moment) -> Result<Moment, StoreError>;
+
+    /// Up to `limit` sessions that were revoked at or after `since` by the stamping clock, by that moment and by id, and
+    /// only those after the one that was revoked at `after.0` and has the id `after.1`.
     async fn revoked_since(
         &self,
         since: Moment,

@@ -26,7 +26,7 @@ pub struct Credentials {
 pub struct CutOff {
     /// Whose.
     pub id: UserId,
-    /// Now.
+    /// Now, by the caller's clock. The cut-off is stamped by [`SessionStore::stamping_clock`](super::SessionStore::stamping_clock).
     pub now: Moment,
     /// What the audit trail is told, in the same transaction, if anything changed.
     pub audit: AuditEvent,
@@ -93,8 +93,8 @@ pub trait UserStore: Send + Sync {
     /// last token has ended, so that those tokens are refused. The new `version`, or `None` when there was no user.
     async fn delete(&self, cut_off: &CutOff) -> Result<Option<u32>, StoreError>;
 
-    /// Moment, id and `version` of up to `limit` users, deleted ones too, who were cut off at or after `since`, by moment and
-    /// id after `after`.
+    /// Moment, id and `version` of up to `limit` users, deleted ones too, who were cut off at or after `since` by the
+    /// stamping clock, by moment and id after `after`.
     async fn cut_offs(
         &self,
         since: Moment,

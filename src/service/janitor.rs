@@ -1,9 +1,9 @@
 //! What is done off the request path: keeping the blacklist true, and (`flush.rs`) removing what is over.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout};
 
 pub use super::flush::Flushed;
 use super::{
@@ -19,11 +19,14 @@ use crate::{
 /// Rows in one statement.
 pub(super) const BATCH: i64 = 500;
 
-/// How far back marks are written again: longer than a statement may take and clocks may differ.
+/// How far back marks are written again: longer than a statement may take between its stamp and its commit.
 const OVERLAP: TimeDelta = TimeDelta::minutes(2);
 
 /// How far back the first time.
 const FIRST: TimeDelta = TimeDelta::minutes(5);
+
+/// How often Redis is looked at while a round waits for the database: an epoch lives longer than that.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The janitor.
 pub struct Janitor {
@@ -67,11 +70,20 @@ impl Janitor {
         let Some(blacklist) = self.revocation.blacklist() else { return Ok(false) };
         let mut state = self.state.lock().await;
         let look = blacklist.look().await?;
-        if look.memory == Memory::Kept {
-            self.reapply(blacklist.as_ref(), &mut state, &look).await?;
-            // Only now: what others revoked while the connection was away is in there.
-            blacklist.believe(&look);
-            return Ok(false);
+        match look.memory {
+            Memory::Kept => {
+                let reapply = self.reapply(blacklist.as_ref(), &mut state, &look);
+                let (reapplied, stayed) = while_looking(blacklist.as_ref(), LOOK_AGAIN, reapply).await;
+                reapplied?;
+                if stayed {
+                    // Only now: what others revoked while the connection was away is in there.
+                    blacklist.believe(&look);
+                }
+                return Ok(false);
+            }
+            // The warnings name it.
+            Memory::Foreign => return Ok(false),
+            Memory::Filling(_) | Memory::Lost => {}
         }
         if state.rest.takes_a_round() {
             return Ok(false);
@@ -97,7 +109,7 @@ impl Janitor {
         let mut rebuild = if let Some(rebuild) = resumed {
             rebuild
         } else {
-            let began = self.clock.now();
+            let began = self.sessions.stamping_clock(self.clock.now()).await?;
             Rebuild::new(blacklist.start_rebuild().await?, began)
         };
         let filled = self.fill(blacklist, &mut rebuild).await;
@@ -116,15 +128,17 @@ impl Janitor {
     }
 
     async fn reapply(&self, blacklist: &dyn Blacklist, state: &mut State, look: &Look) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        // However long ago the last time was: what others revoked while this instance could not look is not lost.
-        let since = state.reapplied_until.map_or(now - FIRST, |last| last - OVERLAP);
+        // Read before the pages are, and by the clock that stamps what is in them: our own says nothing of those.
+        let now = self.sessions.stamping_clock(self.clock.now()).await?;
+        // However long ago the last time was: what others revoked while this instance could not look is not lost. A clock
+        // that was set back stamps what comes next earlier than that.
+        let since = state.reapplied_until.map_or(now - FIRST, |last| last.min(now) - OVERLAP);
         let State { reapplied_until, written, .. } = state;
         written.keep((look.number, look.connection), since);
         let mut after = None;
         loop {
             let page = self.sessions.revoked_since(since, after, BATCH).await?;
-            write_new(blacklist, written, self.marks_of(&page), now).await?;
+            write_new(blacklist, written, self.marks_of(&page, now), now).await?;
             after = page.last().and_then(|last| Some((last.revoked?.0, last.id)));
             if is_last(page.len()) {
                 break;
@@ -143,8 +157,10 @@ impl Janitor {
         Ok(())
     }
 
-    pub(super) fn marks_of(&self, sessions: &[Session]) -> Vec<(Mark, TimeDelta)> {
-        let now = self.clock.now();
+    /// The marks of these sessions, where it is `now` by the stamping clock. The earlier of the two clocks counts: no mark
+    /// may go too soon.
+    pub(super) fn marks_of(&self, sessions: &[Session], now: Moment) -> Vec<(Mark, TimeDelta)> {
+        let now = now.min(self.clock.now());
         sessions.iter().filter_map(|session| Revocation::mark_of(session, now)).collect()
     }
 
@@ -167,6 +183,22 @@ async fn write_new(
     Ok(())
 }
 
+/// Does `work`, and looks at Redis as often as its epochs need it, however long the database takes. Also returns whether
+/// each look found the memory kept.
+async fn while_looking<T>(blacklist: &dyn Blacklist, period: Duration, work: impl Future<Output = T>) -> (T, bool) {
+    let (mut work, mut stayed) = (pin!(work), true);
+    loop {
+        if let Ok(done) = timeout(period, &mut work).await {
+            return (done, stayed);
+        }
+        stayed &= blacklist.look().await.is_ok_and(|look| look.memory == Memory::Kept);
+    }
+}
+
 fn is_last(rows: usize) -> bool {
     i64::try_from(rows).is_ok_and(|rows| rows < BATCH)
 }
+
+#[cfg(test)]
+#[path = "janitor_tests.rs"]
+mod tests;

@@ -15,7 +15,7 @@ const LONGEST_REST: u32 = 8;
 /// How far a rebuild has come.
 pub(super) struct Rebuild {
     pub ticket: u64,
-    /// What was revoked after this is looked for again.
+    /// By the stamping clock. What was revoked after this is looked for again.
     pub began: Moment,
     sessions: Progress<(Moment, SessionId)>,
     users: Progress<(Moment, UserId)>,
@@ -60,7 +60,7 @@ impl Janitor {
     pub(super) async fn fill(&self, blacklist: &dyn Blacklist, rebuild: &mut Rebuild) -> Result<(), StoreError> {
         while let Some(after) = rebuild.sessions.after() {
             let page = self.sessions.revoked_since(Moment::UNIX_EPOCH, after.copied(), BATCH).await?;
-            blacklist.fill(&self.marks_of(&page)).await?;
+            blacklist.fill(&self.marks_of(&page, rebuild.began)).await?;
             rebuild.sessions = Progress::to(page.last().and_then(|last| Some((last.revoked?.0, last.id))));
         }
         let since = rebuild.began - self.revocation.longest();

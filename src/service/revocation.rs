@@ -15,7 +15,7 @@ use crate::{
         session::{Session, SessionState},
         time::Moment,
     },
-    ports::{Blacklist, Mark, Revoke, SessionStore, StoreError, TokenRef, Verdict},
+    ports::{Blacklist, Mark, Revoke, SessionStore, StoreError, TokenRef, Verdict, blacklist::MARGIN},
 };
 
 static NOT_TAKEN: Sampled = Sampled::new();
@@ -41,9 +41,6 @@ pub struct Revocation {
 /// How long a cut-off is remembered at the least. Tokens may have been signed under longer lifetimes than today's, and a
 /// cut-off is one small key.
 const CUT_OFF: TimeDelta = TimeDelta::days(400);
-
-/// Longer than any leeway and any difference between two clocks.
-const MARGIN: TimeDelta = TimeDelta::minutes(2);
 
 impl Revocation {
     /// Over `sessions`, with `blacklist` in front if there is one.
@@ -128,7 +125,7 @@ impl Revocation {
     /// The mark of a session that was revoked, unless its last token has ended.
     pub(super) fn mark_of(session: &Session, now: Moment) -> Option<(Mark, TimeDelta)> {
         let ended = session.expires_at + MARGIN <= now;
-        (session.revoked.is_some() && !ended).then(|| Self::revoked(session, now))
+        (session.revoked.is_some() && !ended).then(|| Self::entry(session, now))
     }
 
     pub(super) fn cut_off(&self, user: UserId, version: u32) -> (Mark, TimeDelta) {
@@ -140,7 +137,13 @@ impl Revocation {
         self.lifetimes.session.max(CUT_OFF) + MARGIN
     }
 
+    /// The mark of a session that is revoked. Its life counts from the moment of the revocation if that comes before `now`:
+    /// the caller's clock may be ahead.
     fn revoked(session: &Session, now: Moment) -> (Mark, TimeDelta) {
+        Self::entry(session, session.revoked.map_or(now, |(at, _)| at.min(now)))
+    }
+
+    fn entry(session: &Session, now: Moment) -> (Mark, TimeDelta) {
         let mark = Mark::Revoked { session: session.id, user: session.user_id.clone() };
         (mark, (session.expires_at - now).max(TimeDelta::zero()) + MARGIN)
     }

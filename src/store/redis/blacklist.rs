@@ -1,7 +1,9 @@
 //! Marks, and when their absence may be believed.
 //!
 //! "No mark" means "not revoked" only while this holds, of every server that holds a bucket:
-//! - the epoch key is there: Redis still has the memory that a rebuild filled;
+//! - the epoch is the one that a rebuild of this process sealed: Redis still has the memory that this process filled from
+//!   its own database. Epochs end within a minute (`epoch.rs`), unless a look puts their end off;
+//! - the last look is younger than that, and the server's clock keeps pace with ours: when it jumps, entries end too early;
 //! - no write of this process failed since then, apart from those that are repeated or that nobody relies on;
 //! - no connection failed, and no server changed its place, since what was revoked lately was last written again to
 //!   what was seen to be the same memory: one that started again from an old snapshot, or a replica that took over, has
@@ -13,24 +15,30 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use futures_util::future::{join, join_all};
-use redis::{Pipeline, Value, from_redis_value, pipe};
+use redis::{FromRedisValue, Pipeline, Value, from_redis_value, pipe};
 
 use super::{
-    keys::{BUCKETS, Keys},
+    epoch::Epochs,
+    keys::Keys,
     link::{Link, Way},
-    memory::{Belief, Seen},
+    memory::{Belief, Seen, Trusted},
+    pace::Reading,
     route::{Node, Route},
-    scripts::{self, Entry},
+    scripts::{self, Entry, Term},
     server::Server,
     topology::Topology,
     url::RedisOptions,
 };
-use crate::ports::{Blacklist, BlacklistStatus, Look, Mark, Memory, StoreError, TokenRef, Verdict};
+use crate::{
+    domain::ids::DeploymentId,
+    ports::{Blacklist, BlacklistStatus, Look, Mark, Memory, StoreError, TokenRef, Verdict},
+};
 
 const REVOKED: &str = "revoked";
 
@@ -44,55 +52,66 @@ const BATCH: usize = 200;
 pub struct RedisBlacklist {
     belief: Belief,
     keys: Keys,
-    ticket: String,
+    process: String,
     topology: Topology,
 }
 
+/// What one server said.
+struct Answer {
+    server: Server,
+    reading: Reading,
+    epochs: Vec<Option<String>>,
+    tickets: bool,
+}
+
 impl RedisBlacklist {
-    /// A blacklist that connects when it is first used. `ticket` is a word that no other process has. Connections are
-    /// driven by the runtime that this is called on, those of threads with one of their own apart.
+    /// A blacklist of `deployment` that connects when it is first used. `process` is a word that no other process has.
+    /// Connections are driven by the runtime that this is called on, those of threads with one of their own apart.
     ///
     /// # Errors
     /// When the URL or the certificate cannot be used at all.
-    pub fn open(options: &RedisOptions, ticket: String) -> Result<Self, StoreError> {
-        let belief = Belief::default();
+    pub fn open(options: &RedisOptions, deployment: DeploymentId, process: String) -> Result<Self, StoreError> {
+        let belief = Belief::new(deployment);
         let topology = Topology::new(options, Arc::clone(&belief.failures))?;
-        Ok(Self { belief, keys: Keys::new(&options.prefix), ticket, topology })
+        Ok(Self { belief, keys: Keys::new(&options.prefix), process, topology })
     }
 
     /// Does all that a server does with Redis, on keys that live for a millisecond. What is wrong with how the servers
-    /// are set up, a sentence each.
+    /// are set up, a sentence each. Whose blacklist lies there is compared only if the deployment `is_known`.
     ///
     /// # Errors
     /// What a server could not do.
-    pub async fn examine(&self) -> Result<Vec<String>, StoreError> {
+    pub async fn examine(&self, is_known: bool) -> Result<Vec<String>, StoreError> {
         self.look().await?;
-        self.on_all(|bucket, pipeline| {
-            let key = self.keys.building(bucket, &self.ticket);
+        let term = Term { life: Duration::from_millis(1), latest: Duration::from_secs(u32::MAX.into()) };
+        let name = self.belief.name_epochs(&self.process);
+        self.on_all::<i64>(Way::Standing, |_, bucket, pipeline| {
+            let key = self.keys.building(bucket, &self.process);
             pipeline.cmd("MGET").arg(self.keys.epoch(bucket)).ignore();
             pipeline.add_command(scripts::raise(&[(key.clone(), "0".to_owned(), 1)])).ignore();
             pipeline.cmd("SET").arg(&key).arg(0).arg("PX").arg(1).ignore();
-            pipeline.add_command(scripts::seal(key.clone(), key.clone(), 1)).ignore();
+            pipeline.add_command(scripts::renew(&key, "0", term)).ignore();
+            pipeline.add_command(scripts::seal(&key, (&key, 1), &name, term)).ignore();
             pipeline.cmd("DEL").arg(&key);
         })
         .await?;
-        Ok(self.warnings())
+        Ok(self.belief.warnings(is_known))
     }
 
-    /// What all servers say, in one round trip to each.
+    /// What all servers say, in one round trip to each. Epochs that are trusted live on.
     async fn observe(&self) -> Result<Seen, StoreError> {
         let route = self.topology.find(&self.keys).await?;
         let mut seen = Seen::new(self.belief.failures.load(Ordering::Acquire));
-        let filling = self.belief.filling();
-        let answers = join_all(route.nodes.iter().map(|node| self.observe_node(node, filling))).await;
+        let (filling, trusted) = (self.belief.filling(), self.belief.trusted());
+        let answers = join_all(route.nodes.iter().map(|node| self.observe_node(node, filling, &trusted))).await;
         let mut failure = None;
         for (node, answer) in route.nodes.iter().zip(answers) {
-            let accepted = answer.and_then(|(server, epochs, tickets)| {
-                self.accept(node, &server).inspect_err(|error| node.link.give_up(&error.to_string()))?;
-                Ok((server, epochs, tickets))
+            let accepted = answer.and_then(|answer| {
+                self.accept(node, &answer.server).inspect_err(|error| node.link.give_up(&error.to_string()))?;
+                Ok(answer)
             });
             // What is wrong with one server is no reason not to know the others.
-            let (server, epochs, tickets) = match accepted {
+            let Answer { server, reading, epochs, tickets } = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     failure.get_or_insert(error);
@@ -100,30 +119,40 @@ impl RedisBlacklist {
                 }
             };
             node.link.note_seen(&server.run_id);
-            seen.add(node.link.address(), &node.buckets, server);
-            seen.epochs &= epochs;
+            seen.add(node.link.address(), &node.buckets, server, reading);
+            for (bucket, epoch) in node.buckets.iter().zip(epochs) {
+                seen.epochs.note(*bucket, epoch);
+            }
             seen.tickets &= tickets;
         }
         failure.map_or(Ok(seen), Err)
     }
 
-    async fn observe_node(&self, node: &Node, filling: Option<u64>) -> Result<(Server, bool, bool), StoreError> {
+    async fn observe_node(&self, node: &Node, filling: Option<u64>, trusted: &Trusted) -> Result<Answer, StoreError> {
         let mut question = pipe();
-        question.cmd("INFO");
+        question.cmd("INFO").cmd("TIME");
+        let term = trusted.term(node.link.address());
         for bucket in &node.buckets {
-            question.cmd("EXISTS").arg(self.keys.epoch(*bucket));
+            let epoch = trusted.epochs.get(*bucket).unwrap_or_default();
+            question.add_command(scripts::renew(&self.keys.epoch(*bucket), epoch, term));
         }
         for bucket in node.buckets.iter().filter(|_| filling.is_some()) {
-            question.cmd("GET").arg(self.keys.building(*bucket, &self.ticket));
+            question.cmd("GET").arg(self.keys.building(*bucket, &self.process));
         }
-        let (answers, ()) = join(node.link.ask_all::<Vec<Value>>(Way::Shared, &question), node.link.keep_own()).await;
+        let asked = Instant::now();
+        let ask = async { (node.link.ask_all::<Vec<Value>>(Way::Shared, &question).await, Instant::now()) };
+        let ((answers, answered), ()) = join(ask, node.link.keep_own()).await;
         let mut answers = answers?.into_iter();
         let strange = || StoreError::Failed(format!("Redis at {} speaks another language", node.link.address()));
         let info: String = answers.next().and_then(|info| from_redis_value(info).ok()).ok_or_else(strange)?;
-        let mut answers = answers.map(|answer| from_redis_value::<Option<u64>>(answer).ok().flatten());
-        let epochs = node.buckets.iter().filter(|_| answers.next().flatten() == Some(1)).count();
-        let tickets = answers.all(|ticket| ticket.is_some() && ticket == filling);
-        Ok((Server::parse(&info), epochs == node.buckets.len(), tickets))
+        let time: (u64, u32) = answers.next().and_then(|time| from_redis_value(time).ok()).ok_or_else(strange)?;
+        let theirs = Duration::from_secs(time.0) + Duration::from_micros(time.1.into());
+        // One that is no text is nobody's.
+        let epoch = |value| from_redis_value(value).unwrap_or_else(|_| Some(String::new()));
+        let epochs = answers.by_ref().take(node.buckets.len()).map(epoch).collect();
+        let mut tickets = answers.map(|answer| from_redis_value::<Option<u64>>(answer).ok().flatten());
+        let tickets = tickets.all(|ticket| ticket.is_some() && ticket == filling);
+        Ok(Answer { server: Server::parse(&info), reading: Reading { asked, answered, theirs }, epochs, tickets })
     }
 
     /// Whether the server is what the route takes it for.
@@ -168,7 +197,7 @@ impl RedisBlacklist {
             return Ok(true);
         }
         let epochs = self
-            .on_all_by(way, |bucket, pipeline| {
+            .on_all::<i64>(way, |_, bucket, pipeline| {
                 let Some(entries) = buckets.get(&bucket) else { return };
                 for entries in entries.chunks(BATCH) {
                     pipeline.add_command(scripts::raise(entries)).ignore();
@@ -176,7 +205,7 @@ impl RedisBlacklist {
                 pipeline.cmd("EXISTS").arg(self.keys.epoch(bucket));
             })
             .await?;
-        Ok(!epochs.contains(&0))
+        Ok(epochs.iter().all(|(_, count)| *count > 0))
     }
 
     /// Whether the servers are found elsewhere than `before`.
@@ -185,23 +214,33 @@ impl RedisBlacklist {
         self.topology.find(&self.keys).await.is_ok_and(|found| !Arc::ptr_eq(before, &found))
     }
 
-    /// One round trip to each server that has something to do, with what `write` asks of each of its buckets.
-    async fn on_all(&self, write: impl Fn(u8, &mut Pipeline)) -> Result<Vec<i64>, StoreError> {
-        self.on_all_by(Way::Standing, write).await
-    }
-
-    async fn on_all_by(&self, way: Way, write: impl Fn(u8, &mut Pipeline)) -> Result<Vec<i64>, StoreError> {
+    /// One round trip to each server that has something to do, with what `write` asks, by its address, of each of its
+    /// buckets: one answer each, if anything is asked.
+    async fn on_all<T: FromRedisValue>(
+        &self,
+        way: Way,
+        write: impl Fn(&str, u8, &mut Pipeline),
+    ) -> Result<Vec<(u8, T)>, StoreError> {
         let route = self.route().await?;
-        let asked = route.nodes.iter().map(|node| {
-            let mut pipeline = pipe();
+        let mut asked: Vec<(Arc<Link>, Vec<u8>, Pipeline)> = Vec::new();
+        for node in &route.nodes {
+            let (mut buckets, mut pipeline) = (Vec::new(), pipe());
             for bucket in &node.buckets {
-                write(*bucket, &mut pipeline);
+                let before = pipeline.len();
+                write(node.link.address(), *bucket, &mut pipeline);
+                if pipeline.len() > before {
+                    buckets.push(*bucket);
+                }
             }
-            (Arc::clone(&node.link), pipeline)
+            if !buckets.is_empty() {
+                asked.push((Arc::clone(&node.link), buckets, pipeline));
+            }
+        }
+        let answers = asked.iter().map(|(link, buckets, pipeline)| async move {
+            let answers = link.ask_all::<Vec<T>>(way, pipeline).await?;
+            Ok(buckets.iter().copied().zip(answers).collect::<Vec<_>>())
         });
-        let asked: Vec<(Arc<Link>, Pipeline)> = asked.filter(|(_, pipeline)| !pipeline.is_empty()).collect();
-        let answers = join_all(asked.iter().map(|(link, pipeline)| link.ask_all::<Vec<i64>>(way, pipeline))).await;
-        Ok(answers.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
+        Ok(join_all(answers).await.into_iter().collect::<Result<Vec<_>, StoreError>>()?.into_iter().flatten().collect())
     }
 }
 
@@ -213,7 +252,7 @@ fn number(mark: Option<&String>) -> Option<u32> {
 impl Blacklist for RedisBlacklist {
     async fn check(&self, token: &TokenRef) -> Verdict {
         let bucket = Keys::bucket(&token.user);
-        let failures = self.belief.failures.load(Ordering::Acquire);
+        let before = self.belief.before();
         let Some(route) = self.topology.route() else { return Verdict::Unknown };
         let Some(link) = route.link(bucket) else { return Verdict::Unknown };
         let question = self.keys.question(&token.user, token.session);
@@ -233,7 +272,8 @@ impl Blacklist for RedisBlacklist {
         }
         // A mark that cannot be read says nothing, and then neither does its absence.
         let readable = [&session, &user].iter().all(|mark| mark.is_none() || number(mark.as_ref()).is_some());
-        if epoch.is_some() && readable && self.belief.holds_since(failures) { Verdict::Clear } else { Verdict::Unknown }
+        let believed = readable && self.belief.holds_for(bucket, epoch.as_deref(), before);
+        if believed { Verdict::Clear } else { Verdict::Unknown }
     }
 
     async fn write(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
@@ -261,7 +301,7 @@ impl Blacklist for RedisBlacklist {
         match self.observe().await {
             Ok(seen) => {
                 let look = self.belief.judge(&seen);
-                if look.memory == Memory::Lost {
+                if look.memory != Memory::Kept {
                     // Nothing need have failed: a server may begin to copy another.
                     self.belief.shake();
                 }
@@ -279,10 +319,10 @@ impl Blacklist for RedisBlacklist {
     }
 
     async fn start_rebuild(&self) -> Result<u64, StoreError> {
-        let ticket = self.belief.begin(self.observe().await?.memory);
-        self.on_all(|bucket, pipeline| {
-            let key = self.keys.building(bucket, &self.ticket);
-            pipeline.cmd("SET").arg(key).arg(ticket).arg("PX").arg(TICKET_LIFE).ignore();
+        let ticket = self.belief.begin(self.observe().await?);
+        self.on_all::<()>(Way::Standing, |_, bucket, pipeline| {
+            let key = self.keys.building(bucket, &self.process);
+            pipeline.cmd("SET").arg(key).arg(ticket).arg("PX").arg(TICKET_LIFE);
         })
         .await?;
         Ok(ticket)
@@ -293,13 +333,18 @@ impl Blacklist for RedisBlacklist {
     }
 
     async fn finish_rebuild(&self, ticket: u64) -> Result<bool, StoreError> {
+        let name = self.belief.name_epochs(&self.process);
         let seals = self
-            .on_all(|bucket, pipeline| {
-                let (epoch, building) = (self.keys.epoch(bucket), self.keys.building(bucket, &self.ticket));
-                pipeline.add_command(scripts::seal(epoch, building, ticket));
+            .on_all::<Option<String>>(Way::Standing, |address, bucket, pipeline| {
+                let (epoch, building) = (self.keys.epoch(bucket), self.keys.building(bucket, &self.process));
+                let term = self.belief.sealing_term(address);
+                pipeline.add_command(scripts::seal(&epoch, (&building, ticket), &name, term));
             })
             .await?;
-        let sealed = seals.len() == usize::from(BUCKETS) && !seals.contains(&0);
+        let mut sealed = Epochs::default();
+        for (bucket, epoch) in seals {
+            sealed.note(bucket, epoch);
+        }
         let seen = self.observe().await?;
         Ok(self.belief.end(ticket, sealed, &seen))
     }
@@ -315,6 +360,6 @@ impl Blacklist for RedisBlacklist {
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.belief.warnings()
+        self.belief.warnings(true)
     }
 }

@@ -1,14 +1,28 @@
 //! What is known of the servers' memory, and whether the gaps in it are believed.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
-use super::server::Server;
-use crate::ports::{Look, Memory};
+use arc_swap::ArcSwap;
+
+use super::{
+    epoch::{self, EpochName, Epochs},
+    pace::{Reading, Readings},
+    scripts::Term,
+    server::Server,
+};
+use crate::{
+    domain::ids::DeploymentId,
+    ports::{Look, Memory},
+};
 
 pub(super) struct Belief {
+    deployment: DeploymentId,
     /// How often a connection failed, or led elsewhere.
     pub failures: Arc<AtomicU64>,
     /// How many writes of this process failed. It starts at 1: what a process before this one failed to write is not
@@ -18,6 +32,11 @@ pub(super) struct Belief {
     covered: AtomicU64,
     /// The value of `failures` at which the memory was last known to lack nothing.
     seen: AtomicU64,
+    /// When this process began, and how many milliseconds after that a look last found the memory kept.
+    began: Instant,
+    kept_at: AtomicU64,
+    /// What the last rebuild sealed.
+    trusted: ArcSwap<Trusted>,
     evicts: AtomicBool,
     memories: Mutex<Memories>,
     pub rebuilds: AtomicU64,
@@ -27,56 +46,99 @@ pub(super) struct Belief {
 #[derive(Default)]
 struct Memories {
     /// The memory that the last rebuild filled.
-    filled: Option<Vec<String>>,
+    filled: Option<Filled>,
     /// The one that is being filled, and by which ticket.
-    filling: Option<(Vec<String>, u64)>,
+    filling: Option<(Filled, u64)>,
+    /// How many rebuilds were begun.
+    begun: u64,
     /// The one that was seen last, and the how-manieth it is.
     last: Vec<String>,
     number: u64,
-    warnings: Vec<String>,
+    /// The policy by which some server evicts, and the deployment that uses the same keys.
+    evicts: Option<String>,
+    stranger: Option<String>,
+}
+
+/// A memory, and the clocks of its servers when the rebuild began.
+struct Filled {
+    memory: Vec<String>,
+    readings: Readings,
+}
+
+/// The epochs of the memory that a rebuild filled, and the clocks when it began.
+#[derive(Default)]
+pub(super) struct Trusted {
+    pub epochs: Epochs,
+    readings: Readings,
 }
 
 /// What all servers said at one moment.
 pub(super) struct Seen {
     /// The value of `failures` before they were asked.
     pub failures: u64,
+    /// When they were asked.
+    pub asked: Instant,
     /// All memories, and who holds what.
     pub memory: Vec<String>,
-    /// Whether every epoch is there.
-    pub epochs: bool,
+    pub readings: Readings,
+    /// The epochs that are there.
+    pub epochs: Epochs,
     /// Whether every ticket of the rebuild that is under way is there.
     pub tickets: bool,
     /// The policy by which some server throws keys away.
     pub evicts: Option<String>,
 }
 
-impl Default for Belief {
-    fn default() -> Self {
+/// What was counted before a question, to be compared with what is counted after its answer.
+#[derive(Clone, Copy)]
+pub(super) struct Before {
+    failures: u64,
+    rebuilds: u64,
+}
+
+impl Belief {
+    pub(super) fn new(deployment: DeploymentId) -> Self {
         Self {
+            deployment,
             failures: Arc::default(),
             failed: AtomicU64::new(1),
             covered: AtomicU64::new(0),
             seen: AtomicU64::new(0),
+            began: Instant::now(),
+            kept_at: AtomicU64::new(0),
+            trusted: ArcSwap::default(),
             evicts: AtomicBool::new(false),
             memories: Mutex::default(),
             rebuilds: AtomicU64::new(0),
             failed_rebuilds: AtomicU64::new(0),
         }
     }
-}
 
-impl Belief {
-    /// The same for an answer that was asked for when there were so many failures: one from before a fail-over may arrive
-    /// after it.
-    pub(super) fn holds_since(&self, failures: u64) -> bool {
-        self.holds() && self.failures.load(Ordering::Acquire) == failures
+    /// What an answer needs that is asked for now.
+    pub(super) fn before(&self) -> Before {
+        Before { failures: self.failures.load(Ordering::Acquire), rebuilds: self.rebuilds.load(Ordering::Acquire) }
+    }
+
+    /// Returns whether the absence of a mark is believed beside this `epoch`, for an answer that was asked for `before`:
+    /// one from before a fail-over or the end of a rebuild may arrive after it.
+    pub(super) fn holds_for(&self, bucket: u8, epoch: Option<&str>, before: Before) -> bool {
+        epoch.is_some()
+            && self.trusted.load().epochs.get(bucket) == epoch
+            && self.rebuilds.load(Ordering::Acquire) == before.rebuilds
+            && self.failures.load(Ordering::Acquire) == before.failures
+            && self.holds()
     }
 
     /// Whether the absence of a mark is believed.
     pub(super) fn holds(&self) -> bool {
+        self.holds_at(Instant::now())
+    }
+
+    fn holds_at(&self, now: Instant) -> bool {
         !self.missed_a_write()
             && self.seen.load(Ordering::Acquire) == self.failures.load(Ordering::Acquire)
             && !self.evicts.load(Ordering::Acquire)
+            && self.is_fresh_at(now)
     }
 
     /// Something is not as it was: until that is cleared up, nothing is believed.
@@ -99,27 +161,42 @@ impl Belief {
         self.memories().filling.as_ref().map(|(_, ticket)| *ticket)
     }
 
+    /// What is trusted, to be renewed.
+    pub(super) fn trusted(&self) -> Arc<Trusted> {
+        self.trusted.load_full()
+    }
+
     pub(super) fn judge(&self, seen: &Seen) -> Look {
         let evicts = seen.evicts.is_some();
         if self.evicts.swap(evicts, Ordering::AcqRel) && !evicts {
             // It does not any more, but nobody knows what it took away.
             self.miss_a_write();
         }
+        let stranger = seen.epochs.stranger(&self.deployment);
         let mut memories = self.memories();
-        memories.warnings = seen.evicts.iter().map(|policy| evicting(policy)).collect();
+        memories.evicts.clone_from(&seen.evicts);
+        memories.stranger = stranger.map(ToOwned::to_owned);
         if memories.last != seen.memory {
             memories.last.clone_from(&seen.memory);
             memories.number += 1;
         }
-        let kept = seen.epochs && !self.missed_a_write() && memories.filled.as_ref() == Some(&seen.memory);
-        let filling = memories.filling.as_ref().filter(|(memory, ticket)| {
-            seen.tickets && *memory == seen.memory && *ticket == self.failed.load(Ordering::Acquire)
+        let kept = !self.missed_a_write()
+            && self.is_fresh_at(seen.asked)
+            && seen.epochs.are_complete()
+            && self.trusted.load().epochs == seen.epochs
+            && memories.filled.as_ref().is_some_and(|filled| filled.is_still(seen));
+        let filling = memories.filling.as_ref().filter(|(filling, ticket)| {
+            seen.tickets && filling.is_still(seen) && *ticket == self.failed.load(Ordering::Acquire)
         });
         let memory = match filling {
             _ if kept => Memory::Kept,
+            _ if stranger.is_some() => Memory::Foreign,
             Some((_, ticket)) => Memory::Filling(*ticket),
             None => Memory::Lost,
         };
+        if kept {
+            self.keep(seen.asked);
+        }
         Look { memory, number: memories.number, connection: seen.failures }
     }
 
@@ -128,29 +205,65 @@ impl Belief {
     }
 
     /// The ticket of a rebuild of this memory.
-    pub(super) fn begin(&self, memory: Vec<String>) -> u64 {
+    pub(super) fn begin(&self, seen: Seen) -> u64 {
         let ticket = self.failed.load(Ordering::Acquire);
-        self.memories().filling = Some((memory, ticket));
+        let mut memories = self.memories();
+        memories.begun += 1;
+        memories.filling = Some((Filled { memory: seen.memory, readings: seen.readings }, ticket));
         ticket
     }
 
-    /// Whether what was filled is this memory.
-    pub(super) fn end(&self, ticket: u64, sealed: bool, seen: &Seen) -> bool {
+    /// On what terms the rebuild that is under way seals the epochs of the server at `address`.
+    pub(super) fn sealing_term(&self, address: &str) -> Term {
+        let memories = self.memories();
+        term(memories.filling.as_ref().and_then(|(filling, _)| filling.readings.get(address)))
+    }
+
+    /// What the rebuild that is under way seals epochs with. `process` is a word that no other process has.
+    pub(super) fn name_epochs(&self, process: &str) -> EpochName {
+        let owner = format!("{}:", self.deployment.as_str());
+        // Each check reads it, so it is no longer than it has to be.
+        let new_value = format!("{owner}{}.{}", process.get(..12).unwrap_or(process), self.memories().begun);
+        EpochName { owner, new_value }
+    }
+
+    /// Whether what was filled is this memory, with the epochs that were `sealed`.
+    pub(super) fn end(&self, ticket: u64, sealed: Epochs, seen: &Seen) -> bool {
         let mut memories = self.memories();
-        let filling = memories.filling.take();
-        if !sealed || filling.is_none_or(|(memory, _)| memory != seen.memory) {
-            return false;
-        }
-        memories.filled = Some(seen.memory.clone());
+        let filling = memories.filling.take().map(|(filling, _)| filling).filter(|filling| filling.is_still(seen));
+        let Some(filled) = filling.filter(|_| sealed.are_complete() && sealed == seen.epochs) else { return false };
+        let readings = filled.readings.clone();
+        memories.filled = Some(filled);
         drop(memories);
+        // First: what was asked for before is not believed by what is stored from here on.
+        self.rebuilds.fetch_add(1, Ordering::AcqRel);
+        self.trusted.store(Arc::new(Trusted { epochs: sealed, readings }));
+        self.keep(seen.asked);
         self.seen.store(seen.failures, Ordering::Release);
         self.covered.store(ticket, Ordering::Release);
-        self.rebuilds.fetch_add(1, Ordering::Relaxed);
         true
     }
 
-    pub(super) fn warnings(&self) -> Vec<String> {
-        self.memories().warnings.clone()
+    /// What the last look found wrong, a sentence each; that of another deployment only if ours `is_known`.
+    pub(super) fn warnings(&self, is_known: bool) -> Vec<String> {
+        let memories = self.memories();
+        let stranger = memories.stranger.as_deref().filter(|_| is_known);
+        memories.evicts.as_deref().map(evicting).into_iter().chain(stranger.map(foreign)).collect()
+    }
+
+    /// Notes that the memory was kept at this moment.
+    fn keep(&self, at: Instant) {
+        self.kept_at.store(self.milliseconds(at), Ordering::Release);
+    }
+
+    /// Whether a look found the memory kept within the life of an epoch. A process that was paused, or away from Redis, for
+    /// longer does not know by itself what happened meanwhile.
+    fn is_fresh_at(&self, now: Instant) -> bool {
+        self.milliseconds(now) < self.kept_at.load(Ordering::Acquire).saturating_add(milliseconds(epoch::LIFE))
+    }
+
+    fn milliseconds(&self, at: Instant) -> u64 {
+        milliseconds(at.saturating_duration_since(self.began))
     }
 
     fn memories(&self) -> MutexGuard<'_, Memories> {
@@ -158,17 +271,63 @@ impl Belief {
     }
 }
 
+impl Filled {
+    /// Whether it is the memory that was seen, and no clock has jumped since the rebuild began.
+    fn is_still(&self, seen: &Seen) -> bool {
+        let keeps_pace = |(address, then): (&String, &Reading)| {
+            seen.readings.get(address).is_some_and(|now| !now.has_jumped_since(then))
+        };
+        self.memory == seen.memory && self.readings.iter().all(keeps_pace)
+    }
+}
+
+impl Trusted {
+    /// On what terms the epochs of the server at `address` are renewed.
+    pub(super) fn term(&self, address: &str) -> Term {
+        term(self.readings.get(address))
+    }
+}
+
+/// Until the server's clock shows more than it can since `reading`.
+fn term(reading: Option<&Reading>) -> Term {
+    Term { life: epoch::LIFE, latest: reading.map_or(Duration::ZERO, |reading| reading.latest(Instant::now())) }
+}
+
 impl Seen {
     pub(super) fn new(failures: u64) -> Self {
-        Self { failures, memory: Vec::new(), epochs: true, tickets: true, evicts: None }
+        Self {
+            failures,
+            asked: Instant::now(),
+            memory: Vec::new(),
+            readings: Readings::new(),
+            epochs: Epochs::default(),
+            tickets: true,
+            evicts: None,
+        }
     }
 
-    pub(super) fn add(&mut self, address: &str, buckets: &[u8], server: Server) {
+    pub(super) fn add(&mut self, address: &str, buckets: &[u8], server: Server, reading: Reading) {
         self.memory.push(format!("{address} {buckets:?} {}", server.memory));
+        self.readings.insert(address.to_owned(), reading);
         self.evicts = self.evicts.take().or(server.evicts);
     }
+}
+
+fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn foreign(deployment: &str) -> String {
+    let name: String = deployment.chars().take(64).flat_map(char::escape_default).collect();
+    format!(
+        "Redis holds the blacklist of another deployment ({name}), so every check asks the database: set          LATCHKEY_REDIS_PREFIX to another text for each deployment"
+    )
 }
 
 fn evicting(policy: &str) -> String {
     format!("Redis evicts keys ({policy}), so every check also asks the database: set maxmemory-policy to noeviction")
 }
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;

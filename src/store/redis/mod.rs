@@ -5,10 +5,12 @@
 //! believed to be absent. Here every connection that fails, and every server that changes its place, is noticed.
 
 mod blacklist;
+mod epoch;
 mod keys;
 mod line;
 mod link;
 mod memory;
+mod pace;
 mod route;
 mod scripts;
 mod server;

@@ -1,7 +1,11 @@
 //! What must be decided inside Redis. The text is sent each time, not its hash: after a fail-over nobody has to load it
 //! first, and it is shorter than a packet.
 
+use std::time::Duration;
+
 use redis::{Cmd, cmd};
+
+use super::epoch::EpochName;
 
 /// Raises marks: for each key a value and a time to live in milliseconds. Neither ever goes down, whatever the order
 /// in which writers arrive. What cannot be read is a later version's, and only a revocation goes over it.
@@ -21,12 +25,32 @@ end
 return #KEYS
 ";
 
-/// Sets the epoch if the memory that the rebuild wrote to is still the same: its ticket lies there.
+/// Reads an epoch, and puts its end off if it is the one that the caller trusts, and the clock has not jumped since: with
+/// each jump that nobody sees, entries come nearer to their end.
+const RENEW: &str = r"
+local epoch = redis.call('GET', KEYS[1])
+if epoch == ARGV[1] and tonumber(redis.call('TIME')[1]) <= tonumber(ARGV[3]) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+return epoch
+";
+
+/// Sets the epoch if the memory that the rebuild wrote to is still the same, with its ticket in it, and the clock has not
+/// jumped since the rebuild began. Returns the epoch. An
+/// epoch of the same deployment stays what it is: other instances trust it. One of another deployment stays as well, and
+/// nothing is returned. Earlier versions wrote `1`, which does not say whose it is.
 const SEAL: &str = r"
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], '1')
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return false end
+if tonumber(redis.call('TIME')[1]) > tonumber(ARGV[5]) then return false end
+local epoch = redis.call('GET', KEYS[1])
+if not epoch or epoch == '1' then
+  epoch = ARGV[3]
+elseif string.sub(epoch, 1, #ARGV[2]) ~= ARGV[2] then
+  return false
+end
+redis.call('SET', KEYS[1], epoch, 'PX', ARGV[4])
 redis.call('DEL', KEYS[2])
-return 1
+return epoch
 ";
 
 /// Key, value, and time to live in milliseconds.
@@ -44,8 +68,28 @@ pub(super) fn raise(entries: &[Entry]) -> Cmd {
     command
 }
 
-pub(super) fn seal(epoch: String, building: String, ticket: u64) -> Cmd {
+/// How long an epoch lives from now on, and until when by the server's clock it may be set or renewed.
+#[derive(Clone, Copy)]
+pub(super) struct Term {
+    pub life: Duration,
+    pub latest: Duration,
+}
+
+/// Reads the epoch at `key`, and renews it if it is `trusted`.
+pub(super) fn renew(key: &str, trusted: &str, term: Term) -> Cmd {
     let mut command = cmd("EVAL");
-    command.arg(SEAL).arg(2).arg(epoch).arg(building).arg(ticket);
+    command.arg(RENEW).arg(1).arg(key).arg(trusted).arg(milliseconds(term.life)).arg(term.latest.as_secs());
     command
+}
+
+/// Sets the epoch at `key` to `name` if `ticket` lies at `building`.
+pub(super) fn seal(key: &str, (building, ticket): (&str, u64), name: &EpochName, term: Term) -> Cmd {
+    let mut command = cmd("EVAL");
+    command.arg(SEAL).arg(2).arg(key).arg(building).arg(ticket).arg(name.owner.as_str());
+    command.arg(name.new_value.as_str()).arg(milliseconds(term.life)).arg(term.latest.as_secs());
+    command
+}
+
+fn milliseconds(life: Duration) -> u64 {
+    u64::try_from(life.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod connect;
+mod deployment;
 mod error;
 mod keys;
 mod lent;
@@ -15,6 +16,7 @@ mod server_clock;
 mod sessions;
 mod sign_in;
 mod sqlite;
+mod stamp;
 mod tls;
 mod url;
 mod users;

@@ -74,4 +74,11 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    deployment (one) {
+        one -> Integer,
+        id -> Text,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(users, sessions);

@@ -17,6 +17,7 @@ use super::{
     rows::{SessionRow, UserRow, counter, state, stored},
     schema::{audit_events, sessions, users},
     sign_in::InsertSession,
+    stamp::Stamp,
 };
 use crate::{
     domain::{
@@ -89,7 +90,10 @@ impl SessionStore for SqlStore {
                 let rows: Vec<SessionRow> = diesel::update(
                     sessions::table.filter(sessions::id.eq_any(&victims)).filter(sessions::revoked_at.is_null()),
                 )
-                .set((sessions::revoked_at.eq(now), sessions::revoked_reason.eq(RevokedReason::SessionLimit.as_str())))
+                .set((
+                    sessions::revoked_at.eq(Stamp::new(audit.at)),
+                    sessions::revoked_reason.eq(RevokedReason::SessionLimit.as_str()),
+                ))
                 .returning(SessionRow::as_returning())
                 .get_results(conn)
                 .await?;
@@ -129,7 +133,7 @@ impl SessionStore for SqlStore {
 
     async fn revoke(&self, revoke: Revoke) -> Result<Option<(Session, bool)>, StoreError> {
         let Revoke { id, of, reason, now, audit } = revoke;
-        let (text, now, audit) = (id.to_string(), stored(now), NewAuditRow::from(&audit));
+        let (text, stamp, now, audit) = (id.to_string(), Stamp::new(now), stored(now), NewAuditRow::from(&audit));
         let anybodys = of.is_none();
         let (owner, version) = of.as_ref().map_or(("", 0), |(user, version)| (user.as_str(), counter(*version)));
         let revoked: Option<SessionRow> = on_conn!(self.pool, |conn| {
@@ -142,7 +146,7 @@ impl SessionStore for SqlStore {
                             .and(sessions::expires_at.gt(now))),
                     ),
                 )
-                .set((sessions::revoked_at.eq(now), sessions::revoked_reason.eq(reason.as_str())))
+                .set((sessions::revoked_at.eq(stamp), sessions::revoked_reason.eq(reason.as_str())))
                 .returning(SessionRow::as_returning())
                 .get_result(conn)
                 .await
@@ -196,6 +200,13 @@ impl SessionStore for SqlStore {
         let full = i64::try_from(sessions.len()).is_ok_and(|count| count == limit);
         let next = sessions.last().filter(|_| full).map(|session| session.id);
         Ok(SessionPage { sessions, next })
+    }
+
+    async fn stamping_clock(&self, ours: Moment) -> Result<Moment, StoreError> {
+        match &self.pool.kind {
+            PoolKind::Postgres(_) => self.server_time().await,
+            PoolKind::Sqlite(_) => Ok(ours),
+        }
     }
 
     async fn revoked_since(

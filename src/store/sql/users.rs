@@ -20,6 +20,7 @@ use super::{
     pool::on_conn,
     rows::{NewUserRow, UserRow, counter, number, stored},
     schema::{audit_events, sessions, users},
+    stamp::Stamp,
 };
 use crate::{
     domain::{
@@ -148,7 +149,7 @@ impl UserStore for SqlStore {
             (
                 users::password_hash.eq(hash.expose()),
                 users::version.eq(users::version + 1),
-                users::cut_off_at.eq(stored(cut_off.now)),
+                users::cut_off_at.eq(Stamp::new(cut_off.now)),
             ),
             UserRow::as_returning()
         );
@@ -167,7 +168,7 @@ impl UserStore for SqlStore {
             (
                 users::is_active.eq(active),
                 users::version.eq(users::version + 1),
-                users::cut_off_at.eq(stored(cut_off.now)),
+                users::cut_off_at.eq(Stamp::new(cut_off.now)),
             ),
             UserRow::as_returning()
         );
@@ -186,7 +187,7 @@ impl UserStore for SqlStore {
                 .filter(users::id.eq(cut_off.id.as_str()))
                 .filter(users::deleted_at.is_null())
                 .filter(users::version.eq(version).or(any.into_sql::<Bool>())),
-            (users::version.eq(users::version + 1), users::cut_off_at.eq(stored(cut_off.now))),
+            (users::version.eq(users::version + 1), users::cut_off_at.eq(Stamp::new(cut_off.now))),
             UserRow::as_returning()
         );
         user(changed)
@@ -199,7 +200,7 @@ impl UserStore for SqlStore {
         after: Option<&UserId>,
         limit: i64,
     ) -> Result<Vec<(UserId, u32)>, StoreError> {
-        let (now, mut after) = (stored(now), after.map(ToString::to_string).unwrap_or_default());
+        let (stamp, mut after) = (Stamp::new(now), after.map(ToString::to_string).unwrap_or_default());
         loop {
             let ids: Vec<String> = on_conn!(self.pool, |conn| {
                 let users = users::table.filter(users::id.gt(&after)).order(users::id).limit(limit);
@@ -209,7 +210,7 @@ impl UserStore for SqlStore {
             let Some(last) = ids.last() else { return Ok(Vec::new()) };
             let changed: Vec<(String, i32)> = on_conn!(self.pool, |conn| {
                 diesel::update(users::table.filter(users::id.eq_any(&ids)))
-                    .set((users::version.eq(users::version + counter(step)), users::cut_off_at.eq(now)))
+                    .set((users::version.eq(users::version + counter(step)), users::cut_off_at.eq(stamp)))
                     .returning((users::id, users::version))
                     .get_results(conn)
                     .await
@@ -243,7 +244,7 @@ impl UserStore for SqlStore {
                 users::last_name.eq(""),
                 users::is_active.eq(false),
                 users::version.eq(users::version + 1),
-                users::cut_off_at.eq(now),
+                users::cut_off_at.eq(Stamp::new(cut_off.now)),
                 users::deleted_at.eq(now),
             ),
             users::version

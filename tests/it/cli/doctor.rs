@@ -145,3 +145,33 @@ async fn the_shared_redis_does_not_evict() {
     let out = place.run("doctor").done().to_owned();
     assert!(findings(&out).contains(&("ok", "redis", servers::redis_url().as_str())), "{out}");
 }
+
+#[tokio::test]
+async fn a_blacklist_of_another_deployment_fails_it_and_is_named_in_the_log() {
+    let first = Place::on(Backend::PostgresAndRedis).await;
+    let prefix = first.variable("LATCHKEY_REDIS_PREFIX");
+    let running = first.serve("");
+    let client = redis::Client::open(servers::redis_url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut epoch = String::new();
+    servers::eventually("the first has filled Redis", async || {
+        let key = format!("{{{prefix}:0}}:epoch");
+        let found: Option<String> = redis::cmd("GET").arg(key).query_async(&mut connection).await.unwrap();
+        epoch = found.unwrap_or_default();
+        !epoch.is_empty()
+    })
+    .await;
+    let named = format!("the blacklist of another deployment ({})", epoch.split(':').next().unwrap());
+
+    let second = Place::on(Backend::PostgresAndRedis).await.with("LATCHKEY_REDIS_PREFIX", &prefix);
+    let server = second.serve("");
+    servers::eventually("the second names the first", async || server.log().contains(&named)).await;
+    assert!(server.stop("TERM").0.success());
+    let report = second.run("doctor");
+    assert_eq!(report.code, Some(1), "{report:?}");
+    let findings = findings(&report.out);
+    let (verdict, _, text) = findings.iter().find(|(_, part, _)| *part == "redis").unwrap();
+    assert!(*verdict == "FAIL" && text.contains(&named) && text.contains("LATCHKEY_REDIS_PREFIX"), "{text}");
+    assert!(first.run("doctor").done().contains("redis://"), "to the first it is its own");
+    assert!(running.stop("TERM").0.success());
+}

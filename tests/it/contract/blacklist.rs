@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use latchkey::{
     crypto::random,
-    domain::ids::{SessionId, UserId},
+    domain::ids::{DeploymentId, SessionId, UserId},
     ports::{Blacklist as _, Mark, Memory, StoreError, TokenRef, Verdict},
     store::redis::{RedisBlacklist, RedisOptions},
 };
@@ -27,7 +27,10 @@ pub(super) struct Filled {
 
 impl Filled {
     pub(super) async fn start() -> Self {
-        let redis = OwnRedis::start().await;
+        Self::on(OwnRedis::start().await).await
+    }
+
+    pub(super) async fn on(redis: OwnRedis) -> Self {
         let blacklist = open(&redis);
         Self::with(redis, blacklist).await
     }
@@ -39,7 +42,7 @@ impl Filled {
         let () = replica.ask(&["REPLICAOF", "127.0.0.1", &redis.port.to_string()]).await;
         eventually("it is copied", async || replica.info("master_link_status").await == "up").await;
         let door = Proxy::to(redis.port);
-        let blacklist = open_at(&format!("redis://{}", door.address));
+        let blacklist = open_as(DEPLOYMENT, &format!("redis://{}", door.address));
         (Self::with(redis, blacklist).await, door, replica)
     }
 
@@ -99,11 +102,14 @@ impl Filled {
     }
 }
 
+/// The deployment of all that is not a stranger's.
+pub(super) const DEPLOYMENT: &str = "0123456789abcdef";
+
 pub(super) fn open(redis: &OwnRedis) -> RedisBlacklist {
-    open_at(&redis.url())
+    open_as(DEPLOYMENT, &redis.url())
 }
 
-fn open_at(url: &str) -> RedisBlacklist {
+pub(super) fn open_as(deployment: &str, url: &str) -> RedisBlacklist {
     let options = RedisOptions {
         url: url.parse().unwrap(),
         sentinels: None,
@@ -111,7 +117,7 @@ fn open_at(url: &str) -> RedisBlacklist {
         prefix: "test".to_owned(),
         timeout: Duration::from_secs(2),
     };
-    RedisBlacklist::open(&options, random::jti()).unwrap()
+    RedisBlacklist::open(&options, DeploymentId::new(deployment), random::jti()).unwrap()
 }
 
 /// What the janitor does first: whether all is lost. If not, and nothing is to be written again, absence is believed.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use latchkey::{
     domain::session::{RevokedReason, Session},
-    ports::{Blacklist as _, Clock as _, SessionStore, TokenRef, UserStore, Verdict},
+    ports::{Blacklist as _, Clock as _, SessionStore, TokenRef, UserStore, Verdict, blacklist::MARGIN},
     service::{
         Revocation,
         janitor::{Flushed, Janitor},
@@ -58,6 +58,17 @@ impl House {
     /// In the database alone, as when another instance could not reach Redis.
     async fn revoke(&self, session: &Session) {
         self.store.sql.revoke(revocation(session.id, RevokedReason::LoggedOut, self.clock.now())).await.unwrap();
+    }
+
+    /// How long the one key of this name still lives.
+    async fn life(&self, pattern: &str) -> TimeDelta {
+        let keys: Vec<String> = self.redis.ask(&["KEYS", pattern]).await;
+        TimeDelta::milliseconds(self.redis.ask(&["PTTL", &keys[0]]).await)
+    }
+
+    async fn has_no_clock_of_its_own(&self) -> bool {
+        let now = self.clock.now();
+        self.store.sql.stamping_clock(now).await.unwrap() == now
     }
 
     fn advance(&self, span: TimeDelta) {
@@ -116,6 +127,44 @@ on_both_databases! {
         house.advance(TimeDelta::hours(2));
         assert!(!house.janitor.keep_blacklist().await.unwrap());
         assert_eq!(house.check(&revoked, None).await, Verdict::Revoked);
+    }
+
+    /// The caller is a command without Redis, and its clock is minutes off.
+    async fn what_a_caller_whose_clock_is_off_has_revoked_is_marked_by_the_next_round(store: Store) {
+        let house = House::new(store).await;
+        house.janitor.keep_blacklist().await.unwrap();
+        if house.has_no_clock_of_its_own().await {
+            return; // All processes that use an SQLite file are on one machine.
+        }
+        for off in [TimeDelta::minutes(-4), TimeDelta::minutes(4)] {
+            let (revoked, cut_off) = (house.session_of(&format!("a{off}")).await, house.session_of(&format!("b{off}")).await);
+            assert!(!house.janitor.keep_blacklist().await.unwrap());
+            let now = house.clock.now() + off;
+            house.store.sql.revoke(revocation(revoked.id, RevokedReason::LoggedOut, now)).await.unwrap();
+            house.store.sql.cut_off(&at(&cut_off.user_id, now), None).await.unwrap();
+            assert_eq!(house.check(&revoked, None).await, Verdict::Clear);
+            assert!(!house.janitor.keep_blacklist().await.unwrap());
+            assert_eq!(house.check(&revoked, None).await, Verdict::Revoked, "{off}");
+            assert_eq!(house.check(&cut_off, None).await, Verdict::CutOff, "{off}");
+        }
+    }
+
+    /// An entry that goes sooner than its last token revives that.
+    async fn every_entry_outlives_its_tokens_by_the_margin(store: Store) {
+        let house = House::new(store).await;
+        let (rebuilt, marked, cut_off) =
+            (house.session_of("rebuilt").await, house.session_of("marked").await, house.session_of("cut-off").await);
+        house.revoke(&rebuilt).await;
+        house.store.sql.cut_off(&at(&cut_off.user_id, house.clock.now()), None).await.unwrap();
+        house.advance(TimeDelta::hours(3));
+        assert!(house.janitor.keep_blacklist().await.unwrap());
+        house.revoke(&marked).await;
+        assert!(!house.janitor.keep_blacklist().await.unwrap());
+        for session in [&rebuilt, &marked] {
+            let left = session.expires_at - house.clock.now() + MARGIN;
+            assert!(house.life(&format!("*:s:{}", session.id)).await > left - TimeDelta::seconds(30));
+        }
+        assert!(house.life(&format!("*:u:{}", cut_off.user_id)).await > SESSION + MARGIN);
     }
 
     async fn what_is_flushed_has_no_token_left(store: Store) {

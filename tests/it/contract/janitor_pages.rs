@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use latchkey::{
     domain::{
         audit::AuditEvent,
         ids::{SessionId, UserId},
-        session::{Session, SessionState},
+        session::{RevokedReason, Session, SessionState},
         time::Moment,
     },
     ports::{
@@ -22,7 +22,10 @@ use latchkey::{
     store::{redis::RedisBlacklist, sql::SqlStore},
 };
 
-use super::{blacklist::open, store::Store};
+use super::{
+    blacklist::open,
+    store::{Store, revocation},
+};
 use crate::support::{
     ManualClock,
     servers::{self, eventually, own::OwnRedis},
@@ -33,6 +36,8 @@ struct Sessions {
     asked: Mutex<Vec<Option<SessionId>>>,
     fails_after_the_first_page: AtomicBool,
     fails: AtomicBool,
+    /// How many seconds the clock of the database is ahead of what it stamps.
+    clock_is_ahead: AtomicI64,
     revoked: Vec<Session>,
     sql: SqlStore,
 }
@@ -42,7 +47,7 @@ const REVOKED: &str = "INSERT INTO sessions (id, user_id, user_version, generati
      revoked_at, revoked_reason) \
      SELECT gen_random_uuid()::text, gen_random_uuid()::text, 0, 0, at - interval '1 hour', at - interval '1 hour', \
      at + interval '1 day', at - interval '90 s' + (number / 7) * interval '1 ms', 'logged_out' \
-     FROM generate_series(0, 1199) AS number, (SELECT to_timestamp(1800000000) AT TIME ZONE 'UTC' AS at) AS begun";
+     FROM generate_series(0, 1199) AS number, (SELECT clock_timestamp() AT TIME ZONE 'UTC' AS at) AS begun";
 
 /// One that is not revoked, of nobody whom the store knows.
 fn living() -> TokenRef {
@@ -63,6 +68,11 @@ impl SessionStore for Sessions {
             return Err(StoreError::Unavailable("on purpose".to_owned()));
         }
         self.sql.revoked_since(since, after, limit).await
+    }
+
+    async fn stamping_clock(&self, ours: Moment) -> Result<Moment, StoreError> {
+        let ahead = TimeDelta::seconds(self.clock_is_ahead.load(Ordering::SeqCst));
+        self.sql.stamping_clock(ours).await.map(|now| now + ahead)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -108,7 +118,7 @@ struct House {
     janitor: Janitor,
     redis: OwnRedis,
     sessions: Arc<Sessions>,
-    _store: Store,
+    store: Store,
 }
 
 impl House {
@@ -116,12 +126,13 @@ impl House {
         let (redis, clock) = (OwnRedis::start().await, Arc::new(ManualClock::default()));
         let (store, database) = Store::postgres_named().await;
         servers::execute(&database, REVOKED).await;
-        let all = store.sql.revoked_since(clock.now() - TimeDelta::days(1), None, 2000).await.unwrap();
+        let all = store.sql.revoked_since(Moment::UNIX_EPOCH, None, 2000).await.unwrap();
         assert_eq!(all.len(), 1200);
         let sessions = Arc::new(Sessions {
             asked: Mutex::default(),
             fails_after_the_first_page: AtomicBool::new(false),
             fails: AtomicBool::new(false),
+            clock_is_ahead: AtomicI64::new(0),
             revoked: all,
             sql: store.sql.clone(),
         });
@@ -131,7 +142,7 @@ impl House {
         let users = Arc::new(store.sql.clone());
         let trail = (Arc::new(store.sql.clone()) as _, None);
         let janitor = Janitor::new(Arc::clone(&clock) as _, users, Arc::clone(&sessions) as _, trail, revocation);
-        Self { blacklist, clock, janitor, redis, sessions, _store: store }
+        Self { blacklist, clock, janitor, redis, sessions, store }
     }
 
     fn token(session: &Session) -> TokenRef {
@@ -151,9 +162,10 @@ impl House {
         self.sessions.revoked[number].id
     }
 
-    async fn scripts(&self) -> String {
+    /// How often a mark was written: each time, what is left of it is looked at first.
+    async fn writes(&self) -> String {
         let stats: String = self.redis.ask(&["INFO", "commandstats"]).await;
-        let line = stats.lines().find(|line| line.starts_with("cmdstat_eval:")).unwrap_or_default();
+        let line = stats.lines().find(|line| line.starts_with("cmdstat_pttl:")).unwrap_or_default();
         line.split(',').next().unwrap_or_default().to_owned()
     }
 }
@@ -201,18 +213,18 @@ async fn what_was_written_to_the_same_memory_is_not_written_again_and_to_another
     assert!(house.janitor.keep_blacklist().await.unwrap());
     assert!(!house.janitor.keep_blacklist().await.unwrap());
     assert_eq!(house.asked().len(), 4 + 3, "a rebuild, and what was revoked lately");
-    let written = house.scripts().await;
+    let written = house.writes().await;
     for _ in 0..3 {
         house.clock.advance_ms(1000);
         house.janitor.keep_blacklist().await.unwrap();
     }
-    assert_eq!(house.scripts().await, written);
+    assert_eq!(house.writes().await, written);
     assert_eq!(house.asked().len(), 9, "it was looked for");
 
     let _: i64 = house.redis.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
     house.janitor.keep_blacklist().await.unwrap_err();
     eventually("the connection has rested", async || house.janitor.keep_blacklist().await.is_ok()).await;
-    assert_ne!(house.scripts().await, written);
+    assert_ne!(house.writes().await, written);
 }
 
 /// The database is away just when the connection comes back: what was revoked meanwhile is not known.
@@ -234,4 +246,20 @@ async fn after_a_failure_absence_is_believed_once_what_was_revoked_lately_was_wr
     house.sessions.fails.store(false, Ordering::SeqCst);
     assert!(!house.janitor.keep_blacklist().await.unwrap());
     assert_eq!(house.blacklist.check(&living).await, Verdict::Clear);
+}
+
+/// By NTP, or by a fail-over to a server whose clock is behind: what is revoked next is stamped earlier than what the janitor has
+/// read already.
+#[tokio::test]
+async fn after_the_database_s_clock_was_set_back_no_revocation_is_missed() {
+    let house = House::new().await;
+    house.sessions.clock_is_ahead.store(600, Ordering::SeqCst);
+    assert!(house.janitor.keep_blacklist().await.unwrap());
+    assert!(!house.janitor.keep_blacklist().await.unwrap());
+    house.sessions.clock_is_ahead.store(0, Ordering::SeqCst);
+    let session = house.store.session(&house.store.user("ada").await).await;
+    house.store.sql.revoke(revocation(session.id, RevokedReason::LoggedOut, house.clock.now())).await.unwrap();
+    assert_eq!(house.check(&session).await, Verdict::Clear);
+    assert!(!house.janitor.keep_blacklist().await.unwrap());
+    assert_eq!(house.check(&session).await, Verdict::Revoked);
 }

@@ -55,14 +55,17 @@ macro_rules! on_every_ring {
 
 mod audit;
 mod blacklist;
+mod blacklist_epochs;
 mod blacklist_losses;
 mod blacklist_moves;
+mod deployment;
 mod janitor;
 mod janitor_pages;
 mod keys;
 mod migrations;
 mod race;
 mod sessions;
+mod stamps;
 mod statements;
 pub mod store;
 mod together;

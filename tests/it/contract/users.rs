@@ -1,7 +1,7 @@
 //! The contract of `UserStore`.
 
 use latchkey::{
-    domain::user::User,
+    domain::{time::Moment, user::User},
     ports::{InsertUserError, UserStore as _},
 };
 
@@ -170,6 +170,9 @@ on_both_databases! {
         store.sql.set_active(&at(&users[2].id, after(21)), false).await.unwrap();
         store.sql.set_password(&at(&users[3].id, after(22)), &hash("new")).await.unwrap();
         store.sql.delete(&at(&users[4].id, after(23))).await.unwrap();
+        for (user, second) in users[..5].iter().zip([10, 20, 21, 22, 23]) {
+            store.stamp_cut_off(&user.id, after(second)).await;
+        }
         let all: Vec<_> =
             users[1..5].iter().zip(20..).map(|(user, second)| (cut(after(second)), user.id.clone(), 1)).collect();
         let key = |number: usize| Some((all[number].0, all[number].1.clone()));
@@ -190,7 +193,7 @@ on_both_databases! {
         assert_eq!(store.sql.purge(after(1), 10).await.unwrap(), 0);
         assert_eq!(store.sql.purge(after(3), 1).await.unwrap(), 1);
         assert_eq!(store.sql.purge(after(3), 10).await.unwrap(), 1);
-        assert_eq!(store.sql.cut_offs(start(), None, 10).await.unwrap().len(), 1);
+        assert_eq!(store.sql.cut_offs(Moment::UNIX_EPOCH, None, 10).await.unwrap().len(), 1);
         assert_eq!(store.sql.list(None, 10).await.unwrap().len(), 1);
     }
 }

@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use latchkey::domain::username::Username;
+use latchkey::domain::{ids::SessionId, username::Username};
 
 use super::{BLACKLISTED, PASSWORD, REFUSED, is, ready, redis_scene::Scene};
-use crate::support::servers::{self, eventually, own::OwnRedis};
+use crate::support::{
+    servers::{self, eventually, own::OwnRedis},
+    sid,
+};
 
 async fn scene() -> Scene<OwnRedis> {
     let redis = OwnRedis::start().await;
@@ -121,6 +124,25 @@ async fn a_log_out_on_an_instance_that_is_cut_off_from_redis_reaches_the_others(
             assert!(scene.probe.redis_answers(server).await);
         }
         scene.refused(&dead).await;
+    }
+}
+
+/// An operator's machine that has no Redis, and a clock that is four minutes off: `verify` hears of it from the database.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_command_whose_clock_is_minutes_off_ends_reaches_every_server() {
+    let scene = scene().await;
+    for (ahead_ms, names) in [(-240_000, ["ada", "bob"]), (240_000, ["cleo", "dan"])] {
+        let (ended, cut_off) = (scene.app.signed_in(names[0]).await, scene.app.signed_in(names[1]).await);
+        let elsewhere = scene.app.accounts_elsewhere(ahead_ms).await;
+        assert_eq!(elsewhere.end_session(SessionId::parse(&sid(&ended.access)).unwrap()).await.unwrap(), Some(true));
+        elsewhere.sign_out(&Username::parse(names[1]).unwrap()).await.unwrap();
+        for dead in [ended, cut_off] {
+            for server in scene.servers() {
+                eventually("it is heard of", async || server.verify(&dead.access).await.status == 400).await;
+                assert!(scene.probe.redis_answers(server).await);
+            }
+            scene.refused(&dead).await;
+        }
     }
 }
 

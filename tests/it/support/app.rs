@@ -15,7 +15,7 @@ use latchkey::{
         keys::{self, KeysSettings},
         operator,
     },
-    config::Config,
+    config::{Config, RedisConfig},
     domain::{audit::Actor, password::Password, username::Username},
     ports::Clock,
     service::{
@@ -136,14 +136,23 @@ impl TestApp {
 
     /// What operators do, by the same stores and the same clock.
     pub async fn accounts(&self) -> Accounts {
+        self.accounts_of(&self.config.redis, Arc::clone(&self.clock) as _).await
+    }
+
+    /// What operators do on a machine that has no Redis, and whose clock is so far ahead.
+    pub async fn accounts_elsewhere(&self, ahead_ms: i64) -> Accounts {
+        let redis = RedisConfig { redis_url: None, redis_sentinels: None, ..self.config.redis.clone() };
+        self.accounts_of(&redis, Arc::new(self.clock.ahead(ahead_ms))).await
+    }
+
+    async fn accounts_of(&self, redis: &RedisConfig, clock: Arc<dyn Clock>) -> Accounts {
         let config = operator::OperatorConfig {
             database: &self.config.database,
-            redis: &self.config.redis,
+            redis,
             lifetimes: &self.config.lifetimes,
             audit: &self.config.audit,
             actor: Actor::Operator(Some("test".to_owned())),
         };
-        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         operator::accounts(config, &self.config.passwords, clock).await.unwrap()
     }
 

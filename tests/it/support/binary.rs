@@ -50,6 +50,11 @@ impl Place {
         self
     }
 
+    /// The value of a variable that is set.
+    pub fn variable(&self, name: &str) -> String {
+        self.environment.iter().find(|(known, _)| known == name).unwrap().1.clone()
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -16,6 +16,10 @@ pub struct Marks {
     pub failures: u8,
     /// How many instances die and start again.
     pub crashes: u8,
+    /// How often the clock of Redis jumps by most of an epoch's life.
+    pub jumps: u8,
+    /// How often another deployment, which has a copy of the database, fills an empty Redis from that.
+    pub strangers: u8,
     pub rules: Rules,
 }
 
@@ -33,6 +37,16 @@ pub enum Rules {
     FailuresAreForgotten,
     /// A connection that failed is believed as before.
     ConnectionsAreTrusted,
+    /// An epoch is believed, whoever set it.
+    EveryEpochIsTrusted,
+    /// An epoch has no end.
+    EpochsAreEndless,
+    /// A look renews the epoch, and asks Redis for no time.
+    JumpsAreNotSeen,
+    /// A look that sees a jump renews the epoch all the same: others have not seen it.
+    RenewedAfterAJump,
+    /// A rebuild sets the epoch, though the clock has jumped since its beginning.
+    SealedAfterAJump,
 }
 
 /// What a row or a mark says: the lowest live generation, or revoked.
@@ -55,6 +69,9 @@ pub struct State {
     pub restarts: u8,
     pub failures: u8,
     pub crashes: u8,
+    pub jumps: u8,
+    pub strangers: u8,
+    pub trusts_every_epoch: bool,
     /// A mark went down while its memory was kept.
     pub went_down: bool,
 }
@@ -63,9 +80,29 @@ pub struct State {
 pub struct Redis {
     /// Which process this is: a new one after each start.
     pub process: u8,
-    pub epoch: bool,
+    pub epoch: Option<Epoch>,
+    /// How many epochs were named.
+    pub named: u8,
     pub mark: Mark,
+    /// How many jumps the mark still outlives.
+    pub margin: u8,
+    /// How often the clock has jumped.
+    pub clock: u8,
     pub tickets: [Option<u8>; 2],
+}
+
+/// Which memory it is, and whether it was set or renewed after the last jump: it does not outlive a second one.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Epoch {
+    pub name: u8,
+    pub renewed: bool,
+}
+
+/// What a rebuild found at its beginning: the process of Redis, and its clock.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Found {
+    pub process: u8,
+    pub clock: u8,
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -75,8 +112,9 @@ pub struct Instance {
     pub covered: u8,
     /// Whether the connection failed since the same server was last seen behind it.
     pub doubts: bool,
-    /// The process of Redis that the last rebuild filled.
-    pub filled: Option<u8>,
+    /// What the last rebuild filled, and the epoch that it sealed.
+    pub filled: Option<Found>,
+    pub sealed: Option<u8>,
     pub request: Request,
     pub janitor: Janitor,
     /// A mark that the other one could not write, and this one has not written again yet: the one second that the
@@ -100,18 +138,18 @@ pub enum Janitor {
     /// A rebuild: the ticket lies in Redis.
     Rebuilds {
         ticket: u8,
-        process: u8,
+        found: Found,
     },
     /// It has read this in the database.
     Read {
         ticket: u8,
-        process: u8,
+        found: Found,
         row: Mark,
     },
     /// It has written it: the seal comes next.
     Wrote {
         ticket: u8,
-        process: u8,
+        found: Found,
     },
     /// It writes again what was revoked lately.
     Reapplies {
@@ -129,6 +167,8 @@ pub enum Action {
     Save,
     Restart,
     Crash(usize),
+    Jump,
+    Stranger,
 }
 
 /// What becomes of a command to Redis.

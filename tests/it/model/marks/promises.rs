@@ -18,8 +18,8 @@ pub fn all() -> Vec<Property<Marks>> {
         Property::always(TRUTH, |_, state: &State| state.redis.mark <= state.row),
         Property::sometimes("both believe", |_, state: &State| state.says_clear(0) && state.says_clear(1)),
         Property::sometimes("after every fault both believe again", |_, state: &State| {
-            let over = (state.floods, state.restarts, state.failures, state.crashes) == (0, 0, 0, 0);
-            over && state.says_clear(0) && state.says_clear(1)
+            let faults = [state.floods, state.restarts, state.failures, state.crashes, state.jumps, state.strangers];
+            faults == [0; 6] && state.says_clear(0) && state.says_clear(1)
         }),
         Property::sometimes("a revocation is told, marked, and believed by both", |_, state: &State| {
             let calm = |number: usize| !state.instances[number].doubts && !state.instances[number].excused;

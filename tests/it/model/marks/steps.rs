@@ -2,9 +2,12 @@
 
 use stateright::{Model, Property};
 
-use super::{Action, Instance, Janitor, Mark, Marks, Outcome, Redis, Request, Rules, State, promises};
+use super::{Action, Epoch, Found, Instance, Janitor, Mark, Marks, Outcome, Redis, Request, Rules, State, promises};
 
 const BOTH: [usize; 2] = [0, 1];
+
+/// Jumps that a mark outlives: an entry is kept for so many lives of an epoch longer than its token.
+const MARGIN: u8 = 2;
 
 impl Instance {
     /// A process that starts does not know what the one before it failed to write.
@@ -13,6 +16,7 @@ impl Instance {
         covered: 0,
         doubts: false,
         filled: None,
+        sealed: None,
         request: Request::None,
         janitor: Janitor::Rests,
         excused: false,
@@ -22,8 +26,9 @@ impl Instance {
 impl State {
     /// What the check of an access token says at this instance: whether "no mark" is believed, and there is none.
     pub fn says_clear(&self, instance: usize) -> bool {
-        let Instance { failed, covered, doubts, .. } = &self.instances[instance];
-        self.redis.mark < Mark::Revoked && self.redis.epoch && failed == covered && !doubts
+        let Instance { failed, covered, doubts, sealed, .. } = &self.instances[instance];
+        let epoch = self.redis.epoch.is_some_and(|epoch| *sealed == Some(epoch.name) || self.trusts_every_epoch);
+        self.redis.mark < Mark::Revoked && epoch && failed == covered && !doubts
     }
 }
 
@@ -35,13 +40,24 @@ impl Model for Marks {
         vec![State {
             row: Mark::Nothing,
             told: Mark::Nothing,
-            redis: Redis { process: 0, epoch: false, mark: Mark::Nothing, tickets: [None; 2] },
+            redis: Redis {
+                process: 0,
+                epoch: None,
+                named: 0,
+                mark: Mark::Nothing,
+                margin: MARGIN,
+                clock: 0,
+                tickets: [None; 2],
+            },
             saved: None,
             instances: [Instance::NEW, Instance::NEW],
             floods: self.floods,
             restarts: self.restarts,
             failures: self.failures,
             crashes: self.crashes,
+            jumps: self.jumps,
+            strangers: self.strangers,
+            trusts_every_epoch: self.rules == Rules::EveryEpochIsTrusted,
             went_down: false,
         }]
     }
@@ -72,6 +88,12 @@ impl Model for Marks {
         if state.floods > 0 {
             actions.push(Action::Flood);
         }
+        if state.jumps > 0 {
+            actions.push(Action::Jump);
+        }
+        if state.strangers > 0 && state.redis.epoch.is_none() {
+            actions.push(Action::Stranger);
+        }
         if state.restarts > 0 {
             actions.push(Action::Save);
             if state.saved.is_some() {
@@ -91,17 +113,26 @@ impl Model for Marks {
             Action::Janitor(number, outcome) => self.janitor(&mut state, number, outcome),
             Action::Flood => {
                 state.floods -= 1;
-                state.redis =
-                    Redis { epoch: false, mark: Mark::Nothing, tickets: [None; 2], process: state.redis.process };
+                let Redis { process, named, clock, .. } = state.redis;
+                let (epoch, mark, tickets) = (None, Mark::Nothing, [None; 2]);
+                state.redis = Redis { process, epoch, named, mark, margin: MARGIN, clock, tickets };
             }
             Action::Save => state.saved = Some(state.redis.clone()),
             Action::Restart => {
                 state.restarts -= 1;
-                let process = state.redis.process + 1;
-                state.redis = Redis { process, ..state.saved.take()? };
+                let Redis { process, named, clock, .. } = state.redis;
+                state.redis = Redis { process: process + 1, named, clock, ..state.saved.take()? };
                 for instance in &mut state.instances {
                     instance.doubts = self.rules != Rules::ConnectionsAreTrusted;
                 }
+            }
+            Action::Jump => {
+                state.jumps -= 1;
+                self.jump(&mut state.redis);
+            }
+            Action::Stranger => {
+                state.strangers -= 1;
+                state.redis.name_epoch();
             }
             Action::Crash(number) => {
                 state.crashes -= 1;
@@ -116,7 +147,31 @@ impl Model for Marks {
     }
 }
 
+impl Redis {
+    /// A memory without an epoch gets one, of a name that was never there.
+    fn name_epoch(&mut self) -> u8 {
+        if self.epoch.is_none() {
+            self.named += 1;
+        }
+        let name = self.epoch.map_or(self.named, |epoch| epoch.name);
+        self.epoch = Some(Epoch { name, renewed: true });
+        name
+    }
+}
+
 impl Marks {
+    /// What is near its end is gone. Tickets live for a day.
+    fn jump(&self, redis: &mut Redis) {
+        redis.clock += 1;
+        redis.margin = redis.margin.saturating_sub(1);
+        if redis.margin == 0 {
+            redis.mark = Mark::Nothing;
+        }
+        let endless = self.rules == Rules::EpochsAreEndless;
+        let left = redis.epoch.filter(|epoch| epoch.renewed || endless);
+        redis.epoch = left.map(|epoch| Epoch { renewed: false, ..epoch });
+    }
+
     fn request(&self, state: &mut State, number: usize, outcome: Outcome) {
         let mark_first = self.rules == Rules::MarkFirst;
         state.instances[number].request = match state.instances[number].request {
@@ -146,6 +201,7 @@ impl Marks {
             let before = state.redis.mark;
             state.redis.mark = if self.rules == Rules::LastWriteWins { mark } else { before.max(mark) };
             state.went_down |= state.redis.mark < before;
+            state.redis.margin = MARGIN;
         }
         if outcome != Outcome::Done {
             state.failures -= 1;
@@ -161,16 +217,16 @@ impl Marks {
     fn janitor(&self, state: &mut State, number: usize, outcome: Outcome) {
         state.instances[number].janitor = match state.instances[number].janitor {
             Janitor::Rests => self.look(state, number),
-            Janitor::Rebuilds { ticket, process } => Janitor::Read { ticket, process, row: state.row },
-            Janitor::Read { ticket, process, row } => {
+            Janitor::Rebuilds { ticket, found } => Janitor::Read { ticket, found, row: state.row },
+            Janitor::Read { ticket, found, row } => {
                 if self.write(state, number, row, outcome) {
-                    Janitor::Wrote { ticket, process }
+                    Janitor::Wrote { ticket, found }
                 } else {
                     Janitor::Rests
                 }
             }
-            Janitor::Wrote { ticket, process } => {
-                self.seal(state, number, ticket, process, outcome);
+            Janitor::Wrote { ticket, found } => {
+                self.seal(state, number, (ticket, found), outcome);
                 Janitor::Rests
             }
             Janitor::Reapplies { row, doubts_before } => {
@@ -188,12 +244,22 @@ impl Marks {
 
     /// One look at Redis: lay a ticket and rebuild, or write again what was revoked lately, beginning in the database.
     fn look(&self, state: &mut State, number: usize) -> Janitor {
-        let instance = &state.instances[number];
-        let process = state.redis.process;
-        let same = instance.filled == Some(process) || self.rules == Rules::ConnectionsAreTrusted;
-        if !state.redis.epoch || instance.failed != instance.covered || !same {
+        let instance = &mut state.instances[number];
+        let found = Found { process: state.redis.process, clock: state.redis.clock };
+        let same = instance.filled.is_some_and(|filled| filled.process == found.process)
+            || self.rules == Rules::ConnectionsAreTrusted;
+        let calm = instance.filled.is_some_and(|filled| filled.clock == found.clock)
+            || matches!(self.rules, Rules::JumpsAreNotSeen | Rules::EpochsAreEndless);
+        let ours = |epoch: &Epoch| instance.sealed == Some(epoch.name) || self.rules == Rules::EveryEpochIsTrusted;
+        let epoch = state.redis.epoch.filter(ours);
+        if let Some(epoch) = epoch.filter(|_| calm || self.rules == Rules::RenewedAfterAJump) {
+            state.redis.epoch = Some(Epoch { renewed: true, ..epoch });
+        }
+        if epoch.is_none() || instance.failed != instance.covered || !same || !calm {
+            // Until it is rebuilt, nothing is believed.
+            instance.doubts |= instance.filled.is_some();
             state.redis.tickets[number] = Some(instance.failed);
-            return Janitor::Rebuilds { ticket: instance.failed, process };
+            return Janitor::Rebuilds { ticket: instance.failed, found };
         }
         // Every second it writes again, needed or not. Where nothing is missing, that is a step that changes nothing.
         if instance.doubts || instance.excused {
@@ -202,21 +268,25 @@ impl Marks {
         Janitor::Rests
     }
 
-    /// One script: the epoch, if the ticket is still there. Then a look whether it is still the same process.
-    fn seal(&self, state: &mut State, number: usize, ticket: u8, process: u8, outcome: Outcome) {
+    /// One script: the epoch, if the ticket is still there. Then a look whether it is still the same memory.
+    fn seal(&self, state: &mut State, number: usize, (ticket, found): (u8, Found), outcome: Outcome) {
         let kept = state.redis.tickets[number] == Some(ticket) || self.rules == Rules::SealWithoutTicket;
+        let calm = found.clock == state.redis.clock || self.rules == Rules::SealedAfterAJump;
+        let kept = kept && calm;
         if outcome != Outcome::Lost && kept {
-            state.redis.epoch = true;
+            state.redis.name_epoch();
             state.redis.tickets[number] = None;
         }
+        let same = state.redis.process == found.process || self.rules == Rules::ConnectionsAreTrusted;
         if outcome != Outcome::Done {
             state.failures -= 1;
             state.instances[number].doubts = true;
-        } else if kept && (state.redis.process == process || self.rules == Rules::ConnectionsAreTrusted) {
+        } else if kept && same {
             let missing = state.row > state.redis.mark;
             let instance = &mut state.instances[number];
             instance.covered = ticket;
-            instance.filled = Some(process);
+            instance.filled = Some(found);
+            instance.sealed = state.redis.epoch.map(|epoch| epoch.name);
             instance.doubts = false;
             instance.excused &= missing;
         }

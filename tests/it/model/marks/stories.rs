@@ -6,7 +6,8 @@ use super::{
 };
 use crate::model::{explored, found_broken};
 
-const CALM: Marks = Marks { floods: 0, restarts: 0, failures: 0, crashes: 0, rules: Rules::Ours };
+const CALM: Marks =
+    Marks { floods: 0, restarts: 0, failures: 0, crashes: 0, jumps: 0, strangers: 0, rules: Rules::Ours };
 
 #[test]
 fn without_faults_no_revocation_is_missed() {
@@ -32,6 +33,37 @@ fn commands_may_fail_or_be_done_unheard() {
 #[test]
 fn a_process_may_die_between_the_row_and_the_mark() {
     explored("marks, a crash, emptied once", Marks { crashes: 1, floods: 1, ..CALM });
+}
+
+#[test]
+fn the_clock_of_redis_may_jump_again_and_again() {
+    explored("marks, three jumps of the clock", Marks { jumps: 3, ..CALM });
+    explored("marks, two jumps, emptied once", Marks { jumps: 2, floods: 1, ..CALM });
+}
+
+#[test]
+fn a_copy_of_the_database_may_fill_what_was_emptied() {
+    explored("marks, emptied twice, filled by a stranger", Marks { floods: 2, strangers: 2, ..CALM });
+    explored("marks, two jumps, filled by a stranger", Marks { jumps: 2, strangers: 1, ..CALM });
+}
+
+#[test]
+fn the_model_finds_an_epoch_that_is_trusted_whoever_set_it() {
+    found_broken(BELIEVED, Marks { floods: 1, strangers: 1, rules: Rules::EveryEpochIsTrusted, ..CALM });
+}
+
+#[test]
+fn the_model_finds_an_epoch_that_outlives_its_entries() {
+    for rules in [Rules::EpochsAreEndless, Rules::JumpsAreNotSeen] {
+        found_broken(BELIEVED, Marks { jumps: 2, rules, ..CALM });
+    }
+}
+
+#[test]
+fn the_model_finds_an_epoch_that_lives_on_after_a_jump_that_only_one_has_seen() {
+    for rules in [Rules::RenewedAfterAJump, Rules::SealedAfterAJump] {
+        found_broken(BELIEVED, Marks { jumps: 3, rules, ..CALM });
+    }
 }
 
 #[test]

@@ -13,8 +13,16 @@ use super::{Process, eventually, free_port, in_path};
 pub struct OwnRedis {
     pub(super) folder: TempDir,
     flags: Vec<String>,
+    has_own_clock: bool,
     pub port: u16,
     process: Option<Process>,
+}
+
+/// The library that gives a process a clock of its own, where Debian has it.
+fn faketime() -> PathBuf {
+    let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().map(|entry| entry.unwrap().path());
+    let libraries = folders.map(|folder| folder.join("faketime/libfaketime.so.1"));
+    libraries.into_iter().find(|library| library.exists()).expect("faketime is not installed: run scripts/test")
 }
 
 pub(super) fn binary() -> PathBuf {
@@ -32,9 +40,30 @@ impl OwnRedis {
         redis
     }
 
+    /// One whose clock can be set apart from the machine's: [`OwnRedis::jump`].
+    pub async fn with_own_clock() -> Self {
+        let mut redis = Self::new(&[]);
+        redis.has_own_clock = true;
+        redis.jump(0);
+        redis.again().await;
+        redis
+    }
+
     pub(super) fn new(flags: &[&str]) -> Self {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Self { folder: tempfile::tempdir().unwrap(), flags, port: free_port(), process: None }
+        Self { folder: tempfile::tempdir().unwrap(), flags, has_own_clock: false, port: free_port(), process: None }
+    }
+
+    /// Sets its clock, of which it has to have one of its own, to so many seconds ahead of the machine's.
+    pub fn jump(&self, seconds: i64) {
+        let (new, file) = (self.folder.path().join("clock.new"), self.clock_file());
+        std::fs::write(&new, format!("{seconds:+}\n")).unwrap();
+        // At once: it must not find the file half written.
+        std::fs::rename(new, file).unwrap();
+    }
+
+    fn clock_file(&self) -> PathBuf {
+        self.folder.path().join("clock")
     }
 
     /// Starts it again, with what it had saved.
@@ -42,6 +71,12 @@ impl OwnRedis {
         let mut command = Command::new(binary());
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &self.port.to_string()]);
         command.arg("--dir").arg(self.folder.path()).args(&self.flags);
+        if self.has_own_clock {
+            // The C library's memory in place of jemalloc's, which asks for the time before faketime is ready to tell it.
+            command.env("LD_PRELOAD", format!("{}:libc.so.6", faketime().display()));
+            command.env("FAKETIME_TIMESTAMP_FILE", self.clock_file());
+            command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
         self.process = Some(Process::start(&mut command));
         eventually("Redis answers", async || self.try_ask(&["PING"]).await.is_some()).await;
     }

@@ -1,0 +1,72 @@
+//! Looks at Redis while the database takes its time.
+
+use std::{
+    future::poll_fn,
+    sync::atomic::{AtomicUsize, Ordering},
+    task::Poll,
+};
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::ports::{BlacklistStatus, TokenRef, Verdict};
+
+/// Counts its looks, of which one finds the memory lost.
+struct Looks {
+    count: AtomicUsize,
+    lost: usize,
+}
+
+#[async_trait]
+impl Blacklist for Looks {
+    async fn look(&self) -> Result<Look, StoreError> {
+        let number = self.count.fetch_add(1, Ordering::SeqCst) + 1;
+        let memory = if number == self.lost { Memory::Lost } else { Memory::Kept };
+        Ok(Look { memory, number: 0, connection: 0 })
+    }
+
+    async fn check(&self, _: &TokenRef) -> Verdict {
+        Verdict::Unknown
+    }
+    async fn write(&self, _: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn fill(&self, _: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
+        Ok(())
+    }
+    fn believe(&self, _: &Look) {}
+    async fn start_rebuild(&self) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+    fn note_failed_rebuild(&self) {}
+    async fn finish_rebuild(&self, _: u64) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+    fn status(&self) -> BlacklistStatus {
+        BlacklistStatus::default()
+    }
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Work that is done after so many looks.
+async fn worked(looks: &Looks, long: usize) -> (usize, bool) {
+    let work = poll_fn(|_| match looks.count.load(Ordering::SeqCst) {
+        count if count >= long => Poll::Ready(count),
+        _ => Poll::Pending,
+    });
+    while_looking(looks, Duration::from_millis(1), work).await
+}
+
+#[tokio::test]
+async fn epochs_live_on_while_the_database_takes_its_time() {
+    let looks = Looks { count: AtomicUsize::new(0), lost: 0 };
+    assert_eq!(worked(&looks, 3).await, (3, true));
+}
+
+#[tokio::test]
+async fn a_memory_that_was_lost_meanwhile_is_not_taken_for_kept() {
+    let looks = Looks { count: AtomicUsize::new(0), lost: 2 };
+    assert_eq!(worked(&looks, 4).await, (4, false));
+}

@@ -1,0 +1,104 @@
+//! The value of an epoch: whose memory it is, and which.
+//!
+//! `DEPLOYMENT:MEMORY`. The first part is the id in the database. The second is made by the rebuild that finds no epoch, so
+//! that a memory that was lost and filled by another instance is another memory. An instance trusts only the values that
+//! its own rebuild has sealed: what it asks Redis instead of its database, it has itself read from that database. This
+//! also holds for two copies of one database, which have the same id.
+
+use std::time::Duration;
+
+use super::{keys::BUCKETS, pace};
+use crate::{domain::ids::DeploymentId, ports::blacklist::MARGIN};
+
+/// How long an epoch lives after it was last renewed, and how long a process trusts what it last saw.
+pub(super) const LIFE: Duration = Duration::from_mins(1);
+
+/// The longest leeway that can be set.
+const LEEWAY: Duration = Duration::from_mins(1);
+
+// A jump of the clock that ends an entry before its tokens also ends the epoch, or the sum of smaller ones is noticed.
+const _: () = assert!(
+    LIFE.as_secs() + 2 * pace::TOLERANCE.as_secs() + LEEWAY.as_secs() < MARGIN.num_seconds().unsigned_abs(),
+    "entries must outlive their tokens by more than an epoch lives"
+);
+
+/// The value that earlier versions set: it does not say whose it is.
+const UNNAMED: &str = "1";
+
+/// What a rebuild seals epochs with.
+pub(super) struct EpochName {
+    /// The beginning of all values of this deployment.
+    pub owner: String,
+    /// The value where there is no epoch.
+    pub new_value: String,
+}
+
+/// The values that are found, by bucket.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Epochs(Vec<Option<String>>);
+
+impl Epochs {
+    pub(super) fn note(&mut self, bucket: u8, value: Option<String>) {
+        let place = usize::from(bucket);
+        if self.0.len() <= place {
+            self.0.resize(place + 1, None);
+        }
+        if let Some(epoch) = self.0.get_mut(place) {
+            *epoch = value;
+        }
+    }
+
+    pub(super) fn get(&self, bucket: u8) -> Option<&str> {
+        self.0.get(usize::from(bucket))?.as_deref()
+    }
+
+    /// Returns whether every bucket has an epoch.
+    pub(super) fn are_complete(&self) -> bool {
+        (0..BUCKETS).all(|bucket| self.get(bucket).is_some())
+    }
+
+    /// Returns the first deployment but `own` that an epoch names.
+    pub(super) fn stranger(&self, own: &DeploymentId) -> Option<&str> {
+        self.0
+            .iter()
+            .flatten()
+            .find(|value| *value != UNNAMED && owner(value) != own.as_str())
+            .map(|value| owner(value))
+    }
+}
+
+/// The deployment that a value names.
+fn owner(value: &str) -> &str {
+    value.split(':').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epochs(values: &[&str]) -> Epochs {
+        Epochs(values.iter().map(|value| Some((*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn an_epoch_of_another_deployment_is_a_stranger_s_and_one_without_a_name_is_not() {
+        let own = DeploymentId::new("ada");
+        assert_eq!(epochs(&["ada:1", "1", "ada:2"]).stranger(&own), None);
+        assert_eq!(epochs(&["ada:1", "adam:1"]).stranger(&own), Some("adam"));
+        assert_eq!(epochs(&["bob"]).stranger(&own), Some("bob"));
+        assert_eq!(epochs(&[""]).stranger(&own), Some(""));
+    }
+
+    #[test]
+    fn epochs_are_complete_when_every_bucket_has_one() {
+        let mut epochs = Epochs::default();
+        for bucket in (0..BUCKETS).rev() {
+            assert!(!epochs.are_complete());
+            epochs.note(bucket, Some(bucket.to_string()));
+        }
+        assert!(epochs.are_complete());
+        assert_eq!((epochs.get(3), epochs.get(BUCKETS)), (Some("3"), None));
+        epochs.note(3, None);
+        assert!(!epochs.are_complete());
+    }
+}

@@ -1,0 +1,99 @@
+//! What is believed while time passes: here the test says how much.
+
+use super::*;
+use crate::store::redis::keys::BUCKETS;
+
+const INFO: &str = "run_id:a1\r\nmaster_replid:b2\r\nevicted_keys:0\r\nmaxmemory:0\r\n";
+
+fn seconds(number: u64) -> Duration {
+    Duration::from_secs(number)
+}
+
+fn epochs(value: &str) -> Epochs {
+    let mut epochs = Epochs::default();
+    for bucket in 0..BUCKETS {
+        epochs.note(bucket, Some(value.to_owned()));
+    }
+    epochs
+}
+
+/// What a look finds this long after the beginning, by our clock and by the server's.
+fn seen(belief: &Belief, ours: Duration, theirs: Duration) -> Seen {
+    let asked = belief.began + ours;
+    let reading = Reading { asked, answered: asked, theirs: seconds(1_800_000_000) + theirs };
+    let mut seen = Seen { asked, epochs: epochs("own:a.1"), ..Seen::new(belief.failures.load(Ordering::Acquire)) };
+    seen.add("127.0.0.1:6379", &[], Server::parse(INFO), reading);
+    seen
+}
+
+fn filled() -> Belief {
+    let belief = Belief::new(DeploymentId::new("own"));
+    let ticket = belief.begin(seen(&belief, Duration::ZERO, Duration::ZERO));
+    let ended = seen(&belief, Duration::ZERO, Duration::ZERO);
+    assert!(belief.end(ticket, epochs("own:a.1"), &ended));
+    belief
+}
+
+/// The process was paused, or nobody has looked for another reason: the first check after it must not believe.
+#[test]
+fn what_was_seen_last_is_believed_for_no_longer_than_an_epoch_lives() {
+    let belief = filled();
+    assert!(belief.holds_at(belief.began + seconds(59)));
+    assert!(!belief.holds_at(belief.began + seconds(60)));
+}
+
+#[test]
+fn looks_in_time_keep_the_belief_and_one_that_comes_too_late_asks_for_a_rebuild() {
+    let belief = filled();
+    for second in [50, 100, 150] {
+        let look = belief.judge(&seen(&belief, seconds(second), seconds(second)));
+        assert_eq!(look.memory, Memory::Kept);
+        assert!(belief.holds_at(belief.began + seconds(second + 59)));
+    }
+    for second in [211, 212] {
+        let look = belief.judge(&seen(&belief, seconds(second), seconds(second)));
+        assert_eq!(look.memory, Memory::Lost, "a late look does not make up for it");
+        assert!(!belief.holds_at(belief.began + seconds(second)));
+    }
+    let ticket = belief.begin(seen(&belief, seconds(213), seconds(213)));
+    assert!(belief.end(ticket, epochs("own:a.1"), &seen(&belief, seconds(214), seconds(214))));
+    assert!(belief.holds_at(belief.began + seconds(215)));
+}
+
+/// The machine was suspended for an hour: its monotonic clock stood still, other instances kept the epoch alive.
+#[test]
+fn an_hour_that_only_the_server_has_lived_through_asks_for_a_rebuild() {
+    let belief = filled();
+    assert_eq!(belief.judge(&seen(&belief, seconds(1), seconds(3601))).memory, Memory::Lost);
+}
+
+#[test]
+fn drift_adds_up_from_the_rebuild_on() {
+    let belief = filled();
+    for look in 1..=5 {
+        let memory = belief.judge(&seen(&belief, seconds(look * 50), seconds(look * 51))).memory;
+        assert_eq!(memory, Memory::Kept, "{look}");
+    }
+    assert_eq!(belief.judge(&seen(&belief, seconds(300), seconds(306))).memory, Memory::Lost);
+}
+
+#[test]
+fn a_rebuild_during_which_the_clock_jumped_is_not_believed() {
+    let belief = Belief::new(DeploymentId::new("own"));
+    let ticket = belief.begin(seen(&belief, Duration::ZERO, Duration::ZERO));
+    assert!(!belief.end(ticket, epochs("own:a.1"), &seen(&belief, seconds(1), seconds(31))));
+    assert!(!belief.holds_at(belief.began + seconds(1)));
+}
+
+#[test]
+fn an_answer_that_was_asked_for_before_a_rebuild_ended_is_not_believed_after_it() {
+    let belief = Belief::new(DeploymentId::new("own"));
+    let ticket = belief.begin(seen(&belief, Duration::ZERO, Duration::ZERO));
+    let before = belief.before();
+    assert!(belief.end(ticket, epochs("own:a.1"), &seen(&belief, Duration::ZERO, Duration::ZERO)));
+    assert!(!belief.holds_for(0, Some("own:a.1"), before));
+    assert!(belief.holds_for(0, Some("own:a.1"), belief.before()));
+    for epoch in [None, Some("1"), Some("own"), Some("own:a.2"), Some("other:a.1")] {
+        assert!(!belief.holds_for(0, epoch, belief.before()), "{epoch:?}");
+    }
+}

@@ -1,0 +1,88 @@
+//! The clock of a server against ours. Redis ends keys by its own clock: when that jumps forward, entries end before the
+//! tokens that they refuse.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+/// By how much the two clocks may drift apart between two rebuilds.
+pub(super) const TOLERANCE: Duration = Duration::from_secs(5);
+
+/// The time of a server, and between which moments of our monotonic clock it was read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    pub asked: Instant,
+    pub answered: Instant,
+    /// Since 1970.
+    pub theirs: Duration,
+}
+
+/// The clocks of servers, by their addresses.
+pub(super) type Readings = BTreeMap<String, Reading>;
+
+impl Reading {
+    /// Returns whether the server's clock has jumped since `earlier`, in either direction. A clock that was set back means
+    /// a machine that was put back, and its memory with it.
+    pub(super) fn has_jumped_since(&self, earlier: &Self) -> bool {
+        self.strayed_since(earlier) > TOLERANCE
+    }
+
+    /// Returns the latest time that the server's clock can show now, unless it has jumped.
+    pub(super) fn latest(&self, now: Instant) -> Duration {
+        self.theirs + now.saturating_duration_since(self.asked) + TOLERANCE
+    }
+
+    /// Returns how much more or less time has passed there than here, apart from what the round trips explain.
+    fn strayed_since(&self, earlier: &Self) -> Duration {
+        let least = self.asked.saturating_duration_since(earlier.answered);
+        let most = self.answered.saturating_duration_since(earlier.asked);
+        match self.theirs.checked_sub(earlier.theirs) {
+            Some(passed) if passed > most => passed - most,
+            Some(passed) => least.saturating_sub(passed),
+            None => earlier.theirs - self.theirs + least,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(start: Instant, asked: u64, answered: u64, theirs: u64) -> Reading {
+        let at = |seconds| start + Duration::from_secs(seconds);
+        Reading { asked: at(asked), answered: at(answered), theirs: Duration::from_secs(1_800_000_000 + theirs) }
+    }
+
+    #[test]
+    fn a_clock_that_keeps_pace_has_not_jumped_however_slow_its_answers_are() {
+        let start = Instant::now();
+        let first = reading(start, 0, 30, 0);
+        for (asked, answered, theirs) in [(100, 100, 70), (100, 100, 100), (100, 140, 140), (100, 100, 105)] {
+            assert!(!reading(start, asked, answered, theirs).has_jumped_since(&first), "{asked} {answered} {theirs}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_forward_or_back_has_jumped() {
+        let start = Instant::now();
+        let first = reading(start, 0, 0, 500);
+        for theirs in [606, 1200, 594, 400, 0] {
+            assert!(reading(start, 100, 100, theirs).has_jumped_since(&first), "{theirs}");
+        }
+    }
+
+    #[test]
+    fn what_a_clock_shows_at_the_latest_moves_with_ours() {
+        let start = Instant::now();
+        let latest = reading(start, 0, 0, 0).latest(start + Duration::from_secs(60));
+        assert_eq!(latest, Duration::from_secs(1_800_000_065));
+    }
+
+    /// Our machine was suspended: its monotonic clock stood still, and the server's went on.
+    #[test]
+    fn a_clock_that_went_on_while_ours_stood_still_has_jumped() {
+        let start = Instant::now();
+        assert!(reading(start, 1, 1, 61).has_jumped_since(&reading(start, 0, 0, 0)));
+    }
+}

@@ -1,0 +1,39 @@
+//! The name of the deployment.
+
+use diesel::{ExpressionMethods as _, OptionalExtension as _, QueryDsl as _};
+use diesel_async::RunQueryDsl as _;
+
+use super::{SqlStore, error::from_query, pool::on_conn, schema::deployment};
+use crate::{domain::ids::DeploymentId, ports::StoreError};
+
+impl SqlStore {
+    /// Returns the id of the deployment. If it has none yet, that is `new`: of several that start at once, one makes it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn deployment(&self, new: &DeploymentId) -> Result<DeploymentId, StoreError> {
+        if let Some(id) = self.known_deployment().await? {
+            return Ok(id);
+        }
+        on_conn!(self.pool, |conn| {
+            diesel::insert_into(deployment::table)
+                .values((deployment::one.eq(1), deployment::id.eq(new.as_str())))
+                .on_conflict_do_nothing()
+                .execute(conn)
+                .await
+        })?
+        .map_err(from_query)?;
+        self.known_deployment().await?.ok_or_else(|| StoreError::Failed("the deployment has no id".to_owned()))
+    }
+
+    /// Returns the id of the deployment, if it has one.
+    ///
+    /// # Errors
+    /// [`StoreError`], also where the table is missing.
+    pub async fn known_deployment(&self) -> Result<Option<DeploymentId>, StoreError> {
+        let id: Option<String> =
+            on_conn!(self.pool, |conn| deployment::table.select(deployment::id).first(conn).await.optional())?
+                .map_err(from_query)?;
+        Ok(id.map(DeploymentId::new))
+    }
+}

@@ -1,0 +1,51 @@
+//! The moment of a revocation or a cut-off.
+
+use chrono::NaiveDateTime;
+use diesel::{
+    AppearsOnTable, Expression, QueryResult, SelectableExpression,
+    expression::{ValidGrouping, is_aggregate},
+    pg::Pg,
+    query_builder::{AstPass, QueryFragment, QueryId},
+    sql_types::{Nullable, Timestamp},
+    sqlite::Sqlite,
+};
+
+use super::rows::stored;
+use crate::domain::time::Moment;
+
+/// The time by the clock of Postgres, so that it is one clock for all who revoke. All processes that use an SQLite file
+/// are on one machine: there it is the time that the caller brings.
+#[derive(Clone, Copy, Debug, QueryId)]
+pub(super) struct Stamp(NaiveDateTime);
+
+impl Stamp {
+    pub(super) fn new(ours: Moment) -> Self {
+        Self(stored(ours))
+    }
+}
+
+impl Expression for Stamp {
+    type SqlType = Nullable<Timestamp>;
+}
+
+impl<T> ValidGrouping<T> for Stamp {
+    type IsAggregate = is_aggregate::Never;
+}
+
+impl<T> SelectableExpression<T> for Stamp {}
+
+impl<T> AppearsOnTable<T> for Stamp {}
+
+impl QueryFragment<Pg> for Stamp {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        // Not that of the transaction's beginning: it may have waited for a row since then.
+        out.push_sql("(clock_timestamp() AT TIME ZONE 'UTC')");
+        Ok(())
+    }
+}
+
+impl QueryFragment<Sqlite> for Stamp {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_bind_param::<Timestamp, _>(&self.0)
+    }
+}
