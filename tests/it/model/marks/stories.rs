@@ -37,14 +37,14 @@ fn a_process_may_die_between_the_row_and_the_mark() {
 
 #[test]
 fn the_clock_of_redis_may_jump_again_and_again() {
-    explored("marks, three jumps of the clock", Marks { jumps: 3, ..CALM });
-    explored("marks, two jumps, emptied once", Marks { jumps: 2, floods: 1, ..CALM });
+    explored("marks, two jumps of the clock", Marks { jumps: 2, ..CALM });
+    explored("marks, a jump, emptied once", Marks { jumps: 1, floods: 1, ..CALM });
 }
 
 #[test]
 fn a_copy_of_the_database_may_fill_what_was_emptied() {
-    explored("marks, emptied twice, filled by a stranger", Marks { floods: 2, strangers: 2, ..CALM });
-    explored("marks, two jumps, filled by a stranger", Marks { jumps: 2, strangers: 1, ..CALM });
+    explored("marks, emptied once, filled by a stranger", Marks { floods: 1, strangers: 1, ..CALM });
+    explored("marks, a jump, filled by a stranger", Marks { jumps: 1, strangers: 1, ..CALM });
 }
 
 #[test]
