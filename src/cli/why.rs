@@ -89,8 +89,7 @@ fn beginning(state: &SessionState, token: Option<TokenStory>) -> Vec<String> {
 }
 
 fn happened(event: &AuditEntry) -> String {
-    let detail =
-        |name: &str| event.details.iter().find(|(known, _)| known == name).map_or("?", |(_, value)| value.as_str());
+    let detail = |name: &str| detail(event, name);
     let cause = event.cause.as_deref().unwrap_or("no cause given");
     let from = origin(event.origin.ip.as_deref(), event.origin.user_agent.as_deref());
     let what = match EventKind::parse(&event.event) {
@@ -100,14 +99,12 @@ fn happened(event: &AuditEntry) -> String {
         Some(EventKind::RefreshRepeated) => {
             format!("its last refresh was repeated in time and gave generation {} again", detail("generation"))
         }
-        Some(EventKind::Reuse) => format!(
-            "the refresh token of generation {} came back{from}, {} s after the client at {} was given generation {}. One \
-             of the two holds a stolen token, so the session was revoked",
-            detail("presented_generation"),
-            detail("seconds_since_rotation"),
-            detail("holder_ip"),
-            detail("current_generation"),
+        Some(EventKind::RefreshRepeatedElsewhere) => format!(
+            "its last refresh was repeated in time by a client with {}, and gave generation {} again",
+            another(detail("differs")),
+            detail("generation")
         ),
+        Some(EventKind::Reuse) => reuse(event, &from),
         Some(EventKind::SessionRevoked) => format!("the session was revoked: {}", reason(cause)),
         Some(EventKind::CutOff) => format!("all sessions of the user ended: {}", cut_off(cause)),
         Some(EventKind::EverybodyCutOff) => "all sessions of all users ended".to_owned(),
@@ -126,6 +123,46 @@ fn happened(event: &AuditEntry) -> String {
     let by = if event.actor.starts_with("operator") { format!(", by {}", event.actor) } else { String::new() };
     let times = if event.times > 1 { format!(", {} times within a second", event.times) } else { String::new() };
     format!("{}  {what}{from}{by}{times}.", moment(event.at))
+}
+
+fn detail<'a>(event: &'a AuditEntry, name: &str) -> &'a str {
+    event.details.iter().find(|(known, _)| known == name).map_or("?", |(_, value)| value.as_str())
+}
+
+/// The sentence of a spent token that came back. Events of earlier versions know neither the view nor the difference.
+fn reuse(event: &AuditEntry, from: &str) -> String {
+    let detail = |name: &str| detail(event, name);
+    let to = match detail("view") {
+        "refresh" | "?" => String::new(),
+        other => format!(" to {}", view(other)),
+    };
+    let differs = match (detail("differs"), detail("repeats")) {
+        ("none" | "?", _) => String::new(),
+        (differs, "?") => format!(" It came from a client with {}.", another(differs)),
+        (differs, repeats) => {
+            let another = another(differs);
+            format!(
+                " It came from a client with {another}, and the {repeats} repeats that such a client has were used up."
+            )
+        }
+    };
+    format!(
+        "the refresh token of generation {} came back{to}{from}, {} s after the client at {} was given generation \
+         {}.{differs} One of the two holds a stolen token, so the session was revoked",
+        detail("presented_generation"),
+        detail("seconds_since_rotation"),
+        detail("holder_ip"),
+        detail("current_generation"),
+    )
+}
+
+fn another(differs: &str) -> &str {
+    match differs {
+        "address" => "another address",
+        "agent" => "another user agent",
+        "address,agent" => "another address and another user agent",
+        other => other,
+    }
 }
 
 fn origin(ip: Option<&str>, agent: Option<&str>) -> String {

@@ -3,17 +3,26 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum};
 use latchkey_verifier::ClaimNames;
 
 use super::{ConfigError, value};
-use crate::domain::{claims::ExtraClaim, session::Grace};
+use crate::domain::{claims::ExtraClaim, session::Grace, spent::Binding};
 
 /// The longest tolerance for clocks: more is no tolerance but a longer life (RFC 7519, section 4.1.4).
 const MAX_LEEWAY: Duration = Duration::from_mins(1);
 
 /// Names that a renamed claim may not take.
 const TAKEN: [&str; 10] = ["iss", "sub", "aud", "exp", "nbf", "iat", "sid", "gen", "ver", "typ"];
+
+/// What a spent refresh token that comes back is bound to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum GraceBinding {
+    /// The address and the agent of the last refresh.
+    Client,
+    /// Nothing.
+    None,
+}
 
 /// How long things last.
 #[derive(Args, Clone, Debug)]
@@ -131,6 +140,19 @@ pub struct TokensConfig {
     #[arg(long, env = "LATCHKEY_REFRESH_REUSE_GRACE", value_name = "SPAN", default_value = "10s", value_parser = value::duration)]
     pub refresh_reuse_grace: Duration,
 
+    /// Which clients may repeat a refresh within LATCHKEY_REFRESH_REUSE_GRACE, or show a spent refresh token at all: client
+    /// compares address (IPv4, or the /64 of IPv6) and User-Agent with those of the last refresh, allows 3 repeats where
+    /// one of the two differs, and ends the session where both do; none compares nothing, for deployments in which a
+    /// backend and its browsers refresh the same token
+    #[arg(
+        long,
+        env = "LATCHKEY_REFRESH_REUSE_GRACE_BINDING",
+        value_name = "BINDING",
+        default_value = "client",
+        value_enum
+    )]
+    pub refresh_reuse_grace_binding: GraceBinding,
+
     /// Whether a sign-in is noted at the user (last_login)
     #[arg(long, env = "LATCHKEY_UPDATE_LAST_LOGIN", value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
     pub update_last_login: bool,
@@ -212,6 +234,16 @@ impl TokensConfig {
             Grace::Window(value::delta(self.refresh_reuse_grace))
         } else {
             Grace::Endless
+        }
+    }
+
+    /// Whether the client that sends a spent refresh token is compared with the one before. Where a spent token is as
+    /// good as a live one, it is not.
+    #[must_use]
+    pub const fn binding(&self) -> Binding {
+        match self.refresh_reuse_grace_binding {
+            GraceBinding::Client if self.blacklist_after_rotation => Binding::Client,
+            GraceBinding::Client | GraceBinding::None => Binding::None,
         }
     }
 }

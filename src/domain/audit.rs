@@ -24,6 +24,8 @@ pub enum EventKind {
     Refreshed,
     /// A refresh token came back within the grace and got the same successor.
     RefreshRepeated,
+    /// As [`Self::RefreshRepeated`], from a client that differs in address or agent from the one before.
+    RefreshRepeatedElsewhere,
     /// A spent refresh token came back: its session died of it.
     Reuse,
     /// One session was ended; the cause says why.
@@ -40,7 +42,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::CutOff,
         Self::EverybodyCutOff,
         Self::KeyMade,
@@ -49,6 +51,7 @@ impl EventKind {
         Self::KeysRewrapped,
         Self::Refreshed,
         Self::RefreshRepeated,
+        Self::RefreshRepeatedElsewhere,
         Self::Reuse,
         Self::SessionRevoked,
         Self::SignIn,
@@ -69,6 +72,7 @@ impl EventKind {
             Self::KeysRewrapped => "keys_rewrapped",
             Self::Refreshed => "refreshed",
             Self::RefreshRepeated => "refresh_repeated",
+            Self::RefreshRepeatedElsewhere => "refresh_repeated_elsewhere",
             Self::Reuse => "reuse",
             Self::SessionRevoked => "session_revoked",
             Self::SignIn => "sign_in",

@@ -8,6 +8,7 @@ pub mod keys;
 pub mod network;
 pub mod password;
 pub mod session;
+pub mod spent;
 pub mod time;
 pub mod user;
 pub mod username;

@@ -13,5 +13,5 @@ pub use blacklist::{Blacklist, BlacklistStatus, Look, Mark, Memory, TokenRef, Ve
 pub use clock::Clock;
 pub use error::StoreError;
 pub use keys::{KeyChange, KeyRecord, KeyRecords, KeyStore, RevokedKey};
-pub use sessions::{NewSession, Revoke, Rotation, SessionPage, SessionStore};
+pub use sessions::{NewSession, Repeat, Revoke, Rotation, SessionPage, SessionStore};
 pub use users::{Credentials, CutOff, InsertUserError, UserStore};

@@ -55,6 +55,17 @@ pub struct Rotation {
     pub user_agent: Option<String>,
 }
 
+/// One more use of the grace by a client that is not quite the holder.
+#[derive(Clone, Copy, Debug)]
+pub struct Repeat {
+    /// Which session.
+    pub id: SessionId,
+    /// The live generation, which is given again.
+    pub generation: u32,
+    /// How many repeats a generation has.
+    pub limit: u32,
+}
+
 /// A stretch of all sessions.
 #[derive(Clone, Debug)]
 pub struct SessionPage {
@@ -89,6 +100,10 @@ pub trait SessionStore: Send + Sync {
     /// The moment of the rotation is read from the clock when the statement is sent, not when the request came: it may
     /// have waited for a connection, and the grace would have run out while it did.
     async fn rotate(&self, rotation: Rotation, clock: &Arc<dyn Clock>) -> Result<Option<SessionState>, StoreError>;
+
+    /// Counts a repeat, if the session is at this generation, not revoked, and one of the repeats of the generation is
+    /// left. Returns whether it was counted: of any number of callers at once, `limit` are.
+    async fn count_repeat(&self, repeat: Repeat) -> Result<bool, StoreError>;
 
     /// The session and its user.
     async fn find(&self, id: SessionId) -> Result<Option<SessionState>, StoreError>;

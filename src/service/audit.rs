@@ -213,7 +213,7 @@ pub(super) enum View {
 }
 
 impl View {
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Blacklist => "blacklist",
             Self::Protected => "protected",

@@ -6,11 +6,12 @@ use super::{
     Auth, Client, Error,
     admission::Admitted,
     audit::View,
+    spent::Call,
     tokens::{blacklisted, ended, invalid, known, token_ref, unissued},
 };
 use crate::domain::{
     session::{Session, Standing},
-    time::{Moment, storable},
+    time::storable,
     user::User,
 };
 
@@ -43,13 +44,18 @@ impl Auth {
         let now = storable(self.parts.clock.now());
         let checked = self.check_again(token, now)?;
         let admitted = self.admit(&checked, client).await?;
-        let outcome = self.authenticate_checked(&checked, now).await;
+        let outcome = self.authenticate_checked(&checked, Call { view: View::Protected, client, now }).await;
         self.noted(View::Protected, &checked, client, now, outcome).map(|identity| (identity, admitted))
     }
 
-    async fn authenticate_checked(&self, checked: &Checked, now: Moment) -> Result<Identity, Error> {
-        let policy = self.parts.keys.policy();
-        checked.require(Kind::Access, policy)?;
+    async fn authenticate_checked(&self, checked: &Checked, call: Call<'_>) -> Result<Identity, Error> {
+        let (policy, now) = (self.parts.keys.policy(), call.now);
+        if let Err(refusal) = checked.require(Kind::Access, policy) {
+            if checked.kind() == Kind::Refresh {
+                Box::pin(self.look_at_refused(checked, call)).await;
+            }
+            return Err(refusal.into());
+        }
         let (claims, name) = (checked.claims(), &*policy.names.user_id);
         if !claims.contains(name) {
             return Err(Error::NoUserIdentification);

@@ -7,17 +7,20 @@ use latchkey_verifier::Checked;
 use super::{
     Auth, Client, Error,
     audit::View,
+    spent::{Call, Presented},
     tokens::{blacklisted, ended, known, unissued},
 };
 use crate::domain::{
     audit::{Actor, AuditEvent, EventKind},
     session::{RevokedReason, Standing},
-    time::{Moment, storable},
+    spent::{Consequence, Purpose},
+    time::storable,
 };
 
 impl Auth {
     /// Ends the session of a refresh token, whichever of its generations it is: a stale tab's log-out is a log-out.
-    /// For a token that was spent before the grace, the session dies too, and the answer is the one for such a token.
+    /// For a token that was spent before the grace, or that comes from a client that differs from the holder in both address
+    /// and agent, the session dies too, and the answer is the one for such a token.
     ///
     /// # Errors
     /// [`Error::Token`]; [`Error::Unavailable`], and then nobody knows whether the session ended: ask again.
@@ -26,16 +29,17 @@ impl Auth {
         let checked = self.check(token, now)?;
         let admitted = self.admit(&checked, &client).await?;
         self.to_the_end(admitted, async move |auth| {
-            let outcome = auth.blacklist_checked(&checked, &client, now).await;
+            let outcome = auth.blacklist_checked(&checked, Call { view: View::Blacklist, client: &client, now }).await;
             auth.noted(View::Blacklist, &checked, &client, now, outcome)
         })
         .await
     }
 
-    async fn blacklist_checked(&self, checked: &Checked, client: &Client, now: Moment) -> Result<(), Error> {
-        let (token, generation) = self.check_refresh(checked, now).await?;
+    async fn blacklist_checked(&self, checked: &Checked, call: Call<'_>) -> Result<(), Error> {
+        let (Call { client, now, .. }, (token, generation)) = (call, self.check_refresh(checked, call).await?);
         let state = known(self.parts.sessions.find(token.session).await?, &token)?;
-        match state.standing(generation, now, self.parts.rules.grace) {
+        let standing = state.standing(generation, now, self.parts.rules.grace);
+        match standing {
             Standing::Revoked(reason) => {
                 self.parts.revocation.mark_over(&state, now).await;
                 return Err(blacklisted(reason.as_str()));
@@ -46,11 +50,14 @@ impl Auth {
             }
             Standing::Ended => return Err(ended()),
             Standing::Unissued => return Err(unissued()),
-            Standing::Spent => {
-                self.end_by_reuse(&token, generation, &state.session, client, now).await?;
-                return Err(blacklisted("reuse"));
+            Standing::Grace | Standing::Spent => {
+                let presented = Presented { token: &token, generation, call };
+                if self.consequence(Purpose::Logout, standing, &state.session, &presented) != Consequence::Logout {
+                    self.end_by_reuse(&presented, &state.session, None).await?;
+                    return Err(blacklisted("reuse"));
+                }
             }
-            Standing::Current | Standing::Grace | Standing::NoActiveUser => {}
+            Standing::Current | Standing::NoActiveUser => {}
         }
         let audit = AuditEvent::new(now, EventKind::SessionRevoked, Actor::User)
             .of_user(&token.user)

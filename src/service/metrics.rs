@@ -6,6 +6,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::domain::session::RevokedReason;
+
 /// The label of a revocation.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct ReasonLabel {
@@ -26,6 +28,8 @@ pub struct Metrics {
     pub cut_offs: Counter,
     /// Refresh tokens that came back within the grace and got the same successor.
     pub grace_hits: Counter,
+    /// Those of [`Self::grace_hits`] that came from another address or with another agent than the refresh before.
+    pub grace_hits_elsewhere: Counter,
     /// Sessions that ended, by reason.
     pub revocations: Family<ReasonLabel, Counter>,
     /// Refresh tokens that were exchanged.
@@ -35,12 +39,19 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Counts sessions that ended for this reason.
+    pub(super) fn count_revoked(&self, reason: RevokedReason, count: usize) {
+        self.revocations.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc_by(count as u64);
+    }
+
     /// Names them in `registry`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("sign_ins", "Sign-ins", self.sign_ins.clone());
         registry.register("rotations", "Refresh tokens that were exchanged", self.rotations.clone());
         let help = "Refresh tokens that came back within the grace and got the same successor";
         registry.register("grace_hits", help, self.grace_hits.clone());
+        let help = "Those of latchkey_grace_hits_total that came from another address or with another user agent";
+        registry.register("grace_hits_elsewhere", help, self.grace_hits_elsewhere.clone());
         let help = "Sessions that this process ended, by reason; reuse is a spent refresh token that came back";
         registry.register("revocations", help, self.revocations.clone());
         registry.register("cut_offs", "Users who signed out everywhere", self.cut_offs.clone());

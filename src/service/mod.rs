@@ -20,6 +20,7 @@ mod refresh;
 pub mod revocation;
 pub mod sampled;
 mod sessions;
+mod spent;
 mod to_the_end;
 mod tokens;
 pub mod trail;
@@ -42,7 +43,7 @@ pub use tokens::{TokenPair, TokenRules};
 
 use crate::{
     crypto::{hasher::Hasher, sign::TokenShape},
-    domain::{audit::Origin, session::Grace},
+    domain::{audit::Origin, session::Grace, spent::Binding},
     ports::{Clock, SessionStore, UserStore},
 };
 
@@ -55,6 +56,8 @@ pub struct Rules {
     pub session_lifetime: TimeDelta,
     /// What happens to a spent refresh token that comes back.
     pub grace: Grace,
+    /// Whether the client that sends a spent refresh token is compared with the one before.
+    pub binding: Binding,
     /// Whether a refresh also gives a new refresh token.
     pub rotate: bool,
     /// Whether a sign-in is noted at the user.

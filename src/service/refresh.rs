@@ -8,6 +8,7 @@ use super::{
     Auth, Client, Error, TokenPair,
     audit::View,
     sampled::Sampled,
+    spent::{Call, Presented, with_holder},
     tokens::{blacklisted, ended, known, unissued},
 };
 use crate::{
@@ -15,9 +16,10 @@ use crate::{
     domain::{
         audit::{Actor, AuditEvent, EventKind, Origin},
         session::{Grace, Session, SessionState, Standing},
+        spent::{Consequence, Purpose, REPEATS},
         time::{Moment, storable},
     },
-    ports::{Rotation, TokenRef},
+    ports::{Repeat, Rotation},
 };
 
 static REPEATED: Sampled = Sampled::new();
@@ -28,7 +30,7 @@ impl Auth {
     /// Two tabs, A and B, send the same token of generation 4 at once. One of the two conditional writes changes the
     /// row: say A's. A gets generation 5. B's write changed nothing, so B reads the row and finds itself one
     /// generation behind, moments after the rotation: it gets generation 5 too, the same bytes. A thief C who sends
-    /// generation 4 later finds the window closed, or finds generation 6: the session dies, with its access tokens.
+    /// generation 4 from elsewhere, or later, or after generation 6 was made, ends the session, with its access tokens.
     ///
     /// # Errors
     /// [`Error::Token`], [`Error::NoActiveAccount`], [`Error::Overloaded`], [`Error::Unavailable`].
@@ -37,18 +39,19 @@ impl Auth {
         let checked = self.check(token, now)?;
         let admitted = self.admit(&checked, &client).await?;
         self.to_the_end(admitted, async move |auth| {
-            let outcome = auth.refresh_checked(&checked, &client, now).await;
+            let outcome = auth.refresh_checked(&checked, Call { view: View::Refresh, client: &client, now }).await;
             auth.noted(View::Refresh, &checked, &client, now, outcome)
         })
         .await
     }
 
-    async fn refresh_checked(&self, checked: &Checked, client: &Client, now: Moment) -> Result<TokenPair, Error> {
-        let (token, generation) = self.check_refresh(checked, now).await?;
+    async fn refresh_checked(&self, checked: &Checked, call: Call<'_>) -> Result<TokenPair, Error> {
+        let (token, generation) = self.check_refresh(checked, call).await?;
+        let presented = Presented { token: &token, generation, call };
         if !self.parts.rules.rotate {
-            return Box::pin(self.refresh_without_rotation(&token, generation, client, now)).await;
+            return Box::pin(self.refresh_without_rotation(&presented)).await;
         }
-        let Origin { ip, user_agent } = client.origin();
+        let Origin { ip, user_agent } = call.client.origin();
         let rotation = Rotation {
             id: token.session,
             user: token.user.clone(),
@@ -62,43 +65,42 @@ impl Auth {
             if self.parts.rules.grace != Grace::Endless {
                 self.parts.revocation.mark_rotated(&state.session);
             }
-            return self.issue_for(&state, state.session.rotated_at, EventKind::Refreshed, client);
+            let (session, jti) = (&state.session, random::jti());
+            self.tell_refresh(session, &jti, call.client, session.rotated_at);
+            return self.issue_for(&state, session.rotated_at, jti);
         }
-        Box::pin(self.explain(&token, generation, client, now)).await
+        Box::pin(self.explain(&presented)).await
     }
 
     /// Why nothing was rotated, and what follows from it.
-    async fn explain(
-        &self,
-        token: &TokenRef,
-        generation: u32,
-        client: &Client,
-        now: Moment,
-    ) -> Result<TokenPair, Error> {
-        let state = known(self.parts.sessions.find(token.session).await?, token)?;
-        match state.standing(generation, now, self.parts.rules.grace) {
-            Standing::Grace => {
-                if let Some(suppressed) = REPEATED.due() {
-                    let (session, cause) = (token.session, "reuse_in_grace");
-                    tracing::info!(%session, cause, suppressed, "the same successor was given again");
+    async fn explain(&self, presented: &Presented<'_>) -> Result<TokenPair, Error> {
+        let state = known(self.parts.sessions.find(presented.token.session).await?, presented.token)?;
+        self.explain_by(&state, presented).await
+    }
+
+    async fn explain_by(&self, state: &SessionState, presented: &Presented<'_>) -> Result<TokenPair, Error> {
+        let (session, now) = (&state.session, presented.call.now);
+        match state.standing(presented.generation, now, self.parts.rules.grace) {
+            standing @ (Standing::Grace | Standing::Spent) => {
+                match self.consequence(Purpose::Refresh, standing, session, presented) {
+                    Consequence::Successor => self.repeat(state, presented),
+                    Consequence::CountedSuccessor => self.repeat_counted(state, presented).await,
+                    Consequence::Logout | Consequence::Refusal | Consequence::Reuse => {
+                        self.end_by_reuse(presented, session, None).await?;
+                        Err(blacklisted("reuse"))
+                    }
                 }
-                self.parts.metrics.grace_hits.inc();
-                self.issue_for(&state, now.max(state.session.rotated_at), EventKind::RefreshRepeated, client)
-            }
-            Standing::Spent => {
-                self.end_by_reuse(token, generation, &state.session, client, now).await?;
-                Err(blacklisted("reuse"))
             }
             Standing::Revoked(reason) => {
-                self.parts.revocation.mark_over(&state, now).await;
+                self.parts.revocation.mark_over(state, now).await;
                 Err(blacklisted(reason.as_str()))
             }
             Standing::CutOff => {
-                self.parts.revocation.mark_over(&state, now).await;
+                self.parts.revocation.mark_over(state, now).await;
                 Err(blacklisted("cut_off"))
             }
             Standing::NoActiveUser => {
-                self.parts.revocation.mark_over(&state, now).await;
+                self.parts.revocation.mark_over(state, now).await;
                 Err(Error::NoActiveAccount)
             }
             Standing::Ended => Err(ended()),
@@ -113,42 +115,73 @@ impl Auth {
         }
     }
 
+    /// The same successor again.
+    fn repeat(&self, state: &SessionState, presented: &Presented<'_>) -> Result<TokenPair, Error> {
+        let (session, Call { client, now, .. }) = (&state.session, presented.call);
+        let (kind, difference) = self.repeated(session, presented);
+        let elsewhere = kind == EventKind::RefreshRepeatedElsewhere;
+        if let Some(suppressed) = REPEATED.due() {
+            tracing::info!(
+                session = %session.id, cause = "reuse_in_grace", differs = difference.as_str(), suppressed,
+                "the same successor was given again"
+            );
+        }
+        self.parts.metrics.grace_hits.inc();
+        self.parts.metrics.grace_hits_elsewhere.inc_by(u64::from(elsewhere));
+        let jti = random::jti();
+        let actor = if elsewhere { Actor::Client } else { Actor::User };
+        let mut event = AuditEvent::new(now.max(session.rotated_at), kind, actor)
+            .of_user(&session.user_id)
+            .of_session(session.id)
+            .of_token(&*jti)
+            .from(&client.origin())
+            .with("generation", session.generation.to_string());
+        if elsewhere {
+            event = with_holder(event.with("differs", difference.as_str()), session);
+        }
+        self.parts.audit.record(event);
+        self.issue_for(state, now.max(session.rotated_at), jti)
+    }
+
+    /// The same successor again, as often as it is given to a client that is not quite the holder.
+    async fn repeat_counted(&self, state: &SessionState, presented: &Presented<'_>) -> Result<TokenPair, Error> {
+        let session = &state.session;
+        let repeat = Repeat { id: session.id, generation: session.generation, limit: REPEATS };
+        if self.parts.sessions.count_repeat(repeat).await? {
+            return self.repeat(state, presented);
+        }
+        let after = known(self.parts.sessions.find(session.id).await?, presented.token)?;
+        if after.session.generation == session.generation && after.session.revoked.is_none() {
+            self.end_by_reuse(presented, session, Some(REPEATS)).await?;
+            return Err(blacklisted("reuse"));
+        }
+        // It was rotated or revoked in between: the token is in no grace any more.
+        Box::pin(self.explain_by(&after, presented)).await
+    }
+
     /// simplejwt's `ROTATE_REFRESH_TOKENS = False`: only an access token, and the row stays as it is.
-    async fn refresh_without_rotation(
-        &self,
-        token: &TokenRef,
-        generation: u32,
-        client: &Client,
-        now: Moment,
-    ) -> Result<TokenPair, Error> {
-        let state = known(self.parts.sessions.find(token.session).await?, token)?;
-        match (state.standing(generation, now, self.parts.rules.grace), &state.user) {
+    async fn refresh_without_rotation(&self, presented: &Presented<'_>) -> Result<TokenPair, Error> {
+        let Call { client, now, .. } = presented.call;
+        let state = known(self.parts.sessions.find(presented.token.session).await?, presented.token)?;
+        match (state.standing(presented.generation, now, self.parts.rules.grace), &state.user) {
             (Standing::Current | Standing::Grace, Some(user)) => {
                 let jti = random::jti();
-                self.tell_refresh(&state.session, EventKind::Refreshed, &jti, client, now);
+                self.tell_refresh(&state.session, &jti, client, now);
                 Ok(TokenPair { access: self.issue_access(&state.session, user, now, jti)?, refresh: None })
             }
-            _ => self.explain(token, generation, client, now).await,
+            _ => self.explain_by(&state, presented).await,
         }
     }
 
-    fn issue_for(
-        &self,
-        state: &SessionState,
-        now: Moment,
-        what: EventKind,
-        client: &Client,
-    ) -> Result<TokenPair, Error> {
-        let (session, jti) = (&state.session, random::jti());
+    fn issue_for(&self, state: &SessionState, now: Moment, jti: String) -> Result<TokenPair, Error> {
         let user = state.user.as_ref().ok_or(Error::NoActiveAccount)?;
-        self.tell_refresh(session, what, &jti, client, now);
-        self.issue(session, user, now, jti)
+        self.issue(&state.session, user, now, jti)
     }
 
-    fn tell_refresh(&self, session: &Session, what: EventKind, jti: &str, client: &Client, now: Moment) {
-        if self.parts.rules.audit_refreshes || what != EventKind::Refreshed {
-            let event = AuditEvent::new(now, what, Actor::User).of_user(&session.user_id).of_session(session.id);
-            let event = event.of_token(jti).from(&client.origin());
+    fn tell_refresh(&self, session: &Session, jti: &str, client: &Client, now: Moment) {
+        if self.parts.rules.audit_refreshes {
+            let event = AuditEvent::new(now, EventKind::Refreshed, Actor::User);
+            let event = event.of_user(&session.user_id).of_session(session.id).of_token(jti).from(&client.origin());
             self.parts.audit.record(event.with("generation", session.generation.to_string()));
         }
     }

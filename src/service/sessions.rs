@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Auth, Client, Error, metrics::ReasonLabel, sampled::Sampled, tokens::blacklisted};
+use super::{Auth, Client, Error, tokens::blacklisted};
 use crate::{
     domain::{
         audit::{Actor, AuditEvent, EventKind},
@@ -10,10 +10,8 @@ use crate::{
         session::{RevokedReason, Session},
         time::{Moment, storable},
     },
-    ports::{CutOff, Revoke, TokenRef},
+    ports::{CutOff, Revoke},
 };
-
-static REUSE: Sampled = Sampled::new();
 
 /// A live session of the user who asks.
 #[derive(Clone, Debug)]
@@ -110,42 +108,7 @@ impl Auth {
         Ok(by_us)
     }
 
-    /// The session dies, because a token came back that only somebody else can have kept. Both addresses and the ages go
-    /// to the trail: which of the two was the thief, nobody knows.
-    pub(super) async fn end_by_reuse(
-        &self,
-        token: &TokenRef,
-        generation: u32,
-        session: &Session,
-        client: &Client,
-        now: Moment,
-    ) -> Result<(), Error> {
-        let since_rotation = (now - session.rotated_at).num_seconds();
-        if let Some(suppressed) = REUSE.due() {
-            tracing::warn!(
-                session = %token.session, user = %token.user, presented = generation, current = session.generation,
-                since_rotation, cause = "reuse", suppressed, "a spent refresh token came back: the session is revoked"
-            );
-        }
-        let mut audit = AuditEvent::new(now, EventKind::Reuse, Actor::Client)
-            .of_user(&token.user)
-            .of_token(token.session.refresh_jti(generation))
-            .from(&client.origin())
-            .with("presented_generation", generation.to_string())
-            .with("current_generation", session.generation.to_string())
-            .with("seconds_since_rotation", since_rotation.to_string())
-            .with("seconds_since_sign_in", (now - session.created_at).num_seconds().to_string());
-        if let Some(ip) = &session.last_ip {
-            audit = audit.with("holder_ip", ip.as_str());
-        }
-        if let Some(agent) = &session.user_agent {
-            audit = audit.with("holder_user_agent", agent.as_str());
-        }
-        self.end(token.session, None, RevokedReason::Reuse, now, audit).await?;
-        Ok(())
-    }
-
     pub(super) fn count_revoked(&self, reason: RevokedReason, count: usize) {
-        self.parts.metrics.revocations.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc_by(count as u64);
+        self.parts.metrics.count_revoked(reason, count);
     }
 }

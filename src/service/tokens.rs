@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use latchkey_verifier::{Checked, Claims, Kind};
 
-use super::{Auth, Client, Error, TokenDetail, admission::Admitted};
+use super::{Auth, Client, Error, TokenDetail, admission::Admitted, spent::Call};
 use crate::{
     crypto::random,
     domain::{
@@ -70,10 +70,10 @@ impl Auth {
 
     /// A refresh token that holds in itself. Whether its session does is the store's to say; of a token that lacks
     /// something, it is asked here, because simplejwt says "blacklisted" before it says what is missing.
-    pub(super) async fn check_refresh(&self, checked: &Checked, now: Moment) -> Result<(TokenRef, u32), Error> {
+    pub(super) async fn check_refresh(&self, checked: &Checked, call: Call<'_>) -> Result<(TokenRef, u32), Error> {
         if let Err(refusal) = checked.require(Kind::Refresh, self.parts.keys.policy()) {
             if let (Kind::Refresh, Ok(token)) = (checked.kind(), token_ref(checked)) {
-                Box::pin(self.check_revocation(&token, Kind::Refresh, now, None)).await?;
+                Box::pin(self.check_revocation(&token, Kind::Refresh, call)).await?;
             }
             return Err(refusal.into());
         }

@@ -4,13 +4,15 @@ use latchkey_verifier::{Checked, Kind};
 
 use super::{
     Auth, Client, Error,
+    admission::Admitted,
     audit::View,
+    spent::{Call, Presented},
     tokens::{blacklisted, ended, known, token_ref, unissued},
 };
 use crate::{
     domain::{
         session::{Grace, Standing},
-        time::{Moment, storable},
+        time::storable,
     },
     ports::{TokenRef, Verdict},
 };
@@ -25,69 +27,76 @@ impl Auth {
     pub async fn verify(&self, token: &str, client: &Client) -> Result<(), Error> {
         let now = storable(self.parts.clock.now());
         let checked = self.check_again(token, now)?;
-        let outcome = self.verify_checked(&checked, client, now).await;
+        let outcome = self.verify_checked(&checked, Call { view: View::Verify, client, now }).await;
         self.noted(View::Verify, &checked, client, now, outcome)
     }
 
-    async fn verify_checked(&self, checked: &Checked, client: &Client, now: Moment) -> Result<(), Error> {
+    async fn verify_checked(&self, checked: &Checked, call: Call<'_>) -> Result<(), Error> {
         let required = checked.require_identity(self.parts.keys.policy()).map_err(Error::from);
         match token_ref(checked) {
             Ok(token) => {
-                self.check_revocation(&token, checked.kind(), now, Some(client)).await?;
+                self.check_revocation(&token, checked.kind(), call).await?;
                 required
             }
             Err(invalid) => required.and(Err(invalid)),
         }
     }
 
-    /// Whether the token was revoked, cut off or spent, by Redis or the database. A request of `client` is admitted
-    /// before the database is asked; without a client it was admitted before.
-    pub(super) async fn check_revocation(
-        &self,
-        token: &TokenRef,
-        kind: Kind,
-        now: Moment,
-        client: Option<&Client>,
-    ) -> Result<(), Error> {
+    /// Whether the token was revoked, cut off or spent, by Redis or the database.
+    pub(super) async fn check_revocation(&self, token: &TokenRef, kind: Kind, call: Call<'_>) -> Result<(), Error> {
         match self.parts.revocation.check(token).await {
             Verdict::Revoked => Err(blacklisted("revoked")),
             Verdict::CutOff => Err(blacklisted("cut_off")),
-            Verdict::Spent if self.parts.rules.grace != Grace::Endless => Err(blacklisted("spent")),
+            Verdict::Spent if self.parts.rules.grace != Grace::Endless => {
+                Err(Box::pin(async {
+                    // It is refused in any case, also where the holder cannot be looked for.
+                    let Ok(_admitted) = self.admit_late(call, token).await else { return blacklisted("spent") };
+                    self.refuse_marked_spent(token, call).await
+                })
+                .await)
+            }
             Verdict::Clear if kind == Kind::Access => Ok(()),
             // Nobody waits for a rotation's mark to be written, so its absence says nothing of a refresh token.
             verdict @ (Verdict::Clear | Verdict::Spent | Verdict::Unknown) => {
                 Box::pin(async {
-                    let _admitted = match client {
-                        Some(client) => Some(self.parts.admission.enter(client, Some(token.session)).await?),
-                        None => None,
-                    };
-                    self.ask_database(token, verdict != Verdict::Unknown, now).await
+                    let _admitted = self.admit_late(call, token).await?;
+                    self.ask_database(token, verdict != Verdict::Unknown, call).await
                 })
                 .await
             }
         }
     }
 
+    /// Admits a request of the verify view, which needs the database only where Redis cannot tell. Requests of the other
+    /// views were admitted before.
+    async fn admit_late(&self, call: Call<'_>, token: &TokenRef) -> Result<Option<Admitted>, Error> {
+        if call.view != View::Verify {
+            return Ok(None);
+        }
+        self.parts.admission.enter(call.client, Some(token.session)).await.map(Some)
+    }
+
     /// Where Redis is `believed`, and has no mark of what is over, it gets one.
-    async fn ask_database(&self, token: &TokenRef, believed: bool, now: Moment) -> Result<(), Error> {
+    async fn ask_database(&self, token: &TokenRef, believed: bool, call: Call<'_>) -> Result<(), Error> {
         let state = known(self.parts.sessions.find(token.session).await?, token)?;
-        let standing = match token.generation {
-            None => state.access_standing(token.version, now),
-            Some(generation) => match self.parts.rules.grace {
-                Grace::Endless => state.standing(generation, now, Grace::Endless),
-                // Spent is spent, also while the grace would still give the successor for it.
-                Grace::Window(_) => state.standing(generation, now, Grace::Window(chrono::TimeDelta::zero())),
-            },
+        let grace = self.parts.rules.grace;
+        let (generation, standing) = match token.generation {
+            None => (state.session.generation, state.access_standing(token.version, call.now)),
+            Some(generation) => (generation, state.standing(generation, call.now, grace)),
         };
         if believed && matches!(standing, Standing::Revoked(_) | Standing::CutOff) {
-            self.parts.revocation.mark_over(&state, now).await;
+            self.parts.revocation.mark_over(&state, call.now).await;
         }
         match standing {
-            Standing::Current | Standing::Grace => Ok(()),
+            Standing::Current => Ok(()),
+            Standing::Grace if grace == Grace::Endless => Ok(()),
+            // Spent is spent, also while the grace would still give the successor for it.
+            Standing::Grace | Standing::Spent => {
+                Err(self.refuse_spent(standing, &state.session, &Presented { token, generation, call }).await)
+            }
             Standing::Revoked(reason) => Err(blacklisted(reason.as_str())),
             Standing::CutOff => Err(blacklisted("cut_off")),
             Standing::NoActiveUser => Err(blacklisted("user_inactive")),
-            Standing::Spent => Err(blacklisted("spent")),
             Standing::Ended => Err(ended()),
             Standing::Unissued => Err(unissued()),
         }

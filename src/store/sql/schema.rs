@@ -34,6 +34,8 @@ diesel::table! {
         last_ip -> Nullable<Text>,
         user_agent -> Nullable<Text>,
         status_index -> Nullable<BigInt>,
+        grace_generation -> Integer,
+        grace_repeats -> Integer,
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use diesel::{
     BoolExpressionMethods as _, ExpressionMethods as _, IntoSql as _, JoinOnDsl as _, OptionalExtension as _,
-    QueryDsl as _, SelectableHelper as _, sql_types::Bool,
+    QueryDsl as _, SelectableHelper as _,
+    dsl::case_when,
+    sql_types::{Bool, Integer},
 };
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _, SimpleAsyncConnection as _};
 
@@ -26,7 +28,7 @@ use crate::{
         session::{RevokedReason, Session, SessionState},
         time::Moment,
     },
-    ports::{Clock, NewSession, Revoke, Rotation, SessionPage, SessionStore, StoreError},
+    ports::{Clock, NewSession, Repeat, Revoke, Rotation, SessionPage, SessionStore, StoreError},
 };
 
 /// A user who had more than this many sessions too many, because the limit was lowered, loses the rest at later sign-ins.
@@ -114,6 +116,30 @@ impl SessionStore for SqlStore {
             PoolKind::Postgres(pool) => self.rotate_on_postgres(pool.place()?, rotation, clock).await,
             PoolKind::Sqlite(pool) => Box::pin(self.rotate_by_two(pool, rotation, clock.as_ref())).await,
         }
+    }
+
+    async fn count_repeat(&self, repeat: Repeat) -> Result<bool, StoreError> {
+        let Repeat { id, generation, limit } = repeat;
+        let (id, generation, limit) = (id.to_string(), counter(generation), counter(limit));
+        let of_another = sessions::grace_generation.ne(generation);
+        let counted = on_conn!(self.pool, |conn| {
+            diesel::update(
+                sessions::table
+                    .filter(sessions::id.eq(&id))
+                    .filter(sessions::generation.eq(generation))
+                    .filter(sessions::revoked_at.is_null())
+                    .filter(of_another.or(sessions::grace_repeats.lt(limit))),
+            )
+            .set((
+                sessions::grace_repeats
+                    .eq(case_when(of_another, 1.into_sql::<Integer>()).otherwise(sessions::grace_repeats + 1)),
+                sessions::grace_generation.eq(generation),
+            ))
+            .execute(conn)
+            .await
+        })?
+        .map_err(from_query)?;
+        Ok(counted > 0)
     }
 
     async fn find(&self, id: SessionId) -> Result<Option<SessionState>, StoreError> {

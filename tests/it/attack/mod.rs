@@ -14,6 +14,8 @@ mod kinds;
 mod liveness;
 mod secrets;
 mod signature;
+mod spent;
+mod spent_shown;
 
 use serde_json::Value;
 

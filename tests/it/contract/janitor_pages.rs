@@ -16,7 +16,8 @@ use latchkey::{
         time::Moment,
     },
     ports::{
-        Blacklist as _, Clock, NewSession, Revoke, Rotation, SessionPage, SessionStore, StoreError, TokenRef, Verdict,
+        Blacklist as _, Clock, NewSession, Repeat, Revoke, Rotation, SessionPage, SessionStore, StoreError, TokenRef,
+        Verdict,
     },
     service::{Revocation, janitor::Janitor, revocation::MarkLifetimes},
     store::{redis::RedisBlacklist, sql::SqlStore},
@@ -89,6 +90,10 @@ impl SessionStore for Sessions {
 
     async fn rotate(&self, rotation: Rotation, clock: &Arc<dyn Clock>) -> Result<Option<SessionState>, StoreError> {
         self.sql.rotate(rotation, clock).await
+    }
+
+    async fn count_repeat(&self, repeat: Repeat) -> Result<bool, StoreError> {
+        self.sql.count_repeat(repeat).await
     }
 
     async fn find(&self, id: SessionId) -> Result<Option<SessionState>, StoreError> {

@@ -64,6 +64,7 @@ mod janitor_pages;
 mod keys;
 mod migrations;
 mod race;
+mod repeats;
 mod sessions;
 mod stamps;
 mod statements;

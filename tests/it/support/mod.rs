@@ -6,6 +6,7 @@ mod binary;
 mod clock;
 mod forge;
 mod proxy;
+mod sender;
 pub mod servers;
 mod stories;
 

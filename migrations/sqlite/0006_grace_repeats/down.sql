@@ -1,0 +1,2 @@
+ALTER TABLE sessions DROP COLUMN grace_repeats;
+ALTER TABLE sessions DROP COLUMN grace_generation;

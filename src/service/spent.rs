@@ -1,0 +1,189 @@
+//! Spent refresh tokens: what follows when one comes back, whichever view it is shown to.
+
+use latchkey_verifier::Checked;
+
+use super::{
+    Auth, Client, Error,
+    audit::View,
+    sampled::Sampled,
+    tokens::{blacklisted, known, token_ref},
+};
+use crate::{
+    domain::{
+        audit::{Actor, AuditEvent, EventKind},
+        session::{Grace, RevokedReason, Session, SessionState, Standing},
+        spent::{Binding, Consequence, Difference, Purpose},
+        time::Moment,
+    },
+    ports::{Revoke, TokenRef},
+};
+
+static REUSE: Sampled = Sampled::new();
+
+/// A request to a view.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    /// The view.
+    pub view: View,
+    /// The sender.
+    pub client: &'a Client,
+    /// The moment when it came.
+    pub now: Moment,
+}
+
+/// A refresh token in a request.
+#[derive(Clone, Copy)]
+pub(super) struct Presented<'a> {
+    pub token: &'a TokenRef,
+    pub generation: u32,
+    pub call: Call<'a>,
+}
+
+impl Presented<'_> {
+    /// In what the sender differs from the client of the last rotation.
+    pub(super) fn difference(&self, session: &Session) -> Difference {
+        Difference::between(session, &self.call.client.origin())
+    }
+}
+
+impl Auth {
+    /// What follows from a token whose standing is [`Standing::Grace`] or [`Standing::Spent`].
+    pub(super) fn consequence(
+        &self,
+        purpose: Purpose,
+        standing: Standing,
+        session: &Session,
+        presented: &Presented<'_>,
+    ) -> Consequence {
+        purpose.consequence(standing == Standing::Grace, presented.difference(session), self.parts.rules.binding)
+    }
+
+    /// The refusal of a spent token by a view that gives nothing for one. A sender that differs from the holder in both
+    /// address and agent ends the session by it: else a thief could ask without any risk whether the owner has refreshed.
+    ///
+    /// The token is refused in any case, so a failure to end the session does not show.
+    pub(super) async fn refuse_spent(&self, standing: Standing, session: &Session, presented: &Presented<'_>) -> Error {
+        if self.consequence(Purpose::Verify, standing, session, presented) != Consequence::Reuse {
+            return blacklisted("spent");
+        }
+        match self.end_by_reuse(presented, session, None).await {
+            Ok(()) => blacklisted("reuse"),
+            Err(error) => {
+                tracing::warn!(session = %session.id, %error, "a session was not revoked for the reuse of its token");
+                blacklisted("spent")
+            }
+        }
+    }
+
+    /// As [`Auth::refuse_spent`], for a token of which only Redis has said that it is spent. One question to the database
+    /// finds the holder; whatever it answers, and also when it does not, the token stays refused.
+    pub(super) async fn refuse_marked_spent(&self, token: &TokenRef, call: Call<'_>) -> Error {
+        let Some(generation) = token.generation.filter(|_| self.parts.rules.binding == Binding::Client) else {
+            return blacklisted("spent");
+        };
+        let Some(state) = self.state_of(token).await else { return blacklisted("spent") };
+        let presented = Presented { token, generation, call };
+        match state.standing(generation, call.now, self.parts.rules.grace) {
+            standing @ (Standing::Grace | Standing::Spent) => {
+                self.refuse_spent(standing, &state.session, &presented).await
+            }
+            Standing::Revoked(reason) => {
+                // From now on Redis answers.
+                self.parts.revocation.mark_over(&state, call.now).await;
+                blacklisted(reason.as_str())
+            }
+            _ => blacklisted("spent"),
+        }
+    }
+
+    /// Looks at a refresh token that a view has refused for its type. The answer does not depend on it.
+    pub(super) async fn look_at_refused(&self, checked: &Checked, call: Call<'_>) {
+        let Ok(token) = token_ref(checked) else { return };
+        let Some(generation) = token.generation.filter(|_| self.parts.rules.binding == Binding::Client) else { return };
+        let Some(state) = self.state_of(&token).await else { return };
+        let standing = state.standing(generation, call.now, self.parts.rules.grace);
+        if matches!(standing, Standing::Grace | Standing::Spent) {
+            let presented = Presented { token: &token, generation, call };
+            self.refuse_spent(standing, &state.session, &presented).await;
+        }
+    }
+
+    /// The state of the token's session, if the database can tell.
+    async fn state_of(&self, token: &TokenRef) -> Option<SessionState> {
+        match self.parts.sessions.find(token.session).await {
+            Ok(state) => known(state, token).ok(),
+            Err(error) => {
+                tracing::debug!(session = %token.session, %error, "the holder of a session is not known");
+                None
+            }
+        }
+    }
+
+    /// Ends the session, because a token came back that its owner has no more use for. Both clients and the ages go to the
+    /// trail: which of the two is the thief is not known. `repeats` is how many the grace had given, where they are used up.
+    ///
+    /// In a task of its own: the sender of a stolen token must not save the session by closing its connection.
+    pub(super) async fn end_by_reuse(
+        &self,
+        presented: &Presented<'_>,
+        session: &Session,
+        repeats: Option<u32>,
+    ) -> Result<(), Error> {
+        let Presented { token, generation, call } = *presented;
+        let since_rotation = (call.now - session.rotated_at).num_seconds();
+        let differs = presented.difference(session).as_str();
+        if let Some(suppressed) = REUSE.due() {
+            tracing::warn!(
+                session = %token.session, user = %token.user, presented = generation, current = session.generation,
+                since_rotation, differs, view = call.view.as_str(), cause = "reuse", suppressed,
+                "a spent refresh token came back: the session is revoked"
+            );
+        }
+        let mut audit = AuditEvent::new(call.now, EventKind::Reuse, Actor::Client)
+            .of_user(&token.user)
+            .of_session(token.session)
+            .of_token(token.session.refresh_jti(generation))
+            .because(RevokedReason::Reuse.as_str())
+            .from(&call.client.origin())
+            .with("presented_generation", generation.to_string())
+            .with("current_generation", session.generation.to_string())
+            .with("seconds_since_rotation", since_rotation.to_string())
+            .with("seconds_since_sign_in", (call.now - session.created_at).num_seconds().to_string())
+            .with("view", call.view.as_str())
+            .with("differs", differs);
+        if let Some(repeats) = repeats {
+            audit = audit.with("repeats", repeats.to_string());
+        }
+        let reason = RevokedReason::Reuse;
+        let revoke = Revoke { id: token.session, of: None, reason, now: call.now, audit: with_holder(audit, session) };
+        let (revocation, metrics) = (self.parts.revocation.clone(), self.parts.metrics.clone());
+        let ended = tokio::spawn(async move {
+            let ended = revocation.revoke(revoke).await?;
+            metrics.count_revoked(reason, usize::from(ended == Some(true)));
+            Ok::<_, Error>(())
+        });
+        ended.await.unwrap_or_else(|_| Err(Error::Internal("a use case panicked".to_owned())))
+    }
+
+    /// The event of a repeat within the grace: of its own kind where the sender is not quite the holder. Without an end
+    /// of the grace there are no holders.
+    pub(super) fn repeated(&self, session: &Session, presented: &Presented<'_>) -> (EventKind, Difference) {
+        let difference = presented.difference(session);
+        if difference.any() && self.parts.rules.grace != Grace::Endless {
+            (EventKind::RefreshRepeatedElsewhere, difference)
+        } else {
+            (EventKind::RefreshRepeated, difference)
+        }
+    }
+}
+
+/// The event with what is known of the client that was given the live generation.
+pub(super) fn with_holder(mut event: AuditEvent, session: &Session) -> AuditEvent {
+    if let Some(ip) = &session.last_ip {
+        event = event.with("holder_ip", ip.as_str());
+    }
+    if let Some(agent) = &session.user_agent {
+        event = event.with("holder_user_agent", agent.as_str());
+    }
+    event
+}

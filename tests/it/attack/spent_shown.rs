@@ -1,0 +1,102 @@
+//! Somebody else shows a spent refresh token to a view that gives nothing for it: to ask whether the owner has refreshed.
+
+use futures_util::future::join_all;
+
+use super::{
+    BLACKLISTED, VERIFY_BLACKLISTED, WRONG_TYPE, shut_out,
+    spent::{refreshed, reuse},
+};
+use crate::support::{Backend, TestApp, detail};
+
+const HERE: &str = "127.0.0.1";
+const ELSEWHERE: &str = "127.0.0.9";
+const PHONE: Option<&str> = Some("phone/1");
+const OTHER: Option<&str> = Some("curl/8");
+
+on_both_backends! {
+    async fn a_thief_who_asks_verify_about_a_spent_token_ends_the_session(backend: Backend) {
+        for seconds in [0, 3600] {
+            let app = TestApp::start(backend).await;
+            let (first, second) = refreshed(&app).await;
+            app.advance(seconds);
+            app.sender(ELSEWHERE, OTHER).verify(&first.refresh).await.expect(400, VERIFY_BLACKLISTED);
+            app.sender(HERE, PHONE).refresh(&second.refresh).await.expect(401, BLACKLISTED);
+            let event = reuse(&app).await;
+            assert_eq!((detail(&event, "view"), detail(&event, "differs")), ("verify", "address,agent"));
+            let refused = app.eventually_told("refused", |event| event.event == "token_refused" && detail(event, "view") == "verify").await;
+            assert_eq!((refused.cause.as_deref(), refused.origin.ip.as_deref()), (Some("reuse"), Some(ELSEWHERE)));
+        }
+    }
+
+    async fn a_thief_who_asks_verify_with_a_token_that_is_live_changes_nothing(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let (_, second) = refreshed(&app).await;
+        let thief = app.sender(ELSEWHERE, OTHER);
+        thief.verify(&second.refresh).await.expect(200, "{}");
+        assert_eq!(thief.me(&second.refresh).await.status, 401);
+        app.live(&second).await;
+    }
+
+    /// A stale tab, a phone that changed networks, a browser that was updated.
+    async fn a_client_that_matches_in_address_or_agent_asks_without_effect_and_is_recorded(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let (first, second) = refreshed(&app).await;
+        for (address, agent) in [(HERE, PHONE), (ELSEWHERE, PHONE), (HERE, OTHER)] {
+            for _ in 0..5 {
+                app.sender(address, agent).verify(&first.refresh).await.expect(400, VERIFY_BLACKLISTED);
+                assert_eq!(app.sender(address, agent).me(&first.refresh).await.status, 401);
+            }
+        }
+        app.eventually_told("recorded", |event| event.cause.as_deref() == Some("spent") && event.origin.ip.as_deref() == Some(ELSEWHERE) && event.times == 5).await;
+        app.sender(HERE, PHONE).refresh(&second.refresh).await.pair();
+    }
+
+    async fn a_thief_who_shows_a_spent_token_to_a_protected_view_ends_the_session(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let (first, second) = refreshed(&app).await;
+        let answer = app.sender(ELSEWHERE, OTHER).me(&first.refresh).await;
+        assert_eq!(answer.status, 401);
+        app.dead(&second).await;
+        assert_eq!(detail(&reuse(&app).await, "view"), "protected");
+        // The answer is the one for any refresh token.
+        shut_out(&app, WRONG_TYPE, "spent", &first.refresh).await;
+        assert_eq!(answer.text, app.me(&format!("Bearer {}", second.refresh)).await.text);
+    }
+
+    async fn a_thief_who_logs_out_with_a_spent_token_is_told_as_reuse(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let (first, second) = refreshed(&app).await;
+        app.sender(ELSEWHERE, OTHER).blacklist(&first.refresh).await.expect(401, BLACKLISTED);
+        app.dead(&second).await;
+        assert_eq!(detail(&reuse(&app).await, "view"), "blacklist");
+    }
+
+    async fn a_stale_tab_that_logs_out_from_another_network_is_a_log_out(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let (first, second) = refreshed(&app).await;
+        app.sender(ELSEWHERE, PHONE).blacklist(&first.refresh).await.expect(200, "{}");
+        app.dead(&second).await;
+        assert!(app.events().await.iter().all(|event| event.event != "reuse"));
+    }
+
+    async fn a_flood_of_questions_about_a_spent_token_ends_the_session_once(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let (first, second) = refreshed(&app).await;
+        let thief = app.sender(ELSEWHERE, OTHER);
+        for answer in join_all((0..30).map(|_| thief.verify(&first.refresh))).await {
+            answer.expect(400, VERIFY_BLACKLISTED);
+        }
+        app.dead(&second).await;
+        reuse(&app).await;
+    }
+
+    async fn a_spent_token_of_a_session_that_was_logged_out_is_no_reuse(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let (first, second) = refreshed(&app).await;
+        app.sender(HERE, PHONE).blacklist(&second.refresh).await.expect(200, "{}");
+        let thief = app.sender(ELSEWHERE, OTHER);
+        thief.verify(&first.refresh).await.expect(400, VERIFY_BLACKLISTED);
+        thief.refresh(&first.refresh).await.expect(401, BLACKLISTED);
+        assert!(app.events().await.iter().all(|event| event.event != "reuse"));
+    }
+}

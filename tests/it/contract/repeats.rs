@@ -1,0 +1,78 @@
+//! The contract of `SessionStore::count_repeat`.
+
+use std::sync::Arc;
+
+use latchkey::{
+    crypto::random,
+    domain::session::{RevokedReason, Session},
+    ports::{Repeat, SessionStore as _},
+};
+use tokio::sync::Barrier;
+
+use super::store::{after, revocation, rotation_of, stopped};
+
+fn repeat(session: &Session, generation: u32) -> Repeat {
+    Repeat { id: session.id, generation, limit: 3 }
+}
+
+on_both_databases! {
+    async fn repeats_of_a_generation_are_counted_up_to_the_limit_and_each_generation_anew(store: Store) {
+        let session = store.session(&store.user("ada").await).await;
+        for generation in 1..4 {
+            store.rotate(session.id, generation - 1, after(i64::from(generation))).await.unwrap();
+            let mut counted = Vec::new();
+            for _ in 0..5 {
+                counted.push(store.sql.count_repeat(repeat(&session, generation)).await.unwrap());
+            }
+            assert_eq!(counted, [true, true, true, false, false], "generation {generation}");
+        }
+    }
+
+    async fn of_many_repeats_over_real_connections_as_many_are_counted_as_the_limit_says(store: Store) {
+        let session = store.session(&store.user("ada").await).await;
+        for generation in 1..4 {
+            store.rotate(session.id, generation - 1, after(i64::from(generation))).await.unwrap();
+            let barrier = Arc::new(Barrier::new(32));
+            let all = (0..32).map(|_| {
+                let (sql, barrier, repeat) = (store.sql.clone(), Arc::clone(&barrier), repeat(&session, generation));
+                tokio::spawn(async move {
+                    barrier.wait().await;
+                    sql.count_repeat(repeat).await.unwrap()
+                })
+            });
+            let mut counted = 0;
+            for task in all.collect::<Vec<_>>() {
+                counted += u32::from(task.await.unwrap());
+            }
+            assert_eq!(counted, 3, "generation {generation}");
+        }
+    }
+
+    async fn a_repeat_of_another_generation_or_of_a_session_that_is_revoked_or_unknown_is_not_counted(store: Store) {
+        let session = store.session(&store.user("ada").await).await;
+        store.rotate(session.id, 0, after(1)).await.unwrap();
+        for generation in [0, 2] {
+            assert!(!store.sql.count_repeat(repeat(&session, generation)).await.unwrap(), "{generation}");
+        }
+        let unknown = Repeat { id: random::session_id(), generation: 1, limit: 3 };
+        assert!(!store.sql.count_repeat(unknown).await.unwrap());
+        store.sql.revoke(revocation(session.id, RevokedReason::Operator, after(2))).await.unwrap();
+        assert!(!store.sql.count_repeat(repeat(&session, 1)).await.unwrap());
+    }
+
+    /// Of a repeat and a rotation at once the row keeps both, and the count of the generation that is over counts no more.
+    async fn a_repeat_that_races_a_rotation_changes_nothing_else_of_the_session(store: Store) {
+        let session = store.session(&store.user("ada").await).await;
+        store.rotate(session.id, 0, after(1)).await.unwrap();
+        for generation in 1..9 {
+            let before = store.stored(session.id).await.unwrap();
+            let (sql, counted) = (store.sql.clone(), repeat(&session, generation));
+            let counted = tokio::spawn(async move { sql.count_repeat(counted).await.unwrap() });
+            let next = store.sql.rotate(rotation_of(&session, generation), &stopped(after(2))).await.unwrap().unwrap();
+            let _ = counted.await.unwrap();
+            assert_eq!(store.stored(session.id).await.unwrap(), next.session);
+            assert_eq!(next.session.generation, before.generation + 1);
+            assert!(!store.sql.count_repeat(repeat(&session, generation)).await.unwrap());
+        }
+    }
+}
