@@ -86,10 +86,52 @@ on_both_backends! {
             It was refreshed once, at TIME from 127.0.0.3 with \"tablet\".
 
             TIME  the user signed in from 127.0.0.1 with \"phone\".
-            TIME  the refresh token of generation 0 came back from 127.0.0.4 with \"curl/8\", … s after the client at 127.0.0.3 was given generation 1. One of the two holds a stolen token, so the session was revoked.
+            TIME  the refresh token of generation 0 came back from 127.0.0.4 with \"curl/8\", … s after the client at 127.0.0.3 was given generation 1. It came from a client with another address and another user agent. One of the two holds a stolen token, so the session was revoked.
             TIME  a refresh token was refused by a refresh (reuse) from 127.0.0.4 with \"curl/8\".
 
             The session is dead since TIME: a refresh token came back that had been exchanged. All its tokens are refused."));
+    }
+
+    async fn a_repeat_from_elsewhere_and_the_end_by_a_question_to_verify_are_told(backend: Backend) {
+        let place = Place::on(backend).await;
+        place.user("ada", PASSWORD);
+        let server = place.serve("--refresh-reuse-grace 10m");
+        let first = signed_in(&server.url).await;
+        let body = json!({ "refresh": first.refresh });
+        let refresh = format!("{}/api/token/refresh/", server.url);
+        from("127.0.0.1", "phone", &refresh, &body).await.pair();
+        from("127.0.0.3", "phone", &refresh, &body).await.pair();
+        let question = json!({ "token": first.refresh });
+        assert_eq!(from("127.0.0.4", "curl/8", &format!("{}/api/token/verify/", server.url), &question).await.status, 400);
+        server.stop("TERM");
+        let session = sid(&first.access);
+        reads(&place, &session, &format!("
+            Session {session} of ada (…).
+            It was refreshed once, at TIME from 127.0.0.1 with \"phone\".
+
+            TIME  the user signed in from 127.0.0.1 with \"phone\".
+            TIME  its last refresh was repeated in time by a client with another address, and gave generation 1 again from 127.0.0.3 with \"phone\".
+            TIME  the refresh token of generation 0 came back to verify from 127.0.0.4 with \"curl/8\", … s after the client at 127.0.0.1 was given generation 1. It came from a client with another address and another user agent. One of the two holds a stolen token, so the session was revoked.
+            TIME  a refresh token was refused by verify (reuse) from 127.0.0.4 with \"curl/8\".
+
+            The session is dead since TIME: a refresh token came back that had been exchanged. All its tokens are refused."));
+    }
+
+    async fn repeats_that_are_used_up_are_told(backend: Backend) {
+        let place = Place::on(backend).await;
+        place.user("ada", PASSWORD);
+        let server = place.serve("--refresh-reuse-grace 10m");
+        let first = signed_in(&server.url).await;
+        let body = json!({ "refresh": first.refresh });
+        let refresh = format!("{}/api/token/refresh/", server.url);
+        from("127.0.0.1", "phone", &refresh, &body).await.pair();
+        for status in [200, 200, 200, 401] {
+            assert_eq!(from("127.0.0.1", "curl/8", &refresh, &body).await.status, status);
+        }
+        server.stop("TERM");
+        let outcome = place.run(&format!("why {}", sid(&first.access)));
+        let told = "It came from a client with another user agent, and the 3 repeats that such a client has were used up. One of the two holds a stolen token, so the session was revoked.";
+        assert!(outcome.done().contains(told), "{}", outcome.done());
     }
 
     async fn the_end_of_a_session_tells_who_ended_it(backend: Backend) {

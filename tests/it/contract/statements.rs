@@ -88,6 +88,34 @@ async fn a_check_without_redis_is_one_statement() {
     assert_eq!((count(&messages, "bind"), messages.len()), (1, 2), "{messages:#?}");
 }
 
+/// The thief asks again and again: one question writes, and those after it read one row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_questions_about_a_spent_token_writes_once() {
+    let observed = Observed::start().await;
+    let app = &observed.app;
+    let first = app.signed_in("ada").await;
+    let second = app.refresh(&first.refresh).await.pair();
+    let thief = app.sender("127.0.0.9", Some("curl/8"));
+    // The audit trail's batch, where a refusal is told, comes when it comes.
+    let of_sessions = |messages: Vec<String>| -> Vec<String> {
+        messages.into_iter().filter(|message| message.contains("execute") && message.contains("sessions")).collect()
+    };
+    let (answer, messages) = observed.of(app.verify(&second.refresh)).await;
+    assert_eq!((answer.status, of_sessions(messages).len()), (200, 1), "a live token costs one statement");
+    let (answer, messages) = observed.of(app.verify(&first.refresh)).await;
+    assert_eq!((answer.status, of_sessions(messages).len()), (400, 1), "the holder's question writes nothing");
+    let (answer, messages) = observed.of(thief.verify(&first.refresh)).await;
+    let messages = of_sessions(messages);
+    assert_eq!((answer.status, messages.len()), (400, 2), "{messages:#?}");
+    assert!(messages[1].contains("UPDATE"), "{messages:#?}");
+    for _ in 0..3 {
+        let (answer, messages) = observed.of(thief.verify(&first.refresh)).await;
+        let messages = of_sessions(messages);
+        assert_eq!((answer.status, messages.len()), (400, 1), "{messages:#?}");
+        assert!(messages[0].contains("SELECT"), "{messages:#?}");
+    }
+}
+
 /// One row is changed, however many sessions die by it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn signing_out_everywhere_costs_the_same_with_one_session_and_with_a_thousand() {

@@ -98,10 +98,15 @@ on_both_backends! {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         app.advance(60);
-        app.refresh(&first.refresh).await.pair();
+        // The same program, at another address.
+        let holder = app.sender("127.0.0.1", Some(ORIGIN.1));
+        holder.refresh(&first.refresh).await.pair();
         app.advance(5);
-        let repeated = from_elsewhere(&app, "/api/token/refresh/", json!({ "refresh": first.refresh })).await.pair();
+        holder.refresh(&first.refresh).await.pair();
         let event = app.eventually_told("repeated", |event| event.event == "refresh_repeated").await;
+        assert_eq!((detail(&event, "generation"), event.origin.ip.as_deref()), ("1", Some("127.0.0.1")));
+        let repeated = from_elsewhere(&app, "/api/token/refresh/", json!({ "refresh": first.refresh })).await.pair();
+        let event = app.eventually_told("elsewhere", |event| event.event == "refresh_repeated_elsewhere").await;
         assert_eq!((detail(&event, "generation"), event.origin.ip.as_deref()), ("1", Some(ORIGIN.0)));
         assert_eq!(event.jti.as_deref(), Some(claim(&repeated.access, "jti").as_str()));
         app.advance(15);
@@ -111,7 +116,7 @@ on_both_backends! {
         assert_eq!(event.jti.as_deref(), Some(claim(&first.refresh, "jti").as_str()));
         for (name, value) in [
             ("presented_generation", "0"), ("current_generation", "1"), ("seconds_since_rotation", "20"),
-            ("seconds_since_sign_in", "80"), ("holder_ip", "127.0.0.1"),
+            ("seconds_since_sign_in", "80"), ("holder_ip", "127.0.0.1"), ("differs", "address"), ("view", "refresh"),
         ] {
             assert_eq!(detail(&event, name), value, "{name}");
         }

@@ -130,6 +130,7 @@ on_both_backends! {
             ("latchkey_sign_ins_total", 2.0),
             ("latchkey_rotations_total", 1.0),
             ("latchkey_grace_hits_total", 1.0),
+            ("latchkey_grace_hits_elsewhere_total", 0.0),
             ("latchkey_cut_offs_total", 1.0),
             ("latchkey_audit_events_dropped_total", 0.0),
             (r#"latchkey_revocations_total{reason="logged_out"}"#, 1.0),

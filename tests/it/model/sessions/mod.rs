@@ -5,6 +5,7 @@
 //! What a token is worth is asked of the service's own `SessionState::standing`.
 
 mod promises;
+mod rules;
 mod steps;
 mod stories;
 
@@ -16,6 +17,14 @@ pub struct Sessions {
     pub grace: Grace,
     /// For each client, the session whose token it has, and how often it may send one.
     pub clients: Vec<(usize, u8)>,
+    /// Whether a client changes its network at each request.
+    pub roaming: bool,
+    /// What the thief has in common with the clients, which are all alike.
+    pub thief: Place,
+    /// How often a client that differs in one respect gets the successor of a generation.
+    pub limit: u8,
+    /// How often the thief may ask whether its token is valid.
+    pub questions: u8,
     /// Clients that retry within the window, and use a new token only when nothing of theirs is still under way.
     pub prompt: bool,
     /// How often a thief may send the one token that it steals.
@@ -43,7 +52,21 @@ pub enum Rules {
     RotatesTheRevoked,
     /// A spent token revokes whatever the window says.
     NoForgiveness,
+    /// Whoever sends a spent token is as good as the holder.
+    Unbound,
+    /// A repeat is counted in a statement that does not look whether one is left.
+    CountsWithoutLimit,
 }
+
+/// The network and the program of a client.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Place {
+    pub address: u8,
+    pub agent: u8,
+}
+
+/// Where the clients are that do not roam.
+pub const HOME: Place = Place { address: 0, agent: 0 };
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct State {
@@ -56,6 +79,7 @@ pub struct State {
     pub log_outs: u8,
     pub operator: u8,
     pub forgeries: u8,
+    pub questions: u8,
     /// In flight, in an order of their own: who came first makes no difference.
     pub requests: Vec<Request>,
     pub story: Story,
@@ -67,6 +91,10 @@ pub struct Row {
     pub generation: u8,
     pub rotated_at: u8,
     pub revoked: Option<Why>,
+    /// Where the last rotation came from.
+    pub holder: Place,
+    /// Of which generation repeats were counted, and how many.
+    pub repeats: (u8, u8),
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -115,6 +143,7 @@ pub enum Operation {
 pub enum What {
     Refresh,
     LogOut,
+    Verify,
     Operate(Operation),
 }
 
@@ -123,6 +152,7 @@ pub struct Request {
     pub by: Who,
     pub what: What,
     pub token: Token,
+    pub from: Place,
     /// The clock when it arrived: the service reads it once.
     pub now: u8,
     /// Whether somebody had been told before it arrived that the session is dead.
@@ -140,6 +170,10 @@ pub enum Stage {
     Checked(u8),
     /// The conditional write changed nothing.
     Lost,
+    /// A repeat of this generation is to be counted.
+    Counts(u8),
+    /// It was not counted: the row is read once more.
+    Uncounted(u8),
     /// The session is to be revoked.
     Condemned(Why),
     Answered(Answer),
@@ -150,9 +184,11 @@ pub enum Answer {
     Next(Token),
     Again(Token),
     Done,
+    /// The token is live.
+    Valid,
     /// "Token is blacklisted", or that there is no active account.
     Dead,
-    /// The session has ended, or the generation was never issued.
+    /// The session has ended, the generation was never issued, or the token was shown where it gives nothing.
     Refused,
     /// Nothing is known: ask again.
     Unavailable,
@@ -163,6 +199,8 @@ pub enum Answer {
 pub struct Story {
     /// For each session, when its present generation was first made.
     pub made: Vec<u8>,
+    /// For each session, who first made it, and how often it was given to those who are not quite that client.
+    pub holders: Vec<(Place, u8)>,
     /// For each session, whether somebody was told that it is dead.
     pub ended: Vec<bool>,
     /// What was given in exchange: the generation presented, the token given. In order, each once.
@@ -173,9 +211,11 @@ pub struct Story {
 /// What may not happen and leaves no trace in the rows.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Wrong {
+    AskedWithoutEffect,
     ForgedTokenChangedARow,
     ForgivenWithoutRight,
     GivenAfterTheEnd,
+    GivenElsewhere,
     KilledWithoutCause,
     PromptClientRefused,
     SucceededAfterTheEndWasTold,

@@ -12,6 +12,9 @@ pub const WINDOW: &str = "only the parent is forgiven, and the window never move
 pub const CAUSE: &str = "a session dies by reuse only when a token came outside its right";
 pub const PROMPT: &str = "a client that retries in time ends with the live token";
 
+pub const ELSEWHERE: &str = "a thief elsewhere gets nothing for a token that the owner has spent";
+pub const EFFECT: &str = "a thief elsewhere shows a token that the owner has spent nowhere without ending the session";
+
 pub fn all() -> Vec<Property<Sessions>> {
     vec![
         Property::always(ONE_SUCCESSOR, |model: &Sessions, state: &State| {
@@ -34,6 +37,8 @@ pub fn all() -> Vec<Property<Sessions>> {
         }),
         Property::always(WINDOW, |_, state: &State| is_not(state, Wrong::ForgivenWithoutRight)),
         Property::always(CAUSE, |_, state: &State| is_not(state, Wrong::KilledWithoutCause)),
+        Property::always(ELSEWHERE, |_, state: &State| is_not(state, Wrong::GivenElsewhere)),
+        Property::always(EFFECT, |_, state: &State| is_not(state, Wrong::AskedWithoutEffect)),
         Property::always("a forged token changes nothing", |_, state: &State| {
             is_not(state, Wrong::ForgedTokenChangedARow)
         }),

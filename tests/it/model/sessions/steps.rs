@@ -1,17 +1,12 @@
 //! What may happen next, and what follows.
 
 use chrono::TimeDelta;
-use latchkey::domain::{
-    ids::{SessionId, UserId},
-    session::{Grace, RevokedReason, Session, SessionState, Standing},
-    time::Moment,
-    user::User,
-};
+use latchkey::domain::{session::Grace, time::Moment};
 use stateright::{Model, Property};
 
 use super::{
-    Action, Answer, Client, Operation, Request, Row, Rules, Sessions, Stage, State, Story, Thief, Token, What, Who,
-    Why, Wrong, promises,
+    Action, Answer, Client, HOME, Operation, Place, Request, Row, Rules, Sessions, Stage, State, Story, Thief, Token,
+    What, Who, Why, Wrong, promises,
 };
 
 /// No model gets there.
@@ -29,14 +24,20 @@ impl Model for Sessions {
             now: 0,
             version: 0,
             active: true,
-            rows: vec![Row { generation: 0, rotated_at: 0, revoked: None }; sessions],
+            rows: vec![Row { generation: 0, rotated_at: 0, revoked: None, holder: HOME, repeats: (0, 0) }; sessions],
             clients: self.clients.iter().map(client).collect(),
             thief: Thief { stolen: None, tries: self.thefts },
             log_outs: self.log_outs,
             operator: 0,
             forgeries: self.forgeries,
+            questions: self.questions,
             requests: Vec::new(),
-            story: Story { made: vec![0; sessions], ended: vec![false; sessions], ..Story::default() },
+            story: Story {
+                made: vec![0; sessions],
+                holders: vec![(HOME, 0); sessions],
+                ended: vec![false; sessions],
+                ..Story::default()
+            },
         }]
     }
 
@@ -51,12 +52,15 @@ impl Model for Sessions {
                     actions.push(Action::Send(Who::Client(number), What::LogOut));
                 }
             }
-            if state.thief.stolen.is_none() && state.thief.tries > 0 {
+            if state.thief.stolen.is_none() && state.thief.tries + state.questions > 0 {
                 actions.push(Action::Steal(number));
             }
         }
         if state.thief.stolen.is_some() && state.thief.tries > 0 {
             actions.push(Action::Send(Who::Thief, What::Refresh));
+        }
+        if state.thief.stolen.is_some() && state.questions > 0 {
+            actions.push(Action::Send(Who::Thief, What::Verify));
         }
         if let Some(operation) = self.operator.get(usize::from(state.operator)) {
             actions.push(Action::Send(Who::Operator, What::Operate(*operation)));
@@ -79,7 +83,7 @@ impl Model for Sessions {
         match action {
             Action::Tick => state.now += 1,
             Action::Steal(client) => state.thief.stolen = Some(state.clients[client].holds),
-            Action::Send(by, what) => send(&mut state, by, what),
+            Action::Send(by, what) => self.send(&mut state, by, what),
             Action::Step(number) => self.step(&mut state, number),
             Action::Deliver(number) => self.deliver(&mut state, number),
             Action::GiveUp(number) => {
@@ -101,34 +105,6 @@ impl Model for Sessions {
     }
 }
 
-fn send(state: &mut State, by: Who, what: What) {
-    let token = match by {
-        Who::Client(number) => {
-            let client = &mut state.clients[number];
-            client.waits = true;
-            client.tries -= 1;
-            client.holds
-        }
-        Who::Thief => {
-            state.thief.tries -= 1;
-            state.thief.stolen.unwrap()
-        }
-        Who::Forger => {
-            state.forgeries -= 1;
-            Token { session: 0, generation: NEVER_ISSUED, made: 0 }
-        }
-        Who::Operator => {
-            state.operator += 1;
-            Token { session: 0, generation: NEVER_ISSUED, made: 0 }
-        }
-    };
-    if what == What::LogOut && by != Who::Forger {
-        state.log_outs -= 1;
-    }
-    let late = state.story.ended[token.session];
-    state.requests.push(Request { by, what, token, now: state.now, late, heard: true, at: Stage::Arrived });
-}
-
 fn stops_waiting(state: &mut State, number: usize) {
     let request = state.requests[number];
     if let (Who::Client(client), true) = (request.by, request.heard) {
@@ -137,6 +113,36 @@ fn stops_waiting(state: &mut State, number: usize) {
 }
 
 impl Sessions {
+    fn send(&self, state: &mut State, by: Who, what: What) {
+        let first = |generation| Token { session: 0, generation, made: 0 };
+        let (token, from) = match by {
+            Who::Client(number) => {
+                let client = &mut state.clients[number];
+                client.waits = true;
+                client.tries -= 1;
+                (client.holds, Place { address: if self.roaming { client.tries % 2 } else { HOME.address }, ..HOME })
+            }
+            Who::Thief => {
+                let left = if what == What::Verify { &mut state.questions } else { &mut state.thief.tries };
+                *left -= 1;
+                (state.thief.stolen.unwrap(), self.thief)
+            }
+            Who::Forger => {
+                state.forgeries -= 1;
+                (first(NEVER_ISSUED), self.thief)
+            }
+            Who::Operator => {
+                state.operator += 1;
+                (first(NEVER_ISSUED), HOME)
+            }
+        };
+        if what == What::LogOut && by != Who::Forger {
+            state.log_outs -= 1;
+        }
+        let late = state.story.ended[token.session];
+        state.requests.push(Request { by, what, token, from, now: state.now, late, heard: true, at: Stage::Arrived });
+    }
+
     /// In time means: since the token was first sent, and no later than that since its successor was made. A new token
     /// is used only when nothing of the old one is under way.
     fn is_prompt(&self, state: &State, number: usize) -> bool {
@@ -148,21 +154,8 @@ impl Sessions {
         };
         let hinders = |request: &Request| of_an_old_one(request) || too_late(request);
         let in_time =
-            holds.generation == state.rows[holds.session].generation || self.forgives(state, holds, state.now);
+            holds.generation == state.rows[holds.session].generation || self.in_window(state, holds, state.now);
         in_time && !state.requests.iter().any(hinders)
-    }
-
-    /// What is owed to a token that is not the current one, told by when its successor was first made, which no
-    /// statement can change.
-    fn forgives(&self, state: &State, token: Token, now: u8) -> bool {
-        match self.grace {
-            Grace::Endless => true,
-            Grace::Window(window) => {
-                let age = i64::from(now) - i64::from(state.story.made[token.session]);
-                let window = window.num_seconds();
-                window > 0 && token.generation + 1 == state.rows[token.session].generation && age <= window
-            }
-        }
     }
 
     fn step(&self, state: &mut State, number: usize) {
@@ -171,14 +164,24 @@ impl Sessions {
         let before = (state.rows.clone(), state.version);
         let at = match (request.at, request.what) {
             (Stage::Arrived, What::Refresh) => self.rotate(state, &request),
-            (Stage::Arrived, What::LogOut) => self.look_before_log_out(state, &request),
+            (Stage::Arrived, What::LogOut | What::Verify) => self.explain(state, &request),
             (Stage::Arrived, What::Operate(operation)) => operate(state, operation),
             (Stage::Checked(generation), _) => {
-                let next = Row { generation: generation + 1, rotated_at: request.now, ..state.rows[session].clone() };
+                let (rotated_at, holder) = (request.now, request.from);
+                let next = Row { generation: generation + 1, rotated_at, holder, ..state.rows[session].clone() };
                 state.rows[session] = next;
                 rotated(state, &request)
             }
             (Stage::Lost, _) => self.explain(state, &request),
+            (Stage::Counts(generation), _) => self.count(state, &request, generation),
+            (Stage::Uncounted(generation), _) => {
+                let row = &state.rows[session];
+                if row.generation == generation && row.revoked.is_none() {
+                    self.condemn(state, &request)
+                } else {
+                    self.explain(state, &request)
+                }
+            }
             (Stage::Condemned(why), _) => {
                 state.rows[session].revoked.get_or_insert(why);
                 Stage::Answered(if why == Why::LoggedOut { Answer::Done } else { Answer::Dead })
@@ -213,45 +216,8 @@ impl Sessions {
         let row = &mut state.rows[request.token.session];
         row.generation += 1;
         row.rotated_at = request.now;
+        row.holder = request.from;
         rotated(state, request)
-    }
-
-    fn explain(&self, state: &mut State, request: &Request) -> Stage {
-        let session = request.token.session;
-        let mut standing = self.standing(state, request);
-        if self.rules == Rules::NoForgiveness && standing == Standing::Grace {
-            standing = Standing::Spent;
-        }
-        let owed = self.forgives(state, request.token, request.now);
-        match standing {
-            Standing::Grace => {
-                if !owed {
-                    state.story.wrong = Some(Wrong::ForgivenWithoutRight);
-                }
-                if self.rules == Rules::MovingWindow {
-                    state.rows[session].rotated_at = request.now;
-                }
-                Stage::Answered(Answer::Again(state.token(session)))
-            }
-            Standing::Spent => {
-                if owed {
-                    state.story.wrong = Some(Wrong::KilledWithoutCause);
-                }
-                Stage::Condemned(Why::Reuse)
-            }
-            Standing::Revoked(_) | Standing::CutOff | Standing::NoActiveUser => Stage::Answered(Answer::Dead),
-            Standing::Ended | Standing::Unissued => Stage::Answered(Answer::Refused),
-            Standing::Current => Stage::Answered(Answer::Unavailable),
-        }
-    }
-
-    fn look_before_log_out(&self, state: &State, request: &Request) -> Stage {
-        match self.standing(state, request) {
-            Standing::Revoked(_) | Standing::CutOff => Stage::Answered(Answer::Dead),
-            Standing::Ended | Standing::Unissued => Stage::Answered(Answer::Refused),
-            Standing::Spent => Stage::Condemned(Why::Reuse),
-            Standing::Current | Standing::Grace | Standing::NoActiveUser => Stage::Condemned(Why::LoggedOut),
-        }
     }
 
     fn deliver(&self, state: &mut State, number: usize) {
@@ -269,7 +235,7 @@ impl Sessions {
             }
             Answer::Done if matches!(request.what, What::Operate(_)) => state.story.ended.fill(true),
             Answer::Done | Answer::Dead => state.story.ended[session] = true,
-            Answer::Refused | Answer::Unavailable => {}
+            Answer::Refused | Answer::Unavailable | Answer::Valid => {}
         }
         if let Who::Client(client) = request.by {
             state.clients[client].waits = false;
@@ -279,45 +245,11 @@ impl Sessions {
             }
         }
     }
-
-    /// The service's own judgement.
-    fn standing(&self, state: &State, request: &Request) -> Standing {
-        let row = &state.rows[request.token.session];
-        let reason = row.revoked.map(|why| match why {
-            Why::LoggedOut => RevokedReason::LoggedOut,
-            Why::Reuse => RevokedReason::Reuse,
-        });
-        let session = Session {
-            id: SessionId::parse("00000000-0000-4000-8000-000000000000").unwrap(),
-            user_id: UserId::new(""),
-            user_version: 0,
-            generation: row.generation.into(),
-            created_at: moment(0),
-            rotated_at: moment(row.rotated_at),
-            expires_at: moment(self.ends),
-            revoked: reason.map(|reason| (moment(0), reason)),
-            last_ip: None,
-            user_agent: None,
-        };
-        let user = User {
-            id: UserId::new(""),
-            username: String::new(),
-            email: String::new(),
-            first_name: String::new(),
-            last_name: String::new(),
-            is_active: state.active,
-            is_staff: false,
-            version: state.version.into(),
-            created_at: moment(0),
-            last_login: None,
-        };
-        let state = SessionState { session, user: Some(user) };
-        state.standing(request.token.generation.into(), moment(request.now), self.grace)
-    }
 }
 
 fn rotated(state: &mut State, request: &Request) -> Stage {
     state.story.made[request.token.session] = request.now;
+    state.story.holders[request.token.session] = (request.from, 0);
     Stage::Answered(Answer::Next(state.token(request.token.session)))
 }
 
@@ -336,6 +268,6 @@ fn operate(state: &mut State, operation: Operation) -> Stage {
     Stage::Answered(Answer::Done)
 }
 
-fn moment(tick: u8) -> Moment {
+pub fn moment(tick: u8) -> Moment {
     Moment::UNIX_EPOCH + TimeDelta::seconds(tick.into())
 }

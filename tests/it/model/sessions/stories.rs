@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 use latchkey::domain::session::Grace;
 
 use super::{
-    Operation, Rules, Sessions,
-    promises::{CAUSE, ENDED, ONE_LIVE, ONE_SUCCESSOR, PROMPT, WINDOW},
+    HOME, Operation, Place, Rules, Sessions,
+    promises::{CAUSE, EFFECT, ELSEWHERE, ENDED, ONE_LIVE, ONE_SUCCESSOR, PROMPT, WINDOW},
 };
 use crate::model::{explored, found_broken};
 
@@ -20,6 +20,10 @@ fn two_tabs_and_a_thief(grace: Grace) -> Sessions {
     Sessions {
         grace,
         clients: vec![(0, 2), (0, 1)],
+        roaming: false,
+        thief: HOME,
+        limit: 1,
+        questions: 0,
         prompt: false,
         thefts: 1,
         log_outs: 0,
@@ -44,6 +48,43 @@ fn somebody_ends_it(grace: Grace) -> Sessions {
 
 fn a_prompt_client(grace: Grace) -> Sessions {
     Sessions { clients: vec![(0, 4)], prompt: true, thefts: 0, horizon: 3, ..two_tabs_and_a_thief(grace) }
+}
+
+/// The owner's one client, and a thief who differs from it in so much and may also ask `verify`.
+fn a_thief_at(thief: Place) -> Sessions {
+    Sessions { clients: vec![(0, 3)], thief, thefts: 2, questions: 1, ..two_tabs_and_a_thief(ticks(1)) }
+}
+
+const OTHER_ADDRESS: Place = Place { address: 7, ..HOME };
+const ELSE: Place = Place { address: 7, agent: 7 };
+
+#[test]
+fn a_thief_elsewhere_gets_no_successor_after_the_owners_rotation_and_is_detected() {
+    explored("a thief elsewhere", a_thief_at(ELSE));
+    explored("a thief elsewhere, two tabs", Sessions { thief: ELSE, ..two_tabs_and_a_thief(ticks(1)) });
+}
+
+#[test]
+fn a_thief_with_another_address_gets_no_more_repeats_than_the_limit() {
+    explored("a thief with another address", a_thief_at(OTHER_ADDRESS));
+}
+
+/// With every answer lost: one exchange and as many repeats as there are.
+#[test]
+fn a_client_that_changes_networks_while_it_retries_in_time_is_never_refused() {
+    explored("a prompt client that roams", Sessions { roaming: true, limit: 3, ..a_prompt_client(ticks(1)) });
+}
+
+#[test]
+fn the_model_finds_a_grace_that_is_bound_to_no_client() {
+    for promise in [ELSEWHERE, EFFECT] {
+        found_broken(promise, Sessions { rules: Rules::Unbound, ..a_thief_at(ELSE) });
+    }
+}
+
+#[test]
+fn the_model_finds_a_count_without_a_limit() {
+    found_broken(WINDOW, Sessions { rules: Rules::CountsWithoutLimit, ..a_thief_at(OTHER_ADDRESS) });
 }
 
 #[test]
