@@ -7,6 +7,7 @@
 mod aftermath;
 mod chance;
 mod oracle;
+mod places;
 mod plan;
 mod play;
 mod stories;

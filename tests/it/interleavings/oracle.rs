@@ -31,6 +31,7 @@ pub fn judge(record: &Record, left: &Left) -> Vec<String> {
     let mut wrong = answers(record, left);
     wrong.extend(order(record));
     wrong.extend(row(record, left));
+    wrong.extend(record.judge_places(left));
     wrong
 }
 
@@ -126,7 +127,7 @@ fn row(record: &Record, left: &Left) -> Vec<String> {
     let reason = left.row.revoked.map(|(_, reason)| reason);
     let promises = [
         (reason != Some(RevokedReason::LoggedOut) || log_out, "logged out by nobody"),
-        (reason != Some(RevokedReason::Reuse) || reuse, "revoked for a reuse that was none"),
+        (reason != Some(RevokedReason::Reuse) || reuse || record.reuse_by_place(), "revoked for a reuse that was none"),
         (reason != Some(RevokedReason::Operator), "revoked by nobody"),
         (left.version == left.row.user_version || cut_off, "cut off by nobody"),
         (!surely_reuse || left.dead(), "it outlived a reuse"),

@@ -1,6 +1,6 @@
 //! Who does what in a round.
 
-use super::chance::Chance;
+use super::{chance::Chance, places::Place};
 
 /// A round: the session as it is found, and what is done with it at once.
 #[derive(Clone, Debug)]
@@ -17,6 +17,7 @@ pub struct Plan {
 pub struct Operation {
     pub what: What,
     pub server: usize,
+    pub place: Place,
     /// How often it lets others go first.
     pub turns: u32,
     /// After how many more turns its client is gone, if it goes.
@@ -70,6 +71,7 @@ impl Operation {
         };
         let crash = chance.one_in(7).then(|| chance.turns());
         let server = usize::try_from(chance.below(3)).unwrap() % SERVERS;
-        Self { what, server, turns: chance.turns(), crash }
+        let turns = chance.turns();
+        Self { what, server, place: Place::new(chance, peaceful), turns, crash }
     }
 }

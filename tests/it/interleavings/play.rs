@@ -22,7 +22,10 @@ use latchkey_verifier::Kind;
 use serde_json::json;
 use tokio::{sync::Barrier, task::yield_now};
 
-use super::plan::{Operation, Plan, SERVERS, What};
+use super::{
+    places::Place,
+    plan::{Operation, Plan, SERVERS, What},
+};
 use crate::support::{Answer, Backend, Forge, TestApp, username};
 
 /// Three servers over the same stores, and what an operator works with.
@@ -45,6 +48,7 @@ pub struct Tokens {
 #[derive(Clone, Debug)]
 pub struct Event {
     pub what: What,
+    pub place: Place,
     pub begun: u64,
     /// When it was answered, and what with. Nothing, if its client was gone.
     pub answer: Option<(u64, Answer)>,
@@ -117,7 +121,7 @@ impl World {
             rotated_at: now - TimeDelta::seconds(if plan.window_over { 11 } else { 1 }),
             expires_at: now + TimeDelta::days(1),
             revoked: None,
-            last_ip: None,
+            last_ip: Some(Place::Home.client().0.to_owned()),
             user_agent: None,
         };
         let audit = AuditEvent::new(now, EventKind::SignIn, Actor::Service);
@@ -165,11 +169,11 @@ impl World {
                 }
             };
             let answer = tokio::select! {
-                answer = self.ask(what, operation.server, &token, name) => Some(answer),
+                answer = self.ask(what, operation, &token, name) => Some(answer),
                 () = gone => None,
             };
             let answer = answer.map(|answer| (self.order.fetch_add(1, Ordering::SeqCst), answer));
-            events.push(Event { what, begun, answer: answer.clone() });
+            events.push(Event { what, place: operation.place, begun, answer: answer.clone() });
             left -= 1;
             match (answer, what) {
                 (Some((_, answer)), What::Refresh { generation, times }) if answer.status == 200 => {
@@ -182,12 +186,13 @@ impl World {
         events
     }
 
-    async fn ask(&self, what: What, server: usize, token: &str, name: &Username) -> Answer {
-        let server = &self.servers[server];
+    async fn ask(&self, what: What, operation: &Operation, token: &str, name: &Username) -> Answer {
+        let (address, agent) = operation.place.client();
+        let client = self.servers[operation.server].sender(address, agent);
         match what {
-            What::Refresh { .. } => server.refresh(token).await,
-            What::LogOut { .. } => server.blacklist(token).await,
-            What::VerifyAccess | What::VerifyRefresh { .. } => server.verify(token).await,
+            What::Refresh { .. } => client.refresh(token).await,
+            What::LogOut { .. } => client.blacklist(token).await,
+            What::VerifyAccess | What::VerifyRefresh { .. } => client.verify(token).await,
             What::CutOff => {
                 self.accounts.sign_out(name).await.unwrap();
                 Answer { status: 200, headers: reqwest::header::HeaderMap::new(), text: String::new() }

@@ -85,8 +85,16 @@ struct Outcomes {
     broken: Vec<String>,
 }
 
-const KINDS: [&str; 7] =
-    ["lived", "logged out", "cut off", "reuse", "one successor for several", "a client gone", "two rotations"];
+const KINDS: [&str; 8] = [
+    "lived",
+    "logged out",
+    "cut off",
+    "reuse",
+    "one successor for several",
+    "a client gone",
+    "two rotations",
+    "a thief elsewhere refused",
+];
 
 fn kinds(record: &Record, left: &Left) -> Vec<&'static str> {
     let reason = left.row.revoked.map(|(_, reason)| reason);
@@ -104,6 +112,7 @@ fn kinds(record: &Record, left: &Left) -> Vec<&'static str> {
         given > rotations,
         record.events.iter().any(|event| event.answer.is_none()),
         rotations > 1,
+        record.thief_was_refused(),
     ];
     KINDS.into_iter().zip(happened).filter(|(_, happened)| *happened).map(|(kind, _)| kind).collect()
 }
