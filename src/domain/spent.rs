@@ -95,7 +95,7 @@ impl Purpose {
             (Self::Refresh, true, 1) => Consequence::CountedSuccessor,
             (Self::Logout, true, 0 | 1) => Consequence::Logout,
             (Self::Verify, _, 0 | 1) => Consequence::Refusal,
-            (Self::Refresh | Self::Logout, false, _) | (_, _, _) => Consequence::Reuse,
+            _ => Consequence::Reuse,
         }
     }
 }

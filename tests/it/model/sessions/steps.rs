@@ -164,7 +164,6 @@ impl Sessions {
         let before = (state.rows.clone(), state.version);
         let at = match (request.at, request.what) {
             (Stage::Arrived, What::Refresh) => self.rotate(state, &request),
-            (Stage::Arrived, What::LogOut | What::Verify) => self.explain(state, &request),
             (Stage::Arrived, What::Operate(operation)) => operate(state, operation),
             (Stage::Checked(generation), _) => {
                 let (rotated_at, holder) = (request.now, request.from);
@@ -172,7 +171,7 @@ impl Sessions {
                 state.rows[session] = next;
                 rotated(state, &request)
             }
-            (Stage::Lost, _) => self.explain(state, &request),
+            (Stage::Arrived, What::LogOut | What::Verify) | (Stage::Lost, _) => self.explain(state, &request),
             (Stage::Counts(generation), _) => self.count(state, &request, generation),
             (Stage::Uncounted(generation), _) => {
                 let row = &state.rows[session];
