@@ -15,7 +15,7 @@ const MAX_LEEWAY: Duration = Duration::from_mins(1);
 /// Names that a renamed claim may not take.
 const TAKEN: [&str; 10] = ["iss", "sub", "aud", "exp", "nbf", "iat", "sid", "gen", "ver", "typ"];
 
-/// What a spent refresh token that comes back is bound to.
+/// The client that a spent refresh token is bound to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum GraceBinding {
     /// The address and the agent of the last refresh.
@@ -237,8 +237,8 @@ impl TokensConfig {
         }
     }
 
-    /// Whether the client that sends a spent refresh token is compared with the one before. Where a spent token is as
-    /// good as a live one, it is not.
+    /// The comparison of a client that sends a spent refresh token with the one before. There is none where a spent token
+    /// is as good as a live one.
     #[must_use]
     pub const fn binding(&self) -> Binding {
         match self.refresh_reuse_grace_binding {

@@ -1,16 +1,16 @@
-//! A spent refresh token that comes back: in what its sender differs from the holder of the successor, and what follows.
+//! A spent refresh token that comes back: how its sender compares with the holder of the successor, and the consequence.
 
 use std::net::IpAddr;
 
 use super::{audit::Origin, session::Session};
 
-/// How often a client that differs in one respect gets the successor of one generation.
+/// The number of times that clients which differ in one respect get the successor of one generation.
 pub const REPEATS: u32 = 3;
 
 /// The leading bits of an IPv6 address that name a site: hosts choose the rest, and change it daily (RFC 8981).
 const SITE_BITS: u32 = 64;
 
-/// Whether the sender of a spent token is compared with the holder.
+/// The comparison of the sender of a spent token with the holder.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Binding {
     /// By address and `User-Agent`.
@@ -19,7 +19,7 @@ pub enum Binding {
     None,
 }
 
-/// In what the sender of a spent token differs from the client of the last rotation, which holds the successor.
+/// The differences between the sender of a spent token and the client of the last rotation, which holds the successor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Difference {
     /// The addresses are known and of two networks.
@@ -28,7 +28,7 @@ pub struct Difference {
     pub agent: bool,
 }
 
-/// What the sender of a spent token asks for.
+/// The request that a spent token comes with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Purpose {
     /// The successor.
@@ -39,7 +39,7 @@ pub enum Purpose {
     Verify,
 }
 
-/// What follows from a spent token.
+/// The consequence of a spent token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Consequence {
     /// The same successor.
@@ -64,7 +64,7 @@ impl Difference {
         }
     }
 
-    /// Whether the two differ in anything.
+    /// Returns whether the two differ in anything.
     #[must_use]
     pub const fn any(self) -> bool {
         self.address || self.agent
@@ -83,7 +83,7 @@ impl Difference {
 }
 
 impl Purpose {
-    /// The one table of what follows from a spent token, which is within the grace or not.
+    /// Returns the consequence of a spent token, which is within the grace or not. This is the only table of it.
     #[must_use]
     pub const fn consequence(self, in_grace: bool, difference: Difference, binding: Binding) -> Consequence {
         let differences = match binding {
@@ -100,8 +100,8 @@ impl Purpose {
     }
 }
 
-/// Whether two addresses are known to be of two networks: an IPv4 address is one, and of IPv6 a /64. An address that is
-/// not known accuses no client.
+/// Returns whether two addresses are known to be of two networks. An IPv4 address is one network, and so is a /64 of IPv6.
+/// An address that is not known accuses no client.
 fn apart(holder: Option<&str>, sender: Option<&str>) -> bool {
     let network = |address: Option<&str>| address.and_then(|text| text.parse().ok()).map(network);
     match (network(holder), network(sender)) {

@@ -1,4 +1,4 @@
-//! The table of what follows from a spent token, cell by cell, and who counts as another client.
+//! The table of consequences, cell by cell, and the comparison of clients.
 
 use proptest::prelude::*;
 use uuid::Uuid;

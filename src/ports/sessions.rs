@@ -58,11 +58,11 @@ pub struct Rotation {
 /// One more use of the grace by a client that is not quite the holder.
 #[derive(Clone, Copy, Debug)]
 pub struct Repeat {
-    /// Which session.
+    /// The session.
     pub id: SessionId,
     /// The live generation, which is given again.
     pub generation: u32,
-    /// How many repeats a generation has.
+    /// The number of repeats that a generation has, at least 1.
     pub limit: u32,
 }
 

@@ -56,7 +56,7 @@ pub struct Rules {
     pub session_lifetime: TimeDelta,
     /// What happens to a spent refresh token that comes back.
     pub grace: Grace,
-    /// Whether the client that sends a spent refresh token is compared with the one before.
+    /// The comparison of a client that sends a spent refresh token with the one before.
     pub binding: Binding,
     /// Whether a refresh also gives a new refresh token.
     pub rotate: bool,

@@ -1,4 +1,4 @@
-//! Spent refresh tokens: what follows when one comes back, whichever view it is shown to.
+//! Spent refresh tokens that come back to any view.
 
 use latchkey_verifier::Checked;
 
@@ -40,14 +40,14 @@ pub(super) struct Presented<'a> {
 }
 
 impl Presented<'_> {
-    /// In what the sender differs from the client of the last rotation.
+    /// Returns the difference between the sender and the client of the last rotation.
     pub(super) fn difference(&self, session: &Session) -> Difference {
         Difference::between(session, &self.call.client.origin())
     }
 }
 
 impl Auth {
-    /// What follows from a token whose standing is [`Standing::Grace`] or [`Standing::Spent`].
+    /// Returns the consequence of a token whose standing is [`Standing::Grace`] or [`Standing::Spent`].
     pub(super) fn consequence(
         &self,
         purpose: Purpose,

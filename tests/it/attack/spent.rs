@@ -1,4 +1,4 @@
-//! Somebody else repeats a refresh: the token is a good copy, and the owner has refreshed moments ago.
+//! Repeats of a refresh by another client: the token is a good copy, and the owner has refreshed moments ago.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! Somebody else shows a spent refresh token to a view that gives nothing for it: to ask whether the owner has refreshed.
+//! Spent refresh tokens that another client shows to views which give nothing for them, to learn whether the owner has
+//! refreshed.
 
 use futures_util::future::join_all;
 
@@ -63,7 +64,7 @@ on_both_backends! {
         assert_eq!(answer.text, app.me(&format!("Bearer {}", second.refresh)).await.text);
     }
 
-    async fn a_thief_who_logs_out_with_a_spent_token_is_told_as_reuse(backend: Backend) {
+    async fn a_thief_who_logs_out_with_a_spent_token_ends_the_session_as_reuse(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (first, second) = refreshed(&app).await;
         app.sender(ELSEWHERE, OTHER).blacklist(&first.refresh).await.expect(401, BLACKLISTED);

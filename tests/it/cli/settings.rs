@@ -50,6 +50,7 @@ fn words_that_are_not_among_the_possible_ones() {
     for (name, flag, value, right) in [
         ("LATCHKEY_ROTATE_REFRESH_TOKENS", "rotate-refresh-tokens", "maybe", "one of true, false"),
         ("LATCHKEY_ALGORITHM", "algorithm", "none", algorithms),
+        ("LATCHKEY_REFRESH_REUSE_GRACE_BINDING", "refresh-reuse-grace-binding", "ip", "one of client, none"),
         ("LATCHKEY_LOG_FORMAT", "log-format", "xml", "one of auto, json, pretty"),
         ("LATCHKEY_ACCESS_TOKEN_TYP", "access-token-typ", "at", "one of at+jwt, JWT"),
         ("LATCHKEY_BIND", "bind", "localhost", "an address and a port, such as 127.0.0.1:8000"),

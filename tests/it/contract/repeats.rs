@@ -16,7 +16,7 @@ fn repeat(session: &Session, generation: u32) -> Repeat {
 }
 
 on_both_databases! {
-    async fn repeats_of_a_generation_are_counted_up_to_the_limit_and_each_generation_anew(store: Store) {
+    async fn repeats_are_counted_up_to_the_limit_for_each_generation(store: Store) {
         let session = store.session(&store.user("ada").await).await;
         for generation in 1..4 {
             store.rotate(session.id, generation - 1, after(i64::from(generation))).await.unwrap();

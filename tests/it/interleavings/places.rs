@@ -1,4 +1,4 @@
-//! Where requests come from, and what follows for those who present a token that another client has spent.
+//! The places that requests come from, and the promises about a token that a client at another place has spent.
 
 use super::{
     chance::Chance,
@@ -7,7 +7,7 @@ use super::{
     play::{Event, Record},
 };
 
-/// How often a client that differs in one respect gets the successor of a generation.
+/// The repeats of a generation for clients that differ in one respect.
 const LIMIT: usize = 3;
 
 /// A client's address and program.
@@ -39,7 +39,7 @@ impl Place {
         }
     }
 
-    /// In how much two clients differ.
+    /// The number of respects in which two clients differ.
     fn apart(self, other: Self) -> usize {
         let (one, other) = (self.client(), other.client());
         usize::from(one.0 != other.0) + usize::from(one.1 != other.1)
@@ -63,7 +63,7 @@ impl Event {
 }
 
 impl Record {
-    /// Where the rotation of this generation may have come from.
+    /// The places that the rotation of this generation may have come from.
     fn rotators(&self, generation: u32) -> Vec<Place> {
         if generation < self.plan.generation {
             return vec![Place::Home];
@@ -71,14 +71,14 @@ impl Record {
         self.events.iter().filter(|event| event.refreshes(generation)).map(|event| event.place).collect()
     }
 
-    /// Where the client may be that holds the newest token when one of this generation is spent.
+    /// The places of clients that may hold the newest token when one of this generation is spent.
     fn holders(&self, generation: u32) -> Vec<Place> {
         let before = (generation < self.plan.generation).then_some(Place::Home);
         let later = |event: &&Event| matches!(event.what, What::Refresh { generation: of, .. } if of >= generation);
         before.into_iter().chain(self.events.iter().filter(later).map(|event| event.place)).collect()
     }
 
-    /// Whether a client may have ended the session by where it is.
+    /// Returns whether the place of a client may have ended the session.
     pub fn reuse_by_place(&self) -> bool {
         let elsewhere = |event: &Event| {
             event.shown().is_some_and(|shown| self.holders(shown).iter().any(|holder| holder.apart(event.place) == 2))
@@ -93,7 +93,7 @@ impl Record {
         self.events.iter().any(|event| elsewhere(event) || used_up(event))
     }
 
-    /// Whether a thief from elsewhere was refused.
+    /// Returns whether a thief from elsewhere was refused.
     pub fn thief_was_refused(&self) -> bool {
         let refused = |event: &Event| event.answer.as_ref().is_some_and(|(_, answer)| answer.status >= 400);
         self.events.iter().any(|event| event.place == Place::Elsewhere && event.shown().is_some() && refused(event))

@@ -52,7 +52,7 @@ pub enum Rules {
     RotatesTheRevoked,
     /// A spent token revokes whatever the window says.
     NoForgiveness,
-    /// Whoever sends a spent token is as good as the holder.
+    /// Any sender of a spent token is as good as the holder.
     Unbound,
     /// A repeat is counted in a statement that does not look whether one is left.
     CountsWithoutLimit,
@@ -65,7 +65,7 @@ pub struct Place {
     pub agent: u8,
 }
 
-/// Where the clients are that do not roam.
+/// The place of clients that do not roam.
 pub const HOME: Place = Place { address: 0, agent: 0 };
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -91,9 +91,9 @@ pub struct Row {
     pub generation: u8,
     pub rotated_at: u8,
     pub revoked: Option<Why>,
-    /// Where the last rotation came from.
+    /// The place of the last rotation.
     pub holder: Place,
-    /// Of which generation repeats were counted, and how many.
+    /// The generation that repeats were counted of, and their number.
     pub repeats: (u8, u8),
 }
 

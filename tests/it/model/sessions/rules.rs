@@ -1,4 +1,4 @@
-//! What follows for a token that is not exchanged: by the service's own rules, and what is owed to it by the promises.
+//! Tokens that are not exchanged: the consequence by the service's own rules, and the claim by the promises.
 
 use latchkey::domain::{
     audit::Origin,
@@ -11,7 +11,7 @@ use latchkey::domain::{
 use super::{Answer, Place, Request, Rules, Sessions, Stage, State, Token, What, Why, Wrong, steps::moment};
 
 impl Sessions {
-    /// Whether the window is open for a token that is not the current one, by when its successor was first made, which no
+    /// Returns whether the window is open for a token that is not the current one, by when its successor was first made, which no
     /// statement can change.
     pub(super) fn in_window(&self, state: &State, token: Token, now: u8) -> bool {
         match self.grace {
@@ -24,7 +24,7 @@ impl Sessions {
         }
     }
 
-    /// In how much the sender differs from the client that first made the successor.
+    /// The number of respects in which the sender differs from the client that first made the successor.
     fn differences(&self, state: &State, request: &Request) -> u8 {
         let (holder, _) = state.story.holders[request.token.session];
         match self.grace {
@@ -35,7 +35,7 @@ impl Sessions {
         }
     }
 
-    /// Whether the successor is owed to the sender.
+    /// Returns whether the successor is owed to the sender.
     fn owed(&self, state: &State, request: &Request) -> bool {
         let (_, given) = state.story.holders[request.token.session];
         let as_client = match self.differences(state, request) {
