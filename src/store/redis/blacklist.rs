@@ -88,6 +88,7 @@ impl RedisBlacklist {
         self.on_all::<i64>(Way::Standing, |_, bucket, pipeline| {
             let key = self.keys.building(bucket, &self.process);
             pipeline.cmd("MGET").arg(self.keys.epoch(bucket)).ignore();
+            pipeline.cmd("EXISTS").arg(self.keys.epoch(bucket)).ignore();
             pipeline.add_command(scripts::raise(&[(key.clone(), "0".to_owned(), 1)])).ignore();
             pipeline.cmd("SET").arg(&key).arg(0).arg("PX").arg(1).ignore();
             pipeline.add_command(scripts::renew(&key, "0", term)).ignore();

@@ -38,9 +38,8 @@ impl Reading {
         let least = self.asked.saturating_duration_since(earlier.answered);
         let most = self.answered.saturating_duration_since(earlier.asked);
         match self.theirs.checked_sub(earlier.theirs) {
-            Some(passed) if passed > most => passed - most,
-            Some(passed) => least.saturating_sub(passed),
-            None => earlier.theirs - self.theirs + least,
+            Some(passed) => passed.saturating_sub(most).max(least.saturating_sub(passed)),
+            None => earlier.theirs.saturating_sub(self.theirs) + least,
         }
     }
 }
