@@ -10,6 +10,7 @@
 //! crypto, store  keys, tokens, hashes; SQL and Redis (siblings: neither knows the other)
 //! ports          traits of the stores and the clock
 //! domain         types and pure rules
+//! files          bounded reads and modes, for config, store, cli, crypto
 //! ```
 
 pub mod app;
@@ -17,6 +18,7 @@ pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod domain;
+pub mod files;
 pub mod http;
 pub mod ports;
 pub mod service;

@@ -9,17 +9,18 @@ use std::{
 };
 
 /// What each top-level module may use. Who is not listed here may use nothing.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("domain", &[]),
+    ("files", &[]),
     ("ports", &["domain"]),
-    ("crypto", &["domain", "ports"]),
-    ("store", &["domain", "ports"]),
+    ("crypto", &["domain", "files", "ports"]),
+    ("store", &["domain", "files", "ports"]),
     ("service", &["crypto", "domain", "ports"]),
     ("http", &["crypto", "domain", "ports", "service"]),
-    ("config", &["crypto", "domain", "store"]),
+    ("config", &["crypto", "domain", "files", "store"]),
     ("telemetry", &["config", "service"]),
-    ("app", &["config", "crypto", "domain", "http", "ports", "service", "store", "telemetry"]),
-    ("cli", &["app", "config", "crypto", "domain", "ports", "service", "store", "telemetry"]),
+    ("app", &["config", "crypto", "domain", "files", "http", "ports", "service", "store", "telemetry"]),
+    ("cli", &["app", "config", "crypto", "domain", "files", "ports", "service", "store", "telemetry"]),
     ("main", &["cli"]),
 ];
 

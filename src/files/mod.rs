@@ -1,0 +1,163 @@
+//! Files that others may have prepared: each read has a limit, never waits for a pipe, and judges the mode of the very file
+//! that it opened.
+
+mod access;
+
+pub use access::{Access, Identity, Writers};
+
+use std::{
+    fs::{File, Metadata, OpenOptions},
+    io::{self, BufRead, Read},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::Path,
+};
+
+use rustix::fs::OFlags;
+use zeroize::Zeroizing;
+
+/// The longest file with one secret in it: a URL or a passphrase.
+pub const SECRET_LIMIT: u64 = 16 * 1024;
+
+/// The longest file of certificates. The bundle of a whole system has about 250 KiB.
+pub const CERTIFICATES_LIMIT: u64 = 4 * 1024 * 1024;
+
+/// Why a file or a stream was not read. The texts follow the name of the file.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The operating system.
+    #[error("cannot be read ({0})")]
+    Io(#[from] io::Error),
+    /// A directory, a pipe, a device.
+    #[error("is not a regular file")]
+    NotRegular,
+    /// A stream or a file with more than is taken from it.
+    #[error("holds more than {0} bytes")]
+    TooLong(u64),
+    /// Not text.
+    #[error("holds bytes that are not UTF-8")]
+    NotText,
+    /// Others could have put anything into it.
+    #[error("has the mode {0:04o}, so other users can write to it: run chmod go-w on it")]
+    WritableByOthers(u32),
+    /// Another user could have put anything into it.
+    #[error("belongs to the user {0}, and neither to root nor to the user who runs this")]
+    Foreign(u32),
+}
+
+impl FileError {
+    /// Whether there is no such file.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// Opens a regular file, or what a link leads to, without waiting for the other end of a pipe.
+///
+/// # Errors
+/// [`FileError::Io`], [`FileError::NotRegular`].
+pub fn open(path: &Path) -> Result<(File, Metadata), FileError> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(FileError::NotRegular) }
+}
+
+/// The bytes of a regular file, at most `limit` of them. They are wiped when they are dropped.
+///
+/// # Errors
+/// [`FileError`].
+pub fn read(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let (file, metadata) = open(path)?;
+    read_opened(file, &metadata, limit)
+}
+
+/// As [`read`], of a file that decides whom the service trusts: nobody but its owner may be able to write to it.
+///
+/// # Errors
+/// [`FileError`].
+pub fn read_protected(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let (file, metadata) = open(path)?;
+    refuse_writers(&metadata)?;
+    read_opened(file, &metadata, limit)
+}
+
+/// As [`read_protected`], of a file that counts only where root or the user of this process put it.
+///
+/// # Errors
+/// [`FileError`].
+pub fn read_own(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let (file, metadata) = open(path)?;
+    refuse_writers(&metadata)?;
+    let owner = metadata.uid();
+    if owner != 0 && owner != Identity::current().user {
+        return Err(FileError::Foreign(owner));
+    }
+    read_opened(file, &metadata, limit)
+}
+
+/// All that a stream holds, at most `limit` bytes. They are wiped when they are dropped.
+///
+/// # Errors
+/// [`FileError::Io`], [`FileError::TooLong`].
+pub fn read_stream(stream: impl Read, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    drain(stream, limit, 0)
+}
+
+/// A line of a stream without its end, at most `limit` bytes.
+///
+/// # Errors
+/// [`FileError::Io`], [`FileError::TooLong`], [`FileError::NotText`].
+pub fn read_line(stream: impl BufRead, limit: u64) -> Result<Zeroizing<String>, FileError> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity(limit)));
+    stream.take(limit + 1).read_until(b'\n', &mut bytes)?;
+    while bytes.last().is_some_and(|last| matches!(last, b'\n' | b'\r')) {
+        bytes.pop();
+    }
+    if bytes.len() as u64 > limit {
+        return Err(FileError::TooLong(limit));
+    }
+    text(&bytes)
+}
+
+/// The bytes as text.
+///
+/// # Errors
+/// [`FileError::NotText`].
+pub fn text(bytes: &[u8]) -> Result<Zeroizing<String>, FileError> {
+    std::str::from_utf8(bytes).map(|text| Zeroizing::new(text.to_owned())).map_err(|_| FileError::NotText)
+}
+
+/// The permission bits of a mode.
+#[must_use]
+pub fn permissions(metadata: &Metadata) -> u32 {
+    metadata.permissions().mode() & 0o7777
+}
+
+fn refuse_writers(metadata: &Metadata) -> Result<(), FileError> {
+    match permissions(metadata) {
+        mode if mode & 0o022 != 0 => Err(FileError::WritableByOthers(mode & 0o777)),
+        _ => Ok(()),
+    }
+}
+
+/// Reads from an open file. Its length is known, so it is refused before anything is read.
+pub fn read_opened(file: File, metadata: &Metadata, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    if metadata.len() > limit { Err(FileError::TooLong(limit)) } else { drain(file, limit, metadata.len()) }
+}
+
+/// The buffer has its room from the start: one that grew would leave copies of a secret behind.
+fn drain(stream: impl Read, limit: u64, expected: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let room = if expected == 0 { limit.min(64 * 1024) } else { expected };
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity(room)));
+    stream.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit { Err(FileError::TooLong(limit)) } else { Ok(bytes) }
+}
+
+fn capacity(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or_default() + 1
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
