@@ -17,7 +17,7 @@ mod sessions;
 mod users;
 mod why;
 
-use std::{collections::HashSet, ffi::OsString, process::ExitCode, sync::Arc};
+use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -26,7 +26,8 @@ use crate::{
     app::{StartError, operator::OperatorConfig},
     config::{
         AuditConfig, Config, ConfigError, DatabaseConfig, LifetimesConfig, LogConfig, PasswordsConfig, RedisConfig,
-        dotenv, environment,
+        dotenv::{self, Dotenv},
+        environment,
     },
     ports::{Clock, StoreError, clock::SystemClock},
     service::{accounts::AccountError, keys::KeysError},
@@ -164,8 +165,8 @@ impl From<crate::service::Error> for Failure {
 #[must_use]
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
     // The environment may only change while there is one thread.
-    let dotenv = match dotenv::load() {
-        Ok(names) => names,
+    let dotenv = match dotenv::load(&environment::names(&serve_command())) {
+        Ok(dotenv) => dotenv,
         Err(error) => return fail(&error.into()),
     };
     let matches = match Cli::command().try_get_matches_from(arguments) {
@@ -189,7 +190,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     }
 }
 
-async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &HashSet<String>) -> Result<ExitCode, Failure> {
+async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &Dotenv) -> Result<ExitCode, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     if let Command::Completions { shell } = command {
         // Into memory first: clap_complete panics when its reader goes away.
@@ -206,9 +207,14 @@ async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &HashSet<Strin
         return Ok(openapi::run());
     }
     environment::unknown_names(&serve_command(), std::env::vars_os())?;
-    let log = match &command {
-        Command::Serve(config) => telemetry::start(&config.log)?,
-        _ => start_log()?,
+    let log = if let Command::Serve(config) = &command {
+        let log = telemetry::start(&config.log)?;
+        log_dotenv(dotenv);
+        log
+    } else {
+        let log = start_log()?;
+        dotenv.warning().into_iter().chain(dotenv.notice()).for_each(|line| output::error(&line));
+        log
     };
     let done = execute(command, matches, dotenv, clock).await;
     // The last lines of the log stand before the line that says why it failed.
@@ -219,12 +225,12 @@ async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &HashSet<Strin
 async fn execute(
     command: Command,
     matches: &ArgMatches,
-    dotenv: &HashSet<String>,
+    dotenv: &Dotenv,
     clock: Arc<dyn Clock>,
 ) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(config) => serve::run(&config, clock).await,
-        Command::Config(config) => config::run(&config, matches, dotenv),
+        Command::Config(config) => config::run(&config, matches, &dotenv.taken),
         Command::Doctor(config) => doctor::run(&config, clock).await,
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Migrate(arguments) => migrate::run(arguments).await,
@@ -235,6 +241,16 @@ async fn execute(
         Command::Why(arguments) => why::run(&arguments, clock).await,
         Command::FlushExpired(arguments) => flush_expired::run(&arguments, clock).await,
         Command::Completions { .. } | Command::Openapi | Command::Reference { .. } => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The log of a server is read by machines: what a `.env` file did is an event there.
+fn log_dotenv(dotenv: &Dotenv) {
+    if !dotenv.ignored.is_empty() {
+        tracing::warn!(names = dotenv.ignored.join(", "), "ignored in .env, because they are no settings");
+    }
+    if !dotenv.taken.is_empty() {
+        tracing::info!(names = dotenv.names(), "settings read from .env");
     }
 }
 

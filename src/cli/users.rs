@@ -13,9 +13,13 @@ use super::{Failure, StoreArgs, output, passwords};
 use crate::{
     app::operator,
     domain::{email::EmailAddress, password::Password, user::User, username::Username},
+    files,
     ports::Clock,
     service::accounts::{Accounts, Registration},
 };
+
+/// More than the longest password that is taken.
+const LONGEST_LINE: u64 = 16 * 1024;
 
 #[derive(Args, Debug)]
 pub(super) struct UsersArgs {
@@ -140,9 +144,9 @@ impl PasswordArgs {
     fn read(&self) -> Result<Password, Failure> {
         let failed = |error: io::Error| Failure::Failed(format!("no password could be read: {error}"));
         let text = if self.password_stdin {
-            let mut line = String::new();
-            io::stdin().read_line(&mut line).map_err(failed)?;
-            line.trim_end_matches(['\r', '\n']).to_owned()
+            let line = files::read_line(io::stdin().lock(), LONGEST_LINE)
+                .map_err(|error| Failure::Failed(format!("no password could be read: standard input {error}")))?;
+            line.to_string()
         } else if io::stdin().is_terminal() {
             let first = rpassword::prompt_password("Password: ").map_err(failed)?;
             if rpassword::prompt_password("Once more: ").map_err(failed)? != first {

@@ -1,12 +1,14 @@
 //! The environment: unknown names, secrets in files, and errors in one line.
 
-use std::{ffi::OsString, fmt, fs, path::Path};
+use std::{ffi::OsString, fmt, path::Path};
 
 use clap::{
     Command,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use secrecy::SecretString;
+
+use crate::files;
 
 /// A setting that is wrong: its name, what is wrong, what would be right. One line.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,14 +45,33 @@ pub(super) fn secret(
         (Some(_), Some(_)) => Err(ConfigError::new(name, &format!("is set, and so is {name}_FILE"), "one of the two")),
         (Some(secret), None) => Ok(Some(secret.clone())),
         (None, None) => Ok(None),
-        (None, Some(path)) => match fs::read_to_string(path) {
-            Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned().into())),
-            Err(error) => Err(ConfigError::new(
-                &format!("{name}_FILE"),
-                &format!("names {}, which cannot be read ({error})", path.display()),
-                "a file with the secret in it",
-            )),
-        },
+        (None, Some(path)) => {
+            let read = files::read_protected(path, files::SECRET_LIMIT).and_then(|bytes| files::text(&bytes));
+            match read {
+                Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned().into())),
+                Err(error) => Err(ConfigError::new(
+                    &format!("{name}_FILE"),
+                    &format!("names {}, which {error}", shown_path(path)),
+                    "a file with the secret in it",
+                )),
+            }
+        }
+    }
+}
+
+/// A path for people. A URL that was set where a path belongs holds a password more often than not.
+pub(super) fn shown_path(path: &Path) -> String {
+    shown_value(&path.to_string_lossy())
+}
+
+/// A wrong value for people: of a URL, only the scheme.
+fn shown_value(value: &str) -> String {
+    match value.split_once("://") {
+        Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) => {
+            format!("{scheme}://***")
+        }
+        Some(_) => "***".to_owned(),
+        None => value.to_owned(),
     }
 }
 
@@ -93,7 +114,8 @@ fn is_service_link(name: &str, value: &str) -> bool {
 }
 
 /// The variables of a command's settings.
-fn names(command: &Command) -> Vec<String> {
+#[must_use]
+pub fn names(command: &Command) -> Vec<String> {
     command.get_arguments().filter_map(|argument| argument.get_env()?.to_str().map(ToOwned::to_owned)).collect()
 }
 
@@ -118,7 +140,7 @@ pub fn value_error(command: &Command, error: &clap::Error) -> Option<ConfigError
     let name = setting
         .and_then(|setting| setting.get_env()?.to_str())
         .map_or_else(|| given.to_owned(), |variable| format!("{variable} ({given})"));
-    let value = text(ContextKind::InvalidValue).unwrap_or_default();
+    let value = shown_value(&text(ContextKind::InvalidValue).unwrap_or_default());
     let right = match error.get(ContextKind::ValidValue) {
         Some(ContextValue::Strings(values)) if !values.is_empty() => format!("one of {}", values.join(", ")),
         // An empty path is refused before its parser could say why.

@@ -1,7 +1,6 @@
 //! Redis.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -9,8 +8,15 @@ use std::{
 use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{ConfigError, environment::secret, value};
-use crate::store::redis::{RedisOptions, RedisUrl};
+use super::{
+    ConfigError,
+    environment::{secret, shown_path},
+    value,
+};
+use crate::{
+    files,
+    store::redis::{RedisOptions, RedisUrl},
+};
 
 const SENTINELS: &str = "LATCHKEY_REDIS_SENTINELS";
 const ROOT_CERTIFICATE: &str = "LATCHKEY_REDIS_ROOT_CERTIFICATE";
@@ -110,13 +116,14 @@ impl RedisConfig {
 
 /// A file without a certificate would otherwise be found by the first connection.
 fn read_certificates(path: &Path) -> Result<Vec<u8>, ConfigError> {
-    let shown = path.display();
+    let shown = shown_path(path);
     let refused = |wrong: &str| ConfigError::new(ROOT_CERTIFICATE, wrong, "a file with certificates in PEM");
-    let bytes = fs::read(path).map_err(|error| refused(&format!("names {shown}, which cannot be read ({error})")))?;
+    let bytes = files::read_protected(path, files::CERTIFICATES_LIMIT)
+        .map_err(|error| refused(&format!("names {shown}, which {error}")))?;
     let blocks =
-        pem::parse_many(&bytes).map_err(|error| refused(&format!("names {shown}, which is not PEM ({error})")))?;
+        pem::parse_many(&*bytes).map_err(|error| refused(&format!("names {shown}, which is not PEM ({error})")))?;
     if blocks.iter().any(|block| block.tag() == "CERTIFICATE") {
-        Ok(bytes)
+        Ok(bytes.to_vec())
     } else {
         Err(refused(&format!("names {shown}, which holds no certificate")))
     }

@@ -1,7 +1,6 @@
 //! What changes the ring, and what is said about it.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -9,7 +8,6 @@ use std::{
 
 use chrono::TimeDelta;
 use latchkey_verifier::{Algorithm, Kind};
-use zeroize::Zeroizing;
 
 use super::RingArgs;
 use crate::{
@@ -20,6 +18,7 @@ use crate::{
         keys::{KeyFacts, NOTICE},
         time::Moment,
     },
+    files::{self, FileError},
     ports::Clock,
     service::keys::{Import, KeysError, Rotate, Successor},
 };
@@ -103,11 +102,11 @@ pub(super) async fn import(ring: &RingArgs, foreign: &Foreign, clock: Arc<dyn Cl
     ring.check()?;
     let shown = foreign.file.display();
     let unreadable = |reason: String| Failure::Failed(format!("{shown}: {reason}"));
-    let length = fs::metadata(&foreign.file).map_err(|error| unreadable(error.to_string()))?.len();
-    if length > LONGEST {
-        return Err(unreadable(format!("is longer than {LONGEST} bytes: that is no key")));
-    }
-    let bytes = Zeroizing::new(fs::read(&foreign.file).map_err(|error| unreadable(error.to_string()))?);
+    let bytes = files::read(&foreign.file, LONGEST).map_err(|error| match error {
+        FileError::Io(error) => unreadable(error.to_string()),
+        FileError::TooLong(_) => unreadable(format!("is longer than {LONGEST} bytes: that is no key")),
+        error => unreadable(error.to_string()),
+    })?;
     let passphrase = foreign.passphrase_file.as_deref().map(passphrase).transpose()?;
     let manager = keys::writer(&ring.settings(), Arc::clone(&clock)).await?;
     let import =

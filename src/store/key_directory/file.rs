@@ -2,18 +2,19 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::Path,
     thread,
     time::{Duration, Instant},
 };
 
 use secrecy::SecretString;
-use zeroize::Zeroizing;
+
+use crate::files::{self, FileError};
 
 /// No key file is longer: an RSA key of 8192 bits has less than 7 KiB.
-const MAX_LENGTH: usize = 16 * 1024;
+const MAX_LENGTH: u64 = 16 * 1024;
 
 /// The extension of what is not yet what it shall be.
 pub(super) const DRAFT: &str = "draft";
@@ -42,15 +43,20 @@ pub(super) fn lock(directory: &Path) -> io::Result<File> {
 
 /// What the file holds, or its mode when others could read it: both of the one file that was opened.
 pub(super) fn read(path: &Path) -> io::Result<Result<SecretString, u32>> {
-    let mut file = File::open(path)?;
-    let mode = file.metadata()?.permissions().mode() & 0o777;
+    let (file, metadata) = files::open(path).map_err(plain)?;
+    let mode = files::permissions(&metadata) & 0o777;
     if mode & 0o077 != 0 {
         return Ok(Err(mode));
     }
-    // Room for the longest key from the start: growing would leave copies of the beginning behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_LENGTH));
-    io::Read::by_ref(&mut file).take(MAX_LENGTH as u64).read_to_end(&mut bytes)?;
+    let bytes = files::read_opened(file, &metadata, MAX_LENGTH).map_err(plain)?;
     Ok(Ok(SecretString::from(std::str::from_utf8(&bytes).unwrap_or_default())))
+}
+
+fn plain(error: FileError) -> io::Error {
+    match error {
+        FileError::Io(error) => error,
+        error => io::Error::other(error.to_string()),
+    }
 }
 
 /// Written under another name first, then renamed, so that nobody reads half of one.

@@ -22,6 +22,7 @@ use crate::{
         keys::{KeyFacts, TokenLives},
         time::Moment,
     },
+    files::{self, Access, Identity, Writers},
     ports::{KeyChange, KeyRecord, KeyRecords, KeyStore, RevokedKey, StoreError},
 };
 
@@ -30,6 +31,9 @@ const ATTEMPTS: usize = 10;
 
 /// How long tokens live at the longest, in seconds: of access tokens, of refresh tokens.
 const LIVES: &str = ".lives";
+
+/// Two numbers of seconds are much shorter.
+const LONGEST_LIVES: u64 = 1024;
 
 /// A directory of keys. One that does not exist has none, and is made when it is first written to.
 #[derive(Clone, Debug)]
@@ -95,7 +99,8 @@ impl KeyDirectory {
 
     /// None, where nothing was noted or it cannot be read: nobody removes a key earlier by it, only later.
     fn lives(&self) -> TokenLives {
-        let text = fs::read_to_string(self.0.join(LIVES)).unwrap_or_default();
+        let text = files::read(&self.0.join(LIVES), LONGEST_LIVES).and_then(|bytes| files::text(&bytes));
+        let text = text.unwrap_or_default();
         let mut spans = text
             .split_whitespace()
             .map(|seconds| seconds.parse().ok().and_then(TimeDelta::try_seconds).unwrap_or_default());
@@ -160,9 +165,13 @@ impl KeyDirectory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let mode = fs::metadata(&self.0)?.permissions().mode();
-        if mode & 0o002 != 0 {
+        let metadata = fs::metadata(&self.0)?;
+        if metadata.permissions().mode() & 0o002 != 0 {
             return Err(io::Error::other("everybody can put keys into it: run chmod o-w on it"));
+        }
+        // A group of our own is a user's private group, or `fsGroup` of Kubernetes: `latchkey doctor` tells of it.
+        if Access::from(&metadata).writers(&Identity::current()) == Writers::ForeignGroup {
+            return Err(io::Error::other("a group that this user is not in can put keys into it: run chmod g-w on it"));
         }
         let mut files = Vec::new();
         for entry in entries {

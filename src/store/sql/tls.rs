@@ -1,11 +1,12 @@
 //! TLS to Postgres by rustls: chain and host name are verified whenever the connection is encrypted.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs::default_provider, pki_types::CertificateDer};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::connect::ConnectError;
+use crate::files;
 
 /// A connector that trusts the certificates in `root_certificate`, or else the system's.
 pub(super) fn connector(root_certificate: Option<&Path>) -> Result<MakeRustlsConnect, ConnectError> {
@@ -30,8 +31,11 @@ pub(super) fn connector(root_certificate: Option<&Path>) -> Result<MakeRustlsCon
 }
 
 fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
-    let text = fs::read(path).map_err(|error| refused(path, &error.to_string()))?;
-    let blocks = pem::parse_many(text).map_err(|error| refused(path, &error.to_string()))?;
+    let text = files::read_protected(path, files::CERTIFICATES_LIMIT).map_err(|error| match error {
+        files::FileError::Io(error) => refused(path, &error.to_string()),
+        error => refused(path, &error.to_string()),
+    })?;
+    let blocks = pem::parse_many(&*text).map_err(|error| refused(path, &error.to_string()))?;
     let certificates: Vec<_> = blocks
         .into_iter()
         .filter(|block| block.tag() == "CERTIFICATE")
