@@ -5,10 +5,11 @@ use std::{collections::HashSet, process::ExitCode};
 use clap::{ArgMatches, parser::ValueSource};
 
 use super::{Failure, output, serve_command};
-use crate::config::Config;
+use crate::config::{Config, dotenv};
 
-/// One `NAME=value` line a setting, as a `.env` file would have it, with where the value is from; a comment where
-/// nothing is set, with what is used instead. Settings that contradict each other are an error, as they are for `serve`.
+/// One `NAME=value` line a setting, as a `.env` file would have it, with where the value is from. A comment stands where nothing
+/// is set, with what is used instead, and where the value holds a secret. Settings that contradict each other are an error, as
+/// they are for `serve`.
 pub(super) fn run(config: &Config, matches: &ArgMatches, dotenv: &HashSet<String>) -> Result<ExitCode, Failure> {
     config.check()?;
     let Some((_, values)) = matches.subcommand() else { return Ok(ExitCode::SUCCESS) };
@@ -32,16 +33,19 @@ pub(super) fn run(config: &Config, matches: &ArgMatches, dotenv: &HashSet<String
             _ => "default",
         };
         output::line(&match (given, in_force) {
-            (Some(_), Some(value)) => format!("{name}={}  # {source}", quoted(&value)),
-            (None, Some(value)) => format!("# {name} is not set: {value} is used"),
+            // Parameters of a URL are never shown, so what is shown may mean something else.
+            (Some(given), Some(shown)) if given != shown => {
+                format!("# {name} is set, and not repeated here: {}  # {source}", comment(&shown))
+            }
+            (Some(_), Some(value)) => format!("{}  # {source}", dotenv::line(name, &value).trim_end()),
+            (None, Some(value)) => format!("# {name} is not set: {} is used", comment(&value)),
             (_, None) => format!("# {name} is not set"),
         });
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// In quotes where a `.env` file needs them.
-fn quoted(value: &str) -> String {
-    let plain = !value.is_empty() && !value.contains(|c: char| c.is_whitespace() || "#'\"\\$".contains(c));
-    if plain { value.to_owned() } else { format!("'{value}'") }
+/// A comment ends at the end of its line.
+fn comment(text: &str) -> String {
+    text.replace(char::is_control, "?")
 }

@@ -6,6 +6,7 @@ mod audit;
 mod config;
 mod doctor;
 mod flush_expired;
+mod hardening;
 mod healthcheck;
 mod keys;
 mod migrate;
@@ -19,7 +20,7 @@ mod why;
 
 use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
-use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
 
 use crate::{
@@ -164,6 +165,7 @@ impl From<crate::service::Error> for Failure {
 /// Reads `.env`, the arguments and the environment, and does what they say.
 #[must_use]
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
+    hardening::forbid_core_dumps();
     // The environment may only change while there is one thread.
     let dotenv = match dotenv::load(&environment::names(&serve_command())) {
         Ok(dotenv) => dotenv,
@@ -265,8 +267,17 @@ fn usage(error: &clap::Error) -> ExitCode {
     if let Some(wrong) = environment::value_error(&serve_command(), error) {
         return fail(&Failure::Config(wrong.to_string()));
     }
+    // A URL with a password may stand where no argument belongs, and clap repeats it.
+    if matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand) && holds_url(error) {
+        return fail(&Failure::Config("a URL stands where none belongs: run latchkey help".to_owned()));
+    }
     let _ = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+fn holds_url(error: &clap::Error) -> bool {
+    let text = error.to_string();
+    ["://", "pass=", "password="].iter().any(|part| text.contains(part))
 }
 
 fn fail(failure: &Failure) -> ExitCode {

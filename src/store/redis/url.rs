@@ -1,12 +1,14 @@
 //! Where Redis is, and how it is used.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, fmt::Write as _, str::FromStr, time::Duration};
 
 use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, RedisError, TlsCertificates,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
+
+use crate::store::host;
 
 /// A Redis server, or some of those of a cluster. `Display` hides the passwords.
 #[derive(Clone, Debug)]
@@ -60,6 +62,17 @@ impl RedisUrl {
         self.infos().is_ok_and(|infos| infos.iter().all(|info| place(info.addr()).is_some()))
     }
 
+    /// Whether a password crosses a network unencrypted.
+    #[must_use]
+    pub fn shows_password(&self) -> bool {
+        self.infos().is_ok_and(|infos| {
+            infos.iter().any(|info| match info.addr() {
+                ConnectionAddr::Tcp(host, _) => info.redis_settings().password().is_some() && !host::is_loopback(host),
+                _ => false,
+            })
+        })
+    }
+
     /// A list of Sentinels: each has credentials of its own.
     ///
     /// # Errors
@@ -77,6 +90,16 @@ impl RedisUrl {
         let urls: Vec<_> = split(text).collect();
         let shown = urls.iter().map(|url| shown(url)).collect::<Result<Vec<_>, _>>()?.join(",");
         Ok(Self { urls: urls.into_iter().map(|url| url.to_owned().into()).collect(), shown })
+    }
+}
+
+impl RedisOptions {
+    /// A warning, where a password crosses a network unencrypted.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let mut all = [Some(&self.url), self.sentinels.as_ref()].into_iter().flatten();
+        let url = all.find(|url| url.shows_password())?;
+        Some(format!("the password crosses the network to {url} unencrypted: use rediss:// in place of redis://"))
     }
 }
 
@@ -152,23 +175,35 @@ fn split(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// User, place and database, each only where nothing else can be in it; never a password or a parameter.
 fn shown(text: &str) -> Result<String, RedisUrlError> {
     let info = text.into_connection_info().map_err(|_| RedisUrlError::Form)?;
-    // A list whose next element is no URL.
-    if place(info.addr()).is_some_and(|(host, _)| host.contains(',')) {
+    let url = Url::parse(text).map_err(|_| RedisUrlError::Form)?;
+    // Of a password that is not percent-encoded, the rest would be a path or a fragment. And in a list, the next element
+    // would be a part of the host.
+    let comma = place(info.addr()).is_some_and(|(host, _)| host.contains(','));
+    if comma || text.contains('#') || url.path().contains('@') {
         return Err(RedisUrlError::Form);
     }
-    let mut shown = Url::parse(text).map_err(|_| RedisUrlError::Form)?;
-    if shown.password().is_some() {
-        let _ = shown.set_password(Some("***"));
+    let mut shown = format!("{}://", url.scheme());
+    // A user without a password is most often a password without a user.
+    match (url.username(), url.password()) {
+        ("", None) => {}
+        (_, None) => shown.push_str("***@"),
+        (user, Some(_)) => shown.extend([host::shown(user), ":***@"]),
     }
-    // The form for sockets: unix:///run/redis.sock?pass=…
-    if shown.query_pairs().any(|(name, _)| name == "pass") {
-        let pairs: Vec<_> = shown.query_pairs().into_owned().collect();
-        let hidden = pairs.iter().map(|(name, value)| (name, if name == "pass" { "***" } else { value }));
-        shown.query_pairs_mut().clear().extend_pairs(hidden);
+    if place(info.addr()).is_none() {
+        shown.push_str(url.path());
+        return Ok(shown);
     }
-    Ok(shown.into())
+    shown.push_str(host::shown(url.host_str().unwrap_or_default()));
+    if let Some(port) = url.port() {
+        let _ = write!(shown, ":{port}");
+    }
+    if let Some(database) = url.path().strip_prefix('/') {
+        shown.extend(["/", host::shown(database)]);
+    }
+    Ok(shown)
 }
 
 #[cfg(test)]
@@ -195,6 +230,23 @@ mod tests {
         }
         for text in ["", ",", "redis://n1,", "redis://n1,n2", "http://n1", "redis://n1,redis://"] {
             assert_eq!(text.parse::<RedisUrl>().unwrap_err(), RedisUrlError::Form, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_password_to_another_machine_is_told_of_unless_it_is_encrypted() {
+        for (url, told) in [
+            ("redis://u:a@cache.example", true),
+            ("redis://:a@192.0.2.1:6379/1", true),
+            ("redis://u:a@n1,redis://u:a@127.0.0.1", true),
+            ("redis://cache.example", false),
+            ("rediss://u:a@cache.example", false),
+            ("redis://u:a@localhost", false),
+            ("redis://u:a@127.0.0.1", false),
+            ("redis://u:a@[::1]:6379", false),
+            ("unix:///run/redis.sock?pass=a", false),
+        ] {
+            assert_eq!(url.parse::<RedisUrl>().unwrap().shows_password(), told, "{url}");
         }
     }
 

@@ -4,10 +4,11 @@ use std::{io, time::Duration};
 
 use diesel_async::AsyncPgConnection;
 use rustls::{CertificateError, Error as TlsError};
-use tokio_postgres::{Config, Error, NoTls, config::TargetSessionAttrs, error::SqlState};
+use tokio_postgres::{Config, Error, NoTls, Socket, config::TargetSessionAttrs, error::SqlState, tls::MakeTlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
+    clear_text::{ClearText, Guard},
     tls,
     url::{PostgresUrl, TlsMode},
 };
@@ -28,11 +29,22 @@ pub enum ConnectError {
     Refused(String),
 }
 
+/// What a connection is encrypted with.
+#[derive(Clone)]
+enum Connector {
+    /// Nothing: the server is on this machine.
+    Plain,
+    /// TLS, unless the server is on this machine and offers none.
+    Tls(MakeRustlsConnect),
+    /// TLS where the server offers it; else no password in clear text.
+    Guarded(Guard),
+}
+
 /// How connections are made.
 #[derive(Clone)]
 pub(super) struct Driver {
     config: Config,
-    connector: Option<MakeRustlsConnect>,
+    connector: Connector,
     timeout: Duration,
 }
 
@@ -59,9 +71,14 @@ impl Driver {
         );
         let options = config.get_options().map_or_else(|| own.clone(), |given| format!("{own} {given}"));
         config.options(options);
-        let connector = match url.tls {
+        let tls = match url.tls {
             TlsMode::Disable => None,
             TlsMode::Prefer | TlsMode::Require => Some(tls::connector(url.root_certificate.as_deref())?),
+        };
+        let connector = match tls {
+            tls if url.may_be_overheard() => Connector::Guarded(Guard::new(tls, &mut config)?),
+            None => Connector::Plain,
+            Some(tls) => Connector::Tls(tls),
         };
         Ok(Self { config, connector, timeout })
     }
@@ -76,16 +93,20 @@ impl Driver {
     }
 
     async fn attempt(&self) -> Result<AsyncPgConnection, ConnectError> {
-        let connection = match self.connector.clone() {
-            None => {
-                let (client, connection) = self.config.connect(NoTls).await.map_err(|error| meaning(&error))?;
-                AsyncPgConnection::try_from_client_and_connection(client, connection).await
-            }
-            Some(connector) => {
-                let (client, connection) = self.config.connect(connector).await.map_err(|error| meaning(&error))?;
-                AsyncPgConnection::try_from_client_and_connection(client, connection).await
-            }
-        };
+        match self.connector.clone() {
+            Connector::Plain => self.attempt_by(NoTls).await,
+            Connector::Tls(connector) => self.attempt_by(connector).await,
+            Connector::Guarded(connector) => self.attempt_by(connector).await,
+        }
+    }
+
+    async fn attempt_by<T>(&self, connector: T) -> Result<AsyncPgConnection, ConnectError>
+    where
+        T: MakeTlsConnect<Socket>,
+        T::Stream: Send + 'static,
+    {
+        let (client, connection) = self.config.connect(connector).await.map_err(|error| meaning(&error))?;
+        let connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await;
         connection.map_err(|error| ConnectError::Absent(one_line(&error)))
     }
 }
@@ -105,7 +126,13 @@ fn meaning(error: &Error) -> ConnectError {
     if let Some(error) = causes(error).find_map(tls_error) {
         return tls_meaning(error, text);
     }
-    if causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).any(is_read_only) {
+    let mut failures = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
+    if failures.clone().any(|failure| failure.get_ref().is_some_and(|inner| inner.is::<ClearText>())) {
+        return ConnectError::Refused(format!(
+            "{ClearText}: say sslmode=verify-full in the URL, or let the server ask for scram-sha-256"
+        ));
+    }
+    if failures.any(is_read_only) {
         return ConnectError::ReadOnly;
     }
     // The driver tells these apart by their texts alone.
@@ -150,7 +177,7 @@ fn tls_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a Tls
 
 fn causes<'a>(
     error: &'a (dyn std::error::Error + 'static),
-) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> + Clone {
     std::iter::successors(Some(error), |error| error.source())
 }
 

@@ -1,6 +1,7 @@
 //! One implementation for Postgres and SQLite: each query is written once and checked by the compiler for both.
 
 mod audit;
+mod clear_text;
 mod connect;
 mod deployment;
 mod error;

@@ -1,9 +1,12 @@
 //! Which database a URL means.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{error::Error as _, fmt, fmt::Write as _, path::PathBuf, str::FromStr};
 
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio_postgres::{Config, config::Host};
 use url::Url;
+
+use crate::store::host;
 
 /// A database. `Display` hides the password.
 #[derive(Clone, Debug)]
@@ -33,6 +36,8 @@ pub struct PostgresUrl {
     pub(super) tls: TlsMode,
     /// A file of certificates to trust instead of the system's (`sslrootcert`).
     pub(super) root_certificate: Option<PathBuf>,
+    /// Whether a host is, or may be, another machine.
+    remote: bool,
     shown: String,
 }
 
@@ -47,7 +52,8 @@ pub enum TlsMode {
     Require,
 }
 
-/// The text is not the URL of a database. A typo never makes an empty one.
+/// The text is not the URL of a database. A typo never makes an empty one. No text repeats a part of the URL: it may be the
+/// password.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DatabaseUrlError {
     /// Another scheme, or none.
@@ -59,6 +65,9 @@ pub enum DatabaseUrlError {
     /// An unknown `sslmode`.
     #[error("expected an sslmode of disable, prefer, require or verify-full")]
     TlsMode,
+    /// A part of the password would be taken for the name of the database.
+    #[error("expected @, /, ? and # in user, password and database to be percent-encoded (%40, %2F, %3F, %23)")]
+    Unescaped,
 }
 
 impl FromStr for DatabaseUrl {
@@ -66,8 +75,12 @@ impl FromStr for DatabaseUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once("://") {
-            Some(("sqlite", path)) if !path.is_empty() => {
+            Some(("sqlite", path)) => {
                 let (path, create) = path.strip_suffix("?mode=rwc").map_or((path, false), |path| (path, true));
+                // Another parameter would be a part of the name, and some of SQLite's are secrets.
+                if path.is_empty() || path.contains('?') {
+                    return Err(DatabaseUrlError::Scheme);
+                }
                 Ok(Self::Sqlite(SqliteFile { path: PathBuf::from(path), create }))
             }
             Some(("postgres" | "postgresql", _)) => PostgresUrl::parse(text).map(Self::Postgres),
@@ -78,9 +91,12 @@ impl FromStr for DatabaseUrl {
 
 impl PostgresUrl {
     fn parse(text: &str) -> Result<Self, DatabaseUrlError> {
-        let unusable = |reason: &dyn fmt::Display| DatabaseUrlError::Postgres(reason.to_string());
         let (first, more) = hosts(text);
-        let mut url = Url::parse(&first).map_err(|reason| unusable(&reason))?;
+        // `url`'s errors are fixed texts.
+        let mut url = Url::parse(&first).map_err(|reason| DatabaseUrlError::Postgres(reason.to_string()))?;
+        if text.contains('#') || url.path().contains('@') {
+            return Err(DatabaseUrlError::Unescaped);
+        }
         let mut tls = None;
         let mut root_certificate = None;
         let mut others = Vec::new();
@@ -108,25 +124,56 @@ impl PostgresUrl {
         };
         url.query_pairs_mut().clear().extend_pairs(&others).append_pair("sslmode", driver_mode);
         let connect = String::from(url.clone());
-        connect.parse::<tokio_postgres::Config>().map_err(|reason| unusable(&reason))?;
-        if url.password().is_some() {
-            // Fails only for URLs without a host, and those have no password.
-            let _ = url.set_password(Some("***"));
-        }
-        url.set_query(None);
-        let also: Vec<String> = more.iter().map(|(host, port)| format!(",{host}:{port}")).collect();
-        let path = url.path().len();
-        let mut shown = String::from(url);
-        shown.insert_str(shown.len() - path, &also.concat());
-        Ok(Self { connect: connect.into(), tls, root_certificate, shown })
+        let config = connect.parse().map_err(|reason| unusable(&reason))?;
+        let shown = shown(&url, &more);
+        Ok(Self { connect: connect.into(), tls, root_certificate, shown, remote: is_remote(&config) })
     }
 
-    pub(super) fn config(&self) -> Result<tokio_postgres::Config, DatabaseUrlError> {
-        self.connect
-            .expose_secret()
-            .parse()
-            .map_err(|reason: tokio_postgres::Error| DatabaseUrlError::Postgres(reason.to_string()))
+    pub(super) fn config(&self) -> Result<Config, DatabaseUrlError> {
+        self.connect.expose_secret().parse().map_err(|reason| unusable(&reason))
     }
+
+    /// Whether the connection leaves this machine and may do so unencrypted.
+    pub(super) fn may_be_overheard(&self) -> bool {
+        self.remote && self.tls != TlsMode::Require
+    }
+}
+
+/// The driver's error without names that it took from the URL.
+fn unusable(reason: &tokio_postgres::Error) -> DatabaseUrlError {
+    let cause = reason.source().map(ToString::to_string).unwrap_or_default();
+    let known = cause.starts_with("invalid value for option");
+    DatabaseUrlError::Postgres(if known { cause } else { "a parameter is unknown or misplaced".to_owned() })
+}
+
+/// Whether any host is, or may be, another machine. A name and an address of one host both have to be of this one.
+fn is_remote(config: &Config) -> bool {
+    let named = config.get_hosts().iter().any(|host| match host {
+        Host::Tcp(name) => !host::is_loopback(name),
+        Host::Unix(_) => false,
+    });
+    named || config.get_hostaddrs().iter().any(|address| !address.to_canonical().is_loopback())
+}
+
+/// User, hosts and database, each only where nothing else can be in it; never a password or a parameter.
+fn shown(url: &Url, more: &[(&str, &str)]) -> String {
+    let mut text = format!("{}://", url.scheme());
+    match (url.username(), url.password()) {
+        ("", None) => {}
+        (user, None) => text.extend([host::shown(user), "@"]),
+        (user, Some(_)) => text.extend([host::shown(user), ":***@"]),
+    }
+    text.push_str(host::shown(url.host_str().unwrap_or_default()));
+    if let Some(port) = url.port() {
+        let _ = write!(text, ":{port}");
+    }
+    for (host, port) in more {
+        text.extend([",", host::shown(host), ":", host::shown(port)]);
+    }
+    if let Some(database) = url.path().strip_prefix('/') {
+        text.extend(["/", host::shown(database)]);
+    }
+    text
 }
 
 /// libpq's `HOST:PORT,HOST:PORT`, of which a URL knows only the first: that one in its URL, and the others.
@@ -145,6 +192,17 @@ fn hosts(text: &str) -> (String, Vec<(&str, &str)>) {
     (one, more.collect())
 }
 
+impl DatabaseUrl {
+    /// A warning, where passwords and rows may cross a network unencrypted.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let Self::Postgres(url) = self else { return None };
+        url.may_be_overheard().then(|| {
+            format!("{self} is on another machine and the connection may be unencrypted: set sslmode=verify-full in DATABASE_URL")
+        })
+    }
+}
+
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -155,50 +213,5 @@ impl fmt::Display for DatabaseUrl {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio_postgres::config::Host;
-
-    use super::*;
-
-    fn parsed(text: &str) -> (String, Vec<Host>, Vec<u16>) {
-        let DatabaseUrl::Postgres(url) = text.parse().unwrap() else { panic!("{text}") };
-        let config = url.config().unwrap();
-        (url.shown, config.get_hosts().to_vec(), config.get_ports().to_vec())
-    }
-
-    fn named(names: &[&str]) -> Vec<Host> {
-        names.iter().map(|name| Host::Tcp((*name).to_owned())).collect()
-    }
-
-    #[test]
-    fn several_hosts_are_all_tried_and_all_shown() {
-        let (shown, hosts, ports) = parsed("postgres://ada:hunter2@one:5433,two:5434,three/latchkey?sslmode=require");
-        assert_eq!(shown, "postgres://ada:***@one:5433,two:5434,three:5432/latchkey");
-        assert_eq!((hosts, ports), (named(&["one", "two", "three"]), vec![5433, 5434, 5432]));
-        let (shown, hosts, ports) = parsed("postgres://one,two/latchkey");
-        assert_eq!(shown, "postgres://one,two:5432/latchkey");
-        assert_eq!((hosts, ports), (named(&["one", "two"]), vec![5432, 5432]));
-    }
-
-    #[test]
-    fn one_host_is_one_host() {
-        assert_eq!(
-            parsed("postgres://ada:a,b%40c@one:5433/latchkey"),
-            ("postgres://ada:***@one:5433/latchkey".to_owned(), named(&["one"]), vec![5433])
-        );
-        assert_eq!(parsed("postgres://one").1, named(&["one"]));
-    }
-
-    #[test]
-    fn who_names_an_authority_is_never_talked_to_in_the_open() {
-        for (text, expected) in [
-            ("postgres://one/latchkey", TlsMode::Prefer),
-            ("postgres://one/latchkey?sslrootcert=root.pem", TlsMode::Require),
-            ("postgres://one/latchkey?sslmode=verify-ca", TlsMode::Require),
-            ("postgres://one/latchkey?sslmode=disable&sslrootcert=root.pem", TlsMode::Disable),
-        ] {
-            let DatabaseUrl::Postgres(url) = text.parse().unwrap() else { panic!("{text}") };
-            assert_eq!(url.tls, expected, "{text}");
-        }
-    }
-}
+#[path = "url_tests.rs"]
+mod tests;

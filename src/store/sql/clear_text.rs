@@ -1,0 +1,209 @@
+//! Never answers a request for the password in clear text over an unencrypted connection to another machine.
+//!
+//! The driver would answer it, and has no setting like libpq's `require_auth`. But it hands its socket to a TLS connector
+//! before it says anything. This connector negotiates TLS as `sslmode` asks; where none comes of that, it reads along until
+//! the server has let the client in.
+
+use std::{
+    error::Error,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio_postgres::{
+    Config, Socket,
+    config::{Host, SslMode, SslNegotiation},
+    tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream},
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::connect::ConnectError;
+
+/// `SSLRequest` of the protocol: a length and a code.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+
+type Rustls = <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect;
+type RustlsStream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// The server asked for the password in clear text.
+#[derive(Debug, thiserror::Error)]
+#[error("the server asks for the password in clear text, and the connection is not encrypted")]
+pub(super) struct ClearText;
+
+/// A connector for servers on other machines, with TLS where they offer it and `sslmode` asks for it.
+#[derive(Clone)]
+pub(super) struct Guard(Option<MakeRustlsConnect>);
+
+impl Guard {
+    /// Makes the driver hand over its socket at once.
+    pub(super) fn new(tls: Option<MakeRustlsConnect>, config: &mut Config) -> Result<Self, ConnectError> {
+        if config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_))) {
+            let reason = "the URL names a socket and another machine: name one of them, or say sslmode=verify-full";
+            return Err(ConnectError::Refused(reason.to_owned()));
+        }
+        // Without names there would be no connector either.
+        if config.get_hosts().is_empty() {
+            for address in config.get_hostaddrs().to_vec() {
+                config.host(address.to_string());
+            }
+        }
+        config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+        Ok(Self(tls))
+    }
+}
+
+impl MakeTlsConnect<Socket> for Guard {
+    type Stream = GuardedStream;
+    type TlsConnect = GuardConnect;
+    type Error = Failure;
+
+    fn make_tls_connect(&mut self, domain: &str) -> Result<GuardConnect, Failure> {
+        let make = |connector: &mut MakeRustlsConnect| MakeTlsConnect::<Socket>::make_tls_connect(connector, domain);
+        Ok(GuardConnect(self.0.as_mut().map(make).transpose()?))
+    }
+}
+
+/// One connection to be made.
+pub(super) struct GuardConnect(Option<Rustls>);
+
+impl TlsConnect<Socket> for GuardConnect {
+    type Stream = GuardedStream;
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<GuardedStream, Failure>> + Send>>;
+
+    fn connect(self, mut socket: Socket) -> Self::Future {
+        Box::pin(async move {
+            if let Some(tls) = self.0 {
+                socket.write_all(&SSL_REQUEST).await?;
+                if socket.read_u8().await? == b'S' {
+                    return Ok(GuardedStream::Encrypted(Box::new(tls.connect(socket).await?)));
+                }
+            }
+            Ok(GuardedStream::Plain(socket, Watch::default()))
+        })
+    }
+}
+
+/// A connection whose beginning is watched unless it is encrypted.
+pub(super) enum GuardedStream {
+    Encrypted(Box<RustlsStream>),
+    Plain(Socket, Watch),
+}
+
+/// Follows the server's messages up to `AuthenticationOk`, in whatever pieces they arrive.
+#[derive(Default)]
+pub(super) struct Watch {
+    /// Kind, length and, of an authentication message, what it asks for.
+    head: Vec<u8>,
+    skip: u32,
+    over: bool,
+}
+
+impl Watch {
+    fn see(&mut self, bytes: &[u8]) -> Result<(), ClearText> {
+        for byte in bytes {
+            if self.over {
+                break;
+            }
+            if self.skip > 0 {
+                self.skip -= 1;
+                continue;
+            }
+            self.head.push(*byte);
+            match self.head.as_slice() {
+                [b'R', _, _, _, _, 0, 0, 0, 3] => return Err(ClearText),
+                [b'R', _, _, _, _, 0, 0, 0, 0] => self.over = true,
+                [b'R', a, b, c, d, _, _, _, _] => self.rest([*a, *b, *c, *d], 8),
+                [kind, a, b, c, d] if *kind != b'R' => self.rest([*a, *b, *c, *d], 4),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes over what is left of a message, whose length counts itself.
+    fn rest(&mut self, length: [u8; 4], seen: u32) {
+        self.skip = u32::from_be_bytes(length).saturating_sub(seen);
+        self.head.clear();
+    }
+}
+
+impl TlsStream for GuardedStream {
+    fn channel_binding(&self) -> ChannelBinding {
+        match self {
+            Self::Encrypted(stream) => stream.channel_binding(),
+            Self::Plain(..) => ChannelBinding::none(),
+        }
+    }
+}
+
+impl AsyncRead for GuardedStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Encrypted(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Plain(socket, watch) => {
+                let before = buffer.filled().len();
+                ready!(Pin::new(socket).poll_read(cx, buffer))?;
+                let seen = watch.see(buffer.filled().get(before..).unwrap_or_default());
+                Poll::Ready(seen.map_err(|refusal| io::Error::new(io::ErrorKind::PermissionDenied, refusal)))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for GuardedStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Encrypted(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Plain(socket, _) => Pin::new(socket).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Encrypted(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Plain(socket, _) => Pin::new(socket).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Encrypted(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Plain(socket, _) => Pin::new(socket).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTICE: &[u8] = b"N\0\0\0\x0cR\0\0\0\x08\0\0\0";
+    const CLEAR: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
+    const SASL: &[u8] = b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0";
+    const OK: &[u8] = b"R\0\0\0\x08\0\0\0\0";
+
+    #[test]
+    fn a_clear_text_request_is_found_in_whatever_pieces_it_comes() {
+        for before in [&b""[..], NOTICE, SASL] {
+            let all = [before, CLEAR].concat();
+            for size in 1..=all.len() {
+                let mut watch = Watch::default();
+                let seen = all.chunks(size).try_for_each(|piece| watch.see(piece));
+                assert!(seen.is_err(), "{before:?} in pieces of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_look_like_a_request_are_no_request() {
+        for size in 1..9 {
+            let mut watch = Watch::default();
+            let all = [NOTICE, SASL, OK, CLEAR].concat();
+            all.chunks(size).try_for_each(|piece| watch.see(piece)).unwrap();
+        }
+    }
+}
