@@ -13,6 +13,7 @@ use crate::{
         ids::DeploymentId,
         keys::{NOTICE, later},
     },
+    files::Exposure,
     ports::{Clock, StoreError},
     store::{
         redis::RedisBlacklist,
@@ -23,23 +24,38 @@ use crate::{
 /// More than this between two clocks shortens or lengthens grace and lifetimes noticeably.
 const MAX_SKEW: TimeDelta = TimeDelta::seconds(2);
 
+/// The judgement of one line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// As it should be.
+    Good,
+    /// It works, and an operator should know of it.
+    Warning,
+    /// Wrong.
+    Bad,
+}
+
 /// One line of the report.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Finding {
     /// What was looked at.
     pub part: &'static str,
     /// Whether it is as it should be.
-    pub ok: bool,
+    pub verdict: Verdict,
     /// What was found, and if it is wrong what to do.
     pub text: String,
 }
 
 fn good(part: &'static str, text: impl Into<String>) -> Finding {
-    Finding { part, ok: true, text: text.into() }
+    Finding { part, verdict: Verdict::Good, text: text.into() }
 }
 
 fn bad(part: &'static str, text: impl Into<String>) -> Finding {
-    Finding { part, ok: false, text: text.into() }
+    Finding { part, verdict: Verdict::Bad, text: text.into() }
+}
+
+fn warning(part: &'static str, text: impl Into<String>) -> Finding {
+    Finding { part, verdict: Verdict::Warning, text: text.into() }
 }
 
 /// The findings, in the order in which a server would meet them.
@@ -51,6 +67,9 @@ pub async fn examine(config: &Config, clock: Arc<dyn Clock>) -> Vec<Finding> {
     findings.push(keys(config, Arc::clone(&clock)).await);
     findings.extend(database(config, clock.as_ref()).await);
     findings.push(redis(config).await);
+    let exposed = |found: Exposure| if found.severe { bad("files", found.text) } else { warning("files", found.text) };
+    findings.extend(config.exposures().into_iter().map(exposed));
+    findings.extend(config.clear_text_warnings().into_iter().map(|text| warning("encryption", text)));
     findings
 }
 
@@ -115,8 +134,27 @@ async fn database(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
     let mut findings = vec![good("database", url.to_string()), migrations];
     if matches!(url, DatabaseUrl::Postgres(_)) {
         findings.push(skew(config, &url, clock).await);
+        findings.extend(role(config, &url).await);
     }
     findings
+}
+
+/// A superuser passes over every rule of the database, the one that audit events are not changed among them.
+async fn role(config: &Config, url: &DatabaseUrl) -> Option<Finding> {
+    let store = SqlStore::new(SqlPool::open(url, config.database.limits()).ok()?);
+    let role = store.role().await.ok()?;
+    role.superuser.then(|| {
+        let name = output_name(&role.name);
+        warning(
+            "role",
+            format!("{name} is a superuser of Postgres: give the service a role that only owns its database (docs/postgres.md)"),
+        )
+    })
+}
+
+/// A name that the server told.
+fn output_name(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(63).collect()
 }
 
 async fn skew(config: &Config, url: &DatabaseUrl, clock: &dyn Clock) -> Finding {

@@ -99,6 +99,9 @@ impl App {
     /// [`StartError`].
     pub async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         config.check()?;
+        for text in config.exposures().into_iter().map(|found| found.text).chain(config.clear_text_warnings()) {
+            tracing::warn!("{text}");
+        }
         let capacity = Capacity {
             total: descriptors::connections(config, descriptors::raise_limit())?,
             source: config.http.max_connections_per_source.try_into().unwrap_or(usize::MAX),

@@ -5,7 +5,10 @@ use std::{collections::HashSet, process::ExitCode};
 use clap::{ArgMatches, parser::ValueSource};
 
 use super::{Failure, output, serve_command};
-use crate::config::{Config, dotenv};
+use crate::{
+    config::{Config, dotenv},
+    store::sql::DatabaseUrl,
+};
 
 /// One `NAME=value` line a setting, as a `.env` file would have it, with where the value is from. A comment stands where nothing
 /// is set, with what is used instead, and where the value holds a secret. Settings that contradict each other are an error, as
@@ -20,7 +23,11 @@ pub(super) fn run(config: &Config, matches: &ArgMatches, dotenv: &HashSet<String
             .get_raw(id)
             .map(|values| values.map(|value| value.to_string_lossy().into_owned()).collect::<Vec<_>>().join(","));
         let in_force = match name {
-            "DATABASE_URL" => Some(config.database.url()?.to_string()),
+            "DATABASE_URL" => match (config.database.url()?, &given) {
+                // There is no secret in it, and the parameter belongs to it.
+                (DatabaseUrl::Sqlite(_), Some(given)) => Some(given.clone()),
+                (url, _) => Some(url.to_string()),
+            },
             "REDIS_URL" => config.redis.url()?.map(|url| url.to_string()),
             "LATCHKEY_REDIS_SENTINELS" => config.redis.sentinels()?.map(|url| url.to_string()),
             "LATCHKEY_ISSUER" => Some(config.issuer()?),
@@ -34,7 +41,7 @@ pub(super) fn run(config: &Config, matches: &ArgMatches, dotenv: &HashSet<String
         };
         output::line(&match (given, in_force) {
             // Parameters of a URL are never shown, so what is shown may mean something else.
-            (Some(given), Some(shown)) if given != shown => {
+            (Some(given), Some(shown)) if given != shown || given.contains(unwritable) => {
                 format!("# {name} is set, and not repeated here: {}  # {source}", comment(&shown))
             }
             (Some(_), Some(value)) => format!("{}  # {source}", dotenv::line(name, &value).trim_end()),
@@ -43,6 +50,11 @@ pub(super) fn run(config: &Config, matches: &ArgMatches, dotenv: &HashSet<String
         });
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A character that a `.env` file cannot escape.
+fn unwritable(c: char) -> bool {
+    c.is_control() && c != '\n'
 }
 
 /// A comment ends at the end of its line.

@@ -3,15 +3,23 @@
 use std::{process::ExitCode, sync::Arc};
 
 use super::{Failure, output};
-use crate::{app::doctor, config::Config, ports::Clock};
+use crate::{
+    app::doctor::{self, Verdict},
+    config::Config,
+    ports::Clock,
+};
 
 /// A line for each part; exit code 1 when any is wrong.
 pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
     let findings = doctor::examine(config, clock).await;
     for finding in &findings {
-        let verdict = if finding.ok { "ok" } else { "FAIL" };
+        let verdict = match finding.verdict {
+            Verdict::Good => "ok",
+            Verdict::Warning => "warn",
+            Verdict::Bad => "FAIL",
+        };
         output::line(&format!("{verdict:4}  {:13}  {}", finding.part, finding.text));
     }
-    let sound = findings.iter().all(|finding| finding.ok);
+    let sound = findings.iter().all(|finding| finding.verdict != Verdict::Bad);
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -5,8 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{ConfigError, environment::secret, value};
+use super::{ConfigError, environment::secret, exposure::refuse_foreign_writers, value};
 use crate::store::sql::{DatabaseUrl, DatabaseUrlError, SqliteFile, pool::PoolLimits};
+
+const OWN_FILE: &str = "a file and a directory that no other user can write to";
 
 /// Others look for late revocations as far back as this allows.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -53,7 +55,8 @@ impl DatabaseConfig {
     pub fn url(&self) -> Result<DatabaseUrl, ConfigError> {
         let given = secret("DATABASE_URL", self.database_url.as_ref(), self.database_url_file.as_deref())?;
         let Some(url) = given else {
-            return Ok(DatabaseUrl::Sqlite(SqliteFile { path: self.data_dir.join("latchkey.db"), create: true }));
+            let file = SqliteFile { path: self.data_dir.join("latchkey.db"), create: true };
+            return guarded("LATCHKEY_DATA_DIR", file);
         };
         let url = url.expose_secret().parse().map_err(|error: DatabaseUrlError| {
             ConfigError::new("DATABASE_URL", "is not the URL of a database", &error.to_string())
@@ -64,7 +67,8 @@ impl DatabaseConfig {
                 &format!("names {}, which is not a file", path.display()),
                 "an existing file, or ?mode=rwc at the end to make it",
             )),
-            url => Ok(url),
+            DatabaseUrl::Sqlite(file) => guarded("DATABASE_URL", file),
+            url @ DatabaseUrl::Postgres(_) => Ok(url),
         }
     }
 
@@ -79,4 +83,11 @@ impl DatabaseConfig {
     pub fn limits_for(&self, threads: usize) -> PoolLimits {
         PoolLimits { connections: usize::from(self.database_pool_size), threads, timeout: self.database_timeout }
     }
+}
+
+/// A database that other users can write to is not the truth.
+fn guarded(setting: &str, file: SqliteFile) -> Result<DatabaseUrl, ConfigError> {
+    refuse_foreign_writers(&file.paths(), file.folder())
+        .map_err(|wrong| ConfigError::new(setting, &format!("cannot be used: {wrong}"), OWN_FILE))?;
+    Ok(DatabaseUrl::Sqlite(file))
 }

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use latchkey_verifier::Algorithm;
 
 use super::{ConfigError, value};
-use crate::domain::keys::NOTICE;
+use crate::{domain::keys::NOTICE, files};
 
 /// Where the keys are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -92,7 +92,14 @@ impl KeysConfig {
                 "a file with a passphrase, such as what `openssl rand -base64 32` prints",
             ));
         }
-        Ok(())
+        match self.keys_passphrase_file.as_deref().map(files::refuse_foreign_writers) {
+            Some(Err(wrong)) => Err(ConfigError::new(
+                "LATCHKEY_KEYS_PASSPHRASE_FILE",
+                &format!("cannot be used: {wrong}"),
+                "a file that no other user can write to",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// How long a key signs before the service makes its successor; `None`: it does not.

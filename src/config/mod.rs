@@ -6,6 +6,7 @@ mod audit;
 pub mod database;
 pub mod dotenv;
 pub mod environment;
+mod exposure;
 pub mod http;
 pub mod keys;
 pub mod log;

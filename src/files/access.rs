@@ -1,6 +1,10 @@
 //! Judges modes: pure rules over a mode, an owner and a group.
 
-use std::{fs::Metadata, os::unix::fs::MetadataExt as _};
+use std::{
+    fs::{self, Metadata},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
 
 use rustix::process::{getegid, geteuid, getgroups};
 
@@ -83,5 +87,80 @@ impl Access {
     #[must_use]
     pub fn shown(self) -> String {
         format!("{:04o}", self.mode)
+    }
+}
+
+/// Refuses a file or a directory that other users can change, if it is there. A group of this process may: it is a user's private
+/// group or `fsGroup` of Kubernetes, and [`exposures`] tells of it.
+///
+/// # Errors
+/// One line that names the path and says what to do.
+pub fn refuse_foreign_writers(path: &Path) -> Result<(), String> {
+    let Ok(metadata) = fs::metadata(path) else { return Ok(()) };
+    let access = Access::from(&metadata);
+    let (shown, mode) = (path.display(), access.shown());
+    match access.writers(&Identity::current()) {
+        Writers::Owner | Writers::OwnGroup => Ok(()),
+        Writers::World => Err(format!("{shown} has the mode {mode}, so every user can change it: run chmod o-w on it")),
+        Writers::ForeignGroup => Err(format!(
+            "{shown} has the mode {mode}, and this user is not in its group {}, which can change it: run chmod g-w on it",
+            access.group
+        )),
+    }
+}
+
+/// What can be reached by more users than need it, without being refused.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Exposure {
+    /// Whether it is a mistake wherever it is found; else it may be what an orchestrator does.
+    pub severe: bool,
+    /// The path, what is wrong, what to do.
+    pub text: String,
+}
+
+/// The exposures of a file or a directory, if it is there. Of `mounted` files, such as secrets, those of root may be readable by
+/// all: Docker Swarm and Kubernetes mount them so.
+#[must_use]
+pub fn exposures(path: &Path, mounted: bool) -> Vec<Exposure> {
+    let Ok(metadata) = fs::metadata(path) else { return Vec::new() };
+    judge(path, Access::from(&metadata), mounted, &Identity::current())
+}
+
+fn judge(path: &Path, access: Access, mounted: bool, who: &Identity) -> Vec<Exposure> {
+    let (shown, mode) = (path.display(), access.shown());
+    let mut found = Vec::new();
+    if !access.directory && access.is_world_readable() {
+        let text = format!("{shown} has the mode {mode}, so every user can read it: run chmod o-r on it");
+        found.push(Exposure { severe: !(mounted && access.owner == 0), text });
+    }
+    if access.writers(who) == Writers::OwnGroup {
+        let text = format!("{shown} has the mode {mode}, so the group {} can change it", access.group);
+        found.push(Exposure { severe: false, text });
+    }
+    if access.owner != 0 && access.owner != who.user && !mounted {
+        let text = format!("{shown} belongs to the user {}, who can change it", access.owner);
+        found.push(Exposure { severe: false, text });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_every_user_can_read_is_severe_unless_root_mounted_it() {
+        let who = Identity { user: 65532, groups: vec![65532, 2000] };
+        let judged = |mode, owner, mounted| {
+            let access = Access { mode, owner, group: 2000, directory: false };
+            judge(Path::new("f"), access, mounted, &who).iter().map(|found| found.severe).collect::<Vec<_>>()
+        };
+        assert_eq!(judged(0o600, 65532, true), [] as [bool; 0]);
+        assert_eq!(judged(0o440, 0, true), [] as [bool; 0], "fsGroup");
+        assert_eq!(judged(0o444, 0, true), [false], "Docker Swarm");
+        assert_eq!(judged(0o444, 65532, true), [true]);
+        assert_eq!(judged(0o644, 0, false), [true], "a database is no mount");
+        assert_eq!(judged(0o660, 65532, false), [false], "fsGroup");
+        assert_eq!(judged(0o600, 1000, false), [false]);
     }
 }

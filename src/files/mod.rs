@@ -3,7 +3,7 @@
 
 mod access;
 
-pub use access::{Access, Identity, Writers};
+pub use access::{Access, Exposure, Identity, Writers, exposures, refuse_foreign_writers};
 
 use std::{
     fs::{File, Metadata, OpenOptions},

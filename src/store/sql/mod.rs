@@ -29,6 +29,15 @@ pub use url::{DatabaseUrl, DatabaseUrlError, SqliteFile};
 
 use crate::{domain::time::Moment, ports::StoreError};
 
+/// A role of the database server.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// Whether no rule holds for it.
+    pub superuser: bool,
+}
+
 /// Users and sessions in a database. Cloning shares the pool.
 #[derive(Clone)]
 pub struct SqlStore {
@@ -46,6 +55,24 @@ impl SqlStore {
     #[must_use]
     pub fn pool_status(&self) -> PoolStatus {
         self.pool.status()
+    }
+
+    /// The role that statements run as.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn role(&self) -> Result<Role, StoreError> {
+        use diesel::sql_types::{Bool, Text};
+        use diesel_async::RunQueryDsl as _;
+        // SQLite knows no roles.
+        let (name, superuser) = match self.pool.kind {
+            pool::PoolKind::Postgres(_) => ("current_user::text", "current_setting('is_superuser') = 'on'"),
+            pool::PoolKind::Sqlite(_) => ("''", "0"),
+        };
+        let role = diesel::select((diesel::dsl::sql::<Text>(name), diesel::dsl::sql::<Bool>(superuser)));
+        let (name, superuser) =
+            pool::on_conn!(self.pool, |conn| role.get_result(conn).await)?.map_err(error::from_query)?;
+        Ok(Role { name, superuser })
     }
 
     /// The server's clock, in UTC.

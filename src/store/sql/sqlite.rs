@@ -1,9 +1,10 @@
 //! Connections to SQLite: a file, and threads that may block.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, DirBuilder, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -83,6 +84,27 @@ pub(super) fn open(file: &SqliteFile, timeout: Duration) -> ConnectionResult<Sql
     Ok(connection)
 }
 
+impl SqliteFile {
+    /// The database and what SQLite keeps beside it.
+    #[must_use]
+    pub fn paths(&self) -> [PathBuf; 4] {
+        ["", "-wal", "-shm", "-journal"].map(|end| {
+            let mut path = self.path.clone().into_os_string();
+            path.push(end);
+            path.into()
+        })
+    }
+
+    /// The directory that holds them.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        match self.path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        }
+    }
+}
+
 /// Makes the file if it may be made, readable by its owner alone: it holds password hashes.
 ///
 /// A file that is there is not opened: to close it again would take the locks of all other connections of this process
@@ -92,7 +114,7 @@ fn make(file: &SqliteFile) -> io::Result<()> {
         return fs::metadata(&file.path).map(drop);
     }
     if let Some(folder) = file.path.parent() {
-        fs::create_dir_all(folder)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
     match OpenOptions::new().create_new(true).write(true).mode(0o600).open(&file.path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),

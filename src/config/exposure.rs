@@ -1,0 +1,41 @@
+//! Files and directories that more users can reach than need to.
+
+use std::path::{Path, PathBuf};
+
+use super::{Config, keys::KeysPlace};
+use crate::{
+    files::{self, Exposure},
+    store::sql::DatabaseUrl,
+};
+
+impl Config {
+    /// What a server runs with and an operator should know of. What lets other users change the truth is an error of
+    /// [`Config::check`] instead.
+    #[must_use]
+    pub fn exposures(&self) -> Vec<Exposure> {
+        let secrets = [&self.database.database_url_file, &self.redis.redis_url_file, &self.keys.keys_passphrase_file];
+        let mut found: Vec<_> = secrets.into_iter().flatten().flat_map(|path| files::exposures(path, true)).collect();
+        if let Ok(DatabaseUrl::Sqlite(file)) = self.database.url() {
+            found.extend(file.paths().iter().flat_map(|path| files::exposures(path, false)));
+            found.extend(files::exposures(file.folder(), false));
+        }
+        if self.keys.keys == KeysPlace::Directory {
+            found.extend(files::exposures(&self.keys.keys_dir, false));
+        }
+        found.dedup();
+        found
+    }
+
+    /// Passwords that cross a network unencrypted.
+    #[must_use]
+    pub fn clear_text_warnings(&self) -> Vec<String> {
+        let database = self.database.url().ok().and_then(|url| url.warning());
+        let redis = self.redis.options().ok().flatten().and_then(|options| options.warning());
+        database.into_iter().chain(redis).collect()
+    }
+}
+
+/// The files of an SQLite database that decide what is true, and their folder.
+pub(super) fn refuse_foreign_writers(paths: &[PathBuf], folder: &Path) -> Result<(), String> {
+    paths.iter().map(PathBuf::as_path).chain([folder]).try_for_each(files::refuse_foreign_writers)
+}
