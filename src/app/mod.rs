@@ -99,8 +99,8 @@ impl App {
     /// [`StartError`].
     pub async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         config.check()?;
-        for text in config.exposures().into_iter().map(|found| found.text).chain(config.clear_text_warnings()) {
-            tracing::warn!("{text}");
+        for finding in config.exposures().into_iter().map(|found| found.text).chain(config.clear_text_warnings()) {
+            tracing::warn!(finding, "the set-up is not secure");
         }
         let capacity = Capacity {
             total: descriptors::connections(config, descriptors::raise_limit())?,
@@ -109,7 +109,7 @@ impl App {
         };
         let listen = |error| StartError::Listen(config.http.bind, error);
         let listener = TcpListener::bind(config.http.bind).map_err(listen)?;
-        let metrics = match config.http.metrics_bind {
+        let metrics = match config.http.own_metrics_address() {
             None => None,
             Some(bind) => Some(TcpListener::bind(bind).map_err(|error| StartError::ListenMetrics(bind, error))?),
         };

@@ -7,6 +7,15 @@ use clap::{ArgAction, Args, ValueEnum};
 use super::value;
 use crate::domain::network;
 
+/// The place of `/metrics`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MetricsBind {
+    /// The main address, among the API.
+    Main,
+    /// An address of its own.
+    Own(SocketAddr),
+}
+
 /// HTTP.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
@@ -15,10 +24,10 @@ pub struct HttpConfig {
     #[arg(long, env = "LATCHKEY_BIND", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000", value_parser = address)]
     pub bind: SocketAddr,
 
-    /// Address and port for /metrics alone; without it, /metrics is on the main address while that is a loopback address,
-    /// and nowhere else
-    #[arg(long, env = "LATCHKEY_METRICS_BIND", value_name = "ADDRESS:PORT", value_parser = address)]
-    pub metrics_bind: Option<SocketAddr>,
+    /// Address and port for /metrics alone, or main to answer it on the main address, where every client of the API can
+    /// read it; without it, it is nowhere
+    #[arg(long, env = "LATCHKEY_METRICS_BIND", value_name = "ADDRESS:PORT", value_parser = metrics_bind)]
+    pub metrics_bind: Option<MetricsBind>,
 
     /// Networks of trusted proxies, separated by commas, such as 10.0.0.0/8,2001:db8::/32; the client's address is read
     /// from their header, and every other peer is the client itself
@@ -98,11 +107,29 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "expected an address and a port, such as 127.0.0.1:8000".to_owned())
 }
 
+fn metrics_bind(text: &str) -> Result<MetricsBind, String> {
+    match text {
+        "main" => Ok(MetricsBind::Main),
+        text => address(text)
+            .map(MetricsBind::Own)
+            .map_err(|_| "expected an address and a port, such as 127.0.0.1:9464, or main".to_owned()),
+    }
+}
+
 impl HttpConfig {
+    /// The address for `/metrics` alone, if it has one.
+    #[must_use]
+    pub const fn own_metrics_address(&self) -> Option<SocketAddr> {
+        match self.metrics_bind {
+            Some(MetricsBind::Own(address)) => Some(address),
+            Some(MetricsBind::Main) | None => None,
+        }
+    }
+
     /// Whether `/metrics` is answered on the main address.
     #[must_use]
     pub const fn metrics_on_main_address(&self) -> bool {
-        self.metrics_bind.is_none() && self.bind.ip().is_loopback()
+        matches!(self.metrics_bind, Some(MetricsBind::Main))
     }
 
     /// How many threads that is on this machine.
@@ -122,13 +149,16 @@ mod tests {
     use super::HttpConfig;
 
     #[test]
-    fn metrics_are_for_this_machine_unless_they_have_an_address_of_their_own() {
+    fn metrics_are_on_the_main_address_only_when_asked_for() {
         let shown = |flags: &[&str]| {
             let command = HttpConfig::augment_args(Command::new("test").no_binary_name(true));
-            HttpConfig::from_arg_matches(&command.get_matches_from(flags)).unwrap().metrics_on_main_address()
+            let config = HttpConfig::from_arg_matches(&command.get_matches_from(flags)).unwrap();
+            (config.metrics_on_main_address(), config.own_metrics_address().is_some())
         };
-        assert!(shown(&[]) && shown(&["--bind=127.0.0.2:80"]) && shown(&["--bind=[::1]:80"]));
-        assert!(!shown(&["--bind=0.0.0.0:80"]) && !shown(&["--bind=192.0.2.1:80"]) && !shown(&["--bind=[::]:80"]));
-        assert!(!shown(&["--metrics-bind=127.0.0.1:9464"]));
+        for bind in ["--bind=127.0.0.2:80", "--bind=[::1]:80", "--bind=0.0.0.0:80"] {
+            assert_eq!(shown(&[bind]), (false, false), "{bind}");
+            assert_eq!(shown(&[bind, "--metrics-bind=main"]), (true, false), "{bind}");
+            assert_eq!(shown(&[bind, "--metrics-bind=127.0.0.1:9464"]), (false, true), "{bind}");
+        }
     }
 }

@@ -60,13 +60,14 @@ impl Stack {
         let admin = connect(&format!("{postgres}/postgres")).await;
         admin.batch_execute(&format!("CREATE DATABASE {database_name}")).await.unwrap();
         let database = format!("{postgres}/{database_name}");
-        let (port, floor_port) = (free_port(), free_port());
+        let (port, floor_port, metrics_port) = (free_port(), free_port(), free_port());
         let issuer = format!("http://127.0.0.1:{port}");
         let settings = [
             ("DATABASE_URL", database.clone()),
             ("LATCHKEY_BIND", format!("127.0.0.1:{port}")),
             ("LATCHKEY_DATABASE_POOL_SIZE", (POOL + 4).to_string()),
             ("LATCHKEY_ISSUER", issuer.clone()),
+            ("LATCHKEY_METRICS_BIND", format!("127.0.0.1:{metrics_port}")),
             ("LATCHKEY_REDIS_PREFIX", database_name.clone()),
             // A machine that others use, too, must not look like a Redis that is gone.
             ("LATCHKEY_REDIS_TIMEOUT", "2s".to_owned()),
@@ -93,7 +94,7 @@ impl Stack {
         floor.args(["--keys".as_ref(), folder.path().join("keys").as_os_str()]).env_clear().stdin(Stdio::null());
         let floor = Server { process: floor.spawn().unwrap(), port: floor_port };
         listens(floor_port).await;
-        believes(latchkey.port).await;
+        believes(metrics_port).await;
         Self { latchkey, floor, folder, database, redis, issuer, users, sql }
     }
 

@@ -13,7 +13,7 @@ pub(super) fn configure(table: &mut Table) {
 #[utoipa::path(
     get, path = "/metrics", tag = "operation",
     summary = "Numbers for Prometheus",
-    description = "On a loopback address, or on `LATCHKEY_METRICS_BIND` alone; elsewhere it is a 404.",
+    description = "On the address of `LATCHKEY_METRICS_BIND`; on the main address only with `LATCHKEY_METRICS_BIND=main`, else it is a 404.",
     responses(
         (status = 200, description = "`OpenMetrics` text.", body = String,
             content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"),

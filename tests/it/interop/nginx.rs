@@ -131,7 +131,7 @@ fn address(url: &str) -> SocketAddr {
 async fn clients_sign_in_and_refresh_through_it_and_see_nothing_of_the_operator() {
     let place = Place::new();
     place.user("ada", PASSWORD);
-    let server = place.serve(&format!("--issuer https://{NAME}"));
+    let server = place.serve(&format!("--issuer https://{NAME} --metrics-bind main"));
     let nginx = Nginx::before(&[address(&server.url)]).await;
 
     let pair = nginx.obtain().json();
@@ -145,8 +145,8 @@ async fn clients_sign_in_and_refresh_through_it_and_see_nothing_of_the_operator(
     assert_eq!(keys.json(), server.get("/.well-known/jwks.json").await.json());
     assert!(keys.head.contains("cache-control: public, max-age=300"), "{keys:?}");
 
-    // The server itself would tell: it was started without an address of its own for metrics.
-    for path in ["/metrics", "/health/live", "/health/ready"] {
+    // The server itself would answer: it was started with metrics on the main address.
+    for path in ["/metrics", "/metrics/", "/health/live", "/health/ready"] {
         assert_eq!(server.get(path).await.status, 200, "{path}");
         let reply = nginx.curl(path, &[]);
         assert_eq!(reply.status, 404, "{reply:?}");

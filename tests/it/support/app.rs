@@ -61,6 +61,9 @@ impl TestApp {
             all.push(format!("--redis-url={}", servers::redis_url()));
             all.push(format!("--redis-prefix={}", servers::unique("test")));
         }
+        if !flags.iter().any(|flag| flag.starts_with("--metrics-bind")) {
+            all.push("--metrics-bind=main".to_owned());
+        }
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
         Self::run(backend, config(&all), folder, Arc::new(ManualClock::default())).await
     }
