@@ -64,14 +64,14 @@ pub(super) fn shown_path(path: &Path) -> String {
     shown_value(&path.to_string_lossy())
 }
 
-/// A wrong value for people: of a URL, only the scheme.
+/// A wrong value for people: of a URL, only the scheme; of what else may hold a password, nothing.
 fn shown_value(value: &str) -> String {
     match value.split_once("://") {
         Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) => {
             format!("{scheme}://***")
         }
-        Some(_) => "***".to_owned(),
-        None => value.to_owned(),
+        None if !value.contains('@') && !value.contains("password=") => value.to_owned(),
+        Some(_) | None => "***".to_owned(),
     }
 }
 

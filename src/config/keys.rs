@@ -92,14 +92,13 @@ impl KeysConfig {
                 "a file with a passphrase, such as what `openssl rand -base64 32` prints",
             ));
         }
-        match self.keys_passphrase_file.as_deref().map(files::refuse_foreign_writers) {
-            Some(Err(wrong)) => Err(ConfigError::new(
-                "LATCHKEY_KEYS_PASSPHRASE_FILE",
-                &format!("cannot be used: {wrong}"),
-                "a file that no other user can write to",
-            )),
-            _ => Ok(()),
-        }
+        let Some(path) = &self.keys_passphrase_file else { return Ok(()) };
+        let refused = |wrong: &str| {
+            let right = "a regular file that no other user can write to";
+            ConfigError::new("LATCHKEY_KEYS_PASSPHRASE_FILE", &format!("cannot be used: {wrong}"), right)
+        };
+        files::refuse_special(path).map_err(|wrong| refused(&format!("{} {wrong}", path.display())))?;
+        files::refuse_foreign_writers(path).map_err(|wrong| refused(&wrong))
     }
 
     /// How long a key signs before the service makes its successor; `None`: it does not.

@@ -63,6 +63,17 @@ pub fn open(path: &Path) -> Result<(File, Metadata), FileError> {
     if metadata.is_file() { Ok((file, metadata)) } else { Err(FileError::NotRegular) }
 }
 
+/// Refuses a pipe, a device or a directory; of other files it says nothing.
+///
+/// # Errors
+/// [`FileError::NotRegular`].
+pub fn refuse_special(path: &Path) -> Result<(), FileError> {
+    match open(path) {
+        Err(FileError::NotRegular) => Err(FileError::NotRegular),
+        _ => Ok(()),
+    }
+}
+
 /// The bytes of a regular file, at most `limit` of them. They are wiped when they are dropped.
 ///
 /// # Errors

@@ -141,7 +141,9 @@ pub(super) async fn rewrap(ring: &RingArgs, new: Option<&Path>, clock: Arc<dyn C
 const SEEN: Duration = Duration::from_millis(2_500);
 
 fn passphrase(path: &Path) -> Result<Passphrase, Failure> {
-    Passphrase::from_file(path).map_err(|error| Failure::Config(format!("{} {error}", path.display())))
+    let refused = |reason: String| Failure::Config(format!("{} {reason}", path.display()));
+    files::refuse_special(path).map_err(|error| refused(error.to_string()))?;
+    Passphrase::from_file(path).map_err(|error| refused(error.to_string()))
 }
 
 fn described(facts: &KeyFacts, ring: &RingArgs, now: Moment) -> String {

@@ -182,7 +182,9 @@ fn shown(text: &str) -> Result<String, RedisUrlError> {
     // Of a password that is not percent-encoded, the rest would be a path or a fragment. And in a list, the next element
     // would be a part of the host.
     let comma = place(info.addr()).is_some_and(|(host, _)| host.contains(','));
-    if comma || text.contains('#') || url.path().contains('@') {
+    let network = place(info.addr()).is_some();
+    let misplaced = url.path().contains('@') || (network && url.query().is_some_and(|query| query.contains('@')));
+    if comma || misplaced || text.contains('#') {
         return Err(RedisUrlError::Form);
     }
     let mut shown = format!("{}://", url.scheme());
@@ -192,7 +194,7 @@ fn shown(text: &str) -> Result<String, RedisUrlError> {
         (_, None) => shown.push_str("***@"),
         (user, Some(_)) => shown.extend([host::shown(user), ":***@"]),
     }
-    if place(info.addr()).is_none() {
+    if !network {
         shown.push_str(url.path());
         return Ok(shown);
     }

@@ -94,7 +94,8 @@ impl PostgresUrl {
         let (first, more) = hosts(text);
         // `url`'s errors are fixed texts.
         let mut url = Url::parse(&first).map_err(|reason| DatabaseUrlError::Postgres(reason.to_string()))?;
-        if text.contains('#') || url.path().contains('@') {
+        let cut_short = url.path().len() < 2 && url.query().is_some_and(|query| query.contains('@'));
+        if text.contains('#') || url.path().contains('@') || cut_short {
             return Err(DatabaseUrlError::Unescaped);
         }
         let mut tls = None;

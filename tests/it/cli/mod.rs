@@ -1,9 +1,13 @@
 //! The program as people and service managers meet it: arguments and settings in, lines, files and exit codes out.
 
 mod audit;
+mod core_dumps;
 mod database_file;
 mod doctor;
+mod dotenv;
 mod environment;
+mod files;
+mod files_limits;
 mod healthcheck;
 mod help;
 mod keys;
@@ -12,6 +16,7 @@ mod keys_live;
 mod log;
 mod migrate;
 mod reference;
+mod secrecy;
 mod serve;
 mod sessions;
 mod settings;

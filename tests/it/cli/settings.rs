@@ -203,7 +203,7 @@ fn ways_to_redis_that_contradict_each_other() {
     );
     refuses(
         &[certificate("/dev/null"), ("REDIS_URL", "rediss://cache")],
-        "LATCHKEY_REDIS_ROOT_CERTIFICATE names /dev/null, which holds no certificate: expected a file with \
+        "LATCHKEY_REDIS_ROOT_CERTIFICATE names /dev/null, which is not a regular file: expected a file with \
          certificates in PEM",
     );
 }

@@ -5,10 +5,12 @@
 mod keys;
 mod killed;
 mod postgres;
+mod postgres_clear_text;
 mod postgres_cut;
 mod postgres_exhausted;
 mod postgres_refusals;
 mod postgres_replica;
+mod postgres_roles;
 mod postgres_tls;
 mod redis;
 mod redis_clock;

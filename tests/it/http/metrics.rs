@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use reqwest::Method;
 
 use crate::support::{
-    Answer, Backend, PASSWORD, TestApp,
+    Answer, Backend, PASSWORD, Place, TestApp,
     servers::{
         eventually,
         own::{OwnPostgres, free_port},
@@ -208,6 +208,17 @@ on_both_backends! {
         app.stop();
         assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "it stops with the server");
     }
+}
+
+/// The numbers tell an attacker which guesses fail and why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_without_the_setting_are_on_no_address() {
+    let server = Place::new().serve("");
+    for path in ["/metrics", "/metrics/", "//metrics", "/%6Detrics"] {
+        assert_eq!(server.get(path).await.status, 404, "{path}");
+    }
+    let asked = Place::new().serve("--metrics-bind main");
+    assert_eq!(asked.get("/metrics").await.status, 200);
 }
 
 /// Whoever looks for what is wrong needs the numbers just then.

@@ -3,7 +3,10 @@
 use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::{
+        fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver},
@@ -94,6 +97,35 @@ impl Place {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
     }
 
+    /// The user that tests run as.
+    pub fn user_id(&self) -> u32 {
+        fs::metadata(self.folder.path()).unwrap().uid()
+    }
+
+    /// `latchkey` as a user without rights who owns the folder: as root another one, else the user of the tests.
+    pub fn command_of_service(&self, words: &str) -> Command {
+        const NOBODY: u32 = 65534;
+        let mut command = self.command(words);
+        if self.user_id() == 0 {
+            for name in self.files() {
+                chown(self.path(&name), Some(NOBODY), Some(NOBODY)).unwrap();
+            }
+            chown(self.folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    }
+
+    /// `latchkey` by a shell whose mask hides nothing from anybody.
+    pub fn run_unmasked(&self, words: &str, input: &str) -> Outcome {
+        let plain = self.command(words);
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "umask 000; exec \"$0\" \"$@\""]).arg(plain.get_program()).args(plain.get_args());
+        command.current_dir(self.folder.path()).env_clear();
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Self::outcome(command, words, input)
+    }
+
     /// Runs `latchkey` with these words and nothing to read.
     pub fn run(&self, words: &str) -> Outcome {
         self.run_with_input(words, "")
@@ -101,7 +133,10 @@ impl Place {
 
     /// Runs `latchkey` with these words and this on its standard input, which is no terminal.
     pub fn run_with_input(&self, words: &str, input: &str) -> Outcome {
-        let mut command = self.command(words);
+        Self::outcome(self.command(words), words, input)
+    }
+
+    fn outcome(mut command: Command, words: &str, input: &str) -> Outcome {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let pid = child.id();
@@ -167,6 +202,14 @@ impl Outcome {
     #[track_caller]
     pub fn done(&self) -> &str {
         assert_eq!((self.code, self.err.as_str()), (Some(0), ""), "latchkey {}: {self:?}", self.words);
+        &self.out
+    }
+
+    /// What it printed, if all went well and standard error holds this one note.
+    #[track_caller]
+    pub fn done_with(&self, note: &str) -> &str {
+        let expected = format!("latchkey: {note}\n");
+        assert_eq!((self.code, self.err.as_str()), (Some(0), expected.as_str()), "latchkey {}: {self:?}", self.words);
         &self.out
     }
 

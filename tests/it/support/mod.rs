@@ -12,7 +12,7 @@ mod stories;
 
 pub use answer::{Answer, Pair};
 pub use app::{PASSWORD, TestApp, username};
-pub use binary::{Place, Server};
+pub use binary::{Outcome, Place, Server};
 pub use clock::ManualClock;
 pub use forge::{Forge, encode};
 pub use proxy::{Proxy, listen};

@@ -1,0 +1,157 @@
+//! Somebody on the way to Postgres asks for the password in clear text.
+//!
+//! A name that is not surely this machine's is another machine, wherever it leads: so these tests stay on loopback.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    sync::{Arc, Mutex},
+};
+
+use super::postgres_refusals::{RULES, server_with};
+use crate::support::{Outcome, Place, listen, servers::eventually};
+
+const SECRET: &str = "hunter2hunter2";
+const REFUSAL: &str = "the server asks for the password in clear text, and the connection is not encrypted: say \
+                       sslmode=verify-full in the URL, or let the server ask for scram-sha-256";
+
+/// What a server may say before it asks, and the request: `AuthenticationCleartextPassword`.
+const NOTICE: &[u8] = b"N\0\0\0\x0cSNOTICE\0\0";
+const CLEAR_TEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
+
+/// Reads a message of the client that has no kind before its length, as those at the beginning.
+fn startup(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).ok()?;
+    let mut rest = vec![0; u32::from_be_bytes(length) as usize - 4];
+    stream.read_exact(&mut rest).ok()?;
+    Some(rest)
+}
+
+/// Says no to TLS, then asks. Everything that a client answers is kept.
+fn man_in_the_middle(pieces: usize) -> (u16, Arc<Mutex<Vec<Vec<u8>>>>) {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let ear = Arc::clone(&heard);
+    let address = listen(move |mut stream| {
+        stream.set_nodelay(true).unwrap();
+        let Some(mut first) = startup(&mut stream) else { return };
+        // `SSLRequest`
+        if first == [4, 210, 22, 47] {
+            stream.write_all(b"N").unwrap();
+            let Some(next) = startup(&mut stream) else { return };
+            first = next;
+        }
+        assert!(first.starts_with(&[0, 3, 0, 0]), "no start of a session: {first:?}");
+        for piece in CLEAR_TEXT.chunks(pieces) {
+            let _ = stream.write_all(piece);
+        }
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        ear.lock().unwrap().push(rest);
+    });
+    (address.port(), heard)
+}
+
+fn users(url: &str) -> Outcome {
+    Place::new().with("DATABASE_URL", url).run("users list")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clear_text_request_of_another_machine_gets_no_password_without_tls() {
+    for (mode, pieces) in [("", 9), ("?sslmode=disable", 9), ("?sslmode=prefer", 9), ("", 1), ("?sslmode=disable", 4)] {
+        let (port, heard) = man_in_the_middle(pieces);
+        let outcome = users(&format!("postgres://latchkey:{SECRET}@127.1:{port}/latchkey{mode}"));
+        assert!(outcome.refused(2).ends_with(REFUSAL), "{outcome:?}");
+        eventually("the connection ended", async || !heard.lock().unwrap().is_empty()).await;
+        for rest in heard.lock().unwrap().iter() {
+            assert!(!String::from_utf8_lossy(rest).contains(SECRET), "{mode}: {rest:?}");
+            assert!(rest.is_empty(), "{mode}: {rest:?}");
+        }
+    }
+}
+
+/// So the test above would hear it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clear_text_request_of_this_machine_is_answered() {
+    let (port, heard) = man_in_the_middle(9);
+    let url = format!("postgres://latchkey:{SECRET}@127.0.0.1:{port}/latchkey");
+    let mut child = Place::new().with("DATABASE_URL", &url).command("users list").spawn().unwrap();
+    // It waits for what the server says to the password: the end of the client ends the connection.
+    let ended = tokio::task::spawn_blocking(move || child.wait()).await.unwrap();
+    assert!(!ended.unwrap().success());
+    eventually("the connection ended", async || !heard.lock().unwrap().is_empty()).await;
+    assert!(heard.lock().unwrap().iter().any(|rest| String::from_utf8_lossy(rest).contains(SECRET)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scram_with_another_machine_works_with_and_without_an_offer_of_tls() {
+    let postgres = server_with(RULES).await;
+    for (host, mode) in [("127.1", ""), ("127.1", "?sslmode=disable"), ("db.example", "?hostaddr=127.0.0.1")] {
+        let url = format!("postgres://latchkey:{SECRET}@{host}:{}/latchkey{mode}", postgres.port);
+        assert_eq!(users(&url).done(), "there are no users\n", "{host}{mode}");
+    }
+}
+
+/// Inside TLS the password is nobody else's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clear_text_request_inside_tls_is_answered_where_the_server_offers_it() {
+    let postgres =
+        server_with(&RULES.replace("host all all", "hostssl all all").replace("scram-sha-256", "password")).await;
+    let key = rcgen::generate_simple_self_signed(vec!["db.example".to_owned()]).unwrap();
+    postgres.put("server.crt", &key.cert.pem());
+    postgres.put("server.key", &key.signing_key.serialize_pem());
+    postgres.set("ssl", "on").await;
+    let place = Place::new();
+    let root = place.write("root.pem", &key.cert.pem()).display().to_string();
+    let at = format!("postgres://latchkey:{SECRET}@db.example:{}/latchkey?hostaddr=127.0.0.1", postgres.port);
+    for mode in ["prefer", "require"] {
+        assert_eq!(users(&format!("{at}&sslmode={mode}&sslrootcert={root}")).done(), "there are no users\n", "{mode}");
+    }
+    // The same server with the encryption taken away.
+    postgres.set("ssl", "off").await;
+    postgres.put("pg_hba.conf", &RULES.replace("scram-sha-256", "password"));
+    postgres.execute("SELECT pg_reload_conf()").await;
+    eventually("the password is refused", async || {
+        users(&format!("{at}&sslmode=prefer&sslrootcert={root}")).err.trim_end().ends_with(REFUSAL)
+    })
+    .await;
+}
+
+/// The driver takes no notice before the request; the reader of the messages does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clear_text_request_after_a_notice_gets_no_password_either() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let ear = Arc::clone(&heard);
+    let address = listen(move |mut stream| {
+        let _ = startup(&mut stream);
+        let _ = stream.write_all(&[NOTICE, CLEAR_TEXT].concat());
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        ear.lock().unwrap().push(rest);
+    });
+    let outcome = users(&format!("postgres://latchkey:{SECRET}@127.1:{}/latchkey?sslmode=disable", address.port()));
+    assert!(matches!(outcome.code, Some(1 | 2)), "{outcome:?}");
+    eventually("the connection ended", async || !heard.lock().unwrap().is_empty()).await;
+    assert!(heard.lock().unwrap().iter().all(Vec::is_empty));
+}
+
+#[test]
+fn unencrypted_way_to_another_machine_is_told_of_by_doctor_and_at_the_start() {
+    let place = Place::new()
+        .with("DATABASE_URL", &format!("postgres://latchkey:{SECRET}@127.1:1/latchkey"))
+        .with("REDIS_URL", &format!("redis://latchkey:{SECRET}@127.1:1"))
+        .with("LATCHKEY_STARTUP_TIMEOUT", "0");
+    let postgres = "postgres://latchkey:***@127.1:1/latchkey is on another machine and the connection may be unencrypted: \
+                    set sslmode=verify-full in DATABASE_URL";
+    let redis = "the password crosses the network to redis://latchkey:***@127.1:1 unencrypted: use rediss:// in place of \
+                 redis://";
+    let report = place.run("doctor");
+    let started = place.run("serve --bind 127.0.0.1:0");
+    for text in [postgres, redis] {
+        assert!(report.out.lines().any(|line| line.starts_with("warn") && line.ends_with(text)), "{report:?}");
+        assert!(started.err.contains(text), "{started:?}");
+    }
+    assert!(!format!("{report:?}{started:?}").contains(SECRET));
+    let safe = Place::new().with("DATABASE_URL", "postgres://latchkey@127.1:1/latchkey?sslmode=verify-full");
+    assert!(!safe.run("doctor").out.contains("unencrypted"));
+}
