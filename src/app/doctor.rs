@@ -152,7 +152,7 @@ async fn role(config: &Config, url: &DatabaseUrl) -> Option<Finding> {
     })
 }
 
-/// A name that the server told.
+/// A name that came from the server.
 fn output_name(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(63).collect()
 }

@@ -14,7 +14,7 @@ const RIGHT: &str = "NAME=value lines";
 /// The longest file: more than all settings with long values take.
 const LIMIT: u64 = 64 * 1024;
 
-/// What was taken from the file.
+/// The settings that were taken from the file.
 #[derive(Debug, Default)]
 pub struct Dotenv {
     /// Settings that the file added to the environment.
@@ -24,13 +24,13 @@ pub struct Dotenv {
 }
 
 impl Dotenv {
-    /// A line for people, if there is anything to tell.
+    /// Returns a line about the settings that the file added, if it added any.
     #[must_use]
     pub fn notice(&self) -> Option<String> {
         (!self.taken.is_empty()).then(|| format!("settings from {FILE}: {}", self.names()))
     }
 
-    /// A warning for people about what the file tried to set, if it did.
+    /// Returns a warning about names in the file that are no settings, if there are any.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let names = self.ignored.join(", ");

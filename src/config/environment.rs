@@ -59,12 +59,12 @@ pub(super) fn secret(
     }
 }
 
-/// A path for people. A URL that was set where a path belongs holds a password more often than not.
+/// A path as errors show it. A URL that was set where a path belongs often holds a password.
 pub(super) fn shown_path(path: &Path) -> String {
     shown_value(&path.to_string_lossy())
 }
 
-/// A wrong value for people: of a URL, only the scheme; of what else may hold a password, nothing.
+/// A wrong value as errors show it: of a URL, the scheme alone; of a value that may hold a password, nothing.
 fn shown_value(value: &str) -> String {
     match value.split_once("://") {
         Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) => {

@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl Config {
-    /// What a server runs with and an operator should know of. What lets other users change the truth is an error of
-    /// [`Config::check`] instead.
+    /// Files that a server runs with although more users can reach them than need to. Files that other users can change are
+    /// errors of [`Config::check`] instead.
     #[must_use]
     pub fn exposures(&self) -> Vec<Exposure> {
         let secrets = [&self.database.database_url_file, &self.redis.redis_url_file, &self.keys.keys_passphrase_file];
@@ -35,7 +35,7 @@ impl Config {
     }
 }
 
-/// The files of an SQLite database that decide what is true, and their folder.
+/// Refuses the files of an SQLite database, or their folder, if other users can change them.
 pub(super) fn refuse_foreign_writers(paths: &[PathBuf], folder: &Path) -> Result<(), String> {
     paths.iter().map(PathBuf::as_path).chain([folder]).try_for_each(files::refuse_foreign_writers)
 }

@@ -64,7 +64,7 @@ impl From<&Metadata> for Access {
 }
 
 impl Access {
-    /// Who else can write to the file, or exchange files of the directory.
+    /// Returns the users who can write to the file, or exchange files of the directory.
     #[must_use]
     pub fn writers(self, who: &Identity) -> Writers {
         let sticky = self.directory && self.mode & 0o1000 != 0;
@@ -77,7 +77,7 @@ impl Access {
         }
     }
 
-    /// Whether every user of the machine can read it.
+    /// Returns true if every user of the machine can read it.
     #[must_use]
     pub const fn is_world_readable(self) -> bool {
         self.mode & 0o004 != 0
@@ -91,7 +91,7 @@ impl Access {
 }
 
 /// Refuses a file or a directory that other users can change, if it is there. A group of this process may: it is a user's private
-/// group or `fsGroup` of Kubernetes, and [`exposures`] tells of it.
+/// group or `fsGroup` of Kubernetes, and [`exposures`] reports it.
 ///
 /// # Errors
 /// One line that names the path and says what to do.
@@ -109,10 +109,10 @@ pub fn refuse_foreign_writers(path: &Path) -> Result<(), String> {
     }
 }
 
-/// What can be reached by more users than need it, without being refused.
+/// A file or a directory that more users can reach than need to, and that is not refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Exposure {
-    /// Whether it is a mistake wherever it is found; else it may be what an orchestrator does.
+    /// A mistake wherever it is found; if false, an orchestrator may have done it.
     pub severe: bool,
     /// The path, what is wrong, what to do.
     pub text: String,

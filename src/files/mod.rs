@@ -63,7 +63,7 @@ pub fn open(path: &Path) -> Result<(File, Metadata), FileError> {
     if metadata.is_file() { Ok((file, metadata)) } else { Err(FileError::NotRegular) }
 }
 
-/// Refuses a pipe, a device or a directory; of other files it says nothing.
+/// Refuses a pipe, a device or a directory. Other files, and paths that lead nowhere, pass.
 ///
 /// # Errors
 /// [`FileError::NotRegular`].
@@ -83,7 +83,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
     read_opened(file, &metadata, limit)
 }
 
-/// As [`read`], of a file that decides whom the service trusts: nobody but its owner may be able to write to it.
+/// As [`read`], of a file that decides whom the service trusts: its owner alone may be able to write to it.
 ///
 /// # Errors
 /// [`FileError`].
@@ -153,6 +153,9 @@ fn refuse_writers(metadata: &Metadata) -> Result<(), FileError> {
 }
 
 /// Reads from an open file. Its length is known, so it is refused before anything is read.
+///
+/// # Errors
+/// [`FileError::Io`], [`FileError::TooLong`].
 pub fn read_opened(file: File, metadata: &Metadata, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
     if metadata.len() > limit { Err(FileError::TooLong(limit)) } else { drain(file, limit, metadata.len()) }
 }

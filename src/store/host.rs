@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-/// Whether the name means this machine wherever it is looked up.
+/// Returns true if the name means this machine wherever it is looked up.
 pub(super) fn is_loopback(name: &str) -> bool {
     let name = name.trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost")

@@ -62,7 +62,7 @@ impl RedisUrl {
         self.infos().is_ok_and(|infos| infos.iter().all(|info| place(info.addr()).is_some()))
     }
 
-    /// Whether a password crosses a network unencrypted.
+    /// Returns true if a password crosses a network unencrypted.
     #[must_use]
     pub fn shows_password(&self) -> bool {
         self.infos().is_ok_and(|infos| {

@@ -29,7 +29,7 @@ pub enum ConnectError {
     Refused(String),
 }
 
-/// What a connection is encrypted with.
+/// The encryption of a connection.
 #[derive(Clone)]
 enum Connector {
     /// Nothing: the server is on this machine.
@@ -127,7 +127,10 @@ fn meaning(error: &Error) -> ConnectError {
         return tls_meaning(error, text);
     }
     let mut failures = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
-    if failures.clone().any(|failure| failure.get_ref().is_some_and(|inner| inner.is::<ClearText>())) {
+    if failures
+        .clone()
+        .any(|failure| failure.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<ClearText>))
+    {
         return ConnectError::Refused(format!(
             "{ClearText}: say sslmode=verify-full in the URL, or let the server ask for scram-sha-256"
         ));

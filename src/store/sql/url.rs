@@ -134,7 +134,7 @@ impl PostgresUrl {
         self.connect.expose_secret().parse().map_err(|reason| unusable(&reason))
     }
 
-    /// Whether the connection leaves this machine and may do so unencrypted.
+    /// Returns true if the connection leaves this machine and may do so unencrypted.
     pub(super) fn may_be_overheard(&self) -> bool {
         self.remote && self.tls != TlsMode::Require
     }
@@ -147,7 +147,7 @@ fn unusable(reason: &tokio_postgres::Error) -> DatabaseUrlError {
     DatabaseUrlError::Postgres(if known { cause } else { "a parameter is unknown or misplaced".to_owned() })
 }
 
-/// Whether any host is, or may be, another machine. A name and an address of one host both have to be of this one.
+/// Returns true if any host is, or may be, another machine. A name and an address of one host both have to be of this one.
 fn is_remote(config: &Config) -> bool {
     let named = config.get_hosts().iter().any(|host| match host {
         Host::Tcp(name) => !host::is_loopback(name),

@@ -52,8 +52,9 @@ async fn dotenv_with_an_authority_of_an_impostor_does_not_get_it_the_redis_passw
     // In the environment proper it is the operator's word; so the test would see it.
     let certificate = place.path("ca.pem").display().to_string();
     let place = place.with("SSL_CERT_FILE", &certificate);
-    place.command("doctor").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut doctor = place.command("doctor").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     eventually("it hears a password", async || told(&heard)).await;
+    doctor.wait().unwrap();
 }
 
 #[test]
