@@ -130,7 +130,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_value_survives_the_way_through_a_file(value in "[^\\r\\x00]{0,40}", rest in "[ -~]{0,20}") {
+        fn every_value_survives_the_way_through_a_file(value in "[^\\r\\x00]{0,40}", rest in "[a-z. ]{0,20}") {
             let text = format!("{}  # {rest}\nNEXT=1\n", line("NAME", &value).trim_end_matches('\n'));
             let pairs: Vec<_> = dotenvy::from_read_iter(text.as_bytes()).collect::<Result<_, _>>().unwrap();
             prop_assert_eq!(pairs, [("NAME".to_owned(), value), ("NEXT".to_owned(), "1".to_owned())]);
