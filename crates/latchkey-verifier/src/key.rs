@@ -7,6 +7,7 @@ use aws_lc_rs::{
     signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use curve25519_dalek::edwards::CompressedEdwardsY;
 use jsonwebtoken::DecodingKey;
 use serde_json::Value;
 
@@ -114,7 +115,7 @@ impl VerifyingKey {
         let material = match algorithm.family() {
             Family::Ec => ec(algorithm, &number("x")?, &number("y")?).map(Material::Point),
             Family::Hmac => None,
-            Family::Okp => ParsedPublicKey::new(&ED25519, number("x")?).ok().map(Material::Point),
+            Family::Okp => ed25519(&number("x")?).map(Material::Point),
             Family::Rsa => {
                 let (n, e) = (number("n")?, number("e")?);
                 if bits(&n) < MIN_RSA_BITS {
@@ -165,6 +166,17 @@ fn ec(algorithm: Algorithm, x: &[u8], y: &[u8]) -> Option<ParsedPublicKey> {
         return None;
     }
     ParsedPublicKey::new(on_curve, [&[4], x, y].concat()).ok()
+}
+
+/// A point of Ed25519 in its one spelling (RFC 8032, section 5.1.3) that is no point of small order: under those eight, one signature
+/// fits every message, and anybody can write it down.
+fn ed25519(x: &[u8]) -> Option<ParsedPublicKey> {
+    let spelling = CompressedEdwardsY::from_slice(x).ok()?;
+    let point = spelling.decompress()?;
+    if point.is_small_order() || point.compress() != spelling {
+        return None;
+    }
+    ParsedPublicKey::new(&ED25519, x).ok()
 }
 
 /// Both without leading zeros (RFC 7518, section 2), the exponent odd and not 1: with 1 anybody can sign.

@@ -144,6 +144,81 @@ fn a_point_off_the_curve_is_refused_when_it_is_loaded() {
     }
 }
 
+/// The eight points of small order, and all further spellings of them: those in libsodium's `ge25519_has_small_order` and in Chalkias et
+/// al., "Taming the many EdDSAs" (2020), table 1. Under the third, the signature of R = 1 and S = 0 fits every message.
+const SMALL_ORDER: [&str; 14] = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0000000000000000000000000000000000000000000000000000000000000080",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "0100000000000000000000000000000000000000000000000000000000000080",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+];
+
+/// Points of large order whose y is spelt as y + p.
+const ANOTHER_SPELLING: [&str; 4] = [
+    "f0ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "f1ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "fdffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+];
+
+/// No point has this y: 2, 7 and 8.
+const OFF_THE_CURVE: [&str; 3] = [
+    "0200000000000000000000000000000000000000000000000000000000000000",
+    "0700000000000000000000000000000000000000000000000000000000000000",
+    "0800000000000000000000000000000000000000000000000000000000000080",
+];
+
+fn bytes_of(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+#[test]
+fn an_ed25519_key_of_small_order_under_which_anybody_signs_is_refused() {
+    let jwk = Signer::new(Algorithm::EdDsa).jwk();
+    for point in SMALL_ORDER.iter().chain(&ANOTHER_SPELLING).chain(&OFF_THE_CURVE) {
+        let weak = changed(jwk.clone(), &json!({ "x": encode(&bytes_of(point)) }));
+        assert_eq!(refusal(&[weak]), KeyError::NotAPublicKey(KID.to_owned()), "{point}");
+    }
+}
+
+/// On both curves there is a point with x = 0, of which the second spelling is x = p.
+#[test]
+fn a_coordinate_beyond_the_field_or_at_infinity_is_refused() {
+    for (algorithm, y, p) in [
+        (
+            Algorithm::Es256,
+            "66485c780e2f83d72433bd5d84a06bb6541c2af31dae871728bf856a174f93f4",
+            "ffffffff00000001000000000000000000000000ffffffffffffffffffffffff",
+        ),
+        (
+            Algorithm::Es384,
+            "c306610fb0ae5a159cf45c06069f22a6c5eb3641c602d42dea2c4b4f75550793406d80d2b91ad54f9048bd487af1ade1",
+            "fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffeffffffff0000000000000000ffffffff",
+        ),
+    ] {
+        let jwk = Signer::new(algorithm).jwk();
+        let (p, y) = (bytes_of(p), bytes_of(y));
+        let point = |x: &[u8], y: &[u8]| changed(jwk.clone(), &json!({ "x": encode(x), "y": encode(y) }));
+        let zero = vec![0; p.len()];
+        assert!(KeySet::from_jwks(&set(&[point(&zero, &y)])).is_ok(), "a point with x = 0 is one");
+        for (x, y) in [(&p, &y), (&vec![0xff; p.len()], &y), (&zero, &p), (&p, &zero), (&zero, &zero)] {
+            assert_eq!(refusal(&[point(x, y)]), KeyError::NotAPublicKey(KID.to_owned()), "{algorithm}");
+        }
+        // Its one spelling in SEC 1 is a byte 0.
+        assert_eq!(refusal(&[point(&[0], &[])]), KeyError::NotAPublicKey(KID.to_owned()));
+    }
+}
+
 #[test]
 fn weak_and_odd_rsa_numbers_are_refused() {
     let jwk = Signer::new(Algorithm::Ps256).jwk();
