@@ -1,6 +1,7 @@
 //! Passwords in the clear, for as short as possible.
 
 use secrecy::{ExposeSecret as _, SecretString};
+use zeroize::Zeroizing;
 
 /// The longest password in bytes: checked before anything is hashed.
 pub const MAX_PASSWORD: usize = 1024;
@@ -25,22 +26,25 @@ pub enum PasswordError {
 }
 
 impl Password {
-    /// A password that somebody signs in with.
+    /// A password that somebody signs in with. The text is wiped, whatever comes of it.
     ///
     /// # Errors
     /// [`PasswordError::TooLong`].
-    pub fn parse(text: String) -> Result<Self, PasswordError> {
+    pub fn parse(text: impl Into<Zeroizing<String>>) -> Result<Self, PasswordError> {
+        let text = text.into();
         if text.len() > MAX_PASSWORD {
             return Err(PasswordError::TooLong);
         }
-        Ok(Self(text.into()))
+        // A copy of exactly its length: to give back what a text has room for would leave the text there.
+        Ok(Self(SecretString::from(text.as_str())))
     }
 
     /// A password that is to be set.
     ///
     /// # Errors
     /// [`PasswordError`].
-    pub fn parse_new(text: String) -> Result<Self, PasswordError> {
+    pub fn parse_new(text: impl Into<Zeroizing<String>>) -> Result<Self, PasswordError> {
+        let text = text.into();
         if text.chars().count() < MIN_NEW_PASSWORD {
             return Err(PasswordError::TooShort);
         }

@@ -1,16 +1,23 @@
-//! Request bodies: JSON, forms and multipart forms, bounded in size and time.
+//! Request bodies: JSON, forms and multipart forms, bounded in size and time. What is copied of one is wiped.
 
-use std::{borrow::Cow, convert::Infallible, fmt, sync::Arc};
+mod form;
+mod multipart;
+mod text;
+mod wiped;
+
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use actix_web::{
     HttpRequest,
     http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
-    web::{Bytes, BytesMut, Payload},
+    web::Payload,
 };
-use futures_util::{StreamExt as _, stream};
+use futures_util::StreamExt as _;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{error::Category, value::RawValue};
+use zeroize::Zeroizing;
 
+use self::{form::form, multipart::multipart, text::unescaped, wiped::Body};
 use super::{
     connection::Connection,
     error::HttpError,
@@ -31,6 +38,7 @@ impl Data {
         let body = tokio::time::timeout(limits.body_timeout, collect(request, payload, limits.body_limit))
             .await
             .map_err(|_| HttpError::BodyTooSlow)??;
+        let body = body.as_slice();
         if body.is_empty() {
             return Ok(Self(Vec::new()));
         }
@@ -39,7 +47,7 @@ impl Data {
         if request.headers().get(CONTENT_TYPE).is_some_and(|value| value == "application/json")
             && !request.headers().contains_key(CONTENT_ENCODING)
         {
-            return json(&body);
+            return json(body);
         }
         // Nothing is unpacked here: a small body must not become a large one.
         if let Some(encoding) = header(CONTENT_ENCODING).filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
@@ -48,10 +56,12 @@ impl Data {
         let content_type = header(CONTENT_TYPE).unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {
-            "application/json" => json(&body),
-            "application/x-www-form-urlencoded" => Ok(form(&body)),
-            // Boxed, as few come: there would be room for it in the future of every request.
-            "multipart/form-data" => Box::pin(multipart(&content_type, body)).await,
+            "application/json" => json(body),
+            "application/x-www-form-urlencoded" => Ok(form(body)),
+            "multipart/form-data" => {
+                let boundary = multer::parse_boundary(&*content_type);
+                multipart(&boundary.map_err(|_| HttpError::Multipart("Invalid boundary in multipart: None"))?, body)
+            }
             _ => Err(HttpError::UnsupportedMediaType(content_type.into_owned())),
         }
     }
@@ -67,41 +77,38 @@ impl Data {
     }
 
     /// Takes fields of these names, all of them or all that is wrong with them, in this order.
-    pub(super) fn take<const N: usize>(mut self, names: [(&'static str, Trim); N]) -> Result<[String; N], HttpError> {
+    pub(super) fn take<const N: usize>(
+        mut self,
+        names: [(&'static str, Trim); N],
+    ) -> Result<[Zeroizing<String>; N], HttpError> {
         let mut wrong = Vec::new();
         let values = names.map(|(name, trim)| {
             char_field(self.last(name).unwrap_or(Input::Missing), trim).unwrap_or_else(|texts| {
                 wrong.push((name, texts));
-                String::new()
+                Zeroizing::default()
             })
         });
         if wrong.is_empty() { Ok(values) } else { Err(HttpError::Fields(wrong)) }
     }
 }
 
-async fn collect(request: &HttpRequest, mut payload: Payload, limit: usize) -> Result<Bytes, HttpError> {
+async fn collect(request: &HttpRequest, mut payload: Payload, limit: usize) -> Result<Body, HttpError> {
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit)) {
         return Err(HttpError::BodyTooLarge);
     }
-    // Most bodies come in one piece, which is taken as it is.
-    let (mut only, mut joined) = (Bytes::new(), BytesMut::new());
+    let mut body = Body::default();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| HttpError::BadRequest)?;
-        if only.len() + joined.len() + chunk.len() > limit {
+        if body.as_slice().len() + chunk.len() > limit {
             return Err(HttpError::BodyTooLarge);
         }
-        if only.is_empty() && joined.is_empty() {
-            only = chunk;
-        } else {
-            joined.extend_from_slice(&std::mem::take(&mut only));
-            joined.extend_from_slice(&chunk);
-        }
+        body.push(chunk);
     }
     if let Some(connection) = request.conn_data::<Arc<Connection>>() {
         connection.note_body_read();
     }
-    Ok(if joined.is_empty() { only } else { joined.freeze() })
+    Ok(body)
 }
 
 fn json(body: &[u8]) -> Result<Data, HttpError> {
@@ -112,7 +119,7 @@ fn json(body: &[u8]) -> Result<Data, HttpError> {
     let start = text.trim_start_matches([' ', '\t', '\n', '\r']);
     if matches!(kind(start), Kind::Object) {
         let members: Members = serde_json::from_str(text).map_err(|error| HttpError::Json(describe(&error)))?;
-        return members.0.map(Data);
+        return Ok(Data(members.0));
     }
     let whole: &RawValue = serde_json::from_str(text).map_err(|error| HttpError::Json(describe(&error)))?;
     let whole = whole.get();
@@ -127,7 +134,7 @@ fn json(body: &[u8]) -> Result<Data, HttpError> {
 }
 
 /// The members of an object, in one pass and without a table: there are one or two.
-struct Members(Result<Vec<(Cow<'static, str>, Input)>, HttpError>);
+struct Members(Vec<(Cow<'static, str>, Input)>);
 
 impl<'de> Deserialize<'de> for Members {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -145,13 +152,9 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let mut members = Ok(Vec::with_capacity(2));
+        let mut members = Vec::with_capacity(2);
         while let Some((Name(name), raw)) = access.next_entry::<Name, &RawValue>()? {
-            // Of several things that are wrong, the first; and that it is no JSON is wrong before all of them.
-            members = members.and_then(|mut members| {
-                members.push((name, input(raw.get())?));
-                Ok(members)
-            });
+            members.push((name, input(raw.get())));
         }
         Ok(Members(members))
     }
@@ -214,22 +217,18 @@ fn is_integer(raw: &str) -> bool {
     !raw.contains(['.', 'e', 'E'])
 }
 
-fn input(raw: &str) -> Result<Input, HttpError> {
-    Ok(match kind(raw) {
+fn input(raw: &str) -> Input {
+    match kind(raw) {
         Kind::Array | Kind::Bool | Kind::Object => Input::NotText,
         Kind::Null => Input::Null,
-        Kind::Number => Input::Text(number(raw)),
+        Kind::Number => Input::Text(number(raw).into()),
         // Without an escape, the text is what stands between the quotes.
-        Kind::Text if !raw.contains('\\') => Input::Text(raw.get(1..raw.len() - 1).unwrap_or_default().to_owned()),
-        Kind::Text => match serde_json::from_str::<String>(raw) {
-            Ok(text) => Input::Text(text),
-            // The syntax was checked above; what is left is half of a surrogate pair.
-            Err(error) => match lone_surrogate(raw) {
-                Some(unit) => Input::LoneSurrogate(unit),
-                None => return Err(HttpError::Json(describe(&error))),
-            },
-        },
-    })
+        Kind::Text if !raw.contains('\\') => {
+            Input::Text(raw.get(1..raw.len() - 1).unwrap_or_default().to_owned().into())
+        }
+        // The syntax was checked above; what can be wrong is half of a surrogate pair.
+        Kind::Text => unescaped(raw).map_or_else(Input::LoneSurrogate, Input::Text),
+    }
 }
 
 /// A number is taken for its text, as Python would print it; one that is too large for a float is `inf` there too.
@@ -238,45 +237,6 @@ fn number(raw: &str) -> String {
         return if raw == "-0" { "0".to_owned() } else { raw.to_owned() };
     }
     raw.parse::<f64>().map_or_else(|_| raw.to_owned(), |number| format!("{number:?}"))
-}
-
-/// The first UTF-16 code unit of a JSON string that is half of a pair.
-fn lone_surrogate(raw: &str) -> Option<u16> {
-    let mut units = Vec::new();
-    let mut rest = raw;
-    while let Some(at) = rest.find('\\') {
-        let (before, escape) = rest.split_at(at);
-        units.extend(before.encode_utf16());
-        let hex = escape.strip_prefix("\\u").and_then(|digits| digits.get(..4));
-        let unit = hex.and_then(|hex| u16::from_str_radix(hex, 16).ok());
-        units.push(unit.unwrap_or_default());
-        rest = escape.get(if unit.is_some() { 6 } else { 2 }..)?;
-    }
-    char::decode_utf16(units).find_map(|decoded| decoded.err().map(|error| error.unpaired_surrogate()))
-}
-
-fn form(body: &[u8]) -> Data {
-    // The last of several of one name counts, as in Django's `QueryDict`.
-    Data(
-        form_urlencoded::parse(body)
-            .map(|(name, value)| (Cow::Owned(name.into_owned()), Input::Text(value.into_owned())))
-            .collect(),
-    )
-}
-
-async fn multipart(content_type: &str, body: Bytes) -> Result<Data, HttpError> {
-    let unreadable = |_| HttpError::Multipart("the parts cannot be told apart");
-    let boundary = multer::parse_boundary(content_type)
-        .map_err(|_| HttpError::Multipart("Invalid boundary in multipart: None"))?;
-    let mut parts = multer::Multipart::new(stream::iter([Ok::<_, Infallible>(body)]), boundary);
-    let mut fields = Vec::new();
-    while let Some(part) = parts.next_field().await.map_err(unreadable)? {
-        let Some(name) = part.name().map(|name| Cow::Owned(name.to_owned())) else { continue };
-        let is_file = part.file_name().is_some();
-        let text = part.text().await.map_err(unreadable)?;
-        fields.push((name, if is_file { Input::NotText } else { Input::Text(text) }));
-    }
-    Ok(Data(fields))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{HttpError, json, lone_surrogate};
+use super::{HttpError, json, text::unescaped};
 use crate::http::fields::{Input, Trim};
 
 fn field(body: &str) -> Option<Input> {
@@ -11,7 +11,7 @@ fn field(body: &str) -> Option<Input> {
 
 #[test]
 fn values_are_told_apart_as_the_framework_does() {
-    let text = |text: &str| Some(Input::Text(text.to_owned()));
+    let text = |text: &str| Some(Input::Text(text.to_owned().into()));
     for (body, expected) in [
         (r#"{"a":"x"}"#, text("x")),
         (r#"{"a":12345}"#, text("12345")),
@@ -57,6 +57,6 @@ proptest! {
     #[test]
     fn near_json_is_fields_or_an_error(body in r#"[\[\]{}":,\\a-fu0-9 ]{0,64}"#) {
         let _ = json(body.as_bytes());
-        let _ = lone_surrogate(&body);
+        let _ = unescaped(&body);
     }
 }

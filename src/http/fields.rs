@@ -1,5 +1,7 @@
 //! A field of a request as Django REST framework's `CharField` reads it.
 
+use zeroize::Zeroizing;
+
 /// What stands in the body under a name.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Input {
@@ -12,7 +14,7 @@ pub(super) enum Input {
     /// `null`.
     Null,
     /// Text, or a number in its own spelling.
-    Text(String),
+    Text(Zeroizing<String>),
 }
 
 /// How a field is read.
@@ -26,7 +28,7 @@ pub(super) enum Trim {
 
 /// The text of a field, or what is wrong with it in the framework's words. The limit of the body is the
 /// limit of a field: what is too long to be right is for the use case to refuse, as any wrong value.
-pub(super) fn char_field(input: Input, trim: Trim) -> Result<String, Vec<String>> {
+pub(super) fn char_field(input: Input, trim: Trim) -> Result<Zeroizing<String>, Vec<String>> {
     let text = match input {
         Input::LoneSurrogate(unit) => return refuse(&format!("Surrogate characters are not allowed: U+{unit:04X}.")),
         Input::Missing => return refuse("This field is required."),
@@ -42,12 +44,12 @@ pub(super) fn char_field(input: Input, trim: Trim) -> Result<String, Vec<String>
         return refuse("Null characters are not allowed.");
     }
     Ok(match trim {
-        Trim::Yes if trimmed.len() != text.len() => trimmed.to_owned(),
+        Trim::Yes if trimmed.len() != text.len() => trimmed.to_owned().into(),
         Trim::Yes | Trim::No => text,
     })
 }
 
-fn refuse(text: &str) -> Result<String, Vec<String>> {
+fn refuse(text: &str) -> Result<Zeroizing<String>, Vec<String>> {
     Err(vec![text.to_owned()])
 }
 

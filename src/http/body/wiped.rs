@@ -1,0 +1,79 @@
+//! Memory for the body of a request, which may hold a password. Our part of it is overwritten when it is dropped.
+
+use actix_web::web::Bytes;
+use zeroize::{Zeroize as _, Zeroizing};
+
+/// A whole body.
+pub(super) enum Body {
+    /// In one piece, out of the connection's buffer. That is the web server's: it is overwritten here only where nothing else uses it any
+    /// more, and else by what the connection receives next.
+    Whole(Bytes),
+    /// Put together here, of several pieces.
+    Joined(Zeroizing<Vec<u8>>),
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::Whole(Bytes::new())
+    }
+}
+
+impl Body {
+    /// The next piece. Most bodies have one, which is taken as it is.
+    pub(super) fn push(&mut self, piece: Bytes) {
+        if self.as_slice().is_empty() {
+            *self = Self::Whole(piece);
+            return;
+        }
+        let mut joined = match self {
+            Self::Joined(joined) => std::mem::take(joined),
+            Self::Whole(_) => Zeroizing::default(),
+        };
+        let length = self.as_slice().len() + joined.len() + piece.len();
+        if joined.capacity() < length {
+            // What grows by itself leaves its old memory as it is.
+            let mut larger = Zeroizing::new(Vec::with_capacity(length.next_power_of_two()));
+            larger.extend_from_slice(self.as_slice());
+            larger.extend_from_slice(&joined);
+            joined = larger;
+        }
+        joined.extend_from_slice(&piece);
+        wipe(piece);
+        *self = Self::Joined(joined);
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Whole(bytes) => bytes,
+            Self::Joined(bytes) => bytes,
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Self::Whole(bytes) = self {
+            wipe(std::mem::take(bytes));
+        }
+    }
+}
+
+/// Overwrites what nothing else refers to.
+fn wipe(bytes: Bytes) {
+    if let Ok(mut bytes) = bytes.try_into_mut() {
+        bytes.as_mut().zeroize();
+    }
+}
+
+/// The text, with each malformed sequence replaced (U+FFFD). It is written once, without growing.
+pub(super) fn lossy(bytes: &[u8]) -> Zeroizing<String> {
+    let malformed = bytes.utf8_chunks().map(|chunk| chunk.invalid().len().min(1)).sum::<usize>();
+    let mut text = Zeroizing::new(String::with_capacity(bytes.len() + malformed * 2));
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    text
+}
