@@ -8,6 +8,12 @@ use super::{
     user::User,
 };
 
+/// The largest cut-off counter of a user that a store holds: its column is a signed integer of four bytes.
+pub const LAST_EPOCH: u32 = i32::MAX.unsigned_abs();
+
+/// The largest generation that can be exchanged: the next one must fit into its column as well.
+pub const LAST_GENERATION: u32 = LAST_EPOCH - 1;
+
 /// One sign-in on one device.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Session {

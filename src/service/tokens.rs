@@ -9,7 +9,7 @@ use crate::{
     domain::{
         claims::{AccessClaims, ExtraClaim, RefreshClaims},
         ids::{SessionId, UserId},
-        session::{Session, SessionState},
+        session::{LAST_EPOCH, LAST_GENERATION, Session, SessionState},
         time::Moment,
         user::User,
     },
@@ -98,18 +98,19 @@ impl Auth {
     }
 }
 
-/// What the stores know the token by.
+/// What the stores know the token by. A counter that no row can hold belongs to no session: it never reaches a store.
 pub(super) fn token_ref(checked: &Checked) -> Result<TokenRef, Error> {
     let claims = checked.claims();
-    let counter = |name: &str| claims.number(name).and_then(|number| u32::try_from(number).ok());
+    let counter =
+        |name: &str, last: u32| claims.number(name).and_then(|n| u32::try_from(n).ok()).filter(|n| *n <= last);
     Ok(TokenRef {
         session: session_id(claims).ok_or_else(invalid)?,
         // A NUL is the one character that Postgres does not keep, so no user has it.
         user: claims.subject().filter(|sub| !sub.contains('\0')).map(UserId::new).ok_or_else(invalid)?,
-        version: counter("ver").ok_or_else(invalid)?,
+        version: counter("ver", LAST_EPOCH).ok_or_else(invalid)?,
         generation: match checked.kind() {
             Kind::Access => None,
-            Kind::Refresh => Some(counter("gen").ok_or_else(invalid)?),
+            Kind::Refresh => Some(counter("gen", LAST_GENERATION).ok_or_else(invalid)?),
         },
     })
 }
