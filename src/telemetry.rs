@@ -6,17 +6,23 @@
 
 use std::{
     collections::HashMap,
-    io::{self, IsTerminal as _},
+    fmt::Debug,
+    io::{self, IsTerminal as _, Write},
     panic::PanicHookInfo,
     sync::{LazyLock, OnceLock, PoisonError, RwLock},
 };
 
-use tracing::{Event, Level, Subscriber, callsite::Identifier};
+use tracing::{Event, Level, Metadata, Subscriber, callsite::Identifier, field::Field};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer,
+    field::MakeExt as _,
     filter::LevelFilter,
-    fmt::{self, writer::MakeWriterExt as _},
+    fmt::{
+        self, MakeWriter,
+        format::{Writer, debug_fn},
+        writer::MakeWriterExt as _,
+    },
     layer::{Context, SubscriberExt as _},
     registry::LookupSpan,
     util::SubscriberInitExt as _,
@@ -24,6 +30,7 @@ use tracing_subscriber::{
 
 use crate::{
     config::{ConfigError, LogConfig, log::LogFormat},
+    domain::visible,
     service::sampled::{Sampled, count_suppressed},
 };
 
@@ -85,8 +92,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let writer = warnings.with_max_level(Level::WARN).or_else(lines);
-    let layer = fmt::layer().with_target(false).with_writer(writer);
-    if json { layer.json().flatten_event(true).boxed() } else { layer.with_ansi(io::stderr().is_terminal()).boxed() }
+    let layer = fmt::layer().with_target(false);
+    if json {
+        return layer.json().flatten_event(true).with_writer(MakeVisibleJson(writer)).boxed();
+    }
+    let fields = debug_fn(field).delimited(" ");
+    layer.fmt_fields(fields).with_ansi(io::stderr().is_terminal()).with_writer(writer).boxed()
 }
 
 /// Logs the place of a panic, once a second each. A panic's message may hold anything, and is left out.
@@ -101,6 +112,45 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     drop(seen);
     if let Some(suppressed) = due {
         tracing::error!(place, suppressed, "a panic: the request was answered with 500");
+    }
+}
+
+/// One field of an event for people. The colours of a line are its own; what a value holds is only text.
+fn field(out: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
+    let value = format!("{value:?}");
+    let value = visible::line(&value);
+    if field.name() == "message" { write!(out, "{value}") } else { write!(out, "{}={value}", field.name()) }
+}
+
+/// Makes a [`VisibleJson`] of each writer of `M`.
+struct MakeVisibleJson<M>(M);
+
+impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for MakeVisibleJson<M> {
+    type Writer = VisibleJson<M::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        VisibleJson(self.0.make_writer())
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Self::Writer {
+        VisibleJson(self.0.make_writer_for(metadata))
+    }
+}
+
+/// Lines of JSON, with what a terminal would obey escaped as JSON escapes it. A line comes in one piece.
+struct VisibleJson<W>(W);
+
+impl<W: Write> Write for VisibleJson<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match std::str::from_utf8(line) {
+            Ok(text) => self.0.write_all(visible::json(text).as_bytes())?,
+            Err(_) => self.0.write_all(line)?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 

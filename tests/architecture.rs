@@ -18,7 +18,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("service", &["crypto", "domain", "ports"]),
     ("http", &["crypto", "domain", "ports", "service"]),
     ("config", &["crypto", "domain", "files", "store"]),
-    ("telemetry", &["config", "service"]),
+    ("telemetry", &["config", "domain", "service"]),
     ("app", &["config", "crypto", "domain", "files", "http", "ports", "service", "store", "telemetry"]),
     ("cli", &["app", "config", "crypto", "domain", "files", "ports", "service", "store", "telemetry"]),
     ("main", &["cli"]),

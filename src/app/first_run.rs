@@ -29,7 +29,7 @@ pub(super) async fn admin(accounts: &Accounts) -> Result<Option<FirstUser>, Star
     let internal = |reason: &dyn std::fmt::Display| Error::Internal(reason.to_string());
     let password = random::password().map_err(|error| internal(&error))?;
     let registration = Registration {
-        username: Username::parse(NAME).map_err(|error| internal(&error))?,
+        username: Username::parse_new(NAME).map_err(|error| internal(&error))?,
         password: Password::parse_new(password.clone()).map_err(|error| internal(&error))?,
         email: None,
         is_staff: true,

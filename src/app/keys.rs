@@ -7,13 +7,14 @@ use async_trait::async_trait;
 use super::{StartError, operator::PATIENCE, stores};
 use crate::{
     config::{DatabaseConfig, KeysConfig, LifetimesConfig, keys::KeysPlace, value},
+    crypto::passphrase::WrappingCost,
     domain::{
         audit::{Actor, AuditEntry, AuditEvent},
         keys::TokenLives,
         time::Moment,
     },
     ports::{AuditQuery, AuditStore, Clock, KeyStore, StoreError},
-    service::keys::{KeyManager, KeyRules},
+    service::keys::{KeyManager, KeyRules, OpenedKeys},
     store::{
         key_directory::KeyDirectory,
         sql::{SqlPool, SqlStore},
@@ -104,7 +105,8 @@ pub(super) fn manager(
         lead: value::delta(keys.key_publish_lead),
         interval: keys.interval(),
         lives: TokenLives { access: lifetimes.access(), refresh: lifetimes.refresh() },
+        wrapping: WrappingCost::OWASP,
     };
     let passphrase = keys.keys_passphrase_file.clone();
-    KeyManager { actor: actor.clone(), audit, clock, passphrase, rules, store }
+    KeyManager { actor: actor.clone(), audit, clock, opened: OpenedKeys::default(), passphrase, rules, store }
 }

@@ -15,7 +15,7 @@ use crate::{
         connection::{ConnectionStatus, Connections},
         metrics::HttpMetrics,
     },
-    ports::{Blacklist, BlacklistStatus},
+    ports::{Blacklist, BlacklistStatus, Clock},
     service::{KeysInForce, Metrics, sampled::suppressed_lines},
     store::sql::SqlStore,
     telemetry,
@@ -24,6 +24,7 @@ use crate::{
 /// What is asked when somebody reads.
 pub(super) struct Measured {
     pub blacklist: Option<Arc<dyn Blacklist>>,
+    pub clock: Arc<dyn Clock>,
     pub connections: Arc<Connections>,
     pub hasher: Hasher,
     pub keys: Arc<KeysInForce>,
@@ -58,6 +59,10 @@ impl Collector for Measured {
         gauge("keys", "Signing keys that are in force, of both kinds.", self.keys.current().ring.keys().count())?;
         let help = "Whether the keys that lie in the store cannot be used, 1, and those before them stay in force.";
         gauge("keys_broken", help, self.keys.is_broken().into())?;
+        let age = self.keys.last_look_seconds(self.clock.now());
+        let help =
+            "Seconds since the keys in the store were last looked at: what was revoked since then is still accepted.";
+        gauge("keys_last_look_seconds", help, usize::try_from(age).unwrap_or(usize::MAX))?;
         let pool = self.sql.pool_status();
         gauge("database_connections_open", "Connections to the database.", pool.open)?;
         gauge("database_connections_idle", "Connections to the database that nobody uses.", pool.idle)?;

@@ -28,6 +28,7 @@ use crate::{
         sign::TokenShape,
     },
     domain::{audit::Actor, keys::KeyFacts},
+    files::reserve,
     http::{
         connection::{Capacity, Connections, Limits},
         metrics::HttpMetrics,
@@ -38,7 +39,7 @@ use crate::{
     service::{
         Admission, AuditTrail, Auth, Error, KeysInForce, Metrics, Parts, Revocation, Rules, TokenRules,
         audit::audit_trail,
-        keys::{KeyManager, KeysError, watch::KeyWatch},
+        keys::{KeyManager, KeysError, OpenedKeys, watch::KeyWatch},
     },
     store::sql::{ConnectError, DatabaseUrl, migrate::MigrateError},
 };
@@ -102,6 +103,7 @@ impl App {
         for finding in config.exposures().into_iter().map(|found| found.text).chain(config.clear_text_warnings()) {
             tracing::warn!(finding, "the set-up is not secure");
         }
+        reserve::fill();
         let capacity = Capacity {
             total: descriptors::connections(config, descriptors::raise_limit())?,
             source: config.http.max_connections_per_source.try_into().unwrap_or(usize::MAX),
@@ -123,14 +125,18 @@ impl App {
             actor: Actor::Service,
         };
         // A key that cannot be used is found before anything is made.
+        let mut opened = OpenedKeys::default();
         if config.keys.keys == KeysPlace::Directory {
-            keys::manager(&settings, None, None, Arc::clone(&clock)).ring().await?;
+            let early = keys::manager(&settings, None, None, Arc::clone(&clock));
+            early.ring().await?;
+            opened = early.opened;
         }
         let threads = config.http.worker_threads();
         let stores =
             stores::open(&config.database, &config.redis, &config.lifetimes, threads, config.http.startup_timeout)
                 .await?;
         let manager = keys::manager(&settings, Some(&stores.sql()), Some(stores.audit()), Arc::clone(&clock));
+        let manager = KeyManager { opened, ..manager };
         let ring = ring(&manager, &stores).await?;
         let hasher =
             Hasher::start(config.passwords.cost(), config.passwords.threads(), config.passwords.hash_queue.into())?;
@@ -295,6 +301,7 @@ fn state(config: &Config, stores: &stores::Stores, made: Made) -> Result<State, 
     let metrics = HttpMetrics::default();
     let measured = metrics::Measured {
         blacklist: revocation.blacklist().cloned(),
+        clock: Arc::clone(&clock),
         connections: Arc::clone(&connections),
         hasher: hasher.clone(),
         keys: Arc::clone(&keys),

@@ -49,7 +49,7 @@ pub(super) async fn run(arguments: AuditArgs, clock: Arc<dyn Clock>) -> Result<E
         (query.after, unknown) = (Some((last.at, last.id)), None);
         for event in page {
             if arguments.json {
-                output::line(&as_json(&event).to_string());
+                output::json_line(&as_json(&event));
             } else {
                 rows.push(as_row(&event));
             }

@@ -39,7 +39,7 @@ pub(super) fn run(config: &Config, matches: &ArgMatches, dotenv: &HashSet<String
             Some(ValueSource::EnvVariable) => "environment",
             _ => "default",
         };
-        output::line(&match (given, in_force) {
+        output::lines(&match (given, in_force) {
             // Parameters of a URL are never shown, so what is shown may mean something else.
             (Some(given), Some(shown)) if given != shown || given.contains(unwritable) => {
                 format!("# {name} is set, and not repeated here: {}  # {source}", comment(&shown))

@@ -271,7 +271,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand) && holds_url(error) {
         return fail(&Failure::Config("a URL stands where none belongs: run latchkey help".to_owned()));
     }
-    let _ = error.print();
+    output::usage(error);
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 

@@ -27,7 +27,7 @@ pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCo
         text.push('\n');
         text.push_str(&welcome(address, user, config));
     }
-    output::patiently(move || output::line(&text));
+    output::patiently(move || output::lines(&text));
     tracing::info!(%address, embedded = app.is_embedded(), "started");
     let (asked, ask) = tokio::sync::oneshot::channel::<()>();
     let server = app.run(async move {

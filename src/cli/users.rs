@@ -1,19 +1,26 @@
 //! `latchkey users`.
 
 use std::{
-    io::{self, IsTerminal as _},
+    fs::File,
+    io::{self, IsTerminal as _, Read as _},
+    os::fd::AsFd as _,
     process::ExitCode,
     sync::Arc,
 };
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::{Failure, StoreArgs, output, passwords};
 use crate::{
     app::operator,
-    domain::{email::EmailAddress, password::Password, user::User, username::Username},
-    files,
+    domain::{
+        email::EmailAddress,
+        password::{MAX_PASSWORD, Password},
+        user::User,
+        username::{NewUsername, Username},
+    },
     ports::Clock,
     service::accounts::{Accounts, Registration},
 };
@@ -31,8 +38,9 @@ pub(super) struct UsersArgs {
 enum UsersCommand {
     /// Make a user
     Create {
-        #[command(flatten)]
-        who: Who,
+        /// The user's name: letters, digits and ASCII signs such as @ . + - _
+        #[arg(value_parser = new_username)]
+        username: NewUsername,
         #[command(flatten)]
         password: PasswordArgs,
         /// E-mail address
@@ -41,6 +49,8 @@ enum UsersCommand {
         /// Mark as staff
         #[arg(long)]
         staff: bool,
+        #[command(flatten)]
+        store: StoreArgs,
     },
     /// Show all users
     List {
@@ -93,16 +103,20 @@ pub(super) fn username(text: &str) -> Result<Username, String> {
     Username::parse(text).map_err(|error| error.to_string())
 }
 
+fn new_username(text: &str) -> Result<NewUsername, String> {
+    Username::parse_new(text).map_err(|error| error.to_string())
+}
+
 fn email(text: &str) -> Result<EmailAddress, String> {
     EmailAddress::parse(text).map_err(|error| error.to_string())
 }
 
 pub(super) async fn run(arguments: UsersArgs, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
     match arguments.command {
-        UsersCommand::Create { who, password, email, staff } => {
+        UsersCommand::Create { username, password, email, staff, store } => {
             let password = password.read()?;
-            let accounts = accounts(&who.store, clock).await?;
-            let registration = Registration { username: who.username, password, email, is_staff: staff };
+            let accounts = accounts(&store, clock).await?;
+            let registration = Registration { username, password, email, is_staff: staff };
             let user = accounts.create(registration).await?;
             output::line(&format!("made {} with the id {}", user.username, user.id));
         }
@@ -144,12 +158,10 @@ impl PasswordArgs {
     fn read(&self) -> Result<Password, Failure> {
         let failed = |error: io::Error| Failure::Failed(format!("no password could be read: {error}"));
         let text = if self.password_stdin {
-            let line = files::read_line(io::stdin().lock(), LONGEST_LINE)
-                .map_err(|error| Failure::Failed(format!("no password could be read: standard input {error}")))?;
-            line.to_string()
+            one_line().map_err(failed)?
         } else if io::stdin().is_terminal() {
-            let first = rpassword::prompt_password("Password: ").map_err(failed)?;
-            if rpassword::prompt_password("Once more: ").map_err(failed)? != first {
+            let first = Zeroizing::new(rpassword::prompt_password("Password: ").map_err(failed)?);
+            if Zeroizing::new(rpassword::prompt_password("Once more: ").map_err(failed)?) != first {
                 return Err(Failure::Failed("the two passwords differ: nothing was changed".to_owned()));
             }
             first
@@ -160,6 +172,20 @@ impl PasswordArgs {
         };
         Password::parse_new(text).map_err(|error| Failure::Failed(error.to_string()))
     }
+}
+
+/// The first line of standard input, past every buffer that is not wiped.
+fn one_line() -> io::Result<Zeroizing<String>> {
+    let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let (mut line, mut byte) = (Zeroizing::new(Vec::with_capacity(MAX_PASSWORD + 2)), Zeroizing::new([0]));
+    while line.len() < MAX_PASSWORD + 2 && input.read(&mut *byte)? == 1 && *byte != *b"\n" {
+        line.extend_from_slice(&*byte);
+    }
+    if line.len() > MAX_PASSWORD + 1 {
+        return Err(io::Error::other(format!("standard input holds more than {MAX_PASSWORD} bytes")));
+    }
+    let text = std::str::from_utf8(&line).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))?;
+    Ok(Zeroizing::new(text.trim_end_matches('\r').to_owned()))
 }
 
 fn as_json(user: &User) -> Value {

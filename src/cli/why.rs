@@ -13,7 +13,7 @@ use crate::{
         time::Moment,
     },
     ports::Clock,
-    service::trail::{Story, TokenStory},
+    service::trail::{Answer, Search, Story, TokenStory},
 };
 
 #[derive(Args, Debug)]
@@ -21,6 +21,9 @@ pub(super) struct WhyArgs {
     /// The claim sid of any token, or the claim jti of a refresh token or of a token that the audit trail names
     #[arg(value_name = "JTI|SID")]
     id: String,
+    /// Look at every refresh token of every session, however long that takes
+    #[arg(long)]
+    exhaustive: bool,
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -28,16 +31,37 @@ pub(super) struct WhyArgs {
 pub(super) async fn run(arguments: &WhyArgs, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
     let trail = operator::trail(arguments.store.operator(), clock).await?;
     let id = arguments.id.trim();
-    let Some(story) = trail.why(id).await? else {
-        return Err(Failure::Failed(format!(
+    let mut progress = |sessions: u64, tokens: u64| {
+        output::progress(&format!(
+            "looked at {} of {}",
+            counted(tokens, "refresh token"),
+            counted(sessions, "session")
+        ));
+    };
+    let mut search = Search::new(arguments.exhaustive, &mut progress);
+    match trail.why(id, &mut search).await? {
+        Answer::Story(story) => {
+            for line in told(&story) {
+                output::line(&line);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Answer::Unknown => Err(Failure::Failed(format!(
             "nothing is known of {id}: try the claim sid of the token; an access token is known by its jti only from a \
              sign-in, from an event that names it, or with LATCHKEY_AUDIT_REFRESHES=true"
-        )));
-    };
-    for line in told(&story) {
-        output::line(&line);
+        ))),
+        Answer::Stopped => Err(Failure::Failed(format!(
+            "nothing was found of {id} among {} refresh tokens of {}; not all were looked at, but {}: try the claim sid of the token, \
+             or --exhaustive",
+            search.tokens,
+            counted(search.sessions, "session"),
+            Search::limits(),
+        ))),
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+fn counted(number: u64, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
 fn told(story: &Story) -> Vec<String> {

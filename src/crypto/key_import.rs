@@ -13,13 +13,18 @@ use pem::Pem;
 use zeroize::Zeroizing;
 
 use super::{
+    guessable::is_guessable,
     key_text::{self, Contents},
-    passphrase::Passphrase,
+    passphrase::{self, Passphrase},
     signing_key::{MaterialError, is_usable, rejected},
 };
 
 /// What a key without a word on its algorithm may be for, the most usual first.
 const CANDIDATES: [Algorithm; 4] = [Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa, Algorithm::Rs256];
+
+/// A token is checked against a guess in less than a microsecond, so a secret of words has to be as good as a random one. In powers of
+/// ten; more than 19 are not estimated.
+const LEAST_GUESSES: f64 = 18.0;
 
 /// The material of a foreign key, as this service keeps it, and what it is for: `algorithm` if that is given, else the usual one
 /// for such a key.
@@ -68,24 +73,19 @@ fn secret(algorithm: Algorithm, bytes: &[u8], passphrases: &[Passphrase]) -> Res
     }
     let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
-    if is_known_to_others(text) {
+    // One that is too short is refused as such, later.
+    if text.len() >= algorithm.min_secret_length() && is_guessable(text, LEAST_GUESSES) {
         return Err(MaterialError::NoSecret);
     }
     Ok(Zeroizing::new(text.to_vec()))
 }
 
-/// A key or certificate that is public, a name that says so itself, and what nobody drew by lot: anybody could sign with it.
-fn is_known_to_others(secret: &[u8]) -> bool {
-    let holds = |word: &[u8]| secret.windows(word.len()).any(|window| window == word);
-    let mut different = Zeroizing::new(secret.to_vec());
-    different.sort_unstable();
-    different.dedup();
-    holds(b"-----BEGIN ") || secret.starts_with(b"ssh-") || holds(b"django-insecure") || different.len() < 8
-}
-
 fn decrypted(sealed: &[u8], passphrases: &[Passphrase]) -> Result<Zeroizing<Vec<u8>>, MaterialError> {
     if passphrases.is_empty() {
         return Err(MaterialError::EncryptedImport);
+    }
+    if passphrase::asks_too_much(sealed) {
+        return Err(MaterialError::TooMuchWork);
     }
     passphrases.iter().find_map(|passphrase| passphrase.unwrap(sealed)).ok_or(MaterialError::Passphrase)
 }

@@ -28,7 +28,7 @@ fn passphrase(text: &str) -> Passphrase {
     let path = folder.path().join("passphrase");
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    Passphrase::from_file(&path).unwrap()
+    Passphrase::from_file_to_open(&path).unwrap().at(passphrase::WrappingCost::new(10))
 }
 
 /// The key in a file, and what it is taken for.
@@ -111,9 +111,52 @@ fn a_weak_rsa_key_is_refused_as_one_however_it_is_written() {
     }
 }
 
+fn der(hex: &str) -> Vec<u8> {
+    let contents: Vec<u8> =
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+    pem::encode(&Pem::new("PRIVATE KEY", contents)).into_bytes()
+}
+
+/// A number that is no private key, or one whose public half is another key's.
+#[test]
+fn a_private_key_out_of_range_or_with_another_public_key_is_refused() {
+    const ORDER: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
+    const ABOVE: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632552";
+    const GENERATOR: &str = "6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c2964fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5";
+    let p256 = "301306072a8648ce3d020106082a8648ce3d030107";
+    for number in [&"0".repeat(64), ORDER, ABOVE, &"f".repeat(64)] {
+        let bytes = der(&format!("3041020100{p256}042730250201010420{number}"));
+        assert_eq!(refusal(&bytes, None), MaterialError::NoPrivateKey, "{number}");
+    }
+    let seven = format!("{}7", "0".repeat(63));
+    let bytes = der(&format!("308187020100{p256}046d306b0201010420{seven}a14403420004{GENERATOR}"));
+    assert_eq!(refusal(&bytes, None), MaterialError::NoPrivateKey, "the generator is the public key of 1");
+
+    // PKCS#8 version 2, which carries the public key as well: here one of small order.
+    let (seed, small) =
+        ("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60", "01".to_owned() + &"0".repeat(62));
+    let bytes = der(&format!("3051020101300506032b657004220420{seed}812100{small}"));
+    assert_eq!(refusal(&bytes, None), MaterialError::NoPrivateKey);
+    let bytes = der(&format!("302e020100300506032b657004220420{seed}"));
+    assert_eq!(taken(&bytes, None, None).0, Algorithm::EdDsa);
+}
+
+#[test]
+fn a_key_for_an_exchange_or_of_another_curve_is_no_signing_key() {
+    let seed = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
+    // X25519, and Ed448 with its 57 bytes (RFC 8410).
+    let x25519 = der(&format!("302e020100300506032b656e04220420{seed}"));
+    let ed448 = der(&format!("3047020100300506032b6571043b0439{seed}{}", "5a".repeat(25)));
+    for bytes in [x25519, ed448] {
+        assert_eq!(refusal(&bytes, None), MaterialError::NoPrivateKey);
+        assert_eq!(refusal(&bytes, Some(Algorithm::EdDsa)), MaterialError::NotForAlgorithm(Algorithm::EdDsa));
+    }
+}
+
 #[test]
 fn a_secret_is_the_file_without_the_newline_at_its_end() {
-    let secret: [u8; 40] = std::array::from_fn(|index| 40 + u8::try_from(index).unwrap());
+    // No order in it: that would be a pattern.
+    let secret: [u8; 40] = std::array::from_fn(|index| 40 + u8::try_from(index * index * 7 % 83).unwrap());
     let read = |bytes: &[u8]| read(bytes, Some(Algorithm::Hs256), &[]).unwrap().1.to_vec();
     assert_eq!(read(&secret), secret);
     for end in [&b"\n"[..], b"\r\n"] {
@@ -130,7 +173,17 @@ fn a_secret_is_the_file_without_the_newline_at_its_end() {
 fn what_others_know_is_no_secret() {
     let django = b"django-insecure-0123456789abcdefghijklmnopqrstuvwxyz";
     let ssh = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ1dCB0aGlzIGlzIG5vIGtleSBhdCBhbGwhISE=";
-    for known in [P256_PUBLIC.as_bytes(), &[7; 64], b"secretsecretsecretsecretsecretsecret", django, ssh] {
+    let order: [u8; 64] = std::array::from_fn(|index| 40 + u8::try_from(index).unwrap());
+    let examples: [&[u8]; 4] = [
+        b"a-string-secret-at-least-256-bits-long",
+        b"your-256-bit-secret-your-256-bit-secret",
+        b"correct horse battery staple Correct!",
+        b"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow",
+    ];
+    for known in [P256_PUBLIC.as_bytes(), &[7; 64], &order, b"secretsecretsecretsecretsecretsecret", django, ssh]
+        .into_iter()
+        .chain(examples)
+    {
         assert_eq!(refusal(known, Some(Algorithm::Hs256)), MaterialError::NoSecret);
     }
 }

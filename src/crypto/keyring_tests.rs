@@ -5,7 +5,7 @@ use latchkey_verifier::{ClaimNames, Family, Policy, Verifier};
 
 use super::*;
 use crate::{
-    crypto::sign::TokenShape,
+    crypto::{passphrase::WrappingCost, sign::TokenShape},
     domain::claims::{AccessClaims, RefreshClaims},
 };
 
@@ -32,7 +32,7 @@ fn ring(records: &[KeyRecord]) -> Keyring {
 fn passphrase(text: &str) -> Passphrase {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
-    Passphrase::from_file(file.path()).unwrap()
+    Passphrase::from_file(file.path()).unwrap().at(WrappingCost::new(10))
 }
 
 fn shape() -> TokenShape {

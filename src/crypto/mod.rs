@@ -1,5 +1,6 @@
 //! Keys, signatures, password hashes and randomness. Knows the domain and the ports, and nothing of stores or HTTP.
 
+mod guessable;
 pub mod hasher;
 pub mod jwk;
 pub mod key_import;

@@ -1,9 +1,9 @@
-//! What keys at rest are encrypted with: PKCS#8's PBES2 (RFC 8018, section 6.2) with scrypt and AES-256-CBC, as `openssl
-//! pkcs8 -scrypt` writes and reads it.
+//! The encryption of keys at rest: PKCS#8's PBES2 (RFC 8018, section 6.2) with scrypt and AES-256-CBC. What
+//! `openssl pkcs8 -scrypt` writes is read; that program itself gives scrypt less memory than a key of ours asks for.
 
 use std::{
     fs,
-    io::Read as _,
+    io::{self, Read as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::Path,
 };
@@ -20,7 +20,28 @@ use pkcs8::{
 };
 use zeroize::Zeroizing;
 
-use super::{random, signing_key::MaterialError};
+use super::{guessable::is_guessable, random, signing_key::MaterialError};
+use crate::files::reserve;
+
+/// The cost of a guess, by scrypt with r = 8 and p = 1.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct WrappingCost {
+    log_n: u8,
+}
+
+impl WrappingCost {
+    /// OWASP's first choice, N = 2^17: 128 MiB and some 0.3 s. Every key that is kept is encrypted at it.
+    pub const OWASP: Self = Self { log_n: 17 };
+
+    /// N = 2^`log_n`, for tests that encrypt many keys.
+    #[must_use]
+    pub const fn new(log_n: u8) -> Self {
+        Self { log_n }
+    }
+}
+
+/// The number of guesses that a passphrase has to stand, in powers of ten: at [`WrappingCost::OWASP`], thousands of years on one machine.
+const LEAST_GUESSES: f64 = 12.0;
 
 /// The shortest that is taken, in bytes.
 const SHORTEST: usize = 16;
@@ -30,16 +51,16 @@ const LONGEST: u64 = 4096;
 const MOST_MEMORY: u64 = 256 * 1024 * 1024;
 const MOST_ITERATIONS: u32 = 10_000_000;
 
-/// A passphrase, or the bytes of a key file. Wiped when it is dropped.
-#[derive(Clone)]
-pub struct Passphrase(Zeroizing<Vec<u8>>);
+/// A passphrase, or the bytes of a key file, and the cost at which it encrypts. Wiped when it is dropped.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Passphrase(Zeroizing<Vec<u8>>, WrappingCost);
 
 /// Why a passphrase cannot be used. The texts follow the name of a file.
 #[derive(Debug, thiserror::Error)]
 pub enum PassphraseError {
     /// The file.
     #[error("cannot be read ({0})")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     /// Everybody can read it.
     #[error("has the mode {0:04o}, so everybody can read it: run chmod 640 on it")]
     Mode(u32),
@@ -51,18 +72,30 @@ pub enum PassphraseError {
         "holds a passphrase of {0} bytes: at least {SHORTEST}, such as those that `openssl rand -base64 32` prints"
     )]
     Short(usize),
+    /// Others would find it out.
+    #[error(
+        "holds a passphrase that can be guessed: expected random characters, such as `openssl rand -base64 32` prints; latchkey keys rewrap \
+         --new-passphrase-file changes to another one"
+    )]
+    Weak,
 }
 
 impl Passphrase {
-    /// What a file holds, without the newline at its end.
+    /// Reads a passphrase to encrypt keys with: the contents of a file, without the newline at its end.
+    ///
+    /// # Errors
+    /// When it cannot be read, holds too little, or can be guessed.
+    pub fn from_file(path: &Path) -> Result<Self, PassphraseError> {
+        let passphrase = Self::from_file_to_open(path)?;
+        if is_guessable(&passphrase.0, LEAST_GUESSES) { Err(PassphraseError::Weak) } else { Ok(passphrase) }
+    }
+
+    /// As [`from_file`](Self::from_file), for what is encrypted already: a weak passphrase opens it, too.
     ///
     /// # Errors
     /// When it cannot be read, or holds too little.
-    pub fn from_file(path: &Path) -> Result<Self, PassphraseError> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(LONGEST).unwrap_or_default() + 1));
-        let file = fs::File::open(path)?;
-        let mode = file.metadata()?.permissions().mode() & 0o777;
-        file.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    pub fn from_file_to_open(path: &Path) -> Result<Self, PassphraseError> {
+        let (mode, mut bytes) = reserve::with_reserve(|| read(path))?;
         if mode & 0o007 != 0 {
             return Err(PassphraseError::Mode(mode));
         }
@@ -75,7 +108,13 @@ impl Passphrase {
         if bytes.len() < SHORTEST {
             return Err(PassphraseError::Short(bytes.len()));
         }
-        Ok(Self(bytes))
+        Ok(Self(bytes, WrappingCost::OWASP))
+    }
+
+    /// The same passphrase, which encrypts at another cost.
+    #[must_use]
+    pub fn at(self, cost: WrappingCost) -> Self {
+        Self(self.0, cost)
     }
 
     /// The block with its contents encrypted, and its label saying so.
@@ -86,8 +125,7 @@ impl Passphrase {
         let failed = || MaterialError::Generate;
         let salt = random::bytes::<16>().map_err(|_| failed())?;
         let iv = random::bytes::<16>().map_err(|_| failed())?;
-        // 16 MiB and some 50 ms: what OpenSSL can read. A passphrase out of a generator needs no more.
-        let cost = scrypt::Params::new(14, 8, 1).map_err(|_| failed())?;
+        let cost = scrypt::Params::new(self.1.log_n, 8, 1).map_err(|_| failed())?;
         let scheme = pbes2::Parameters::generate_scrypt_aes256cbc(cost, &salt, iv).map_err(|_| failed())?;
         let sealed = scheme.encrypt(&*self.0, contents).map_err(|_| failed())?;
         let encrypted_data = OctetString::new(sealed).map_err(|_| failed())?;
@@ -105,6 +143,24 @@ impl Passphrase {
         }
         scheme.decrypt(&*self.0, info.encrypted_data.as_bytes()).ok().map(Zeroizing::new)
     }
+}
+
+/// The mode of a file and what it holds, or a bit more than it may hold.
+fn read(path: &Path) -> io::Result<(u32, Zeroizing<Vec<u8>>)> {
+    let file = fs::File::open(path)?;
+    let mode = file.metadata()?.permissions().mode() & 0o777;
+    // Room from the start: growing would leave copies of the beginning behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(LONGEST).unwrap_or_default() + 1));
+    file.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    Ok((mode, bytes))
+}
+
+/// Returns true where opening the block costs more than any key of ours. A planted file must not stop the readers of the ring.
+pub(super) fn asks_too_much(sealed: &[u8]) -> bool {
+    EncryptedPrivateKeyInfoRef::try_from(sealed).is_ok_and(|info| match &info.encryption_algorithm {
+        EncryptionScheme::Pbes2(scheme) => !is_bounded(&scheme.kdf),
+        _ => false,
+    })
 }
 
 /// Changes when the file does.

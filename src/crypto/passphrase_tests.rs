@@ -25,7 +25,7 @@ fn refusal(bytes: &[u8]) -> String {
 
 fn passphrase(bytes: &[u8]) -> Passphrase {
     let (_folder, path) = file(bytes);
-    Passphrase::from_file(&path).unwrap()
+    Passphrase::from_file_to_open(&path).unwrap().at(WrappingCost::new(10))
 }
 
 /// A block that asks for this work and holds nothing of worth.
@@ -48,9 +48,9 @@ fn a_passphrase_has_sixteen_to_4096_bytes() {
     assert!(refusal(b"fifteen letters\n").contains("15 bytes"), "a newline is no part of it");
     assert!(refusal(&[b'\n'; 100]).contains("0 bytes"));
     let (_folder, path) = file(b"sixteen letters!");
-    assert!(Passphrase::from_file(&path).is_ok());
+    assert!(Passphrase::from_file_to_open(&path).is_ok());
     let (_folder, path) = file(&[b'x'; 4096]);
-    assert!(Passphrase::from_file(&path).is_ok());
+    assert!(Passphrase::from_file_to_open(&path).is_ok());
     assert_eq!(refusal(&[b'x'; 4097]), "holds more than 4096 bytes");
 }
 
@@ -109,8 +109,49 @@ fn a_block_that_is_damaged_opens_nothing_and_stops_nothing() {
 fn a_block_that_asks_for_too_much_work_is_refused_at_once() {
     let passphrase = passphrase(b"the passphrase of a test");
     let hours = pbes2::Pbkdf2Params::hmac_sha256(90_000_000, &[2; 16]).unwrap();
-    for sealed in [scrypt_of(28, 8, 1), scrypt_of(19, 8, 1), scrypt_of(10, 8, 1000), demanding(hours.into())] {
-        assert!(passphrase.unwrap(&sealed).is_none());
+    for sealed in
+        [scrypt_of(30, 8, 1), scrypt_of(28, 8, 1), scrypt_of(19, 8, 1), scrypt_of(10, 8, 1000), demanding(hours.into())]
+    {
+        assert!(asks_too_much(&sealed) && passphrase.unwrap(&sealed).is_none());
+    }
+    assert!(!asks_too_much(&scrypt_of(17, 8, 1)) && !asks_too_much(b"no block"));
+}
+
+#[test]
+fn a_new_key_costs_what_owasp_recommends() {
+    let (_folder, path) = file(b"the passphrase of a test");
+    let sealed = Passphrase::from_file(&path).unwrap().wrap("PRIVATE KEY", SECRET).unwrap();
+    let info = EncryptedPrivateKeyInfoRef::try_from(sealed.contents()).unwrap();
+    let EncryptionScheme::Pbes2(scheme) = &info.encryption_algorithm else { panic!("another scheme") };
+    let Kdf::Scrypt(cost) = &scheme.kdf else { panic!("another function") };
+    assert_eq!((cost.cost_parameter, cost.block_size, cost.parallelization), (1 << 17, 8, 1));
+}
+
+#[test]
+fn a_passphrase_of_words_that_others_know_opens_and_does_not_encrypt() {
+    for weak in [
+        &b"correct horse battery staple"[..],
+        b"Correct-Horse-Battery-Staple!",
+        b"passwordpassword",
+        b"aaaaaaaaaaaaaaaaaaaaaaaa",
+        b"0123456789abcdef",
+        b"qwertyuiopasdfgh",
+        b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5",
+        b"django-insecure-9fj3k2l1m0n8b7v6",
+    ] {
+        let (_folder, path) = file(weak);
+        let refused = Passphrase::from_file(&path).unwrap_err();
+        assert!(matches!(refused, PassphraseError::Weak), "{refused}");
+        assert!(Passphrase::from_file_to_open(&path).is_ok());
+    }
+    for strong in [
+        &b"3Vp6mVwG1rY0q7Jr"[..],
+        b"the passphrase of a test",
+        b"K8q/3x0bq1Zt1oZ2c6c1b0S0jQ5n7m1A1c9y2kq3f0U=",
+        &[0xff, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
+    ] {
+        let (_folder, path) = file(strong);
+        assert!(Passphrase::from_file(&path).is_ok(), "{strong:?}");
     }
 }
 

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use super::{
     jwk,
     key_text::{self, Contents},
-    passphrase::Passphrase,
+    passphrase::{self, Passphrase},
     random,
     sign::KeptHeader,
 };
@@ -93,6 +93,9 @@ pub enum MaterialError {
         /// What it needs.
         least: usize,
     },
+    /// Encrypted at a cost that is an attack, or a mistake.
+    #[error("asks for more memory or time than a passphrase may cost (256 MiB): it was not written here, so remove it")]
+    TooMuchWork,
     /// Too small an RSA key.
     #[error("holds an RSA key of fewer than 2048 bits")]
     WeakRsa,
@@ -153,6 +156,7 @@ impl SigningKey {
         match key_text::parse(facts.algorithm, text.expose_secret())? {
             Contents::Plain(contents) => Ok((key(&contents)?, contents)),
             Contents::Encrypted(_) if passphrases.is_empty() => Err(MaterialError::Encrypted),
+            Contents::Encrypted(sealed) if passphrase::asks_too_much(&sealed) => Err(MaterialError::TooMuchWork),
             // With a wrong passphrase anything may come out, and none of it is a key of this kid.
             Contents::Encrypted(sealed) => passphrases
                 .iter()

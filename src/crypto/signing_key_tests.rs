@@ -98,7 +98,7 @@ fn an_encrypted_key_is_said_to_be_one_whether_it_can_be_opened_or_not() {
         let path = folder.path().join("passphrase");
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        Passphrase::from_file(&path).unwrap()
+        Passphrase::from_file(&path).unwrap().at(passphrase::WrappingCost::new(10))
     };
     let (right, wrong) = (passphrase("the right passphrase"), passphrase("some other passphrase"));
     let (key, text) = SigningKey::generate(Algorithm::Es256, Kind::Access, Some(&right)).unwrap();

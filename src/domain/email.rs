@@ -1,6 +1,6 @@
 //! E-mail addresses.
 
-use super::username::folded;
+use super::{username::folded, visible::is_hidden};
 
 /// The longest address (RFC 5321, section 4.5.3.1.3).
 const MAX_EMAIL: usize = 254;
@@ -23,7 +23,7 @@ impl EmailAddress {
     pub fn parse(text: &str) -> Result<Self, EmailError> {
         let address = text.trim();
         let (local, domain) = address.split_once('@').ok_or(EmailError)?;
-        let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '@' | '<' | '>' | ',' | ';' | '"');
+        let odd = |c: char| c.is_whitespace() || is_hidden(c) || matches!(c, '@' | '<' | '>' | ',' | ';' | '"');
         let labels_hold = domain.contains('.') && domain.split('.').all(|label| !label.is_empty());
         if local.is_empty() || !labels_hold || address.len() > MAX_EMAIL || local.chars().chain(domain.chars()).any(odd)
         {
@@ -54,7 +54,19 @@ mod tests {
         for good in ["ada@example.com", " Ada.L+x@sub.example.org ", "ü@bücher.example"] {
             assert!(EmailAddress::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "ada", "@example.com", "ada@", "ada@example", "a@b@c.de", "a b@c.de", "a@c..de", "<a@c.de>"] {
+        for bad in [
+            "",
+            "ada",
+            "@example.com",
+            "ada@",
+            "ada@example",
+            "a@b@c.de",
+            "a b@c.de",
+            "a@c..de",
+            "<a@c.de>",
+            "a\u{202e}b@c.de",
+            "a\u{200b}@c.de",
+        ] {
             assert!(EmailAddress::parse(bad).is_err(), "{bad}");
         }
         assert_eq!(EmailAddress::parse("Ada@Example.COM").unwrap().key(), "ada@example.com");

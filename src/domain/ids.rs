@@ -81,6 +81,16 @@ impl SessionId {
     }
 }
 
+impl SessionId {
+    /// Returns true for a text in the form of a [`refresh_jti`](Self::refresh_jti): 32 lowercase hex digits, of which two say the version and the
+    /// variant (RFC 9562, section 4). Of random ids, one in 64 has it.
+    #[must_use]
+    pub fn may_be_refresh_jti(text: &str) -> bool {
+        let digits = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        digits && text.get(12..13) == Some("5") && matches!(text.get(16..17), Some("8" | "9" | "a" | "b"))
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.hyphenated().fmt(f)

@@ -12,3 +12,4 @@ pub mod spent;
 pub mod time;
 pub mod user;
 pub mod username;
+pub mod visible;

@@ -1,6 +1,12 @@
 //! Usernames: what is shown, and the key that makes them unique.
 
+use precis_profiles::{
+    UsernameCaseMapped, UsernameCasePreserved,
+    precis_core::{Error as PrecisError, profile::PrecisFastInvocation as _},
+};
 use unicode_normalization::UnicodeNormalization as _;
+
+use super::visible::is_hidden;
 
 /// The longest username in characters, as in Django.
 pub const MAX_USERNAME: usize = 150;
@@ -12,19 +18,25 @@ pub struct Username(String);
 /// Why a text is not a username.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum UsernameError {
+    /// Letters of both directions in an order that no reader can tell (RFC 5893, section 2).
+    #[error("a username may not mix letters that run to the right and letters that run to the left")]
+    BothDirections,
     /// Nothing there.
     #[error("a username may not be blank")]
     Blank,
     /// A control character or a line break.
     #[error("a username may not contain control characters")]
     ControlCharacter,
+    /// A character that RFC 8265 keeps out of usernames.
+    #[error("a username may not contain {shown} (U+{code:04X}): expected letters, digits and ASCII signs such as @ . + - _", shown = shown(*.0), code = u32::from(*.0))]
+    Character(char),
     /// More than [`MAX_USERNAME`].
     #[error("a username has at most {MAX_USERNAME} characters")]
     TooLong,
 }
 
 impl Username {
-    /// Trims and normalises `text` (NFKC, as Django does).
+    /// The name of an account that may exist already: trims and normalises `text` (NFKC, as Django does).
     ///
     /// # Errors
     /// [`UsernameError`].
@@ -43,6 +55,23 @@ impl Username {
         Ok(Self(name.to_owned()))
     }
 
+    /// The name of an account that is to be made, in one of the forms that RFC 8265 allows. The case stays, as in Django: the
+    /// key, by which names are unique and looked up, is folded.
+    ///
+    /// # Errors
+    /// [`UsernameError`].
+    pub fn parse_new(text: &str) -> Result<NewUsername, UsernameError> {
+        let name = Self::parse(text)?;
+        // Between some letters RFC 8264 allows joiners. They are not seen, so two names would look the same.
+        if let Some(hidden) = name.0.chars().find(|c| is_hidden(*c)) {
+            return Err(UsernameError::Character(hidden));
+        }
+        let shown = UsernameCasePreserved::enforce(name.0.as_str()).map_err(refusal)?.into_owned();
+        // What is compared must be such a name as well.
+        UsernameCaseMapped::enforce(folded(&shown)).map_err(refusal)?;
+        Self::parse(&shown).map(NewUsername)
+    }
+
     /// As it is shown and as it is compared at login.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -53,6 +82,36 @@ impl Username {
     #[must_use]
     pub fn key(&self) -> String {
         folded(&self.0)
+    }
+}
+
+/// A username that a new account may have: see [`Username::parse_new`]. Accounts that were made elsewhere may have others.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NewUsername(Username);
+
+impl NewUsername {
+    /// The name, as any other.
+    #[must_use]
+    pub fn into_inner(self) -> Username {
+        self.0
+    }
+}
+
+fn refusal(error: PrecisError) -> UsernameError {
+    match error {
+        PrecisError::BadCodepoint(info) => {
+            UsernameError::Character(char::from_u32(info.cp).unwrap_or(char::REPLACEMENT_CHARACTER))
+        }
+        PrecisError::Invalid | PrecisError::Unexpected(_) => UsernameError::BothDirections,
+    }
+}
+
+/// In quotes where it can be seen.
+fn shown(c: char) -> String {
+    match c {
+        ' ' => "a space".to_owned(),
+        c if is_hidden(c) => "an invisible character".to_owned(),
+        c => format!("{c:?}"),
     }
 }
 
@@ -76,7 +135,11 @@ pub fn folded(text: &str) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Username, UsernameError, folded};
+    use super::{MAX_USERNAME, Username, UsernameError, folded, is_hidden};
+
+    fn new(text: &str) -> Result<String, UsernameError> {
+        Username::parse_new(text).map(|name| name.into_inner().as_str().to_owned())
+    }
 
     #[test]
     fn look_alikes_by_width_and_case_share_a_key() {
@@ -94,7 +157,94 @@ mod tests {
         assert!(Username::parse(&"é".repeat(150)).is_ok());
     }
 
+    #[test]
+    fn a_new_name_keeps_its_case_and_is_unique_without_it() {
+        for name in [
+            "ada",
+            "Ada.Lovelace+1@Example-1_x",
+            "Ada",
+            "é",
+            "Ада",
+            "アダ",
+            "에이다",
+            "عادة",
+            "λ\u{3bb}",
+            "ß",
+            "İ",
+            "o'neil",
+        ] {
+            assert_eq!(new(name).as_deref(), Ok(name), "{name}");
+        }
+        assert_eq!(new(" Ａｄａ ").as_deref(), Ok("Ada"), "wide letters are the letters");
+        assert_eq!(new("e\u{301}").as_deref(), Ok("é"), "in one form");
+        assert_eq!(Username::parse_new("ADA").unwrap().into_inner().key(), "ada");
+    }
+
+    #[test]
+    fn a_new_name_that_hides_turns_or_moves_something_is_refused() {
+        let hidden = [
+            "a\u{200b}da",
+            "a\u{200d}da",
+            "ada\u{200c}",
+            "a\u{ad}da",
+            "a\u{2060}da",
+            "\u{feff}ada",
+            "\u{202e}ada",
+            "a\u{2066}da",
+            "a\u{200f}da",
+            "a\u{61c}da",
+            "क\u{94d}\u{200d}",
+            "a\u{3164}",
+            "a\u{115f}",
+            "a\u{34f}",
+            "a\u{fe0f}",
+            "a\u{e0041}",
+            "a\u{180e}",
+        ];
+        for name in hidden {
+            let refused = new(name).unwrap_err();
+            assert!(matches!(refused, UsernameError::Character(_)), "{name:?}: {refused}");
+            let line = refused.to_string();
+            assert!(line.contains("(U+") && !line.contains(is_hidden), "{line}");
+        }
+        for name in ["a\u{1b}[2J", "a\nb", "a\0", "a\u{9b}"] {
+            assert_eq!(new(name), Err(UsernameError::ControlCharacter), "{name:?}");
+        }
+        for name in
+            ["ada lovelace", "a\u{2028}b", "a\u{3000}b", "🙂", "½?\u{2044}", "™\u{2603}", "a\u{e000}", "a\u{378}"]
+        {
+            assert!(matches!(new(name), Err(UsernameError::Character(_))), "{name:?}: {:?}", new(name));
+        }
+        for name in ["adaعadaع", "1عa", "عa"] {
+            assert_eq!(new(name), Err(UsernameError::BothDirections), "{name}");
+        }
+        assert_eq!(new(" "), Err(UsernameError::Blank));
+        assert_eq!(new(&"a".repeat(MAX_USERNAME + 1)), Err(UsernameError::TooLong));
+        let line = new("ada lovelace").unwrap_err().to_string();
+        assert!(line.starts_with("a username may not contain a space (U+0020): expected letters"), "{line}");
+    }
+
+    /// Names from elsewhere are looked up as before.
+    #[test]
+    fn a_name_that_no_new_account_may_have_is_still_looked_up() {
+        for name in ["ada lovelace", "a\u{200d}da", "🙂"] {
+            assert_eq!(Username::parse(name).unwrap().as_str(), name);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_new_name_is_one_again_and_so_is_its_key(text in prop_oneof![any::<String>(), "\\PC{0,12}", "[\\p{L}\\p{Nd}@.+_-]{1,12}"]) {
+            if let Ok(name) = Username::parse_new(&text) {
+                let name = name.into_inner();
+                prop_assert_eq!(new(name.as_str()), Ok(name.as_str().to_owned()));
+                prop_assert!(!name.as_str().contains(is_hidden));
+                let key = Username::parse_new(&name.key());
+                prop_assert_eq!(key.map(|key| key.into_inner().key()), Ok(name.key()));
+                prop_assert_eq!(Username::parse(&text).unwrap().key(), name.key(), "it is found by what was typed");
+            }
+        }
+
         #[test]
         fn the_key_of_a_key_is_itself(text in "\\PC{0,40}") {
             let key = folded(&text);

@@ -2,6 +2,7 @@
 //! that it opened.
 
 mod access;
+pub mod reserve;
 
 pub use access::{Access, Exposure, Identity, Writers, exposures, refuse_foreign_writers};
 

@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, http::header::USER_AGENT, web::Data};
 
 use super::{client_address::client_address, state::State};
-use crate::service::Client;
+use crate::{domain::visible::is_hidden, service::Client};
 
 const MAX_USER_AGENT: usize = 256;
 
@@ -18,22 +18,12 @@ pub(super) fn client(request: &HttpRequest) -> Client {
     Client { ip, user_agent: agent }
 }
 
+/// Without what a terminal would obey or not show, which NUL is among: Postgres does not keep it.
 fn plain(agent: &[u8]) -> String {
     match std::str::from_utf8(agent) {
         Ok(text) if text.len() <= MAX_USER_AGENT && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) => {
             text.to_owned()
         }
-        _ => String::from_utf8_lossy(agent).chars().filter(|c| is_plain(*c)).take(MAX_USER_AGENT).collect(),
+        _ => String::from_utf8_lossy(agent).chars().filter(|c| !is_hidden(*c)).take(MAX_USER_AGENT).collect(),
     }
-}
-
-/// What a terminal shows as it stands, and what ends no line: operators read it. Among the others are NUL, which
-/// Postgres does not keep, and the marks that turn the direction of text.
-fn is_plain(c: char) -> bool {
-    let invisible = matches!(
-        c,
-        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-    );
-    !c.is_control() && !invisible
 }

@@ -74,6 +74,12 @@ pub trait KeyStore: Send + Sync {
     /// one does.
     async fn change(&self, seen: &str, changes: &[KeyChange]) -> Result<bool, StoreError>;
 
+    /// Marks a key as revoked without waiting for others that change the ring: it only adds, and a second time changes nothing. Where
+    /// that cannot be, an error.
+    async fn mark_revoked(&self, facts: &KeyFacts) -> Result<(), StoreError> {
+        Err(StoreError::Failed(format!("{} cannot be revoked apart from other changes", facts.kid)))
+    }
+
     /// The setting that says where it is, for messages.
     fn setting(&self) -> &'static str;
 

@@ -12,7 +12,7 @@ use crate::{
         password::Password,
         session::{RevokedReason, Session},
         user::{NewUser, User},
-        username::Username,
+        username::{NewUsername, Username},
     },
     ports::{AuditStore, Clock, CutOff, InsertUserError, Revoke, SessionStore, UserStore},
 };
@@ -26,8 +26,8 @@ const EVERYBODY_STEP: u32 = 1000;
 /// A user to be made.
 #[derive(Clone, Debug)]
 pub struct Registration {
-    /// The name to sign in with.
-    pub username: Username,
+    /// The name to sign in with: one that a new account may have.
+    pub username: NewUsername,
     /// The password.
     pub password: Password,
     /// An address, if any.
@@ -85,7 +85,7 @@ impl Accounts {
         let password_hash = self.hasher.hash(registration.password).await.map_err(Error::from)?;
         let new = NewUser {
             id: random::user_id(),
-            username: registration.username,
+            username: registration.username.into_inner(),
             email: registration.email,
             password_hash,
             is_staff: registration.is_staff,

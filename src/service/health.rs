@@ -33,16 +33,21 @@ pub struct Readiness {
     pub database: Health,
     /// The blacklist in front of it, where there is one.
     pub redis: Option<Health>,
+    /// The ring of keys: degraded where it cannot be looked at, so that a revocation would not be seen.
+    pub keys: Health,
+    /// Seconds since the last look at the ring.
+    pub keys_last_look_seconds: u64,
 }
 
 impl Readiness {
-    /// Without the database nobody signs in or refreshes: down. Without Redis the database answers: degraded.
+    /// Without the database nobody signs in or refreshes: down. Without Redis the database answers, and with a ring that cannot be
+    /// looked at the keys in force go on: degraded.
     #[must_use]
     pub fn overall(&self) -> Health {
-        match (self.database, self.redis) {
-            (Health::Down, _) => Health::Down,
-            (_, None | Some(Health::Ok)) => self.database,
-            (_, Some(_)) => Health::Degraded,
+        match (self.database, self.redis, self.keys) {
+            (Health::Down, ..) => Health::Down,
+            (_, None | Some(Health::Ok), Health::Ok) => self.database,
+            _ => Health::Degraded,
         }
     }
 }
@@ -64,6 +69,9 @@ impl Auth {
             BlacklistStatus { believed: false, .. } => Health::Degraded,
             _ => Health::Ok,
         });
-        Ok(Readiness { database, redis })
+        let (keys, now) = (&self.parts.keys, self.parts.clock.now());
+        let keys_last_look_seconds = keys.last_look_seconds(now);
+        let keys = if keys.is_watched(now) { Health::Ok } else { Health::Degraded };
+        Ok(Readiness { database, redis, keys, keys_last_look_seconds })
     }
 }

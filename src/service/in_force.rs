@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use arc_swap::{ArcSwap, Guard};
@@ -12,8 +12,11 @@ use quick_cache::sync::Cache;
 
 use crate::{
     crypto::keyring::{Keyring, PublishedKeys},
-    domain::time::Moment,
+    domain::{keys::NOTICE, time::Moment},
 };
+
+/// For how many seconds a ring may not be looked at before that is a fault: as long as an instance may take to notice a change.
+const LONGEST_BLINDNESS: u64 = NOTICE.num_seconds().unsigned_abs();
 
 /// One ring, and what follows from it.
 pub struct Current {
@@ -31,6 +34,8 @@ pub struct Current {
 pub struct KeysInForce {
     broken: AtomicBool,
     overdue: AtomicBool,
+    /// When the store was last looked at, in seconds since 1970.
+    looked_at: AtomicI64,
     current: ArcSwap<Current>,
     policy: Policy,
     remembered: usize,
@@ -44,7 +49,8 @@ impl KeysInForce {
     /// When the keys cannot be used together.
     pub fn new(ring: Keyring, policy: Policy, remembered: usize) -> Result<Self, KeyError> {
         let current = ArcSwap::from_pointee(Current::new(ring, &policy, remembered)?);
-        Ok(Self { broken: AtomicBool::default(), overdue: AtomicBool::default(), current, policy, remembered })
+        let (broken, overdue, looked_at) = Default::default();
+        Ok(Self { broken, overdue, looked_at, current, policy, remembered })
     }
 
     /// From now on, this ring.
@@ -72,6 +78,23 @@ impl KeysInForce {
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed) || self.overdue.load(Ordering::Relaxed)
+    }
+
+    /// Returns the seconds since the last look at the ring in the store; a key that was revoked since then is still accepted.
+    #[must_use]
+    pub fn last_look_seconds(&self, now: Moment) -> u64 {
+        let age = now.timestamp().saturating_sub(self.looked_at.load(Ordering::Relaxed));
+        u64::try_from(age).unwrap_or_default()
+    }
+
+    /// Returns true while the looks at the store go on.
+    #[must_use]
+    pub fn is_watched(&self, now: Moment) -> bool {
+        self.last_look_seconds(now) <= LONGEST_BLINDNESS
+    }
+
+    pub(super) fn note_look(&self, now: Moment) {
+        self.looked_at.store(now.timestamp(), Ordering::Relaxed);
     }
 
     pub(super) fn note_overdue(&self, overdue: bool) {

@@ -2,6 +2,11 @@
 
 use std::sync::Arc;
 
+mod search;
+
+pub use search::Search;
+
+use self::search::Found;
 use super::Error;
 use crate::{
     domain::{
@@ -42,6 +47,17 @@ pub struct Story {
     pub events: Vec<AuditEntry>,
 }
 
+/// The answer to a question.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// The story.
+    Story(Box<Story>),
+    /// Nothing is known of it.
+    Unknown,
+    /// Nothing was found as far as the search went: see [`Search`].
+    Stopped,
+}
+
 /// What is known of a token by its `jti`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TokenStory {
@@ -49,6 +65,12 @@ pub enum TokenStory {
     Noted,
     /// It is the refresh token of this generation.
     Refresh(u32),
+}
+
+impl From<Option<Story>> for Answer {
+    fn from(story: Option<Story>) -> Self {
+        story.map_or(Self::Unknown, |story| Self::Story(Box::new(story)))
+    }
 }
 
 impl Trail {
@@ -77,22 +99,23 @@ impl Trail {
         Ok(self.audit.events(query).await?)
     }
 
-    /// The story of a session (`sid`) or of a token (`jti`); `None` when nothing is known of it.
+    /// The story of a session (`sid`) or of a token (`jti`), as far as `search` goes.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn why(&self, id: &str) -> Result<Option<Story>, Error> {
+    pub async fn why(&self, id: &str, search: &mut Search<'_>) -> Result<Answer, Error> {
         if let Some(session) = SessionId::parse(id) {
-            return self.story(session, None).await;
+            return Ok(self.story(session, None).await?.into());
         }
         let query = AuditQuery { jti: Some(id.to_owned()), limit: 1, ..AuditQuery::default() };
         let noted = self.audit.events(&query).await?.first().and_then(|event| event.session);
-        if let Some((session, generation)) = self.find_refresh(id, noted).await? {
-            return self.story(session, Some(TokenStory::Refresh(generation))).await;
-        }
-        match noted {
-            Some(session) => self.story(session, Some(TokenStory::Noted)).await,
-            None => Ok(None),
+        match (self.find_refresh(id, noted, search).await?, noted) {
+            (Found::Token(session, generation), _) => {
+                Ok(self.story(session, Some(TokenStory::Refresh(generation))).await?.into())
+            }
+            (_, Some(session)) => Ok(self.story(session, Some(TokenStory::Noted)).await?.into()),
+            (Found::Nothing, None) => Ok(Answer::Unknown),
+            (Found::Stopped, None) => Ok(Answer::Stopped),
         }
     }
 
@@ -126,29 +149,6 @@ impl Trail {
             let Some(last) = page.last() else { return Ok(all) };
             query.after = Some((last.at, last.id));
             all.extend(page);
-        }
-    }
-
-    /// A refresh token's id follows from session and generation, and nothing else keeps it: the sessions are gone
-    /// through, unless an event says which one to look at.
-    async fn find_refresh(&self, jti: &str, noted: Option<SessionId>) -> Result<Option<(SessionId, u32)>, Error> {
-        let generation_of = |id: SessionId, latest: u32| (0..=latest).rev().find(|n| id.refresh_jti(*n) == jti);
-        if let Some(id) = noted {
-            let latest = self.sessions.find(id).await?.map(|state| state.session.generation);
-            return Ok(latest.and_then(|latest| generation_of(id, latest)).map(|generation| (id, generation)));
-        }
-        let mut after = None;
-        loop {
-            let page = self.sessions.page(after, PAGE).await?;
-            for session in &page.sessions {
-                if let Some(generation) = generation_of(session.id, session.generation) {
-                    return Ok(Some((session.id, generation)));
-                }
-            }
-            after = page.next;
-            if after.is_none() {
-                return Ok(None);
-            }
         }
     }
 }

@@ -7,20 +7,22 @@ use std::{
 };
 
 use chrono::TimeDelta;
+use clap::Args as _;
 use latchkey_verifier::{Algorithm, Kind};
 
 use super::RingArgs;
 use crate::{
     app::keys,
-    cli::{Failure, output},
-    crypto::passphrase::Passphrase,
+    cli::{Failure, bare_command, from_environment, output},
+    config::HttpConfig,
+    crypto::passphrase::{Passphrase, PassphraseError},
     domain::{
         keys::{KeyFacts, NOTICE},
         time::Moment,
     },
     files::{self, FileError},
     ports::Clock,
-    service::keys::{Import, KeysError, Rotate, Successor},
+    service::keys::{Import, KeysError, Revoked, Rotate, Successor},
 };
 
 /// The longest file that a key is read from.
@@ -76,8 +78,22 @@ pub(super) async fn revoke(ring: &RingArgs, kid: &str, clock: Arc<dyn Clock>) ->
             output::error(&format!("no successor was made: {error}. Repair that, then run latchkey keys rotate"));
         }
     }
-    let revoked = manager.revoke(kid).await?;
-    output::line(&format!("revoked {}: its tokens are refused", revoked.kid));
+    let Revoked { facts, obstacle } = manager.revoke(kid).await?;
+    if let Some(obstacle) = obstacle {
+        output::error(&format!("{obstacle}. The key was marked as revoked without the lock, which is enough"));
+    }
+    output::line(&format!("revoked {}: its tokens are refused", facts.kid));
+    output::line(
+        "Running instances take that over within about a second. This command does not see them: one that cannot look at its keys goes on \
+         accepting, and says so (in /health/ready \"keys\" is not \"ok\", latchkey_keys_last_look_seconds is above 5): restart it",
+    );
+    if facts.kind == Kind::Access {
+        let http: HttpConfig = from_environment(&HttpConfig::augment_args(bare_command()))?;
+        output::line(&format!(
+            "Verifiers that work offline take it over when they next fetch the key set: within {}",
+            humantime::format_duration(http.jwks_max_age)
+        ));
+    }
     Ok(())
 }
 
@@ -107,7 +123,9 @@ pub(super) async fn import(ring: &RingArgs, foreign: &Foreign, clock: Arc<dyn Cl
         FileError::TooLong(_) => unreadable(format!("is longer than {LONGEST} bytes: that is no key")),
         error => unreadable(error.to_string()),
     })?;
-    let passphrase = foreign.passphrase_file.as_deref().map(passphrase).transpose()?;
+    // What others encrypted with is theirs to choose: here, the key gets the passphrase of the ring.
+    let passphrase =
+        foreign.passphrase_file.as_deref().map(|path| passphrase(path, Passphrase::from_file_to_open)).transpose()?;
     let manager = keys::writer(&ring.settings(), Arc::clone(&clock)).await?;
     let import =
         Import { bytes: &bytes, passphrase, algorithm: foreign.algorithm, kind: foreign.kind, now: foreign.now };
@@ -127,7 +145,7 @@ pub(super) async fn import(ring: &RingArgs, foreign: &Foreign, clock: Arc<dyn Cl
 }
 
 pub(super) async fn rewrap(ring: &RingArgs, new: Option<&Path>, clock: Arc<dyn Clock>) -> Result<(), Failure> {
-    let new = new.map(passphrase).transpose()?;
+    let new = new.map(|path| passphrase(path, Passphrase::from_file)).transpose()?;
     let count = keys::writer(&ring.settings(), clock).await?.rewrap(new.as_ref()).await?;
     let keys = if count == 1 { "1 key".to_owned() } else { format!("{count} keys") };
     output::line(&match new {
@@ -140,10 +158,13 @@ pub(super) async fn rewrap(ring: &RingArgs, new: Option<&Path>, clock: Arc<dyn C
 /// As long as instances need to see a change, and a bit: a revocation is urgent.
 const SEEN: Duration = Duration::from_millis(2_500);
 
-fn passphrase(path: &Path) -> Result<Passphrase, Failure> {
+fn passphrase(
+    path: &Path,
+    read: impl FnOnce(&Path) -> Result<Passphrase, PassphraseError>,
+) -> Result<Passphrase, Failure> {
     let refused = |reason: String| Failure::Config(format!("{} {reason}", path.display()));
     files::refuse_special(path).map_err(|error| refused(error.to_string()))?;
-    Passphrase::from_file(path).map_err(|error| refused(error.to_string()))
+    read(path).map_err(|error| refused(error.to_string()))
 }
 
 fn described(facts: &KeyFacts, ring: &RingArgs, now: Moment) -> String {

@@ -38,7 +38,7 @@ pub(super) async fn run(
                 return Err(none());
             }
             for text in &texts {
-                output::line(text.trim_end());
+                output::lines(text.trim_end());
             }
         }
         (Format::Jwk, Some(_)) => {

@@ -33,6 +33,12 @@ struct Ready {
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     redis: Option<&'static str>,
+    /// The ring of keys; `degraded`: this instance cannot look at it, and would not see that a key was revoked.
+    keys: &'static str,
+    /// Only where it is not `ok`: how many seconds ago it was last looked at.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys_last_look_seconds: Option<u64>,
 }
 
 #[utoipa::path(
@@ -48,16 +54,16 @@ pub(in crate::http) async fn live() -> HttpResponse {
 #[utoipa::path(
     get, path = "/health/ready", tag = "operation",
     summary = "Whether requests can be answered",
-    description = "Without Redis it is degraded and answers; without its database it is down.",
+    description = "Without Redis, or where it cannot look at its keys, it is degraded and answers; without its database it is down.",
     responses(
         (status = 200, description = "They can.", body = Ready,
             examples(
-                ("embedded" = (value = json!({ "status": "ok", "database": "ok" }))),
-                ("with_redis" = (value = json!({ "status": "ok", "database": "ok", "redis": "ok" })))
+                ("embedded" = (value = json!({ "status": "ok", "database": "ok", "keys": "ok" }))),
+                ("with_redis" = (value = json!({ "status": "ok", "database": "ok", "redis": "ok", "keys": "ok" })))
             )),
         (status = 503, description = "They cannot.", body = Ready,
             headers(("Retry-After" = u32, description = "Seconds to wait.")),
-            example = json!({ "status": "down", "database": "down" })),
+            example = json!({ "status": "down", "database": "down", "keys": "ok" })),
         refusals::Public
     )
 )]
@@ -74,5 +80,7 @@ pub(in crate::http) async fn ready(request: HttpRequest, state: Data<State>) -> 
         status: readiness.overall().as_str(),
         database: readiness.database.as_str(),
         redis: readiness.redis.map(Health::as_str),
+        keys: readiness.keys.as_str(),
+        keys_last_look_seconds: (readiness.keys != Health::Ok).then_some(readiness.keys_last_look_seconds),
     }))
 }

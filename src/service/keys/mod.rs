@@ -9,21 +9,24 @@ mod rewrap;
 mod rotate;
 pub mod watch;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use chrono::TimeDelta;
 use latchkey_verifier::Algorithm;
 use secrecy::ExposeSecret as _;
 
 pub use import::Import;
-pub use revoke::{HANDOVER, Successor};
+pub use revoke::{HANDOVER, Revoked, Successor};
 pub use rotate::Rotate;
 
 use crate::{
     crypto::{
         key_text,
         keyring::Keyring,
-        passphrase::{Passphrase, PassphraseError},
+        passphrase::{Passphrase, PassphraseError, WrappingCost},
         signing_key::MaterialError,
     },
     domain::{
@@ -47,6 +50,8 @@ pub struct KeyRules {
     pub interval: Option<TimeDelta>,
     /// How long tokens live.
     pub lives: TokenLives,
+    /// The cost of a guess at the passphrase.
+    pub wrapping: WrappingCost,
 }
 
 /// The ring, for those who change it.
@@ -57,6 +62,8 @@ pub struct KeyManager {
     pub audit: Option<Arc<dyn AuditStore>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The keys that were opened, none to begin with.
+    pub opened: OpenedKeys,
     /// The file with what keys at rest are encrypted with. It is read when it is needed, so that it can be exchanged.
     pub passphrase: Option<PathBuf>,
     /// Settings.
@@ -116,6 +123,22 @@ pub struct Opened {
     pub ring: Keyring,
     /// What is wrong with the others, a line each.
     pub wrong: Vec<String>,
+}
+
+/// Keys that were opened with a passphrase: to open one takes long on purpose, and a text that did not change need not be opened again.
+/// With another passphrase all are, for one that opens only some of them must be found out.
+#[derive(Debug, Default)]
+pub struct OpenedKeys(Mutex<(Vec<Passphrase>, Keyring)>);
+
+impl OpenedKeys {
+    fn with(&self, passphrases: &[Passphrase], known: &Keyring) -> Keyring {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.0 == passphrases { known.with(&kept.1) } else { known.clone() }
+    }
+
+    fn keep(&self, passphrases: Vec<Passphrase>, ring: &Keyring) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (passphrases, ring.clone());
+    }
 }
 
 /// What is to be done, who is told, and what comes of it.
@@ -180,7 +203,8 @@ impl KeyManager {
         match self.passphrase() {
             Ok(passphrase) => self.opened_with(records, passphrase, known).await,
             Err(error) => {
-                let mut opened = self.opened_with(records, None, known).await?;
+                let weak = self.passphrase_to_open().unwrap_or_default();
+                let mut opened = self.opened_with(records, weak, known).await?;
                 opened.wrong.insert(0, error.to_string());
                 Ok(opened)
             }
@@ -193,8 +217,9 @@ impl KeyManager {
         passphrases: impl IntoIterator<Item = Passphrase>,
         known: &Keyring,
     ) -> Result<Opened, KeysError> {
-        let (known, setting) = (known.clone(), self.store.setting());
         let (passphrases, sealed) = (passphrases.into_iter().collect::<Vec<_>>(), self.store.wants_encryption());
+        let (known, setting) = (self.opened.with(&passphrases, known), self.store.setting());
+        let used = passphrases.clone();
         // Decryption takes long on purpose, and this may be the thread that serves others.
         let opened = tokio::task::spawn_blocking(move || {
             let mut wrong = records.broken.clone();
@@ -212,7 +237,9 @@ impl KeyManager {
             let wrong = wrong.into_iter().map(|line| format!("{setting}: {line}")).collect();
             Opened { records, ring, wrong }
         });
-        opened.await.map_err(|error| self.failed(StoreError::Failed(error.to_string())))
+        let opened = opened.await.map_err(|error| self.failed(StoreError::Failed(error.to_string())))?;
+        self.opened.keep(used, &opened.ring);
+        Ok(opened)
     }
 
     async fn change<T>(
@@ -244,8 +271,22 @@ impl KeyManager {
     }
 
     fn passphrase(&self) -> Result<Option<Passphrase>, KeysError> {
-        let read =
-            |path: &PathBuf| Passphrase::from_file(path).map_err(|error| KeysError::Passphrase(path.clone(), error));
+        self.passphrase_by(Passphrase::from_file)
+    }
+
+    /// For what must not fail because the passphrase is weak: to leave it, and to revoke a key.
+    fn passphrase_to_open(&self) -> Result<Option<Passphrase>, KeysError> {
+        self.passphrase_by(Passphrase::from_file_to_open)
+    }
+
+    fn passphrase_by(
+        &self,
+        read: impl Fn(&Path) -> Result<Passphrase, PassphraseError>,
+    ) -> Result<Option<Passphrase>, KeysError> {
+        let read = |path: &PathBuf| match read(path) {
+            Ok(passphrase) => Ok(passphrase.at(self.rules.wrapping)),
+            Err(error) => Err(KeysError::Passphrase(path.clone(), error)),
+        };
         self.passphrase.as_ref().map(read).transpose()
     }
 

@@ -28,6 +28,15 @@ pub enum Successor {
     NotNeeded,
 }
 
+/// A key that was revoked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Revoked {
+    /// The key as it was.
+    pub facts: KeyFacts,
+    /// Why it was marked without the lock of the ring, if it was.
+    pub obstacle: Option<String>,
+}
+
 impl KeyManager {
     /// Makes the successor that is needed once the key `kid` is gone, and does not touch that key yet: an instance that knows the
     /// revocation and not the successor could sign nothing.
@@ -41,7 +50,7 @@ impl KeyManager {
                 return Ok(Successor::NotNeeded);
             };
             Self::room_for(&records, 1)?;
-            let passphrase = self.passphrase()?;
+            let passphrase = self.passphrase_to_open()?;
             self.try_passphrase(&records, passphrase.as_ref()).await?;
             let (made, text) = self.make(&records, (facts.kind, facts.algorithm), begin, passphrase.as_ref())?;
             let events = vec![self.event(EventKind::KeyMade, &made).because("successor_of_revoked")];
@@ -70,19 +79,34 @@ impl KeyManager {
     /// Takes the key out of the ring for ever: out of the key set, and its tokens are refused. No key is opened for that, so whatever
     /// else is wrong with the ring or its passphrase is no obstacle. What it was.
     ///
+    /// The key is marked also where another process holds the ring and does not let go: see [`KeyStore::mark_revoked`].
+    ///
     /// # Errors
     /// [`KeysError::NotFound`], [`KeysError::Revoked`].
-    pub async fn revoke(&self, kid: &str) -> Result<KeyFacts, KeysError> {
+    ///
+    /// [`KeyStore::mark_revoked`]: crate::ports::KeyStore::mark_revoked
+    pub async fn revoke(&self, kid: &str) -> Result<Revoked, KeysError> {
+        let mut facts = find(&self.read().await?, kid)?;
+        let mut obstacle = KeysError::Busy;
         for _ in 0..ATTEMPTS {
             let records = self.read().await?;
-            let facts = find(&records, kid)?;
+            facts = find(&records, kid)?;
             let changes = vec![KeyChange::Revoke(facts.clone(), self.clock.now())];
-            let plan = Plan { changes, events: vec![self.event(EventKind::KeyRevoked, &facts)], outcome: facts };
-            if let Some(facts) = self.attempt(&records, plan).await? {
-                return Ok(facts);
+            let events = vec![self.event(EventKind::KeyRevoked, &facts)];
+            match self.attempt(&records, Plan { changes, events, outcome: () }).await {
+                Ok(Some(())) => return Ok(Revoked { facts, obstacle: None }),
+                Ok(None) => {}
+                Err(error) => {
+                    obstacle = error;
+                    break;
+                }
             }
         }
-        Err(KeysError::Busy)
+        if self.store.mark_revoked(&facts).await.is_err() {
+            return Err(obstacle);
+        }
+        self.tell(vec![self.event(EventKind::KeyRevoked, &facts)]).await;
+        Ok(Revoked { facts, obstacle: Some(obstacle.to_string()) })
     }
 }
 

@@ -17,7 +17,7 @@ impl KeyManager {
         if new.is_none() && self.store.wants_encryption() {
             return Err(KeysError::Unprotected);
         }
-        let passphrases: Vec<Passphrase> = self.passphrase()?.into_iter().chain(new.cloned()).collect();
+        let passphrases: Vec<Passphrase> = self.passphrase_to_open()?.into_iter().chain(new.cloned()).collect();
         for _ in 0..ATTEMPTS {
             let opened = self.opened_with(self.read().await?, passphrases.clone(), &Keyring::default()).await?;
             sound(&opened.wrong)?;

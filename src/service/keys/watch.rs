@@ -43,6 +43,8 @@ impl KeyWatch {
     /// A watch that puts what `manager` finds into `in_force`.
     #[must_use]
     pub fn new(manager: KeyManager, in_force: Arc<KeysInForce>) -> Self {
+        // The ring that is in force was read just now.
+        in_force.note_look(manager.clock.now());
         Self { failed: Mutex::default(), in_force, manager, seen: Mutex::default() }
     }
 
@@ -87,11 +89,13 @@ impl KeyWatch {
         let now = self.manager.clock.now();
         let fresh = seen.wrong.is_empty() || seen.read_at.is_some_and(|read| now < later(read, AGAIN));
         if seen.version.as_ref() == Some(&version) && fresh {
+            self.in_force.note_look(now);
             return sound(&seen.wrong);
         }
         let records = self.manager.read().await?;
         // First of all, and whatever is wrong with the rest: a key that has to go must go.
         self.drop_revoked(&records)?;
+        self.in_force.note_look(now);
         let known = self.in_force.current().ring.clone();
         let opened = self.manager.opened(records, &known).await?;
         let mut wrong = opened.wrong;

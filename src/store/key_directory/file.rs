@@ -11,7 +11,7 @@ use std::{
 
 use secrecy::SecretString;
 
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, reserve};
 
 /// No key file is longer: an RSA key of 8192 bits has less than 7 KiB.
 const MAX_LENGTH: u64 = 16 * 1024;
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(super) fn lock(directory: &Path) -> io::Result<File> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let path = directory.join(".lock");
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
     let started = Instant::now();
     loop {
         match file.try_lock() {
@@ -35,7 +35,12 @@ pub(super) fn lock(directory: &Path) -> io::Result<File> {
             Err(TryLockError::Error(error)) => return Err(error),
             Err(TryLockError::WouldBlock) if started.elapsed() < PATIENCE => thread::sleep(PATIENCE / 100),
             Err(TryLockError::WouldBlock) => {
-                return Err(io::Error::other("another process holds the file .lock in it, and does not let go"));
+                let reason = format!(
+                    "another process has held the lock for {}s: where `fuser {}` names one that is stopped or hangs, end it, and try again",
+                    PATIENCE.as_secs(),
+                    path.display()
+                );
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, reason));
             }
         }
     }
@@ -43,6 +48,10 @@ pub(super) fn lock(directory: &Path) -> io::Result<File> {
 
 /// What the file holds, or its mode when others could read it: both of the one file that was opened.
 pub(super) fn read(path: &Path) -> io::Result<Result<SecretString, u32>> {
+    reserve::with_reserve(|| read_once(path))
+}
+
+fn read_once(path: &Path) -> io::Result<Result<SecretString, u32>> {
     let (file, metadata) = files::open(path).map_err(plain)?;
     let mode = files::permissions(&metadata) & 0o777;
     if mode & 0o077 != 0 {
@@ -52,7 +61,7 @@ pub(super) fn read(path: &Path) -> io::Result<Result<SecretString, u32>> {
     Ok(Ok(SecretString::from(std::str::from_utf8(&bytes).unwrap_or_default())))
 }
 
-fn plain(error: FileError) -> io::Error {
+pub(super) fn plain(error: FileError) -> io::Error {
     match error {
         FileError::Io(error) => error,
         error => io::Error::other(error.to_string()),
@@ -70,6 +79,15 @@ pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
         let _ = fs::remove_file(&draft);
     }
     written
+}
+
+/// An empty file, which may be there already. It is made in one step: who reads the directory sees it or not.
+pub(super) fn touch(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
+        Ok(file) => file.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// What was renamed or removed is durable once the directory is.

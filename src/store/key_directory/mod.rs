@@ -2,6 +2,7 @@
 //! with its name and `.revoked`, so that it is known for ever, whatever else is broken and whatever is copied back.
 
 mod file;
+mod held;
 mod name;
 
 use std::{
@@ -22,7 +23,7 @@ use crate::{
         keys::{KeyFacts, TokenLives},
         time::Moment,
     },
-    files::{self, Access, Identity, Writers},
+    files::{self, Access, Identity, Writers, reserve},
     ports::{KeyChange, KeyRecord, KeyRecords, KeyStore, RevokedKey, StoreError},
 };
 
@@ -37,13 +38,13 @@ const LONGEST_LIVES: u64 = 1024;
 
 /// A directory of keys. One that does not exist has none, and is made when it is first written to.
 #[derive(Clone, Debug)]
-pub struct KeyDirectory(Arc<Path>);
+pub struct KeyDirectory(Arc<Path>, Arc<held::Held>);
 
 impl KeyDirectory {
     /// The directory at this path.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        Self(path.into())
+        Self(path.into(), Arc::default())
     }
 
     /// What [`KeyStore::read`] gives, without a runtime.
@@ -99,8 +100,9 @@ impl KeyDirectory {
 
     /// None, where nothing was noted or it cannot be read: nobody removes a key earlier by it, only later.
     fn lives(&self) -> TokenLives {
-        let text = files::read(&self.0.join(LIVES), LONGEST_LIVES).and_then(|bytes| files::text(&bytes));
-        let text = text.unwrap_or_default();
+        let read = || files::read(&self.0.join(LIVES), LONGEST_LIVES).map_err(file::plain);
+        let bytes = reserve::with_reserve(read).unwrap_or_default();
+        let text = files::text(&bytes).unwrap_or_default();
         let mut spans = text
             .split_whitespace()
             .map(|seconds| seconds.parse().ok().and_then(TimeDelta::try_seconds).unwrap_or_default());
@@ -113,7 +115,7 @@ impl KeyDirectory {
 
     fn change_now(&self, seen: &str, changes: &[KeyChange]) -> Result<bool, StoreError> {
         let failed = |error: io::Error| self.failed(&error);
-        let _lock = file::lock(&self.0).map_err(failed)?;
+        let _lock = file::lock(&self.0).map_err(|error| self.locked(&error))?;
         if version(&self.files().map_err(failed)?) != seen {
             return Ok(false);
         }
@@ -131,21 +133,25 @@ impl KeyDirectory {
                 file::write(&self.path(facts, name::KEY), text.expose_secret())
             }
             KeyChange::Lives(lives) => file::write(&self.0.join(LIVES), &written(*lives)),
-            KeyChange::Revoke(facts, _) => {
-                // The mark comes first: from here on the key is dead, whatever happens.
-                file::write(&self.path(facts, name::REVOKED), "")?;
-                file::sync(&self.0)?;
-                fs::remove_file(self.path(facts, name::KEY)).or_else(gone)
-            }
+            KeyChange::Revoke(facts, _) => self.mark(facts),
             KeyChange::Remove(facts) => fs::remove_file(self.path(facts, name::KEY)).or_else(gone),
         }
+    }
+
+    /// Marks a key as revoked, and removes it. Another process may do anything else meanwhile, so no lock is needed for it: the mark is an
+    /// empty file that is never removed, and it beats every copy of the key.
+    fn mark(&self, facts: &KeyFacts) -> io::Result<()> {
+        // The mark comes first: from here on the key is dead, whatever happens.
+        file::touch(&self.path(facts, name::REVOKED))?;
+        file::sync(&self.0)?;
+        fs::remove_file(self.path(facts, name::KEY)).or_else(gone)
     }
 
     /// Removes what somebody left behind who was interrupted, and private parts of revoked keys that were put back. Only
     /// the holder of the lock may.
     fn sweep(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.0)? {
-            let path = entry?.path();
+        for name in self.1.names(&self.0)? {
+            let path = self.0.join(name);
             let dead = is(&path, name::KEY) && path.with_extension(name::REVOKED).exists();
             if dead || is(&path, file::DRAFT) {
                 fs::remove_file(&path).or_else(gone)?;
@@ -160,8 +166,8 @@ impl KeyDirectory {
 
     /// Keys and marks of revoked ones, sorted by name.
     fn files(&self) -> io::Result<Vec<(PathBuf, Metadata)>> {
-        let entries = match fs::read_dir(&self.0) {
-            Ok(entries) => entries,
+        let names = match self.1.names(&self.0) {
+            Ok(names) => names,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
@@ -174,8 +180,8 @@ impl KeyDirectory {
             return Err(io::Error::other("a group that this user is not in can put keys into it: run chmod g-w on it"));
         }
         let mut files = Vec::new();
-        for entry in entries {
-            let path = entry?.path();
+        for name in names {
+            let path = self.0.join(name);
             if is(&path, name::KEY) || is(&path, name::REVOKED) || path.ends_with(LIVES) {
                 // A link that leads nowhere is a file that cannot be read, not one that is not there.
                 match fs::metadata(&path).or_else(|_| fs::symlink_metadata(&path)) {
@@ -192,6 +198,12 @@ impl KeyDirectory {
 
     fn failed(&self, error: &io::Error) -> StoreError {
         StoreError::Failed(format!("{}: {error}", self.0.display()))
+    }
+
+    /// A lock that another process does not let go is no fault of the directory.
+    fn locked(&self, error: &io::Error) -> StoreError {
+        let text = format!("{}: {error}", self.0.display());
+        if error.kind() == io::ErrorKind::WouldBlock { StoreError::Unavailable(text) } else { StoreError::Failed(text) }
     }
 
     async fn blocking<T: Send + 'static>(
@@ -217,6 +229,11 @@ impl KeyStore for KeyDirectory {
     async fn change(&self, seen: &str, changes: &[KeyChange]) -> Result<bool, StoreError> {
         let (seen, changes) = (seen.to_owned(), changes.to_vec());
         self.blocking(move |directory| directory.change_now(&seen, &changes)).await
+    }
+
+    async fn mark_revoked(&self, facts: &KeyFacts) -> Result<(), StoreError> {
+        let facts = facts.clone();
+        self.blocking(move |directory| directory.mark(&facts).map_err(|error| directory.failed(&error))).await
     }
 
     fn setting(&self) -> &'static str {

@@ -3,20 +3,11 @@
 use latchkey_verifier::Kind;
 use serde_json::{Value, json};
 
-use super::{EXPIRED, INVALID, refused, refused_as, shut_out, still_good};
+use super::{EXPIRED, INVALID, refused, refused_as, shut_out, still_good, with_text};
 use crate::support::{Backend, Forge, Pair, TestApp};
 
 fn both(pair: &Pair) -> [(Kind, &String); 2] {
     [(Kind::Access, &pair.access), (Kind::Refresh, &pair.refresh)]
-}
-
-/// The token's own claims with one value replaced by a JSON text, which need not be one that a library would write.
-fn with_text(app: &TestApp, token: &str, kind: Kind, name: &str, value: &str) -> String {
-    let forge = app.forge();
-    let mut claims = Forge::claims_of(token);
-    claims.as_object_mut().unwrap().remove(name);
-    let payload = claims.to_string().replacen('{', &format!("{{\"{name}\":{value},"), 1);
-    forge.signed(kind, &forge.header(kind).to_string(), &payload)
 }
 
 #[tokio::test]

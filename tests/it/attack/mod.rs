@@ -12,14 +12,17 @@ mod issued;
 mod keys;
 mod kinds;
 mod liveness;
+mod memory;
+mod numbers;
 mod secrets;
 mod signature;
 mod spent;
 mod spent_shown;
 
+use latchkey_verifier::Kind;
 use serde_json::Value;
 
-use crate::support::{Pair, TestApp};
+use crate::support::{Forge, Pair, TestApp};
 
 pub const INVALID: &str = "Token is invalid";
 pub const EXPIRED: &str = "Token is expired";
@@ -70,4 +73,13 @@ pub fn segments(token: &str) -> [&str; 3] {
 pub fn with(mut object: Value, name: &str, value: impl Into<Value>) -> Value {
     object[name] = value.into();
     object
+}
+
+/// The token's own claims with one value replaced by a JSON text, which need not be one that a library would write.
+pub fn with_text(app: &TestApp, token: &str, kind: Kind, name: &str, value: &str) -> String {
+    let forge = app.forge();
+    let mut claims = Forge::claims_of(token);
+    claims.as_object_mut().unwrap().remove(name);
+    let payload = claims.to_string().replacen('{', &format!("{{\"{name}\":{value},"), 1);
+    forge.signed(kind, &forge.header(kind).to_string(), &payload)
 }

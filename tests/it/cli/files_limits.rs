@@ -68,7 +68,7 @@ fn password_without_end_on_standard_input_is_refused() {
     let input = std::fs::File::open("/dev/zero").unwrap();
     let output = command.stdin(Stdio::from(input)).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(error, "latchkey: no password could be read: standard input holds more than 16384 bytes\n");
+    assert_eq!(error, "latchkey: no password could be read: standard input holds more than 1024 bytes\n");
     assert_eq!(output.status.code(), Some(1));
     assert!(place.files().is_empty());
 }

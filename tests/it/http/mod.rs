@@ -27,6 +27,6 @@ mod settings;
 mod sign_ins;
 mod stop;
 mod tokens;
-mod tools;
+pub mod tools;
 mod user;
 mod verify;

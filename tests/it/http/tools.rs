@@ -4,7 +4,7 @@ use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnectio
 use latchkey::{config::Config, domain::password::Password, service::accounts::Registration};
 use secrecy::ExposeSecret as _;
 
-use crate::support::{Backend, TestApp, servers, username};
+use crate::support::{Backend, TestApp, new_username, servers, username};
 
 /// The token endpoints with their fields.
 pub const ENDPOINTS: [(&str, &[&str]); 4] = [
@@ -44,7 +44,7 @@ pub fn refused_here(message: &str) -> String {
 /// Makes a user with this password.
 pub async fn user_with_password(app: &TestApp, name: &str, password: &str) {
     let password = Password::parse_new(password.to_owned()).unwrap();
-    let registration = Registration { username: username(name), password, email: None, is_staff: false };
+    let registration = Registration { username: new_username(name), password, email: None, is_staff: false };
     app.accounts().await.create(registration).await.unwrap();
 }
 

@@ -71,7 +71,7 @@ async fn it_is_kept_encrypted_as_the_others_are_whatever_it_was_encrypted_with()
 async fn a_secret_is_for_those_who_share_it() {
     let scene = Scene::directory();
     scene.first().await;
-    let secret: [u8; 48] = std::array::from_fn(|index| 40 + u8::try_from(index).unwrap());
+    let secret: [u8; 48] = std::array::from_fn(|index| 40 + u8::try_from(index * index * 7 % 83).unwrap());
     let refresh = Import { kind: Kind::Refresh, ..of(&secret[..32]) };
     let secret = Import { algorithm: Some(Algorithm::Hs384), ..of(&secret) };
     assert_eq!(import(&scene, secret).await.unwrap().algorithm, Algorithm::Hs384);

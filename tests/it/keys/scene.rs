@@ -9,14 +9,17 @@ use std::{
 
 use chrono::TimeDelta;
 use latchkey::{
-    crypto::{keyring::Keyring, passphrase::Passphrase},
+    crypto::{
+        keyring::Keyring,
+        passphrase::{Passphrase, WrappingCost},
+    },
     domain::{
         audit::Actor,
         keys::{KeyFacts, KeyState, TokenLives},
         time::Moment,
     },
     ports::{AuditStore, Clock as _, KeyStore},
-    service::keys::{KeyManager, KeyRules, KeysError, Rotate},
+    service::keys::{KeyManager, KeyRules, KeysError, OpenedKeys, Rotate},
     store::key_directory::KeyDirectory,
 };
 use latchkey_verifier::{Algorithm, Kind};
@@ -27,6 +30,9 @@ use crate::{contract::store::Store, support::ManualClock};
 pub const LEAD: TimeDelta = TimeDelta::minutes(15);
 pub const INTERVAL: TimeDelta = TimeDelta::days(90);
 pub const LIVES: TokenLives = TokenLives { access: TimeDelta::minutes(5), refresh: TimeDelta::days(1) };
+
+/// Stories that encrypt many keys are not about what a guess costs.
+const CHEAP: WrappingCost = WrappingCost::new(10);
 
 /// A ring of its own for one test.
 pub struct Scene {
@@ -54,7 +60,13 @@ impl Scene {
     }
 
     fn new(folder: TempDir, store: Arc<dyn KeyStore>, database: Option<Store>) -> Self {
-        let rules = KeyRules { algorithm: Algorithm::Es256, lead: LEAD, interval: Some(INTERVAL), lives: LIVES };
+        let rules = KeyRules {
+            algorithm: Algorithm::Es256,
+            lead: LEAD,
+            interval: Some(INTERVAL),
+            lives: LIVES,
+            wrapping: CHEAP,
+        };
         Self { clock: Arc::default(), database, passphrase: None, rules, store, folder }
     }
 
@@ -82,6 +94,7 @@ impl Scene {
             actor: Actor::Service,
             audit,
             clock: Arc::clone(&self.clock) as Arc<_>,
+            opened: OpenedKeys::default(),
             passphrase: self.passphrase.clone(),
             rules: self.rules,
             store: Arc::clone(&self.store),
@@ -165,7 +178,7 @@ impl Broken {
 
 /// The passphrase in a file.
 pub fn passphrase(path: &Path) -> Passphrase {
-    Passphrase::from_file(path).unwrap()
+    Passphrase::from_file_to_open(path).unwrap().at(CHEAP)
 }
 
 /// The one line of an error.

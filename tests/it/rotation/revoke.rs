@@ -36,7 +36,7 @@ on_both_places! {
         let Successor::Later(successor) = manager.prepare_revocation(&dead.kid).await.unwrap() else {
             panic!("the first key can sign meanwhile");
         };
-        assert_eq!(manager.revoke(&dead.kid).await.unwrap().kid, dead.kid);
+        assert_eq!(manager.revoke(&dead.kid).await.unwrap().facts.kid, dead.kid);
         gone(&fleet, &dead.kid).await;
         // What has to go goes first; then its successor is taken in.
         fleet.noticed().await;

@@ -16,7 +16,11 @@ use latchkey::{
         operator,
     },
     config::{Config, RedisConfig},
-    domain::{audit::Actor, password::Password, username::Username},
+    domain::{
+        audit::Actor,
+        password::Password,
+        username::{NewUsername, Username},
+    },
     ports::Clock,
     service::{
         accounts::{Accounts, Registration},
@@ -180,7 +184,7 @@ impl TestApp {
     /// Makes a user who signs in with [`PASSWORD`].
     pub async fn user(&self, name: &str) {
         let registration = Registration {
-            username: username(name),
+            username: new_username(name),
             password: Password::parse_new(PASSWORD.to_owned()).unwrap(),
             email: None,
             is_staff: false,
@@ -264,6 +268,11 @@ impl Drop for TestApp {
 
 pub fn username(text: &str) -> Username {
     Username::parse(text).unwrap()
+}
+
+/// A name that a new account may have.
+pub fn new_username(text: &str) -> NewUsername {
+    Username::parse_new(text).unwrap()
 }
 
 fn config(flags: &[String]) -> Config {

@@ -58,6 +58,12 @@ impl Place {
         self.environment.iter().find(|(known, _)| known == name).unwrap().1.clone()
     }
 
+    /// The name of its database on the shared Postgres.
+    pub fn database(&self) -> String {
+        let (_, url) = self.environment.iter().find(|(name, _)| name == "DATABASE_URL").unwrap();
+        url.rsplit('/').next().unwrap().to_owned()
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -136,6 +142,13 @@ impl Place {
         Self::outcome(self.command(words), words, input)
     }
 
+    /// The same, with arguments behind the words that hold anything.
+    pub fn run_with_arguments(&self, words: &str, arguments: &[&str], input: &str) -> Outcome {
+        let mut command = self.command(words);
+        command.args(arguments);
+        Self::outcome(command, words, input)
+    }
+
     fn outcome(mut command: Command, words: &str, input: &str) -> Outcome {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -169,8 +182,21 @@ impl Place {
 
     /// Starts a server on a free port and does not wait for it.
     pub fn starting(&self, flags: &str) -> Server {
+        self.started(self.command(&format!("serve --bind 127.0.0.1:0 {flags}")))
+    }
+
+    /// Starts a server that may have so many files and connections open, and waits until it listens.
+    pub fn serve_with_descriptors(&self, limit: usize, flags: &str) -> Server {
+        let server = self.command(&format!("serve --bind 127.0.0.1:0 {flags}"));
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -n {limit}; exec \"$0\" \"$@\"")).arg(server.get_program());
+        command.args(server.get_args()).current_dir(self.folder.path()).env_clear();
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        self.started(command).listening()
+    }
+
+    fn started(&self, mut command: Command) -> Server {
         let log = self.folder.path().join(servers::unique("log"));
-        let mut command = self.command(&format!("serve --bind 127.0.0.1:0 {flags}"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
         let mut child = command.spawn().unwrap();
         let (send, lines) = mpsc::channel();
@@ -259,6 +285,11 @@ impl Server {
                 return line;
             }
         }
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
     }
 
     /// What it has logged.

@@ -11,7 +11,7 @@ pub mod servers;
 mod stories;
 
 pub use answer::{Answer, Pair};
-pub use app::{PASSWORD, TestApp, username};
+pub use app::{PASSWORD, TestApp, new_username, username};
 pub use binary::{Outcome, Place, Server};
 pub use clock::ManualClock;
 pub use forge::{Forge, encode};

@@ -1,0 +1,51 @@
+//! Secrets that are none: what others know, and what people make up. One judge for passphrases and for shared secrets.
+
+use zeroize::Zeroizing;
+
+/// A secret with fewer different bytes was typed, not drawn.
+const FEWEST_BYTES: usize = 8;
+
+/// Longer texts are judged by their beginning: the estimate has reached its end long before.
+const JUDGED: usize = 100;
+
+/// Examples of documentation that are long enough to pass as secrets, in small letters and digits alone: of xkcd 936, of jwt.io, of
+/// Django, and of RFC 7515, appendix A.1.
+const EXAMPLES: [&str; 8] = [
+    "correcthorsebatterystaple",
+    "astringsecretatleast256bitslong",
+    "avalidstringsecretthatisatleast512bitslongwhichisveryimportantforsecurity",
+    "your256bitsecret",
+    "your384bitsecret",
+    "your512bitsecret",
+    "djangoinsecure",
+    "aym1syspppbydfgzld3umj1qzkobwvmkoqqestjqlrt1qs0gzh75aktmn3yj0ips4hcgutwjazzr1z9cao",
+];
+
+/// Returns true for a secret that is public (a key, a certificate, an example), that has a pattern, or that falls to fewer than ten to
+/// the power of `digits` guesses.
+pub(super) fn is_guessable(secret: &[u8], digits: f64) -> bool {
+    let holds = |word: &[u8]| secret.windows(word.len()).any(|window| window == word);
+    if holds(b"-----BEGIN ") || secret.starts_with(b"ssh-") {
+        return true;
+    }
+    let mut different = Zeroizing::new(secret.to_vec());
+    different.sort_unstable();
+    different.dedup();
+    if different.len() < FEWEST_BYTES {
+        return true;
+    }
+    let Ok(text) = std::str::from_utf8(secret) else { return false };
+    is_example(text) || is_weak(text, digits)
+}
+
+fn is_example(text: &str) -> bool {
+    let mut plain = Zeroizing::new(String::with_capacity(text.len()));
+    plain.extend(text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()));
+    let known = |example: &&str| plain.contains(*example) && plain.len() < example.len() + FEWEST_BYTES * 2;
+    EXAMPLES.iter().any(known) || plain.starts_with("djangoinsecure")
+}
+
+fn is_weak(text: &str, digits: f64) -> bool {
+    let judged = text.char_indices().nth(JUDGED).map_or(text, |(end, _)| text.get(..end).unwrap_or(text));
+    zxcvbn::zxcvbn(judged, &["latchkey"]).guesses_log10() < digits
+}

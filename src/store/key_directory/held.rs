@@ -1,0 +1,79 @@
+//! The directory itself, held open: to list it takes no further descriptor.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::files::reserve;
+
+/// The open directory, from the first look at it on.
+#[derive(Debug, Default)]
+pub(super) struct Held(Mutex<Option<Open>>);
+
+/// A directory, and its identity: another at the same path has another one.
+#[derive(Debug)]
+struct Open {
+    file: File,
+    identity: (u64, u64),
+}
+
+impl Held {
+    /// Returns the names of all entries of the directory at `path`. Where it was replaced (renamed, mounted again, or by a link that leads
+    /// elsewhere, as Kubernetes exchanges secrets), the new one is opened.
+    pub(super) fn names(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // By its path, which needs no descriptor.
+        let there = fs::metadata(path).inspect_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                *held = None;
+            }
+        })?;
+        let open = match held.take() {
+            Some(open) if open.identity == (there.dev(), there.ino()) => open,
+            _ => reserve::with_reserve(|| Open::at(path))?,
+        };
+        let names = names(&open.file, path);
+        *held = Some(open);
+        names
+    }
+}
+
+impl Open {
+    fn at(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let there = file.metadata()?;
+        Ok(Self { file, identity: (there.dev(), there.ino()) })
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn names(directory: &File, _path: &Path) -> io::Result<Vec<OsString>> {
+    use std::{ffi::OsStr, io::Seek as _, os::unix::ffi::OsStrExt as _};
+
+    let (mut directory, mut names, mut buffer) = (directory, Vec::new(), Vec::with_capacity(16 * 1024));
+    directory.rewind()?;
+    let mut entries = rustix::fs::RawDir::new(directory, buffer.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if !matches!(name, b"." | b"..") {
+            names.push(OsStr::from_bytes(name).to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// Elsewhere, listing takes a descriptor.
+#[cfg(not(target_os = "linux"))]
+fn names(_directory: &File, path: &Path) -> io::Result<Vec<OsString>> {
+    reserve::with_reserve(|| fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.file_name())).collect())
+}
+
+#[cfg(test)]
+#[path = "held_tests.rs"]
+mod tests;

@@ -1,0 +1,67 @@
+//! A directory that another takes the place of, while it is held open.
+
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+fn sorted(held: &Held, path: &Path) -> Vec<String> {
+    let mut names: Vec<_> = held.names(path).unwrap().into_iter().map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn directory(parent: &Path, name: &str, files: &[&str]) -> std::path::PathBuf {
+    let path = parent.join(name);
+    fs::create_dir(&path).unwrap();
+    for file in files {
+        fs::write(path.join(file), "").unwrap();
+    }
+    path
+}
+
+#[test]
+fn a_directory_is_listed_again_and_again_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, held) = (directory(folder.path(), "keys", &["a", "b"]), Held::default());
+    assert_eq!(sorted(&held, &path), ["a", "b"]);
+    fs::write(path.join("c"), "").unwrap();
+    fs::remove_file(path.join("a")).unwrap();
+    assert_eq!(sorted(&held, &path), ["b", "c"]);
+    let many: Vec<String> = (0..2000).map(|number| format!("{number:0>40}")).collect();
+    for name in &many {
+        fs::write(path.join(name), "").unwrap();
+    }
+    assert_eq!(sorted(&held, &path).len(), 2002, "more than one read gives");
+}
+
+#[test]
+fn a_directory_that_is_replaced_is_the_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, held) = (directory(folder.path(), "keys", &["old"]), Held::default());
+    assert_eq!(sorted(&held, &path), ["old"]);
+    fs::rename(&path, folder.path().join("aside")).unwrap();
+    assert_eq!(held.names(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+    directory(folder.path(), "keys", &["new"]);
+    assert_eq!(sorted(&held, &path), ["new"]);
+
+    fs::remove_dir_all(&path).unwrap();
+    fs::write(&path, "").unwrap();
+    assert_eq!(held.names(&path).unwrap_err().kind(), io::ErrorKind::NotADirectory);
+    fs::remove_file(&path).unwrap();
+    fs::rename(folder.path().join("aside"), &path).unwrap();
+    assert_eq!(sorted(&held, &path), ["old"]);
+}
+
+/// As Kubernetes exchanges a secret: all names are links into `..data`, which is a link itself and replaced in one step.
+#[test]
+fn a_link_that_leads_to_another_directory_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    directory(folder.path(), "..first", &["old"]);
+    directory(folder.path(), "..second", &["new"]);
+    let (data, held) = (folder.path().join("..data"), Held::default());
+    symlink("..first", &data).unwrap();
+    assert_eq!(sorted(&held, &data), ["old"]);
+    symlink("..second", folder.path().join("..tmp")).unwrap();
+    fs::rename(folder.path().join("..tmp"), &data).unwrap();
+    assert_eq!(sorted(&held, &data), ["new"]);
+}

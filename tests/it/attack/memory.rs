@@ -1,0 +1,127 @@
+//! The traces of a sign-in in the memory of the process: of the password, the bytes that the connection received, and nothing else. Those are
+//! in a buffer of the web server until the connection receives more, or ends.
+
+use std::{
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    os::unix::fs::FileExt as _,
+};
+
+use regex::bytes::Regex;
+
+use crate::support::{Place, Server};
+
+const RIGHT: &str = "Tr0mbone+walnut%4711";
+/// The last header of each request: in front of each body as it was received, and of no copy of it.
+const MARK: &str = "X-Mark: 5f1d7a30c4";
+/// The distance at which the header of a password may lie.
+const HEAD: usize = 512;
+
+/// All memory of the process that can be written to, piece by piece.
+fn memory(server: &Server) -> Vec<Vec<u8>> {
+    let pid = server.pid();
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let memory = File::open(format!("/proc/{pid}/mem")).expect("the memory of another process is read by root alone");
+    let mut pieces = Vec::new();
+    for line in maps.lines() {
+        let mut words = line.split_whitespace();
+        let (range, mode) = (words.next().unwrap(), words.next().unwrap());
+        if !mode.starts_with("rw") || line.ends_with("[vvar]") {
+            continue;
+        }
+        let (begin, end) = range.split_once('-').unwrap();
+        let [begin, end] = [begin, end].map(|hex| u64::from_str_radix(hex, 16).unwrap());
+        let mut piece = vec![0; usize::try_from(end - begin).unwrap()];
+        // A guard page cannot be read; a thread may have ended meanwhile.
+        if memory.read_exact_at(&mut piece, begin).is_ok() {
+            pieces.push(piece);
+        }
+    }
+    pieces
+}
+
+/// Counts the copies in requests as they were received, and shows the surroundings of all others.
+fn copies(memory: &[Vec<u8>], secrets: &str) -> (usize, Vec<String>) {
+    let (secrets, mark) = (Regex::new(secrets).unwrap(), Regex::new(MARK).unwrap());
+    let (mut received, mut others) = (0, Vec::new());
+    for piece in memory {
+        for at in secrets.find_iter(piece).map(|found| found.start()) {
+            if mark.is_match(&piece[at.saturating_sub(HEAD)..at]) {
+                received += 1;
+            } else {
+                let around = &piece[at.saturating_sub(48)..(at + 64).min(piece.len())];
+                others.push(String::from_utf8_lossy(around).into_owned());
+            }
+        }
+    }
+    (received, others)
+}
+
+/// A request in these pieces, on a connection that stays open, and the first line of the answer.
+fn send(server: &Server, content_type: &str, body: &[&str]) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+    let framing = if let [whole] = body {
+        format!("Content-Length: {}", whole.len())
+    } else {
+        "Transfer-Encoding: chunked".to_owned()
+    };
+    // Each chunk reaches the handler as a piece of its own.
+    let chunk = |piece: &&str| format!("{:x}\r\n{piece}\r\n", piece.len());
+    let body = match body {
+        [whole] => (*whole).to_owned(),
+        pieces => pieces.iter().map(chunk).collect::<Vec<_>>().concat() + "0\r\n\r\n",
+    };
+    let head = format!("POST /api/token/ HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\n{framing}\r\n{MARK}");
+    let request = format!("{head}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = [0; 512];
+    let length = stream.read(&mut answer).unwrap();
+    let line = String::from_utf8_lossy(&answer[..length]).lines().next().unwrap_or_default().to_owned();
+    (stream, line)
+}
+
+fn part(name: &str, value: &str) -> String {
+    format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+}
+
+#[test]
+fn a_password_that_was_sent_is_nowhere_in_memory_but_where_it_was_received() {
+    let place = Place::new();
+    let server = place.serve("--header-timeout 10m --log trace");
+    place.user("ada", RIGHT);
+    let encoded = RIGHT.replace('%', "%25").replace('+', "%2B");
+    let (json, form, multipart) =
+        ("application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b");
+    let wrong = |number: u32| format!("wr0ng-Kazoo-Persimmon-{number:04}");
+    let requests: Vec<(&str, &str, Vec<String>)> = vec![
+        ("200", json, vec![format!(r#"{{"username":"ada","password":"{RIGHT}"}}"#)]),
+        ("200", json, vec![format!(r#"{{"username":"ada","password":"\u0054{}"}}"#, &RIGHT[1..])]),
+        ("200", json, vec![format!(r#"{{"username":"ada","#), format!(r#""password":"{RIGHT}"}}"#)]),
+        ("200", form, vec![format!("username=ada&password={encoded}")]),
+        ("200", multipart, vec![part("username", "ada") + &part("password", RIGHT) + "--b--\r\n"]),
+        ("401", json, vec![format!(r#"{{"username":"ada","password":"{}"}}"#, wrong(1))]),
+        ("401", json, vec![format!(r#"{{"username":"ada","password":"\n{}"}}"#, wrong(2))]),
+        ("401", form, vec![format!("username=ada&password=+%41{}", wrong(3))]),
+        ("401", multipart, vec![part("username", "nobody") + &part("password", &wrong(4)) + "--b--\r\n"]),
+        ("400", json, vec![format!(r#"{{"username":"ada","password":"{}""#, wrong(5))]),
+        ("400", json, vec![format!(r#"{{"username":"ada","password":"{}\ud800"}}"#, wrong(6))]),
+        ("400", json, vec![format!(r#"{{"password":"\t{}"}}"#, wrong(7))]),
+        ("400", multipart, vec![part("password", &wrong(8))]),
+        ("400", form, vec![format!("password={}", wrong(9))]),
+        ("415", "text/plain", vec![format!("password={}", wrong(10))]),
+        ("400", json, vec![format!(r#"["{}"]"#, wrong(11))]),
+    ];
+    // Open until the end: what a connection has received stays in its buffer, and nothing else is written there.
+    let mut open = Vec::new();
+    for (status, content_type, body) in &requests {
+        let body: Vec<&str> = body.iter().map(String::as_str).collect();
+        let (stream, line) = send(&server, content_type, &body);
+        assert!(line.starts_with(&format!("HTTP/1.1 {status}")), "{line}: {body:?}");
+        open.push(stream);
+    }
+    let memory = memory(&server);
+    let (received, others) = copies(&memory, &format!("{}|wr0ng-Kazoo-Persimmon", regex::escape(RIGHT)));
+    assert!(received >= 10, "the memory was not read: {received} of the requests were found");
+    assert!(others.is_empty(), "{} more copies: {others:#?}", others.len());
+}

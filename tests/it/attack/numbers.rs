@@ -1,0 +1,100 @@
+//! Numbers in claims beyond what a column or a date holds, under right signatures: a refusal in words, never a 500.
+
+use latchkey_verifier::Kind;
+
+use super::{EXPIRED, INVALID, refused_as, shut_out, still_good, with_text};
+use crate::{
+    http::tools::execute,
+    support::{Backend, Forge, Pair, TestApp},
+};
+
+/// Beyond a signed column of four bytes, an unsigned one, what a float tells apart, and one of eight bytes.
+const BEYOND: [&str; 8] = [
+    "2147483648",
+    "4294967295",
+    "4294967296",
+    "9007199254740992",
+    "9223372036854775807",
+    "9223372036854775808",
+    "18446744073709551616",
+    "1e400",
+];
+
+fn both(pair: &Pair) -> [(Kind, &String); 2] {
+    [(Kind::Access, &pair.access), (Kind::Refresh, &pair.refresh)]
+}
+
+/// Fails unless each view that takes a token of this kind says so.
+async fn refused_in_words(app: &TestApp, kind: Kind, what: &str, token: &str) {
+    let body = format!(r#"{{"detail":"{INVALID}","code":"token_not_valid"}}"#);
+    let answers = match kind {
+        Kind::Access => {
+            shut_out(app, INVALID, what, token).await;
+            vec![app.verify(token).await]
+        }
+        Kind::Refresh => vec![app.verify(token).await, app.refresh(token).await, app.blacklist(token).await],
+    };
+    for answer in answers {
+        assert_eq!((answer.status, &answer.text), (401, &body), "{kind:?} {what}");
+    }
+    if kind == Kind::Refresh {
+        let logout = app.post("/api/auth/logout/", &format!(r#"{{"refresh":"{token}"}}"#)).await;
+        assert_eq!(logout.status, 401, "log-out {what}: {}", logout.text);
+    }
+}
+
+on_both_backends! {
+    async fn a_counter_beyond_its_column_is_refused_in_words_by_every_view(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let pair = app.signed_in("ada").await;
+        for value in BEYOND {
+            for (kind, token) in both(&pair) {
+                let forged = with_text(&app, token, kind, "ver", value);
+                refused_in_words(&app, kind, &format!("ver {value}"), &forged).await;
+            }
+            let forged = with_text(&app, &pair.refresh, Kind::Refresh, "gen", value);
+            refused_in_words(&app, Kind::Refresh, &format!("gen {value}"), &forged).await;
+        }
+        still_good(&app, &pair).await;
+    }
+
+    /// The row is as far as its column goes: the next generation would be an overflow in one database, and a row that cannot be read
+    /// again in the other.
+    async fn a_session_at_the_end_of_its_column_is_not_rotated_beyond_it(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let pair = app.signed_in("ada").await;
+        let last = i32::MAX;
+        execute(&app, &format!("UPDATE sessions SET generation = {}", last - 1)).await;
+        let token = with_text(&app, &pair.refresh, Kind::Refresh, "gen", &(last - 1).to_string());
+        let next = app.refresh(&token).await.pair();
+        assert_eq!(Forge::claims_of(&next.refresh)["gen"], last);
+        for value in [i64::from(last), i64::from(last) + 1, i64::from(u32::MAX)] {
+            let token = with_text(&app, &pair.refresh, Kind::Refresh, "gen", &value.to_string());
+            refused_in_words(&app, Kind::Refresh, &format!("gen {value}"), &token).await;
+        }
+        app.verify(&next.access).await.expect(200, "{}");
+    }
+
+    /// The year 9999 is the last that is a date; before the year 1 nothing is either, and all of that is over.
+    async fn a_date_at_the_edge_of_what_is_one_is_refused_in_words_by_every_view(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let pair = app.signed_in("ada").await;
+        for (kind, token) in both(&pair) {
+            for value in ["253402300800", "9007199254740992", "9223372036854775807", "9223372036854775808", "1e308"] {
+                for name in ["exp", "iat", "nbf"] {
+                    let forged = with_text(&app, token, kind, name, value);
+                    refused_as(&app, INVALID, &format!("{name} {value}"), &forged).await;
+                }
+            }
+            for value in ["-1", "-2147483649", "-62135596801", "-9007199254740993", "-9223372036854775809", "-1e308"] {
+                let forged = with_text(&app, token, kind, "exp", value);
+                refused_as(&app, EXPIRED, &format!("exp {value}"), &forged).await;
+                for name in ["iat", "nbf"] {
+                    app.verify(&with_text(&app, token, kind, name, value)).await.expect(200, "{}");
+                }
+            }
+            app.verify(&with_text(&app, token, kind, "exp", "253402300799")).await.expect(200, "{}");
+        }
+        still_good(&app, &pair).await;
+    }
+}

@@ -1,0 +1,184 @@
+//! A key that has to go goes, whatever stands in the way.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::json;
+
+use super::keys::kid;
+use crate::support::{Place, Server, servers::eventually};
+
+const USER: &str = "ada";
+const PASSWORD: &str = "correct horse battery staple";
+
+/// The descriptors of the server: enough to start.
+const LIMIT: usize = 120;
+
+/// One connection that stays.
+struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    fn to(server: &Server) -> Self {
+        Self(BufReader::new(TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap()))
+    }
+
+    /// The status and the body of the answer.
+    fn ask(&mut self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let head = "Host: auth.test\r\nContent-Type: application/json";
+        let request = format!("{method} {path} HTTP/1.1\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        self.0.get_mut().write_all(request.as_bytes()).unwrap();
+        let (mut status, mut length) = (0, 0);
+        loop {
+            let mut line = String::new();
+            self.0.read_line(&mut line).unwrap();
+            if line.trim().is_empty() {
+                break;
+            }
+            if let Some(rest) = line.strip_prefix("HTTP/1.1 ") {
+                status = rest[..3].parse().unwrap();
+            }
+            if let Some(rest) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = rest.trim().parse().unwrap();
+            }
+        }
+        let mut text = vec![0; length];
+        self.0.read_exact(&mut text).unwrap();
+        (status, String::from_utf8(text).unwrap())
+    }
+}
+
+fn open(server: &Server) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count()
+}
+
+/// Idle connections until the server has no descriptor left. Those that wait to be accepted take each that becomes free.
+async fn exhaust(server: &Server, idle: &mut Vec<TcpStream>) {
+    eventually("all descriptors are used up", async || {
+        if open(server) < LIMIT {
+            let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+            // Once the server accepts no more, those in its queue are enough.
+            idle.extend(TcpStream::connect_timeout(&address, Duration::from_millis(200)));
+        }
+        open(server) >= LIMIT
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_a_descriptor_left_sees_keys_that_are_made_and_revoked() {
+    let place = Place::new().with("LATCHKEY_ISSUER", "https://auth.test");
+    let server = place.serve_with_descriptors(LIMIT, "--header-timeout 10m");
+    place.user(USER, PASSWORD);
+    let old = kid(&place, &json!({"use": "access"}));
+    let pair = server.pair(USER, PASSWORD).await;
+    let mut connection = Connection::to(&server);
+    let token = json!({ "token": pair.access }).to_string();
+    assert_eq!(connection.ask("POST", "/api/token/verify/", &token).0, 200);
+
+    let mut idle = Vec::new();
+    exhaust(&server, &mut idle).await;
+    place.run("keys rotate").done();
+    let new = kid(&place, &json!({"state": "published"}));
+    eventually("a key file that is new is read", async || {
+        exhaust(&server, &mut idle).await;
+        connection.ask("GET", "/.well-known/jwks.json", "").1.contains(&new)
+    })
+    .await;
+    place.run(&format!("keys revoke {old}")).done();
+    eventually("what the key signed is refused", async || {
+        exhaust(&server, &mut idle).await;
+        connection.ask("POST", "/api/token/verify/", &token).0 == 401
+    })
+    .await;
+    assert!(open(&server) >= LIMIT, "there was none left all the while");
+    assert!(connection.ask("GET", "/health/ready", "").1.contains(r#""keys":"ok""#));
+    assert!(!connection.ask("GET", "/.well-known/jwks.json", "").1.contains(&old));
+}
+
+/// Another process that has the lock of the ring, and is stopped.
+struct Stopped(Child);
+
+impl Stopped {
+    fn holds(lock: &std::path::Path) -> Self {
+        let mut command = Command::new("flock");
+        command.arg(lock).args(["sh", "-c", "echo holds; read done"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "holds\n");
+        let stopped = Self(child);
+        stopped.signal("STOP");
+        stopped
+    }
+
+    fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([&format!("-{name}"), &self.0.id().to_string()]).status().unwrap().success());
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // The shell below it reads its end of the pipe, and ends.
+        drop(self.0.stdin.take());
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_process_that_holds_the_lock_does_not_keep_a_revocation_from_its_work() {
+    let place = Place::new().with("LATCHKEY_ISSUER", "https://auth.test");
+    let server = place.serve("");
+    place.user(USER, PASSWORD);
+    let pair = server.pair(USER, PASSWORD).await;
+    let old = kid(&place, &json!({"use": "access"}));
+    place.run("keys rotate").done();
+    let stopped = Stopped::holds(&place.path("keys/.lock"));
+
+    for words in ["keys rotate", "keys rewrap --plain"] {
+        let outcome = place.run(words);
+        let line = outcome.refused(1);
+        assert!(line.contains("another process has held the lock for 3s") && line.contains("fuser"), "{line}");
+    }
+    let outcome = place.run(&format!("keys revoke {old}"));
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(outcome.out.contains(&format!("revoked {old}: its tokens are refused\n")), "{outcome:?}");
+    assert!(outcome.err.contains("The key was marked as revoked without the lock, which is enough"), "{outcome:?}");
+    eventually("a running server refuses its tokens", async || server.verify(&pair.access).await.status == 401).await;
+    assert!(place.files().iter().any(|name| name.ends_with(&format!("{old}.revoked"))));
+    assert!(!place.files().iter().any(|name| name.ends_with(&format!("{old}.pem"))));
+    let again = place.run(&format!("keys revoke {old}"));
+    assert!(again.refused(1).contains("was revoked, and is never used again"));
+
+    drop(stopped);
+    place.run("keys rotate").done();
+    assert_eq!(
+        place
+            .run("keys list --json")
+            .json()
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|key| key["kid"] == old.as_str())
+            .count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_revocation_says_what_it_cannot_vouch_for() {
+    let place = Place::new();
+    drop(place.serve(""));
+    let old = kid(&place, &json!({"use": "access"}));
+    let said = place.run(&format!("keys revoke {old}"));
+    for words in
+        ["within about a second", "/health/ready", "latchkey_keys_last_look_seconds", "fetch the key set: within 5m"]
+    {
+        assert!(said.done().contains(words), "{words}: {}", said.out);
+    }
+}

@@ -1,0 +1,112 @@
+//! Passphrases of keys at rest: good ones alone, at a price that a guess has to pay as well.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use super::keys::kid;
+use crate::support::Place;
+
+const GOOD: &str = "3Vp6mVwG1rY0q7Jr4l7E2wXk";
+
+const WEAK: &str = "correct horse battery staple";
+
+/// A key that OpenSSL encrypted with [`WEAK`].
+const OLD: &str = include_str!("../../../src/crypto/fixtures/p256_scrypt_test_key.pem");
+
+/// INTEGER 2^17, INTEGER 8, INTEGER 1.
+const NEW_COST: &[u8] = &[2, 3, 2, 0, 0, 2, 1, 8, 2, 1, 1];
+
+fn asks(place: &Place, name: &str, cost: &[u8]) -> bool {
+    pem(&fs::read_to_string(place.path(name)).unwrap()).windows(cost.len()).any(|part| part == cost)
+}
+
+fn place(passphrase: &str) -> Place {
+    let place = Place::new().with("LATCHKEY_KEYS_PASSPHRASE_FILE", "passphrase");
+    place.write("passphrase", passphrase);
+    place
+}
+
+#[test]
+fn a_passphrase_that_can_be_guessed_is_refused_with_what_would_be_right() {
+    for weak in [
+        "correct horse battery staple",
+        "passwordpassword",
+        "0123456789abcdef",
+        "changeme changeme",
+        "qwertyuiopasdfgh\n",
+    ] {
+        let outcome = place(weak).run("serve --bind 127.0.0.1:0");
+        let line = outcome.refused(2);
+        assert!(
+            line.starts_with("LATCHKEY_KEYS_PASSPHRASE_FILE: passphrase holds a passphrase that can be guessed"),
+            "{line}"
+        );
+        assert!(line.contains("openssl rand -base64 32") && line.contains("latchkey keys rewrap"), "{line}");
+        assert!(!line.contains(weak.trim()), "{line}");
+    }
+}
+
+/// A key as an older version left it: a passphrase out of a comic, at N = 2^14.
+#[test]
+fn a_key_under_a_weak_and_cheap_passphrase_is_revoked_or_rewrapped_at_the_new_price() {
+    let folder = Place::new();
+    folder.write("foreign", OLD);
+    folder.write("weak", WEAK);
+    folder.run("keys import foreign --passphrase-file weak").done();
+    let made = kid(&folder, &json!({"use": "access"}));
+
+    let place = place(WEAK);
+    let name = format!("keys/20260131T120000Z-access-ES256-{made}.pem");
+    place.write(&name, OLD);
+    place.write("new", GOOD);
+    place.write("also-weak", "passwordpassword1");
+    assert!(place.run("serve --bind 127.0.0.1:0").refused(2).contains("can be guessed"));
+    assert!(place.run("keys rotate").refused(2).contains("can be guessed"));
+    assert!(place.run("keys rewrap --new-passphrase-file also-weak").refused(2).contains("can be guessed"));
+    assert!(!asks(&place, &name, NEW_COST));
+    assert!(place.run("keys rewrap --new-passphrase-file new").done().starts_with("encrypted 1 key"));
+    assert!(asks(&place, &name, NEW_COST), "new files cost N = 2^17, r = 8, p = 1");
+    fs::rename(place.path("new"), place.path("passphrase")).unwrap();
+    assert_eq!(place.run("keys list --json").json()[0]["kid"], made.as_str());
+
+    // Nor does a weak one keep a key that has to go.
+    place.write("passphrase", WEAK);
+    place.write(&name, OLD);
+    place.run(&format!("keys revoke {made}"));
+    assert!(place.files().contains(&name.replace(".pem", ".revoked")), "{:?}", place.files());
+}
+
+/// PKCS#8 with scrypt at N = 2^22; the unit tests go further. It is refused, not computed.
+#[test]
+fn a_planted_key_that_asks_for_gigabytes_is_refused_at_once() {
+    let place = place(GOOD);
+    drop(place.serve(""));
+    let access = place.files().into_iter().find(|name| name.contains("-access-")).unwrap();
+    let mut planted = pem(&fs::read_to_string(place.path(&access)).unwrap());
+    let at = planted.windows(NEW_COST.len()).position(|part| part == NEW_COST).unwrap();
+    // As long as the other, so that all lengths around it stay: INTEGER 2^22, INTEGER 8. That is 4 GiB.
+    planted[at..at + 5].copy_from_slice(&[2, 3, 0x40, 0, 0]);
+    place.write(&access, &encode(&planted));
+    let begun = Instant::now();
+    let outcome = place.run("serve --bind 127.0.0.1:0");
+    let line = outcome.refused(2);
+    assert!(line.contains("asks for more memory or time than a passphrase may cost"), "{line}");
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+fn pem(text: &str) -> Vec<u8> {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+    STANDARD.decode(body).unwrap()
+}
+
+fn encode(bytes: &[u8]) -> String {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let body = STANDARD.encode(bytes);
+    let lines: Vec<_> = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN ENCRYPTED PRIVATE KEY-----\n{}\n-----END ENCRYPTED PRIVATE KEY-----\n", lines.join("\n"))
+}
