@@ -136,7 +136,7 @@ on_both_databases! {
         if house.has_no_clock_of_its_own().await {
             return; // All processes that use an SQLite file are on one machine.
         }
-        for off in [TimeDelta::minutes(-4), TimeDelta::minutes(4)] {
+        for off in [TimeDelta::minutes(-4), TimeDelta::minutes(4), TimeDelta::days(-400)] {
             let (revoked, cut_off) = (house.session_of(&format!("a{off}")).await, house.session_of(&format!("b{off}")).await);
             assert!(!house.janitor.keep_blacklist().await.unwrap());
             let now = house.clock.now() + off;
