@@ -25,9 +25,6 @@ use crate::{
     service::accounts::{Accounts, Registration},
 };
 
-/// More than the longest password that is taken.
-const LONGEST_LINE: u64 = 16 * 1024;
-
 #[derive(Args, Debug)]
 pub(super) struct UsersArgs {
     #[command(subcommand)]

@@ -47,7 +47,8 @@ async fn a_row_that_clears_the_screen_is_listed_as_text() {
     let session = sid(&server.pair("ada", PASSWORD).await.access);
     let mut sqlite = SqliteConnection::establish(place.path("data/latchkey.db").to_str().unwrap()).unwrap();
     // Events are added and never changed.
-    let event = "INSERT INTO audit_events (at, event, actor, details, times) SELECT at, event, ?, details, times FROM audit_events LIMIT 1";
+    let event = "INSERT INTO audit_events (at, event, actor, user_agent, session_id, details, times) \
+                 SELECT at, event, ?1, ?1, session_id, details, times FROM audit_events WHERE event = 'sign_in' LIMIT 1";
     for statement in ["UPDATE sessions SET user_agent = ?", "UPDATE users SET email = ?", event] {
         diesel::sql_query(statement).bind::<Text, _>(HOSTILE).execute(&mut sqlite).unwrap();
     }

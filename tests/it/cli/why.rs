@@ -71,6 +71,44 @@ on_both_backends! {
         assert_eq!(place.run("why").code, Some(2));
     }
 
+    /// Refresh tokens of old generations are the ones that nothing but a search of all sessions finds.
+    async fn a_search_for_a_token_stops_and_says_what_it_left_out(backend: Backend) {
+        let place = Place::on(backend).await;
+        place.user("ada", PASSWORD);
+        let server = place.serve("");
+        let first = signed_in(&server.url).await;
+        let session = SessionId::parse(&sid(&first.access)).unwrap();
+        let rotated = format!("UPDATE sessions SET generation = 100000 WHERE id = '{session}'");
+        match backend {
+            Backend::Embedded => {
+                let mut sqlite = SqliteConnection::establish(place.path("data/latchkey.db").to_str().unwrap()).unwrap();
+                diesel::sql_query(rotated).execute(&mut sqlite).unwrap();
+            }
+            Backend::PostgresAndRedis => servers::execute(&place.database(), &rotated).await,
+        }
+        let recent = place.run(&format!("why {}", session.refresh_jti(99_990)));
+        assert!(recent.done().contains("its refresh token of generation 99990"), "{}", recent.out);
+
+        let unknown = SessionId::new(uuid::Uuid::from_u128(7)).refresh_jti(0);
+        for id in [session.refresh_jti(3), unknown.clone()] {
+            let outcome = place.run(&format!("why {id}"));
+            let line = outcome.refused(1);
+            assert!(
+                line.starts_with(&format!(
+                    "nothing was found of {id} among 64 refresh tokens of 1 session; not all were looked at"
+                )),
+                "{line}"
+            );
+            assert!(
+                line.contains("up to 200000 sessions, for up to 5 seconds") && line.ends_with("or --exhaustive"),
+                "{line}"
+            );
+        }
+        let old = place.run(&format!("why {} --exhaustive", session.refresh_jti(3)));
+        assert!(old.out.contains("its refresh token of generation 3, which was exchanged"), "{old:?}");
+        assert!(place.run(&format!("why {unknown} --exhaustive")).err.contains("nothing is known of"));
+    }
+
     async fn a_reuse_tells_both_addresses(backend: Backend) {
         let place = Place::on(backend).await;
         place.user("ada", PASSWORD);
@@ -211,43 +249,5 @@ async fn a_session_that_was_removed_still_has_its_events() {
     for known in [id, jti] {
         let gone = "The session is over, and no longer in the database. What the audit trail knows of it:";
         reads(&place, &known, &format!("{gone}\n\n{events}"));
-    }
-
-    /// Refresh tokens of old generations are the ones that nothing but a search of all sessions finds.
-    async fn a_search_for_a_token_stops_and_says_what_it_left_out(backend: Backend) {
-        let place = Place::on(backend).await;
-        place.user("ada", PASSWORD);
-        let server = place.serve("");
-        let first = signed_in(&server.url).await;
-        let session = SessionId::parse(&sid(&first.access)).unwrap();
-        let rotated = format!("UPDATE sessions SET generation = 100000 WHERE id = '{session}'");
-        match backend {
-            Backend::Embedded => {
-                let mut sqlite = SqliteConnection::establish(place.path("data/latchkey.db").to_str().unwrap()).unwrap();
-                diesel::sql_query(rotated).execute(&mut sqlite).unwrap();
-            }
-            Backend::PostgresAndRedis => servers::execute(&place.database(), &rotated).await,
-        }
-        let recent = place.run(&format!("why {}", session.refresh_jti(99_990)));
-        assert!(recent.done().contains("its refresh token of generation 99990"), "{}", recent.out);
-
-        let unknown = SessionId::new(uuid::Uuid::from_u128(7)).refresh_jti(0);
-        for id in [session.refresh_jti(3), unknown.clone()] {
-            let outcome = place.run(&format!("why {id}"));
-            let line = outcome.refused(1);
-            assert!(
-                line.starts_with(&format!(
-                    "nothing was found of {id} among 64 refresh tokens of 1 session; not all were looked at"
-                )),
-                "{line}"
-            );
-            assert!(
-                line.contains("up to 200000 sessions, for up to 5 seconds") && line.ends_with("or --exhaustive"),
-                "{line}"
-            );
-        }
-        let old = place.run(&format!("why {} --exhaustive", session.refresh_jti(3)));
-        assert!(old.out.contains("its refresh token of generation 3, which was exchanged"), "{old:?}");
-        assert!(place.run(&format!("why {unknown} --exhaustive")).err.contains("nothing is known of"));
     }
 }
