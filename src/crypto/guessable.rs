@@ -18,7 +18,7 @@ const EXAMPLES: [&str; 8] = [
     "your384bitsecret",
     "your512bitsecret",
     "djangoinsecure",
-    "aym1syspppbydfgzld3umj1qzkobwvmkoqqestjqlrt1qs0gzh75aktmn3yj0ips4hcgutwjazzr1z9cao",
+    "aym1sysppbydfgzld3umj1qzkobwvmkoqqestjqlrt1qs0gzh75aktmn3yj0ips4hcguutwjazzr1z9caow",
 ];
 
 /// Returns true for a secret that is public (a key, a certificate, an example), that has a pattern, or that falls to fewer than ten to
@@ -41,7 +41,9 @@ pub(super) fn is_guessable(secret: &[u8], digits: f64) -> bool {
 fn is_example(text: &str) -> bool {
     let mut plain = Zeroizing::new(String::with_capacity(text.len()));
     plain.extend(text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()));
-    let known = |example: &&str| plain.contains(*example) && plain.len() < example.len() + FEWEST_BYTES * 2;
+    // Once or again and again, with a few characters more.
+    let known =
+        |example: &&str| plain.contains(*example) && Zeroizing::new(plain.replace(*example, "")).len() <= FEWEST_BYTES;
     EXAMPLES.iter().any(known) || plain.starts_with("djangoinsecure")
 }
 

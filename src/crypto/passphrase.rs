@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::{self, Read as _},
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
@@ -21,7 +21,7 @@ use pkcs8::{
 use zeroize::Zeroizing;
 
 use super::{guessable::is_guessable, random, signing_key::MaterialError};
-use crate::files::reserve;
+use crate::files::{self, reserve};
 
 /// The cost of a guess, by scrypt with r = 8 and p = 1.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -147,8 +147,8 @@ impl Passphrase {
 
 /// The mode of a file and what it holds, or a bit more than it may hold.
 fn read(path: &Path) -> io::Result<(u32, Zeroizing<Vec<u8>>)> {
-    let file = fs::File::open(path)?;
-    let mode = file.metadata()?.permissions().mode() & 0o777;
+    let (file, metadata) = files::open(path)?;
+    let mode = files::permissions(&metadata) & 0o777;
     // Room from the start: growing would leave copies of the beginning behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(LONGEST).unwrap_or_default() + 1));
     file.take(LONGEST + 1).read_to_end(&mut bytes)?;

@@ -53,6 +53,15 @@ impl FileError {
     }
 }
 
+impl From<FileError> for io::Error {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Io(error) => error,
+            error => Self::other(error.to_string()),
+        }
+    }
+}
+
 /// Opens a regular file, or what a link leads to, without waiting for the other end of a pipe.
 ///
 /// # Errors

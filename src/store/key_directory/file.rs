@@ -11,7 +11,7 @@ use std::{
 
 use secrecy::SecretString;
 
-use crate::files::{self, FileError, reserve};
+use crate::files::{self, reserve};
 
 /// No key file is longer: an RSA key of 8192 bits has less than 7 KiB.
 const MAX_LENGTH: u64 = 16 * 1024;
@@ -52,20 +52,13 @@ pub(super) fn read(path: &Path) -> io::Result<Result<SecretString, u32>> {
 }
 
 fn read_once(path: &Path) -> io::Result<Result<SecretString, u32>> {
-    let (file, metadata) = files::open(path).map_err(plain)?;
+    let (file, metadata) = files::open(path)?;
     let mode = files::permissions(&metadata) & 0o777;
     if mode & 0o077 != 0 {
         return Ok(Err(mode));
     }
-    let bytes = files::read_opened(file, &metadata, MAX_LENGTH).map_err(plain)?;
+    let bytes = files::read_opened(file, &metadata, MAX_LENGTH)?;
     Ok(Ok(SecretString::from(std::str::from_utf8(&bytes).unwrap_or_default())))
-}
-
-pub(super) fn plain(error: FileError) -> io::Error {
-    match error {
-        FileError::Io(error) => error,
-        error => io::Error::other(error.to_string()),
-    }
 }
 
 /// Written under another name first, then renamed, so that nobody reads half of one.

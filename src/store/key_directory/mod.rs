@@ -100,7 +100,7 @@ impl KeyDirectory {
 
     /// None, where nothing was noted or it cannot be read: nobody removes a key earlier by it, only later.
     fn lives(&self) -> TokenLives {
-        let read = || files::read(&self.0.join(LIVES), LONGEST_LIVES).map_err(file::plain);
+        let read = || Ok(files::read(&self.0.join(LIVES), LONGEST_LIVES)?);
         let bytes = reserve::with_reserve(read).unwrap_or_default();
         let text = files::text(&bytes).unwrap_or_default();
         let mut spans = text
