@@ -1,6 +1,6 @@
 //! Passphrases: what a file gives, and what is done with blocks that are not as they should be.
 
-use std::path::PathBuf;
+use std::{os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
