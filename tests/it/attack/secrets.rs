@@ -295,7 +295,9 @@ fn hex(bytes: &[u8]) -> String {
 async fn no_password_token_or_key_is_logged_or_kept_in_the_audit_trail() {
     let mut scene = Scene::new().await;
     scene.run("users create ada --password-stdin", RIGHT);
-    let server = scene.place.serve(&format!("--log trace --log-format json --issuer {ISSUER} --audit-refreshes true"));
+    let server = scene
+        .place
+        .serve(&format!("--log trace --log-format json --metrics-bind main --issuer {ISSUER} --audit-refreshes true"));
     scene.url.clone_from(&server.url);
     scene.keep_keys();
     scene.story().await;

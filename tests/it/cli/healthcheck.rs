@@ -15,8 +15,8 @@ fn asking(url: &str) -> String {
 #[tokio::test]
 async fn a_server_that_is_ready_is_healthy() {
     for (backend, expected) in [
-        (Backend::Embedded, "{\"status\":\"ok\",\"database\":\"ok\"}\n"),
-        (Backend::PostgresAndRedis, "{\"status\":\"ok\",\"database\":\"ok\",\"redis\":\"ok\"}\n"),
+        (Backend::Embedded, "{\"status\":\"ok\",\"database\":\"ok\",\"keys\":\"ok\"}\n"),
+        (Backend::PostgresAndRedis, "{\"status\":\"ok\",\"database\":\"ok\",\"redis\":\"ok\",\"keys\":\"ok\"}\n"),
     ] {
         let place = Place::on(backend).await;
         let server = place.serve("");
@@ -30,7 +30,7 @@ async fn the_address_is_the_setting_of_the_server_and_all_addresses_are_asked_on
     let server = Place::new().serve("");
     let port = server.url.rsplit(':').next().unwrap();
     let place = Place::new().with("LATCHKEY_BIND", &format!("0.0.0.0:{port}"));
-    assert_eq!(place.run("healthcheck").done(), "{\"status\":\"ok\",\"database\":\"ok\"}\n");
+    assert_eq!(place.run("healthcheck").done(), "{\"status\":\"ok\",\"database\":\"ok\",\"keys\":\"ok\"}\n");
     assert!(place.files().is_empty(), "asking makes nothing");
 }
 

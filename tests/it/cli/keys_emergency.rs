@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
 
 use super::keys::kid;
@@ -16,8 +17,8 @@ use crate::support::{Place, Server, servers::eventually};
 const USER: &str = "ada";
 const PASSWORD: &str = "correct horse battery staple";
 
-/// The descriptors of the server: enough to start.
-const LIMIT: usize = 120;
+/// Descriptors that the server may open after its start.
+const LEFT: usize = 6;
 
 /// One connection that stays.
 struct Connection(BufReader<TcpStream>);
@@ -56,15 +57,23 @@ fn open(server: &Server) -> usize {
     fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count()
 }
 
+/// Leaves the server as many descriptors as it has, and a few more. At its start it takes care to have enough.
+fn limit(server: &Server) -> usize {
+    let limit = open(server) + LEFT;
+    let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap());
+    prlimit(pid, Resource::Nofile, Rlimit { current: Some(limit as u64), maximum: Some(limit as u64) }).unwrap();
+    limit
+}
+
 /// Idle connections until the server has no descriptor left. Those that wait to be accepted take each that becomes free.
-async fn exhaust(server: &Server, idle: &mut Vec<TcpStream>) {
+async fn exhaust(server: &Server, limit: usize, idle: &mut Vec<TcpStream>) {
     eventually("all descriptors are used up", async || {
-        if open(server) < LIMIT {
+        if open(server) < limit {
             let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
             // Once the server accepts no more, those in its queue are enough.
             idle.extend(TcpStream::connect_timeout(&address, Duration::from_millis(200)));
         }
-        open(server) >= LIMIT
+        open(server) >= limit
     })
     .await;
 }
@@ -72,7 +81,7 @@ async fn exhaust(server: &Server, idle: &mut Vec<TcpStream>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_without_a_descriptor_left_sees_keys_that_are_made_and_revoked() {
     let place = Place::new().with("LATCHKEY_ISSUER", "https://auth.test");
-    let server = place.serve_with_descriptors(LIMIT, "--header-timeout 10m");
+    let server = place.serve("--header-timeout 10m");
     place.user(USER, PASSWORD);
     let old = kid(&place, &json!({"use": "access"}));
     let pair = server.pair(USER, PASSWORD).await;
@@ -80,22 +89,22 @@ async fn a_server_without_a_descriptor_left_sees_keys_that_are_made_and_revoked(
     let token = json!({ "token": pair.access }).to_string();
     assert_eq!(connection.ask("POST", "/api/token/verify/", &token).0, 200);
 
-    let mut idle = Vec::new();
-    exhaust(&server, &mut idle).await;
+    let (limit, mut idle) = (limit(&server), Vec::new());
+    exhaust(&server, limit, &mut idle).await;
     place.run("keys rotate").done();
     let new = kid(&place, &json!({"state": "published"}));
     eventually("a key file that is new is read", async || {
-        exhaust(&server, &mut idle).await;
+        exhaust(&server, limit, &mut idle).await;
         connection.ask("GET", "/.well-known/jwks.json", "").1.contains(&new)
     })
     .await;
     place.run(&format!("keys revoke {old}")).done();
     eventually("what the key signed is refused", async || {
-        exhaust(&server, &mut idle).await;
+        exhaust(&server, limit, &mut idle).await;
         connection.ask("POST", "/api/token/verify/", &token).0 == 401
     })
     .await;
-    assert!(open(&server) >= LIMIT, "there was none left all the while");
+    assert!(open(&server) >= limit, "there was none left all the while");
     assert!(connection.ask("GET", "/health/ready", "").1.contains(r#""keys":"ok""#));
     assert!(!connection.ask("GET", "/.well-known/jwks.json", "").1.contains(&old));
 }

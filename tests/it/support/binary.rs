@@ -185,16 +185,6 @@ impl Place {
         self.started(self.command(&format!("serve --bind 127.0.0.1:0 {flags}")))
     }
 
-    /// Starts a server that may have so many files and connections open, and waits until it listens.
-    pub fn serve_with_descriptors(&self, limit: usize, flags: &str) -> Server {
-        let server = self.command(&format!("serve --bind 127.0.0.1:0 {flags}"));
-        let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("ulimit -n {limit}; exec \"$0\" \"$@\"")).arg(server.get_program());
-        command.args(server.get_args()).current_dir(self.folder.path()).env_clear();
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        self.started(command).listening()
-    }
-
     fn started(&self, mut command: Command) -> Server {
         let log = self.folder.path().join(servers::unique("log"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
