@@ -10,9 +10,9 @@ use crate::{
     store::sql::DatabaseUrl,
 };
 
-/// One `NAME=value` line a setting, as a `.env` file would have it, with where the value is from. A comment stands where nothing
-/// is set, with what is used instead, and where the value holds a secret. Settings that contradict each other are an error, as
-/// they are for `serve`.
+/// Prints one `NAME=value` line for each setting, in `.env` syntax, with the source of the value. An unset setting is a
+/// comment with the value in effect. A setting that holds a secret is a comment without it. Contradictory settings are
+/// an error, as for `serve`.
 pub(super) fn run(config: &Config, matches: &ArgMatches, dotenv: &HashSet<String>) -> Result<ExitCode, Failure> {
     config.check()?;
     let Some((_, values)) = matches.subcommand() else { return Ok(ExitCode::SUCCESS) };
@@ -24,7 +24,7 @@ pub(super) fn run(config: &Config, matches: &ArgMatches, dotenv: &HashSet<String
             .map(|values| values.map(|value| value.to_string_lossy().into_owned()).collect::<Vec<_>>().join(","));
         let in_force = match name {
             "DATABASE_URL" => match (config.database.url()?, &given) {
-                // There is no secret in it, and the parameter belongs to it.
+                // An SQLite URL holds no secret, and needs its parameter.
                 (DatabaseUrl::Sqlite(_), Some(given)) => Some(given.clone()),
                 (url, _) => Some(url.to_string()),
             },
@@ -40,7 +40,7 @@ pub(super) fn run(config: &Config, matches: &ArgMatches, dotenv: &HashSet<String
             _ => "default",
         };
         output::lines(&match (given, in_force) {
-            // Parameters of a URL are never shown, so what is shown may mean something else.
+            // URL parameters are never shown, so the shown URL may not be equivalent.
             (Some(given), Some(shown)) if given != shown || given.contains(unwritable) => {
                 format!("# {name} is set, and not repeated here: {}  # {source}", comment(&shown))
             }
@@ -57,7 +57,7 @@ fn unwritable(c: char) -> bool {
     c.is_control() && c != '\n'
 }
 
-/// A comment ends at the end of its line.
+/// Returns the text without line breaks, which would end a comment.
 fn comment(text: &str) -> String {
     text.replace(char::is_control, "?")
 }

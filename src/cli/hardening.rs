@@ -1,10 +1,10 @@
 //! Keeps secrets in memory out of files.
 
-/// Switches core dumps of this process off. A dump would hold private keys, passwords and tokens, in a file or with a program
-/// that the kernel hands it to.
+/// Disables core dumps of this process. A dump would copy private keys, passwords and tokens to a file or to a crash
+/// handler.
 ///
 /// On Linux other processes of the same user can no longer attach to this one or read its memory and environment either.
-/// Where the kernel refuses, the command goes on as it would without.
+/// If the kernel refuses, the command runs without this protection.
 pub(super) fn forbid_core_dumps() {
     #[cfg(target_os = "linux")]
     {

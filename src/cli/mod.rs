@@ -219,7 +219,7 @@ async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &Dotenv) -> Re
         log
     };
     let done = execute(command, matches, dotenv, clock).await;
-    // The last lines of the log stand before the line that says why it failed.
+    // The log is flushed first, so that the error comes last.
     output::patiently(move || drop(log));
     done
 }
@@ -246,10 +246,10 @@ async fn execute(
     }
 }
 
-/// The log of a server is read by machines: what a `.env` file did is an event there.
+/// Logs the names in a `.env` file as events: a server's log is read by programs.
 fn log_dotenv(dotenv: &Dotenv) {
     if !dotenv.ignored.is_empty() {
-        tracing::warn!(names = dotenv.ignored.join(", "), "ignored in .env, because they are no settings");
+        tracing::warn!(names = dotenv.ignored.join(", "), "names in .env ignored: not settings");
     }
     if !dotenv.taken.is_empty() {
         tracing::info!(names = dotenv.names(), "settings read from .env");
@@ -267,9 +267,9 @@ fn usage(error: &clap::Error) -> ExitCode {
     if let Some(wrong) = environment::value_error(&serve_command(), error) {
         return fail(&Failure::Config(wrong.to_string()));
     }
-    // A URL with a password may stand where no argument belongs, and clap repeats it.
+    // clap repeats an unexpected argument, which may be a URL with a password.
     if matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand) && holds_url(error) {
-        return fail(&Failure::Config("a URL stands where none belongs: run latchkey help".to_owned()));
+        return fail(&Failure::Config("the arguments hold an unexpected URL: run latchkey help".to_owned()));
     }
     output::usage(error);
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))

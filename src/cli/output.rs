@@ -1,5 +1,5 @@
-//! Everything that is printed, on both streams: the one module that may. Whatever a text holds, it does not move the cursor, hide or turn
-//! what stands beside it.
+//! Prints to standard output and standard error; no other module does. Characters that would move the cursor, or hide
+//! or reorder other text, are escaped.
 
 use std::{
     borrow::Cow,
@@ -13,11 +13,11 @@ use serde_json::Value;
 
 use crate::domain::visible;
 
-/// How long a reader that stands still may hold up a server.
+/// The longest time that a stalled reader delays a server.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Prints on a thread of its own and goes on when that takes too long: a pipe that is full and not read would block for
-/// ever.
+/// Prints on a separate thread, and returns after [`PATIENCE`] at the latest: writing to a full pipe that is not read
+/// blocks forever.
 pub(super) fn patiently(print: impl FnOnce() + Send + 'static) {
     let (done, printed) = mpsc::channel();
     let thread = thread::Builder::new().name("output".to_owned()).spawn(move || {
@@ -34,12 +34,12 @@ pub(super) fn line(text: &str) {
     print(io::stdout(), &[&visible::line(text)]);
 }
 
-/// A text of several lines on standard output, such as a key in PEM.
+/// A multi-line text on standard output, such as a key in PEM.
 pub(super) fn lines(text: &str) {
     print(io::stdout(), &[&visible::lines(text)]);
 }
 
-/// A whole file of ours on standard output: a completion script, a reference.
+/// A generated file on standard output: a completion script or a reference.
 pub(super) fn bytes(bytes: &[u8]) {
     let _ = io::stdout().write_all(bytes);
 }
@@ -55,8 +55,8 @@ pub(super) fn progress(text: &str) {
     print(io::stderr(), &[&visible::line(text)]);
 }
 
-/// Help, a version, or an error of the arguments, as clap writes it. An error repeats what it was given, and help shows values from the
-/// environment.
+/// Prints help, the version or an argument error, as rendered by clap. An error repeats the arguments, and help shows
+/// values from the environment.
 pub(super) fn usage(error: &clap::Error) {
     let text = error.render().to_string();
     let text = visible::lines(text.trim_end_matches('\n'));
@@ -92,7 +92,7 @@ pub(super) fn table(headings: &[&str], rows: &[Vec<String>], none: &str) {
     }
 }
 
-/// The reader may have gone (`latchkey config | head -1`): that is no error.
+/// Prints a line. A closed pipe (`latchkey config | head -1`) is not an error.
 fn print(mut stream: impl io::Write, parts: &[&str]) {
     let _ = writeln!(stream, "{}", parts.concat());
 }

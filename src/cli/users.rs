@@ -35,7 +35,7 @@ pub(super) struct UsersArgs {
 enum UsersCommand {
     /// Make a user
     Create {
-        /// The user's name: letters, digits and ASCII signs such as @ . + - _
+        /// Username: letters, digits and ASCII punctuation such as @ . + - _
         #[arg(value_parser = new_username)]
         username: NewUsername,
         #[command(flatten)]
@@ -171,7 +171,7 @@ impl PasswordArgs {
     }
 }
 
-/// The first line of standard input, past every buffer that is not wiped.
+/// Reads the first line of standard input, without a buffer that is not wiped.
 fn one_line() -> io::Result<Zeroizing<String>> {
     let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let (mut line, mut byte) = (Zeroizing::new(Vec::with_capacity(MAX_PASSWORD + 2)), Zeroizing::new([0]));

@@ -21,7 +21,7 @@ pub(super) struct WhyArgs {
     /// The claim sid of any token, or the claim jti of a refresh token or of a token that the audit trail names
     #[arg(value_name = "JTI|SID")]
     id: String,
-    /// Look at every refresh token of every session, however long that takes
+    /// Search all refresh tokens of all sessions, however long it takes
     #[arg(long)]
     exhaustive: bool,
     #[command(flatten)]
@@ -32,11 +32,7 @@ pub(super) async fn run(arguments: &WhyArgs, clock: Arc<dyn Clock>) -> Result<Ex
     let trail = operator::trail(arguments.store.operator(), clock).await?;
     let id = arguments.id.trim();
     let mut progress = |sessions: u64, tokens: u64| {
-        output::progress(&format!(
-            "looked at {} of {}",
-            counted(tokens, "refresh token"),
-            counted(sessions, "session")
-        ));
+        output::progress(&format!("searched {} of {}", counted(tokens, "refresh token"), counted(sessions, "session")));
     };
     let mut search = Search::new(arguments.exhaustive, &mut progress);
     match trail.why(id, &mut search).await? {
@@ -51,7 +47,7 @@ pub(super) async fn run(arguments: &WhyArgs, clock: Arc<dyn Clock>) -> Result<Ex
              sign-in, from an event that names it, or with LATCHKEY_AUDIT_REFRESHES=true"
         ))),
         Answer::Stopped => Err(Failure::Failed(format!(
-            "nothing was found of {id} among {} refresh tokens of {}; not all were looked at, but {}: try the claim sid of the token, \
+            "{id} was not found among {} refresh tokens of {}. The search covers {}: try the claim sid of the token, \
              or --exhaustive",
             search.tokens,
             counted(search.sessions, "session"),
@@ -124,7 +120,7 @@ fn happened(event: &AuditEntry) -> String {
             format!("its last refresh was repeated in time and gave generation {} again", detail("generation"))
         }
         Some(EventKind::RefreshRepeatedElsewhere) => format!(
-            "its last refresh was repeated in time by a client with {}, and gave generation {} again",
+            "a client with {} repeated its last refresh in time and got generation {} again",
             another(detail("differs")),
             detail("generation")
         ),
@@ -153,7 +149,8 @@ fn detail<'a>(event: &'a AuditEntry, name: &str) -> &'a str {
     event.details.iter().find(|(known, _)| known == name).map_or("?", |(_, value)| value.as_str())
 }
 
-/// The sentence of a spent token that came back. Events of earlier versions know neither the view nor the difference.
+/// Returns the sentence for a spent token that came back. Events of earlier versions have neither a view nor a
+/// difference.
 fn reuse(event: &AuditEntry, from: &str) -> String {
     let detail = |name: &str| detail(event, name);
     let to = match detail("view") {
@@ -165,9 +162,7 @@ fn reuse(event: &AuditEntry, from: &str) -> String {
         (differs, "?") => format!(" It came from a client with {}.", another(differs)),
         (differs, repeats) => {
             let another = another(differs);
-            format!(
-                " It came from a client with {another}, and the {repeats} repeats that such a client has were used up."
-            )
+            format!(" It came from a client with {another}, after all {repeats} repeats for such clients were used up.")
         }
     };
     format!(

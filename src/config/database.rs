@@ -85,7 +85,7 @@ impl DatabaseConfig {
     }
 }
 
-/// A database that other users can write to is not the truth.
+/// Refuses a database that other users can write to: its contents cannot be trusted.
 fn guarded(setting: &str, file: SqliteFile) -> Result<DatabaseUrl, ConfigError> {
     refuse_foreign_writers(&file.paths(), file.folder())
         .map_err(|wrong| ConfigError::new(setting, &format!("cannot be used: {wrong}"), OWN_FILE))?;

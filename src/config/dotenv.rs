@@ -1,7 +1,7 @@
 //! The `.env` file of the working directory.
 //!
-//! A service is often started in a directory that other programs and other users write to as well. So the file may only set
-//! settings of ours, and only root or the user of the process may have written it.
+//! Other programs and users can often write to the working directory. So the file can set only Latchkey's settings. It
+//! must belong to root or to the user of the process, and no other user may be able to write to it.
 
 use std::{collections::HashSet, env, path::Path};
 
@@ -11,7 +11,7 @@ use crate::files::{self, FileError};
 const FILE: &str = ".env";
 const RIGHT: &str = "NAME=value lines";
 
-/// The longest file: more than all settings with long values take.
+/// The size limit of the file. All settings with long values take less.
 const LIMIT: u64 = 64 * 1024;
 
 /// The settings that were taken from the file.
@@ -19,7 +19,7 @@ const LIMIT: u64 = 64 * 1024;
 pub struct Dotenv {
     /// Settings that the file added to the environment.
     pub taken: HashSet<String>,
-    /// Names in the file that are no settings, in the order of the file.
+    /// Names in the file that are not settings, in the order of the file.
     pub ignored: Vec<String>,
 }
 
@@ -30,14 +30,14 @@ impl Dotenv {
         (!self.taken.is_empty()).then(|| format!("settings from {FILE}: {}", self.names()))
     }
 
-    /// Returns a warning about names in the file that are no settings, if there are any.
+    /// Returns a warning about names in the file that are not settings, if there are any.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let names = self.ignored.join(", ");
-        (!self.ignored.is_empty()).then(|| format!("ignored in {FILE}, because they are no settings: {names}"))
+        (!self.ignored.is_empty()).then(|| format!("ignored in {FILE}, because they are not settings: {names}"))
     }
 
-    /// The names of the settings that the file added, sorted.
+    /// Returns the names of the settings that the file added, sorted.
     #[must_use]
     pub fn names(&self) -> String {
         let mut names: Vec<_> = self.taken.iter().map(String::as_str).collect();
@@ -46,12 +46,12 @@ impl Dotenv {
     }
 }
 
-/// Adds the file's values of `settings` to the environment, where a name that is set already wins. Call it before there are
-/// other threads. A file that is there must be right; none is fine.
+/// Adds the file's values of `settings` to the environment. A variable that is set already wins. Call it before other
+/// threads start. A missing file is not an error.
 ///
 /// # Errors
-/// When the file cannot be read or is not to be trusted, or with the number of the line that is wrong. The error never holds
-/// the line, which may be a secret.
+/// If the file cannot be read, is not trusted, or has a malformed line. The error has the number of the line, and never
+/// its text, which may be a secret.
 pub fn load(settings: &[String]) -> Result<Dotenv, ConfigError> {
     let bytes = match files::read_own(Path::new(FILE), LIMIT) {
         Err(error) if error.is_absent() => return Ok(Dotenv::default()),
@@ -64,7 +64,7 @@ pub fn load(settings: &[String]) -> Result<Dotenv, ConfigError> {
     let mut accepted = String::new();
     for pair in dotenvy::from_read_iter(text.as_bytes()) {
         let (name, value) = pair.map_err(|error| unreadable(&error, text))?;
-        // A misspelt setting goes on as it came, and is refused like one in the environment.
+        // A misspelt setting is added as well, and refused like one in the environment.
         if !settings.contains(&name) && !name.starts_with("LATCHKEY_") {
             if !found.ignored.contains(&name) {
                 found.ignored.push(name);
@@ -78,13 +78,13 @@ pub fn load(settings: &[String]) -> Result<Dotenv, ConfigError> {
     Ok(found)
 }
 
-/// A line that is read back as exactly this value.
+/// Returns a line that parses to exactly this value.
 #[must_use]
 pub fn line(name: &str, value: &str) -> String {
     format!("{name}={}\n", quoted(value))
 }
 
-/// A value as a `.env` file holds it: as it is, or in double quotes with everything escaped that means something there.
+/// Returns a value in `.env` syntax: as it is, or in double quotes with special characters escaped.
 #[must_use]
 pub fn quoted(value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_?&*".contains(c);
@@ -130,7 +130,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_value_survives_the_way_through_a_file(value in "[^\\r\\x00]{0,40}", rest in "[a-z. ]{0,20}") {
+        fn every_value_is_read_back_from_a_file(value in "[^\\r\\x00]{0,40}", rest in "[a-z. ]{0,20}") {
             let text = format!("{}  # {rest}\nNEXT=1\n", line("NAME", &value).trim_end_matches('\n'));
             let pairs: Vec<_> = dotenvy::from_read_iter(text.as_bytes()).collect::<Result<_, _>>().unwrap();
             prop_assert_eq!(pairs, [("NAME".to_owned(), value), ("NEXT".to_owned(), "1".to_owned())]);

@@ -64,7 +64,7 @@ pub(super) fn shown_path(path: &Path) -> String {
     shown_value(&path.to_string_lossy())
 }
 
-/// A wrong value as errors show it: of a URL, the scheme alone; of a value that may hold a password, nothing.
+/// A wrong value as errors show it: only the scheme of a URL, and nothing of a value that may hold a password.
 fn shown_value(value: &str) -> String {
     match value.split_once("://") {
         Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) => {

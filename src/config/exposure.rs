@@ -1,4 +1,4 @@
-//! Files and directories that more users can reach than need to.
+//! Files and directories that more users can access than necessary.
 
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl Config {
-    /// Files that a server runs with although more users can reach them than need to. Files that other users can change are
-    /// errors of [`Config::check`] instead.
+    /// Returns files that more users can access than necessary, and that a server accepts. Files that other users can
+    /// change are errors of [`Config::check`] instead.
     #[must_use]
     pub fn exposures(&self) -> Vec<Exposure> {
         let secrets = [&self.database.database_url_file, &self.redis.redis_url_file, &self.keys.keys_passphrase_file];
@@ -26,7 +26,7 @@ impl Config {
         found
     }
 
-    /// Passwords that cross a network unencrypted.
+    /// Returns warnings about passwords that cross a network unencrypted.
     #[must_use]
     pub fn clear_text_warnings(&self) -> Vec<String> {
         let database = self.database.url().ok().and_then(|url| url.warning());

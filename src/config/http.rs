@@ -7,12 +7,12 @@ use clap::{ArgAction, Args, ValueEnum};
 use super::value;
 use crate::domain::network;
 
-/// The place of `/metrics`.
+/// The address that serves `/metrics`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MetricsBind {
-    /// The main address, among the API.
+    /// The main address, beside the API.
     Main,
-    /// An address of its own.
+    /// A separate address.
     Own(SocketAddr),
 }
 
@@ -24,17 +24,17 @@ pub struct HttpConfig {
     #[arg(long, env = "LATCHKEY_BIND", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000", value_parser = address)]
     pub bind: SocketAddr,
 
-    /// Address and port for /metrics alone, or main to answer it on the main address, where every client of the API can
-    /// read it; without it, it is nowhere
+    /// Address and port that serve only /metrics, or main to serve it on the main address, where every client of the
+    /// API can read it. Without this setting, /metrics is off
     #[arg(long, env = "LATCHKEY_METRICS_BIND", value_name = "ADDRESS:PORT", value_parser = metrics_bind)]
     pub metrics_bind: Option<MetricsBind>,
 
-    /// Networks of trusted proxies, separated by commas, such as 10.0.0.0/8,2001:db8::/32; the client's address is read
-    /// from their header, and every other peer is the client itself
+    /// Networks of trusted proxies, separated by commas, such as 10.0.0.0/8,2001:db8::/32. Requests from them carry the
+    /// client's address in LATCHKEY_FORWARDED_HEADER; any other peer is the client itself
     #[arg(long, env = "LATCHKEY_TRUSTED_PROXIES", value_name = "NETWORKS", value_parser = network::TrustedProxies::parse)]
     pub trusted_proxies: Option<network::TrustedProxies>,
 
-    /// The one header in which trusted proxies pass on the client's address; the other one is ignored
+    /// Header in which trusted proxies pass on the client's address. The other one is ignored
     #[arg(long, env = "LATCHKEY_FORWARDED_HEADER", value_name = "NAME", default_value = "x-forwarded-for")]
     pub forwarded_header: ForwardedHeader,
 
@@ -42,13 +42,13 @@ pub struct HttpConfig {
     #[arg(long, env = "LATCHKEY_WORKERS", value_name = "NUMBER", default_value = "0", value_parser = value::number::<u16>(0..=1024))]
     pub workers: u16,
 
-    /// Maximum number of connections for each worker. The limit of open files, raised to its maximum at the start, may
-    /// allow fewer. When all are taken, idle connections make room for new ones
+    /// Maximum number of connections for each worker. The limit of open files, which is raised to the hard limit at the
+    /// start, may allow fewer. When all are in use, idle connections are closed to make room for new ones
     #[arg(long, env = "LATCHKEY_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "10000", value_parser = value::number::<u32>(1..=1_000_000))]
     pub max_connections: u32,
 
-    /// Maximum number of connections from one address (IPv6: one /64 network). Addresses of private networks and this
-    /// machine may have 7 of 8 connections, trusted proxies all
+    /// Maximum number of connections from one source: an IPv4 address or an IPv6 /64 network. A source on this machine
+    /// or in a private network may have seven eighths of all connections, and a trusted proxy all of them
     #[arg(long, env = "LATCHKEY_MAX_CONNECTIONS_PER_SOURCE", value_name = "NUMBER", default_value = "256", value_parser = value::number::<u32>(1..=1_000_000))]
     pub max_connections_per_source: u32,
 
@@ -81,12 +81,12 @@ pub struct HttpConfig {
     pub docs: bool,
 }
 
-/// The header of trusted proxies.
+/// The header in which trusted proxies pass on the client's address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum ForwardedHeader {
-    /// Of RFC 7239.
+    /// `Forwarded` (RFC 7239).
     Forwarded,
-    /// The common one.
+    /// `X-Forwarded-For`.
     XForwardedFor,
 }
 
@@ -117,7 +117,7 @@ fn metrics_bind(text: &str) -> Result<MetricsBind, String> {
 }
 
 impl HttpConfig {
-    /// The address for `/metrics` alone, if it has one.
+    /// Returns the separate address of `/metrics`, if it has one.
     #[must_use]
     pub const fn own_metrics_address(&self) -> Option<SocketAddr> {
         match self.metrics_bind {
@@ -149,7 +149,7 @@ mod tests {
     use super::HttpConfig;
 
     #[test]
-    fn metrics_are_on_the_main_address_only_when_asked_for() {
+    fn metrics_without_main_are_not_on_the_main_address() {
         let shown = |flags: &[&str]| {
             let command = HttpConfig::augment_args(Command::new("test").no_binary_name(true));
             let config = HttpConfig::from_arg_matches(&command.get_matches_from(flags)).unwrap();

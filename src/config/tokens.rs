@@ -15,12 +15,12 @@ const MAX_LEEWAY: Duration = Duration::from_mins(1);
 /// Names that a renamed claim may not take.
 const TAKEN: [&str; 10] = ["iss", "sub", "aud", "exp", "nbf", "iat", "sid", "gen", "ver", "typ"];
 
-/// The client that a spent refresh token is bound to.
+/// The binding of a spent refresh token to a client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum GraceBinding {
-    /// The address and the agent of the last refresh.
+    /// The address and `User-Agent` of the last refresh.
     Client,
-    /// Nothing.
+    /// No binding.
     None,
 }
 
@@ -140,10 +140,10 @@ pub struct TokensConfig {
     #[arg(long, env = "LATCHKEY_REFRESH_REUSE_GRACE", value_name = "SPAN", default_value = "10s", value_parser = value::duration)]
     pub refresh_reuse_grace: Duration,
 
-    /// Which clients may repeat a refresh within LATCHKEY_REFRESH_REUSE_GRACE, or show a spent refresh token at all: client
-    /// compares address (IPv4, or the /64 of IPv6) and User-Agent with those of the last refresh, allows 3 repeats where
-    /// one of the two differs, and ends the session where both do; none compares nothing, for deployments in which a
-    /// backend and its browsers refresh the same token
+    /// Binding of spent refresh tokens to the client of the last refresh. With client, its address (IPv4, or IPv6 /64)
+    /// and its User-Agent are compared with those of the sender: if one differs, the refresh can be repeated 3 times
+    /// within LATCHKEY_REFRESH_REUSE_GRACE; if both differ, the session ends. With none, nothing is compared, as needed
+    /// where a backend and browsers refresh the same token
     #[arg(
         long,
         env = "LATCHKEY_REFRESH_REUSE_GRACE_BINDING",
@@ -237,8 +237,8 @@ impl TokensConfig {
         }
     }
 
-    /// The comparison of a client that sends a spent refresh token with the one before. There is none where a spent token
-    /// is as good as a live one.
+    /// Returns how the sender of a spent refresh token is compared with the client of the last refresh. Nothing is
+    /// compared if rotation leaves tokens valid.
     #[must_use]
     pub const fn binding(&self) -> Binding {
         match self.refresh_reuse_grace_binding {

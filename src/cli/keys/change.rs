@@ -84,13 +84,14 @@ pub(super) async fn revoke(ring: &RingArgs, kid: &str, clock: Arc<dyn Clock>) ->
     }
     output::line(&format!("revoked {}: its tokens are refused", facts.kid));
     output::line(
-        "Running instances take that over within about a second. This command does not see them: one that cannot look at its keys goes on \
-         accepting, and says so (in /health/ready \"keys\" is not \"ok\", latchkey_keys_last_look_seconds is above 5): restart it",
+        "Running instances notice it within about a second. This command cannot check them. An instance that cannot read its \
+         keys still accepts this one, and reports it: in /health/ready \"keys\" is not \"ok\", and \
+         latchkey_keys_last_look_seconds is above 5. Restart such an instance",
     );
     if facts.kind == Kind::Access {
         let http: HttpConfig = from_environment(&HttpConfig::augment_args(bare_command()))?;
         output::line(&format!(
-            "Verifiers that work offline take it over when they next fetch the key set: within {}",
+            "Verifiers that work offline refuse its tokens when they next fetch the key set: within {}",
             humantime::format_duration(http.jwks_max_age)
         ));
     }
@@ -120,10 +121,10 @@ pub(super) async fn import(ring: &RingArgs, foreign: &Foreign, clock: Arc<dyn Cl
     let unreadable = |reason: String| Failure::Failed(format!("{shown}: {reason}"));
     let bytes = files::read(&foreign.file, LONGEST).map_err(|error| match error {
         FileError::Io(error) => unreadable(error.to_string()),
-        FileError::TooLong(_) => unreadable(format!("is longer than {LONGEST} bytes: that is no key")),
+        FileError::TooLong(_) => unreadable(format!("is longer than {LONGEST} bytes, so it is not a key")),
         error => unreadable(error.to_string()),
     })?;
-    // What others encrypted with is theirs to choose: here, the key gets the passphrase of the ring.
+    // A weak passphrase opens the file, too: the key is encrypted anew with that of the ring.
     let passphrase =
         foreign.passphrase_file.as_deref().map(|path| passphrase(path, Passphrase::from_file_to_open)).transpose()?;
     let manager = keys::writer(&ring.settings(), Arc::clone(&clock)).await?;

@@ -45,7 +45,7 @@ async fn dotenv_with_an_authority_of_an_impostor_does_not_get_it_the_redis_passw
     place.write("ca.pem", &certificate);
     place.write(".env", "SSL_CERT_FILE=ca.pem\nLATCHKEY_REDIS_TIMEOUT=5s\n");
     let outcome = place.run("doctor");
-    let warning = "latchkey: ignored in .env, because they are no settings: SSL_CERT_FILE\n\
+    let warning = "latchkey: ignored in .env, because they are not settings: SSL_CERT_FILE\n\
                    latchkey: settings from .env: LATCHKEY_REDIS_TIMEOUT\n";
     assert_eq!((outcome.code, outcome.err.as_str()), (Some(1), warning), "{outcome:?}");
     assert!(!told(&heard), "{outcome:?}");
@@ -62,7 +62,7 @@ fn dotenv_with_the_name_of_another_operator_leaves_the_audit_trail_alone() {
     let place = Place::new().with("USER", "ada");
     place.write(".env", "SUDO_USER=mallory\n");
     let outcome = place.run_with_input("users create bob --password-stdin", "correct horse battery staple");
-    outcome.done_with("ignored in .env, because they are no settings: SUDO_USER");
+    outcome.done_with("ignored in .env, because they are not settings: SUDO_USER");
     let trail = place.run("audit");
     assert!(trail.out.contains("ada") && !trail.out.contains("mallory"), "{trail:?}");
 }

@@ -53,8 +53,8 @@ fn file_that_is_too_long_is_refused_before_it_is_read() {
         ("config --redis-url-file long", "holds more than 16384 bytes"),
         ("serve --redis-url rediss://x --redis-root-certificate long", "holds more than 4194304 bytes"),
         ("users list --database-url postgres://a@127.0.0.1:1/x?sslrootcert=long", "holds more than 4194304 bytes"),
-        ("keys import long", "is longer than 65536 bytes: that is no key"),
-        ("keys import long --as HS256", "is longer than 65536 bytes: that is no key"),
+        ("keys import long", "is longer than 65536 bytes, so it is not a key"),
+        ("keys import long --as HS256", "is longer than 65536 bytes, so it is not a key"),
         ("keys rewrap --new-passphrase-file long", "holds more than 4096 bytes"),
     ] {
         refuses(&place, words, limit);

@@ -95,7 +95,7 @@ on_both_backends! {
             let line = outcome.refused(1);
             assert!(
                 line.starts_with(&format!(
-                    "nothing was found of {id} among 64 refresh tokens of 1 session; not all were looked at"
+                    "{id} was not found among 64 refresh tokens of 1 session. The search covers"
                 )),
                 "{line}"
             );
@@ -150,7 +150,7 @@ on_both_backends! {
             It was refreshed once, at TIME from 127.0.0.1 with \"phone\".
 
             TIME  the user signed in from 127.0.0.1 with \"phone\".
-            TIME  its last refresh was repeated in time by a client with another address, and gave generation 1 again from 127.0.0.3 with \"phone\".
+            TIME  a client with another address repeated its last refresh in time and got generation 1 again from 127.0.0.3 with \"phone\".
             TIME  the refresh token of generation 0 came back to verify from 127.0.0.4 with \"curl/8\", … s after the client at 127.0.0.1 was given generation 1. It came from a client with another address and another user agent. One of the two holds a stolen token, so the session was revoked.
             TIME  a refresh token was refused by verify (reuse) from 127.0.0.4 with \"curl/8\".
 
@@ -170,7 +170,8 @@ on_both_backends! {
         }
         server.stop("TERM");
         let outcome = place.run(&format!("why {}", sid(&first.access)));
-        let told = "It came from a client with another user agent, and the 3 repeats that such a client has were used up. One of the two holds a stolen token, so the session was revoked.";
+        let told = "It came from a client with another user agent, after all 3 repeats for such clients were used up. \
+             One of the two holds a stolen token, so the session was revoked.";
         assert!(outcome.done().contains(told), "{}", outcome.done());
     }
 
