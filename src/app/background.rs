@@ -25,7 +25,7 @@ const KEEP: Duration = Duration::from_secs(1);
 /// How often the ring of keys is looked at: every instance follows a change this soon.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How often connections are looked for whose time is over.
+/// The interval between two searches for connections that are past their deadline.
 const REAP: Duration = Duration::from_secs(1);
 
 /// How often rows that are over are removed.

@@ -1,4 +1,4 @@
-//! File descriptors: how many this process may have, and how many of them are for connections of clients.
+//! File descriptors: the limit of this process, and the share for client connections.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -7,7 +7,7 @@ use crate::{
     http::server::OVERLAP,
 };
 
-/// For keys, the log, the listeners, and whatever libraries open for a moment.
+/// For keys, the log, the listeners, and short-lived files of libraries.
 const RESERVE: usize = 96;
 /// For Redis: each thread has a connection to each server.
 const REDIS: usize = 64;
@@ -15,13 +15,13 @@ const REDIS: usize = 64;
 const WORKER: usize = 8;
 /// SQLite opens three files for a connection: the database, its log, and the index of the log.
 const DATABASE_CONNECTION: usize = 3;
-/// Fewer connections than this are no server.
+/// The minimum of connections that a server needs.
 const FEWEST: usize = 32;
-/// The limit to ask for where the system sets none.
+/// The limit to request if the system sets none.
 const PLENTY: u64 = 1 << 20;
 
-/// Raises the limit of open files to the most that the system allows, and returns it. The usual limit of 1,024 is for
-/// programs that call `select`.
+/// Raises the limit of open files to the hard limit, and returns it. The usual limit of 1,024 exists for programs that
+/// call `select`.
 pub(super) fn raise_limit() -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let wanted = maximum.unwrap_or(PLENTY);
@@ -31,11 +31,11 @@ pub(super) fn raise_limit() -> usize {
     limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
-/// Connections of clients that a process with so many descriptors may have: what the settings ask for, or what is left
-/// beside keys, databases and metrics.
+/// Returns the number of client connections for a process with so many descriptors: the number in the settings, or
+/// fewer if keys, databases and metrics leave fewer descriptors.
 ///
 /// # Errors
-/// When next to nothing is left.
+/// If too few are left for a server.
 pub(super) fn connections(config: &Config, descriptors: usize) -> Result<usize, ConfigError> {
     let workers = config.http.worker_threads();
     let database = usize::from(config.database.database_pool_size) * DATABASE_CONNECTION;
@@ -45,12 +45,12 @@ pub(super) fn connections(config: &Config, descriptors: usize) -> Result<usize, 
     if left < FEWEST.min(asked) {
         return Err(ConfigError::new(
             "the limit of open files",
-            &format!("is {descriptors}, of which {reserved} are needed beside the connections of clients"),
+            &format!("is {descriptors}, of which {reserved} are reserved for other uses than client connections"),
             &format!("at least {}: raise it (ulimit -n, LimitNOFILE=, --ulimit nofile=)", reserved + FEWEST),
         ));
     }
     if left < asked {
-        tracing::debug!(connections = left, descriptors, "the limit of open files bounds connections");
+        tracing::debug!(connections = left, descriptors, "the limit of open files limits connections");
     }
     Ok(left.min(asked))
 }

@@ -24,12 +24,12 @@ use crate::{
 /// More than this between two clocks shortens or lengthens grace and lifetimes noticeably.
 const MAX_SKEW: TimeDelta = TimeDelta::seconds(2);
 
-/// The judgement of one line.
+/// The verdict of one line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verdict {
-    /// As it should be.
+    /// No problem.
     Good,
-    /// It works, and an operator should know of it.
+    /// It works, but the operator should know about it.
     Warning,
     /// Wrong.
     Bad,
@@ -139,7 +139,7 @@ async fn database(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
     findings
 }
 
-/// A superuser passes over every rule of the database, the one that audit events are not changed among them.
+/// Warns about a superuser, who can bypass all rules of the database, including the trigger that protects audit events.
 async fn role(config: &Config, url: &DatabaseUrl) -> Option<Finding> {
     let store = SqlStore::new(SqlPool::open(url, config.database.limits()).ok()?);
     let role = store.role().await.ok()?;
@@ -152,7 +152,7 @@ async fn role(config: &Config, url: &DatabaseUrl) -> Option<Finding> {
     })
 }
 
-/// A name that came from the server.
+/// A name that the server sent.
 fn output_name(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(63).collect()
 }
@@ -193,7 +193,7 @@ async fn redis(config: &Config) -> Finding {
     }
 }
 
-/// The id in the database. One that has none yet is of a deployment that has not begun: whatever lies in Redis is not its own.
+/// Reads the id in the database. A deployment that was never started has none: entries in Redis are not its own.
 async fn deployment(config: &Config) -> Result<Option<DeploymentId>, StoreError> {
     let url = config.database.url().map_err(|error| StoreError::Failed(error.to_string()))?;
     match &url {

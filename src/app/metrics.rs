@@ -61,7 +61,7 @@ impl Collector for Measured {
         gauge("keys_broken", help, self.keys.is_broken().into())?;
         let age = self.keys.last_look_seconds(self.clock.now());
         let help =
-            "Seconds since the keys in the store were last looked at: what was revoked since then is still accepted.";
+            "Seconds since the keys in the store were last read: keys that were revoked since then are still accepted.";
         gauge("keys_last_look_seconds", help, usize::try_from(age).unwrap_or(usize::MAX))?;
         let pool = self.sql.pool_status();
         gauge("database_connections_open", "Connections to the database.", pool.open)?;
@@ -92,7 +92,7 @@ impl Collector for Measured {
     }
 }
 
-/// A name, a sentence of help, and the count.
+/// A name, a help text and a count.
 type NamedCount = (&'static str, &'static str, u64);
 
 fn encode_counters<const N: usize>(encoder: &mut DescriptorEncoder, counts: [NamedCount; N]) -> Result<(), fmt::Error> {
@@ -106,7 +106,7 @@ fn encode_counters<const N: usize>(encoder: &mut DescriptorEncoder, counts: [Nam
 const fn connection_counters(status: ConnectionStatus) -> [NamedCount; 3] {
     [
         ("connections_evicted", "Idle connections that were closed to make room for others.", status.evicted),
-        ("connections_refused", "Connections that were refused: those that were open were busy.", status.refused),
+        ("connections_refused", "Connections that were refused because all open ones were busy.", status.refused),
         ("connections_timed_out", "Connections that were closed because the client was too slow.", status.timed_out),
     ]
 }

@@ -101,7 +101,7 @@ impl App {
     pub async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         config.check()?;
         for finding in config.exposures().into_iter().map(|found| found.text).chain(config.clear_text_warnings()) {
-            tracing::warn!(finding, "the set-up is not secure");
+            tracing::warn!(finding, "insecure configuration");
         }
         reserve::fill();
         let capacity = Capacity {

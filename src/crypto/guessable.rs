@@ -1,15 +1,15 @@
-//! Secrets that are none: what others know, and what people make up. One judge for passphrases and for shared secrets.
+//! Guessable secrets: published examples, and texts that people make up. Checks passphrases and shared secrets.
 
 use zeroize::Zeroizing;
 
-/// A secret with fewer different bytes was typed, not drawn.
+/// The minimum of distinct bytes. A secret with fewer is not random.
 const FEWEST_BYTES: usize = 8;
 
-/// Longer texts are judged by their beginning: the estimate has reached its end long before.
+/// The length of the prefix that is rated. A longer one would not change the result.
 const JUDGED: usize = 100;
 
-/// Examples of documentation that are long enough to pass as secrets, in small letters and digits alone: of xkcd 936, of jwt.io, of
-/// Django, and of RFC 7515, appendix A.1.
+/// Examples that are long enough to pass as secrets, reduced to lower-case letters and digits: from xkcd 936, jwt.io,
+/// Django, and RFC 7515, appendix A.1.
 const EXAMPLES: [&str; 8] = [
     "correcthorsebatterystaple",
     "astringsecretatleast256bitslong",
@@ -21,8 +21,8 @@ const EXAMPLES: [&str; 8] = [
     "aym1sysppbydfgzld3umj1qzkobwvmkoqqestjqlrt1qs0gzh75aktmn3yj0ips4hcguutwjazzr1z9caow",
 ];
 
-/// Returns true for a secret that is public (a key, a certificate, an example), that has a pattern, or that falls to fewer than ten to
-/// the power of `digits` guesses.
+/// Returns true for a secret that is public (a key, a certificate, an example), that has a pattern, or that takes fewer
+/// than 10^`digits` guesses.
 pub(super) fn is_guessable(secret: &[u8], digits: f64) -> bool {
     let holds = |word: &[u8]| secret.windows(word.len()).any(|window| window == word);
     if holds(b"-----BEGIN ") || secret.starts_with(b"ssh-") {

@@ -22,8 +22,8 @@ use super::{
 /// What a key without a word on its algorithm may be for, the most usual first.
 const CANDIDATES: [Algorithm; 4] = [Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa, Algorithm::Rs256];
 
-/// A token is checked against a guess in less than a microsecond, so a secret of words has to be as good as a random one. In powers of
-/// ten; more than 19 are not estimated.
+/// The minimum of guesses, as a power of ten. A guess takes less than a microsecond, so a text must be as hard to guess
+/// as a random secret. The estimate does not exceed 19.
 const LEAST_GUESSES: f64 = 18.0;
 
 /// The material of a foreign key, as this service keeps it, and what it is for: `algorithm` if that is given, else the usual one
@@ -73,7 +73,7 @@ fn secret(algorithm: Algorithm, bytes: &[u8], passphrases: &[Passphrase]) -> Res
     }
     let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
-    // One that is too short is refused as such, later.
+    // A short secret is refused later, with an error of its own.
     if text.len() >= algorithm.min_secret_length() && is_guessable(text, LEAST_GUESSES) {
         return Err(MaterialError::NoSecret);
     }

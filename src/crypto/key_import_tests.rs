@@ -117,7 +117,7 @@ fn der(hex: &str) -> Vec<u8> {
     pem::encode(&Pem::new("PRIVATE KEY", contents)).into_bytes()
 }
 
-/// A number that is no private key, or one whose public half is another key's.
+/// A number that is not a private key, or one with the public half of another key.
 #[test]
 fn a_private_key_out_of_range_or_with_another_public_key_is_refused() {
     const ORDER: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
@@ -142,7 +142,7 @@ fn a_private_key_out_of_range_or_with_another_public_key_is_refused() {
 }
 
 #[test]
-fn a_key_for_an_exchange_or_of_another_curve_is_no_signing_key() {
+fn a_key_for_key_exchange_or_of_another_curve_is_refused() {
     let seed = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
     // X25519, and Ed448 with its 57 bytes (RFC 8410).
     let x25519 = der(&format!("302e020100300506032b656e04220420{seed}"));
@@ -155,7 +155,7 @@ fn a_key_for_an_exchange_or_of_another_curve_is_no_signing_key() {
 
 #[test]
 fn a_secret_is_the_file_without_the_newline_at_its_end() {
-    // No order in it: that would be a pattern.
+    // Not in order, which would be a pattern.
     let secret: [u8; 40] = std::array::from_fn(|index| 40 + u8::try_from(index * index * 7 % 83).unwrap());
     let read = |bytes: &[u8]| read(bytes, Some(Algorithm::Hs256), &[]).unwrap().1.to_vec();
     assert_eq!(read(&secret), secret);

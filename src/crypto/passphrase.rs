@@ -1,5 +1,6 @@
-//! The encryption of keys at rest: PKCS#8's PBES2 (RFC 8018, section 6.2) with scrypt and AES-256-CBC. What
-//! `openssl pkcs8 -scrypt` writes is read; that program itself gives scrypt less memory than a key of ours asks for.
+//! The encryption of keys at rest: PKCS#8's PBES2 (RFC 8018, section 6.2) with scrypt and AES-256-CBC. Keys written by
+//! `openssl pkcs8 -scrypt` can be read. OpenSSL cannot read keys written here, because its memory limit for scrypt is
+//! lower.
 
 use std::{
     fs,
@@ -23,14 +24,14 @@ use zeroize::Zeroizing;
 use super::{guessable::is_guessable, random, signing_key::MaterialError};
 use crate::files::{self, reserve};
 
-/// The cost of a guess, by scrypt with r = 8 and p = 1.
+/// The cost of a guess with scrypt, r = 8 and p = 1.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct WrappingCost {
     log_n: u8,
 }
 
 impl WrappingCost {
-    /// OWASP's first choice, N = 2^17: 128 MiB and some 0.3 s. Every key that is kept is encrypted at it.
+    /// OWASP's first choice, N = 2^17: 128 MiB and about 0.3 s. All stored keys are encrypted at this cost.
     pub const OWASP: Self = Self { log_n: 17 };
 
     /// N = 2^`log_n`, for tests that encrypt many keys.
@@ -40,7 +41,8 @@ impl WrappingCost {
     }
 }
 
-/// The number of guesses that a passphrase has to stand, in powers of ten: at [`WrappingCost::OWASP`], thousands of years on one machine.
+/// The minimum of guesses that a passphrase must take, as a power of ten: at [`WrappingCost::OWASP`], thousands of
+/// years on one machine.
 const LEAST_GUESSES: f64 = 12.0;
 
 /// The shortest that is taken, in bytes.
@@ -72,10 +74,10 @@ pub enum PassphraseError {
         "holds a passphrase of {0} bytes: at least {SHORTEST}, such as those that `openssl rand -base64 32` prints"
     )]
     Short(usize),
-    /// Others would find it out.
+    /// The passphrase is guessable.
     #[error(
-        "holds a passphrase that can be guessed: expected random characters, such as `openssl rand -base64 32` prints; latchkey keys rewrap \
-         --new-passphrase-file changes to another one"
+        "holds a passphrase that can be guessed: expected random characters, such as from `openssl rand -base64 32`; \
+         replace it with latchkey keys rewrap --new-passphrase-file"
     )]
     Weak,
 }
@@ -84,16 +86,16 @@ impl Passphrase {
     /// Reads a passphrase to encrypt keys with: the contents of a file, without the newline at its end.
     ///
     /// # Errors
-    /// When it cannot be read, holds too little, or can be guessed.
+    /// If it cannot be read, is too short, or is guessable.
     pub fn from_file(path: &Path) -> Result<Self, PassphraseError> {
         let passphrase = Self::from_file_to_open(path)?;
         if is_guessable(&passphrase.0, LEAST_GUESSES) { Err(PassphraseError::Weak) } else { Ok(passphrase) }
     }
 
-    /// As [`from_file`](Self::from_file), for what is encrypted already: a weak passphrase opens it, too.
+    /// As [`from_file`](Self::from_file), to open encrypted keys: a weak passphrase is accepted.
     ///
     /// # Errors
-    /// When it cannot be read, or holds too little.
+    /// If it cannot be read or is too short.
     pub fn from_file_to_open(path: &Path) -> Result<Self, PassphraseError> {
         let (mode, mut bytes) = reserve::with_reserve(|| read(path))?;
         if mode & 0o007 != 0 {
@@ -111,7 +113,7 @@ impl Passphrase {
         Ok(Self(bytes, WrappingCost::OWASP))
     }
 
-    /// The same passphrase, which encrypts at another cost.
+    /// Returns the same passphrase with another cost of encryption.
     #[must_use]
     pub fn at(self, cost: WrappingCost) -> Self {
         Self(self.0, cost)
@@ -145,17 +147,18 @@ impl Passphrase {
     }
 }
 
-/// The mode of a file and what it holds, or a bit more than it may hold.
+/// Returns the mode of a file and its contents, up to slightly more than the limit.
 fn read(path: &Path) -> io::Result<(u32, Zeroizing<Vec<u8>>)> {
     let (file, metadata) = files::open(path)?;
     let mode = files::permissions(&metadata) & 0o777;
-    // Room from the start: growing would leave copies of the beginning behind.
+    // Allocated in full: growing would leave copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(LONGEST).unwrap_or_default() + 1));
     file.take(LONGEST + 1).read_to_end(&mut bytes)?;
     Ok((mode, bytes))
 }
 
-/// Returns true where opening the block costs more than any key of ours. A planted file must not stop the readers of the ring.
+/// Returns true if opening the block would exceed the limits of memory or time. A planted file must not block the
+/// readers of the ring.
 pub(super) fn asks_too_much(sealed: &[u8]) -> bool {
     EncryptedPrivateKeyInfoRef::try_from(sealed).is_ok_and(|info| match &info.encryption_algorithm {
         EncryptionScheme::Pbes2(scheme) => !is_bounded(&scheme.kdf),

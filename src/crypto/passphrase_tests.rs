@@ -128,7 +128,7 @@ fn a_new_key_costs_what_owasp_recommends() {
 }
 
 #[test]
-fn a_passphrase_of_words_that_others_know_opens_and_does_not_encrypt() {
+fn a_guessable_passphrase_opens_keys_but_does_not_encrypt_them() {
     for weak in [
         &b"correct horse battery staple"[..],
         b"Correct-Horse-Battery-Staple!",

@@ -93,8 +93,11 @@ pub enum MaterialError {
         /// What it needs.
         least: usize,
     },
-    /// Encrypted at a cost that is an attack, or a mistake.
-    #[error("asks for more memory or time than a passphrase may cost (256 MiB): it was not written here, so remove it")]
+    /// Encrypted at an excessive cost, by attack or by mistake.
+    #[error(
+        "takes more memory or time to decrypt than allowed (256 MiB): it was not written by Latchkey, so remove \
+         it"
+    )]
     TooMuchWork,
     /// Too small an RSA key.
     #[error("holds an RSA key of fewer than 2048 bits")]

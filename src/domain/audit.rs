@@ -24,7 +24,7 @@ pub enum EventKind {
     Refreshed,
     /// A refresh token came back within the grace and got the same successor.
     RefreshRepeated,
-    /// As [`Self::RefreshRepeated`], from a client that differs in address or agent from the one before.
+    /// As [`Self::RefreshRepeated`], from a client that differs in address or `User-Agent` from the last one.
     RefreshRepeatedElsewhere,
     /// A spent refresh token came back: its session died of it.
     Reuse,

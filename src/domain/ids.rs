@@ -28,12 +28,12 @@ impl fmt::Display for UserId {
     }
 }
 
-/// The id of a deployment: one database, and all instances that work with it.
+/// The id of a deployment: one database and all instances that use it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DeploymentId(String);
 
 impl DeploymentId {
-    /// Takes text without a colon.
+    /// Wraps a text, which has no colon.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
@@ -82,8 +82,8 @@ impl SessionId {
 }
 
 impl SessionId {
-    /// Returns true for a text in the form of a [`refresh_jti`](Self::refresh_jti): 32 lowercase hex digits, of which two say the version and the
-    /// variant (RFC 9562, section 4). Of random ids, one in 64 has it.
+    /// Returns true if the text has the form of a [`refresh_jti`](Self::refresh_jti): 32 lower-case hex digits, two of
+    /// which encode the version and the variant (RFC 9562, section 4). One in 64 random ids has this form.
     #[must_use]
     pub fn may_be_refresh_jti(text: &str) -> bool {
         let digits = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));

@@ -1,15 +1,15 @@
-//! Addresses: trusted proxies, and sources that limits count by.
+//! Addresses: trusted proxies, and the sources that limits apply to.
 
 use std::{fmt, net::IpAddr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// Bits of an IPv6 address that a provider assigns: a customer chooses the rest.
+/// The leading bits of an IPv6 address that a provider assigns. The customer chooses the rest.
 const IPV6_PREFIX: u8 = 64;
-/// Bits that all IPv4-mapped IPv6 addresses have in common.
+/// The leading bits that all IPv4-mapped IPv6 addresses share.
 const MAPPED_PREFIX: u8 = 96;
 
-/// The unit that limits count requests by: an IPv4 address, or an IPv6 network of 64 bits.
+/// The unit that limits apply to: an IPv4 address or an IPv6 /64 network.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Source(IpNet);
 
@@ -24,7 +24,7 @@ pub fn source_of(address: IpAddr) -> Source {
     Source(network)
 }
 
-/// Whether an address belongs to this machine or to a private network (RFC 1918, RFC 4193, RFC 6598, link-local).
+/// Returns true for an address of this machine or of a private network (RFC 1918, RFC 4193, RFC 6598, link-local).
 #[must_use]
 pub const fn is_local(address: IpAddr) -> bool {
     match address.to_canonical() {
@@ -58,12 +58,12 @@ pub enum ForwardedHeader {
     XForwardedFor,
 }
 
-/// The networks of trusted proxies. None by default.
+/// The networks of trusted proxies. Empty by default.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
-    /// Parses networks that are separated by commas; an address alone is a network of its own.
+    /// Parses networks that are separated by commas. A single address is a network of one.
     ///
     /// # Errors
     /// The expected form.
@@ -74,7 +74,7 @@ impl TrustedProxies {
         text.split(',').map(|part| network(part.trim())).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether an address belongs to a trusted proxy.
+    /// Returns true if the address belongs to a trusted proxy.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
@@ -86,7 +86,7 @@ fn network(text: &str) -> Result<IpNet, String> {
     let network = parsed.map_err(|_| "expected networks such as 10.0.0.0/8,2001:db8::/32".to_owned())?;
     let network = canonical(network);
     if network.prefix_len() == 0 {
-        return Err(format!("expected the networks of proxies alone: {text} contains every client"));
+        return Err(format!("expected only networks of proxies: {text} contains every client"));
     }
     if network.addr() != network.network() {
         return Err(format!("expected no bits beyond the prefix: {} instead of {text}", network.trunc()));
@@ -94,7 +94,7 @@ fn network(text: &str) -> Result<IpNet, String> {
     Ok(network)
 }
 
-/// An IPv4-mapped network as the IPv4 network.
+/// Returns an IPv4-mapped network as the IPv4 network.
 fn canonical(network: IpNet) -> IpNet {
     let IpNet::V6(mapped) = network else { return network };
     let prefix = mapped.prefix_len().checked_sub(MAPPED_PREFIX);

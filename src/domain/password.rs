@@ -26,7 +26,7 @@ pub enum PasswordError {
 }
 
 impl Password {
-    /// A password that somebody signs in with. The text is wiped, whatever comes of it.
+    /// A password of a sign-in. The text is wiped in every case.
     ///
     /// # Errors
     /// [`PasswordError::TooLong`].
@@ -35,7 +35,7 @@ impl Password {
         if text.len() > MAX_PASSWORD {
             return Err(PasswordError::TooLong);
         }
-        // A copy of exactly its length: to give back what a text has room for would leave the text there.
+        // A copy of the exact length: shrinking the text would leave its old memory unwiped.
         Ok(Self(SecretString::from(text.as_str())))
     }
 

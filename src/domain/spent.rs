@@ -1,13 +1,14 @@
-//! A spent refresh token that comes back: how its sender compares with the holder of the successor, and the consequence.
+//! Spent refresh tokens that come back: the comparison of the sender with the holder of the successor, and the
+//! consequence.
 
 use std::net::IpAddr;
 
 use super::{audit::Origin, session::Session};
 
-/// The number of times that clients which differ in one respect get the successor of one generation.
+/// The number of times that clients that differ in one respect get the successor of one generation.
 pub const REPEATS: u32 = 3;
 
-/// The leading bits of an IPv6 address that name a site: hosts choose the rest, and change it daily (RFC 8981).
+/// The leading bits of an IPv6 address that identify a site. Hosts choose the rest, and change it daily (RFC 8981).
 const SITE_BITS: u32 = 64;
 
 /// The comparison of the sender of a spent token with the holder.
@@ -15,16 +16,16 @@ const SITE_BITS: u32 = 64;
 pub enum Binding {
     /// By address and `User-Agent`.
     Client,
-    /// Not at all: any sender is as good as the holder.
+    /// No comparison: any sender counts as the holder.
     None,
 }
 
 /// The differences between the sender of a spent token and the client of the last rotation, which holds the successor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Difference {
-    /// The addresses are known and of two networks.
+    /// Both addresses are known, and belong to different networks.
     pub address: bool,
-    /// One `User-Agent` is not the other. No header at all is a value like any other.
+    /// The two `User-Agent` headers differ. A missing header is a value like any other.
     pub agent: bool,
 }
 
@@ -35,7 +36,7 @@ pub enum Purpose {
     Refresh,
     /// The end of the session.
     Logout,
-    /// Something that a spent token never gets: a "valid", or a protected view.
+    /// Requests that are never granted for a spent token: "valid", or a protected view.
     Verify,
 }
 
@@ -44,7 +45,8 @@ pub enum Purpose {
 pub enum Consequence {
     /// The same successor.
     Successor,
-    /// The same successor, if one of the [`REPEATS`] of its generation is left; else the end of the session by reuse.
+    /// The same successor, if one of the [`REPEATS`] of its generation is left. Otherwise the end of the session by
+    /// reuse.
     CountedSuccessor,
     /// The log-out that was asked for.
     Logout,
@@ -55,7 +57,7 @@ pub enum Consequence {
 }
 
 impl Difference {
-    /// The difference between the holder that `session` knows and the sender of a request.
+    /// Compares the holder that `session` records with the sender of a request.
     #[must_use]
     pub fn between(session: &Session, sender: &Origin) -> Self {
         Self {
@@ -70,7 +72,7 @@ impl Difference {
         self.address || self.agent
     }
 
-    /// The difference as the audit trail and the log show it.
+    /// Returns the difference as shown in the audit trail and in the log.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match (self.address, self.agent) {
@@ -83,7 +85,7 @@ impl Difference {
 }
 
 impl Purpose {
-    /// Returns the consequence of a spent token, which is within the grace or not. This is the only table of it.
+    /// Returns the consequence of a spent token, inside or outside the grace. The service has no other table of it.
     #[must_use]
     pub const fn consequence(self, in_grace: bool, difference: Difference, binding: Binding) -> Consequence {
         let differences = match binding {
@@ -100,8 +102,8 @@ impl Purpose {
     }
 }
 
-/// Returns whether two addresses are known to be of two networks. An IPv4 address is one network, and so is a /64 of IPv6.
-/// An address that is not known accuses no client.
+/// Returns true if two addresses are known to belong to different networks. An IPv4 address is a network of one; IPv6
+/// networks are /64. An unknown address does not count as different.
 fn apart(holder: Option<&str>, sender: Option<&str>) -> bool {
     let network = |address: Option<&str>| address.and_then(|text| text.parse().ok()).map(network);
     match (network(holder), network(sender)) {

@@ -36,7 +36,7 @@ fn sent_by(ip: Option<&str>, agent: Option<&str>) -> Origin {
 }
 
 #[test]
-fn the_table_of_consequences_is_this() {
+fn each_purpose_and_difference_has_its_consequence() {
     use Consequence::{CountedSuccessor, Logout, Refusal, Reuse, Successor};
     for (purpose, in_grace, by_difference) in [
         (Purpose::Refresh, true, [Successor, CountedSuccessor, CountedSuccessor, Reuse]),
@@ -56,7 +56,7 @@ fn the_table_of_consequences_is_this() {
 }
 
 #[test]
-fn a_client_that_differs_in_both_never_gets_anything_but_the_end() {
+fn a_client_that_differs_in_both_always_ends_the_session() {
     for purpose in [Purpose::Refresh, Purpose::Logout, Purpose::Verify] {
         for in_grace in [true, false] {
             assert_eq!(purpose.consequence(in_grace, BOTH, Binding::Client), Consequence::Reuse);
@@ -65,7 +65,7 @@ fn a_client_that_differs_in_both_never_gets_anything_but_the_end() {
 }
 
 #[test]
-fn an_unknown_address_accuses_no_client_and_a_missing_agent_is_an_agent_of_its_own() {
+fn an_unknown_address_is_not_a_difference_and_a_missing_agent_is_one() {
     let holder = held_by(Some("192.0.2.1"), Some("phone"));
     assert_eq!(Difference::between(&holder, &sent_by(Some("192.0.2.1"), Some("phone"))), SAME);
     assert_eq!(Difference::between(&holder, &sent_by(None, Some("phone"))), SAME);
@@ -128,7 +128,7 @@ proptest! {
         prop_assert_eq!(there, back);
     }
 
-    /// A sender cannot make itself look like the holder by leaving a header out.
+    /// A sender cannot pass as the holder by omitting a header.
     #[test]
     fn a_missing_agent_never_hides_a_difference(holder in "[ab]{0,2}", sender in agent()) {
         let difference = Difference::between(&held_by(None, Some(&holder)), &sent_by(None, sender.as_deref()));
@@ -137,7 +137,7 @@ proptest! {
 
     #[test]
     fn hosts_of_one_site_are_one_network(site in any::<u64>(), one in any::<u64>(), other in any::<u64>()) {
-        // Not the addresses that stand for an IPv4 address.
+        // Except addresses that map an IPv4 address.
         prop_assume!(site != 0);
         let host = |host: u64| std::net::Ipv6Addr::from(u128::from(site) << 64 | u128::from(host)).to_string();
         prop_assert!(!apart(Some(&host(one)), Some(&host(other))));

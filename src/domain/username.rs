@@ -18,8 +18,8 @@ pub struct Username(String);
 /// Why a text is not a username.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum UsernameError {
-    /// Letters of both directions in an order that no reader can tell (RFC 5893, section 2).
-    #[error("a username may not mix letters that run to the right and letters that run to the left")]
+    /// Left-to-right and right-to-left letters in an ambiguous order (RFC 5893, section 2).
+    #[error("a username may not mix left-to-right and right-to-left letters")]
     BothDirections,
     /// Nothing there.
     #[error("a username may not be blank")]
@@ -27,8 +27,9 @@ pub enum UsernameError {
     /// A control character or a line break.
     #[error("a username may not contain control characters")]
     ControlCharacter,
-    /// A character that RFC 8265 keeps out of usernames.
-    #[error("a username may not contain {shown} (U+{code:04X}): expected letters, digits and ASCII signs such as @ . + - _", shown = shown(*.0), code = u32::from(*.0))]
+    /// A character that RFC 8265 forbids in usernames.
+    #[error("a username may not contain {shown} (U+{code:04X}): expected letters, digits and ASCII punctuation such \
+         as @ . + - _", shown = shown(*.0), code = u32::from(*.0))]
     Character(char),
     /// More than [`MAX_USERNAME`].
     #[error("a username has at most {MAX_USERNAME} characters")]
@@ -36,7 +37,7 @@ pub enum UsernameError {
 }
 
 impl Username {
-    /// The name of an account that may exist already: trims and normalises `text` (NFKC, as Django does).
+    /// Parses the name of an account that may already exist: trims and normalises `text` (NFKC, as Django does).
     ///
     /// # Errors
     /// [`UsernameError`].
@@ -55,19 +56,19 @@ impl Username {
         Ok(Self(name.to_owned()))
     }
 
-    /// The name of an account that is to be made, in one of the forms that RFC 8265 allows. The case stays, as in Django: the
-    /// key, by which names are unique and looked up, is folded.
+    /// Parses the name of a new account, in a form that RFC 8265 allows. The case is kept, as in Django. The key, by
+    /// which names are unique and looked up, is case-folded.
     ///
     /// # Errors
     /// [`UsernameError`].
     pub fn parse_new(text: &str) -> Result<NewUsername, UsernameError> {
         let name = Self::parse(text)?;
-        // Between some letters RFC 8264 allows joiners. They are not seen, so two names would look the same.
+        // RFC 8264 allows joiners between some letters. They are invisible, so two names could look the same.
         if let Some(hidden) = name.0.chars().find(|c| is_hidden(*c)) {
             return Err(UsernameError::Character(hidden));
         }
         let shown = UsernameCasePreserved::enforce(name.0.as_str()).map_err(refusal)?.into_owned();
-        // What is compared must be such a name as well.
+        // The key must be an allowed name as well.
         UsernameCaseMapped::enforce(folded(&shown)).map_err(refusal)?;
         Self::parse(&shown).map(NewUsername)
     }
@@ -85,12 +86,12 @@ impl Username {
     }
 }
 
-/// A username that a new account may have: see [`Username::parse_new`]. Accounts that were made elsewhere may have others.
+/// A username that a new account may have: see [`Username::parse_new`]. Imported accounts may have others.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NewUsername(Username);
 
 impl NewUsername {
-    /// The name, as any other.
+    /// Returns the name as a [`Username`].
     #[must_use]
     pub fn into_inner(self) -> Username {
         self.0
@@ -106,7 +107,7 @@ fn refusal(error: PrecisError) -> UsernameError {
     }
 }
 
-/// In quotes where it can be seen.
+/// Returns a visible character in quotes, and a description of any other.
 fn shown(c: char) -> String {
     match c {
         ' ' => "a space".to_owned(),
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_name_that_hides_turns_or_moves_something_is_refused() {
+    fn a_new_name_with_hidden_or_control_characters_is_refused() {
         let hidden = [
             "a\u{200b}da",
             "a\u{200d}da",
@@ -224,9 +225,9 @@ mod tests {
         assert!(line.starts_with("a username may not contain a space (U+0020): expected letters"), "{line}");
     }
 
-    /// Names from elsewhere are looked up as before.
+    /// Imported names are looked up as before.
     #[test]
-    fn a_name_that_no_new_account_may_have_is_still_looked_up() {
+    fn a_name_that_is_refused_for_new_accounts_is_still_looked_up() {
         for name in ["ada lovelace", "a\u{200d}da", "🙂"] {
             assert_eq!(Username::parse(name).unwrap().as_str(), name);
         }
@@ -234,7 +235,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_new_name_is_one_again_and_so_is_its_key(text in prop_oneof![any::<String>(), "\\PC{0,12}", "[\\p{L}\\p{Nd}@.+_-]{1,12}"]) {
+        fn a_new_name_and_its_key_parse_again(text in prop_oneof![any::<String>(), "\\PC{0,12}", "[\\p{L}\\p{Nd}@.+_-]{1,12}"]) {
             if let Ok(name) = Username::parse_new(&text) {
                 let name = name.into_inner();
                 prop_assert_eq!(new(name.as_str()), Ok(name.as_str().to_owned()));

@@ -1,9 +1,9 @@
-//! Text from outside as it is shown to people: no character moves the cursor, hides, or turns the order of those beside it.
+//! Escapes text from outside for display: no character can move the cursor, hide other text, or change its order.
 
 use std::{borrow::Cow, fmt::Write as _};
 
-/// Characters that Unicode calls letters or marks, and that draw nothing (`Default_Ignorable_Code_Point`): fillers of Hangul, joiners,
-/// variation selectors. The others are format characters, which [`is_hidden`] knows by their category.
+/// Letters and marks that are invisible (`Default_Ignorable_Code_Point`): Hangul fillers, joiners, variation selectors.
+/// Other invisible characters are format characters, which [`is_hidden`] detects by category.
 const BLANK: [(char, char); 9] = [
     ('\u{34f}', '\u{34f}'),
     ('\u{115f}', '\u{1160}'),
@@ -16,32 +16,33 @@ const BLANK: [(char, char); 9] = [
     ('\u{e0100}', '\u{e01ef}'),
 ];
 
-/// Returns true for control, format, bidirectional and zero-width characters, unusual spaces, and those without a meaning yet.
+/// Returns true for control, format, bidirectional and zero-width characters, unusual spaces, and unassigned
+/// characters.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_control();
     }
-    // The standard library escapes what is not printable; a mark that stands behind a letter is.
+    // The standard library escapes characters that are not printable. A mark is printable after a letter.
     let mut text = String::from("x");
     text.push(c);
     BLANK.iter().any(|(first, last)| (*first..=*last).contains(&c)) || text.escape_debug().count() > 2
 }
 
-/// The text in one line, each hidden character as `\u{202e}`, a line break as `\n`.
+/// Returns the text in one line, with hidden characters as `\u{202e}` and line breaks as `\n`.
 #[must_use]
 pub fn line(text: &str) -> Cow<'_, str> {
     escaped(text, is_hidden, |out, c| out.extend(c.escape_default()))
 }
 
-/// As [`line`], with the line breaks kept: for texts of several lines, each of which is ours.
+/// As [`line`], but keeps line breaks: for multi-line texts that Latchkey itself lays out.
 #[must_use]
 pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\n' && is_hidden(c), |out, c| out.extend(c.escape_default()))
 }
 
-/// The JSON text with each hidden character in its strings as `\u202e` (RFC 8259, section 7): the same document. Line breaks between its
-/// members stay.
+/// Returns the JSON text with hidden characters in strings as `\u202e` (RFC 8259, section 7). The document is the same,
+/// and line breaks between members are kept.
 #[must_use]
 pub fn json(text: &str) -> Cow<'_, str> {
     escaped(
@@ -73,7 +74,7 @@ mod tests {
     use super::{is_hidden, json, line, lines};
 
     #[test]
-    fn what_moves_hides_or_turns_text_is_escaped() {
+    fn hidden_and_control_characters_are_escaped() {
         for c in [
             '\0',
             '\u{7}',
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_write_stays_as_it_is() {
+    fn ordinary_text_is_unchanged() {
         for text in ["", "Ada Lovelace", "é e\u{301} ß Σ", "Ада", "アダ", "에이다", "أدا", "अदा", "🙂", "\\ \" '"]
         {
             assert_eq!(line(text), text);
@@ -136,7 +137,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_hidden_is_left_and_a_second_time_changes_nothing(text in any::<String>()) {
+        fn escaped_text_has_no_hidden_characters_and_is_stable(text in any::<String>()) {
             let shown = line(&text).into_owned();
             prop_assert!(!shown.contains(is_hidden));
             prop_assert_eq!(line(&shown), shown.as_str());

@@ -1,4 +1,4 @@
-//! Judges modes: pure rules over a mode, an owner and a group.
+//! Rules about access: pure functions of a mode, an owner and a group.
 
 use std::{
     fs::{self, Metadata},
@@ -18,7 +18,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Those of this process.
+    /// Returns the user and the groups of this process.
     #[must_use]
     pub fn current() -> Self {
         let groups = getgroups().unwrap_or_default().into_iter().chain([getegid()]);
@@ -39,7 +39,7 @@ pub enum Writers {
     World,
 }
 
-/// The part of a file's metadata that decides who gets at it.
+/// The part of a file's metadata that controls access to it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Access {
     /// The permission bits.
@@ -48,7 +48,7 @@ pub struct Access {
     pub owner: u32,
     /// The group.
     pub group: u32,
-    /// Directories have a sticky bit that keeps users from files of others.
+    /// True for a directory. Its sticky bit protects files from other users.
     pub directory: bool,
 }
 
@@ -64,7 +64,7 @@ impl From<&Metadata> for Access {
 }
 
 impl Access {
-    /// Returns the users who can write to the file, or exchange files of the directory.
+    /// Returns the users who can write to the file, or replace files in the directory.
     #[must_use]
     pub fn writers(self, who: &Identity) -> Writers {
         let sticky = self.directory && self.mode & 0o1000 != 0;
@@ -83,18 +83,18 @@ impl Access {
         self.mode & 0o004 != 0
     }
 
-    /// The mode as it is written: `0666`, or `2770` with a set-group bit.
+    /// Returns the mode in octal: `0666`, or `2770` with a set-group-ID bit.
     #[must_use]
     pub fn shown(self) -> String {
         format!("{:04o}", self.mode)
     }
 }
 
-/// Refuses a file or a directory that other users can change, if it is there. A group of this process may: it is a user's private
-/// group or `fsGroup` of Kubernetes, and [`exposures`] reports it.
+/// Refuses an existing file or directory that other users can change. A group of this process may have write access: it
+/// is a user's private group or `fsGroup` of Kubernetes, and [`exposures`] reports it.
 ///
 /// # Errors
-/// One line that names the path and says what to do.
+/// One line with the path and the repair.
 pub fn refuse_foreign_writers(path: &Path) -> Result<(), String> {
     let Ok(metadata) = fs::metadata(path) else { return Ok(()) };
     let access = Access::from(&metadata);
@@ -109,17 +109,17 @@ pub fn refuse_foreign_writers(path: &Path) -> Result<(), String> {
     }
 }
 
-/// A file or a directory that more users can reach than need to, and that is not refused.
+/// A file or a directory that more users can access than necessary, and that is not refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Exposure {
-    /// A mistake wherever it is found; if false, an orchestrator may have done it.
+    /// True if it is certainly a mistake; false if an orchestrator may have caused it.
     pub severe: bool,
-    /// The path, what is wrong, what to do.
+    /// The path, the problem and the repair.
     pub text: String,
 }
 
-/// The exposures of a file or a directory, if it is there. Of `mounted` files, such as secrets, those of root may be readable by
-/// all: Docker Swarm and Kubernetes mount them so.
+/// Returns the exposures of an existing file or directory. If it is `mounted`, such as a secret, and root owns it,
+/// every user may be able to read it: Docker Swarm and Kubernetes mount such files.
 #[must_use]
 pub fn exposures(path: &Path, mounted: bool) -> Vec<Exposure> {
     let Ok(metadata) = fs::metadata(path) else { return Vec::new() };
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(judged(0o440, 0, true), [] as [bool; 0], "fsGroup");
         assert_eq!(judged(0o444, 0, true), [false], "Docker Swarm");
         assert_eq!(judged(0o444, 65532, true), [true]);
-        assert_eq!(judged(0o644, 0, false), [true], "a database is no mount");
+        assert_eq!(judged(0o644, 0, false), [true], "a database is not mounted");
         assert_eq!(judged(0o660, 65532, false), [false], "fsGroup");
         assert_eq!(judged(0o600, 1000, false), [false]);
     }

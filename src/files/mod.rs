@@ -1,5 +1,5 @@
-//! Files that others may have prepared: each read has a limit, never waits for a pipe, and judges the mode of the very file
-//! that it opened.
+//! Reads files that an attacker may have prepared. Each read has a limit, does not wait for a pipe, and checks the mode
+//! of the file that it opened.
 
 mod access;
 pub mod reserve;
@@ -16,37 +16,37 @@ use std::{
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-/// The longest file with one secret in it: a URL or a passphrase.
+/// The size limit of a file with one secret: a URL or a passphrase.
 pub const SECRET_LIMIT: u64 = 16 * 1024;
 
-/// The longest file of certificates. The bundle of a whole system has about 250 KiB.
+/// The size limit of a file of certificates. The bundle of a whole system has about 250 KiB.
 pub const CERTIFICATES_LIMIT: u64 = 4 * 1024 * 1024;
 
-/// Why a file or a stream was not read. The texts follow the name of the file.
+/// The reason why a file or a stream was not read. The messages follow the name of the file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// The operating system.
+    /// An error of the operating system.
     #[error("cannot be read ({0})")]
     Io(#[from] io::Error),
     /// A directory, a pipe, a device.
     #[error("is not a regular file")]
     NotRegular,
-    /// A stream or a file with more than is taken from it.
+    /// The stream or the file exceeds the limit.
     #[error("holds more than {0} bytes")]
     TooLong(u64),
     /// Not text.
     #[error("holds bytes that are not UTF-8")]
     NotText,
-    /// Others could have put anything into it.
+    /// Other users can write to it.
     #[error("has the mode {0:04o}, so other users can write to it: run chmod go-w on it")]
     WritableByOthers(u32),
-    /// Another user could have put anything into it.
-    #[error("belongs to the user {0}, and neither to root nor to the user who runs this")]
+    /// Another user owns it.
+    #[error("belongs to the user {0}, and not to root or the user who runs Latchkey")]
     Foreign(u32),
 }
 
 impl FileError {
-    /// Whether there is no such file.
+    /// Returns true if there is no such file.
     #[must_use]
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::NotFound)
@@ -62,7 +62,7 @@ impl From<FileError> for io::Error {
     }
 }
 
-/// Opens a regular file, or what a link leads to, without waiting for the other end of a pipe.
+/// Opens a regular file, or the target of a link, without waiting for the other end of a pipe.
 ///
 /// # Errors
 /// [`FileError::Io`], [`FileError::NotRegular`].
@@ -73,7 +73,7 @@ pub fn open(path: &Path) -> Result<(File, Metadata), FileError> {
     if metadata.is_file() { Ok((file, metadata)) } else { Err(FileError::NotRegular) }
 }
 
-/// Refuses a pipe, a device or a directory. Other files, and paths that lead nowhere, pass.
+/// Refuses a pipe, a device or a directory. Other files and missing paths pass.
 ///
 /// # Errors
 /// [`FileError::NotRegular`].
@@ -84,7 +84,7 @@ pub fn refuse_special(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// The bytes of a regular file, at most `limit` of them. They are wiped when they are dropped.
+/// Reads a regular file of at most `limit` bytes. They are wiped when they are dropped.
 ///
 /// # Errors
 /// [`FileError`].
@@ -93,7 +93,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
     read_opened(file, &metadata, limit)
 }
 
-/// As [`read`], of a file that decides whom the service trusts: its owner alone may be able to write to it.
+/// As [`read`], for a file that the service trusts: only its owner may be able to write to it.
 ///
 /// # Errors
 /// [`FileError`].
@@ -103,7 +103,7 @@ pub fn read_protected(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Fil
     read_opened(file, &metadata, limit)
 }
 
-/// As [`read_protected`], of a file that counts only where root or the user of this process put it.
+/// As [`read_protected`], for a file that root or the user of this process must own.
 ///
 /// # Errors
 /// [`FileError`].
@@ -117,7 +117,7 @@ pub fn read_own(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError
     read_opened(file, &metadata, limit)
 }
 
-/// All that a stream holds, at most `limit` bytes. They are wiped when they are dropped.
+/// Reads a stream of at most `limit` bytes to its end. They are wiped when they are dropped.
 ///
 /// # Errors
 /// [`FileError::Io`], [`FileError::TooLong`].
@@ -125,7 +125,7 @@ pub fn read_stream(stream: impl Read, limit: u64) -> Result<Zeroizing<Vec<u8>>, 
     drain(stream, limit, 0)
 }
 
-/// A line of a stream without its end, at most `limit` bytes.
+/// Reads a line of at most `limit` bytes, and returns it without its line break.
 ///
 /// # Errors
 /// [`FileError::Io`], [`FileError::TooLong`], [`FileError::NotText`].
@@ -141,7 +141,7 @@ pub fn read_line(stream: impl BufRead, limit: u64) -> Result<Zeroizing<String>, 
     text(&bytes)
 }
 
-/// The bytes as text.
+/// Returns the bytes as text.
 ///
 /// # Errors
 /// [`FileError::NotText`].
@@ -149,7 +149,7 @@ pub fn text(bytes: &[u8]) -> Result<Zeroizing<String>, FileError> {
     std::str::from_utf8(bytes).map(|text| Zeroizing::new(text.to_owned())).map_err(|_| FileError::NotText)
 }
 
-/// The permission bits of a mode.
+/// Returns the permission bits of a mode.
 #[must_use]
 pub fn permissions(metadata: &Metadata) -> u32 {
     metadata.permissions().mode() & 0o7777
@@ -162,7 +162,7 @@ fn refuse_writers(metadata: &Metadata) -> Result<(), FileError> {
     }
 }
 
-/// Reads from an open file. Its length is known, so it is refused before anything is read.
+/// Reads an open file. If it is too long, it is refused before anything is read.
 ///
 /// # Errors
 /// [`FileError::Io`], [`FileError::TooLong`].
@@ -170,7 +170,7 @@ pub fn read_opened(file: File, metadata: &Metadata, limit: u64) -> Result<Zeroiz
     if metadata.len() > limit { Err(FileError::TooLong(limit)) } else { drain(file, limit, metadata.len()) }
 }
 
-/// The buffer has its room from the start: one that grew would leave copies of a secret behind.
+/// The buffer is allocated in full: growing would leave copies of a secret behind.
 fn drain(stream: impl Read, limit: u64, expected: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let room = if expected == 0 { limit.min(64 * 1024) } else { expected };
     let mut bytes = Zeroizing::new(Vec::with_capacity(capacity(room)));

@@ -1,4 +1,5 @@
-//! A reserve of file descriptors. Connections can use up all that a process may have; a key that was revoked has to be seen all the same.
+//! A reserve of file descriptors. Connections can use up all descriptors of the process, but revoked keys must still be
+//! noticed.
 
 use std::{
     fs::File,
@@ -8,12 +9,12 @@ use std::{
 
 use rustix::io::Errno;
 
-/// The size of the reserve. One is needed at a time; the others make up for those that a new connection takes first.
+/// The size of the reserve. One is needed at a time; the others replace those that new connections take first.
 const RESERVE: usize = 4;
 
 static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
-/// Fills the reserve, as far as there are descriptors to be had.
+/// Fills the reserve as far as descriptors are available.
 pub fn fill() {
     let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
     while held.len() < RESERVE {
@@ -22,8 +23,8 @@ pub fn fill() {
     }
 }
 
-/// Does `work`, which opens files and closes them again, and gives up one descriptor of the reserve after the other for it where there is
-/// none left.
+/// Runs `work`, which opens and closes files. If no descriptor is left, it releases the descriptors of the reserve, one
+/// at a time, and tries again.
 ///
 /// # Errors
 /// The errors of `work`.
@@ -44,7 +45,7 @@ pub fn with_reserve<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T>
     }
 }
 
-/// Returns true where the process, or the machine, has no descriptor left.
+/// Returns true if the process or the machine has no descriptor left.
 fn is_exhausted(error: &io::Error) -> bool {
     let code = error.raw_os_error();
     code == Some(Errno::MFILE.raw_os_error()) || code == Some(Errno::NFILE.raw_os_error())

@@ -28,7 +28,7 @@ fn a_device_a_pipe_and_a_directory_are_refused_without_waiting() {
 }
 
 #[test]
-fn a_stream_without_end_is_left_at_the_limit() {
+fn a_stream_without_end_is_read_up_to_the_limit() {
     assert!(matches!(read_stream(io::repeat(b'x'), 100), Err(FileError::TooLong(100))));
     assert!(matches!(read_line(io::BufReader::new(io::repeat(b'x')), 100), Err(FileError::TooLong(100))));
     assert_eq!(&**read_line(Cursor::new("one\r\ntwo\n"), 3).unwrap(), "one");
@@ -36,7 +36,7 @@ fn a_stream_without_end_is_left_at_the_limit() {
 }
 
 #[test]
-fn a_file_that_others_can_write_to_decides_nothing() {
+fn a_file_that_others_can_write_to_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for mode in [0o666, 0o620, 0o602] {
         let path = file(&folder, b"x", mode);
@@ -59,5 +59,5 @@ fn writers_are_judged_by_group_and_by_the_sticky_bit() {
     // `fsGroup` of Kubernetes, and /tmp.
     assert_eq!(judged(0o2770, 2000, true), Writers::OwnGroup);
     assert_eq!(judged(0o1777, 0, true), Writers::Owner);
-    assert_eq!(judged(0o1666, 0, false), Writers::World, "the bit says nothing on a file");
+    assert_eq!(judged(0o1666, 0, false), Writers::World, "the bit has no effect on a file");
 }

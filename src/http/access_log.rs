@@ -1,4 +1,4 @@
-//! One line in the log for a request, as far as strangers cannot fill the log with them.
+//! The access log: lines about requests, limited so that clients cannot fill the log.
 
 use std::{
     collections::HashMap,
@@ -10,12 +10,12 @@ use actix_web::http::{StatusCode, header::HeaderValue};
 use super::{error::HttpError, metrics::Route};
 use crate::service::sampled::Sampled;
 
-/// Causes are labels of ours, so there are few.
+/// The last line of each cause. The causes are fixed labels, so they are few.
 static CAUSES: LazyLock<RwLock<HashMap<&'static str, Sampled>>> = LazyLock::new(RwLock::default);
 
-/// Logs an answer. Failures of the service are errors, refusals are information, and both are logged once a second for each
-/// cause; the metrics count all of them. The rest is for debugging. A line holds no token and no body: a path or a
-/// method that is unknown may be a token in the wrong place, so that only known ones are named.
+/// Logs a response. Failures of the service are errors and refusals are information. Both are logged once a second for
+/// each cause; the metrics count all of them. Other responses are logged at debug. A line holds no token and no body.
+/// An unknown path or method may be a misplaced token, so only known ones are logged.
 pub(super) fn log(method: &str, route: Route, id: &HeaderValue, status: StatusCode, error: Option<&actix_web::Error>) {
     let (path, status, id) = (route.label(), status.as_u16(), || id.to_str().unwrap_or_default());
     let Some(error) = error.and_then(|error| error.as_error::<HttpError>()) else {

@@ -1,4 +1,4 @@
-//! Request bodies: JSON, forms and multipart forms, bounded in size and time. What is copied of one is wiped.
+//! Request bodies: JSON, forms and multipart forms, bounded in size and time. Copies of a body are wiped.
 
 mod form;
 mod multipart;

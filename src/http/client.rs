@@ -7,7 +7,7 @@ use crate::{domain::visible::is_hidden, service::Client};
 
 const MAX_USER_AGENT: usize = 256;
 
-/// The address and the program of the client, for the audit trail and the list of sessions.
+/// Returns the address and the `User-Agent` of the client, for the audit trail and the list of sessions.
 pub(super) fn client(request: &HttpRequest) -> Client {
     let agent = request.headers().get(USER_AGENT).map(|value| plain(value.as_bytes()));
     let peer = request.peer_addr().map(|address| address.ip());
@@ -18,7 +18,7 @@ pub(super) fn client(request: &HttpRequest) -> Client {
     Client { ip, user_agent: agent }
 }
 
-/// Without what a terminal would obey or not show, which NUL is among: Postgres does not keep it.
+/// Without control and invisible characters. One of them is NUL, which Postgres cannot store.
 fn plain(agent: &[u8]) -> String {
     match std::str::from_utf8(agent) {
         Ok(text) if text.len() <= MAX_USER_AGENT && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) => {

@@ -7,16 +7,16 @@ use actix_web::http::header::{FORWARDED, HeaderMap, HeaderValue, X_FORWARDED_FOR
 use super::state::HttpSettings;
 use crate::domain::network::{ForwardedHeader, TrustedProxies};
 
-/// Hops that are read at most: no real chain of proxies is longer.
+/// The maximum number of hops that are read. No real chain of proxies is longer.
 const MAX_HOPS: usize = 64;
 
-/// Returns the right-most hop that is no trusted proxy.
+/// Returns the right-most hop that is not a trusted proxy.
 ///
-/// A header counts only if the peer is a trusted proxy. A proxy appends the address of its own peer, so hops are read from
-/// the right, and what a client has sent is to the left of its own address. A hop that cannot be read ends the walk at
-/// the last known one.
+/// A header counts only if the peer is a trusted proxy. A proxy appends the address of its own peer, so hops are read
+/// from the right. Hops that the client sent are to the left of its own address. Reading stops at a malformed hop, with
+/// the last known address.
 pub(super) fn client_address(peer: Option<IpAddr>, headers: &HeaderMap, settings: &HttpSettings) -> Option<IpAddr> {
-    // A socket for both families shows an IPv4 peer as an IPv6 address.
+    // A dual-stack socket reports an IPv4 peer as an IPv6 address.
     let peer = peer?.to_canonical();
     let trusted = &settings.trusted_proxies;
     if !trusted.contains(peer) {
@@ -55,7 +55,7 @@ fn walk<'a>(
     known
 }
 
-/// Splits a line of `Forwarded` at its commas, the last element first. A comma between quotes separates nothing.
+/// Splits a line of `Forwarded` at its commas, the last element first. A comma between quotes is not a separator.
 struct ElementsFromTheRight<'a>(&'a [u8]);
 
 impl<'a> Iterator for ElementsFromTheRight<'a> {
@@ -73,8 +73,8 @@ impl<'a> Iterator for ElementsFromTheRight<'a> {
     }
 }
 
-/// Returns the position of the last such byte that is not between quotes. The element that the nearest proxy has written
-/// is well-formed, so that quotes are counted from the right: a client may have left one open further to the left.
+/// Returns the position of the last separator that is not between quotes. Quotes are counted from the right, because
+/// the nearest proxy's element is well-formed. A client may have left a quote open further to the left.
 fn unquoted_from_the_right(text: &[u8], separator: u8) -> Option<usize> {
     let mut quoted = false;
     for (position, byte) in text.iter().enumerate().rev() {
@@ -89,8 +89,8 @@ fn unquoted_from_the_right(text: &[u8], separator: u8) -> Option<usize> {
     None
 }
 
-/// Returns the value of `for=` in one element of `Forwarded`, without quotes. An element that has none or several is
-/// unreadable.
+/// Returns the value of `for=` in one element of `Forwarded`, without quotes. An element with none or several is
+/// malformed.
 fn for_parameter(element: &[u8]) -> Option<&[u8]> {
     let (mut rest, mut found) = (element, None);
     while !rest.is_empty() {
@@ -111,7 +111,7 @@ fn for_parameter(element: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Reads an address with or without a port, brackets and a zone.
+/// Parses an address with or without a port, brackets and a zone.
 fn address(node: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(node).ok()?;
     let address = if let Some(bracketed) = text.strip_prefix('[') {
@@ -131,12 +131,12 @@ fn address(node: &[u8]) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-/// A zone names a network card of the proxy: it is no part of the address.
+/// A zone names a network interface of the proxy. It is not part of the address.
 fn ipv6(text: &str) -> Option<Ipv6Addr> {
     text.split_once('%').map_or(text, |(address, _)| address).parse().ok()
 }
 
-/// A number, or a name that a proxy has given in place of it (RFC 7239, section 6.3).
+/// Returns true for a port number, or for an obfuscated port (RFC 7239, section 6.3).
 fn is_port(text: &str) -> bool {
     let obfuscated = |name: &str| {
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))

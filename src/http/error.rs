@@ -62,7 +62,7 @@ pub enum HttpError {
     /// A use case refused or failed.
     #[error(transparent)]
     Service(Error),
-    /// The path and the query together are longer than any that there is.
+    /// The path and the query together exceed the limit.
     #[error("URI too long")]
     UriTooLong,
     /// A content type that is not read.

@@ -25,7 +25,7 @@ use crate::{crypto::random, service::Error};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const MAX_REQUEST_ID: usize = 64;
-/// Bytes of a path and a query. The longest of ours is shorter than 100.
+/// The limit of a path and a query, in bytes. The longest valid one has less than 100.
 const MAX_URI: usize = 2048;
 /// Random bytes that are drawn at once.
 const MANY: usize = 1024;
@@ -59,7 +59,7 @@ pub(super) async fn around<B: MessageBody>(
             state.metrics.count(route, status, cause, began.elapsed());
         }
     };
-    // An unread body whose length is unknown may never end. What is left of one of known length closes the connection, too.
+    // An unread body of unknown length may never end. The rest of a body of known length closes the connection, too.
     let ends = || chunked && connection.as_deref().is_some_and(|connection| !connection.is_body_read());
     let answered = if too_long(request.uri()) {
         Ok(Err(HttpError::UriTooLong.into()))
@@ -93,7 +93,7 @@ pub(super) async fn around<B: MessageBody>(
     Err(InternalError::from_response(error, response).into())
 }
 
-/// Before the routes are compared: those that are patterns read all of a path.
+/// Returns true for a URI over the limit. It is checked before routing, because patterns read the whole path.
 fn too_long(uri: &Uri) -> bool {
     uri.path_and_query().is_some_and(|rest| rest.as_str().len() > MAX_URI)
 }

@@ -23,16 +23,16 @@ use super::{
 /// Longer than the idle time of the usual proxies, so that it is they who close.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// Time for a client to close after the server has.
+/// The time that a client has to close its side after the server.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Connections that a worker may have beyond the limit for the moment in which others make room for them.
+/// The extra connections of a worker while evicted ones are still being closed.
 pub const OVERLAP: usize = 16;
 
 /// A server that runs when it is awaited and stops by its handle; it does not listen to signals.
 ///
-/// The parts of [`HttpServer`] are put together here because every connection passes [`Bounded`] first. A client that
-/// closes its half of a connection is gone, as for most servers: nobody works for it any longer.
+/// Assembles the parts of [`HttpServer`], so that every connection passes [`Bounded`] first. A client that closes its
+/// half of a connection counts as disconnected, as for most servers, and its request is dropped.
 ///
 /// # Errors
 /// When the socket cannot be used.

@@ -22,7 +22,7 @@ pub struct HttpSettings {
     pub body_timeout: Duration,
     /// Whether the OpenAPI document and the page that shows it are answered.
     pub docs: bool,
-    /// The header of trusted proxies.
+    /// The header in which trusted proxies pass on the client's address.
     pub forwarded_header: ForwardedHeader,
     /// How long the header of a request may take to arrive.
     pub header_timeout: Duration,
@@ -32,7 +32,7 @@ pub struct HttpSettings {
     pub jwks_caching: HeaderValue,
     /// How long requests may take to finish after a stop was asked for.
     pub shutdown_timeout: Duration,
-    /// Proxies whose header names the client.
+    /// Proxies whose header is trusted.
     pub trusted_proxies: TrustedProxies,
     /// Threads that serve requests.
     pub workers: usize,
@@ -45,7 +45,7 @@ pub struct HttpSettings {
 pub struct State {
     /// The use cases.
     pub auth: Arc<Auth>,
-    /// Connections that are open.
+    /// Open connections.
     pub connections: Arc<Connections>,
     /// What this layer counts.
     pub metrics: HttpMetrics,

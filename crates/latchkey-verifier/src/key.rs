@@ -168,8 +168,8 @@ fn ec(algorithm: Algorithm, x: &[u8], y: &[u8]) -> Option<ParsedPublicKey> {
     ParsedPublicKey::new(on_curve, [&[4], x, y].concat()).ok()
 }
 
-/// A point of Ed25519 in its one spelling (RFC 8032, section 5.1.3) that is no point of small order: under those eight, one signature
-/// fits every message, and anybody can write it down.
+/// Decodes a point of Ed25519 in its canonical encoding (RFC 8032, section 5.1.3). The eight points of small order are
+/// refused: under such a key, one signature is valid for every message, and anyone can compute it.
 fn ed25519(x: &[u8]) -> Option<ParsedPublicKey> {
     let spelling = CompressedEdwardsY::from_slice(x).ok()?;
     let point = spelling.decompress()?;

@@ -1,4 +1,5 @@
-//! `application/x-www-form-urlencoded`, as the URL standard reads it (section 5.1), with each value in memory that is wiped.
+//! `application/x-www-form-urlencoded`, parsed as in the URL standard (section 5.1), with each value in memory that is
+//! wiped.
 
 use std::borrow::Cow;
 
@@ -7,7 +8,7 @@ use zeroize::Zeroizing;
 use super::{Data, wiped::lossy};
 use crate::http::fields::Input;
 
-/// The fields of a form. There is no form that cannot be read.
+/// Returns the fields of a form. Any bytes are a valid form.
 pub(super) fn form(body: &[u8]) -> Data {
     let pairs = body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
     Data(

@@ -1,11 +1,11 @@
-//! `multipart/form-data` (RFC 7578), read out of the whole body: what a parser of streams copies, it does not wipe.
+//! `multipart/form-data` (RFC 7578), parsed from the whole body: a stream parser does not wipe its copies.
 
 use std::borrow::Cow;
 
 use super::{Data, wiped::lossy};
 use crate::http::{error::HttpError, fields::Input};
 
-/// The fields of a form, up to its end.
+/// Returns the fields of a form, up to its end.
 pub(super) fn multipart(boundary: &str, body: &[u8]) -> Result<Data, HttpError> {
     fields(boundary.as_bytes(), body).map(Data).ok_or(HttpError::Multipart("the parts cannot be told apart"))
 }
@@ -27,13 +27,13 @@ fn fields(boundary: &[u8], body: &[u8]) -> Option<Vec<(Cow<'static, str>, Input)
     Some(fields)
 }
 
-/// Splits a text at the first place of `pattern`.
+/// Splits a text at the first occurrence of `pattern`.
 fn cut<'a>(text: &'a [u8], pattern: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     let at = text.windows(pattern.len()).position(|window| window == pattern)?;
     Some((text.get(..at)?, text.get(at + pattern.len()..)?))
 }
 
-/// The first header that says what the part is, blank when there is none; `None` when these are no headers.
+/// Returns the first `Content-Disposition` header, blank if there is none. `None` if these are not headers.
 fn disposition(head: &[u8]) -> Option<&str> {
     let mut found = "";
     for line in std::str::from_utf8(head).ok()?.split("\r\n") {
@@ -45,7 +45,7 @@ fn disposition(head: &[u8]) -> Option<&str> {
     Some(found)
 }
 
-/// A parameter, in quotes or not.
+/// Returns the value of a parameter, in quotes or not.
 fn attribute(disposition: &str, wanted: &str) -> Option<String> {
     let mut rest = disposition.split_once(';')?.1;
     loop {
@@ -64,7 +64,8 @@ fn attribute(disposition: &str, wanted: &str) -> Option<String> {
     }
 }
 
-/// The text up to the closing quote, and what follows. Browsers escape a quote by `\` or `%22`; the latter stays as it is.
+/// Returns the text up to the closing quote, and the rest. Browsers escape a quote as `\"` or `%22`; the latter is
+/// kept.
 fn unquoted(quoted: &str) -> Option<(String, &str)> {
     let mut text = String::new();
     let mut rest = quoted;
@@ -88,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// The fields by a parser of streams, which waits for nothing here.
+    /// Returns the fields by a stream parser, which never waits here.
     fn streamed(body: &[u8]) -> Option<Vec<(String, Option<String>)>> {
         let body = bytes::Bytes::copy_from_slice(body);
         let mut parts = multer::Multipart::new(stream::iter([Ok::<_, Infallible>(body)]), "b");
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_read_as_by_a_parser_of_streams() {
+    fn parts_are_read_as_by_a_stream_parser() {
         let part = |head: &str, value: &str| format!("--b\r\n{head}\r\n\r\n{value}\r\n");
         let name = "Content-Disposition: form-data; name=\"a\"";
         for (body, count) in [
@@ -137,12 +138,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_fields_or_none(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_are_read_or_refused_as_by_a_stream_parser(body in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = ours(&body);
         }
 
         #[test]
-        fn any_values_are_read_as_by_a_parser_of_streams(values in prop::collection::vec("[ -~\r\n\u{e9}\u{1f642}]{0,20}", 0..4)) {
+        fn any_values_are_read_as_by_a_stream_parser(values in prop::collection::vec("[ -~\r\n\u{e9}\u{1f642}]{0,20}", 0..4)) {
             let part = |value: &String| format!("--b\r\nContent-Disposition: form-data; name=\"f\"\r\n\r\n{value}\r\n");
             let body = values.iter().map(part).collect::<Vec<_>>().concat() + "--b--\r\n";
             prop_assert_eq!(ours(body.as_bytes()), streamed(body.as_bytes()));

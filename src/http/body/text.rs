@@ -1,9 +1,8 @@
-//! A JSON string without its quotes and escapes (RFC 8259, section 7), written once and without growing: what a parser keeps in passing,
-//! it does not wipe.
+//! Unescapes a JSON string (RFC 8259, section 7) into one allocation: a parser does not wipe its temporary copies.
 
 use zeroize::Zeroizing;
 
-/// The text of a string whose syntax was checked, or the code unit of it that is half of a surrogate pair.
+/// Returns the text of a string whose syntax was checked, or its first code unit that is half of a surrogate pair.
 pub(super) fn unescaped(raw: &str) -> Result<Zeroizing<String>, u16> {
     let mut text = Zeroizing::new(String::with_capacity(raw.len()));
     let mut rest = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).unwrap_or_default();
@@ -29,7 +28,7 @@ pub(super) fn unescaped(raw: &str) -> Result<Zeroizing<String>, u16> {
     Ok(text)
 }
 
-/// Reads the digits behind `\u`: four, or those and the second half of a pair.
+/// Reads the four digits after `\u`, and the second half of a surrogate pair.
 fn code_point(text: &str) -> Result<(char, &str), u16> {
     let unit = |text: &str| u16::from_str_radix(text.get(..4).unwrap_or_default(), 16).unwrap_or_default();
     let (first, rest) = (unit(text), text.get(4..).unwrap_or_default());

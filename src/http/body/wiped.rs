@@ -1,14 +1,15 @@
-//! Memory for the body of a request, which may hold a password. Our part of it is overwritten when it is dropped.
+//! Memory for the body of a request, which may hold a password. Memory that is allocated here is overwritten when it is
+//! dropped.
 
 use actix_web::web::Bytes;
 use zeroize::{Zeroize as _, Zeroizing};
 
 /// A whole body.
 pub(super) enum Body {
-    /// In one piece, out of the connection's buffer. That is the web server's: it is overwritten here only where nothing else uses it any
-    /// more, and else by what the connection receives next.
+    /// One piece, in the connection's buffer, which belongs to the web server. It is overwritten here if nothing else
+    /// uses it, and otherwise by the next data of the connection.
     Whole(Bytes),
-    /// Put together here, of several pieces.
+    /// Several pieces, copied into one buffer here.
     Joined(Zeroizing<Vec<u8>>),
 }
 
@@ -19,7 +20,7 @@ impl Default for Body {
 }
 
 impl Body {
-    /// The next piece. Most bodies have one, which is taken as it is.
+    /// Adds the next piece. Most bodies have one piece, which is not copied.
     pub(super) fn push(&mut self, piece: Bytes) {
         if self.as_slice().is_empty() {
             *self = Self::Whole(piece);
@@ -31,7 +32,7 @@ impl Body {
         };
         let length = self.as_slice().len() + joined.len() + piece.len();
         if joined.capacity() < length {
-            // What grows by itself leaves its old memory as it is.
+            // A vector that grows leaves its old memory unwiped.
             let mut larger = Zeroizing::new(Vec::with_capacity(length.next_power_of_two()));
             larger.extend_from_slice(self.as_slice());
             larger.extend_from_slice(&joined);
@@ -58,14 +59,14 @@ impl Drop for Body {
     }
 }
 
-/// Overwrites what nothing else refers to.
+/// Overwrites bytes that nothing else refers to.
 fn wipe(bytes: Bytes) {
     if let Ok(mut bytes) = bytes.try_into_mut() {
         bytes.as_mut().zeroize();
     }
 }
 
-/// The text, with each malformed sequence replaced (U+FFFD). It is written once, without growing.
+/// Returns the text, with malformed sequences replaced by U+FFFD. It is written into one allocation.
 pub(super) fn lossy(bytes: &[u8]) -> Zeroizing<String> {
     let malformed = bytes.utf8_chunks().map(|chunk| chunk.invalid().len().min(1)).sum::<usize>();
     let mut text = Zeroizing::new(String::with_capacity(bytes.len() + malformed * 2));

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::progress::Connection;
 
-/// Passes everything on to `T`, and notes at the [`Connection`] how reading and writing get on.
+/// Wraps `T`, and records the progress of reads and writes in the [`Connection`].
 pub(in crate::http) struct Observed<T> {
     inner: T,
     connection: Arc<Connection>,
@@ -22,7 +22,7 @@ impl<T> Observed<T> {
         Self { inner, connection }
     }
 
-    /// The connection that the socket belongs to.
+    /// Returns the connection that the socket belongs to.
     pub(in crate::http) const fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
@@ -55,7 +55,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Observed<T> {
         }
     }
 
-    /// The web server flushes when all that it had to write has been written.
+    /// The web server flushes once everything has been written.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.inner).poll_flush(cx))?;

@@ -1,7 +1,7 @@
-//! Connections of the main server: how many there may be, and how long each of their states may last.
+//! Connections of the main server: limits of their number, and of the time in each state.
 //!
-//! Every connection passes here, whatever is served over it. The web server's own timers cover the first request's head
-//! and an idle connection; they know no slow reader and no body that never ends.
+//! Every connection passes through this module. The web server's own timers cover only the head of the first request
+//! and idle connections, but neither slow readers nor bodies that never end.
 
 mod io;
 mod progress;

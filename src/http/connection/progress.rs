@@ -1,4 +1,4 @@
-//! The state of one connection, and the time at which that state is over.
+//! The state of a connection, and the deadline of that state.
 
 use std::{
     sync::{
@@ -10,37 +10,37 @@ use std::{
 
 use tokio::sync::oneshot;
 
-/// Bytes a second that a client must take of a response, after the first seconds.
+/// The minimum rate, in bytes a second, at which a client must read a response after the first seconds.
 const MIN_WRITE_RATE: u64 = 8 * 1024;
-/// Time that a handler has in any case. Whatever it waits for has limits of its own.
+/// The base time limit of a handler. Everything that it waits for has a shorter limit.
 const HANDLER_ALLOWANCE: Duration = Duration::from_secs(90);
-/// Time by which the web server's own timers come first: they answer before they close.
+/// The margin for the web server's own timers, which send a response before they close.
 const SLACK: Duration = Duration::from_secs(2);
 
 /// Time limits of the states of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// For the head of a request, from its first byte; of a new connection, from its beginning.
+    /// For the head of a request, from its first byte, or from the start of a new connection.
     pub head: Duration,
-    /// For the body of a request to come. A response that the client does not take has as long, and a second more for
-    /// each 8 KiB that it has taken since.
+    /// For receiving the body of a request. A response that the client does not read has the same limit, plus a second
+    /// for each 8 KiB that it reads.
     pub body: Duration,
-    /// For a connection between two requests.
+    /// For an idle connection between two requests.
     pub keep_alive: Duration,
 }
 
-/// The state that a connection is in.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum State {
-    /// A handler works.
+    /// A handler is running.
     Handling,
-    /// Nothing to do since the last response.
+    /// Idle since the last response.
     Idle,
     /// No request has come yet.
     New,
-    /// Something has come that is no whole request yet, or what was left of the last request's body.
+    /// Part of a request was received, or the rest of the last request's body.
     Reading,
-    /// The client does not take the response as fast as it could be sent.
+    /// The client reads the response more slowly than it can be sent.
     Writing,
 }
 
@@ -52,30 +52,30 @@ pub(in crate::http) struct Connection {
     close: Mutex<Option<oneshot::Sender<()>>>,
 }
 
-/// Notes of the socket and of the handlers. Times are milliseconds since the connection was opened; 0 means never.
+/// Records of the socket and of the handlers. Times are milliseconds since the connection was opened; 0 means never.
 #[derive(Debug, Default)]
 struct Noted {
     active: AtomicU64,
     handling: AtomicU64,
     reading: AtomicU64,
     blocked: AtomicU64,
-    /// Bytes that were written since then.
+    /// Bytes written since then.
     written: AtomicU64,
     body_read: AtomicBool,
     served: AtomicBool,
     closing: AtomicBool,
 }
 
-/// A request that is being handled. Dropping it ends that.
+/// A request that is being handled, until this guard is dropped.
 pub(in crate::http) struct Handling<'a>(&'a Connection);
 
 impl Connection {
-    /// A connection that was opened just now. `close` is answered when it has to be closed.
+    /// Creates a new connection. A message is sent to `close` when it has to be closed.
     pub(super) fn new(close: oneshot::Sender<()>) -> Self {
         Self { opened: Instant::now(), noted: Noted::default(), close: Mutex::new(Some(close)) }
     }
 
-    /// Notes that a handler works, until the guard is dropped.
+    /// Records that a handler is running, until the guard is dropped.
     pub(in crate::http) fn handle(&self) -> Handling<'_> {
         self.noted.reading.store(0, Relaxed);
         self.noted.body_read.store(false, Relaxed);
@@ -84,17 +84,17 @@ impl Connection {
         Handling(self)
     }
 
-    /// Notes that a handler has read the body of its request to the end.
+    /// Records that a handler has read the body of its request to the end.
     pub(in crate::http) fn note_body_read(&self) {
         self.noted.body_read.store(true, Relaxed);
     }
 
-    /// Whether a handler has read the body of the last request to the end.
+    /// Returns true if a handler has read the body of the last request to the end.
     pub(in crate::http) fn is_body_read(&self) -> bool {
         self.noted.body_read.load(Relaxed)
     }
 
-    /// Closes the connection, wherever it is.
+    /// Closes the connection in any state.
     pub(super) fn close(&self) {
         self.noted.closing.store(true, Relaxed);
         if let Some(close) = self.close.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -141,7 +141,7 @@ impl Connection {
         }
     }
 
-    /// The moment at which the present state has lasted too long.
+    /// Returns the deadline of the present state.
     pub(super) fn deadline(&self, limits: &Limits) -> Instant {
         let since = |time: &AtomicU64| self.opened + Duration::from_millis(time.load(Relaxed));
         match self.state() {
@@ -156,8 +156,9 @@ impl Connection {
         }
     }
 
-    /// The order in which connections make room for others: those that never sent a request first, then those that have
-    /// been idle for longest. `None` while a request is read, handled or answered, and when it is being closed already.
+    /// Returns the rank in which connections are evicted: first those that never sent a request, then those that have
+    /// been idle longest. `None` while a request is read, handled or answered, and while the connection is being
+    /// closed.
     pub(super) fn rank(&self) -> Option<(bool, Instant)> {
         if self.noted.closing.load(Relaxed) {
             return None;
@@ -171,7 +172,7 @@ impl Connection {
         }
     }
 
-    /// Never 0, so that 0 can mean never.
+    /// At least 1, because 0 means never.
     fn now(&self) -> u64 {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }
@@ -225,11 +226,11 @@ mod tests {
     }
 
     #[test]
-    fn taken_bytes_prolong_a_response_by_the_least_rate() {
+    fn read_bytes_prolong_a_response_by_the_minimum_rate() {
         let connection = connection();
         connection.note_written(1_000_000);
         connection.note_blocked();
-        assert_eq!(left(&connection), 10, "bytes that were taken at once do not count");
+        assert_eq!(left(&connection), 10, "bytes that were written without blocking do not count");
         connection.note_written(16 * 1024);
         connection.note_blocked();
         assert_eq!(left(&connection), 12);

@@ -1,4 +1,4 @@
-//! All connections that are open, by source: who may open another, and who makes room for it.
+//! All open connections, by source: admission of new ones, and eviction of idle ones.
 
 use std::{
     collections::HashMap,
@@ -15,33 +15,33 @@ use tokio::sync::oneshot;
 use super::progress::{Connection, Limits};
 use crate::domain::network::{Source, TrustedProxies, is_local, source_of};
 
-/// How many connections there may be.
+/// Limits of the number of connections.
 #[derive(Clone, Debug)]
 pub struct Capacity {
-    /// In all.
+    /// In total.
     pub total: usize,
-    /// From one source on the internet.
+    /// For one public source.
     pub source: usize,
-    /// Proxies, whose connections carry the requests of many clients: only the total bounds them.
+    /// Trusted proxies, whose connections carry requests of many clients. Only the total limits them.
     pub proxies: TrustedProxies,
 }
 
-/// Numbers for metrics: how many are open, how many there may be, and what became of the others since the start.
+/// Numbers for metrics: open connections, their limit, and the fate of closed ones since the start.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ConnectionStatus {
     /// Open now.
     pub open: usize,
-    /// The most that there may be.
+    /// The limit.
     pub limit: usize,
-    /// Closed to make room for others.
+    /// Closed to make room for new ones.
     pub evicted: u64,
-    /// Refused: every connection that could make room was busy.
+    /// Refused because every connection that could make room was busy.
     pub refused: u64,
-    /// Closed because a state had lasted too long.
+    /// Closed because a state lasted too long.
     pub timed_out: u64,
 }
 
-/// The register. Share it behind an `Arc`.
+/// The register of connections. Share it behind an `Arc`.
 #[derive(Debug)]
 pub struct Connections {
     capacity: Capacity,
@@ -61,7 +61,7 @@ pub(super) struct Place {
 }
 
 impl Connections {
-    /// An empty register.
+    /// Creates an empty register.
     #[must_use]
     pub fn new(capacity: Capacity, limits: Limits) -> Self {
         let (by_source, open, evicted, refused, timed_out) = Default::default();
@@ -92,8 +92,8 @@ impl Connections {
         }
     }
 
-    /// A place for a connection from `peer`, which another one may have to give up. With it comes the order to close the
-    /// connection, once it is given. `None` while every connection that could make room is busy.
+    /// Returns a place for a connection from `peer`, if necessary by evicting another one. The receiver gets a message
+    /// when the connection has to be closed. `None` while every connection that could make room is busy.
     pub(super) fn open(self: &Arc<Self>, peer: Option<SocketAddr>) -> Option<(Place, oneshot::Receiver<()>)> {
         let address = peer.map(|peer| peer.ip().to_canonical());
         let source = address.map(source_of);
@@ -102,7 +102,7 @@ impl Connections {
         if own >= self.most(address) {
             self.evict(by_source.get(&source))?;
         } else if self.open.load(Relaxed) >= self.capacity.total {
-            // The source that holds most is the one that the others suffer from.
+            // The source that holds most is the likely attacker.
             self.evict(by_source.values().max_by_key(|connections| connections.len()))?;
         }
         let (close, order) = oneshot::channel();
@@ -112,7 +112,7 @@ impl Connections {
         Some((Place { connection, register: Arc::clone(self), source }, order))
     }
 
-    /// Closes the connection of these that others need least. It leaves the register when it is closed.
+    /// Closes the first of these connections in the order of eviction. It leaves the register once it is closed.
     fn evict(&self, connections: Option<&Vec<Arc<Connection>>>) -> Option<()> {
         let idle = connections.into_iter().flatten().filter_map(|connection| Some((connection.rank()?, connection)));
         let Some((_, least)) = idle.min_by_key(|(rank, _)| *rank) else {
@@ -124,7 +124,8 @@ impl Connections {
         Some(())
     }
 
-    /// A client on this machine or network may be a proxy that the settings do not name, so it may hold nearly all.
+    /// Returns the limit of an address. A client on this machine or in a private network may be a proxy that is not
+    /// configured, so it may hold nearly all.
     fn most(&self, address: Option<IpAddr>) -> usize {
         match address {
             Some(address) if self.capacity.proxies.contains(address) => self.capacity.total,

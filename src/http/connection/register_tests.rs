@@ -20,7 +20,7 @@ fn fill(register: &Arc<Connections>, address: &str, count: usize) -> Vec<Open> {
     (0..count).map(|_| open(register, address).unwrap()).collect()
 }
 
-/// Whether the order to close has been given.
+/// Returns true if the connection has to be closed.
 fn closes((_, order): &mut Open) -> bool {
     order.try_recv().is_ok()
 }
@@ -66,7 +66,7 @@ fn busy_connections_are_never_closed_for_others() {
 }
 
 #[test]
-fn a_trusted_proxy_may_have_all_and_an_unnamed_one_on_this_machine_nearly_all() {
+fn a_trusted_proxy_may_have_all_and_an_unknown_one_on_this_machine_nearly_all() {
     let register = register(16, 4, "192.0.2.0/24");
     let proxied = fill(&register, "192.0.2.1", 16);
     assert_eq!(register.status().evicted, 0);

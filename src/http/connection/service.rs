@@ -1,4 +1,4 @@
-//! The place where connections enter: nothing is served over one that has no place in the register.
+//! The entry of connections: one without a place in the register is not served.
 
 use std::{
     rc::Rc,
@@ -14,13 +14,13 @@ use socket2::SockRef;
 
 use super::{io::Observed, register::Connections};
 
-/// Bytes of a response that the kernel holds for a client that does not take them. A usual response is smaller.
+/// The size of the kernel's buffer for a response that the client does not read. Most responses are smaller.
 const SEND_BUFFER: usize = 128 * 1024;
 
-/// What serves one connection: the socket, and the address of its peer.
+/// The input of the inner service: the socket and the address of its peer.
 type Accepted = (Observed<TcpStream>, Option<std::net::SocketAddr>);
 
-/// Makes services that serve connections by `inner`, within the bounds of the register.
+/// Creates services that pass connections to `inner`, within the limits of the register.
 pub(in crate::http) struct Bounded<F> {
     inner: F,
     register: Arc<Connections>,
@@ -71,7 +71,7 @@ where
     fn call(&self, stream: TcpStream) -> Self::Future {
         let peer = stream.peer_addr().ok();
         let Some((place, order)) = self.register.open(peer) else { return Box::pin(async { Ok(()) }) };
-        // Without them, responses are slower or take more memory, and as right.
+        // Without these options, responses are slower or take more memory, but are correct.
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
         let inner = Rc::clone(&self.inner);
@@ -79,7 +79,7 @@ where
             let served = inner.call((Observed::new(stream, Arc::clone(&place.connection)), peer));
             tokio::select! {
                 biased;
-                // Whatever serves it is dropped, and the socket with it.
+                // The inner service is dropped, and the socket with it.
                 Ok(()) = order => Ok(()),
                 served = served => served,
             }

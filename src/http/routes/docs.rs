@@ -24,7 +24,7 @@ use crate::{
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Bytes of a large response that are copied at once, for each client that takes it.
+/// The size of the pieces in which a large response is copied for each client.
 const PIECE: usize = 8 * 1024;
 
 pub(super) fn configure(table: &mut Table) {
@@ -65,7 +65,8 @@ async fn page(request: HttpRequest) -> Result<HttpResponse, HttpError> {
     })))
 }
 
-/// A body that is copied piece by piece as the client takes it. The web server copies a body of one piece whole.
+/// Returns a body that is copied piece by piece while the client reads it. The web server would copy a single piece at
+/// once.
 fn in_pieces(bytes: Bytes) -> impl MessageBody + 'static {
     let length = bytes.len();
     let pieces = (0..length).step_by(PIECE).map(move |start| bytes.slice(start..length.min(start + PIECE)));

@@ -33,9 +33,9 @@ struct Ready {
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     redis: Option<&'static str>,
-    /// The ring of keys; `degraded`: this instance cannot look at it, and would not see that a key was revoked.
+    /// The key ring. `degraded` if this instance cannot read it, so that it does not notice revoked keys.
     keys: &'static str,
-    /// Only where it is not `ok`: how many seconds ago it was last looked at.
+    /// Seconds since the key ring was last read. Only if `keys` is not `ok`.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     keys_last_look_seconds: Option<u64>,
@@ -54,7 +54,8 @@ pub(in crate::http) async fn live() -> HttpResponse {
 #[utoipa::path(
     get, path = "/health/ready", tag = "operation",
     summary = "Whether requests can be answered",
-    description = "Without Redis, or where it cannot look at its keys, it is degraded and answers; without its database it is down.",
+    description = "Without Redis, or if it cannot read its keys, the instance is degraded but serves requests. \
+         Without its database, it is down.",
     responses(
         (status = 200, description = "They can.", body = Ready,
             examples(

@@ -13,7 +13,8 @@ pub(super) fn configure(table: &mut Table) {
 #[utoipa::path(
     get, path = "/metrics", tag = "operation",
     summary = "Numbers for Prometheus",
-    description = "On the address of `LATCHKEY_METRICS_BIND`; on the main address only with `LATCHKEY_METRICS_BIND=main`, else it is a 404.",
+    description = "Served on the address of `LATCHKEY_METRICS_BIND`. On the main address, it is a 404 unless \
+         `LATCHKEY_METRICS_BIND=main`.",
     responses(
         (status = 200, description = "`OpenMetrics` text.", body = String,
             content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"),

@@ -117,7 +117,8 @@ pub(in crate::http) async fn obtain(
 #[utoipa::path(
     post, path = "/api/token/refresh/", tag = "tokens",
     summary = "Exchange a refresh token for the next pair",
-    description = "Once: within the grace the same client gets the same pair again; after it, or from elsewhere, the session ends.",
+    description = "A refresh token can be used once. Within the grace, the same client gets the same pair again. \
+         Later, or from elsewhere, reuse ends the session.",
     request_body = RefreshToken,
     responses(
         (status = 200, description = "The next pair.", body = Refreshed,

@@ -320,7 +320,8 @@ fn milliseconds(span: Duration) -> u64 {
 fn foreign(deployment: &str) -> String {
     let name: String = deployment.chars().take(64).flat_map(char::escape_default).collect();
     format!(
-        "Redis holds the blacklist of another deployment ({name}), so every check asks the database: set          LATCHKEY_REDIS_PREFIX to another text for each deployment"
+        "Redis holds the blacklist of another deployment ({name}), so every check asks the database: \
+         set a different LATCHKEY_REDIS_PREFIX for each deployment"
     )
 }
 

@@ -105,7 +105,7 @@ fn dotenv_of_another_user_is_refused() {
     place.write(".env", "LATCHKEY_WORKERS=1\n");
     // Only root can give a file away.
     if chown(place.path(".env"), Some(12345), None).is_ok() && place.user_id() != 12345 {
-        let expected = ".env belongs to the user 12345, and neither to root nor to the user who runs this: expected a \
+        let expected = ".env belongs to the user 12345, and not to root or the user who runs Latchkey: expected a \
                         file that only you or root can write";
         assert_eq!(place.run("config").refused(2), expected);
     }

@@ -144,8 +144,9 @@ fn a_point_off_the_curve_is_refused_when_it_is_loaded() {
     }
 }
 
-/// The eight points of small order, and all further spellings of them: those in libsodium's `ge25519_has_small_order` and in Chalkias et
-/// al., "Taming the many EdDSAs" (2020), table 1. Under the third, the signature of R = 1 and S = 0 fits every message.
+/// The eight points of small order, and all their other encodings: those in libsodium's `ge25519_has_small_order` and
+/// in Chalkias et al., "Taming the many EdDSAs" (2020), table 1. Under the third, the signature of R = 1 and S = 0 fits
+/// every message.
 const SMALL_ORDER: [&str; 14] = [
     "0000000000000000000000000000000000000000000000000000000000000000",
     "0000000000000000000000000000000000000000000000000000000000000080",
@@ -163,7 +164,7 @@ const SMALL_ORDER: [&str; 14] = [
     "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
 ];
 
-/// Points of large order whose y is spelt as y + p.
+/// Points of large order whose y is encoded as y + p.
 const ANOTHER_SPELLING: [&str; 4] = [
     "f0ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
     "f1ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
@@ -183,7 +184,7 @@ fn bytes_of(hex: &str) -> Vec<u8> {
 }
 
 #[test]
-fn an_ed25519_key_of_small_order_under_which_anybody_signs_is_refused() {
+fn an_ed25519_key_of_small_order_that_anyone_can_sign_for_is_refused() {
     let jwk = Signer::new(Algorithm::EdDsa).jwk();
     for point in SMALL_ORDER.iter().chain(&ANOTHER_SPELLING).chain(&OFF_THE_CURVE) {
         let weak = changed(jwk.clone(), &json!({ "x": encode(&bytes_of(point)) }));
@@ -191,7 +192,7 @@ fn an_ed25519_key_of_small_order_under_which_anybody_signs_is_refused() {
     }
 }
 
-/// On both curves there is a point with x = 0, of which the second spelling is x = p.
+/// Both curves have a point with x = 0, whose second encoding is x = p.
 #[test]
 fn a_coordinate_beyond_the_field_or_at_infinity_is_refused() {
     for (algorithm, y, p) in [
@@ -210,11 +211,11 @@ fn a_coordinate_beyond_the_field_or_at_infinity_is_refused() {
         let (p, y) = (bytes_of(p), bytes_of(y));
         let point = |x: &[u8], y: &[u8]| changed(jwk.clone(), &json!({ "x": encode(x), "y": encode(y) }));
         let zero = vec![0; p.len()];
-        assert!(KeySet::from_jwks(&set(&[point(&zero, &y)])).is_ok(), "a point with x = 0 is one");
+        assert!(KeySet::from_jwks(&set(&[point(&zero, &y)])).is_ok(), "a point with x = 0 is valid");
         for (x, y) in [(&p, &y), (&vec![0xff; p.len()], &y), (&zero, &p), (&p, &zero), (&zero, &zero)] {
             assert_eq!(refusal(&[point(x, y)]), KeyError::NotAPublicKey(KID.to_owned()), "{algorithm}");
         }
-        // Its one spelling in SEC 1 is a byte 0.
+        // Its only encoding in SEC 1 is a zero byte.
         assert_eq!(refusal(&[point(&[0], &[])]), KeyError::NotAPublicKey(KID.to_owned()));
     }
 }
