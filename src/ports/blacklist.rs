@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 use super::StoreError;
 use crate::domain::ids::{SessionId, UserId};
 
-/// By how much an entry outlives the tokens that it refuses. It covers the leeway, clocks that differ, and what a cache
-/// may lose of an entry's life before it notices that its clock has jumped.
+/// The time by which an entry outlives the tokens that it refuses. It covers the leeway, differences between clocks,
+/// and the part of an entry's life that a jump of the cache's clock may cut off before it is noticed.
 pub const MARGIN: TimeDelta = TimeDelta::minutes(5);
 
 /// What of a token the blacklist is asked about.
@@ -83,7 +83,7 @@ pub enum Memory {
     Kept,
     /// The memory that the rebuild with this ticket is filling, and nothing is lost of what it wrote so far.
     Filling(u64),
-    /// That of another deployment, which uses it now. It is neither trusted nor filled.
+    /// The memory of another deployment that uses it at present. It is neither trusted nor filled.
     Foreign,
     /// Another one, or one that lacks a mark: it must be filled from the database.
     Lost,

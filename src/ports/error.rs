@@ -6,7 +6,7 @@ pub enum StoreError {
     /// The store answered with an error that no request should cause.
     #[error("{0}")]
     Failed(String),
-    /// Too many requests wait for the store. Nothing was asked of it.
+    /// Too many requests wait for the store. This one was not sent to it.
     #[error("too many requests wait for the store")]
     Overloaded,
     /// The store cannot be reached, or did not answer in time.

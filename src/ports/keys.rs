@@ -74,8 +74,8 @@ pub trait KeyStore: Send + Sync {
     /// one does.
     async fn change(&self, seen: &str, changes: &[KeyChange]) -> Result<bool, StoreError>;
 
-    /// Marks a key as revoked without waiting for others that change the ring: it only adds, and a second time changes nothing. Where
-    /// that cannot be, an error.
+    /// Marks a key as revoked without waiting for other changes of the ring. The mark is only added, and adding it
+    /// twice has no effect. An error if the store does not support this.
     async fn mark_revoked(&self, facts: &KeyFacts) -> Result<(), StoreError> {
         Err(StoreError::Failed(format!("{} cannot be revoked apart from other changes", facts.kid)))
     }

@@ -55,14 +55,14 @@ pub struct Rotation {
     pub user_agent: Option<String>,
 }
 
-/// One more use of the grace by a client that is not quite the holder.
+/// A repeat of a refresh within the grace, by a client that differs from the holder.
 #[derive(Clone, Copy, Debug)]
 pub struct Repeat {
     /// The session.
     pub id: SessionId,
-    /// The live generation, which is given again.
+    /// The live generation, which is issued again.
     pub generation: u32,
-    /// The number of repeats that a generation has, at least 1.
+    /// The limit of repeats of a generation, at least 1.
     pub limit: u32,
 }
 
@@ -101,8 +101,8 @@ pub trait SessionStore: Send + Sync {
     /// have waited for a connection, and the grace would have run out while it did.
     async fn rotate(&self, rotation: Rotation, clock: &Arc<dyn Clock>) -> Result<Option<SessionState>, StoreError>;
 
-    /// Counts a repeat, if the session is at this generation, not revoked, and one of the repeats of the generation is
-    /// left. Returns whether it was counted: of any number of callers at once, `limit` are.
+    /// Counts a repeat if the session is at this generation and not revoked, and if the generation has repeats left.
+    /// Returns true if it was counted. Of any number of concurrent calls, `limit` are counted.
     async fn count_repeat(&self, repeat: Repeat) -> Result<bool, StoreError>;
 
     /// The session and its user.
@@ -118,11 +118,11 @@ pub trait SessionStore: Send + Sync {
     /// Up to `limit` sessions after `after` by id, dead or alive.
     async fn page(&self, after: Option<SessionId>, limit: i64) -> Result<SessionPage, StoreError>;
 
-    /// The time by the clock that stamps revocations and cut-offs: that of the database where it has one, else `ours`.
+    /// Returns the time of the clock that stamps revocations and cut-offs: the database's if it has one, else `ours`.
     async fn stamping_clock(&self, ours: Moment) -> Result<Moment, StoreError>;
 
-    /// Up to `limit` sessions that were revoked at or after `since` by the stamping clock, by that moment and by id, and
-    /// only those after the one that was revoked at `after.0` and has the id `after.1`.
+    /// Returns up to `limit` sessions that were revoked at or after `since` by the stamping clock, ordered by that
+    /// moment and by id. Only sessions after `after` in this order are returned.
     async fn revoked_since(
         &self,
         since: Moment,

@@ -93,8 +93,8 @@ pub trait UserStore: Send + Sync {
     /// last token has ended, so that those tokens are refused. The new `version`, or `None` when there was no user.
     async fn delete(&self, cut_off: &CutOff) -> Result<Option<u32>, StoreError>;
 
-    /// Moment, id and `version` of up to `limit` users, deleted ones too, who were cut off at or after `since` by the
-    /// stamping clock, by moment and id after `after`.
+    /// Returns moment, id and `version` of up to `limit` users, including deleted ones, who were cut off at or after
+    /// `since` by the stamping clock. They are ordered by moment and id, and begin after `after`.
     async fn cut_offs(
         &self,
         since: Moment,

@@ -26,7 +26,7 @@ const EVERYBODY_STEP: u32 = 1000;
 /// A user to be made.
 #[derive(Clone, Debug)]
 pub struct Registration {
-    /// The name to sign in with: one that a new account may have.
+    /// The name to sign in with, which must be allowed for a new account.
     pub username: NewUsername,
     /// The password.
     pub password: Password,

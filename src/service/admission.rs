@@ -1,8 +1,7 @@
-//! Admission: how much of the work in progress one session and one source may have.
+//! Admission: limits of the work in progress for each session and each source.
 //!
-//! A use case that was admitted counts until it ends, whether or not its client is still there. One that waits to be
-//! admitted ends with its client. The database's own queues are bounded apart (`store::sql`), and so is that of the
-//! password hashes.
+//! An admitted use case counts until it ends, even if its client has disconnected. One that waits for admission ends
+//! with its client. The queues of the database (`store::sql`) and of the password hasher have separate limits.
 
 use super::{
     Client, Error,
@@ -13,17 +12,19 @@ use crate::domain::{
     network::{Source, is_local, source_of},
 };
 
-/// Tabs of one browser that refresh at once wait for each other anyway: they need the same row.
+/// The limit of a session. Tabs of one browser that refresh at once wait for each other anyway, because they need the
+/// same row.
 const SESSION: Size = Size { places: 4, queue: 124 };
 
-/// From one address on the internet, behind which may be the offices of a company.
+/// The limit of a public source, which may be the network of a company.
 const SOURCE: Size = Size { places: 32, queue: 224 };
 
-/// From one address of this machine or network: it may be a proxy that the settings do not name.
-/// Fewer than may wait for the database, so that it cannot keep all others out either.
+/// The limit of a source on this machine or in a private network, which may be a proxy that is not configured. It is
+/// lower than the queue of the database, so that other sources are still served.
 const LOCAL_SOURCE: Size = Size { places: 192, queue: 3904 };
 
-/// The hashing queue is divided into so many parts. A source may take one of them, and one of this machine or network all but one.
+/// The number of parts of the hashing queue. A source may use one of them, and a source on this machine or in a private
+/// network all but one.
 const PARTS: usize = 4;
 
 /// Admits use cases. Cloning shares it.
@@ -35,14 +36,14 @@ pub struct Admission {
     hashes: usize,
 }
 
-/// The right to do the work of one request. It is given back when it is dropped.
+/// The permission to work on one request. It ends when it is dropped.
 pub(super) struct Admitted {
     _session: Option<Place<SessionId>>,
     _source: Option<Place<Source>>,
 }
 
 impl Admission {
-    /// `hashes` are the passwords that may be hashed or wait for it at once.
+    /// `hashes` is the number of passwords that may be hashed or wait for hashing at once.
     #[must_use]
     pub fn new(hashes: usize) -> Self {
         Self { sessions: Bulkhead::new(), sources: Bulkhead::new(), sign_ins: Bulkhead::new(), hashes }
@@ -51,7 +52,7 @@ impl Admission {
     /// Admits a request of a client on a session.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] at once when too many wait already.
+    /// [`Error::Overloaded`], immediately, if too many are waiting.
     pub(super) async fn enter(&self, client: &Client, session: Option<SessionId>) -> Result<Admitted, Error> {
         let session = match session {
             Some(session) => Some(self.sessions.enter(session, SESSION).await.ok_or(Error::Overloaded)?),
@@ -61,10 +62,10 @@ impl Admission {
         Ok(Admitted { _session: session, _source: source })
     }
 
-    /// Admits a sign-in. One source has a part of the hashing queue, so that it cannot keep all others out.
+    /// Admits a sign-in. Each source has only a part of the hashing queue, so that others are still served.
     ///
     /// # Errors
-    /// [`Error::Busy`] at once when it has that part already.
+    /// [`Error::Busy`], immediately, if the source already uses its part.
     pub(super) async fn enter_sign_in(&self, client: &Client) -> Result<Admitted, Error> {
         let part = (self.hashes / PARTS).max(1);
         let places = |local| if local { self.hashes.saturating_sub(part).max(1) } else { part };
@@ -74,7 +75,7 @@ impl Admission {
     }
 }
 
-/// A request whose address is unknown counts with no source.
+/// Enters the bulkhead of the client's source. A request with an unknown address counts for no source.
 async fn enter(
     sources: &Bulkhead<Source>,
     client: &Client,

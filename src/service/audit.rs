@@ -51,7 +51,7 @@ pub struct AuditTrail {
     dropped: Counter,
 }
 
-/// Writes what the trail was handed, within a budget.
+/// Writes the events of the trail, within a budget.
 pub struct AuditWriter {
     budget: Budget,
     clock: Arc<dyn Clock>,
@@ -62,10 +62,10 @@ pub struct AuditWriter {
     written: Counter,
 }
 
-/// Rows that are to be written, each with how often its event happened.
+/// Rows to be written, each with the number of its events.
 type Rows = Vec<(AuditEvent, u32)>;
 
-/// Returns a trail into `store`, and its writer.
+/// Returns a trail that ends in `store`, and its writer.
 #[must_use]
 pub fn audit_trail(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>, counters: &Metrics) -> (AuditTrail, AuditWriter) {
     let (sender, events) = channel(HALF);
@@ -92,14 +92,15 @@ impl AuditTrail {
 }
 
 impl AuditWriter {
-    /// Writes until `stop` is done, then what is left. Rows that the database does not take are tried again.
+    /// Writes until `stop` completes, and then the remaining rows. Rows that the database does not accept are tried
+    /// again.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         loop {
             let mut batch = Vec::with_capacity(BATCH);
             tokio::select! {
                 () = &mut stop => return self.finish(Rows::new()).await,
-                // The last sender is gone, which a stop brings about as well.
+                // The last sender was dropped, as also happens at a stop.
                 received = self.events.recv_many(&mut batch, BATCH) => if received == 0 {
                     return self.finish(Rows::new()).await;
                 },
@@ -147,7 +148,8 @@ impl AuditWriter {
         rows
     }
 
-    /// The most that one round writes. Refused tokens go first, so that a flood of them does not hide other events.
+    /// Limits the rows of one round. Refused tokens are dropped first, so that a flood of them does not displace other
+    /// events.
     fn limit(&self, rows: &mut Rows) {
         if rows.len() > MOST_ROWS {
             rows.sort_by_key(|(event, _)| event.kind == EventKind::TokenRefused);

@@ -35,7 +35,7 @@ impl Auth {
         self.authenticate_admitted(token, client).await.map(|(identity, _)| identity)
     }
 
-    /// The same, with the right to do more of the work of the request.
+    /// As above, and returns the admission of the request.
     pub(super) async fn authenticate_admitted(
         &self,
         token: &str,

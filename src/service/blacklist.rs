@@ -19,8 +19,8 @@ use crate::domain::{
 
 impl Auth {
     /// Ends the session of a refresh token, whichever of its generations it is: a stale tab's log-out is a log-out.
-    /// For a token that was spent before the grace, or that comes from a client that differs from the holder in both address
-    /// and agent, the session dies too, and the answer is the one for such a token.
+    /// If the grace of a spent token is over, or if the client differs from the holder in both address and
+    /// `User-Agent`, the session ends by reuse, and the response is a refusal.
     ///
     /// # Errors
     /// [`Error::Token`]; [`Error::Unavailable`], and then nobody knows whether the session ended: ask again.

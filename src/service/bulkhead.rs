@@ -1,4 +1,5 @@
-//! A bulkhead: requests of one key (a session, a source) work in a few places, so that they cannot take those of others.
+//! A bulkhead: each key (a session, a source) has a limited number of places, so that its requests cannot starve
+//! others.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -8,19 +9,19 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Locks, so that threads rarely wait for each other.
+/// The number of locks. With several, threads rarely wait for each other.
 const SHARDS: usize = 16;
 
 /// The size of a bulkhead for one key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Size {
-    /// Requests that work at once.
+    /// Requests that run at once.
     pub places: usize,
     /// Requests that may wait for a place.
     pub queue: usize,
 }
 
-/// All keys that have requests at the moment. Cloning shares it.
+/// The keys that have requests at present. Clones share them.
 #[derive(Clone)]
 pub(super) struct Bulkhead<K: Eq + Hash>(Arc<Shared<K>>);
 
@@ -31,19 +32,19 @@ struct Shared<K> {
 
 struct Slot {
     places: Arc<Semaphore>,
-    /// Requests that work or wait.
+    /// Requests that run or wait.
     requests: usize,
 }
 
 /// A place. Dropping it gives the place to the next request in the queue.
 pub(super) struct Place<K: Eq + Hash> {
-    // Dropped in this order: the place is free before the request stops to count, so that a key never goes with a waiting
-    // request.
+    // Dropped in this order: the place is freed before the request is uncounted, so a key with a waiting request is
+    // never removed.
     _permit: OwnedSemaphorePermit,
     _entry: Entry<K>,
 }
 
-/// Counts as a request of its key until it is dropped.
+/// A counted request of a key, until it is dropped.
 struct Entry<K: Eq + Hash> {
     bulkhead: Bulkhead<K>,
     key: K,
@@ -54,8 +55,8 @@ impl<K: Clone + Eq + Hash> Bulkhead<K> {
         Self(Arc::new(Shared { hasher: RandomState::new(), shards: Default::default() }))
     }
 
-    /// Waits for a place, in the order of arrival. `None` at once when the queue is full. A request that is dropped
-    /// while it waits leaves the queue.
+    /// Waits for a place, in the order of arrival. Returns `None` immediately if the queue is full. A waiting request
+    /// that is dropped leaves the queue.
     pub(super) async fn enter(&self, key: K, size: Size) -> Option<Place<K>> {
         let (entry, places) = self.join(key, size)?;
         let permit = match Arc::clone(&places).try_acquire_owned() {

@@ -25,7 +25,7 @@ pub enum Error {
     /// An access token without the user id claim.
     #[error("the token names no user")]
     NoUserIdentification,
-    /// Too much work is in progress, in all or for one client.
+    /// Too much work is in progress, in total or for one client.
     #[error("overloaded")]
     Overloaded,
     /// The token is refused.

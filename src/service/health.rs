@@ -33,15 +33,15 @@ pub struct Readiness {
     pub database: Health,
     /// The blacklist in front of it, where there is one.
     pub redis: Option<Health>,
-    /// The ring of keys: degraded where it cannot be looked at, so that a revocation would not be seen.
+    /// The key ring. Degraded if it cannot be read, so that revocations are not noticed.
     pub keys: Health,
-    /// Seconds since the last look at the ring.
+    /// Seconds since the ring was last read.
     pub keys_last_look_seconds: u64,
 }
 
 impl Readiness {
-    /// Without the database nobody signs in or refreshes: down. Without Redis the database answers, and with a ring that cannot be
-    /// looked at the keys in force go on: degraded.
+    /// Returns the overall state. Without the database, sign-ins and refreshes fail: down. Without Redis, the database
+    /// answers; without a readable ring, the keys in force are used: degraded.
     #[must_use]
     pub fn overall(&self) -> Health {
         match (self.database, self.redis, self.keys) {
@@ -56,7 +56,7 @@ impl Auth {
     /// How each part is.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] for a client that asks too often at once.
+    /// [`Error::Overloaded`] if the client sends too many requests at once.
     pub async fn readiness(&self, client: &Client) -> Result<Readiness, Error> {
         let _admitted = self.parts.admission.enter(client, None).await?;
         let database = match self.parts.sessions.ping().await {

@@ -15,7 +15,8 @@ use crate::{
     domain::{keys::NOTICE, time::Moment},
 };
 
-/// For how many seconds a ring may not be looked at before that is a fault: as long as an instance may take to notice a change.
+/// The number of seconds without a look at the ring that count as a fault. It is the time that an instance may take to
+/// notice a change.
 const LONGEST_BLINDNESS: u64 = NOTICE.num_seconds().unsigned_abs();
 
 /// One ring, and what follows from it.
@@ -34,7 +35,7 @@ pub struct Current {
 pub struct KeysInForce {
     broken: AtomicBool,
     overdue: AtomicBool,
-    /// When the store was last looked at, in seconds since 1970.
+    /// The time of the last look at the store, in seconds since 1970.
     looked_at: AtomicI64,
     current: ArcSwap<Current>,
     policy: Policy,
@@ -87,7 +88,7 @@ impl KeysInForce {
         u64::try_from(age).unwrap_or_default()
     }
 
-    /// Returns true while the looks at the store go on.
+    /// Returns true while the looks at the store succeed.
     #[must_use]
     pub fn is_watched(&self, now: Moment) -> bool {
         self.last_look_seconds(now) <= LONGEST_BLINDNESS

@@ -19,13 +19,14 @@ use crate::{
 /// Rows in one statement.
 pub(super) const BATCH: i64 = 500;
 
-/// How far back marks are written again: longer than a statement may take between its stamp and its commit.
+/// The period before the last round for which marks are written again. It is longer than the time between a statement's
+/// stamp and its commit.
 const OVERLAP: TimeDelta = TimeDelta::minutes(2);
 
 /// How far back the first time.
 const FIRST: TimeDelta = TimeDelta::minutes(5);
 
-/// How often Redis is looked at while a round waits for the database: an epoch lives longer than that.
+/// The interval between looks at Redis while a round waits for the database. It is shorter than the life of an epoch.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The janitor.
@@ -76,12 +77,12 @@ impl Janitor {
                 let (reapplied, stayed) = while_looking(blacklist.as_ref(), LOOK_AGAIN, reapply).await;
                 reapplied?;
                 if stayed {
-                    // Only now: what others revoked while the connection was away is in there.
+                    // Only now are revocations included that others made while the connection was down.
                     blacklist.believe(&look);
                 }
                 return Ok(false);
             }
-            // The warnings name it.
+            // The warnings name the other deployment.
             Memory::Foreign => return Ok(false),
             Memory::Filling(_) | Memory::Lost => {}
         }
@@ -128,10 +129,10 @@ impl Janitor {
     }
 
     async fn reapply(&self, blacklist: &dyn Blacklist, state: &mut State, look: &Look) -> Result<(), StoreError> {
-        // Read before the pages are, and by the clock that stamps what is in them: our own says nothing of those.
+        // Read before the pages, and from the clock that stamps them: the local clock may differ.
         let now = self.sessions.stamping_clock(self.clock.now()).await?;
-        // However long ago the last time was: what others revoked while this instance could not look is not lost. A clock
-        // that was set back stamps what comes next earlier than that.
+        // Starts at the last round, so that no revocation is missed while this instance could not look. A clock that
+        // was set back stamps new revocations earlier than that, so the earlier time counts.
         let since = state.reapplied_until.map_or(now - FIRST, |last| last.min(now) - OVERLAP);
         let State { reapplied_until, written, .. } = state;
         written.keep((look.number, look.connection), since);
@@ -157,8 +158,8 @@ impl Janitor {
         Ok(())
     }
 
-    /// The marks of these sessions, where it is `now` by the stamping clock. The earlier of the two clocks counts: no mark
-    /// may go too soon.
+    /// Returns the marks of these sessions; `now` is the time of the stamping clock. The earlier of the two clocks
+    /// counts, so that no mark expires too early.
     pub(super) fn marks_of(&self, sessions: &[Session], now: Moment) -> Vec<(Mark, TimeDelta)> {
         let now = now.min(self.clock.now());
         sessions.iter().filter_map(|session| Revocation::mark_of(session, now)).collect()
@@ -183,8 +184,8 @@ async fn write_new(
     Ok(())
 }
 
-/// Does `work`, and looks at Redis as often as its epochs need it, however long the database takes. Also returns whether
-/// each look found the memory kept.
+/// Runs `work`, and meanwhile looks at Redis often enough to keep its epochs alive. Also returns true if each look
+/// found the memory kept.
 async fn while_looking<T>(blacklist: &dyn Blacklist, period: Duration, work: impl Future<Output = T>) -> (T, bool) {
     let (mut work, mut stayed) = (pin!(work), true);
     loop {

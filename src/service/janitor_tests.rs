@@ -1,4 +1,4 @@
-//! Looks at Redis while the database takes its time.
+//! Looks at Redis while the database is slow.
 
 use std::{
     future::poll_fn,
@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::ports::{BlacklistStatus, TokenRef, Verdict};
 
-/// Counts its looks, of which one finds the memory lost.
+/// Counts the looks at it. One of them finds the memory lost.
 struct Looks {
     count: AtomicUsize,
     lost: usize,
@@ -50,7 +50,7 @@ impl Blacklist for Looks {
     }
 }
 
-/// Work that is done after so many looks.
+/// Work that completes after a number of looks.
 async fn worked(looks: &Looks, long: usize) -> (usize, bool) {
     let work = poll_fn(|_| match looks.count.load(Ordering::SeqCst) {
         count if count >= long => Poll::Ready(count),
@@ -60,13 +60,13 @@ async fn worked(looks: &Looks, long: usize) -> (usize, bool) {
 }
 
 #[tokio::test]
-async fn epochs_live_on_while_the_database_takes_its_time() {
+async fn epochs_are_renewed_while_the_database_is_slow() {
     let looks = Looks { count: AtomicUsize::new(0), lost: 0 };
     assert_eq!(worked(&looks, 3).await, (3, true));
 }
 
 #[tokio::test]
-async fn a_memory_that_was_lost_meanwhile_is_not_taken_for_kept() {
+async fn a_memory_that_was_lost_meanwhile_does_not_count_as_kept() {
     let looks = Looks { count: AtomicUsize::new(0), lost: 2 };
     assert_eq!(worked(&looks, 4).await, (4, false));
 }

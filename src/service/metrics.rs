@@ -20,7 +20,7 @@ pub struct ReasonLabel {
 pub struct Metrics {
     /// Audit events that were lost because too many waited.
     pub audit_dropped: Counter,
-    /// Audit events beyond a budget, which rows count instead of telling.
+    /// Audit events beyond a budget, which summary rows count.
     pub audit_summarised: Counter,
     /// Audit events that were written off the request path.
     pub audit_written: Counter,
@@ -28,7 +28,7 @@ pub struct Metrics {
     pub cut_offs: Counter,
     /// Refresh tokens that came back within the grace and got the same successor.
     pub grace_hits: Counter,
-    /// Those of [`Self::grace_hits`] that came from another address or with another agent than the refresh before.
+    /// The part of [`Self::grace_hits`] from another address or another user agent than the last refresh.
     pub grace_hits_elsewhere: Counter,
     /// Sessions that ended, by reason.
     pub revocations: Family<ReasonLabel, Counter>,
@@ -39,7 +39,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Counts sessions that ended for this reason.
+    /// Counts a session that ended for this reason.
     pub(super) fn count_revoked(&self, reason: RevokedReason, count: usize) {
         self.revocations.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc_by(count as u64);
     }
@@ -50,7 +50,7 @@ impl Metrics {
         registry.register("rotations", "Refresh tokens that were exchanged", self.rotations.clone());
         let help = "Refresh tokens that came back within the grace and got the same successor";
         registry.register("grace_hits", help, self.grace_hits.clone());
-        let help = "Those of latchkey_grace_hits_total that came from another address or with another user agent";
+        let help = "Grace hits from another address or with another user agent than the last refresh";
         registry.register("grace_hits_elsewhere", help, self.grace_hits_elsewhere.clone());
         let help = "Sessions that this process ended, by reason; reuse is a spent refresh token that came back";
         registry.register("revocations", help, self.revocations.clone());

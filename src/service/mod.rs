@@ -56,7 +56,7 @@ pub struct Rules {
     pub session_lifetime: TimeDelta,
     /// What happens to a spent refresh token that comes back.
     pub grace: Grace,
-    /// The comparison of a client that sends a spent refresh token with the one before.
+    /// The comparison of the sender of a spent refresh token with the client of the last refresh.
     pub binding: Binding,
     /// Whether a refresh also gives a new refresh token.
     pub rotate: bool,
@@ -85,7 +85,7 @@ impl Client {
 
 /// What the use cases work with.
 pub struct Parts {
-    /// How much of the work in progress one client may have.
+    /// Limits of the work in progress for each client.
     pub admission: Admission,
     /// Who is told what happened.
     pub audit: AuditTrail,

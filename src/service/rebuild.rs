@@ -15,7 +15,7 @@ const LONGEST_REST: u32 = 8;
 /// How far a rebuild has come.
 pub(super) struct Rebuild {
     pub ticket: u64,
-    /// By the stamping clock. What was revoked after this is looked for again.
+    /// The time of the stamping clock. Later revocations are searched for again.
     pub began: Moment,
     sessions: Progress<(Moment, SessionId)>,
     users: Progress<(Moment, UserId)>,

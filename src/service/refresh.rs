@@ -30,7 +30,8 @@ impl Auth {
     /// Two tabs, A and B, send the same token of generation 4 at once. One of the two conditional writes changes the
     /// row: say A's. A gets generation 5. B's write changed nothing, so B reads the row and finds itself one
     /// generation behind, moments after the rotation: it gets generation 5 too, the same bytes. A thief C who sends
-    /// generation 4 from elsewhere, or later, or after generation 6 was made, ends the session, with its access tokens.
+    /// generation 4 from elsewhere, or after the grace, or after generation 6 was issued, ends the session with its
+    /// access tokens.
     ///
     /// # Errors
     /// [`Error::Token`], [`Error::NoActiveAccount`], [`Error::Overloaded`], [`Error::Unavailable`].
@@ -143,7 +144,7 @@ impl Auth {
         self.issue_for(state, now.max(session.rotated_at), jti)
     }
 
-    /// The same successor again, as often as it is given to a client that is not quite the holder.
+    /// Issues the same successor again to a client that differs from the holder, up to the limit of repeats.
     async fn repeat_counted(&self, state: &SessionState, presented: &Presented<'_>) -> Result<TokenPair, Error> {
         let session = &state.session;
         let repeat = Repeat { id: session.id, generation: session.generation, limit: REPEATS };
@@ -155,7 +156,7 @@ impl Auth {
             self.end_by_reuse(presented, session, Some(REPEATS)).await?;
             return Err(blacklisted("reuse"));
         }
-        // It was rotated or revoked in between: the token is in no grace any more.
+        // The session was rotated or revoked meanwhile, so the grace is over.
         Box::pin(self.explain_by(&after, presented)).await
     }
 

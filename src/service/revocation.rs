@@ -137,8 +137,8 @@ impl Revocation {
         self.lifetimes.session.max(CUT_OFF) + MARGIN
     }
 
-    /// The mark of a session that is revoked. Its life counts from the moment of the revocation if that comes before `now`:
-    /// the caller's clock may be ahead.
+    /// Returns the mark of a revoked session. Its life starts at the moment of the revocation or at `now`, whichever is
+    /// earlier: the caller's clock may be ahead.
     fn revoked(session: &Session, now: Moment) -> (Mark, TimeDelta) {
         Self::entry(session, session.revoked.map_or(now, |(at, _)| at.min(now)))
     }
@@ -155,7 +155,8 @@ impl Revocation {
             && let Err(error) = blacklist.write(&marks).await
             && let Some(suppressed) = NOT_TAKEN.due()
         {
-            tracing::warn!(%error, suppressed, "Redis did not take a mark: the database answers until it was rebuilt");
+            tracing::warn!(%error, suppressed, "Redis did not take a mark: the database answers until the blacklist \
+                 is rebuilt");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Log lines that a client can cause: one a second each, with the number of those that were suppressed.
+//! Log lines that clients can cause: at most one a second of each kind, with the number of suppressed ones.
 
 use std::{
     sync::{
@@ -8,13 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a line stands for those like it.
+/// The period in which a line of a kind is written once.
 const PERIOD: Duration = Duration::from_secs(1);
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 
-/// One kind of line. It takes no lock and no memory.
+/// One kind of line. It needs no lock and no allocation.
 #[derive(Debug, Default)]
 pub struct Sampled {
     /// When the next line may be written, in milliseconds since [`START`].
@@ -23,13 +23,14 @@ pub struct Sampled {
 }
 
 impl Sampled {
-    /// A kind of which no line was written.
+    /// Creates a kind without a written line.
     #[must_use]
     pub const fn new() -> Self {
         Self { next: AtomicU64::new(0), suppressed: AtomicU64::new(0) }
     }
 
-    /// Returns how many lines were suppressed since the last one, if a line is due; else counts this one.
+    /// Returns the number of lines that were suppressed since the last one, if a line is due. Otherwise counts this
+    /// line.
     pub fn due(&self) -> Option<u64> {
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.due_at(milliseconds(START.elapsed()), milliseconds(PERIOD))
@@ -47,12 +48,12 @@ impl Sampled {
     }
 }
 
-/// Counts a line that was suppressed elsewhere.
+/// Counts a line that another module suppressed.
 pub fn count_suppressed() {
     SUPPRESSED.fetch_add(1, Ordering::Relaxed);
 }
 
-/// How many lines of this process were suppressed.
+/// Returns the number of suppressed lines of this process.
 #[must_use]
 pub fn suppressed_lines() -> u64 {
     SUPPRESSED.load(Ordering::Relaxed)

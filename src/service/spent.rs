@@ -1,4 +1,4 @@
-//! Spent refresh tokens that come back to any view.
+//! Spent refresh tokens that come back, in any view.
 
 use latchkey_verifier::Checked;
 
@@ -27,7 +27,7 @@ pub(super) struct Call<'a> {
     pub view: View,
     /// The sender.
     pub client: &'a Client,
-    /// The moment when it came.
+    /// The time of its arrival.
     pub now: Moment,
 }
 
@@ -58,10 +58,11 @@ impl Auth {
         purpose.consequence(standing == Standing::Grace, presented.difference(session), self.parts.rules.binding)
     }
 
-    /// The refusal of a spent token by a view that gives nothing for one. A sender that differs from the holder in both
-    /// address and agent ends the session by it: else a thief could ask without any risk whether the owner has refreshed.
+    /// Refuses a spent token in a view that grants nothing for one. If the sender differs from the holder in both
+    /// address and `User-Agent`, the session ends. Otherwise a thief could learn without risk if the owner has
+    /// refreshed.
     ///
-    /// The token is refused in any case, so a failure to end the session does not show.
+    /// The token is refused in any case, so a failure to end the session does not change the response.
     pub(super) async fn refuse_spent(&self, standing: Standing, session: &Session, presented: &Presented<'_>) -> Error {
         if self.consequence(Purpose::Verify, standing, session, presented) != Consequence::Reuse {
             return blacklisted("spent");
@@ -75,8 +76,8 @@ impl Auth {
         }
     }
 
-    /// As [`Auth::refuse_spent`], for a token of which only Redis has said that it is spent. One question to the database
-    /// finds the holder; whatever it answers, and also when it does not, the token stays refused.
+    /// As [`Auth::refuse_spent`], for a token that is spent according to Redis. One query to the database finds the
+    /// holder. The token is refused regardless of the result, and even if the database does not answer.
     pub(super) async fn refuse_marked_spent(&self, token: &TokenRef, call: Call<'_>) -> Error {
         let Some(generation) = token.generation.filter(|_| self.parts.rules.binding == Binding::Client) else {
             return blacklisted("spent");
@@ -88,7 +89,7 @@ impl Auth {
                 self.refuse_spent(standing, &state.session, &presented).await
             }
             Standing::Revoked(reason) => {
-                // From now on Redis answers.
+                // From now on, Redis answers.
                 self.parts.revocation.mark_over(&state, call.now).await;
                 blacklisted(reason.as_str())
             }
@@ -96,7 +97,7 @@ impl Auth {
         }
     }
 
-    /// Looks at a refresh token that a view has refused for its type. The answer does not depend on it.
+    /// Checks a refresh token that a view has refused because of its type. The response does not depend on the result.
     pub(super) async fn look_at_refused(&self, checked: &Checked, call: Call<'_>) {
         let Ok(token) = token_ref(checked) else { return };
         let Some(generation) = token.generation.filter(|_| self.parts.rules.binding == Binding::Client) else { return };
@@ -108,7 +109,7 @@ impl Auth {
         }
     }
 
-    /// The state of the token's session, if the database can tell.
+    /// Returns the state of the token's session, if the database answers.
     async fn state_of(&self, token: &TokenRef) -> Option<SessionState> {
         match self.parts.sessions.find(token.session).await {
             Ok(state) => known(state, token).ok(),
@@ -119,10 +120,10 @@ impl Auth {
         }
     }
 
-    /// Ends the session, because a token came back that its owner has no more use for. Both clients and the ages go to the
-    /// trail: which of the two is the thief is not known. `repeats` is how many the grace had given, where they are used up.
+    /// Ends the session because a spent token came back. The audit trail gets both clients and the ages, because either
+    /// client may be the thief. `repeats` is the number that the grace allowed, if they are used up.
     ///
-    /// In a task of its own: the sender of a stolen token must not save the session by closing its connection.
+    /// Runs in a separate task, so that the sender of a stolen token cannot save the session by closing its connection.
     pub(super) async fn end_by_reuse(
         &self,
         presented: &Presented<'_>,
@@ -165,8 +166,8 @@ impl Auth {
         ended.await.unwrap_or_else(|_| Err(Error::Internal("a use case panicked".to_owned())))
     }
 
-    /// The event of a repeat within the grace: of its own kind where the sender is not quite the holder. Without an end
-    /// of the grace there are no holders.
+    /// Returns the kind of the event of a repeat within the grace, and the difference. A sender that differs from the
+    /// holder has a separate kind. If the grace never ends, there is no holder.
     pub(super) fn repeated(&self, session: &Session, presented: &Presented<'_>) -> (EventKind, Difference) {
         let difference = presented.difference(session);
         if difference.any() && self.parts.rules.grace != Grace::Endless {
@@ -177,7 +178,7 @@ impl Auth {
     }
 }
 
-/// The event with what is known of the client that was given the live generation.
+/// Adds the known facts about the client that holds the live generation.
 pub(super) fn with_holder(mut event: AuditEvent, session: &Session) -> AuditEvent {
     if let Some(ip) = &session.last_ip {
         event = event.with("holder_ip", ip.as_str());

@@ -1,12 +1,12 @@
-//! Use cases that write run to their end.
+//! Runs use cases that write to their end.
 
 use std::sync::Arc;
 
 use super::{Auth, Error, admission::Admitted};
 
 impl Auth {
-    /// Runs a use case that writes to its end, also when the client goes away: the web server drops the handler then, and
-    /// a rotation without its mark would be half of one. Until then it counts as work in progress.
+    /// Runs a use case that writes to its end, even if the client disconnects. The web server then drops the handler,
+    /// which could leave a rotation without its mark. The use case counts as work in progress until its end.
     pub(super) async fn to_the_end<T, F>(
         self: &Arc<Self>,
         admitted: Admitted,

@@ -82,7 +82,7 @@ impl Auth {
         Ok((token, generation))
     }
 
-    /// Admits a request with a token that holds in itself, by its session and its client.
+    /// Admits a request with a valid token, by its session and its client.
     pub(super) async fn admit(&self, checked: &Checked, client: &Client) -> Result<Admitted, Error> {
         self.parts.admission.enter(client, session_id(checked.claims())).await
     }
@@ -98,7 +98,8 @@ impl Auth {
     }
 }
 
-/// What the stores know the token by. A counter that no row can hold belongs to no session: it never reaches a store.
+/// Returns the stores' reference to the token. A counter that exceeds its column belongs to no session, and never
+/// reaches a store.
 pub(super) fn token_ref(checked: &Checked) -> Result<TokenRef, Error> {
     let claims = checked.claims();
     let counter =

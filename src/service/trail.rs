@@ -47,14 +47,14 @@ pub struct Story {
     pub events: Vec<AuditEntry>,
 }
 
-/// The answer to a question.
+/// The result of a search.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// The story.
     Story(Box<Story>),
-    /// Nothing is known of it.
+    /// Unknown.
     Unknown,
-    /// Nothing was found as far as the search went: see [`Search`].
+    /// Not found within the limits of the search: see [`Search`].
     Stopped,
 }
 
@@ -99,7 +99,7 @@ impl Trail {
         Ok(self.audit.events(query).await?)
     }
 
-    /// The story of a session (`sid`) or of a token (`jti`), as far as `search` goes.
+    /// Returns the story of a session (`sid`) or of a token (`jti`), within the limits of `search`.
     ///
     /// # Errors
     /// [`Error::Unavailable`].

@@ -49,7 +49,7 @@ impl Auth {
             Verdict::CutOff => Err(blacklisted("cut_off")),
             Verdict::Spent if self.parts.rules.grace != Grace::Endless => {
                 Err(Box::pin(async {
-                    // It is refused in any case, also where the holder cannot be looked for.
+                    // The token is refused in any case, even if the holder cannot be looked up.
                     let Ok(_admitted) = self.admit_late(call, token).await else { return blacklisted("spent") };
                     self.refuse_marked_spent(token, call).await
                 })
@@ -67,7 +67,7 @@ impl Auth {
         }
     }
 
-    /// Admits a request of the verify view, which needs the database only where Redis cannot tell. Requests of the other
+    /// Admits a request of the verify view, which needs the database only if Redis has no answer. Requests of other
     /// views were admitted before.
     async fn admit_late(&self, call: Call<'_>, token: &TokenRef) -> Result<Option<Admitted>, Error> {
         if call.view != View::Verify {
@@ -90,7 +90,7 @@ impl Auth {
         match standing {
             Standing::Current => Ok(()),
             Standing::Grace if grace == Grace::Endless => Ok(()),
-            // Spent is spent, also while the grace would still give the successor for it.
+            // A spent token is refused even within the grace.
             Standing::Grace | Standing::Spent => {
                 Err(self.refuse_spent(standing, &state.session, &Presented { token, generation, call }).await)
             }

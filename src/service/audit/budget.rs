@@ -1,8 +1,8 @@
-//! The budget of audit rows: what a client can cause again and again is written a limited number of times, and counted
-//! beyond that.
+//! The budget of audit rows: events that a client can cause repeatedly are written up to a limit, and counted beyond
+//! it.
 //!
-//! Each user, each source and all together have a rate of rows with a burst (the generic cell rate algorithm: one moment
-//! for each bucket). What goes beyond one of them becomes one row a minute, with the number of events in `times`.
+//! Each user, each source and all together have a rate of rows and a burst (the generic cell rate algorithm, with one
+//! moment for each bucket). Events beyond a budget become one row a minute, with their number in `times`.
 
 use std::{collections::HashMap, net::IpAddr};
 
@@ -18,52 +18,53 @@ use crate::domain::{
 /// The cause of a row that stands for the events beyond a budget.
 const OVER_BUDGET: &str = "over_budget";
 
-/// How long events beyond a budget are counted before their row is written.
+/// The time for which events beyond a budget are counted before their row is written.
 const WINDOW: TimeDelta = TimeDelta::minutes(1);
 
-/// A clock that was set back further than this starts all budgets again.
+/// A clock that is set back by more than this resets all budgets.
 const SET_BACK: TimeDelta = TimeDelta::seconds(1);
 
-/// Buckets that are kept. A bucket that is full again is forgotten, so that fewer are in use.
+/// The number of buckets above which full ones are removed.
 const BUCKETS: usize = 16_384;
 
-/// Rows of counted events that are open at once. More are counted in the rows of all together.
+/// The maximum number of open rows of counted events. Further events are counted in the rows of all together.
 const OPEN: usize = 64;
 
-/// A number of rows in a time.
+/// A rate of rows.
 struct Rate {
-    /// The time after which there is room for one more.
+    /// The time after which one more row is allowed.
     every: TimeDelta,
-    /// Rows that may come at once.
+    /// The number of rows that are allowed at once.
     burst: i32,
 }
 
-/// Ten rows a minute for a user: more than an account with a client or two that went wrong.
+/// Ten rows a minute for a user: more than a few faulty clients of an account cause.
 const USER: Rate = Rate { every: TimeDelta::seconds(6), burst: 20 };
 
-/// Twenty rows a minute for a source. Larger than a user's, so that one account cannot hide others behind the same address.
+/// Twenty rows a minute for a source. Higher than that of a user, so that one account cannot hide others behind the
+/// same address.
 const SOURCE: Rate = Rate { every: TimeDelta::seconds(3), burst: 40 };
 
 /// Four rows a second for all: about 350,000 a day.
 const ALL: Rate = Rate { every: TimeDelta::milliseconds(250), burst: 1000 };
 
-/// Thirty rows a minute for the refreshes of a user, which are events only if the settings ask for them.
+/// Thirty rows a minute for the refreshes of a user, which are events only if a setting enables them.
 const REFRESHES: Rate = Rate { every: TimeDelta::seconds(2), burst: 60 };
 
 /// A bucket.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 enum Share {
-    /// Of all together.
+    /// For all together.
     All,
-    /// Of a source, for events that name no user. Names are made up faster than accounts.
+    /// For a source, events without a known user. An attacker can make up any number of names.
     Anonymous(Source),
-    /// Of a source, for events that name a user.
+    /// For a source, events with a user.
     Known(Source),
-    /// Of a user.
+    /// For a user.
     User(UserId),
 }
 
-/// Events beyond a budget that are being counted.
+/// Counted events beyond a budget.
 struct Beyond {
     row: AuditEvent,
     since: Moment,
@@ -90,7 +91,7 @@ impl Rate {
 }
 
 impl Share {
-    /// The buckets that an event is charged to, beside the one of all.
+    /// Returns the buckets that an event is charged to, besides `All`.
     fn of(event: &AuditEvent) -> Vec<Self> {
         let user = event.user.clone();
         if event.kind == EventKind::Refreshed {
@@ -109,7 +110,7 @@ impl Share {
         }
     }
 
-    /// The row of events beyond this bucket; `first` is the first of them.
+    /// Returns the row of the events beyond this bucket; `first` is the first of them.
     fn row(&self, first: &AuditEvent) -> AuditEvent {
         let row = AuditEvent::new(first.at, first.kind, first.actor.clone()).because(OVER_BUDGET);
         let from = |ip: Option<String>| Origin { ip, user_agent: None };
@@ -128,13 +129,13 @@ impl Budget {
         Self { all: None, beyond: HashMap::new(), refreshes: HashMap::new(), seen: now, shares: HashMap::new() }
     }
 
-    /// Whether events were counted whose row is not written yet.
+    /// Returns true if there are counted events without a row.
     pub(super) fn owes(&self) -> bool {
         !self.beyond.is_empty()
     }
 
-    /// Returns the rows that there is room for, after the rows of what was counted for a minute; and how many events
-    /// were counted instead of written.
+    /// Returns the rows to write, and the number of events that were counted instead. Rows of events that were counted
+    /// for a minute come first.
     pub(super) fn spend(&mut self, rows: Vec<(AuditEvent, u32)>, now: Moment) -> (Vec<(AuditEvent, u32)>, u64) {
         self.forget(now);
         let due = |since: Moment| now - since >= WINDOW;
@@ -153,12 +154,12 @@ impl Budget {
         (kept, counted)
     }
 
-    /// Returns the rows of everything that was counted.
+    /// Returns the rows of all counted events.
     pub(super) fn close(&mut self) -> Vec<(AuditEvent, u32)> {
         self.beyond.drain().map(|(_, beyond)| beyond.row()).collect()
     }
 
-    /// Buckets that are full again are as good as none.
+    /// Removes full buckets, which have no effect.
     fn forget(&mut self, now: Moment) {
         if now + SET_BACK < self.seen {
             (self.all, self.refreshes, self.shares) = (None, HashMap::new(), HashMap::new());
@@ -182,7 +183,7 @@ impl Budget {
         if spent.is_some() {
             return spent.cloned();
         }
-        // Only an event that is written makes buckets, so that strangers make no more of them than rows.
+        // Only written events create buckets, so a flood cannot create more buckets than rows.
         if self.shares.len() >= BUCKETS || !ALL.has_room(self.all.as_ref(), now) {
             return Some(Share::All);
         }

@@ -23,7 +23,7 @@ fn refused(user: &str, ip: &str) -> AuditEvent {
     event(EventKind::TokenRefused, Some(user), ip)
 }
 
-/// So many rows of the same kind at once.
+/// Spends a number of equal rows at once.
 fn spend(budget: &mut Budget, number: usize, event: &AuditEvent, now: Moment) -> Rows {
     budget.spend(vec![(event.clone(), 1); number], now).0
 }
@@ -57,7 +57,7 @@ fn a_flood_from_one_network_is_one_source_whatever_address_it_takes() {
         (0..1000).map(|number| (event(number), 1)).collect()
     };
     assert_eq!(budget.spend(flood(false), at(0)).0.len(), 40);
-    // Made-up names do not hide attacks on users that exist.
+    // Made-up names do not hide attacks on existing users.
     assert_eq!(budget.spend(flood(true), at(0)).0.len(), 40);
     let rows = budget.close();
     assert_eq!(rows.iter().map(|(_, times)| times).sum::<u32>(), 2000 - 80);
@@ -108,7 +108,7 @@ fn many_floods_at_once_have_a_limited_number_of_counting_rows() {
         .map(|number| refused(&format!("u{number}"), &format!("10.0.{}.{}", number / 250, number % 250)))
         .collect();
     for user in &users {
-        // No room in all together after the first fifty; then they are counted there.
+        // `All` has no room after the first fifty; further events are counted there.
         spend(&mut budget, 30, user, at(0));
         spend(&mut budget, 30, user, at(1));
     }

@@ -62,7 +62,7 @@ pub struct KeyManager {
     pub audit: Option<Arc<dyn AuditStore>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// The keys that were opened, none to begin with.
+    /// The keys that were opened; empty at first.
     pub opened: OpenedKeys,
     /// The file with what keys at rest are encrypted with. It is read when it is needed, so that it can be exchanged.
     pub passphrase: Option<PathBuf>,
@@ -125,8 +125,8 @@ pub struct Opened {
     pub wrong: Vec<String>,
 }
 
-/// Keys that were opened with a passphrase: to open one takes long on purpose, and a text that did not change need not be opened again.
-/// With another passphrase all are, for one that opens only some of them must be found out.
+/// A cache of keys that were opened with a passphrase. Opening is slow on purpose, so unchanged keys are not opened
+/// again. With another passphrase all keys are opened, to detect a passphrase that opens only some of them.
 #[derive(Debug, Default)]
 pub struct OpenedKeys(Mutex<(Vec<Passphrase>, Keyring)>);
 
@@ -274,7 +274,7 @@ impl KeyManager {
         self.passphrase_by(Passphrase::from_file)
     }
 
-    /// For what must not fail because the passphrase is weak: to leave it, and to revoke a key.
+    /// Reads the passphrase for tasks that a weak one must not prevent: changing it, and revoking a key.
     fn passphrase_to_open(&self) -> Result<Option<Passphrase>, KeysError> {
         self.passphrase_by(Passphrase::from_file_to_open)
     }

@@ -33,7 +33,7 @@ pub enum Successor {
 pub struct Revoked {
     /// The key as it was.
     pub facts: KeyFacts,
-    /// Why it was marked without the lock of the ring, if it was.
+    /// The reason why it was marked without the lock of the ring, if it was.
     pub obstacle: Option<String>,
 }
 
@@ -79,7 +79,7 @@ impl KeyManager {
     /// Takes the key out of the ring for ever: out of the key set, and its tokens are refused. No key is opened for that, so whatever
     /// else is wrong with the ring or its passphrase is no obstacle. What it was.
     ///
-    /// The key is marked also where another process holds the ring and does not let go: see [`KeyStore::mark_revoked`].
+    /// The key is marked even if another process holds the lock of the ring: see [`KeyStore::mark_revoked`].
     ///
     /// # Errors
     /// [`KeysError::NotFound`], [`KeysError::Revoked`].

@@ -43,7 +43,7 @@ impl KeyWatch {
     /// A watch that puts what `manager` finds into `in_force`.
     #[must_use]
     pub fn new(manager: KeyManager, in_force: Arc<KeysInForce>) -> Self {
-        // The ring that is in force was read just now.
+        // The ring in force was read just before.
         in_force.note_look(manager.clock.now());
         Self { failed: Mutex::default(), in_force, manager, seen: Mutex::default() }
     }

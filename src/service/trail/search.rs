@@ -1,21 +1,21 @@
-//! The search for a refresh token by its id, which follows from session and generation, and which nothing else keeps: sessions are gone
-//! through, as many as there is time for.
+//! The search for a refresh token by its id. The id is derived from session and generation, and is not stored. So the
+//! search goes through sessions, within its limits.
 
 use std::time::{Duration, Instant};
 
 use super::{Error, PAGE, Trail};
 use crate::domain::ids::SessionId;
 
-/// The time that a search takes that is not exhaustive.
+/// The time limit of a search that is not exhaustive.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The number of sessions that such a search looks at.
+/// The maximum number of sessions in such a search.
 const SESSIONS: u64 = 200_000;
 
-/// The number of generations of each session that it looks at, the latest first.
+/// The maximum number of generations of each session in such a search, the latest first.
 const GENERATIONS: u32 = 64;
 
-/// The number of tokens after which a search looks at the time.
+/// The number of tokens between two checks of the time.
 const STRIDE: u64 = 4096;
 
 /// The interval between two reports of progress.
@@ -23,13 +23,13 @@ const INTERVAL: Duration = Duration::from_secs(2);
 
 /// The limits of a search, and its progress.
 pub struct Search<'a> {
-    /// Set for a search to the end, however long that takes.
+    /// True for a search without limits.
     pub exhaustive: bool,
     /// Called every two seconds with the number of sessions and of tokens.
     pub progress: &'a mut (dyn FnMut(u64, u64) + Send),
-    /// The sessions that were looked at.
+    /// The number of sessions that were searched.
     pub sessions: u64,
-    /// The tokens that were compared.
+    /// The number of tokens that were compared.
     pub tokens: u64,
     begun: Instant,
     reported: Instant,
@@ -41,18 +41,18 @@ pub(super) enum Found {
     Token(SessionId, u32),
     /// There is no such token.
     Nothing,
-    /// None as far as it went.
+    /// None within the limits.
     Stopped,
 }
 
 impl<'a> Search<'a> {
-    /// A search that begins now.
+    /// Begins a search.
     pub fn new(exhaustive: bool, progress: &'a mut (dyn FnMut(u64, u64) + Send)) -> Self {
         let now = Instant::now();
         Self { exhaustive, progress, sessions: 0, tokens: 0, begun: now, reported: now }
     }
 
-    /// The limits of a search that is not exhaustive, in words.
+    /// Describes the limits of a search that is not exhaustive.
     #[must_use]
     pub fn limits() -> String {
         format!(
@@ -61,7 +61,7 @@ impl<'a> Search<'a> {
         )
     }
 
-    /// The generation whose token has this id, and whether all generations were looked at.
+    /// Returns the generation whose token has this id, and true if all generations were searched.
     fn generation_of(&mut self, jti: &str, id: SessionId, latest: u32) -> (Option<u32>, bool) {
         self.sessions += 1;
         let least = if self.exhaustive { 0 } else { (latest + 1).saturating_sub(GENERATIONS) };
@@ -99,7 +99,7 @@ impl Trail {
         if !SessionId::may_be_refresh_jti(jti) {
             return Ok(Found::Nothing);
         }
-        // An event says which one to look at.
+        // An event names the session.
         if let Some(id) = noted {
             let Some(state) = self.sessions.find(id).await? else { return Ok(Found::Nothing) };
             let (found, _) = search.generation_of(jti, id, state.session.generation);
