@@ -10,7 +10,7 @@
 //! crypto, store  keys, tokens, hashes; SQL and Redis (siblings: neither knows the other)
 //! ports          traits of the stores and the clock
 //! domain         types and pure rules
-//! files          bounded reads and modes, for config, store, cli, crypto
+//! files          bounded reads and checks of modes, for config, store, cli, crypto
 //! ```
 
 pub mod app;

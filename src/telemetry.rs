@@ -1,8 +1,8 @@
 //! The log: pretty for people on a terminal, JSON lines for machines, always on standard error.
 //!
-//! A line holds no token, password, key or body: those are types that do not print, and handlers hand none of them to a
-//! line. Lines wait in a bounded queue for a thread that writes them, so that a reader of the log that stands still stops
-//! no request; a line that finds the queue full is dropped and counted.
+//! A line holds no token, password, key or body: their types cannot be printed, and handlers do not log them. A thread
+//! writes the lines from a bounded queue, so a stalled reader of the log does not delay requests. If the queue is full,
+//! a line is dropped and counted.
 
 use std::{
     collections::HashMap,
@@ -34,18 +34,19 @@ use crate::{
     service::sampled::{Sampled, count_suppressed},
 };
 
-/// Lines that may wait, below warnings.
+/// The length of the queue of lines below warnings.
 const LINES: usize = 8192;
 
-/// Warnings, errors and panics that may wait. Their queue is their own: no flood of other lines displaces them.
+/// The length of the queue of warnings, errors and panics. It is separate, so that a flood of other lines does not
+/// displace them.
 const WARNINGS: usize = 1024;
 
-/// Places of panics that are told apart.
+/// The number of places of panics that are counted separately.
 const PLACES: usize = 64;
 
 static QUEUES: OnceLock<[ErrorCounter; 2]> = OnceLock::new();
 
-/// The threads that write the log. Dropping it writes the lines that wait, within about a second for each.
+/// The threads that write the log. Dropping it writes the waiting lines, within about a second for each thread.
 #[must_use]
 pub struct Log {
     _threads: [WorkerGuard; 2],
@@ -77,7 +78,7 @@ pub fn start(config: &LogConfig) -> Result<Log, ConfigError> {
     Ok(Log { _threads: [first, second] })
 }
 
-/// Lines that were dropped because the reader of the log does not keep up.
+/// Returns the number of lines that were dropped because the reader of the log did not keep up.
 #[must_use]
 pub fn dropped_lines() -> u64 {
     QUEUES.get().map_or(0, |queues| queues.iter().map(|queue| queue.dropped_lines() as u64).sum())
@@ -100,7 +101,7 @@ where
     layer.fmt_fields(fields).with_ansi(io::stderr().is_terminal()).with_writer(writer).boxed()
 }
 
-/// Logs the place of a panic, once a second each. A panic's message may hold anything, and is left out.
+/// Logs the place of a panic, at most once a second for each place. The message may hold a secret, and is left out.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     static SEEN: LazyLock<RwLock<HashMap<String, Sampled>>> = LazyLock::new(RwLock::default);
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -115,14 +116,14 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     }
 }
 
-/// One field of an event for people. The colours of a line are its own; what a value holds is only text.
+/// Writes one field of an event as text. Only the formatter sets colours: control characters in a value are escaped.
 fn field(out: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
     let value = format!("{value:?}");
     let value = visible::line(&value);
     if field.name() == "message" { write!(out, "{value}") } else { write!(out, "{}={value}", field.name()) }
 }
 
-/// Makes a [`VisibleJson`] of each writer of `M`.
+/// Wraps each writer of `M` in a [`VisibleJson`].
 struct MakeVisibleJson<M>(M);
 
 impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for MakeVisibleJson<M> {
@@ -137,7 +138,7 @@ impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for MakeVisibleJson<M> {
     }
 }
 
-/// Lines of JSON, with what a terminal would obey escaped as JSON escapes it. A line comes in one piece.
+/// Writes lines of JSON, with control and invisible characters escaped as in JSON. Each line arrives in one piece.
 struct VisibleJson<W>(W);
 
 impl<W: Write> Write for VisibleJson<W> {
@@ -158,11 +159,11 @@ impl<W: Write> Write for VisibleJson<W> {
 fn filter(text: &str) -> Option<EnvFilter> {
     let plain = |word: &&str| !word.contains(['=', '[']);
     let levels = text.split(',').map(str::trim).filter(plain).all(|word| word.parse::<LevelFilter>().is_ok());
-    // The web server announces its threads: actix_server=info shows that.
+    // The web server logs its threads; actix_server=info shows these lines.
     EnvFilter::try_new(format!("actix_server=warn,{text}")).ok().filter(|_| levels)
 }
 
-/// Limits the lines of libraries, most of which clients can cause: one a second for each place in their code.
+/// Limits the lines of libraries, most of which clients can cause, to one a second for each place in the code.
 #[derive(Default)]
 struct Libraries(RwLock<HashMap<Identifier, Sampled>>);
 
@@ -181,7 +182,8 @@ impl<S: Subscriber> Layer<S> for Libraries {
         if metadata.target().starts_with("latchkey") || *metadata.level() > Level::INFO {
             return true;
         }
-        // What is no HTTP is an error to the HTTP library. It is the client's, and shown for debugging.
+        // The HTTP library logs bytes that are not HTTP as an error. The client causes it, so it is shown only at
+        // debug.
         if metadata.target().starts_with("actix_http") && LevelFilter::current() < LevelFilter::DEBUG {
             count_suppressed();
             return false;

@@ -48,10 +48,10 @@ struct Options {
     /// Where the numbers go, too
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
-    /// Attacks, and what honest clients notice of them, instead of the faults
+    /// Run attacks, and measure honest clients, instead of the faults
     #[arg(long)]
     attacks: bool,
-    /// Another build of the program, to compare with
+    /// Another build of the program for comparison
     #[arg(long, value_name = "PATH")]
     program: Option<PathBuf>,
     /// What very many rotations leave behind, instead of the faults

@@ -127,7 +127,7 @@ fn port_of(url: &str) -> u16 {
 
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
-/// Instances are of this program from now on.
+/// Uses this program for instances from now on.
 pub fn use_program(path: &Path) {
     PROGRAM.set(path.canonicalize().unwrap()).unwrap();
 }
@@ -179,7 +179,7 @@ impl Instance {
         eventually("Latchkey stops", async || process.try_wait().unwrap().is_some()).await;
     }
 
-    /// Its process.
+    /// Returns its process.
     pub fn id(&self) -> u32 {
         self.process.as_ref().unwrap().id()
     }

@@ -24,7 +24,7 @@ const WINDOW: TimeDelta = TimeDelta::minutes(1);
 /// A clock that is set back by more than this resets all budgets.
 const SET_BACK: TimeDelta = TimeDelta::seconds(1);
 
-/// The number of buckets above which full ones are removed.
+/// The maximum number of buckets. Full ones are removed, so fewer are in use.
 const BUCKETS: usize = 16_384;
 
 /// The maximum number of open rows of counted events. Further events are counted in the rows of all together.

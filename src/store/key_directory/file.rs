@@ -36,7 +36,8 @@ pub(super) fn lock(directory: &Path) -> io::Result<File> {
             Err(TryLockError::WouldBlock) if started.elapsed() < PATIENCE => thread::sleep(PATIENCE / 100),
             Err(TryLockError::WouldBlock) => {
                 let reason = format!(
-                    "another process has held the lock for {}s: where `fuser {}` names one that is stopped or hangs, end it, and try again",
+                    "another process has held the lock for {}s: find it with `fuser {}`, end it if it is stopped or \
+                     hangs, and try again",
                     PATIENCE.as_secs(),
                     path.display()
                 );
@@ -74,7 +75,7 @@ pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     written
 }
 
-/// An empty file, which may be there already. It is made in one step: who reads the directory sees it or not.
+/// Creates an empty file, unless it exists. The creation is atomic for readers of the directory.
 pub(super) fn touch(path: &Path) -> io::Result<()> {
     match OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
         Ok(file) => file.sync_all(),

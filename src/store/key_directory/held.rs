@@ -1,4 +1,4 @@
-//! The directory itself, held open: to list it takes no further descriptor.
+//! The directory itself, held open: listing it needs no further descriptor.
 
 use std::{
     ffi::OsString,
@@ -11,11 +11,11 @@ use std::{
 
 use crate::files::reserve;
 
-/// The open directory, from the first look at it on.
+/// The open directory, after the first look at it.
 #[derive(Debug, Default)]
 pub(super) struct Held(Mutex<Option<Open>>);
 
-/// A directory, and its identity: another at the same path has another one.
+/// A directory and its identity, which differs from that of another directory at the same path.
 #[derive(Debug)]
 struct Open {
     file: File,
@@ -23,11 +23,11 @@ struct Open {
 }
 
 impl Held {
-    /// Returns the names of all entries of the directory at `path`. Where it was replaced (renamed, mounted again, or by a link that leads
-    /// elsewhere, as Kubernetes exchanges secrets), the new one is opened.
+    /// Returns the names of all entries of the directory at `path`. If the directory was replaced, the new one is
+    /// opened: after a rename, a new mount, or a changed link, as in Kubernetes secrets.
     pub(super) fn names(&self, path: &Path) -> io::Result<Vec<OsString>> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // By its path, which needs no descriptor.
+        // A call by path needs no descriptor.
         let there = fs::metadata(path).inspect_err(|error| {
             if error.kind() == io::ErrorKind::NotFound {
                 *held = None;
@@ -68,7 +68,7 @@ fn names(directory: &File, _path: &Path) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// Elsewhere, listing takes a descriptor.
+/// On other systems, listing needs a descriptor.
 #[cfg(not(target_os = "linux"))]
 fn names(_directory: &File, path: &Path) -> io::Result<Vec<OsString>> {
     reserve::with_reserve(|| fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.file_name())).collect())

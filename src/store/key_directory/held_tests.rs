@@ -1,4 +1,4 @@
-//! A directory that another takes the place of, while it is held open.
+//! A directory that is replaced while it is held open.
 
 use std::os::unix::fs::symlink;
 
@@ -20,7 +20,7 @@ fn directory(parent: &Path, name: &str, files: &[&str]) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_directory_is_listed_again_and_again_as_it_is() {
+fn a_directory_that_changes_is_listed_with_its_new_entries() {
     let folder = tempfile::tempdir().unwrap();
     let (path, held) = (directory(folder.path(), "keys", &["a", "b"]), Held::default());
     assert_eq!(sorted(&held, &path), ["a", "b"]);
@@ -31,11 +31,11 @@ fn a_directory_is_listed_again_and_again_as_it_is() {
     for name in &many {
         fs::write(path.join(name), "").unwrap();
     }
-    assert_eq!(sorted(&held, &path).len(), 2002, "more than one read gives");
+    assert_eq!(sorted(&held, &path).len(), 2002, "more than one read returns");
 }
 
 #[test]
-fn a_directory_that_is_replaced_is_the_new_one() {
+fn a_directory_that_is_replaced_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let (path, held) = (directory(folder.path(), "keys", &["old"]), Held::default());
     assert_eq!(sorted(&held, &path), ["old"]);
@@ -52,7 +52,7 @@ fn a_directory_that_is_replaced_is_the_new_one() {
     assert_eq!(sorted(&held, &path), ["old"]);
 }
 
-/// As Kubernetes exchanges a secret: all names are links into `..data`, which is a link itself and replaced in one step.
+/// As Kubernetes updates a secret: all names are links into `..data`, a link that is replaced atomically.
 #[test]
 fn a_link_that_leads_to_another_directory_is_followed() {
     let folder = tempfile::tempdir().unwrap();

@@ -33,7 +33,7 @@ const ATTEMPTS: usize = 10;
 /// How long tokens live at the longest, in seconds: of access tokens, of refresh tokens.
 const LIVES: &str = ".lives";
 
-/// Two numbers of seconds are much shorter.
+/// The size limit of the file, which holds two numbers of seconds.
 const LONGEST_LIVES: u64 = 1024;
 
 /// A directory of keys. One that does not exist has none, and is made when it is first written to.
@@ -138,10 +138,10 @@ impl KeyDirectory {
         }
     }
 
-    /// Marks a key as revoked, and removes it. Another process may do anything else meanwhile, so no lock is needed for it: the mark is an
-    /// empty file that is never removed, and it beats every copy of the key.
+    /// Marks a key as revoked, and removes it. No lock is needed, because other processes cannot undo it: the mark is
+    /// an empty file that is never removed, and it takes precedence over every copy of the key.
     fn mark(&self, facts: &KeyFacts) -> io::Result<()> {
-        // The mark comes first: from here on the key is dead, whatever happens.
+        // The mark is written first: from here on, the key is revoked.
         file::touch(&self.path(facts, name::REVOKED))?;
         file::sync(&self.0)?;
         fs::remove_file(self.path(facts, name::KEY)).or_else(gone)
@@ -175,7 +175,7 @@ impl KeyDirectory {
         if metadata.permissions().mode() & 0o002 != 0 {
             return Err(io::Error::other("everybody can put keys into it: run chmod o-w on it"));
         }
-        // A group of our own is a user's private group, or `fsGroup` of Kubernetes: `latchkey doctor` tells of it.
+        // A group of this process is a user's private group, or `fsGroup` of Kubernetes; `latchkey doctor` reports it.
         if Access::from(&metadata).writers(&Identity::current()) == Writers::ForeignGroup {
             return Err(io::Error::other("a group that this user is not in can put keys into it: run chmod g-w on it"));
         }
@@ -200,7 +200,7 @@ impl KeyDirectory {
         StoreError::Failed(format!("{}: {error}", self.0.display()))
     }
 
-    /// A lock that another process does not let go is no fault of the directory.
+    /// A lock that another process holds is not a fault of the directory.
     fn locked(&self, error: &io::Error) -> StoreError {
         let text = format!("{}: {error}", self.0.display());
         if error.kind() == io::ErrorKind::WouldBlock { StoreError::Unavailable(text) } else { StoreError::Failed(text) }

@@ -1,9 +1,10 @@
 //! Marks, and when their absence may be believed.
 //!
 //! "No mark" means "not revoked" only while this holds, of every server that holds a bucket:
-//! - the epoch is the one that a rebuild of this process sealed: Redis still has the memory that this process filled from
-//!   its own database. Epochs end within a minute (`epoch.rs`), unless a look puts their end off;
-//! - the last look is younger than that, and the server's clock keeps pace with ours: when it jumps, entries end too early;
+//! - the epoch is the one that a rebuild of this process sealed: Redis still has the memory that this process filled
+//!   from its own database. Epochs end within a minute (`epoch.rs`), unless a look renews them;
+//! - the last look is less than a minute old, and the server's clock keeps pace with ours: when it jumps, entries end
+//!   too early;
 //! - no write of this process failed since then, apart from those that are repeated or that nobody relies on;
 //! - no connection failed, and no server changed its place, since what was revoked lately was last written again to
 //!   what was seen to be the same memory: one that started again from an old snapshot, or a replica that took over, has
@@ -56,7 +57,7 @@ pub struct RedisBlacklist {
     topology: Topology,
 }
 
-/// What one server said.
+/// The response of one server.
 struct Answer {
     server: Server,
     reading: Reading,
@@ -65,8 +66,8 @@ struct Answer {
 }
 
 impl RedisBlacklist {
-    /// A blacklist of `deployment` that connects when it is first used. `process` is a word that no other process has.
-    /// Connections are driven by the runtime that this is called on, those of threads with one of their own apart.
+    /// Creates a blacklist of `deployment` that connects on first use. `process` is unique to this process. Connections
+    /// are driven by the runtime that this is called on, those of threads with one of their own apart.
     ///
     /// # Errors
     /// When the URL or the certificate cannot be used at all.
@@ -77,7 +78,7 @@ impl RedisBlacklist {
     }
 
     /// Does all that a server does with Redis, on keys that live for a millisecond. What is wrong with how the servers
-    /// are set up, a sentence each. Whose blacklist lies there is compared only if the deployment `is_known`.
+    /// are set up, a sentence each. The owner of the blacklist is checked only if the deployment `is_known`.
     ///
     /// # Errors
     /// What a server could not do.
@@ -99,7 +100,7 @@ impl RedisBlacklist {
         Ok(self.belief.warnings(is_known))
     }
 
-    /// What all servers say, in one round trip to each. Epochs that are trusted live on.
+    /// Asks all servers, in one round trip to each. Trusted epochs are renewed.
     async fn observe(&self) -> Result<Seen, StoreError> {
         let route = self.topology.find(&self.keys).await?;
         let mut seen = Seen::new(self.belief.failures.load(Ordering::Acquire));
@@ -148,7 +149,7 @@ impl RedisBlacklist {
         let info: String = answers.next().and_then(|info| from_redis_value(info).ok()).ok_or_else(strange)?;
         let time: (u64, u32) = answers.next().and_then(|time| from_redis_value(time).ok()).ok_or_else(strange)?;
         let theirs = Duration::from_secs(time.0) + Duration::from_micros(time.1.into());
-        // One that is no text is nobody's.
+        // A value that is not text names no deployment.
         let epoch = |value| from_redis_value(value).unwrap_or_else(|_| Some(String::new()));
         let epochs = answers.by_ref().take(node.buckets.len()).map(epoch).collect();
         let mut tickets = answers.map(|answer| from_redis_value::<Option<u64>>(answer).ok().flatten());
@@ -215,8 +216,8 @@ impl RedisBlacklist {
         self.topology.find(&self.keys).await.is_ok_and(|found| !Arc::ptr_eq(before, &found))
     }
 
-    /// One round trip to each server that has something to do, with what `write` asks, by its address, of each of its
-    /// buckets: one answer each, if anything is asked.
+    /// Sends one pipeline to each server for which `write` adds a command. `write` gets the server's address and each
+    /// of its buckets. Returns one answer for each bucket with a command.
     async fn on_all<T: FromRedisValue>(
         &self,
         way: Way,

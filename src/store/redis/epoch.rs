@@ -1,39 +1,39 @@
-//! The value of an epoch: whose memory it is, and which.
+//! The value of an epoch: the deployment that owns the memory, and the memory.
 //!
-//! `DEPLOYMENT:MEMORY`. The first part is the id in the database. The second is made by the rebuild that finds no epoch, so
-//! that a memory that was lost and filled by another instance is another memory. An instance trusts only the values that
-//! its own rebuild has sealed: what it asks Redis instead of its database, it has itself read from that database. This
-//! also holds for two copies of one database, which have the same id.
+//! `DEPLOYMENT:MEMORY`. The first part is the id in the database. The second is created by the rebuild that finds no
+//! epoch, so a memory that was lost and filled again has another value. An instance trusts only values that its own
+//! rebuild has sealed, so all entries that it relies on came from its own database. This also covers two copies of one
+//! database, which have the same id.
 
 use std::time::Duration;
 
 use super::{keys::BUCKETS, pace};
 use crate::{domain::ids::DeploymentId, ports::blacklist::MARGIN};
 
-/// How long an epoch lives after it was last renewed, and how long a process trusts what it last saw.
+/// The life of an epoch after its last renewal, and the time for which a process trusts its last look.
 pub(super) const LIFE: Duration = Duration::from_mins(1);
 
-/// The longest leeway that can be set.
+/// The maximum of the leeway setting.
 const LEEWAY: Duration = Duration::from_mins(1);
 
-// A jump of the clock that ends an entry before its tokens also ends the epoch, or the sum of smaller ones is noticed.
+// A jump of the clock that ends an entry before its tokens also ends the epoch. The sum of smaller jumps is noticed.
 const _: () = assert!(
     LIFE.as_secs() + 2 * pace::TOLERANCE.as_secs() + LEEWAY.as_secs() < MARGIN.num_seconds().unsigned_abs(),
     "entries must outlive their tokens by more than an epoch lives"
 );
 
-/// The value that earlier versions set: it does not say whose it is.
+/// The value that earlier versions set. It names no deployment.
 const UNNAMED: &str = "1";
 
-/// What a rebuild seals epochs with.
+/// The values with which a rebuild seals epochs.
 pub(super) struct EpochName {
-    /// The beginning of all values of this deployment.
+    /// The prefix of all values of this deployment.
     pub owner: String,
-    /// The value where there is no epoch.
+    /// The value to set if there is no epoch.
     pub new_value: String,
 }
 
-/// The values that are found, by bucket.
+/// The values found, by bucket.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Epochs(Vec<Option<String>>);
 
@@ -52,12 +52,12 @@ impl Epochs {
         self.0.get(usize::from(bucket))?.as_deref()
     }
 
-    /// Returns whether every bucket has an epoch.
+    /// Returns true if every bucket has an epoch.
     pub(super) fn are_complete(&self) -> bool {
         (0..BUCKETS).all(|bucket| self.get(bucket).is_some())
     }
 
-    /// Returns the first deployment but `own` that an epoch names.
+    /// Returns the first deployment other than `own` that an epoch names.
     pub(super) fn stranger(&self, own: &DeploymentId) -> Option<&str> {
         self.0
             .iter()
@@ -67,7 +67,7 @@ impl Epochs {
     }
 }
 
-/// The deployment that a value names.
+/// Returns the deployment that a value names.
 fn owner(value: &str) -> &str {
     value.split(':').next().unwrap_or_default()
 }
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_of_another_deployment_is_a_stranger_s_and_one_without_a_name_is_not() {
+    fn an_epoch_of_another_deployment_is_foreign_and_one_without_a_name_is_not() {
         let own = DeploymentId::new("ada");
         assert_eq!(epochs(&["ada:1", "1", "ada:2"]).stranger(&own), None);
         assert_eq!(epochs(&["ada:1", "adam:1"]).stranger(&own), Some("adam"));

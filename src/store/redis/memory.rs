@@ -32,10 +32,10 @@ pub(super) struct Belief {
     covered: AtomicU64,
     /// The value of `failures` at which the memory was last known to lack nothing.
     seen: AtomicU64,
-    /// When this process began, and how many milliseconds after that a look last found the memory kept.
+    /// The start of this process, and the milliseconds from then to the last look that found the memory kept.
     began: Instant,
     kept_at: AtomicU64,
-    /// What the last rebuild sealed.
+    /// The epochs that the last rebuild sealed.
     trusted: ArcSwap<Trusted>,
     evicts: AtomicBool,
     memories: Mutex<Memories>,
@@ -49,12 +49,12 @@ struct Memories {
     filled: Option<Filled>,
     /// The one that is being filled, and by which ticket.
     filling: Option<(Filled, u64)>,
-    /// How many rebuilds were begun.
+    /// The number of rebuilds begun.
     begun: u64,
     /// The one that was seen last, and the how-manieth it is.
     last: Vec<String>,
     number: u64,
-    /// The policy by which some server evicts, and the deployment that uses the same keys.
+    /// The policy by which a server evicts, and the deployment that uses the same keys.
     evicts: Option<String>,
     stranger: Option<String>,
 }
@@ -76,12 +76,12 @@ pub(super) struct Trusted {
 pub(super) struct Seen {
     /// The value of `failures` before they were asked.
     pub failures: u64,
-    /// When they were asked.
+    /// The time before they were asked.
     pub asked: Instant,
     /// All memories, and who holds what.
     pub memory: Vec<String>,
     pub readings: Readings,
-    /// The epochs that are there.
+    /// The epochs found.
     pub epochs: Epochs,
     /// Whether every ticket of the rebuild that is under way is there.
     pub tickets: bool,
@@ -114,13 +114,13 @@ impl Belief {
         }
     }
 
-    /// What an answer needs that is asked for now.
+    /// Returns the state to compare with an answer that is requested now.
     pub(super) fn before(&self) -> Before {
         Before { failures: self.failures.load(Ordering::Acquire), rebuilds: self.rebuilds.load(Ordering::Acquire) }
     }
 
-    /// Returns whether the absence of a mark is believed beside this `epoch`, for an answer that was asked for `before`:
-    /// one from before a fail-over or the end of a rebuild may arrive after it.
+    /// Returns true if the absence of a mark can be trusted with this `epoch`. `before` is the state when the answer
+    /// was requested, because an answer from before a fail-over or a rebuild may arrive after it.
     pub(super) fn holds_for(&self, bucket: u8, epoch: Option<&str>, before: Before) -> bool {
         epoch.is_some()
             && self.trusted.load().epochs.get(bucket) == epoch
@@ -161,7 +161,7 @@ impl Belief {
         self.memories().filling.as_ref().map(|(_, ticket)| *ticket)
     }
 
-    /// What is trusted, to be renewed.
+    /// Returns the trusted memory, to be renewed.
     pub(super) fn trusted(&self) -> Arc<Trusted> {
         self.trusted.load_full()
     }
@@ -213,21 +213,22 @@ impl Belief {
         ticket
     }
 
-    /// On what terms the rebuild that is under way seals the epochs of the server at `address`.
+    /// Returns the terms on which the current rebuild seals the epochs of the server at `address`.
     pub(super) fn sealing_term(&self, address: &str) -> Term {
         let memories = self.memories();
         term(memories.filling.as_ref().and_then(|(filling, _)| filling.readings.get(address)))
     }
 
-    /// What the rebuild that is under way seals epochs with. `process` is a word that no other process has.
+    /// Returns the values with which the current rebuild seals epochs. `process` is unique to this process.
     pub(super) fn name_epochs(&self, process: &str) -> EpochName {
         let owner = format!("{}:", self.deployment.as_str());
-        // Each check reads it, so it is no longer than it has to be.
+        // Each check reads the value, so it is short.
         let new_value = format!("{owner}{}.{}", process.get(..12).unwrap_or(process), self.memories().begun);
         EpochName { owner, new_value }
     }
 
-    /// Whether what was filled is this memory, with the epochs that were `sealed`.
+    /// Ends a rebuild. Returns true if the memory that was filled is the one `seen`, with the epochs that were
+    /// `sealed`.
     pub(super) fn end(&self, ticket: u64, sealed: Epochs, seen: &Seen) -> bool {
         let mut memories = self.memories();
         let filling = memories.filling.take().map(|(filling, _)| filling).filter(|filling| filling.is_still(seen));
@@ -235,7 +236,7 @@ impl Belief {
         let readings = filled.readings.clone();
         memories.filled = Some(filled);
         drop(memories);
-        // First: what was asked for before is not believed by what is stored from here on.
+        // Counted first: an answer that was requested before must not be trusted with the state stored below.
         self.rebuilds.fetch_add(1, Ordering::AcqRel);
         self.trusted.store(Arc::new(Trusted { epochs: sealed, readings }));
         self.keep(seen.asked);
@@ -244,20 +245,20 @@ impl Belief {
         true
     }
 
-    /// What the last look found wrong, a sentence each; that of another deployment only if ours `is_known`.
+    /// Returns the problems of the last look, a sentence each. Another deployment is reported only if ours `is_known`.
     pub(super) fn warnings(&self, is_known: bool) -> Vec<String> {
         let memories = self.memories();
         let stranger = memories.stranger.as_deref().filter(|_| is_known);
         memories.evicts.as_deref().map(evicting).into_iter().chain(stranger.map(foreign)).collect()
     }
 
-    /// Notes that the memory was kept at this moment.
+    /// Records that the memory was kept at this moment.
     fn keep(&self, at: Instant) {
         self.kept_at.store(self.milliseconds(at), Ordering::Release);
     }
 
-    /// Whether a look found the memory kept within the life of an epoch. A process that was paused, or away from Redis, for
-    /// longer does not know by itself what happened meanwhile.
+    /// Returns true if a look found the memory kept within the life of an epoch. A process that was paused or
+    /// disconnected for longer cannot know what happened meanwhile.
     fn is_fresh_at(&self, now: Instant) -> bool {
         self.milliseconds(now) < self.kept_at.load(Ordering::Acquire).saturating_add(milliseconds(epoch::LIFE))
     }
@@ -272,7 +273,7 @@ impl Belief {
 }
 
 impl Filled {
-    /// Whether it is the memory that was seen, and no clock has jumped since the rebuild began.
+    /// Returns true if it is the memory that was seen, and if no clock has jumped since the rebuild began.
     fn is_still(&self, seen: &Seen) -> bool {
         let keeps_pace = |(address, then): (&String, &Reading)| {
             seen.readings.get(address).is_some_and(|now| !now.has_jumped_since(then))
@@ -282,13 +283,13 @@ impl Filled {
 }
 
 impl Trusted {
-    /// On what terms the epochs of the server at `address` are renewed.
+    /// Returns the terms on which the epochs of the server at `address` are renewed.
     pub(super) fn term(&self, address: &str) -> Term {
         term(self.readings.get(address))
     }
 }
 
-/// Until the server's clock shows more than it can since `reading`.
+/// Valid until the server's clock shows a later time than possible since `reading`.
 fn term(reading: Option<&Reading>) -> Term {
     Term { life: epoch::LIFE, latest: reading.map_or(Duration::ZERO, |reading| reading.latest(Instant::now())) }
 }

@@ -1,4 +1,4 @@
-//! What is believed while time passes: here the test says how much.
+//! Trust over time, with a simulated clock.
 
 use super::*;
 use crate::store::redis::keys::BUCKETS;
@@ -17,7 +17,7 @@ fn epochs(value: &str) -> Epochs {
     epochs
 }
 
-/// What a look finds this long after the beginning, by our clock and by the server's.
+/// The result of a look after this time, by our clock and by the server's.
 fn seen(belief: &Belief, ours: Duration, theirs: Duration) -> Seen {
     let asked = belief.began + ours;
     let reading = Reading { asked, answered: asked, theirs: seconds(1_800_000_000) + theirs };
@@ -34,16 +34,16 @@ fn filled() -> Belief {
     belief
 }
 
-/// The process was paused, or nobody has looked for another reason: the first check after it must not believe.
+/// The process was paused, or there was no look for another reason: the next check must not trust Redis.
 #[test]
-fn what_was_seen_last_is_believed_for_no_longer_than_an_epoch_lives() {
+fn a_look_is_trusted_for_no_longer_than_an_epoch_lives() {
     let belief = filled();
     assert!(belief.holds_at(belief.began + seconds(59)));
     assert!(!belief.holds_at(belief.began + seconds(60)));
 }
 
 #[test]
-fn looks_in_time_keep_the_belief_and_one_that_comes_too_late_asks_for_a_rebuild() {
+fn looks_in_time_keep_trust_and_a_late_one_asks_for_a_rebuild() {
     let belief = filled();
     for second in [50, 100, 150] {
         let look = belief.judge(&seen(&belief, seconds(second), seconds(second)));
@@ -52,7 +52,7 @@ fn looks_in_time_keep_the_belief_and_one_that_comes_too_late_asks_for_a_rebuild(
     }
     for second in [211, 212] {
         let look = belief.judge(&seen(&belief, seconds(second), seconds(second)));
-        assert_eq!(look.memory, Memory::Lost, "a late look does not make up for it");
+        assert_eq!(look.memory, Memory::Lost, "a late look does not restore trust");
         assert!(!belief.holds_at(belief.began + seconds(second)));
     }
     let ticket = belief.begin(seen(&belief, seconds(213), seconds(213)));
@@ -62,7 +62,7 @@ fn looks_in_time_keep_the_belief_and_one_that_comes_too_late_asks_for_a_rebuild(
 
 /// The machine was suspended for an hour: its monotonic clock stood still, other instances kept the epoch alive.
 #[test]
-fn an_hour_that_only_the_server_has_lived_through_asks_for_a_rebuild() {
+fn an_hour_that_passed_only_on_the_server_asks_for_a_rebuild() {
     let belief = filled();
     assert_eq!(belief.judge(&seen(&belief, seconds(1), seconds(3601))).memory, Memory::Lost);
 }
@@ -78,7 +78,7 @@ fn drift_adds_up_from_the_rebuild_on() {
 }
 
 #[test]
-fn a_rebuild_during_which_the_clock_jumped_is_not_believed() {
+fn a_rebuild_during_which_the_clock_jumped_is_not_trusted() {
     let belief = Belief::new(DeploymentId::new("own"));
     let ticket = belief.begin(seen(&belief, Duration::ZERO, Duration::ZERO));
     assert!(!belief.end(ticket, epochs("own:a.1"), &seen(&belief, seconds(1), seconds(31))));
@@ -86,7 +86,7 @@ fn a_rebuild_during_which_the_clock_jumped_is_not_believed() {
 }
 
 #[test]
-fn an_answer_that_was_asked_for_before_a_rebuild_ended_is_not_believed_after_it() {
+fn an_answer_requested_before_a_rebuild_ended_is_not_trusted_after_it() {
     let belief = Belief::new(DeploymentId::new("own"));
     let ticket = belief.begin(seen(&belief, Duration::ZERO, Duration::ZERO));
     let before = belief.before();

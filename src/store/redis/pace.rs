@@ -1,15 +1,15 @@
-//! The clock of a server against ours. Redis ends keys by its own clock: when that jumps forward, entries end before the
-//! tokens that they refuse.
+//! Compares the clock of a server with ours. Redis expires keys by its own clock. If it jumps forward, entries expire
+//! before the tokens that they refuse.
 
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
-/// By how much the two clocks may drift apart between two rebuilds.
+/// The maximum drift between the two clocks from one rebuild to the next.
 pub(super) const TOLERANCE: Duration = Duration::from_secs(5);
 
-/// The time of a server, and between which moments of our monotonic clock it was read.
+/// The time of a server, and the two moments of our monotonic clock between which it was read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
     pub asked: Instant,
@@ -22,8 +22,8 @@ pub(super) struct Reading {
 pub(super) type Readings = BTreeMap<String, Reading>;
 
 impl Reading {
-    /// Returns whether the server's clock has jumped since `earlier`, in either direction. A clock that was set back means
-    /// a machine that was put back, and its memory with it.
+    /// Returns true if the server's clock has jumped since `earlier`, in either direction. A clock that was set back
+    /// may mean that the machine was restored from a snapshot, with its memory.
     pub(super) fn has_jumped_since(&self, earlier: &Self) -> bool {
         self.strayed_since(earlier) > TOLERANCE
     }
@@ -33,7 +33,7 @@ impl Reading {
         self.theirs + now.saturating_duration_since(self.asked) + TOLERANCE
     }
 
-    /// Returns how much more or less time has passed there than here, apart from what the round trips explain.
+    /// Returns the difference between the times passed there and here, beyond what the round trips explain.
     fn strayed_since(&self, earlier: &Self) -> Duration {
         let least = self.asked.saturating_duration_since(earlier.answered);
         let most = self.answered.saturating_duration_since(earlier.asked);
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_clock_shows_at_the_latest_moves_with_ours() {
+    fn the_latest_possible_time_of_a_clock_moves_with_ours() {
         let start = Instant::now();
         let latest = reading(start, 0, 0, 0).latest(start + Duration::from_mins(1));
         assert_eq!(latest, Duration::from_secs(1_800_000_065));

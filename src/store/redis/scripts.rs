@@ -25,8 +25,8 @@ end
 return #KEYS
 ";
 
-/// Reads an epoch, and puts its end off if it is the one that the caller trusts, and the clock has not jumped since: with
-/// each jump that nobody sees, entries come nearer to their end.
+/// Reads an epoch. Renews it if the caller trusts it and the clock has not jumped since the last look: each unnoticed
+/// jump brings entries closer to their end.
 const RENEW: &str = r"
 local epoch = redis.call('GET', KEYS[1])
 if epoch == ARGV[1] and tonumber(redis.call('TIME')[1]) <= tonumber(ARGV[3]) then
@@ -36,9 +36,9 @@ return epoch
 ";
 
 /// Sets the epoch if the memory that the rebuild wrote to is still the same, with its ticket in it, and the clock has not
-/// jumped since the rebuild began. Returns the epoch. An
-/// epoch of the same deployment stays what it is: other instances trust it. One of another deployment stays as well, and
-/// nothing is returned. Earlier versions wrote `1`, which does not say whose it is.
+/// jumped since the rebuild began. Returns the epoch. An epoch of the same deployment is kept, because other instances
+/// trust it. One of another deployment is kept as well, and nothing is returned. Earlier versions wrote `1`, which
+/// names no deployment.
 const SEAL: &str = r"
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return false end
 if tonumber(redis.call('TIME')[1]) > tonumber(ARGV[5]) then return false end
@@ -68,7 +68,7 @@ pub(super) fn raise(entries: &[Entry]) -> Cmd {
     command
 }
 
-/// How long an epoch lives from now on, and until when by the server's clock it may be set or renewed.
+/// The life of an epoch from now on, and the latest time by the server's clock at which it may be set or renewed.
 #[derive(Clone, Copy)]
 pub(super) struct Term {
     pub life: Duration,

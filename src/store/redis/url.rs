@@ -94,7 +94,7 @@ impl RedisUrl {
 }
 
 impl RedisOptions {
-    /// A warning, where a password crosses a network unencrypted.
+    /// Returns a warning if a password crosses a network unencrypted.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let mut all = [Some(&self.url), self.sentinels.as_ref()].into_iter().flatten();
@@ -175,11 +175,12 @@ fn split(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// User, place and database, each only where nothing else can be in it; never a password or a parameter.
+/// Returns the URL with user, host and database, each only if it cannot hold anything else. Passwords and parameters
+/// are never included.
 fn shown(text: &str) -> Result<String, RedisUrlError> {
     let info = text.into_connection_info().map_err(|_| RedisUrlError::Form)?;
     let url = Url::parse(text).map_err(|_| RedisUrlError::Form)?;
-    // Of a password that is not percent-encoded, the rest would be a path or a fragment. And in a list, the next element
+    // The rest of a password that is not percent-encoded would be a path or a fragment. In a list, the next element
     // would be a part of the host.
     let comma = place(info.addr()).is_some_and(|(host, _)| host.contains(','));
     let network = place(info.addr()).is_some();
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_to_another_machine_is_told_of_unless_it_is_encrypted() {
+    fn a_password_to_another_machine_is_reported_unless_it_is_encrypted() {
         for (url, told) in [
             ("redis://u:a@cache.example", true),
             ("redis://:a@192.0.2.1:6379/1", true),

@@ -1,8 +1,8 @@
-//! Never answers a request for the password in clear text over an unencrypted connection to another machine.
+//! Refuses to send the password in clear text over an unencrypted connection to another machine.
 //!
-//! The driver would answer it, and has no setting like libpq's `require_auth`. But it hands its socket to a TLS connector
-//! before it says anything. This connector negotiates TLS as `sslmode` asks; where none comes of that, it reads along until
-//! the server has let the client in.
+//! The driver would send it, and has no setting like libpq's `require_auth`. But it passes its socket to a TLS
+//! connector before it sends anything. This connector negotiates TLS according to `sslmode`. Without TLS, it reads the
+//! server's messages until the client is authenticated.
 
 use std::{
     error::Error,
@@ -28,23 +28,23 @@ type Rustls = <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect;
 type RustlsStream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// The server asked for the password in clear text.
+/// The server requested the password in clear text.
 #[derive(Debug, thiserror::Error)]
 #[error("the server asks for the password in clear text, and the connection is not encrypted")]
 pub(super) struct ClearText;
 
-/// A connector for servers on other machines, with TLS where they offer it and `sslmode` asks for it.
+/// A connector for servers on other machines. It uses TLS if the server offers it and `sslmode` requests it.
 #[derive(Clone)]
 pub(super) struct Guard(Option<MakeRustlsConnect>);
 
 impl Guard {
-    /// Makes the driver hand over its socket at once.
+    /// Makes the driver pass its socket before it sends anything.
     pub(super) fn new(tls: Option<MakeRustlsConnect>, config: &mut Config) -> Result<Self, ConnectError> {
         if config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_))) {
-            let reason = "the URL names a socket and another machine: name one of them, or say sslmode=verify-full";
+            let reason = "the URL names a socket and another machine: name one of them, or set sslmode=verify-full";
             return Err(ConnectError::Refused(reason.to_owned()));
         }
-        // Without names there would be no connector either.
+        // The driver creates no connector without a name.
         if config.get_hosts().is_empty() {
             for address in config.get_hostaddrs().to_vec() {
                 config.host(address.to_string());
@@ -66,7 +66,7 @@ impl MakeTlsConnect<Socket> for Guard {
     }
 }
 
-/// One connection to be made.
+/// A connection to be made.
 pub(super) struct GuardConnect(Option<Rustls>);
 
 impl TlsConnect<Socket> for GuardConnect {
@@ -87,7 +87,7 @@ impl TlsConnect<Socket> for GuardConnect {
     }
 }
 
-/// A connection whose beginning is watched unless it is encrypted.
+/// A connection whose first messages are checked unless it is encrypted.
 pub(super) enum GuardedStream {
     Encrypted(Box<RustlsStream>),
     Plain(Socket, Watch),
@@ -96,7 +96,7 @@ pub(super) enum GuardedStream {
 /// Follows the server's messages up to `AuthenticationOk`, in whatever pieces they arrive.
 #[derive(Default)]
 pub(super) struct Watch {
-    /// Kind, length and, of an authentication message, what it asks for.
+    /// Kind, length and, in an authentication message, the requested method.
     head: Vec<u8>,
     skip: u32,
     over: bool,
@@ -124,7 +124,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Passes over what is left of a message, whose length counts itself.
+    /// Skips the rest of a message. The length includes itself.
     fn rest(&mut self, length: [u8; 4], seen: u32) {
         self.skip = u32::from_be_bytes(length).saturating_sub(seen);
         self.head.clear();
@@ -187,7 +187,7 @@ mod tests {
     const OK: &[u8] = b"R\0\0\0\x08\0\0\0\0";
 
     #[test]
-    fn a_clear_text_request_is_found_in_whatever_pieces_it_comes() {
+    fn a_clear_text_request_in_pieces_is_found() {
         for before in [&b""[..], NOTICE, SASL] {
             let all = [before, CLEAR].concat();
             for size in 1..=all.len() {
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_look_like_a_request_are_no_request() {
+    fn rows_that_look_like_a_request_are_ignored() {
         for size in 1..9 {
             let mut watch = Watch::default();
             let all = [NOTICE, SASL, OK, CLEAR].concat();

@@ -32,11 +32,11 @@ pub enum ConnectError {
 /// The encryption of a connection.
 #[derive(Clone)]
 enum Connector {
-    /// Nothing: the server is on this machine.
+    /// None: the server is on this machine.
     Plain,
-    /// TLS, unless the server is on this machine and offers none.
+    /// TLS, unless the server is on this machine and does not offer it.
     Tls(MakeRustlsConnect),
-    /// TLS where the server offers it; else no password in clear text.
+    /// TLS if the server offers it. Otherwise no password in clear text.
     Guarded(Guard),
 }
 
@@ -132,7 +132,7 @@ fn meaning(error: &Error) -> ConnectError {
         .any(|failure| failure.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<ClearText>))
     {
         return ConnectError::Refused(format!(
-            "{ClearText}: say sslmode=verify-full in the URL, or let the server ask for scram-sha-256"
+            "{ClearText}: set sslmode=verify-full in the URL, or configure the server for scram-sha-256"
         ));
     }
     if failures.any(is_read_only) {

@@ -1,4 +1,4 @@
-//! The name of the deployment.
+//! The id of the deployment.
 
 use diesel::{ExpressionMethods as _, OptionalExtension as _, QueryDsl as _};
 use diesel_async::RunQueryDsl as _;
@@ -7,7 +7,8 @@ use super::{SqlStore, error::from_query, pool::on_conn, schema::deployment};
 use crate::{domain::ids::DeploymentId, ports::StoreError};
 
 impl SqlStore {
-    /// Returns the id of the deployment. If it has none yet, that is `new`: of several that start at once, one makes it.
+    /// Returns the id of the deployment. If it has none yet, sets it to `new`. Of several concurrent starts, one sets
+    /// it.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -29,7 +30,7 @@ impl SqlStore {
     /// Returns the id of the deployment, if it has one.
     ///
     /// # Errors
-    /// [`StoreError`], also where the table is missing.
+    /// [`StoreError`], also if the table is missing.
     pub async fn known_deployment(&self) -> Result<Option<DeploymentId>, StoreError> {
         let id: Option<String> =
             on_conn!(self.pool, |conn| deployment::table.select(deployment::id).first(conn).await.optional())?

@@ -12,7 +12,8 @@ use diesel_async::{
 use super::{error::from_pool, sqlite::AsyncSqliteConnection};
 use crate::{ports::StoreError, store::thread};
 
-/// Requests that may wait for a connection of one pool. With more, each would wait for longer than a client does.
+/// The maximum number of requests that wait for a connection of one pool. With more, requests would wait longer than
+/// clients do.
 const QUEUE: usize = 256;
 
 /// Gives the connection back when it is dropped, unless something of the last statement is still under way in it.
@@ -45,7 +46,7 @@ where
     AsyncDieselConnectionManager<C>: Manager<Type = C, Error = PoolError>,
 {
     pub(super) async fn from_pool(pool: &Pool<C>) -> Result<Self, StoreError> {
-        // What does not serve requests keeps room where all of them share a pool.
+        // If all threads share a pool, work other than requests keeps some room.
         let room = if thread::has_own_runtime() { QUEUE } else { 2 * QUEUE };
         if pool.status().waiting >= room {
             return Err(StoreError::Overloaded);

@@ -32,9 +32,9 @@ use crate::{domain::time::Moment, ports::StoreError};
 /// A role of the database server.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Role {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Whether no rule holds for it.
+    /// True for a superuser, who bypasses all rules.
     pub superuser: bool,
 }
 
@@ -57,14 +57,14 @@ impl SqlStore {
         self.pool.status()
     }
 
-    /// The role that statements run as.
+    /// Returns the role that runs statements.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn role(&self) -> Result<Role, StoreError> {
         use diesel::sql_types::{Bool, Text};
         use diesel_async::RunQueryDsl as _;
-        // SQLite knows no roles.
+        // SQLite has no roles.
         let (name, superuser) = match self.pool.kind {
             pool::PoolKind::Postgres(_) => ("current_user::text", "current_setting('is_superuser') = 'on'"),
             pool::PoolKind::Sqlite(_) => ("''", "0"),

@@ -85,7 +85,7 @@ pub(super) fn open(file: &SqliteFile, timeout: Duration) -> ConnectionResult<Sql
 }
 
 impl SqliteFile {
-    /// The database and what SQLite keeps beside it.
+    /// Returns the database file and the files that SQLite keeps beside it.
     #[must_use]
     pub fn paths(&self) -> [PathBuf; 4] {
         ["", "-wal", "-shm", "-journal"].map(|end| {
@@ -95,7 +95,7 @@ impl SqliteFile {
         })
     }
 
-    /// The directory that holds them.
+    /// Returns their directory.
     #[must_use]
     pub fn folder(&self) -> &Path {
         match self.path.parent() {

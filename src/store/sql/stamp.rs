@@ -1,4 +1,4 @@
-//! The moment of a revocation or a cut-off.
+//! The time of a revocation or a cut-off.
 
 use chrono::NaiveDateTime;
 use diesel::{
@@ -13,8 +13,8 @@ use diesel::{
 use super::rows::stored;
 use crate::domain::time::Moment;
 
-/// The time by the clock of Postgres, so that it is one clock for all who revoke. All processes that use an SQLite file
-/// are on one machine: there it is the time that the caller brings.
+/// The time of Postgres' clock, which is the same for all processes. For SQLite, it is the caller's time, because all
+/// processes that use the file are on one machine.
 #[derive(Clone, Copy, Debug, QueryId)]
 pub(super) struct Stamp(NaiveDateTime);
 
@@ -38,7 +38,7 @@ impl<T> AppearsOnTable<T> for Stamp {}
 
 impl QueryFragment<Pg> for Stamp {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        // Not that of the transaction's beginning: it may have waited for a row since then.
+        // Not the start of the transaction, which may have waited for a row.
         out.push_sql("(clock_timestamp() AT TIME ZONE 'UTC')");
         Ok(())
     }

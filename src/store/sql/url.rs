@@ -36,7 +36,7 @@ pub struct PostgresUrl {
     pub(super) tls: TlsMode,
     /// A file of certificates to trust instead of the system's (`sslrootcert`).
     pub(super) root_certificate: Option<PathBuf>,
-    /// Whether a host is, or may be, another machine.
+    /// True if a host is, or may be, another machine.
     remote: bool,
     shown: String,
 }
@@ -77,7 +77,7 @@ impl FromStr for DatabaseUrl {
         match text.split_once("://") {
             Some(("sqlite", path)) => {
                 let (path, create) = path.strip_suffix("?mode=rwc").map_or((path, false), |path| (path, true));
-                // Another parameter would be a part of the name, and some of SQLite's are secrets.
+                // Any other parameter would be a part of the name, and some parameters of SQLite are secrets.
                 if path.is_empty() || path.contains('?') {
                     return Err(DatabaseUrlError::Scheme);
                 }
@@ -92,7 +92,7 @@ impl FromStr for DatabaseUrl {
 impl PostgresUrl {
     fn parse(text: &str) -> Result<Self, DatabaseUrlError> {
         let (first, more) = hosts(text);
-        // `url`'s errors are fixed texts.
+        // Errors of `url` have fixed texts.
         let mut url = Url::parse(&first).map_err(|reason| DatabaseUrlError::Postgres(reason.to_string()))?;
         let cut_short = url.path().len() < 2 && url.query().is_some_and(|query| query.contains('@'));
         if text.contains('#') || url.path().contains('@') || cut_short {
@@ -140,14 +140,15 @@ impl PostgresUrl {
     }
 }
 
-/// The driver's error without names that it took from the URL.
+/// Returns the driver's error without names from the URL.
 fn unusable(reason: &tokio_postgres::Error) -> DatabaseUrlError {
     let cause = reason.source().map(ToString::to_string).unwrap_or_default();
     let known = cause.starts_with("invalid value for option");
     DatabaseUrlError::Postgres(if known { cause } else { "a parameter is unknown or misplaced".to_owned() })
 }
 
-/// Returns true if any host is, or may be, another machine. A name and an address of one host both have to be of this one.
+/// Returns true if any host is, or may be, another machine. If a host has a name and an address, both must mean this
+/// machine.
 fn is_remote(config: &Config) -> bool {
     let named = config.get_hosts().iter().any(|host| match host {
         Host::Tcp(name) => !host::is_loopback(name),
@@ -156,7 +157,8 @@ fn is_remote(config: &Config) -> bool {
     named || config.get_hostaddrs().iter().any(|address| !address.to_canonical().is_loopback())
 }
 
-/// User, hosts and database, each only where nothing else can be in it; never a password or a parameter.
+/// Returns the URL with user, hosts and database, each only if it cannot hold anything else. Passwords and parameters
+/// are never included.
 fn shown(url: &Url, more: &[(&str, &str)]) -> String {
     let mut text = format!("{}://", url.scheme());
     match (url.username(), url.password()) {
@@ -194,7 +196,7 @@ fn hosts(text: &str) -> (String, Vec<(&str, &str)>) {
 }
 
 impl DatabaseUrl {
-    /// A warning, where passwords and rows may cross a network unencrypted.
+    /// Returns a warning if passwords and rows may cross a network unencrypted.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let Self::Postgres(url) = self else { return None };

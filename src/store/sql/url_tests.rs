@@ -23,7 +23,7 @@ fn several_hosts_are_all_tried_and_all_shown() {
 }
 
 #[test]
-fn one_host_is_one_host() {
+fn a_single_host_is_parsed_as_one() {
     assert_eq!(
         parsed("postgres://ada:a,b%40c@one:5433/latchkey"),
         ("postgres://ada:***@one:5433/latchkey".to_owned(), named(&["one"]), vec![5433])
@@ -32,7 +32,7 @@ fn one_host_is_one_host() {
 }
 
 #[test]
-fn who_names_an_authority_is_never_talked_to_in_the_open() {
+fn a_url_with_an_authority_requires_tls_unless_it_is_disabled() {
     for (text, expected) in [
         ("postgres://one/latchkey", TlsMode::Prefer),
         ("postgres://one/latchkey?sslrootcert=root.pem", TlsMode::Require),
@@ -45,7 +45,7 @@ fn who_names_an_authority_is_never_talked_to_in_the_open() {
 }
 
 #[test]
-fn a_host_that_is_not_surely_this_machine_is_another_one() {
+fn a_host_that_may_be_another_machine_counts_as_one() {
     let may_be_overheard = |text: &str| {
         let DatabaseUrl::Postgres(url) = text.parse().unwrap() else { panic!("{text}") };
         url.may_be_overheard()

@@ -1,4 +1,4 @@
-//! The attackers: threads with plain sockets, from an address of their own.
+//! The attackers: threads with plain sockets, each from a separate address.
 
 use std::{
     io::{Read as _, Write as _},
@@ -16,7 +16,7 @@ use super::Target;
 const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const IDLE: usize = 2000;
 const SLOW: usize = 200;
-/// Between two looks at connections that are held.
+/// The interval between two checks of held connections.
 const LOOK: Duration = Duration::from_millis(5);
 
 pub(super) fn gone_dead(target: &Target) {
@@ -59,7 +59,7 @@ pub(super) fn junk(target: &Target) {
     }
 }
 
-/// Holds so many connections, on each of which it sends `first`, and then `more` again and again.
+/// Holds a number of connections. On each, it sends `first` and then `more` repeatedly.
 fn hold(target: &Target, number: usize, first: &[u8], more: &[u8]) {
     let mut streams = Vec::new();
     while !target.stopped() {
@@ -74,7 +74,7 @@ fn hold(target: &Target, number: usize, first: &[u8], more: &[u8]) {
     }
 }
 
-/// Looks at what has come, and leaves it where it is.
+/// Peeks at received bytes.
 fn is_open(stream: &TcpStream) -> bool {
     match stream.peek(&mut [0]) {
         Ok(read) => read > 0,
@@ -96,7 +96,7 @@ impl Target {
     fn connect(&self) -> Option<TcpStream> {
         self.count.fetch_add(1, Ordering::Relaxed);
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
-        // So that its ports come back at once.
+        // Frees its ports at once.
         socket.set_linger(Some(Duration::ZERO)).ok()?;
         socket.bind(&SocketAddr::from((ATTACKER, 0)).into()).ok()?;
         socket

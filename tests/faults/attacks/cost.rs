@@ -1,4 +1,4 @@
-//! The work that requests make before anything is known of the client, in processor time of the instance.
+//! The cost of requests before the client is authenticated, in processor time of the instance.
 
 use std::{
     fmt::Write as _,
@@ -17,7 +17,7 @@ use crate::{
     world::{Wiring, World},
 };
 
-/// Junk may cost so many times as much as a good request.
+/// The maximum cost of junk, as a multiple of a good request.
 const BOUND: f64 = 10.0;
 const REQUESTS: u32 = 300;
 const BODY: usize = 16 * 1024;
@@ -29,7 +29,7 @@ pub struct Cost {
     answer: String,
 }
 
-/// Measures all of them, good ones first.
+/// Measures all requests, good ones first.
 pub async fn measure() -> Vec<Cost> {
     let world = World::start("attack-cost", Wiring::default(), 1).await;
     let wire = world.wire();
@@ -39,7 +39,7 @@ pub async fn measure() -> Vec<Cost> {
     let mut costs = Vec::new();
     for (name, request) in requests(&pair) {
         let mut answer = String::new();
-        // The first ones are not counted: they fill caches.
+        // The first ones fill caches, and are not counted.
         for round in [REQUESTS / 10, REQUESTS] {
             let before = processor_time(instance.id());
             for _ in 0..round {
@@ -55,7 +55,7 @@ pub async fn measure() -> Vec<Cost> {
     costs
 }
 
-/// Junk that costs too much beside the first, which is good.
+/// Returns junk that costs too much compared with the first request, which is good.
 pub fn violations(costs: &[Cost]) -> Vec<String> {
     let good = costs.first().map_or(0.0, |good| good.microseconds);
     let dear = costs.iter().filter(|cost| cost.microseconds > good * BOUND);
@@ -138,11 +138,11 @@ fn post(path: &str, content_type: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The status line of the answer, or what came instead.
+/// Returns the status line of the response, or the bytes received instead.
 fn ask(port: u16, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the instance listens");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time limit");
-    // The server may refuse a request before it has taken all of it.
+    // The server may refuse a request before it has read all of it.
     let _ = stream.write_all(request);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -150,7 +150,7 @@ fn ask(port: u16, request: &[u8]) -> String {
     answer.lines().next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).unwrap_or("closed").to_owned()
 }
 
-/// Of all threads of a process.
+/// Returns the processor time of all threads of a process.
 fn processor_time(id: u32) -> Duration {
     let threads = fs::read_dir(format!("/proc/{id}/task")).expect("the process runs");
     let times = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());

@@ -1,4 +1,4 @@
-//! Honest clients beside an attack: a view, a refresh and a sign-in, again and again.
+//! Honest clients during an attack: they repeat a view, a refresh and a sign-in.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ pub(super) struct Kind {
     pub failed: u64,
 }
 
-/// Asks for so long.
+/// Sends requests for this long.
 pub(super) async fn measure(wire: &Wire, length: Duration) -> Latencies {
     let end = Instant::now() + length;
     let (view, refresh, sign_in) = tokio::join!(

@@ -1,4 +1,4 @@
-//! Attacks on an instance, and what honest clients notice of them: `scripts/faults --attacks`.
+//! Attacks on an instance, and their effect on honest clients: `scripts/faults --attacks`.
 
 mod attackers;
 pub mod cost;
@@ -20,14 +20,14 @@ use crate::{
     world::{Instance, Wiring, World},
 };
 
-/// Who may ask how often, within which honest clients must not be slower during an attack.
+/// The rates at which honest clients send requests, and at which they must not be slower during an attack.
 const BOUND: f64 = 3.0;
-/// Honest requests that are too few to say anything of a percentile.
+/// The minimum number of honest requests for a percentile.
 const FEWEST: usize = 50;
-/// A latency below this is noise of two cores, whatever it was before.
+/// A latency below this is noise of two cores.
 const FLOOR: Duration = Duration::from_millis(25);
 
-/// Something that attackers do until they are stopped.
+/// An attack that runs until it is stopped.
 pub struct Attack {
     pub name: &'static str,
     pub what: &'static str,
@@ -35,19 +35,19 @@ pub struct Attack {
     run: fn(&Target),
 }
 
-/// What an attacker has.
+/// The means of an attacker.
 pub struct Target {
     port: u16,
     /// The refresh token of a session that was ended.
     dead: String,
     /// The refresh token of a live session.
     live: String,
-    /// Connections or requests that were made.
+    /// The number of connections or requests made.
     count: AtomicU64,
     stop: AtomicBool,
 }
 
-/// What came of an attack.
+/// The outcome of an attack.
 pub struct Outcome {
     name: &'static str,
     made: u64,

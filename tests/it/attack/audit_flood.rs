@@ -1,4 +1,4 @@
-//! Attacks on the size of the audit trail: what a client causes again and again is counted, not written each time.
+//! Attacks on the size of the audit trail: repeated events are counted, not written each time.
 
 use latchkey::domain::audit::AuditEntry;
 use reqwest::Method;
@@ -8,7 +8,7 @@ use crate::support::{Backend, PASSWORD, Pair, TestApp, detail};
 
 /// Sessions of the user whose tokens are all dead.
 const SESSIONS: usize = 25;
-/// Refusals of each session: its refresh token in two views, and its access token in one.
+/// Refusals for each session: its refresh token in two views, and its access token in one.
 const VIEWS: usize = 3;
 
 async fn dead_sessions(app: &TestApp, name: &str) -> Vec<Pair> {

@@ -1,4 +1,4 @@
-//! Attacks on the client's address: what a client writes into a header of proxies.
+//! Attacks on the client's address: clients that send a header of proxies.
 
 use reqwest::Method;
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::support::{Backend, PASSWORD, TestApp, detail};
 const PROXY: &str = "--trusted-proxies=127.0.0.0/8,10.0.0.0/8,2001:db8:ffff::/48";
 const RFC_7239: &str = "--forwarded-header=forwarded";
 
-/// Signs in with these lines of headers, and returns the address that the audit trail shows.
+/// Signs in with these header lines, and returns the address in the audit trail.
 async fn shown(app: &TestApp, headers: &[(&str, &str)]) -> String {
     let request = app.request(Method::POST, "/api/token/").header("content-type", "application/json");
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
@@ -60,7 +60,7 @@ async fn a_header_of_an_untrusted_peer_is_ignored() {
 }
 
 #[tokio::test]
-async fn a_spoofed_left_most_hop_is_not_believed() {
+async fn a_spoofed_left_most_hop_is_ignored() {
     let app = behind_a_proxy(&[PROXY]).await;
     for (header, client) in [
         ("6.6.6.6, 192.0.2.1", "192.0.2.1"),
@@ -91,7 +91,7 @@ async fn several_lines_of_a_header_are_one_list_in_their_order() {
 }
 
 #[tokio::test]
-async fn an_address_in_another_spelling_is_the_same_address() {
+async fn an_address_in_another_notation_is_the_same_address() {
     let app = behind_a_proxy(&[PROXY]).await;
     for (header, client) in [
         ("192.0.2.1:4711", "192.0.2.1"),
@@ -149,7 +149,7 @@ async fn the_other_header_is_ignored() {
 }
 
 #[tokio::test]
-async fn a_forwarded_header_is_read_as_the_rfc_says_and_no_further() {
+async fn a_forwarded_header_is_read_as_in_the_rfc() {
     let app = behind_a_proxy(&[PROXY, RFC_7239]).await;
     for (header, client) in [
         ("for=192.0.2.1", "192.0.2.1"),
@@ -182,7 +182,7 @@ async fn ten_thousand_hops_are_read_from_the_right_and_no_further_than_needed() 
         let hops = |hop: &str| vec![format!("{prefix}{hop}"); 10_000 / prefix.len().max(1)].join(",");
         let many = hops("6.6.6.6");
         assert_eq!(shown(&app, &[(name, &format!("{many},{prefix}192.0.2.1"))]).await, "192.0.2.1");
-        // A chain of trusted proxies without an end: the walk stops in it.
+        // An endless chain of trusted proxies: reading stops within it.
         let trusted = hops("10.0.0.1");
         assert_eq!(shown(&app, &[(name, &format!("{prefix}192.0.2.1,{trusted}"))]).await, "10.0.0.1");
     }

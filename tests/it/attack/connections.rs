@@ -1,4 +1,4 @@
-//! Attacks on connections: many of them, and some that never end.
+//! Attacks on connections: floods, and connections that never end.
 
 use std::{
     io::{Read as _, Write as _},
@@ -8,7 +8,7 @@ use std::{
 
 use crate::support::{Backend, PASSWORD, TestApp, servers::eventually};
 
-/// More than any limit of these tests.
+/// Longer than any limit in these tests.
 const LONG: Duration = Duration::from_mins(1);
 
 fn connect(app: &TestApp, bytes: &str) -> TcpStream {
@@ -18,7 +18,7 @@ fn connect(app: &TestApp, bytes: &str) -> TcpStream {
     stream
 }
 
-/// Sends these bytes again and again until the server closes the connection, and returns how long that took.
+/// Sends these bytes repeatedly until the server closes the connection, and returns how long that took.
 fn send_until_closed(stream: &mut TcpStream, bytes: &str) -> Duration {
     let begun = Instant::now();
     stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
@@ -31,7 +31,7 @@ fn send_until_closed(stream: &mut TcpStream, bytes: &str) -> Duration {
     panic!("the connection is still open");
 }
 
-/// Waits until the server closes the connection, and returns all that it sent.
+/// Waits until the server closes the connection, and returns everything that it sent.
 fn read_until_closed(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
@@ -51,7 +51,7 @@ async fn idle_connections_beyond_the_limit_make_room_for_clients() {
     let app = TestApp::start_with(Backend::Embedded, &["--workers=2", "--max-connections=20"]).await;
     app.user("ada").await;
     let request = "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n";
-    // Some have sent nothing, some half a head, some a whole request.
+    // Some sent nothing, some half a head, some a whole request.
     let idle: Vec<TcpStream> = (0..300).map(|number| connect(&app, ["", "GET / HT", request][number % 3])).collect();
     app.get("/health/live").await.expect(200, r#"{"status":"ok"}"#);
     app.obtain("ada", PASSWORD).await.pair();
@@ -98,7 +98,7 @@ async fn an_announced_body_that_no_handler_reads_is_closed() {
     }
 }
 
-/// A client that sends whole requests keeps its connection, whatever their bodies.
+/// A client that sends whole requests keeps its connection, regardless of their bodies.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunked_body_that_is_read_keeps_the_connection() {
     let app = TestApp::start(Backend::Embedded).await;
@@ -115,7 +115,7 @@ async fn a_chunked_body_that_is_read_keeps_the_connection() {
     assert!(read_until_closed(&mut stream).starts_with("HTTP/1.1 400 "));
 }
 
-/// Small windows on the client's side, so that the kernel takes as little as it can.
+/// A small receive buffer of the client, so that its kernel accepts few bytes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_a_large_response_is_closed() {
     let app = TestApp::start_with(Backend::Embedded, &["--body-timeout=200ms"]).await;

@@ -1,4 +1,4 @@
-//! Floods of work: one session's, and work for clients that have gone.
+//! Floods of work: on one session, and for clients that have disconnected.
 
 use std::{io::Write as _, net::TcpStream};
 
@@ -10,10 +10,10 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::support::{Backend, PASSWORD, TestApp, servers::eventually, sid};
 
-/// What the session bulkhead takes: four places, and a queue of 124.
+/// The size of a session's bulkhead: four places and a queue of 124.
 const PLACES: usize = 128;
 
-/// A connection to the server's database that holds the row of a session.
+/// Opens a connection to the server's database that holds the row of a session.
 async fn holder(config: &Config, session: &str) -> Client {
     let url = config.database.database_url.as_ref().unwrap().expose_secret();
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
@@ -28,7 +28,7 @@ async fn a_flood_on_one_session_is_refused_at_once_and_leaves_others_alone() {
     let (flooded, other) = (app.signed_in("eve").await, app.signed_in("ada").await);
     let holder = holder(&app.config, &sid(&flooded.refresh)).await;
     let mut flood: FuturesUnordered<_> = (0..200).map(|_| app.refresh(&flooded.refresh)).collect();
-    // What does not fit is answered while all that fits still waits.
+    // Requests beyond the limit are refused while all others still wait.
     for _ in PLACES..200 {
         let answer = flood.next().await.unwrap();
         answer.expect(503, r#"{"detail":"Service temporarily unavailable. Try again shortly."}"#);
@@ -45,7 +45,7 @@ async fn a_flood_on_one_session_is_refused_at_once_and_leaves_others_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn work_of_clients_that_have_gone_is_dropped_before_it_begins() {
+async fn work_of_disconnected_clients_is_dropped_before_it_begins() {
     let app = TestApp::start(Backend::PostgresAndRedis).await;
     let (flooded, other) = (app.signed_in("eve").await, app.signed_in("ada").await);
     let holder = holder(&app.config, &sid(&flooded.refresh)).await;
@@ -55,7 +55,7 @@ async fn work_of_clients_that_have_gone_is_dropped_before_it_begins() {
     for _ in 0..1000 {
         TcpStream::connect(app.address).unwrap().write_all(request.as_bytes()).unwrap();
     }
-    // Had they stayed in the queue, a request on the session would be refused.
+    // If they were still in the queue, a request on the session would be refused.
     eventually("the queue is empty", async || {
         let waiting = app.refresh(&flooded.refresh).now_or_never();
         waiting.is_none() && app.get("/metrics").await.text.contains("latchkey_connections_open 1\n")

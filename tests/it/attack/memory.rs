@@ -1,5 +1,5 @@
-//! The traces of a sign-in in the memory of the process: of the password, the bytes that the connection received, and nothing else. Those are
-//! in a buffer of the web server until the connection receives more, or ends.
+//! The traces of a password in the memory of the process after a sign-in: only the bytes that the connection received.
+//! They are in a buffer of the web server until the connection receives more, or ends.
 
 use std::{
     fs::{self, File},
@@ -13,12 +13,12 @@ use regex::bytes::Regex;
 use crate::support::{Place, Server};
 
 const RIGHT: &str = "Tr0mbone+walnut%4711";
-/// The last header of each request: in front of each body as it was received, and of no copy of it.
+/// The last header of each request. It precedes each received body, but no copy of it.
 const MARK: &str = "X-Mark: 5f1d7a30c4";
-/// The distance at which the header of a password may lie.
+/// The maximum distance between a header and its password.
 const HEAD: usize = 512;
 
-/// All memory of the process that can be written to, piece by piece.
+/// Returns all writable memory of the process, piece by piece.
 fn memory(server: &Server) -> Vec<Vec<u8>> {
     let pid = server.pid();
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
@@ -33,7 +33,7 @@ fn memory(server: &Server) -> Vec<Vec<u8>> {
         let (begin, end) = range.split_once('-').unwrap();
         let [begin, end] = [begin, end].map(|hex| u64::from_str_radix(hex, 16).unwrap());
         let mut piece = vec![0; usize::try_from(end - begin).unwrap()];
-        // A guard page cannot be read; a thread may have ended meanwhile.
+        // Guard pages cannot be read, and a thread may have ended meanwhile.
         if memory.read_exact_at(&mut piece, begin).is_ok() {
             pieces.push(piece);
         }
@@ -41,7 +41,7 @@ fn memory(server: &Server) -> Vec<Vec<u8>> {
     pieces
 }
 
-/// Counts the copies in requests as they were received, and shows the surroundings of all others.
+/// Counts the copies in received requests, and returns the surroundings of all others.
 fn copies(memory: &[Vec<u8>], secrets: &str) -> (usize, Vec<String>) {
     let (secrets, mark) = (Regex::new(secrets).unwrap(), Regex::new(MARK).unwrap());
     let (mut received, mut others) = (0, Vec::new());
@@ -58,7 +58,7 @@ fn copies(memory: &[Vec<u8>], secrets: &str) -> (usize, Vec<String>) {
     (received, others)
 }
 
-/// A request in these pieces, on a connection that stays open, and the first line of the answer.
+/// Sends a request in these pieces on a connection that stays open. Returns the connection and the status line.
 fn send(server: &Server, content_type: &str, body: &[&str]) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
     let framing = if let [whole] = body {
@@ -66,7 +66,7 @@ fn send(server: &Server, content_type: &str, body: &[&str]) -> (TcpStream, Strin
     } else {
         "Transfer-Encoding: chunked".to_owned()
     };
-    // Each chunk reaches the handler as a piece of its own.
+    // Each chunk reaches the handler as a separate piece.
     let chunk = |piece: &&str| format!("{:x}\r\n{piece}\r\n", piece.len());
     let body = match body {
         [whole] => (*whole).to_owned(),
@@ -86,7 +86,7 @@ fn part(name: &str, value: &str) -> String {
 }
 
 #[test]
-fn a_password_that_was_sent_is_nowhere_in_memory_but_where_it_was_received() {
+fn a_password_that_was_sent_is_in_memory_only_as_it_was_received() {
     let place = Place::new();
     let server = place.serve("--header-timeout 10m --log trace");
     place.user("ada", RIGHT);
@@ -112,7 +112,7 @@ fn a_password_that_was_sent_is_nowhere_in_memory_but_where_it_was_received() {
         ("415", "text/plain", vec![format!("password={}", wrong(10))]),
         ("400", json, vec![format!(r#"["{}"]"#, wrong(11))]),
     ];
-    // Open until the end: what a connection has received stays in its buffer, and nothing else is written there.
+    // Kept open until the end, so that the received bytes stay in the buffers of the connections.
     let mut open = Vec::new();
     for (status, content_type, body) in &requests {
         let body: Vec<&str> = body.iter().map(String::as_str).collect();

@@ -75,7 +75,7 @@ pub fn with(mut object: Value, name: &str, value: impl Into<Value>) -> Value {
     object
 }
 
-/// The token's own claims with one value replaced by a JSON text, which need not be one that a library would write.
+/// Returns the token's claims with one value replaced by JSON text, which a library might not write.
 pub fn with_text(app: &TestApp, token: &str, kind: Kind, name: &str, value: &str) -> String {
     let forge = app.forge();
     let mut claims = Forge::claims_of(token);

@@ -1,4 +1,4 @@
-//! Numbers in claims beyond what a column or a date holds, under right signatures: a refusal in words, never a 500.
+//! Numbers in correctly signed claims that exceed a column or a date: a refusal with a message, never a 500.
 
 use latchkey_verifier::Kind;
 
@@ -8,7 +8,7 @@ use crate::{
     support::{Backend, Forge, Pair, TestApp},
 };
 
-/// Beyond a signed column of four bytes, an unsigned one, what a float tells apart, and one of eight bytes.
+/// Beyond a signed column of four bytes, an unsigned one, the precision of a float, and a column of eight bytes.
 const BEYOND: [&str; 8] = [
     "2147483648",
     "4294967295",
@@ -24,7 +24,7 @@ fn both(pair: &Pair) -> [(Kind, &String); 2] {
     [(Kind::Access, &pair.access), (Kind::Refresh, &pair.refresh)]
 }
 
-/// Fails unless each view that takes a token of this kind says so.
+/// Fails unless each view that accepts a token of this kind refuses it with a message.
 async fn refused_in_words(app: &TestApp, kind: Kind, what: &str, token: &str) {
     let body = format!(r#"{{"detail":"{INVALID}","code":"token_not_valid"}}"#);
     let answers = match kind {
@@ -58,8 +58,8 @@ on_both_backends! {
         still_good(&app, &pair).await;
     }
 
-    /// The row is as far as its column goes: the next generation would be an overflow in one database, and a row that cannot be read
-    /// again in the other.
+    /// The row is at the maximum of its column. The next generation would overflow in one database, and be unreadable
+    /// in the other.
     async fn a_session_at_the_end_of_its_column_is_not_rotated_beyond_it(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
@@ -75,8 +75,8 @@ on_both_backends! {
         app.verify(&next.access).await.expect(200, "{}");
     }
 
-    /// The year 9999 is the last that is a date; before the year 1 nothing is either, and all of that is over.
-    async fn a_date_at_the_edge_of_what_is_one_is_refused_in_words_by_every_view(backend: Backend) {
+    /// Dates range from the year 1 to 9999. Earlier times have expired.
+    async fn a_date_at_the_edge_of_the_calendar_is_refused_in_words_by_every_view(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         for (kind, token) in both(&pair) {

@@ -1,4 +1,4 @@
-//! Repeats of a refresh by another client: the token is a good copy, and the owner has refreshed moments ago.
+//! Repeats of a refresh by another client: it has a copy of the token, and the owner has just refreshed.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ const ELSEWHERE: &str = "127.0.0.9";
 const PHONE: Option<&str> = Some("phone/1");
 const OTHER: Option<&str> = Some("curl/8");
 
-/// Ada signs in and refreshes on her phone. The pair that was spent, and the one that lives.
+/// Ada signs in and refreshes on her phone. Returns the spent pair and the live one.
 pub async fn refreshed(app: &TestApp) -> (Pair, Pair) {
     app.user("ada").await;
     let owner = app.sender(HERE, PHONE);
@@ -22,7 +22,7 @@ pub async fn refreshed(app: &TestApp) -> (Pair, Pair) {
     (first, second)
 }
 
-/// The one event by which the session ended.
+/// Returns the only event that ended the session.
 pub async fn reuse(app: &TestApp) -> AuditEntry {
     let mut events: Vec<_> = app.events().await.into_iter().filter(|event| event.event == "reuse").collect();
     assert_eq!(events.len(), 1, "{events:#?}");
@@ -53,7 +53,7 @@ on_both_backends! {
         app.dead(&second).await;
     }
 
-    /// It refreshes first and leaves its agent out, so that the owner has nothing to be compared with.
+    /// The thief refreshes first and omits its `User-Agent`, so that the owner has nothing to be compared with.
     async fn a_thief_who_refreshes_first_without_an_agent_is_found_by_the_owners_own_refresh(backend: Backend) {
         let app = TestApp::start(backend).await;
         app.user("ada").await;
@@ -74,7 +74,7 @@ on_both_backends! {
                 given.push(client.refresh(&first.refresh).await.pair());
                 assert_eq!(given.last().unwrap().refresh, second.refresh);
             }
-            // The owner's own retries do not count, before and after.
+            // The owner's retries do not count, before and after.
             assert_eq!(app.sender(HERE, PHONE).refresh(&first.refresh).await.pair().refresh, second.refresh);
             client.refresh(&first.refresh).await.expect(401, BLACKLISTED);
             app.dead(&second).await;
@@ -155,7 +155,7 @@ on_both_backends! {
         assert_eq!(server.verify(&first.refresh).await.status, 400);
         assert_eq!(server.me(&first.refresh).await.status, 401);
         browser.refresh(&second.refresh).await.pair();
-        // It is still seen.
+        // It is still recorded.
         eventually("it is told", async || {
             app.events().await.iter().any(|event| detail(event, "differs") == "address,agent")
         })
@@ -164,7 +164,7 @@ on_both_backends! {
         server.refresh(&first.refresh).await.expect(401, BLACKLISTED);
     }
 
-    async fn where_old_tokens_stay_good_no_client_is_compared(backend: Backend) {
+    async fn without_spent_tokens_no_client_is_compared(backend: Backend) {
         let app = TestApp::start_with(backend, &["--blacklist-after-rotation=false"]).await;
         let (first, second) = refreshed(&app).await;
         app.advance(3600);

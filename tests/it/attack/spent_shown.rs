@@ -1,4 +1,4 @@
-//! Spent refresh tokens that another client shows to views which give nothing for them, to learn whether the owner has
+//! Spent refresh tokens that another client presents to views that grant nothing for them, to learn if the owner has
 //! refreshed.
 
 use futures_util::future::join_all;
@@ -59,7 +59,7 @@ on_both_backends! {
         assert_eq!(answer.status, 401);
         app.dead(&second).await;
         assert_eq!(detail(&reuse(&app).await, "view"), "protected");
-        // The answer is the one for any refresh token.
+        // The response is the same as for any refresh token.
         shut_out(&app, WRONG_TYPE, "spent", &first.refresh).await;
         assert_eq!(answer.text, app.me(&format!("Bearer {}", second.refresh)).await.text);
     }

@@ -1,4 +1,4 @@
-//! What a crash, or another process of the same user, could read of a server's memory.
+//! Access to a server's memory by a core dump or by another process of the same user.
 
 use std::{fs, os::unix::fs::MetadataExt as _, process::Stdio};
 
@@ -17,7 +17,7 @@ async fn memory_of_a_running_server_is_not_dumped_and_not_readable_by_its_user()
         core.split_whitespace().filter(|word| *word == "0").count() == 2
     })
     .await;
-    // The kernel gives the files of a process that must not be dumped to root.
+    // In `/proc`, root owns the files of a process that is not dumpable.
     eventually("the kernel hides it", async || fs::metadata(format!("{process}/environ")).unwrap().uid() == 0).await;
     server.kill().unwrap();
     server.wait().unwrap();

@@ -35,7 +35,7 @@ on_both_backends! {
         assert!(place.serve("").stop("TERM").0.success());
         let out = place.run("doctor").done().to_owned();
         let findings = findings(&out);
-        // The tests' own server knows only its superuser.
+        // The tests' own server has only its superuser.
         let good = |(verdict, part, _): &(&str, &str, &str)| (*verdict == "ok") != (*part == "role");
         assert!(findings.iter().all(good), "{out}");
         let parts: Vec<_> = findings.iter().map(|(_, part, _)| *part).collect();
@@ -174,6 +174,6 @@ async fn a_blacklist_of_another_deployment_fails_it_and_is_named_in_the_log() {
     let findings = findings(&report.out);
     let (verdict, _, text) = findings.iter().find(|(_, part, _)| *part == "redis").unwrap();
     assert!(*verdict == "FAIL" && text.contains(&named) && text.contains("LATCHKEY_REDIS_PREFIX"), "{text}");
-    assert!(first.run("doctor").done().contains("redis://"), "to the first it is its own");
+    assert!(first.run("doctor").done().contains("redis://"), "the first owns it");
     assert!(running.stop("TERM").0.success());
 }

@@ -1,4 +1,4 @@
-//! A `.env` file that somebody else wrote, or that sets what is no setting of ours.
+//! A `.env` file of another user, or with names that are not settings.
 
 use std::{
     io::Read as _,
@@ -15,7 +15,7 @@ use rustls::{
 
 use crate::support::{Place, listen, servers::eventually};
 
-/// A Redis over TLS that is none, with a certificate of an authority of its own; and what clients told it.
+/// A fake Redis over TLS, with a certificate of its own authority. Returns the bytes that clients sent.
 fn impostor() -> (String, String, Arc<Mutex<Vec<u8>>>) {
     let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::from_pem_slice(pair.signing_key.serialize_pem().as_bytes()).unwrap();
@@ -38,7 +38,7 @@ fn impostor() -> (String, String, Arc<Mutex<Vec<u8>>>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dotenv_with_an_authority_of_an_impostor_does_not_get_it_the_redis_password() {
+async fn dotenv_with_an_authority_of_an_impostor_does_not_leak_the_redis_password() {
     let told = |heard: &Arc<Mutex<Vec<u8>>>| String::from_utf8_lossy(&heard.lock().unwrap()).contains("hunter2");
     let (url, certificate, heard) = impostor();
     let place = Place::new().with("REDIS_URL", &url);
@@ -49,7 +49,7 @@ async fn dotenv_with_an_authority_of_an_impostor_does_not_get_it_the_redis_passw
                    latchkey: settings from .env: LATCHKEY_REDIS_TIMEOUT\n";
     assert_eq!((outcome.code, outcome.err.as_str()), (Some(1), warning), "{outcome:?}");
     assert!(!told(&heard), "{outcome:?}");
-    // In the environment proper it is the operator's word; so the test would see it.
+    // In the environment, the variable comes from the operator. So the test would detect it.
     let certificate = place.path("ca.pem").display().to_string();
     let place = place.with("SSL_CERT_FILE", &certificate);
     let mut doctor = place.command("doctor").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -103,7 +103,7 @@ fn dotenv_that_is_a_link_is_judged_by_what_it_leads_to() {
 fn dotenv_of_another_user_is_refused() {
     let place = Place::new();
     place.write(".env", "LATCHKEY_WORKERS=1\n");
-    // Only root can give a file away.
+    // Only root can change the owner of a file.
     if chown(place.path(".env"), Some(12345), None).is_ok() && place.user_id() != 12345 {
         let expected = ".env belongs to the user 12345, and not to root or the user who runs Latchkey: expected a \
                         file that only you or root can write";
@@ -112,18 +112,18 @@ fn dotenv_of_another_user_is_refused() {
 }
 
 #[test]
-fn dotenv_is_told_of_on_standard_error_and_json_stays_json() {
+fn dotenv_is_reported_on_standard_error_and_json_stays_json() {
     let place = Place::new();
     place.write(".env", "LATCHKEY_DATABASE_POOL_SIZE=2\n");
     let outcome = place.run("users list --json");
     let out = outcome.done_with("settings from .env: LATCHKEY_DATABASE_POOL_SIZE");
     assert_eq!(out, "[]\n");
-    // Where the environment says it already, nothing is taken.
+    // If the environment sets the variable already, nothing is taken.
     assert_eq!(place.with("LATCHKEY_DATABASE_POOL_SIZE", "3").run("users list --json").done(), "[]\n");
 }
 
 #[test]
-fn dotenv_of_a_server_is_told_of_in_its_log() {
+fn dotenv_of_a_server_is_reported_in_its_log() {
     let place = Place::new();
     place.write(".env", "LATCHKEY_HASH_QUEUE=9\nHTTP_PROXY=http://mallory.example\n");
     let server = place.serve("");

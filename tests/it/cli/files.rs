@@ -6,7 +6,7 @@ use crate::support::{Outcome, Place};
 
 const PASSWORD: &str = "correct horse battery staple";
 
-/// A folder with a database, keys and a user.
+/// Creates a folder with a database, keys and a user.
 fn started() -> Place {
     let place = Place::new();
     place.user("ada", PASSWORD);
@@ -62,7 +62,7 @@ fn database_that_others_can_write_is_refused_by_every_command() {
     );
 }
 
-/// `/tmp` is one: nobody can exchange the files of others there.
+/// Such as `/tmp`, where users cannot replace files of others.
 #[test]
 fn database_in_a_sticky_directory_is_taken() {
     let place = started();
@@ -71,7 +71,7 @@ fn database_in_a_sticky_directory_is_taken() {
 }
 
 #[test]
-fn database_in_a_directory_of_a_foreign_group_is_refused_and_of_an_own_group_told_of() {
+fn database_in_a_directory_of_a_foreign_group_is_refused_and_of_an_own_group_reported() {
     let place = started();
     place.chmod("data", 0o770);
     place.chmod("keys", 0o770);
@@ -96,7 +96,7 @@ fn database_in_a_directory_of_a_foreign_group_is_refused_and_of_an_own_group_tol
 }
 
 #[test]
-fn database_that_others_can_read_fails_doctor_and_is_told_of_at_the_start() {
+fn database_that_others_can_read_fails_doctor_and_is_reported_at_the_start() {
     let place = started();
     place.chmod("data/latchkey.db", 0o644);
     let text = "data/latchkey.db has the mode 0644, so every user can read it: run chmod o-r on it";
@@ -129,9 +129,10 @@ fn flag(name: &str) -> String {
     name.to_lowercase().replace('_', "-")
 }
 
-/// Docker Swarm and Kubernetes mount secrets of root that all can read; what the service's own user made, that user can change.
+/// Docker Swarm and Kubernetes mount secrets of root that every user can read. A file of the service's own user can be
+/// repaired.
 #[test]
-fn secret_files_that_others_can_read_are_told_of_and_fail_doctor_unless_root_mounted_them() {
+fn secret_files_that_others_can_read_are_reported_and_fail_doctor_unless_root_mounted_them() {
     let place = Place::new().with("REDIS_URL_FILE", "secret");
     place.write("secret", "redis://127.0.0.1:1\n");
     place.chmod("secret", 0o444);

@@ -1,4 +1,4 @@
-//! Files and pipes without an end: each is refused in one line, at once, whatever it is read for.
+//! Endless files and pipes: each is refused at once, in one line, for every use.
 
 use std::{
     os::unix::fs::symlink,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::support::Place;
 
-/// The folder with a pipe that nobody writes to, and a file that is too long for everything.
+/// Creates a folder with a pipe without a writer, and a file that exceeds every limit.
 fn prepared() -> Place {
     let place = Place::new();
     assert!(Command::new("mkfifo").arg(place.path("pipe")).status().unwrap().success());
@@ -86,7 +86,7 @@ fn key_file_that_is_a_pipe_or_too_long_ends_the_start_in_one_line() {
     refuses(&place, "serve", "is no file");
 }
 
-/// It only says how long keys are kept: without it, longer.
+/// The file only shortens the time for which keys are kept.
 #[test]
 fn lives_of_tokens_without_end_are_passed_over() {
     let place = Place::new();

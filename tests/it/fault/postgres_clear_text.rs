@@ -1,6 +1,6 @@
-//! Somebody on the way to Postgres asks for the password in clear text.
+//! An attacker between Latchkey and Postgres requests the password in clear text.
 //!
-//! A name that is not surely this machine's is another machine, wherever it leads: so these tests stay on loopback.
+//! A host name that may mean another machine counts as one, wherever it leads. So these tests stay on loopback.
 
 use std::{
     io::{Read as _, Write as _},
@@ -12,14 +12,14 @@ use super::postgres_refusals::{RULES, server_with};
 use crate::support::{Outcome, Place, listen, servers::eventually};
 
 const SECRET: &str = "hunter2hunter2";
-const REFUSAL: &str = "the server asks for the password in clear text, and the connection is not encrypted: say \
-                       sslmode=verify-full in the URL, or let the server ask for scram-sha-256";
+const REFUSAL: &str = "the server asks for the password in clear text, and the connection is not encrypted: set \
+                       sslmode=verify-full in the URL, or configure the server for scram-sha-256";
 
-/// What a server may say before it asks, and the request: `AuthenticationCleartextPassword`.
+/// Messages that a server may send first, and the request: `AuthenticationCleartextPassword`.
 const NOTICE: &[u8] = b"N\0\0\0\x0cSNOTICE\0\0";
 const CLEAR_TEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
 
-/// Reads a message of the client that has no kind before its length, as those at the beginning.
+/// Reads a message of the client without a kind before its length, as at the start of a connection.
 fn startup(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).ok()?;
@@ -28,7 +28,7 @@ fn startup(stream: &mut TcpStream) -> Option<Vec<u8>> {
     Some(rest)
 }
 
-/// Says no to TLS, then asks. Everything that a client answers is kept.
+/// Declines TLS, then requests the password. Records everything that a client sends.
 fn man_in_the_middle(pieces: usize) -> (u16, Arc<Mutex<Vec<Vec<u8>>>>) {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let ear = Arc::clone(&heard);
@@ -70,13 +70,13 @@ async fn clear_text_request_of_another_machine_gets_no_password_without_tls() {
     }
 }
 
-/// So the test above would hear it.
+/// The test above would detect it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clear_text_request_of_this_machine_is_answered() {
     let (port, heard) = man_in_the_middle(9);
     let url = format!("postgres://latchkey:{SECRET}@127.0.0.1:{port}/latchkey");
     let mut child = Place::new().with("DATABASE_URL", &url).command("users list").spawn().unwrap();
-    // It waits for what the server says to the password: the end of the client ends the connection.
+    // The client waits for the server's response to the password; its end closes the connection.
     let ended = tokio::task::spawn_blocking(move || child.wait()).await.unwrap();
     assert!(!ended.unwrap().success());
     eventually("the connection ended", async || !heard.lock().unwrap().is_empty()).await;
@@ -92,7 +92,7 @@ async fn scram_with_another_machine_works_with_and_without_an_offer_of_tls() {
     }
 }
 
-/// Inside TLS the password is nobody else's.
+/// Inside TLS, no other party can read the password.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clear_text_request_inside_tls_is_answered_where_the_server_offers_it() {
     let postgres =
@@ -117,7 +117,7 @@ async fn clear_text_request_inside_tls_is_answered_where_the_server_offers_it() 
     .await;
 }
 
-/// The driver takes no notice before the request; the reader of the messages does.
+/// The driver accepts no notice before the request, but our reader of the messages does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clear_text_request_after_a_notice_gets_no_password_either() {
     let heard = Arc::new(Mutex::new(Vec::new()));
@@ -136,7 +136,7 @@ async fn clear_text_request_after_a_notice_gets_no_password_either() {
 }
 
 #[test]
-fn unencrypted_way_to_another_machine_is_told_of_by_doctor_and_at_the_start() {
+fn unencrypted_way_to_another_machine_is_reported_by_doctor_and_at_the_start() {
     let place = Place::new()
         .with("DATABASE_URL", &format!("postgres://latchkey:{SECRET}@127.1:1/latchkey"))
         .with("REDIS_URL", &format!("redis://latchkey:{SECRET}@127.1:1"))

@@ -33,7 +33,7 @@ const RUNNERS: usize = 2;
 /// Sessions in one statement: what takes Postgres some two milliseconds.
 const MOST: usize = 64;
 
-/// Rotations that may wait: what a pool does in some tens of milliseconds.
+/// The maximum number of waiting rotations. A pool writes them in some tens of milliseconds.
 const QUEUE: usize = 1024;
 
 /// The part of the time limit after which statements under way are slow, and no reason to wait.
