@@ -1,4 +1,4 @@
--- The name of this deployment, by which it knows its own blacklist in Redis. One row, which the first start makes.
+-- The id of this deployment, which identifies its blacklist in Redis. One row, created by the first start.
 CREATE TABLE deployment (
     one INTEGER PRIMARY KEY NOT NULL CHECK (one = 1),
     id TEXT NOT NULL

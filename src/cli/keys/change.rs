@@ -124,7 +124,7 @@ pub(super) async fn import(ring: &RingArgs, foreign: &Foreign, clock: Arc<dyn Cl
         FileError::TooLong(_) => unreadable(format!("is longer than {LONGEST} bytes, so it is not a key")),
         error => unreadable(error.to_string()),
     })?;
-    // A weak passphrase opens the file, too: the key is encrypted anew with that of the ring.
+    // A weak passphrase is accepted here, because the key is encrypted again with that of the ring.
     let passphrase =
         foreign.passphrase_file.as_deref().map(|path| passphrase(path, Passphrase::from_file_to_open)).transpose()?;
     let manager = keys::writer(&ring.settings(), Arc::clone(&clock)).await?;

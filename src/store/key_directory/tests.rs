@@ -333,7 +333,7 @@ fn what_stands_in_the_place_of_a_key_or_of_the_directory_is_an_error_and_no_cras
 }
 
 #[test]
-fn a_file_that_is_no_text_is_left_to_whoever_looks_for_a_key_in_it_and_an_endless_one_is_broken() {
+fn a_file_that_is_not_text_is_left_to_its_reader_and_an_endless_one_is_broken() {
     let folder = folder();
     let directory = directory(&folder);
     change(&directory, &[add("a")]);

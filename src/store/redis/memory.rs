@@ -89,7 +89,7 @@ pub(super) struct Seen {
     pub evicts: Option<String>,
 }
 
-/// What was counted before a question, to be compared with what is counted after its answer.
+/// The counters before a request, to be compared with those after its answer.
 #[derive(Clone, Copy)]
 pub(super) struct Before {
     failures: u64,

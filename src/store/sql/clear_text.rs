@@ -93,7 +93,7 @@ pub(super) enum GuardedStream {
     Plain(Socket, Watch),
 }
 
-/// Follows the server's messages up to `AuthenticationOk`, in whatever pieces they arrive.
+/// Parses the server's messages up to `AuthenticationOk`, in pieces of any size.
 #[derive(Default)]
 pub(super) struct Watch {
     /// Kind, length and, in an authentication message, the requested method.

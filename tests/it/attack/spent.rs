@@ -156,7 +156,7 @@ on_both_backends! {
         assert_eq!(server.me(&first.refresh).await.status, 401);
         browser.refresh(&second.refresh).await.pair();
         // It is still recorded.
-        eventually("it is told", async || {
+        eventually("it is recorded", async || {
             app.events().await.iter().any(|event| detail(event, "differs") == "address,agent")
         })
         .await;

@@ -1,4 +1,4 @@
-//! A key that has to go goes, whatever stands in the way.
+//! Revocation of a key under adverse conditions.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ const PASSWORD: &str = "correct horse battery staple";
 /// Descriptors that the server may open after its start.
 const LEFT: usize = 6;
 
-/// One connection that stays.
+/// A connection that stays open.
 struct Connection(BufReader<TcpStream>);
 
 impl Connection {
@@ -28,7 +28,7 @@ impl Connection {
         Self(BufReader::new(TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap()))
     }
 
-    /// The status and the body of the answer.
+    /// Returns the status and the body of the response.
     fn ask(&mut self, method: &str, path: &str, body: &str) -> (u16, String) {
         let head = "Host: auth.test\r\nContent-Type: application/json";
         let request = format!("{method} {path} HTTP/1.1\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -65,12 +65,13 @@ fn limit(server: &Server) -> usize {
     limit
 }
 
-/// Idle connections until the server has no descriptor left. Those that wait to be accepted take each that becomes free.
+/// Opens idle connections until the server has no descriptor left. Connections in the accept queue take any that
+/// becomes free.
 async fn exhaust(server: &Server, limit: usize, idle: &mut Vec<TcpStream>) {
     eventually("all descriptors are used up", async || {
         if open(server) < limit {
             let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
-            // Once the server accepts no more, those in its queue are enough.
+            // Once the server accepts no more, the connections in its queue are enough.
             idle.extend(TcpStream::connect_timeout(&address, Duration::from_millis(200)));
         }
         open(server) >= limit
@@ -109,7 +110,7 @@ async fn a_server_without_a_descriptor_left_sees_keys_that_are_made_and_revoked(
     assert!(!connection.ask("GET", "/.well-known/jwks.json", "").1.contains(&old));
 }
 
-/// Another process that has the lock of the ring, and is stopped.
+/// A stopped process that holds the lock of the ring.
 struct Stopped(Child);
 
 impl Stopped {
@@ -132,7 +133,7 @@ impl Stopped {
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        // The shell below it reads its end of the pipe, and ends.
+        // The shell below it reads the end of the pipe, and exits.
         drop(self.0.stdin.take());
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -140,7 +141,7 @@ impl Drop for Stopped {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stopped_process_that_holds_the_lock_does_not_keep_a_revocation_from_its_work() {
+async fn a_stopped_process_that_holds_the_lock_does_not_prevent_a_revocation() {
     let place = Place::new().with("LATCHKEY_ISSUER", "https://auth.test");
     let server = place.serve("");
     place.user(USER, PASSWORD);
@@ -180,7 +181,7 @@ async fn a_stopped_process_that_holds_the_lock_does_not_keep_a_revocation_from_i
 }
 
 #[tokio::test]
-async fn a_revocation_says_what_it_cannot_vouch_for() {
+async fn a_revocation_reports_what_it_cannot_check() {
     let place = Place::new();
     drop(place.serve(""));
     let old = kid(&place, &json!({"use": "access"}));

@@ -1,4 +1,4 @@
-//! Attacks on the log: strangers cannot fill it, and a reader that stands still stops no request.
+//! Attacks on the log: clients cannot fill it, and a stalled reader does not delay requests.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -24,7 +24,7 @@ struct Piped {
 }
 
 impl Piped {
-    /// Waits until it answers. Its standard output is read up to the first line.
+    /// Waits until it answers. Reads its standard output up to the first line.
     fn start(place: &Place, flags: &str) -> Self {
         let mut command =
             place.command(&format!("serve --bind 127.0.0.1:0 --metrics-bind main --log-format json {flags}"));
@@ -51,7 +51,7 @@ impl Piped {
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
-    /// The value of a counter.
+    /// Returns the value of a counter.
     async fn counter(&self, name: &str) -> u64 {
         let text = self.get("/metrics").await.1;
         let value = text.lines().find_map(|line| line.strip_prefix(name));
@@ -81,11 +81,11 @@ impl Drop for Piped {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn junk_requests_of_a_stranger_are_a_line_a_second_and_all_are_counted() {
+async fn junk_requests_are_a_line_a_second_and_all_are_counted() {
     let place = Place::new();
     let server = Piped::start(&place, "");
     let (began, mut sent) = (Instant::now(), 0);
-    // Long enough for a second line, which says how many were suppressed before it.
+    // Long enough for a second line, with the number of suppressed ones.
     while sent < JUNK || began.elapsed() < Duration::from_millis(1500) {
         server.junk(500).await;
         sent += 500;
@@ -102,7 +102,7 @@ async fn junk_requests_of_a_stranger_are_a_line_a_second_and_all_are_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bytes_that_are_no_http_are_no_errors_in_the_log() {
+async fn bytes_that_are_not_http_are_not_errors_in_the_log() {
     let place = Place::new();
     let server = Piped::start(&place, "");
     let address: SocketAddr = server.url.strip_prefix("http://").unwrap().parse().unwrap();
@@ -121,13 +121,13 @@ async fn bytes_that_are_no_http_are_no_errors_in_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_reader_that_stands_still_stops_no_request() {
+async fn a_stalled_log_reader_does_not_delay_requests() {
     for level in ["info", "debug"] {
         let place = Place::new();
         place.user("ada", PASSWORD);
         let server = Piped::start(&place, &format!("--log {level}"));
         server.junk(JUNK).await;
-        // At debug, each of these is a line: many times what a pipe holds.
+        // At debug, each request is a line: many times the capacity of a pipe.
         let answers = futures_util::stream::iter(0..12_000).map(|_| server.get("/health/live")).buffer_unordered(32);
         answers.for_each(async |(status, _)| assert_eq!(status, 200, "{level}")).await;
         let credentials = json!({ "username": "ada", "password": PASSWORD });
@@ -136,7 +136,7 @@ async fn a_log_reader_that_stands_still_stops_no_request() {
         let dropped = server.counter("latchkey_log_lines_dropped_total").await;
         assert_eq!(dropped > 0, level == "debug", "{level}: {dropped} lines were dropped");
 
-        // It also ends, in a few seconds and without a reader.
+        // It also stops within a few seconds, without a reader.
         server.signal("TERM");
         let mut server = server;
         eventually("it ends", async || server.child.try_wait().unwrap().is_some()).await;
@@ -150,9 +150,9 @@ async fn the_last_lines_are_in_the_log_after_a_stop() {
     assert_eq!(log.last().unwrap()["message"], "stopped", "{log:#?}");
 }
 
-/// A pipe that is full before the server starts, as when another program writes into it too.
+/// A pipe that is full before the server starts, for example because of another writer.
 #[test]
-fn a_reader_of_the_output_that_stands_still_stops_no_start() {
+fn a_stalled_reader_of_the_output_does_not_prevent_the_start() {
     let place = Place::new();
     let (reader, mut writer) = std::io::pipe().unwrap();
     let full = writer.try_clone().unwrap();

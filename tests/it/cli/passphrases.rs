@@ -1,4 +1,4 @@
-//! Passphrases of keys at rest: good ones alone, at a price that a guess has to pay as well.
+//! Passphrases of keys at rest: only strong ones are used, at a high cost of each guess.
 
 use std::{
     fs,
@@ -50,9 +50,9 @@ fn a_passphrase_that_can_be_guessed_is_refused_with_what_would_be_right() {
     }
 }
 
-/// A key as an older version left it: a passphrase out of a comic, at N = 2^14.
+/// A key of an older version: a passphrase from a comic, at N = 2^14.
 #[test]
-fn a_key_under_a_weak_and_cheap_passphrase_is_revoked_or_rewrapped_at_the_new_price() {
+fn a_key_under_a_weak_and_cheap_passphrase_is_revoked_or_rewrapped_at_the_new_cost() {
     let folder = Place::new();
     folder.write("foreign", OLD);
     folder.write("weak", WEAK);
@@ -73,14 +73,14 @@ fn a_key_under_a_weak_and_cheap_passphrase_is_revoked_or_rewrapped_at_the_new_pr
     fs::rename(place.path("new"), place.path("passphrase")).unwrap();
     assert_eq!(place.run("keys list --json").json()[0]["kid"], made.as_str());
 
-    // Nor does a weak one keep a key that has to go.
+    // A weak passphrase does not prevent a revocation either.
     place.write("passphrase", WEAK);
     place.write(&name, OLD);
     place.run(&format!("keys revoke {made}"));
     assert!(place.files().contains(&name.replace(".pem", ".revoked")), "{:?}", place.files());
 }
 
-/// PKCS#8 with scrypt at N = 2^22; the unit tests go further. It is refused, not computed.
+/// PKCS#8 with scrypt at N = 2^22. It is refused without computing it; unit tests cover more cases.
 #[test]
 fn a_planted_key_that_asks_for_gigabytes_is_refused_at_once() {
     let place = place(GOOD);
@@ -88,7 +88,7 @@ fn a_planted_key_that_asks_for_gigabytes_is_refused_at_once() {
     let access = place.files().into_iter().find(|name| name.contains("-access-")).unwrap();
     let mut planted = pem(&fs::read_to_string(place.path(&access)).unwrap());
     let at = planted.windows(NEW_COST.len()).position(|part| part == NEW_COST).unwrap();
-    // As long as the other, so that all lengths around it stay: INTEGER 2^22, INTEGER 8. That is 4 GiB.
+    // The same length as the original, so that enclosing lengths stay valid: INTEGER 2^22, INTEGER 8. They need 4 GiB.
     planted[at..at + 5].copy_from_slice(&[2, 3, 0x40, 0, 0]);
     place.write(&access, &encode(&planted));
     let begun = Instant::now();

@@ -1,5 +1,5 @@
-//! No secret in what `config`, `doctor`, logs and errors print, wherever in a URL it stands; and what `config` prints is a
-//! `.env` file.
+//! Secrets anywhere in a URL are not in the output of `config` and `doctor`, in logs or in errors. The output of
+//! `config` is a valid `.env` file.
 
 use latchkey::{config::ConfigError, store::redis::RedisUrl, store::sql::DatabaseUrl};
 use proptest::{
@@ -9,7 +9,7 @@ use proptest::{
 
 use crate::support::Place;
 
-/// Where a secret stands in settings, as `S`. Some of these URLs are right, some are what people write by mistake.
+/// URLs with a secret `S` in various places. Some are valid, others are common mistakes.
 const DATABASE: [&str; 19] = [
     "postgres://ada:S@127.0.0.1:1/latchkey",
     "postgres://ada:S@127.0.0.1:1,127.0.0.2:1/latchkey?sslmode=prefer",
@@ -48,7 +48,7 @@ const REDIS: [&str; 14] = [
     "S",
 ];
 
-/// Two words that occur nowhere else, with something between them that means something in a URL.
+/// Two unique words, with a special character of URLs between them.
 fn secret() -> impl Strategy<Value = (String, String, String)> {
     let between = proptest::sample::select(vec![
         "", "@", "/", "#", "?", ":", "%", "%40", "%zz", "&", "=", ",", ";", "+", "\\", "'", "\"", "$", "[", "]", "|",
@@ -61,7 +61,7 @@ fn encoded(secret: &str) -> String {
     form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-/// The text with each percent-encoded byte decoded.
+/// Returns the text with percent-encoded bytes decoded.
 fn decoded(text: &str) -> String {
     form_urlencoded::parse(format!("x={}", text.replace('&', "%26").replace('+', "%2B")).as_bytes())
         .map(|(_, value)| value.into_owned())
@@ -75,7 +75,7 @@ fn holds_none(text: &str, words: [&str; 2], from: &str) {
     }
 }
 
-/// A user and a password, of which the first is no secret.
+/// Returns true for a user and a password, of which the first is not secret.
 fn is_a_login(shape: &str, between: &str, raw: bool) -> bool {
     raw && between == ":" && shape.contains("//S@")
 }
@@ -112,7 +112,7 @@ proptest! {
     }
 }
 
-/// The program itself, at its loudest.
+/// The program itself, with the most verbose log.
 #[test]
 fn secret_anywhere_in_a_setting_is_in_nothing_that_a_command_prints() {
     let settings = || {
@@ -130,14 +130,14 @@ fn secret_anywhere_in_a_setting_is_in_nothing_that_a_command_prints() {
         .run(&(secret(), settings(), command, any::<bool>()), |((a, between, b), (name, shape), command, raw)| {
             let secret = format!("{a}{between}{b}");
             let url = shape.replace('S', &if raw { secret } else { encoded(&secret) });
-            // Paths may be shown: one without a scheme is no URL.
+            // Paths may be shown: a value without a scheme is not a URL.
             if is_a_login(shape, &between, raw) || (name.ends_with("_FILE") && !url.contains("://")) {
                 return Ok(());
             }
             let command =
                 if name == "LATCHKEY_BIND" { command.replace(" --bind 127.0.0.1:0", "") } else { command.to_owned() };
             if command.starts_with("serve") && (url.starts_with("redis") || url.starts_with("unix")) {
-                // It would run.
+                // It would start a server.
                 return Ok(());
             }
             let place = Place::new().with(name, &url).with("LATCHKEY_LOG", "trace");
@@ -163,7 +163,7 @@ fn url_where_no_argument_belongs_is_not_repeated() {
     }
 }
 
-/// What `config` prints, read as a `.env` file.
+/// Returns the output of `config`, parsed as a `.env` file.
 #[track_caller]
 fn fed_back(place: &Place) -> (String, String) {
     let out = place.run("config").done().to_owned();
@@ -177,7 +177,7 @@ fn fed_back(place: &Place) -> (String, String) {
 }
 
 #[test]
-fn what_config_prints_is_a_dotenv_file_that_says_the_same() {
+fn output_of_config_is_a_dotenv_file_with_the_same_settings() {
     let place = Place::new()
         .with("LATCHKEY_ACCESS_CLAIMS", "email,is_staff")
         .with("LATCHKEY_AUDIENCE", "the #1 shop's \"$HOME\" \\ ${USER}\nLATCHKEY_WORKERS=7")
@@ -193,9 +193,9 @@ fn what_config_prints_is_a_dotenv_file_that_says_the_same() {
     }
 }
 
-/// Asterisks in place of a password would be a password.
+/// A masked password would be used as a password.
 #[test]
-fn what_config_prints_never_sets_a_url_to_something_else() {
+fn output_of_config_never_changes_a_url() {
     for (name, url) in [
         ("DATABASE_URL", "postgres://ada:hunter2hunter2@db.example/latchkey"),
         ("DATABASE_URL", "postgres://ada@db.example/latchkey?sslmode=require"),

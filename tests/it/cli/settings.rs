@@ -64,15 +64,15 @@ fn words_that_are_not_among_the_possible_ones() {
 }
 
 #[test]
-fn trusted_proxies_that_are_no_networks_or_every_client() {
+fn trusted_proxies_that_are_not_networks_or_are_every_client_are_refused() {
     let form = "networks such as 10.0.0.0/8,2001:db8::/32";
     for (value, right) in [
         ("nginx", form),
         ("10.0.0.0/8,", form),
         ("10.0.0.0/33", form),
         ("10.0.0.1/8", "no bits beyond the prefix: 10.0.0.0/8 instead of 10.0.0.1/8"),
-        ("0.0.0.0/0", "the networks of proxies alone: 0.0.0.0/0 contains every client"),
-        ("::/0", "the networks of proxies alone: ::/0 contains every client"),
+        ("0.0.0.0/0", "only networks of proxies: 0.0.0.0/0 contains every client"),
+        ("::/0", "only networks of proxies: ::/0 contains every client"),
     ] {
         let expected = format!(
             "LATCHKEY_TRUSTED_PROXIES (--trusted-proxies) is {value:?}, which cannot be used: expected {right}"

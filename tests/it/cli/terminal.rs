@@ -1,4 +1,4 @@
-//! Text of others on the operator's terminal moves no cursor, hides nothing and turns nothing around.
+//! Text from outside on the operator's terminal cannot move the cursor, hide text or reorder it.
 
 use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection, sql_types::Text};
 use latchkey::domain::visible::is_hidden;
@@ -7,7 +7,7 @@ use crate::support::{Place, servers::eventually, sid};
 
 const PASSWORD: &str = "correct horse battery staple";
 
-/// Clears the screen, sets the title, turns the order, hides between letters.
+/// Clears the screen, sets the title, reverses the order, is invisible.
 const HOSTILE: &str = "a\u{1b}[2J\u{1b}]0;x\u{7}\u{202e}b\u{200b}c\u{9b}d\u{2066}e\u{feff}f\u{e0041}\rg";
 
 #[track_caller]
@@ -71,7 +71,7 @@ async fn a_row_that_clears_the_screen_is_listed_as_text() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_name_that_turns_the_line_around_is_logged_as_text() {
+async fn a_file_name_that_reverses_the_line_is_logged_as_text() {
     for format in ["pretty", "json"] {
         let place = Place::new();
         let server = place.serve(&format!("--log-format {format}"));
@@ -86,7 +86,7 @@ async fn a_file_name_that_turns_the_line_around_is_logged_as_text() {
 }
 
 #[test]
-fn a_new_username_that_hides_something_is_refused_in_a_line_that_shows_it() {
+fn a_new_username_with_a_hidden_character_is_refused_and_shown_escaped() {
     let place = Place::new();
     for (name, words) in [
         ("ad\u{200b}a", "an invisible character (U+200B)"),

@@ -71,8 +71,8 @@ on_both_backends! {
         assert_eq!(place.run("why").code, Some(2));
     }
 
-    /// Refresh tokens of old generations are the ones that nothing but a search of all sessions finds.
-    async fn a_search_for_a_token_stops_and_says_what_it_left_out(backend: Backend) {
+    /// Only a search of all sessions finds refresh tokens of old generations.
+    async fn a_search_for_a_token_stops_and_reports_its_limits(backend: Backend) {
         let place = Place::on(backend).await;
         place.user("ada", PASSWORD);
         let server = place.serve("");
@@ -132,7 +132,7 @@ on_both_backends! {
             The session is dead since TIME: a refresh token came back that had been exchanged. All its tokens are refused."));
     }
 
-    async fn a_repeat_from_elsewhere_and_the_end_by_a_question_to_verify_are_told(backend: Backend) {
+    async fn a_repeat_from_elsewhere_and_the_end_by_verify_are_shown(backend: Backend) {
         let place = Place::on(backend).await;
         place.user("ada", PASSWORD);
         let server = place.serve("--refresh-reuse-grace 10m");
@@ -157,7 +157,7 @@ on_both_backends! {
             The session is dead since TIME: a refresh token came back that had been exchanged. All its tokens are refused."));
     }
 
-    async fn repeats_that_are_used_up_are_told(backend: Backend) {
+    async fn repeats_that_are_used_up_are_shown(backend: Backend) {
         let place = Place::on(backend).await;
         place.user("ada", PASSWORD);
         let server = place.serve("--refresh-reuse-grace 10m");

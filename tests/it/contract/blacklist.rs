@@ -102,7 +102,7 @@ impl Filled {
     }
 }
 
-/// The deployment of all that is not a stranger's.
+/// The deployment of these tests, unless another one is named.
 pub(super) const DEPLOYMENT: &str = "0123456789abcdef";
 
 pub(super) fn open(redis: &OwnRedis) -> RedisBlacklist {

@@ -1,4 +1,4 @@
-//! Whose memory Redis holds, and how long that is trusted.
+//! The owner of Redis' memory, and the time for which it is trusted.
 
 use chrono::TimeDelta;
 use latchkey::{
@@ -9,7 +9,7 @@ use latchkey::{
 use super::blacklist::{DEPLOYMENT, Filled, HOUR, needs_rebuild, open_as, rebuild};
 use crate::support::servers::own::OwnRedis;
 
-/// How long an epoch lives at the most, in milliseconds.
+/// The maximum life of an epoch, in milliseconds.
 const LIFE: i64 = 60_000;
 
 async fn epochs(it: &Filled) -> Vec<String> {
@@ -32,7 +32,7 @@ async fn shorten_epochs(it: &Filled, milliseconds: &str) {
     }
 }
 
-/// How long the epochs live: the shortest, and the longest.
+/// Returns the shortest and the longest life of the epochs.
 async fn lives(it: &Filled) -> (i64, i64) {
     let mut lives = Vec::new();
     for key in it.keys("*:epoch").await {
@@ -51,13 +51,13 @@ async fn a_memory_that_another_deployment_filled_is_neither_trusted_nor_taken() 
     it.write(it.revoked(), HOUR).await;
     let other = stranger(&it);
     assert_eq!(other.look().await.unwrap().memory, Memory::Foreign);
-    assert!(!rebuild(&other).await, "a live stranger's epoch is not overwritten");
+    assert!(!rebuild(&other).await, "an epoch of a live foreign deployment is not overwritten");
     assert!(epochs(&it).await.iter().all(|epoch| epoch.starts_with(DEPLOYMENT)));
     assert_eq!(it.check().await, Verdict::Revoked);
 
     let () = it.redis.ask(&["FLUSHALL"]).await;
     assert!(rebuild(&other).await);
-    assert_eq!(it.check().await, Verdict::Unknown, "the mark is gone, and the stranger's epoch is there");
+    assert_eq!(it.check().await, Verdict::Unknown, "the mark is gone, and the foreign epoch is there");
     assert_eq!(it.blacklist.look().await.unwrap().memory, Memory::Foreign);
     let warnings = it.blacklist.warnings();
     assert!(
@@ -68,12 +68,12 @@ async fn a_memory_that_another_deployment_filled_is_neither_trusted_nor_taken() 
     assert_eq!(other.check(&it.token(None)).await, Verdict::Clear, "to the other deployment it is its own");
 
     let () = it.redis.ask(&["FLUSHALL"]).await;
-    assert!(needs_rebuild(&it.blacklist).await.unwrap() && rebuild(&it.blacklist).await, "the stranger has gone");
+    assert!(needs_rebuild(&it.blacklist).await.unwrap() && rebuild(&it.blacklist).await, "the foreign epoch has ended");
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
     assert_eq!(it.blacklist.warnings(), Vec::<String>::new());
 }
 
-/// A backup that was restored beside its original: both have the same id, and not the same revocations.
+/// A backup that was restored beside its original: both have the same id, but different revocations.
 #[tokio::test]
 async fn a_memory_that_a_copy_of_the_database_filled_is_lost() {
     let it = Filled::start().await;
@@ -104,7 +104,7 @@ async fn an_epoch_of_an_earlier_version_is_not_trusted_and_replaced() {
 }
 
 #[tokio::test]
-async fn an_epoch_without_a_readable_name_is_a_stranger_s() {
+async fn an_epoch_without_a_readable_name_is_foreign() {
     let it = Filled::start().await;
     for strange in ["", "2", "0123456789abcdef0:x", "\u{1f511}"] {
         set_epochs(&it, strange).await;
@@ -114,14 +114,14 @@ async fn an_epoch_without_a_readable_name_is_a_stranger_s() {
 }
 
 #[tokio::test]
-async fn an_epoch_ends_sooner_than_what_entries_are_kept_for_beyond_their_tokens() {
+async fn an_epoch_lives_for_less_than_the_margin_of_entries() {
     let it = Filled::start().await;
     let (shortest, longest) = lives(&it).await;
     assert!(shortest > 0 && longest <= LIFE && LIFE < MARGIN.num_milliseconds(), "{shortest} {longest}");
 }
 
 #[tokio::test]
-async fn an_epoch_is_renewed_by_looks_of_those_who_trust_it_alone() {
+async fn an_epoch_is_renewed_only_by_looks_of_instances_that_trust_it() {
     let it = Filled::start().await;
     shorten_epochs(&it, "10000").await;
     let never_filled = it.another();
@@ -132,7 +132,7 @@ async fn an_epoch_is_renewed_by_looks_of_those_who_trust_it_alone() {
     assert!(lives(&it).await.0 > 50_000);
     set_epochs(&it, "fedcba9876543210:x").await;
     it.blacklist.look().await.unwrap();
-    assert_eq!(lives(&it).await, (-1, -1), "nobody renews a stranger's");
+    assert_eq!(lives(&it).await, (-1, -1), "a foreign epoch is not renewed");
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn without_looks_an_epoch_ends_and_only_a_rebuild_brings_trust_back() {
 }
 
 #[tokio::test]
-async fn a_jump_of_redis_clock_beyond_the_epoch_s_end_revives_no_token() {
+async fn a_jump_of_redis_clock_beyond_an_epoch_revives_no_token() {
     let it = on_own_clock().await;
     it.write(it.revoked(), HOUR).await;
     it.redis.jump(2 * 3600);
@@ -157,7 +157,7 @@ async fn a_jump_of_redis_clock_beyond_the_epoch_s_end_revives_no_token() {
     assert_eq!((it.check().await, it.blacklist.status().rebuilds), (Verdict::Clear, 2));
 }
 
-/// Each of them is survived by the epoch, and all of them together by no entry.
+/// The epoch survives each of them, but no entry survives all of them.
 #[tokio::test]
 async fn jumps_of_redis_clock_that_an_epoch_survives_are_seen_by_the_next_look() {
     let it = on_own_clock().await;
@@ -173,7 +173,7 @@ async fn jumps_of_redis_clock_that_an_epoch_survives_are_seen_by_the_next_look()
     }
 }
 
-/// One instance has seen the jump and the other not yet: for the other, the epoch must end.
+/// One instance has noticed the jump, the other has not. For the other one, the epoch must end.
 #[tokio::test]
 async fn a_look_that_sees_a_jump_of_redis_clock_renews_no_epoch() {
     let it = on_own_clock().await;

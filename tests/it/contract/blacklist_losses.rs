@@ -38,7 +38,7 @@ async fn what_was_thrown_away_between_two_looks_is_noticed() {
     let it = Filled::start().await;
     it.write(it.revoked(), HOUR).await;
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
-    // Epochs are spared here, so that nothing but the count of what was thrown away tells.
+    // Epochs are kept here, so that only the count of evicted keys shows the loss.
     for key in it.keys("*:epoch").await {
         let _: i64 = it.redis.ask(&["PERSIST", &key]).await;
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use latchkey::{crypto::random, domain::ids::DeploymentId};
 
 on_both_databases! {
-    async fn of_many_instances_that_start_at_once_all_have_the_same_id(store: Store) {
+    async fn many_instances_that_start_at_once_have_the_same_id(store: Store) {
         let sql = Arc::new(store.sql.clone());
         assert_eq!(sql.known_deployment().await.unwrap(), None);
         let starts = (0..16).map(|_| {

@@ -60,7 +60,7 @@ impl House {
         self.store.sql.revoke(revocation(session.id, RevokedReason::LoggedOut, self.clock.now())).await.unwrap();
     }
 
-    /// How long the one key of this name still lives.
+    /// Returns the remaining life of the only key of this name.
     async fn life(&self, pattern: &str) -> TimeDelta {
         let keys: Vec<String> = self.redis.ask(&["KEYS", pattern]).await;
         TimeDelta::milliseconds(self.redis.ask(&["PTTL", &keys[0]]).await)
@@ -130,7 +130,7 @@ on_both_databases! {
     }
 
     /// The caller is a command without Redis, and its clock is minutes off.
-    async fn what_a_caller_whose_clock_is_off_has_revoked_is_marked_by_the_next_round(store: Store) {
+    async fn a_revocation_by_a_caller_with_a_wrong_clock_is_marked_by_the_next_round(store: Store) {
         let house = House::new(store).await;
         house.janitor.keep_blacklist().await.unwrap();
         if house.has_no_clock_of_its_own().await {
@@ -149,7 +149,7 @@ on_both_databases! {
         }
     }
 
-    /// An entry that goes sooner than its last token revives that.
+    /// An entry that expires before its last token revives that token.
     async fn every_entry_outlives_its_tokens_by_the_margin(store: Store) {
         let house = House::new(store).await;
         let (rebuilt, marked, cut_off) =

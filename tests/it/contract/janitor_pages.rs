@@ -37,7 +37,7 @@ struct Sessions {
     asked: Mutex<Vec<Option<SessionId>>>,
     fails_after_the_first_page: AtomicBool,
     fails: AtomicBool,
-    /// How many seconds the clock of the database is ahead of what it stamps.
+    /// The number of seconds by which the clock of the database is ahead of its stamps.
     clock_is_ahead: AtomicI64,
     revoked: Vec<Session>,
     sql: SqlStore,
@@ -167,7 +167,7 @@ impl House {
         self.sessions.revoked[number].id
     }
 
-    /// How often a mark was written: each time, what is left of it is looked at first.
+    /// The number of writes of a mark. Before each write, its remaining life is checked.
     async fn writes(&self) -> String {
         let stats: String = self.redis.ask(&["INFO", "commandstats"]).await;
         let line = stats.lines().find(|line| line.starts_with("cmdstat_pttl:")).unwrap_or_default();
@@ -253,8 +253,8 @@ async fn after_a_failure_absence_is_believed_once_what_was_revoked_lately_was_wr
     assert_eq!(house.blacklist.check(&living).await, Verdict::Clear);
 }
 
-/// By NTP, or by a fail-over to a server whose clock is behind: what is revoked next is stamped earlier than what the janitor has
-/// read already.
+/// By NTP, or by a fail-over to a server whose clock is behind. The next revocation is stamped earlier than those that
+/// the janitor has already read.
 #[tokio::test]
 async fn after_the_database_s_clock_was_set_back_no_revocation_is_missed() {
     let house = House::new().await;

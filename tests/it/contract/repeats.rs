@@ -28,7 +28,7 @@ on_both_databases! {
         }
     }
 
-    async fn of_many_repeats_over_real_connections_as_many_are_counted_as_the_limit_says(store: Store) {
+    async fn many_repeats_over_real_connections_are_counted_up_to_the_limit(store: Store) {
         let session = store.session(&store.user("ada").await).await;
         for generation in 1..4 {
             store.rotate(session.id, generation - 1, after(i64::from(generation))).await.unwrap();
@@ -60,7 +60,7 @@ on_both_databases! {
         assert!(!store.sql.count_repeat(repeat(&session, 1)).await.unwrap());
     }
 
-    /// Of a repeat and a rotation at once the row keeps both, and the count of the generation that is over counts no more.
+    /// After a concurrent repeat and rotation, the row has both. The count of the old generation no longer applies.
     async fn a_repeat_that_races_a_rotation_changes_nothing_else_of_the_session(store: Store) {
         let session = store.session(&store.user("ada").await).await;
         store.rotate(session.id, 0, after(1)).await.unwrap();

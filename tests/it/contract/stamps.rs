@@ -1,4 +1,4 @@
-//! Whose clock a revocation is stamped by.
+//! The clock that stamps a revocation.
 
 use chrono::TimeDelta;
 use latchkey::{
@@ -12,7 +12,7 @@ use latchkey::{
 
 use super::store::{Store, after, at, hash, new_session, revocation, start};
 
-/// By the clock of the database, which no caller's has a say in, or where it has none by the caller's.
+/// Stamped by the clock of the database, regardless of the caller's. Without one, stamped by the caller's.
 async fn is_stamped(store: &Store, before: Moment, stamp: Moment, now: Moment) {
     let later = store.sql.stamping_clock(now).await.unwrap();
     let own_clock = later != now;

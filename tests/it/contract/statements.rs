@@ -88,7 +88,7 @@ async fn a_check_without_redis_is_one_statement() {
     assert_eq!((count(&messages, "bind"), messages.len()), (1, 2), "{messages:#?}");
 }
 
-/// The thief asks again and again: one question writes, and those after it read one row.
+/// The thief repeats its request: the first one writes, and later ones read one row.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_questions_about_a_spent_token_writes_once() {
     let observed = Observed::start().await;
@@ -96,7 +96,7 @@ async fn a_flood_of_questions_about_a_spent_token_writes_once() {
     let first = app.signed_in("ada").await;
     let second = app.refresh(&first.refresh).await.pair();
     let thief = app.sender("127.0.0.9", Some("curl/8"));
-    // The audit trail's batch, where a refusal is told, comes when it comes.
+    // The audit trail's batch with the refusals is written at any time.
     let of_sessions = |messages: Vec<String>| -> Vec<String> {
         messages.into_iter().filter(|message| message.contains("execute") && message.contains("sessions")).collect()
     };

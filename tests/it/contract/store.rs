@@ -79,13 +79,13 @@ impl Store {
         self.client().await.batch_execute(statement).await.map_err(told)
     }
 
-    /// Stamps the revocation of this session anew: Postgres has stamped it by its own clock.
+    /// Stamps the revocation of this session again: Postgres has stamped it by its own clock.
     pub async fn stamp_revocation(&self, id: SessionId, at: Moment) {
         let at = at.format("%F %T%.6f");
         self.execute(&format!("UPDATE sessions SET revoked_at = '{at}' WHERE id = '{id}'")).await.unwrap();
     }
 
-    /// Stamps the cut-off of this user anew.
+    /// Stamps the cut-off of this user again.
     pub async fn stamp_cut_off(&self, id: &UserId, at: Moment) {
         let at = at.format("%F %T%.6f");
         self.execute(&format!("UPDATE users SET cut_off_at = '{at}' WHERE id = '{id}'")).await.unwrap();

@@ -65,14 +65,14 @@ async fn without_postgres_access_tokens_are_still_checked_and_all_else_waits_for
     assert_eq!(ready(app).await, is(200, "ok", "ok"));
 }
 
-/// Redis has said that the token is spent, so the database is asked only who holds its successor.
+/// Redis reports the token as spent, so the database is queried only for the holder of the successor.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thief_who_asks_verify_about_a_spent_token_is_refused_without_postgres_and_ends_the_session_with_it() {
     let mut scene = Scene::start(&["--database-timeout=500ms"]).await;
     let first = scene.app.signed_in("ada").await;
     let second = scene.app.refresh(&first.refresh).await.pair();
     scene.postgres.stop();
-    // Without the database only Redis can refuse: from here on the mark of the rotation is there.
+    // Without the database, only Redis can refuse. From here on, the mark of the rotation exists.
     eventually("Redis knows of the rotation", async || scene.app.verify(&first.refresh).await.status == 400).await;
     let thief = scene.app.sender("127.0.0.9", Some("curl/8"));
     for _ in 0..3 {
@@ -82,7 +82,7 @@ async fn a_thief_who_asks_verify_about_a_spent_token_is_refused_without_postgres
 
     scene.postgres.again().await;
     eventually("Postgres is there", async || scene.app.verify(&second.refresh).await.status == 200).await;
-    // The holder asks without effect, the thief with one.
+    // The holder's request has no effect, the thief's has one.
     scene.app.verify(&first.refresh).await.expect(400, REFUSED);
     scene.app.live(&second).await;
     let thief = scene.app.sender("127.0.0.9", Some("curl/8"));

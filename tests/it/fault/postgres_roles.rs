@@ -1,4 +1,4 @@
-//! The service's role in Postgres, once somebody has its password: what docs/postgres.md makes of it.
+//! The service's role in Postgres with a leaked password, as set up by docs/postgres.md.
 
 use tokio_postgres::{NoTls, error::SqlState};
 
@@ -6,7 +6,7 @@ use crate::support::{Place, servers::own::OwnPostgres};
 
 const PASSWORD: &str = "correct horse battery staple";
 
-/// The first block of SQL in the guide, in the server's databases.
+/// Runs the first SQL block of the guide in the server's databases.
 async fn set_up(postgres: &OwnPostgres) {
     let guide = include_str!("../../../docs/postgres.md");
     let sql = guide.split("```sql\n").nth(1).unwrap().split("```").next().unwrap().replace('…', "hunter2hunter2");
@@ -63,16 +63,16 @@ async fn role_of_the_service_serves_and_cannot_take_the_audit_trail_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn role_that_is_a_superuser_is_told_of_by_doctor() {
+async fn role_that_is_a_superuser_is_reported_by_doctor() {
     let postgres = OwnPostgres::start_with(&[]).await;
     let report = Place::new().with("DATABASE_URL", &postgres.url()).run("doctor");
     let line = report.out.lines().find(|line| line.contains("superuser")).unwrap();
     assert!(line.starts_with("warn  role           postgres is a superuser of Postgres"), "{line}");
 }
 
-/// The second block: an installation whose role owned all.
+/// The second block: an installation whose role owned everything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn role_that_owned_the_database_is_parted_from_it_by_the_guide() {
+async fn role_that_owned_the_database_loses_it_by_the_guide() {
     let postgres = OwnPostgres::start_with(&[]).await;
     postgres.execute("CREATE ROLE latchkey LOGIN PASSWORD 'hunter2hunter2'").await;
     postgres.execute("CREATE DATABASE latchkey OWNER latchkey").await;
@@ -88,7 +88,7 @@ async fn role_that_owned_the_database_is_parted_from_it_by_the_guide() {
     assert_eq!(error.unwrap_err().code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE));
 }
 
-/// What the stack runs is what the guide says.
+/// The stack runs the SQL of the guide.
 #[test]
 fn roles_of_the_stack_are_those_of_the_guide() {
     let (guide, stack) = (include_str!("../../../docs/postgres.md"), include_str!("../../../docker-compose.yml"));

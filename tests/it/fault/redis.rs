@@ -127,10 +127,10 @@ async fn a_log_out_on_an_instance_that_is_cut_off_from_redis_reaches_the_others(
     }
 }
 
-/// An operator's machine that has no Redis, and a clock that is four minutes off, or was never set: `verify` hears of what
-/// was ended from the database.
+/// An operator's machine without Redis, whose clock is four minutes off or was never set. `verify` learns of the
+/// revocations from the database.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_command_whose_clock_is_minutes_off_ends_reaches_every_server() {
+async fn a_revocation_by_a_command_with_a_wrong_clock_reaches_every_server() {
     let scene = scene().await;
     let clocks = [(-240_000, ["ada", "bob"]), (240_000, ["cleo", "dan"]), (-400 * 86_400_000, ["eve", "fay"])];
     for (ahead_ms, names) in clocks {

@@ -1,4 +1,4 @@
-//! The clock of Redis jumps: entries end before the tokens that they refuse.
+//! The clock of Redis jumps: entries expire before the tokens that they refuse.
 
 use super::redis_scene::Scene;
 use crate::support::servers::own::OwnRedis;
@@ -22,7 +22,7 @@ async fn a_jump_of_redis_clock_beyond_every_entry_s_end_lets_no_dead_token_in() 
     assert_eq!(marks.len(), 1, "it was written again");
 }
 
-/// Less than an epoch lives each time, and more than entries live all together.
+/// Each jump is shorter than the life of an epoch; together they are longer than that of an entry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_small_jumps_of_redis_clock_let_no_dead_token_in() {
     let scene = scene(&["--refresh-token-lifetime=5m", "--session-lifetime=5m"]).await;

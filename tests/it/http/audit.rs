@@ -98,7 +98,7 @@ on_both_backends! {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         app.advance(60);
-        // The same program, at another address.
+        // The same user agent, at another address.
         let holder = app.sender("127.0.0.1", Some(ORIGIN.1));
         holder.refresh(&first.refresh).await.pair();
         app.advance(5);

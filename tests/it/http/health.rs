@@ -17,8 +17,8 @@ on_both_backends! {
         }
     }
 
-    /// A file in the place of the directory: this instance would not see that a key was revoked.
-    async fn a_ring_that_cannot_be_looked_at_is_said_with_for_how_long(backend: Backend) {
+    /// A file in place of the directory: this instance does not notice revoked keys.
+    async fn a_ring_that_cannot_be_read_is_reported_with_the_seconds(backend: Backend) {
         let app = TestApp::start(backend).await;
         eventually("the start is over", async || app.get("/health/ready").await.text.contains(r#""status":"ok""#)).await;
         let pair = app.signed_in("ada").await;

@@ -210,7 +210,7 @@ on_both_backends! {
     }
 }
 
-/// The numbers tell an attacker which guesses fail and why.
+/// The metrics show an attacker which guesses fail, and why.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metrics_without_the_setting_are_on_no_address() {
     let server = Place::new().serve("");

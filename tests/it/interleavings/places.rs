@@ -1,4 +1,4 @@
-//! The places that requests come from, and the promises about a token that a client at another place has spent.
+//! The places that send requests, and the promises about a token that was spent from another place.
 
 use super::{
     chance::Chance,
@@ -10,14 +10,14 @@ use super::{
 /// The repeats of a generation for clients that differ in one respect.
 const LIMIT: usize = 3;
 
-/// A client's address and program.
+/// The address and the `User-Agent` of a client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Place {
     /// The owner's.
     Home,
-    /// The owner's program, in another network.
+    /// The owner's `User-Agent`, in another network.
     OtherAddress,
-    /// Another program in that other network.
+    /// Another `User-Agent`, in that other network.
     Elsewhere,
 }
 
@@ -47,7 +47,7 @@ impl Place {
 }
 
 impl Event {
-    /// The refresh token in it, by generation.
+    /// The refresh token in the request, by generation.
     fn shown(&self) -> Option<u32> {
         match self.what {
             What::Refresh { generation, .. } | What::LogOut { generation } | What::VerifyRefresh { generation } => {
@@ -63,7 +63,7 @@ impl Event {
 }
 
 impl Record {
-    /// The places that the rotation of this generation may have come from.
+    /// Returns the possible places of the rotation of this generation.
     fn rotators(&self, generation: u32) -> Vec<Place> {
         if generation < self.plan.generation {
             return vec![Place::Home];
@@ -71,14 +71,14 @@ impl Record {
         self.events.iter().filter(|event| event.refreshes(generation)).map(|event| event.place).collect()
     }
 
-    /// The places of clients that may hold the newest token when one of this generation is spent.
+    /// Returns the places of clients that may hold the newest token when one of this generation is spent.
     fn holders(&self, generation: u32) -> Vec<Place> {
         let before = (generation < self.plan.generation).then_some(Place::Home);
         let later = |event: &&Event| matches!(event.what, What::Refresh { generation: of, .. } if of >= generation);
         before.into_iter().chain(self.events.iter().filter(later).map(|event| event.place)).collect()
     }
 
-    /// Returns whether the place of a client may have ended the session.
+    /// Returns true if the place of a client may have ended the session.
     pub fn reuse_by_place(&self) -> bool {
         let elsewhere = |event: &Event| {
             event.shown().is_some_and(|shown| self.holders(shown).iter().any(|holder| holder.apart(event.place) == 2))
@@ -93,13 +93,13 @@ impl Record {
         self.events.iter().any(|event| elsewhere(event) || used_up(event))
     }
 
-    /// Returns whether a thief from elsewhere was refused.
+    /// Returns true if a thief from elsewhere was refused.
     pub fn thief_was_refused(&self) -> bool {
         let refused = |event: &Event| event.answer.as_ref().is_some_and(|(_, answer)| answer.status >= 400);
         self.events.iter().any(|event| event.place == Place::Elsewhere && event.shown().is_some() && refused(event))
     }
 
-    /// The promises about places that are broken, in words.
+    /// Returns the broken promises about places, in words.
     pub fn judge_places(&self, left: &Left) -> Vec<String> {
         let mut wrong = Vec::new();
         for generation in 0..=left.generation {

@@ -145,7 +145,7 @@ async fn clients_sign_in_and_refresh_through_it_and_see_nothing_of_the_operator(
     assert_eq!(keys.json(), server.get("/.well-known/jwks.json").await.json());
     assert!(keys.head.contains("cache-control: public, max-age=300"), "{keys:?}");
 
-    // The server itself would answer: it was started with metrics on the main address.
+    // The server itself would answer, with metrics on the main address.
     for path in ["/metrics", "/metrics/", "/health/live", "/health/ready"] {
         assert_eq!(server.get(path).await.status, 200, "{path}");
         let reply = nginx.curl(path, &[]);
@@ -159,7 +159,7 @@ async fn clients_sign_in_and_refresh_through_it_and_see_nothing_of_the_operator(
     assert!(large.body.contains("nginx"), "it reached the server: {large:?}");
 }
 
-/// The guide's own setting and header. The client claims to be somebody else.
+/// The setting and the header of the guide. The client claims another address.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_audit_trail_shows_the_client_and_not_the_proxy_or_a_spoofed_address() {
     let guide = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/nginx.md")).unwrap();

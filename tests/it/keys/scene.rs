@@ -31,7 +31,7 @@ pub const LEAD: TimeDelta = TimeDelta::minutes(15);
 pub const INTERVAL: TimeDelta = TimeDelta::days(90);
 pub const LIVES: TokenLives = TokenLives { access: TimeDelta::minutes(5), refresh: TimeDelta::days(1) };
 
-/// Stories that encrypt many keys are not about what a guess costs.
+/// A low cost, for tests that encrypt many keys.
 const CHEAP: WrappingCost = WrappingCost::new(10);
 
 /// A ring of its own for one test.

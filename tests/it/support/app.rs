@@ -146,7 +146,7 @@ impl TestApp {
         self.accounts_of(&self.config.redis, Arc::clone(&self.clock) as _).await
     }
 
-    /// What operators do on a machine that has no Redis, and whose clock is so far ahead.
+    /// Returns an operator's commands on a machine without Redis, whose clock is this far ahead.
     pub async fn accounts_elsewhere(&self, ahead_ms: i64) -> Accounts {
         let redis = RedisConfig { redis_url: None, redis_sentinels: None, ..self.config.redis.clone() };
         self.accounts_of(&redis, Arc::new(self.clock.ahead(ahead_ms))).await

@@ -53,12 +53,12 @@ impl Place {
         self
     }
 
-    /// The value of a variable that is set.
+    /// Returns the value of a variable that is set.
     pub fn variable(&self, name: &str) -> String {
         self.environment.iter().find(|(known, _)| known == name).unwrap().1.clone()
     }
 
-    /// The name of its database on the shared Postgres.
+    /// Returns the name of its database on the shared Postgres.
     pub fn database(&self) -> String {
         let (_, url) = self.environment.iter().find(|(name, _)| name == "DATABASE_URL").unwrap();
         url.rsplit('/').next().unwrap().to_owned()
@@ -108,7 +108,8 @@ impl Place {
         fs::metadata(self.folder.path()).unwrap().uid()
     }
 
-    /// `latchkey` as a user without rights who owns the folder: as root another one, else the user of the tests.
+    /// Runs `latchkey` as an unprivileged user who owns the folder: another user if the tests run as root, else the
+    /// same one.
     pub fn command_of_service(&self, words: &str) -> Command {
         const NOBODY: u32 = 65534;
         let mut command = self.command(words);
@@ -122,7 +123,7 @@ impl Place {
         command
     }
 
-    /// `latchkey` by a shell whose mask hides nothing from anybody.
+    /// Runs `latchkey` in a shell with the umask 0.
     pub fn run_unmasked(&self, words: &str, input: &str) -> Outcome {
         let plain = self.command(words);
         let mut command = Command::new("/bin/sh");
@@ -142,7 +143,7 @@ impl Place {
         Self::outcome(self.command(words), words, input)
     }
 
-    /// The same, with arguments behind the words that hold anything.
+    /// As above, with arbitrary arguments after the words.
     pub fn run_with_arguments(&self, words: &str, arguments: &[&str], input: &str) -> Outcome {
         let mut command = self.command(words);
         command.args(arguments);
@@ -221,7 +222,7 @@ impl Outcome {
         &self.out
     }
 
-    /// What it printed, if all went well and standard error holds this one note.
+    /// Returns its output, if it succeeded and standard error holds only this note.
     #[track_caller]
     pub fn done_with(&self, note: &str) -> &str {
         let expected = format!("latchkey: {note}\n");
@@ -277,7 +278,7 @@ impl Server {
         }
     }
 
-    /// The number of its process.
+    /// Returns the id of its process.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()
     }

@@ -1,4 +1,4 @@
-//! A client of its own: an address on the loopback network and a `User-Agent`.
+//! A client with its own address on the loopback network and its own `User-Agent`.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ pub struct Sender<'a> {
 }
 
 impl TestApp {
-    /// A client at this address that calls itself `agent`; `None` sends no `User-Agent`.
+    /// Creates a client at this address with the `User-Agent` `agent`; `None` sends no header.
     pub fn sender(&self, address: &str, agent: Option<&str>) -> Sender<'_> {
         let address: IpAddr = address.parse().unwrap();
         let builder = reqwest::Client::builder().local_address(address);
@@ -28,7 +28,7 @@ impl Sender<'_> {
         self.app.send(request.body(body.to_string())).await
     }
 
-    /// Signs in as a user who is there.
+    /// Signs in as an existing user.
     pub async fn signed_in(&self, name: &str) -> Pair {
         self.post("/api/token/", json!({ "username": name, "password": PASSWORD })).await.pair()
     }

@@ -16,9 +16,9 @@ pub struct Marks {
     pub failures: u8,
     /// How many instances die and start again.
     pub crashes: u8,
-    /// How often the clock of Redis jumps by most of an epoch's life.
+    /// The number of jumps of Redis' clock, each by most of an epoch's life.
     pub jumps: u8,
-    /// How often another deployment, which has a copy of the database, fills an empty Redis from that.
+    /// The number of times that another deployment fills an empty Redis from a copy of the database.
     pub strangers: u8,
     pub rules: Rules,
 }
@@ -37,15 +37,15 @@ pub enum Rules {
     FailuresAreForgotten,
     /// A connection that failed is believed as before.
     ConnectionsAreTrusted,
-    /// An epoch is believed, whoever set it.
+    /// An epoch is trusted, regardless of its owner.
     EveryEpochIsTrusted,
     /// An epoch has no end.
     EpochsAreEndless,
-    /// A look renews the epoch, and asks Redis for no time.
+    /// A look renews the epoch without asking Redis for the time.
     JumpsAreNotSeen,
-    /// A look that sees a jump renews the epoch all the same: others have not seen it.
+    /// A look that notices a jump still renews the epoch, though others have not noticed the jump.
     RenewedAfterAJump,
-    /// A rebuild sets the epoch, though the clock has jumped since its beginning.
+    /// A rebuild sets the epoch, although the clock has jumped since its start.
     SealedAfterAJump,
 }
 
@@ -81,24 +81,24 @@ pub struct Redis {
     /// Which process this is: a new one after each start.
     pub process: u8,
     pub epoch: Option<Epoch>,
-    /// How many epochs were named.
+    /// The number of epochs named.
     pub named: u8,
     pub mark: Mark,
-    /// How many jumps the mark still outlives.
+    /// The number of jumps that the mark still survives.
     pub margin: u8,
-    /// How often the clock has jumped.
+    /// The number of jumps of the clock.
     pub clock: u8,
     pub tickets: [Option<u8>; 2],
 }
 
-/// Which memory it is, and whether it was set or renewed after the last jump: it does not outlive a second one.
+/// The memory, and true if it was set or renewed after the last jump. It does not survive a second one.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Epoch {
     pub name: u8,
     pub renewed: bool,
 }
 
-/// What a rebuild found at its beginning: the process of Redis, and its clock.
+/// The state at the start of a rebuild: the process of Redis, and its clock.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Found {
     pub process: u8,
@@ -112,7 +112,7 @@ pub struct Instance {
     pub covered: u8,
     /// Whether the connection failed since the same server was last seen behind it.
     pub doubts: bool,
-    /// What the last rebuild filled, and the epoch that it sealed.
+    /// The memory that the last rebuild filled, and the epoch that it sealed.
     pub filled: Option<Found>,
     pub sealed: Option<u8>,
     pub request: Request,

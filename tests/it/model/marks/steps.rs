@@ -6,7 +6,7 @@ use super::{Action, Epoch, Found, Instance, Janitor, Mark, Marks, Outcome, Redis
 
 const BOTH: [usize; 2] = [0, 1];
 
-/// Jumps that a mark outlives: an entry is kept for so many lives of an epoch longer than its token.
+/// The number of jumps that a mark survives: an entry outlives its token by so many lives of an epoch.
 const MARGIN: u8 = 2;
 
 impl Instance {
@@ -148,7 +148,7 @@ impl Model for Marks {
 }
 
 impl Redis {
-    /// A memory without an epoch gets one, of a name that was never there.
+    /// A memory without an epoch gets one with a new name.
     fn name_epoch(&mut self) -> u8 {
         if self.epoch.is_none() {
             self.named += 1;
@@ -160,7 +160,7 @@ impl Redis {
 }
 
 impl Marks {
-    /// What is near its end is gone. Tickets live for a day.
+    /// Entries near their end expire. Tickets live for a day.
     fn jump(&self, redis: &mut Redis) {
         redis.clock += 1;
         redis.margin = redis.margin.saturating_sub(1);
@@ -256,7 +256,7 @@ impl Marks {
             state.redis.epoch = Some(Epoch { renewed: true, ..epoch });
         }
         if epoch.is_none() || instance.failed != instance.covered || !same || !calm {
-            // Until it is rebuilt, nothing is believed.
+            // Nothing is trusted until it is rebuilt.
             instance.doubts |= instance.filled.is_some();
             state.redis.tickets[number] = Some(instance.failed);
             return Janitor::Rebuilds { ticket: instance.failed, found };
@@ -268,7 +268,7 @@ impl Marks {
         Janitor::Rests
     }
 
-    /// One script: the epoch, if the ticket is still there. Then a look whether it is still the same memory.
+    /// One script sets the epoch if the ticket still exists. Then a look checks that the memory is the same.
     fn seal(&self, state: &mut State, number: usize, (ticket, found): (u8, Found), outcome: Outcome) {
         let kept = state.redis.tickets[number] == Some(ticket) || self.rules == Rules::SealWithoutTicket;
         let calm = found.clock == state.redis.clock || self.rules == Rules::SealedAfterAJump;

@@ -43,12 +43,12 @@ fn the_clock_of_redis_may_jump_again_and_again() {
 
 #[test]
 fn a_copy_of_the_database_may_fill_what_was_emptied() {
-    explored("marks, emptied once, filled by a stranger", Marks { floods: 1, strangers: 1, ..CALM });
-    explored("marks, a jump, filled by a stranger", Marks { jumps: 1, strangers: 1, ..CALM });
+    explored("marks, emptied once, filled by another deployment", Marks { floods: 1, strangers: 1, ..CALM });
+    explored("marks, a jump, filled by another deployment", Marks { jumps: 1, strangers: 1, ..CALM });
 }
 
 #[test]
-fn the_model_finds_an_epoch_that_is_trusted_whoever_set_it() {
+fn the_model_finds_an_epoch_that_is_trusted_regardless_of_its_owner() {
     found_broken(BELIEVED, Marks { floods: 1, strangers: 1, rules: Rules::EveryEpochIsTrusted, ..CALM });
 }
 
@@ -60,7 +60,7 @@ fn the_model_finds_an_epoch_that_outlives_its_entries() {
 }
 
 #[test]
-fn the_model_finds_an_epoch_that_lives_on_after_a_jump_that_only_one_has_seen() {
+fn the_model_finds_an_epoch_that_is_renewed_after_a_jump_that_only_one_noticed() {
     for rules in [Rules::RenewedAfterAJump, Rules::SealedAfterAJump] {
         found_broken(BELIEVED, Marks { jumps: 3, rules, ..CALM });
     }

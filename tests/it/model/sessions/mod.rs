@@ -17,13 +17,13 @@ pub struct Sessions {
     pub grace: Grace,
     /// For each client, the session whose token it has, and how often it may send one.
     pub clients: Vec<(usize, u8)>,
-    /// Whether a client changes its network at each request.
+    /// True if a client changes its network at each request.
     pub roaming: bool,
-    /// What the thief has in common with the clients, which are all alike.
+    /// The properties that the thief shares with the clients, which are all alike.
     pub thief: Place,
-    /// How often a client that differs in one respect gets the successor of a generation.
+    /// The limit of repeats for a client that differs in one respect.
     pub limit: u8,
-    /// How often the thief may ask whether its token is valid.
+    /// The number of times that the thief may verify its token.
     pub questions: u8,
     /// Clients that retry within the window, and use a new token only when nothing of theirs is still under way.
     pub prompt: bool,
@@ -52,13 +52,13 @@ pub enum Rules {
     RotatesTheRevoked,
     /// A spent token revokes whatever the window says.
     NoForgiveness,
-    /// Any sender of a spent token is as good as the holder.
+    /// Any sender of a spent token counts as the holder.
     Unbound,
-    /// A repeat is counted in a statement that does not look whether one is left.
+    /// A repeat is counted in a statement that does not check the limit.
     CountsWithoutLimit,
 }
 
-/// The network and the program of a client.
+/// The network and the `User-Agent` of a client.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Place {
     pub address: u8,
@@ -93,7 +93,7 @@ pub struct Row {
     pub revoked: Option<Why>,
     /// The place of the last rotation.
     pub holder: Place,
-    /// The generation that repeats were counted of, and their number.
+    /// The generation whose repeats were counted, and their number.
     pub repeats: (u8, u8),
 }
 
@@ -199,7 +199,7 @@ pub enum Answer {
 pub struct Story {
     /// For each session, when its present generation was first made.
     pub made: Vec<u8>,
-    /// For each session, who first made it, and how often it was given to those who are not quite that client.
+    /// For each session, the client that first made it, and the number of times that other clients got it.
     pub holders: Vec<(Place, u8)>,
     /// For each session, whether somebody was told that it is dead.
     pub ended: Vec<bool>,

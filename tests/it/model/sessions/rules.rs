@@ -1,4 +1,4 @@
-//! Tokens that are not exchanged: the consequence by the service's own rules, and the claim by the promises.
+//! Tokens that are not exchanged: the consequence by the rules of the service, and the claim by the promises.
 
 use latchkey::domain::{
     audit::Origin,
@@ -11,8 +11,8 @@ use latchkey::domain::{
 use super::{Answer, Place, Request, Rules, Sessions, Stage, State, Token, What, Why, Wrong, steps::moment};
 
 impl Sessions {
-    /// Returns whether the window is open for a token that is not the current one, by when its successor was first made, which no
-    /// statement can change.
+    /// Returns true if the window is open for a token that is not current. It depends on the time when the successor
+    /// was first made, which no statement can change.
     pub(super) fn in_window(&self, state: &State, token: Token, now: u8) -> bool {
         match self.grace {
             Grace::Endless => true,
@@ -35,7 +35,7 @@ impl Sessions {
         }
     }
 
-    /// Returns whether the successor is owed to the sender.
+    /// Returns true if the sender is entitled to the successor.
     fn owed(&self, state: &State, request: &Request) -> bool {
         let (_, given) = state.story.holders[request.token.session];
         let as_client = match self.differences(state, request) {
@@ -46,7 +46,7 @@ impl Sessions {
         as_client && self.in_window(state, request.token, request.now)
     }
 
-    /// A read of the row, and what follows.
+    /// Reads the row, and acts on it.
     pub(super) fn explain(&self, state: &mut State, request: &Request) -> Stage {
         let (refresh, verify) = (request.what == What::Refresh, request.what == What::Verify);
         let session = self.session(state, request);

@@ -50,12 +50,12 @@ fn a_prompt_client(grace: Grace) -> Sessions {
     Sessions { clients: vec![(0, 4)], prompt: true, thefts: 0, horizon: 3, ..two_tabs_and_a_thief(grace) }
 }
 
-/// The owner's one client, and a thief who differs from it in so much.
+/// The owner's only client, and a thief at another place.
 fn a_thief_at(thief: Place) -> Sessions {
     Sessions { clients: vec![(0, 2)], thief, thefts: 2, horizon: 1, ..two_tabs_and_a_thief(ticks(1)) }
 }
 
-/// It refreshes once and asks `verify` once, in either order.
+/// The thief refreshes once and asks `verify` once, in either order.
 fn a_thief_who_asks() -> Sessions {
     Sessions { thefts: 1, questions: 1, ..a_thief_at(ELSE) }
 }
@@ -74,7 +74,7 @@ fn a_thief_with_another_address_gets_no_more_repeats_than_the_limit() {
     explored("a thief with another address", a_thief_at(OTHER_ADDRESS));
 }
 
-/// With every answer lost: one exchange and as many repeats as there are.
+/// Every response is lost: one exchange and all repeats.
 #[test]
 fn a_client_that_changes_networks_while_it_retries_in_time_is_never_refused() {
     explored("a prompt client that roams", Sessions { roaming: true, limit: 3, ..a_prompt_client(ticks(1)) });

@@ -18,7 +18,7 @@ pub struct OwnRedis {
     process: Option<Process>,
 }
 
-/// The library that gives a process a clock of its own, where Debian has it.
+/// The library that gives a process its own clock, at its path in Debian.
 fn faketime() -> PathBuf {
     let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().map(|entry| entry.unwrap().path());
     let libraries = folders.map(|folder| folder.join("faketime/libfaketime.so.1"));
@@ -40,7 +40,7 @@ impl OwnRedis {
         redis
     }
 
-    /// One whose clock can be set apart from the machine's: [`OwnRedis::jump`].
+    /// Starts a server whose clock can be set independently of the machine's: [`OwnRedis::jump`].
     pub async fn with_own_clock() -> Self {
         let mut redis = Self::new(&[]);
         redis.has_own_clock = true;
@@ -54,11 +54,11 @@ impl OwnRedis {
         Self { folder: tempfile::tempdir().unwrap(), flags, has_own_clock: false, port: free_port(), process: None }
     }
 
-    /// Sets its clock, of which it has to have one of its own, to so many seconds ahead of the machine's.
+    /// Sets its own clock to this many seconds ahead of the machine's. The server must have its own clock.
     pub fn jump(&self, seconds: i64) {
         let (new, file) = (self.folder.path().join("clock.new"), self.clock_file());
         std::fs::write(&new, format!("{seconds:+}\n")).unwrap();
-        // At once: it must not find the file half written.
+        // Atomic, so that the server never reads a partial file.
         std::fs::rename(new, file).unwrap();
     }
 
@@ -72,7 +72,7 @@ impl OwnRedis {
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &self.port.to_string()]);
         command.arg("--dir").arg(self.folder.path()).args(&self.flags);
         if self.has_own_clock {
-            // The C library's memory in place of jemalloc's, which asks for the time before faketime is ready to tell it.
+            // The allocator of the C library instead of jemalloc, which asks for the time before faketime is ready.
             command.env("LD_PRELOAD", format!("{}:libc.so.6", faketime().display()));
             command.env("FAKETIME_TIMESTAMP_FILE", self.clock_file());
             command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
