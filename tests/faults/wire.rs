@@ -71,6 +71,12 @@ impl Wire {
         Self { tally: Arc::new(Tally::new()), client, urls }
     }
 
+    /// The same way, with a connection of its own for each request.
+    pub fn without_keep_alive(&self) -> Self {
+        let client = Client::builder().timeout(PATIENCE).pool_max_idle_per_host(0).build().unwrap();
+        Self { tally: Arc::clone(&self.tally), client, urls: self.urls.clone() }
+    }
+
     pub fn instances(&self) -> usize {
         self.urls.len()
     }

@@ -13,7 +13,8 @@ use socket2::{Domain, Socket, Type};
 
 use super::Target;
 
-const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+/// Addresses of attackers: each has ports of its own.
+const ADDRESSES: u64 = 200;
 const IDLE: usize = 2000;
 const SLOW: usize = 200;
 /// The interval between two checks of held connections.

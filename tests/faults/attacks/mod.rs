@@ -60,13 +60,13 @@ pub const ALL: [Attack; 6] = [
     Attack {
         name: "gone-dead-session",
         what: "refreshes with the token of an ended session, each socket closed at once",
-        threads: 2,
+        threads: 4,
         run: attackers::gone_dead,
     },
     Attack {
         name: "gone-live-session",
         what: "refreshes with one token of a live session, each socket closed at once",
-        threads: 2,
+        threads: 4,
         run: attackers::gone_live,
     },
     Attack {
@@ -107,6 +107,8 @@ pub async fn run(attack: &Attack, seconds: u64) -> Outcome {
     let (port, count, stop) = (world.instances[0].port, AtomicU64::default(), AtomicBool::default());
     let target = Arc::new(Target { port, dead, live, count, stop });
     let length = Duration::from_secs(seconds);
+    // A connection for each request: what keeps new connections out is noticed, too.
+    let wire = wire.without_keep_alive();
     let quiet = honest::measure(&wire, length).await;
     let before = memory(&world);
     let attackers: Vec<_> = (0..attack.threads)

@@ -27,7 +27,7 @@ on_both_places! {
         let dead = fleet.rotated(Kind::Access, Algorithm::EdDsa).await;
         let mut pairs = Vec::new();
         for app in &fleet.apps {
-            pairs.push(app.signed_in(&format!("user of {}", app.address.port())).await);
+            pairs.push(app.signed_in(&format!("user-of-{}", app.address.port())).await);
         }
         assert!(pairs.iter().all(|pair| kid(&pair.access) == dead.kid));
         let tag = fleet.tag().await;
