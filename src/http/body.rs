@@ -97,6 +97,10 @@ async fn collect(request: &HttpRequest, mut payload: Payload, limit: usize) -> R
     if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit)) {
         return Err(HttpError::BodyTooLarge);
     }
+    let connection = request.conn_data::<Arc<Connection>>();
+    if let Some(connection) = connection {
+        connection.note_body_wanted();
+    }
     let mut body = Body::default();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| HttpError::BadRequest)?;
@@ -105,7 +109,7 @@ async fn collect(request: &HttpRequest, mut payload: Payload, limit: usize) -> R
         }
         body.push(chunk);
     }
-    if let Some(connection) = request.conn_data::<Arc<Connection>>() {
+    if let Some(connection) = connection {
         connection.note_body_read();
     }
     Ok(body)

@@ -56,7 +56,8 @@ const fn wiring(
     settings: &'static [(&'static str, &'static str)],
     files: &'static [(&'static str, &'static str)],
 ) -> Wiring {
-    Wiring { redis: crate::caches::SetUp::One, redis_proxy_for_first: false, postgres_proxy: false, settings, files }
+    let redis = crate::caches::SetUp::One;
+    Wiring { redis, redis_proxy_for_first: false, postgres_proxy: false, open_files: None, settings, files }
 }
 
 /// What a rotation came to.

@@ -61,6 +61,7 @@ struct Noted {
     blocked: AtomicU64,
     /// Bytes written since then.
     written: AtomicU64,
+    body_wanted: AtomicBool,
     body_read: AtomicBool,
     served: AtomicBool,
     closing: AtomicBool,
@@ -78,14 +79,21 @@ impl Connection {
     /// Records that a handler is running, until the guard is dropped.
     pub(in crate::http) fn handle(&self) -> Handling<'_> {
         self.noted.reading.store(0, Relaxed);
+        self.noted.body_wanted.store(false, Relaxed);
         self.noted.body_read.store(false, Relaxed);
         self.noted.handling.store(self.now(), Relaxed);
         self.noted.served.store(true, Relaxed);
         Handling(self)
     }
 
+    /// Notes that a handler waits for the body of its request.
+    pub(in crate::http) fn note_body_wanted(&self) {
+        self.noted.body_wanted.store(true, Relaxed);
+    }
+
     /// Records that a handler has read the body of its request to the end.
     pub(in crate::http) fn note_body_read(&self) {
+        self.noted.body_wanted.store(false, Relaxed);
         self.noted.body_read.store(true, Relaxed);
     }
 
@@ -156,19 +164,20 @@ impl Connection {
         }
     }
 
-    /// Returns the rank in which connections are evicted: first those that never sent a request, then those that have
-    /// been idle longest. `None` while a request is read, handled or answered, and while the connection is being
-    /// closed.
-    pub(super) fn rank(&self) -> Option<(bool, Instant)> {
+    /// Returns the order in which connections make room for others: first those without a request, then those whose
+    /// client is slow to send a head, a body, or to take a response; of each, the one that has waited for longest.
+    /// `None` while a handler works, and when the connection is closing already.
+    pub(super) fn rank(&self) -> Option<(u8, Instant)> {
         if self.noted.closing.load(Relaxed) {
             return None;
         }
-        let active = self.opened + Duration::from_millis(self.noted.active.load(Relaxed));
+        let since = |time: &AtomicU64| self.opened + Duration::from_millis(time.load(Relaxed));
         match self.state() {
-            State::New => Some((false, self.opened)),
-            State::Reading if !self.noted.served.load(Relaxed) => Some((false, self.opened)),
-            State::Idle => Some((true, active)),
-            State::Handling | State::Reading | State::Writing => None,
+            State::New | State::Idle => Some((0, since(&self.noted.active))),
+            State::Reading => Some((1, since(&self.noted.reading))),
+            State::Handling if self.noted.body_wanted.load(Relaxed) => Some((2, since(&self.noted.handling))),
+            State::Writing => Some((3, since(&self.noted.blocked))),
+            State::Handling => None,
         }
     }
 
@@ -239,14 +248,23 @@ mod tests {
     }
 
     #[test]
-    fn connections_without_a_request_make_room_first_and_busy_ones_never() {
-        let (fresh, idle) = (connection(), connection());
-        drop(idle.handle());
-        assert!(fresh.rank() < idle.rank() && fresh.rank().is_some());
-        let handling = idle.handle();
-        assert_eq!(idle.rank(), None);
+    fn a_connection_makes_room_unless_a_handler_works() {
+        let connection = connection();
+        let class = |connection: &Connection| connection.rank().map(|(class, _)| class);
+        assert_eq!(class(&connection), Some(0), "new");
+        connection.note_read();
+        assert_eq!(class(&connection), Some(1), "a head comes");
+        let handling = connection.handle();
+        assert_eq!(class(&connection), None, "a handler works");
+        connection.note_body_wanted();
+        assert_eq!(class(&connection), Some(2), "a body comes");
+        connection.note_body_read();
+        assert_eq!(class(&connection), None, "a handler works again");
         drop(handling);
-        idle.note_read();
-        assert_eq!(idle.rank(), None);
+        assert_eq!(class(&connection), Some(0), "idle");
+        connection.note_blocked();
+        assert_eq!(class(&connection), Some(3), "a response is not taken");
+        connection.close();
+        assert_eq!(class(&connection), None, "closing");
     }
 }

@@ -100,10 +100,12 @@ impl Connections {
         let mut by_source = self.by_source();
         let own = by_source.get(&source).map_or(0, Vec::len);
         if own >= self.most(address) {
-            self.evict(by_source.get(&source))?;
+            self.evict(first(by_source.get(&source).into_iter().flatten()))?;
         } else if self.open.load(Relaxed) >= self.capacity.total {
             // The source that holds most is the likely attacker.
-            self.evict(by_source.values().max_by_key(|connections| connections.len()))?;
+            let most = by_source.values().max_by_key(|connections| connections.len());
+            let victim = first(most.into_iter().flatten()).or_else(|| first(by_source.values().flatten()));
+            self.evict(victim)?;
         }
         let (close, order) = oneshot::channel();
         let connection = Arc::new(Connection::new(close));
@@ -112,14 +114,13 @@ impl Connections {
         Some((Place { connection, register: Arc::clone(self), source }, order))
     }
 
-    /// Closes the first of these connections in the order of eviction. It leaves the register once it is closed.
-    fn evict(&self, connections: Option<&Vec<Arc<Connection>>>) -> Option<()> {
-        let idle = connections.into_iter().flatten().filter_map(|connection| Some((connection.rank()?, connection)));
-        let Some((_, least)) = idle.min_by_key(|(rank, _)| *rank) else {
+    /// Closes a connection to make room. It leaves the register once it is closed. Without one, nothing has room.
+    fn evict(&self, victim: Option<&Arc<Connection>>) -> Option<()> {
+        let Some(victim) = victim else {
             self.refused.fetch_add(1, Relaxed);
             return None;
         };
-        least.close();
+        victim.close();
         self.evicted.fetch_add(1, Relaxed);
         Some(())
     }
@@ -137,6 +138,12 @@ impl Connections {
     fn by_source(&self) -> MutexGuard<'_, HashMap<Option<Source>, Vec<Arc<Connection>>>> {
         self.by_source.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the first connection in the order of eviction.
+fn first<'a>(connections: impl Iterator<Item = &'a Arc<Connection>>) -> Option<&'a Arc<Connection>> {
+    let ranked = connections.filter_map(|connection| Some((connection.rank()?, connection)));
+    ranked.min_by_key(|(rank, _)| *rank).map(|(_, connection)| connection)
 }
 
 impl Drop for Place {

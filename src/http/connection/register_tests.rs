@@ -66,6 +66,16 @@ fn busy_connections_are_never_closed_for_others() {
 }
 
 #[test]
+fn a_full_server_whose_largest_source_is_busy_takes_room_from_another() {
+    let register = register(3, 100, "");
+    let (mut few, many) = (fill(&register, "192.0.2.1", 1), fill(&register, "192.0.2.2", 2));
+    let connections: Vec<_> = many.iter().map(|(place, _)| Arc::clone(&place.connection)).collect();
+    let _busy: Vec<_> = connections.iter().map(|connection| connection.handle()).collect();
+    let _new = open(&register, "192.0.2.3").unwrap();
+    assert!(closes(&mut few[0]));
+}
+
+#[test]
 fn a_trusted_proxy_may_have_all_and_an_unknown_one_on_this_machine_nearly_all() {
     let register = register(16, 4, "192.0.2.0/24");
     let proxied = fill(&register, "192.0.2.1", 16);

@@ -95,11 +95,10 @@ impl Target {
     }
 
     fn connect(&self) -> Option<TcpStream> {
-        self.count.fetch_add(1, Ordering::Relaxed);
+        let number = self.count.fetch_add(1, Ordering::Relaxed) % ADDRESSES;
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
-        // Frees its ports at once.
-        socket.set_linger(Some(Duration::ZERO)).ok()?;
-        socket.bind(&SocketAddr::from((ATTACKER, 0)).into()).ok()?;
+        let address = Ipv4Addr::new(127, 0, 1, u8::try_from(number).ok()?);
+        socket.bind(&SocketAddr::from((address, 0)).into()).ok()?;
         socket
             .connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)).into(), Duration::from_secs(1))
             .ok()?;

@@ -76,13 +76,13 @@ fn requests(pair: &Pair) -> Vec<(&'static str, Vec<u8>)> {
     let token = |token: &str| verify(&json!({ "token": token }).to_string());
     let [head, claims, _] = pair.access.split('.').collect::<Vec<_>>().try_into().expect("three segments");
     let forged = format!("{head}.{claims}.{}", BASE64_URL_SAFE_NO_PAD.encode([7; 64]));
-    let members: String = (0..1700).map(|number| format!("\"{number}\":1,")).collect();
+    let members = (0..1700).map(|number| format!("\"{number}\":1,")).collect::<Vec<_>>().concat();
     let escapes = "\\u0041".repeat(BODY / 6 - 10);
     let parts = "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n\r\n".repeat(300);
     let get = |path: &str, headers: &str| {
         format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n").into_bytes()
     };
-    let many: String = (0..90).map(|number| format!("h{number}: {}\r\n", "x".repeat(1000))).collect();
+    let many = (0..90).map(|number| format!("h{number}: {}\r\n", "x".repeat(1000))).collect::<Vec<_>>().concat();
     let chunks = "1\r\n \r\n".repeat(BODY - 10);
     let chunked = format!(
         "POST /api/token/verify/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n\
