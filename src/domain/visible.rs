@@ -35,7 +35,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     escaped(text, is_hidden, |out, c| out.extend(c.escape_default()))
 }
 
-/// As [`line`], but keeps line breaks: for multi-line texts that Latchkey itself lays out.
+/// As [`line()`], but keeps line breaks: for multi-line texts that Latchkey itself lays out.
 #[must_use]
 pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\n' && is_hidden(c), |out, c| out.extend(c.escape_default()))

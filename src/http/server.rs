@@ -31,7 +31,7 @@ pub const OVERLAP: usize = 16;
 
 /// A server that runs when it is awaited and stops by its handle; it does not listen to signals.
 ///
-/// Assembles the parts of [`HttpServer`], so that every connection passes [`Bounded`] first. A client that closes its
+/// Assembles the parts of [`HttpServer`], so that every connection passes `Bounded` first. A client that closes its
 /// half of a connection counts as disconnected, as for most servers, and its request is dropped.
 ///
 /// # Errors

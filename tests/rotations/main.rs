@@ -39,6 +39,7 @@ mod tally;
 #[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../it/interop/verifier.rs"]
 mod verifier;
+#[expect(dead_code, reason = "the fault matrix uses more of it")]
 #[path = "../faults/wire.rs"]
 mod wire;
 #[path = "../faults/world.rs"]
