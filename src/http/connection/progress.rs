@@ -78,10 +78,14 @@ impl Connection {
 
     /// Records that a handler is running, until the guard is dropped.
     pub(in crate::http) fn handle(&self) -> Handling<'_> {
-        self.noted.reading.store(0, Relaxed);
+        // A request is read and handled in one go, as a rule: one look at the clock is enough.
+        let began = match self.noted.reading.swap(0, Relaxed) {
+            0 => self.now(),
+            read => read,
+        };
+        self.noted.handling.store(began, Relaxed);
         self.noted.body_wanted.store(false, Relaxed);
         self.noted.body_read.store(false, Relaxed);
-        self.noted.handling.store(self.now(), Relaxed);
         self.noted.served.store(true, Relaxed);
         Handling(self)
     }
@@ -111,10 +115,8 @@ impl Connection {
     }
 
     pub(super) fn note_read(&self) {
-        let now = self.now();
-        self.noted.active.store(now, Relaxed);
         if self.noted.handling.load(Relaxed) == 0 && self.noted.reading.load(Relaxed) == 0 {
-            self.noted.reading.store(now, Relaxed);
+            self.noted.reading.store(self.now(), Relaxed);
         }
     }
 
