@@ -4,7 +4,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
     config::{Config, ConfigError},
-    http::server::OVERLAP,
+    http::server::{METRICS_CONNECTIONS, OVERLAP},
 };
 
 /// For keys, the log, the listeners, and short-lived files of libraries.
@@ -39,7 +39,7 @@ pub(super) fn raise_limit() -> usize {
 pub(super) fn connections(config: &Config, descriptors: usize) -> Result<usize, ConfigError> {
     let workers = config.http.worker_threads();
     let database = usize::from(config.database.database_pool_size) * DATABASE_CONNECTION;
-    let reserved = RESERVE + REDIS + database + workers * (WORKER + OVERLAP);
+    let reserved = RESERVE + REDIS + METRICS_CONNECTIONS + database + workers * (WORKER + OVERLAP);
     let asked = usize::try_from(config.http.max_connections).unwrap_or(usize::MAX).saturating_mul(workers);
     let left = descriptors.saturating_sub(reserved);
     if left < FEWEST.min(asked) {

@@ -37,5 +37,7 @@ impl Config {
 
 /// Refuses the files of an SQLite database, or their folder, if other users can change them.
 pub(super) fn refuse_foreign_writers(paths: &[PathBuf], folder: &Path) -> Result<(), String> {
+    // In a directory where everybody may make files, another user may have made the database.
+    paths.iter().try_for_each(|path| files::refuse_foreign_owner(path))?;
     paths.iter().map(PathBuf::as_path).chain([folder]).try_for_each(files::refuse_foreign_writers)
 }

@@ -68,8 +68,14 @@ impl Access {
     #[must_use]
     pub fn writers(self, who: &Identity) -> Writers {
         let sticky = self.directory && self.mode & 0o1000 != 0;
+        if sticky { Writers::Owner } else { self.creators(who) }
+    }
+
+    /// Returns the users who can write to the file, or put new files into the directory. A sticky bit does not keep them
+    /// from that.
+    #[must_use]
+    pub fn creators(self, who: &Identity) -> Writers {
         match self.mode {
-            _ if sticky => Writers::Owner,
             mode if mode & 0o002 != 0 => Writers::World,
             mode if mode & 0o020 == 0 => Writers::Owner,
             _ if who.groups.contains(&self.group) => Writers::OwnGroup,
@@ -106,6 +112,18 @@ pub fn refuse_foreign_writers(path: &Path) -> Result<(), String> {
             "{shown} has the mode {mode}, and this user is not in its group {}, which can change it: run chmod g-w on it",
             access.group
         )),
+    }
+}
+
+/// Refuses an existing file that belongs to another user, who can change it at any time. Root may own it.
+///
+/// # Errors
+/// One line with the path and the repair.
+pub fn refuse_foreign_owner(path: &Path) -> Result<(), String> {
+    let Ok(metadata) = fs::metadata(path) else { return Ok(()) };
+    match metadata.uid() {
+        owner if owner == 0 || owner == Identity::current().user => Ok(()),
+        owner => Err(format!("{} belongs to the user {owner}, who can change it: run chown on it", path.display())),
     }
 }
 

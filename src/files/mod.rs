@@ -4,7 +4,7 @@
 mod access;
 pub mod reserve;
 
-pub use access::{Access, Exposure, Identity, Writers, exposures, refuse_foreign_writers};
+pub use access::{Access, Exposure, Identity, Writers, exposures, refuse_foreign_owner, refuse_foreign_writers};
 
 use std::{
     fs::{File, Metadata, OpenOptions},

@@ -9,7 +9,6 @@ use actix_web::{
     App, HttpServer,
     dev::{AppConfig, ServiceFactory, ServiceRequest, ServiceResponse},
     middleware::from_fn,
-    rt::net::TcpStream,
     web::Data,
 };
 use prometheus_client::registry::Registry;
@@ -25,6 +24,9 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// The time that a client has to close its side after the server.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Maximum number of connections to the address of the metrics alone.
+pub const METRICS_CONNECTIONS: usize = 32;
 
 /// The extra connections of a worker while evicted ones are still being closed.
 pub const OVERLAP: usize = 16;
@@ -49,7 +51,7 @@ pub fn serve(listener: TcpListener, state: State) -> io::Result<Server> {
     Ok(builder
         .listen("latchkey", listener, move || {
             let draining = draining.clone();
-            let http = HttpService::<Observed<TcpStream>, _, _>::build()
+            let http = HttpService::<Observed, _, _>::build()
                 .graceful_shutdown_signal(move || {
                     let draining = draining.clone();
                     async move { draining.notified().await }
@@ -58,7 +60,7 @@ pub fn serve(listener: TcpListener, state: State) -> io::Result<Server> {
                 .client_request_timeout(header_timeout)
                 .client_disconnect_timeout(DISCONNECT_TIMEOUT)
                 .h1_allow_half_closed(false)
-                .on_connect_ext(|io: &Observed<TcpStream>, data| {
+                .on_connect_ext(|io: &Observed, data| {
                     data.insert(Arc::clone(io.connection()));
                 })
                 .h1(map_config(
@@ -98,5 +100,5 @@ pub fn serve_metrics(listener: TcpListener, registry: Arc<Registry>) -> io::Resu
     let app = move || {
         App::new().app_data(registry.clone()).wrap(from_fn(middleware::around)).configure(routes::configure_metrics)
     };
-    Ok(HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run())
+    Ok(HttpServer::new(app).workers(1).max_connections(METRICS_CONNECTIONS).disable_signals().listen(listener)?.run())
 }

@@ -1,45 +1,127 @@
-//! A socket that reports its progress.
+//! A socket that reports its progress, and that takes no more from a client than the server works on.
 
 use std::{
-    io,
+    io, mem,
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
+use actix_web::rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::progress::Connection;
 
-/// Wraps `T`, and records the progress of reads and writes in the [`Connection`].
-pub(in crate::http) struct Observed<T> {
-    inner: T,
+/// Bytes at the beginning of a request that are taken at once. Most requests are shorter.
+const PIECE: usize = 2 * 1024;
+/// Requests that a client may send ahead. The web server parses all that it has been given, at some 6 KiB each.
+const PIPELINED: usize = 16;
+const HEAD_END: &[u8] = b"\r\n\r\n";
+
+/// Passes reads and writes on to a socket, and notes their progress at the [`Connection`].
+///
+/// While a handler works, or a response waits for the client, nothing is read that is not a body: a client cannot fill
+/// memory with requests that it sends ahead. Only the end of the connection is noticed.
+pub(in crate::http) struct Observed {
+    inner: TcpStream,
     connection: Arc<Connection>,
+    /// Bytes that were read and not passed on yet: requests beyond those that may be sent ahead.
+    kept: Vec<u8>,
+    /// Bytes that were passed on since the last request began.
+    passed: usize,
+    /// What was passed on holds a request, which is parsed before more is read.
+    pause: bool,
 }
 
-impl<T> Observed<T> {
-    pub(super) const fn new(inner: T, connection: Arc<Connection>) -> Self {
-        Self { inner, connection }
+impl Observed {
+    pub(super) const fn new(inner: TcpStream, connection: Arc<Connection>) -> Self {
+        Self { inner, connection, kept: Vec::new(), passed: 0, pause: false }
     }
 
     /// Returns the connection that the socket belongs to.
     pub(in crate::http) const fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
+
+    /// Waits for the end of the connection, or until there is a reason to read again.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.wake_when_free(cx.waker());
+        if !self.kept.is_empty() {
+            return Poll::Pending;
+        }
+        let mut byte = [MaybeUninit::uninit()];
+        match ready!(self.inner.poll_peek(cx, &mut ReadBuf::uninit(&mut byte)))? {
+            // The end: the reader sees that nothing was read.
+            0 => Poll::Ready(Ok(())),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Reads what was kept, else from the socket.
+    fn poll_piece(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.kept.is_empty() {
+            let rest = self.kept.split_off(self.kept.len().min(buffer.remaining()));
+            buffer.put_slice(&mem::replace(&mut self.kept, rest));
+            return Poll::Ready(Ok(()));
+        }
+        if self.passed > 0 {
+            return Pin::new(&mut self.inner).poll_read(cx, buffer);
+        }
+        let mut piece = [MaybeUninit::uninit(); PIECE];
+        let mut piece = ReadBuf::uninit(&mut piece);
+        let mut piece = piece.take(buffer.remaining());
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut piece))?;
+        buffer.put_slice(piece.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    /// Keeps what follows the last request that may be sent ahead.
+    fn keep_rest(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
+        let piece = buffer.filled().get(before..).unwrap_or_default();
+        let mut ends = piece.windows(HEAD_END.len()).enumerate().filter(|(_, window)| *window == HEAD_END);
+        if ends.next().is_none() {
+            return;
+        }
+        self.pause = true;
+        let end = ends.nth(PIPELINED - 2).map_or(piece.len(), |(start, _)| start + HEAD_END.len());
+        if end < piece.len() {
+            let mut rest = piece.get(end..).unwrap_or_default().to_vec();
+            rest.append(&mut self.kept);
+            self.kept = rest;
+            buffer.set_filled(before + end);
+        }
+    }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Observed<T> {
+impl AsyncRead for Observed {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let (this, before) = (self.get_mut(), buffer.filled().len());
-        ready!(Pin::new(&mut this.inner).poll_read(cx, buffer))?;
-        if buffer.filled().len() > before {
+        let this = self.get_mut();
+        if this.connection.is_busy() {
+            return this.poll_end(cx);
+        }
+        if mem::take(&mut this.pause) {
+            if !this.kept.is_empty() || this.inner.poll_read_ready(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+            return Poll::Pending;
+        }
+        if this.connection.take_began() {
+            this.passed = 0;
+        }
+        let before = buffer.filled().len();
+        ready!(this.poll_piece(cx, buffer))?;
+        this.keep_rest(buffer, before);
+        let read = buffer.filled().len() - before;
+        this.passed += read;
+        if read > 0 {
             this.connection.note_read();
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Observed<T> {
+impl AsyncWrite for Observed {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         match Pin::new(&mut this.inner).poll_write(cx, bytes) {
@@ -55,7 +137,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Observed<T> {
         }
     }
 
-    /// The web server flushes once everything has been written.
+    /// The web server flushes when all that it had to write has been written.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.inner).poll_flush(cx))?;

@@ -5,6 +5,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
+    task::Waker,
     time::{Duration, Instant},
 };
 
@@ -50,6 +51,8 @@ pub(in crate::http) struct Connection {
     opened: Instant,
     noted: Noted,
     close: Mutex<Option<oneshot::Sender<()>>>,
+    /// The task that wants to read once the connection is free.
+    reader: Mutex<Option<Waker>>,
 }
 
 /// Records of the socket and of the handlers. Times are milliseconds since the connection was opened; 0 means never.
@@ -65,6 +68,10 @@ struct Noted {
     body_read: AtomicBool,
     served: AtomicBool,
     closing: AtomicBool,
+    /// A request has begun since the socket asked last.
+    began: AtomicBool,
+    /// A task waits in `reader`.
+    awaited: AtomicBool,
 }
 
 /// A request that is being handled, until this guard is dropped.
@@ -73,7 +80,12 @@ pub(in crate::http) struct Handling<'a>(&'a Connection);
 impl Connection {
     /// Creates a new connection. A message is sent to `close` when it has to be closed.
     pub(super) fn new(close: oneshot::Sender<()>) -> Self {
-        Self { opened: Instant::now(), noted: Noted::default(), close: Mutex::new(Some(close)) }
+        Self {
+            opened: Instant::now(),
+            noted: Noted::default(),
+            close: Mutex::new(Some(close)),
+            reader: Mutex::default(),
+        }
     }
 
     /// Records that a handler is running, until the guard is dropped.
@@ -87,12 +99,14 @@ impl Connection {
         self.noted.body_wanted.store(false, Relaxed);
         self.noted.body_read.store(false, Relaxed);
         self.noted.served.store(true, Relaxed);
+        self.noted.began.store(true, Relaxed);
         Handling(self)
     }
 
     /// Notes that a handler waits for the body of its request.
     pub(in crate::http) fn note_body_wanted(&self) {
         self.noted.body_wanted.store(true, Relaxed);
+        self.wake();
     }
 
     /// Records that a handler has read the body of its request to the end.
@@ -111,6 +125,42 @@ impl Connection {
         self.noted.closing.store(true, Relaxed);
         if let Some(close) = self.close.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = close.send(());
+        }
+    }
+
+    /// Whether a handler works that wants no body, or a response waits: nothing more is read then.
+    pub(super) fn is_busy(&self) -> bool {
+        match self.state() {
+            State::Handling => !self.wants_body(),
+            State::Writing => true,
+            State::Idle | State::New | State::Reading => false,
+        }
+    }
+
+    /// Whether a handler waits for the body of its request.
+    pub(super) fn wants_body(&self) -> bool {
+        self.noted.body_wanted.load(Relaxed)
+    }
+
+    /// Whether a request has begun since this was asked last.
+    pub(super) fn take_began(&self) -> bool {
+        self.noted.began.swap(false, Relaxed)
+    }
+
+    /// Wakes the task once the connection is no longer busy.
+    pub(super) fn wake_when_free(&self, reader: &Waker) {
+        let mut known = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.as_ref().is_some_and(|known| known.will_wake(reader)) {
+            *known = Some(reader.clone());
+        }
+        self.noted.awaited.store(true, Relaxed);
+    }
+
+    fn wake(&self) {
+        if self.noted.awaited.swap(false, Relaxed)
+            && let Some(reader) = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            reader.wake();
         }
     }
 
@@ -137,6 +187,7 @@ impl Connection {
         if self.noted.blocked.load(Relaxed) != 0 {
             self.noted.blocked.store(0, Relaxed);
             self.noted.active.store(self.now(), Relaxed);
+            self.wake();
         }
     }
 
@@ -194,6 +245,7 @@ impl Drop for Handling<'_> {
         let Self(connection) = self;
         connection.noted.handling.store(0, Relaxed);
         connection.noted.active.store(connection.now(), Relaxed);
+        connection.wake();
     }
 }
 

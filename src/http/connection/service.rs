@@ -18,7 +18,7 @@ use super::{io::Observed, register::Connections};
 const SEND_BUFFER: usize = 128 * 1024;
 
 /// The input of the inner service: the socket and the address of its peer.
-type Accepted = (Observed<TcpStream>, Option<std::net::SocketAddr>);
+type Accepted = (Observed, Option<std::net::SocketAddr>);
 
 /// Creates services that pass connections to `inner`, within the limits of the register.
 pub(in crate::http) struct Bounded<F> {

@@ -176,7 +176,7 @@ impl KeyDirectory {
             return Err(io::Error::other("everybody can put keys into it: run chmod o-w on it"));
         }
         // A group of this process is a user's private group, or `fsGroup` of Kubernetes; `latchkey doctor` reports it.
-        if Access::from(&metadata).writers(&Identity::current()) == Writers::ForeignGroup {
+        if Access::from(&metadata).creators(&Identity::current()) == Writers::ForeignGroup {
             return Err(io::Error::other("a group that this user is not in can put keys into it: run chmod g-w on it"));
         }
         let mut files = Vec::new();

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Backend, PASSWORD, TestApp, servers::eventually};
+use crate::support::{Backend, PASSWORD, Place, TestApp, servers::eventually};
 
 /// Longer than any limit in these tests.
 const LONG: Duration = Duration::from_mins(1);
@@ -147,4 +147,58 @@ async fn a_path_of_60_kib_is_refused_before_the_routes_are_compared() {
         answer.expect(414, r#"{"detail":"Request URI is too long."}"#);
     }
     assert_eq!(app.get(&format!("/{}", "a".repeat(2047))).await.status, 404);
+}
+
+/// More than the web server is given at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn pipelined_requests_are_all_answered() {
+    let app = TestApp::start(Backend::Embedded).await;
+    let get = "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n";
+    let body = r#"{"token":"a"}"#;
+    let head = "POST /api/token/verify/ HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+    let post = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    let last = get.replace("Host: a", "Host: a\r\nConnection: close");
+    for (requests, good, refused) in
+        [(get.repeat(500), 501, 0), (post.repeat(200), 1, 200), ([get, &post].concat().repeat(200), 201, 200)]
+    {
+        let mut stream = connect(&app, "");
+        let mut writer = stream.try_clone().unwrap();
+        let sent = format!("{requests}{last}");
+        let writing = std::thread::spawn(move || writer.write_all(sent.as_bytes()));
+        let answers = read_until_closed(&mut stream);
+        writing.join().unwrap().unwrap();
+        let count = |status: &str| answers.matches(&format!("HTTP/1.1 {status} ")).count();
+        assert_eq!((count("200"), count("401")), (good, refused));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pipelined_requests_behind_one_that_waits_take_no_memory() {
+    let place = Place::new();
+    let server = place.serve("");
+    let body = r#"{"username":"nobody","password":"wrong"}"#;
+    let head = "POST /api/token/ HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+    let first = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    let request = first + &"GET / HTTP/1.1\r\nHost:\r\n\r\n".repeat(5000);
+    let memory = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    };
+    let address = server.url.strip_prefix("http://").unwrap();
+    let streams: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            let _ = stream.write(request.as_bytes());
+            stream
+        })
+        .collect();
+    let mut most = 0;
+    eventually("all of them were answered, and one more", async || {
+        most = most.max(memory());
+        server.get("/health/live").await.status == 200 && streams.iter().all(|stream| stream.peek(&mut [0]).is_ok())
+    })
+    .await;
+    assert!(most < 150, "{most} MiB");
 }

@@ -70,6 +70,28 @@ fn database_in_a_sticky_directory_is_taken() {
     place.run("users list").done();
 }
 
+/// In such a directory, another user may make the database before the service does.
+#[test]
+fn database_of_another_user_is_refused() {
+    let place = started();
+    place.chmod("data", 0o1777);
+    if chown(place.path("data/latchkey.db"), Some(12345), None).is_ok() && place.user_id() != 12345 {
+        let line = place.run("users list").refused(2).to_owned();
+        assert!(line.contains("data/latchkey.db belongs to the user 12345"), "{line}");
+    }
+}
+
+/// A sticky bit keeps others from removing files, and not from making the mark of a revoked key.
+#[test]
+fn sticky_directory_of_keys_that_a_foreign_group_can_write_is_refused() {
+    let place = started();
+    if chown(place.path("keys"), None, Some(12345)).is_ok() {
+        place.chmod("keys", 0o1770);
+        let line = place.run("keys list").refused(2).to_owned();
+        assert!(line.contains("a group that this user is not in can put keys into it"), "{line}");
+    }
+}
+
 #[test]
 fn database_in_a_directory_of_a_foreign_group_is_refused_and_of_an_own_group_reported() {
     let place = started();
