@@ -15,7 +15,7 @@ use latchkey::{
         keys::{self, KeysSettings},
         operator,
     },
-    config::{Config, RedisConfig},
+    config::{Config, DatabaseConfig, RedisConfig},
     domain::{
         audit::Actor,
         password::Password,
@@ -153,8 +153,9 @@ impl TestApp {
     }
 
     async fn accounts_of(&self, redis: &RedisConfig, clock: Arc<dyn Clock>) -> Accounts {
+        let database = self.patient_database();
         let config = operator::OperatorConfig {
-            database: &self.config.database,
+            database: &database,
             redis,
             lifetimes: &self.config.lifetimes,
             audit: &self.config.audit,
@@ -163,11 +164,17 @@ impl TestApp {
         operator::accounts(config, &self.config.passwords, clock).await.unwrap()
     }
 
+    /// Returns the database's configuration with the default timeout: a short one is meant for the server under test.
+    fn patient_database(&self) -> DatabaseConfig {
+        DatabaseConfig { database_timeout: Duration::from_secs(5), ..self.config.database.clone() }
+    }
+
     /// What operators do with keys, by the same store and the same clock.
     pub async fn keys(&self) -> KeyManager {
+        let database = self.patient_database();
         let settings = KeysSettings {
             keys: &self.config.keys,
-            database: &self.config.database,
+            database: &database,
             lifetimes: &self.config.lifetimes,
             actor: Actor::Operator(Some("test".to_owned())),
         };

@@ -145,7 +145,7 @@ fn a_point_off_the_curve_is_refused_when_it_is_loaded() {
 }
 
 /// The eight points of small order, and all their other encodings: those in libsodium's `ge25519_has_small_order` and
-/// in Chalkias et al., "Taming the many EdDSAs" (2020), table 1. Under the third, the signature of R = 1 and S = 0 fits
+/// in Chalkias et al., "Taming the many `EdDSAs`" (2020), table 1. Under the third, the signature of R = 1 and S = 0 fits
 /// every message.
 const SMALL_ORDER: [&str; 14] = [
     "0000000000000000000000000000000000000000000000000000000000000000",
