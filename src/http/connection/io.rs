@@ -9,7 +9,8 @@ use std::{
 };
 
 use actix_web::rt::net::TcpStream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use futures_util::FutureExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 use super::progress::Connection;
 
@@ -22,7 +23,8 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 /// Passes reads and writes on to a socket, and notes their progress at the [`Connection`].
 ///
 /// While a handler works, or a response waits for the client, nothing is read that is not a body: a client cannot fill
-/// memory with requests that it sends ahead. Only the end of the connection is noticed.
+/// memory with requests that it sends ahead. Only the end of the connection is noticed. A request that may cost much
+/// and whose client has closed its half already is not passed on.
 pub(in crate::http) struct Observed {
     inner: TcpStream,
     connection: Arc<Connection>,
@@ -76,6 +78,12 @@ impl Observed {
         Poll::Ready(Ok(()))
     }
 
+    /// Returns `true` if the client has closed its half of the connection, as far as the last event says. No system
+    /// call is made.
+    fn is_left(&self) -> bool {
+        self.inner.ready(Interest::READABLE).now_or_never().is_some_and(|ready| ready.is_ok_and(|r| r.is_read_closed()))
+    }
+
     /// Keeps what follows the last request that may be sent ahead.
     fn keep_rest(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let piece = buffer.filled().get(before..).unwrap_or_default();
@@ -94,6 +102,12 @@ impl Observed {
     }
 }
 
+/// Returns `true` for the beginning of a GET or HEAD request. Clients that close their half before they read, as some
+/// health checks do, get a response to these.
+fn is_view(piece: &[u8]) -> bool {
+    matches!(piece.first(), Some(b'G' | b'H'))
+}
+
 impl AsyncRead for Observed {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -110,7 +124,14 @@ impl AsyncRead for Observed {
             this.passed = 0;
         }
         let before = buffer.filled().len();
+        let left = this.passed == 0 && this.is_left();
         ready!(this.poll_piece(cx, buffer))?;
+        if left && !is_view(buffer.filled().get(before..).unwrap_or_default()) {
+            // The reader sees the end of the connection, and not the request.
+            buffer.set_filled(before);
+            this.kept.clear();
+            return Poll::Ready(Ok(()));
+        }
         this.keep_rest(buffer, before);
         let read = buffer.filled().len() - before;
         this.passed += read;
@@ -147,5 +168,46 @@ impl AsyncWrite for Observed {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write as _, net::Shutdown};
+
+    use tokio::{
+        io::AsyncReadExt as _,
+        net::{TcpListener, TcpStream},
+        sync::oneshot,
+    };
+
+    use super::*;
+
+    /// Returns the bytes of one read, after a client sent `request` and closed its half.
+    async fn passed_on(request: &str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.write_all(request.as_bytes()).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let accepted: TcpStream = listener.accept().await.unwrap().0;
+        while !accepted.ready(Interest::READABLE).await.unwrap().is_read_closed() {
+            tokio::task::yield_now().await;
+        }
+        let mut socket = Observed::new(accepted, Arc::new(Connection::new(oneshot::channel().0)));
+        let mut buffer = [0; 256];
+        let read = socket.read(&mut buffer).await.unwrap();
+        String::from_utf8(buffer[..read].to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_post_of_a_client_that_has_closed_is_not_passed_on() {
+        let request = "POST /api/token/refresh/ HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}";
+        assert_eq!(passed_on(request).await, "");
+    }
+
+    #[tokio::test]
+    async fn a_get_of_a_client_that_closes_its_half_before_it_reads_is_passed_on() {
+        let request = "GET /health/live HTTP/1.0\r\n\r\n";
+        assert_eq!(passed_on(request).await, request);
     }
 }
