@@ -10,7 +10,7 @@ use std::{
 
 use actix_web::rt::net::TcpStream;
 use futures_util::FutureExt as _;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 
 use super::progress::Connection;
 
@@ -81,7 +81,7 @@ impl Observed {
     /// Returns `true` if the client has closed its half of the connection, as far as the last event says. No system
     /// call is made.
     fn is_left(&self) -> bool {
-        self.inner.ready(Interest::READABLE).now_or_never().is_some_and(|ready| ready.is_ok_and(|r| r.is_read_closed()))
+        self.inner.ready(Interest::READABLE).now_or_never().is_some_and(|ready| ready.is_ok_and(Ready::is_read_closed))
     }
 
     /// Keeps what follows the last request that may be sent ahead.
