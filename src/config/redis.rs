@@ -70,7 +70,7 @@ impl RedisConfig {
         given
             .map(|url| url.expose_secret().parse::<RedisUrl>())
             .transpose()
-            .map_err(|error| ConfigError::new("REDIS_URL", "is not the URL of a Redis server", &error.to_string()))
+            .map_err(|error| ConfigError::new("REDIS_URL", &error.wrong, error.right))
     }
 
     /// The Sentinels, if there are any.
@@ -79,7 +79,10 @@ impl RedisConfig {
     /// When one is not the URL of a server, or there is no master to ask them for.
     pub fn sentinels(&self) -> Result<Option<RedisUrl>, ConfigError> {
         let Some(text) = &self.redis_sentinels else { return Ok(None) };
-        let url = RedisUrl::sentinels(text.expose_secret()).map_err(|_| {
+        let url = RedisUrl::sentinels(text.expose_secret()).map_err(|error| {
+            if !error.is_form() {
+                return ConfigError::new(SENTINELS, &error.wrong, error.right);
+            }
             let right = "redis://HOST:26379, several separated by commas, or rediss://… for TLS";
             ConfigError::new(SENTINELS, "is not a list of URLs of Sentinels", right)
         })?;

@@ -16,6 +16,8 @@ mod scripts;
 mod server;
 mod topology;
 mod url;
+mod url_form;
 
 pub use blacklist::RedisBlacklist;
-pub use url::{RedisOptions, RedisUrl, RedisUrlError};
+pub use url::{RedisOptions, RedisUrl};
+pub use url_form::RedisUrlError;

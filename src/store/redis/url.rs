@@ -8,6 +8,7 @@ use redis::{
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use super::url_form::{FORM, NODES, RedisUrlError, normal};
 use crate::store::host;
 
 /// A Redis server, or some of those of a cluster. `Display` hides the passwords.
@@ -15,17 +16,6 @@ use crate::store::host;
 pub struct RedisUrl {
     urls: Vec<SecretString>,
     shown: String,
-}
-
-/// The text is not the URL of a Redis server.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum RedisUrlError {
-    /// It is no URL, or none of Redis.
-    #[error("expected redis://HOST:PORT/DATABASE, rediss://… for TLS, or unix://PATH")]
-    Form,
-    /// The nodes of a cluster are told apart by more than where they are.
-    #[error("expected the same user, password and scheme for each node of a cluster, and no database")]
-    Nodes,
 }
 
 /// How Redis is used.
@@ -79,7 +69,9 @@ impl RedisUrl {
     /// When one of them is not a URL of a server in the network.
     pub fn sentinels(text: &str) -> Result<Self, RedisUrlError> {
         let url = Self::parse(text)?;
-        if url.is_network() { Ok(url) } else { Err(RedisUrlError::Form) }
+        let infos = url.infos().map_err(|_| FORM)?;
+        let all = infos.iter().all(|info| info.redis_settings().db() == 0 && place(info.addr()).is_some());
+        if all { Ok(url) } else { Err(FORM) }
     }
 
     pub(super) fn infos(&self) -> Result<Vec<ConnectionInfo>, RedisError> {
@@ -87,9 +79,9 @@ impl RedisUrl {
     }
 
     fn parse(text: &str) -> Result<Self, RedisUrlError> {
-        let urls: Vec<_> = split(text).collect();
-        let shown = urls.iter().map(|url| shown(url)).collect::<Result<Vec<_>, _>>()?.join(",");
-        Ok(Self { urls: urls.into_iter().map(|url| url.to_owned().into()).collect(), shown })
+        let urls = split(text).map(normal).collect::<Result<Vec<_>, _>>()?;
+        let shown = urls.iter().map(shown).collect::<Result<Vec<_>, _>>()?.join(",");
+        Ok(Self { urls: urls.into_iter().map(|url| String::from(url).into()).collect(), shown })
     }
 }
 
@@ -108,7 +100,7 @@ impl FromStr for RedisUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let url = Self::parse(text)?;
-        let infos = url.infos().map_err(|_| RedisUrlError::Form)?;
+        let infos = url.infos().map_err(|_| FORM)?;
         let likeness = |info: &ConnectionInfo| {
             let redis = info.redis_settings();
             let tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
@@ -116,7 +108,7 @@ impl FromStr for RedisUrl {
         };
         let alike = infos.windows(2).all(|pair| matches!(pair, [a, b] if likeness(a) == likeness(b)));
         let plain = infos.iter().all(|info| info.redis_settings().db() == 0) && url.is_network();
-        if url.is_list() && !(alike && plain) { Err(RedisUrlError::Nodes) } else { Ok(url) }
+        if url.is_list() && !(alike && plain) { Err(NODES) } else { Ok(url) }
     }
 }
 
@@ -161,11 +153,8 @@ pub(super) fn client(info: ConnectionInfo, root_certificate: Option<&[u8]>) -> R
 
 /// At the commas that another URL follows: a password may hold one.
 fn split(text: &str) -> impl Iterator<Item = &str> {
-    let schemes = ["redis://", "rediss://", "valkey://", "valkeys://"];
     let ends = text.match_indices(',').map(|(at, _)| at);
-    let mut ends: Vec<_> = ends
-        .filter(|at| schemes.iter().any(|scheme| text.get(at + 1..).is_some_and(|rest| rest.starts_with(scheme))))
-        .collect();
+    let mut ends: Vec<_> = ends.filter(|at| text.get(at + 1..).is_some_and(begins_with_scheme)).collect();
     ends.push(text.len());
     let mut start = 0;
     ends.into_iter().filter_map(move |end| {
@@ -175,43 +164,42 @@ fn split(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+fn begins_with_scheme(text: &str) -> bool {
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme.trim_start());
+    scheme.is_some_and(|scheme| {
+        !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-".contains(c))
+    })
+}
+
 /// Returns the URL with user, host and database, each only if it cannot hold anything else. Passwords and parameters
 /// are never included.
-fn shown(text: &str) -> Result<String, RedisUrlError> {
-    let info = text.into_connection_info().map_err(|_| RedisUrlError::Form)?;
-    let url = Url::parse(text).map_err(|_| RedisUrlError::Form)?;
-    // The rest of a password that is not percent-encoded would be a path or a fragment. In a list, the next element
-    // would be a part of the host.
-    let comma = place(info.addr()).is_some_and(|(host, _)| host.contains(','));
-    let network = place(info.addr()).is_some();
-    let misplaced = url.path().contains('@') || (network && url.query().is_some_and(|query| query.contains('@')));
-    if comma || misplaced || text.contains('#') {
-        return Err(RedisUrlError::Form);
-    }
+fn shown(url: &Url) -> Result<String, RedisUrlError> {
+    let info = url.clone().into_connection_info().map_err(|_| FORM)?;
     let mut shown = format!("{}://", url.scheme());
-    // A user without a password is most often a password without a user.
-    match (url.username(), url.password()) {
-        ("", None) => {}
-        (_, None) => shown.push_str("***@"),
-        (user, Some(_)) => shown.extend([host::shown(user), ":***@"]),
-    }
-    if !network {
+    if place(info.addr()).is_none() {
         shown.push_str(url.path());
         return Ok(shown);
+    }
+    match (url.username(), url.password()) {
+        ("", None) => {}
+        (user, _) => shown.extend([host::shown(user), ":***@"]),
     }
     shown.push_str(host::shown(url.host_str().unwrap_or_default()));
     if let Some(port) = url.port() {
         let _ = write!(shown, ":{port}");
     }
-    if let Some(database) = url.path().strip_prefix('/') {
-        shown.extend(["/", host::shown(database)]);
+    if let Some(database) = url.path().strip_prefix('/').filter(|database| !database.is_empty()) {
+        shown.extend(["/", database]);
     }
     Ok(shown)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{RedisUrl, RedisUrlError};
+    use super::{
+        super::url_form::{FORM, NODES},
+        RedisUrl,
+    };
 
     #[test]
     fn nodes_of_a_cluster_are_a_list_and_no_password_is_shown() {
@@ -227,12 +215,12 @@ mod tests {
             "redis://u:a@n1,redis://u:b@n2",
             "redis://n1,rediss://n2",
             "redis://n1,redis://n2/1",
-            "redis://n1,redis://u@n2",
+            "redis://n1,redis://:a@n2",
         ] {
-            assert_eq!(list.parse::<RedisUrl>().unwrap_err(), RedisUrlError::Nodes, "{list}");
+            assert_eq!(list.parse::<RedisUrl>().unwrap_err(), NODES, "{list}");
         }
-        for text in ["", ",", "redis://n1,", "redis://n1,n2", "http://n1", "redis://n1,redis://"] {
-            assert_eq!(text.parse::<RedisUrl>().unwrap_err(), RedisUrlError::Form, "{text}");
+        for text in ["", ",", "http://n1", "redis://n1,redis://"] {
+            assert_eq!(text.parse::<RedisUrl>().unwrap_err(), FORM, "{text}");
         }
     }
 

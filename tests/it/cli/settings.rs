@@ -167,7 +167,7 @@ fn urls_of_neither_database() {
     refuses(
         &[("REDIS_URL", "http://localhost:6379")],
         "REDIS_URL is not the URL of a Redis server: expected redis://HOST:PORT/DATABASE, rediss://… for TLS, or \
-         unix://PATH",
+         unix:///PATH",
     );
 }
 
@@ -187,8 +187,8 @@ fn ways_to_redis_that_contradict_each_other() {
     );
     refuses(
         &[("REDIS_URL", "redis://u:a@n1,redis://u:b@n2")],
-        "REDIS_URL is not the URL of a Redis server: expected the same user, password and scheme for each node of a \
-         cluster, and no database",
+        "REDIS_URL is not a list of nodes: expected the same user, password and scheme for each node of a cluster, and \
+         no database",
     );
     let certificate = |path| ("LATCHKEY_REDIS_ROOT_CERTIFICATE", path);
     refuses(
@@ -282,4 +282,22 @@ fn a_line_of_the_dotenv_file_that_is_none_without_telling_what_it_holds() {
     let place = Place::new();
     place.write(".env", "LATCHKEY_LGO=info\n");
     assert!(place.run("serve").refused(2).starts_with("LATCHKEY_LGO is not a setting"));
+}
+
+#[test]
+fn redis_urls_of_other_clients_are_refused_by_the_part_that_does_not_fit() {
+    for (url, wrong) in [
+        ("redis-sentinel://s1:26379/0#main", "has a scheme of Sentinel: expected redis://NAME/DATABASE"),
+        ("redis://n1:7000,n2:7001", "has a comma in the host: expected redis://NODE,redis://NODE"),
+        ("rediss://cache?ssl_cert_reqs=none", "has the parameter ssl_cert_reqs, which is not used: expected rediss://"),
+        ("redis://cache#insecure", "turns off the verification of certificates (#insecure)"),
+        ("redis://ada@cache", "has a user without a password: expected redis://:PASSWORD@HOST"),
+        ("redis://cache/main", "does not name a database by its number"),
+        ("redis://:hunter2/x@cache", "has a character with a meaning in URLs where none belongs: expected %40 for @"),
+    ] {
+        let place = Place::new().with("REDIS_URL", url);
+        let output = place.run("serve");
+        let line = output.refused(2);
+        assert!(line.starts_with(&format!("REDIS_URL {wrong}")) && !line.contains("hunter2"), "{url}: {line}");
+    }
 }
