@@ -62,6 +62,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 fn welcome(address: SocketAddr, user: &FirstUser, config: &Config) -> String {
     let (name, password) = (user.username, user.password.expose_secret());
     let json = "-H 'Content-Type: application/json'";
+    let keep = r#"ACCESS=$(echo "$PAIR" | sed -n 's/.*"access":"\([^"]*\)".*/\1/p'); REFRESH=$(echo "$PAIR" | sed -n 's/.*"refresh":"\([^"]*\)".*/\1/p')"#;
     format!(
         "
 This is the first start, so there is one user now. The password is shown this once:
@@ -72,15 +73,16 @@ This is the first start, so there is one user now. The password is shown this on
 Try it. Obtain a token pair, and keep it in two variables:
 
     PAIR=$(curl -s http://{address}/api/token/ {json} -d '{{\"username\":\"{name}\",\"password\":\"{password}\"}}'); echo \"$PAIR\"
-    ACCESS=$(echo \"$PAIR\" | sed 's/.*\"access\":\"\\([^\"]*\\)\".*/\\1/'); REFRESH=$(echo \"$PAIR\" | sed 's/.*\"refresh\":\"\\([^\"]*\\)\".*/\\1/')
+    {keep}
 
 Verify the access token:
 
     curl -iw '\\n' http://{address}/api/token/verify/ {json} -d \"{{\\\"token\\\":\\\"$ACCESS\\\"}}\"
 
-Refresh:
+Refresh, and keep the new pair: a refresh token is good for one exchange.
 
-    curl -iw '\\n' http://{address}/api/token/refresh/ {json} -d \"{{\\\"refresh\\\":\\\"$REFRESH\\\"}}\"
+    PAIR=$(curl -is http://{address}/api/token/refresh/ {json} -d \"{{\\\"refresh\\\":\\\"$REFRESH\\\"}}\"); echo \"$PAIR\"
+    {keep}
 
 This is the embedded mode: one process, its database in {data}, its keys in {keys}, no Redis.
 To move on, set DATABASE_URL=postgres://… and REDIS_URL=redis://… and start again; `latchkey serve --help` lists all settings.

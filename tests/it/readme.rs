@@ -1,14 +1,18 @@
 //! The README's console blocks, run as a reader would run them: each `$ ` line in one shell, its output compared with
-//! the lines below it, where `…` stands for anything.
+//! the lines below it, where `…` stands for anything. The server has no grace, so a spent refresh token is a reuse at once: the
+//! commands work however slowly they are typed.
 
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
-    process::{Child, ChildStdout, Command, Stdio},
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
 use regex::Regex;
 
+/// Accepts each refresh token once, as every server does when the grace is over.
+const NO_GRACE: &str = "--refresh-reuse-grace=0s";
 const SERVE: &str = "cargo run --release -- serve";
 const ADDRESS: &str = "127.0.0.1:8000";
 
@@ -48,6 +52,25 @@ struct Server {
     lines: std::io::Lines<BufReader<ChildStdout>>,
 }
 
+impl Server {
+    /// Starts the program, built for tests, on a free port and in an empty folder.
+    fn start(folder: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_latchkey"))
+            .args(["serve", "--bind", "127.0.0.1:0", NO_GRACE])
+            .current_dir(folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    fn read(&mut self, lines: usize) -> Vec<String> {
+        self.lines.by_ref().take(lines).map(Result::unwrap).collect()
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -55,43 +78,85 @@ impl Drop for Server {
     }
 }
 
+/// One shell for all commands, as a reader has.
+struct Shell {
+    child: Child,
+    input: ChildStdin,
+    output: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Shell {
+    fn start(program: &str, folder: &Path) -> Self {
+        let mut command = Command::new(program);
+        let mut child = command.current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { input: child.stdin.take().unwrap(), output, child }
+    }
+
+    /// Returns the lines that the command shows.
+    fn run(&mut self, command: &str) -> Vec<String> {
+        writeln!(self.input, "{command}\necho --done--").unwrap();
+        self.output.by_ref().map(Result::unwrap).take_while(|line| line != "--done--").collect()
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[test]
-fn every_command_of_the_readme_does_what_it_says() {
+fn commands_of_the_readme_typed_after_the_grace_do_what_they_say() {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let mut steps = steps(&readme).into_iter();
     let folder = tempfile::tempdir().unwrap();
 
-    // The first command is the server: the same program, built for tests, on a port that is free.
     let first = steps.next().unwrap();
     assert_eq!(first.command, SERVE);
-    let mut child = Command::new(env!("CARGO_BIN_EXE_latchkey"))
-        .args(["serve", "--bind", "127.0.0.1:0"])
-        .current_dir(folder.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut server = Server { child, lines };
-    let shown: Vec<String> = server.lines.by_ref().take(first.output.len()).map(Result::unwrap).collect();
+    let mut server = Server::start(folder.path());
+    let shown = server.read(first.output.len());
     let address = shown[0].rsplit('/').next().unwrap().to_owned();
     let password = shown.last().unwrap().rsplit(' ').next().unwrap().to_owned();
     let shown: Vec<String> = shown.iter().map(|line| line.replace(&address, ADDRESS)).collect();
     assert_shows(&first, &shown);
 
-    let mut shell =
-        Command::new("bash").current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut input = shell.stdin.take().unwrap();
-    let mut output = BufReader::new(shell.stdout.take().unwrap()).lines();
+    let mut shell = Shell::start("bash", folder.path());
     let mut commands = 0;
     for step in steps {
         let command = step.command.replace(ADDRESS, &address).replace("PASSWORD=…", &format!("PASSWORD='{password}'"));
-        writeln!(input, "{command}\necho --done--").unwrap();
-        let shown: Vec<String> = output.by_ref().map(Result::unwrap).take_while(|line| line != "--done--").collect();
-        assert_shows(&step, &shown);
+        assert_shows(&step, &shell.run(&command));
         commands += 1;
     }
-    drop(input);
-    assert!(shell.wait().unwrap().success());
     assert!(commands >= 8, "the README shows only {commands} commands");
+}
+
+/// In each shell that a reader may have, and each block twice: the second refresh sends what the first one brought.
+#[test]
+fn commands_of_the_first_start_typed_after_the_grace_do_what_they_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path());
+    let banner: Vec<String> = server
+        .lines
+        .by_ref()
+        .map(Result::unwrap)
+        .take_while(|line| !line.starts_with("This is the embedded"))
+        .collect();
+    let blocks: Vec<&[String]> =
+        banner.split(|line| !line.starts_with("    ")).filter(|block| !block.is_empty()).collect();
+    let [_, obtain, verify, refresh] = blocks[..] else { panic!("{banner:#?}") };
+    for program in ["bash", "sh"] {
+        let mut shell = Shell::start(program, folder.path());
+        for block in [obtain, verify, refresh, verify, refresh, verify] {
+            let shown: Vec<String> = block.iter().flat_map(|line| shell.run(line)).collect();
+            let body = if block == verify { r"\{\}" } else { r#"\{("(access|refresh)":"eyJ[^"]+",?){2}\}"# };
+            let head = if block == obtain { "" } else { r"HTTP/1\.1 200 OK\n.*\n" };
+            let shown = shown.join("\n").replace('\r', "");
+            assert!(
+                Regex::new(&format!("(?s)^{head}{body}$")).unwrap().is_match(&shown),
+                "{program}: {block:#?}\n{shown}"
+            );
+        }
+    }
 }

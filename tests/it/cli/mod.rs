@@ -8,6 +8,7 @@ mod dotenv;
 mod environment;
 mod files;
 mod files_limits;
+mod guides;
 mod healthcheck;
 mod help;
 mod keys;
