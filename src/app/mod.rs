@@ -200,11 +200,13 @@ impl App {
                 Some(handle)
             }
         };
+        let connections = Arc::clone(&self.state.connections);
         let server = server::serve(self.listener, self.state)?;
         let handle = server.handle();
         let background = self.background.start();
         let stopper = tokio::spawn(async move {
             stop.await;
+            connections.drain();
             handle.stop(true).await;
         });
         let served = server.await;

@@ -12,6 +12,7 @@ use actix_web::{
     web::Data,
 };
 use prometheus_client::registry::Registry;
+use tokio::time::sleep;
 
 use super::{
     connection::{Bounded, Observed},
@@ -24,6 +25,10 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// The time that a client has to close its side after the server.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The time after the beginning of a stop in which an idle connection still takes a request. A proxy may send one at the
+/// moment of the stop, and must not repeat a POST whose connection was closed without a response.
+const IDLE_LINGER: Duration = Duration::from_millis(750);
 
 /// Maximum number of connections to the address of the metrics alone.
 pub const METRICS_CONNECTIONS: usize = 32;
@@ -54,7 +59,10 @@ pub fn serve(listener: TcpListener, state: State) -> io::Result<Server> {
             let http = HttpService::<Observed, _, _>::build()
                 .graceful_shutdown_signal(move || {
                     let draining = draining.clone();
-                    async move { draining.notified().await }
+                    async move {
+                        draining.notified().await;
+                        sleep(IDLE_LINGER).await;
+                    }
                 })
                 .keep_alive(KEEP_ALIVE)
                 .client_request_timeout(header_timeout)

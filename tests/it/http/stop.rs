@@ -33,6 +33,31 @@ on_both_backends! {
         });
     }
 
+    /// A proxy may have sent it just before it learned of the stop.
+    async fn request_on_an_idle_connection_at_a_stop_is_answered_and_closes_it(backend: Backend) {
+        let mut app = TestApp::start(backend).await;
+        let address = app.address;
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let request = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n";
+        stream.write_all(request).unwrap();
+        let mut buffer = [0; 2048];
+        let length = stream.read(&mut buffer).unwrap();
+        let first = String::from_utf8_lossy(&buffer[..length]).to_ascii_lowercase();
+        assert!(first.starts_with("http/1.1 200 ") && !first.contains("connection: close"), "{first}");
+        std::thread::scope(|scope| {
+            scope.spawn(|| app.stop());
+            while TcpStream::connect(address).is_ok() {
+                std::thread::yield_now();
+            }
+            stream.write_all(request).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            let answer = answer.to_ascii_lowercase();
+            assert!(answer.starts_with("http/1.1 200 ") && answer.contains("connection: close"), "{answer}");
+        });
+    }
+
     async fn what_was_decided_before_the_end_holds_afterwards(backend: Backend) {
         let mut app = TestApp::start(backend).await;
         let (kept, left) = (app.signed_in("kept").await, app.signed_in("left").await);

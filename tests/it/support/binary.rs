@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader, Write as _},
+    net::SocketAddr,
     os::unix::{
         fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown},
         process::CommandExt as _,
@@ -179,6 +180,11 @@ impl Place {
     /// Starts a server on a free port and waits until it listens.
     pub fn serve(&self, flags: &str) -> Server {
         self.starting(flags).listening()
+    }
+
+    /// Starts a server on this address and waits until it listens.
+    pub fn serve_at(&self, address: SocketAddr, flags: &str) -> Server {
+        self.started(self.command(&format!("serve --bind {address} {flags}"))).listening()
     }
 
     /// Starts a server on a free port and does not wait for it.
