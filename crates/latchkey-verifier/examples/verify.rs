@@ -12,7 +12,7 @@ use latchkey_verifier::{KeySet, Policy, Verifier};
 #[expect(clippy::disallowed_methods, reason = "a microservice has a clock of its own")]
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let [jwks, issuer, token] = env::args().skip(1).collect::<Vec<_>>().try_into().map_err(|_| "JWKS ISSUER TOKEN")?;
-    // Made once; fetch the key set again every few minutes.
+    // Made once for each key set; fetch it again when its `max-age` is over.
     let verifier = Verifier::new(KeySet::from_jwks(&fs::read_to_string(jwks)?)?, Policy::new(issuer));
 
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs().try_into()?;

@@ -1,5 +1,6 @@
 //! A microservice's view: other people's libraries verify access tokens, and all that they know is the URL of the keys.
 
+mod caching;
 mod django;
 mod documents;
 mod example;

@@ -53,6 +53,11 @@ impl Verifier {
         command
     }
 
+    /// Returns the path of the script.
+    pub fn script(&self) -> &Path {
+        &self.script
+    }
+
     /// The program alone.
     pub fn interpreter(&self) -> Command {
         let mut command = Command::new(&self.program);
