@@ -16,7 +16,9 @@ use tokio::{
 use crate::{
     http::connection::Connections,
     ports::StoreError,
-    service::{audit::AuditWriter, hints::HintWriter, janitor::Janitor, keys::watch::KeyWatch},
+    service::{
+        audit::AuditWriter, hints::HintWriter, janitor::Janitor, keys::watch::KeyWatch, operators::OperatorWatch,
+    },
 };
 
 /// How often the blacklist is looked after: a mark that one instance could not write reaches the others this soon.
@@ -28,6 +30,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The interval between two searches for connections that are past their deadline.
 const REAP: Duration = Duration::from_secs(1);
 
+/// The interval between two looks at the revocations by operators: that between two scrapes, or less.
+const COUNT: Duration = Duration::from_secs(5);
+
 /// How often rows that are over are removed.
 const FLUSH: Duration = Duration::from_hours(1);
 
@@ -37,6 +42,7 @@ pub(super) struct Background {
     hints: Option<HintWriter>,
     janitor: Arc<Janitor>,
     keys: Arc<KeyWatch>,
+    operators: Arc<OperatorWatch>,
     writer: AuditWriter,
 }
 
@@ -59,9 +65,11 @@ impl Background {
         keys: KeyWatch,
         hints: Option<HintWriter>,
         writer: AuditWriter,
+        operators: OperatorWatch,
         connections: Arc<Connections>,
     ) -> Self {
-        Self { connections, hints, janitor: Arc::new(janitor), keys: Arc::new(keys), writer }
+        let (janitor, keys, operators) = (Arc::new(janitor), Arc::new(keys), Arc::new(operators));
+        Self { connections, hints, janitor, keys, operators, writer }
     }
 
     pub(super) fn start(self) -> Running {
@@ -97,6 +105,14 @@ impl Background {
                     match janitor.flush_expired().await {
                         Ok(flushed) => tracing::debug!(?flushed, "expired sessions were removed"),
                         Err(error) => tracing::warn!(%error, "expired sessions were not removed"),
+                    }
+                }
+            })),
+            tokio::spawn(every(COUNT, stopped.clone(), move || {
+                let operators = Arc::clone(&self.operators);
+                async move {
+                    if let Err(error) = operators.look().await {
+                        tracing::debug!(%error, "revocations by operators are not counted");
                     }
                 }
             })),

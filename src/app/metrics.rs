@@ -1,7 +1,9 @@
 //! All that is counted and measured, under one name each.
 
-use std::{fmt, sync::Arc};
+use std::{env::consts, fmt, sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
+use latchkey_verifier::Kind;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
@@ -11,6 +13,7 @@ use prometheus_client::{
 
 use crate::{
     crypto::hasher::Hasher,
+    domain::{keys::later, time::Moment},
     http::{
         connection::{ConnectionStatus, Connections},
         metrics::HttpMetrics,
@@ -21,13 +24,15 @@ use crate::{
     telemetry,
 };
 
-/// What is asked when somebody reads.
+/// The sources of values that are read for each response.
 pub(super) struct Measured {
     pub blacklist: Option<Arc<dyn Blacklist>>,
     pub clock: Arc<dyn Clock>,
     pub connections: Arc<Connections>,
     pub hasher: Hasher,
     pub keys: Arc<KeysInForce>,
+    /// The time that a key signs before its successor does; `None`: no successor is made.
+    pub rotation_interval: Option<TimeDelta>,
     pub sql: Arc<SqlStore>,
 }
 
@@ -37,13 +42,34 @@ impl fmt::Debug for Measured {
     }
 }
 
+/// The process, under the names that all programs use.
+#[derive(Debug)]
+struct Process {
+    started: Moment,
+}
+
 /// Everything, ready to be read.
 pub(super) fn registry(service: &Metrics, http: &HttpMetrics, measured: Measured) -> Registry {
-    let mut registry = Registry::with_prefix("latchkey");
-    service.register(&mut registry);
-    http.register(&mut registry);
+    let mut all = Registry::default();
+    all.register_collector(Box::new(Process { started: measured.clock.now() }));
+    let registry = all.sub_registry_with_prefix("latchkey");
+    service.register(registry);
+    http.register(registry);
     registry.register_collector(Box::new(measured));
-    registry
+    all
+}
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let help = "Time at which the process started, in seconds since 1970.";
+        let metric = encoder.encode_descriptor("process_start_time_seconds", help, None, MetricType::Gauge)?;
+        ConstGauge::new(seconds(self.started)).encode(metric)
+    }
+}
+
+/// Seconds since 1970.
+fn seconds(moment: Moment) -> f64 {
+    Duration::from_millis(u64::try_from(moment.timestamp_millis()).unwrap_or_default()).as_secs_f64()
 }
 
 impl Collector for Measured {
@@ -72,6 +98,8 @@ impl Collector for Measured {
         gauge("connections_open", "Connections of clients.", connections.open)?;
         gauge("connections_limit", "Maximum number of connections of clients.", connections.limit)?;
         encode_counters(&mut encoder, connection_counters(connections))?;
+        encode_build(&mut encoder)?;
+        self.encode_signing_keys(&mut encoder)?;
         let lines = [
             (
                 "log_lines_dropped",
@@ -90,6 +118,41 @@ impl Collector for Measured {
             None => Ok(()),
         }
     }
+}
+
+impl Measured {
+    fn encode_signing_keys(&self, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
+        let (now, current) = (self.clock.now(), self.keys.current());
+        let periods = [Kind::Access, Kind::Refresh]
+            .into_iter()
+            .filter_map(|kind| Some((kind, current.ring.signing_period(kind, now)?)))
+            .map(|(kind, (since, successor))| {
+                let planned = || self.rotation_interval.map(|interval| later(since, interval));
+                ([("token", kind.token_type())], since, successor.or_else(planned))
+            });
+        let help = "Time since which the key that signs tokens of this type does so.";
+        let mut ages = encoder.encode_descriptor("signing_key_age_seconds", help, None, MetricType::Gauge)?;
+        for (label, since, _) in periods.clone() {
+            ConstGauge::new((now - since).num_seconds().max(0)).encode(ages.encode_family(&label)?)?;
+        }
+        let help = "Time at which the next key begins to sign tokens of this type, in seconds since 1970.";
+        let name = "signing_key_next_rotation_time_seconds";
+        let mut rotations = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (label, _, next) in periods {
+            if let Some(next) = next {
+                ConstGauge::new(next.timestamp()).encode(rotations.encode_family(&label)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A constant whose labels describe the program.
+fn encode_build(encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
+    let help = "Always 1; the labels name the version and the platform.";
+    let mut metric = encoder.encode_descriptor("build_info", help, None, MetricType::Gauge)?;
+    let labels = [("version", env!("CARGO_PKG_VERSION")), ("os", consts::OS), ("arch", consts::ARCH)];
+    ConstGauge::new(1_i64).encode(metric.encode_family(&labels)?)
 }
 
 /// A name, a help text and a count.

@@ -40,6 +40,7 @@ use crate::{
         Admission, AuditTrail, Auth, Error, KeysInForce, Metrics, Parts, Revocation, Rules, TokenRules,
         audit::audit_trail,
         keys::{KeyManager, KeysError, OpenedKeys, watch::KeyWatch},
+        operators::OperatorWatch,
     },
     store::sql::{ConnectError, DatabaseUrl, migrate::MigrateError},
 };
@@ -153,7 +154,9 @@ impl App {
         let keys = Arc::new(KeysInForce::new(ring, policy(&config)?, config.tokens.verify_cache)?);
         let watch = KeyWatch::new(manager, Arc::clone(&keys));
         let connections = Arc::new(Connections::new(capacity, limits(&config)));
-        let background = background::Background::new(janitor, watch, hints, writer, Arc::clone(&connections));
+        let operators = OperatorWatch::new(stores.audit(), Arc::clone(&clock), counters.clone());
+        let background =
+            background::Background::new(janitor, watch, hints, writer, operators, Arc::clone(&connections));
         let made = Made { keys, hasher, clock, connections, counters, audit, revocation };
         let state = state(&config, &stores, made)?;
         Ok(Self { background, embedded, first_user, listener, metrics, state })
@@ -307,6 +310,7 @@ fn state(config: &Config, stores: &stores::Stores, made: Made) -> Result<State, 
         connections: Arc::clone(&connections),
         hasher: hasher.clone(),
         keys: Arc::clone(&keys),
+        rotation_interval: config.keys.interval(),
         sql: stores.sql(),
     };
     let registry = Arc::new(metrics::registry(&counters, &metrics, measured));

@@ -111,6 +111,15 @@ impl Keyring {
         keys.get(keys::signer(starts, at)?).map(|key| key.key.as_ref())
     }
 
+    /// Returns the time since which the key of this kind signs that signs `at`, and the time from which on its successor
+    /// does, if there is one.
+    #[must_use]
+    pub fn signing_period(&self, kind: Kind, at: Moment) -> Option<(Moment, Option<Moment>)> {
+        let starts = &self.of(kind).starts;
+        let signer = keys::signer(starts, at)?;
+        Some((*starts.get(signer)?, starts.get(signer + 1).copied()))
+    }
+
     /// Each key, access before refresh, in the order in which they begin, with what it does at `now`.
     pub fn states(&self, now: Moment, lives: TokenLives) -> impl Iterator<Item = (&RingKey, KeyState)> {
         [Kind::Access, Kind::Refresh].into_iter().flat_map(move |kind| {

@@ -89,6 +89,9 @@ impl EventKind {
     }
 }
 
+/// The beginning of the text of each [`Actor::Operator`], and of no other actor.
+pub const OPERATOR: &str = "operator";
+
 /// Who did it.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Actor {
@@ -108,8 +111,8 @@ impl Actor {
     pub fn as_text(&self) -> String {
         match self {
             Self::Client => "client".to_owned(),
-            Self::Operator(None) => "operator".to_owned(),
-            Self::Operator(Some(name)) => format!("operator {name}"),
+            Self::Operator(None) => OPERATOR.to_owned(),
+            Self::Operator(Some(name)) => format!("{OPERATOR} {name}"),
             Self::Service => "latchkey".to_owned(),
             Self::User => "user".to_owned(),
         }

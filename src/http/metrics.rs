@@ -12,29 +12,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::striped::{Count, Durations};
-
-/// Routes as labels: what anybody can make up is neither a label nor a line in the log.
-const LABELS: [&str; 18] = [
-    "other",
-    "/.well-known/jwks.json",
-    "/.well-known/oauth-authorization-server",
-    "/.well-known/openid-configuration",
-    "/api/auth/logout",
-    "/api/auth/logout/all",
-    "/api/auth/sessions",
-    "/api/auth/sessions/{id}",
-    "/api/auth/user",
-    "/api/token",
-    "/api/token/blacklist",
-    "/api/token/refresh",
-    "/api/token/verify",
-    "/docs",
-    "/health/live",
-    "/health/ready",
-    "/metrics",
-    "/openapi.json",
-];
+use super::{
+    labels::{OUTCOMES, ROUTES, causes, statuses},
+    striped::{Count, Durations},
+};
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Answered {
@@ -63,7 +44,7 @@ pub(super) struct Route(usize);
 pub struct HttpMetrics {
     durations: Family<Took, Durations>,
     /// Those of nearly all answers, by route: found once, not looked for each time.
-    good: Arc<[OnceLock<(Answers, Durations)>; LABELS.len()]>,
+    good: Arc<[OnceLock<(Answers, Durations)>; ROUTES.len()]>,
     refusals: Family<Refused, Counter>,
     requests: Family<Answered, Answers>,
 }
@@ -71,8 +52,19 @@ pub struct HttpMetrics {
 type Answers = Counter<u64, Count>;
 
 impl HttpMetrics {
-    /// Names them in `registry`.
+    /// Names them in `registry`, each series at 0.
     pub fn register(&self, registry: &mut Registry) {
+        for route in ROUTES {
+            for status in statuses(route) {
+                let _ = self.requests.get_or_create(&Answered { route, status });
+            }
+            for outcome in OUTCOMES {
+                let _ = self.durations.get_or_create(&Took { route, outcome });
+            }
+            for cause in causes(route) {
+                let _ = self.refusals.get_or_create(&Refused { route, cause });
+            }
+        }
         registry.register("requests", "Requests, by route and status", self.requests.clone());
         let help = "Time to answer, by route and outcome: ok, refused (4xx), failed (5xx)";
         registry.register_with_unit("request_duration", help, Unit::Seconds, self.durations.clone());
@@ -92,10 +84,11 @@ impl HttpMetrics {
             return;
         }
         let route = route.label();
+        let [ok, refused, failed] = OUTCOMES;
         let outcome = match status.as_u16() {
-            500.. => "failed",
-            400..=499 => "refused",
-            _ => "ok",
+            500.. => failed,
+            400..=499 => refused,
+            _ => ok,
         };
         self.requests.get_or_create(&Answered { route, status: status.as_u16() }).inc();
         self.durations.get_or_create(&Took { route, outcome }).observe(took);
@@ -114,12 +107,12 @@ impl Route {
             path if path.starts_with("/docs/") => "/docs",
             path => path,
         };
-        Self(LABELS.iter().position(|known| *known == label).unwrap_or_default())
+        Self(ROUTES.iter().position(|known| *known == label).unwrap_or_default())
     }
 
     /// Its name in metrics and in the log.
     pub(super) fn label(self) -> &'static str {
-        LABELS.get(self.0).copied().unwrap_or_default()
+        ROUTES.get(self.0).copied().unwrap_or_default()
     }
 }
 

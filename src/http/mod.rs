@@ -8,6 +8,7 @@ mod client_address;
 pub mod connection;
 pub mod error;
 mod fields;
+mod labels;
 pub mod metrics;
 mod middleware;
 pub mod openapi;

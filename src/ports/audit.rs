@@ -20,6 +20,8 @@ pub struct AuditQuery {
     pub jti: Option<String>,
     /// Of this kind.
     pub kind: Option<EventKind>,
+    /// By operators alone.
+    pub by_operators: bool,
     /// At or after this moment.
     pub since: Option<Moment>,
     /// After the event of this moment and id.

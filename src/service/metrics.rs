@@ -6,13 +6,21 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::domain::session::RevokedReason;
+use super::operators::REVOCATIONS;
+use crate::domain::{audit::EventKind, session::RevokedReason};
 
 /// The label of a revocation.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct ReasonLabel {
     /// `logged_out`, `reuse`, …
     pub reason: &'static str,
+}
+
+/// The label of a revocation by an operator.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct EventLabel {
+    /// `session_revoked`, `key_revoked`, …
+    pub event: &'static str,
 }
 
 /// Counters. Cloning shares them.
@@ -30,6 +38,8 @@ pub struct Metrics {
     pub grace_hits: Counter,
     /// The part of [`Self::grace_hits`] from another address or another user agent than the last refresh.
     pub grace_hits_elsewhere: Counter,
+    /// Revocations by operators, by the event in the audit trail.
+    pub operator_revocations: Family<EventLabel, Counter>,
     /// Sessions that ended, by reason.
     pub revocations: Family<ReasonLabel, Counter>,
     /// Refresh tokens that were exchanged.
@@ -44,8 +54,20 @@ impl Metrics {
         self.revocations.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc_by(count as u64);
     }
 
-    /// Names them in `registry`.
+    /// Counts a revocation by an operator.
+    pub(super) fn count_operator(&self, event: EventKind) {
+        self.operator_revocations.get_or_create(&EventLabel { event: event.as_str() }).inc();
+    }
+
+    /// Names them in `registry`, each series at 0.
     pub fn register(&self, registry: &mut Registry) {
+        // What operators end is counted apart: they do it in other processes.
+        for reason in RevokedReason::ALL.into_iter().filter(|reason| *reason != RevokedReason::Operator) {
+            self.count_revoked(reason, 0);
+        }
+        for event in REVOCATIONS {
+            let _ = self.operator_revocations.get_or_create(&EventLabel { event: event.as_str() });
+        }
         registry.register("sign_ins", "Sign-ins", self.sign_ins.clone());
         registry.register("rotations", "Refresh tokens that were exchanged", self.rotations.clone());
         let help = "Refresh tokens that came back within the grace and got the same successor";
@@ -54,6 +76,8 @@ impl Metrics {
         registry.register("grace_hits_elsewhere", help, self.grace_hits_elsewhere.clone());
         let help = "Sessions that this process ended, by reason; reuse is a spent refresh token that came back";
         registry.register("revocations", help, self.revocations.clone());
+        let help = "Revocations by operators at any command line, by audit event, as this process read them";
+        registry.register("operator_revocations", help, self.operator_revocations.clone());
         registry.register("cut_offs", "Users who signed out everywhere", self.cut_offs.clone());
         let help = "Audit events that were written off the request path";
         registry.register("audit_events_written", help, self.audit_written.clone());

@@ -15,6 +15,7 @@ pub mod janitor;
 pub mod keys;
 pub mod metrics;
 mod obtain;
+pub mod operators;
 mod rebuild;
 mod refresh;
 pub mod revocation;

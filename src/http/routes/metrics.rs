@@ -1,6 +1,10 @@
-//! `/metrics`: what Prometheus reads (its text format, `OpenMetrics`).
+//! `/metrics`: what Prometheus reads: `OpenMetrics`, or the older text format for clients that ask for it.
 
-use actix_web::{HttpResponse, http::header::CONTENT_TYPE, web::Data};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{ACCEPT, CONTENT_TYPE},
+    web::Data,
+};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
 use super::Table;
@@ -21,10 +25,42 @@ pub(super) fn configure(table: &mut Table) {
         refusals::Public
     )
 )]
-pub(in crate::http) async fn metrics(registry: Data<Registry>) -> Result<HttpResponse, HttpError> {
+pub(in crate::http) async fn metrics(
+    request: HttpRequest,
+    registry: Data<Registry>,
+) -> Result<HttpResponse, HttpError> {
     let mut text = String::new();
     let failed = |_| HttpError::Service(crate::service::Error::Internal("metrics cannot be written".to_owned()));
     encode(&mut text, &registry).map_err(failed)?;
-    let content_type = (CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8");
-    Ok(HttpResponse::Ok().insert_header(content_type).body(text))
+    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let (content_type, text) = if accept.contains("text/plain") && !accept.contains("application/openmetrics-text") {
+        ("text/plain; version=0.0.4; charset=utf-8", plain(&text))
+    } else {
+        ("application/openmetrics-text; version=1.0.0; charset=utf-8", text)
+    };
+    Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, content_type)).body(text))
+}
+
+/// The same in the text format of version 0.0.4. It knows no units and no end, and describes a counter by the name of its
+/// samples.
+fn plain(open_metrics: &str) -> String {
+    let mut plain = String::with_capacity(open_metrics.len());
+    let mut lines = open_metrics.split_inclusive('\n').peekable();
+    while let Some(line) = lines.next() {
+        if line.starts_with("# UNIT ") || line.starts_with("# EOF") {
+            continue;
+        }
+        let counts = [Some(line), lines.peek().copied()].into_iter().flatten().any(is_type_of_counter);
+        // `# HELP name text` or `# TYPE name counter`.
+        let name = line.match_indices(' ').nth(2).filter(|_| counts && line.starts_with("# ")).map(|(end, _)| end);
+        let (begin, end) = line.split_at(name.unwrap_or(line.len()));
+        plain.push_str(begin);
+        plain.push_str(if name.is_some() { "_total" } else { "" });
+        plain.push_str(end);
+    }
+    plain
+}
+
+fn is_type_of_counter(line: &str) -> bool {
+    line.starts_with("# TYPE ") && line.ends_with(" counter\n")
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chrono::NaiveDateTime;
 use diesel::{
     BoolExpressionMethods as _, ExpressionMethods as _, Insertable, QueryDsl as _, Queryable, Selectable,
-    SelectableHelper as _, pg::Pg, sqlite::Sqlite,
+    SelectableHelper as _, TextExpressionMethods as _, pg::Pg, sqlite::Sqlite,
 };
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 use serde_json::{Map, Value};
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{
-        audit::{AuditEntry, AuditEvent, Origin},
+        audit::{AuditEntry, AuditEvent, OPERATOR, Origin},
         ids::{SessionId, UserId},
         time::Moment,
     },
@@ -163,6 +163,9 @@ impl AuditStore for SqlStore {
             }
             if let Some(kind) = query.kind {
                 events = events.filter(audit_events::event.eq(kind.as_str()));
+            }
+            if query.by_operators {
+                events = events.filter(audit_events::actor.like(format!("{OPERATOR}%")));
             }
             if let Some(since) = query.since {
                 events = events.filter(audit_events::at.ge(stored(since)));

@@ -27,6 +27,15 @@ async fn causes(store: &Store, query: AuditQuery) -> Vec<String> {
 }
 
 on_both_databases! {
+    async fn events_by_operators_alone_are_those_of_every_operator_and_no_other_actor(store: Store) {
+        let by = |second, actor| (AuditEvent::new(after(second), EventKind::SessionRevoked, actor).because("x"), 1);
+        let operators = [by(1, Actor::Operator(None)), by(2, Actor::Operator(Some("ada %_".to_owned())))];
+        let others = [by(3, Actor::Client), by(4, Actor::Service), by(5, Actor::User)];
+        store.sql.append(&[operators, [others[0].clone(), others[1].clone()]].concat()).await.unwrap();
+        let found = store.sql.events(&AuditQuery { by_operators: true, ..everything() }).await.unwrap();
+        assert_eq!(found.iter().map(|event| event.actor.as_str()).collect::<Vec<_>>(), ["operator", "operator ada %_"]);
+    }
+
     async fn an_event_is_kept_as_it_was_told(store: Store) {
         let session = store.session(&store.user("ada").await).await;
         let origin = Origin { ip: Some("2001:db8::1".to_owned()), user_agent: Some("Länder \u{1f511} \"'\\".to_owned()) };

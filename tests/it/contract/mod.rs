@@ -63,6 +63,7 @@ mod janitor;
 mod janitor_pages;
 mod keys;
 mod migrations;
+mod operators;
 mod race;
 mod repeats;
 mod sessions;

@@ -71,16 +71,22 @@ async fn own_address(port: u16) -> Answer {
     Answer::read(reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await.unwrap()).await
 }
 
+/// The service's own names, and the one of the process that all programs share.
+fn is_ours(name: &str) -> bool {
+    name.starts_with("latchkey_") || name.starts_with("process_start_time_seconds")
+}
+
 /// The name and the labels of each row of the table in the document.
 fn documented() -> BTreeMap<String, BTreeSet<String>> {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md")).unwrap();
-    let rows = text.lines().filter_map(|line| line.strip_prefix("| `latchkey_"));
-    rows.map(|row| {
-        let cells: Vec<&str> = row.split(" | ").collect();
-        let labels = cells[2].split('`').skip(1).step_by(2).map(ToOwned::to_owned).collect();
-        (format!("latchkey_{}", cells[0].trim_end_matches('`')), labels)
-    })
-    .collect()
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.filter(|row| is_ours(row))
+        .map(|row| {
+            let cells: Vec<&str> = row.split(" | ").collect();
+            let labels = cells[2].split('`').skip(1).step_by(2).map(ToOwned::to_owned).collect();
+            (cells[0].trim_end_matches('`').to_owned(), labels)
+        })
+        .collect()
 }
 
 /// A little of everything, so that each family has a sample.
@@ -107,7 +113,7 @@ on_both_backends! {
         let label = regex::Regex::new(r#"([a-z_]+)=""#).unwrap();
         let mut shown = BTreeMap::new();
         for (name, family) in parse(&answer.text) {
-            assert!(name.starts_with("latchkey_"), "{name}");
+            assert!(is_ours(&name), "{name}");
             let samples = family.samples.keys().cloned().collect::<String>();
             let labels: BTreeSet<String> = label.captures_iter(&samples).map(|found| found[1].to_owned()).filter(|label| label != "le").collect();
             let ending = if family.kind == "counter" { "_total" } else { "" };

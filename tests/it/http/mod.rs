@@ -17,6 +17,7 @@ mod logout;
 mod logout_all;
 mod methods;
 mod metrics;
+mod metrics_start;
 mod obtain;
 mod openapi;
 mod openapi_examples;

@@ -5,6 +5,7 @@ mod django;
 mod documents;
 mod example;
 mod nginx;
+mod prometheus;
 mod three_instances;
 mod verifier;
 

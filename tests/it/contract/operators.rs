@@ -1,0 +1,90 @@
+//! Revocations by operators are counted from the audit trail, once each.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use latchkey::{
+    domain::audit::{Actor, AuditEvent, EventKind},
+    ports::{AuditStore, Clock as _},
+    service::{Metrics, metrics::EventLabel, operators::OperatorWatch},
+};
+
+use super::store::Store;
+use crate::support::ManualClock;
+
+const KINDS: [(EventKind, &str); 4] = [
+    (EventKind::CutOff, "cut_off"),
+    (EventKind::EverybodyCutOff, "everybody_cut_off"),
+    (EventKind::KeyRevoked, "key_revoked"),
+    (EventKind::SessionRevoked, "session_revoked"),
+];
+
+fn counted(metrics: &Metrics) -> [u64; 4] {
+    KINDS.map(|(_, event)| metrics.operator_revocations.get_or_create(&EventLabel { event }).get())
+}
+
+fn events(clock: &ManualClock, ago: i64, actor: &Actor) -> Vec<(AuditEvent, u32)> {
+    let at = clock.now() - TimeDelta::seconds(ago);
+    KINDS.map(|(kind, _)| (AuditEvent::new(at, kind, actor.clone()), 1)).to_vec()
+}
+
+on_both_databases! {
+    async fn revocation_by_an_operator_is_counted_once_by_each_instance_that_was_there(store: Store) {
+        let clock = Arc::new(ManualClock::default());
+        let operator = Actor::Operator(Some("ops".to_owned()));
+        let instance = || {
+            let metrics = Metrics::default();
+            (OperatorWatch::new(Arc::new(store.sql.clone()), Arc::clone(&clock) as _, metrics.clone()), metrics)
+        };
+        let ((first, of_first), (second, of_second)) = (instance(), instance());
+        store.sql.append(&events(&clock, 1, &operator)).await.unwrap();
+        first.look().await.unwrap();
+        assert_eq!(counted(&of_first), [0; 4], "they were revoked before it started");
+
+        let users_own = [events(&clock, 0, &Actor::User), events(&clock, 0, &Actor::Service), events(&clock, 0, &Actor::Client)];
+        store.sql.append(&users_own.concat()).await.unwrap();
+        store.sql.append(&events(&clock, 0, &operator)).await.unwrap();
+        second.look().await.unwrap();
+        // Its clock is behind, or its commit came late.
+        store.sql.append(&events(&clock, 60, &Actor::Operator(None))).await.unwrap();
+        for _ in 0..3 {
+            first.look().await.unwrap();
+            second.look().await.unwrap();
+        }
+        assert_eq!((counted(&of_first), counted(&of_second)), ([2; 4], [1; 4]));
+
+        // Longer than it remembers.
+        for _ in 0..5 {
+            clock.advance_ms(50_000);
+            store.sql.append(&events(&clock, 0, &operator)).await.unwrap();
+            first.look().await.unwrap();
+        }
+        assert_eq!(counted(&of_first), [7; 4]);
+    }
+
+    async fn revocations_beyond_one_page_are_all_counted(store: Store) {
+        let clock = Arc::new(ManualClock::default());
+        let metrics = Metrics::default();
+        let watch = OperatorWatch::new(Arc::new(store.sql.clone()), Arc::clone(&clock) as _, metrics.clone());
+        watch.look().await.unwrap();
+        let event = events(&clock, 0, &Actor::Operator(None)).pop().unwrap();
+        store.sql.append(&vec![event; 1201]).await.unwrap();
+        watch.look().await.unwrap();
+        assert_eq!(counted(&metrics), [0, 0, 0, 1201]);
+    }
+}
+
+/// A start without a database would otherwise count what was revoked before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn revocations_before_a_first_look_that_failed_are_not_counted() {
+    let store = Store::postgres().await;
+    let clock = Arc::new(ManualClock::default());
+    let metrics = Metrics::default();
+    let watch = OperatorWatch::new(Arc::new(store.sql.clone()), Arc::clone(&clock) as _, metrics.clone());
+    store.sql.append(&events(&clock, 0, &Actor::Operator(None))).await.unwrap();
+    store.execute("ALTER TABLE audit_events RENAME TO away").await.unwrap();
+    watch.look().await.unwrap_err();
+    store.execute("ALTER TABLE away RENAME TO audit_events").await.unwrap();
+    watch.look().await.unwrap();
+    assert_eq!(counted(&metrics), [0; 4]);
+}
