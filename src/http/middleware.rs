@@ -61,7 +61,7 @@ pub(super) async fn around<B: MessageBody>(
     };
     // An unread body of unknown length may never end. The rest of a body of known length closes the connection, too.
     let unread = || chunked && connection.as_deref().is_some_and(|connection| !connection.is_body_read());
-    // The client is told, so it sends its next request elsewhere.
+    // The response closes the connection, so the client sends its next request elsewhere.
     let stopping = || state.as_deref().is_some_and(|state| state.connections.is_draining());
     let ends = || unread() || stopping();
     let answered = if too_long(request.uri()) {

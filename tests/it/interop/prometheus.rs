@@ -113,7 +113,7 @@ async fn series_in_every_rule_and_every_panel_is_exposed() {
             }
         }
     }
-    // The dashboard shows whatever is exposed.
+    // Rules and dashboard leave nothing out.
     let base = |name: &str| {
         ["_bucket", "_count", "_sum"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name).to_owned()
     };
