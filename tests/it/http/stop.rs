@@ -2,11 +2,32 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     time::Duration,
 };
 
 use crate::support::{Backend, TestApp};
+
+/// A connection that stays open between requests.
+struct KeptConnection(TcpStream);
+
+impl KeptConnection {
+    fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        Self(stream)
+    }
+
+    /// Sends a request, which has to be answered. Returns true if the response closes the connection.
+    fn closes_with_the_next_response(&mut self) -> bool {
+        self.0.write_all(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let mut buffer = [0; 2048];
+        let length = self.0.read(&mut buffer).unwrap();
+        let response = String::from_utf8_lossy(&buffer[..length]).to_ascii_lowercase();
+        assert!(response.starts_with("http/1.1 200 "), "{response:?}");
+        response.contains("connection: close")
+    }
+}
 
 on_both_backends! {
     async fn a_request_that_began_is_answered_before_the_server_ends(backend: Backend) {
@@ -36,25 +57,14 @@ on_both_backends! {
     /// A proxy may have sent it just before it learned of the stop.
     async fn request_on_an_idle_connection_at_a_stop_is_answered_and_closes_it(backend: Backend) {
         let mut app = TestApp::start(backend).await;
-        let address = app.address;
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let request = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n";
-        stream.write_all(request).unwrap();
-        let mut buffer = [0; 2048];
-        let length = stream.read(&mut buffer).unwrap();
-        let first = String::from_utf8_lossy(&buffer[..length]).to_ascii_lowercase();
-        assert!(first.starts_with("http/1.1 200 ") && !first.contains("connection: close"), "{first}");
+        let (mut idle, mut busy) = (KeptConnection::open(app.address), KeptConnection::open(app.address));
+        assert!(!idle.closes_with_the_next_response() && !busy.closes_with_the_next_response());
         std::thread::scope(|scope| {
             scope.spawn(|| app.stop());
-            while TcpStream::connect(address).is_ok() {
-                std::thread::yield_now();
-            }
-            stream.write_all(request).unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).unwrap();
-            let answer = answer.to_ascii_lowercase();
-            assert!(answer.starts_with("http/1.1 200 ") && answer.contains("connection: close"), "{answer}");
+            // The stop has begun once a response says so.
+            while !busy.closes_with_the_next_response() {}
+            assert!(idle.closes_with_the_next_response());
+            assert_eq!(idle.0.read(&mut [0; 64]).unwrap(), 0, "the server closes it");
         });
     }
 
