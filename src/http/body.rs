@@ -1,15 +1,17 @@
 //! Request bodies: JSON, forms and multipart forms, bounded in size and time. Copies of a body are wiped.
 
+mod charset;
 mod form;
 mod multipart;
+mod parameters;
 mod text;
 mod wiped;
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt, mem, sync::Arc};
 
 use actix_web::{
     HttpRequest,
-    http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+    http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName},
     web::Payload,
 };
 use futures_util::StreamExt as _;
@@ -17,7 +19,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{error::Category, value::RawValue};
 use zeroize::Zeroizing;
 
-use self::{form::form, multipart::multipart, text::unescaped, wiped::Body};
+use self::{charset::Charset, form::form, multipart::multipart, parameters::parameter, text::unescaped, wiped::Body};
 use super::{
     connection::Connection,
     error::HttpError,
@@ -42,27 +44,27 @@ impl Data {
         if body.is_empty() {
             return Ok(Self(Vec::new()));
         }
-        let header = |name| request.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
-        // Of what nearly everybody sends, nothing has to be taken apart.
-        if request.headers().get(CONTENT_TYPE).is_some_and(|value| value == "application/json")
-            && !request.headers().contains_key(CONTENT_ENCODING)
-        {
-            return json(body);
+        let headers = request.headers();
+        // The usual header needs no parsing.
+        if is_plain_json(headers) {
+            return json(body, Charset::UTF_8);
         }
         // Nothing is unpacked here: a small body must not become a large one.
-        if let Some(encoding) = header(CONTENT_ENCODING).filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
-            return Err(HttpError::UnsupportedMediaType(encoding.into_owned()));
+        let encoding = joined(headers, &CONTENT_ENCODING);
+        if !(encoding.is_empty() || encoding.eq_ignore_ascii_case("identity")) {
+            return Err(HttpError::UnsupportedMediaType(encoding));
         }
-        let content_type = header(CONTENT_TYPE).unwrap_or_default();
+        let content_type = joined(headers, &CONTENT_TYPE);
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        match essence.as_str() {
-            "application/json" => json(body),
-            "application/x-www-form-urlencoded" => Ok(form(body)),
-            "multipart/form-data" => {
-                let boundary = multer::parse_boundary(&*content_type);
-                multipart(&boundary.map_err(|_| HttpError::Multipart("Invalid boundary in multipart: None"))?, body)
+        match (essence.as_str(), Charset::of(&content_type)) {
+            ("application/json", Some(charset)) => json(body, charset),
+            ("application/x-www-form-urlencoded", Some(charset)) if charset.fits_forms() => Ok(form(body, charset)),
+            ("multipart/form-data", Some(charset)) if charset.fits_forms() => {
+                let boundary = parameter(&content_type, "boundary").filter(|boundary| is_boundary(boundary));
+                let boundary = boundary.ok_or(HttpError::Multipart("Invalid boundary in multipart: None"))?;
+                multipart(&boundary, charset, body)
             }
-            _ => Err(HttpError::UnsupportedMediaType(content_type.into_owned())),
+            _ => Err(HttpError::UnsupportedMediaType(content_type)),
         }
     }
 
@@ -72,8 +74,8 @@ impl Data {
     }
 
     fn last(&mut self, name: &str) -> Option<Input> {
-        let place = self.0.iter().rposition(|(known, _)| known == name)?;
-        Some(self.0.swap_remove(place).1)
+        let (_, input) = self.0.iter_mut().rfind(|(known, _)| known == name)?;
+        Some(mem::replace(input, Input::Missing))
     }
 
     /// Takes fields of these names, all of them or all that is wrong with them, in this order.
@@ -115,8 +117,35 @@ async fn collect(request: &HttpRequest, mut payload: Payload, limit: usize) -> R
     Ok(body)
 }
 
-fn json(body: &[u8]) -> Result<Data, HttpError> {
-    let text = std::str::from_utf8(body).map_err(|_| HttpError::Json("the body is not UTF-8".to_owned()))?;
+/// Returns true for one `Content-Type` without parameters, and nothing that is packed.
+fn is_plain_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE);
+    types.next().is_some_and(|value| value == "application/json")
+        && types.next().is_none()
+        && !headers.contains_key(CONTENT_ENCODING)
+}
+
+/// Returns the values of a header as one list (RFC 9110, section 5.3). A list of media types is none that is read: a
+/// proxy may have taken another one of them.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
+    let values: Vec<_> = headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    values.join(", ")
+}
+
+/// RFC 2046, section 5.1.1, with Django's longer limit.
+fn is_boundary(text: &str) -> bool {
+    (1..=200).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && !text.ends_with(' ')
+}
+
+fn json(body: &[u8], charset: Charset) -> Result<Data, HttpError> {
+    let wrong = || HttpError::Json(format!("the body is not {}", charset.name()));
+    if !charset.is_utf_8() {
+        return members(&charset.decode(body).ok_or_else(wrong)?);
+    }
+    members(std::str::from_utf8(body).map_err(|_| wrong())?)
+}
+
+fn members(text: &str) -> Result<Data, HttpError> {
     if text.starts_with('\u{feff}') {
         return Err(HttpError::Json("the body begins with a byte-order mark".to_owned()));
     }

@@ -2,29 +2,72 @@
 
 use std::borrow::Cow;
 
-use super::{Data, wiped::lossy};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use zeroize::Zeroizing;
+
+use super::{Data, charset::Charset, parameters::parameter};
 use crate::http::{error::HttpError, fields::Input};
 
-/// Returns the fields of a form, up to its end.
-pub(super) fn multipart(boundary: &str, body: &[u8]) -> Result<Data, HttpError> {
-    fields(boundary.as_bytes(), body).map(Data).ok_or(HttpError::Multipart("the parts cannot be told apart"))
+type Field = (Cow<'static, str>, Input);
+
+/// Returns the fields of a form, up to its end. A file counts as the last field of its name, as in Django REST framework.
+pub(super) fn multipart(boundary: &str, charset: Charset, body: &[u8]) -> Result<Data, HttpError> {
+    fields(boundary.as_bytes(), charset, body).map(Data)
 }
 
-fn fields(boundary: &[u8], body: &[u8]) -> Option<Vec<(Cow<'static, str>, Input)>> {
+fn fields(boundary: &[u8], charset: Charset, body: &[u8]) -> Result<Vec<Field>, HttpError> {
+    let (mut fields, mut files) = (Vec::new(), Vec::new());
+    for (head, value) in parts(boundary, body).ok_or(HttpError::Multipart("the parts cannot be told apart"))? {
+        let disposition = header(head, "content-disposition");
+        let Some(name) = parameter(disposition, "name") else { continue };
+        // Browsers send an empty name for a file that the user has not chosen.
+        let named = |parameter: Option<String>| parameter.is_some_and(|name| !name.is_empty());
+        if named(parameter(disposition, "filename")) || named(parameter(disposition, "filename*")) {
+            files.push((Cow::Owned(name), Input::NotText));
+        } else {
+            fields.push((Cow::Owned(name), text(head, value, charset)?));
+        }
+    }
+    fields.append(&mut files);
+    Ok(fields)
+}
+
+/// Returns the heads and the values of the parts. `None` if the body is not what the boundary says.
+fn parts<'a>(boundary: &[u8], body: &'a [u8]) -> Option<Vec<(&'a str, &'a [u8])>> {
     let delimiter = [b"\r\n--", boundary].concat();
     let (_, mut rest) = cut(body, delimiter.get(2..)?)?;
-    let mut fields = Vec::new();
+    let mut parts = Vec::new();
     while !rest.starts_with(b"--") {
         let padding = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         let (head, after) = cut(rest.get(padding..)?.strip_prefix(b"\r\n")?, b"\r\n\r\n")?;
         let (value, next) = cut(after, &delimiter)?;
         rest = next;
-        let disposition = disposition(head)?;
-        let Some(name) = attribute(disposition, "name") else { continue };
-        let is_file = attribute(disposition, "filename").is_some();
-        fields.push((Cow::Owned(name), if is_file { Input::NotText } else { Input::Text(lossy(value)) }));
+        let head = std::str::from_utf8(head).ok()?;
+        if !head.split("\r\n").all(|line| line.contains(':')) {
+            return None;
+        }
+        parts.push((head, value));
     }
-    Some(fields)
+    Some(parts)
+}
+
+/// Returns the text of a part, in the encodings that its own headers name.
+fn text(head: &str, value: &[u8], charset: Charset) -> Result<Input, HttpError> {
+    let content_type = header(head, "content-type");
+    let unsupported = |value: &str| HttpError::UnsupportedMediaType(value.trim().to_owned());
+    let charset = Charset::named(content_type, charset).ok_or_else(|| unsupported(content_type))?;
+    let encoding = header(head, "content-transfer-encoding");
+    let value = match encoding.trim().to_ascii_lowercase().as_str() {
+        "" | "7bit" | "8bit" | "binary" => charset.decode(value),
+        "base64" => {
+            let packed: Zeroizing<Vec<u8>> =
+                Zeroizing::new(value.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect());
+            let value = BASE64_STANDARD.decode(&*packed).map(Zeroizing::new).ok();
+            value.and_then(|value| charset.decode(&value))
+        }
+        _ => return Err(unsupported(encoding)),
+    };
+    Ok(value.map_or(Input::NotText, Input::Text))
 }
 
 /// Splits a text at the first occurrence of `pattern`.
@@ -33,51 +76,10 @@ fn cut<'a>(text: &'a [u8], pattern: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     Some((text.get(..at)?, text.get(at + pattern.len()..)?))
 }
 
-/// Returns the first `Content-Disposition` header, blank if there is none. `None` if these are not headers.
-fn disposition(head: &[u8]) -> Option<&str> {
-    let mut found = "";
-    for line in std::str::from_utf8(head).ok()?.split("\r\n") {
-        let (name, value) = line.split_once(':')?;
-        if found.is_empty() && name.eq_ignore_ascii_case("content-disposition") {
-            found = value;
-        }
-    }
-    Some(found)
-}
-
-/// Returns the value of a parameter, in quotes or not.
-fn attribute(disposition: &str, wanted: &str) -> Option<String> {
-    let mut rest = disposition.split_once(';')?.1;
-    loop {
-        let (name, after) = rest.split_once('=')?;
-        let after = after.trim_start();
-        let (value, next) = if let Some(quoted) = after.strip_prefix('"') {
-            unquoted(quoted)?
-        } else {
-            let (value, next) = after.split_at(after.find([';', ' ']).unwrap_or(after.len()));
-            (value.to_owned(), next)
-        };
-        if name.trim().eq_ignore_ascii_case(wanted) {
-            return Some(value);
-        }
-        rest = next.split_once(';')?.1;
-    }
-}
-
-/// Returns the text up to the closing quote, and the rest. Browsers escape a quote as `\"` or `%22`; the latter is
-/// kept.
-fn unquoted(quoted: &str) -> Option<(String, &str)> {
-    let mut text = String::new();
-    let mut rest = quoted;
-    loop {
-        let (before, after) = rest.split_once('"')?;
-        let Some(before) = before.strip_suffix('\\') else {
-            text.push_str(before);
-            return Some((text, after));
-        };
-        text.extend([before, "\""]);
-        rest = after;
-    }
+/// Returns the value of the first header of this name, blank if there is none.
+fn header<'a>(head: &'a str, wanted: &str) -> &'a str {
+    let fields = head.split("\r\n").filter_map(|line| line.split_once(':'));
+    fields.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map_or("", |(_, value)| value)
 }
 
 #[cfg(test)]
@@ -111,7 +113,8 @@ mod tests {
             Input::Text(text) => Some(text.to_string()),
             _ => None,
         };
-        fields(b"b", body).map(|all| all.into_iter().map(|(name, input)| (name.into_owned(), text(input))).collect())
+        let read = fields(b"b", Charset::UTF_8, body).ok();
+        read.map(|all| all.into_iter().map(|(name, input)| (name.into_owned(), text(input))).collect())
     }
 
     #[test]

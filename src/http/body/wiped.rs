@@ -65,16 +65,3 @@ fn wipe(bytes: Bytes) {
         bytes.as_mut().zeroize();
     }
 }
-
-/// Returns the text, with malformed sequences replaced by U+FFFD. It is written into one allocation.
-pub(super) fn lossy(bytes: &[u8]) -> Zeroizing<String> {
-    let malformed = bytes.utf8_chunks().map(|chunk| chunk.invalid().len().min(1)).sum::<usize>();
-    let mut text = Zeroizing::new(String::with_capacity(bytes.len() + malformed * 2));
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        if !chunk.invalid().is_empty() {
-            text.push(char::REPLACEMENT_CHARACTER);
-        }
-    }
-    text
-}

@@ -3,7 +3,9 @@
 mod audit;
 mod blacklist;
 mod bodies;
+mod charsets;
 mod discovery;
+mod duplicates;
 mod fields;
 mod forged;
 mod grace;
