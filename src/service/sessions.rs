@@ -41,7 +41,8 @@ impl Auth {
     /// [`Auth::authenticate`].
     pub async fn end_session(self: &Arc<Self>, token: &str, id: &str, client: &Client) -> Result<(), Error> {
         let (identity, admitted) = self.authenticate_admitted(token, client).await?;
-        let id = SessionId::parse(id).ok_or(Error::NoSession)?;
+        // The case of the digits of a UUID means nothing (RFC 9562, section 4), and some clients write them in uppercase.
+        let id = SessionId::parse(&id.to_ascii_lowercase()).ok_or(Error::NoSession)?;
         let now = storable(self.parts.clock.now());
         let audit = AuditEvent::new(now, EventKind::SessionRevoked, Actor::User)
             .of_user(&identity.user.id)

@@ -39,11 +39,13 @@ struct Done {
     detail: &'static str,
 }
 
-/// Nobody has to be signed in, but whoever says so must be: a bad `Authorization` is refused before anything else.
+/// The refresh token decides. `Authorization` is read only where the body holds no token: a client that logs out often has
+/// an access token that expired.
 #[utoipa::path(
     post, path = "/api/auth/logout/", tag = "account",
     summary = "Log out",
-    description = "dj-rest-auth's view: ends the session of the refresh token. An access token is not needed; a bad one is refused.",
+    description = "dj-rest-auth's view: ends the session of the refresh token. An access token is not needed, and is ignored unless \
+         `refresh` is `null`: then the session of the access token ends.",
     request_body = LogOut,
     security((), ("bearerAuth" = [])),
     responses(
@@ -56,11 +58,17 @@ pub(in crate::http) async fn log_out(
     payload: Payload,
     state: Data<State>,
 ) -> Result<HttpResponse, HttpError> {
-    let (client, access) = (client(&request), access_token(&request, &state).await?);
+    let client = client(&request);
     let refresh = body::Data::read(&request, payload, &state.settings).await?.remove("refresh");
     match refresh {
-        Input::Missing => return Err(HttpError::NoRefreshToken),
-        Input::Null => end_of_access_token(access, state, client).await?,
+        Input::Missing => {
+            access_token(&request, &state).await?;
+            return Err(HttpError::NoRefreshToken);
+        }
+        Input::Null => {
+            let access = access_token(&request, &state).await?;
+            end_of_access_token(access, state, client).await?;
+        }
         // A text that cannot be a token is refused as one.
         input => {
             let token = char_field(input, Trim::Yes).unwrap_or_default();

@@ -109,27 +109,69 @@ on_both_backends! {
         app.live(&there).await;
     }
 
-    /// Nobody has to be signed in, but whoever says so must be.
-    async fn a_bad_authorization_is_refused_before_anything_else_and_ends_nothing(backend: Backend) {
+    /// A client that logs out often has an access token that expired.
+    async fn beside_a_refresh_token_any_authorization_is_ignored(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        app.user("ada").await;
+        let (stale, gone) = (app.obtain("ada", PASSWORD).await.pair(), app.obtain("ada", PASSWORD).await.pair());
+        app.log_out(&gone.refresh).await.expect(200, DONE);
+        app.advance(3600);
+        let good = app.obtain("ada", PASSWORD).await.pair();
+        for header in [
+            format!("Bearer {}", stale.access),
+            format!("Bearer {}", gone.access),
+            format!("Bearer {}", good.refresh),
+            format!("Bearer {}", good.access),
+            "Bearer junk".to_owned(),
+            "Bearer".to_owned(),
+            "Bearer a b".to_owned(),
+            "Basic eDp5".to_owned(),
+            "Token 5".to_owned(),
+            String::new(),
+        ] {
+            for path in [PATH, "/api/token/blacklist/"] {
+                let pair = app.obtain("ada", PASSWORD).await.pair();
+                let request = app.request(Method::POST, path).header("authorization", &header);
+                let request = request.header("cookie", "app-auth=junk; app-refresh=junk; sessionid=x");
+                let refresh = json!({ "refresh": pair.refresh }).to_string();
+                let answer = app.send(request.header("content-type", "application/json").body(refresh)).await;
+                assert_eq!(answer.status, 200, "{path} {header:.30}: {answer:?}");
+                app.dead(&pair).await;
+            }
+            // The refresh token decides about the refusal, too.
+            let request = app.request(Method::POST, PATH).header("authorization", &header);
+            let body = json!({ "refresh": gone.refresh }).to_string();
+            refused(&app.send(request.header("content-type", "application/json").body(body)).await, "Token is blacklisted");
+        }
+        app.live(&good).await;
+        app.refresh(&stale.refresh).await.pair();
+    }
+
+    /// Without a refresh token, the request says by its `Authorization` who it is.
+    async fn without_a_refresh_token_a_bad_authorization_is_refused_and_ends_nothing(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (pair, gone) = (app.signed_in("ada").await, app.obtain("ada", PASSWORD).await.pair());
         app.log_out(&gone.refresh).await.expect(200, DONE);
-        for (header, body) in [
+        for (header, expected) in [
             ("Bearer junk".to_owned(), refused_here("Token is invalid")),
             (format!("Bearer {}", pair.refresh), refused_here("Token has wrong type")),
             (format!("Bearer {}", gone.access), refused_here("Token is blacklisted")),
             ("Bearer".to_owned(), BAD_HEADER.to_owned()),
             ("Bearer a b".to_owned(), BAD_HEADER.to_owned()),
         ] {
-            for method in [Method::POST, Method::GET] {
+            for (method, body) in [(Method::POST, r#"{"refresh":null}"#), (Method::POST, "{}"), (Method::POST, ""), (Method::GET, "")] {
                 let request = app.request(method, PATH).header("authorization", &header);
-                let refresh = json!({ "refresh": pair.refresh }).to_string();
-                let answer = app.send(request.header("content-type", "application/json").body(refresh)).await;
-                answer.expect(401, &body);
+                let answer = app.send(request.header("content-type", "application/json").body(body)).await;
+                answer.expect(401, &expected);
                 assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"api\"", "{header:.30}");
             }
         }
         app.live(&pair).await;
+    }
+
+    async fn of_two_tokens_that_are_good_the_refresh_token_decides(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let pair = app.signed_in("ada").await;
         // Another scheme is none of ours, and of two that are good the refresh token says what ends.
         let other = app.obtain("ada", PASSWORD).await.pair();
         for (header, victim) in [("Basic eDp5".to_owned(), &pair), (format!("Bearer {}", other.access), &app.obtain("ada", PASSWORD).await.pair())] {
