@@ -75,7 +75,9 @@ impl Background {
     pub(super) fn start(self) -> Running {
         let (stop, stopped) = watch::channel(false);
         let keeper = Arc::clone(&self.janitor);
+        let writer = Arc::clone(&self.janitor);
         let flusher = self.janitor;
+        let disk = Arc::new(Complaint::of("the database", "sign-ins and refreshes are refused"));
         let mut writer_stopped = stopped.clone();
         let blacklist = Arc::new(Complaint::of("the blacklist", "the database answers"));
         let (keys, ring) =
@@ -89,6 +91,13 @@ impl Background {
                     let failed = |error: StoreError| vec![format!("the blacklist could not be looked after: {error}")];
                     let kept = janitor.keep_blacklist().await;
                     complaint.tell(kept.map_or_else(failed, |_| janitor.blacklist_warnings()));
+                }
+            })),
+            tokio::spawn(every(KEEP, stopped.clone(), move || {
+                let (janitor, complaint) = (Arc::clone(&writer), Arc::clone(&disk));
+                async move {
+                    let failed = |error: StoreError| vec![format!("the database takes no writes: {error}")];
+                    complaint.tell(janitor.check_writes().await.map_or_else(failed, |()| Vec::new()));
                 }
             })),
             tokio::spawn(every(LOOK, stopped.clone(), move || {

@@ -81,8 +81,14 @@ pub struct SessionPage {
 /// at once exactly one changes the row, and the others are told that they did not.
 #[async_trait]
 pub trait SessionStore: Send + Sync {
-    /// Whether the store answers.
+    /// Whether the store answers, and took the last write.
     async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Tries a write that changes nothing, where a store may answer and yet take no writes: on the embedded database,
+    /// whose disk may be full. [`ping`](Self::ping) reports the outcome.
+    async fn check_writes(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Makes the session if its user is still there, active, and at the session's version. How many other sessions of
     /// the user were live just before, or `None` when it was not made.

@@ -105,6 +105,14 @@ impl Janitor {
         self.revocation.blacklist().map(|blacklist| blacklist.warnings()).unwrap_or_default()
     }
 
+    /// Tries a write, so that readiness reports a full disk before a sign-in finds out, and its end without one.
+    ///
+    /// # Errors
+    /// When the database takes no writes.
+    pub async fn check_writes(&self) -> Result<(), StoreError> {
+        self.sessions.check_writes().await
+    }
+
     async fn rebuild(&self, blacklist: &dyn Blacklist, state: &mut State, look: &Look) -> Result<bool, StoreError> {
         let resumed = state.rebuild.take().filter(|rebuild| look.memory == Memory::Filling(rebuild.ticket));
         let mut rebuild = if let Some(rebuild) = resumed {

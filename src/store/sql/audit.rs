@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::{
     SqlStore,
     error::from_query,
-    pool::{PoolKind, on_conn, within},
+    pool::{PoolKind, on_conn, on_sqlite, within},
     rows::{number, stored},
     schema::audit_events,
 };
@@ -132,7 +132,7 @@ impl AuditStore for SqlStore {
                 diesel::insert_into(audit_events::table).values(&rows).execute(conn).await.map(drop)
             })?,
             // Of many rows in one statement, diesel makes many for SQLite anyway.
-            PoolKind::Sqlite(pool) => within!(pool, self.pool.timeout, |conn| {
+            PoolKind::Sqlite(pool) => on_sqlite!(pool, self.pool, |conn| {
                 conn.transaction(async |conn| {
                     for row in &rows {
                         diesel::insert_into(audit_events::table).values(row).execute(conn).await?;

@@ -21,6 +21,7 @@ mod stamp;
 mod tls;
 mod url;
 mod users;
+mod writes;
 
 pub use connect::ConnectError;
 pub use pool::{PoolStatus, SqlPool};

@@ -1,6 +1,6 @@
 //! Connections: two kinds of pool behind one enum, and the macro that writes a query once for both.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use diesel::ConnectionError;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, deadpool::Pool};
@@ -11,6 +11,7 @@ use super::{
     postgres_pool::PostgresPool,
     server_clock::ServerClock,
     sqlite::{self, AsyncSqliteConnection},
+    writes::Writes,
 };
 use crate::ports::StoreError;
 
@@ -44,6 +45,7 @@ pub struct SqlPool {
     pub(super) kind: PoolKind,
     pub(super) server_clock: ServerClock,
     pub(super) timeout: Duration,
+    pub(super) writes: Arc<Writes>,
     limit: usize,
 }
 
@@ -64,7 +66,7 @@ macro_rules! on_conn {
                 $crate::store::sql::pool::within!(connections.here()?, pool.timeout, |$conn| $body)
             }
             $crate::store::sql::pool::PoolKind::Sqlite(connections) => {
-                $crate::store::sql::pool::within!(connections, pool.timeout, |$conn| $body)
+                $crate::store::sql::pool::on_sqlite!(connections, pool, |$conn| $body)
             }
         }
     }};
@@ -84,6 +86,16 @@ macro_rules! within {
     }};
 }
 pub(super) use within;
+
+/// Runs `$body` with `$conn`, a connection to SQLite, and remembers whether the disk took what it wrote.
+macro_rules! on_sqlite {
+    ($connections:expr, $pool:expr, |$conn:ident| $body:expr) => {{
+        let outcome = $crate::store::sql::pool::within!($connections, $pool.timeout, |$conn| $body);
+        $pool.writes.note(&outcome);
+        outcome
+    }};
+}
+pub(super) use on_sqlite;
 
 /// What a statement in `on_conn!` came to: within its time, with the database's own answer inside.
 pub(super) async fn limited<T>(
@@ -107,7 +119,8 @@ impl SqlPool {
             DatabaseUrl::Postgres(url) => PoolKind::Postgres(PostgresPool::open(url, limits, &server_clock)?),
             DatabaseUrl::Sqlite(file) => PoolKind::Sqlite(sqlite::pool(file, limits)?),
         };
-        Ok(Self { kind, server_clock, timeout: limits.timeout, limit: limits.connections })
+        let writes = Arc::default();
+        Ok(Self { kind, server_clock, timeout: limits.timeout, writes, limit: limits.connections })
     }
 
     /// How the connections are used just now.

@@ -43,9 +43,14 @@ impl SessionStore for SqlStore {
                 within!(pool.here()?, self.pool.timeout, |conn| clock.measure(conn).await)?.map_err(from_query)
             }
             PoolKind::Sqlite(pool) => {
-                within!(pool, self.pool.timeout, |conn| conn.batch_execute("SELECT 1").await)?.map_err(from_query)
+                within!(pool, self.pool.timeout, |conn| conn.batch_execute("SELECT 1").await)?.map_err(from_query)?;
+                self.pool.writes.check()
             }
         }
+    }
+
+    async fn check_writes(&self) -> Result<(), StoreError> {
+        self.probe_writes().await
     }
 
     async fn insert(&self, new: NewSession) -> Result<Option<u32>, StoreError> {

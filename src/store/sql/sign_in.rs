@@ -12,7 +12,7 @@ use super::{
     SqlStore,
     audit::NewAuditRow,
     error::from_query,
-    pool::within,
+    pool::on_sqlite,
     rows::SessionRow,
     schema::{audit_events, sessions, users},
     sqlite::AsyncSqliteConnection,
@@ -109,7 +109,7 @@ impl SqlStore {
     ) -> Result<Option<i64>, StoreError> {
         let (row, audit) = (SessionRow::from(&new.session), NewAuditRow::from(&new.audit));
         let (made_at, version) = (row.created_at, row.user_version);
-        within!(pool, self.pool.timeout, |conn| {
+        on_sqlite!(pool, self.pool, |conn| {
             conn.transaction(async |conn| {
                 let user = users::table
                     .filter(users::id.eq(row.user_id.clone()))

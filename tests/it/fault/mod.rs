@@ -2,6 +2,7 @@
 
 #![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails where it is surprised")]
 
+mod disk_full;
 mod keys;
 mod killed;
 mod postgres;

@@ -13,6 +13,7 @@ use std::{path::Path, process::Command};
 
 use serde_json::Value;
 use verifier::Verifier;
+pub use verifier::require;
 
 use crate::support::Place;
 

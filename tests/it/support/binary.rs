@@ -192,6 +192,16 @@ impl Place {
         self.started(self.command(&format!("serve --bind 127.0.0.1:0 {flags}")))
     }
 
+    /// Starts a server that ignores a signal, as its shell does, and waits until it listens.
+    pub fn serve_ignoring(&self, signal: &str) -> Server {
+        let plain = self.command("serve --bind 127.0.0.1:0");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &format!("trap '' {signal}; exec \"$0\" \"$@\"")]).arg(plain.get_program());
+        command.args(plain.get_args()).current_dir(self.folder.path()).env_clear();
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        self.started(command).listening()
+    }
+
     fn started(&self, mut command: Command) -> Server {
         let log = self.folder.path().join(servers::unique("log"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log).unwrap());

@@ -13,7 +13,7 @@ use crate::{
     store::sql::{
         SqlStore,
         error::from_query,
-        pool::within,
+        pool::on_sqlite,
         rows::{SessionRow, UserRow, counter, state, stored},
         schema::{sessions, users},
         sqlite::AsyncSqliteConnection,
@@ -29,7 +29,7 @@ impl SqlStore {
     ) -> Result<Option<SessionState>, StoreError> {
         let (id, generation) = (rotation.id.to_string(), counter(rotation.generation));
         // Both on one connection: waiting for a second one could fail when the token is spent already.
-        let rotated: Option<(SessionRow, Option<UserRow>)> = within!(pool, self.pool.timeout, |conn| {
+        let rotated: Option<(SessionRow, Option<UserRow>)> = on_sqlite!(pool, self.pool, |conn| {
             let now = stored(clock.now());
             let rotated: Option<SessionRow> = diesel::update(
                 sessions::table

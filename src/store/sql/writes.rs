@@ -1,0 +1,118 @@
+//! Whether the embedded database can be written to. A full disk lets statements that only read succeed, so a failed
+//! write is remembered until a write succeeds.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use diesel::{QueryResult, result::Error};
+use diesel_async::SimpleAsyncConnection as _;
+
+use super::{
+    SqlStore,
+    error::from_query,
+    pool::{PoolKind, within},
+};
+use crate::ports::StoreError;
+
+/// SQLite's messages about a file that takes no writes. A database that is busy is none of these.
+const FAILURES: [&str; 4] = [
+    "attempt to write a readonly database",
+    "database or disk is full",
+    "disk I/O error",
+    "unable to open database file",
+];
+
+/// A write that changes nothing, but goes to the disk: SQLite skips an update to the same value, but not its two steps.
+const PROBE: &str = "BEGIN IMMEDIATE;
+    UPDATE signing_key_ring SET version = version + 1;
+    UPDATE signing_key_ring SET version = version - 1;
+    COMMIT";
+
+/// The interval between probes while writes succeed. While they fail, each call probes.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// The outcome of the last write.
+#[derive(Debug)]
+pub(super) struct Writes(Mutex<Last>);
+
+#[derive(Debug)]
+struct Last {
+    failure: Option<String>,
+    probed: Instant,
+}
+
+impl Default for Writes {
+    fn default() -> Self {
+        Self(Mutex::new(Last { failure: None, probed: Instant::now() }))
+    }
+}
+
+impl Writes {
+    /// Remembers the failure of a statement, if it is one of the disk.
+    pub(super) fn note<T>(&self, outcome: &Result<QueryResult<T>, StoreError>) {
+        if let Ok(Err(error)) = outcome
+            && let Some(failure) = failure(error)
+        {
+            self.last().failure = Some(failure.to_owned());
+        }
+    }
+
+    /// Refuses if the last write failed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        self.last().failure.clone().map_or(Ok(()), |failure| Err(StoreError::Unavailable(failure)))
+    }
+
+    /// Returns true if it is time for a probe.
+    fn is_due(&self) -> bool {
+        let mut last = self.last();
+        let due = last.failure.is_some() || last.probed.elapsed() >= INTERVAL;
+        if due {
+            last.probed = Instant::now();
+        }
+        due
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn failure(error: &Error) -> Option<&str> {
+    match error {
+        Error::DatabaseError(_, information) => Some(information.message()).filter(|text| FAILURES.contains(text)),
+        Error::RollbackErrorOnCommit { commit_error, .. } => failure(commit_error),
+        _ => None,
+    }
+}
+
+impl SqlStore {
+    /// Writes to the embedded database if it is time to, and remembers the outcome.
+    pub(super) async fn probe_writes(&self) -> Result<(), StoreError> {
+        let PoolKind::Sqlite(pool) = &self.pool.kind else { return Ok(()) };
+        if !self.pool.writes.is_due() {
+            return Ok(());
+        }
+        let outcome = within!(pool, self.pool.timeout, |conn| {
+            let written = conn.batch_execute(PROBE).await;
+            if written.is_err() {
+                // A transaction that failed may still be open.
+                let _ = conn.batch_execute("ROLLBACK").await;
+            }
+            written
+        });
+        match &outcome {
+            Ok(Ok(())) => self.pool.writes.last().failure = None,
+            outcome => self.pool.writes.note(outcome),
+        }
+        // Another process may hold the database for longer: that says nothing about the disk.
+        match outcome? {
+            Err(error) if failure(&error).is_none() => Ok(()),
+            outcome => outcome.map_err(from_query),
+        }
+    }
+}
