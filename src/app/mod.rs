@@ -33,7 +33,7 @@ use crate::{
         connection::{Capacity, Connections, Limits},
         metrics::HttpMetrics,
         server,
-        state::{HttpSettings, State, caching},
+        state::{HttpSettings, State, Stopping, caching},
     },
     ports::{Clock, StoreError},
     service::{
@@ -188,12 +188,17 @@ impl App {
         self.first_user.as_ref()
     }
 
-    /// Serves until `stop` is done. Then, in this order: no new connections; requests that began are answered, within
-    /// the shutdown timeout; the background work ends; the stores close.
+    /// Serves until `stop` is done. Then, in this order: requests are answered while `/health/ready` is 503, until the
+    /// shutdown delay is over or `hurry` is done; no new connections; requests that began are answered, within the
+    /// shutdown timeout; the background work ends; the stores close.
     ///
     /// # Errors
     /// When the socket fails.
-    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+    pub async fn run(
+        self,
+        stop: impl Future<Output = ()> + Send + 'static,
+        hurry: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
         let metrics = match self.metrics {
             None => None,
             Some(listener) => {
@@ -203,13 +208,17 @@ impl App {
                 Some(handle)
             }
         };
-        let connections = Arc::clone(&self.state.connections);
+        let (stopping, delay) = (self.state.stopping.clone(), self.state.settings.shutdown_delay);
         let server = server::serve(self.listener, self.state)?;
         let handle = server.handle();
         let background = self.background.start();
         let stopper = tokio::spawn(async move {
             stop.await;
-            connections.drain();
+            stopping.begin();
+            // A second request to stop ends the delay.
+            if !delay.is_zero() {
+                let _ = tokio::time::timeout(delay, hurry).await;
+            }
             handle.stop(true).await;
         });
         let served = server.await;
@@ -336,10 +345,11 @@ fn state(config: &Config, stores: &stores::Stores, made: Made) -> Result<State, 
         header_timeout: config.http.header_timeout,
         issuer,
         jwks_caching: caching(config.http.jwks_max_age),
+        shutdown_delay: config.http.shutdown_delay,
         shutdown_timeout: config.http.shutdown_timeout,
         trusted_proxies: config.http.trusted_proxies.clone().unwrap_or_default(),
         workers: config.http.worker_threads(),
         metrics: config.http.metrics_on_main_address(),
     };
-    Ok(State { auth: Arc::new(auth), connections, metrics, registry, settings })
+    Ok(State { auth: Arc::new(auth), connections, metrics, registry, settings, stopping: Stopping::default() })
 }

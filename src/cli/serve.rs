@@ -1,9 +1,12 @@
 //! `latchkey serve`.
 
-use std::{io, net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{fs, future::pending, io, net::SocketAddr, process::ExitCode, sync::Arc};
 
 use secrecy::ExposeSecret as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
 
 use super::{Failure, output};
 use crate::{
@@ -14,11 +17,11 @@ use crate::{
 
 pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
     // Signals are caught from here on, so that one during the start is not lost.
-    let stop = stop_signal().map_err(|error| Failure::Failed(format!("signals cannot be caught: {error}")))?;
-    tokio::pin!(stop);
+    let uncaught = |error| Failure::Failed(format!("signals cannot be caught: {error}"));
+    let mut signals = StopSignals::catch().map_err(uncaught)?;
     let app = tokio::select! {
         app = App::build(config, clock) => app?,
-        () = &mut stop => return Ok(ExitCode::SUCCESS),
+        _ = signals.next() => return Ok(ExitCode::SUCCESS),
     };
     let failed = |error: io::Error| Failure::Failed(format!("the server stopped: {error}"));
     let address = app.address().map_err(failed)?;
@@ -29,33 +32,74 @@ pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCo
     }
     output::patiently(move || output::lines(&text));
     tracing::info!(%address, embedded = app.is_embedded(), "started");
-    let (asked, ask) = tokio::sync::oneshot::channel::<()>();
-    let server = app.run(async move {
-        let _ = ask.await;
-    });
+    let (stop, stopped) = oneshot::channel();
+    let (hurry, hurried) = oneshot::channel();
+    let server = app.run(asked(stopped), asked(hurried));
     tokio::pin!(server);
-    tokio::select! {
-        served = &mut server => served.map_err(failed)?,
-        () = &mut stop => {
-            tracing::info!("stopping: requests that began are answered");
-            let _ = asked.send(());
-            server.await.map_err(failed)?;
+    let delay = humantime::format_duration(config.http.shutdown_delay);
+    for (ask, event) in [(stop, "stopping"), (hurry, "stopping without further delay")] {
+        tokio::select! {
+            served = &mut server => {
+                served.map_err(failed)?;
+                tracing::info!("stopped");
+                return Ok(ExitCode::SUCCESS);
+            }
+            signal = signals.next() => {
+                tracing::info!(signal, %delay, "{event}");
+                let _ = ask.send(());
+            }
         }
     }
+    server.await.map_err(failed)?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Ctrl-C, or what service managers send.
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
+/// Waits for the message. A sender that is dropped has asked for nothing.
+async fn asked(message: oneshot::Receiver<()>) {
+    if message.await.is_err() {
+        pending::<()>().await;
+    }
+}
+
+/// The signals that stop the server: Ctrl-C, what service managers send, and the end of the terminal.
+struct StopSignals {
+    hangup: Option<Signal>,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    fn catch() -> io::Result<Self> {
+        // `nohup` has SIGHUP ignored, and catching it would undo that.
+        let hangup = if is_hangup_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(Self { hangup, interrupt, terminate })
+    }
+
+    /// Returns the name of the next one.
+    async fn next(&mut self) -> &'static str {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = hangup => "SIGHUP",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
         }
-    })
+    }
+}
+
+/// Returns true if SIGHUP was ignored at the start. Where the system does not tell, it was not.
+fn is_hangup_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // The lowest bit is signal 1.
+    ignored.is_some_and(|mask| mask & 1 == 1)
 }
 
 /// What a newcomer needs: who they are, three requests to try, and where to go from here. Told once.

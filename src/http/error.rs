@@ -20,7 +20,7 @@ pub enum HttpError {
     /// `Authorization` is not a scheme and one value.
     #[error("bad authorization header")]
     BadAuthorizationHeader,
-    /// The path or the query of the request cannot be read.
+    /// The request is not HTTP, or its path or its body cannot be read.
     #[error("bad request")]
     BadRequest,
     /// More bytes than allowed.
@@ -32,6 +32,12 @@ pub enum HttpError {
     /// Fields that are missing or wrong, in the order of the view.
     #[error("bad fields")]
     Fields(Vec<(&'static str, Vec<String>)>),
+    /// The head of a request exceeds the limit.
+    #[error("head too large")]
+    HeadTooLarge,
+    /// The head of a request did not arrive in time.
+    #[error("head too slow")]
+    HeadTooSlow,
     /// The body is JSON, but no object: the name of its type in Python.
     #[error("the body is no object")]
     InvalidData(&'static str),
@@ -88,6 +94,8 @@ impl HttpError {
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTooSlow => "body_too_slow",
             Self::Fields(_) => "bad_fields",
+            Self::HeadTooLarge => "head_too_large",
+            Self::HeadTooSlow => "head_too_slow",
             Self::InvalidData(_) | Self::NoData => "bad_data",
             Self::Json(_) => "bad_json",
             Self::MethodNotAllowed(_) => "method_not_allowed",
@@ -142,6 +150,8 @@ impl HttpError {
                     fields.iter().map(|(name, texts)| ((*name).to_owned(), json!(texts))).collect();
                 (StatusCode::BAD_REQUEST, Value::Object(fields))
             }
+            Self::HeadTooLarge => detail(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request header is too large."),
+            Self::HeadTooSlow => detail(StatusCode::REQUEST_TIMEOUT, "Request header did not arrive in time."),
             Self::InvalidData(kind) => {
                 let text = format!("Invalid data. Expected a dictionary, but got {kind}.");
                 (StatusCode::BAD_REQUEST, non_field(&text))

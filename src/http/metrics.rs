@@ -110,6 +110,11 @@ impl Route {
         Self(ROUTES.iter().position(|known| *known == label).unwrap_or_default())
     }
 
+    /// Returns true for documents that pages of any origin may read: keys and discovery.
+    pub(super) fn is_open(self) -> bool {
+        self.label().starts_with("/.well-known/")
+    }
+
     /// Its name in metrics and in the log.
     pub(super) fn label(self) -> &'static str {
         ROUTES.get(self.0).copied().unwrap_or_default()

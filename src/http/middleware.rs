@@ -9,8 +9,10 @@ use actix_web::{
     http::{
         ConnectionType, Method, StatusCode, Uri,
         header::{
-            ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
-            TRANSFER_ENCODING, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+            ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+            ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY,
+            CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+            X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
         },
     },
     middleware::Next,
@@ -61,9 +63,18 @@ pub(super) async fn around<B: MessageBody>(
     };
     // An unread body of unknown length may never end. The rest of a body of known length closes the connection, too.
     let unread = || chunked && connection.as_deref().is_some_and(|connection| !connection.is_body_read());
-    // The response closes the connection, so the client sends its next request elsewhere.
-    let stopping = || state.as_deref().is_some_and(|state| state.connections.is_draining());
-    let ends = || unread() || stopping();
+    // The web server closes after an offer of another protocol. On the main address, it sees none.
+    let offered = request.head().connection_type() == ConnectionType::Upgrade;
+    // During a stop, the response closes the connection, so the client sends its next request elsewhere.
+    let stopping = || state.as_deref().is_some_and(|state| state.stopping.has_begun());
+    let ends = || offered || unread() || stopping();
+    let is_options = request.method() == Method::OPTIONS;
+    let finish = |status: StatusCode, headers: &mut HeaderMap, id: HeaderValue, challenge: Option<&str>| {
+        finish(status, headers, id, challenge);
+        if route.is_open() {
+            open(headers, is_options);
+        }
+    };
     let answered = if too_long(request.uri()) {
         Ok(Err(HttpError::UriTooLong.into()))
     } else {
@@ -114,6 +125,29 @@ fn finish(status: StatusCode, headers: &mut HeaderMap, id: HeaderValue, challeng
     }
     headers.append(REQUEST_ID, id);
     standing_headers(headers);
+}
+
+/// Pages of any origin may read it: it is public, and the same for everybody.
+fn open(headers: &mut HeaderMap, is_options: bool) {
+    headers.append(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    if is_options {
+        headers.append(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+        // The wildcard covers neither `Authorization`, which some clients add everywhere, nor old browsers.
+        headers.append(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*, Authorization, If-None-Match"));
+        headers.append(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    } else {
+        headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("ETag, X-Request-ID"));
+    }
+}
+
+/// Returns the headers and the body of a refusal that the web server made before there was a request.
+pub(super) fn unrouted(error: HttpError) -> (HeaderMap, String) {
+    let (status, body) = error.answer();
+    let (mut headers, id) = (HeaderMap::new(), new_id());
+    log("other", Route::of(""), &id, status, Some(&error.into()));
+    headers.append(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    finish(status, &mut headers, id, None);
+    (headers, body.to_string())
 }
 
 /// Appended, not inserted, as no handler has set them: nothing has to be looked for that they would replace.

@@ -1,6 +1,12 @@
 //! What the handlers share.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use actix_web::http::header::HeaderValue;
 use prometheus_client::registry::Registry;
@@ -30,6 +36,8 @@ pub struct HttpSettings {
     pub issuer: String,
     /// How long the key set may be cached, as the header says it.
     pub jwks_caching: HeaderValue,
+    /// How long requests are still accepted after a stop was asked for.
+    pub shutdown_delay: Duration,
     /// How long requests may take to finish after a stop was asked for.
     pub shutdown_timeout: Duration,
     /// Proxies whose header is trusted.
@@ -53,6 +61,23 @@ pub struct State {
     pub registry: Arc<Registry>,
     /// Settings.
     pub settings: HttpSettings,
+    /// The beginning of the end.
+    pub stopping: Stopping,
+}
+
+/// True once a stop was asked for. Requests are still answered, and each response ends its connection.
+#[derive(Clone, Debug, Default)]
+pub struct Stopping(Arc<AtomicBool>);
+
+impl Stopping {
+    /// Makes it true.
+    pub fn begin(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.0.load(Relaxed)
+    }
 }
 
 impl State {

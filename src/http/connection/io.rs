@@ -1,4 +1,5 @@
-//! A socket that reports its progress, and that takes no more from a client than the server works on.
+//! A socket that reports its progress, and that takes no more from a client than the server works on. It also hides from
+//! the web server what it cannot do (offers of another protocol), and completes what it writes itself (refusals).
 
 use std::{
     io, mem,
@@ -6,19 +7,25 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use actix_web::rt::net::TcpStream;
 use futures_util::FutureExt as _;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready},
+    time::{Sleep, sleep},
+};
 
-use super::progress::Connection;
+use super::{offers::Offers, progress::Connection, refusal::replacement};
 
 /// Bytes at the beginning of a request that are taken at once. Most requests are shorter.
 const PIECE: usize = 2 * 1024;
 /// Requests that a client may send ahead. The web server parses all that it has been given, at some 6 KiB each.
 const PIPELINED: usize = 16;
 const HEAD_END: &[u8] = b"\r\n\r\n";
+/// The time that a refused client may still send. A socket that is closed before all was read discards its response.
+const REFUSED_LINGER: Duration = Duration::from_secs(1);
 
 /// Passes reads and writes on to a socket, and notes their progress at the [`Connection`].
 ///
@@ -34,16 +41,77 @@ pub(in crate::http) struct Observed {
     passed: usize,
     /// What was passed on holds a request, which is parsed before more is read.
     pause: bool,
+    offers: Offers,
+    refusal: Refusal,
+}
+
+/// The state of a response that the web server writes itself. It is the last one of the connection.
+enum Refusal {
+    None,
+    /// The rest of what is sent instead.
+    Sending(Vec<u8>),
+    /// The client may still send until then.
+    Lingering(Pin<Box<Sleep>>),
+    Sent,
 }
 
 impl Observed {
-    pub(super) const fn new(inner: TcpStream, connection: Arc<Connection>) -> Self {
-        Self { inner, connection, kept: Vec::new(), passed: 0, pause: false }
+    pub(super) fn new(inner: TcpStream, connection: Arc<Connection>) -> Self {
+        let (kept, offers) = Default::default();
+        Self { inner, connection, kept, passed: 0, pause: false, offers, refusal: Refusal::None }
     }
 
     /// Returns the connection that the socket belongs to.
     pub(in crate::http) const fn connection(&self) -> &Arc<Connection> {
         &self.connection
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.inner).poll_write(cx, bytes) {
+            Poll::Pending => {
+                self.connection.note_blocked();
+                Poll::Pending
+            }
+            Poll::Ready(Ok(written)) => {
+                self.connection.note_written(written);
+                Poll::Ready(Ok(written))
+            }
+            failed @ Poll::Ready(Err(_)) => failed,
+        }
+    }
+
+    /// Sends the replacement of a refusal, and reads until the client has stopped sending. The web server drops the socket
+    /// once the refusal counts as written.
+    fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match &mut self.refusal {
+                Refusal::None | Refusal::Sent => return Poll::Ready(Ok(())),
+                Refusal::Sending(rest) if rest.is_empty() => {
+                    ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+                    self.refusal = Refusal::Lingering(Box::pin(sleep(REFUSED_LINGER)));
+                }
+                Refusal::Sending(rest) => {
+                    let bytes = mem::take(rest);
+                    let sent = self.poll_send(cx, &bytes);
+                    let written = if let Poll::Ready(Ok(written)) = sent { written } else { 0 };
+                    self.refusal = Refusal::Sending(bytes.get(written..).unwrap_or_default().to_vec());
+                    if ready!(sent)? == 0 {
+                        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                    }
+                }
+                Refusal::Lingering(linger) => {
+                    let mut rest = [MaybeUninit::uninit(); PIECE];
+                    let mut rest = ReadBuf::uninit(&mut rest);
+                    let is_over = linger.as_mut().poll(cx).is_ready();
+                    let is_closed = !is_over
+                        && (ready!(Pin::new(&mut self.inner).poll_read(cx, &mut rest)).is_err()
+                            || rest.filled().is_empty());
+                    if is_over || is_closed {
+                        self.refusal = Refusal::Sent;
+                    }
+                }
+            }
+        }
     }
 
     /// Waits for the end of the connection, or until there is a reason to read again.
@@ -80,7 +148,7 @@ impl Observed {
 
     /// Returns `true` if the client has closed its half of the connection, as far as the last event says. No system
     /// call is made.
-    fn is_left(&self) -> bool {
+    fn client_has_closed(&self) -> bool {
         self.inner.ready(Interest::READABLE).now_or_never().is_some_and(|ready| ready.is_ok_and(Ready::is_read_closed))
     }
 
@@ -124,7 +192,7 @@ impl AsyncRead for Observed {
             this.passed = 0;
         }
         let before = buffer.filled().len();
-        let left = this.passed == 0 && this.is_left();
+        let left = this.passed == 0 && this.client_has_closed();
         ready!(this.poll_piece(cx, buffer))?;
         if left && !is_view(buffer.filled().get(before..).unwrap_or_default()) {
             // The reader sees the end of the connection, and not the request.
@@ -133,6 +201,7 @@ impl AsyncRead for Observed {
             return Poll::Ready(Ok(()));
         }
         this.keep_rest(buffer, before);
+        this.offers.remove(buffer.filled_mut().get_mut(before..).unwrap_or_default());
         let read = buffer.filled().len() - before;
         this.passed += read;
         if read > 0 {
@@ -145,16 +214,17 @@ impl AsyncRead for Observed {
 impl AsyncWrite for Observed {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.inner).poll_write(cx, bytes) {
-            Poll::Pending => {
-                this.connection.note_blocked();
-                Poll::Pending
+        if matches!(this.refusal, Refusal::None)
+            && let Some((start, replacement)) = replacement(bytes)
+        {
+            if let Some(before) = bytes.get(..start).filter(|before| !before.is_empty()) {
+                return this.poll_send(cx, before);
             }
-            Poll::Ready(Ok(written)) => {
-                this.connection.note_written(written);
-                Poll::Ready(Ok(written))
-            }
-            failed @ Poll::Ready(Err(_)) => failed,
+            this.refusal = Refusal::Sending(replacement);
+        }
+        match &this.refusal {
+            Refusal::Sending(_) | Refusal::Lingering(_) => this.poll_refusal(cx).map_ok(|()| bytes.len()),
+            Refusal::None | Refusal::Sent => this.poll_send(cx, bytes),
         }
     }
 

@@ -4,7 +4,9 @@
 //! and idle connections, but neither slow readers nor bodies that never end.
 
 mod io;
+mod offers;
 mod progress;
+mod refusal;
 mod register;
 mod service;
 

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Instant,
 };
@@ -51,7 +51,6 @@ pub struct Connections {
     evicted: AtomicU64,
     refused: AtomicU64,
     timed_out: AtomicU64,
-    draining: AtomicBool,
 }
 
 /// A connection's place in the register. Dropping it gives the place back.
@@ -65,18 +64,8 @@ impl Connections {
     /// Creates an empty register.
     #[must_use]
     pub fn new(capacity: Capacity, limits: Limits) -> Self {
-        let (by_source, open, evicted, refused, timed_out, draining) = Default::default();
-        Self { capacity, limits, by_source, open, evicted, refused, timed_out, draining }
-    }
-
-    /// From now on, each response closes its connection. Call it when a stop begins.
-    pub fn drain(&self) {
-        self.draining.store(true, Relaxed);
-    }
-
-    /// Returns true once a stop has begun.
-    pub(in crate::http) fn is_draining(&self) -> bool {
-        self.draining.load(Relaxed)
+        let (by_source, open, evicted, refused, timed_out) = Default::default();
+        Self { capacity, limits, by_source, open, evicted, refused, timed_out }
     }
 
     /// Numbers for metrics.

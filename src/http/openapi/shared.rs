@@ -15,7 +15,8 @@ use utoipa::{
 
 use super::refusals;
 
-const HEADERS: [(&str, &str); 6] = [
+const HEADERS: [(&str, &str); 7] = [
+    ("Access-Control-Allow-Origin", "`*`: pages of any origin may read it."),
     ("Allow", "The methods of this resource."),
     ("Cache-Control", "`no-store`; for keys and discovery, how long they may be kept."),
     ("ETag", "Names what was sent: `If-None-Match` asks whether it is still the same."),
@@ -32,13 +33,17 @@ pub(super) struct Shared;
 
 impl Modify for Shared {
     fn modify(&self, document: &mut OpenApi) {
-        for item in document.paths.paths.values_mut() {
+        for (path, item) in &mut document.paths.paths {
             for operation in operations(item) {
                 forms(operation);
                 links(operation);
                 for response in operation.responses.responses.values_mut() {
                     if let RefOr::T(response) = response {
                         headers(response);
+                        if path.starts_with("/.well-known/") {
+                            let name = "Access-Control-Allow-Origin";
+                            response.headers.insert(name.to_owned(), header(name));
+                        }
                     }
                 }
             }
@@ -58,10 +63,13 @@ fn forms(operation: &mut Operation) {
     {
         // The name of a part stands in a header field, where control characters have no place (RFC 9110, section 5.5).
         let plain = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^[^\u0000-\u001f\u007f]*$"));
-        let names = ObjectBuilder::new().property_names(Some(plain));
-        let mut multipart = json.clone();
-        multipart.schema = json.schema.clone().map(|fields| AllOfBuilder::new().item(fields).item(names).into());
-        body.content.insert(FORM.to_owned(), RefOr::T(json));
+        // The values of a form are text: there is no `null`.
+        let text = || ObjectBuilder::new().additional_properties(Some(ObjectBuilder::new().schema_type(Type::String)));
+        let (mut form, mut multipart) = (json.clone(), json);
+        for (content, rest) in [(&mut form, text()), (&mut multipart, text().property_names(Some(plain)))] {
+            content.schema = content.schema.take().map(|fields| AllOfBuilder::new().item(fields).item(rest).into());
+        }
+        body.content.insert(FORM.to_owned(), RefOr::T(form));
         body.content.insert(MULTIPART.to_owned(), RefOr::T(multipart));
     }
 }

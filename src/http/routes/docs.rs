@@ -1,13 +1,22 @@
 //! `/openapi.json`: the document. `/docs/`: Swagger UI, whose files are in the program. Both can be switched off.
 
-use std::{borrow::Cow, convert::Infallible, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    convert::Infallible,
+    io::{self, Read as _},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
 
 use actix_web::{
     HttpRequest, HttpResponse,
     body::{MessageBody, SizedStream},
-    http::header::{CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION},
+    http::header::{
+        AcceptEncoding, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, Encoding, Header as _, LOCATION, VARY,
+    },
     web::Bytes,
 };
+use flate2::read::GzDecoder;
 use futures_util::stream;
 use utoipa_swagger_ui::{Config, SwaggerFile, serve};
 
@@ -56,13 +65,40 @@ async fn page(request: HttpRequest) -> Result<HttpResponse, HttpError> {
         serve(file, Arc::new(config)).map_err(broken)?.ok_or(HttpError::NotFound)?;
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, content_type)).insert_header((CONTENT_SECURITY_POLICY, POLICY));
-    if gzpipped {
-        response.insert_header((CONTENT_ENCODING, "gzip"));
-    }
-    Ok(response.body(in_pieces(match bytes {
+    let mut bytes = match bytes {
         Cow::Borrowed(bytes) => Bytes::from_static(bytes),
         Cow::Owned(bytes) => bytes.into(),
-    })))
+    };
+    if gzpipped {
+        response.insert_header((VARY, "Accept-Encoding"));
+        if accepts_gzip(&request) {
+            response.insert_header((CONTENT_ENCODING, "gzip"));
+        } else {
+            bytes = unpacked(file, &bytes).map_err(|_| broken("gzip".into()))?;
+        }
+    }
+    Ok(response.body(in_pieces(bytes)))
+}
+
+/// Returns true if the client asks for gzip. One that names no encoding, as curl, often cannot unpack any.
+fn accepts_gzip(request: &HttpRequest) -> bool {
+    let accepted = AcceptEncoding::parse(request).ok();
+    let offered = [Encoding::identity(), Encoding::gzip()];
+    accepted.and_then(|accepted| accepted.negotiate(offered.iter())) == Some(Encoding::gzip())
+}
+
+/// Returns a packed file as text. Files are few, and each is unpacked once.
+fn unpacked(file: &str, packed: &[u8]) -> io::Result<Bytes> {
+    static UNPACKED: LazyLock<Mutex<HashMap<String, Bytes>>> = LazyLock::new(Mutex::default);
+    let mut known = UNPACKED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(bytes) = known.get(file) {
+        return Ok(bytes.clone());
+    }
+    let mut bytes = Vec::new();
+    GzDecoder::new(packed).read_to_end(&mut bytes)?;
+    let bytes = Bytes::from(bytes);
+    known.insert(file.to_owned(), bytes.clone());
+    Ok(bytes)
 }
 
 /// Returns a body that is copied piece by piece while the client reads it. The web server would copy a single piece at

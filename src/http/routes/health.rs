@@ -1,6 +1,10 @@
 //! `/health/live`: the process runs. `/health/ready`: it can answer requests, and how well.
 
-use actix_web::{HttpRequest, HttpResponse, http::header::RETRY_AFTER, web::Data};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::RETRY_AFTER},
+    web::Data,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -23,7 +27,7 @@ struct Live {
     status: &'static str,
 }
 
-/// How well requests can be answered. Each is `ok`, `degraded` or `down`.
+/// How well requests can be answered. Each is `ok`, `degraded` or `down`; `status` may also be `stopping`.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Ready {
@@ -41,6 +45,9 @@ struct Ready {
     keys_last_look_seconds: Option<u64>,
 }
 
+/// The status of an instance that was asked to stop.
+const STOPPING: &str = "stopping";
+
 #[utoipa::path(
     get, path = "/health/live", tag = "operation",
     summary = "Whether the process runs",
@@ -55,7 +62,8 @@ pub(in crate::http) async fn live() -> HttpResponse {
     get, path = "/health/ready", tag = "operation",
     summary = "Whether requests can be answered",
     description = "Without Redis, or if it cannot read its keys, the instance is degraded but serves requests. \
-         Without its database, it is down.",
+         Without its database, or if the embedded database cannot be written to, it is down. After a stop was asked for, \
+         it is stopping.",
     responses(
         (status = 200, description = "They can.", body = Ready,
             examples(
@@ -64,21 +72,22 @@ pub(in crate::http) async fn live() -> HttpResponse {
             )),
         (status = 503, description = "They cannot.", body = Ready,
             headers(("Retry-After" = u32, description = "Seconds to wait.")),
-            example = json!({ "status": "down", "database": "down", "keys": "ok" })),
+            examples(
+                ("down" = (value = json!({ "status": "down", "database": "down", "keys": "ok" }))),
+                ("stopping" = (value = json!({ "status": "stopping", "database": "ok", "keys": "ok" })))
+            )),
         refusals::Public
     )
 )]
 pub(in crate::http) async fn ready(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
     let readiness = state.auth.readiness(&client(&request)).await?;
-    let mut response = match readiness.overall() {
-        Health::Down => HttpResponse::ServiceUnavailable(),
-        Health::Degraded | Health::Ok => HttpResponse::Ok(),
-    };
-    if readiness.overall() == Health::Down {
-        response.insert_header((RETRY_AFTER, "1"));
+    let status = if state.stopping.has_begun() { STOPPING } else { readiness.overall().as_str() };
+    let mut response = HttpResponse::Ok();
+    if status == STOPPING || status == Health::Down.as_str() {
+        response.status(StatusCode::SERVICE_UNAVAILABLE).insert_header((RETRY_AFTER, "1"));
     }
     Ok(response.json(Ready {
-        status: readiness.overall().as_str(),
+        status,
         database: readiness.database.as_str(),
         redis: readiness.redis.map(Health::as_str),
         keys: readiness.keys.as_str(),

@@ -23,6 +23,7 @@ mod secrecy;
 mod serve;
 mod sessions;
 mod settings;
+mod stop;
 mod terminal;
 mod users;
 mod why;

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, io::Read as _, path::Path};
 use flate2::read::GzDecoder;
 use regex::Regex;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Backend, Place, TestApp};
 
@@ -33,7 +33,7 @@ async fn what_is_served_is_what_is_printed_and_what_is_committed() {
     assert!(served.text == printed, "`latchkey openapi` prints something else");
     assert!(served.text == committed(), "latchkey openapi > docs/openapi.json");
     let document = document();
-    assert_eq!((document["openapi"].as_str(), document.get("servers")), (Some("3.1.0"), None));
+    assert_eq!((document["openapi"].as_str(), &document["servers"][0]["url"]), (Some("3.1.0"), &json!(".")));
 }
 
 /// The sources name each route in one call; actix itself cannot be asked for them.
@@ -117,9 +117,43 @@ async fn both_can_be_switched_off() {
     }
 }
 
-/// Files are sent as they lie in the program: packed.
+/// A client that names no encoding gets none: curl writes what it gets to a file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_client_that_accepts_gzip_gets_it() {
+    let app = embedded().await;
+    for file in ["swagger-ui-bundle.js", "swagger-ui.css", "index.html", ""] {
+        let path = format!("/docs/{file}");
+        let packed = unpacked(&app, &path).await;
+        for accepted in [None, Some("identity"), Some("br"), Some("gzip;q=0"), Some("identity, gzip;q=0.1"), Some("")] {
+            for method in [Method::GET, Method::HEAD] {
+                let request = app.request(method.clone(), &path);
+                let request =
+                    accepted.into_iter().fold(request, |request, value| request.header("accept-encoding", value));
+                let answer = app.send(request).await;
+                assert_eq!((answer.status, answer.header("content-encoding")), (200, ""), "{path} {accepted:?}");
+                assert_eq!(answer.header("vary"), "Accept-Encoding");
+                let text = if method == Method::HEAD { "" } else { packed.as_str() };
+                assert!(answer.text == text, "{path} {accepted:?}");
+            }
+        }
+    }
+}
+
+/// The values of forms are text, whatever JSON may have in their place.
+#[test]
+fn a_form_has_no_null() {
+    let document: Value = serde_json::from_str(Place::new().run("openapi").done()).unwrap();
+    let content = &document["paths"]["/api/auth/logout/"]["post"]["requestBody"]["content"];
+    for kind in ["application/x-www-form-urlencoded", "multipart/form-data"] {
+        let rest = &content[kind]["schema"]["allOf"][1];
+        assert_eq!(rest["additionalProperties"]["type"], "string", "{kind}: {rest}");
+    }
+}
+
+/// Files are sent as they lie in the program, packed, to a browser.
 async fn unpacked(app: &TestApp, path: &str) -> String {
-    let answer = reqwest::get(app.url(path)).await.unwrap();
+    let request = app.request(Method::GET, path).header("accept-encoding", "gzip, deflate, br, zstd");
+    let answer = request.send().await.unwrap();
     assert_eq!(answer.headers()["content-encoding"], "gzip");
     let mut text = String::new();
     GzDecoder::new(&answer.bytes().await.unwrap()[..]).read_to_string(&mut text).unwrap();

@@ -102,11 +102,10 @@ impl TestApp {
             runtime.block_on(async move {
                 let app = App::build(&for_thread, clock_for_thread).await.unwrap();
                 ready.send(app.address().unwrap()).unwrap();
-                app.run(async move {
+                let stop = async move {
                     let _ = stopped.await;
-                })
-                .await
-                .unwrap();
+                };
+                app.run(stop, std::future::pending()).await.unwrap();
             });
         });
         let address =

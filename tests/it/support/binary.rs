@@ -330,6 +330,11 @@ impl Server {
         self.post("/api/token/refresh/", &json!({ "refresh": token })).await
     }
 
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
+        signal(name, self.pid());
+    }
+
     /// Sends a signal and waits for the end; also gives the rest of what it printed.
     pub fn stop(mut self, name: &str) -> (ExitStatus, Vec<String>) {
         let mut child = self.child.take().unwrap();

@@ -1,0 +1,65 @@
+//! Signals: how a server stops, and what it does meanwhile.
+
+use std::{net::TcpStream, time::Instant};
+
+use crate::support::{Place, servers::eventually};
+
+const STOPPING: &str = r#"{"status":"stopping","database":"ok","keys":"ok"}"#;
+
+fn address(url: &str) -> &str {
+    url.strip_prefix("http://").unwrap()
+}
+
+#[tokio::test]
+async fn during_the_delay_requests_are_answered_and_readiness_is_503() {
+    for signal in ["TERM", "INT", "HUP"] {
+        let place = Place::new().with("LATCHKEY_SHUTDOWN_DELAY", "1h");
+        place.user("ada", "correct horse battery staple");
+        let server = place.serve("");
+        assert_eq!(server.get("/health/ready").await.status, 200);
+        server.signal(signal);
+        eventually("readiness says so", async || server.get("/health/ready").await.status == 503).await;
+        let ready = server.get("/health/ready").await;
+        ready.expect(503, STOPPING);
+        assert_eq!((ready.header("retry-after"), ready.header("connection")), ("1", "close"));
+        assert_eq!(server.get("/health/live").await.status, 200);
+        let pair = server.pair("ada", "correct horse battery staple").await;
+        let answer = server.refresh(&pair.refresh).await;
+        assert_eq!((answer.status, answer.header("connection")), (200, "close"), "a pool must let go of it");
+        place.run(&format!("healthcheck --bind {}", address(&server.url))).refused(1);
+        // The second one ends the delay.
+        let begun = Instant::now();
+        assert_eq!(server.stop(signal).0.code(), Some(0), "SIG{signal}");
+        assert!(begun.elapsed().as_secs() < 8);
+    }
+}
+
+#[tokio::test]
+async fn after_the_delay_the_server_stops() {
+    let place = Place::new();
+    let server = place.serve("--shutdown-delay 300ms");
+    let begun = Instant::now();
+    assert_eq!(server.stop("TERM").0.code(), Some(0));
+    assert!(begun.elapsed().as_millis() >= 300, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn without_a_delay_a_hangup_stops_the_server_like_sigterm() {
+    let server = Place::new().serve("");
+    let url = server.url.clone();
+    let (status, _) = server.stop("HUP");
+    assert_eq!(status.code(), Some(0));
+    assert!(TcpStream::connect(address(&url)).is_err());
+}
+
+/// As `nohup` starts it.
+#[tokio::test]
+async fn a_hangup_that_is_ignored_at_the_start_stays_ignored() {
+    let place = Place::new();
+    let server = place.serve_ignoring("HUP");
+    server.signal("HUP");
+    server.signal("HUP");
+    assert_eq!(server.get("/health/ready").await.status, 200);
+    assert_eq!(server.stop("TERM").0.code(), Some(0));
+    assert_eq!(place.run("serve --shutdown-delay -1s").code, Some(2));
+}
