@@ -166,12 +166,18 @@ impl From<crate::service::Error> for Failure {
 #[must_use]
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
     hardening::forbid_core_dumps();
+    output::choose_form(&arguments);
     // The environment may only change while there is one thread.
     let dotenv = match dotenv::load(&environment::names(&serve_command())) {
         Ok(dotenv) => dotenv,
         Err(error) => return fail(&error.into()),
     };
-    let matches = match Cli::command().try_get_matches_from(arguments) {
+    // The file may name the form as well.
+    output::choose_form(&arguments);
+    if let Some(wrong) = &dotenv.wrong {
+        return fail(&wrong.clone().into());
+    }
+    let matches = match environment::without_empty(Cli::command()).try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return usage(&error),
     };
@@ -215,9 +221,11 @@ async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &Dotenv) -> Re
         log
     } else {
         let log = start_log()?;
-        dotenv.warning().into_iter().chain(dotenv.notice()).for_each(|line| output::error(&line));
+        dotenv.warnings().iter().for_each(|line| output::warning(line));
+        dotenv.notice().iter().for_each(|line| output::notice(line));
         log
     };
+    log_empty(dotenv);
     let done = execute(command, matches, dotenv, clock).await;
     // The log is flushed first, so that the error comes last.
     output::patiently(move || drop(log));
@@ -253,6 +261,23 @@ fn log_dotenv(dotenv: &Dotenv) {
     }
     if !dotenv.taken.is_empty() {
         tracing::info!(names = dotenv.names(), "settings read from .env");
+    }
+    for remark in dotenv.remarks() {
+        tracing::warn!(remark, "line in .env");
+    }
+    for name in environment::names_of_compose().chain(dotenv.of_compose()) {
+        tracing::info!(
+            name,
+            "variable ignored: only docker-compose.yml uses it; the address of the server is LATCHKEY_BIND"
+        );
+    }
+}
+
+fn log_empty(dotenv: &Dotenv) {
+    let mut names = environment::empty_names(&serve_command());
+    names.extend(dotenv.empty().cloned());
+    if !names.is_empty() {
+        tracing::debug!(names = names.join(", "), "empty variables ignored");
     }
 }
 
@@ -309,6 +334,7 @@ fn from_environment<T: Args>(command: &clap::Command) -> Result<T, Failure> {
         Some(wrong) => Failure::Config(wrong.to_string()),
         None => Failure::Config(error.to_string().lines().next().unwrap_or_default().to_owned()),
     };
-    let matches = command.clone().try_get_matches_from(std::iter::empty::<OsString>()).map_err(wrong)?;
+    let matches = environment::without_empty(command.clone());
+    let matches = matches.try_get_matches_from(std::iter::empty::<OsString>()).map_err(wrong)?;
     T::from_arg_matches(&matches).map_err(|error| Failure::Config(error.to_string()))
 }

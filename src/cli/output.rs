@@ -3,18 +3,73 @@
 
 use std::{
     borrow::Cow,
+    ffi::OsString,
     io::{self, Write as _},
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
 
-use serde_json::Value;
+use chrono::SecondsFormat;
+use serde_json::{Value, json};
 
-use crate::domain::visible;
+use crate::{
+    domain::visible,
+    ports::{Clock as _, clock::SystemClock},
+};
 
 /// The longest time that a stalled reader delays a server.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// True if standard error is a log in JSON: then its every line is an event.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Looks for `--log-format` in the arguments and for `LATCHKEY_LOG_FORMAT`. What is printed before the log starts, and
+/// after it ended, has the form of the log.
+pub(super) fn choose_form(arguments: &[OsString]) {
+    let mut words = arguments.iter().skip(1).map(|word| word.to_string_lossy());
+    let set = std::env::var_os("LATCHKEY_LOG_FORMAT");
+    let mut format = set.and_then(|format| format.into_string().ok()).unwrap_or_default();
+    while let Some(word) = words.next() {
+        match word.split_once('=') {
+            Some(("--log-format", value)) => value.clone_into(&mut format),
+            None if word == "--log-format" => format = words.next().unwrap_or_default().into_owned(),
+            _ => {}
+        }
+    }
+    let is_json = format == "json";
+    if is_json && !IS_JSON.swap(is_json, Ordering::Relaxed) {
+        // The log replaces it when it starts.
+        std::panic::set_hook(Box::new(|panic| {
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            print(io::stderr(), &[&event("ERROR", json!({ "message": "a panic", "place": place }))]);
+        }));
+    }
+    IS_JSON.store(is_json, Ordering::Relaxed);
+}
+
+/// Returns true if standard error is a log in JSON.
+pub(super) fn is_json() -> bool {
+    IS_JSON.load(Ordering::Relaxed)
+}
+
+/// An event in the form of the log.
+fn event(level: &str, fields: Value) -> String {
+    let now = SystemClock.now().to_rfc3339_opts(SecondsFormat::Micros, true);
+    let mut event = json!({ "timestamp": now, "level": level });
+    if let (Some(event), Value::Object(fields)) = (event.as_object_mut(), fields) {
+        event.extend(fields);
+    }
+    visible::json(&event.to_string()).into_owned()
+}
+
+/// An event on standard output.
+pub(super) fn event_line(fields: Value) {
+    print(io::stdout(), &[&event("INFO", fields)]);
+}
 
 /// Prints on a separate thread, and returns after [`PATIENCE`] at the latest: writing to a full pipe that is not read
 /// blocks forever.
@@ -44,22 +99,42 @@ pub(super) fn bytes(bytes: &[u8]) {
     let _ = io::stdout().write_all(bytes);
 }
 
-/// A line on standard error, with the program's name in front.
+/// An error on standard error, with the program's name in front.
 pub(super) fn error(text: &str) {
-    let text = visible::line(text).into_owned();
-    patiently(move || print(io::stderr(), &["latchkey: ", &text]));
+    say("ERROR", text);
+}
+
+/// A warning on standard error, as [`error`].
+pub(super) fn warning(text: &str) {
+    say("WARN", text);
+}
+
+/// Other information on standard error, as [`error`].
+pub(super) fn notice(text: &str) {
+    say("INFO", text);
+}
+
+fn say(level: &str, text: &str) {
+    let line =
+        if is_json() { event(level, json!({ "message": text })) } else { format!("latchkey: {}", visible::line(text)) };
+    patiently(move || print(io::stderr(), &[&line]));
 }
 
 /// The progress of a long command, on standard error: standard output is for the result.
 pub(super) fn progress(text: &str) {
-    print(io::stderr(), &[&visible::line(text)]);
+    let line = if is_json() { event("INFO", json!({ "message": text })) } else { visible::line(text).into_owned() };
+    print(io::stderr(), &[&line]);
 }
 
 /// Prints help, the version or an argument error, as rendered by clap. An error repeats the arguments, and help shows
 /// values from the environment.
 pub(super) fn usage(error: &clap::Error) {
     let text = error.render().to_string();
-    let text = visible::lines(text.trim_end_matches('\n'));
+    let text = text.trim_end_matches('\n');
+    if error.use_stderr() && is_json() {
+        return say("ERROR", text.strip_prefix("error: ").unwrap_or(text));
+    }
+    let text = visible::lines(text);
     if error.use_stderr() { print(io::stderr(), &[&text]) } else { print(io::stdout(), &[&text]) }
 }
 

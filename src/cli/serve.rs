@@ -3,6 +3,7 @@
 use std::{fs, future::pending, io, net::SocketAddr, process::ExitCode, sync::Arc};
 
 use secrecy::ExposeSecret as _;
+use serde_json::json;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
@@ -25,12 +26,7 @@ pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCo
     };
     let failed = |error: io::Error| Failure::Failed(format!("the server stopped: {error}"));
     let address = app.address().map_err(failed)?;
-    let mut text = format!("Latchkey listens on http://{address}");
-    if let Some(user) = app.first_user() {
-        text.push('\n');
-        text.push_str(&welcome(address, user, config));
-    }
-    output::patiently(move || output::lines(&text));
+    announce(address, app.first_user(), config);
     tracing::info!(%address, embedded = app.is_embedded(), "started");
     let (stop, stopped) = oneshot::channel();
     let (hurry, hurried) = oneshot::channel();
@@ -53,6 +49,30 @@ pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCo
     server.await.map_err(failed)?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the address, and the first user where one was made: for people, or as events where the log is JSON.
+fn announce(address: SocketAddr, user: Option<&FirstUser>, config: &Config) {
+    if output::is_json() {
+        let user = user.map(|user| (user.username, user.password.clone()));
+        return output::patiently(move || {
+            output::event_line(json!({ "message": "listening", "url": format!("http://{address}") }));
+            if let Some((username, password)) = user {
+                let password = password.expose_secret();
+                output::event_line(json!({
+                    "message": "first user created: the password is shown this once",
+                    "username": username,
+                    "password": password,
+                }));
+            }
+        });
+    }
+    let mut text = format!("Latchkey listens on http://{address}");
+    if let Some(user) = user {
+        text.push('\n');
+        text.push_str(&welcome(address, user, config));
+    }
+    output::patiently(move || output::lines(&text));
 }
 
 /// Waits for the message. A sender that is dropped has asked for nothing.

@@ -1,15 +1,19 @@
 //! The `.env` file of the working directory.
 //!
 //! Other programs and users can often write to the working directory. So the file can set only Latchkey's settings. It
-//! must belong to root or to the user of the process, and no other user may be able to write to it.
+//! must belong to root or to the user of the process, and no other user may be able to write to it. Other programs read
+//! the same file: their lines are skipped, whatever they hold.
 
 use std::{collections::HashSet, env, path::Path};
 
-use super::ConfigError;
+use super::{
+    ConfigError,
+    dotenv_lines::{self, Entry, Problem, Value},
+    environment,
+};
 use crate::files::{self, FileError};
 
 const FILE: &str = ".env";
-const RIGHT: &str = "NAME=value lines";
 
 /// The size limit of the file. All settings with long values take less.
 const LIMIT: u64 = 64 * 1024;
@@ -21,6 +25,11 @@ pub struct Dotenv {
     pub taken: HashSet<String>,
     /// Names in the file that are not settings, in the order of the file.
     pub ignored: Vec<String>,
+    /// The first line of a setting that cannot be read. The settings of other lines are in the environment nevertheless.
+    pub wrong: Option<ConfigError>,
+    empty: Vec<String>,
+    of_compose: Vec<&'static str>,
+    remarks: Vec<String>,
 }
 
 impl Dotenv {
@@ -30,11 +39,28 @@ impl Dotenv {
         (!self.taken.is_empty()).then(|| format!("settings from {FILE}: {}", self.names()))
     }
 
-    /// Returns a warning about names in the file that are not settings, if there are any.
+    /// Returns warnings about names in the file that are not settings, and about lines without effect.
     #[must_use]
-    pub fn warning(&self) -> Option<String> {
+    pub fn warnings(&self) -> Vec<String> {
         let names = self.ignored.join(", ");
-        (!self.ignored.is_empty()).then(|| format!("ignored in {FILE}, because they are not settings: {names}"))
+        let ignored =
+            (!self.ignored.is_empty()).then(|| format!("ignored in {FILE}, because they are not settings: {names}"));
+        self.remarks.iter().cloned().chain(ignored).collect()
+    }
+
+    /// Returns sentences about lines that have no effect.
+    pub fn remarks(&self) -> impl Iterator<Item = &str> {
+        self.remarks.iter().map(String::as_str)
+    }
+
+    /// Returns the settings that the file leaves empty.
+    pub fn empty(&self) -> impl Iterator<Item = &String> {
+        self.empty.iter()
+    }
+
+    /// Returns the names in the file that only `docker-compose.yml` uses.
+    pub fn of_compose(&self) -> impl Iterator<Item = &'static str> {
+        self.of_compose.iter().copied()
     }
 
     /// Returns the names of the settings that the file added, sorted.
@@ -46,36 +72,80 @@ impl Dotenv {
     }
 }
 
-/// Adds the file's values of `settings` to the environment. A variable that is set already wins. Call it before other
-/// threads start. A missing file is not an error.
+/// Adds the file's values of `settings` to the environment. A variable that is set already wins, unless it is empty. Of
+/// several lines with one name, the last one counts. Call it before other threads start. A missing file is not an error.
 ///
 /// # Errors
-/// If the file cannot be read, is not trusted, or has a malformed line. The error has the number of the line, and never
-/// its text, which may be a secret.
+/// If the file cannot be read or is not trusted.
 pub fn load(settings: &[String]) -> Result<Dotenv, ConfigError> {
     let bytes = match files::read_own(Path::new(FILE), LIMIT) {
         Err(error) if error.is_absent() => return Ok(Dotenv::default()),
         Err(error) => return Err(refused(&error)),
-        Ok(bytes) => bytes,
+        Ok(bytes) => files::without_mark(bytes),
     };
-    let text = files::text(&bytes).map_err(|error| refused(&error))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let mut found = Dotenv::default();
-    let mut accepted = String::new();
-    for pair in dotenvy::from_read_iter(text.as_bytes()) {
-        let (name, value) = pair.map_err(|error| unreadable(&error, text))?;
-        // A misspelt setting is added as well, and refused like one in the environment.
-        if !settings.contains(&name) && !name.starts_with("LATCHKEY_") {
-            if !found.ignored.contains(&name) {
-                found.ignored.push(name);
-            }
-        } else if env::var_os(&name).is_none() && found.taken.insert(name.clone()) {
-            accepted.push_str(&line(&name, &value));
+    // A misspelt setting is added as well, and refused like one in the environment.
+    let is_setting = |name: &str| {
+        settings.iter().any(|known| known == name)
+            || (name.starts_with("LATCHKEY_") && environment::of_compose(name).is_none())
+    };
+    let (mut found, mut values) = (Dotenv::default(), Vec::<(String, usize, String)>::new());
+    for entry in dotenv_lines::entries(&bytes, is_setting) {
+        match entry {
+            Entry::Foreign(name) => match environment::of_compose(&name) {
+                Some(name) => found.of_compose.push(name),
+                None if found.ignored.contains(&name) => {}
+                None => found.ignored.push(name),
+            },
+            Entry::Hidden(number, name) => found.remarks.push(format!(
+                "line {number} of {FILE} sets {name} inside of a quoted value of another line, so it is ignored"
+            )),
+            Entry::Setting { number, name, value } => match value.and_then(|value| decoded(&name, &value)) {
+                Err(problem) => {
+                    found.wrong.get_or_insert_with(|| malformed(number, &name, problem));
+                }
+                Ok(value) => found.set(&mut values, name, number, value),
+            },
         }
     }
+    found.empty = values.iter().filter(|(.., value)| value.is_empty()).map(|(name, ..)| name.clone()).collect();
+    let accepted: String = values
+        .into_iter()
+        .filter(|(name, _, value)| !value.is_empty() && env::var_os(name).is_none_or(|set| set.is_empty()))
+        .map(|(name, _, value)| {
+            let line = line(&name, &value);
+            found.taken.insert(name);
+            line
+        })
+        .collect();
     // Only dotenvy can change the environment here: the standard library's function is unsafe.
-    dotenvy::from_read(accepted.as_bytes()).map_err(|error| unreadable(&error, text))?;
+    if dotenvy::from_read_override(accepted.as_bytes()).is_err() {
+        return Err(ConfigError::new(FILE, "cannot be read", "NAME=value lines"));
+    }
     Ok(found)
+}
+
+impl Dotenv {
+    fn set(&mut self, values: &mut Vec<(String, usize, String)>, name: String, number: usize, value: String) {
+        let Some((_, before, known)) = values.iter_mut().find(|(known, ..)| *known == name) else {
+            return values.push((name, number, value));
+        };
+        if *known != value {
+            self.remarks.push(format!("{FILE} sets {name} on line {before} and on line {number}: the last one counts"));
+        }
+        (*before, *known) = (number, value);
+    }
+}
+
+/// Returns the value, as dotenvy reads it.
+fn decoded(name: &str, value: &Value) -> Result<String, Problem> {
+    let text = match value {
+        Value::Plain(text) => return Ok(text.clone()),
+        Value::Quoted(text) => format!("{name}={text}\n"),
+    };
+    match dotenvy::from_read_iter(text.as_bytes()).next() {
+        Some(Ok((_, value))) if !value.contains('\0') => Ok(value),
+        _ => Err(Problem::Escape),
+    }
 }
 
 /// Returns a line that parses to exactly this value.
@@ -106,20 +176,19 @@ pub fn quoted(value: &str) -> String {
 
 fn refused(error: &FileError) -> ConfigError {
     let right = match error {
-        FileError::WritableByOthers(_) | FileError::Foreign(_) => "a file that only you or root can write",
+        FileError::WritableByOthers(_) | FileError::WritableMount(_) | FileError::Foreign(_) => {
+            "a file that only you or root can write"
+        }
         FileError::TooLong(_) | FileError::NotRegular => "a small file of NAME=value lines, or none",
-        FileError::Io(_) | FileError::NotText => RIGHT,
+        FileError::Io(_) | FileError::NotText => "NAME=value lines",
     };
     ConfigError::new(FILE, &error.to_string(), right)
 }
 
-fn unreadable(error: &dotenvy::Error, text: &str) -> ConfigError {
-    let dotenvy::Error::LineParse(line, _) = error else {
-        return ConfigError::new(FILE, "cannot be read", RIGHT);
-    };
-    let number = text.lines().position(|candidate| line.lines().next() == Some(candidate));
-    let place = number.map_or_else(|| "a line".to_owned(), |index| format!("line {}", index + 1));
-    ConfigError::new(FILE, &format!("cannot be read at {place}"), RIGHT)
+/// The text of a line may be a secret, so it is not shown.
+fn malformed(number: usize, name: &str, problem: Problem) -> ConfigError {
+    let (wrong, right) = problem.texts();
+    ConfigError::new(FILE, &format!("cannot be read at line {number}: {name} {wrong}"), right)
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 //! The environment: unknown names, secrets in files, and errors in one line.
 
-use std::{ffi::OsString, fmt, path::Path};
+use std::{
+    ffi::{OsStr, OsString},
+    fmt,
+    path::Path,
+};
 
 use clap::{
     Command,
@@ -9,6 +13,10 @@ use clap::{
 use secrecy::SecretString;
 
 use crate::files;
+
+/// Variables of `docker-compose.yml` that are not settings of the program. Compose reads them from the environment and
+/// from the same `.env` file.
+const COMPOSE: [&str; 1] = ["LATCHKEY_PORT"];
 
 /// A setting that is wrong: its name, what is wrong, what would be right. One line.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -48,7 +56,13 @@ pub(super) fn secret(
         (None, Some(path)) => {
             let read = files::read_protected(path, files::SECRET_LIMIT).and_then(|bytes| files::text(&bytes));
             match read {
-                Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned().into())),
+                Ok(text) if text.trim().is_empty() => Err(ConfigError::new(
+                    &format!("{name}_FILE"),
+                    &format!("names {}, which is empty", shown_path(path)),
+                    "a file with the secret in it",
+                )),
+                // A URL has no white space at its ends; editors and `echo` put some there.
+                Ok(text) => Ok(Some(text.trim().to_owned().into())),
                 Err(error) => Err(ConfigError::new(
                     &format!("{name}_FILE"),
                     &format!("names {}, which {error}", shown_path(path)),
@@ -86,6 +100,9 @@ pub fn unknown_names(
     let known = names(command);
     for (name, value) in variables {
         let Some(name) = name.to_str().filter(|name| name.starts_with("LATCHKEY_")) else { continue };
+        if value.is_empty() || of_compose(name).is_some() {
+            continue;
+        }
         if known.iter().any(|known| known == name) || is_service_link(name, value.to_str().unwrap_or_default()) {
             continue;
         }
@@ -111,6 +128,39 @@ fn is_service_link(name: &str, value: &str) -> bool {
     let of_link = ["_TCP_", "_UDP_", "_SCTP_"].iter().any(|protocol| name.contains(protocol))
         && ["_ADDR", "_PORT", "_PROTO"].iter().any(|end| name.ends_with(end));
     name.ends_with("_SERVICE_HOST") || port || link || of_link
+}
+
+/// Returns the name if it is that of a variable that only `docker-compose.yml` uses.
+#[must_use]
+pub fn of_compose(name: &str) -> Option<&'static str> {
+    COMPOSE.into_iter().find(|known| *known == name)
+}
+
+/// Returns the names of such variables in the environment.
+pub fn names_of_compose() -> impl Iterator<Item = &'static str> {
+    COMPOSE.into_iter().filter(|name| {
+        let value = std::env::var_os(name).unwrap_or_default();
+        !value.is_empty() && !is_service_link(name, &value.to_string_lossy())
+    })
+}
+
+/// Returns the command, in which an empty variable is as if it were not set: Compose and CI systems cannot leave out a
+/// variable.
+#[must_use]
+pub fn without_empty(command: Command) -> Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|argument| match argument.get_env() {
+            Some(name) if is_empty(name) => argument.env(None::<&'static str>),
+            _ => argument,
+        })
+        .mut_subcommands(without_empty)
+}
+
+/// Returns the names of a command's settings whose variables are empty.
+#[must_use]
+pub fn empty_names(command: &Command) -> Vec<String> {
+    names(command).into_iter().filter(|name| std::env::var_os(name).is_some_and(|value| value.is_empty())).collect()
 }
 
 /// The variables of a command's settings.

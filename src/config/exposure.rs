@@ -1,6 +1,9 @@
 //! Files and directories that more users can access than necessary.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::{Config, keys::KeysPlace};
 use crate::{
@@ -21,6 +24,10 @@ impl Config {
         }
         if self.keys.keys == KeysPlace::Directory {
             found.extend(files::exposures(&self.keys.keys_dir, false));
+            let keys = fs::read_dir(&self.keys.keys_dir).into_iter().flatten().flatten().map(|entry| entry.path());
+            let keys =
+                keys.filter(|path| path.is_file() && path.extension().is_some_and(|extension| extension == "pem"));
+            found.extend(keys.flat_map(|path| files::exposures(&path, true)));
         }
         found.dedup();
         found

@@ -5,6 +5,7 @@
 mod audit;
 pub mod database;
 pub mod dotenv;
+mod dotenv_lines;
 pub mod environment;
 mod exposure;
 pub mod http;

@@ -105,26 +105,40 @@ pub fn refuse_foreign_writers(path: &Path) -> Result<(), String> {
     let Ok(metadata) = fs::metadata(path) else { return Ok(()) };
     let access = Access::from(&metadata);
     let (shown, mode) = (path.display(), access.shown());
+    let is_mendable = super::mount::is_mendable_at(path, &metadata);
+    let repair = |change: &'static str| if is_mendable { change } else { "mount it with a mode such as 0440" };
     match access.writers(&Identity::current()) {
         Writers::Owner | Writers::OwnGroup => Ok(()),
-        Writers::World => Err(format!("{shown} has the mode {mode}, so every user can change it: run chmod o-w on it")),
+        Writers::World => {
+            let repair = repair("run chmod o-w on it");
+            Err(format!("{shown} has the mode {mode}, so every user can change it: {repair}"))
+        }
         Writers::ForeignGroup => Err(format!(
-            "{shown} has the mode {mode}, and this user is not in its group {}, which can change it: run chmod g-w on it",
-            access.group
+            "{shown} has the mode {mode}, and this user is not in its group {}, which can change it: {}",
+            access.group,
+            repair("run chmod g-w on it")
         )),
     }
 }
 
-/// Refuses an existing file that belongs to another user, who can change it at any time. Root may own it.
+/// Refuses an existing file that belongs to another user, who can change it at any time. Root may own it. Root itself
+/// may use a file in a directory that the same user owns, and nobody else can write to: that of a service.
 ///
 /// # Errors
 /// One line with the path and the repair.
 pub fn refuse_foreign_owner(path: &Path) -> Result<(), String> {
     let Ok(metadata) = fs::metadata(path) else { return Ok(()) };
+    let who = Identity::current();
     match metadata.uid() {
-        owner if owner == 0 || owner == Identity::current().user => Ok(()),
+        owner if owner == 0 || owner == who.user => Ok(()),
+        owner if who.user == 0 && is_in_folder_of(path, owner) => Ok(()),
         owner => Err(format!("{} belongs to the user {owner}, who can change it: run chown on it", path.display())),
     }
+}
+
+fn is_in_folder_of(path: &Path, owner: u32) -> bool {
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    fs::metadata(folder).is_ok_and(|folder| folder.uid() == owner && super::permissions(&folder) & 0o022 == 0)
 }
 
 /// A file or a directory that more users can access than necessary, and that is not refused.
@@ -141,15 +155,36 @@ pub struct Exposure {
 #[must_use]
 pub fn exposures(path: &Path, mounted: bool) -> Vec<Exposure> {
     let Ok(metadata) = fs::metadata(path) else { return Vec::new() };
-    judge(path, Access::from(&metadata), mounted, &Identity::current())
+    let kind = match (mounted, super::mount::is_mendable_at(path, &metadata)) {
+        (false, _) => Kept::Stored,
+        (true, true) => Kept::Mounted,
+        (true, false) => Kept::Fixed,
+    };
+    judge(path, Access::from(&metadata), kind, &Identity::current())
 }
 
-fn judge(path: &Path, access: Access, mounted: bool, who: &Identity) -> Vec<Exposure> {
+/// The origin of a file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kept {
+    /// Mounted or written by an orchestrator, and this process cannot change its mode.
+    Fixed,
+    /// Mounted or written by an orchestrator or an operator.
+    Mounted,
+    /// Written by this service.
+    Stored,
+}
+
+fn judge(path: &Path, access: Access, kept: Kept, who: &Identity) -> Vec<Exposure> {
     let (shown, mode) = (path.display(), access.shown());
+    let mounted = kept != Kept::Stored;
     let mut found = Vec::new();
     if !access.directory && access.is_world_readable() {
-        let text = format!("{shown} has the mode {mode}, so every user can read it: run chmod o-r on it");
-        found.push(Exposure { severe: !(mounted && access.owner == 0), text });
+        let repair = match kept {
+            Kept::Fixed => "mount it with a mode such as 0400, or 0440 and the group of this user",
+            Kept::Mounted | Kept::Stored => "run chmod o-r on it",
+        };
+        let text = format!("{shown} has the mode {mode}, so every user can read it: {repair}");
+        found.push(Exposure { severe: !(mounted && access.owner == 0) && kept != Kept::Fixed, text });
     }
     if access.writers(who) == Writers::OwnGroup {
         let text = format!("{shown} has the mode {mode}, so the group {} can change it", access.group);
@@ -171,7 +206,8 @@ mod tests {
         let who = Identity { user: 65532, groups: vec![65532, 2000] };
         let judged = |mode, owner, mounted| {
             let access = Access { mode, owner, group: 2000, directory: false };
-            judge(Path::new("f"), access, mounted, &who).iter().map(|found| found.severe).collect::<Vec<_>>()
+            let kept = if mounted { Kept::Mounted } else { Kept::Stored };
+            judge(Path::new("f"), access, kept, &who).iter().map(|found| found.severe).collect::<Vec<_>>()
         };
         assert_eq!(judged(0o600, 65532, true), [] as [bool; 0]);
         assert_eq!(judged(0o440, 0, true), [] as [bool; 0], "fsGroup");

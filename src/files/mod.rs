@@ -2,9 +2,15 @@
 //! of the file that it opened.
 
 mod access;
+mod made;
+mod mount;
 pub mod reserve;
+mod text;
 
 pub use access::{Access, Exposure, Identity, Writers, exposures, refuse_foreign_owner, refuse_foreign_writers};
+pub use made::{create, create_folders, create_new, refuse_folder_of_others, user_name};
+pub use mount::{is_mendable, is_on_read_only};
+pub use text::{text, without_mark};
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -40,6 +46,9 @@ pub enum FileError {
     /// Other users can write to it.
     #[error("has the mode {0:04o}, so other users can write to it: run chmod go-w on it")]
     WritableByOthers(u32),
+    /// Other users can write to it, and this user cannot change that.
+    #[error("has the mode {0:04o}, so other users can write to it: mount it with a mode such as 0440")]
+    WritableMount(u32),
     /// Another user owns it.
     #[error("belongs to the user {0}, and not to root or the user who runs Latchkey")]
     Foreign(u32),
@@ -99,7 +108,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
 /// [`FileError`].
 pub fn read_protected(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let (file, metadata) = open(path)?;
-    refuse_writers(&metadata)?;
+    refuse_writers(&file, &metadata)?;
     read_opened(file, &metadata, limit)
 }
 
@@ -109,7 +118,7 @@ pub fn read_protected(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Fil
 /// [`FileError`].
 pub fn read_own(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let (file, metadata) = open(path)?;
-    refuse_writers(&metadata)?;
+    refuse_writers(&file, &metadata)?;
     let owner = metadata.uid();
     if owner != 0 && owner != Identity::current().user {
         return Err(FileError::Foreign(owner));
@@ -141,24 +150,21 @@ pub fn read_line(stream: impl BufRead, limit: u64) -> Result<Zeroizing<String>, 
     text(&bytes)
 }
 
-/// Returns the bytes as text.
-///
-/// # Errors
-/// [`FileError::NotText`].
-pub fn text(bytes: &[u8]) -> Result<Zeroizing<String>, FileError> {
-    std::str::from_utf8(bytes).map(|text| Zeroizing::new(text.to_owned())).map_err(|_| FileError::NotText)
-}
-
 /// Returns the permission bits of a mode.
 #[must_use]
 pub fn permissions(metadata: &Metadata) -> u32 {
     metadata.permissions().mode() & 0o7777
 }
 
-fn refuse_writers(metadata: &Metadata) -> Result<(), FileError> {
-    match permissions(metadata) {
-        mode if mode & 0o022 != 0 => Err(FileError::WritableByOthers(mode & 0o777)),
-        _ => Ok(()),
+/// Refuses an open file that other users can write to.
+///
+/// # Errors
+/// [`FileError::WritableByOthers`], [`FileError::WritableMount`].
+pub fn refuse_writers(file: &File, metadata: &Metadata) -> Result<(), FileError> {
+    match permissions(metadata) & 0o777 {
+        mode if mode & 0o022 == 0 => Ok(()),
+        mode if is_mendable(file, metadata) => Err(FileError::WritableByOthers(mode)),
+        mode => Err(FileError::WritableMount(mode)),
     }
 }
 

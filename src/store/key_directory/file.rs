@@ -1,9 +1,8 @@
 //! Files that hold private keys: written whole or not at all, readable by their owner alone.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs::{self, File, TryLockError},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -25,9 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Makes the directory (0700) when it is missing, and holds its lock until the returned file is dropped: of several
 /// processes that would change it at once, one does.
 pub(super) fn lock(directory: &Path) -> io::Result<File> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    files::create_folders(directory)?;
+    files::refuse_folder_of_others(directory)?;
     let path = directory.join(".lock");
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
+    let file = files::create(&path)?;
     let started = Instant::now();
     loop {
         match file.try_lock() {
@@ -47,7 +47,8 @@ pub(super) fn lock(directory: &Path) -> io::Result<File> {
     }
 }
 
-/// What the file holds, or its mode when others could read it: both of the one file that was opened.
+/// What the file holds, or its mode when others could read it: both of the one file that was opened. Where this process
+/// cannot change the mode, as in a mounted secret, others may be able to read it, and never to write to it.
 pub(super) fn read(path: &Path) -> io::Result<Result<SecretString, u32>> {
     reserve::with_reserve(|| read_once(path))
 }
@@ -55,9 +56,10 @@ pub(super) fn read(path: &Path) -> io::Result<Result<SecretString, u32>> {
 fn read_once(path: &Path) -> io::Result<Result<SecretString, u32>> {
     let (file, metadata) = files::open(path)?;
     let mode = files::permissions(&metadata) & 0o777;
-    if mode & 0o077 != 0 {
+    if mode & 0o077 != 0 && files::is_mendable(&file, &metadata) {
         return Ok(Err(mode));
     }
+    files::refuse_writers(&file, &metadata)?;
     let bytes = files::read_opened(file, &metadata, MAX_LENGTH)?;
     Ok(Ok(SecretString::from(std::str::from_utf8(&bytes).unwrap_or_default())))
 }
@@ -77,7 +79,7 @@ pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
 
 /// Creates an empty file, unless it exists. The creation is atomic for readers of the directory.
 pub(super) fn touch(path: &Path) -> io::Result<()> {
-    match OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
+    match files::create_new(path) {
         Ok(file) => file.sync_all(),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
@@ -90,7 +92,7 @@ pub(super) fn sync(directory: &Path) -> io::Result<()> {
 }
 
 fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
+    let mut file = files::create_new(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

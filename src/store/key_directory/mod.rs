@@ -172,13 +172,7 @@ impl KeyDirectory {
             Err(error) => return Err(error),
         };
         let metadata = fs::metadata(&self.0)?;
-        if metadata.permissions().mode() & 0o002 != 0 {
-            return Err(io::Error::other("everybody can put keys into it: run chmod o-w on it"));
-        }
-        // A group of this process is a user's private group, or `fsGroup` of Kubernetes; `latchkey doctor` reports it.
-        if Access::from(&metadata).creators(&Identity::current()) == Writers::ForeignGroup {
-            return Err(io::Error::other("a group that this user is not in can put keys into it: run chmod g-w on it"));
-        }
+        refuse_creators(&self.0, &metadata)?;
         let mut files = Vec::new();
         for name in names {
             let path = self.0.join(name);
@@ -241,13 +235,37 @@ impl KeyStore for KeyDirectory {
     }
 }
 
-/// A pipe would be waited for, and a key of somebody else's is not ours to trust.
+/// Refuses a directory in which other users can create keys. Kubernetes mounts secrets in a sticky directory of root that
+/// everybody may write to, but read-only.
+fn refuse_creators(path: &Path, metadata: &Metadata) -> io::Result<()> {
+    if metadata.uid() == 0 && files::is_on_read_only(path) {
+        return Ok(());
+    }
+    let who = Identity::current();
+    let is_own = who.user == 0 || who.user == metadata.uid();
+    let repair =
+        |change: &'static str| if is_own { change } else { "mount it read-only, or ask its owner to change that" };
+    if metadata.permissions().mode() & 0o002 != 0 {
+        let repair = repair("run chmod o-w on it");
+        return Err(io::Error::other(format!("everybody can put keys into it: {repair}")));
+    }
+    // A group of this process is a user's private group, or `fsGroup` of Kubernetes; `latchkey doctor` reports it.
+    if Access::from(metadata).creators(&who) == Writers::ForeignGroup {
+        let repair = repair("run chmod g-w on it");
+        return Err(io::Error::other(format!("a group that this user is not in can put keys into it: {repair}")));
+    }
+    Ok(())
+}
+
+/// A pipe would be waited for, and a key of somebody else's is not ours to trust. In a directory of root, keys may be of
+/// this user.
 fn check(path: &Path, metadata: &Metadata, owner: u32) -> Result<(), String> {
     let place = path.display();
     if !metadata.is_file() && !metadata.is_symlink() {
         return Err(format!("{place}: is no file: remove it"));
     }
-    if metadata.uid() != owner && metadata.uid() != 0 {
+    let own = if owner == 0 { Identity::current().user } else { owner };
+    if ![0, owner, own].contains(&metadata.uid()) {
         return Err(format!("{place}: belongs to another user than the directory: run chown on it, or remove it"));
     }
     Ok(())
@@ -263,6 +281,10 @@ fn read(facts: KeyFacts, path: &Path) -> Result<KeyRecord, String> {
         Ok(Ok(text)) => Ok(KeyRecord { facts, text, place }),
         Ok(Err(mode)) => {
             Err(format!("{place}: the mode is {mode:04o}, so others can read the key: run chmod 600 {place}"))
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let name = files::user_name(Identity::current().user);
+            Err(format!("{place}: the user {name} cannot read it: run chown {name} on it"))
         }
         Err(error) => Err(format!("{place}: {error}")),
     }

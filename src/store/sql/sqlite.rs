@@ -1,9 +1,7 @@
 //! Connections to SQLite: a file, and threads that may block.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
-    io,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    fs, io,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -24,7 +22,7 @@ use super::{
     SqliteFile,
     pool::{PoolLimits, bad, build},
 };
-use crate::ports::StoreError;
+use crate::{files, ports::StoreError};
 
 /// An async connection to SQLite.
 pub(super) type AsyncSqliteConnection = SyncConnectionWrapper<SqliteConnection, Threads>;
@@ -114,9 +112,9 @@ fn make(file: &SqliteFile) -> io::Result<()> {
         return fs::metadata(&file.path).map(drop);
     }
     if let Some(folder) = file.path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        files::create_folders(folder)?;
     }
-    match OpenOptions::new().create_new(true).write(true).mode(0o600).open(&file.path) {
+    match files::create_new(&file.path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }

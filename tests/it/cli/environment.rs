@@ -115,6 +115,6 @@ fn the_addresses_that_kubernetes_sets_are_no_settings() {
     ];
     let place = links.iter().fold(Place::new(), |place, (name, value)| place.with(name, value));
     place.run("config").done();
-    let mistaken = Place::new().with("LATCHKEY_PORT", "8000");
-    assert!(mistaken.run("config").refused(2).starts_with("LATCHKEY_PORT is not a setting"));
+    let mistaken = Place::new().with("LATCHKEY_PORTS", "8000");
+    assert!(mistaken.run("config").refused(2).starts_with("LATCHKEY_PORTS is not a setting"));
 }

@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use crate::support::{Place, servers::eventually};
+use crate::support::{Place, address, servers::eventually};
 
 const PASSWORD: &str = "correct horse battery staple";
 const JUNK: u64 = 3000;
@@ -31,7 +31,7 @@ impl Piped {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let url = line.trim().strip_prefix("Latchkey listens on ").unwrap().to_owned();
+        let url = address(line.trim()).unwrap();
         let client = Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
         Self { child, client, url }
     }

@@ -55,7 +55,6 @@ fn words_that_are_not_among_the_possible_ones() {
         ("LATCHKEY_ACCESS_TOKEN_TYP", "access-token-typ", "at", "one of at+jwt, JWT"),
         ("LATCHKEY_BIND", "bind", "localhost", "an address and a port, such as 127.0.0.1:8000"),
         ("LATCHKEY_ISSUER", "issuer", " ", "some text"),
-        ("LATCHKEY_KEYS_DIR", "keys-dir", "", "a value, or none set"),
         ("LATCHKEY_REDIS_PREFIX", "redis-prefix", "{a}", "letters, digits, hyphens, underscores and dots"),
     ] {
         let expected = format!("{name} (--{flag}) is {value:?}, which cannot be used: expected {right}");
@@ -157,7 +156,7 @@ fn contradictions_are_found_by_commands_that_only_use_some_settings() {
 fn urls_of_neither_database() {
     let database = "DATABASE_URL is not the URL of a database: expected ";
     let schemes = "postgres://USER:PASSWORD@HOST/DATABASE or sqlite://PATH (with ?mode=rwc to make the file)";
-    for url in ["mysql://root@localhost/latchkey", "latchkey.db", "sqlite://", ""] {
+    for url in ["mysql://root@localhost/latchkey", "latchkey.db", "sqlite://", " "] {
         refuses(&[("DATABASE_URL", url)], &format!("{database}{schemes}"));
     }
     let driver = "a URL that the Postgres driver takes (invalid port number)";
@@ -270,11 +269,22 @@ fn a_port_that_is_taken() {
 
 #[test]
 fn a_line_of_the_dotenv_file_that_is_none_without_telling_what_it_holds() {
-    for (text, line) in [("LATCHKEY_LOG=info\nhunter2 hunter2\n", 2), ("'hunter2\n", 1)] {
+    for (text, line, wrong) in [
+        (
+            "LATCHKEY_LOG=info\nLATCHKEY_AUDIENCE hunter2\n",
+            2,
+            "LATCHKEY_AUDIENCE has no = after the name: expected NAME=value",
+        ),
+        (
+            "LATCHKEY_AUDIENCE='hunter2\n",
+            1,
+            "LATCHKEY_AUDIENCE has a quote that is never closed: expected the value in single quotes, such as NAME='value'",
+        ),
+    ] {
         let place = Place::new();
         place.write(".env", text);
         for command in ["serve", "users list", "config"] {
-            let expected = format!(".env cannot be read at line {line}: expected NAME=value lines");
+            let expected = format!(".env cannot be read at line {line}: {wrong}");
             assert_eq!(place.run(command).refused(2), expected);
         }
         assert_eq!(place.files(), [".env"]);

@@ -71,10 +71,15 @@ impl Place {
 
     /// A file that its owner alone can read, as secrets have to be; one that is there keeps its mode.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        self.write_bytes(name, text.as_bytes())
+    }
+
+    /// As [`Place::write`], with bytes that may not be text.
+    pub fn write_bytes(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path).unwrap();
-        file.write_all(text.as_bytes()).unwrap();
+        file.write_all(bytes).unwrap();
         path
     }
 
@@ -141,6 +146,11 @@ impl Place {
 
     /// Runs `latchkey` with these words and this on its standard input, which is no terminal.
     pub fn run_with_input(&self, words: &str, input: &str) -> Outcome {
+        self.run_with_bytes(words, input.as_bytes())
+    }
+
+    /// As [`Place::run_with_input`], with bytes that may not be text.
+    pub fn run_with_bytes(&self, words: &str, input: &[u8]) -> Outcome {
         Self::outcome(self.command(words), words, input)
     }
 
@@ -151,12 +161,13 @@ impl Place {
         Self::outcome(command, words, input)
     }
 
-    fn outcome(mut command: Command, words: &str, input: &str) -> Outcome {
+    /// Runs a command that [`Place::command`] or [`Place::command_of_service`] made.
+    pub fn outcome(mut command: Command, words: &str, input: impl AsRef<[u8]>) -> Outcome {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let pid = child.id();
         // The program may end without having read it.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let _ = child.stdin.take().unwrap().write_all(input.as_ref());
         let (send, ended) = mpsc::channel();
         thread::spawn(move || send.send(child.wait_with_output()));
         let Ok(output) = ended.recv_timeout(DEADLINE) else {
@@ -202,7 +213,8 @@ impl Place {
         self.started(command).listening()
     }
 
-    fn started(&self, mut command: Command) -> Server {
+    /// Starts a server by a command that [`Place::command_of_service`] made, and does not wait for it.
+    pub fn started(&self, mut command: Command) -> Server {
         let log = self.folder.path().join(servers::unique("log"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
         let mut child = command.spawn().unwrap();
@@ -262,6 +274,15 @@ impl Outcome {
     }
 }
 
+/// Returns the URL in the line with which a server says that it listens, in either form of the log.
+pub fn address(line: &str) -> Option<String> {
+    match serde_json::from_str::<Value>(line) {
+        Ok(event) if event["message"] == "listening" => event["url"].as_str().map(ToOwned::to_owned),
+        Ok(_) => None,
+        Err(_) => line.strip_prefix("Latchkey listens on ").map(ToOwned::to_owned),
+    }
+}
+
 /// A server that runs until it is dropped.
 pub struct Server {
     pub url: String,
@@ -276,22 +297,31 @@ pub struct Server {
 impl Server {
     /// Waits until it listens.
     pub fn listening(mut self) -> Self {
-        let line = self.read_until("Latchkey listens on ");
-        self.url.push_str(line.strip_prefix("Latchkey listens on ").unwrap());
+        self.url = loop {
+            let line = self.read_line("the address");
+            if let Some(url) = address(&line) {
+                break url;
+            }
+        };
         self
     }
 
     /// Reads what it prints, up to the line that begins so.
     pub fn read_until(&mut self, beginning: &str) -> String {
         loop {
-            let Ok(line) = self.lines.recv_timeout(DEADLINE) else {
-                panic!("no line begins with {beginning:?}: {:?} {}", self.printed, self.log());
-            };
-            self.printed.push(line.clone());
+            let line = self.read_line(beginning);
             if line.starts_with(beginning) {
                 return line;
             }
         }
+    }
+
+    fn read_line(&mut self, expected: &str) -> String {
+        let Ok(line) = self.lines.recv_timeout(DEADLINE) else {
+            panic!("no line with {expected:?}: {:?} {}", self.printed, self.log());
+        };
+        self.printed.push(line.clone());
+        line
     }
 
     /// Returns the id of its process.

@@ -12,7 +12,7 @@ mod stories;
 
 pub use answer::{Answer, Pair};
 pub use app::{PASSWORD, TestApp, new_username, username};
-pub use binary::{Outcome, Place, Server};
+pub use binary::{Outcome, Place, Server, address};
 pub use clock::ManualClock;
 pub use forge::{Forge, encode};
 pub use proxy::{Proxy, listen};

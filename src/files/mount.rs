@@ -1,0 +1,37 @@
+//! Files whose mode this process cannot change: orchestrators mount secrets of root, or read-only.
+
+use std::{
+    fs::{File, Metadata},
+    os::{fd::AsFd, unix::fs::MetadataExt as _},
+    path::Path,
+};
+
+use rustix::fs::{StatVfsMountFlags, fstatvfs, statvfs};
+
+use super::Identity;
+
+/// Returns true if this process can change the mode of the open file.
+#[must_use]
+pub fn is_mendable(file: &File, metadata: &Metadata) -> bool {
+    is_own(metadata) && !is_read_only(file)
+}
+
+/// As [`is_mendable`], by path.
+pub(super) fn is_mendable_at(path: &Path, metadata: &Metadata) -> bool {
+    is_own(metadata) && !is_on_read_only(path)
+}
+
+/// Returns true if nothing can be changed in the file system of the path.
+#[must_use]
+pub fn is_on_read_only(path: &Path) -> bool {
+    statvfs(path).is_ok_and(|system| system.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+fn is_read_only(file: impl AsFd) -> bool {
+    fstatvfs(file).is_ok_and(|system| system.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+fn is_own(metadata: &Metadata) -> bool {
+    let user = Identity::current().user;
+    user == 0 || metadata.uid() == user
+}
