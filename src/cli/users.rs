@@ -21,6 +21,7 @@ use crate::{
         user::User,
         username::{NewUsername, Username},
     },
+    files,
     ports::Clock,
     service::accounts::{Accounts, Registration},
 };
@@ -171,18 +172,32 @@ impl PasswordArgs {
     }
 }
 
-/// Reads the first line of standard input, without a buffer that is not wiped.
+/// The longest line that is read: more than any password in UTF-16, with a byte order mark and a line break.
+const LONGEST_LINE: usize = 2 * MAX_PASSWORD + 8;
+
+/// Reads the first line of standard input, without a buffer that is not wiped. A byte order mark is not part of it:
+/// PowerShell writes one, perhaps in front of UTF-16.
 fn one_line() -> io::Result<Zeroizing<String>> {
     let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let (mut line, mut byte) = (Zeroizing::new(Vec::with_capacity(MAX_PASSWORD + 2)), Zeroizing::new([0]));
-    while line.len() < MAX_PASSWORD + 2 && input.read(&mut *byte)? == 1 && *byte != *b"\n" {
+    let (mut line, mut byte) = (Zeroizing::new(Vec::with_capacity(LONGEST_LINE)), Zeroizing::new([0]));
+    while line.len() < LONGEST_LINE && !is_ended(&line) && input.read(&mut *byte)? == 1 {
         line.extend_from_slice(&*byte);
     }
-    if line.len() > MAX_PASSWORD + 1 {
+    if line.len() == LONGEST_LINE {
         return Err(io::Error::other(format!("standard input holds more than {MAX_PASSWORD} bytes")));
     }
-    let text = std::str::from_utf8(&line).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))?;
-    Ok(Zeroizing::new(text.trim_end_matches('\r').to_owned()))
+    let text = files::text(&line).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(Zeroizing::new(line.trim_end_matches('\r').to_owned()))
+}
+
+/// Returns true if the line has its line break: two bytes after a byte order mark of UTF-16.
+fn is_ended(line: &[u8]) -> bool {
+    match line {
+        [0xff, 0xfe, ..] => line.len().is_multiple_of(2) && line.ends_with(b"\n\0"),
+        [0xfe, 0xff, ..] => line.len().is_multiple_of(2) && line.ends_with(b"\0\n"),
+        _ => line.ends_with(b"\n"),
+    }
 }
 
 fn as_json(user: &User) -> Value {

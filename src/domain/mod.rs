@@ -13,3 +13,4 @@ pub mod time;
 pub mod user;
 pub mod username;
 pub mod visible;
+pub mod white_space;

@@ -3,6 +3,8 @@
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
+use super::white_space::strip;
+
 /// The longest password in bytes: checked before anything is hashed.
 pub const MAX_PASSWORD: usize = 1024;
 
@@ -17,6 +19,12 @@ pub struct Password(SecretString);
 /// Why a password was not taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PasswordError {
+    /// White space alone, which a sign-in refuses as blank.
+    #[error("a password may not be blank")]
+    Blank,
+    /// A NUL character, which a sign-in refuses.
+    #[error("a password may not contain NUL characters")]
+    Nul,
     /// More than [`MAX_PASSWORD`] bytes.
     #[error("a password has at most {MAX_PASSWORD} bytes")]
     TooLong,
@@ -39,7 +47,7 @@ impl Password {
         Ok(Self(SecretString::from(text.as_str())))
     }
 
-    /// A password that is to be set.
+    /// A password that is to be set. A sign-in can send every such password.
     ///
     /// # Errors
     /// [`PasswordError`].
@@ -47,6 +55,12 @@ impl Password {
         let text = text.into();
         if text.chars().count() < MIN_NEW_PASSWORD {
             return Err(PasswordError::TooShort);
+        }
+        if strip(&text).is_empty() {
+            return Err(PasswordError::Blank);
+        }
+        if text.contains('\0') {
+            return Err(PasswordError::Nul);
         }
         Self::parse(text)
     }

@@ -2,6 +2,8 @@
 
 use zeroize::Zeroizing;
 
+use crate::domain::white_space::strip;
+
 /// What stands in the body under a name.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Input {
@@ -51,9 +53,4 @@ pub(super) fn char_field(input: Input, trim: Trim) -> Result<Zeroizing<String>, 
 
 fn refuse(text: &str) -> Result<Zeroizing<String>, Vec<String>> {
     Err(vec![text.to_owned()])
-}
-
-/// Python's white space is Unicode's, and the four separators of ASCII.
-fn strip(text: &str) -> &str {
-    text.trim_matches(|c: char| c.is_whitespace() || ('\x1c'..='\x1f').contains(&c))
 }

@@ -19,6 +19,7 @@ mod keys_live;
 mod log;
 mod log_json;
 mod migrate;
+mod new_passwords;
 mod owners;
 mod passphrases;
 mod reference;
