@@ -17,7 +17,7 @@ use crate::{
     service::keys::{KeyManager, KeyRules, OpenedKeys},
     store::{
         key_directory::KeyDirectory,
-        sql::{SqlPool, SqlStore},
+        sql::{DatabaseUrl, SqlPool, SqlStore},
     },
 };
 
@@ -70,6 +70,14 @@ struct AuditLater {
 #[async_trait]
 impl AuditStore for AuditLater {
     async fn append(&self, events: &[(AuditEvent, u32)]) -> Result<(), StoreError> {
+        // A service that was never started has no audit trail, and this command is not what makes its database.
+        if let Ok(DatabaseUrl::Sqlite(file)) = self.database.url()
+            && file.create
+            && !file.path.exists()
+        {
+            tracing::debug!(database = %file.path.display(), "there is no database yet: nothing was added to the audit trail");
+            return Ok(());
+        }
         let opened = stores::open_sql(&self.database, 0, PATIENCE).await;
         let (sql, _) = opened.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         sql.append(events).await

@@ -1,5 +1,5 @@
-//! Keys that were made elsewhere: PKCS#8, plain or encrypted, and what older tools write (PKCS#1, SEC 1); for HMAC the
-//! secret as it stands.
+//! Keys that were made elsewhere: private keys in the forms of [`key_forms`], plain or encrypted; for HMAC the secret as
+//! it stands.
 
 use aws_lc_rs::{
     encoding::{AsDer as _, Pkcs8V1Der},
@@ -9,18 +9,24 @@ use aws_lc_rs::{
     },
 };
 use latchkey_verifier::{Algorithm, Family};
-use pem::Pem;
 use zeroize::Zeroizing;
 
 use super::{
     guessable::is_guessable,
+    key_der,
+    key_forms::{self, Private},
+    key_jwk,
     key_text::{self, Contents},
     passphrase::{self, Passphrase},
     signing_key::{MaterialError, is_usable, rejected},
 };
+use crate::files;
 
 /// What a key without a word on its algorithm may be for, the most usual first.
 const CANDIDATES: [Algorithm; 4] = [Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa, Algorithm::Rs256];
+
+/// What an RSA key that is only for PSS may be for.
+const PSS: [Algorithm; 3] = [Algorithm::Ps256, Algorithm::Ps384, Algorithm::Ps512];
 
 /// The minimum of guesses, as a power of ten. A guess takes less than a microsecond, so a text must be as hard to guess
 /// as a random secret. The estimate does not exceed 19.
@@ -40,10 +46,21 @@ pub fn read(
         let secret = secret(algorithm, bytes, passphrases)?;
         return is_usable(algorithm, &secret).map(|()| (algorithm, secret));
     }
-    let block = private_block(bytes).ok_or(MaterialError::NoPrivateKey)?;
-    let (label, contents) = (block.tag().to_owned(), Zeroizing::new(block.into_contents()));
-    let contents = if label.starts_with(key_text::ENCRYPTED) { decrypted(&contents, passphrases)? } else { contents };
-    let candidates = algorithm.map_or(CANDIDATES.to_vec(), |algorithm| vec![algorithm]);
+    let Private { label, contents, algorithm: named } = key_forms::read(bytes)?;
+    let (label, contents) = match label.strip_prefix(key_text::ENCRYPTED) {
+        Some(label) => (label.to_owned(), decrypted(&contents, passphrases, key_der::is_pkcs8)?),
+        None => (label, contents),
+    };
+    // A key that is only for PSS.
+    let (label, contents, usual) = match key_der::pss(&contents) {
+        Some(inner) => ("RSA PRIVATE KEY".to_owned(), inner, &PSS[..]),
+        None => (label, contents, &CANDIDATES[..]),
+    };
+    if let Some(algorithm) = algorithm.filter(|algorithm| usual == PSS && !PSS.contains(algorithm)) {
+        return Err(MaterialError::NotForAlgorithm(algorithm));
+    }
+    let algorithm = algorithm.or_else(|| named?.parse().ok());
+    let candidates = algorithm.map_or(usual.to_vec(), |algorithm| vec![algorithm]);
     let mut weak = None;
     for candidate in candidates {
         let der = match pkcs8(candidate, &label, &contents) {
@@ -60,7 +77,9 @@ pub fn read(
             Err(error) => weak = Some(error),
         }
     }
-    Err(weak.or(algorithm.map(MaterialError::NotForAlgorithm)).unwrap_or(MaterialError::NoPrivateKey))
+    let weak = weak.filter(|error| !matches!(error, MaterialError::NotForAlgorithm(_)));
+    let named = || key_der::named(&label, &contents);
+    Err(weak.or_else(named).or(algorithm.map(MaterialError::NotForAlgorithm)).unwrap_or(MaterialError::NoPrivateKey))
 }
 
 /// The secret in a file of ours, else all that the file holds. A text with one newline at its end is meant without:
@@ -68,10 +87,14 @@ pub fn read(
 fn secret(algorithm: Algorithm, bytes: &[u8], passphrases: &[Passphrase]) -> Result<Zeroizing<Vec<u8>>, MaterialError> {
     match std::str::from_utf8(bytes).map(|text| key_text::parse(algorithm, text)) {
         Ok(Ok(Contents::Plain(secret))) => return Ok(secret),
-        Ok(Ok(Contents::Encrypted(sealed))) => return decrypted(&sealed, passphrases),
+        Ok(Ok(Contents::Encrypted(sealed))) => return decrypted(&sealed, passphrases, |_| true),
         _ => {}
     }
-    let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    if let Some(secret) = serde_json::from_slice(bytes).ok().and_then(|json| key_jwk::secret(&json)) {
+        return Ok(secret);
+    }
+    let bytes = files::without_mark(Zeroizing::new(bytes.to_vec()));
+    let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     // A short secret is refused later, with an error of its own.
     if text.len() >= algorithm.min_secret_length() && is_guessable(text, LEAST_GUESSES) {
@@ -80,21 +103,20 @@ fn secret(algorithm: Algorithm, bytes: &[u8], passphrases: &[Passphrase]) -> Res
     Ok(Zeroizing::new(text.to_vec()))
 }
 
-fn decrypted(sealed: &[u8], passphrases: &[Passphrase]) -> Result<Zeroizing<Vec<u8>>, MaterialError> {
+/// The contents of an encrypted block. With a wrong passphrase something else may come out.
+fn decrypted(
+    sealed: &[u8],
+    passphrases: &[Passphrase],
+    is_right: impl Fn(&[u8]) -> bool,
+) -> Result<Zeroizing<Vec<u8>>, MaterialError> {
+    if let Some(obstacle) = passphrase::obstacle(sealed) {
+        return Err(obstacle);
+    }
     if passphrases.is_empty() {
         return Err(MaterialError::EncryptedImport);
     }
-    if passphrase::asks_too_much(sealed) {
-        return Err(MaterialError::TooMuchWork);
-    }
-    passphrases.iter().find_map(|passphrase| passphrase.unwrap(sealed)).ok_or(MaterialError::Passphrase)
-}
-
-/// The only block with a private key; blocks with parameters or public parts may stand beside it.
-fn private_block(bytes: &[u8]) -> Option<Pem> {
-    let blocks = pem::parse_many(bytes).ok()?;
-    let mut private = blocks.into_iter().filter(|block| block.tag().ends_with("PRIVATE KEY"));
-    private.next().filter(|_| private.next().is_none())
+    let mut opened = passphrases.iter().flat_map(|passphrase| passphrase.unwrap(sealed));
+    opened.find(|contents| is_right(contents)).ok_or(MaterialError::Passphrase)
 }
 
 /// `None` where it is no key for `algorithm`.
@@ -110,7 +132,7 @@ fn pkcs8(algorithm: Algorithm, label: &str, contents: &[u8]) -> Result<Option<Ze
             let der: Option<Pkcs8V1Der<'_>> = pair.as_der().ok();
             der.map(|der| Zeroizing::new(der.as_ref().to_vec()))
         }
-        ("PRIVATE KEY" | "ENCRYPTED PRIVATE KEY", _) => Some(Zeroizing::new(contents.to_vec())),
+        ("PRIVATE KEY", _) => Some(Zeroizing::new(contents.to_vec())),
         _ => None,
     })
 }

@@ -2,6 +2,8 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
+use pem::Pem;
+
 use super::*;
 use crate::crypto::signing_key::SigningKey;
 use latchkey_verifier::Kind;
@@ -87,20 +89,23 @@ fn an_encrypted_key_is_opened_by_its_passphrase_alone() {
 
 #[test]
 fn keys_that_cannot_be_used_are_refused_with_what_could() {
-    for bytes in [P521, SECP256K1, P256_PUBLIC.as_bytes(), b"", b"a secret of some kind that is no PEM", &[0xff; 100]] {
+    for bytes in [&b""[..], b"a secret of some kind that is no PEM", &[0xff; 100]] {
         assert_eq!(refusal(bytes, None), MaterialError::NoPrivateKey);
     }
-    assert_eq!(refusal(P256_PUBLIC.as_bytes(), Some(Algorithm::Es256)), MaterialError::NoPrivateKey);
-    for (bytes, algorithm) in [
-        (P521, Algorithm::Es384),
-        (P256, Algorithm::Rs256),
-        (RSA_PKCS1, Algorithm::EdDsa),
-        (P384_SEC1, Algorithm::Es256),
-    ] {
+    for (bytes, name) in [(P521, "P-521"), (SECP256K1, "secp256k1")] {
+        for algorithm in [None, Some(Algorithm::Es384)] {
+            assert_eq!(refusal(bytes, algorithm), MaterialError::OtherAlgorithm(name.to_owned()));
+        }
+    }
+    for algorithm in [None, Some(Algorithm::Es256)] {
+        let refused = refusal(P256_PUBLIC.as_bytes(), algorithm).to_string();
+        assert!(refused.starts_with("holds a public key, and no private key"), "{refused}");
+    }
+    for (bytes, algorithm) in [(P256, Algorithm::Rs256), (RSA_PKCS1, Algorithm::EdDsa), (P384_SEC1, Algorithm::Es256)] {
         assert_eq!(refusal(bytes, Some(algorithm)), MaterialError::NotForAlgorithm(algorithm));
     }
     let two = [P256, ED25519].concat();
-    assert_eq!(refusal(&two, None), MaterialError::NoPrivateKey, "which of the two?");
+    assert_eq!(refusal(&two, None), MaterialError::SeveralKeys(2), "which of the two?");
 }
 
 #[test]
@@ -147,9 +152,10 @@ fn a_key_for_key_exchange_or_of_another_curve_is_refused() {
     // X25519, and Ed448 with its 57 bytes (RFC 8410).
     let x25519 = der(&format!("302e020100300506032b656e04220420{seed}"));
     let ed448 = der(&format!("3047020100300506032b6571043b0439{seed}{}", "5a".repeat(25)));
-    for bytes in [x25519, ed448] {
-        assert_eq!(refusal(&bytes, None), MaterialError::NoPrivateKey);
-        assert_eq!(refusal(&bytes, Some(Algorithm::EdDsa)), MaterialError::NotForAlgorithm(Algorithm::EdDsa));
+    for (bytes, name) in [(x25519, "X25519"), (ed448, "Ed448")] {
+        for algorithm in [None, Some(Algorithm::EdDsa)] {
+            assert_eq!(refusal(&bytes, algorithm), MaterialError::OtherAlgorithm(name.to_owned()));
+        }
     }
 }
 

@@ -3,7 +3,11 @@
 mod guessable;
 pub mod hasher;
 pub mod jwk;
+mod key_der;
+mod key_forms;
 pub mod key_import;
+mod key_jwk;
+mod key_ssh;
 pub mod key_text;
 pub mod keyring;
 pub mod passphrase;

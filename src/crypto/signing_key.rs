@@ -71,6 +71,21 @@ pub enum MaterialError {
         "holds no private key that can be used: expected one in PEM, of RSA, of the curves P-256 or P-384, or Ed25519"
     )]
     NoPrivateKey,
+    /// Encrypted in a way that is not read.
+    #[error(
+        "is encrypted in an old way that is not read: convert it with openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out \
+         NEW (with -provider legacy -provider default for DES, RC2 and RC4)"
+    )]
+    OldEncryption,
+    /// A key of an algorithm or a curve that is not used.
+    #[error("holds a key of {0}: expected one of RSA, of the curves P-256 or P-384, or Ed25519")]
+    OtherAlgorithm(String),
+    /// Something else than a private key, or a private key in a form that is not read.
+    #[error("{0}")]
+    OtherForm(String),
+    /// Which of them is meant is not said.
+    #[error("holds {0} private keys: keep one of them in the file")]
+    SeveralKeys(usize),
     /// Another key than it was said to be.
     #[error("holds another key than its name says: its kid is {0}")]
     OtherKey(String),
@@ -159,13 +174,17 @@ impl SigningKey {
         match key_text::parse(facts.algorithm, text.expose_secret())? {
             Contents::Plain(contents) => Ok((key(&contents)?, contents)),
             Contents::Encrypted(_) if passphrases.is_empty() => Err(MaterialError::Encrypted),
-            Contents::Encrypted(sealed) if passphrase::asks_too_much(&sealed) => Err(MaterialError::TooMuchWork),
-            // With a wrong passphrase anything may come out, and none of it is a key of this kid.
-            Contents::Encrypted(sealed) => passphrases
-                .iter()
-                .filter_map(|passphrase| passphrase.unwrap(&sealed))
-                .find_map(|contents| Some((key(&contents).ok()?, contents)))
-                .ok_or(MaterialError::Passphrase),
+            Contents::Encrypted(sealed) => {
+                if let Some(obstacle) = passphrase::obstacle(&sealed) {
+                    return Err(obstacle);
+                }
+                // With a wrong passphrase anything may come out, and none of it is a key of this kid.
+                passphrases
+                    .iter()
+                    .flat_map(|passphrase| passphrase.unwrap(&sealed))
+                    .find_map(|contents| Some((key(&contents).ok()?, contents)))
+                    .ok_or(MaterialError::Passphrase)
+            }
         }
     }
 

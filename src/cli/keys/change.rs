@@ -126,7 +126,7 @@ pub(super) async fn import(ring: &RingArgs, foreign: &Foreign, clock: Arc<dyn Cl
     })?;
     // A weak passphrase is accepted here, because the key is encrypted again with that of the ring.
     let passphrase =
-        foreign.passphrase_file.as_deref().map(|path| passphrase(path, Passphrase::from_file_to_open)).transpose()?;
+        foreign.passphrase_file.as_deref().map(|path| passphrase(path, Passphrase::of_foreign_key)).transpose()?;
     let manager = keys::writer(&ring.settings(), Arc::clone(&clock)).await?;
     let import =
         Import { bytes: &bytes, passphrase, algorithm: foreign.algorithm, kind: foreign.kind, now: foreign.now };
