@@ -93,8 +93,10 @@ fn secret(algorithm: Algorithm, bytes: &[u8], passphrases: &[Passphrase]) -> Res
     if let Some(secret) = serde_json::from_slice(bytes).ok().and_then(|json| key_jwk::secret(&json)) {
         return Ok(secret);
     }
-    let bytes = files::without_mark(Zeroizing::new(bytes.to_vec()));
-    let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    // Random bytes may look like a byte order mark.
+    let plain = files::without_mark(Zeroizing::new(bytes.to_vec()));
+    let bytes = if plain.is_ascii() { &plain } else { bytes };
+    let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     // A short secret is refused later, with an error of its own.
     if text.len() >= algorithm.min_secret_length() && is_guessable(text, LEAST_GUESSES) {

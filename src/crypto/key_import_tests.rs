@@ -169,6 +169,10 @@ fn a_secret_is_the_file_without_the_newline_at_its_end() {
         assert_eq!(read(&[&secret[..], end].concat()), secret);
     }
     assert_eq!(read(&[&secret[..], b"\n\n"].concat()), [&secret[..], b"\n"].concat(), "one, and no more");
+    assert_eq!(read(&[b"\xef\xbb\xbf", &secret[..], b"\r\n"].concat()), secret, "as an editor of Windows saves it");
+    let random: Vec<u8> =
+        [0xff, 0xfe].into_iter().chain((0..40).map(|index: u8| index.wrapping_mul(151) ^ 0x5a)).collect();
+    assert_eq!(read(&random), random, "random bytes are no UTF-16");
     let short = |algorithm, got, least| MaterialError::ShortSecret { algorithm, got, least };
     assert_eq!(refusal(&secret[..31], Some(Algorithm::Hs256)), short(Algorithm::Hs256, 31, 32));
     assert_eq!(refusal(b"0123456789abcdef0123456789abcde\n", Some(Algorithm::Hs256)), short(Algorithm::Hs256, 31, 32));

@@ -32,14 +32,14 @@ pub fn create_new(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// As [`create_new`], but opens an existing file. A link is not followed.
+/// As [`create_new`], but opens an existing file. A link is not followed, and a pipe not waited for.
 ///
 /// # Errors
 /// As [`create_new`].
 pub fn create(path: &Path) -> io::Result<File> {
     match create_new(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+            let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
             OpenOptions::new().write(true).custom_flags(flags).open(path)
         }
         created => created,

@@ -61,3 +61,15 @@ fn writers_are_judged_by_group_and_by_the_sticky_bit() {
     assert_eq!(judged(0o1777, 0, true), Writers::Owner);
     assert_eq!(judged(0o1666, 0, false), Writers::World, "the bit has no effect on a file");
 }
+
+#[test]
+fn text_with_a_byte_order_mark_is_read_without_it() {
+    for bytes in [&b"a\xc3\xa9"[..], b"\xef\xbb\xbfa\xc3\xa9", b"\xff\xfea\0\xe9\0", b"\xfe\xff\0a\0\xe9"] {
+        assert_eq!(&**text(bytes).unwrap(), "a\u{e9}", "{}", bytes.escape_ascii());
+    }
+    // Half a unit, half a pair of surrogates, and no mark at all.
+    for bytes in [&b"\xff\xfea"[..], b"\xff\xfe\0\xd8", b"\xff"] {
+        assert!(matches!(text(bytes), Err(FileError::NotText)), "{}", bytes.escape_ascii());
+        assert_eq!(*without_mark(Zeroizing::new(bytes.to_vec())), bytes);
+    }
+}

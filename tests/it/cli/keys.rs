@@ -216,7 +216,7 @@ fn a_foreign_key_is_taken_in_and_only_a_good_one() {
     place.write("short", "0123456789abcdef\n");
     for (words, reason) in [
         ("weak.pem", "holds an RSA key of fewer than 2048 bits"),
-        ("public.pem", "holds no private key that can be used: expected one in PEM"),
+        ("public.pem", "holds a public key, and no private key: give the file with the private key"),
         ("ed.pem --as ES256", "does not hold a private key for ES256 (PKCS#8)"),
         ("short --as HS256", "holds a secret of 16 bytes: HS256 needs at least 32"),
         ("nowhere.pem", "No such file or directory (os error 2)"),

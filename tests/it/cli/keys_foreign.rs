@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::{Outcome, Place};
@@ -16,32 +16,32 @@ use crate::support::{Outcome, Place};
 const PASSPHRASE: &str = "hunter2";
 
 /// A folder in which keys are made.
-struct Workshop(TempDir);
+pub(super) struct Workshop(TempDir);
 
 impl Workshop {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let workshop = Self(tempfile::tempdir().unwrap());
         workshop.write("phrase", format!("{PASSPHRASE}\n"));
         workshop
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// Runs a line of shell.
     #[track_caller]
-    fn run(&self, line: &str) -> &Self {
+    pub(super) fn run(&self, line: &str) -> &Self {
         let output = Command::new("sh").args(["-ec", line]).current_dir(&self.0).output().unwrap();
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
         self
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(super) fn text(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> &Self {
+    pub(super) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> &Self {
         fs::write(self.path(name), bytes).unwrap();
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).unwrap();
         self
@@ -57,7 +57,7 @@ fn import(path: &Path, flags: &[&str]) -> (Place, Outcome) {
 
 /// Imports a key into a ring of its own, and returns its kid and algorithm.
 #[track_caller]
-fn imported(path: &Path, flags: &[&str]) -> (String, String) {
+pub(super) fn imported(path: &Path, flags: &[&str]) -> (String, String) {
     let (place, outcome) = import(path, flags);
     assert_eq!(outcome.code, Some(0), "{}: {outcome:?}", path.display());
     let keys = place.run("keys list --json").json();
@@ -66,7 +66,7 @@ fn imported(path: &Path, flags: &[&str]) -> (String, String) {
 
 /// Returns the one line with which a key is refused, without the name of the file.
 #[track_caller]
-fn refused(path: &Path, flags: &[&str]) -> String {
+pub(super) fn refused(path: &Path, flags: &[&str]) -> String {
     let (place, outcome) = import(path, flags);
     let line = outcome.refused(1).to_owned();
     assert!(place.files().is_empty(), "{:?}", place.files());
@@ -324,76 +324,6 @@ fn key_of_an_unusual_form_is_read_or_refused_with_a_command() {
         let line = refused(&workshop.path("key"), &[]);
         assert!(line.starts_with(what), "{line}");
     }
-}
-
-/// The examples of RFC 7517 (appendix A.2), RFC 7515 (appendix A.3) and RFC 8037 (appendix A.1).
-#[test]
-fn json_web_key_is_read_alone_and_in_a_set() {
-    let ec = json!({ "kty": "EC", "crv": "P-256", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
-        "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0", "d": "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI" });
-    let ed = json!({ "kty": "OKP", "crv": "Ed25519", "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
-        "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
-    let workshop = Workshop::new();
-    let with = |key: &Value, changes: &[(&str, Value)]| {
-        let mut key = key.clone();
-        for (name, value) in changes {
-            key[*name] = value.clone();
-        }
-        key
-    };
-    let public = |key: &Value| {
-        let mut key = key.clone();
-        key.as_object_mut().unwrap().remove("d");
-        key
-    };
-    for (document, algorithm) in [
-        (ec.clone(), "ES256"),
-        (ed.clone(), "EdDSA"),
-        (json!({ "keys": [public(&ec), ed] }), "EdDSA"),
-        (json!([with(&ec, &[("alg", json!("ES256")), ("use", json!("sig"))])]), "ES256"),
-    ] {
-        workshop.write("key", document.to_string());
-        let (kid, found) = imported(&workshop.path("key"), &[]);
-        assert_eq!(found, algorithm);
-        if algorithm == "EdDSA" {
-            assert_eq!(kid, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", "RFC 8037, appendix A.3");
-        }
-    }
-    for (document, what) in [
-        (json!({ "keys": [public(&ec), public(&ed)] }), "holds a public key (JWK)"),
-        (json!({ "keys": [ec, ed] }), "holds 2 private keys"),
-        (with(&ec, &[("y", json!("AAAA"))]), "holds a JWK with a member that is missing or damaged"),
-        (with(&ec, &[("crv", json!("P-521"))]), "holds a key of P-521"),
-        (json!({ "kty": "oct", "k": "AAAA" }), "holds a shared secret (JWK): name its algorithm, such as --as HS256"),
-        (json!({ "kty": "RSA", "n": "AQ", "e": "AQAB", "d": "AQ" }), "holds an RSA key (JWK) without p, q"),
-    ] {
-        workshop.write("key", document.to_string());
-        let line = refused(&workshop.path("key"), &[]);
-        assert!(line.starts_with(what), "{line}");
-    }
-    // A secret, as the bytes and as a JWK of them.
-    workshop.run("openssl rand -out secret 48; base64 -w0 secret | tr '+/' '-_' | tr -d = >encoded");
-    workshop.write("key", json!({ "kty": "oct", "k": workshop.text("encoded") }).to_string());
-    let flags = ["--as", "HS256"];
-    assert_eq!(imported(&workshop.path("key"), &flags), imported(&workshop.path("secret"), &flags));
-}
-
-/// The eight numbers, as `openssl rsa -text` shows them.
-#[test]
-fn rsa_key_as_a_json_web_key_is_the_same_key() {
-    let workshop = Workshop::new();
-    workshop.run("openssl genrsa -traditional -out key 2048");
-    let script = "import base64, json, re, subprocess\n\
-        text = subprocess.run(['openssl', 'rsa', '-in', 'key', '-noout', '-text'], capture_output=True, text=True).stdout\n\
-        names = {'modulus': 'n', 'privateExponent': 'd', 'prime1': 'p', 'prime2': 'q', 'exponent1': 'dp', 'exponent2': 'dq', 'coefficient': 'qi'}\n\
-        key = {'kty': 'RSA', 'e': 'AQAB', 'alg': 'PS384'}\n\
-        for name, digits in re.findall(r'^(\\w+):\\n((?:    [0-9a-f:]+\\n)+)', text, re.M):\n\
-        \x20   number = bytes.fromhex(re.sub(r'[^0-9a-f]', '', digits)).lstrip(b'\\0')\n\
-        \x20   key[names[name]] = base64.urlsafe_b64encode(number).decode().rstrip('=')\n\
-        json.dump(key, open('key.json', 'w'))\n";
-    workshop.write("convert.py", script).run("python3 convert.py");
-    let (kid, algorithm) = imported(&workshop.path("key.json"), &[]);
-    assert_eq!((kid, algorithm.as_str()), (imported(&workshop.path("key"), &[]).0, "PS384"));
 }
 
 #[test]

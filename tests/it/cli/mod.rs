@@ -15,6 +15,7 @@ mod help;
 mod keys;
 mod keys_emergency;
 mod keys_foreign;
+mod keys_json;
 mod keys_kept;
 mod keys_live;
 mod log;
