@@ -1,5 +1,5 @@
-//! Keys that were made elsewhere: private keys in the forms of [`key_forms`], plain or encrypted; for HMAC the secret as
-//! it stands.
+//! Keys that were made elsewhere: private keys in the forms that `key_forms` lists, plain or encrypted; for HMAC the
+//! secret as it stands.
 
 use aws_lc_rs::{
     encoding::{AsDer as _, Pkcs8V1Der},
