@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{StartError, operator::PATIENCE, stores};
+use super::{
+    StartError,
+    stores::{self, Opener},
+};
 use crate::{
     config::{DatabaseConfig, KeysConfig, LifetimesConfig, keys::KeysPlace, value},
     crypto::passphrase::WrappingCost,
@@ -44,8 +47,13 @@ pub fn looker(settings: &KeysSettings<'_>, clock: Arc<dyn Clock>) -> Result<KeyM
         KeysPlace::Database => Some(connect(settings.database)?),
         KeysPlace::Directory => None,
     };
-    let audit = Arc::new(AuditLater { database: settings.database.clone() });
-    Ok(manager(settings, sql.as_ref(), Some(audit), clock))
+    // Keys may come before the database, which no change of theirs creates.
+    let audit = if settings.database.is_missing() {
+        None
+    } else {
+        Some(Arc::new(AuditLater { database: settings.database.clone() }) as Arc<dyn AuditStore>)
+    };
+    Ok(manager(settings, sql.as_ref(), audit, clock))
 }
 
 /// For commands that make and change keys.
@@ -57,7 +65,7 @@ pub async fn writer(settings: &KeysSettings<'_>, clock: Arc<dyn Clock>) -> Resul
     if settings.keys.keys == KeysPlace::Directory {
         return looker(settings, clock);
     }
-    let (sql, _) = stores::open_sql(settings.database, 0, PATIENCE).await?;
+    let (sql, _) = stores::open_sql(settings.database, Opener::Command).await?;
     let audit = Arc::<SqlStore>::clone(&sql) as Arc<dyn AuditStore>;
     Ok(manager(settings, Some(&sql), Some(audit), clock))
 }
@@ -70,15 +78,7 @@ struct AuditLater {
 #[async_trait]
 impl AuditStore for AuditLater {
     async fn append(&self, events: &[(AuditEvent, u32)]) -> Result<(), StoreError> {
-        // A service that was never started has no audit trail, and this command is not what makes its database.
-        if let Ok(DatabaseUrl::Sqlite(file)) = self.database.url()
-            && file.create
-            && !file.path.exists()
-        {
-            tracing::debug!(database = %file.path.display(), "there is no database yet: nothing was added to the audit trail");
-            return Ok(());
-        }
-        let opened = stores::open_sql(&self.database, 0, PATIENCE).await;
+        let opened = stores::open_sql(&self.database, Opener::Command).await;
         let (sql, _) = opened.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         sql.append(events).await
     }
@@ -94,7 +94,7 @@ impl AuditStore for AuditLater {
 }
 
 fn connect(database: &DatabaseConfig) -> Result<Arc<SqlStore>, StartError> {
-    Ok(Arc::new(SqlStore::new(SqlPool::open(&database.url()?, database.limits())?)))
+    Ok(Arc::new(SqlStore::new(SqlPool::open(&database.existing()?, database.limits())?)))
 }
 
 pub(super) fn manager(

@@ -19,6 +19,7 @@ use latchkey_verifier::{Kind, Policy};
 
 pub use crate::http::openapi::document as openapi;
 pub use first_run::FirstUser;
+use stores::Opener;
 
 use crate::{
     config::{Config, ConfigError, keys::KeysPlace},
@@ -78,6 +79,9 @@ pub enum StartError {
     /// The database did not come.
     #[error("DATABASE_URL: {0} cannot be reached ({1}): start it{2}, or correct the URL")]
     Unreachable(DatabaseUrl, String, &'static str),
+    /// The database has no tables of Latchkey, and a command does not create them.
+    #[error("DATABASE_URL: {0} has no tables of Latchkey: correct the URL, or create them with latchkey migrate run")]
+    Empty(DatabaseUrl),
     /// The database is there, and is not one to work with.
     #[error("DATABASE_URL: {0} cannot be used: {1}")]
     Unusable(DatabaseUrl, ConnectError),
@@ -132,10 +136,8 @@ impl App {
             early.ring().await?;
             opened = early.opened;
         }
-        let threads = config.http.worker_threads();
-        let stores =
-            stores::open(&config.database, &config.redis, &config.lifetimes, threads, config.http.startup_timeout)
-                .await?;
+        let opener = Opener::Server { threads: config.http.worker_threads(), patience: config.http.startup_timeout };
+        let stores = stores::open(&config.database, &config.redis, &config.lifetimes, opener).await?;
         let manager = keys::manager(&settings, Some(&stores.sql()), Some(stores.audit()), Arc::clone(&clock));
         let manager = KeyManager { opened, ..manager };
         let ring = ring(&manager, &stores).await?;

@@ -1,6 +1,6 @@
 //! What commands other than `serve` work with.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{StartError, stores};
 use crate::{
@@ -10,9 +10,6 @@ use crate::{
     ports::Clock,
     service::{accounts::Accounts, janitor::Janitor, trail::Trail},
 };
-
-/// An operator's command fails at once where a server would wait.
-pub(super) const PATIENCE: Duration = Duration::ZERO;
 
 /// The settings that a command needs.
 pub struct OperatorConfig<'a> {
@@ -62,5 +59,5 @@ pub async fn trail(config: OperatorConfig<'_>, clock: Arc<dyn Clock>) -> Result<
 
 async fn open(config: &OperatorConfig<'_>) -> Result<stores::Stores, StartError> {
     config.lifetimes.check()?;
-    stores::open(config.database, config.redis, config.lifetimes, 0, PATIENCE).await
+    stores::open(config.database, config.redis, config.lifetimes, stores::Opener::Command).await
 }

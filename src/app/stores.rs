@@ -24,6 +24,20 @@ use crate::{
 /// How long between two attempts to reach a database that is not there.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The program that opens a database.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Opener {
+    /// A server with so many threads, which creates the database and waits for it.
+    Server {
+        /// The threads of the web server.
+        threads: usize,
+        /// The longest wait.
+        patience: Duration,
+    },
+    /// A command, which does neither.
+    Command,
+}
+
 /// The opened stores.
 pub(super) struct Stores {
     blacklist: Option<Arc<dyn Blacklist>>,
@@ -32,28 +46,29 @@ pub(super) struct Stores {
     lifetimes: LifetimesConfig,
 }
 
-/// Opens the database, for so many `threads` of a web server, and migrates it. It is waited for as long as `patience`.
+/// Opens the database and migrates it.
 pub(super) async fn open_sql(
     database: &DatabaseConfig,
-    threads: usize,
-    patience: Duration,
+    opener: Opener,
 ) -> Result<(Arc<SqlStore>, DatabaseUrl), StartError> {
-    let url = database.url()?;
-    for name in migrated(&url, database.database_timeout, patience).await? {
+    let (url, limits) = match opener {
+        Opener::Server { threads, .. } => (database.url()?, database.limits_for(threads)),
+        Opener::Command => (database.existing()?, database.limits()),
+    };
+    for name in migrated(&url, database.database_timeout, opener).await? {
         tracing::info!(database = %url, migration = name, "migrated");
     }
-    Ok((Arc::new(SqlStore::new(SqlPool::open(&url, database.limits_for(threads))?)), url))
+    Ok((Arc::new(SqlStore::new(SqlPool::open(&url, limits)?)), url))
 }
 
-/// Opens both stores, for so many `threads` of a web server, and migrates the database, which is waited for as long as `patience`.
+/// Opens both stores, and migrates the database.
 pub(super) async fn open(
     database: &DatabaseConfig,
     redis: &RedisConfig,
     lifetimes: &LifetimesConfig,
-    threads: usize,
-    patience: Duration,
+    opener: Opener,
 ) -> Result<Stores, StartError> {
-    let (sql, url) = open_sql(database, threads, patience).await?;
+    let (sql, url) = open_sql(database, opener).await?;
     let blacklist = match redis.options()? {
         None => None,
         Some(options) => {
@@ -66,10 +81,18 @@ pub(super) async fn open(
 }
 
 /// Waits for a database that is still starting, or being promoted. One that refuses is not waited for.
-async fn migrated(url: &DatabaseUrl, timeout: Duration, patience: Duration) -> Result<Vec<String>, StartError> {
+async fn migrated(url: &DatabaseUrl, timeout: Duration, opener: Opener) -> Result<Vec<String>, StartError> {
+    let patience = match opener {
+        Opener::Server { patience, .. } => patience,
+        Opener::Command => Duration::ZERO,
+    };
     let started = Instant::now();
     loop {
-        let error = match migrate::run(url, timeout).await {
+        let ran = match opener {
+            Opener::Server { .. } => migrate::run(url, timeout).await,
+            Opener::Command => migrate::upgrade(url, timeout).await,
+        };
+        let error = match ran {
             Ok(names) => return Ok(names),
             Err(error) => error,
         };
@@ -86,6 +109,7 @@ async fn migrated(url: &DatabaseUrl, timeout: Duration, patience: Duration) -> R
             MigrateError::Connect(ConnectError::ReadOnly) if !over => {
                 tracing::warn!(database = %url, reason = %ConnectError::ReadOnly, "the database takes no writes: trying again");
             }
+            MigrateError::Empty => return Err(StartError::Empty(url.clone())),
             MigrateError::Connect(error) => return Err(StartError::Unusable(url.clone(), error)),
             error => return Err(error.into()),
         }

@@ -20,5 +20,6 @@ pub(super) async fn run(arguments: &FlushExpiredArgs, clock: Arc<dyn Clock>) -> 
     let (sessions, users) = (counted(flushed.sessions, "session"), counted(flushed.users, "deleted user"));
     let events = counted(flushed.events, "audit event");
     output::line(&format!("removed {sessions}, {users} and {events}"));
+    arguments.store.changed()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, output};
+use super::{Failure, changed, output};
 use crate::{
     config::DatabaseConfig,
     store::sql::migrate::{self, MigrateError},
@@ -35,11 +35,13 @@ pub(super) async fn run(arguments: MigrateArgs) -> Result<ExitCode, Failure> {
             if ran.is_empty() {
                 output::line("nothing to do: the database is at this version");
             }
+            changed(&database)?;
             Ok(ExitCode::SUCCESS)
         }
         MigrateCommand::Status(database) => {
-            let status =
-                migrate::status(&database.url()?, database.database_timeout).await.map_err(|error| failed(&error))?;
+            let status = migrate::status(&database.existing()?, database.database_timeout)
+                .await
+                .map_err(|error| failed(&error))?;
             for version in &status.applied {
                 let unknown = status.unknown.contains(version);
                 output::line(&format!("{}  {version}", if unknown { "unknown" } else { "applied" }));

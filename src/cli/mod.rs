@@ -30,6 +30,7 @@ use crate::{
         dotenv::{self, Dotenv},
         environment,
     },
+    domain::{keys::later, time::Moment},
     ports::{Clock, StoreError, clock::SystemClock},
     service::{accounts::AccountError, keys::KeysError},
     store::sql::ConnectError,
@@ -107,6 +108,28 @@ impl StoreArgs {
         let Self { database, redis, lifetimes, audit } = self;
         OperatorConfig { database, redis, lifetimes, audit, actor: actor::operator() }
     }
+
+    /// Names the database that was changed.
+    fn changed(&self) -> Result<(), Failure> {
+        changed(&self.database)
+    }
+
+    /// Names the time up to which offline verifiers may accept access tokens that were revoked, and the database.
+    fn revoked(&self, now: Moment) -> Result<(), Failure> {
+        let life = self.lifetimes.access();
+        output::line(&format!(
+            "verifiers that work offline may accept access tokens from before until {} (LATCHKEY_ACCESS_TOKEN_LIFETIME is {} here)",
+            later(now, life).format("%F %T UTC"),
+            humantime::format_duration(self.lifetimes.access_token_lifetime),
+        ));
+        self.changed()
+    }
+}
+
+/// Names the database that a command changed. The URL is shown without its password.
+fn changed(database: &DatabaseConfig) -> Result<(), Failure> {
+    output::line(&format!("database: {}", database.existing()?));
+    Ok(())
 }
 
 /// Why a command did not do what it was asked.
@@ -125,6 +148,7 @@ impl From<StartError> for Failure {
             | StartError::KeySet(_)
             | StartError::Listen(..)
             | StartError::ListenMetrics(..)
+            | StartError::Empty(_)
             | StartError::Unusable(_, ConnectError::Refused(_)) => Self::Config(error.to_string()),
             StartError::Keys(error) => error.into(),
             _ => Self::Failed(error.to_string()),

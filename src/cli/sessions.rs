@@ -105,8 +105,9 @@ pub(super) async fn run(arguments: SessionsArgs, clock: Arc<dyn Clock>) -> Resul
             }
         }
         SessionsCommand::Revoke { what, store } => {
-            let accounts = operator::accounts(store.operator(), &passwords()?, clock).await?;
+            let accounts = operator::accounts(store.operator(), &passwords()?, Arc::clone(&clock)).await?;
             revoke(&accounts, what).await?;
+            store.revoked(clock.now())?;
         }
     }
     Ok(ExitCode::SUCCESS)

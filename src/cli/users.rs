@@ -117,6 +117,7 @@ pub(super) async fn run(arguments: UsersArgs, clock: Arc<dyn Clock>) -> Result<E
             let registration = Registration { username, password, email, is_staff: staff };
             let user = accounts.create(registration).await?;
             output::line(&format!("made {} with the id {}", user.username, user.id));
+            store.changed()?;
         }
         UsersCommand::List { json, store } => {
             let mut users = accounts(&store, clock).await?.list().await?;
@@ -129,19 +130,23 @@ pub(super) async fn run(arguments: UsersArgs, clock: Arc<dyn Clock>) -> Result<E
         UsersCommand::Activate(who) => {
             let user = accounts(&who.store, clock).await?.set_active(&who.username, true).await?;
             output::line(&format!("{} can sign in", user.username));
+            who.store.changed()?;
         }
         UsersCommand::Deactivate(who) => {
-            let user = accounts(&who.store, clock).await?.set_active(&who.username, false).await?;
+            let user = accounts(&who.store, Arc::clone(&clock)).await?.set_active(&who.username, false).await?;
             output::line(&format!("{} cannot sign in, and all sessions have ended", user.username));
+            who.store.revoked(clock.now())?;
         }
         UsersCommand::Delete(who) => {
-            let user = accounts(&who.store, clock).await?.delete(&who.username).await?;
+            let user = accounts(&who.store, Arc::clone(&clock)).await?.delete(&who.username).await?;
             output::line(&format!("deleted {}, and all sessions have ended", user.username));
+            who.store.revoked(clock.now())?;
         }
         UsersCommand::SetPassword { who, password } => {
             let password = password.read()?;
-            let user = accounts(&who.store, clock).await?.set_password(&who.username, password).await?;
+            let user = accounts(&who.store, Arc::clone(&clock)).await?.set_password(&who.username, password).await?;
             output::line(&format!("{} has a new password, and all sessions have ended", user.username));
+            who.store.revoked(clock.now())?;
         }
     }
     Ok(ExitCode::SUCCESS)

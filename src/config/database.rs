@@ -72,6 +72,34 @@ impl DatabaseConfig {
         }
     }
 
+    /// Returns the database for a command that does not create one. The path of an SQLite file is absolute.
+    ///
+    /// # Errors
+    /// As for [`url`](Self::url), and if the SQLite file does not exist.
+    pub fn existing(&self) -> Result<DatabaseUrl, ConfigError> {
+        let DatabaseUrl::Sqlite(file) = self.url()? else { return self.url() };
+        let path = std::path::absolute(&file.path).unwrap_or(file.path);
+        if path.is_file() {
+            return Ok(DatabaseUrl::Sqlite(SqliteFile { path, create: false }));
+        }
+        let embedded = self.database_url.is_none() && self.database_url_file.is_none();
+        let (name, right) = if embedded {
+            ("LATCHKEY_DATA_DIR", "the data directory of the server (or set DATABASE_URL)")
+        } else {
+            ("DATABASE_URL", "the URL that the server uses")
+        };
+        let right = format!(
+            "{right}: run the command in the working directory of the server, or create a new database with latchkey migrate run"
+        );
+        Err(ConfigError::new(name, &format!("leads to {}, which does not exist", path.display()), &right))
+    }
+
+    /// Returns true if the SQLite file does not exist yet.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self.url(), Ok(DatabaseUrl::Sqlite(file)) if !file.path.is_file())
+    }
+
     /// Limits of the pool of a program that serves nobody.
     #[must_use]
     pub fn limits(&self) -> PoolLimits {

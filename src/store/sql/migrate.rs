@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use diesel::{
     backend::Backend,
+    dsl::sql,
     migration::MigrationSource,
     pg::Pg,
     result::{DatabaseErrorKind, Error as DieselError},
+    sql_types::Bool,
     sqlite::Sqlite,
 };
 use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection as _};
@@ -32,9 +34,23 @@ pub struct MigrationStatus {
     pub unknown: Vec<String>,
 }
 
+/// The treatment of a database without the tables of Latchkey.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Mode {
+    /// It gets them, and its file is created.
+    Create,
+    /// It is refused. Pending migrations of another one are run.
+    Upgrade,
+    /// All migrations are reported as pending.
+    Look,
+}
+
 /// Why the database was not migrated.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
+    /// The database has none of the tables of Latchkey.
+    #[error("the database has no tables of Latchkey")]
+    Empty,
     /// No connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -57,21 +73,36 @@ impl From<diesel::result::Error> for MigrateError {
 /// # Errors
 /// [`MigrateError`].
 pub async fn run(url: &DatabaseUrl, timeout: Duration) -> Result<Vec<String>, MigrateError> {
-    Ok(migrate(url, timeout, true).await?.pending)
+    Ok(migrate(url, timeout, Mode::Create).await?.pending)
 }
 
-/// What was run and what is pending. Changes nothing, except that diesel's own table of migrations is made.
+/// As [`run`], for a database that is in use already: an empty one is refused.
+///
+/// # Errors
+/// [`MigrateError`].
+pub async fn upgrade(url: &DatabaseUrl, timeout: Duration) -> Result<Vec<String>, MigrateError> {
+    Ok(migrate(url, timeout, Mode::Upgrade).await?.pending)
+}
+
+/// Returns the applied and the pending migrations. Changes nothing.
 ///
 /// # Errors
 /// [`MigrateError::Connect`], [`MigrateError::Store`].
 pub async fn status(url: &DatabaseUrl, timeout: Duration) -> Result<MigrationStatus, MigrateError> {
-    migrate(url, timeout, false).await
+    migrate(url, timeout, Mode::Look).await
 }
 
-async fn migrate(url: &DatabaseUrl, timeout: Duration, run: bool) -> Result<MigrationStatus, MigrateError> {
+async fn migrate(url: &DatabaseUrl, timeout: Duration, mode: Mode) -> Result<MigrationStatus, MigrateError> {
     match url {
         DatabaseUrl::Postgres(url) => {
             let mut connection = Driver::new(url, timeout)?.connect().await?;
+            if mode != Mode::Create {
+                use diesel_async::RunQueryDsl as _;
+                let known = diesel::select(sql::<Bool>("to_regclass('__diesel_schema_migrations') IS NOT NULL"));
+                if !known.get_result::<bool>(&mut connection).await? {
+                    return without_tables::<Pg>(&POSTGRES, mode);
+                }
+            }
             // The lock goes with the connection.
             let lock = format!(
                 "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SELECT pg_advisory_lock({LOCK})"
@@ -80,18 +111,26 @@ async fn migrate(url: &DatabaseUrl, timeout: Duration, run: bool) -> Result<Migr
                 StoreError::Unavailable(format!("another process is migrating, or did not end ({error})"))
             })?;
             connection.batch_execute("SET lock_timeout = 0").await.map_err(super::error::from_query)?;
-            blocking(move || examine::<Pg, _>(&mut AsyncMigrationHarness::new(connection), POSTGRES, run)).await
+            blocking(move || examine::<Pg, _>(&mut AsyncMigrationHarness::new(connection), POSTGRES, mode)).await
         }
         DatabaseUrl::Sqlite(file) => {
             let file = file.clone();
-            if !run && file.create && !file.path.exists() {
-                return all_pending();
+            if mode == Mode::Look && file.create && !file.path.exists() {
+                return without_tables::<Sqlite>(&SQLITE, mode);
             }
             blocking(move || {
-                let mut connection =
-                    sqlite::open(&file, timeout).map_err(|error| StoreError::Failed(error.to_string()))?;
+                let failed = |error: diesel::ConnectionError| StoreError::Failed(error.to_string());
+                if mode != Mode::Create {
+                    use diesel::RunQueryDsl as _;
+                    let mut connection = sqlite::open_to_look(&file, timeout).map_err(failed)?;
+                    let query = "EXISTS (SELECT 1 FROM sqlite_master WHERE name = '__diesel_schema_migrations')";
+                    if !diesel::select(sql::<Bool>(query)).get_result::<bool>(&mut connection)? {
+                        return without_tables::<Sqlite>(&SQLITE, mode);
+                    }
+                }
+                let mut connection = sqlite::open(&file, timeout).map_err(failed)?;
                 // The file's write lock: of two that start at once, one migrates and the other finds it done.
-                connection.immediate_transaction(|connection| examine::<Sqlite, _>(connection, SQLITE, run))
+                connection.immediate_transaction(|connection| examine::<Sqlite, _>(connection, SQLITE, mode))
             })
             .await
         }
@@ -102,7 +141,7 @@ async fn migrate(url: &DatabaseUrl, timeout: Duration, run: bool) -> Result<Migr
 fn examine<B: Backend, H: MigrationHarness<B>>(
     harness: &mut H,
     embedded: EmbeddedMigrations,
-    run: bool,
+    mode: Mode,
 ) -> Result<MigrationStatus, MigrateError>
 where
     EmbeddedMigrations: MigrationSource<B>,
@@ -122,7 +161,10 @@ where
             status.pending.push(migration.name().to_string());
         }
     }
-    if run {
+    if mode == Mode::Upgrade && status.applied.is_empty() {
+        return Err(MigrateError::Empty);
+    }
+    if mode != Mode::Look {
         if let Some(version) = status.unknown.last() {
             return Err(MigrateError::Newer(version.clone()));
         }
@@ -131,9 +173,15 @@ where
     Ok(status)
 }
 
-/// What a database lacks that is not there yet.
-fn all_pending() -> Result<MigrationStatus, MigrateError> {
-    let all = MigrationSource::<Sqlite>::migrations(&SQLITE).map_err(failed)?;
+/// The result for a database without tables, which are not made.
+fn without_tables<B: Backend>(embedded: &EmbeddedMigrations, mode: Mode) -> Result<MigrationStatus, MigrateError>
+where
+    EmbeddedMigrations: MigrationSource<B>,
+{
+    if mode != Mode::Look {
+        return Err(MigrateError::Empty);
+    }
+    let all = MigrationSource::<B>::migrations(embedded).map_err(failed)?;
     let mut pending: Vec<_> = all.iter().map(|migration| migration.name().to_string()).collect();
     pending.sort();
     Ok(MigrationStatus { pending, ..MigrationStatus::default() })

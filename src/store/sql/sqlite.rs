@@ -82,6 +82,18 @@ pub(super) fn open(file: &SqliteFile, timeout: Duration) -> ConnectionResult<Sql
     Ok(connection)
 }
 
+/// Opens a file that exists, and leaves its journal mode as it is: it may be a database of another program.
+pub(super) fn open_to_look(file: &SqliteFile, timeout: Duration) -> ConnectionResult<SqliteConnection> {
+    let path = file.path.to_string_lossy();
+    fs::metadata(&file.path)
+        .map_err(|error| ConnectionError::BadConnection(format!("{path} cannot be opened: {error}")))?;
+    let mut connection = SqliteConnection::establish(&path)?;
+    connection
+        .batch_execute(&format!("PRAGMA busy_timeout = {}", timeout.as_millis()))
+        .map_err(ConnectionError::CouldntSetupConfiguration)?;
+    Ok(connection)
+}
+
 impl SqliteFile {
     /// Returns the database file and the files that SQLite keeps beside it.
     #[must_use]

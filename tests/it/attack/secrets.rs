@@ -294,6 +294,7 @@ fn hex(bytes: &[u8]) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_password_token_or_key_is_logged_or_kept_in_the_audit_trail() {
     let mut scene = Scene::new().await;
+    scene.run("migrate run", "");
     scene.run("users create ada --password-stdin", RIGHT);
     let server = scene
         .place

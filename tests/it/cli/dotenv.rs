@@ -59,7 +59,7 @@ async fn dotenv_with_an_authority_of_an_impostor_does_not_leak_the_redis_passwor
 
 #[test]
 fn dotenv_with_the_name_of_another_operator_leaves_the_audit_trail_alone() {
-    let place = Place::new().with("USER", "ada");
+    let place = Place::new().with("USER", "ada").migrated();
     place.write(".env", "SUDO_USER=mallory\n");
     let outcome = place.run_with_input("users create bob --password-stdin", "correct horse battery staple");
     outcome.done_with("ignored in .env, because they are not settings: SUDO_USER");
@@ -113,7 +113,7 @@ fn dotenv_of_another_user_is_refused() {
 
 #[test]
 fn dotenv_is_reported_on_standard_error_and_json_stays_json() {
-    let place = Place::new();
+    let place = Place::new().migrated();
     place.write(".env", "LATCHKEY_DATABASE_POOL_SIZE=2\n");
     let outcome = place.run("users list --json");
     let out = outcome.done_with("settings from .env: LATCHKEY_DATABASE_POOL_SIZE");

@@ -90,7 +90,7 @@ async fn secrets_are_read_from_files() {
 
 #[tokio::test]
 async fn a_server_runs_on_what_the_dotenv_file_says() {
-    let place = Place::on(Backend::Embedded).await;
+    let place = Place::on(Backend::Embedded).await.migrated();
     place.write(".env", "LATCHKEY_ISSUER=https://auth.test\nLATCHKEY_ACCESS_TOKEN_LIFETIME=1m\n");
     let note = "settings from .env: LATCHKEY_ACCESS_TOKEN_LIFETIME, LATCHKEY_ISSUER";
     place.run_with_input("users create ada --password-stdin", "correct horse battery staple").done_with(note);

@@ -21,6 +21,7 @@ fn finding<'a>(report: &'a Outcome, verdict: &str, text: &str) -> Option<&'a str
 #[test]
 fn files_made_without_a_mask_are_for_their_owner_alone() {
     let place = Place::new();
+    place.run_unmasked("migrate run", "").done();
     place.run_unmasked("users create ada --password-stdin", PASSWORD).done();
     place.run_unmasked("keys rotate", "").done();
     assert_eq!((place.mode("data"), place.mode("keys")), (0o700, 0o700));

@@ -10,6 +10,7 @@ use crate::support::{Backend, Place};
 fn a_key_that_cannot_be_used_is_named_with_what_to_do() {
     let place = Place::new();
     place.run("keys rotate").done();
+    assert!(!place.path("data").exists(), "a database was made");
     let path = &place.files().into_iter().find(|name| name.contains("-access-ES256-")).unwrap();
     let refused = |expected: &str| {
         for words in ["serve --bind 127.0.0.1:0", "keys export --public"] {

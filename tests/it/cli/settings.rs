@@ -215,6 +215,9 @@ fn a_database_file_that_is_not_there_is_never_made_by_a_typo() {
          to make it",
     );
     let place = Place::new().with("DATABASE_URL", "sqlite://users.db?mode=rwc");
+    assert!(place.run("users list").refused(2).contains("users.db, which does not exist"));
+    assert!(place.files().is_empty());
+    let place = place.migrated();
     assert_eq!(place.run("users list").done(), "there are no users\n");
     assert_eq!(place.mode("users.db"), 0o600);
     assert_eq!(place.run("users list --database-url sqlite://users.db").done(), "there are no users\n");

@@ -18,7 +18,7 @@ fn is_visible(what: &str, text: &str) {
 
 #[test]
 fn an_argument_that_clears_the_screen_is_repeated_as_text() {
-    let place = Place::new();
+    let place = Place::new().migrated();
     for (words, code) in [
         ("", 2),
         ("users show", 2),
@@ -87,7 +87,7 @@ async fn a_file_name_that_reverses_the_line_is_logged_as_text() {
 
 #[test]
 fn a_new_username_with_a_hidden_character_is_refused_and_shown_escaped() {
-    let place = Place::new();
+    let place = Place::new().migrated();
     for (name, words) in [
         ("ad\u{200b}a", "an invisible character (U+200B)"),
         ("\u{202e}ada", "an invisible character (U+202E)"),

@@ -8,7 +8,7 @@ const PASSWORD: &str = "correct horse battery staple";
 
 on_both_backends! {
     async fn users_are_made_shown_and_deleted(backend: Backend) {
-        let place = Place::on(backend).await;
+        let place = Place::on(backend).await.migrated();
         assert_eq!(place.run("users list").done(), "there are no users\n");
         let made = place.run_with_input("users create ada --password-stdin --email Ada@Example.com --staff", PASSWORD);
         let shown = place.run("users show ada --json").json();
@@ -35,13 +35,13 @@ on_both_backends! {
         let text = place.run("users show bob").done().to_owned();
         assert!(text.contains("username    bob\n") && text.contains("last_login  never\n"), "{text}");
 
-        assert_eq!(place.run("users delete bob").done(), "deleted bob, and all sessions have ended\n");
+        assert!(place.run("users delete bob").done().starts_with("deleted bob, and all sessions have ended\n"));
         assert_eq!(place.run("users show bob").refused(1), "there is no user bob");
         assert_eq!(place.run("users list --json").json().as_array().unwrap().len(), 1);
     }
 
     async fn a_name_or_an_address_is_taken_once(backend: Backend) {
-        let place = Place::on(backend).await;
+        let place = Place::on(backend).await.migrated();
         place.run_with_input("users create ada --password-stdin --email ada@example.com", PASSWORD).done();
         let twice = place.run_with_input("users create ada --password-stdin", PASSWORD);
         assert_eq!(twice.refused(1), "a user with that username already exists");
@@ -51,12 +51,12 @@ on_both_backends! {
     }
 
     async fn a_deactivated_user_is_out_at_once_and_comes_back_with_a_new_sign_in(backend: Backend) {
-        let place = Place::on(backend).await;
+        let place = Place::on(backend).await.migrated();
         place.user("ada", PASSWORD);
         let server = place.serve("");
         let pair = server.pair("ada", PASSWORD).await;
         let done = place.run("users deactivate ada");
-        assert_eq!(done.done(), "ada cannot sign in, and all sessions have ended\n");
+        assert!(done.done().starts_with("ada cannot sign in, and all sessions have ended\n"));
         assert_eq!(server.verify(&pair.access).await.status, 400);
         assert_eq!(server.refresh(&pair.refresh).await.status, 401);
         assert_eq!(server.obtain("ada", PASSWORD).await.status, 401);
@@ -68,12 +68,12 @@ on_both_backends! {
     }
 
     async fn a_new_password_ends_the_sessions_of_the_old_one(backend: Backend) {
-        let place = Place::on(backend).await;
+        let place = Place::on(backend).await.migrated();
         place.user("ada", PASSWORD);
         let server = place.serve("");
         let pair = server.pair("ada", PASSWORD).await;
         let done = place.run_with_input("users set-password ada --password-stdin", "another long password\r\n");
-        assert_eq!(done.done(), "ada has a new password, and all sessions have ended\n");
+        assert!(done.done().starts_with("ada has a new password, and all sessions have ended\n"));
         assert_eq!(server.verify(&pair.access).await.status, 400);
         assert_eq!(server.refresh(&pair.refresh).await.status, 401);
         assert_eq!(server.obtain("ada", PASSWORD).await.status, 401);
@@ -81,7 +81,7 @@ on_both_backends! {
     }
 
     async fn a_deleted_user_is_gone_for_the_running_server_too(backend: Backend) {
-        let place = Place::on(backend).await;
+        let place = Place::on(backend).await.migrated();
         place.user("ada", PASSWORD);
         let server = place.serve("");
         let pair = server.pair("ada", PASSWORD).await;
@@ -100,7 +100,7 @@ on_both_backends! {
 
 #[test]
 fn what_cannot_be_done_to_nobody_is_one_sentence_and_exit_code_1() {
-    let place = Place::new();
+    let place = Place::new().migrated();
     for command in ["show", "activate", "deactivate", "delete", "set-password --password-stdin"] {
         let outcome = place.run_with_input(&format!("users {command} nobody"), PASSWORD);
         assert_eq!(outcome.refused(1), "there is no user nobody", "{command}");
@@ -109,7 +109,7 @@ fn what_cannot_be_done_to_nobody_is_one_sentence_and_exit_code_1() {
 
 #[test]
 fn a_password_is_long_enough_and_comes_from_somewhere() {
-    let place = Place::new();
+    let place = Place::new().migrated();
     let short = "a password has at least 8 characters";
     let create = |input| place.run_with_input("users create ada --password-stdin", input);
     assert_eq!(create("seven c").refused(1), short);

@@ -62,7 +62,7 @@ on_both_backends! {
     }
 
     async fn what_is_unknown_is_said_with_what_to_try(backend: Backend) {
-        let place = Place::on(backend).await;
+        let place = Place::on(backend).await.migrated();
         for id in ["00000000-0000-4000-8000-000000000000", "0123456789abcdef0123456789abcdef", "eyJhbGciOi", "'"] {
             let outcome = place.run(&format!("why {id}"));
             let expected = format!("nothing is known of {id}: try the claim sid of the token; an access token is known by its jti only from a sign-in, from an event that names it, or with LATCHKEY_AUDIT_REFRESHES=true");

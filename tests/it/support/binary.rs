@@ -175,16 +175,29 @@ impl Place {
             panic!("latchkey {words} does not end");
         };
         let output = output.unwrap();
+        let out = String::from_utf8(output.stdout).unwrap();
+        let is_place = |line: &&str| {
+            ["database: ", "keys: ", "not in the audit trail: "].iter().any(|start| line.starts_with(start))
+        };
+        let (changed, lines): (Vec<_>, Vec<_>) = out.split_inclusive('\n').partition(is_place);
         Outcome {
             code: output.status.code(),
-            out: String::from_utf8(output.stdout).unwrap(),
+            changed: changed.concat(),
+            out: lines.concat(),
             err: String::from_utf8(output.stderr).unwrap(),
             words: words.to_owned(),
         }
     }
 
-    /// Makes a user who signs in with `password`.
+    /// Creates the database.
+    pub fn migrated(self) -> Self {
+        self.run("migrate run").done();
+        self
+    }
+
+    /// Makes a user who signs in with `password`, and before it the database if there is none.
     pub fn user(&self, name: &str, password: &str) {
+        assert_eq!(self.run("migrate run").code, Some(0));
         self.run_with_input(&format!("users create {name} --password-stdin"), password).done();
     }
 
@@ -237,6 +250,8 @@ impl Place {
 #[derive(Debug)]
 pub struct Outcome {
     pub code: Option<i32>,
+    /// The lines that name what was changed, which `out` does not have.
+    pub changed: String,
     pub out: String,
     pub err: String,
     words: String,
