@@ -20,7 +20,7 @@ use crate::{
     service::keys::{KeyManager, KeyRules, OpenedKeys},
     store::{
         key_directory::KeyDirectory,
-        sql::{DatabaseUrl, SqlPool, SqlStore},
+        sql::{SqlPool, SqlStore},
     },
 };
 

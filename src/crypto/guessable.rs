@@ -24,18 +24,26 @@ const EXAMPLES: [&str; 8] = [
 /// Returns true for a secret that is public (a key, a certificate, an example), that has a pattern, or that takes fewer
 /// than 10^`digits` guesses.
 pub(super) fn is_guessable(secret: &[u8], digits: f64) -> bool {
+    flaw(secret, digits).is_some()
+}
+
+/// Returns the reason why a secret is guessable, after "holds a secret that". It does not repeat the secret.
+pub(super) fn flaw(secret: &[u8], digits: f64) -> Option<&'static str> {
     let holds = |word: &[u8]| secret.windows(word.len()).any(|window| window == word);
     if holds(b"-----BEGIN ") || secret.starts_with(b"ssh-") {
-        return true;
+        return Some("is a key or a certificate in a text format, of which the public half is known to others");
     }
     let mut different = Zeroizing::new(secret.to_vec());
     different.sort_unstable();
     different.dedup();
     if different.len() < FEWEST_BYTES {
-        return true;
+        return Some("has fewer than 8 distinct bytes");
     }
-    let Ok(text) = std::str::from_utf8(secret) else { return false };
-    is_example(text) || is_weak(text, digits)
+    let text = std::str::from_utf8(secret).ok()?;
+    if is_example(text) {
+        return Some("is a published example, or has the django-insecure prefix");
+    }
+    is_weak(text, digits).then_some("consists of words, names or a pattern, and takes too few guesses")
 }
 
 fn is_example(text: &str) -> bool {

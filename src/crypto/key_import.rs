@@ -12,8 +12,7 @@ use latchkey_verifier::{Algorithm, Family};
 use zeroize::Zeroizing;
 
 use super::{
-    guessable::is_guessable,
-    key_der,
+    guessable, key_der,
     key_forms::{self, Private},
     key_jwk,
     key_text::{self, Contents},
@@ -99,8 +98,10 @@ fn secret(algorithm: Algorithm, bytes: &[u8], passphrases: &[Passphrase]) -> Res
     let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     // A short secret is refused later, with an error of its own.
-    if text.len() >= algorithm.min_secret_length() && is_guessable(text, LEAST_GUESSES) {
-        return Err(MaterialError::NoSecret);
+    if text.len() >= algorithm.min_secret_length()
+        && let Some(flaw) = guessable::flaw(text, LEAST_GUESSES)
+    {
+        return Err(MaterialError::NoSecret(flaw));
     }
     Ok(Zeroizing::new(text.to_vec()))
 }

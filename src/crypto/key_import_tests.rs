@@ -194,7 +194,7 @@ fn what_others_know_is_no_secret() {
         .into_iter()
         .chain(examples)
     {
-        assert_eq!(refusal(known, Some(Algorithm::Hs256)), MaterialError::NoSecret);
+        assert!(matches!(refusal(known, Some(Algorithm::Hs256)), MaterialError::NoSecret(_)));
     }
 }
 
@@ -210,5 +210,5 @@ fn a_secret_that_another_ring_kept_is_the_same_secret() {
             assert_eq!(refusal(bytes, Some(Algorithm::Hs256)), MaterialError::EncryptedImport);
         }
     }
-    assert_eq!(refusal(P256, Some(Algorithm::Hs256)), MaterialError::NoSecret, "a private key is no secret");
+    assert!(matches!(refusal(P256, Some(Algorithm::Hs256)), MaterialError::NoSecret(_)), "a private key is no secret");
 }

@@ -2,7 +2,7 @@
 
 use latchkey_verifier::{Algorithm, Family};
 use pem::Pem;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use super::{passphrase::Passphrase, signing_key::MaterialError};
@@ -53,6 +53,22 @@ pub(super) fn write(
 #[must_use]
 pub fn is_encrypted(text: &str) -> bool {
     text.trim_start().starts_with("-----BEGIN ENCRYPTED ")
+}
+
+/// The line after the block of a key that the service does not succeed by itself. Readers of PEM skip it.
+const BY_HAND: &str = "Successor: by hand";
+
+/// Returns the text with a note that the service makes no successor of the key by itself.
+#[must_use]
+pub fn with_successor_by_hand(text: &SecretString) -> SecretString {
+    let text = text.expose_secret();
+    SecretString::from([text.trim_end(), "\n", BY_HAND, "\n"].concat())
+}
+
+/// Returns true if the text has that note.
+#[must_use]
+pub fn has_successor_by_hand(text: &str) -> bool {
+    text.lines().any(|line| line == BY_HAND)
 }
 
 fn label(algorithm: Algorithm) -> &'static str {

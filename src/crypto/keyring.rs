@@ -9,7 +9,7 @@ use latchkey_verifier::{Algorithm, KeyError, KeySet, Kind};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
-use super::{passphrase::Passphrase, signing_key::SigningKey};
+use super::{key_text, passphrase::Passphrase, signing_key::SigningKey};
 use crate::{
     domain::{
         keys::{self, KeyFacts, KeyState, TokenLives},
@@ -25,6 +25,8 @@ pub struct RingKey {
     pub facts: KeyFacts,
     /// The key.
     pub key: Arc<SigningKey>,
+    /// True if the service makes no successor by itself.
+    pub successor_by_hand: bool,
     /// Of the text that it came from, so that a text that did not change is not opened again: that takes long on purpose.
     text: [u8; 32],
 }
@@ -76,7 +78,8 @@ impl Keyring {
                 wrong.push(format!("{place}: is there twice: remove one of the two"));
                 continue;
             }
-            ring.push(RingKey { facts: facts.clone(), key, text: text_hash });
+            let successor_by_hand = key_text::has_successor_by_hand(text.expose_secret());
+            ring.push(RingKey { facts: facts.clone(), key, successor_by_hand, text: text_hash });
         }
         (ring, wrong)
     }

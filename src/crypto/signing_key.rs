@@ -62,10 +62,8 @@ pub enum MaterialError {
     #[error("does not hold a private key for {0} (PKCS#8)")]
     NotForAlgorithm(Algorithm),
     /// What is no secret at all.
-    #[error(
-        "holds no secret: a public key, a name that others know, or a pattern lets anybody sign; expected random bytes"
-    )]
-    NoSecret,
+    #[error("holds a secret that {0}: expected random bytes, such as what `openssl rand -base64 48` prints")]
+    NoSecret(&'static str),
     /// A foreign file without a key that could be taken.
     #[error(
         "holds no private key that can be used: expected one in PEM, of RSA, of the curves P-256 or P-384, or Ed25519"

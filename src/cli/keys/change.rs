@@ -8,21 +8,21 @@ use std::{
 
 use chrono::TimeDelta;
 use clap::Args as _;
-use latchkey_verifier::{Algorithm, Kind};
+use latchkey_verifier::{Algorithm, Family, Kind};
 
 use super::RingArgs;
 use crate::{
     app::keys,
     cli::{Failure, bare_command, from_environment, output},
-    config::HttpConfig,
+    config::{HttpConfig, keys::KeysPlace, value},
     crypto::passphrase::{Passphrase, PassphraseError},
     domain::{
-        keys::{KeyFacts, NOTICE},
+        keys::{KeyFacts, NOTICE, later},
         time::Moment,
     },
     files::{self, FileError},
     ports::Clock,
-    service::keys::{Import, KeysError, Revoked, Rotate, Successor},
+    service::keys::{Import, Imported, KeyManager, KeysError, Revoked, Rotate, Successor},
 };
 
 /// The longest file that a key is read from.
@@ -34,6 +34,7 @@ pub(super) struct Foreign {
     pub algorithm: Option<Algorithm>,
     pub kind: Kind,
     pub now: bool,
+    pub rotate: bool,
     pub passphrase_file: Option<PathBuf>,
 }
 
@@ -53,7 +54,7 @@ pub(super) async fn rotate(ring: &RingArgs, kind: Kind, now: bool, clock: Arc<dy
         )),
         Some(_) => {}
     }
-    Ok(())
+    ring.changed()
 }
 
 /// The successor first; then as long as every instance needs to see it; then the end of the key. Nothing but the key itself
@@ -89,17 +90,38 @@ pub(super) async fn revoke(ring: &RingArgs, kid: &str, clock: Arc<dyn Clock>) ->
          latchkey_keys_last_look_seconds is above 5. Restart such an instance",
     );
     if facts.kind == Kind::Access {
-        let http: HttpConfig = from_environment(&HttpConfig::augment_args(bare_command()))?;
-        output::line(&format!(
-            "Verifiers that work offline refuse its tokens when they next fetch the key set: within {}",
-            humantime::format_duration(http.jwks_max_age)
+        output::line(&accepted_until(&facts, ring, clock.now())?);
+    }
+    ring.changed()
+}
+
+/// The time up to which offline verifiers may accept tokens of a revoked key.
+fn accepted_until(facts: &KeyFacts, ring: &RingArgs, now: Moment) -> Result<String, Failure> {
+    let span = humantime::format_duration;
+    let life = ring.lifetimes.access_token_lifetime;
+    let expired = later(now, NOTICE + ring.lifetimes.access()).format("%F %T UTC");
+    if facts.algorithm.family() == Family::Hmac {
+        return Ok(format!(
+            "Verifiers that have the secret accept its tokens until they expire, by {expired} (LATCHKEY_ACCESS_TOKEN_LIFETIME \
+             is {} here), and forged ones until the secret is removed there",
+            span(life)
         ));
     }
-    Ok(())
+    let http: HttpConfig = from_environment(&HttpConfig::augment_args(bare_command()))?;
+    let fetched = later(now, NOTICE + value::delta(http.jwks_max_age)).format("%F %T UTC");
+    Ok(format!(
+        "Verifiers that work offline refuse its tokens when they next fetch the key set: within {} (LATCHKEY_JWKS_MAX_AGE \
+         here), so they may accept them until {fetched}. Without a fetch they accept its tokens until these expire, by \
+         {expired} (LATCHKEY_ACCESS_TOKEN_LIFETIME is {} here), and forged ones for ever",
+        span(http.jwks_max_age),
+        span(life)
+    ))
 }
 
 pub(super) async fn prune(ring: &RingArgs, clock: Arc<dyn Clock>) -> Result<(), Failure> {
-    let pruned = keys::writer(&ring.settings(), clock).await?.prune().await?;
+    let manager = keys::writer(&ring.settings(), clock).await?;
+    refuse_empty(&manager, ring).await?;
+    let pruned = manager.prune().await?;
     let lives = &ring.lifetimes;
     let span = humantime::format_duration;
     for key in &pruned {
@@ -112,7 +134,7 @@ pub(super) async fn prune(ring: &RingArgs, clock: Arc<dyn Clock>) -> Result<(), 
         span(lives.access_token_lifetime),
         span(lives.refresh_token_lifetime),
     ));
-    Ok(())
+    if pruned.is_empty() { Ok(()) } else { ring.changed() }
 }
 
 pub(super) async fn import(ring: &RingArgs, foreign: &Foreign, clock: Arc<dyn Clock>) -> Result<(), Failure> {
@@ -128,32 +150,71 @@ pub(super) async fn import(ring: &RingArgs, foreign: &Foreign, clock: Arc<dyn Cl
     let passphrase =
         foreign.passphrase_file.as_deref().map(|path| passphrase(path, Passphrase::of_foreign_key)).transpose()?;
     let manager = keys::writer(&ring.settings(), Arc::clone(&clock)).await?;
-    let import =
-        Import { bytes: &bytes, passphrase, algorithm: foreign.algorithm, kind: foreign.kind, now: foreign.now };
-    let taken = manager.import(&import).await.map_err(|error| match error {
+    let Foreign { algorithm, kind, now, rotate, .. } = *foreign;
+    let import = Import { bytes: &bytes, passphrase, algorithm, kind, now, rotate };
+    let Imported { facts: taken, withdrawn } = manager.import(&import).await.map_err(|error| match error {
         KeysError::Material(reason) => unreadable(reason.to_string()),
         error => error.into(),
     })?;
     output::line(&format!("imported {}", described(&taken, ring, clock.now())));
-    if taken.kind == Kind::Access && taken.algorithm != ring.keys.algorithm {
+    for key in &withdrawn {
         output::line(&format!(
-            "set LATCHKEY_ALGORITHM={} for the servers, or the next start makes another key",
-            taken.algorithm
+            "removed {}, which never signed: it would have taken over from the imported key",
+            key.kid
         ));
     }
+    for line in succession(&taken, ring, rotate) {
+        output::line(&line);
+    }
     output::line(&format!("{shown} is not needed any more: remove it, or keep it where nobody reads it"));
-    Ok(())
+    ring.changed()
+}
+
+/// The end of an imported key.
+fn succession(taken: &KeyFacts, ring: &RingArgs, rotate: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    match ring.keys.interval().filter(|_| rotate) {
+        Some(interval) => lines.push(format!(
+            "a new random key takes over from {} on (LATCHKEY_KEY_ROTATION_INTERVAL): services that share this key must \
+             know it by then",
+            later(taken.signs_from, interval).format("%F %T UTC")
+        )),
+        None => lines.push("no key takes over by itself: latchkey keys rotate makes a successor".to_owned()),
+    }
+    if taken.kind == Kind::Access && taken.algorithm != ring.keys.algorithm {
+        let otherwise =
+            if rotate { "or the next start makes another key" } else { "or its successor is for another one" };
+        lines.push(format!("set LATCHKEY_ALGORITHM={} for the servers, {otherwise}", taken.algorithm));
+    }
+    lines
 }
 
 pub(super) async fn rewrap(ring: &RingArgs, new: Option<&Path>, clock: Arc<dyn Clock>) -> Result<(), Failure> {
     let new = new.map(|path| passphrase(path, Passphrase::from_file)).transpose()?;
-    let count = keys::writer(&ring.settings(), clock).await?.rewrap(new.as_ref()).await?;
+    let manager = keys::writer(&ring.settings(), clock).await?;
+    refuse_empty(&manager, ring).await?;
+    let count = manager.rewrap(new.as_ref()).await?;
     let keys = if count == 1 { "1 key".to_owned() } else { format!("{count} keys") };
     output::line(&match new {
         Some(_) => format!("encrypted {keys}: now put the new passphrase into LATCHKEY_KEYS_PASSPHRASE_FILE"),
         None => format!("decrypted {keys}: now unset LATCHKEY_KEYS_PASSPHRASE_FILE"),
     });
-    Ok(())
+    ring.changed()
+}
+
+/// Refuses a ring without a key: the command was given another one than that of the server.
+async fn refuse_empty(manager: &KeyManager, ring: &RingArgs) -> Result<(), Failure> {
+    let records = manager.records().await?;
+    if !records.keys.is_empty() || !records.revoked.is_empty() || !records.broken.is_empty() {
+        return Ok(());
+    }
+    let place = match ring.keys.keys {
+        KeysPlace::Database => "the database".to_owned(),
+        KeysPlace::Directory => ring.absolute().display().to_string(),
+    };
+    Err(Failure::Failed(format!(
+        "there are no keys in {place}: run the command in the working directory of the server, or correct LATCHKEY_KEYS_DIR"
+    )))
 }
 
 /// As long as instances need to see a change, and a bit: a revocation is urgent.

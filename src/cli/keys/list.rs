@@ -49,19 +49,21 @@ pub(super) async fn run(ring: &RingArgs, as_json: bool, clock: Arc<dyn Clock>) -
 
 fn lines<'a>(records: &'a KeyRecords, rules: &KeyRules, now: Moment) -> Vec<Line<'a>> {
     let encrypted = KeyManager::encrypted(records);
+    let by_hand = KeyManager::successor_by_hand(records);
     let lives = records.lives.longest(rules.lives);
     let mut lines = Vec::new();
     for kind in [Kind::Access, Kind::Refresh] {
         let ring: Vec<_> = records.keys.iter().map(|key| &key.facts).filter(|facts| facts.kind == kind).collect();
         let starts: Vec<Moment> = ring.iter().map(|facts| facts.signs_from).collect();
         for (index, facts) in ring.into_iter().enumerate() {
+            let is_rotated = index + 1 == starts.len() && !by_hand.contains(&facts.kid.as_str());
             let state = state(&starts, index, now, lives.of(kind));
             lines.push(Line {
                 facts,
                 state: state.as_str(),
                 until: state.until(),
                 encrypted: Some(encrypted.contains(&facts.kid.as_str())),
-                words: words(facts, state, index + 1 == starts.len(), rules, now),
+                words: words(facts, state, is_rotated, rules, now),
             });
         }
     }
@@ -73,7 +75,7 @@ fn lines<'a>(records: &'a KeyRecords, rules: &KeyRules, now: Moment) -> Vec<Line
     lines
 }
 
-fn words(facts: &KeyFacts, state: KeyState, is_newest: bool, rules: &KeyRules, now: Moment) -> String {
+fn words(facts: &KeyFacts, state: KeyState, is_rotated: bool, rules: &KeyRules, now: Moment) -> String {
     let set = match facts.kind {
         Kind::Access => "every verifier that caches the key set",
         Kind::Refresh => "every instance",
@@ -82,7 +84,7 @@ fn words(facts: &KeyFacts, state: KeyState, is_newest: bool, rules: &KeyRules, n
         KeyState::Published(from) => format!("signs from {}, when {set} has seen it", moment(from, now)),
         KeyState::Signing(Some(until)) => format!("until its successor does, from {}", moment(until, now)),
         KeyState::Signing(None) => match rules.interval {
-            Some(interval) if is_newest => {
+            Some(interval) if is_rotated => {
                 let due = later(facts.signs_from, interval - rules.lead);
                 format!("its successor is made {}", moment(due.max(now), now))
             }

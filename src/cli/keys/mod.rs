@@ -4,12 +4,16 @@ mod change;
 mod export;
 mod list;
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    path::{PathBuf, absolute},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use clap::{Args, Subcommand, ValueEnum};
 use latchkey_verifier::{Algorithm, Kind};
 
-use super::{Failure, actor, bare_command, from_environment};
+use super::{Failure, actor, bare_command, changed, from_environment, output};
 use crate::{
     app::keys::KeysSettings,
     config::{DatabaseConfig, HttpConfig, KeysConfig, LifetimesConfig, keys::KeysPlace},
@@ -77,6 +81,9 @@ enum KeysCommand {
         /// Let it sign within seconds, because verifiers know it already
         #[arg(long)]
         now: bool,
+        /// Replace it by a new random key after the rotation interval; other services that share the key must follow
+        #[arg(long)]
+        rotate: bool,
         /// A file with the passphrase of the key
         #[arg(long, value_name = "PATH")]
         passphrase_file: Option<PathBuf>,
@@ -160,6 +167,25 @@ impl RingArgs {
             KeysPlace::Directory => self.keys.keys_dir.display().to_string(),
         }
     }
+
+    /// Returns the absolute path of the directory.
+    fn absolute(&self) -> PathBuf {
+        absolute(&self.keys.keys_dir).unwrap_or_else(|_| self.keys.keys_dir.clone())
+    }
+
+    /// Names the place of the keys that were changed, and the gap in the audit trail if there is one.
+    fn changed(&self) -> Result<(), Failure> {
+        if self.keys.keys == KeysPlace::Database {
+            return changed(&self.database);
+        }
+        output::line(&format!("keys: {}", self.absolute().display()));
+        if self.database.is_missing()
+            && let Err(missing) = self.database.existing()
+        {
+            output::line(&format!("not in the audit trail: {missing}"));
+        }
+        Ok(())
+    }
 }
 
 impl From<Usage> for Kind {
@@ -177,8 +203,8 @@ pub(super) async fn run(arguments: KeysArgs, clock: Arc<dyn Clock>) -> Result<Ex
         KeysCommand::Rotate { ring, usage, now } => change::rotate(&ring, usage.into(), now, clock).await?,
         KeysCommand::Revoke { ring, kid } => change::revoke(&ring, &kid, clock).await?,
         KeysCommand::Prune(ring) => change::prune(&ring, clock).await?,
-        KeysCommand::Import { ring, file, algorithm, usage, now, passphrase_file } => {
-            let foreign = change::Foreign { file, algorithm, kind: usage.into(), now, passphrase_file };
+        KeysCommand::Import { ring, file, algorithm, usage, now, rotate, passphrase_file } => {
+            let foreign = change::Foreign { file, algorithm, kind: usage.into(), now, rotate, passphrase_file };
             change::import(&ring, &foreign, clock).await?;
         }
         KeysCommand::Export { ring, kid, format, public: _ } => {

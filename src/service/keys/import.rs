@@ -5,7 +5,8 @@ use latchkey_verifier::{Algorithm, Kind};
 use super::{KeyManager, KeysError, Plan, make::Begin};
 use crate::{
     crypto::{
-        key_import,
+        key_import, key_text,
+        keyring::RingKey,
         passphrase::Passphrase,
         signing_key::{MaterialError, SigningKey},
     },
@@ -25,6 +26,17 @@ pub struct Import<'a> {
     pub kind: Kind,
     /// Without waiting for verifiers that cache the key set: they may know it already.
     pub now: bool,
+    /// True if the service makes a successor when the key has signed for the interval.
+    pub rotate: bool,
+}
+
+/// A key that was imported.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Imported {
+    /// The key.
+    pub facts: KeyFacts,
+    /// Keys that would have taken over from it, and never signed: they were removed.
+    pub withdrawn: Vec<KeyFacts>,
 }
 
 impl KeyManager {
@@ -32,7 +44,7 @@ impl KeyManager {
     ///
     /// # Errors
     /// [`KeysError::Material`], [`KeysError::Known`], [`KeysError::Revoked`].
-    pub async fn import(&self, import: &Import<'_>) -> Result<KeyFacts, KeysError> {
+    pub async fn import(&self, import: &Import<'_>) -> Result<Imported, KeysError> {
         let algorithm = match (import.kind, import.algorithm) {
             (Kind::Refresh, None | Some(Algorithm::Hs256)) => Some(Algorithm::Hs256),
             (Kind::Refresh, Some(_)) => return Err(KeysError::NotForRefresh),
@@ -56,8 +68,20 @@ impl KeyManager {
             key.verifying_key().map_err(|_| MaterialError::NotForAlgorithm(algorithm))?;
             let signs_from = self.begins(&opened.records, import.kind, begin);
             let facts = KeyFacts { kid, kind: import.kind, algorithm, signs_from };
-            let events = vec![self.event(EventKind::KeyMade, &facts).because("imported")];
-            Ok(Plan { changes: vec![KeyChange::Add(facts.clone(), text)], events, outcome: facts })
+            let text = if import.rotate { text } else { key_text::with_successor_by_hand(&text) };
+            let overtakes = |key: &&RingKey| {
+                let waits = key.facts.signs_from > self.clock.now() && !key.successor_by_hand;
+                key.facts.kind == import.kind && waits && key.facts.signs_from >= facts.signs_from
+            };
+            // The first of a ring signs even if its time has not come.
+            let signer = opened.ring.signer(import.kind, self.clock.now()).map(SigningKey::kid);
+            let overtaking = opened.ring.keys().filter(overtakes).map(|key| key.facts.clone());
+            let withdrawn: Vec<_> = overtaking.filter(|key| signer != Some(key.kid.as_str())).collect();
+            let mut events = vec![self.event(EventKind::KeyMade, &facts).because("imported")];
+            events.extend(withdrawn.iter().map(|key| self.event(EventKind::KeyPruned, key).because("imported")));
+            let mut changes = vec![KeyChange::Add(facts.clone(), text)];
+            changes.extend(withdrawn.iter().cloned().map(KeyChange::Remove));
+            Ok(Plan { changes, events, outcome: Imported { facts, withdrawn } })
         })
         .await
     }

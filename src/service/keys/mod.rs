@@ -18,7 +18,7 @@ use chrono::TimeDelta;
 use latchkey_verifier::Algorithm;
 use secrecy::ExposeSecret as _;
 
-pub use import::Import;
+pub use import::{Import, Imported};
 pub use revoke::{HANDOVER, Revoked, Successor};
 pub use rotate::Rotate;
 
@@ -192,6 +192,13 @@ impl KeyManager {
     pub fn encrypted(records: &KeyRecords) -> Vec<&str> {
         let encrypted = records.keys.iter().filter(|key| key_text::is_encrypted(key.text.expose_secret()));
         encrypted.map(|key| key.facts.kid.as_str()).collect()
+    }
+
+    /// Returns the `kid` of each key of which the service makes no successor by itself.
+    #[must_use]
+    pub fn successor_by_hand(records: &KeyRecords) -> Vec<&str> {
+        let by_hand = records.keys.iter().filter(|key| key_text::has_successor_by_hand(key.text.expose_secret()));
+        by_hand.map(|key| key.facts.kid.as_str()).collect()
     }
 
     async fn read(&self) -> Result<KeyRecords, KeysError> {

@@ -1,8 +1,10 @@
 //! The same keys under another passphrase.
 
+use secrecy::ExposeSecret as _;
+
 use super::{ATTEMPTS, KeyManager, KeysError, Opened, Plan, sound};
 use crate::{
-    crypto::{keyring::Keyring, passphrase::Passphrase, signing_key::SigningKey},
+    crypto::{key_text, keyring::Keyring, passphrase::Passphrase, signing_key::SigningKey},
     domain::audit::{AuditEvent, EventKind},
     ports::KeyChange,
 };
@@ -40,6 +42,8 @@ impl KeyManager {
             let facts = &record.facts;
             let (_, contents) = SigningKey::open(facts, &record.text, passphrases)?;
             let (_, text) = SigningKey::keep(facts.algorithm, facts.kind, &contents, new)?;
+            let by_hand = key_text::has_successor_by_hand(record.text.expose_secret());
+            let text = if by_hand { key_text::with_successor_by_hand(&text) } else { text };
             changes.push(KeyChange::Rewrap(facts.clone(), text));
         }
         let outcome = changes.len();

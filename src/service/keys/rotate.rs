@@ -24,16 +24,16 @@ pub struct Rotate {
 }
 
 impl KeyManager {
-    /// Makes what is missing: a key for access tokens when the newest is not for the algorithm of the settings, and a secret for
-    /// refresh tokens when there is none. The keys that this process made.
+    /// Makes what is missing: a key for access tokens when the newest is not for the algorithm of the settings (unless it was
+    /// imported without a successor), and a secret for refresh tokens when there is none. The keys that this process made.
     ///
     /// # Errors
     /// [`KeysError`].
     pub async fn ensure(&self) -> Result<Vec<KeyFacts>, KeysError> {
         self.change(|opened, passphrase| {
             let mut wanted = Vec::new();
-            match opened.ring.newest(Kind::Access).map(|newest| newest.facts.algorithm) {
-                Some(algorithm) if algorithm == self.rules.algorithm => {}
+            match opened.ring.newest(Kind::Access) {
+                Some(newest) if newest.successor_by_hand || newest.facts.algorithm == self.rules.algorithm => {}
                 Some(_) => wanted.push((Kind::Access, self.rules.algorithm, "algorithm_changed")),
                 None => wanted.push((Kind::Access, self.rules.algorithm, "first")),
             }
@@ -104,7 +104,8 @@ impl KeyManager {
         let Some(interval) = self.rules.interval else { return Vec::new() };
         let now = self.clock.now();
         let is_due = |kind: &Kind| {
-            let newest = ring.newest(*kind).map(|newest| newest.facts.signs_from);
+            let newest =
+                ring.newest(*kind).filter(|newest| !newest.successor_by_hand).map(|newest| newest.facts.signs_from);
             newest.is_some_and(|newest| keys::is_due(newest, interval, self.rules.lead, now))
         };
         [Kind::Access, Kind::Refresh].into_iter().filter(is_due).collect()

@@ -34,3 +34,4 @@ mod stop;
 mod terminal;
 mod users;
 mod why;
+mod wrong_folder;

@@ -9,18 +9,19 @@ use latchkey::{
 };
 use latchkey_verifier::{Algorithm, Kind};
 
-use super::scene::{LEAD, Scene, passphrase};
+use super::scene::{INTERVAL, LEAD, Scene, passphrase};
+use crate::contract::store::Store;
 
 const ED25519: &[u8] = include_bytes!("../../../src/crypto/fixtures/ed25519_test_key.pem");
 const P256: &[u8] = include_bytes!("../../../src/crypto/fixtures/p256_pkcs8_test_key.pem");
 const P256_SCRYPT: &[u8] = include_bytes!("../../../src/crypto/fixtures/p256_scrypt_test_key.pem");
 
 fn of(bytes: &[u8]) -> Import<'_> {
-    Import { bytes, passphrase: None, algorithm: None, kind: Kind::Access, now: false }
+    Import { bytes, passphrase: None, algorithm: None, kind: Kind::Access, now: false, rotate: false }
 }
 
 async fn import(scene: &Scene, import: Import<'_>) -> Result<KeyFacts, KeysError> {
-    scene.manager().import(&import).await
+    Ok(scene.manager().import(&import).await?.facts)
 }
 
 #[tokio::test]
@@ -92,4 +93,74 @@ async fn a_ring_moves_key_by_key() {
         assert_eq!(&taken, facts);
     }
     assert!(new.manager().ensure().await.unwrap().is_empty());
+}
+
+async fn an_imported_key_has_no_successor_by_itself(scene: Scene) {
+    scene.first().await;
+    let taken = import(&scene, of(ED25519)).await.unwrap();
+    scene.advance(LEAD + INTERVAL * 3);
+    assert!(scene.manager().ensure().await.unwrap().is_empty(), "another algorithm is no reason");
+    let made = scene.manager().rotate_what_is_due().await.unwrap();
+    assert_eq!(made.iter().map(|made| made.kind).collect::<Vec<_>>(), [Kind::Refresh]);
+    let passphrase = passphrase(&scene.write("new", "another passphrase of a test"));
+    scene.manager().rewrap(Some(&passphrase)).await.unwrap();
+    let mut scene = scene;
+    scene.encrypt("another passphrase of a test");
+    scene.advance(INTERVAL * 3);
+    scene.manager().rotate_what_is_due().await.unwrap();
+    assert_eq!(scene.signer(Kind::Access).await, taken.kid, "a new passphrase is no reason");
+
+    let successor = scene.rotate(Kind::Access).await;
+    scene.advance(LEAD + INTERVAL);
+    assert_eq!(scene.signer(Kind::Access).await, successor.kid);
+    assert_eq!(scene.manager().rotate_what_is_due().await.unwrap()[0].kind, Kind::Access, "its own keys follow again");
+}
+
+#[tokio::test]
+async fn imported_key_in_a_directory_past_the_interval_signs_on() {
+    an_imported_key_has_no_successor_by_itself(Scene::directory()).await;
+}
+
+#[tokio::test]
+async fn imported_key_in_sqlite_past_the_interval_signs_on() {
+    an_imported_key_has_no_successor_by_itself(Scene::database(Store::sqlite().await)).await;
+}
+
+#[tokio::test]
+async fn imported_key_in_postgres_past_the_interval_signs_on() {
+    an_imported_key_has_no_successor_by_itself(Scene::database(Store::postgres().await)).await;
+}
+
+#[tokio::test]
+async fn imported_secret_of_refresh_tokens_past_the_interval_signs_on() {
+    let scene = Scene::directory();
+    let secret: [u8; 48] = std::array::from_fn(|index| 40 + u8::try_from(index * index * 7 % 83).unwrap());
+    let taken = import(&scene, Import { kind: Kind::Refresh, ..of(&secret) }).await.unwrap();
+    scene.manager().ensure().await.unwrap();
+    scene.advance(INTERVAL * 2);
+    scene.manager().rotate_what_is_due().await.unwrap();
+    scene.advance(LEAD);
+    assert_eq!(scene.signer(Kind::Refresh).await, taken.kid);
+}
+
+#[tokio::test]
+async fn imported_key_with_rotate_gets_a_successor_after_the_interval() {
+    let scene = Scene::directory();
+    let taken = import(&scene, Import { rotate: true, ..of(P256) }).await.unwrap();
+    scene.advance(INTERVAL);
+    let made = scene.manager().rotate_what_is_due().await.unwrap();
+    assert_eq!((made.len(), made[0].kind), (1, taken.kind));
+}
+
+#[tokio::test]
+async fn key_that_waits_for_its_time_is_withdrawn_by_an_import_that_signs_before_it() {
+    let scene = Scene::directory();
+    scene.first().await;
+    let waiting = scene.rotate(Kind::Access).await;
+    let secret = scene.rotate(Kind::Refresh).await;
+    let imported = scene.manager().import(&Import { now: true, ..of(P256) }).await.unwrap();
+    assert_eq!(imported.withdrawn, [waiting]);
+    scene.advance(LEAD * 2);
+    assert_eq!(scene.signer(Kind::Access).await, imported.facts.kid);
+    assert_eq!(scene.signer(Kind::Refresh).await, secret.kid, "the other kind is left alone");
 }

@@ -1,0 +1,162 @@
+//! Commands where there is no database, or another one.
+
+use crate::support::{Place, servers};
+
+const PASSWORD: &str = "correct horse battery staple";
+const ED25519: &str = include_str!("../../../src/crypto/fixtures/ed25519_test_key.pem");
+
+const COMMANDS: [&str; 14] = [
+    "users create ada --password-stdin",
+    "users list",
+    "users show ada",
+    "users activate ada",
+    "users deactivate ada",
+    "users delete ada",
+    "users set-password ada --password-stdin",
+    "sessions list --user ada",
+    "sessions revoke --all",
+    "sessions revoke --user ada",
+    "audit",
+    "why 00000000-0000-4000-8000-000000000000",
+    "flush-expired",
+    "migrate status",
+];
+
+#[test]
+fn commands_without_a_database_name_its_path_and_make_nothing() {
+    for url in ["", "sqlite://data/latchkey.db?mode=rwc", "sqlite://data/latchkey.db"] {
+        let place = if url.is_empty() { Place::new() } else { Place::new().with("DATABASE_URL", url) };
+        for words in COMMANDS {
+            let outcome = place.run_with_input(words, PASSWORD);
+            let line = outcome.refused(2);
+            assert!(line.contains("data/latchkey.db"), "{words}: {line}");
+            assert!(place.files().is_empty() && !place.path("data").exists(), "{words}: {:?}", place.files());
+        }
+    }
+    let place = Place::new();
+    let line = place.run("sessions revoke --all").refused(2).to_owned();
+    let path = place.path("data/latchkey.db").canonicalize().unwrap_or(place.path("data/latchkey.db"));
+    assert!(
+        line.starts_with(&format!("LATCHKEY_DATA_DIR leads to {}, which does not exist", path.display())),
+        "{line}"
+    );
+    assert!(line.contains("run the command in the working directory of the server"), "{line}");
+}
+
+#[tokio::test]
+async fn commands_on_a_database_without_tables_make_none() {
+    let postgres = Place::new().with("DATABASE_URL", &servers::fresh_database().await);
+    let sqlite = Place::new().with("DATABASE_URL", "sqlite://empty.db");
+    sqlite.write("empty.db", "");
+    for place in [postgres, sqlite] {
+        for words in COMMANDS.iter().filter(|words| **words != "migrate status") {
+            let outcome = place.run_with_input(words, PASSWORD);
+            let line = outcome.refused(2);
+            assert!(line.contains("has no tables of Latchkey"), "{words}: {line}");
+        }
+        let status = place.run("migrate status");
+        assert!(status.out.lines().all(|line| line.starts_with("pending  ")), "{status:?}");
+        let outcome = place.run("users list");
+        assert!(outcome.refused(2).contains("has no tables of Latchkey"), "a look at the status made some");
+    }
+}
+
+#[test]
+fn commands_that_change_something_name_the_database() {
+    let place = Place::new().migrated();
+    let named = format!("database: sqlite://{}\n", place.path("data/latchkey.db").display());
+    for words in [
+        "users create ada --password-stdin",
+        "users deactivate ada",
+        "users activate ada",
+        "users set-password ada --password-stdin",
+        "sessions revoke --user ada",
+        "sessions revoke --all",
+        "users delete ada",
+        "flush-expired",
+        "migrate run",
+    ] {
+        let outcome = place.run_with_input(words, PASSWORD);
+        outcome.done();
+        assert_eq!(outcome.changed, named, "{words}");
+    }
+    assert_eq!(place.run("users list").changed, "");
+}
+
+#[test]
+fn changes_of_keys_without_a_service_make_no_database() {
+    let place = Place::new();
+    place.write("ed.pem", ED25519);
+    for words in ["keys rotate", "keys import ed.pem", "keys rotate --use refresh --now"] {
+        let outcome = place.run(words);
+        outcome.done();
+        let keys = format!("keys: {}\nnot in the audit trail: ", place.path("keys").display());
+        assert!(outcome.changed.starts_with(&keys), "{outcome:?}");
+        assert!(!place.path("data").exists(), "{words}");
+    }
+    let place = Place::new();
+    for words in ["keys prune", "keys rewrap --plain"] {
+        let outcome = place.run(words);
+        assert!(outcome.refused(1).starts_with("there are no keys in /"), "{words}: {outcome:?}");
+        assert!(place.files().is_empty());
+    }
+    place.write("passphrase", "the passphrase of a test");
+    for words in ["rotate", "prune", "list", "revoke KID", "rewrap --new-passphrase-file passphrase"] {
+        let outcome = place.run(&format!("keys {words} --keys database --keys-passphrase-file passphrase"));
+        assert!(outcome.refused(2).contains("data/latchkey.db"), "{words}: {outcome:?}");
+        assert!(!place.path("data").exists(), "{words}");
+    }
+}
+
+#[test]
+fn revocations_say_until_when_offline_verifiers_may_accept() {
+    let place = Place::new().migrated();
+    place.user("ada", PASSWORD);
+    for words in [
+        "sessions revoke --user ada",
+        "sessions revoke --all",
+        "users deactivate ada",
+        "users set-password ada --password-stdin",
+        "users delete ada",
+    ] {
+        let outcome = place.run_with_input(words, PASSWORD);
+        let until = outcome.done().lines().nth(1).unwrap();
+        assert!(
+            until.starts_with("verifiers that work offline may accept access tokens from before until 2"),
+            "{until}"
+        );
+        assert!(until.ends_with(" UTC (LATCHKEY_ACCESS_TOKEN_LIFETIME is 5m here)"), "{until}");
+    }
+}
+
+#[test]
+fn import_reports_the_successor_and_the_broken_rule_of_a_secret() {
+    let place = Place::new();
+    place.write("ed.pem", ED25519);
+    let said = place.run("keys import ed.pem").done().to_owned();
+    assert!(said.contains("\nno key takes over by itself: latchkey keys rotate makes a successor\n"), "{said}");
+    let listed = place.run("keys list --json").json();
+    assert_eq!(listed[0]["waits_for"], "until you make its successor");
+    let kid = listed[0]["kid"].as_str().unwrap();
+    let revoked = place.run(&format!("keys revoke {kid}")).done().to_owned();
+    for words in ["so they may accept them until 2", "until these expire, by 2", "LATCHKEY_ACCESS_TOKEN_LIFETIME is 5m"]
+    {
+        assert!(revoked.contains(words), "{words}: {revoked}");
+    }
+    let rotated = Place::new();
+    rotated.write("ed.pem", ED25519);
+    let said = rotated.run("keys import ed.pem --rotate").done().to_owned();
+    assert!(said.contains("\na new random key takes over from 2"), "{said}");
+    let repeated = "ab".repeat(20);
+    for (secret, rule) in [
+        (repeated.as_str(), "has fewer than 8 distinct bytes"),
+        ("a-string-secret-at-least-256-bits-long", "is a published example"),
+        ("abcdefghijklmnopqrstuvwxyz0123456789", "consists of words, names or a pattern"),
+        (ED25519, "is a key or a certificate"),
+        ("short", "of 5 bytes: HS256 needs at least 32"),
+    ] {
+        place.write("secret", secret);
+        let outcome = place.run("keys import secret --as HS256");
+        assert!(outcome.refused(1).contains(rule), "{outcome:?}");
+    }
+}
