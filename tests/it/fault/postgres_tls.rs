@@ -60,7 +60,8 @@ async fn with_a_certificate_that_is_to_be_trusted_every_connection_is_encrypted(
     for mode in ["sslmode=verify-full&", "sslmode=verify-ca&", "sslmode=require&", "sslmode=prefer&", ""] {
         let place =
             Place::new().with("DATABASE_URL", &url(&postgres, "127.0.0.1", &format!("{mode}sslrootcert={root}")));
-        place.user("ada", PASSWORD);
+        place.run("migrate run").done();
+        place.run_with_input("users create ada --password-stdin", PASSWORD);
         let server = place.serve("");
         let pair = server.pair("ada", PASSWORD).await;
         server.refresh(&pair.refresh).await.pair();
