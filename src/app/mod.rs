@@ -12,13 +12,14 @@ mod stores;
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     sync::Arc,
 };
 
 use latchkey_verifier::{Kind, Policy};
 
 pub use crate::http::openapi::document as openapi;
-pub use first_run::FirstUser;
+pub use first_run::{FirstPassword, FirstUser};
 use stores::Opener;
 
 use crate::{
@@ -52,6 +53,9 @@ pub enum StartError {
     /// A setting.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The file with the first user's password.
+    #[error("{path} cannot be written ({1}): expected a directory in which this user may make files", path = .0.display())]
+    FirstPassword(PathBuf, io::Error),
     /// The hashing threads.
     #[error("the hashing threads could not be started: {0}")]
     Hash(#[from] HashError),
@@ -144,8 +148,9 @@ impl App {
         let hasher =
             Hasher::start(config.passwords.cost(), config.passwords.threads(), config.passwords.hash_queue.into())?;
         let embedded = matches!(stores.url, DatabaseUrl::Sqlite(_));
-        let first_user = if embedded {
-            first_run::admin(&stores.accounts(Actor::Service, Arc::clone(&clock), hasher.clone())).await?
+        let first_user = if let DatabaseUrl::Sqlite(file) = &stores.url {
+            let accounts = stores.accounts(Actor::Service, Arc::clone(&clock), hasher.clone());
+            first_run::admin(&accounts, &file.path).await?
         } else {
             None
         };
@@ -184,7 +189,7 @@ impl App {
         self.embedded
     }
 
-    /// The user who was made just now, with the password that is told once.
+    /// The user who was made just now, with the password or its file.
     #[must_use]
     pub const fn first_user(&self) -> Option<&FirstUser> {
         self.first_user.as_ref()

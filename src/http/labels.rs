@@ -33,8 +33,17 @@ const STATUSES: [u16; 11] = [200, 204, 304, 400, 404, 405, 413, 414, 431, 500, 5
 const API_STATUSES: [u16; 3] = [401, 408, 415];
 
 /// Causes of refusals and failures on any route.
-const CAUSES: [&str; 9] =
-    ["bad_request", "head_too_large", "head_too_slow", "internal", "method_not_allowed", "not_found", "overloaded", "unavailable", "uri_too_long"];
+const CAUSES: [&str; 9] = [
+    "bad_request",
+    "head_too_large",
+    "head_too_slow",
+    "internal",
+    "method_not_allowed",
+    "not_found",
+    "overloaded",
+    "unavailable",
+    "uri_too_long",
+];
 
 /// Further causes below `/api/`: of bodies, of credentials and of tokens.
 const API_CAUSES: [&str; 42] = [

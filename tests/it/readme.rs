@@ -55,19 +55,28 @@ struct Server {
 impl Server {
     /// Starts the program, built for tests, on a free port and in an empty folder.
     fn start(folder: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_latchkey"))
-            .args(["serve", "--bind", "127.0.0.1:0", NO_GRACE])
-            .current_dir(folder)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
+        command.args(["serve", "--bind", "127.0.0.1:0", NO_GRACE]);
+        Self::run(command, folder)
+    }
+
+    /// The same on a pseudo-terminal.
+    fn start_on_a_terminal(folder: &Path) -> Self {
+        let program = env!("CARGO_BIN_EXE_latchkey");
+        let mut command = Command::new("script");
+        command.args(["-qfec", &format!("{program} serve --bind 127.0.0.1:0 {NO_GRACE} 2>/dev/null"), "/dev/null"]);
+        Self::run(command, folder)
+    }
+
+    fn run(mut command: Command, folder: &Path) -> Self {
+        let command = command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, lines }
     }
 
     fn read(&mut self, lines: usize) -> Vec<String> {
-        self.lines.by_ref().take(lines).map(Result::unwrap).collect()
+        self.lines.by_ref().take(lines).map(|line| line.unwrap().trim_end().to_owned()).collect()
     }
 }
 
@@ -113,9 +122,10 @@ fn commands_of_the_readme_typed_after_the_grace_do_what_they_say() {
     let mut steps = steps(&readme).into_iter();
     let folder = tempfile::tempdir().unwrap();
 
+    // It shows the password on a terminal only.
     let first = steps.next().unwrap();
     assert_eq!(first.command, SERVE);
-    let mut server = Server::start(folder.path());
+    let mut server = Server::start_on_a_terminal(folder.path());
     let shown = server.read(first.output.len());
     let address = shown[0].rsplit('/').next().unwrap().to_owned();
     let password = shown.last().unwrap().rsplit(' ').next().unwrap().to_owned();

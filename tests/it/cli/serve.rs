@@ -20,18 +20,24 @@ fn commands(printed: &[String]) -> String {
     printed.iter().filter(command).map(|line| line.trim()).collect::<Vec<_>>().join("\n")
 }
 
-fn password(printed: &[String]) -> &str {
-    printed.iter().find_map(|line| line.trim().strip_prefix("password: ")).expect("no password was told")
+/// The password in the file that was printed.
+fn password(place: &Place, printed: &[String]) -> String {
+    let named = printed.iter().find_map(|line| line.trim().strip_prefix("password in: ")).expect("no file is named");
+    assert_eq!(std::path::Path::new(named), place.path("data/admin-password").canonicalize().unwrap());
+    std::fs::read_to_string(named).unwrap().trim_end().to_owned()
 }
 
 #[tokio::test]
-async fn the_first_start_tells_a_password_once_and_commands_that_work_when_pasted() {
+async fn first_start_without_a_terminal_writes_the_password_to_a_file_and_prints_commands_that_work() {
     let place = Place::new();
     let mut server = place.serve("");
     server.read_until("To move on");
     assert!(!server.url.ends_with(":0"), "{}", server.url);
     let text = server.printed.join("\n");
-    assert_eq!(text.matches(password(&server.printed)).count(), 2, "told, and in the command: {text}");
+    let password = password(&place, &server.printed);
+    assert!(!text.contains(&password), "standard output holds the password: {text}");
+    assert_eq!(place.mode("data/admin-password"), 0o600);
+    assert!(!place.files().iter().any(|name| name.contains("admin-password.")), "a draft is left: {:?}", place.files());
     assert!(text.contains("username: admin"), "{text}");
     for line in server.printed.iter().filter(|line| line.contains("curl")) {
         assert!(line.contains(&server.url), "{line}");
@@ -45,7 +51,48 @@ async fn the_first_start_tells_a_password_once_and_commands_that_work_when_paste
     let lines: Vec<_> = out.lines().collect();
     assert!(lines[0].starts_with(r#"{"refresh":""#) && lines[0].contains(r#""access":""#), "obtain: {out}");
     assert_eq!(lines.iter().filter(|line| line.starts_with("HTTP/1.1 200")).count(), 2, "verify, refresh: {out}");
-    assert!(!server.log().contains(password(&server.printed)), "the log holds the password");
+    assert!(!server.log().contains(&password), "the log holds the password");
+    assert!(server.log().contains("admin-password"), "the log names no file: {}", server.log());
+}
+
+/// Runs a server on a pseudo-terminal, and returns the first lines that it prints there.
+fn lines_on_a_terminal(place: &Place, last: &str) -> Vec<String> {
+    let program = place.command("serve --bind 127.0.0.1:0");
+    let words = format!("{} serve --bind 127.0.0.1:0", program.get_program().display());
+    let mut terminal = Command::new("script");
+    terminal.args(["-qfec", &words, "/dev/null"]).current_dir(place.path("."));
+    terminal.env_clear().env("PATH", "/usr/bin:/bin").env("SHELL", "/bin/sh");
+    let mut child = terminal.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+        lines.push(line.trim_end().to_owned());
+        if line.starts_with(last) {
+            break;
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    lines
+}
+
+#[test]
+fn first_start_on_a_terminal_shows_the_password_and_writes_no_file() {
+    let place = Place::new();
+    let lines = lines_on_a_terminal(&place, "To move on");
+    let shown = lines.iter().find_map(|line| line.trim().strip_prefix("password: "));
+    let shown = shown.unwrap_or_else(|| panic!("{lines:#?}"));
+    assert!(lines.iter().any(|line| line.contains("PAIR=") && line.contains(shown)), "{lines:#?}");
+    assert!(!place.files().iter().any(|name| name.contains("admin-password")), "{:?}", place.files());
+}
+
+#[tokio::test]
+async fn file_of_a_first_password_that_is_left_behind_is_replaced() {
+    let place = Place::new();
+    place.write("data/admin-password", "of a database that was removed\n");
+    let mut server = place.serve("");
+    server.read_until("To move on");
+    server.pair("admin", &password(&place, &server.printed)).await;
+    assert_eq!(place.mode("data/admin-password"), 0o600);
 }
 
 #[tokio::test]
@@ -53,7 +100,7 @@ async fn the_next_start_says_none_of_that_and_keeps_user_keys_and_sessions() {
     let place = Place::new().with("LATCHKEY_ISSUER", "https://auth.test");
     let mut server = place.serve("");
     server.read_until("To move on");
-    let password = password(&server.printed).to_owned();
+    let password = password(&place, &server.printed);
     let pair = server.pair("admin", &password).await;
     let keys = place.files();
     assert!(server.stop("TERM").0.success());
@@ -93,7 +140,7 @@ async fn without_an_issuer_the_tokens_name_the_address_that_is_really_listened_o
     let place = Place::new();
     let mut server = place.serve("");
     server.read_until("To move on");
-    let pair = server.pair("admin", password(&server.printed)).await;
+    let pair = server.pair("admin", &password(&place, &server.printed)).await;
     assert_eq!(crate::support::Forge::claims_of(&pair.access)["iss"], server.url.as_str());
 }
 
@@ -183,7 +230,7 @@ async fn of_two_first_starts_at_once_one_tells_the_password_and_both_share_the_k
     let keys = one.get("/.well-known/jwks.json").await.text;
     assert_eq!(keys, other.get("/.well-known/jwks.json").await.text);
     let printed: Vec<String> = [one, other].into_iter().flat_map(|server| server.stop("TERM").1).collect();
-    assert_eq!(printed.iter().filter(|line| line.contains("password: ")).count(), 1, "{printed:?}");
+    assert_eq!(printed.iter().filter(|line| line.contains("password in: ")).count(), 1, "{printed:?}");
     let server = place.serve("");
-    server.pair("admin", password(&printed)).await;
+    server.pair("admin", &password(&place, &printed)).await;
 }

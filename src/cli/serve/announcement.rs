@@ -1,0 +1,90 @@
+//! The lines that `latchkey serve` prints when it listens.
+
+use std::net::SocketAddr;
+
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+use crate::{
+    app::{FirstPassword, FirstUser},
+    cli::output,
+    config::Config,
+};
+
+/// Prints the address, and the first user where one was made: for people, or as events where the log is JSON.
+pub(super) fn print(address: SocketAddr, user: Option<&FirstUser>, config: &Config) {
+    if output::is_json() {
+        let events = events(address, user);
+        return output::patiently(move || events.into_iter().for_each(output::event_line));
+    }
+    let mut text = format!("Latchkey listens on http://{address}");
+    if let Some(user) = user {
+        text.push('\n');
+        text.push_str(&welcome(address, user, config));
+    }
+    output::patiently(move || output::lines(&text));
+}
+
+/// Returns the events that stand for the text.
+fn events(address: SocketAddr, user: Option<&FirstUser>) -> Vec<Value> {
+    let mut events = vec![json!({ "message": "listening", "url": format!("http://{address}") })];
+    if let Some(FirstUser { username, password }) = user {
+        events.push(match password {
+            FirstPassword::Shown(password) => {
+                let message = "first user created: the password is shown this once";
+                json!({ "message": message, "username": username, "password": password.expose_secret() })
+            }
+            FirstPassword::Written(file) => {
+                let message = "first user created: the password is in the file";
+                json!({ "message": message, "username": username, "file": file.display().to_string() })
+            }
+        });
+    }
+    events
+}
+
+/// Returns what a newcomer needs: the user, three requests to try, and the next steps. The password itself is in it only
+/// if it is for a terminal.
+fn welcome(address: SocketAddr, user: &FirstUser, config: &Config) -> String {
+    let name = user.username;
+    let (notice, shown, given) = match &user.password {
+        FirstPassword::Shown(password) => {
+            let password = password.expose_secret();
+            ("The password is shown this once:", format!("password: {password}"), password.to_owned())
+        }
+        FirstPassword::Written(path) => {
+            let path = path.display().to_string();
+            let quoted = path.replace('\'', r"'\''");
+            ("The password is in a file:", format!("password in: {path}"), format!("$(cat '{quoted}')"))
+        }
+    };
+    let json = "-H 'Content-Type: application/json'";
+    let keep = r#"ACCESS=$(echo "$PAIR" | sed -n 's/.*"access":"\([^"]*\)".*/\1/p'); REFRESH=$(echo "$PAIR" | sed -n 's/.*"refresh":"\([^"]*\)".*/\1/p')"#;
+    format!(
+        "
+This is the first start, so there is one user now. {notice}
+
+    username: {name}
+    {shown}
+
+Try it. Obtain a token pair, and keep it in two variables:
+
+    PAIR=$(curl -s http://{address}/api/token/ {json} -d \"{{\\\"username\\\":\\\"{name}\\\",\\\"password\\\":\\\"{given}\\\"}}\"); echo \"$PAIR\"
+    {keep}
+
+Verify the access token:
+
+    curl -iw '\\n' http://{address}/api/token/verify/ {json} -d \"{{\\\"token\\\":\\\"$ACCESS\\\"}}\"
+
+Refresh, and keep the new pair: a refresh token is good for one exchange.
+
+    PAIR=$(curl -is http://{address}/api/token/refresh/ {json} -d \"{{\\\"refresh\\\":\\\"$REFRESH\\\"}}\"); echo \"$PAIR\"
+    {keep}
+
+This is the embedded mode: one process, its database in {data}, its keys in {keys}, no Redis.
+To move on, set DATABASE_URL=postgres://… and REDIS_URL=redis://… and start again; `latchkey serve --help` lists all settings.
+",
+        data = config.database.data_dir.display(),
+        keys = config.keys.keys_dir.display(),
+    )
+}

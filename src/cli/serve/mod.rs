@@ -1,0 +1,63 @@
+//! `latchkey serve`.
+
+mod announcement;
+mod signals;
+
+use std::{future::pending, io, process::ExitCode, sync::Arc};
+
+use tokio::sync::oneshot;
+
+use self::signals::StopSignals;
+use super::Failure;
+use crate::{
+    app::{App, FirstPassword},
+    config::Config,
+    ports::Clock,
+};
+
+pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
+    // Signals are caught from here on, so that one during the start is not lost.
+    let uncaught = |error| Failure::Failed(format!("signals cannot be caught: {error}"));
+    let mut signals = StopSignals::catch().map_err(uncaught)?;
+    let app = tokio::select! {
+        app = App::build(config, clock) => app?,
+        _ = signals.next() => return Ok(ExitCode::SUCCESS),
+    };
+    let failed = |error: io::Error| Failure::Failed(format!("the server stopped: {error}"));
+    let address = app.address().map_err(failed)?;
+    announcement::print(address, app.first_user(), config);
+    if let Some(user) = app.first_user()
+        && let FirstPassword::Written(file) = &user.password
+    {
+        tracing::info!(username = user.username, file = %file.display(), "first user created: the password is in the file");
+    }
+    tracing::info!(%address, embedded = app.is_embedded(), "started");
+    let (stop, stopped) = oneshot::channel();
+    let (hurry, hurried) = oneshot::channel();
+    let server = app.run(asked(stopped), asked(hurried));
+    tokio::pin!(server);
+    let delay = humantime::format_duration(config.http.shutdown_delay);
+    for (ask, event) in [(stop, "stopping"), (hurry, "stopping without further delay")] {
+        tokio::select! {
+            served = &mut server => {
+                served.map_err(failed)?;
+                tracing::info!("stopped");
+                return Ok(ExitCode::SUCCESS);
+            }
+            signal = signals.next() => {
+                tracing::info!(signal, %delay, "{event}");
+                let _ = ask.send(());
+            }
+        }
+    }
+    server.await.map_err(failed)?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for the message. A sender that is dropped has asked for nothing.
+async fn asked(message: oneshot::Receiver<()>) {
+    if message.await.is_err() {
+        pending::<()>().await;
+    }
+}
