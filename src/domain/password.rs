@@ -16,6 +16,49 @@ pub const MIN_NEW_PASSWORD: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Password(SecretString);
 
+/// The names with which a hash begins in Django (before the first `$`), Werkzeug, the modular crypt format and PHC
+/// strings (between the first two `$`), and LDAP (in braces).
+const HASH_NAMES: [&str; 38] = [
+    "1",
+    "2",
+    "2a",
+    "2b",
+    "2x",
+    "2y",
+    "5",
+    "6",
+    "7",
+    "H",
+    "P",
+    "S",
+    "argon2",
+    "argon2d",
+    "argon2i",
+    "argon2id",
+    "bcrypt",
+    "bcrypt-sha256",
+    "bcrypt_sha256",
+    "gy",
+    "md5",
+    "pbkdf2",
+    "pbkdf2-sha256",
+    "pbkdf2-sha512",
+    "pbkdf2_sha1",
+    "pbkdf2_sha256",
+    "scrypt",
+    "sha1",
+    "sha256",
+    "sha512",
+    "unsalted_md5",
+    "unsalted_sha1",
+    "wp",
+    "y",
+    "CRYPT",
+    "SSHA",
+    "SSHA256",
+    "SSHA512",
+];
+
 /// Why a password was not taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PasswordError {
@@ -25,6 +68,12 @@ pub enum PasswordError {
     /// A NUL character, which a sign-in refuses.
     #[error("a password may not contain NUL characters")]
     Nul,
+    /// A hash of a password.
+    #[error(
+        "this is the hash of a password (such as Django keeps), not a password: expected the password itself; the \
+         hash cannot be imported, so set a new password"
+    )]
+    Hash,
     /// More than [`MAX_PASSWORD`] bytes.
     #[error("a password has at most {MAX_PASSWORD} bytes")]
     TooLong,
@@ -62,6 +111,9 @@ impl Password {
         if text.contains('\0') {
             return Err(PasswordError::Nul);
         }
+        if is_hash(&text) {
+            return Err(PasswordError::Hash);
+        }
         Self::parse(text)
     }
 
@@ -70,6 +122,25 @@ impl Password {
     pub fn expose(&self) -> &[u8] {
         self.0.expose_secret().as_bytes()
     }
+}
+
+/// Returns true for a text in the form of a password's hash: the name of an algorithm, then other parts, the last of
+/// which is as long as a hash.
+fn is_hash(text: &str) -> bool {
+    const SHORTEST: usize = 22;
+    let text = text.trim();
+    let (name, rest) = if let Some((scheme, hash)) = text.strip_prefix('{').and_then(|text| text.split_once('}')) {
+        (scheme, hash)
+    } else if let Some((name, rest)) = text.strip_prefix('$').unwrap_or(text).split_once('$') {
+        (name, rest)
+    } else {
+        return false;
+    };
+    // Werkzeug writes the parameters after the name: scrypt:32768:8:1$….
+    let name = name.split(':').next().unwrap_or_default();
+    let hash = rest.rsplit('$').next().unwrap_or_default();
+    let known = HASH_NAMES.contains(&name) && (name.len() > 2 || text.starts_with('$'));
+    known && hash.len() >= SHORTEST && hash.chars().all(|c| c.is_ascii_alphanumeric() || "+/=.-_".contains(c))
 }
 
 /// A password's hash in PHC form. Not shown by `Debug`: it does not belong in a log.
