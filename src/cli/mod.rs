@@ -9,6 +9,7 @@ mod flush_expired;
 mod hardening;
 mod healthcheck;
 mod keys;
+mod layout;
 mod migrate;
 mod openapi;
 mod output;
@@ -23,6 +24,7 @@ use std::{ffi::OsString, process::ExitCode, sync::Arc};
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
 
+use self::actor::OperatorArgs;
 use crate::{
     app::{StartError, operator::OperatorConfig},
     config::{
@@ -101,12 +103,14 @@ struct StoreArgs {
     lifetimes: LifetimesConfig,
     #[command(flatten)]
     audit: AuditConfig,
+    #[command(flatten)]
+    operator: OperatorArgs,
 }
 
 impl StoreArgs {
     fn operator(&self) -> OperatorConfig<'_> {
-        let Self { database, redis, lifetimes, audit } = self;
-        OperatorConfig { database, redis, lifetimes, audit, actor: actor::operator() }
+        let Self { database, redis, lifetimes, audit, operator } = self;
+        OperatorConfig { database, redis, lifetimes, audit, actor: operator.actor() }
     }
 
     /// Names the database that was changed.
@@ -192,7 +196,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     hardening::forbid_core_dumps();
     output::choose_form(&arguments);
     // The environment may only change while there is one thread.
-    let dotenv = match dotenv::load(&environment::names(&serve_command())) {
+    let dotenv = match dotenv::load(&environment::names(&all_settings())) {
         Ok(dotenv) => dotenv,
         Err(error) => return fail(&error.into()),
     };
@@ -201,7 +205,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     if let Some(wrong) = &dotenv.wrong {
         return fail(&wrong.clone().into());
     }
-    let matches = match environment::without_empty(Cli::command()).try_get_matches_from(arguments) {
+    let matches = match environment::without_empty(program()).try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return usage(&error),
     };
@@ -227,18 +231,18 @@ async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &Dotenv) -> Re
     if let Command::Completions { shell } = command {
         // Into memory first: clap_complete panics when its reader goes away.
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "latchkey", &mut script);
+        clap_complete::generate(shell, &mut program(), "latchkey", &mut script);
         output::bytes(&script);
         return Ok(ExitCode::SUCCESS);
     }
     if let Command::Reference { page } = command {
-        output::bytes(&reference::page(page, Cli::command())?);
+        output::bytes(&reference::page(page, program())?);
         return Ok(ExitCode::SUCCESS);
     }
     if let Command::Openapi = command {
         return Ok(openapi::run());
     }
-    environment::unknown_names(&serve_command(), std::env::vars_os())?;
+    environment::unknown_names(&all_settings(), std::env::vars_os())?;
     let log = if let Command::Serve(config) = &command {
         let log = telemetry::start(&config.log)?;
         log_dotenv(dotenv);
@@ -298,22 +302,32 @@ fn log_dotenv(dotenv: &Dotenv) {
 }
 
 fn log_empty(dotenv: &Dotenv) {
-    let mut names = environment::empty_names(&serve_command());
+    let mut names = environment::empty_names(&all_settings());
     names.extend(dotenv.empty().cloned());
     if !names.is_empty() {
         tracing::debug!(names = names.join(", "), "empty variables ignored");
     }
 }
 
-/// The command whose settings are all settings.
+/// The command line, with its help in order.
+fn program() -> clap::Command {
+    layout::arrange(Cli::command())
+}
+
+/// The command whose settings are all settings of the server.
 fn serve_command() -> clap::Command {
     let cli = Cli::command();
     cli.find_subcommand("serve").cloned().unwrap_or_default()
 }
 
+/// All settings: those of the server, and those that only other commands have.
+fn all_settings() -> clap::Command {
+    OperatorArgs::augment_args(serve_command())
+}
+
 /// Wrong values in one line of ours; help, versions and unknown flags as clap says them.
 fn usage(error: &clap::Error) -> ExitCode {
-    if let Some(wrong) = environment::value_error(&serve_command(), error) {
+    if let Some(wrong) = environment::value_error(&all_settings(), error) {
         return fail(&Failure::Config(wrong.to_string()));
     }
     // clap repeats an unexpected argument, which may be a URL with a password.

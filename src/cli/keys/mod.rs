@@ -13,7 +13,7 @@ use std::{
 use clap::{Args, Subcommand, ValueEnum};
 use latchkey_verifier::{Algorithm, Kind};
 
-use super::{Failure, actor, bare_command, changed, from_environment, output};
+use super::{Failure, OperatorArgs, bare_command, changed, from_environment, output};
 use crate::{
     app::keys::KeysSettings,
     config::{DatabaseConfig, HttpConfig, KeysConfig, LifetimesConfig, keys::KeysPlace},
@@ -124,6 +124,8 @@ struct RingArgs {
     database: DatabaseConfig,
     #[command(flatten)]
     lifetimes: LifetimesConfig,
+    #[command(flatten)]
+    operator: OperatorArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -151,8 +153,8 @@ struct Wrapping {
 
 impl RingArgs {
     fn settings(&self) -> KeysSettings<'_> {
-        let Self { keys, database, lifetimes } = self;
-        KeysSettings { keys, database, lifetimes, actor: actor::operator() }
+        let Self { keys, database, lifetimes, operator } = self;
+        KeysSettings { keys, database, lifetimes, actor: operator.actor() }
     }
 
     /// What servers check when they start: a key that signs too early is refused.

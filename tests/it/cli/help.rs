@@ -115,3 +115,70 @@ fn each_shell_gets_a_completion_script() {
         assert!(script.contains(mark) && script.contains("flush-expired"), "{shell}");
     }
 }
+
+/// Returns the words of all commands that do something, as the help of their parents lists them.
+fn all_commands(place: &Place, words: &str) -> Vec<String> {
+    let help = place.run(&format!("{words} --help")).done().to_owned();
+    let Some(list) = help.split("\nCommands:\n").nth(1) else { return vec![words.trim().to_owned()] };
+    let entry = |line: &str| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')).map(ToOwned::to_owned);
+    let names = list.split("\n\n").next().unwrap().lines().filter_map(entry);
+    let names: Vec<String> = names.map(|line| line.split_whitespace().next().unwrap().to_owned()).collect();
+    names
+        .iter()
+        .filter(|name| *name != "help")
+        .flat_map(|name| all_commands(place, &format!("{words} {name}")))
+        .collect()
+}
+
+#[test]
+fn help_of_each_command_shows_its_own_arguments_first_and_no_setting_in_the_usage() {
+    let place = Place::new();
+    let commands = all_commands(&place, "");
+    assert!(commands.len() > 25 && commands.contains(&"users create".to_owned()), "{commands:?}");
+    for words in &commands {
+        let help = place.run(&format!("{words} --help")).done().to_owned();
+        let usage = help.lines().find(|line| line.starts_with("Usage: ")).unwrap();
+        assert!(usage.starts_with(&format!("Usage: latchkey {words}")), "{words}: {usage}");
+        let mut settings = None;
+        let mut heading = "";
+        let lines: Vec<&str> = help.lines().collect();
+        for (number, line) in lines.iter().enumerate() {
+            if line.ends_with(':') && !line.starts_with(' ') {
+                heading = line;
+            }
+            let Some(flag) = line.trim_start().split([' ', ',']).find(|word| word.starts_with("--")) else { continue };
+            if !line.starts_with("      --") && !line.starts_with("  -") {
+                continue;
+            }
+            let entry = lines[number..]
+                .iter()
+                .skip(1)
+                .take_while(|line| !["--", "-h,", "-V,"].iter().any(|flag| line.trim_start().starts_with(flag)));
+            let text = std::iter::once(line).chain(entry).copied().collect::<Vec<_>>().join("\n");
+            if text.contains("[env: ") {
+                settings = Some(flag);
+                assert!(heading != "Options:", "{words}: {flag} is under {heading}\n{help}");
+                assert!(!usage.contains(flag), "{words}: {usage}");
+            } else {
+                assert_eq!((settings, heading), (None, "Options:"), "{words}: {flag} comes late\n{help}");
+            }
+        }
+    }
+    let usage = |words: &str| {
+        let help = place.run(&format!("{words} --help")).done().to_owned();
+        help.lines().find(|line| line.starts_with("Usage: ")).unwrap().to_owned()
+    };
+    assert_eq!(usage("users create"), "Usage: latchkey users create [OPTIONS] <USERNAME>");
+    assert_eq!(usage("audit"), "Usage: latchkey audit [OPTIONS]");
+}
+
+#[test]
+fn usage_of_an_error_shows_no_setting_of_the_environment() {
+    let place = Place::new().with("LATCHKEY_DATA_DIR", "data").with("DATABASE_URL", "postgres://127.0.0.1:1/x");
+    for words in ["users create", "users show", "sessions revoke", "keys revoke", "why", "users create a --nonsense"] {
+        let outcome = place.run(words);
+        assert_eq!(outcome.code, Some(2), "{words}");
+        let usage = outcome.err.lines().find(|line| line.starts_with("Usage: ")).unwrap().to_owned();
+        assert!(!usage.contains("--data") && !usage.contains("_dir"), "{words}: {usage}");
+    }
+}
