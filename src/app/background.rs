@@ -88,9 +88,14 @@ impl Background {
             tokio::spawn(every(KEEP, stopped.clone(), move || {
                 let (janitor, complaint) = (Arc::clone(&keeper), Arc::clone(&blacklist));
                 async move {
-                    let failed = |error: StoreError| vec![format!("the blacklist could not be looked after: {error}")];
-                    let kept = janitor.keep_blacklist().await;
-                    complaint.tell(kept.map_or_else(failed, |_| janitor.blacklist_warnings()));
+                    match janitor.keep_blacklist().await {
+                        Ok(_) => complaint.tell(janitor.blacklist_warnings()),
+                        // Redis or the database: which of them answers meanwhile is not known.
+                        Err(error) => {
+                            let failed = format!("the blacklist could not be looked after: {error}");
+                            complaint.tell_with(vec![failed], "it is tried again each second");
+                        }
+                    }
                 }
             })),
             tokio::spawn(every(KEEP, stopped.clone(), move || {
@@ -144,12 +149,17 @@ impl Complaint {
     }
 
     fn tell(&self, found: Vec<String>) {
+        self.tell_with(found, self.meanwhile);
+    }
+
+    /// Logs what was found and what happens meanwhile, if it is not the same as before.
+    fn tell_with(&self, found: Vec<String>, meanwhile: &str) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if found == *told {
             return;
         }
         for wrong in &found {
-            tracing::warn!("{wrong}; {}", self.meanwhile);
+            tracing::warn!("{wrong}; {meanwhile}");
         }
         if found.is_empty() {
             tracing::info!("{} is as it should be again", self.part);

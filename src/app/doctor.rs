@@ -64,8 +64,16 @@ pub async fn examine(config: &Config, clock: Arc<dyn Clock>) -> Vec<Finding> {
         Ok(()) => good("configuration", format!("issuer {}", config.issuer().unwrap_or_default())),
         Err(error) => bad("configuration", error.to_string()),
     }];
-    findings.push(keys(config, Arc::clone(&clock)).await);
-    findings.extend(database(config, clock.as_ref()).await);
+    let database = database(config, clock.as_ref()).await;
+    let unready = |finding: &Finding| finding.verdict == Verdict::Bad && finding.part != "clock";
+    let broken = config.database.url().is_err() || database.iter().any(unready);
+    // A cause is reported once, where it is. A missing passphrase is another one.
+    if broken && config.keys.keys == KeysPlace::Database && config.keys.check_protection().is_ok() {
+        findings.push(warning("keys", "not looked at: they are in the database, which is not ready"));
+    } else {
+        findings.push(keys(config, Arc::clone(&clock)).await);
+    }
+    findings.extend(database);
     findings.push(redis(config).await);
     let exposed = |found: Exposure| if found.severe { bad("files", found.text) } else { warning("files", found.text) };
     findings.extend(config.exposures().into_iter().map(exposed));

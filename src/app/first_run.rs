@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::process::getppid;
+use rustix::process::{Pid, getppid};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
@@ -79,7 +79,7 @@ pub(super) async fn admin(accounts: &Accounts, database: &Path) -> Result<Option
 /// Returns true if standard output is a terminal that keeps no log. A container engine logs what the terminal of its
 /// first process shows, also where an init (`docker run --init`) has started the server.
 fn terminal_forgets() -> bool {
-    let first = || std::process::id() == 1 || getppid().is_none_or(|parent| parent.is_init());
+    let first = || std::process::id() == 1 || getppid().is_none_or(Pid::is_init);
     io::stdout().is_terminal() && !first()
 }
 

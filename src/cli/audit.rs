@@ -1,7 +1,8 @@
 //! `latchkey audit`.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::HashMap, process::ExitCode, sync::Arc, time::Duration};
 
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
@@ -9,8 +10,13 @@ use super::{Failure, StoreArgs, output};
 use crate::{
     app::operator,
     config::value,
-    domain::{audit::AuditEntry, ids::UserId},
+    domain::{
+        audit::{AuditEntry, EventKind},
+        ids::UserId,
+        time::Moment,
+    },
     ports::{AuditQuery, Clock},
+    service::trail::Trail,
 };
 
 /// Events at a time.
@@ -21,14 +27,59 @@ pub(super) struct AuditArgs {
     /// Only what concerns this user: a name, or the id of a user who was deleted
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// How far back
-    #[arg(long, value_name = "SPAN", default_value = "24h", value_parser = value::duration)]
-    since: Duration,
+    /// How far back: a span of time, or a time such as 2026-01-31T08:00:00Z
+    #[arg(long, value_name = "SPAN|TIME", default_value = "24h", value_parser = when)]
+    since: When,
+    /// Only what happened before: a span of time ago, or a time such as 2026-01-31T08:00:00Z
+    #[arg(long, value_name = "SPAN|TIME", value_parser = when)]
+    until: Option<When>,
+    /// Only events of this name, such as reuse; may be repeated
+    #[arg(long = "event", value_name = "EVENT", value_parser = event_kind)]
+    events: Vec<EventKind>,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     store: StoreArgs,
+}
+
+/// A moment, as a time or as a span before now.
+#[derive(Clone, Copy, Debug)]
+enum When {
+    Ago(Duration),
+    At(Moment),
+}
+
+impl When {
+    fn moment(self, now: Moment) -> Moment {
+        match self {
+            Self::Ago(span) => now - value::delta(span),
+            Self::At(moment) => moment,
+        }
+    }
+}
+
+fn when(text: &str) -> Result<When, String> {
+    if let Ok(span) = value::duration(text) {
+        return Ok(When::Ago(span));
+    }
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(When::At(time.to_utc()));
+    }
+    // As the table shows it, which is UTC.
+    let shown = ["%F %T", "%FT%T", "%F %H:%M", "%FT%H:%M"];
+    let shown = shown.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
+    let day = || NaiveDate::parse_from_str(text, "%F").ok().map(|day| day.and_time(NaiveTime::MIN));
+    let time = shown.or_else(day).filter(|time| (1970..=9999).contains(&time.year()));
+    time.map(|time| When::At(time.and_utc()))
+        .ok_or_else(|| "expected a span of time such as 2h, or a time in UTC such as 2026-01-31T08:00:00Z".to_owned())
+}
+
+fn event_kind(text: &str) -> Result<EventKind, String> {
+    EventKind::parse(text).ok_or_else(|| {
+        let names: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        format!("expected one of {}", names.join(", "))
+    })
 }
 
 pub(super) async fn run(arguments: AuditArgs, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
@@ -40,18 +91,27 @@ pub(super) async fn run(arguments: AuditArgs, clock: Arc<dyn Clock>) -> Result<E
             (user, unknown) = (Some(UserId::new(text)), Some(text));
         }
     }
-    let since = Some(trail.now() - value::delta(arguments.since));
-    let mut query = AuditQuery { user, since, limit: PAGE, ..AuditQuery::default() };
+    let now = trail.now();
+    let (since, until) = (arguments.since.moment(now), arguments.until.map(|until| until.moment(now)));
+    if until.is_some_and(|until| until <= since) {
+        return Err(Failure::Config(
+            "--until is not after --since: expected a later time, or a shorter span".to_owned(),
+        ));
+    }
+    let kinds = arguments.events;
+    let mut query = AuditQuery { user, since: Some(since), until, kinds, limit: PAGE, ..AuditQuery::default() };
+    let mut names = HashMap::new();
     let mut rows = Vec::new();
     loop {
         let page = trail.page(&query).await?;
         let Some(last) = page.last() else { break };
         (query.after, unknown) = (Some((last.at, last.id)), None);
         for event in page {
+            let name = name_of(&trail, &mut names, event.user.as_ref()).await?;
             if arguments.json {
-                output::json_line(&as_json(&event));
+                output::json_line(&as_json(&event, name));
             } else {
-                rows.push(as_row(&event));
+                rows.push(as_row(&event, name));
             }
         }
     }
@@ -66,14 +126,32 @@ pub(super) async fn run(arguments: AuditArgs, clock: Arc<dyn Clock>) -> Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-fn as_row(event: &AuditEntry) -> Vec<String> {
+/// Returns the present name of a user; `None` for a deleted one.
+async fn name_of<'a>(
+    trail: &Trail,
+    names: &'a mut HashMap<UserId, Option<String>>,
+    user: Option<&UserId>,
+) -> Result<Option<&'a str>, Failure> {
+    let Some(id) = user else { return Ok(None) };
+    if !names.contains_key(id) {
+        names.insert(id.clone(), trail.user(id).await?.map(|user| user.username));
+    }
+    Ok(names.get(id).and_then(Option::as_deref))
+}
+
+fn as_row(event: &AuditEntry, name: Option<&str>) -> Vec<String> {
+    let user = match (&event.user, name) {
+        (Some(id), Some(name)) => format!("{name} ({id})"),
+        (Some(id), None) => id.to_string(),
+        (None, _) => String::new(),
+    };
     let details: Vec<String> = event.details.iter().map(|(name, value)| format!("{name}={value}")).collect();
     vec![
         event.at.format("%F %T").to_string(),
         event.event.clone(),
         event.cause.clone().unwrap_or_default(),
         event.actor.clone(),
-        event.user.as_ref().map(ToString::to_string).unwrap_or_default(),
+        user,
         event.session.map(|id| id.to_string()).unwrap_or_default(),
         event.origin.ip.clone().unwrap_or_default(),
         event.times.to_string(),
@@ -81,7 +159,7 @@ fn as_row(event: &AuditEntry) -> Vec<String> {
     ]
 }
 
-fn as_json(event: &AuditEntry) -> Value {
+fn as_json(event: &AuditEntry, name: Option<&str>) -> Value {
     let details: Map<String, Value> =
         event.details.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
     json!({
@@ -91,6 +169,7 @@ fn as_json(event: &AuditEntry) -> Value {
         "cause": event.cause,
         "actor": event.actor,
         "user": event.user.as_ref().map(ToString::to_string),
+        "username": name,
         "session": event.session.map(|id| id.to_string()),
         "jti": event.jti,
         "ip": event.origin.ip,

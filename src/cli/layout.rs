@@ -25,5 +25,9 @@ fn arranged(command: Command, path: &str) -> Command {
 /// Moves an argument that is no setting to "Arguments" or "Options". The heading of flattened settings goes over to all
 /// arguments after them.
 fn own_heading(argument: Arg) -> Arg {
-    if argument.get_env().is_some() { argument } else { argument.help_heading(None::<&str>) }
+    match (argument.get_env(), argument.get_help_heading()) {
+        (None, _) => argument.help_heading(None::<&str>),
+        (Some(_), None) => argument.help_heading("Settings"),
+        (Some(_), Some(_)) => argument,
+    }
 }

@@ -18,7 +18,7 @@ use crate::{
     domain::{
         email::EmailAddress,
         password::{MAX_PASSWORD, Password},
-        user::User,
+        user::{PersonName, User, UserChanges},
         username::{NewUsername, Username},
     },
     files,
@@ -58,13 +58,27 @@ enum UsersCommand {
         #[command(flatten)]
         store: StoreArgs,
     },
+    /// Change name, e-mail address or staff mark of a user; sessions go on
+    #[command(after_help = "Access tokens that hold a changed claim keep its old value until they expire.")]
+    Update {
+        /// The user's name
+        #[arg(value_parser = username)]
+        username: Username,
+        #[command(flatten)]
+        changes: ChangesArgs,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
     /// Show a user
     Show {
-        #[command(flatten)]
-        who: Who,
+        /// The user's name or id
+        #[arg(value_name = "USERNAME|ID", value_parser = username)]
+        who: Username,
         /// As JSON
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        store: StoreArgs,
     },
     /// Let a user sign in again
     Activate(Who),
@@ -91,6 +105,38 @@ struct Who {
 }
 
 #[derive(Args, Debug)]
+#[group(required = true, multiple = true)]
+struct ChangesArgs {
+    /// First name; '' removes it
+    #[arg(long, value_name = "NAME", value_parser = person_name)]
+    first_name: Option<PersonName>,
+    /// Last name; '' removes it
+    #[arg(long, value_name = "NAME", value_parser = person_name)]
+    last_name: Option<PersonName>,
+    /// E-mail address; '' removes it
+    #[arg(long, value_name = "EMAIL", value_parser = new_email)]
+    email: Option<NewEmail>,
+    /// Mark as staff
+    #[arg(long, conflicts_with = "no_staff")]
+    staff: bool,
+    /// Remove the staff mark
+    #[arg(long)]
+    no_staff: bool,
+}
+
+impl From<ChangesArgs> for UserChanges {
+    fn from(arguments: ChangesArgs) -> Self {
+        let ChangesArgs { first_name, last_name, email, staff, no_staff } = arguments;
+        let is_staff = (staff || no_staff).then_some(staff);
+        Self { email: email.map(|email| email.0), first_name, last_name, is_staff }
+    }
+}
+
+/// An address, or none.
+#[derive(Clone, Debug)]
+struct NewEmail(Option<EmailAddress>);
+
+#[derive(Args, Debug)]
 struct PasswordArgs {
     /// Read the password from standard input (one line) instead of asking for it
     #[arg(long)]
@@ -109,6 +155,14 @@ fn email(text: &str) -> Result<EmailAddress, String> {
     EmailAddress::parse(text).map_err(|error| error.to_string())
 }
 
+fn new_email(text: &str) -> Result<NewEmail, String> {
+    if text.is_empty() { Ok(NewEmail(None)) } else { email(text).map(|email| NewEmail(Some(email))) }
+}
+
+fn person_name(text: &str) -> Result<PersonName, String> {
+    PersonName::parse(text).map_err(|error| error.to_string())
+}
+
 pub(super) async fn run(arguments: UsersArgs, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
     match arguments.command {
         UsersCommand::Create { username, password, email, staff, store } => {
@@ -124,8 +178,16 @@ pub(super) async fn run(arguments: UsersArgs, clock: Arc<dyn Clock>) -> Result<E
             users.sort_by(|a, b| a.username.cmp(&b.username));
             list(&users, json);
         }
-        UsersCommand::Show { who, json } => {
-            show(&accounts(&who.store, clock).await?.find(&who.username).await?, json);
+        UsersCommand::Update { username, changes, store } => {
+            let (user, fields) = accounts(&store, clock).await?.update(&username, &changes.into()).await?;
+            output::line(&if fields.is_empty() {
+                format!("{} is so already: nothing was changed", user.username)
+            } else {
+                format!("changed {}: {}", user.username, fields.join(", "))
+            });
+        }
+        UsersCommand::Show { who, json, store } => {
+            show(&accounts(&store, clock).await?.find_any(&who).await?, json);
         }
         UsersCommand::Activate(who) => {
             let user = accounts(&who.store, clock).await?.set_active(&who.username, true).await?;

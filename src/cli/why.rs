@@ -13,13 +13,14 @@ use crate::{
         time::Moment,
     },
     ports::Clock,
-    service::trail::{Answer, Search, Story, TokenStory},
+    service::trail::{Answer, Search, Story, TokenStory, UserStory},
 };
 
 #[derive(Args, Debug)]
 pub(super) struct WhyArgs {
-    /// The claim sid of any token, or the claim jti of a refresh token or of a token that the audit trail names
-    #[arg(value_name = "JTI|SID")]
+    /// A user's name or id, the claim sid of any token, or the claim jti of a refresh token or of a token that the audit
+    /// trail names
+    #[arg(value_name = "USER|SID|JTI")]
     id: String,
     /// Search all refresh tokens of all sessions, however long it takes
     #[arg(long)]
@@ -42,8 +43,14 @@ pub(super) async fn run(arguments: &WhyArgs, clock: Arc<dyn Clock>) -> Result<Ex
             }
             Ok(ExitCode::SUCCESS)
         }
+        Answer::User(story) => {
+            for line in of_user(&story) {
+                output::line(&line);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Answer::Unknown => Err(Failure::Failed(format!(
-            "nothing is known of {id}: try the claim sid of the token; an access token is known by its jti only from a \
+            "nothing is known of {id}: try the user's name, or the claim sid of the token; an access token is known by its jti only from a \
              sign-in, from an event that names it, or with LATCHKEY_AUDIT_REFRESHES=true"
         ))),
         Answer::Stopped => Err(Failure::Failed(format!(
@@ -58,6 +65,33 @@ pub(super) async fn run(arguments: &WhyArgs, clock: Arc<dyn Clock>) -> Result<Ex
 
 fn counted(number: u64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+fn of_user(story: &UserStory) -> Vec<String> {
+    let (id, days) = (&story.id, UserStory::DAYS);
+    let mut lines = match &story.user {
+        None => vec![format!("The user {id} was deleted. All sign-ins and tokens are refused.")],
+        Some(user) if user.is_active => {
+            let last = user.last_login.map_or_else(|| "never".to_owned(), moment);
+            let live = counted(story.sessions.try_into().unwrap_or(u64::MAX), "live session");
+            vec![format!("User {} ({id}) is active, with {live}. Last sign-in: {last}.", user.username)]
+        }
+        Some(user) => {
+            vec![format!("User {} ({id}) is inactive. All sign-ins and tokens are refused.", user.username)]
+        }
+    };
+    lines.push(String::new());
+    if story.events.is_empty() {
+        lines.push(format!("Nothing was refused or ended in the last {days} days."));
+        return lines;
+    }
+    let limit = if story.events.len() == UserStory::EVENTS { ", the latest" } else { "" };
+    lines.push(format!("Refused or ended in the last {days} days{limit}:"));
+    lines.extend(story.events.iter().map(|event| {
+        let session = event.session.map(|id| format!(" Session {id}.")).unwrap_or_default();
+        format!("{}{session}", happened(event))
+    }));
+    lines
 }
 
 fn told(story: &Story) -> Vec<String> {
@@ -125,6 +159,10 @@ fn happened(event: &AuditEntry) -> String {
             detail("generation")
         ),
         Some(EventKind::Reuse) => reuse(event, &from),
+        Some(EventKind::SessionRevoked) if cause == RevokedReason::Operator.as_str() => {
+            let name = event.actor.strip_prefix("operator").unwrap_or_default();
+            format!("the session was revoked: an operator{} ended it", named(name))
+        }
         Some(EventKind::SessionRevoked) => format!("the session was revoked: {}", reason(cause)),
         Some(EventKind::CutOff) => format!("all sessions of the user ended: {}", cut_off(cause)),
         Some(EventKind::EverybodyCutOff) => "all sessions of all users ended".to_owned(),
@@ -133,16 +171,27 @@ fn happened(event: &AuditEntry) -> String {
             _ => format!("a refresh token was refused by {} ({cause})", view(detail("view"))),
         },
         Some(EventKind::UserCreated) => "the user was created".to_owned(),
+        Some(EventKind::UserUpdated) => format!("the user was changed ({})", detail("fields")),
         // Of keys, and not of one session.
         Some(EventKind::KeyMade | EventKind::KeyPruned | EventKind::KeyRevoked | EventKind::KeysRewrapped) | None => {
             format!("{} ({cause})", event.event)
         }
     };
     let from = if event.event == EventKind::Reuse.as_str() { String::new() } else { from };
-    // Of what users and clients do, the sentence says it.
-    let by = if event.actor.starts_with("operator") { format!(", by {}", event.actor) } else { String::new() };
+    // Of what users and clients do, the sentence says it. The operator of a revocation is its subject.
+    let by = match event.actor.strip_prefix("operator") {
+        Some(_) if cause == RevokedReason::Operator.as_str() => String::new(),
+        Some(name) => format!(", by an operator{}", named(name)),
+        None => String::new(),
+    };
     let times = if event.times > 1 { format!(", {} times within a second", event.times) } else { String::new() };
     format!("{}  {what}{from}{by}{times}.", moment(event.at))
+}
+
+/// Returns an operator's name in parentheses, or nothing where none is known.
+fn named(name: &str) -> String {
+    let name = name.trim();
+    if name.is_empty() { String::new() } else { format!(" ({name})") }
 }
 
 fn detail<'a>(event: &'a AuditEntry, name: &str) -> &'a str {
@@ -167,7 +216,8 @@ fn reuse(event: &AuditEntry, from: &str) -> String {
     };
     format!(
         "the refresh token of generation {} came back{to}{from}, {} s after the client at {} was given generation \
-         {}.{differs} One of the two holds a stolen token, so the session was revoked",
+         {}.{differs} Either a client repeated an old refresh, such as a tab that slept or a device that was restored, or one of \
+         the two holds a stolen token. The session was revoked",
         detail("presented_generation"),
         detail("seconds_since_rotation"),
         detail("holder_ip"),

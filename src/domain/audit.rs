@@ -38,11 +38,13 @@ pub enum EventKind {
     TokenRefused,
     /// A user was made.
     UserCreated,
+    /// Name, address or staff mark of a user was changed; the detail `fields` lists them.
+    UserUpdated,
 }
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::CutOff,
         Self::EverybodyCutOff,
         Self::KeyMade,
@@ -58,6 +60,7 @@ impl EventKind {
         Self::SignInRefused,
         Self::TokenRefused,
         Self::UserCreated,
+        Self::UserUpdated,
     ];
 
     /// As it is stored and shown.
@@ -79,6 +82,7 @@ impl EventKind {
             Self::SignInRefused => "sign_in_refused",
             Self::TokenRefused => "token_refused",
             Self::UserCreated => "user_created",
+            Self::UserUpdated => "user_updated",
         }
     }
 

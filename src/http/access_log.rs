@@ -1,17 +1,13 @@
 //! The access log: lines about requests, limited so that clients cannot fill the log.
 
-use std::{
-    collections::HashMap,
-    sync::{LazyLock, PoisonError, RwLock},
-};
+use std::sync::LazyLock;
 
 use actix_web::http::{StatusCode, header::HeaderValue};
 
 use super::{error::HttpError, metrics::Route};
-use crate::service::sampled::Sampled;
+use crate::service::sampled::SampledCauses;
 
-/// The last line of each cause. The causes are fixed labels, so they are few.
-static CAUSES: LazyLock<RwLock<HashMap<&'static str, Sampled>>> = LazyLock::new(RwLock::default);
+static CAUSES: LazyLock<SampledCauses> = LazyLock::new(SampledCauses::default);
 
 /// Logs a response. Failures of the service are errors and refusals are information. Both are logged once a second for
 /// each cause; the metrics count all of them. Other responses are logged at debug. A line holds no token and no body.
@@ -24,19 +20,12 @@ pub(super) fn log(method: &str, route: Route, id: &HeaderValue, status: StatusCo
     };
     let cause = error.cause();
     if let Some(internal) = error.internal() {
-        if let Some(suppressed) = due(cause) {
+        if let Some(suppressed) = CAUSES.due(cause) {
             tracing::error!(method, path, status, request = id(), cause, suppressed, %internal);
         }
     } else if tracing::enabled!(tracing::Level::INFO)
-        && let Some(suppressed) = due(cause)
+        && let Some(suppressed) = CAUSES.due(cause)
     {
         tracing::info!(method, path, status, request = id(), cause, suppressed);
     }
-}
-
-fn due(cause: &'static str) -> Option<u64> {
-    if let Some(lines) = CAUSES.read().unwrap_or_else(PoisonError::into_inner).get(cause) {
-        return lines.due();
-    }
-    CAUSES.write().unwrap_or_else(PoisonError::into_inner).entry(cause).or_default().due()
 }

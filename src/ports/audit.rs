@@ -18,12 +18,14 @@ pub struct AuditQuery {
     pub session: Option<SessionId>,
     /// About this token.
     pub jti: Option<String>,
-    /// Of this kind.
-    pub kind: Option<EventKind>,
+    /// Of one of these kinds; of any, if there is none.
+    pub kinds: Vec<EventKind>,
     /// By operators alone.
     pub by_operators: bool,
     /// At or after this moment.
     pub since: Option<Moment>,
+    /// Before this moment.
+    pub until: Option<Moment>,
     /// After the event of this moment and id.
     pub after: Option<(Moment, i64)>,
     /// So many at the most.

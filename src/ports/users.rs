@@ -8,7 +8,7 @@ use crate::domain::{
     ids::UserId,
     password::PasswordHash,
     time::Moment,
-    user::{NewUser, User},
+    user::{NewUser, User, UserChanges},
     username::Username,
 };
 
@@ -56,6 +56,18 @@ pub trait UserStore: Send + Sync {
 
     /// The user of this name, without regard to case.
     async fn find_by_username(&self, username: &Username) -> Result<Option<User>, StoreError>;
+
+    /// The user with this id.
+    async fn find_by_id(&self, id: &UserId) -> Result<Option<User>, StoreError>;
+
+    /// Changes a user, with an audit event in the same transaction; no cut-off. The user afterwards, or `None` when there
+    /// is none.
+    async fn update(
+        &self,
+        id: &UserId,
+        changes: &UserChanges,
+        audit: AuditEvent,
+    ) -> Result<Option<User>, InsertUserError>;
 
     /// Makes a user. Two at once with one name: one is made.
     async fn insert(&self, user: NewUser, audit: AuditEvent) -> Result<User, InsertUserError>;

@@ -11,7 +11,7 @@ use crate::{
         ids::{SessionId, UserId},
         password::Password,
         session::{RevokedReason, Session},
-        user::{NewUser, User},
+        user::{NewUser, User, UserChanges},
         username::{NewUsername, Username},
     },
     ports::{AuditStore, Clock, CutOff, InsertUserError, Revoke, SessionStore, UserStore},
@@ -105,6 +105,43 @@ impl Accounts {
     pub async fn find(&self, username: &Username) -> Result<User, AccountError> {
         let found = self.users.find_by_username(username).await.map_err(Error::from)?;
         found.ok_or_else(|| not_found(username))
+    }
+
+    /// The user of this name, or else with this id.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`].
+    pub async fn find_any(&self, name_or_id: &Username) -> Result<User, AccountError> {
+        match self.find(name_or_id).await {
+            Err(AccountError::NotFound(_)) => {
+                let found = self.users.find_by_id(&UserId::new(name_or_id.as_str())).await.map_err(Error::from)?;
+                found.ok_or_else(|| not_found(name_or_id))
+            }
+            found => found,
+        }
+    }
+
+    /// Changes name, address or staff mark, and returns the user and the fields that were changed. Sessions go on.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`], [`AccountError::Taken`].
+    pub async fn update(
+        &self,
+        username: &Username,
+        changes: &UserChanges,
+    ) -> Result<(User, Vec<&'static str>), AccountError> {
+        let user = self.find(username).await?;
+        let fields = changes.fields(&user);
+        if fields.is_empty() {
+            return Ok((user, fields));
+        }
+        // The values are the user's, and stay out of the trail.
+        let audit = self.event(EventKind::UserUpdated).of_user(&user.id).with("fields", fields.join(","));
+        let changed = self.users.update(&user.id, changes, audit).await.map_err(|error| match error {
+            InsertUserError::Store(error) => AccountError::Failed(error.into()),
+            taken => AccountError::Taken(taken),
+        })?;
+        Ok((changed.ok_or_else(|| not_found(username))?, fields))
     }
 
     /// All users, by id.

@@ -3,7 +3,11 @@
 
 mod budget;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use latchkey_verifier::{Checked, Kind};
 use prometheus_client::metrics::counter::Counter;
@@ -14,10 +18,11 @@ use tokio::{
 
 use budget::Budget;
 
-use super::{Auth, Client, Error, Metrics, TokenDetail, tokens::token_ref};
+use super::{Auth, Client, Error, Metrics, TokenDetail, sampled::SampledCauses, tokens::token_ref};
 use crate::{
     domain::{
         audit::{Actor, AuditEvent, EventKind, Origin},
+        ids::UserId,
         time::Moment,
     },
     ports::{AuditStore, Clock, StoreError},
@@ -85,9 +90,29 @@ pub fn audit_trail(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>, counters: 
 impl AuditTrail {
     /// Hands an event over.
     pub fn record(&self, event: AuditEvent) {
+        log_refusal(&event);
         if self.events.try_send(event).is_err() && self.dropped.inc() == 0 {
             tracing::error!("audit events are dropped: the database takes them more slowly than they arise");
         }
+    }
+}
+
+/// Logs a refusal with the user, the session and the address, once a second for each cause. The line of the request has
+/// none of them, because a request is not known to belong to a user.
+fn log_refusal(event: &AuditEvent) {
+    static SIGN_INS: LazyLock<SampledCauses> = LazyLock::new(SampledCauses::default);
+    static TOKENS: LazyLock<SampledCauses> = LazyLock::new(SampledCauses::default);
+    let (lines, what) = match event.kind {
+        EventKind::SignInRefused => (&SIGN_INS, "sign-in refused"),
+        EventKind::TokenRefused => (&TOKENS, "token refused"),
+        _ => return,
+    };
+    let cause = event.cause.unwrap_or_default();
+    if tracing::enabled!(tracing::Level::INFO)
+        && let Some(suppressed) = lines.due(cause)
+    {
+        let (user, session) = (event.user.as_ref().map(UserId::as_str), event.session.map(|id| id.to_string()));
+        tracing::info!(cause, user, session, address = event.origin.ip.as_deref(), suppressed, "{what}");
     }
 }
 

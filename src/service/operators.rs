@@ -69,7 +69,7 @@ impl OperatorWatch {
         known: &mut HashMap<i64, Moment>,
     ) -> Result<(), StoreError> {
         let mut query = AuditQuery {
-            kind: Some(kind),
+            kinds: vec![kind],
             since: Some(since),
             by_operators: true,
             limit: PAGE,

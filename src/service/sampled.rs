@@ -1,8 +1,9 @@
 //! Log lines that clients can cause: at most one a second of each kind, with the number of suppressed ones.
 
 use std::{
+    collections::HashMap,
     sync::{
-        LazyLock,
+        LazyLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -45,6 +46,20 @@ impl Sampled {
         self.suppressed.fetch_add(1, Ordering::Relaxed);
         count_suppressed();
         None
+    }
+}
+
+/// Kinds of lines by cause. The causes are fixed labels, so they are few.
+#[derive(Debug, Default)]
+pub struct SampledCauses(RwLock<HashMap<&'static str, Sampled>>);
+
+impl SampledCauses {
+    /// Returns the number of suppressed lines of this cause, if a line is due: see [`Sampled::due`].
+    pub fn due(&self, cause: &'static str) -> Option<u64> {
+        if let Some(lines) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(cause) {
+            return lines.due();
+        }
+        self.0.write().unwrap_or_else(PoisonError::into_inner).entry(cause).or_default().due()
     }
 }
 

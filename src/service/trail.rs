@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 mod search;
 
 pub use search::Search;
@@ -14,6 +16,7 @@ use crate::{
         ids::{SessionId, UserId},
         session::{Grace, SessionState, Standing},
         time::Moment,
+        user::User,
         username::Username,
     },
     ports::{AuditQuery, AuditStore, Clock, SessionStore, UserStore},
@@ -54,8 +57,31 @@ pub enum Answer {
     Story(Box<Story>),
     /// Unknown.
     Unknown,
+    /// The story of a user.
+    User(Box<UserStory>),
     /// Not found within the limits of the search: see [`Search`].
     Stopped,
+}
+
+/// The recent refusals of a user, and the ends of sessions.
+#[derive(Clone, Debug)]
+pub struct UserStory {
+    /// The id.
+    pub id: UserId,
+    /// The user; `None` for a deleted one.
+    pub user: Option<User>,
+    /// The number of live sessions.
+    pub sessions: usize,
+    /// The latest events, up to [`UserStory::EVENTS`], the oldest first.
+    pub events: Vec<AuditEntry>,
+}
+
+impl UserStory {
+    /// The largest number of events.
+    pub const EVENTS: usize = 30;
+
+    /// The number of days that are looked back.
+    pub const DAYS: i64 = 7;
 }
 
 /// What is known of a token by its `jti`.
@@ -85,6 +111,14 @@ impl Trail {
         })
     }
 
+    /// The user with this id; `None` for a deleted one.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn user(&self, id: &UserId) -> Result<Option<User>, Error> {
+        Ok(self.users.find_by_id(id).await?)
+    }
+
     /// Now.
     #[must_use]
     pub fn now(&self) -> Moment {
@@ -99,13 +133,18 @@ impl Trail {
         Ok(self.audit.events(query).await?)
     }
 
-    /// Returns the story of a session (`sid`) or of a token (`jti`), within the limits of `search`.
+    /// Returns the story of a session (`sid`), of a user (name or id) or of a token (`jti`), within the limits of `search`.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn why(&self, id: &str, search: &mut Search<'_>) -> Result<Answer, Error> {
-        if let Some(session) = SessionId::parse(id) {
-            return Ok(self.story(session, None).await?.into());
+        if let Some(session) = SessionId::parse(id)
+            && let Some(story) = self.story(session, None).await?
+        {
+            return Ok(Answer::Story(Box::new(story)));
+        }
+        if let Some(story) = self.of_user(id).await? {
+            return Ok(Answer::User(Box::new(story)));
         }
         let query = AuditQuery { jti: Some(id.to_owned()), limit: 1, ..AuditQuery::default() };
         let noted = self.audit.events(&query).await?.first().and_then(|event| event.session);
@@ -129,8 +168,8 @@ impl Trail {
         if let Some(user) = user.or_else(|| events.iter().find_map(|event| event.user.clone())) {
             let began = state.as_ref().map(|state| state.session.created_at).or(events.first().map(|event| event.at));
             // A cut-off names the session that asked for it, which may be another one; that of everybody names nobody.
-            let cut_off = AuditQuery { since: began, kind: Some(EventKind::CutOff), ..AuditQuery::default() };
-            let everybody = AuditQuery { kind: Some(EventKind::EverybodyCutOff), ..cut_off.clone() };
+            let cut_off = AuditQuery { since: began, kinds: vec![EventKind::CutOff], ..AuditQuery::default() };
+            let everybody = AuditQuery { kinds: vec![EventKind::EverybodyCutOff], ..cut_off.clone() };
             let of_user = self.all(AuditQuery { user: Some(user), ..cut_off }).await?;
             events.extend(of_user.into_iter().filter(|event| event.session != Some(id)));
             events.extend(self.all(everybody).await?);
@@ -139,6 +178,36 @@ impl Trail {
         let now = self.clock.now();
         let standing = state.as_ref().map(|state| state.standing(state.session.generation, now, Grace::Endless));
         Ok(Some(Story { token, state, standing, events }))
+    }
+
+    async fn of_user(&self, name_or_id: &str) -> Result<Option<UserStory>, Error> {
+        let named = match Username::parse(name_or_id) {
+            Ok(name) => self.users.find_by_username(&name).await?,
+            Err(_) => return Ok(None),
+        };
+        let id = named.as_ref().map_or_else(|| UserId::new(name_or_id), |user| user.id.clone());
+        let user = if named.is_some() { named } else { self.users.find_by_id(&id).await? };
+        let now = self.clock.now();
+        let since = Some(now - TimeDelta::days(UserStory::DAYS));
+        let about = AuditQuery { user: Some(id.clone()), since, ..AuditQuery::default() };
+        let of_deleted = AuditQuery { limit: 1, since: None, ..about.clone() };
+        if user.is_none() && self.audit.events(&of_deleted).await?.is_empty() {
+            return Ok(None);
+        }
+        let kinds = vec![
+            EventKind::CutOff,
+            EventKind::Reuse,
+            EventKind::SessionRevoked,
+            EventKind::SignInRefused,
+            EventKind::TokenRefused,
+        ];
+        let mut events = self.all(AuditQuery { kinds, ..about }).await?;
+        let everybody = vec![EventKind::EverybodyCutOff];
+        events.extend(self.all(AuditQuery { since, kinds: everybody, ..AuditQuery::default() }).await?);
+        events.sort_by_key(|event| (event.at, event.id));
+        let events = events.split_off(events.len().saturating_sub(UserStory::EVENTS));
+        let sessions = self.sessions.list_live(&id, now).await?.len();
+        Ok(Some(UserStory { id, user, sessions, events }))
     }
 
     async fn all(&self, mut query: AuditQuery) -> Result<Vec<AuditEntry>, Error> {

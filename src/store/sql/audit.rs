@@ -161,8 +161,12 @@ impl AuditStore for SqlStore {
             if let Some(jti) = &query.jti {
                 events = events.filter(audit_events::jti.eq(jti));
             }
-            if let Some(kind) = query.kind {
-                events = events.filter(audit_events::event.eq(kind.as_str()));
+            if !query.kinds.is_empty() {
+                let kinds: Vec<&str> = query.kinds.iter().map(|kind| kind.as_str()).collect();
+                events = events.filter(audit_events::event.eq_any(kinds));
+            }
+            if let Some(until) = query.until {
+                events = events.filter(audit_events::at.lt(stored(until)));
             }
             if query.by_operators {
                 events = events.filter(audit_events::actor.like(format!("{OPERATOR}%")));

@@ -1,15 +1,16 @@
 //! Rows to domain types and back.
 
 use chrono::NaiveDateTime;
-use diesel::{Insertable, Queryable, Selectable, pg::Pg, sqlite::Sqlite};
+use diesel::{AsChangeset, Insertable, Queryable, Selectable, pg::Pg, sqlite::Sqlite};
 
 use super::schema::{sessions, users};
 use crate::{
     domain::{
+        email::EmailAddress,
         ids::{SessionId, UserId},
         session::{RevokedReason, Session, SessionState},
         time::{Moment, storable},
-        user::{NewUser, User},
+        user::{NewUser, PersonName, User, UserChanges},
     },
     ports::StoreError,
 };
@@ -45,6 +46,33 @@ pub(super) struct NewUserRow {
     is_staff: bool,
     version: i32,
     created_at: NaiveDateTime,
+}
+
+#[derive(AsChangeset)]
+#[diesel(table_name = users)]
+#[expect(clippy::option_option, reason = "to diesel, the outer one means no change and the inner one NULL")]
+pub(super) struct UserChangesRow {
+    email: Option<String>,
+    email_key: Option<Option<String>>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    is_staff: Option<bool>,
+}
+
+impl From<&UserChanges> for UserChangesRow {
+    fn from(changes: &UserChanges) -> Self {
+        let UserChanges { email, first_name, last_name, is_staff } = changes;
+        let name = |name: &Option<PersonName>| name.as_ref().map(|name| name.as_str().to_owned());
+        Self {
+            email: email
+                .as_ref()
+                .map(|email| email.as_ref().map(|email| email.as_str().to_owned()).unwrap_or_default()),
+            email_key: email.as_ref().map(|email| email.as_ref().map(EmailAddress::key)),
+            first_name: name(first_name),
+            last_name: name(last_name),
+            is_staff: *is_staff,
+        }
+    }
 }
 
 #[derive(Insertable, Queryable, Selectable)]
@@ -105,7 +133,7 @@ impl From<NewUser> for NewUserRow {
             username: user.username.as_str().to_owned(),
             username_key: Some(user.username.key()),
             email: user.email.as_ref().map(|email| email.as_str().to_owned()).unwrap_or_default(),
-            email_key: user.email.as_ref().map(crate::domain::email::EmailAddress::key),
+            email_key: user.email.as_ref().map(EmailAddress::key),
             password_hash: user.password_hash.expose().to_owned(),
             first_name: String::new(),
             last_name: String::new(),

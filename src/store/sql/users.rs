@@ -18,7 +18,7 @@ use super::{
     audit::NewAuditRow,
     error::{from_query, is_unique_violation},
     pool::on_conn,
-    rows::{NewUserRow, UserRow, counter, number, stored},
+    rows::{NewUserRow, UserChangesRow, UserRow, counter, number, stored},
     schema::{audit_events, sessions, users},
     stamp::Stamp,
 };
@@ -28,7 +28,7 @@ use crate::{
         ids::UserId,
         password::PasswordHash,
         time::Moment,
-        user::{NewUser, User},
+        user::{NewUser, User, UserChanges},
         username::Username,
     },
     ports::{Credentials, CutOff, InsertUserError, StoreError, UserStore},
@@ -79,6 +79,41 @@ impl UserStore for SqlStore {
         })?
         .map_err(from_query)?;
         user(found)
+    }
+
+    async fn find_by_id(&self, id: &UserId) -> Result<Option<User>, StoreError> {
+        self.find_user(id).await
+    }
+
+    async fn update(
+        &self,
+        id: &UserId,
+        changes: &UserChanges,
+        audit: AuditEvent,
+    ) -> Result<Option<User>, InsertUserError> {
+        let (row, audit) = (UserChangesRow::from(changes), NewAuditRow::from(&audit));
+        let updated: diesel::QueryResult<Option<UserRow>> = on_conn!(self.pool, |conn| {
+            conn.transaction(async |conn| {
+                let rows = users::table.filter(users::id.eq(id.as_str())).filter(users::deleted_at.is_null());
+                let updated: Option<UserRow> = diesel::update(rows)
+                    .set(&row)
+                    .returning(UserRow::as_returning())
+                    .get_result(conn)
+                    .await
+                    .optional()?;
+                if updated.is_some() {
+                    diesel::insert_into(audit_events::table).values(&audit).execute(conn).await?;
+                }
+                diesel::QueryResult::Ok(updated)
+            })
+            .await
+        })?;
+        match updated {
+            Ok(row) => Ok(user(row)?),
+            // Of what is changed here, only the address is unique.
+            Err(error) if is_unique_violation(&error) => Err(InsertUserError::EmailTaken),
+            Err(error) => Err(from_query(error).into()),
+        }
     }
 
     async fn insert(&self, user: NewUser, audit: AuditEvent) -> Result<User, InsertUserError> {

@@ -49,7 +49,7 @@ on_both_backends! {
         assert!(told(&place, "--since 0s").is_empty());
         let sign_in = &of_ada[1];
         let keys: Vec<&String> = sign_in.as_object().unwrap().keys().collect();
-        assert_eq!(keys, ["id", "at", "event", "cause", "actor", "user", "session", "jti", "ip", "user_agent", "details", "times"]);
+        assert_eq!(keys, ["id", "at", "event", "cause", "actor", "user", "username", "session", "jti", "ip", "user_agent", "details", "times"]);
         assert_eq!((&sign_in["ip"], &sign_in["session"], &sign_in["times"]), (&json!("127.0.0.1"), &json!(sid(&pair.access)), &json!(1)));
         assert_eq!(all[6]["actor"], "operator grace");
         let table = place.run("audit").done().to_owned();
@@ -64,6 +64,32 @@ on_both_backends! {
         assert_eq!(place.run("audit --user ada --json").refused(1), nobody.refused(1));
         assert_eq!(place.run("audit --user bob --since 0s").done(), "nothing happened in this time\n");
         place.run("audit --since yesterday").refused(2);
+    }
+
+    async fn audit_shows_names_beside_ids_and_takes_an_end_and_events(backend: Backend) {
+        let place = Place::on(backend).await.with("LATCHKEY_OPERATOR", "grace");
+        place.user("ada", PASSWORD);
+        place.user("bob", PASSWORD);
+        place.run("users deactivate ada").done();
+        let id = place.run("users show ada --json").json()["id"].as_str().unwrap().to_owned();
+        let table = place.run("audit --event user_created").done().to_owned();
+        assert!(table.contains(&format!("ada ({id})")) && !table.contains("cut_off"), "{table}");
+        let both = told(&place, "--event user_created --event cut_off --user ada");
+        assert_eq!(names(&both), ["user_created", "cut_off"]);
+        assert_eq!((&both[0]["username"], &both[0]["actor"]), (&json!("ada"), &json!("operator grace")));
+        assert!(told(&place, "--until 1h").is_empty());
+        assert_eq!(told(&place, "--since 2000-01-01 --until 2999-12-31T23:59:59Z").len(), 3);
+        assert_eq!(told(&place, "--since 2000-01-01T00:00 --until 0s").len(), 3);
+        let unknown = place.run("audit --event sign_out");
+        let line = unknown.refused(2);
+        assert!(line.starts_with("--event is \"sign_out\"") && line.contains("sign_in_refused"), "{line}");
+        assert!(place.run("audit --until 2d").refused(2).starts_with("--until is not after --since"));
+        for wrong in ["now", "2026-13-01", "-1h", "1h2"] {
+            place.run(&format!("audit --until={wrong}")).refused(2);
+        }
+        place.run("users delete ada").done();
+        let gone = told(&place, &format!("--user {id}"));
+        assert_eq!((gone.len(), &gone[0]["username"]), (3, &json!(null)));
     }
 }
 

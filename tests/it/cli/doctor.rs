@@ -78,6 +78,33 @@ fn servers_that_do_not_answer_fail_it_without_telling_passwords() {
     assert!(!report.out.contains("hunter2"), "{report:?}");
 }
 
+/// Keys that lie in the database fail with it.
+#[tokio::test]
+async fn doctor_with_keys_in_a_database_that_is_not_ready_reports_the_cause_once() {
+    let passphrase =
+        |place: &Place| place.write("passphrase", "a passphrase that is long enough\n").display().to_string();
+    for (url, part) in [
+        (servers::fresh_database().await, "migrations"),
+        ("postgres://latchkey@127.0.0.1:1/latchkey".to_owned(), "database"),
+    ] {
+        let place = Place::new().with("DATABASE_URL", &url).with("LATCHKEY_KEYS", "database");
+        let file = passphrase(&place);
+        let place = place.with("LATCHKEY_KEYS_PASSPHRASE_FILE", &file);
+        let report = place.run("doctor");
+        assert_eq!(report.code, Some(1), "{report:?}");
+        let findings = findings(&report.out);
+        let failed: Vec<_> =
+            findings.iter().filter(|(verdict, ..)| *verdict == "FAIL").map(|(_, part, _)| *part).collect();
+        assert_eq!(failed, [part], "{report:?}");
+        assert!(
+            findings
+                .iter()
+                .any(|(verdict, part, text)| (*verdict, *part) == ("warn", "keys") && text.contains("not looked at")),
+            "{report:?}"
+        );
+    }
+}
+
 #[test]
 fn contradictions_fail_it_and_the_rest_is_looked_at_all_the_same() {
     let place = Place::new().with("LATCHKEY_BIND", "0.0.0.0:8000");

@@ -155,7 +155,7 @@ fn help_of_each_command_shows_its_own_arguments_first_and_no_setting_in_the_usag
                 .skip(1)
                 .take_while(|line| !["--", "-h,", "-V,"].iter().any(|flag| line.trim_start().starts_with(flag)));
             let text = std::iter::once(line).chain(entry).copied().collect::<Vec<_>>().join("\n");
-            if text.contains("[env: ") {
+            if text.contains("[env:") {
                 settings = Some(flag);
                 assert!(heading != "Options:", "{words}: {flag} is under {heading}\n{help}");
                 assert!(!usage.contains(flag), "{words}: {usage}");

@@ -33,5 +33,6 @@ mod settings;
 mod stop;
 mod terminal;
 mod users;
+mod users_update;
 mod why;
 mod wrong_folder;

@@ -147,3 +147,41 @@ fn names_and_addresses_that_are_none_are_refused_before_anything_is_made() {
     }
     assert!(place.files().is_empty(), "{:?}", place.files());
 }
+
+#[tokio::test]
+async fn hash_of_a_password_in_place_of_one_is_refused_with_a_hint() {
+    let place = Place::new();
+    let hash = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ=";
+    place.user("bob", PASSWORD);
+    for text in [
+        format!("pbkdf2_sha256$870000$salt${hash}"),
+        format!("pbkdf2_sha1$870000$salt${hash}"),
+        format!("argon2$argon2id$v=19$m=102400,t=2,p=8$c2FsdA${hash}"),
+        format!("bcrypt_sha256$$2b$12${hash}"),
+        format!("bcrypt$$2b$12${hash}"),
+        format!("scrypt$16384$salt$8$1${hash}"),
+        format!("scrypt:32768:8:1$salt${hash}"),
+        "md5$salt$0123456789abcdef0123456789abcdef".to_owned(),
+        format!("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA${hash}"),
+        format!("$2b$12${hash}"),
+        format!("$2y$10${hash}"),
+        format!("$6$salt${hash}"),
+        format!("$y$j9T$salt${hash}"),
+        "{SSHA}0123456789abcdef0123456789abcdef".to_owned(),
+        format!("  $2b$12${hash}  "),
+    ] {
+        for words in ["users create ada --password-stdin", "users set-password bob --password-stdin"] {
+            let outcome = place.run_with_input(words, &format!("{text}\n"));
+            let line = outcome.refused(1);
+            assert!(line.contains("hash") && !line.contains(hash), "{text}: {line}");
+        }
+    }
+    assert_eq!(place.run("users list --json").json().as_array().unwrap().len(), 1);
+    for (number, text) in
+        ["$ecret pa$$word that is long", "scrypt$short", "pay 5$ to abcdefghijklmnopqrstuvwxyz"].iter().enumerate()
+    {
+        place.user(&format!("user{number}"), text);
+    }
+    let server = place.serve("");
+    server.pair("user0", "$ecret pa$$word that is long").await;
+}

@@ -65,7 +65,7 @@ on_both_backends! {
         let place = Place::on(backend).await.migrated();
         for id in ["00000000-0000-4000-8000-000000000000", "0123456789abcdef0123456789abcdef", "eyJhbGciOi", "'"] {
             let outcome = place.run(&format!("why {id}"));
-            let expected = format!("nothing is known of {id}: try the claim sid of the token; an access token is known by its jti only from a sign-in, from an event that names it, or with LATCHKEY_AUDIT_REFRESHES=true");
+            let expected = format!("nothing is known of {id}: try the user's name, or the claim sid of the token; an access token is known by its jti only from a sign-in, from an event that names it, or with LATCHKEY_AUDIT_REFRESHES=true");
             assert_eq!(outcome.refused(1), expected);
         }
         assert_eq!(place.run("why").code, Some(2));
@@ -126,7 +126,7 @@ on_both_backends! {
             It was refreshed once, at TIME from 127.0.0.3 with \"tablet\".
 
             TIME  the user signed in from 127.0.0.1 with \"phone\".
-            TIME  the refresh token of generation 0 came back from 127.0.0.4 with \"curl/8\", … s after the client at 127.0.0.3 was given generation 1. It came from a client with another address and another user agent. One of the two holds a stolen token, so the session was revoked.
+            TIME  the refresh token of generation 0 came back from 127.0.0.4 with \"curl/8\", … s after the client at 127.0.0.3 was given generation 1. It came from a client with another address and another user agent. Either a client repeated an old refresh, such as a tab that slept or a device that was restored, or one of the two holds a stolen token. The session was revoked.
             TIME  a refresh token was refused by a refresh (reuse) from 127.0.0.4 with \"curl/8\".
 
             The session is dead since TIME: a refresh token came back that had been exchanged. All its tokens are refused."));
@@ -151,7 +151,7 @@ on_both_backends! {
 
             TIME  the user signed in from 127.0.0.1 with \"phone\".
             TIME  a client with another address repeated its last refresh in time and got generation 1 again from 127.0.0.3 with \"phone\".
-            TIME  the refresh token of generation 0 came back to verify from 127.0.0.4 with \"curl/8\", … s after the client at 127.0.0.1 was given generation 1. It came from a client with another address and another user agent. One of the two holds a stolen token, so the session was revoked.
+            TIME  the refresh token of generation 0 came back to verify from 127.0.0.4 with \"curl/8\", … s after the client at 127.0.0.1 was given generation 1. It came from a client with another address and another user agent. Either a client repeated an old refresh, such as a tab that slept or a device that was restored, or one of the two holds a stolen token. The session was revoked.
             TIME  a refresh token was refused by verify (reuse) from 127.0.0.4 with \"curl/8\".
 
             The session is dead since TIME: a refresh token came back that had been exchanged. All its tokens are refused."));
@@ -171,7 +171,7 @@ on_both_backends! {
         server.stop("TERM");
         let outcome = place.run(&format!("why {}", sid(&first.access)));
         let told = "It came from a client with another user agent, after all 3 repeats for such clients were used up. \
-             One of the two holds a stolen token, so the session was revoked.";
+             Either a client repeated an old refresh, such as a tab that slept or a device that was restored, or one of the two holds a stolen token. The session was revoked.";
         assert!(outcome.done().contains(told), "{}", outcome.done());
     }
 
@@ -193,7 +193,7 @@ on_both_backends! {
         for (pair, revoked, dead) in [
             (&pairs[0], "the session was revoked: the user had too many sessions, and this was the oldest.", "the user had too many sessions, and this was the oldest"),
             (&pairs[1], "the session was revoked: the user logged out from 127.0.0.1.", "the user logged out"),
-            (&pairs[2], "the session was revoked: an operator ended it, by operator grace.", "an operator ended it"),
+            (&pairs[2], "the session was revoked: an operator (grace) ended it.", "an operator ended it"),
             (&pairs[3], "the session was revoked: the user ended it in the list of sessions from 127.0.0.1.", "the user ended it in the list of sessions"),
         ] {
             let id = sid(&pair.access);
@@ -218,11 +218,11 @@ on_both_backends! {
         let again = signed_in(&server.url).await;
         place.run("sessions revoke --all").done();
         let id = sid(&again.access);
-        let story = format!("Session {id} of ada (…).\nIt has not been refreshed.\n\nTIME  the user signed in from 127.0.0.1 with \"phone\".\nTIME  all sessions of all users ended, by operator grace.");
+        let story = format!("Session {id} of ada (…).\nIt has not been refreshed.\n\nTIME  the user signed in from 127.0.0.1 with \"phone\".\nTIME  all sessions of all users ended, by an operator (grace).");
         reads(&place, &id, &format!("{story}\n\n{dead}"));
         place.run("users delete ada").done();
         let story = story.replace("of ada (…)", "of a user who was deleted (…)");
-        reads(&place, &id, &format!("{story}\nTIME  all sessions of the user ended: the user was deleted, by operator grace.\n\nThe session is dead: the user was deleted. All its tokens are refused."));
+        reads(&place, &id, &format!("{story}\nTIME  all sessions of the user ended: the user was deleted, by an operator (grace).\n\nThe session is dead: the user was deleted. All its tokens are refused."));
     }
 }
 
@@ -250,5 +250,53 @@ async fn a_session_that_was_removed_still_has_its_events() {
     for known in [id, jti] {
         let gone = "The session is over, and no longer in the database. What the audit trail knows of it:";
         reads(&place, &known, &format!("{gone}\n\n{events}"));
+    }
+}
+
+mod of_a_user {
+    use serde_json::json;
+
+    use super::{from, reads, signed_in};
+    use crate::support::{Backend, PASSWORD, Place, claim, servers, sid};
+
+    on_both_backends! {
+        async fn why_of_a_user_tells_what_was_refused_and_ended(backend: Backend) {
+            let place = Place::on(backend).await.with("USER", "grace");
+            place.user("ada", PASSWORD);
+            place.run("why ada").done();
+            let nothing = "User ada (…) is active, with 0 live sessions. Last sign-in: never.\n\nNothing was refused or ended in the last 7 days.";
+            reads(&place, "ADA", nothing);
+            let server = place.serve("");
+            let pair = signed_in(&server.url).await;
+            let wrong = json!({ "username": "ada", "password": "wrong" });
+            assert_eq!(from("127.0.0.3", "curl/8", &format!("{}/api/token/", server.url), &wrong).await.status, 401);
+            server.post("/api/token/blacklist/", &json!({ "refresh": pair.refresh })).await.expect(200, "{}");
+            assert_eq!(server.refresh(&pair.refresh).await.status, 401);
+            servers::eventually("the refusals are logged", async || {
+                let log = server.log();
+                let line = |what: &str| log.lines().find(|line| line.contains(what)).unwrap_or_default().to_owned();
+                let (sign_in, token) = (line("sign-in refused"), line("token refused"));
+                sign_in.contains("127.0.0.3") && sign_in.contains(&claim(&pair.access, "sub"))
+                    && token.contains(&sid(&pair.access)) && token.contains("127.0.0.1") && token.contains(&claim(&pair.access, "sub"))
+            })
+            .await;
+            server.stop("TERM");
+            let session = sid(&pair.access);
+            let story = format!("
+                User ada (…) is active, with 0 live sessions. Last sign-in: TIME.
+
+                Refused or ended in the last 7 days:
+                TIME  a sign-in was refused (wrong_password) from 127.0.0.3 with \"curl/8\".
+                TIME  the session was revoked: the user logged out from 127.0.0.1. Session {session}.
+                TIME  a refresh token was refused by a refresh (logged_out) from 127.0.0.1. Session {session}.");
+            reads(&place, "ada", &story);
+            reads(&place, &claim(&pair.access, "sub"), &story);
+            place.run("users deactivate ada").done();
+            assert!(place.run("why ada").done().contains("is inactive. All sign-ins and tokens are refused.\n"));
+            place.run("users delete ada").done();
+            place.run("why ada").refused(1);
+            let deleted = place.run(&format!("why {}", claim(&pair.access, "sub")));
+            assert!(deleted.done().contains("was deleted. All sign-ins and tokens are refused.\n"), "{deleted:?}");
+        }
     }
 }

@@ -74,7 +74,7 @@ on_both_databases! {
         let of_ada = AuditQuery { user: Some(ada), ..everything() };
         assert_eq!(causes(&store, of_ada.clone()).await, ["zero", "two", "four", "left"]);
         assert_eq!(causes(&store, AuditQuery { since: Some(after(2)), ..of_ada.clone() }).await, ["two", "four", "left"]);
-        assert_eq!(causes(&store, AuditQuery { kind: Some(EventKind::CutOff), ..everything() }).await, ["left"]);
+        assert_eq!(causes(&store, AuditQuery { kinds: vec![EventKind::CutOff], ..everything() }).await, ["left"]);
         assert!(causes(&store, AuditQuery { user: Some(stranger()), ..everything() }).await.is_empty());
         let first = store.sql.events(&AuditQuery { limit: 2, ..of_ada.clone() }).await.unwrap();
         assert_eq!(first.len(), 2);
