@@ -1,6 +1,13 @@
 //! One connection to Postgres: what is asked of it, and what it means when there is none.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
 
 use diesel_async::AsyncPgConnection;
 use rustls::{CertificateError, Error as TlsError};
@@ -9,6 +16,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     clear_text::{ClearText, Guard},
+    session::Settings,
     tls,
     url::{PostgresUrl, TlsMode},
 };
@@ -44,8 +52,24 @@ enum Connector {
 #[derive(Clone)]
 pub(super) struct Driver {
     config: Config,
+    /// The same without the startup parameter `options`, which poolers refuse.
+    pooled: Config,
+    settings: Arc<Settings>,
+    way: Arc<AtomicU8>,
     connector: Connector,
     timeout: Duration,
+}
+
+/// The way the settings of a session reach the server: not known before the first connection.
+const UNKNOWN: u8 = 0;
+const BY_OPTIONS: u8 = 1;
+const BY_STATEMENTS: u8 = 2;
+
+/// A failed attempt.
+enum Failure {
+    /// A pooler refused the startup parameter `options`.
+    Options,
+    Connect(ConnectError),
 }
 
 impl Driver {
@@ -60,17 +84,7 @@ impl Driver {
         // kernel counts these in whole seconds.
         let probe = Duration::from_secs(timeout.as_secs().max(1));
         config.tcp_user_timeout(timeout).keepalives_idle(probe).keepalives_interval(probe).keepalives_retries(1);
-        // The server gives up a little before we do, so that a slow statement does not outlive its request.
-        let milliseconds = timeout.as_millis() * 9 / 10;
-        // And what we hold when we are gone without a word, it lets go of: a transaction holds its rows.
-        let seconds = probe.as_secs();
-        let own = format!(
-            "-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} \
-             -c idle_in_transaction_session_timeout={milliseconds} -c tcp_keepalives_idle={seconds} \
-             -c tcp_keepalives_interval={seconds} -c tcp_keepalives_count=2"
-        );
-        let options = config.get_options().map_or_else(|| own.clone(), |given| format!("{own} {given}"));
-        config.options(options);
+        let settings = Settings::new(timeout, url.options.as_deref());
         let tls = match url.tls {
             TlsMode::Disable => None,
             TlsMode::Prefer | TlsMode::Require => Some(tls::connector(url.root_certificate.as_deref())?),
@@ -80,7 +94,10 @@ impl Driver {
             None => Connector::Plain,
             Some(tls) => Connector::Tls(tls),
         };
-        Ok(Self { config, connector, timeout })
+        let pooled = config.clone();
+        config.options(settings.options());
+        let (settings, way) = (Arc::new(settings), Arc::new(AtomicU8::new(UNKNOWN)));
+        Ok(Self { config, pooled, settings, way, connector, timeout })
     }
 
     /// A connection, driven by the runtime that this is called on.
@@ -92,23 +109,57 @@ impl Driver {
         }
     }
 
-    async fn attempt(&self) -> Result<AsyncPgConnection, ConnectError> {
-        match self.connector.clone() {
-            Connector::Plain => self.attempt_by(NoTls).await,
-            Connector::Tls(connector) => self.attempt_by(connector).await,
-            Connector::Guarded(connector) => self.attempt_by(connector).await,
-        }
+    /// Returns true if a pooler that does not forward startup parameters is between this process and the server.
+    pub(super) fn is_pooled(&self) -> bool {
+        self.way.load(Ordering::Relaxed) == BY_STATEMENTS
     }
 
-    async fn attempt_by<T>(&self, connector: T) -> Result<AsyncPgConnection, ConnectError>
-    where
-        T: MakeTlsConnect<Socket>,
-        T::Stream: Send + 'static,
-    {
-        let (client, connection) = self.config.connect(connector).await.map_err(|error| meaning(&error))?;
-        let connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await;
-        connection.map_err(|error| ConnectError::Absent(one_line(&error)))
+    async fn attempt(&self) -> Result<AsyncPgConnection, ConnectError> {
+        if !self.is_pooled() {
+            match self.attempt_with(&self.config).await {
+                Ok(mut connection) => {
+                    let known = self.way.load(Ordering::Relaxed) == BY_OPTIONS;
+                    if known || self.settings.hold(&mut connection).await {
+                        self.way.store(BY_OPTIONS, Ordering::Relaxed);
+                    } else {
+                        self.settings.apply(&mut connection).await?;
+                        self.way.store(BY_STATEMENTS, Ordering::Relaxed);
+                    }
+                    return Ok(connection);
+                }
+                Err(Failure::Connect(error)) => return Err(error),
+                Err(Failure::Options) => {}
+            }
+        }
+        let mut connection = self.attempt_with(&self.pooled).await.map_err(|failure| match failure {
+            Failure::Options => ConnectError::Refused("the pooler refuses a startup parameter".to_owned()),
+            Failure::Connect(error) => error,
+        })?;
+        self.settings.apply(&mut connection).await?;
+        self.way.store(BY_STATEMENTS, Ordering::Relaxed);
+        Ok(connection)
     }
+
+    async fn attempt_with(&self, config: &Config) -> Result<AsyncPgConnection, Failure> {
+        match self.connector.clone() {
+            Connector::Plain => attempt_by(config, NoTls).await,
+            Connector::Tls(connector) => attempt_by(config, connector).await,
+            Connector::Guarded(connector) => attempt_by(config, connector).await,
+        }
+    }
+}
+
+async fn attempt_by<T>(config: &Config, connector: T) -> Result<AsyncPgConnection, Failure>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+{
+    let (client, connection) = config.connect(connector).await.map_err(|error| match error.as_db_error() {
+        Some(answer) if answer.message().contains("startup parameter") => Failure::Options,
+        _ => Failure::Connect(meaning(&error)),
+    })?;
+    let connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await;
+    connection.map_err(|error| Failure::Connect(ConnectError::Absent(one_line(&error))))
 }
 
 fn meaning(error: &Error) -> ConnectError {
@@ -166,6 +217,13 @@ fn tls_meaning(error: &TlsError, text: String) -> ConnectError {
         ) => "connect by the name that is in the certificate",
         TlsError::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
             "renew the certificate of the server"
+        }
+        TlsError::InvalidCertificate(CertificateError::Other(_)) => {
+            return ConnectError::Refused(
+                "the certificate of the server cannot be verified, for example because it is one of an authority \
+                 (CA:TRUE): create one with basicConstraints=critical,CA:FALSE (docs/postgres.md)"
+                    .to_owned(),
+            );
         }
         TlsError::InvalidCertificate(_) => "correct the certificate of the server",
         _ => return ConnectError::Absent(text),

@@ -11,14 +11,18 @@ use diesel::{
     sql_types::Bool,
     sqlite::Sqlite,
 };
-use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection as _};
+use diesel_async::{
+    AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection as _, TransactionManager as _,
+};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::{ConnectError, DatabaseUrl, connect::Driver, sqlite};
+use super::{ConnectError, DatabaseUrl, connect::Driver, pooler, server, sqlite};
 use crate::ports::StoreError;
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+type Manager = <AsyncPgConnection as AsyncConnection>::TransactionManager;
 
 /// Any number that nobody else locks: several instances that start at once migrate one after the other.
 const LOCK: i64 = 0x6c61_7463_686b_6579;
@@ -95,7 +99,8 @@ pub async fn status(url: &DatabaseUrl, timeout: Duration) -> Result<MigrationSta
 async fn migrate(url: &DatabaseUrl, timeout: Duration, mode: Mode) -> Result<MigrationStatus, MigrateError> {
     match url {
         DatabaseUrl::Postgres(url) => {
-            let mut connection = Driver::new(url, timeout)?.connect().await?;
+            let driver = Driver::new(url, timeout)?;
+            let mut connection = driver.connect().await?;
             if mode != Mode::Create {
                 use diesel_async::RunQueryDsl as _;
                 let known = diesel::select(sql::<Bool>("to_regclass('__diesel_schema_migrations') IS NOT NULL"));
@@ -103,15 +108,20 @@ async fn migrate(url: &DatabaseUrl, timeout: Duration, mode: Mode) -> Result<Mig
                     return without_tables::<Pg>(&POSTGRES, mode);
                 }
             }
-            // The lock goes with the connection.
-            let lock = format!(
-                "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SELECT pg_advisory_lock({LOCK})"
-            );
-            connection.batch_execute(&lock).await.map_err(|error| {
-                StoreError::Unavailable(format!("another process is migrating, or did not end ({error})"))
-            })?;
-            connection.batch_execute("SET lock_timeout = 0").await.map_err(super::error::from_query)?;
-            blocking(move || examine::<Pg, _>(&mut AsyncMigrationHarness::new(connection), POSTGRES, mode)).await
+            if driver.is_pooled() {
+                pooler::check(&driver, timeout).await?;
+            }
+            Manager::begin_transaction(&mut connection).await?;
+            locked(&mut connection, timeout).await?;
+            server::check(&mut connection).await?;
+            let (mut connection, status) = blocking(move || {
+                let mut harness = AsyncMigrationHarness::new(connection);
+                let status = examine::<Pg, _>(&mut harness, POSTGRES, mode)?;
+                Ok((harness.into_inner(), status))
+            })
+            .await?;
+            Manager::commit_transaction(&mut connection).await?;
+            Ok(status)
         }
         DatabaseUrl::Sqlite(file) => {
             let file = file.clone();
@@ -135,6 +145,18 @@ async fn migrate(url: &DatabaseUrl, timeout: Duration, mode: Mode) -> Result<Mig
             .await
         }
     }
+}
+
+/// Takes a lock that ends with the transaction: that of a session would stay in the pool of a pooler.
+async fn locked(connection: &mut AsyncPgConnection, timeout: Duration) -> Result<(), MigrateError> {
+    let lock = format!(
+        "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; \
+         SET LOCAL lock_timeout = {}; SELECT pg_advisory_xact_lock({LOCK}); SET LOCAL lock_timeout = 0",
+        timeout.as_millis() * 9 / 10
+    );
+    connection.batch_execute(&lock).await.map_err(|error| {
+        StoreError::Unavailable(format!("another process is migrating, or did not end ({error})")).into()
+    })
 }
 
 /// The status before, and if asked the migrations themselves.
@@ -207,6 +229,12 @@ fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> MigrateError {
             let (text, what_to_do) = (answer.message(), "grant it to the user of the URL, or make them the owner");
             ConnectError::Refused(format!("{text}: {what_to_do}")).into()
         }
+        _ if error.to_string().contains("already exists") => ConnectError::Refused(
+            "it has tables of another application: name an empty database in the URL, or an empty schema by \
+             options=-csearch_path%3DSCHEMA"
+                .to_owned(),
+        )
+        .into(),
         _ => StoreError::Unavailable(format!("a migration failed: {error}")).into(),
     }
 }

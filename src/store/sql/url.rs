@@ -36,6 +36,8 @@ pub struct PostgresUrl {
     pub(super) tls: TlsMode,
     /// A file of certificates to trust instead of the system's (`sslrootcert`).
     pub(super) root_certificate: Option<PathBuf>,
+    /// Settings of the session (`options`).
+    pub(super) options: Option<String>,
     /// True if a host is, or may be, another machine.
     remote: bool,
     shown: String,
@@ -100,6 +102,7 @@ impl PostgresUrl {
         }
         let mut tls = None;
         let mut root_certificate = None;
+        let mut options = None;
         let mut others = Vec::new();
         for (name, value) in url.query_pairs() {
             match (name.as_ref(), value.as_ref()) {
@@ -108,6 +111,7 @@ impl PostgresUrl {
                 ("sslmode", "require" | "verify-ca" | "verify-full") => tls = Some(TlsMode::Require),
                 ("sslmode", _) => return Err(DatabaseUrlError::TlsMode),
                 ("sslrootcert", path) => root_certificate = Some(PathBuf::from(path)),
+                ("options", value) => options = Some(value.to_owned()),
                 (name, value) => others.push((name.to_owned(), value.to_owned())),
             }
         }
@@ -127,7 +131,7 @@ impl PostgresUrl {
         let connect = String::from(url.clone());
         let config = connect.parse().map_err(|reason| unusable(&reason))?;
         let shown = shown(&url, &more);
-        Ok(Self { connect: connect.into(), tls, root_certificate, shown, remote: is_remote(&config) })
+        Ok(Self { connect: connect.into(), tls, root_certificate, options, shown, remote: is_remote(&config) })
     }
 
     pub(super) fn config(&self) -> Result<Config, DatabaseUrlError> {

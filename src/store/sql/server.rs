@@ -1,0 +1,62 @@
+//! Properties of a database that no waiting changes.
+
+use diesel::{
+    QueryableByName,
+    sql_types::{Integer, Nullable, Text},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+
+use super::{ConnectError, migrate::MigrateError};
+
+/// The oldest supported version, as in `server_version_num`.
+const OLDEST: i32 = 140_000;
+
+const QUERY: &str = "SELECT current_setting('server_encoding') AS encoding, \
+                     current_setting('server_version_num')::int AS version, current_schema()::text AS schema";
+
+#[derive(QueryableByName)]
+struct Server {
+    #[diesel(sql_type = Text)]
+    encoding: String,
+    #[diesel(sql_type = Integer)]
+    version: i32,
+    #[diesel(sql_type = Nullable<Text>)]
+    schema: Option<String>,
+}
+
+/// Checks that the database can hold every name, has a schema, and is of a supported version.
+pub(super) async fn check(connection: &mut AsyncPgConnection) -> Result<(), MigrateError> {
+    let server: Server = diesel::sql_query(QUERY).get_result(connection).await?;
+    server.wrong().map_or(Ok(()), |wrong| Err(ConnectError::Refused(wrong).into()))
+}
+
+impl Server {
+    fn wrong(&self) -> Option<String> {
+        if self.version < OLDEST {
+            return Some(format!("the server is Postgres {}: expected 14 or later", self.version / 10_000));
+        }
+        if self.encoding != "UTF8" {
+            return Some(format!(
+                "its encoding is {}: name a database created with ENCODING 'UTF8' TEMPLATE template0",
+                self.encoding
+            ));
+        }
+        self.schema.is_none().then(|| {
+            "no schema of the search_path exists or may be used: create one, or grant USAGE on it to the user of the URL"
+                .to_owned()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Server;
+
+    #[test]
+    fn server_older_than_14_is_refused() {
+        let wrong =
+            |version| Server { encoding: "UTF8".to_owned(), version, schema: Some("public".to_owned()) }.wrong();
+        assert_eq!(wrong(130_022), Some("the server is Postgres 13: expected 14 or later".to_owned()));
+        assert_eq!(wrong(140_000), None);
+    }
+}
