@@ -9,6 +9,7 @@ mod postgres;
 mod postgres_clear_text;
 mod postgres_cut;
 mod postgres_exhausted;
+mod postgres_pooler;
 mod postgres_refusals;
 mod postgres_replica;
 mod postgres_roles;

@@ -18,11 +18,12 @@ use std::{
 };
 
 mod cluster;
+mod pooler;
 mod redis;
 mod sentinel;
 mod tls;
 
-pub use self::{cluster::OwnCluster, redis::OwnRedis, sentinel::OwnSentinel, tls::Authority};
+pub use self::{cluster::OwnCluster, pooler::OwnPooler, redis::OwnRedis, sentinel::OwnSentinel, tls::Authority};
 
 use tempfile::TempDir;
 
