@@ -2,9 +2,8 @@
 //! written to a file that its owner alone can read: the output of a service is kept by a log.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs,
     io::{self, IsTerminal as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -16,6 +15,7 @@ use super::StartError;
 use crate::{
     crypto::random,
     domain::{password::Password, username::Username},
+    files,
     service::{
         Error,
         accounts::{AccountError, Accounts, Registration},
@@ -94,8 +94,7 @@ impl Draft {
         let folder = fs::canonicalize(database).ok().and_then(|path| path.parent().map(Path::to_owned));
         let folder = folder.unwrap_or_default();
         let draft = Self { path: folder.join(format!("{FILE}.{}", random::jti())), place: folder.join(FILE) };
-        let written = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft.path);
-        written
+        files::create_new(&draft.path)
             .and_then(|mut file| writeln!(file, "{password}").and_then(|()| file.sync_all()))
             .map_err(|error| StartError::FirstPassword(draft.place.clone(), error))?;
         Ok(draft)

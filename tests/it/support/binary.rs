@@ -19,7 +19,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Answer, Backend, Pair, servers};
+use super::{Answer, Backend, Outcome, Pair, servers};
 
 /// How long anything may take before the test gives up: much more than it ever does.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -243,49 +243,6 @@ impl Place {
         command.args(words.split_whitespace()).current_dir(self.folder.path()).env_clear();
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
-    }
-}
-
-/// What a command came to.
-#[derive(Debug)]
-pub struct Outcome {
-    pub code: Option<i32>,
-    /// The lines that name what was changed, which `out` does not have.
-    pub changed: String,
-    pub out: String,
-    pub err: String,
-    words: String,
-}
-
-impl Outcome {
-    /// What it printed, if all went well and it had nothing to complain about.
-    #[track_caller]
-    pub fn done(&self) -> &str {
-        assert_eq!((self.code, self.err.as_str()), (Some(0), ""), "latchkey {}: {self:?}", self.words);
-        &self.out
-    }
-
-    /// Returns its output, if it succeeded and standard error holds only this note.
-    #[track_caller]
-    pub fn done_with(&self, note: &str) -> &str {
-        let expected = format!("latchkey: {note}\n");
-        assert_eq!((self.code, self.err.as_str()), (Some(0), expected.as_str()), "latchkey {}: {self:?}", self.words);
-        &self.out
-    }
-
-    /// What it printed as JSON.
-    #[track_caller]
-    pub fn json(&self) -> Value {
-        serde_json::from_str(self.done()).unwrap()
-    }
-
-    /// The one line with which it refused, with this exit code and without having printed anything else.
-    #[track_caller]
-    pub fn refused(&self, code: i32) -> &str {
-        assert_eq!((self.code, self.out.as_str()), (Some(code), ""), "latchkey {}: {self:?}", self.words);
-        let line = self.err.strip_suffix('\n').unwrap_or_else(|| panic!("{self:?}"));
-        assert!(!line.contains('\n'), "more than a line: {line}");
-        line.strip_prefix("latchkey: ").unwrap_or_else(|| panic!("who says that? {line}"))
     }
 }
 

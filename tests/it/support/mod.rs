@@ -5,6 +5,7 @@ mod app;
 mod binary;
 mod clock;
 mod forge;
+mod outcome;
 mod proxy;
 mod sender;
 pub mod servers;
@@ -12,9 +13,10 @@ mod stories;
 
 pub use answer::{Answer, Pair};
 pub use app::{PASSWORD, TestApp, new_username, username};
-pub use binary::{Outcome, Place, Server, address};
+pub use binary::{Place, Server, address};
 pub use clock::ManualClock;
 pub use forge::{Forge, encode};
+pub use outcome::Outcome;
 pub use proxy::{Proxy, listen};
 pub use stories::{claim, detail, sid};
 
