@@ -1,4 +1,4 @@
-//! Refuses to send the password in clear text over an unencrypted connection to another machine.
+//! Refuses to send the password in clear text to another machine over a connection that is unencrypted or unverified.
 //!
 //! The driver would send it, and has no setting like libpq's `require_auth`. But it passes its socket to a TLS
 //! connector before it sends anything. This connector negotiates TLS according to `sslmode`. Without TLS, it reads the
@@ -19,7 +19,7 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::connect::ConnectError;
+use super::connect_error::ConnectError;
 
 /// `SSLRequest` of the protocol: a length and a code.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
@@ -30,28 +30,27 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 /// The server requested the password in clear text.
 #[derive(Debug, thiserror::Error)]
-#[error("the server asks for the password in clear text, and the connection is not encrypted")]
+#[error("the server asks for the password in clear text, and the connection is not encrypted and verified")]
 pub(super) struct ClearText;
 
 /// A connector for servers on other machines. It uses TLS if the server offers it and `sslmode` requests it.
 #[derive(Clone)]
-pub(super) struct Guard(Option<MakeRustlsConnect>);
+pub(super) struct Guard(Option<MakeRustlsConnect>, Watch);
 
 impl Guard {
-    /// Makes the driver pass its socket before it sends anything.
-    pub(super) fn new(tls: Option<MakeRustlsConnect>, config: &mut Config) -> Result<Self, ConnectError> {
+    /// Makes the driver pass its socket before it sends anything. `verifies` is true if `tls` accepts only the server
+    /// itself, which may get the password in clear text.
+    pub(super) fn new(
+        tls: Option<MakeRustlsConnect>,
+        verifies: bool,
+        config: &mut Config,
+    ) -> Result<Self, ConnectError> {
         if config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_))) {
             let reason = "the URL names a socket and another machine: name one of them, or set sslmode=verify-full";
             return Err(ConnectError::Refused(reason.to_owned()));
         }
-        // The driver creates no connector without a name.
-        if config.get_hosts().is_empty() {
-            for address in config.get_hostaddrs().to_vec() {
-                config.host(address.to_string());
-            }
-        }
         config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
-        Ok(Self(tls))
+        Ok(Self(tls, Watch { over: verifies, ..Watch::default() }))
     }
 }
 
@@ -62,12 +61,12 @@ impl MakeTlsConnect<Socket> for Guard {
 
     fn make_tls_connect(&mut self, domain: &str) -> Result<GuardConnect, Failure> {
         let make = |connector: &mut MakeRustlsConnect| MakeTlsConnect::<Socket>::make_tls_connect(connector, domain);
-        Ok(GuardConnect(self.0.as_mut().map(make).transpose()?))
+        Ok(GuardConnect(self.0.as_mut().map(make).transpose()?, self.1.clone()))
     }
 }
 
 /// A connection to be made.
-pub(super) struct GuardConnect(Option<Rustls>);
+pub(super) struct GuardConnect(Option<Rustls>, Watch);
 
 impl TlsConnect<Socket> for GuardConnect {
     type Stream = GuardedStream;
@@ -79,7 +78,7 @@ impl TlsConnect<Socket> for GuardConnect {
             if let Some(tls) = self.0 {
                 socket.write_all(&SSL_REQUEST).await?;
                 if socket.read_u8().await? == b'S' {
-                    return Ok(GuardedStream::Encrypted(Box::new(tls.connect(socket).await?)));
+                    return Ok(GuardedStream::Encrypted(Box::new(tls.connect(socket).await?), self.1));
                 }
             }
             Ok(GuardedStream::Plain(socket, Watch::default()))
@@ -87,14 +86,14 @@ impl TlsConnect<Socket> for GuardConnect {
     }
 }
 
-/// A connection whose first messages are checked unless it is encrypted.
+/// A connection whose first messages are checked.
 pub(super) enum GuardedStream {
-    Encrypted(Box<RustlsStream>),
+    Encrypted(Box<RustlsStream>, Watch),
     Plain(Socket, Watch),
 }
 
 /// Parses the server's messages up to `AuthenticationOk`, in pieces of any size.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Watch {
     /// Kind, length and, in an authentication message, the requested method.
     head: Vec<u8>,
@@ -134,7 +133,7 @@ impl Watch {
 impl TlsStream for GuardedStream {
     fn channel_binding(&self) -> ChannelBinding {
         match self {
-            Self::Encrypted(stream) => stream.channel_binding(),
+            Self::Encrypted(stream, _) => stream.channel_binding(),
             Self::Plain(..) => ChannelBinding::none(),
         }
     }
@@ -142,36 +141,40 @@ impl TlsStream for GuardedStream {
 
 impl AsyncRead for GuardedStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Encrypted(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Plain(socket, watch) => {
-                let before = buffer.filled().len();
-                ready!(Pin::new(socket).poll_read(cx, buffer))?;
-                let seen = watch.see(buffer.filled().get(before..).unwrap_or_default());
-                Poll::Ready(seen.map_err(|refusal| io::Error::new(io::ErrorKind::PermissionDenied, refusal)))
+        let before = buffer.filled().len();
+        let watch = match self.get_mut() {
+            Self::Encrypted(stream, watch) => {
+                ready!(Pin::new(stream).poll_read(cx, buffer))?;
+                watch
             }
-        }
+            Self::Plain(socket, watch) => {
+                ready!(Pin::new(socket).poll_read(cx, buffer))?;
+                watch
+            }
+        };
+        let seen = watch.see(buffer.filled().get(before..).unwrap_or_default());
+        Poll::Ready(seen.map_err(|refusal| io::Error::new(io::ErrorKind::PermissionDenied, refusal)))
     }
 }
 
 impl AsyncWrite for GuardedStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Encrypted(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Encrypted(stream, _) => Pin::new(stream).poll_write(cx, bytes),
             Self::Plain(socket, _) => Pin::new(socket).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Encrypted(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Encrypted(stream, _) => Pin::new(stream).poll_flush(cx),
             Self::Plain(socket, _) => Pin::new(socket).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Encrypted(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Encrypted(stream, _) => Pin::new(stream).poll_shutdown(cx),
             Self::Plain(socket, _) => Pin::new(socket).poll_shutdown(cx),
         }
     }

@@ -1,7 +1,7 @@
-//! One connection to Postgres: what is asked of it, and what it means when there is none.
+//! Connections to Postgres.
 
 use std::{
-    io,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -10,41 +10,29 @@ use std::{
 };
 
 use diesel_async::AsyncPgConnection;
-use rustls::{CertificateError, Error as TlsError};
-use tokio_postgres::{Config, Error, NoTls, Socket, config::TargetSessionAttrs, error::SqlState, tls::MakeTlsConnect};
+use tokio_postgres::{
+    Config, NoTls, Socket,
+    config::{SslMode, TargetSessionAttrs},
+    tls::MakeTlsConnect,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
-    clear_text::{ClearText, Guard},
+    clear_text::Guard,
+    connect_error::{self, ConnectError, meaning, one_line},
+    postgres_url::{PostgresUrl, TlsMode, Trust},
     session::Settings,
     tls,
-    url::{PostgresUrl, TlsMode},
 };
-
-/// Why there is no connection to the database.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum ConnectError {
-    /// Nobody answers, or not now: a moment later it may be there.
-    #[error("{0}")]
-    Absent(String),
-    /// A server that takes no writes is never read either: it may not know yet what was revoked.
-    #[error(
-        "the server is read-only: a replica, or not promoted yet after a fail-over; correct the URL to lead to the primary"
-    )]
-    ReadOnly,
-    /// It is there and refuses, or cannot be trusted: waiting does not help.
-    #[error("{0}")]
-    Refused(String),
-}
 
 /// The encryption of a connection.
 #[derive(Clone)]
 enum Connector {
-    /// None: the server is on this machine.
+    /// No TLS. The server is on this machine.
     Plain,
-    /// TLS, unless the server is on this machine and does not offer it.
+    /// TLS. With `prefer`, only if the server offers it.
     Tls(MakeRustlsConnect),
-    /// TLS if the server offers it. Otherwise no password in clear text.
+    /// TLS to another machine, if the server offers it. A server that is not verified gets no password in clear text.
     Guarded(Guard),
 }
 
@@ -57,8 +45,13 @@ pub(super) struct Driver {
     settings: Arc<Settings>,
     way: Arc<AtomicU8>,
     connector: Connector,
+    /// The connector after a TLS handshake that failed: without TLS, as libpq's `prefer`.
+    fallback: Option<Connector>,
     timeout: Duration,
 }
+
+/// The directories in which servers of distributions and of the Postgres project listen.
+const SOCKET_DIRECTORIES: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
 /// The way the settings of a session reach the server: not known before the first connection.
 const UNKNOWN: u8 = 0;
@@ -69,35 +62,33 @@ const BY_STATEMENTS: u8 = 2;
 enum Failure {
     /// A pooler refused the startup parameter `options`.
     Options,
+    /// The TLS handshake failed.
+    Tls(ConnectError),
     Connect(ConnectError),
 }
 
 impl Driver {
     pub(super) fn new(url: &PostgresUrl, timeout: Duration) -> Result<Self, ConnectError> {
-        let mut config = url.config().map_err(|error| ConnectError::Refused(error.to_string()))?;
+        let mut config = (*url.config).clone();
+        if config.get_hosts().is_empty() {
+            default_hosts(&mut config);
+        }
         // A first host that never answers leaves time for the others.
         let hosts = u32::try_from(config.get_hosts().len()).unwrap_or(u32::MAX).max(1);
-        config.connect_timeout(timeout / hosts).application_name("latchkey");
-        // Whatever the URL says: what a replica has not heard of yet, it would let in.
+        let limit = timeout / hosts;
+        config.connect_timeout(config.get_connect_timeout().map_or(limit, |given| limit.min(*given)));
+        if config.get_application_name().is_none() {
+            config.application_name("latchkey");
+        }
+        // A replica may not know yet what was revoked.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        // A connection whose other end is gone without a word is found out while it lies idle, not by a request. The
-        // kernel counts these in whole seconds.
-        let probe = Duration::from_secs(timeout.as_secs().max(1));
-        config.tcp_user_timeout(timeout).keepalives_idle(probe).keepalives_interval(probe).keepalives_retries(1);
+        keep_alive(&mut config, url.keepalives_idle, timeout);
         let settings = Settings::new(timeout, url.options.as_deref());
-        let tls = match url.tls {
-            TlsMode::Disable => None,
-            TlsMode::Prefer | TlsMode::Require => Some(tls::connector(url.root_certificate.as_deref())?),
-        };
-        let connector = match tls {
-            tls if url.may_be_overheard() => Connector::Guarded(Guard::new(tls, &mut config)?),
-            None => Connector::Plain,
-            Some(tls) => Connector::Tls(tls),
-        };
+        let (connector, fallback) = connectors(url, &mut config)?;
         let pooled = config.clone();
         config.options(settings.options());
         let (settings, way) = (Arc::new(settings), Arc::new(AtomicU8::new(UNKNOWN)));
-        Ok(Self { config, pooled, settings, way, connector, timeout })
+        Ok(Self { config, pooled, settings, way, connector, fallback, timeout })
     }
 
     /// A connection, driven by the runtime that this is called on.
@@ -127,13 +118,13 @@ impl Driver {
                     }
                     return Ok(connection);
                 }
-                Err(Failure::Connect(error)) => return Err(error),
+                Err(Failure::Connect(error) | Failure::Tls(error)) => return Err(error),
                 Err(Failure::Options) => {}
             }
         }
         let mut connection = self.attempt_with(&self.pooled).await.map_err(|failure| match failure {
             Failure::Options => ConnectError::Refused("the pooler refuses a startup parameter".to_owned()),
-            Failure::Connect(error) => error,
+            Failure::Connect(error) | Failure::Tls(error) => error,
         })?;
         self.settings.apply(&mut connection).await?;
         self.way.store(BY_STATEMENTS, Ordering::Relaxed);
@@ -141,11 +132,76 @@ impl Driver {
     }
 
     async fn attempt_with(&self, config: &Config) -> Result<AsyncPgConnection, Failure> {
-        match self.connector.clone() {
-            Connector::Plain => attempt_by(config, NoTls).await,
-            Connector::Tls(connector) => attempt_by(config, connector).await,
-            Connector::Guarded(connector) => attempt_by(config, connector).await,
+        let first = attempt_by_any(config, self.connector.clone()).await;
+        match (&self.fallback, first) {
+            (Some(fallback), Err(Failure::Tls(_))) => attempt_by_any(config, fallback.clone()).await,
+            (_, result) => result,
         }
+    }
+}
+
+/// Names the hosts of a URL that names none: its addresses, or the directory in which a local server listens.
+fn default_hosts(config: &mut Config) {
+    let addresses = config.get_hostaddrs().to_vec();
+    if addresses.is_empty() {
+        let [first, last] = SOCKET_DIRECTORIES;
+        config.host_path(if Path::new(first).is_dir() { first } else { last });
+    }
+    for address in addresses {
+        config.host(address.to_string());
+    }
+}
+
+/// Finds a dead connection while it is idle, and not by a request, unless the URL has other values.
+fn keep_alive(config: &mut Config, idle: Option<Duration>, timeout: Duration) {
+    // The kernel counts in whole seconds.
+    let probe = Duration::from_secs(timeout.as_secs().max(1));
+    config.keepalives_idle(idle.unwrap_or(probe));
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(timeout);
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(probe);
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(1);
+    }
+}
+
+/// Returns the connector for a URL, and the one after a failed handshake.
+fn connectors(url: &PostgresUrl, config: &mut Config) -> Result<(Connector, Option<Connector>), ConnectError> {
+    let guarded = url.may_be_overheard();
+    let plain = |config: &mut Config| {
+        if guarded { Guard::new(None, false, config).map(Connector::Guarded) } else { Ok(Connector::Plain) }
+    };
+    match url.tls {
+        TlsMode::Disable => {
+            config.ssl_mode(SslMode::Disable);
+            Ok((plain(config)?, None))
+        }
+        TlsMode::Prefer => {
+            config.ssl_mode(SslMode::Prefer);
+            let tls = tls::preferred(&url.trust)?;
+            let fallback = plain(config)?;
+            let first = if guarded {
+                Connector::Guarded(Guard::new(Some(tls), url.trust != Trust::Default, config)?)
+            } else {
+                Connector::Tls(tls)
+            };
+            Ok((first, Some(fallback)))
+        }
+        TlsMode::Require => {
+            config.ssl_mode(SslMode::Require);
+            Ok((Connector::Tls(tls::verified(&url.trust)?), None))
+        }
+    }
+}
+
+async fn attempt_by_any(config: &Config, connector: Connector) -> Result<AsyncPgConnection, Failure> {
+    match connector {
+        Connector::Plain => attempt_by(config, NoTls).await,
+        Connector::Tls(connector) => attempt_by(config, connector).await,
+        Connector::Guarded(connector) => attempt_by(config, connector).await,
     }
 }
 
@@ -156,96 +212,11 @@ where
 {
     let (client, connection) = config.connect(connector).await.map_err(|error| match error.as_db_error() {
         Some(answer) if answer.message().contains("startup parameter") => Failure::Options,
+        _ if connect_error::is_of_tls(&error) => Failure::Tls(meaning(&error)),
         _ => Failure::Connect(meaning(&error)),
     })?;
     let connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await;
     connection.map_err(|error| Failure::Connect(ConnectError::Absent(one_line(&error))))
-}
-
-fn meaning(error: &Error) -> ConnectError {
-    if let Some(answer) = error.as_db_error() {
-        let refused = |what_to_do: &str| ConnectError::Refused(format!("{}: {what_to_do}", answer.message()));
-        return match *answer.code() {
-            SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-                refused("correct user and password in the URL, or whom the server lets in")
-            }
-            SqlState::INVALID_CATALOG_NAME => refused("create it, or correct the URL"),
-            _ => ConnectError::Absent(answer.message().to_owned()),
-        };
-    }
-    let text = one_line(error);
-    if let Some(error) = causes(error).find_map(tls_error) {
-        return tls_meaning(error, text);
-    }
-    let mut failures = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
-    if failures
-        .clone()
-        .any(|failure| failure.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<ClearText>))
-    {
-        return ConnectError::Refused(format!(
-            "{ClearText}: set sslmode=verify-full in the URL, or configure the server for scram-sha-256"
-        ));
-    }
-    if failures.any(is_read_only) {
-        return ConnectError::ReadOnly;
-    }
-    // The driver tells these apart by their texts alone.
-    if text.ends_with("server does not support TLS") {
-        return ConnectError::Refused(
-            "the server offers no TLS: switch it on there, or say sslmode=disable where the network is trusted"
-                .to_owned(),
-        );
-    }
-    if text.starts_with("invalid configuration") || text.starts_with("authentication error") {
-        return ConnectError::Refused(format!("{text}: correct the URL"));
-    }
-    ConnectError::Absent(text)
-}
-
-/// What the driver says of a server that is not what `target_session_attrs` asks for.
-fn is_read_only(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::PermissionDenied && error.to_string().contains("does not allow writes")
-}
-
-fn tls_meaning(error: &TlsError, text: String) -> ConnectError {
-    let what_to_do = match error {
-        TlsError::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-            "name the file with the certificate of its authority: sslrootcert=PATH in the URL"
-        }
-        TlsError::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => "connect by the name that is in the certificate",
-        TlsError::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
-            "renew the certificate of the server"
-        }
-        TlsError::InvalidCertificate(CertificateError::Other(_)) => {
-            return ConnectError::Refused(
-                "the certificate of the server cannot be verified, for example because it is one of an authority \
-                 (CA:TRUE): create one with basicConstraints=critical,CA:FALSE (docs/postgres.md)"
-                    .to_owned(),
-            );
-        }
-        TlsError::InvalidCertificate(_) => "correct the certificate of the server",
-        _ => return ConnectError::Absent(text),
-    };
-    ConnectError::Refused(format!("{text}: {what_to_do}"))
-}
-
-/// An `io::Error` does not name what it wraps as its source.
-fn tls_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a TlsError> {
-    cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<TlsError>()
-}
-
-fn causes<'a>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> + Clone {
-    std::iter::successors(Some(error), |error| error.source())
-}
-
-/// The driver's errors say little themselves; what they wrap says it.
-pub(super) fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
-    let texts: Vec<String> = causes(error).map(ToString::to_string).collect();
-    texts.join(": ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -259,8 +230,8 @@ mod tests {
     }
 
     #[test]
-    fn no_url_talks_it_into_reading_a_replica() {
-        for choice in ["", "?target_session_attrs=any", "?target_session_attrs=read-only"] {
+    fn url_with_any_accepted_session_attribute_asks_for_a_primary() {
+        for choice in ["", "?target_session_attrs=any", "?target_session_attrs=primary"] {
             let driver = driver(&format!("postgres://localhost/latchkey{choice}"), Duration::from_secs(5));
             assert_eq!(driver.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite, "{choice}");
         }

@@ -27,6 +27,10 @@ type Manager = <AsyncPgConnection as AsyncConnection>::TransactionManager;
 /// Any number that nobody else locks: several instances that start at once migrate one after the other.
 const LOCK: i64 = 0x6c61_7463_686b_6579;
 
+/// The message about a database that is in use by another program.
+pub(super) const FOREIGN: &str = "it has tables of another application: name an empty database in the URL, or on Postgres an empty \
+                       schema by options=-csearch_path%3DSCHEMA";
+
 /// What was done and what is left to do.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct MigrationStatus {
@@ -186,6 +190,10 @@ where
     if mode == Mode::Upgrade && status.applied.is_empty() {
         return Err(MigrateError::Empty);
     }
+    let foreign = !status.applied.is_empty() && status.unknown.len() == status.applied.len();
+    if foreign {
+        return Err(ConnectError::Refused(FOREIGN.to_owned()).into());
+    }
     if mode != Mode::Look {
         if let Some(version) = status.unknown.last() {
             return Err(MigrateError::Newer(version.clone()));
@@ -229,12 +237,16 @@ fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> MigrateError {
             let (text, what_to_do) = (answer.message(), "grant it to the user of the URL, or make them the owner");
             ConnectError::Refused(format!("{text}: {what_to_do}")).into()
         }
-        _ if error.to_string().contains("already exists") => ConnectError::Refused(
-            "it has tables of another application: name an empty database in the URL, or an empty schema by \
-             options=-csearch_path%3DSCHEMA"
-                .to_owned(),
-        )
-        .into(),
+        Some(DieselError::DatabaseError(DatabaseErrorKind::Unknown, answer))
+            if answer.message().starts_with("must be owner of") =>
+        {
+            let text = answer.message();
+            ConnectError::Refused(format!(
+                "{text}: run `latchkey migrate run` with the URL of its owner (docs/postgres.md)"
+            ))
+            .into()
+        }
+        _ if error.to_string().contains("already exists") => ConnectError::Refused(FOREIGN.to_owned()).into(),
         _ => StoreError::Unavailable(format!("a migration failed: {error}")).into(),
     }
 }

@@ -3,6 +3,7 @@
 mod audit;
 mod clear_text;
 mod connect;
+mod connect_error;
 mod deployment;
 mod error;
 mod keys;
@@ -11,6 +12,7 @@ pub mod migrate;
 pub mod pool;
 mod pooler;
 mod postgres_pool;
+mod postgres_url;
 mod rotation;
 mod rows;
 mod schema;
@@ -22,11 +24,12 @@ mod sign_in;
 mod sqlite;
 mod stamp;
 mod tls;
+mod tls_error;
 mod url;
 mod users;
 mod writes;
 
-pub use connect::ConnectError;
+pub use connect_error::ConnectError;
 pub use pool::{PoolStatus, SqlPool};
 
 pub use url::{DatabaseUrl, DatabaseUrlError, SqliteFile};

@@ -7,7 +7,7 @@ use diesel_async::pooled_connection::{AsyncDieselConnectionManager, deadpool::Po
 
 use super::{
     DatabaseUrl,
-    connect::one_line,
+    connect_error::one_line,
     postgres_pool::PostgresPool,
     server_clock::ServerClock,
     sqlite::{self, AsyncSqliteConnection},

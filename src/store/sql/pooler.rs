@@ -5,7 +5,7 @@ use std::time::Duration;
 use diesel::{IntoSql as _, sql_types::Integer};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 
-use super::connect::{ConnectError, Driver};
+use super::{connect::Driver, connect_error::ConnectError};
 
 const ADVICE: &str = "the pooler does not support prepared statements in its pool mode: set max_prepared_statements in \
                       PgBouncer 1.21 or later, or pool_mode = session, or connect to Postgres directly";

@@ -14,9 +14,9 @@ use tokio::runtime::Handle;
 use super::{
     connect::Driver,
     pool::{PoolLimits, PoolStatus, bad, build},
+    postgres_url::PostgresUrl,
     rotation::Rotations,
     server_clock::ServerClock,
-    url::PostgresUrl,
 };
 use crate::{ports::StoreError, store::thread};
 

@@ -2,17 +2,23 @@
 
 use diesel::{
     QueryableByName,
-    sql_types::{Integer, Nullable, Text},
+    sql_types::{Bool, Integer, Nullable, Text},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use super::{ConnectError, migrate::MigrateError};
+use super::{
+    ConnectError,
+    migrate::{FOREIGN, MigrateError},
+};
 
 /// The oldest supported version, as in `server_version_num`.
 const OLDEST: i32 = 140_000;
 
 const QUERY: &str = "SELECT current_setting('server_encoding') AS encoding, \
-                     current_setting('server_version_num')::int AS version, current_schema()::text AS schema";
+                     current_setting('server_version_num')::int AS version, current_schema()::text AS schema, \
+                     to_regclass('__diesel_schema_migrations') IS NULL AND EXISTS (SELECT FROM pg_tables \
+                     WHERE schemaname = current_schema() AND tablename IN ('users', 'sessions', 'audit_events', \
+                     'signing_keys', 'signing_key_ring', 'deployment')) AS taken";
 
 #[derive(QueryableByName)]
 struct Server {
@@ -22,9 +28,13 @@ struct Server {
     version: i32,
     #[diesel(sql_type = Nullable<Text>)]
     schema: Option<String>,
+    /// True if tables of another application have names of ours.
+    #[diesel(sql_type = Bool)]
+    taken: bool,
 }
 
-/// Checks that the database can hold every name, has a schema, and is of a supported version.
+/// Checks that the database can hold every name, has a schema without tables of another application, and is of a
+/// supported version.
 pub(super) async fn check(connection: &mut AsyncPgConnection) -> Result<(), MigrateError> {
     let server: Server = diesel::sql_query(QUERY).get_result(connection).await?;
     server.wrong().map_or(Ok(()), |wrong| Err(ConnectError::Refused(wrong).into()))
@@ -41,6 +51,9 @@ impl Server {
                 self.encoding
             ));
         }
+        if self.taken {
+            return Some(FOREIGN.to_owned());
+        }
         self.schema.is_none().then(|| {
             "no schema of the search_path exists or may be used: create one, or grant USAGE on it to the user of the URL"
                 .to_owned()
@@ -54,8 +67,9 @@ mod tests {
 
     #[test]
     fn server_older_than_14_is_refused() {
-        let wrong =
-            |version| Server { encoding: "UTF8".to_owned(), version, schema: Some("public".to_owned()) }.wrong();
+        let wrong = |version| {
+            Server { encoding: "UTF8".to_owned(), version, schema: Some("public".to_owned()), taken: false }.wrong()
+        };
         assert_eq!(wrong(130_022), Some("the server is Postgres 13: expected 14 or later".to_owned()));
         assert_eq!(wrong(140_000), None);
     }

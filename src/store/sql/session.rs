@@ -4,7 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
 
-use super::connect::{ConnectError, one_line};
+use super::connect_error::{ConnectError, one_line};
 
 /// The settings of each session.
 pub(super) struct Settings {

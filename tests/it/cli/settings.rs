@@ -159,7 +159,7 @@ fn urls_of_neither_database() {
     for url in ["mysql://root@localhost/latchkey", "latchkey.db", "sqlite://", " "] {
         refuses(&[("DATABASE_URL", url)], &format!("{database}{schemes}"));
     }
-    let driver = "a URL that the Postgres driver takes (invalid port number)";
+    let driver = "port to be a number from 1 to 65535";
     refuses(&[("DATABASE_URL", "postgres://localhost:port/latchkey")], &format!("{database}{driver}"));
     let tls = "an sslmode of disable, prefer, require or verify-full";
     refuses(&[("DATABASE_URL", "postgres://localhost/latchkey?sslmode=maybe")], &format!("{database}{tls}"));

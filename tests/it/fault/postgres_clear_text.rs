@@ -12,8 +12,8 @@ use super::postgres_refusals::{RULES, server_with};
 use crate::support::{Outcome, Place, listen, servers::eventually};
 
 const SECRET: &str = "hunter2hunter2";
-const REFUSAL: &str = "the server asks for the password in clear text, and the connection is not encrypted: set \
-                       sslmode=verify-full in the URL, or configure the server for scram-sha-256";
+const REFUSAL: &str = "the server asks for the password in clear text, and the connection is not encrypted and \
+                       verified: set sslmode=verify-full in the URL, or configure the server for scram-sha-256";
 
 /// Messages that a server may send first, and the request: `AuthenticationCleartextPassword`.
 const NOTICE: &[u8] = b"N\0\0\0\x0cSNOTICE\0\0";
@@ -28,8 +28,8 @@ fn startup(stream: &mut TcpStream) -> Option<Vec<u8>> {
     Some(rest)
 }
 
-/// Declines TLS, then requests the password. Records everything that a client sends.
-fn man_in_the_middle(pieces: usize) -> (u16, Arc<Mutex<Vec<Vec<u8>>>>) {
+/// Answers the request for TLS, then requests the password. Records everything that a client sends.
+fn man_in_the_middle(pieces: usize, answer: &'static [u8]) -> (u16, Arc<Mutex<Vec<Vec<u8>>>>) {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let ear = Arc::clone(&heard);
     let address = listen(move |mut stream| {
@@ -37,7 +37,10 @@ fn man_in_the_middle(pieces: usize) -> (u16, Arc<Mutex<Vec<Vec<u8>>>>) {
         let Some(mut first) = startup(&mut stream) else { return };
         // `SSLRequest`
         if first == [4, 210, 22, 47] {
-            stream.write_all(b"N").unwrap();
+            stream.write_all(answer).unwrap();
+            if answer != b"N" {
+                return;
+            }
             let Some(next) = startup(&mut stream) else { return };
             first = next;
         }
@@ -52,6 +55,10 @@ fn man_in_the_middle(pieces: usize) -> (u16, Arc<Mutex<Vec<Vec<u8>>>>) {
     (address.port(), heard)
 }
 
+fn migrate(url: &str) {
+    Place::new().with("DATABASE_URL", url).run("migrate run").done();
+}
+
 fn users(url: &str) -> Outcome {
     Place::new().with("DATABASE_URL", url).run("users list")
 }
@@ -59,7 +66,7 @@ fn users(url: &str) -> Outcome {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clear_text_request_of_another_machine_gets_no_password_without_tls() {
     for (mode, pieces) in [("", 9), ("?sslmode=disable", 9), ("?sslmode=prefer", 9), ("", 1), ("?sslmode=disable", 4)] {
-        let (port, heard) = man_in_the_middle(pieces);
+        let (port, heard) = man_in_the_middle(pieces, b"N");
         let outcome = users(&format!("postgres://latchkey:{SECRET}@127.1:{port}/latchkey{mode}"));
         assert!(outcome.refused(2).ends_with(REFUSAL), "{outcome:?}");
         eventually("the connection ended", async || !heard.lock().unwrap().is_empty()).await;
@@ -70,10 +77,21 @@ async fn clear_text_request_of_another_machine_gets_no_password_without_tls() {
     }
 }
 
+/// With `prefer`, a handshake that fails is followed by a connection without TLS.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clear_text_request_after_a_broken_handshake_gets_no_password() {
+    for answer in [&b"Sxxxxxxxx"[..], b"S"] {
+        let (port, heard) = man_in_the_middle(9, answer);
+        let outcome = users(&format!("postgres://latchkey:{SECRET}@127.1:{port}/latchkey?sslmode=prefer"));
+        assert!(outcome.refused(2).ends_with(REFUSAL), "{outcome:?}");
+        assert!(heard.lock().unwrap().iter().all(Vec::is_empty), "{answer:?}");
+    }
+}
+
 /// The test above would detect it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clear_text_request_of_this_machine_is_answered() {
-    let (port, heard) = man_in_the_middle(9);
+    let (port, heard) = man_in_the_middle(9, b"N");
     let url = format!("postgres://latchkey:{SECRET}@127.0.0.1:{port}/latchkey");
     let mut child = Place::new().with("DATABASE_URL", &url).command("users list").spawn().unwrap();
     // The client waits for the server's response to the password; its end closes the connection.
@@ -86,6 +104,7 @@ async fn clear_text_request_of_this_machine_is_answered() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scram_with_another_machine_works_with_and_without_an_offer_of_tls() {
     let postgres = server_with(RULES).await;
+    migrate(&format!("postgres://latchkey:{SECRET}@127.0.0.1:{}/latchkey", postgres.port));
     for (host, mode) in [("127.1", ""), ("127.1", "?sslmode=disable"), ("db.example", "?hostaddr=127.0.0.1")] {
         let url = format!("postgres://latchkey:{SECRET}@{host}:{}/latchkey{mode}", postgres.port);
         assert_eq!(users(&url).done(), "there are no users\n", "{host}{mode}");
@@ -104,6 +123,7 @@ async fn clear_text_request_inside_tls_is_answered_where_the_server_offers_it() 
     let place = Place::new();
     let root = place.write("root.pem", &key.cert.pem()).display().to_string();
     let at = format!("postgres://latchkey:{SECRET}@db.example:{}/latchkey?hostaddr=127.0.0.1", postgres.port);
+    migrate(&format!("{at}&sslrootcert={root}"));
     for mode in ["prefer", "require"] {
         assert_eq!(users(&format!("{at}&sslmode={mode}&sslrootcert={root}")).done(), "there are no users\n", "{mode}");
     }

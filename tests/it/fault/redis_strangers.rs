@@ -36,7 +36,7 @@ impl Two {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_emptied_redis_filled_by_either_lets_no_dead_token_of_the_other_in() {
-    let two = Two::start().await;
+    let two = Box::pin(Two::start()).await;
     let (our_dead, their_dead) = (two.ours.app.signed_in("ada").await, two.theirs.signed_in("ada").await);
     two.ours.app.blacklist(&our_dead.refresh).await.expect(200, "{}");
     two.theirs.blacklist(&their_dead.refresh).await.expect(200, "{}");
@@ -54,7 +54,7 @@ async fn an_emptied_redis_filled_by_either_lets_no_dead_token_of_the_other_in() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_second_deployment_is_degraded_until_the_first_has_stopped() {
-    let mut two = Two::start().await;
+    let mut two = Box::pin(Two::start()).await;
     eventually("the second is degraded", async || ready(&two.theirs).await == is(200, "degraded", "degraded")).await;
     let pair = two.theirs.signed_in("ada").await;
     two.theirs.verify(&pair.access).await.expect(200, "{}");

@@ -1,0 +1,96 @@
+//! The reasons why there is no connection to Postgres, in words.
+
+use std::io;
+
+use rustls::Error as TlsError;
+use tokio_postgres::{Error, error::SqlState};
+
+use super::{clear_text::ClearText, tls_error::tls_meaning};
+
+/// Why there is no connection to the database.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody answers, or not now: a moment later it may be there.
+    #[error("{0}")]
+    Absent(String),
+    /// A server that takes no writes is never read either: it may not know yet what was revoked.
+    #[error(
+        "the server is read-only: a replica, or not promoted yet after a fail-over; correct the URL to lead to the primary"
+    )]
+    ReadOnly,
+    /// It is there and refuses, or cannot be trusted: waiting does not help.
+    #[error("{0}")]
+    Refused(String),
+}
+
+pub(super) fn meaning(error: &Error) -> ConnectError {
+    if let Some(answer) = error.as_db_error() {
+        let refused = |what_to_do: &str| ConnectError::Refused(format!("{}: {what_to_do}", answer.message()));
+        return match *answer.code() {
+            SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+                refused("correct user and password in the URL, or whom the server lets in")
+            }
+            SqlState::INVALID_CATALOG_NAME => refused("create it, or correct the URL"),
+            // A wrong URL, a missing privilege, or something that the server does not know: no waiting helps.
+            ref code if ["0A", "22", "28", "42"].iter().any(|class| code.code().starts_with(class)) => {
+                refused("correct the URL, or the configuration of the server")
+            }
+            _ => ConnectError::Absent(answer.message().to_owned()),
+        };
+    }
+    let text = one_line(error);
+    if let Some(error) = causes(error).find_map(tls_error) {
+        return tls_meaning(error);
+    }
+    let mut failures = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
+    if failures
+        .clone()
+        .any(|failure| failure.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<ClearText>))
+    {
+        return ConnectError::Refused(format!(
+            "{ClearText}: set sslmode=verify-full in the URL, or configure the server for scram-sha-256"
+        ));
+    }
+    if failures.any(is_read_only) {
+        return ConnectError::ReadOnly;
+    }
+    // The driver tells these apart by their texts alone.
+    if text.ends_with("server does not support TLS") {
+        return ConnectError::Refused(
+            "the server offers no TLS: switch it on there, or say sslmode=disable where the network is trusted"
+                .to_owned(),
+        );
+    }
+    if text.starts_with("invalid configuration") || text.starts_with("authentication error") {
+        return ConnectError::Refused(format!("{text}: correct the URL"));
+    }
+    ConnectError::Absent(text)
+}
+
+/// What the driver says of a server that is not what `target_session_attrs` asks for.
+fn is_read_only(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied && error.to_string().contains("does not allow writes")
+}
+
+/// Returns true if the TLS handshake failed, in any way.
+pub(super) fn is_of_tls(error: &Error) -> bool {
+    let text = one_line(error);
+    text.starts_with("error performing TLS handshake") && !text.ends_with("server does not support TLS")
+}
+
+/// An `io::Error` does not name what it wraps as its source.
+fn tls_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a TlsError> {
+    cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<TlsError>()
+}
+
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> + Clone {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+/// The driver's errors say little themselves; what they wrap says it.
+pub(super) fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
+    let texts: Vec<String> = causes(error).map(ToString::to_string).collect();
+    texts.join(": ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
