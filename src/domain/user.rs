@@ -57,7 +57,7 @@ pub enum PersonNameError {
     /// A control character, or one that cannot be seen.
     #[error("a name without control characters and invisible characters")]
     Hidden,
-    /// More than [`MAX_NAME`] characters.
+    /// More than `MAX_NAME` characters.
     #[error("a name of up to {MAX_NAME} characters")]
     TooLong,
 }
