@@ -124,8 +124,8 @@ impl Password {
     }
 }
 
-/// Returns true for a text in the form of a password's hash: the name of an algorithm, then other parts, the last of
-/// which is as long as a hash.
+/// Returns true for a text in the form of a password's hash: the name of an algorithm, then other parts. After a short
+/// name, which a password may contain as well, the last part must be as long as a hash.
 fn is_hash(text: &str) -> bool {
     const SHORTEST: usize = 22;
     let text = text.trim();
@@ -140,7 +140,9 @@ fn is_hash(text: &str) -> bool {
     let name = name.split(':').next().unwrap_or_default();
     let hash = rest.rsplit('$').next().unwrap_or_default();
     let known = HASH_NAMES.contains(&name) && (name.len() > 2 || text.starts_with('$'));
-    known && hash.len() >= SHORTEST && hash.chars().all(|c| c.is_ascii_alphanumeric() || "+/=.-_".contains(c))
+    // A cut or shortened hash of Django is one, too.
+    let of_django = name.contains('_') || (name.len() > 2 && rest.contains('$'));
+    known && of_django || known && hash.len() >= SHORTEST && hash.chars().all(|c| c.is_ascii_alphanumeric() || "+/=.-_".contains(c))
 }
 
 /// A password's hash in PHC form. Not shown by `Debug`: it does not belong in a log.

@@ -8,7 +8,7 @@ use redis::{
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::url_form::{FORM, NODES, RedisUrlError, normal};
+use super::url_form::{FORM, NODES, RedisUrlError, SENTINEL_DATABASE, normal};
 use crate::store::host;
 
 /// A Redis server, or some of those of a cluster. `Display` hides the passwords.
@@ -70,8 +70,10 @@ impl RedisUrl {
     pub fn sentinels(text: &str) -> Result<Self, RedisUrlError> {
         let url = Self::parse(text)?;
         let infos = url.infos().map_err(|_| FORM)?;
-        let all = infos.iter().all(|info| info.redis_settings().db() == 0 && place(info.addr()).is_some());
-        if all { Ok(url) } else { Err(FORM) }
+        if infos.iter().any(|info| info.redis_settings().db() != 0) {
+            return Err(SENTINEL_DATABASE);
+        }
+        if infos.iter().all(|info| place(info.addr()).is_some()) { Ok(url) } else { Err(FORM) }
     }
 
     pub(super) fn infos(&self) -> Result<Vec<ConnectionInfo>, RedisError> {
@@ -197,7 +199,7 @@ fn shown(url: &Url) -> Result<String, RedisUrlError> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::url_form::{FORM, NODES},
+        super::url_form::{FORM, NODES, SENTINEL_DATABASE},
         RedisUrl,
     };
 
@@ -247,5 +249,6 @@ mod tests {
         assert_eq!(url.to_string(), "redis://u:***@s1:26379,rediss://s2:26379");
         assert!(url.uses_tls());
         assert!(RedisUrl::sentinels("unix:///run/s.sock").is_err());
+        assert_eq!(RedisUrl::sentinels("redis://s1:26379/1").unwrap_err(), SENTINEL_DATABASE);
     }
 }

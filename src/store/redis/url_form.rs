@@ -46,6 +46,10 @@ const SENTINEL: RedisUrlError = refusal(
     "has a scheme of Sentinel",
     "redis://NAME/DATABASE with the name of the master, and the Sentinels in LATCHKEY_REDIS_SENTINELS",
 );
+pub(super) const SENTINEL_DATABASE: RedisUrlError = refusal(
+    "has a database, and Sentinels have none",
+    "redis://HOST:26379, and the database of the master in REDIS_URL",
+);
 const CLUSTER: RedisUrlError = refusal("has a scheme of a cluster", "redis://NODE,redis://NODE");
 
 const CERTIFICATES: &str = "rediss:// and LATCHKEY_REDIS_ROOT_CERTIFICATE";
@@ -55,7 +59,7 @@ const PREFIX: &str = "LATCHKEY_REDIS_PREFIX";
 const NO_COUNTERPART: &str = "a URL without it";
 
 /// Parameters of other clients, and their counterparts here.
-const FOREIGN: [(&str, &str); 35] = [
+const FOREIGN: [(&str, &str); 34] = [
     ("ssl", CERTIFICATES),
     ("tls", CERTIFICATES),
     ("insecure", CERTIFICATES),
@@ -90,7 +94,6 @@ const FOREIGN: [(&str, &str); 35] = [
     ("retry_on_timeout", NO_COUNTERPART),
     ("socket_keepalive", NO_COUNTERPART),
     ("virtual_host", NO_COUNTERPART),
-    ("password", "redis://:PASSWORD@HOST"),
 ];
 
 /// Schemes by the form in which the driver reads them.

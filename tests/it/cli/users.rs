@@ -169,6 +169,10 @@ async fn hash_of_a_password_in_place_of_one_is_refused_with_a_hint() {
         format!("$y$j9T$salt${hash}"),
         "{SSHA}0123456789abcdef0123456789abcdef".to_owned(),
         format!("  $2b$12${hash}  "),
+        "pbkdf2_sha256$600000$salt$cut=".to_owned(),
+        "pbkdf2_sha256$\u{2026}".to_owned(),
+        "scrypt$16384$salt$8$1$cut".to_owned(),
+        "sha1$salt$cut".to_owned(),
     ] {
         for words in ["users create ada --password-stdin", "users set-password bob --password-stdin"] {
             let outcome = place.run_with_input(words, &format!("{text}\n"));
