@@ -92,8 +92,8 @@ impl Background {
                         Ok(_) => complaint.tell(janitor.blacklist_warnings()),
                         // Redis or the database: which of them answers meanwhile is not known.
                         Err(error) => {
-                            let failed = format!("the blacklist could not be looked after: {error}");
-                            complaint.tell_with(vec![failed], "it is tried again each second");
+                            let failed = format!("the blacklist could not be updated: {error}");
+                            complaint.tell_with(vec![failed], "the next attempt follows within a second");
                         }
                     }
                 }
@@ -126,7 +126,7 @@ impl Background {
                 let operators = Arc::clone(&self.operators);
                 async move {
                     if let Err(error) = operators.look().await {
-                        tracing::debug!(%error, "revocations by operators are not counted");
+                        tracing::debug!(%error, "revocations by operators could not be counted");
                     }
                 }
             })),

@@ -130,7 +130,7 @@ impl Measured {
                 let planned = || self.rotation_interval.map(|interval| later(since, interval));
                 ([("token", kind.token_type())], since, successor.or_else(planned))
             });
-        let help = "Time since which the key that signs tokens of this type does so.";
+        let help = "Age of the key that signs tokens of this type, in seconds.";
         let mut ages = encoder.encode_descriptor("signing_key_age_seconds", help, None, MetricType::Gauge)?;
         for (label, since, _) in periods.clone() {
             ConstGauge::new((now - since).num_seconds().max(0)).encode(ages.encode_family(&label)?)?;

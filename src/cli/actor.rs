@@ -10,7 +10,7 @@ const LONGEST: usize = 64;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Audit trail")]
 pub(super) struct OperatorArgs {
-    /// Name of the operator in the audit trail; without it, the name of the user of the machine
+    /// Name of the operator in the audit trail; without it, `SUDO_USER`, `USER` or `LOGNAME`
     #[arg(long, env = "LATCHKEY_OPERATOR", value_name = "NAME")]
     operator: Option<String>,
 }

@@ -27,13 +27,13 @@ pub(super) struct AuditArgs {
     /// Only what concerns this user: a name, or the id of a user who was deleted
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// How far back: a span of time, or a time such as 2026-01-31T08:00:00Z
+    /// Start of the period: a span before now, or a time such as 2026-01-31T08:00:00Z
     #[arg(long, value_name = "SPAN|TIME", default_value = "24h", value_parser = when)]
     since: When,
-    /// Only what happened before: a span of time ago, or a time such as 2026-01-31T08:00:00Z
+    /// End of the period: a span before now, or a time such as 2026-01-31T08:00:00Z
     #[arg(long, value_name = "SPAN|TIME", value_parser = when)]
     until: Option<When>,
-    /// Only events of this name, such as reuse; may be repeated
+    /// Only events of this name, such as reuse (docs/audit.md lists them); may be repeated
     #[arg(long = "event", value_name = "EVENT", value_parser = event_kind)]
     events: Vec<EventKind>,
     /// One JSON object a line

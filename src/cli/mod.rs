@@ -46,7 +46,7 @@ use crate::{
     version,
     propagate_version = true,
     arg_required_else_help = true,
-    after_help = "Start with `latchkey serve`. Every setting is a flag, an environment variable and a line of `latchkey serve --help`;\na .env file in the working directory is read first."
+    after_help = "Start with `latchkey serve`. Every setting is a flag, an environment variable, or a line in the file .env of the\nworking directory; `latchkey serve --help` lists them."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -291,12 +291,12 @@ fn log_dotenv(dotenv: &Dotenv) {
         tracing::info!(names = dotenv.names(), "settings read from .env");
     }
     for remark in dotenv.remarks() {
-        tracing::warn!(remark, "line in .env");
+        tracing::warn!(remark, "line of .env ignored");
     }
     for name in environment::names_of_compose().chain(dotenv.of_compose()) {
         tracing::info!(
             name,
-            "variable ignored: only docker-compose.yml uses it; the address of the server is LATCHKEY_BIND"
+            "variable ignored: only docker-compose.yml uses it; set LATCHKEY_BIND for the address of the server"
         );
     }
 }

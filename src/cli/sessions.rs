@@ -29,7 +29,7 @@ enum SessionsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// End all sessions of a user, one session, or everybody's: their tokens are refused from now on
+    /// End all sessions of a user, one session, or those of all users, without a question: their tokens are refused at once
     #[command(after_help = "After a backup of the database was restored, run `latchkey sessions revoke --all`: the\n\
         backup has forgotten every log-out that came after it.")]
     Revoke {
@@ -55,10 +55,10 @@ struct What {
     /// All sessions of this user
     #[arg(long, value_name = "USERNAME", value_parser = username)]
     user: Option<Username>,
-    /// The session with this id (the claim sid)
+    /// The session with this id: the claim sid, or the ID of `latchkey sessions list`
     #[arg(long, value_name = "SID", value_parser = session_id)]
     session: Option<SessionId>,
-    /// All sessions of everybody
+    /// All sessions of all users
     #[arg(long)]
     all: bool,
 }

@@ -58,7 +58,7 @@ enum UsersCommand {
         #[command(flatten)]
         store: StoreArgs,
     },
-    /// Change name, e-mail address or staff mark of a user; sessions go on
+    /// Change the first or last name, e-mail address or staff mark of a user; sessions stay live
     #[command(after_help = "Access tokens that hold a changed claim keep its old value until they expire.")]
     Update {
         /// The user's name
@@ -181,7 +181,7 @@ pub(super) async fn run(arguments: UsersArgs, clock: Arc<dyn Clock>) -> Result<E
         UsersCommand::Update { username, changes, store } => {
             let (user, fields) = accounts(&store, clock).await?.update(&username, &changes.into()).await?;
             output::line(&if fields.is_empty() {
-                format!("{} is so already: nothing was changed", user.username)
+                format!("{} already has these values: nothing was changed", user.username)
             } else {
                 format!("changed {}: {}", user.username, fields.join(", "))
             });

@@ -50,8 +50,8 @@ pub(super) async fn run(arguments: &WhyArgs, clock: Arc<dyn Clock>) -> Result<Ex
             Ok(ExitCode::SUCCESS)
         }
         Answer::Unknown => Err(Failure::Failed(format!(
-            "nothing is known of {id}: try the user's name, or the claim sid of the token; an access token is known by its jti only from a \
-             sign-in, from an event that names it, or with LATCHKEY_AUDIT_REFRESHES=true"
+            "no user, session or token matches {id}: try the user's name, or the claim sid of the token; an access token is found by its jti \
+             only after a sign-in, if an event names it, or with LATCHKEY_AUDIT_REFRESHES=true"
         ))),
         Answer::Stopped => Err(Failure::Failed(format!(
             "{id} was not found among {} refresh tokens of {}. The search covers {}: try the claim sid of the token, \

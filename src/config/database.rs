@@ -84,12 +84,12 @@ impl DatabaseConfig {
         }
         let embedded = self.database_url.is_none() && self.database_url_file.is_none();
         let (name, right) = if embedded {
-            ("LATCHKEY_DATA_DIR", "the data directory of the server (or set DATABASE_URL)")
+            ("LATCHKEY_DATA_DIR", "the data directory of the server, or DATABASE_URL")
         } else {
             ("DATABASE_URL", "the URL that the server uses")
         };
         let right = format!(
-            "{right}: run the command in the working directory of the server, or create a new database with latchkey migrate run"
+            "{right}; run the command in the working directory of the server, or create a database with latchkey migrate run"
         );
         Err(ConfigError::new(name, &format!("leads to {}, which does not exist", path.display()), &right))
     }

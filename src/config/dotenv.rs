@@ -97,7 +97,7 @@ pub fn load(settings: &[String]) -> Result<Dotenv, ConfigError> {
                 None => found.ignored.push(name),
             },
             Entry::Hidden(number, name) => found.remarks.push(format!(
-                "line {number} of {FILE} sets {name} inside of a quoted value of another line, so it is ignored"
+                "line {number} of {FILE} sets {name} inside the quoted value of another line, so it is ignored"
             )),
             Entry::Setting { number, name, value } => match value.and_then(|value| decoded(&name, &value)) {
                 Err(problem) => {

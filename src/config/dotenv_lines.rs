@@ -17,7 +17,7 @@ pub(super) enum Entry {
     },
     /// An assignment to a name that is not a setting.
     Foreign(String),
-    /// A line that looks like a setting, inside of a quoted value of another program.
+    /// A line that looks like a setting, inside the quoted value of another program.
     Hidden(usize, String),
 }
 
@@ -58,7 +58,7 @@ impl Problem {
         match self {
             Self::AfterQuote => ("has text after the closing quote", literal),
             Self::Dollar => (
-                "has a $ outside of single quotes, which some programs replace",
+                "has a $ outside single quotes, which some programs replace",
                 "the value in single quotes, or \\$ in double quotes",
             ),
             Self::Escape => ("cannot be read, because of a backslash in double quotes", literal),
@@ -66,7 +66,7 @@ impl Problem {
             Self::NotText => ("holds bytes that are not UTF-8", "text in UTF-8"),
             Self::Nul => ("holds a NUL character", "text without it"),
             Self::Special => (
-                "has a quote or a backslash inside of the value, which some programs remove",
+                "has a quote or a backslash inside the value, which some programs remove",
                 "the value in single quotes; if it has one, in double quotes with \\ before each $, \\ and \"",
             ),
             Self::Unclosed => ("has a quote that is never closed", literal),

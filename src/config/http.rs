@@ -64,12 +64,12 @@ pub struct HttpConfig {
     #[arg(long, env = "LATCHKEY_BODY_TIMEOUT", value_name = "SPAN", default_value = "10s", value_parser = value::positive_duration)]
     pub body_timeout: Duration,
 
-    /// How long requests are still accepted after a stop was asked for, while /health/ready is 503: the time in which load
-    /// balancers take the instance out. A second signal ends it
+    /// Delay between a signal to stop and the stop: requests are accepted and /health/ready is 503, so that load
+    /// balancers take the instance out. A second signal ends the delay
     #[arg(long, env = "LATCHKEY_SHUTDOWN_DELAY", value_name = "SPAN", default_value = "0s", value_parser = value::duration)]
     pub shutdown_delay: Duration,
 
-    /// How long requests may take to finish after a stop was asked for and the delay is over
+    /// Time that requests may take to finish after the shutdown delay
     #[arg(long, env = "LATCHKEY_SHUTDOWN_TIMEOUT", value_name = "SPAN", default_value = "10s", value_parser = value::whole_seconds)]
     pub shutdown_timeout: Duration,
 

@@ -31,7 +31,7 @@ pub(super) fn is_guessable(secret: &[u8], digits: f64) -> bool {
 pub(super) fn flaw(secret: &[u8], digits: f64) -> Option<&'static str> {
     let holds = |word: &[u8]| secret.windows(word.len()).any(|window| window == word);
     if holds(b"-----BEGIN ") || secret.starts_with(b"ssh-") {
-        return Some("is a key or a certificate in a text format, of which the public half is known to others");
+        return Some("is a key or a certificate in a text format, whose public part is known");
     }
     let mut different = Zeroizing::new(secret.to_vec());
     different.sort_unstable();
@@ -43,7 +43,7 @@ pub(super) fn flaw(secret: &[u8], digits: f64) -> Option<&'static str> {
     if is_example(text) {
         return Some("is a published example, or has the django-insecure prefix");
     }
-    is_weak(text, digits).then_some("consists of words, names or a pattern, and takes too few guesses")
+    is_weak(text, digits).then_some("consists of words, names or a pattern, and is too easy to guess")
 }
 
 fn is_example(text: &str) -> bool {

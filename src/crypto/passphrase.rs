@@ -69,8 +69,8 @@ pub enum PassphraseError {
     /// The file.
     #[error("cannot be read ({0})")]
     Io(#[from] io::Error),
-    /// Everybody can read it.
-    #[error("has the mode {0:04o}, so everybody can read it: run chmod 640 on it")]
+    /// Every user can read it.
+    #[error("has the mode {0:04o}, so every user can read it: run chmod o-rwx on it")]
     Mode(u32),
     /// Too long.
     #[error("holds more than {LONGEST} bytes")]

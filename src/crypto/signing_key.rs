@@ -71,7 +71,7 @@ pub enum MaterialError {
     NoPrivateKey,
     /// Encrypted in a way that is not read.
     #[error(
-        "is encrypted in an old way that is not read: convert it with openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out \
+        "is encrypted with an unsupported old scheme: convert it with openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out \
          NEW (with -provider legacy -provider default for DES, RC2 and RC4)"
     )]
     OldEncryption,

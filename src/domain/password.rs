@@ -70,8 +70,8 @@ pub enum PasswordError {
     Nul,
     /// A hash of a password.
     #[error(
-        "this is the hash of a password (such as Django keeps), not a password: expected the password itself; the \
-         hash cannot be imported, so set a new password"
+        "a password may not be a password hash, such as Django stores: expected the password itself; a hash cannot be \
+         imported"
     )]
     Hash,
     /// More than [`MAX_PASSWORD`] bytes.
@@ -142,7 +142,8 @@ fn is_hash(text: &str) -> bool {
     let known = HASH_NAMES.contains(&name) && (name.len() > 2 || text.starts_with('$'));
     // A cut or shortened hash of Django is one, too.
     let of_django = name.contains('_') || (name.len() > 2 && rest.contains('$'));
-    known && of_django || known && hash.len() >= SHORTEST && hash.chars().all(|c| c.is_ascii_alphanumeric() || "+/=.-_".contains(c))
+    known && of_django
+        || known && hash.len() >= SHORTEST && hash.chars().all(|c| c.is_ascii_alphanumeric() || "+/=.-_".contains(c))
 }
 
 /// A password's hash in PHC form. Not shown by `Debug`: it does not belong in a log.

@@ -36,9 +36,9 @@ pub struct HttpSettings {
     pub issuer: String,
     /// How long the key set may be cached, as the header says it.
     pub jwks_caching: HeaderValue,
-    /// How long requests are still accepted after a stop was asked for.
+    /// Delay between a signal to stop and the stop.
     pub shutdown_delay: Duration,
-    /// How long requests may take to finish after a stop was asked for.
+    /// Time that requests may take to finish after the delay.
     pub shutdown_timeout: Duration,
     /// Proxies whose header is trusted.
     pub trusted_proxies: TrustedProxies,
@@ -65,7 +65,7 @@ pub struct State {
     pub stopping: Stopping,
 }
 
-/// True once a stop was asked for. Requests are still answered, and each response ends its connection.
+/// A flag, true after a signal to stop. Requests are still answered, and each response ends its connection.
 #[derive(Clone, Debug, Default)]
 pub struct Stopping(Arc<AtomicBool>);
 

@@ -76,7 +76,7 @@ impl Metrics {
         registry.register("grace_hits_elsewhere", help, self.grace_hits_elsewhere.clone());
         let help = "Sessions that this process ended, by reason; reuse is a spent refresh token that came back";
         registry.register("revocations", help, self.revocations.clone());
-        let help = "Revocations by operators at any command line, by audit event, as this process read them";
+        let help = "Revocations by operators, by audit event; every instance counts all of them";
         registry.register("operator_revocations", help, self.operator_revocations.clone());
         registry.register("cut_offs", "Users who signed out everywhere", self.cut_offs.clone());
         let help = "Audit events that were written off the request path";

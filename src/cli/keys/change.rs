@@ -110,9 +110,9 @@ fn accepted_until(facts: &KeyFacts, ring: &RingArgs, now: Moment) -> Result<Stri
     let http: HttpConfig = from_environment(&HttpConfig::augment_args(bare_command()))?;
     let fetched = later(now, NOTICE + value::delta(http.jwks_max_age)).format("%F %T UTC");
     Ok(format!(
-        "Verifiers that work offline refuse its tokens when they next fetch the key set: within {} (LATCHKEY_JWKS_MAX_AGE \
-         here), so they may accept them until {fetched}. Without a fetch they accept its tokens until these expire, by \
-         {expired} (LATCHKEY_ACCESS_TOKEN_LIFETIME is {} here), and forged ones for ever",
+        "Offline verifiers that obey Cache-Control refuse its tokens when they fetch the key set, within {} \
+         (LATCHKEY_JWKS_MAX_AGE here), so they may accept them until {fetched}. Others may accept them until these expire, by \
+         {expired} (LATCHKEY_ACCESS_TOKEN_LIFETIME is {} here), and forged ones until they fetch the key set",
         span(http.jwks_max_age),
         span(life)
     ))
@@ -166,7 +166,7 @@ pub(super) async fn import(ring: &RingArgs, foreign: &Foreign, clock: Arc<dyn Cl
     for line in succession(&taken, ring, rotate) {
         output::line(&line);
     }
-    output::line(&format!("{shown} is not needed any more: remove it, or keep it where nobody reads it"));
+    output::line(&format!("{shown} is not needed any more: remove it, or keep it where no other user can read it"));
     ring.changed()
 }
 
@@ -175,15 +175,18 @@ fn succession(taken: &KeyFacts, ring: &RingArgs, rotate: bool) -> Vec<String> {
     let mut lines = Vec::new();
     match ring.keys.interval().filter(|_| rotate) {
         Some(interval) => lines.push(format!(
-            "a new random key takes over from {} on (LATCHKEY_KEY_ROTATION_INTERVAL): services that share this key must \
-             know it by then",
+            "a new random key signs from {} on (LATCHKEY_KEY_ROTATION_INTERVAL): give it to the services that share this \
+             key before then",
             later(taken.signs_from, interval).format("%F %T UTC")
         )),
         None => lines.push("no key takes over by itself: latchkey keys rotate makes a successor".to_owned()),
     }
     if taken.kind == Kind::Access && taken.algorithm != ring.keys.algorithm {
-        let otherwise =
-            if rotate { "or the next start makes another key" } else { "or its successor is for another one" };
+        let otherwise = if rotate {
+            "or the next start makes a key of another algorithm"
+        } else {
+            "or its successor will have another algorithm"
+        };
         lines.push(format!("set LATCHKEY_ALGORITHM={} for the servers, {otherwise}", taken.algorithm));
     }
     lines
@@ -208,13 +211,15 @@ async fn refuse_empty(manager: &KeyManager, ring: &RingArgs) -> Result<(), Failu
     if !records.keys.is_empty() || !records.revoked.is_empty() || !records.broken.is_empty() {
         return Ok(());
     }
-    let place = match ring.keys.keys {
-        KeysPlace::Database => "the database".to_owned(),
-        KeysPlace::Directory => ring.absolute().display().to_string(),
-    };
-    Err(Failure::Failed(format!(
-        "there are no keys in {place}: run the command in the working directory of the server, or correct LATCHKEY_KEYS_DIR"
-    )))
+    Err(Failure::Failed(match ring.keys.keys {
+        KeysPlace::Database => {
+            "there are no keys in the database: correct DATABASE_URL, or set LATCHKEY_KEYS=directory".to_owned()
+        }
+        KeysPlace::Directory => format!(
+            "there are no keys in {}: run the command in the working directory of the server, or correct LATCHKEY_KEYS_DIR",
+            ring.absolute().display()
+        ),
+    }))
 }
 
 /// As long as instances need to see a change, and a bit: a revocation is urgent.

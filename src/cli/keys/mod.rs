@@ -53,8 +53,8 @@ enum KeysCommand {
     },
     /// Emergency: take a key out of the ring for ever; every token that it signed is refused within seconds
     #[command(
-        after_help = "Verifiers that work offline refuse its tokens when they next fetch the key set: at the latest after\n\
-        LATCHKEY_JWKS_MAX_AGE. Who was signed in by a refresh secret that is revoked signs in again."
+        after_help = "Offline verifiers that obey Cache-Control refuse its tokens after at most LATCHKEY_JWKS_MAX_AGE.\n\
+        Users who were signed in by a revoked refresh secret sign in again."
     )]
     Revoke {
         #[command(flatten)]
@@ -65,7 +65,7 @@ enum KeysCommand {
     },
     /// Remove the keys whose tokens have all expired
     Prune(RingArgs),
-    /// Take in a key that you have: PEM of RSA, P-256, P-384 or Ed25519, or with --as HS256 a file that holds a secret
+    /// Take in a private key (PEM, DER, JWK or OpenSSH) of RSA, P-256, P-384 or Ed25519, or with --as HS256 a shared secret
     Import {
         #[command(flatten)]
         ring: RingArgs,
@@ -78,10 +78,10 @@ enum KeysCommand {
         /// The tokens that it is to sign
         #[arg(long = "use", value_name = "KIND", default_value = "access")]
         usage: Usage,
-        /// Let it sign within seconds, because verifiers know it already
+        /// Let it sign within seconds, because verifiers know it already. Otherwise, it signs after the publish lead
         #[arg(long)]
         now: bool,
-        /// Replace it by a new random key after the rotation interval; other services that share the key must follow
+        /// Replace it by a new random key after the rotation interval; services that share the key need the new one
         #[arg(long)]
         rotate: bool,
         /// A file with the passphrase of the key

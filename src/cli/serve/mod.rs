@@ -37,7 +37,7 @@ pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCo
     let server = app.run(asked(stopped), asked(hurried));
     tokio::pin!(server);
     let delay = humantime::format_duration(config.http.shutdown_delay);
-    for (ask, event) in [(stop, "stopping"), (hurry, "stopping without further delay")] {
+    for (ask, event) in [(stop, "stopping"), (hurry, "second signal: the delay ends")] {
         tokio::select! {
             served = &mut server => {
                 served.map_err(failed)?;

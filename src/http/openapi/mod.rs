@@ -19,8 +19,8 @@ use super::routes::{discovery, docs, health, jwks, logout, metrics, sessions, to
         title = "Latchkey",
         description = "JWT access and refresh tokens with the wire of Django's simplejwt.\n\n\
             Every path is answered with and without its final slash. Bodies are read as JSON, as a form and as a multipart \
-            form, in the `charset` that `Content-Type` names and otherwise in UTF-8; one that is unknown is a 415. Of \
-            several fields of one name, the last counts. What is answered is JSON in UTF-8.\n\n\
+            form, in the `charset` that `Content-Type` names and otherwise in UTF-8; an unknown one is a 415. Of \
+            several fields of one name, the last counts. Responses are JSON in UTF-8.\n\n\
             Pages of any origin may read keys and discovery (`Access-Control-Allow-Origin: *`). Where a resource is read, HEAD is answered too, and OPTIONS everywhere (204, \
             with `Allow`). An `X-Request-ID` that is a short plain word comes back in the answer, and any other is replaced."
     ),

@@ -62,7 +62,7 @@ pub(in crate::http) async fn live() -> HttpResponse {
     get, path = "/health/ready", tag = "operation",
     summary = "Whether requests can be answered",
     description = "Without Redis, or if it cannot read its keys, the instance is degraded but serves requests. \
-         Without its database, or if the embedded database cannot be written to, it is down. After a stop was asked for, \
+         Without its database, or if the embedded database cannot be written to, it is down. After a signal to stop, \
          it is stopping.",
     responses(
         (status = 200, description = "They can.", body = Ready,

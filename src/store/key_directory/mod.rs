@@ -247,12 +247,12 @@ fn refuse_creators(path: &Path, metadata: &Metadata) -> io::Result<()> {
         |change: &'static str| if is_own { change } else { "mount it read-only, or ask its owner to change that" };
     if metadata.permissions().mode() & 0o002 != 0 {
         let repair = repair("run chmod o-w on it");
-        return Err(io::Error::other(format!("everybody can put keys into it: {repair}")));
+        return Err(io::Error::other(format!("every user can create keys in it: {repair}")));
     }
     // A group of this process is a user's private group, or `fsGroup` of Kubernetes; `latchkey doctor` reports it.
     if Access::from(metadata).creators(&who) == Writers::ForeignGroup {
         let repair = repair("run chmod g-w on it");
-        return Err(io::Error::other(format!("a group that this user is not in can put keys into it: {repair}")));
+        return Err(io::Error::other(format!("a group that this user is not in can create keys in it: {repair}")));
     }
     Ok(())
 }

@@ -10,15 +10,15 @@ use super::{clear_text::ClearText, tls_error::tls_meaning};
 /// Why there is no connection to the database.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ConnectError {
-    /// Nobody answers, or not now: a moment later it may be there.
+    /// No server answers, or it cannot serve yet. A later attempt may succeed.
     #[error("{0}")]
     Absent(String),
-    /// A server that takes no writes is never read either: it may not know yet what was revoked.
+    /// A server that takes no writes is never read either: it may lack recent revocations.
     #[error(
         "the server is read-only: a replica, or not promoted yet after a fail-over; correct the URL to lead to the primary"
     )]
     ReadOnly,
-    /// It is there and refuses, or cannot be trusted: waiting does not help.
+    /// The server refuses, or cannot be trusted. Waiting does not help.
     #[error("{0}")]
     Refused(String),
 }
@@ -28,7 +28,7 @@ pub(super) fn meaning(error: &Error) -> ConnectError {
         let refused = |what_to_do: &str| ConnectError::Refused(format!("{}: {what_to_do}", answer.message()));
         return match *answer.code() {
             SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-                refused("correct user and password in the URL, or whom the server lets in")
+                refused("correct user and password in the URL, or pg_hba.conf on the server")
             }
             SqlState::INVALID_CATALOG_NAME => refused("create it, or correct the URL"),
             // A wrong URL, a missing privilege, or something that the server does not know: no waiting helps.
@@ -57,7 +57,7 @@ pub(super) fn meaning(error: &Error) -> ConnectError {
     // The driver tells these apart by their texts alone.
     if text.ends_with("server does not support TLS") {
         return ConnectError::Refused(
-            "the server offers no TLS: switch it on there, or say sslmode=disable where the network is trusted"
+            "the server offers no TLS: enable it on the server, or set sslmode=disable if the network is trusted"
                 .to_owned(),
         );
     }
@@ -67,7 +67,7 @@ pub(super) fn meaning(error: &Error) -> ConnectError {
     ConnectError::Absent(text)
 }
 
-/// What the driver says of a server that is not what `target_session_attrs` asks for.
+/// Returns true if the driver rejected the server because of `target_session_attrs`.
 fn is_read_only(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied && error.to_string().contains("does not allow writes")
 }
@@ -89,7 +89,7 @@ fn causes<'a>(
     std::iter::successors(Some(error), |error| error.source())
 }
 
-/// The driver's errors say little themselves; what they wrap says it.
+/// Returns the error with all its causes in one line: the driver's own text names no cause.
 pub(super) fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
     let texts: Vec<String> = causes(error).map(ToString::to_string).collect();
     texts.join(": ").split_whitespace().collect::<Vec<_>>().join(" ")

@@ -159,7 +159,7 @@ async fn locked(connection: &mut AsyncPgConnection, timeout: Duration) -> Result
         timeout.as_millis() * 9 / 10
     );
     connection.batch_execute(&lock).await.map_err(|error| {
-        StoreError::Unavailable(format!("another process is migrating, or did not end ({error})")).into()
+        StoreError::Unavailable(format!("another process holds the lock of the migrations ({error})")).into()
     })
 }
 

@@ -55,7 +55,7 @@ impl Server {
             return Some(FOREIGN.to_owned());
         }
         self.schema.is_none().then(|| {
-            "no schema of the search_path exists or may be used: create one, or grant USAGE on it to the user of the URL"
+            "the user of the URL can use no schema of the search_path: create one, or grant the user USAGE on one"
                 .to_owned()
         })
     }

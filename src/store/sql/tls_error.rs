@@ -22,8 +22,8 @@ pub(super) fn tls_meaning(error: &TlsError) -> ConnectError {
 
 fn of_certificate(error: &CertificateError) -> String {
     match error {
-        CertificateError::UnknownIssuer => "the certificate of the server comes from an authority that is not trusted: name \
-             the file with the certificate of its authority: sslrootcert=PATH in the URL"
+        CertificateError::UnknownIssuer => "the certificate of the server is from an authority that is not trusted: \
+             set sslrootcert=PATH in the URL to the file with the authority's certificate"
             .to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => format!(
             "the certificate of the server is not valid for name \"{}\", but for {}: connect by the name that is in the certificate",
@@ -34,13 +34,13 @@ fn of_certificate(error: &CertificateError) -> String {
              connect by the name that is in the certificate"
             .to_owned(),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the certificate of the server is expired: renew the certificate of the server".to_owned()
+            "the certificate of the server has expired: renew it".to_owned()
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "the certificate of the server is not valid yet: correct the clocks of both machines".to_owned()
         }
-        CertificateError::BadSignature => "the signature of the server's certificate is not by the authority of that name: \
-             name the file with the certificate of its authority: sslrootcert=PATH in the URL"
+        CertificateError::BadSignature => "the signature of the server's certificate is not from the authority of that name: set \
+             sslrootcert=PATH in the URL to the file with the authority's certificate"
             .to_owned(),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "the certificate of the server is not for servers: create one with extendedKeyUsage=serverAuth".to_owned()

@@ -48,7 +48,7 @@ pub enum DatabaseUrlError {
     #[error("expected two hexadecimal digits after each % (%25 for % itself)")]
     Escape,
     /// An unknown `sslmode`.
-    #[error("expected an sslmode of disable, prefer, require or verify-full")]
+    #[error("expected an sslmode of disable, allow, prefer, require, verify-ca or verify-full")]
     TlsMode,
     /// A part of the password would be taken for the name of the database.
     #[error("expected @ and / in user, password and database to be percent-encoded (%40, %2F)")]

@@ -148,7 +148,7 @@ fn value_is_taken_as_it_stands_or_refused_with_its_line() {
 fn database_url_with_a_dollar_sign_is_never_another_url() {
     let place = Place::new();
     place.write(".env", "DATABASE_URL=postgres://u:pa$word@127.0.0.1:1/x\n");
-    let expected = ".env cannot be read at line 1: DATABASE_URL has a $ outside of single quotes, which some programs \
+    let expected = ".env cannot be read at line 1: DATABASE_URL has a $ outside single quotes, which some programs \
                     replace: expected the value in single quotes, or \\$ in double quotes";
     assert_eq!(place.run("keys list").refused(2), expected);
     place.write(".env", "DATABASE_URL='postgres://u:pa$word@127.0.0.1:1/x'\n");
@@ -168,7 +168,7 @@ fn name_that_is_set_twice_has_the_last_value_with_a_warning() {
 fn setting_inside_of_a_quoted_value_is_ignored_with_a_warning() {
     let (line, err) = audience("X=\"first\nLATCHKEY_AUDIENCE=inside\n\"\n");
     assert_eq!(line, "# LATCHKEY_AUDIENCE is not set");
-    assert!(err.contains("line 2 of .env sets LATCHKEY_AUDIENCE inside of a quoted value"), "{err}");
+    assert!(err.contains("line 2 of .env sets LATCHKEY_AUDIENCE inside the quoted value"), "{err}");
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn sticky_directory_of_keys_that_a_foreign_group_can_write_is_refused() {
     if chown(place.path("keys"), None, Some(12345)).is_ok() {
         place.chmod("keys", 0o1770);
         let line = place.run("keys list").refused(2).to_owned();
-        assert!(line.contains("a group that this user is not in can put keys into it"), "{line}");
+        assert!(line.contains("a group that this user is not in can create keys in it"), "{line}");
     }
 }
 
@@ -114,7 +114,7 @@ fn database_in_a_directory_of_a_foreign_group_is_refused_and_of_an_own_group_rep
             "{line}"
         );
         let line = place.run("keys list").refused(2).to_owned();
-        assert!(line.contains("a group that this user is not in can put keys into it"), "{line}");
+        assert!(line.contains("a group that this user is not in can create keys in it"), "{line}");
     }
 }
 

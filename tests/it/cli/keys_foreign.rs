@@ -204,7 +204,7 @@ fn encrypted_key_of_openssl_opens_with_its_passphrase_or_is_refused_as_encrypted
         workshop.run(old);
         for flags in [&flags[..], &[]] {
             let line = refused(&workshop.path("sealed"), flags);
-            assert!(line.starts_with("is encrypted in an old way that is not read"), "{old}: {line}");
+            assert!(line.starts_with("is encrypted with an unsupported old scheme"), "{old}: {line}");
             assert!(line.contains("openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out NEW"), "{line}");
         }
         // The command of the message.

@@ -53,7 +53,7 @@ fn a_key_that_cannot_be_used_is_named_with_what_to_do() {
     std::fs::remove_dir(place.path(path)).unwrap();
 
     place.chmod("keys", 0o777);
-    refused("keys: everybody can put keys into it: run chmod o-w on it");
+    refused("keys: every user can create keys in it: run chmod o-w on it");
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn secret_that_can_be_repaired_or_written_by_others_is_refused_with_what_helps()
     volume(&place, 0o444, 65534);
     // Now everything belongs to the service, which can change the mode.
     let line = as_service(&place, "keys rotate").refused(2).to_owned();
-    assert!(line.contains("has the mode 0444, so everybody can read it: run chmod 640 on it"), "{line}");
+    assert!(line.contains("has the mode 0444, so every user can read it: run chmod o-rwx on it"), "{line}");
 
     for (mode, words) in [(0o446, "config"), (0o464, "config"), (0o666, "config")] {
         let place = with_volume();
@@ -143,7 +143,7 @@ fn keys_in_a_read_only_mount_are_read_and_elsewhere_the_remedy_is_named() {
     if can_mount() {
         assert_eq!((outcome.code, kids(&outcome)), (Some(0), expected), "{outcome:?}");
     } else {
-        assert!(outcome.refused(2).contains("everybody can put keys into it: "), "{outcome:?}");
+        assert!(outcome.refused(2).contains("every user can create keys in it: "), "{outcome:?}");
     }
 }
 
@@ -153,7 +153,7 @@ fn directory_of_keys_that_everybody_can_write_to_is_refused_with_what_its_user_c
     place.run("keys rotate").done();
     place.chmod("keys", 0o1777);
     let line = place.run("keys list").refused(2).to_owned();
-    assert!(line.contains("everybody can put keys into it: run chmod o-w on it"), "{line}");
+    assert!(line.contains("every user can create keys in it: run chmod o-w on it"), "{line}");
     if is_root() {
         chown(place.path("keys"), Some(65534), Some(65534)).unwrap();
     }
@@ -164,6 +164,6 @@ fn directory_of_keys_that_everybody_can_write_to_is_refused_with_what_its_user_c
         let mut command = place.command("keys list");
         command.uid(65534);
         let line = Place::outcome(command, "keys list", "").refused(2).to_owned();
-        assert!(line.contains("everybody can put keys into it: mount it read-only, or ask its owner"), "{line}");
+        assert!(line.contains("every user can create keys in it: mount it read-only, or ask its owner"), "{line}");
     }
 }

@@ -161,7 +161,7 @@ fn urls_of_neither_database() {
     }
     let driver = "port to be a number from 1 to 65535";
     refuses(&[("DATABASE_URL", "postgres://localhost:port/latchkey")], &format!("{database}{driver}"));
-    let tls = "an sslmode of disable, prefer, require or verify-full";
+    let tls = "an sslmode of disable, allow, prefer, require, verify-ca or verify-full";
     refuses(&[("DATABASE_URL", "postgres://localhost/latchkey?sslmode=maybe")], &format!("{database}{tls}"));
     refuses(
         &[("REDIS_URL", "http://localhost:6379")],

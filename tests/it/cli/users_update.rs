@@ -25,7 +25,7 @@ on_both_backends! {
         }
         let id = shown["id"].as_str().unwrap();
         assert_eq!(place.run(&format!("users show {id} --json")).json(), shown, "by its id");
-        assert_eq!(place.run("users update ada --staff").done(), "ada is so already: nothing was changed\n");
+        assert_eq!(place.run("users update ada --staff").done(), "ada already has these values: nothing was changed\n");
         assert_eq!(place.run("users update ada --no-staff").done(), "changed ada: is_staff\n");
         let names = place.run_with_arguments("users update ada", &["--first-name", "Ada Am\u{e9}lie", "--last-name", "", "--email", ""], "");
         assert_eq!(names.done(), "changed ada: email, first_name, last_name\n");

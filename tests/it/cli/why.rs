@@ -65,7 +65,7 @@ on_both_backends! {
         let place = Place::on(backend).await.migrated();
         for id in ["00000000-0000-4000-8000-000000000000", "0123456789abcdef0123456789abcdef", "eyJhbGciOi", "'"] {
             let outcome = place.run(&format!("why {id}"));
-            let expected = format!("nothing is known of {id}: try the user's name, or the claim sid of the token; an access token is known by its jti only from a sign-in, from an event that names it, or with LATCHKEY_AUDIT_REFRESHES=true");
+            let expected = format!("no user, session or token matches {id}: try the user's name, or the claim sid of the token; an access token is found by its jti only after a sign-in, if an event names it, or with LATCHKEY_AUDIT_REFRESHES=true");
             assert_eq!(outcome.refused(1), expected);
         }
         assert_eq!(place.run("why").code, Some(2));
@@ -106,7 +106,7 @@ on_both_backends! {
         }
         let old = place.run(&format!("why {} --exhaustive", session.refresh_jti(3)));
         assert!(old.out.contains("its refresh token of generation 3, which was exchanged"), "{old:?}");
-        assert!(place.run(&format!("why {unknown} --exhaustive")).err.contains("nothing is known of"));
+        assert!(place.run(&format!("why {unknown} --exhaustive")).err.contains("no user, session or token matches"));
     }
 
     async fn a_reuse_tells_both_addresses(backend: Backend) {

@@ -146,7 +146,7 @@ fn import_reports_the_successor_and_the_broken_rule_of_a_secret() {
     let rotated = Place::new();
     rotated.write("ed.pem", ED25519);
     let said = rotated.run("keys import ed.pem --rotate").done().to_owned();
-    assert!(said.contains("\na new random key takes over from 2"), "{said}");
+    assert!(said.contains("\na new random key signs from 2"), "{said}");
     let repeated = "ab".repeat(20);
     for (secret, rule) in [
         (repeated.as_str(), "has fewer than 8 distinct bytes"),

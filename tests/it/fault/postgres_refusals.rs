@@ -37,7 +37,7 @@ pub(super) fn line(url: &str) -> String {
 async fn a_wrong_password_user_or_database_ends_the_start_at_once_with_a_line_that_says_what_to_do() {
     let postgres = server_with(RULES).await;
     let at = format!("127.0.0.1:{}", postgres.port);
-    let who = "correct user and password in the URL, or whom the server lets in";
+    let who = "correct user and password in the URL, or pg_hba.conf on the server";
     let password = |user: &str| format!("password authentication failed for user \"{user}\": {who}");
     for (url, shown, reason) in [
         ("latchkey:hunter2@AT/latchkey", "latchkey:***@AT/latchkey", password("latchkey")),

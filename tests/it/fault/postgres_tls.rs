@@ -82,7 +82,7 @@ async fn a_certificate_that_is_not_to_be_trusted_ends_the_start_with_a_line_that
     let hollow = file.write("hollow.pem", "nothing").display().to_string();
 
     authority.certify(&postgres, &["127.0.0.1"], 2999).await;
-    let unknown = ": name the file with the certificate of its authority: sslrootcert=PATH in the URL";
+    let unknown = "set sslrootcert=PATH in the URL to the file with the authority's certificate";
     for mode in ["verify-full", "verify-ca", "require"] {
         for trusted in [format!("&sslrootcert={foreign}"), String::new()] {
             let line = line(&url(&postgres, "127.0.0.1", &format!("sslmode={mode}{trusted}")));
@@ -102,7 +102,7 @@ async fn a_certificate_that_is_not_to_be_trusted_ends_the_start_with_a_line_that
     authority.certify(&postgres, &["127.0.0.1"], 2021).await;
     for mode in ["verify-full", "require"] {
         let line = line(&url(&postgres, "127.0.0.1", &format!("sslmode={mode}&sslrootcert={root}")));
-        assert!(line.contains("expired") && line.ends_with(": renew the certificate of the server"), "{line}");
+        assert!(line.contains("expired") && line.ends_with("has expired: renew it"), "{line}");
     }
 }
 
@@ -112,7 +112,7 @@ async fn a_server_without_tls_and_a_client_that_asks_for_it_do_not_come_together
     for mode in ["verify-full", "verify-ca", "require"] {
         let line = line(&url(&postgres, "127.0.0.1", &format!("sslmode={mode}")));
         let expected =
-            "the server offers no TLS: switch it on there, or say sslmode=disable where the network is trusted";
+            "the server offers no TLS: enable it on the server, or set sslmode=disable if the network is trusted";
         assert!(line.ends_with(expected), "{line}");
     }
     Authority::new().certify(&postgres, &["127.0.0.1"], 2999).await;
