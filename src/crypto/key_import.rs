@@ -24,7 +24,7 @@ use crate::files;
 /// What a key without a word on its algorithm may be for, the most usual first.
 const CANDIDATES: [Algorithm; 4] = [Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa, Algorithm::Rs256];
 
-/// What an RSA key that is only for PSS may be for.
+/// The algorithms of an RSA key that is only for PSS.
 const PSS: [Algorithm; 3] = [Algorithm::Ps256, Algorithm::Ps384, Algorithm::Ps512];
 
 /// The minimum of guesses, as a power of ten. A guess takes less than a microsecond, so a text must be as hard to guess

@@ -122,7 +122,7 @@ pub fn refuse_foreign_writers(path: &Path) -> Result<(), String> {
 }
 
 /// Refuses an existing file that belongs to another user, who can change it at any time. Root may own it. Root itself
-/// may use a file in a directory that the same user owns, and nobody else can write to: that of a service.
+/// may use a file in a directory that the same user owns and no other user can write to, such as that of a service.
 ///
 /// # Errors
 /// One line with the path and the repair.

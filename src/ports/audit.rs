@@ -18,9 +18,9 @@ pub struct AuditQuery {
     pub session: Option<SessionId>,
     /// About this token.
     pub jti: Option<String>,
-    /// Of one of these kinds; of any, if there is none.
+    /// The kinds of the events; empty for all kinds.
     pub kinds: Vec<EventKind>,
-    /// By operators alone.
+    /// True for events of operators alone.
     pub by_operators: bool,
     /// At or after this moment.
     pub since: Option<Moment>,

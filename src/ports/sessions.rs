@@ -81,7 +81,7 @@ pub struct SessionPage {
 /// at once exactly one changes the row, and the others are told that they did not.
 #[async_trait]
 pub trait SessionStore: Send + Sync {
-    /// Whether the store answers, and took the last write.
+    /// Succeeds if the store answers and took the last write.
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Tries a write that changes nothing, where a store may answer and yet take no writes: on the embedded database,

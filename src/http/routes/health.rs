@@ -27,7 +27,7 @@ struct Live {
     status: &'static str,
 }
 
-/// How well requests can be answered. Each is `ok`, `degraded` or `down`; `status` may also be `stopping`.
+/// The readiness of the instance and its parts. Each is `ok`, `degraded` or `down`; `status` may also be `stopping`.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Ready {

@@ -47,7 +47,7 @@ pub(super) fn lock(directory: &Path) -> io::Result<File> {
     }
 }
 
-/// What the file holds, or its mode when others could read it: both of the one file that was opened. Where this process
+/// Returns the contents of the file, or its mode if other users can read it. Both are of the one file that was opened. Where this process
 /// cannot change the mode, as in a mounted secret, others may be able to read it, and never to write to it.
 pub(super) fn read(path: &Path) -> io::Result<Result<SecretString, u32>> {
     reserve::with_reserve(|| read_once(path))

@@ -257,8 +257,8 @@ fn refuse_creators(path: &Path, metadata: &Metadata) -> io::Result<()> {
     Ok(())
 }
 
-/// A pipe would be waited for, and a key of somebody else's is not ours to trust. In a directory of root, keys may be of
-/// this user.
+/// Refuses an entry that is not a file, since opening a pipe would block, and a key of another user. In a directory of
+/// root, keys may be of this user.
 fn check(path: &Path, metadata: &Metadata, owner: u32) -> Result<(), String> {
     let place = path.display();
     if !metadata.is_file() && !metadata.is_symlink() {

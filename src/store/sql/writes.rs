@@ -1,4 +1,4 @@
-//! Whether the embedded database can be written to. A full disk lets statements that only read succeed, so a failed
+//! The ability of the embedded database to take writes. A full disk lets statements that only read succeed, so a failed
 //! write is remembered until a write succeeds.
 
 use std::{

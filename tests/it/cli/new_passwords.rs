@@ -1,4 +1,4 @@
-//! Passwords from standard input: whoever gets one set can sign in with it.
+//! Passwords from standard input: a user can sign in with each password that was accepted.
 
 use crate::support::Place;
 

@@ -91,14 +91,14 @@ async fn rolling_restart(changes: &[(&str, &str)]) -> (usize, Vec<Answer>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rolling_restart_of_three_instances_under_load_is_seen_by_no_client() {
+async fn rolling_restart_of_three_instances_under_load_causes_no_error() {
     let (answered, errors) = rolling_restart(&[]).await;
     assert!(errors.is_empty(), "{} of {answered}: {:?}", errors.len(), errors.first());
 }
 
 /// The reason for `max_fails=0`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rolling_restart_with_the_defaults_of_nginx_is_seen_by_clients() {
+async fn rolling_restart_with_the_defaults_of_nginx_causes_errors() {
     let (_, errors) = rolling_restart(&[(" max_fails=0;", ";")]).await;
     assert!(errors.iter().any(|answer| answer.status == 502), "{errors:?}");
 }
