@@ -69,7 +69,7 @@ impl Offers {
                     0
                 }
                 Place::RequestLine | Place::Value(Header::Other, _) => self.line(bytes, Place::Name),
-                Place::Name => self.name(*first),
+                Place::Name => self.name(bytes),
                 Place::Value(header, starts) => self.value(header, starts, first),
                 Place::Body(left) => self.skip(left, bytes.len(), Place::Body, Place::Start),
                 Place::ChunkSize(size) => self.chunk_size(size, *first),
@@ -92,7 +92,7 @@ impl Offers {
 
     /// Passes over the rest of a line.
     fn line(&mut self, bytes: &[u8], next: Place) -> usize {
-        let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return bytes.len() };
+        let Some(end) = memchr::memchr(b'\n', bytes) else { return bytes.len() };
         self.place = next;
         end + 1
     }
@@ -104,7 +104,11 @@ impl Offers {
         passed
     }
 
-    fn name(&mut self, byte: u8) -> usize {
+    fn name(&mut self, bytes: &[u8]) -> usize {
+        let byte = bytes.first().copied().unwrap_or_default();
+        if self.length == 0 && !matches!(byte, b'C' | b'T' | b'U' | b'c' | b't' | b'u' | b'\r' | b'\n') {
+            return self.other_name(bytes);
+        }
         match byte {
             b':' => {
                 let header = match self.name.get(..mem::take(&mut self.length)) {
@@ -134,6 +138,18 @@ impl Offers {
             }
         }
         1
+    }
+
+    /// Passes over a name that begins with another letter than those that matter: most names do.
+    fn other_name(&mut self, bytes: &[u8]) -> usize {
+        let Some(end) = memchr::memchr2(b':', b'\n', bytes) else {
+            self.length = LONGEST + 1;
+            return bytes.len();
+        };
+        if bytes.get(end) == Some(&b':') {
+            self.place = Place::Value(Header::Other, true);
+        }
+        end + 1
     }
 
     fn value(&mut self, header: Header, starts: bool, byte: &mut u8) -> usize {
