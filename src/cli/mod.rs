@@ -69,7 +69,7 @@ enum Command {
     Sessions(sessions::SessionsArgs),
     /// Show what happened: sign-ins, refusals, revocations, and who did it from where
     Audit(audit::AuditArgs),
-    /// Tell the story of one session (sid) or token (jti) in plain English
+    /// Show what happened to a user, a session (sid) or a token (jti), in sentences
     Why(why::WhyArgs),
     /// Remove sessions whose tokens have all expired (simplejwt's flushexpiredtokens) and audit events past their
     /// retention; the server also does it hourly

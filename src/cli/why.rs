@@ -1,4 +1,4 @@
-//! `latchkey why`: the story of a session or a token in plain English.
+//! `latchkey why`: the history of a user, a session or a token, in sentences.
 
 use std::{process::ExitCode, sync::Arc};
 

@@ -144,7 +144,7 @@ pub fn names_of_compose() -> impl Iterator<Item = &'static str> {
     })
 }
 
-/// Returns the command, in which an empty variable is as if it were not set: Compose and CI systems cannot leave out a
+/// Returns the command, in which an empty variable counts as unset: Compose and CI systems cannot leave out a
 /// variable.
 #[must_use]
 pub fn without_empty(command: Command) -> Command {

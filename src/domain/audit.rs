@@ -38,7 +38,7 @@ pub enum EventKind {
     TokenRefused,
     /// A user was made.
     UserCreated,
-    /// Name, address or staff mark of a user was changed; the detail `fields` lists them.
+    /// First or last name, e-mail address or staff mark of a user was changed; the detail `fields` lists them.
     UserUpdated,
 }
 

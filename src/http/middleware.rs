@@ -127,7 +127,7 @@ fn finish(status: StatusCode, headers: &mut HeaderMap, id: HeaderValue, challeng
     standing_headers(headers);
 }
 
-/// Pages of any origin may read it: it is public, and the same for everybody.
+/// Lets pages of any origin read the response, which is public and the same for every client.
 fn open(headers: &mut HeaderMap, is_options: bool) {
     headers.append(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     if is_options {

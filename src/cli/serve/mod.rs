@@ -37,7 +37,7 @@ pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCo
     let server = app.run(asked(stopped), asked(hurried));
     tokio::pin!(server);
     let delay = humantime::format_duration(config.http.shutdown_delay);
-    for (ask, event) in [(stop, "stopping"), (hurry, "second signal: the delay ends")] {
+    for (ask, is_first) in [(stop, true), (hurry, false)] {
         tokio::select! {
             served = &mut server => {
                 served.map_err(failed)?;
@@ -45,7 +45,11 @@ pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCo
                 return Ok(ExitCode::SUCCESS);
             }
             signal = signals.next() => {
-                tracing::info!(signal, %delay, "{event}");
+                if is_first {
+                    tracing::info!(signal, %delay, "stopping");
+                } else if !config.http.shutdown_delay.is_zero() {
+                    tracing::info!(signal, "second signal: the delay ends");
+                }
                 let _ = ask.send(());
             }
         }

@@ -80,7 +80,7 @@ impl Driver {
         if config.get_application_name().is_none() {
             config.application_name("latchkey");
         }
-        // A replica may not know yet what was revoked.
+        // A replica may lack recent revocations.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         keep_alive(&mut config, url.keepalives_idle, timeout);
         let settings = Settings::new(timeout, url.options.as_deref());

@@ -15,7 +15,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// What it printed, if all went well and it had nothing to complain about.
+    /// Returns its output, if it succeeded and standard error is empty.
     #[track_caller]
     pub fn done(&self) -> &str {
         assert_eq!((self.code, self.err.as_str()), (Some(0), ""), "latchkey {}: {self:?}", self.words);
@@ -30,7 +30,7 @@ impl Outcome {
         &self.out
     }
 
-    /// What it printed as JSON.
+    /// Returns its output, parsed as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(self.done()).unwrap()
