@@ -1,4 +1,4 @@
-//! Keys in DER: told apart by the elements of their outer sequence, and named by their algorithm.
+//! Keys in DER: their form follows from the elements of the outer sequence, and their name from the algorithm.
 
 use pkcs8::{
     PrivateKeyInfoRef,

@@ -17,7 +17,7 @@ pub(super) fn multipart(boundary: &str, charset: Charset, body: &[u8]) -> Result
 
 fn fields(boundary: &[u8], charset: Charset, body: &[u8]) -> Result<Vec<Field>, HttpError> {
     let (mut fields, mut files) = (Vec::new(), Vec::new());
-    for (head, value) in parts(boundary, body).ok_or(HttpError::Multipart("the parts cannot be told apart"))? {
+    for (head, value) in parts(boundary, body).ok_or(HttpError::Multipart("the parts have no clear boundary"))? {
         let disposition = header(head, "content-disposition");
         let Some(name) = parameter(disposition, "name") else { continue };
         // Browsers send an empty name for a file that the user has not chosen.

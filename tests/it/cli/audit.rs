@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{Backend, PASSWORD, Place, claim, servers, sid};
 
 /// What `latchkey audit` prints with these words, line by line.
-fn told(place: &Place, words: &str) -> Vec<Value> {
+fn shown(place: &Place, words: &str) -> Vec<Value> {
     let outcome = place.run(&format!("audit --json {words}"));
     outcome.done().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -28,7 +28,7 @@ on_both_backends! {
         }
         let (status, _) = server.stop("TERM");
         assert!(status.success());
-        let events = told(&place, "");
+        let events = shown(&place, "");
         let times = |name: &str| events.iter().filter(|event| event["event"] == name).map(|event| event["times"].as_u64().unwrap()).sum::<u64>();
         assert_eq!((times("sign_in_refused"), times("token_refused")), (3, 3), "{events:#?}");
     }
@@ -41,12 +41,12 @@ on_both_backends! {
         let pair = server.pair("ada", PASSWORD).await;
         server.pair("bob", PASSWORD).await;
         place.run(&format!("sessions revoke --session {}", sid(&pair.access))).done();
-        let all = told(&place, "");
+        let all = shown(&place, "");
         let expected = ["user_created", "user_created", "key_made", "key_made", "sign_in", "sign_in", "session_revoked"];
         assert_eq!(names(&all), expected);
-        let of_ada = told(&place, "--user ADA --since 5m");
+        let of_ada = shown(&place, "--user ADA --since 5m");
         assert_eq!(names(&of_ada), ["user_created", "sign_in"]);
-        assert!(told(&place, "--since 0s").is_empty());
+        assert!(shown(&place, "--since 0s").is_empty());
         let sign_in = &of_ada[1];
         let keys: Vec<&String> = sign_in.as_object().unwrap().keys().collect();
         assert_eq!(keys, ["id", "at", "event", "cause", "actor", "user", "username", "session", "jti", "ip", "user_agent", "details", "times"]);
@@ -58,7 +58,7 @@ on_both_backends! {
 
         let id = claim(&pair.access, "sub");
         place.run("users delete ada").done();
-        assert_eq!(names(&told(&place, &format!("--user {id}"))), ["user_created", "sign_in", "cut_off"]);
+        assert_eq!(names(&shown(&place, &format!("--user {id}"))), ["user_created", "sign_in", "cut_off"]);
         let nobody = place.run("audit --user ada");
         assert_eq!(nobody.refused(1), "there is no user ada, and in this time no event of a deleted user with this id");
         assert_eq!(place.run("audit --user ada --json").refused(1), nobody.refused(1));
@@ -74,12 +74,12 @@ on_both_backends! {
         let id = place.run("users show ada --json").json()["id"].as_str().unwrap().to_owned();
         let table = place.run("audit --event user_created").done().to_owned();
         assert!(table.contains(&format!("ada ({id})")) && !table.contains("cut_off"), "{table}");
-        let both = told(&place, "--event user_created --event cut_off --user ada");
+        let both = shown(&place, "--event user_created --event cut_off --user ada");
         assert_eq!(names(&both), ["user_created", "cut_off"]);
         assert_eq!((&both[0]["username"], &both[0]["actor"]), (&json!("ada"), &json!("operator grace")));
-        assert!(told(&place, "--until 1h").is_empty());
-        assert_eq!(told(&place, "--since 2000-01-01 --until 2999-12-31T23:59:59Z").len(), 3);
-        assert_eq!(told(&place, "--since 2000-01-01T00:00 --until 0s").len(), 3);
+        assert!(shown(&place, "--until 1h").is_empty());
+        assert_eq!(shown(&place, "--since 2000-01-01 --until 2999-12-31T23:59:59Z").len(), 3);
+        assert_eq!(shown(&place, "--since 2000-01-01T00:00 --until 0s").len(), 3);
         let unknown = place.run("audit --event sign_out");
         let line = unknown.refused(2);
         assert!(line.starts_with("--event is \"sign_out\"") && line.contains("sign_in_refused"), "{line}");
@@ -88,7 +88,7 @@ on_both_backends! {
             place.run(&format!("audit --until={wrong}")).refused(2);
         }
         place.run("users delete ada").done();
-        let gone = told(&place, &format!("--user {id}"));
+        let gone = shown(&place, &format!("--user {id}"));
         assert_eq!((gone.len(), &gone[0]["username"]), (3, &json!(null)));
     }
 }
@@ -114,11 +114,11 @@ async fn events_are_kept_as_long_as_is_set() {
     let database = url.rsplit('/').next().unwrap();
     let old = "INSERT INTO audit_events (at, event, actor, details, times) SELECT now() AT TIME ZONE 'UTC' - d * interval '1 day', 'sign_in', 'user', '{}', 1 FROM generate_series(1, 1200) d";
     servers::execute(database, old).await;
-    assert_eq!(told(&place, "--since 36500d").len(), 1201, "more than a page");
+    assert_eq!(shown(&place, "--since 36500d").len(), 1201, "more than a page");
     let forever = Place::new().with("DATABASE_URL", &url).with("LATCHKEY_AUDIT_RETENTION", "0");
     assert_eq!(forever.run("flush-expired").done(), "removed 0 sessions, 0 deleted users and 0 audit events\n");
     assert_eq!(place.run("flush-expired").done(), "removed 0 sessions, 0 deleted users and 1111 audit events\n");
-    assert_eq!(told(&place, "--since 36500d").len(), 90);
+    assert_eq!(shown(&place, "--since 36500d").len(), 90);
     place.run("flush-expired --audit-retention 1d").done();
-    assert_eq!(names(&told(&place, "--since 36500d")), ["user_created"]);
+    assert_eq!(names(&shown(&place, "--since 36500d")), ["user_created"]);
 }

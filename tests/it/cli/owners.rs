@@ -41,7 +41,7 @@ fn as_service(place: &Place, words: &str) -> Outcome {
     Place::outcome(of_service(place.command(words)), words, "")
 }
 
-/// All files are the service's, and for nobody else.
+/// Asserts that the service owns all files, and that no other user can access them.
 #[track_caller]
 fn belongs_to_the_service(place: &Place) {
     let owner = fs::metadata(place.path("")).unwrap();

@@ -106,7 +106,7 @@ on_both_backends! {
         for (path, _) in ENDPOINTS {
             let expected = r#"{"detail":"Multipart form parse error - Invalid boundary in multipart: None"}"#;
             send(&app, path, Some("multipart/form-data"), "x").await.expect(400, expected);
-            let expected = r#"{"detail":"Multipart form parse error - the parts cannot be told apart"}"#;
+            let expected = r#"{"detail":"Multipart form parse error - the parts have no clear boundary"}"#;
             send(&app, path, Some("multipart/form-data; boundary=b"), "no parts").await.expect(400, expected);
         }
     }
