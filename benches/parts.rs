@@ -1,6 +1,9 @@
 //! The parts that a request is made of, one by one: `cargo bench`. docs/performance.md puts them together.
 
-#![expect(clippy::unwrap_used, reason = "criterion's macros; it ends where it is surprised")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "criterion's macros; it ends where it is surprised"
+)]
 
 use std::hint::black_box;
 
@@ -60,7 +63,10 @@ fn access_claims() -> AccessClaims {
         version: 0,
         extra: vec![
             (ExtraClaim::Username, ExtraValue::Text("alice".to_owned())),
-            (ExtraClaim::Email, ExtraValue::Text("alice@example.com".to_owned())),
+            (
+                ExtraClaim::Email,
+                ExtraValue::Text("alice@example.com".to_owned()),
+            ),
         ],
     }
 }
@@ -70,12 +76,15 @@ fn access_tokens(c: &mut Criterion) {
         let (key, shape, claims) = (key(algorithm, Kind::Access), shape(), access_claims());
         let name = algorithm.name();
         let message = [b'x'; 420];
-        c.bench_function(&format!("{name}: the signature alone"), |b| b.iter(|| key.sign(black_box(&message))));
+        c.bench_function(&format!("{name}: the signature alone"), |b| {
+            b.iter(|| key.sign(black_box(&message)))
+        });
         c.bench_function(&format!("{name}: an access token is signed"), |b| {
             b.iter(|| shape.access(&key, black_box(&claims)));
         });
         let mut keys = KeySet::new();
-        keys.insert(key.kid(), key.verifying_key().unwrap()).unwrap();
+        keys.insert(key.kid(), key.verifying_key().unwrap())
+            .unwrap();
         let verifier = Verifier::new(keys, Policy::new(ISSUER));
         let token = shape.access(&key, &claims).unwrap();
         c.bench_function(&format!("{name}: an access token is verified"), |b| {
@@ -87,13 +96,23 @@ fn access_tokens(c: &mut Criterion) {
 fn refresh_tokens(c: &mut Criterion) {
     let (key, shape, session) = (key(Algorithm::Hs256, Kind::Refresh), shape(), session());
     c.bench_function("HS256: a refresh token is made of its row", |b| {
-        b.iter(|| shape.refresh(&key, &RefreshClaims::of(black_box(&session), TimeDelta::days(1))));
+        b.iter(|| {
+            shape.refresh(
+                &key,
+                &RefreshClaims::of(black_box(&session), TimeDelta::days(1)),
+            )
+        });
     });
     let mut keys = KeySet::new();
-    keys.insert(key.kid(), key.verifying_key().unwrap()).unwrap();
+    keys.insert(key.kid(), key.verifying_key().unwrap())
+        .unwrap();
     let verifier = Verifier::new(keys, Policy::new(ISSUER));
-    let token = shape.refresh(&key, &RefreshClaims::of(&session, TimeDelta::days(1))).unwrap();
-    c.bench_function("HS256: a refresh token is checked", |b| b.iter(|| verifier.check(black_box(&token), NOW)));
+    let token = shape
+        .refresh(&key, &RefreshClaims::of(&session, TimeDelta::days(1)))
+        .unwrap();
+    c.bench_function("HS256: a refresh token is checked", |b| {
+        b.iter(|| verifier.check(black_box(&token), NOW))
+    });
 }
 
 fn passwords(c: &mut Criterion) {
@@ -105,7 +124,12 @@ fn passwords(c: &mut Criterion) {
     group.bench_function("a password is hashed: 19 MiB, 2 passes", |b| {
         b.iter(|| {
             let mut output = [0; 32];
-            hash.hash_password_into_with_memory(b"a password", b"0123456789abcdef", &mut output, &mut memory)
+            hash.hash_password_into_with_memory(
+                b"a password",
+                b"0123456789abcdef",
+                &mut output,
+                &mut memory,
+            )
         });
     });
 }

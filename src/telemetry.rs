@@ -59,7 +59,11 @@ pub struct Log {
 pub fn start(config: &LogConfig) -> Result<Log, ConfigError> {
     let filter = filter(&config.filter).ok_or_else(|| {
         let wrong = format!("is {:?}, which is not a filter", config.filter);
-        ConfigError::new("LATCHKEY_LOG", &wrong, "a level such as info, or filters such as latchkey=debug")
+        ConfigError::new(
+            "LATCHKEY_LOG",
+            &wrong,
+            "a level such as info, or filters such as latchkey=debug",
+        )
     })?;
     let json = match config.format {
         LogFormat::Auto => !io::stderr().is_terminal(),
@@ -75,36 +79,62 @@ pub fn start(config: &LogConfig) -> Result<Log, ConfigError> {
         .with(Libraries::default())
         .with(format(json, warnings, lines))
         .try_init();
-    Ok(Log { _threads: [first, second] })
+    Ok(Log {
+        _threads: [first, second],
+    })
 }
 
 /// Returns the number of lines that were dropped because the reader of the log did not keep up.
 #[must_use]
 pub fn dropped_lines() -> u64 {
-    QUEUES.get().map_or(0, |queues| queues.iter().map(|queue| queue.dropped_lines() as u64).sum())
+    QUEUES.get().map_or(0, |queues| {
+        queues
+            .iter()
+            .map(|queue| queue.dropped_lines() as u64)
+            .sum()
+    })
 }
 
 fn queue(length: usize) -> (NonBlocking, WorkerGuard) {
-    NonBlockingBuilder::default().buffered_lines_limit(length).lossy(true).thread_name("log").finish(io::stderr())
+    NonBlockingBuilder::default()
+        .buffered_lines_limit(length)
+        .lossy(true)
+        .thread_name("log")
+        .finish(io::stderr())
 }
 
-fn format<S>(json: bool, warnings: NonBlocking, lines: NonBlocking) -> Box<dyn Layer<S> + Send + Sync>
+fn format<S>(
+    json: bool,
+    warnings: NonBlocking,
+    lines: NonBlocking,
+) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let writer = warnings.with_max_level(Level::WARN).or_else(lines);
     let layer = fmt::layer().with_target(false);
     if json {
-        return layer.json().flatten_event(true).with_writer(MakeVisibleJson(writer)).boxed();
+        return layer
+            .json()
+            .flatten_event(true)
+            .with_writer(MakeVisibleJson(writer))
+            .boxed();
     }
     let fields = debug_fn(field).delimited(" ");
-    layer.fmt_fields(fields).with_ansi(io::stderr().is_terminal()).with_writer(writer).boxed()
+    layer
+        .fmt_fields(fields)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(writer)
+        .boxed()
 }
 
 /// Logs the place of a panic, at most once a second for each place. The message may hold a secret, and is left out.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     static SEEN: LazyLock<RwLock<HashMap<String, Sampled>>> = LazyLock::new(RwLock::default);
-    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let place = panic
+        .location()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let mut seen = SEEN.write().unwrap_or_else(PoisonError::into_inner);
     if seen.len() >= PLACES && !seen.contains_key(&place) {
         seen.clear();
@@ -112,7 +142,11 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     let due = seen.entry(place.clone()).or_default().due();
     drop(seen);
     if let Some(suppressed) = due {
-        tracing::error!(place, suppressed, "a panic: the request was answered with 500");
+        tracing::error!(
+            place,
+            suppressed,
+            "a panic: the request was answered with 500"
+        );
     }
 }
 
@@ -120,7 +154,11 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 fn field(out: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
     let value = format!("{value:?}");
     let value = visible::line(&value);
-    if field.name() == "message" { write!(out, "{value}") } else { write!(out, "{}={value}", field.name()) }
+    if field.name() == "message" {
+        write!(out, "{value}")
+    } else {
+        write!(out, "{}={value}", field.name())
+    }
 }
 
 /// Wraps each writer of `M` in a [`VisibleJson`].
@@ -158,9 +196,15 @@ impl<W: Write> Write for VisibleJson<W> {
 /// tracing takes a lone word for the name of a module, so that a misspelt level would silence the log.
 fn filter(text: &str) -> Option<EnvFilter> {
     let plain = |word: &&str| !word.contains(['=', '[']);
-    let levels = text.split(',').map(str::trim).filter(plain).all(|word| word.parse::<LevelFilter>().is_ok());
+    let levels = text
+        .split(',')
+        .map(str::trim)
+        .filter(plain)
+        .all(|word| word.parse::<LevelFilter>().is_ok());
     // The web server logs its threads; actix_server=info shows these lines.
-    EnvFilter::try_new(format!("actix_server=warn,{text}")).ok().filter(|_| levels)
+    EnvFilter::try_new(format!("actix_server=warn,{text}"))
+        .ok()
+        .filter(|_| levels)
 }
 
 /// Limits the lines of libraries, most of which clients can cause, to one a second for each place in the code.
@@ -169,10 +213,21 @@ struct Libraries(RwLock<HashMap<Identifier, Sampled>>);
 
 impl Libraries {
     fn is_due(&self, place: Identifier) -> bool {
-        if let Some(lines) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&place) {
+        if let Some(lines) = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&place)
+        {
             return lines.due().is_some();
         }
-        self.0.write().unwrap_or_else(PoisonError::into_inner).entry(place).or_default().due().is_some()
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(place)
+            .or_default()
+            .due()
+            .is_some()
     }
 }
 
@@ -184,7 +239,9 @@ impl<S: Subscriber> Layer<S> for Libraries {
         }
         // The HTTP library logs bytes that are not HTTP as an error. The client causes it, so it is shown only at
         // debug.
-        if metadata.target().starts_with("actix_http") && LevelFilter::current() < LevelFilter::DEBUG {
+        if metadata.target().starts_with("actix_http")
+            && LevelFilter::current() < LevelFilter::DEBUG
+        {
             count_suppressed();
             return false;
         }

@@ -1,6 +1,10 @@
 //! Holds the sources against the picture in `src/lib.rs`: every arrow points down, and no file grows large.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::{
     collections::BTreeSet,
@@ -19,15 +23,63 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("http", &["crypto", "domain", "ports", "service"]),
     ("config", &["crypto", "domain", "files", "store"]),
     ("telemetry", &["config", "domain", "service"]),
-    ("app", &["config", "crypto", "domain", "files", "http", "ports", "service", "store", "telemetry"]),
-    ("cli", &["app", "config", "crypto", "domain", "files", "ports", "service", "store", "telemetry"]),
+    (
+        "app",
+        &[
+            "config",
+            "crypto",
+            "domain",
+            "files",
+            "http",
+            "ports",
+            "service",
+            "store",
+            "telemetry",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "app",
+            "config",
+            "crypto",
+            "domain",
+            "files",
+            "ports",
+            "service",
+            "store",
+            "telemetry",
+        ],
+    ),
     ("main", &["cli"]),
 ];
 
 /// What may not occur in the code of a folder, comments aside.
 const FORBIDDEN: [(&str, &[&str]); 4] = [
-    ("domain", &["async ", "await", "tokio::", "diesel", "redis::", "actix_web", "jsonwebtoken", "aws_lc_rs"]),
-    ("ports", &["tokio::", "diesel", "redis::", "actix_web", "jsonwebtoken", "aws_lc_rs"]),
+    (
+        "domain",
+        &[
+            "async ",
+            "await",
+            "tokio::",
+            "diesel",
+            "redis::",
+            "actix_web",
+            "jsonwebtoken",
+            "aws_lc_rs",
+        ],
+    ),
+    (
+        "ports",
+        &[
+            "tokio::",
+            "diesel",
+            "redis::",
+            "actix_web",
+            "jsonwebtoken",
+            "aws_lc_rs",
+        ],
+    ),
     ("service", &["diesel", "redis::", "actix_web"]),
     ("http", &["diesel", "redis::", "sql_query"]),
 ];
@@ -41,10 +93,16 @@ fn every_arrow_points_down() {
     for file in sources("src") {
         let modules = modules(&file);
         let from = modules[0].as_str();
-        let allowed = ALLOWED.iter().find(|(name, _)| *name == from).map_or(&[] as &[_], |(_, allowed)| allowed);
+        let allowed = ALLOWED
+            .iter()
+            .find(|(name, _)| *name == from)
+            .map_or(&[] as &[_], |(_, allowed)| allowed);
         for to in edges(&modules, &code(&read(&file))) {
             if to != from && !allowed.contains(&to.as_str()) {
-                wrong.push(format!("{} uses {to}: {from} may use {allowed:?}", file.display()));
+                wrong.push(format!(
+                    "{} uses {to}: {from} may use {allowed:?}",
+                    file.display()
+                ));
             }
         }
     }
@@ -54,7 +112,10 @@ fn every_arrow_points_down() {
 #[test]
 fn every_module_has_its_place_in_the_picture() {
     let listed: BTreeSet<_> = ALLOWED.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let found: BTreeSet<_> = sources("src").iter().map(|file| modules(file)[0].clone()).collect();
+    let found: BTreeSet<_> = sources("src")
+        .iter()
+        .map(|file| modules(file)[0].clone())
+        .collect();
     let found: BTreeSet<_> = found.into_iter().filter(|name| name != "lib").collect();
     assert_eq!(found, listed);
 }
@@ -65,7 +126,10 @@ fn inner_layers_do_not_know_the_libraries_of_outer_ones() {
     for (folder, forbidden) in FORBIDDEN {
         for file in sources(&format!("src/{folder}")) {
             let code = code(&read(&file));
-            for word in forbidden.iter().filter(|word| words(&code, word).next().is_some()) {
+            for word in forbidden
+                .iter()
+                .filter(|word| words(&code, word).next().is_some())
+            {
                 wrong.push(format!("{} uses {word}", file.display()));
             }
         }
@@ -93,7 +157,10 @@ fn no_file_is_longer_than_four_hundred_lines() {
         .map(|file| (read(&file).lines().count(), file))
         .filter(|(lines, _)| *lines > MOST_LINES)
         .collect();
-    assert!(long.is_empty(), "{long:?}: split them by what they are about");
+    assert!(
+        long.is_empty(),
+        "{long:?}: split them by what they are about"
+    );
 }
 
 #[test]
@@ -102,10 +169,21 @@ fn exceptions_from_lints_are_expected_and_give_a_reason() {
     for file in sources("src").into_iter().chain(sources("crates")) {
         let code = code(&read(&file)).replace("#![", "#[");
         if code.contains("#[allow") {
-            wrong.push(format!("{}: write #[expect(…, reason = \"…\")] instead of #[allow]", file.display()));
+            wrong.push(format!(
+                "{}: write #[expect(…, reason = \"…\")] instead of #[allow]",
+                file.display()
+            ));
         }
-        let unexplained = |rest: &&str| rest.split(']').next().is_some_and(|inside| !inside.contains("reason ="));
-        if code.split("#[expect").skip(1).any(|rest| unexplained(&rest)) {
+        let unexplained = |rest: &&str| {
+            rest.split(']')
+                .next()
+                .is_some_and(|inside| !inside.contains("reason ="))
+        };
+        if code
+            .split("#[expect")
+            .skip(1)
+            .any(|rest| unexplained(&rest))
+        {
             wrong.push(format!("{}: #[expect] without a reason", file.display()));
         }
     }
@@ -116,16 +194,40 @@ fn exceptions_from_lints_are_expected_and_give_a_reason() {
 fn the_check_itself_sees_every_way_to_write_an_arrow() {
     let seen = |module: &[&str], text: &str| {
         let module: Vec<_> = module.iter().map(|name| (*name).to_owned()).collect();
-        edges(&module, &code(text)).into_iter().collect::<Vec<_>>().join(" ")
+        edges(&module, &code(text))
+            .into_iter()
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     assert_eq!(seen(&["http", "body"], "use crate::store::sql;"), "store");
-    assert_eq!(seen(&["http", "body"], "use crate::{a::{b, c}, store::{sql::{D}, redis}, d};"), "a d store");
-    assert_eq!(seen(&["http", "body"], "fn f() -> crate::config::Config {}"), "config");
+    assert_eq!(
+        seen(
+            &["http", "body"],
+            "use crate::{a::{b, c}, store::{sql::{D}, redis}, d};"
+        ),
+        "a d store"
+    );
+    assert_eq!(
+        seen(&["http", "body"], "fn f() -> crate::config::Config {}"),
+        "config"
+    );
     assert_eq!(seen(&["http", "body"], "use super::state;"), "");
-    assert_eq!(seen(&["http", "body"], "use super::super::store::sql;"), "store");
-    assert_eq!(seen(&["http"], "use super::{store, config::Config};"), "config store");
+    assert_eq!(
+        seen(&["http", "body"], "use super::super::store::sql;"),
+        "store"
+    );
+    assert_eq!(
+        seen(&["http"], "use super::{store, config::Config};"),
+        "config store"
+    );
     assert_eq!(seen(&["main"], "latchkey::store::sql::x()"), "store");
-    assert_eq!(seen(&["http"], "// crate::store\n/// [crate::config]\nlet x = \"http://a\"; crate::cli::x()"), "cli");
+    assert_eq!(
+        seen(
+            &["http"],
+            "// crate::store\n/// [crate::config]\nlet x = \"http://a\"; crate::cli::x()"
+        ),
+        "cli"
+    );
     assert_eq!(seen(&["http"], "use latchkey_verifier::Kind;"), "");
 }
 
@@ -137,21 +239,38 @@ fn edges(modules: &[String], code: &str) -> BTreeSet<String> {
     }
     // As many `super::` as there are modules lead to the root.
     let climb = "super::".repeat(modules.len());
-    found.extend(code.match_indices(&climb).flat_map(|(at, _)| firsts(&code[at + climb.len()..])));
+    found.extend(
+        code.match_indices(&climb)
+            .flat_map(|(at, _)| firsts(&code[at + climb.len()..])),
+    );
     found.remove("super");
     found
 }
 
 /// Where `word` begins without being the end of a longer one.
 fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
-    let inside = |at: usize| code[..at].chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_');
-    code.match_indices(word).map(|(at, _)| at).filter(move |at| !inside(*at))
+    let inside = |at: usize| {
+        code[..at]
+            .chars()
+            .next_back()
+            .is_some_and(|c| c.is_alphanumeric() || c == '_')
+    };
+    code.match_indices(word)
+        .map(|(at, _)| at)
+        .filter(move |at| !inside(*at))
 }
 
 /// `a` of `a::b`, and `a`, `c` of `{a::{b}, c::d}`.
 fn firsts(path: &str) -> Vec<String> {
-    let name = |text: &str| text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
-    let Some(group) = path.strip_prefix('{') else { return vec![name(path)] };
+    let name = |text: &str| {
+        text.trim()
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect::<String>()
+    };
+    let Some(group) = path.strip_prefix('{') else {
+        return vec![name(path)];
+    };
     let mut names = vec![name(group)];
     let mut depth = 0;
     for (at, c) in group.char_indices() {
@@ -170,7 +289,9 @@ fn firsts(path: &str) -> Vec<String> {
 /// A source without its comments. A line comment begins where `//` is not part of a URL.
 fn code(text: &str) -> String {
     let line = |line: &str| {
-        let starts = line.match_indices("//").find(|(at, _)| !line[..*at].ends_with(':'));
+        let starts = line
+            .match_indices("//")
+            .find(|(at, _)| !line[..*at].ends_with(':'));
         format!("{}\n", &line[..starts.map_or(line.len(), |(at, _)| at)])
     };
     text.lines().map(line).collect()
@@ -178,8 +299,14 @@ fn code(text: &str) -> String {
 
 /// `src/http/routes/mod.rs` is `[http, routes]`.
 fn modules(file: &Path) -> Vec<String> {
-    let inside = file.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap().with_extension("");
-    let mut modules: Vec<_> = inside.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+    let inside = file
+        .strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+        .unwrap()
+        .with_extension("");
+    let mut modules: Vec<_> = inside
+        .iter()
+        .map(|part| part.to_str().unwrap().to_owned())
+        .collect();
     if modules.len() > 1 && modules.last().is_some_and(|last| last == "mod") {
         modules.pop();
     }
@@ -195,7 +322,9 @@ fn sources(folder: &str) -> Vec<PathBuf> {
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        for entry in
+            fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);

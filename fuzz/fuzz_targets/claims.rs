@@ -6,10 +6,18 @@ use latchkey_verifier::{Kind, Refusal};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let Some((moment, payload)) = data.split_at_checked(6) else { return };
+    let Some((moment, payload)) = data.split_at_checked(6) else {
+        return;
+    };
     // Within some 70 years around the moments that the seeds name, or anything at all.
-    let offset = i64::from(i32::from_le_bytes([moment[0], moment[1], moment[2], moment[3]]));
-    let now = if moment[4] == 0xFF { offset.saturating_mul(i64::from(u32::MAX)) } else { 1_800_000_000 + offset };
+    let offset = i64::from(i32::from_le_bytes([
+        moment[0], moment[1], moment[2], moment[3],
+    ]));
+    let now = if moment[4] == 0xFF {
+        offset.saturating_mul(i64::from(u32::MAX))
+    } else {
+        1_800_000_000 + offset
+    };
     let leeway = u32::from(moment[5]);
     let verifier = verifier(leeway);
     let token = signed(HEADER.as_bytes(), payload);
@@ -21,11 +29,17 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(end.is_some(), claims.get("exp").is_some());
             // It ends when it says, and has ended for good.
             for later in [0, 1, 1_000_000] {
-                let refusal = end.map(|end| verifier.check(&token, end + i64::from(leeway) + later).err());
+                let refusal = end.map(|end| {
+                    verifier
+                        .check(&token, end + i64::from(leeway) + later)
+                        .err()
+                });
                 assert!(refusal.is_none_or(|refusal| refusal == Some(Refusal::Expired)));
             }
             if checked.require(Kind::Access, verifier.policy()).is_ok() {
-                assert!(end.is_some() && claims["jti"].is_string() && claims["token_type"] == "access");
+                assert!(
+                    end.is_some() && claims["jti"].is_string() && claims["token_type"] == "access"
+                );
             }
             assert!(checked.require(Kind::Refresh, verifier.policy()).is_err());
         }

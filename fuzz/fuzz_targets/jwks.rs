@@ -10,29 +10,50 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(text) = std::str::from_utf8(data) else { return };
-    let Ok(keys) = KeySet::from_jwks(text) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let Ok(keys) = KeySet::from_jwks(text) else {
+        return;
+    };
     let verifier = Verifier::new(keys, Policy::new(ISSUER));
     let document = object(data);
     let mut kids = HashSet::new();
     for jwk in document["keys"].as_array().expect("a set is a list") {
         let member = |name: &str| jwk.get(name).and_then(Value::as_str);
-        let (Some(kid), Some(Ok(algorithm))) = (member("kid"), member("alg").map(str::parse::<Algorithm>)) else {
+        let (Some(kid), Some(Ok(algorithm))) =
+            (member("kid"), member("alg").map(str::parse::<Algorithm>))
+        else {
             continue;
         };
         let header = json!({ "alg": algorithm.name(), "typ": "at+jwt", "kid": kid }).to_string();
-        let forged = format!("{}.{}.{}", encode(header.as_bytes()), encode(CLAIMS.as_bytes()), encode(&[1; 64]));
+        let forged = format!(
+            "{}.{}.{}",
+            encode(header.as_bytes()),
+            encode(CLAIMS.as_bytes()),
+            encode(&[1; 64])
+        );
         if verifier.check(&forged, NOW).err() == Some(Refusal::TooLong) {
             continue;
         }
-        if jwk.get("use").is_some_and(|purpose| purpose != "sig") || jwk.get("key_ops").is_some_and(|ops| !lists(ops)) {
+        if jwk.get("use").is_some_and(|purpose| purpose != "sig")
+            || jwk.get("key_ops").is_some_and(|ops| !lists(ops))
+        {
             continue;
         }
         // It is in the set: the signature is what is wrong.
         assert_eq!(verifier.check(&forged, NOW).err(), Some(Refusal::Signature));
         assert!(kids.insert(kid), "one kid twice: {kid}");
-        assert!(["d", "k", "p", "q", "dp", "dq", "qi", "oth"].iter().all(|name| jwk.get(name).is_none()));
-        let number = |name: &str| URL_SAFE_NO_PAD.decode(member(name).expect("a number")).expect("base64url");
+        assert!(
+            ["d", "k", "p", "q", "dp", "dq", "qi", "oth"]
+                .iter()
+                .all(|name| jwk.get(name).is_none())
+        );
+        let number = |name: &str| {
+            URL_SAFE_NO_PAD
+                .decode(member(name).expect("a number"))
+                .expect("base64url")
+        };
         match algorithm.family() {
             Family::Ec => assert_eq!(number("x").len(), number("y").len()),
             Family::Hmac => panic!("a published secret"),
@@ -42,9 +63,15 @@ fuzz_target!(|data: &[u8]| {
     }
     assert!(kids.len() <= MAX_KEYS);
     // No public key makes a MAC good.
-    assert!(verifier.check(&signed(HEADER.as_bytes(), CLAIMS.as_bytes()), NOW).is_err());
+    assert!(
+        verifier
+            .check(&signed(HEADER.as_bytes(), CLAIMS.as_bytes()), NOW)
+            .is_err()
+    );
 });
 
 fn lists(operations: &Value) -> bool {
-    operations.as_array().is_some_and(|list| list.contains(&"verify".into()))
+    operations
+        .as_array()
+        .is_some_and(|list| list.contains(&"verify".into()))
 }

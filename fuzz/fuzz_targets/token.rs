@@ -3,7 +3,9 @@
 
 use std::sync::LazyLock;
 
-use latchkey_fuzz::{CLAIMS, HEADER, NOW, assert_claims, assert_header, encode, object, sealed, signed, verifier};
+use latchkey_fuzz::{
+    CLAIMS, HEADER, NOW, assert_claims, assert_header, encode, object, sealed, signed, verifier,
+};
 use latchkey_verifier::Verifier;
 use libfuzzer_sys::fuzz_target;
 
@@ -22,7 +24,11 @@ fuzz_target!(|data: &[u8]| {
     // The text for two segments, with the right signature: what is accepted decodes and encodes to itself.
     let token = sealed(&text);
     if accepted(&token) {
-        let [header, payload, _] = token.split('.').collect::<Vec<_>>().try_into().expect("three segments");
+        let [header, payload, _] = token
+            .split('.')
+            .collect::<Vec<_>>()
+            .try_into()
+            .expect("three segments");
         let bytes = [header, payload].map(decode);
         assert_eq!([encode(&bytes[0]), encode(&bytes[1])], [header, payload]);
     }
@@ -44,7 +50,9 @@ fuzz_target!(|data: &[u8]| {
 
 fn decode(segment: &str) -> Vec<u8> {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-    URL_SAFE_NO_PAD.decode(segment).expect("a segment that was accepted is base64url")
+    URL_SAFE_NO_PAD
+        .decode(segment)
+        .expect("a segment that was accepted is base64url")
 }
 
 /// Other spellings of a token: with more around it, and with its first two segments spelt otherwise and signed again.

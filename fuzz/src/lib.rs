@@ -23,7 +23,8 @@ static KEY: LazyLock<hmac::Key> = LazyLock::new(|| hmac::Key::new(hmac::HMAC_SHA
 /// A set with the key that [`signed`] signs with.
 pub fn keys() -> KeySet {
     let mut keys = KeySet::new();
-    let key = VerifyingKey::from_secret(Algorithm::Hs256, Kind::Access, SECRET).expect("the secret is long enough");
+    let key = VerifyingKey::from_secret(Algorithm::Hs256, Kind::Access, SECRET)
+        .expect("the secret is long enough");
     keys.insert(KID, key).expect("it is the first");
     keys
 }
@@ -31,7 +32,14 @@ pub fn keys() -> KeySet {
 /// A verifier of tokens of that key for [`AUDIENCE`], with this leeway in seconds.
 pub fn verifier(leeway: u32) -> Verifier {
     let audience = Some(AUDIENCE.to_owned());
-    let verifier = Verifier::new(keys(), Policy { audience, leeway, ..Policy::new(ISSUER) });
+    let verifier = Verifier::new(
+        keys(),
+        Policy {
+            audience,
+            leeway,
+            ..Policy::new(ISSUER)
+        },
+    );
     // One that refuses everything would keep every promise.
     let good = verifier.check(&signed(HEADER.as_bytes(), CLAIMS.as_bytes()), NOW);
     assert!(good.is_ok(), "a good token is refused: {good:?}");
@@ -40,7 +48,10 @@ pub fn verifier(leeway: u32) -> Verifier {
 
 /// Two segments as they are, and the right signature of them.
 pub fn sealed(input: &str) -> String {
-    format!("{input}.{}", encode(hmac::sign(&KEY, input.as_bytes()).as_ref()))
+    format!(
+        "{input}.{}",
+        encode(hmac::sign(&KEY, input.as_bytes()).as_ref())
+    )
 }
 
 /// A token of these bytes, rightly signed.
@@ -55,7 +66,8 @@ pub fn encode(bytes: &[u8]) -> String {
 /// The JSON object in `bytes` as a parser reads it that knows nothing of our rules. Fails if one of its members stands
 /// twice: there are parsers that would read another value.
 pub fn object(bytes: &[u8]) -> Value {
-    let Members(members) = serde_json::from_slice(bytes).expect("what was accepted is a JSON object");
+    let Members(members) =
+        serde_json::from_slice(bytes).expect("what was accepted is a JSON object");
     let count = members.len();
     let object: Map<String, Value> = members.into_iter().collect();
     assert_eq!(object.len(), count, "what was accepted has a member twice");
@@ -100,7 +112,11 @@ pub fn assert_header(header: &Value) {
 /// Fails unless claims that were accepted hold at `now`, judged by rules that are written down here once more.
 pub fn assert_claims(claims: &Value, now: i64, leeway: u32) {
     let (now, leeway) = (now as f64, f64::from(leeway));
-    let date = |name: &str| claims.get(name).map(|date| date.as_f64().expect("a date is a number"));
+    let date = |name: &str| {
+        claims
+            .get(name)
+            .map(|date| date.as_f64().expect("a date is a number"))
+    };
     assert!(date("exp").is_none_or(|exp| exp.trunc() > now - leeway && exp < 253_402_300_800.0));
     assert!(date("nbf").is_none_or(|nbf| nbf.trunc() <= now + leeway));
     assert!(date("iat").is_none_or(|iat| iat.trunc() <= now + leeway.max(2.0)));
@@ -108,5 +124,10 @@ pub fn assert_claims(claims: &Value, now: i64, leeway: u32) {
     assert!(claims.get("sub").is_none_or(Value::is_string));
     assert!(claims.get("jti").is_none_or(Value::is_string));
     let names = |aud: &Value| aud == AUDIENCE;
-    assert!(names(&claims["aud"]) || claims["aud"].as_array().is_some_and(|several| several.iter().any(names)));
+    assert!(
+        names(&claims["aud"])
+            || claims["aud"]
+                .as_array()
+                .is_some_and(|several| several.iter().any(names))
+    );
 }

@@ -17,7 +17,8 @@ use crate::{
     http::connection::Connections,
     ports::StoreError,
     service::{
-        audit::AuditWriter, hints::HintWriter, janitor::Janitor, keys::watch::KeyWatch, operators::OperatorWatch,
+        audit::AuditWriter, hints::HintWriter, janitor::Janitor, keys::watch::KeyWatch,
+        operators::OperatorWatch,
     },
 };
 
@@ -69,7 +70,14 @@ impl Background {
         connections: Arc<Connections>,
     ) -> Self {
         let (janitor, keys, operators) = (Arc::new(janitor), Arc::new(keys), Arc::new(operators));
-        Self { connections, hints, janitor, keys, operators, writer }
+        Self {
+            connections,
+            hints,
+            janitor,
+            keys,
+            operators,
+            writer,
+        }
     }
 
     pub(super) fn start(self) -> Running {
@@ -77,13 +85,23 @@ impl Background {
         let keeper = Arc::clone(&self.janitor);
         let writer = Arc::clone(&self.janitor);
         let flusher = self.janitor;
-        let disk = Arc::new(Complaint::of("the database", "sign-ins and refreshes are refused"));
+        let disk = Arc::new(Complaint::of(
+            "the database",
+            "sign-ins and refreshes are refused",
+        ));
         let mut writer_stopped = stopped.clone();
         let blacklist = Arc::new(Complaint::of("the blacklist", "the database answers"));
-        let (keys, ring) =
-            (Arc::clone(&self.keys), Arc::new(Complaint::of("the ring of keys", "the keys in force stay")));
-        let (keeper_of_keys, due) =
-            (self.keys, Arc::new(Complaint::of("what keys are due", "it is tried again in a minute")));
+        let (keys, ring) = (
+            Arc::clone(&self.keys),
+            Arc::new(Complaint::of("the ring of keys", "the keys in force stay")),
+        );
+        let (keeper_of_keys, due) = (
+            self.keys,
+            Arc::new(Complaint::of(
+                "what keys are due",
+                "it is tried again in a minute",
+            )),
+        );
         let mut tasks = vec![
             tokio::spawn(every(KEEP, stopped.clone(), move || {
                 let (janitor, complaint) = (Arc::clone(&keeper), Arc::clone(&blacklist));
@@ -93,7 +111,10 @@ impl Background {
                         // Redis or the database: which of them answers meanwhile is not known.
                         Err(error) => {
                             let failed = format!("the blacklist could not be updated: {error}");
-                            complaint.tell_with(vec![failed], "the next attempt follows within a second");
+                            complaint.tell_with(
+                                vec![failed],
+                                "the next attempt follows within a second",
+                            );
                         }
                     }
                 }
@@ -101,17 +122,35 @@ impl Background {
             tokio::spawn(every(KEEP, stopped.clone(), move || {
                 let (janitor, complaint) = (Arc::clone(&writer), Arc::clone(&disk));
                 async move {
-                    let failed = |error: StoreError| vec![format!("the database takes no writes: {error}")];
-                    complaint.tell(janitor.check_writes().await.map_or_else(failed, |()| Vec::new()));
+                    let failed =
+                        |error: StoreError| vec![format!("the database takes no writes: {error}")];
+                    complaint.tell(
+                        janitor
+                            .check_writes()
+                            .await
+                            .map_or_else(failed, |()| Vec::new()),
+                    );
                 }
             })),
             tokio::spawn(every(LOOK, stopped.clone(), move || {
                 let (keys, complaint) = (Arc::clone(&keys), Arc::clone(&ring));
-                async move { complaint.tell(keys.look().await.map_or_else(|error| error.lines(), |()| Vec::new())) }
+                async move {
+                    complaint.tell(
+                        keys.look()
+                            .await
+                            .map_or_else(|error| error.lines(), |()| Vec::new()),
+                    )
+                }
             })),
             tokio::spawn(every(LOOK, stopped.clone(), move || {
                 let (keys, complaint) = (Arc::clone(&keeper_of_keys), Arc::clone(&due));
-                async move { complaint.tell(keys.keep().await.map_or_else(|error| error.lines(), |()| Vec::new())) }
+                async move {
+                    complaint.tell(
+                        keys.keep()
+                            .await
+                            .map_or_else(|error| error.lines(), |()| Vec::new()),
+                    )
+                }
             })),
             tokio::spawn(every(FLUSH, stopped.clone(), move || {
                 let janitor = Arc::clone(&flusher);
@@ -145,7 +184,11 @@ impl Background {
 
 impl Complaint {
     const fn of(part: &'static str, meanwhile: &'static str) -> Self {
-        Self { told: Mutex::new(Vec::new()), part, meanwhile }
+        Self {
+            told: Mutex::new(Vec::new()),
+            part,
+            meanwhile,
+        }
     }
 
     fn tell(&self, found: Vec<String>) {

@@ -26,9 +26,18 @@ pub(super) fn raise_limit() -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let wanted = maximum.unwrap_or(PLENTY);
     let raised = current.is_some_and(|current| current < wanted)
-        && setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_ok();
+        && setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(wanted),
+                maximum,
+            },
+        )
+        .is_ok();
     let limit = if raised { Some(wanted) } else { current };
-    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+    limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
 }
 
 /// Returns the number of client connections for a process with so many descriptors: the number in the settings, or
@@ -40,17 +49,28 @@ pub(super) fn connections(config: &Config, descriptors: usize) -> Result<usize, 
     let workers = config.http.worker_threads();
     let database = usize::from(config.database.database_pool_size) * DATABASE_CONNECTION;
     let reserved = RESERVE + REDIS + METRICS_CONNECTIONS + database + workers * (WORKER + OVERLAP);
-    let asked = usize::try_from(config.http.max_connections).unwrap_or(usize::MAX).saturating_mul(workers);
+    let asked = usize::try_from(config.http.max_connections)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(workers);
     let left = descriptors.saturating_sub(reserved);
     if left < FEWEST.min(asked) {
         return Err(ConfigError::new(
             "the limit of open files",
-            &format!("is {descriptors}, of which {reserved} are reserved for other uses than client connections"),
-            &format!("at least {}: raise it (ulimit -n, LimitNOFILE=, --ulimit nofile=)", reserved + FEWEST),
+            &format!(
+                "is {descriptors}, of which {reserved} are reserved for other uses than client connections"
+            ),
+            &format!(
+                "at least {}: raise it (ulimit -n, LimitNOFILE=, --ulimit nofile=)",
+                reserved + FEWEST
+            ),
         ));
     }
     if left < asked {
-        tracing::debug!(connections = left, descriptors, "the limit of open files limits connections");
+        tracing::debug!(
+            connections = left,
+            descriptors,
+            "the limit of open files limits connections"
+        );
     }
     Ok(left.min(asked))
 }

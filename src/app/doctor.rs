@@ -47,21 +47,36 @@ pub struct Finding {
 }
 
 fn good(part: &'static str, text: impl Into<String>) -> Finding {
-    Finding { part, verdict: Verdict::Good, text: text.into() }
+    Finding {
+        part,
+        verdict: Verdict::Good,
+        text: text.into(),
+    }
 }
 
 fn bad(part: &'static str, text: impl Into<String>) -> Finding {
-    Finding { part, verdict: Verdict::Bad, text: text.into() }
+    Finding {
+        part,
+        verdict: Verdict::Bad,
+        text: text.into(),
+    }
 }
 
 fn warning(part: &'static str, text: impl Into<String>) -> Finding {
-    Finding { part, verdict: Verdict::Warning, text: text.into() }
+    Finding {
+        part,
+        verdict: Verdict::Warning,
+        text: text.into(),
+    }
 }
 
 /// The findings, in the order in which a server would meet them.
 pub async fn examine(config: &Config, clock: Arc<dyn Clock>) -> Vec<Finding> {
     let mut findings = vec![match config.check() {
-        Ok(()) => good("configuration", format!("issuer {}", config.issuer().unwrap_or_default())),
+        Ok(()) => good(
+            "configuration",
+            format!("issuer {}", config.issuer().unwrap_or_default()),
+        ),
         Err(error) => bad("configuration", error.to_string()),
     }];
     let database = database(config, clock.as_ref()).await;
@@ -69,15 +84,29 @@ pub async fn examine(config: &Config, clock: Arc<dyn Clock>) -> Vec<Finding> {
     let broken = config.database.url().is_err() || database.iter().any(unready);
     // A cause is reported once, where it is. A missing passphrase is another one.
     if broken && config.keys.keys == KeysPlace::Database && config.keys.check_protection().is_ok() {
-        findings.push(warning("keys", "not looked at: they are in the database, which is not ready"));
+        findings.push(warning(
+            "keys",
+            "not looked at: they are in the database, which is not ready",
+        ));
     } else {
         findings.push(keys(config, Arc::clone(&clock)).await);
     }
     findings.extend(database);
     findings.push(redis(config).await);
-    let exposed = |found: Exposure| if found.severe { bad("files", found.text) } else { warning("files", found.text) };
+    let exposed = |found: Exposure| {
+        if found.severe {
+            bad("files", found.text)
+        } else {
+            warning("files", found.text)
+        }
+    };
     findings.extend(config.exposures().into_iter().map(exposed));
-    findings.extend(config.clear_text_warnings().into_iter().map(|text| warning("encryption", text)));
+    findings.extend(
+        config
+            .clear_text_warnings()
+            .into_iter()
+            .map(|text| warning("encryption", text)),
+    );
     findings
 }
 
@@ -94,7 +123,9 @@ async fn keys(config: &Config, clock: Arc<dyn Clock>) -> Finding {
     };
     let sql = match (config.keys.keys, config.database.url()) {
         (KeysPlace::Directory, _) | (_, Err(_)) => None,
-        (KeysPlace::Database, Ok(DatabaseUrl::Sqlite(file))) if file.create && !file.path.exists() => {
+        (KeysPlace::Database, Ok(DatabaseUrl::Sqlite(file)))
+            if file.create && !file.path.exists() =>
+        {
             return good("keys", "none yet in the database: the server makes them");
         }
         (KeysPlace::Database, Ok(url)) => match SqlPool::open(&url, config.database.limits()) {
@@ -110,34 +141,58 @@ async fn keys(config: &Config, clock: Arc<dyn Clock>) -> Finding {
         Ok(ring) => ring,
         Err(error) => return bad("keys", error.to_string()),
     };
-    let far = |key: &&RingKey| key.facts.signs_from > later(now, value::delta(config.keys.key_publish_lead) + NOTICE);
+    let far = |key: &&RingKey| {
+        key.facts.signs_from > later(now, value::delta(config.keys.key_publish_lead) + NOTICE)
+    };
     match (ring.keys().count(), ring.keys().find(far)) {
-        (0, _) => good("keys", format!("none yet in {place}: the server makes them")),
+        (0, _) => good(
+            "keys",
+            format!("none yet in {place}: the server makes them"),
+        ),
         (_, Some(key)) => {
             let (kid, from) = (&key.facts.kid, key.facts.signs_from.format("%F %T UTC"));
-            bad("keys", format!("{kid} signs from {from} on, which is far away: check the clock"))
+            bad(
+                "keys",
+                format!("{kid} signs from {from} on, which is far away: check the clock"),
+            )
         }
         (count, None) => good("keys", format!("{count} in {place}")),
     }
 }
 
 async fn database(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
-    let Ok(url) = config.database.url() else { return Vec::new() };
+    let Ok(url) = config.database.url() else {
+        return Vec::new();
+    };
     if let DatabaseUrl::Sqlite(file) = &url
         && file.create
         && !file.path.exists()
     {
-        return vec![good("database", format!("{url} is not there yet: the server makes it"))];
+        return vec![good(
+            "database",
+            format!("{url} is not there yet: the server makes it"),
+        )];
     }
     let migrations = match migrate::status(&url, config.database.database_timeout).await {
         Err(error) => return vec![bad("database", format!("{url}: {error}"))],
-        Ok(status) if !status.unknown.is_empty() => {
-            bad("migrations", format!("{} unknown here: a newer latchkey was run", status.unknown.join(", ")))
-        }
-        Ok(status) if !status.pending.is_empty() => {
-            bad("migrations", format!("{} pending: run latchkey migrate run", status.pending.join(", ")))
-        }
-        Ok(status) => good("migrations", format!("{} applied, none pending", status.applied.len())),
+        Ok(status) if !status.unknown.is_empty() => bad(
+            "migrations",
+            format!(
+                "{} unknown here: a newer latchkey was run",
+                status.unknown.join(", ")
+            ),
+        ),
+        Ok(status) if !status.pending.is_empty() => bad(
+            "migrations",
+            format!(
+                "{} pending: run latchkey migrate run",
+                status.pending.join(", ")
+            ),
+        ),
+        Ok(status) => good(
+            "migrations",
+            format!("{} applied, none pending", status.applied.len()),
+        ),
     };
     let mut findings = vec![good("database", url.to_string()), migrations];
     if matches!(url, DatabaseUrl::Postgres(_)) {
@@ -175,7 +230,11 @@ async fn skew(config: &Config, url: &DatabaseUrl, clock: &dyn Clock) -> Finding 
         Ok(theirs) => {
             let skew = (clock.now() - theirs).abs();
             let text = format!("{} ms from the database's", skew.num_milliseconds());
-            if skew <= MAX_SKEW { good("clock", text) } else { bad("clock", format!("{text}: run NTP on both")) }
+            if skew <= MAX_SKEW {
+                good("clock", text)
+            } else {
+                bad("clock", format!("{text}: run NTP on both"))
+            }
         }
     }
 }
@@ -187,7 +246,10 @@ async fn redis(config: &Config) -> Finding {
         Ok(Some(options)) => options,
     };
     let (deployment, is_known) = match deployment(config).await {
-        Ok(known) => (known.unwrap_or_else(|| DeploymentId::new(random::jti())), true),
+        Ok(known) => (
+            known.unwrap_or_else(|| DeploymentId::new(random::jti())),
+            true,
+        ),
         Err(_) => (DeploymentId::new(random::jti()), false),
     };
     let warnings = match RedisBlacklist::open(&options, deployment, random::jti()) {
@@ -203,9 +265,16 @@ async fn redis(config: &Config) -> Finding {
 
 /// Reads the id in the database. A deployment that was never started has none: entries in Redis are not its own.
 async fn deployment(config: &Config) -> Result<Option<DeploymentId>, StoreError> {
-    let url = config.database.url().map_err(|error| StoreError::Failed(error.to_string()))?;
+    let url = config
+        .database
+        .url()
+        .map_err(|error| StoreError::Failed(error.to_string()))?;
     match &url {
         DatabaseUrl::Sqlite(file) if file.create && !file.path.exists() => Ok(None),
-        _ => SqlStore::new(SqlPool::open(&url, config.database.limits())?).known_deployment().await,
+        _ => {
+            SqlStore::new(SqlPool::open(&url, config.database.limits())?)
+                .known_deployment()
+                .await
+        }
     }
 }

@@ -43,7 +43,10 @@ const NAME: &str = "admin";
 /// The name of the file, beside the database.
 const FILE: &str = "admin-password";
 
-pub(super) async fn admin(accounts: &Accounts, database: &Path) -> Result<Option<FirstUser>, StartError> {
+pub(super) async fn admin(
+    accounts: &Accounts,
+    database: &Path,
+) -> Result<Option<FirstUser>, StartError> {
     if accounts.any().await? {
         return Ok(None);
     }
@@ -56,14 +59,21 @@ pub(super) async fn admin(accounts: &Accounts, database: &Path) -> Result<Option
         is_staff: true,
     };
     // It is written before the user is made: a user whose password is lost is of no use.
-    let draft = if terminal_forgets() { None } else { Some(Draft::write(database, &password)?) };
+    let draft = if terminal_forgets() {
+        None
+    } else {
+        Some(Draft::write(database, &password)?)
+    };
     match accounts.create(registration).await {
         Ok(_) => {
             let password = match draft {
                 None => FirstPassword::Shown(SecretString::from(password.as_str())),
                 Some(draft) => FirstPassword::Written(draft.keep()),
             };
-            Ok(Some(FirstUser { username: NAME, password }))
+            Ok(Some(FirstUser {
+                username: NAME,
+                password,
+            }))
         }
         // Another process that started at the same moment was first.
         Err(AccountError::Taken(_)) => {
@@ -91,9 +101,14 @@ struct Draft {
 
 impl Draft {
     fn write(database: &Path, password: &str) -> Result<Self, StartError> {
-        let folder = fs::canonicalize(database).ok().and_then(|path| path.parent().map(Path::to_owned));
+        let folder = fs::canonicalize(database)
+            .ok()
+            .and_then(|path| path.parent().map(Path::to_owned));
         let folder = folder.unwrap_or_default();
-        let draft = Self { path: folder.join(format!("{FILE}.{}", random::jti())), place: folder.join(FILE) };
+        let draft = Self {
+            path: folder.join(format!("{FILE}.{}", random::jti())),
+            place: folder.join(FILE),
+        };
         files::create_new(&draft.path)
             .and_then(|mut file| writeln!(file, "{password}").and_then(|()| file.sync_all()))
             .map_err(|error| StartError::FirstPassword(draft.place.clone(), error))?;
@@ -102,7 +117,11 @@ impl Draft {
 
     /// Gives the file its name, in place of one from a database that was removed.
     fn keep(self) -> PathBuf {
-        if fs::rename(&self.path, &self.place).is_ok() { self.place } else { self.path }
+        if fs::rename(&self.path, &self.place).is_ok() {
+            self.place
+        } else {
+            self.path
+        }
     }
 
     fn discard(self) {

@@ -42,7 +42,10 @@ pub struct KeysSettings<'a> {
 ///
 /// # Errors
 /// [`StartError`].
-pub fn looker(settings: &KeysSettings<'_>, clock: Arc<dyn Clock>) -> Result<KeyManager, StartError> {
+pub fn looker(
+    settings: &KeysSettings<'_>,
+    clock: Arc<dyn Clock>,
+) -> Result<KeyManager, StartError> {
     let sql = match settings.keys.keys {
         KeysPlace::Database => Some(connect(settings.database)?),
         KeysPlace::Directory => None,
@@ -51,7 +54,9 @@ pub fn looker(settings: &KeysSettings<'_>, clock: Arc<dyn Clock>) -> Result<KeyM
     let audit = if settings.database.is_missing() {
         None
     } else {
-        Some(Arc::new(AuditLater { database: settings.database.clone() }) as Arc<dyn AuditStore>)
+        Some(Arc::new(AuditLater {
+            database: settings.database.clone(),
+        }) as Arc<dyn AuditStore>)
     };
     Ok(manager(settings, sql.as_ref(), audit, clock))
 }
@@ -60,7 +65,10 @@ pub fn looker(settings: &KeysSettings<'_>, clock: Arc<dyn Clock>) -> Result<KeyM
 ///
 /// # Errors
 /// [`StartError`].
-pub async fn writer(settings: &KeysSettings<'_>, clock: Arc<dyn Clock>) -> Result<KeyManager, StartError> {
+pub async fn writer(
+    settings: &KeysSettings<'_>,
+    clock: Arc<dyn Clock>,
+) -> Result<KeyManager, StartError> {
     settings.keys.check_protection()?;
     if settings.keys.keys == KeysPlace::Directory {
         return looker(settings, clock);
@@ -84,17 +92,24 @@ impl AuditStore for AuditLater {
     }
 
     async fn events(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
-        connect(&self.database).map_err(|error| StoreError::Unavailable(error.to_string()))?.events(query).await
+        connect(&self.database)
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?
+            .events(query)
+            .await
     }
 
     async fn purge(&self, before: Moment, limit: i64) -> Result<usize, StoreError> {
-        let sql = connect(&self.database).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let sql =
+            connect(&self.database).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         sql.purge(before, limit).await
     }
 }
 
 fn connect(database: &DatabaseConfig) -> Result<Arc<SqlStore>, StartError> {
-    Ok(Arc::new(SqlStore::new(SqlPool::open(&database.existing()?, database.limits())?)))
+    Ok(Arc::new(SqlStore::new(SqlPool::open(
+        &database.existing()?,
+        database.limits(),
+    )?)))
 }
 
 pub(super) fn manager(
@@ -103,7 +118,12 @@ pub(super) fn manager(
     audit: Option<Arc<dyn AuditStore>>,
     clock: Arc<dyn Clock>,
 ) -> KeyManager {
-    let KeysSettings { keys, lifetimes, actor, .. } = settings;
+    let KeysSettings {
+        keys,
+        lifetimes,
+        actor,
+        ..
+    } = settings;
     let store: Arc<dyn KeyStore> = match (keys.keys, sql) {
         (KeysPlace::Database, Some(sql)) => Arc::<SqlStore>::clone(sql),
         _ => Arc::new(KeyDirectory::new(&keys.keys_dir)),
@@ -112,9 +132,20 @@ pub(super) fn manager(
         algorithm: keys.algorithm,
         lead: value::delta(keys.key_publish_lead),
         interval: keys.interval(),
-        lives: TokenLives { access: lifetimes.access(), refresh: lifetimes.refresh() },
+        lives: TokenLives {
+            access: lifetimes.access(),
+            refresh: lifetimes.refresh(),
+        },
         wrapping: WrappingCost::OWASP,
     };
     let passphrase = keys.keys_passphrase_file.clone();
-    KeyManager { actor: actor.clone(), audit, clock, opened: OpenedKeys::default(), passphrase, rules, store }
+    KeyManager {
+        actor: actor.clone(),
+        audit,
+        clock,
+        opened: OpenedKeys::default(),
+        passphrase,
+        rules,
+        store,
+    }
 }

@@ -51,7 +51,9 @@ struct Process {
 /// Everything, ready to be read.
 pub(super) fn registry(service: &Metrics, http: &HttpMetrics, measured: Measured) -> Registry {
     let mut all = Registry::default();
-    all.register_collector(Box::new(Process { started: measured.clock.now() }));
+    all.register_collector(Box::new(Process {
+        started: measured.clock.now(),
+    }));
     let registry = all.sub_registry_with_prefix("latchkey");
     service.register(registry);
     http.register(registry);
@@ -62,14 +64,20 @@ pub(super) fn registry(service: &Metrics, http: &HttpMetrics, measured: Measured
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         let help = "Time at which the process started, in seconds since 1970.";
-        let metric = encoder.encode_descriptor("process_start_time_seconds", help, None, MetricType::Gauge)?;
+        let metric = encoder.encode_descriptor(
+            "process_start_time_seconds",
+            help,
+            None,
+            MetricType::Gauge,
+        )?;
         ConstGauge::new(seconds(self.started)).encode(metric)
     }
 }
 
 /// Seconds since 1970.
 fn seconds(moment: Moment) -> f64 {
-    Duration::from_millis(u64::try_from(moment.timestamp_millis()).unwrap_or_default()).as_secs_f64()
+    Duration::from_millis(u64::try_from(moment.timestamp_millis()).unwrap_or_default())
+        .as_secs_f64()
 }
 
 impl Collector for Measured {
@@ -80,23 +88,62 @@ impl Collector for Measured {
             ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(metric)
         };
         let (waiting, running) = self.hasher.load();
-        gauge("hash_queue_waiting", "Passwords that wait to be hashed.", waiting)?;
-        gauge("hash_queue_running", "Passwords that are being hashed.", running)?;
-        gauge("keys", "Signing keys that are in force, of both kinds.", self.keys.current().ring.keys().count())?;
+        gauge(
+            "hash_queue_waiting",
+            "Passwords that wait to be hashed.",
+            waiting,
+        )?;
+        gauge(
+            "hash_queue_running",
+            "Passwords that are being hashed.",
+            running,
+        )?;
+        gauge(
+            "keys",
+            "Signing keys that are in force, of both kinds.",
+            self.keys.current().ring.keys().count(),
+        )?;
         let help = "Whether the keys that lie in the store cannot be used, 1, and those before them stay in force.";
         gauge("keys_broken", help, self.keys.is_broken().into())?;
         let age = self.keys.last_look_seconds(self.clock.now());
-        let help =
-            "Seconds since the keys in the store were last read: keys that were revoked since then are still accepted.";
-        gauge("keys_last_look_seconds", help, usize::try_from(age).unwrap_or(usize::MAX))?;
+        let help = "Seconds since the keys in the store were last read: keys that were revoked since then are still accepted.";
+        gauge(
+            "keys_last_look_seconds",
+            help,
+            usize::try_from(age).unwrap_or(usize::MAX),
+        )?;
         let pool = self.sql.pool_status();
-        gauge("database_connections_open", "Connections to the database.", pool.open)?;
-        gauge("database_connections_idle", "Connections to the database that nobody uses.", pool.idle)?;
-        gauge("database_connections_limit", "Connections to the database at the most.", pool.limit)?;
-        gauge("database_waiting", "Requests that wait for a connection to the database.", pool.waiting)?;
+        gauge(
+            "database_connections_open",
+            "Connections to the database.",
+            pool.open,
+        )?;
+        gauge(
+            "database_connections_idle",
+            "Connections to the database that nobody uses.",
+            pool.idle,
+        )?;
+        gauge(
+            "database_connections_limit",
+            "Connections to the database at the most.",
+            pool.limit,
+        )?;
+        gauge(
+            "database_waiting",
+            "Requests that wait for a connection to the database.",
+            pool.waiting,
+        )?;
         let connections = self.connections.status();
-        gauge("connections_open", "Connections of clients.", connections.open)?;
-        gauge("connections_limit", "Maximum number of connections of clients.", connections.limit)?;
+        gauge(
+            "connections_open",
+            "Connections of clients.",
+            connections.open,
+        )?;
+        gauge(
+            "connections_limit",
+            "Maximum number of connections of clients.",
+            connections.limit,
+        )?;
         encode_counters(&mut encoder, connection_counters(connections))?;
         encode_build(&mut encoder)?;
         self.encode_signing_keys(&mut encoder)?;
@@ -127,15 +174,25 @@ impl Measured {
             .into_iter()
             .filter_map(|kind| Some((kind, current.ring.signing_period(kind, now)?)))
             .map(|(kind, (since, successor))| {
-                let planned = || self.rotation_interval.map(|interval| later(since, interval));
-                ([("token", kind.token_type())], since, successor.or_else(planned))
+                let planned = || {
+                    self.rotation_interval
+                        .map(|interval| later(since, interval))
+                };
+                (
+                    [("token", kind.token_type())],
+                    since,
+                    successor.or_else(planned),
+                )
             });
         let help = "Age of the key that signs tokens of this type, in seconds.";
-        let mut ages = encoder.encode_descriptor("signing_key_age_seconds", help, None, MetricType::Gauge)?;
+        let mut ages =
+            encoder.encode_descriptor("signing_key_age_seconds", help, None, MetricType::Gauge)?;
         for (label, since, _) in periods.clone() {
-            ConstGauge::new((now - since).num_seconds().max(0)).encode(ages.encode_family(&label)?)?;
+            ConstGauge::new((now - since).num_seconds().max(0))
+                .encode(ages.encode_family(&label)?)?;
         }
-        let help = "Time at which the next key begins to sign tokens of this type, in seconds since 1970.";
+        let help =
+            "Time at which the next key begins to sign tokens of this type, in seconds since 1970.";
         let name = "signing_key_next_rotation_time_seconds";
         let mut rotations = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (label, _, next) in periods {
@@ -151,14 +208,21 @@ impl Measured {
 fn encode_build(encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
     let help = "Always 1; the labels name the version and the platform.";
     let mut metric = encoder.encode_descriptor("build_info", help, None, MetricType::Gauge)?;
-    let labels = [("version", env!("CARGO_PKG_VERSION")), ("os", consts::OS), ("arch", consts::ARCH)];
+    let labels = [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("os", consts::OS),
+        ("arch", consts::ARCH),
+    ];
     ConstGauge::new(1_i64).encode(metric.encode_family(&labels)?)
 }
 
 /// A name, a help text and a count.
 type NamedCount = (&'static str, &'static str, u64);
 
-fn encode_counters<const N: usize>(encoder: &mut DescriptorEncoder, counts: [NamedCount; N]) -> Result<(), fmt::Error> {
+fn encode_counters<const N: usize>(
+    encoder: &mut DescriptorEncoder,
+    counts: [NamedCount; N],
+) -> Result<(), fmt::Error> {
     for (name, help, count) in counts {
         let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         ConstCounter::new(count).encode(metric)?;
@@ -168,15 +232,34 @@ fn encode_counters<const N: usize>(encoder: &mut DescriptorEncoder, counts: [Nam
 
 const fn connection_counters(status: ConnectionStatus) -> [NamedCount; 3] {
     [
-        ("connections_evicted", "Idle connections that were closed to make room for others.", status.evicted),
-        ("connections_refused", "Connections that were refused because all open ones were busy.", status.refused),
-        ("connections_timed_out", "Connections that were closed because the client was too slow.", status.timed_out),
+        (
+            "connections_evicted",
+            "Idle connections that were closed to make room for others.",
+            status.evicted,
+        ),
+        (
+            "connections_refused",
+            "Connections that were refused because all open ones were busy.",
+            status.refused,
+        ),
+        (
+            "connections_timed_out",
+            "Connections that were closed because the client was too slow.",
+            status.timed_out,
+        ),
     ]
 }
 
-fn encode_blacklist(encoder: &mut DescriptorEncoder, status: BlacklistStatus) -> Result<(), fmt::Error> {
+fn encode_blacklist(
+    encoder: &mut DescriptorEncoder,
+    status: BlacklistStatus,
+) -> Result<(), fmt::Error> {
     let states = [
-        ("redis_reachable", "Whether Redis answers: 1 or 0.", status.reachable),
+        (
+            "redis_reachable",
+            "Whether Redis answers: 1 or 0.",
+            status.reachable,
+        ),
         (
             "redis_believed",
             "Whether Redis decides on access tokens, 1, or the database instead of it, 0.",
@@ -188,9 +271,21 @@ fn encode_blacklist(encoder: &mut DescriptorEncoder, status: BlacklistStatus) ->
         ConstGauge::new(i64::from(state)).encode(metric)?;
     }
     let counts = [
-        ("redis_failures", "Commands that Redis did not answer as it should.", status.failures),
-        ("blacklist_rebuilds", "How often the marks in Redis were written anew from the database.", status.rebuilds),
-        ("blacklist_rebuilds_failed", "How often that failed.", status.failed_rebuilds),
+        (
+            "redis_failures",
+            "Commands that Redis did not answer as it should.",
+            status.failures,
+        ),
+        (
+            "blacklist_rebuilds",
+            "How often the marks in Redis were written anew from the database.",
+            status.rebuilds,
+        ),
+        (
+            "blacklist_rebuilds_failed",
+            "How often that failed.",
+            status.failed_rebuilds,
+        ),
     ];
     encode_counters(encoder, counts)
 }

@@ -39,7 +39,8 @@ use crate::{
     },
     ports::{Clock, StoreError},
     service::{
-        Admission, AuditTrail, Auth, Error, KeysInForce, Metrics, Parts, Revocation, Rules, TokenRules,
+        Admission, AuditTrail, Auth, Error, KeysInForce, Metrics, Parts, Revocation, Rules,
+        TokenRules,
         audit::audit_trail,
         keys::{KeyManager, KeysError, OpenedKeys, watch::KeyWatch},
         operators::OperatorWatch,
@@ -66,10 +67,14 @@ pub enum StartError {
     #[error("LATCHKEY_KEYS: {0}")]
     KeySet(#[from] latchkey_verifier::KeyError),
     /// The address.
-    #[error("LATCHKEY_BIND is {0}, which cannot be listened on ({1}): expected a free address of this machine")]
+    #[error(
+        "LATCHKEY_BIND is {0}, which cannot be listened on ({1}): expected a free address of this machine"
+    )]
     Listen(SocketAddr, io::Error),
     /// The address of the metrics.
-    #[error("LATCHKEY_METRICS_BIND is {0}, which cannot be listened on ({1}): expected a free address of this machine")]
+    #[error(
+        "LATCHKEY_METRICS_BIND is {0}, which cannot be listened on ({1}): expected a free address of this machine"
+    )]
     ListenMetrics(SocketAddr, io::Error),
     /// A migration.
     #[error(transparent)]
@@ -84,7 +89,9 @@ pub enum StartError {
     #[error("DATABASE_URL: {0} cannot be reached ({1}): start it{2}, or correct the URL")]
     Unreachable(DatabaseUrl, String, &'static str),
     /// The database has no tables of Latchkey, and a command does not create them.
-    #[error("DATABASE_URL: {0} has no tables of Latchkey: correct the URL, or create them with latchkey migrate run")]
+    #[error(
+        "DATABASE_URL: {0} has no tables of Latchkey: correct the URL, or create them with latchkey migrate run"
+    )]
     Empty(DatabaseUrl),
     /// The database is there, and is not one to work with.
     #[error("DATABASE_URL: {0} cannot be used: {1}")]
@@ -109,20 +116,31 @@ impl App {
     /// [`StartError`].
     pub async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         config.check()?;
-        for finding in config.exposures().into_iter().map(|found| found.text).chain(config.clear_text_warnings()) {
+        for finding in config
+            .exposures()
+            .into_iter()
+            .map(|found| found.text)
+            .chain(config.clear_text_warnings())
+        {
             tracing::warn!(finding, "insecure configuration");
         }
         reserve::fill();
         let capacity = Capacity {
             total: descriptors::connections(config, descriptors::raise_limit())?,
-            source: config.http.max_connections_per_source.try_into().unwrap_or(usize::MAX),
+            source: config
+                .http
+                .max_connections_per_source
+                .try_into()
+                .unwrap_or(usize::MAX),
             proxies: config.http.trusted_proxies.clone().unwrap_or_default(),
         };
         let listen = |error| StartError::Listen(config.http.bind, error);
         let listener = TcpListener::bind(config.http.bind).map_err(listen)?;
         let metrics = match config.http.own_metrics_address() {
             None => None,
-            Some(bind) => Some(TcpListener::bind(bind).map_err(|error| StartError::ListenMetrics(bind, error))?),
+            Some(bind) => Some(
+                TcpListener::bind(bind).map_err(|error| StartError::ListenMetrics(bind, error))?,
+            ),
         };
         // Port 0 means a free one: from here on, it has a number.
         let mut config = config.clone();
@@ -140,13 +158,25 @@ impl App {
             early.ring().await?;
             opened = early.opened;
         }
-        let opener = Opener::Server { threads: config.http.worker_threads(), patience: config.http.startup_timeout };
-        let stores = stores::open(&config.database, &config.redis, &config.lifetimes, opener).await?;
-        let manager = keys::manager(&settings, Some(&stores.sql()), Some(stores.audit()), Arc::clone(&clock));
+        let opener = Opener::Server {
+            threads: config.http.worker_threads(),
+            patience: config.http.startup_timeout,
+        };
+        let stores =
+            stores::open(&config.database, &config.redis, &config.lifetimes, opener).await?;
+        let manager = keys::manager(
+            &settings,
+            Some(&stores.sql()),
+            Some(stores.audit()),
+            Arc::clone(&clock),
+        );
         let manager = KeyManager { opened, ..manager };
         let ring = ring(&manager, &stores).await?;
-        let hasher =
-            Hasher::start(config.passwords.cost(), config.passwords.threads(), config.passwords.hash_queue.into())?;
+        let hasher = Hasher::start(
+            config.passwords.cost(),
+            config.passwords.threads(),
+            config.passwords.hash_queue.into(),
+        )?;
         let embedded = matches!(stores.url, DatabaseUrl::Sqlite(_));
         let first_user = if let DatabaseUrl::Sqlite(file) = &stores.url {
             let accounts = stores.accounts(Actor::Service, Arc::clone(&clock), hasher.clone());
@@ -158,15 +188,40 @@ impl App {
         let counters = Metrics::default();
         let (audit, writer) = audit_trail(stores.audit(), Arc::clone(&clock), &counters);
         let (revocation, hints) = stores.revocation(&config.lifetimes).with_hints();
-        let keys = Arc::new(KeysInForce::new(ring, policy(&config)?, config.tokens.verify_cache)?);
+        let keys = Arc::new(KeysInForce::new(
+            ring,
+            policy(&config)?,
+            config.tokens.verify_cache,
+        )?);
         let watch = KeyWatch::new(manager, Arc::clone(&keys));
         let connections = Arc::new(Connections::new(capacity, limits(&config)));
         let operators = OperatorWatch::new(stores.audit(), Arc::clone(&clock), counters.clone());
-        let background =
-            background::Background::new(janitor, watch, hints, writer, operators, Arc::clone(&connections));
-        let made = Made { keys, hasher, clock, connections, counters, audit, revocation };
+        let background = background::Background::new(
+            janitor,
+            watch,
+            hints,
+            writer,
+            operators,
+            Arc::clone(&connections),
+        );
+        let made = Made {
+            keys,
+            hasher,
+            clock,
+            connections,
+            counters,
+            audit,
+            revocation,
+        };
         let state = state(&config, &stores, made)?;
-        Ok(Self { background, embedded, first_user, listener, metrics, state })
+        Ok(Self {
+            background,
+            embedded,
+            first_user,
+            listener,
+            metrics,
+            state,
+        })
     }
 
     /// The address that is listened on.
@@ -180,7 +235,9 @@ impl App {
     /// The address of `/metrics`, where it has one of its own.
     #[must_use]
     pub fn metrics_address(&self) -> Option<SocketAddr> {
-        self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
+        self.metrics
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok())
     }
 
     /// Whether this is one process over a file of its own.
@@ -215,7 +272,10 @@ impl App {
                 Some(handle)
             }
         };
-        let (stopping, delay) = (self.state.stopping.clone(), self.state.settings.shutdown_delay);
+        let (stopping, delay) = (
+            self.state.stopping.clone(),
+            self.state.settings.shutdown_delay,
+        );
         let server = server::serve(self.listener, self.state)?;
         let handle = server.handle();
         let background = self.background.start();
@@ -253,7 +313,13 @@ struct Made {
 async fn ring(manager: &KeyManager, stores: &stores::Stores) -> Result<Keyring, StartError> {
     let failed = match manager.ensure().await {
         Ok(made) => {
-            for KeyFacts { kid, kind, signs_from, .. } in &made {
+            for KeyFacts {
+                kid,
+                kind,
+                signs_from,
+                ..
+            } in &made
+            {
                 tracing::info!(kid, token = kind.token_type(), %signs_from, "a key was made");
             }
             if made.len() > 1 && !stores.sessions().page(None, 1).await?.sessions.is_empty() {
@@ -267,7 +333,11 @@ async fn ring(manager: &KeyManager, stores: &stores::Stores) -> Result<Keyring, 
     };
     let ring = manager.ring().await?;
     match failed {
-        Some(error) if [Kind::Access, Kind::Refresh].iter().any(|kind| ring.newest(*kind).is_none()) => {
+        Some(error)
+            if [Kind::Access, Kind::Refresh]
+                .iter()
+                .any(|kind| ring.newest(*kind).is_none()) =>
+        {
             return Err(error.into());
         }
         Some(error) => tracing::warn!(%error, "no key was made; those that there are go on"),
@@ -281,7 +351,11 @@ async fn ring(manager: &KeyManager, stores: &stores::Stores) -> Result<Keyring, 
 }
 
 fn limits(config: &Config) -> Limits {
-    Limits { head: config.http.header_timeout, body: config.http.body_timeout, keep_alive: server::KEEP_ALIVE }
+    Limits {
+        head: config.http.header_timeout,
+        body: config.http.body_timeout,
+        keep_alive: server::KEEP_ALIVE,
+    }
 }
 
 fn policy(config: &Config) -> Result<Policy, ConfigError> {
@@ -296,7 +370,15 @@ fn policy(config: &Config) -> Result<Policy, ConfigError> {
 }
 
 fn state(config: &Config, stores: &stores::Stores, made: Made) -> Result<State, StartError> {
-    let Made { keys, hasher, clock, connections, counters, audit, revocation } = made;
+    let Made {
+        keys,
+        hasher,
+        clock,
+        connections,
+        counters,
+        audit,
+        revocation,
+    } = made;
     let (issuer, tokens) = (config.issuer()?, &config.tokens);
     let shape = TokenShape {
         access_typ: tokens.access_token_typ.clone(),
@@ -331,7 +413,9 @@ fn state(config: &Config, stores: &stores::Stores, made: Made) -> Result<State, 
     };
     let registry = Arc::new(metrics::registry(&counters, &metrics, measured));
     let auth = Auth::new(Parts {
-        admission: Admission::new(config.passwords.threads() + usize::from(config.passwords.hash_queue)),
+        admission: Admission::new(
+            config.passwords.threads() + usize::from(config.passwords.hash_queue),
+        ),
         audit,
         clock,
         metrics: counters,
@@ -358,5 +442,12 @@ fn state(config: &Config, stores: &stores::Stores, made: Made) -> Result<State, 
         workers: config.http.worker_threads(),
         metrics: config.http.metrics_on_main_address(),
     };
-    Ok(State { auth: Arc::new(auth), connections, metrics, registry, settings, stopping: Stopping::default() })
+    Ok(State {
+        auth: Arc::new(auth),
+        connections,
+        metrics,
+        registry,
+        settings,
+        stopping: Stopping::default(),
+    })
 }

@@ -43,7 +43,10 @@ pub async fn accounts(
 ///
 /// # Errors
 /// [`StartError`].
-pub async fn janitor(config: OperatorConfig<'_>, clock: Arc<dyn Clock>) -> Result<Janitor, StartError> {
+pub async fn janitor(
+    config: OperatorConfig<'_>,
+    clock: Arc<dyn Clock>,
+) -> Result<Janitor, StartError> {
     let stores = open(&config).await?;
     Ok(stores.janitor(clock, config.lifetimes, config.audit))
 }
@@ -59,5 +62,11 @@ pub async fn trail(config: OperatorConfig<'_>, clock: Arc<dyn Clock>) -> Result<
 
 async fn open(config: &OperatorConfig<'_>) -> Result<stores::Stores, StartError> {
     config.lifetimes.check()?;
-    stores::open(config.database, config.redis, config.lifetimes, stores::Opener::Command).await
+    stores::open(
+        config.database,
+        config.redis,
+        config.lifetimes,
+        stores::Opener::Command,
+    )
+    .await
 }

@@ -11,7 +11,9 @@ use crate::{
     crypto::{hasher::Hasher, random},
     domain::{audit::Actor, ids::DeploymentId},
     ports::{AuditStore, Blacklist, Clock, SessionStore, StoreError, UserStore},
-    service::{Revocation, accounts::Accounts, janitor::Janitor, revocation::MarkLifetimes, trail::Trail},
+    service::{
+        Revocation, accounts::Accounts, janitor::Janitor, revocation::MarkLifetimes, trail::Trail,
+    },
     store::{
         redis::RedisBlacklist,
         sql::{
@@ -73,15 +75,25 @@ pub(super) async fn open(
         None => None,
         Some(options) => {
             let deployment = sql.deployment(&DeploymentId::new(random::jti())).await?;
-            let blacklist: Arc<dyn Blacklist> = Arc::new(RedisBlacklist::open(&options, deployment, random::jti())?);
+            let blacklist: Arc<dyn Blacklist> =
+                Arc::new(RedisBlacklist::open(&options, deployment, random::jti())?);
             Some(blacklist)
         }
     };
-    Ok(Stores { blacklist, sql, url, lifetimes: lifetimes.clone() })
+    Ok(Stores {
+        blacklist,
+        sql,
+        url,
+        lifetimes: lifetimes.clone(),
+    })
 }
 
 /// Waits for a database that is still starting, or being promoted. One that refuses is not waited for.
-async fn migrated(url: &DatabaseUrl, timeout: Duration, opener: Opener) -> Result<Vec<String>, StartError> {
+async fn migrated(
+    url: &DatabaseUrl,
+    timeout: Duration,
+    opener: Opener,
+) -> Result<Vec<String>, StartError> {
     let patience = match opener {
         Opener::Server { patience, .. } => patience,
         Opener::Command => Duration::ZERO,
@@ -101,7 +113,11 @@ async fn migrated(url: &DatabaseUrl, timeout: Duration, opener: Opener) -> Resul
             MigrateError::Connect(ConnectError::Absent(reason))
             | MigrateError::Store(StoreError::Unavailable(reason)) => {
                 if over {
-                    let longer = if patience.is_zero() { "" } else { ", raise LATCHKEY_STARTUP_TIMEOUT" };
+                    let longer = if patience.is_zero() {
+                        ""
+                    } else {
+                        ", raise LATCHKEY_STARTUP_TIMEOUT"
+                    };
                     return Err(StartError::Unreachable(url.clone(), reason, longer));
                 }
                 tracing::warn!(database = %url, reason, "the database is not there yet: trying again");
@@ -135,11 +151,19 @@ impl Stores {
     }
 
     pub(super) fn trail(&self, clock: Arc<dyn Clock>) -> Trail {
-        Trail { audit: self.audit(), clock, sessions: self.sessions(), users: self.users() }
+        Trail {
+            audit: self.audit(),
+            clock,
+            sessions: self.sessions(),
+            users: self.users(),
+        }
     }
 
     pub(super) fn revocation(&self, lifetimes: &LifetimesConfig) -> Revocation {
-        let lifetimes = MarkLifetimes { refresh: lifetimes.refresh(), session: lifetimes.session() };
+        let lifetimes = MarkLifetimes {
+            refresh: lifetimes.refresh(),
+            session: lifetimes.session(),
+        };
         Revocation::new(self.sessions(), self.blacklist.clone(), lifetimes)
     }
 
@@ -155,8 +179,19 @@ impl Stores {
         }
     }
 
-    pub(super) fn janitor(&self, clock: Arc<dyn Clock>, lifetimes: &LifetimesConfig, audit: &AuditConfig) -> Janitor {
+    pub(super) fn janitor(
+        &self,
+        clock: Arc<dyn Clock>,
+        lifetimes: &LifetimesConfig,
+        audit: &AuditConfig,
+    ) -> Janitor {
         let trail = (self.audit(), audit.retention());
-        Janitor::new(clock, self.users(), self.sessions(), trail, self.revocation(lifetimes))
+        Janitor::new(
+            clock,
+            self.users(),
+            self.sessions(),
+            trail,
+            self.revocation(lifetimes),
+        )
     }
 }

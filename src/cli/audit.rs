@@ -68,11 +68,21 @@ fn when(text: &str) -> Result<When, String> {
     }
     // As the table shows it, which is UTC.
     let shown = ["%F %T", "%FT%T", "%F %H:%M", "%FT%H:%M"];
-    let shown = shown.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
-    let day = || NaiveDate::parse_from_str(text, "%F").ok().map(|day| day.and_time(NaiveTime::MIN));
-    let time = shown.or_else(day).filter(|time| (1970..=9999).contains(&time.year()));
-    time.map(|time| When::At(time.and_utc()))
-        .ok_or_else(|| "expected a span of time such as 2h, or a time in UTC such as 2026-01-31T08:00:00Z".to_owned())
+    let shown = shown
+        .iter()
+        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
+    let day = || {
+        NaiveDate::parse_from_str(text, "%F")
+            .ok()
+            .map(|day| day.and_time(NaiveTime::MIN))
+    };
+    let time = shown
+        .or_else(day)
+        .filter(|time| (1970..=9999).contains(&time.year()));
+    time.map(|time| When::At(time.and_utc())).ok_or_else(|| {
+        "expected a span of time such as 2h, or a time in UTC such as 2026-01-31T08:00:00Z"
+            .to_owned()
+    })
 }
 
 fn event_kind(text: &str) -> Result<EventKind, String> {
@@ -92,14 +102,24 @@ pub(super) async fn run(arguments: AuditArgs, clock: Arc<dyn Clock>) -> Result<E
         }
     }
     let now = trail.now();
-    let (since, until) = (arguments.since.moment(now), arguments.until.map(|until| until.moment(now)));
+    let (since, until) = (
+        arguments.since.moment(now),
+        arguments.until.map(|until| until.moment(now)),
+    );
     if until.is_some_and(|until| until <= since) {
         return Err(Failure::Config(
             "--until is not after --since: expected a later time, or a shorter span".to_owned(),
         ));
     }
     let kinds = arguments.events;
-    let mut query = AuditQuery { user, since: Some(since), until, kinds, limit: PAGE, ..AuditQuery::default() };
+    let mut query = AuditQuery {
+        user,
+        since: Some(since),
+        until,
+        kinds,
+        limit: PAGE,
+        ..AuditQuery::default()
+    };
     let mut names = HashMap::new();
     let mut rows = Vec::new();
     loop {
@@ -116,11 +136,23 @@ pub(super) async fn run(arguments: AuditArgs, clock: Arc<dyn Clock>) -> Result<E
         }
     }
     if let Some(text) = unknown {
-        let none = format!("there is no user {text}, and in this time no event of a deleted user with this id");
+        let none = format!(
+            "there is no user {text}, and in this time no event of a deleted user with this id"
+        );
         return Err(Failure::Failed(none));
     }
     if !arguments.json {
-        let headings = ["TIME (UTC)", "EVENT", "CAUSE", "BY", "USER", "SESSION", "ADDRESS", "TIMES", "DETAILS"];
+        let headings = [
+            "TIME (UTC)",
+            "EVENT",
+            "CAUSE",
+            "BY",
+            "USER",
+            "SESSION",
+            "ADDRESS",
+            "TIMES",
+            "DETAILS",
+        ];
         output::table(&headings, &rows, "nothing happened in this time");
     }
     Ok(ExitCode::SUCCESS)
@@ -145,7 +177,11 @@ fn as_row(event: &AuditEntry, name: Option<&str>) -> Vec<String> {
         (Some(id), None) => id.to_string(),
         (None, _) => String::new(),
     };
-    let details: Vec<String> = event.details.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let details: Vec<String> = event
+        .details
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     vec![
         event.at.format("%F %T").to_string(),
         event.event.clone(),
@@ -160,8 +196,11 @@ fn as_row(event: &AuditEntry, name: Option<&str>) -> Vec<String> {
 }
 
 fn as_json(event: &AuditEntry, name: Option<&str>) -> Value {
-    let details: Map<String, Value> =
-        event.details.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+    let details: Map<String, Value> = event
+        .details
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone().into()))
+        .collect();
     json!({
         "id": event.id,
         "at": event.at.to_rfc3339(),

@@ -13,15 +13,26 @@ use crate::{
 /// Prints one `NAME=value` line for each setting, in `.env` syntax, with the source of the value. An unset setting is a
 /// comment with the value in effect. A setting that holds a secret is a comment without it. Contradictory settings are
 /// an error, as for `serve`.
-pub(super) fn run(config: &Config, matches: &ArgMatches, dotenv: &HashSet<String>) -> Result<ExitCode, Failure> {
+pub(super) fn run(
+    config: &Config,
+    matches: &ArgMatches,
+    dotenv: &HashSet<String>,
+) -> Result<ExitCode, Failure> {
     config.check()?;
-    let Some((_, values)) = matches.subcommand() else { return Ok(ExitCode::SUCCESS) };
+    let Some((_, values)) = matches.subcommand() else {
+        return Ok(ExitCode::SUCCESS);
+    };
     for argument in serve_command().get_arguments() {
-        let Some(name) = argument.get_env().and_then(|name| name.to_str()) else { continue };
+        let Some(name) = argument.get_env().and_then(|name| name.to_str()) else {
+            continue;
+        };
         let id = argument.get_id().as_str();
-        let given = values
-            .get_raw(id)
-            .map(|values| values.map(|value| value.to_string_lossy().into_owned()).collect::<Vec<_>>().join(","));
+        let given = values.get_raw(id).map(|values| {
+            values
+                .map(|value| value.to_string_lossy().into_owned())
+                .collect::<Vec<_>>()
+                .join(",")
+        });
         let in_force = match name {
             "DATABASE_URL" => match (config.database.url()?, &given) {
                 // An SQLite URL holds no secret, and needs its parameter.
@@ -42,9 +53,14 @@ pub(super) fn run(config: &Config, matches: &ArgMatches, dotenv: &HashSet<String
         output::lines(&match (given, in_force) {
             // URL parameters are never shown, so the shown URL may not be equivalent.
             (Some(given), Some(shown)) if given != shown || given.contains(unwritable) => {
-                format!("# {name} is set, and not repeated here: {}  # {source}", comment(&shown))
+                format!(
+                    "# {name} is set, and not repeated here: {}  # {source}",
+                    comment(&shown)
+                )
             }
-            (Some(_), Some(value)) => format!("{}  # {source}", dotenv::line(name, &value).trim_end()),
+            (Some(_), Some(value)) => {
+                format!("{}  # {source}", dotenv::line(name, &value).trim_end())
+            }
             (None, Some(value)) => format!("# {name} is not set: {} is used", comment(&value)),
             (_, None) => format!("# {name} is not set"),
         });

@@ -18,8 +18,17 @@ pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCo
             Verdict::Warning => "warn",
             Verdict::Bad => "FAIL",
         };
-        output::line(&format!("{verdict:4}  {:13}  {}", finding.part, finding.text));
+        output::line(&format!(
+            "{verdict:4}  {:13}  {}",
+            finding.part, finding.text
+        ));
     }
-    let sound = findings.iter().all(|finding| finding.verdict != Verdict::Bad);
-    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let sound = findings
+        .iter()
+        .all(|finding| finding.verdict != Verdict::Bad);
+    Ok(if sound {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -13,11 +13,21 @@ pub(super) struct FlushExpiredArgs {
     store: StoreArgs,
 }
 
-pub(super) async fn run(arguments: &FlushExpiredArgs, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
+pub(super) async fn run(
+    arguments: &FlushExpiredArgs,
+    clock: Arc<dyn Clock>,
+) -> Result<ExitCode, Failure> {
     let janitor = operator::janitor(arguments.store.operator(), clock).await?;
-    let flushed = janitor.flush_expired().await.map_err(|error| Failure::Failed(error.to_string()))?;
-    let counted = |number, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
-    let (sessions, users) = (counted(flushed.sessions, "session"), counted(flushed.users, "deleted user"));
+    let flushed = janitor
+        .flush_expired()
+        .await
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    let counted =
+        |number, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let (sessions, users) = (
+        counted(flushed.sessions, "session"),
+        counted(flushed.users, "deleted user"),
+    );
     let events = counted(flushed.events, "audit event");
     output::line(&format!("removed {sessions}, {users} and {events}"));
     arguments.store.changed()?;

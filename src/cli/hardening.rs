@@ -8,9 +8,17 @@
 pub(super) fn forbid_core_dumps() {
     #[cfg(target_os = "linux")]
     {
-        use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+        use rustix::process::{
+            DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit,
+        };
 
-        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+        let _ = setrlimit(
+            Resource::Core,
+            Rlimit {
+                current: Some(0),
+                maximum: Some(0),
+            },
+        );
         let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
 }

@@ -30,13 +30,17 @@ pub(super) fn run(arguments: &HealthcheckArgs) -> Result<ExitCode, Failure> {
     let address = reachable(arguments.bind);
     let answer = ask(address, arguments.timeout)
         .map_err(|error| Failure::Failed(format!("http://{address} does not answer: {error}")))?;
-    let (status, body) =
-        parts(&answer).ok_or_else(|| Failure::Failed(format!("what listens on {address} does not answer in HTTP")))?;
+    let (status, body) = parts(&answer).ok_or_else(|| {
+        Failure::Failed(format!("what listens on {address} does not answer in HTTP"))
+    })?;
     if status == "200" {
         output::line(body);
         return Ok(ExitCode::SUCCESS);
     }
-    Err(Failure::Failed(format!("http://{address} is not ready: {status} {}", body.replace(char::is_control, " "))))
+    Err(Failure::Failed(format!(
+        "http://{address} is not ready: {status} {}",
+        body.replace(char::is_control, " ")
+    )))
 }
 
 /// Where a server that listens there can be asked from this machine.
@@ -53,7 +57,8 @@ fn ask(address: SocketAddr, timeout: Duration) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, timeout)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
-    let request = format!("GET /health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("GET /health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.take(LONGEST).read_to_end(&mut answer)?;
@@ -65,7 +70,10 @@ fn parts(answer: &str) -> Option<(&str, &str)> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let mut words = head.lines().next()?.split(' ');
     let version = words.next()?;
-    Some((words.next().filter(|_| version.starts_with("HTTP/1."))?, body.trim()))
+    Some((
+        words.next().filter(|_| version.starts_with("HTTP/1."))?,
+        body.trim(),
+    ))
 }
 
 #[cfg(test)]
@@ -82,9 +90,20 @@ mod tests {
 
     #[test]
     fn only_http_is_an_answer() {
-        assert_eq!(parts("HTTP/1.1 200 OK\r\na: b\r\n\r\n{}\n"), Some(("200", "{}")));
-        assert_eq!(parts("HTTP/1.1 503 Service Unavailable\r\n\r\n"), Some(("503", "")));
-        for other in ["", "-ERR unknown command\r\n", "SSH-2.0-OpenSSH 200\r\n\r\n", "HTTP/1.1\r\n\r\n"] {
+        assert_eq!(
+            parts("HTTP/1.1 200 OK\r\na: b\r\n\r\n{}\n"),
+            Some(("200", "{}"))
+        );
+        assert_eq!(
+            parts("HTTP/1.1 503 Service Unavailable\r\n\r\n"),
+            Some(("503", ""))
+        );
+        for other in [
+            "",
+            "-ERR unknown command\r\n",
+            "SSH-2.0-OpenSSH 200\r\n\r\n",
+            "HTTP/1.1\r\n\r\n",
+        ] {
             assert_eq!(parts(other), None, "{other:?}");
         }
     }

@@ -27,8 +27,9 @@ enum MigrateCommand {
 pub(super) async fn run(arguments: MigrateArgs) -> Result<ExitCode, Failure> {
     match arguments.command {
         MigrateCommand::Run(database) => {
-            let ran =
-                migrate::run(&database.url()?, database.database_timeout).await.map_err(|error| failed(&error))?;
+            let ran = migrate::run(&database.url()?, database.database_timeout)
+                .await
+                .map_err(|error| failed(&error))?;
             for name in &ran {
                 output::line(&format!("ran {name}"));
             }
@@ -44,13 +45,20 @@ pub(super) async fn run(arguments: MigrateArgs) -> Result<ExitCode, Failure> {
                 .map_err(|error| failed(&error))?;
             for version in &status.applied {
                 let unknown = status.unknown.contains(version);
-                output::line(&format!("{}  {version}", if unknown { "unknown" } else { "applied" }));
+                output::line(&format!(
+                    "{}  {version}",
+                    if unknown { "unknown" } else { "applied" }
+                ));
             }
             for name in &status.pending {
                 output::line(&format!("pending  {name}"));
             }
             let current = status.pending.is_empty() && status.unknown.is_empty();
-            Ok(if current { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Ok(if current {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
         }
     }
 }

@@ -21,14 +21,18 @@ mod why;
 
 use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
-use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
+use clap::{
+    ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    error::ErrorKind,
+};
 use clap_complete::Shell;
 
 use self::actor::OperatorArgs;
 use crate::{
     app::{StartError, operator::OperatorConfig},
     config::{
-        AuditConfig, Config, ConfigError, DatabaseConfig, LifetimesConfig, LogConfig, PasswordsConfig, RedisConfig,
+        AuditConfig, Config, ConfigError, DatabaseConfig, LifetimesConfig, LogConfig,
+        PasswordsConfig, RedisConfig,
         dotenv::{self, Dotenv},
         environment,
     },
@@ -109,8 +113,20 @@ struct StoreArgs {
 
 impl StoreArgs {
     fn operator(&self) -> OperatorConfig<'_> {
-        let Self { database, redis, lifetimes, audit, operator } = self;
-        OperatorConfig { database, redis, lifetimes, audit, actor: operator.actor() }
+        let Self {
+            database,
+            redis,
+            lifetimes,
+            audit,
+            operator,
+        } = self;
+        OperatorConfig {
+            database,
+            redis,
+            lifetimes,
+            audit,
+            actor: operator.actor(),
+        }
     }
 
     /// Names the database that was changed.
@@ -215,10 +231,20 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     };
     // Requests run on the web server's own threads, which drive connections of their own. Those of this runtime do what is left:
     // on half of the cores they find more to do each time that they wake, and wake each other less.
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .div_ceil(2);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&Failure::Failed(format!("threads could not be started: {error}"))),
+        Err(error) => {
+            return fail(&Failure::Failed(format!(
+                "threads could not be started: {error}"
+            )));
+        }
     };
     match runtime.block_on(dispatch(command, &matches, &dotenv)) {
         Ok(code) => code,
@@ -226,7 +252,11 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     }
 }
 
-async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &Dotenv) -> Result<ExitCode, Failure> {
+async fn dispatch(
+    command: Command,
+    matches: &ArgMatches,
+    dotenv: &Dotenv,
+) -> Result<ExitCode, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     if let Command::Completions { shell } = command {
         // Into memory first: clap_complete panics when its reader goes away.
@@ -249,7 +279,10 @@ async fn dispatch(command: Command, matches: &ArgMatches, dotenv: &Dotenv) -> Re
         log
     } else {
         let log = start_log()?;
-        dotenv.warnings().iter().for_each(|line| output::warning(line));
+        dotenv
+            .warnings()
+            .iter()
+            .for_each(|line| output::warning(line));
         dotenv.notice().iter().for_each(|line| output::notice(line));
         log
     };
@@ -278,14 +311,19 @@ async fn execute(
         Command::Audit(arguments) => audit::run(arguments, clock).await,
         Command::Why(arguments) => why::run(&arguments, clock).await,
         Command::FlushExpired(arguments) => flush_expired::run(&arguments, clock).await,
-        Command::Completions { .. } | Command::Openapi | Command::Reference { .. } => Ok(ExitCode::SUCCESS),
+        Command::Completions { .. } | Command::Openapi | Command::Reference { .. } => {
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
 /// Logs the names in a `.env` file as events: a server's log is read by programs.
 fn log_dotenv(dotenv: &Dotenv) {
     if !dotenv.ignored.is_empty() {
-        tracing::warn!(names = dotenv.ignored.join(", "), "names in .env ignored: not settings");
+        tracing::warn!(
+            names = dotenv.ignored.join(", "),
+            "names in .env ignored: not settings"
+        );
     }
     if !dotenv.taken.is_empty() {
         tracing::info!(names = dotenv.names(), "settings read from .env");
@@ -331,8 +369,14 @@ fn usage(error: &clap::Error) -> ExitCode {
         return fail(&Failure::Config(wrong.to_string()));
     }
     // clap repeats an unexpected argument, which may be a URL with a password.
-    if matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand) && holds_url(error) {
-        return fail(&Failure::Config("the arguments hold an unexpected URL: run latchkey help".to_owned()));
+    if matches!(
+        error.kind(),
+        ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand
+    ) && holds_url(error)
+    {
+        return fail(&Failure::Config(
+            "the arguments hold an unexpected URL: run latchkey help".to_owned(),
+        ));
     }
     output::usage(error);
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
@@ -340,7 +384,9 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 fn holds_url(error: &clap::Error) -> bool {
     let text = error.to_string();
-    ["://", "pass=", "password="].iter().any(|part| text.contains(part))
+    ["://", "pass=", "password="]
+        .iter()
+        .any(|part| text.contains(part))
 }
 
 fn fail(failure: &Failure) -> ExitCode {
@@ -359,7 +405,8 @@ fn passwords() -> Result<PasswordsConfig, Failure> {
 
 /// The log of commands that do one thing: warnings only, unless it is told otherwise.
 fn start_log() -> Result<telemetry::Log, Failure> {
-    let command = LogConfig::augment_args(bare_command()).mut_arg("filter", |filter| filter.default_value("warn"));
+    let command = LogConfig::augment_args(bare_command())
+        .mut_arg("filter", |filter| filter.default_value("warn"));
     Ok(telemetry::start(&from_environment::<LogConfig>(&command)?)?)
 }
 
@@ -370,9 +417,18 @@ fn bare_command() -> clap::Command {
 fn from_environment<T: Args>(command: &clap::Command) -> Result<T, Failure> {
     let wrong = |error: clap::Error| match environment::value_error(command, &error) {
         Some(wrong) => Failure::Config(wrong.to_string()),
-        None => Failure::Config(error.to_string().lines().next().unwrap_or_default().to_owned()),
+        None => Failure::Config(
+            error
+                .to_string()
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+        ),
     };
     let matches = environment::without_empty(command.clone());
-    let matches = matches.try_get_matches_from(std::iter::empty::<OsString>()).map_err(wrong)?;
+    let matches = matches
+        .try_get_matches_from(std::iter::empty::<OsString>())
+        .map_err(wrong)?;
     T::from_arg_matches(&matches).map_err(|error| Failure::Config(error.to_string()))
 }

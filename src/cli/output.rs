@@ -32,11 +32,15 @@ static IS_JSON: AtomicBool = AtomicBool::new(false);
 pub(super) fn choose_form(arguments: &[OsString]) {
     let mut words = arguments.iter().skip(1).map(|word| word.to_string_lossy());
     let set = std::env::var_os("LATCHKEY_LOG_FORMAT");
-    let mut format = set.and_then(|format| format.into_string().ok()).unwrap_or_default();
+    let mut format = set
+        .and_then(|format| format.into_string().ok())
+        .unwrap_or_default();
     while let Some(word) = words.next() {
         match word.split_once('=') {
             Some(("--log-format", value)) => value.clone_into(&mut format),
-            None if word == "--log-format" => format = words.next().unwrap_or_default().into_owned(),
+            None if word == "--log-format" => {
+                format = words.next().unwrap_or_default().into_owned()
+            }
             _ => {}
         }
     }
@@ -44,8 +48,17 @@ pub(super) fn choose_form(arguments: &[OsString]) {
     if is_json && !IS_JSON.swap(is_json, Ordering::Relaxed) {
         // The log replaces it when it starts.
         std::panic::set_hook(Box::new(|panic| {
-            let place = panic.location().map(ToString::to_string).unwrap_or_default();
-            print(io::stderr(), &[&event("ERROR", json!({ "message": "a panic", "place": place }))]);
+            let place = panic
+                .location()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            print(
+                io::stderr(),
+                &[&event(
+                    "ERROR",
+                    json!({ "message": "a panic", "place": place }),
+                )],
+            );
         }));
     }
     IS_JSON.store(is_json, Ordering::Relaxed);
@@ -58,7 +71,9 @@ pub(super) fn is_json() -> bool {
 
 /// An event in the form of the log.
 fn event(level: &str, fields: Value) -> String {
-    let now = SystemClock.now().to_rfc3339_opts(SecondsFormat::Micros, true);
+    let now = SystemClock
+        .now()
+        .to_rfc3339_opts(SecondsFormat::Micros, true);
     let mut event = json!({ "timestamp": now, "level": level });
     if let (Some(event), Value::Object(fields)) = (event.as_object_mut(), fields) {
         event.extend(fields);
@@ -75,10 +90,12 @@ pub(super) fn event_line(fields: Value) {
 /// blocks forever.
 pub(super) fn patiently(print: impl FnOnce() + Send + 'static) {
     let (done, printed) = mpsc::channel();
-    let thread = thread::Builder::new().name("output".to_owned()).spawn(move || {
-        print();
-        let _ = done.send(());
-    });
+    let thread = thread::Builder::new()
+        .name("output".to_owned())
+        .spawn(move || {
+            print();
+            let _ = done.send(());
+        });
     if thread.is_ok() {
         let _ = printed.recv_timeout(PATIENCE);
     }
@@ -115,14 +132,21 @@ pub(super) fn notice(text: &str) {
 }
 
 fn say(level: &str, text: &str) {
-    let line =
-        if is_json() { event(level, json!({ "message": text })) } else { format!("latchkey: {}", visible::line(text)) };
+    let line = if is_json() {
+        event(level, json!({ "message": text }))
+    } else {
+        format!("latchkey: {}", visible::line(text))
+    };
     patiently(move || print(io::stderr(), &[&line]));
 }
 
 /// The progress of a long command, on standard error: standard output is for the result.
 pub(super) fn progress(text: &str) {
-    let line = if is_json() { event("INFO", json!({ "message": text })) } else { visible::line(text).into_owned() };
+    let line = if is_json() {
+        event("INFO", json!({ "message": text }))
+    } else {
+        visible::line(text).into_owned()
+    };
     print(io::stderr(), &[&line]);
 }
 
@@ -135,7 +159,11 @@ pub(super) fn usage(error: &clap::Error) {
         return say("ERROR", text.strip_prefix("error: ").unwrap_or(text));
     }
     let text = visible::lines(text);
-    if error.use_stderr() { print(io::stderr(), &[&text]) } else { print(io::stdout(), &[&text]) }
+    if error.use_stderr() {
+        print(io::stderr(), &[&text])
+    } else {
+        print(io::stdout(), &[&text])
+    }
 }
 
 /// JSON for scripts, indented for people who look at it.
@@ -153,16 +181,28 @@ pub(super) fn table(headings: &[&str], rows: &[Vec<String>], none: &str) {
     if rows.is_empty() {
         return line(none);
     }
-    let headings: Vec<Cow<'_, str>> = headings.iter().map(|heading| Cow::Borrowed(*heading)).collect();
-    let rows = rows.iter().map(|row| row.iter().map(|cell| visible::line(cell)).collect());
+    let headings: Vec<Cow<'_, str>> = headings
+        .iter()
+        .map(|heading| Cow::Borrowed(*heading))
+        .collect();
+    let rows = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| visible::line(cell)).collect());
     let rows: Vec<Vec<Cow<'_, str>>> = std::iter::once(headings.clone()).chain(rows).collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+        cells
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or_default()
     };
     let widths: Vec<usize> = (0..headings.len()).map(width).collect();
     for row in &rows {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
         line(cells.join("  ").trim_end());
     }
 }

@@ -35,15 +35,30 @@ fn settings() -> String {
         .to_owned();
     let mut heading = None;
     for argument in serve_command().get_arguments() {
-        let Some(name) = argument.get_env().and_then(|name| name.to_str()) else { continue };
+        let Some(name) = argument.get_env().and_then(|name| name.to_str()) else {
+            continue;
+        };
         if argument.get_help_heading() != heading {
             heading = argument.get_help_heading();
             let title = heading.unwrap_or("Others");
-            let _ = write!(text, "\n## {title}\n\n| variable | flag | default | what it is |\n|---|---|---|---|\n");
+            let _ = write!(
+                text,
+                "\n## {title}\n\n| variable | flag | default | what it is |\n|---|---|---|---|\n"
+            );
         }
-        let default = values(argument.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()));
+        let default = values(
+            argument
+                .get_default_values()
+                .iter()
+                .map(|value| value.to_string_lossy().into_owned()),
+        );
         let flag = argument.get_long().unwrap_or_default();
-        let _ = writeln!(text, "| `{name}` | `--{flag} {}` | {default} | {} |", value_name(argument), help(argument));
+        let _ = writeln!(
+            text,
+            "| `{name}` | `--{flag} {}` | {default} | {} |",
+            value_name(argument),
+            help(argument)
+        );
     }
     text
 }
@@ -56,10 +71,23 @@ fn commands(program: &Command) -> String {
     for command in leaves(program) {
         let own: Vec<&Arg> = own_arguments(&command).collect();
         let usage: Vec<String> = own.iter().map(|argument| usage(argument)).collect();
-        let line = [command.get_bin_name().unwrap_or_default().to_owned()].into_iter().chain(usage);
-        let _ = write!(text, "\n## {}\n\n", command.get_bin_name().unwrap_or_default());
+        let line = [command.get_bin_name().unwrap_or_default().to_owned()]
+            .into_iter()
+            .chain(usage);
+        let _ = write!(
+            text,
+            "\n## {}\n\n",
+            command.get_bin_name().unwrap_or_default()
+        );
         let _ = write!(text, "```\n{}\n```\n\n", line.collect::<Vec<_>>().join(" "));
-        let _ = writeln!(text, "{}.", command.get_about().map(ToString::to_string).unwrap_or_default());
+        let _ = writeln!(
+            text,
+            "{}.",
+            command
+                .get_about()
+                .map(ToString::to_string)
+                .unwrap_or_default()
+        );
         if !own.is_empty() {
             text.push_str("\n| argument | what it is |\n|---|---|\n");
         }
@@ -81,7 +109,11 @@ fn commands(program: &Command) -> String {
 fn man(program: Command) -> std::io::Result<Vec<u8>> {
     let mut page = Vec::new();
     let leaves = leaves(&program);
-    let main = Man::new(program).title("LATCHKEY").date("").source("latchkey").manual("Latchkey");
+    let main = Man::new(program)
+        .title("LATCHKEY")
+        .date("")
+        .source("latchkey")
+        .manual("Latchkey");
     main.render_title(&mut page)?;
     main.render_name_section(&mut page)?;
     main.render_synopsis_section(&mut page)?;
@@ -89,7 +121,16 @@ fn man(program: Command) -> std::io::Result<Vec<u8>> {
     for command in leaves {
         let name = command.get_bin_name().unwrap_or_default().to_owned();
         page.extend(format!(".SH {}\n", name.to_uppercase()).into_bytes());
-        page.extend(format!("{}.\n", command.get_about().map(ToString::to_string).unwrap_or_default()).into_bytes());
+        page.extend(
+            format!(
+                "{}.\n",
+                command
+                    .get_about()
+                    .map(ToString::to_string)
+                    .unwrap_or_default()
+            )
+            .into_bytes(),
+        );
         // Of settings, one list is enough.
         let brief = name != "latchkey serve";
         let command = command.mut_args(|argument| {
@@ -104,8 +145,15 @@ fn man(program: Command) -> std::io::Result<Vec<u8>> {
 /// The commands that do something, in the order of `--help`.
 fn leaves(command: &Command) -> Vec<Command> {
     let mut all = Vec::new();
-    for child in command.get_subcommands().filter(|child| child.get_name() != "help") {
-        if child.has_subcommands() { all.extend(leaves(child)) } else { all.push(child.clone()) }
+    for child in command
+        .get_subcommands()
+        .filter(|child| child.get_name() != "help")
+    {
+        if child.has_subcommands() {
+            all.extend(leaves(child))
+        } else {
+            all.push(child.clone())
+        }
     }
     all
 }
@@ -113,13 +161,18 @@ fn leaves(command: &Command) -> Vec<Command> {
 fn own_arguments(command: &Command) -> impl Iterator<Item = &Arg> {
     let general = ["help", "version"];
     command.get_arguments().filter(move |argument| {
-        argument.get_env().is_none() && !general.contains(&argument.get_id().as_str()) && !argument.is_hide_set()
+        argument.get_env().is_none()
+            && !general.contains(&argument.get_id().as_str())
+            && !argument.is_hide_set()
     })
 }
 
 fn headings(command: &Command) -> Vec<String> {
     let mut headings: Vec<String> = Vec::new();
-    for argument in command.get_arguments().filter(|argument| argument.get_env().is_some()) {
+    for argument in command
+        .get_arguments()
+        .filter(|argument| argument.get_env().is_some())
+    {
         let heading = argument.get_help_heading().unwrap_or_default().to_owned();
         if !headings.contains(&heading) {
             headings.push(heading);
@@ -130,7 +183,11 @@ fn headings(command: &Command) -> Vec<String> {
 
 fn usage(argument: &Arg) -> String {
     let bare = usage_bare(argument);
-    if argument.is_required_set() { bare } else { format!("[{bare}]") }
+    if argument.is_required_set() {
+        bare
+    } else {
+        format!("[{bare}]")
+    }
 }
 
 fn usage_bare(argument: &Arg) -> String {
@@ -143,20 +200,38 @@ fn usage_bare(argument: &Arg) -> String {
 
 fn value_name(argument: &Arg) -> String {
     let names = argument.get_value_names().unwrap_or_default();
-    names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    names
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The whole explanation in a cell of a table, with the words that can be chosen.
 fn help(argument: &Arg) -> String {
-    let text = argument.get_help().map(ToString::to_string).unwrap_or_default();
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+    let text = argument
+        .get_help()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let text = text
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .replace('|', "\\|");
     let possible = argument.get_possible_values();
-    if argument.get_env().is_some() || possible.is_empty() || !argument.get_action().takes_values() {
+    if argument.get_env().is_some() || possible.is_empty() || !argument.get_action().takes_values()
+    {
         return text;
     }
-    format!("{text} ({})", values(possible.iter().map(|value| value.get_name().to_owned())))
+    format!(
+        "{text} ({})",
+        values(possible.iter().map(|value| value.get_name().to_owned()))
+    )
 }
 
 fn values(values: impl Iterator<Item = String>) -> String {
-    values.map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ")
+    values
+        .map(|value| format!("`{value}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -30,8 +30,10 @@ enum SessionsCommand {
         json: bool,
     },
     /// End all sessions of a user, one session, or those of all users, without a question: their tokens are refused at once
-    #[command(after_help = "After a backup of the database was restored, run `latchkey sessions revoke --all`: the\n\
-        backup has forgotten every log-out that came after it.")]
+    #[command(
+        after_help = "After a backup of the database was restored, run `latchkey sessions revoke --all`: the\n\
+        backup has forgotten every log-out that came after it."
+    )]
     Revoke {
         #[command(flatten)]
         what: What,
@@ -64,10 +66,14 @@ struct What {
 }
 
 fn session_id(text: &str) -> Result<SessionId, String> {
-    SessionId::parse(text).ok_or_else(|| "expected the id of a session, a UUID in lowercase".to_owned())
+    SessionId::parse(text)
+        .ok_or_else(|| "expected the id of a session, a UUID in lowercase".to_owned())
 }
 
-pub(super) async fn run(arguments: SessionsArgs, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
+pub(super) async fn run(
+    arguments: SessionsArgs,
+    clock: Arc<dyn Clock>,
+) -> Result<ExitCode, Failure> {
     match arguments.command {
         SessionsCommand::List { of, json } => {
             let accounts = operator::accounts(of.store.operator(), &passwords()?, clock).await?;
@@ -101,11 +107,16 @@ pub(super) async fn run(arguments: SessionsArgs, clock: Arc<dyn Clock>) -> Resul
                     })
                     .collect();
                 let none = format!("{} has no live sessions", of.user.as_str());
-                output::table(&["SESSION", "CREATED", "LAST USED", "ADDRESS", "USER AGENT"], &rows, &none);
+                output::table(
+                    &["SESSION", "CREATED", "LAST USED", "ADDRESS", "USER AGENT"],
+                    &rows,
+                    &none,
+                );
             }
         }
         SessionsCommand::Revoke { what, store } => {
-            let accounts = operator::accounts(store.operator(), &passwords()?, Arc::clone(&clock)).await?;
+            let accounts =
+                operator::accounts(store.operator(), &passwords()?, Arc::clone(&clock)).await?;
             revoke(&accounts, what).await?;
             store.revoked(clock.now())?;
         }
@@ -124,8 +135,13 @@ async fn revoke(accounts: &Accounts, what: What) -> Result<(), Failure> {
             None => return Err(Failure::Failed(format!("there is no session {id}"))),
         }
     } else {
-        let count = accounts.sign_everybody_out(|done| tracing::info!(users = done, "signed out")).await?;
-        output::line(&format!("ended all sessions of {count} user{}", if count == 1 { "" } else { "s" }));
+        let count = accounts
+            .sign_everybody_out(|done| tracing::info!(users = done, "signed out"))
+            .await?;
+        output::line(&format!(
+            "ended all sessions of {count} user{}",
+            if count == 1 { "" } else { "s" }
+        ));
     }
     Ok(())
 }

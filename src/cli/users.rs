@@ -59,7 +59,9 @@ enum UsersCommand {
         store: StoreArgs,
     },
     /// Change the first or last name, e-mail address or staff mark of a user; sessions stay live
-    #[command(after_help = "Access tokens that hold a changed claim keep its old value until they expire.")]
+    #[command(
+        after_help = "Access tokens that hold a changed claim keep its old value until they expire."
+    )]
     Update {
         /// The user's name
         #[arg(value_parser = username)]
@@ -126,9 +128,20 @@ struct ChangesArgs {
 
 impl From<ChangesArgs> for UserChanges {
     fn from(arguments: ChangesArgs) -> Self {
-        let ChangesArgs { first_name, last_name, email, staff, no_staff } = arguments;
+        let ChangesArgs {
+            first_name,
+            last_name,
+            email,
+            staff,
+            no_staff,
+        } = arguments;
         let is_staff = (staff || no_staff).then_some(staff);
-        Self { email: email.map(|email| email.0), first_name, last_name, is_staff }
+        Self {
+            email: email.map(|email| email.0),
+            first_name,
+            last_name,
+            is_staff,
+        }
     }
 }
 
@@ -156,7 +169,11 @@ fn email(text: &str) -> Result<EmailAddress, String> {
 }
 
 fn new_email(text: &str) -> Result<NewEmail, String> {
-    if text.is_empty() { Ok(NewEmail(None)) } else { email(text).map(|email| NewEmail(Some(email))) }
+    if text.is_empty() {
+        Ok(NewEmail(None))
+    } else {
+        email(text).map(|email| NewEmail(Some(email)))
+    }
 }
 
 fn person_name(text: &str) -> Result<PersonName, String> {
@@ -165,10 +182,21 @@ fn person_name(text: &str) -> Result<PersonName, String> {
 
 pub(super) async fn run(arguments: UsersArgs, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
     match arguments.command {
-        UsersCommand::Create { username, password, email, staff, store } => {
+        UsersCommand::Create {
+            username,
+            password,
+            email,
+            staff,
+            store,
+        } => {
             let password = password.read()?;
             let accounts = accounts(&store, clock).await?;
-            let registration = Registration { username, password, email, is_staff: staff };
+            let registration = Registration {
+                username,
+                password,
+                email,
+                is_staff: staff,
+            };
             let user = accounts.create(registration).await?;
             output::line(&format!("made {} with the id {}", user.username, user.id));
             store.changed()?;
@@ -178,10 +206,20 @@ pub(super) async fn run(arguments: UsersArgs, clock: Arc<dyn Clock>) -> Result<E
             users.sort_by(|a, b| a.username.cmp(&b.username));
             list(&users, json);
         }
-        UsersCommand::Update { username, changes, store } => {
-            let (user, fields) = accounts(&store, clock).await?.update(&username, &changes.into()).await?;
+        UsersCommand::Update {
+            username,
+            changes,
+            store,
+        } => {
+            let (user, fields) = accounts(&store, clock)
+                .await?
+                .update(&username, &changes.into())
+                .await?;
             output::line(&if fields.is_empty() {
-                format!("{} already has these values: nothing was changed", user.username)
+                format!(
+                    "{} already has these values: nothing was changed",
+                    user.username
+                )
             } else {
                 format!("changed {}: {}", user.username, fields.join(", "))
             });
@@ -190,24 +228,45 @@ pub(super) async fn run(arguments: UsersArgs, clock: Arc<dyn Clock>) -> Result<E
             show(&accounts(&store, clock).await?.find_any(&who).await?, json);
         }
         UsersCommand::Activate(who) => {
-            let user = accounts(&who.store, clock).await?.set_active(&who.username, true).await?;
+            let user = accounts(&who.store, clock)
+                .await?
+                .set_active(&who.username, true)
+                .await?;
             output::line(&format!("{} can sign in", user.username));
             who.store.changed()?;
         }
         UsersCommand::Deactivate(who) => {
-            let user = accounts(&who.store, Arc::clone(&clock)).await?.set_active(&who.username, false).await?;
-            output::line(&format!("{} cannot sign in, and all sessions have ended", user.username));
+            let user = accounts(&who.store, Arc::clone(&clock))
+                .await?
+                .set_active(&who.username, false)
+                .await?;
+            output::line(&format!(
+                "{} cannot sign in, and all sessions have ended",
+                user.username
+            ));
             who.store.revoked(clock.now())?;
         }
         UsersCommand::Delete(who) => {
-            let user = accounts(&who.store, Arc::clone(&clock)).await?.delete(&who.username).await?;
-            output::line(&format!("deleted {}, and all sessions have ended", user.username));
+            let user = accounts(&who.store, Arc::clone(&clock))
+                .await?
+                .delete(&who.username)
+                .await?;
+            output::line(&format!(
+                "deleted {}, and all sessions have ended",
+                user.username
+            ));
             who.store.revoked(clock.now())?;
         }
         UsersCommand::SetPassword { who, password } => {
             let password = password.read()?;
-            let user = accounts(&who.store, Arc::clone(&clock)).await?.set_password(&who.username, password).await?;
-            output::line(&format!("{} has a new password, and all sessions have ended", user.username));
+            let user = accounts(&who.store, Arc::clone(&clock))
+                .await?
+                .set_password(&who.username, password)
+                .await?;
+            output::line(&format!(
+                "{} has a new password, and all sessions have ended",
+                user.username
+            ));
             who.store.revoked(clock.now())?;
         }
     }
@@ -221,13 +280,16 @@ async fn accounts(store: &StoreArgs, clock: Arc<dyn Clock>) -> Result<Accounts, 
 impl PasswordArgs {
     /// From a line of standard input, or asked for twice.
     fn read(&self) -> Result<Password, Failure> {
-        let failed = |error: io::Error| Failure::Failed(format!("no password could be read: {error}"));
+        let failed =
+            |error: io::Error| Failure::Failed(format!("no password could be read: {error}"));
         let text = if self.password_stdin {
             one_line().map_err(failed)?
         } else if io::stdin().is_terminal() {
             let first = Zeroizing::new(rpassword::prompt_password("Password: ").map_err(failed)?);
             if Zeroizing::new(rpassword::prompt_password("Once more: ").map_err(failed)?) != first {
-                return Err(Failure::Failed("the two passwords differ: nothing was changed".to_owned()));
+                return Err(Failure::Failed(
+                    "the two passwords differ: nothing was changed".to_owned(),
+                ));
             }
             first
         } else {
@@ -246,14 +308,20 @@ const LONGEST_LINE: usize = 2 * MAX_PASSWORD + 8;
 /// PowerShell writes one, perhaps in front of UTF-16.
 fn one_line() -> io::Result<Zeroizing<String>> {
     let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let (mut line, mut byte) = (Zeroizing::new(Vec::with_capacity(LONGEST_LINE)), Zeroizing::new([0]));
+    let (mut line, mut byte) = (
+        Zeroizing::new(Vec::with_capacity(LONGEST_LINE)),
+        Zeroizing::new([0]),
+    );
     while line.len() < LONGEST_LINE && !is_ended(&line) && input.read(&mut *byte)? == 1 {
         line.extend_from_slice(&*byte);
     }
     if line.len() == LONGEST_LINE {
-        return Err(io::Error::other(format!("standard input holds more than {MAX_PASSWORD} bytes")));
+        return Err(io::Error::other(format!(
+            "standard input holds more than {MAX_PASSWORD} bytes"
+        )));
     }
-    let text = files::text(&line).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))?;
+    let text = files::text(&line)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     Ok(Zeroizing::new(line.trim_end_matches('\r').to_owned()))
 }
@@ -290,10 +358,20 @@ fn list(users: &[User], json: bool) {
         .iter()
         .map(|user| {
             let (active, staff) = (word(user.is_active), word(user.is_staff));
-            vec![user.username.clone(), user.email.clone(), active, staff, user.id.to_string()]
+            vec![
+                user.username.clone(),
+                user.email.clone(),
+                active,
+                staff,
+                user.id.to_string(),
+            ]
         })
         .collect();
-    output::table(&["USERNAME", "EMAIL", "ACTIVE", "STAFF", "ID"], &rows, "there are no users");
+    output::table(
+        &["USERNAME", "EMAIL", "ACTIVE", "STAFF", "ID"],
+        &rows,
+        "there are no users",
+    );
 }
 
 fn show(user: &User, json: bool) {
@@ -302,7 +380,12 @@ fn show(user: &User, json: bool) {
         return output::json(&all);
     }
     for (name, value) in all.as_object().into_iter().flatten() {
-        let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-        output::line(&format!("{name:12}{}", if text == "null" { "never" } else { &text }));
+        let text = value
+            .as_str()
+            .map_or_else(|| value.to_string(), ToOwned::to_owned);
+        output::line(&format!(
+            "{name:12}{}",
+            if text == "null" { "never" } else { &text }
+        ));
     }
 }

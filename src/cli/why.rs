@@ -33,7 +33,11 @@ pub(super) async fn run(arguments: &WhyArgs, clock: Arc<dyn Clock>) -> Result<Ex
     let trail = operator::trail(arguments.store.operator(), clock).await?;
     let id = arguments.id.trim();
     let mut progress = |sessions: u64, tokens: u64| {
-        output::progress(&format!("searched {} of {}", counted(tokens, "refresh token"), counted(sessions, "session")));
+        output::progress(&format!(
+            "searched {} of {}",
+            counted(tokens, "refresh token"),
+            counted(sessions, "session")
+        ));
     };
     let mut search = Search::new(arguments.exhaustive, &mut progress);
     match trail.why(id, &mut search).await? {
@@ -64,31 +68,55 @@ pub(super) async fn run(arguments: &WhyArgs, clock: Arc<dyn Clock>) -> Result<Ex
 }
 
 fn counted(number: u64, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+    if number == 1 {
+        format!("1 {thing}")
+    } else {
+        format!("{number} {thing}s")
+    }
 }
 
 fn of_user(story: &UserStory) -> Vec<String> {
     let (id, days) = (&story.id, UserStory::DAYS);
     let mut lines = match &story.user {
-        None => vec![format!("The user {id} was deleted. All sign-ins and tokens are refused.")],
+        None => vec![format!(
+            "The user {id} was deleted. All sign-ins and tokens are refused."
+        )],
         Some(user) if user.is_active => {
             let last = user.last_login.map_or_else(|| "never".to_owned(), moment);
-            let live = counted(story.sessions.try_into().unwrap_or(u64::MAX), "live session");
-            vec![format!("User {} ({id}) is active, with {live}. Last sign-in: {last}.", user.username)]
+            let live = counted(
+                story.sessions.try_into().unwrap_or(u64::MAX),
+                "live session",
+            );
+            vec![format!(
+                "User {} ({id}) is active, with {live}. Last sign-in: {last}.",
+                user.username
+            )]
         }
         Some(user) => {
-            vec![format!("User {} ({id}) is inactive. All sign-ins and tokens are refused.", user.username)]
+            vec![format!(
+                "User {} ({id}) is inactive. All sign-ins and tokens are refused.",
+                user.username
+            )]
         }
     };
     lines.push(String::new());
     if story.events.is_empty() {
-        lines.push(format!("Nothing was refused or ended in the last {days} days."));
+        lines.push(format!(
+            "Nothing was refused or ended in the last {days} days."
+        ));
         return lines;
     }
-    let limit = if story.events.len() == UserStory::EVENTS { ", the latest" } else { "" };
+    let limit = if story.events.len() == UserStory::EVENTS {
+        ", the latest"
+    } else {
+        ""
+    };
     lines.push(format!("Refused or ended in the last {days} days{limit}:"));
     lines.extend(story.events.iter().map(|event| {
-        let session = event.session.map(|id| format!(" Session {id}.")).unwrap_or_default();
+        let session = event
+            .session
+            .map(|id| format!(" Session {id}."))
+            .unwrap_or_default();
         format!("{}{session}", happened(event))
     }));
     lines
@@ -99,7 +127,10 @@ fn told(story: &Story) -> Vec<String> {
     if let Some(state) = &story.state {
         lines.extend(beginning(state, story.token));
     } else {
-        lines.push("The session is over, and no longer in the database. What the audit trail knows of it:".to_owned());
+        lines.push(
+            "The session is over, and no longer in the database. What the audit trail knows of it:"
+                .to_owned(),
+        );
         lines.push(String::new());
     }
     lines.extend(story.events.iter().map(happened));
@@ -131,7 +162,11 @@ fn beginning(state: &SessionState, token: Option<TokenStory>) -> Vec<String> {
     let (from, agent) = (session.last_ip.as_deref(), session.user_agent.as_deref());
     match session.generation {
         0 => lines.push("It has not been refreshed.".to_owned()),
-        1 => lines.push(format!("It was refreshed once, at {}{}.", moment(session.rotated_at), origin(from, agent))),
+        1 => lines.push(format!(
+            "It was refreshed once, at {}{}.",
+            moment(session.rotated_at),
+            origin(from, agent)
+        )),
         times => lines.push(format!(
             "It was refreshed {times} times, the last time at {}{}.",
             moment(session.rotated_at),
@@ -145,13 +180,22 @@ fn beginning(state: &SessionState, token: Option<TokenStory>) -> Vec<String> {
 fn happened(event: &AuditEntry) -> String {
     let detail = |name: &str| detail(event, name);
     let cause = event.cause.as_deref().unwrap_or("no cause given");
-    let from = origin(event.origin.ip.as_deref(), event.origin.user_agent.as_deref());
+    let from = origin(
+        event.origin.ip.as_deref(),
+        event.origin.user_agent.as_deref(),
+    );
     let what = match EventKind::parse(&event.event) {
         Some(EventKind::SignIn) => "the user signed in".to_owned(),
         Some(EventKind::SignInRefused) => format!("a sign-in was refused ({cause})"),
-        Some(EventKind::Refreshed) => format!("it was refreshed, which began generation {},", detail("generation")),
+        Some(EventKind::Refreshed) => format!(
+            "it was refreshed, which began generation {},",
+            detail("generation")
+        ),
         Some(EventKind::RefreshRepeated) => {
-            format!("its last refresh was repeated in time and gave generation {} again", detail("generation"))
+            format!(
+                "its last refresh was repeated in time and gave generation {} again",
+                detail("generation")
+            )
         }
         Some(EventKind::RefreshRepeatedElsewhere) => format!(
             "a client with {} repeated its last refresh in time and got generation {} again",
@@ -161,41 +205,72 @@ fn happened(event: &AuditEntry) -> String {
         Some(EventKind::Reuse) => reuse(event, &from),
         Some(EventKind::SessionRevoked) if cause == RevokedReason::Operator.as_str() => {
             let name = event.actor.strip_prefix("operator").unwrap_or_default();
-            format!("the session was revoked: an operator{} ended it", named(name))
+            format!(
+                "the session was revoked: an operator{} ended it",
+                named(name)
+            )
         }
         Some(EventKind::SessionRevoked) => format!("the session was revoked: {}", reason(cause)),
         Some(EventKind::CutOff) => format!("all sessions of the user ended: {}", cut_off(cause)),
         Some(EventKind::EverybodyCutOff) => "all sessions of all users ended".to_owned(),
         Some(EventKind::TokenRefused) => match detail("token") {
-            "access" => format!("an access token was refused by {} ({cause})", view(detail("view"))),
-            _ => format!("a refresh token was refused by {} ({cause})", view(detail("view"))),
+            "access" => format!(
+                "an access token was refused by {} ({cause})",
+                view(detail("view"))
+            ),
+            _ => format!(
+                "a refresh token was refused by {} ({cause})",
+                view(detail("view"))
+            ),
         },
         Some(EventKind::UserCreated) => "the user was created".to_owned(),
         Some(EventKind::UserUpdated) => format!("the user was changed ({})", detail("fields")),
         // Of keys, and not of one session.
-        Some(EventKind::KeyMade | EventKind::KeyPruned | EventKind::KeyRevoked | EventKind::KeysRewrapped) | None => {
+        Some(
+            EventKind::KeyMade
+            | EventKind::KeyPruned
+            | EventKind::KeyRevoked
+            | EventKind::KeysRewrapped,
+        )
+        | None => {
             format!("{} ({cause})", event.event)
         }
     };
-    let from = if event.event == EventKind::Reuse.as_str() { String::new() } else { from };
+    let from = if event.event == EventKind::Reuse.as_str() {
+        String::new()
+    } else {
+        from
+    };
     // Of what users and clients do, the sentence says it. The operator of a revocation is its subject.
     let by = match event.actor.strip_prefix("operator") {
         Some(_) if cause == RevokedReason::Operator.as_str() => String::new(),
         Some(name) => format!(", by an operator{}", named(name)),
         None => String::new(),
     };
-    let times = if event.times > 1 { format!(", {} times within a second", event.times) } else { String::new() };
+    let times = if event.times > 1 {
+        format!(", {} times within a second", event.times)
+    } else {
+        String::new()
+    };
     format!("{}  {what}{from}{by}{times}.", moment(event.at))
 }
 
 /// Returns an operator's name in parentheses, or nothing where none is known.
 fn named(name: &str) -> String {
     let name = name.trim();
-    if name.is_empty() { String::new() } else { format!(" ({name})") }
+    if name.is_empty() {
+        String::new()
+    } else {
+        format!(" ({name})")
+    }
 }
 
 fn detail<'a>(event: &'a AuditEntry, name: &str) -> &'a str {
-    event.details.iter().find(|(known, _)| known == name).map_or("?", |(_, value)| value.as_str())
+    event
+        .details
+        .iter()
+        .find(|(known, _)| known == name)
+        .map_or("?", |(_, value)| value.as_str())
 }
 
 /// Returns the sentence for a spent token that came back. Events of earlier versions have neither a view nor a
@@ -211,7 +286,9 @@ fn reuse(event: &AuditEntry, from: &str) -> String {
         (differs, "?") => format!(" It came from a client with {}.", another(differs)),
         (differs, repeats) => {
             let another = another(differs);
-            format!(" It came from a client with {another}, after all {repeats} repeats for such clients were used up.")
+            format!(
+                " It came from a client with {another}, after all {repeats} repeats for such clients were used up."
+            )
         }
     };
     format!(
@@ -236,7 +313,9 @@ fn another(differs: &str) -> &str {
 
 fn origin(ip: Option<&str>, agent: Option<&str>) -> String {
     let ip = ip.map(|ip| format!(" from {ip}")).unwrap_or_default();
-    let agent = agent.map(|agent| format!(" with {agent:?}")).unwrap_or_default();
+    let agent = agent
+        .map(|agent| format!(" with {agent:?}"))
+        .unwrap_or_default();
     format!("{ip}{agent}")
 }
 
@@ -265,7 +344,9 @@ fn reason(cause: &str) -> &str {
         Some(RevokedReason::LoggedOut) => "the user logged out",
         Some(RevokedReason::Operator) => "an operator ended it",
         Some(RevokedReason::Reuse) => "a refresh token came back that had been exchanged",
-        Some(RevokedReason::SessionLimit) => "the user had too many sessions, and this was the oldest",
+        Some(RevokedReason::SessionLimit) => {
+            "the user had too many sessions, and this was the oldest"
+        }
         Some(RevokedReason::User) => "the user ended it in the list of sessions",
         None => cause,
     }

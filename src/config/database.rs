@@ -33,7 +33,12 @@ pub struct DatabaseConfig {
     pub database_url_file: Option<PathBuf>,
 
     /// Where the embedded database is kept
-    #[arg(long, env = "LATCHKEY_DATA_DIR", value_name = "PATH", default_value = "data")]
+    #[arg(
+        long,
+        env = "LATCHKEY_DATA_DIR",
+        value_name = "PATH",
+        default_value = "data"
+    )]
     pub data_dir: PathBuf,
 
     /// Connections to the database at the most. With Postgres each worker has its own if there are three for each and
@@ -53,16 +58,33 @@ impl DatabaseConfig {
     /// # Errors
     /// When the URL is not one, names a file that is not there, or cannot be read from its own file.
     pub fn url(&self) -> Result<DatabaseUrl, ConfigError> {
-        let given = secret("DATABASE_URL", self.database_url.as_ref(), self.database_url_file.as_deref())?;
+        let given = secret(
+            "DATABASE_URL",
+            self.database_url.as_ref(),
+            self.database_url_file.as_deref(),
+        )?;
         let Some(url) = given else {
-            let file = SqliteFile { path: self.data_dir.join("latchkey.db"), create: true };
+            let file = SqliteFile {
+                path: self.data_dir.join("latchkey.db"),
+                create: true,
+            };
             return guarded("LATCHKEY_DATA_DIR", file);
         };
-        let url = url.expose_secret().parse().map_err(|error: DatabaseUrlError| {
-            ConfigError::new("DATABASE_URL", "is not the URL of a database", &error.to_string())
-        })?;
+        let url = url
+            .expose_secret()
+            .parse()
+            .map_err(|error: DatabaseUrlError| {
+                ConfigError::new(
+                    "DATABASE_URL",
+                    "is not the URL of a database",
+                    &error.to_string(),
+                )
+            })?;
         match url {
-            DatabaseUrl::Sqlite(SqliteFile { path, create: false }) if !path.is_file() => Err(ConfigError::new(
+            DatabaseUrl::Sqlite(SqliteFile {
+                path,
+                create: false,
+            }) if !path.is_file() => Err(ConfigError::new(
                 "DATABASE_URL",
                 &format!("names {}, which is not a file", path.display()),
                 "an existing file, or ?mode=rwc at the end to make it",
@@ -77,21 +99,33 @@ impl DatabaseConfig {
     /// # Errors
     /// As for [`url`](Self::url), and if the SQLite file does not exist.
     pub fn existing(&self) -> Result<DatabaseUrl, ConfigError> {
-        let DatabaseUrl::Sqlite(file) = self.url()? else { return self.url() };
+        let DatabaseUrl::Sqlite(file) = self.url()? else {
+            return self.url();
+        };
         let path = std::path::absolute(&file.path).unwrap_or(file.path);
         if path.is_file() {
-            return Ok(DatabaseUrl::Sqlite(SqliteFile { path, create: false }));
+            return Ok(DatabaseUrl::Sqlite(SqliteFile {
+                path,
+                create: false,
+            }));
         }
         let embedded = self.database_url.is_none() && self.database_url_file.is_none();
         let (name, right) = if embedded {
-            ("LATCHKEY_DATA_DIR", "the data directory of the server, or DATABASE_URL")
+            (
+                "LATCHKEY_DATA_DIR",
+                "the data directory of the server, or DATABASE_URL",
+            )
         } else {
             ("DATABASE_URL", "the URL that the server uses")
         };
         let right = format!(
             "{right}; run the command in the working directory of the server, or create a database with latchkey migrate run"
         );
-        Err(ConfigError::new(name, &format!("leads to {}, which does not exist", path.display()), &right))
+        Err(ConfigError::new(
+            name,
+            &format!("leads to {}, which does not exist", path.display()),
+            &right,
+        ))
     }
 
     /// Returns true if the SQLite file does not exist yet.
@@ -109,13 +143,18 @@ impl DatabaseConfig {
     /// Limits of the pool of a server with so many threads.
     #[must_use]
     pub fn limits_for(&self, threads: usize) -> PoolLimits {
-        PoolLimits { connections: usize::from(self.database_pool_size), threads, timeout: self.database_timeout }
+        PoolLimits {
+            connections: usize::from(self.database_pool_size),
+            threads,
+            timeout: self.database_timeout,
+        }
     }
 }
 
 /// Refuses a database that other users can write to: its contents cannot be trusted.
 fn guarded(setting: &str, file: SqliteFile) -> Result<DatabaseUrl, ConfigError> {
-    refuse_foreign_writers(&file.paths(), file.folder())
-        .map_err(|wrong| ConfigError::new(setting, &format!("cannot be used: {wrong}"), OWN_FILE))?;
+    refuse_foreign_writers(&file.paths(), file.folder()).map_err(|wrong| {
+        ConfigError::new(setting, &format!("cannot be used: {wrong}"), OWN_FILE)
+    })?;
     Ok(DatabaseUrl::Sqlite(file))
 }

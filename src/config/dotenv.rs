@@ -43,8 +43,8 @@ impl Dotenv {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let names = self.ignored.join(", ");
-        let ignored =
-            (!self.ignored.is_empty()).then(|| format!("ignored in {FILE}, because they are not settings: {names}"));
+        let ignored = (!self.ignored.is_empty())
+            .then(|| format!("ignored in {FILE}, because they are not settings: {names}"));
         self.remarks.iter().cloned().chain(ignored).collect()
     }
 
@@ -107,10 +107,16 @@ pub fn load(settings: &[String]) -> Result<Dotenv, ConfigError> {
             },
         }
     }
-    found.empty = values.iter().filter(|(.., value)| value.is_empty()).map(|(name, ..)| name.clone()).collect();
+    found.empty = values
+        .iter()
+        .filter(|(.., value)| value.is_empty())
+        .map(|(name, ..)| name.clone())
+        .collect();
     let accepted: String = values
         .into_iter()
-        .filter(|(name, _, value)| !value.is_empty() && env::var_os(name).is_none_or(|set| set.is_empty()))
+        .filter(|(name, _, value)| {
+            !value.is_empty() && env::var_os(name).is_none_or(|set| set.is_empty())
+        })
         .map(|(name, _, value)| {
             let line = line(&name, &value);
             found.taken.insert(name);
@@ -125,12 +131,20 @@ pub fn load(settings: &[String]) -> Result<Dotenv, ConfigError> {
 }
 
 impl Dotenv {
-    fn set(&mut self, values: &mut Vec<(String, usize, String)>, name: String, number: usize, value: String) {
+    fn set(
+        &mut self,
+        values: &mut Vec<(String, usize, String)>,
+        name: String,
+        number: usize,
+        value: String,
+    ) {
         let Some((_, before, known)) = values.iter_mut().find(|(known, ..)| *known == name) else {
             return values.push((name, number, value));
         };
         if *known != value {
-            self.remarks.push(format!("{FILE} sets {name} on line {before} and on line {number}: the last one counts"));
+            self.remarks.push(format!(
+                "{FILE} sets {name} on line {before} and on line {number}: the last one counts"
+            ));
         }
         (*before, *known) = (number, value);
     }
@@ -179,7 +193,9 @@ fn refused(error: &FileError) -> ConfigError {
         FileError::WritableByOthers(_) | FileError::WritableMount(_) | FileError::Foreign(_) => {
             "a file that only you or root can write"
         }
-        FileError::TooLong(_) | FileError::NotRegular => "a small file of NAME=value lines, or none",
+        FileError::TooLong(_) | FileError::NotRegular => {
+            "a small file of NAME=value lines, or none"
+        }
         FileError::Io(_) | FileError::NotText => "NAME=value lines",
     };
     ConfigError::new(FILE, &error.to_string(), right)
@@ -188,7 +204,11 @@ fn refused(error: &FileError) -> ConfigError {
 /// The text of a line may be a secret, so it is not shown.
 fn malformed(number: usize, name: &str, problem: Problem) -> ConfigError {
     let (wrong, right) = problem.texts();
-    ConfigError::new(FILE, &format!("cannot be read at line {number}: {name} {wrong}"), right)
+    ConfigError::new(
+        FILE,
+        &format!("cannot be read at line {number}: {name} {wrong}"),
+        right,
+    )
 }
 
 #[cfg(test)]

@@ -61,7 +61,10 @@ impl Problem {
                 "has a $ outside single quotes, which some programs replace",
                 "the value in single quotes, or \\$ in double quotes",
             ),
-            Self::Escape => ("cannot be read, because of a backslash in double quotes", literal),
+            Self::Escape => (
+                "cannot be read, because of a backslash in double quotes",
+                literal,
+            ),
             Self::NoEquals => ("has no = after the name", "NAME=value"),
             Self::NotText => ("holds bytes that are not UTF-8", "text in UTF-8"),
             Self::Nul => ("holds a NUL character", "text without it"),
@@ -94,12 +97,20 @@ pub(super) fn entries(bytes: &[u8], is_setting: impl Fn(&str) -> bool) -> Vec<En
         if is_setting(&name) {
             let rest = lines.get(at + 1..=last).unwrap_or_default();
             let value = value(raw, rest, end.is_some());
-            entries.push(Entry::Setting { number, name, value });
+            entries.push(Entry::Setting {
+                number,
+                name,
+                value,
+            });
         } else {
             entries.extend(is_name_of_others(&name, raw).then_some(Entry::Foreign(name)));
-            let inside = (at + 1..=last).filter_map(|index| Some((index + 1, assignment(lines.get(index)?)?.0)));
-            entries
-                .extend(inside.filter(|(_, name)| is_setting(name)).map(|(number, name)| Entry::Hidden(number, name)));
+            let inside = (at + 1..=last)
+                .filter_map(|index| Some((index + 1, assignment(lines.get(index)?)?.0)));
+            entries.extend(
+                inside
+                    .filter(|(_, name)| is_setting(name))
+                    .map(|(number, name)| Entry::Hidden(number, name)),
+            );
         }
         at = last + 1;
     }
@@ -110,7 +121,11 @@ pub(super) fn entries(bytes: &[u8], is_setting: impl Fn(&str) -> bool) -> Vec<En
 fn lines(bytes: &[u8]) -> Vec<&[u8]> {
     let mut lines: Vec<&[u8]> = Vec::new();
     for line in bytes.split(|byte| *byte == b'\n') {
-        lines.extend(line.strip_suffix(b"\r").unwrap_or(line).split(|byte| *byte == b'\r'));
+        lines.extend(
+            line.strip_suffix(b"\r")
+                .unwrap_or(line)
+                .split(|byte| *byte == b'\r'),
+        );
     }
     lines
 }
@@ -123,7 +138,10 @@ fn assignment(line: &[u8]) -> Option<(String, &[u8])> {
     if line.starts_with(b"#") {
         return None;
     }
-    Some((String::from_utf8_lossy(name.trim_ascii()).into_owned(), value.get(1..)?.trim_ascii()))
+    Some((
+        String::from_utf8_lossy(name.trim_ascii()).into_owned(),
+        value.get(1..)?.trim_ascii(),
+    ))
 }
 
 fn without_export(line: &[u8]) -> &[u8] {
@@ -138,7 +156,10 @@ fn bare(line: &[u8], is_setting: impl Fn(&str) -> bool) -> Option<String> {
     let line = line.trim_ascii();
     let text = without_export(line);
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-    let end = text.iter().position(|byte| !is_part(byte)).unwrap_or(text.len());
+    let end = text
+        .iter()
+        .position(|byte| !is_part(byte))
+        .unwrap_or(text.len());
     let name = std::str::from_utf8(text.get(..end)?).ok()?;
     (is_setting(name) && !(end == text.len() && text.len() < line.len())).then(|| name.to_owned())
 }
@@ -146,14 +167,23 @@ fn bare(line: &[u8], is_setting: impl Fn(&str) -> bool) -> Option<String> {
 /// Returns true for what is certainly the name of a variable. Other lines may be pieces of a secret.
 fn is_name_of_others(name: &str, raw: &[u8]) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.';
-    let starts = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-    starts && name.len() <= 64 && name.bytes().all(is_part) && !raw.is_empty() && !raw.starts_with(b"=")
+    let starts = name
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    starts
+        && name.len() <= 64
+        && name.bytes().all(is_part)
+        && !raw.is_empty()
+        && !raw.starts_with(b"=")
 }
 
 /// Returns the index of the line on which a value ends. A quote that is not closed on its line, and not at the end of a
 /// later one, opens nothing: `None`.
 fn end_of_value(lines: &[&[u8]], at: usize, raw: &[u8]) -> Option<usize> {
-    let Some((quote @ (b'"' | b'\''), rest)) = raw.split_first() else { return Some(at) };
+    let Some((quote @ (b'"' | b'\''), rest)) = raw.split_first() else {
+        return Some(at);
+    };
     if closing(rest, *quote).is_some() {
         return Some(at);
     }
@@ -201,14 +231,18 @@ fn value(raw: &[u8], rest: &[&[u8]], is_closed: bool) -> Result<Value, Problem> 
 
 fn quoted(text: &str, quote: u8, is_closed: bool) -> Result<Value, Problem> {
     let inside = text.get(1..).unwrap_or_default();
-    let end = closing(inside.as_bytes(), quote).filter(|_| is_closed).ok_or(Problem::Unclosed)?;
+    let end = closing(inside.as_bytes(), quote)
+        .filter(|_| is_closed)
+        .ok_or(Problem::Unclosed)?;
     if !is_blank(inside.as_bytes().get(end + 1..).unwrap_or_default()) {
         return Err(Problem::AfterQuote);
     }
     if quote == b'"' && holds_dollar(inside.get(..end).unwrap_or_default()) {
         return Err(Problem::Dollar);
     }
-    Ok(Value::Quoted(text.get(..end + 2).unwrap_or_default().to_owned()))
+    Ok(Value::Quoted(
+        text.get(..end + 2).unwrap_or_default().to_owned(),
+    ))
 }
 
 /// Returns true if there is a `$` without a backslash in front.
@@ -222,11 +256,14 @@ fn holds_dollar(text: &str) -> bool {
 }
 
 fn plain(text: &str) -> Result<Value, Problem> {
-    let comment = text
-        .match_indices('#')
-        .map(|(at, _)| at)
-        .find(|at| text.get(..*at).is_some_and(|before| before.is_empty() || before.ends_with([' ', '\t'])));
-    let text = text.get(..comment.unwrap_or(text.len())).unwrap_or_default().trim();
+    let comment = text.match_indices('#').map(|(at, _)| at).find(|at| {
+        text.get(..*at)
+            .is_some_and(|before| before.is_empty() || before.ends_with([' ', '\t']))
+    });
+    let text = text
+        .get(..comment.unwrap_or(text.len()))
+        .unwrap_or_default()
+        .trim();
     match text {
         text if text.contains('$') => Err(Problem::Dollar),
         text if text.contains(['\\', '"', '\'', '`']) => Err(Problem::Special),

@@ -7,7 +7,11 @@ fn read(text: &str) -> Vec<Entry> {
 }
 
 fn setting(number: usize, name: &str, value: Result<Value, Problem>) -> Entry {
-    Entry::Setting { number, name: name.to_owned(), value }
+    Entry::Setting {
+        number,
+        name: name.to_owned(),
+        value,
+    }
 }
 
 fn plain(text: &str) -> Value {
@@ -32,7 +36,11 @@ fn value_that_programs_read_alike_is_taken() {
         ("\"a \\$b\" # a comment", quoted("\"a \\$b\"")),
         ("'first\nsecond'", quoted("'first\nsecond'")),
     ] {
-        assert_eq!(read(&format!("OWN={raw}\n")), [setting(1, "OWN", Ok(value))], "{raw}");
+        assert_eq!(
+            read(&format!("OWN={raw}\n")),
+            [setting(1, "OWN", Ok(value))],
+            "{raw}"
+        );
     }
 }
 
@@ -53,10 +61,17 @@ fn value_that_programs_read_differently_is_a_problem() {
         ("'a\nOTHER='b'", Problem::Unclosed),
         ("a\0b", Problem::Nul),
     ] {
-        assert_eq!(read(&format!("OWN={raw}\n"))[0], setting(1, "OWN", Err(problem)), "{raw:?}");
+        assert_eq!(
+            read(&format!("OWN={raw}\n"))[0],
+            setting(1, "OWN", Err(problem)),
+            "{raw:?}"
+        );
     }
     assert_eq!(read("\nOWN\n"), [setting(2, "OWN", Err(Problem::NoEquals))]);
-    assert_eq!(read("OWN: 1\n"), [setting(1, "OWN", Err(Problem::NoEquals))]);
+    assert_eq!(
+        read("OWN: 1\n"),
+        [setting(1, "OWN", Err(Problem::NoEquals))]
+    );
     assert_eq!(read("export OWN\n"), []);
     let entry = entries(b"OWN=\xff\n", |name| name == "OWN");
     assert_eq!(entry, [setting(1, "OWN", Err(Problem::NotText))]);
@@ -66,17 +81,55 @@ fn value_that_programs_read_differently_is_a_problem() {
 fn lines_of_others_are_skipped_with_all_that_their_quotes_hold() {
     let foreign = |name: &str| Entry::Foreign(name.to_owned());
     let one = || setting(2, "OWN", Ok(plain("1")));
-    for line in ["FROM=My App <a@b.c>", "X=it's", "P=C:\\temp", "X='unclosed", "X=\"a\" b", "X=$Y", "export X=1"] {
-        let name = if line.starts_with("FROM") { "FROM" } else { &line[line.find('=').unwrap() - 1..][..1] };
-        assert_eq!(read(&format!("{line}\nOWN=1\n")), [foreign(name), one()], "{line}");
+    for line in [
+        "FROM=My App <a@b.c>",
+        "X=it's",
+        "P=C:\\temp",
+        "X='unclosed",
+        "X=\"a\" b",
+        "X=$Y",
+        "export X=1",
+    ] {
+        let name = if line.starts_with("FROM") {
+            "FROM"
+        } else {
+            &line[line.find('=').unwrap() - 1..][..1]
+        };
+        assert_eq!(
+            read(&format!("{line}\nOWN=1\n")),
+            [foreign(name), one()],
+            "{line}"
+        );
     }
-    for line in ["no equals sign", "Zm9v==", "MIIE=", "-----BEGIN KEY-----", "= 1", "a b=1", "# OWN=2"] {
+    for line in [
+        "no equals sign",
+        "Zm9v==",
+        "MIIE=",
+        "-----BEGIN KEY-----",
+        "= 1",
+        "a b=1",
+        "# OWN=2",
+    ] {
         assert_eq!(read(&format!("{line}\nOWN=1\n")), [one()], "{line}");
     }
     let text = "KEY=\"-----BEGIN KEY-----\nOWN=2\n-----END KEY-----\"\nOWN=1\n";
-    assert_eq!(read(text), [foreign("KEY"), Entry::Hidden(2, "OWN".to_owned()), setting(4, "OWN", Ok(plain("1")))]);
+    assert_eq!(
+        read(text),
+        [
+            foreign("KEY"),
+            Entry::Hidden(2, "OWN".to_owned()),
+            setting(4, "OWN", Ok(plain("1")))
+        ]
+    );
     let text = "X='never closed\nOWN=1\nY='a'\n";
-    assert_eq!(read(text), [foreign("X"), setting(2, "OWN", Ok(plain("1"))), foreign("Y")]);
+    assert_eq!(
+        read(text),
+        [
+            foreign("X"),
+            setting(2, "OWN", Ok(plain("1"))),
+            foreign("Y")
+        ]
+    );
 }
 
 #[test]

@@ -31,7 +31,11 @@ impl ConfigError {
     #[must_use]
     pub fn new(name: &str, wrong: &str, right: &str) -> Self {
         let right = right.strip_prefix("expected ").unwrap_or(right);
-        Self { name: name.to_owned(), wrong: one_line(wrong), right: one_line(right) }
+        Self {
+            name: name.to_owned(),
+            wrong: one_line(wrong),
+            right: one_line(right),
+        }
     }
 }
 
@@ -50,11 +54,16 @@ pub(super) fn secret(
     file: Option<&Path>,
 ) -> Result<Option<SecretString>, ConfigError> {
     match (given, file) {
-        (Some(_), Some(_)) => Err(ConfigError::new(name, &format!("is set, and so is {name}_FILE"), "one of the two")),
+        (Some(_), Some(_)) => Err(ConfigError::new(
+            name,
+            &format!("is set, and so is {name}_FILE"),
+            "one of the two",
+        )),
         (Some(secret), None) => Ok(Some(secret.clone())),
         (None, None) => Ok(None),
         (None, Some(path)) => {
-            let read = files::read_protected(path, files::SECRET_LIMIT).and_then(|bytes| files::text(&bytes));
+            let read = files::read_protected(path, files::SECRET_LIMIT)
+                .and_then(|bytes| files::text(&bytes));
             match read {
                 Ok(text) if text.trim().is_empty() => Err(ConfigError::new(
                     &format!("{name}_FILE"),
@@ -81,7 +90,11 @@ pub(super) fn shown_path(path: &Path) -> String {
 /// A wrong value as errors show it: only the scheme of a URL, and nothing of a value that may hold a password.
 fn shown_value(value: &str) -> String {
     match value.split_once("://") {
-        Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) => {
+        Some((scheme, _))
+            if scheme
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) =>
+        {
             format!("{scheme}://***")
         }
         None if !value.contains('@') && !value.contains("password=") => value.to_owned(),
@@ -99,11 +112,15 @@ pub fn unknown_names(
 ) -> Result<(), ConfigError> {
     let known = names(command);
     for (name, value) in variables {
-        let Some(name) = name.to_str().filter(|name| name.starts_with("LATCHKEY_")) else { continue };
+        let Some(name) = name.to_str().filter(|name| name.starts_with("LATCHKEY_")) else {
+            continue;
+        };
         if value.is_empty() || of_compose(name).is_some() {
             continue;
         }
-        if known.iter().any(|known| known == name) || is_service_link(name, value.to_str().unwrap_or_default()) {
+        if known.iter().any(|known| known == name)
+            || is_service_link(name, value.to_str().unwrap_or_default())
+        {
             continue;
         }
         let nearest = known
@@ -124,9 +141,16 @@ pub fn unknown_names(
 /// `latchkey-something`, every pod of the namespace is told its address so.
 fn is_service_link(name: &str, value: &str) -> bool {
     let port = name.contains("_SERVICE_PORT") && value.bytes().all(|byte| byte.is_ascii_digit());
-    let link = name.contains("_PORT") && ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
-    let of_link = ["_TCP_", "_UDP_", "_SCTP_"].iter().any(|protocol| name.contains(protocol))
-        && ["_ADDR", "_PORT", "_PROTO"].iter().any(|end| name.ends_with(end));
+    let link = name.contains("_PORT")
+        && ["tcp://", "udp://", "sctp://"]
+            .iter()
+            .any(|scheme| value.starts_with(scheme));
+    let of_link = ["_TCP_", "_UDP_", "_SCTP_"]
+        .iter()
+        .any(|protocol| name.contains(protocol))
+        && ["_ADDR", "_PORT", "_PROTO"]
+            .iter()
+            .any(|end| name.ends_with(end));
     name.ends_with("_SERVICE_HOST") || port || link || of_link
 }
 
@@ -160,13 +184,19 @@ pub fn without_empty(command: Command) -> Command {
 /// Returns the names of a command's settings whose variables are empty.
 #[must_use]
 pub fn empty_names(command: &Command) -> Vec<String> {
-    names(command).into_iter().filter(|name| std::env::var_os(name).is_some_and(|value| value.is_empty())).collect()
+    names(command)
+        .into_iter()
+        .filter(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()))
+        .collect()
 }
 
 /// The variables of a command's settings.
 #[must_use]
 pub fn names(command: &Command) -> Vec<String> {
-    command.get_arguments().filter_map(|argument| argument.get_env()?.to_str().map(ToOwned::to_owned)).collect()
+    command
+        .get_arguments()
+        .filter_map(|argument| argument.get_env()?.to_str().map(ToOwned::to_owned))
+        .collect()
 }
 
 /// clap's error about a value as one line that names the variable; `None` for an error that is not about a value, such
@@ -185,25 +215,43 @@ pub fn value_error(command: &Command, error: &clap::Error) -> Option<ConfigError
     let argument = text(ContextKind::InvalidArg)?;
     // "--bind <ADDRESS:PORT>", or "<USERNAME>" alone.
     let given = argument.split(' ').next()?;
-    let setting =
-        given.strip_prefix("--").and_then(|flag| command.get_arguments().find(|known| known.get_long() == Some(flag)));
+    let setting = given.strip_prefix("--").and_then(|flag| {
+        command
+            .get_arguments()
+            .find(|known| known.get_long() == Some(flag))
+    });
     let name = setting
         .and_then(|setting| setting.get_env()?.to_str())
-        .map_or_else(|| given.to_owned(), |variable| format!("{variable} ({given})"));
+        .map_or_else(
+            || given.to_owned(),
+            |variable| format!("{variable} ({given})"),
+        );
     let value = shown_value(&text(ContextKind::InvalidValue).unwrap_or_default());
     let right = match error.get(ContextKind::ValidValue) {
-        Some(ContextValue::Strings(values)) if !values.is_empty() => format!("one of {}", values.join(", ")),
+        Some(ContextValue::Strings(values)) if !values.is_empty() => {
+            format!("one of {}", values.join(", "))
+        }
         // An empty path is refused before its parser could say why.
-        _ => std::error::Error::source(error).map_or_else(|| "a value, or none set".to_owned(), ToString::to_string),
+        _ => std::error::Error::source(error)
+            .map_or_else(|| "a value, or none set".to_owned(), ToString::to_string),
     };
-    Some(ConfigError::new(&name, &format!("is {value:?}, which cannot be used"), &right))
+    Some(ConfigError::new(
+        &name,
+        &format!("is {value:?}, which cannot be used"),
+        &right,
+    ))
 }
 
 /// clap does not say which value it was.
 fn not_unicode(command: &Command) -> Option<ConfigError> {
-    let unreadable = |name: &String| std::env::var_os(name).is_some_and(|value| value.to_str().is_none());
+    let unreadable =
+        |name: &String| std::env::var_os(name).is_some_and(|value| value.to_str().is_none());
     let name = names(command).into_iter().find(unreadable)?;
-    Some(ConfigError::new(&name, "holds bytes that are not UTF-8", "text in UTF-8"))
+    Some(ConfigError::new(
+        &name,
+        "holds bytes that are not UTF-8",
+        "text in UTF-8",
+    ))
 }
 
 fn one_line(text: &str) -> String {

@@ -16,17 +16,34 @@ impl Config {
     /// change are errors of [`Config::check`] instead.
     #[must_use]
     pub fn exposures(&self) -> Vec<Exposure> {
-        let secrets = [&self.database.database_url_file, &self.redis.redis_url_file, &self.keys.keys_passphrase_file];
-        let mut found: Vec<_> = secrets.into_iter().flatten().flat_map(|path| files::exposures(path, true)).collect();
+        let secrets = [
+            &self.database.database_url_file,
+            &self.redis.redis_url_file,
+            &self.keys.keys_passphrase_file,
+        ];
+        let mut found: Vec<_> = secrets
+            .into_iter()
+            .flatten()
+            .flat_map(|path| files::exposures(path, true))
+            .collect();
         if let Ok(DatabaseUrl::Sqlite(file)) = self.database.url() {
-            found.extend(file.paths().iter().flat_map(|path| files::exposures(path, false)));
+            found.extend(
+                file.paths()
+                    .iter()
+                    .flat_map(|path| files::exposures(path, false)),
+            );
             found.extend(files::exposures(file.folder(), false));
         }
         if self.keys.keys == KeysPlace::Directory {
             found.extend(files::exposures(&self.keys.keys_dir, false));
-            let keys = fs::read_dir(&self.keys.keys_dir).into_iter().flatten().flatten().map(|entry| entry.path());
-            let keys =
-                keys.filter(|path| path.is_file() && path.extension().is_some_and(|extension| extension == "pem"));
+            let keys = fs::read_dir(&self.keys.keys_dir)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.path());
+            let keys = keys.filter(|path| {
+                path.is_file() && path.extension().is_some_and(|extension| extension == "pem")
+            });
             found.extend(keys.flat_map(|path| files::exposures(&path, true)));
         }
         found.dedup();
@@ -37,7 +54,12 @@ impl Config {
     #[must_use]
     pub fn clear_text_warnings(&self) -> Vec<String> {
         let database = self.database.url().ok().and_then(|url| url.warning());
-        let redis = self.redis.options().ok().flatten().and_then(|options| options.warning());
+        let redis = self
+            .redis
+            .options()
+            .ok()
+            .flatten()
+            .and_then(|options| options.warning());
         database.into_iter().chain(redis).collect()
     }
 }
@@ -45,6 +67,12 @@ impl Config {
 /// Refuses the files of an SQLite database, or their folder, if other users can change them.
 pub(super) fn refuse_foreign_writers(paths: &[PathBuf], folder: &Path) -> Result<(), String> {
     // In a directory where everybody may make files, another user may have made the database.
-    paths.iter().try_for_each(|path| files::refuse_foreign_owner(path))?;
-    paths.iter().map(PathBuf::as_path).chain([folder]).try_for_each(files::refuse_foreign_writers)
+    paths
+        .iter()
+        .try_for_each(|path| files::refuse_foreign_owner(path))?;
+    paths
+        .iter()
+        .map(PathBuf::as_path)
+        .chain([folder])
+        .try_for_each(files::refuse_foreign_writers)
 }

@@ -35,7 +35,12 @@ pub struct HttpConfig {
     pub trusted_proxies: Option<network::TrustedProxies>,
 
     /// Header in which trusted proxies pass on the client's address. The other one is ignored
-    #[arg(long, env = "LATCHKEY_FORWARDED_HEADER", value_name = "NAME", default_value = "x-forwarded-for")]
+    #[arg(
+        long,
+        env = "LATCHKEY_FORWARDED_HEADER",
+        value_name = "NAME",
+        default_value = "x-forwarded-for"
+    )]
     pub forwarded_header: ForwardedHeader,
 
     /// Threads that serve requests; 0 means one for each core
@@ -109,15 +114,16 @@ impl From<ForwardedHeader> for network::ForwardedHeader {
 /// # Errors
 /// What would be right.
 pub fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "expected an address and a port, such as 127.0.0.1:8000".to_owned())
+    text.parse()
+        .map_err(|_| "expected an address and a port, such as 127.0.0.1:8000".to_owned())
 }
 
 fn metrics_bind(text: &str) -> Result<MetricsBind, String> {
     match text {
         "main" => Ok(MetricsBind::Main),
-        text => address(text)
-            .map(MetricsBind::Own)
-            .map_err(|_| "expected an address and a port, such as 127.0.0.1:9464, or main".to_owned()),
+        text => address(text).map(MetricsBind::Own).map_err(|_| {
+            "expected an address and a port, such as 127.0.0.1:9464, or main".to_owned()
+        }),
     }
 }
 
@@ -158,12 +164,27 @@ mod tests {
         let shown = |flags: &[&str]| {
             let command = HttpConfig::augment_args(Command::new("test").no_binary_name(true));
             let config = HttpConfig::from_arg_matches(&command.get_matches_from(flags)).unwrap();
-            (config.metrics_on_main_address(), config.own_metrics_address().is_some())
+            (
+                config.metrics_on_main_address(),
+                config.own_metrics_address().is_some(),
+            )
         };
-        for bind in ["--bind=127.0.0.2:80", "--bind=[::1]:80", "--bind=0.0.0.0:80"] {
+        for bind in [
+            "--bind=127.0.0.2:80",
+            "--bind=[::1]:80",
+            "--bind=0.0.0.0:80",
+        ] {
             assert_eq!(shown(&[bind]), (false, false), "{bind}");
-            assert_eq!(shown(&[bind, "--metrics-bind=main"]), (true, false), "{bind}");
-            assert_eq!(shown(&[bind, "--metrics-bind=127.0.0.1:9464"]), (false, true), "{bind}");
+            assert_eq!(
+                shown(&[bind, "--metrics-bind=main"]),
+                (true, false),
+                "{bind}"
+            );
+            assert_eq!(
+                shown(&[bind, "--metrics-bind=127.0.0.1:9464"]),
+                (false, true),
+                "{bind}"
+            );
         }
     }
 }

@@ -24,11 +24,22 @@ pub enum KeysPlace {
 pub struct KeysConfig {
     /// Where keys are kept: directory, one file each, for one instance or several that share it; database, encrypted, for instances
     /// that share nothing else
-    #[arg(long, env = "LATCHKEY_KEYS", value_name = "PLACE", default_value = "directory", hide_possible_values = true)]
+    #[arg(
+        long,
+        env = "LATCHKEY_KEYS",
+        value_name = "PLACE",
+        default_value = "directory",
+        hide_possible_values = true
+    )]
     pub keys: KeysPlace,
 
     /// The directory, whose files are readable by their owner alone
-    #[arg(long, env = "LATCHKEY_KEYS_DIR", value_name = "PATH", default_value = "keys")]
+    #[arg(
+        long,
+        env = "LATCHKEY_KEYS_DIR",
+        value_name = "PATH",
+        default_value = "keys"
+    )]
     pub keys_dir: PathBuf,
 
     /// A file with the passphrase that private keys are encrypted with, at least 16 characters; without it they are not
@@ -37,7 +48,12 @@ pub struct KeysConfig {
 
     /// What access tokens are signed with: ES256, ES384, EdDSA, RS256, RS384, RS512, PS256, PS384, PS512, or a shared
     /// secret with HS256, HS384, HS512
-    #[arg(long, env = "LATCHKEY_ALGORITHM", value_name = "NAME", default_value = "ES256")]
+    #[arg(
+        long,
+        env = "LATCHKEY_ALGORITHM",
+        value_name = "NAME",
+        default_value = "ES256"
+    )]
     pub algorithm: Algorithm,
 
     /// How long a new key is published before it signs; longer than clients cache the published keys
@@ -54,7 +70,11 @@ impl KeysConfig {
     ///
     /// # Errors
     /// The first contradiction.
-    pub fn check(&self, jwks_max_age: Duration, longest_token: Duration) -> Result<(), ConfigError> {
+    pub fn check(
+        &self,
+        jwks_max_age: Duration,
+        longest_token: Duration,
+    ) -> Result<(), ConfigError> {
         let notice = NOTICE.to_std().unwrap_or_default();
         if self.key_publish_lead < jwks_max_age + notice {
             return Err(ConfigError::new(
@@ -92,12 +112,19 @@ impl KeysConfig {
                 "a file with a passphrase, such as what `openssl rand -base64 32` prints",
             ));
         }
-        let Some(path) = &self.keys_passphrase_file else { return Ok(()) };
+        let Some(path) = &self.keys_passphrase_file else {
+            return Ok(());
+        };
         let refused = |wrong: &str| {
             let right = "a regular file that no other user can write to";
-            ConfigError::new("LATCHKEY_KEYS_PASSPHRASE_FILE", &format!("cannot be used: {wrong}"), right)
+            ConfigError::new(
+                "LATCHKEY_KEYS_PASSPHRASE_FILE",
+                &format!("cannot be used: {wrong}"),
+                right,
+            )
         };
-        files::refuse_special(path).map_err(|wrong| refused(&format!("{} {wrong}", path.display())))?;
+        files::refuse_special(path)
+            .map_err(|wrong| refused(&format!("{} {wrong}", path.display())))?;
         files::refuse_foreign_writers(path).map_err(|wrong| refused(&wrong))
     }
 

@@ -13,7 +13,12 @@ pub struct LogConfig {
     pub filter: String,
 
     /// How: pretty for people, json for machines, auto decides by whether it is a terminal
-    #[arg(long = "log-format", env = "LATCHKEY_LOG_FORMAT", value_name = "FORMAT", default_value = "auto")]
+    #[arg(
+        long = "log-format",
+        env = "LATCHKEY_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "auto"
+    )]
     pub format: LogFormat,
 }
 

@@ -1,6 +1,9 @@
 //! Settings: each one is a flag, an environment variable and a line of `latchkey serve --help`. Sections are structs;
 //! they are read by the command line and the composition root alone and handed down as plain values.
-#![expect(clippy::doc_markdown, reason = "the comments on settings are what --help prints: no backticks, no brackets")]
+#![expect(
+    clippy::doc_markdown,
+    reason = "the comments on settings are what --help prints: no backticks, no brackets"
+)]
 
 mod audit;
 pub mod database;
@@ -87,7 +90,10 @@ impl Config {
         self.redis.options()?;
         self.lifetimes.check()?;
         self.tokens.check()?;
-        self.keys.check(self.http.jwks_max_age, self.lifetimes.refresh_token_lifetime)?;
+        self.keys.check(
+            self.http.jwks_max_age,
+            self.lifetimes.refresh_token_lifetime,
+        )?;
         self.passwords.check()
     }
 }

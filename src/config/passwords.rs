@@ -38,15 +38,25 @@ impl PasswordsConfig {
     /// # Errors
     /// When hashes would be weaker than those.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let least = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5)];
-        let strong =
-            least.iter().any(|(memory, passes)| self.argon2_memory >= *memory && self.argon2_passes >= *passes);
+        let least = [
+            (47_104, 1),
+            (19_456, 2),
+            (12_288, 3),
+            (9_216, 4),
+            (7_168, 5),
+        ];
+        let strong = least
+            .iter()
+            .any(|(memory, passes)| self.argon2_memory >= *memory && self.argon2_passes >= *passes);
         if strong {
             return Ok(());
         }
         Err(ConfigError::new(
             "LATCHKEY_ARGON2_PASSES",
-            &format!("is {} with {} KiB of memory, which is too weak", self.argon2_passes, self.argon2_memory),
+            &format!(
+                "is {} with {} KiB of memory, which is too weak",
+                self.argon2_passes, self.argon2_memory
+            ),
             "at least 1 pass with 47104 KiB, 2 with 19456, 3 with 12288, 4 with 9216 or 5 with 7168",
         ))
     }
@@ -54,7 +64,11 @@ impl PasswordsConfig {
     /// argon2's parameters.
     #[must_use]
     pub const fn cost(&self) -> HashCost {
-        HashCost { memory: self.argon2_memory, passes: self.argon2_passes, lanes: self.argon2_lanes }
+        HashCost {
+            memory: self.argon2_memory,
+            passes: self.argon2_passes,
+            lanes: self.argon2_lanes,
+        }
     }
 
     /// How many threads that is on this machine.

@@ -35,7 +35,12 @@ pub struct RedisConfig {
     pub redis_url_file: Option<PathBuf>,
 
     /// Sentinels, redis:// URLs separated by commas; the host in the Redis URL is then the name of their master
-    #[arg(long, env = "LATCHKEY_REDIS_SENTINELS", value_name = "URLS", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "LATCHKEY_REDIS_SENTINELS",
+        value_name = "URLS",
+        hide_env_values = true
+    )]
     pub redis_sentinels: Option<SecretString>,
 
     /// File with the certificates (PEM) that Redis over TLS is verified by, instead of the system's
@@ -53,7 +58,11 @@ pub struct RedisConfig {
 
 /// Braces would make another hash tag.
 fn prefix(text: &str) -> Result<String, String> {
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+    if !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    {
         Ok(text.to_owned())
     } else {
         Err("expected letters, digits, hyphens, underscores and dots".to_owned())
@@ -66,7 +75,11 @@ impl RedisConfig {
     /// # Errors
     /// When the URL is not one, or the file cannot be read.
     pub fn url(&self) -> Result<Option<RedisUrl>, ConfigError> {
-        let given = secret("REDIS_URL", self.redis_url.as_ref(), self.redis_url_file.as_deref())?;
+        let given = secret(
+            "REDIS_URL",
+            self.redis_url.as_ref(),
+            self.redis_url_file.as_deref(),
+        )?;
         given
             .map(|url| url.expose_secret().parse::<RedisUrl>())
             .transpose()
@@ -78,7 +91,9 @@ impl RedisConfig {
     /// # Errors
     /// When one is not the URL of a server, or there is no master to ask them for.
     pub fn sentinels(&self) -> Result<Option<RedisUrl>, ConfigError> {
-        let Some(text) = &self.redis_sentinels else { return Ok(None) };
+        let Some(text) = &self.redis_sentinels else {
+            return Ok(None);
+        };
         let url = RedisUrl::sentinels(text.expose_secret()).map_err(|error| {
             if !error.is_form() {
                 return ConfigError::new(SENTINELS, &error.wrong, error.right);
@@ -89,17 +104,28 @@ impl RedisConfig {
         match self.url()? {
             Some(master) if !master.is_list() && master.is_network() => Ok(Some(url)),
             _ => {
-                let right = "redis://NAME/DATABASE, with the name by which the Sentinels know the master";
-                Err(ConfigError::new("REDIS_URL", &format!("does not name a master, and {SENTINELS} is set"), right))
+                let right =
+                    "redis://NAME/DATABASE, with the name by which the Sentinels know the master";
+                Err(ConfigError::new(
+                    "REDIS_URL",
+                    &format!("does not name a master, and {SENTINELS} is set"),
+                    right,
+                ))
             }
         }
     }
 
     fn root_certificate(&self, tls: bool) -> Result<Option<Vec<u8>>, ConfigError> {
-        let Some(path) = &self.redis_root_certificate else { return Ok(None) };
+        let Some(path) = &self.redis_root_certificate else {
+            return Ok(None);
+        };
         if !tls {
             let right = "rediss:// in REDIS_URL, or no certificate";
-            return Err(ConfigError::new(ROOT_CERTIFICATE, "is set, and no Redis is spoken to over TLS", right));
+            return Err(ConfigError::new(
+                ROOT_CERTIFICATE,
+                "is set, and no Redis is spoken to over TLS",
+                right,
+            ));
         }
         read_certificates(path).map(Some)
     }
@@ -111,23 +137,35 @@ impl RedisConfig {
     pub fn options(&self) -> Result<Option<RedisOptions>, ConfigError> {
         let (prefix, timeout) = (self.redis_prefix.clone(), self.redis_timeout);
         let (url, sentinels) = (self.url()?, self.sentinels()?);
-        let tls = [&url, &sentinels].into_iter().flatten().any(RedisUrl::uses_tls);
+        let tls = [&url, &sentinels]
+            .into_iter()
+            .flatten()
+            .any(RedisUrl::uses_tls);
         let root_certificate = self.root_certificate(tls)?;
-        Ok(url.map(|url| RedisOptions { url, sentinels, root_certificate, prefix, timeout }))
+        Ok(url.map(|url| RedisOptions {
+            url,
+            sentinels,
+            root_certificate,
+            prefix,
+            timeout,
+        }))
     }
 }
 
 /// A file without a certificate would otherwise be found by the first connection.
 fn read_certificates(path: &Path) -> Result<Vec<u8>, ConfigError> {
     let shown = shown_path(path);
-    let refused = |wrong: &str| ConfigError::new(ROOT_CERTIFICATE, wrong, "a file with certificates in PEM");
+    let refused =
+        |wrong: &str| ConfigError::new(ROOT_CERTIFICATE, wrong, "a file with certificates in PEM");
     let bytes = files::read_protected(path, files::CERTIFICATES_LIMIT)
         .map_err(|error| refused(&format!("names {shown}, which {error}")))?;
-    let blocks =
-        pem::parse_many(&*bytes).map_err(|error| refused(&format!("names {shown}, which is not PEM ({error})")))?;
+    let blocks = pem::parse_many(&*bytes)
+        .map_err(|error| refused(&format!("names {shown}, which is not PEM ({error})")))?;
     if blocks.iter().any(|block| block.tag() == "CERTIFICATE") {
         Ok(bytes.to_vec())
     } else {
-        Err(refused(&format!("names {shown}, which holds no certificate")))
+        Err(refused(&format!(
+            "names {shown}, which holds no certificate"
+        )))
     }
 }

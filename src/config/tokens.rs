@@ -13,7 +13,9 @@ use crate::domain::{claims::ExtraClaim, session::Grace, spent::Binding};
 const MAX_LEEWAY: Duration = Duration::from_mins(1);
 
 /// Names that a renamed claim may not take.
-const TAKEN: [&str; 10] = ["iss", "sub", "aud", "exp", "nbf", "iat", "sid", "gen", "ver", "typ"];
+const TAKEN: [&str; 10] = [
+    "iss", "sub", "aud", "exp", "nbf", "iat", "sid", "gen", "ver", "typ",
+];
 
 /// The binding of a spent refresh token to a client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -202,9 +204,16 @@ impl TokensConfig {
             ));
         }
         let names = [&self.user_id_claim, &self.token_type_claim, &self.jti_claim];
-        let variables = ["LATCHKEY_USER_ID_CLAIM", "LATCHKEY_TOKEN_TYPE_CLAIM", "LATCHKEY_JTI_CLAIM"];
+        let variables = [
+            "LATCHKEY_USER_ID_CLAIM",
+            "LATCHKEY_TOKEN_TYPE_CLAIM",
+            "LATCHKEY_JTI_CLAIM",
+        ];
         for (index, (name, variable)) in names.iter().zip(variables).enumerate() {
-            let extra = self.access_claims.iter().any(|claim| claim.name() == name.as_str());
+            let extra = self
+                .access_claims
+                .iter()
+                .any(|claim| claim.name() == name.as_str());
             let twice = names.iter().skip(index + 1).any(|other| other == name);
             if extra || twice || TAKEN.contains(&name.as_str()) {
                 return Err(ConfigError::new(
@@ -257,7 +266,11 @@ fn leeway(text: &str) -> Result<Duration, String> {
 
 fn scheme(text: &str) -> Result<String, String> {
     let text = text.trim();
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+    if !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    {
         Ok(text.to_owned())
     } else {
         Err("expected names such as Bearer, separated by commas".to_owned())
@@ -265,7 +278,11 @@ fn scheme(text: &str) -> Result<String, String> {
 }
 
 fn claim_name(text: &str) -> Result<String, String> {
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte)) {
+    if !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte))
+    {
         Ok(text.to_owned())
     } else {
         Err("expected the name of a claim, such as user_id".to_owned())
@@ -273,6 +290,10 @@ fn claim_name(text: &str) -> Result<String, String> {
 }
 
 fn extra_claim(text: &str) -> Result<ExtraClaim, String> {
-    let known = ExtraClaim::ALL.into_iter().find(|claim| claim.name() == text.trim());
-    known.ok_or_else(|| "expected some of email, first_name, is_staff, last_name, username".to_owned())
+    let known = ExtraClaim::ALL
+        .into_iter()
+        .find(|claim| claim.name() == text.trim());
+    known.ok_or_else(|| {
+        "expected some of email, first_name, is_staff, last_name, username".to_owned()
+    })
 }

@@ -18,7 +18,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     };
     parsed
         .filter(|duration| *duration <= LONGEST)
-        .ok_or_else(|| "expected a span of time such as 10s, 5m, 1d, or a number of seconds".to_owned())
+        .ok_or_else(|| {
+            "expected a span of time such as 10s, 5m, 1d, or a number of seconds".to_owned()
+        })
 }
 
 /// As [`duration`], but more than none.
@@ -44,13 +46,25 @@ pub fn whole_seconds(text: &str) -> Result<Duration, String> {
 }
 
 /// A parser of numbers within `range`.
-pub fn number<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+pub fn number<T>(
+    range: RangeInclusive<T>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
 where
     T: Clone + Display + FromStr + PartialOrd + Send + Sync + 'static,
 {
     move |text| {
-        let number = text.trim().parse().ok().filter(|number| range.contains(number));
-        number.ok_or_else(|| format!("expected a number from {} to {}", range.start(), range.end()))
+        let number = text
+            .trim()
+            .parse()
+            .ok()
+            .filter(|number| range.contains(number));
+        number.ok_or_else(|| {
+            format!(
+                "expected a number from {} to {}",
+                range.start(),
+                range.end()
+            )
+        })
     }
 }
 

@@ -43,19 +43,29 @@ pub(super) fn flaw(secret: &[u8], digits: f64) -> Option<&'static str> {
     if is_example(text) {
         return Some("is a published example, or has the django-insecure prefix");
     }
-    is_weak(text, digits).then_some("consists of words, names or a pattern, and is too easy to guess")
+    is_weak(text, digits)
+        .then_some("consists of words, names or a pattern, and is too easy to guess")
 }
 
 fn is_example(text: &str) -> bool {
     let mut plain = Zeroizing::new(String::with_capacity(text.len()));
-    plain.extend(text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()));
+    plain.extend(
+        text.chars()
+            .filter(char::is_ascii_alphanumeric)
+            .map(|c| c.to_ascii_lowercase()),
+    );
     // Once or again and again, with a few characters more.
-    let known =
-        |example: &&str| plain.contains(*example) && Zeroizing::new(plain.replace(*example, "")).len() <= FEWEST_BYTES;
+    let known = |example: &&str| {
+        plain.contains(*example)
+            && Zeroizing::new(plain.replace(*example, "")).len() <= FEWEST_BYTES
+    };
     EXAMPLES.iter().any(known) || plain.starts_with("djangoinsecure")
 }
 
 fn is_weak(text: &str, digits: f64) -> bool {
-    let judged = text.char_indices().nth(JUDGED).map_or(text, |(end, _)| text.get(..end).unwrap_or(text));
+    let judged = text
+        .char_indices()
+        .nth(JUDGED)
+        .map_or(text, |(end, _)| text.get(..end).unwrap_or(text));
     zxcvbn::zxcvbn(judged, &["latchkey"]).guesses_log10() < digits
 }

@@ -118,22 +118,45 @@ impl Hasher {
         queue: usize,
         idle: Duration,
     ) -> Result<(Self, Arc<Desk>), HashError> {
-        let params =
-            Params::new(cost.memory, cost.passes, cost.lanes, Some(HASH_LENGTH)).map_err(|_| HashError::Failed)?;
+        let params = Params::new(cost.memory, cost.passes, cost.lanes, Some(HASH_LENGTH))
+            .map_err(|_| HashError::Failed)?;
         let (jobs, receiver) = sync_channel::<Job>(queue);
-        let desk = Arc::new(Desk { jobs: Mutex::new(receiver), idle, spare: Mutex::default() });
+        let desk = Arc::new(Desk {
+            jobs: Mutex::new(receiver),
+            idle,
+            spare: Mutex::default(),
+        });
         // A user who does not exist costs what a user costs who does: one check, against this.
-        let dummy = Worker { params: params.clone(), memory: Vec::new() }
-            .hash(&random::bytes::<16>().map_err(|_| HashError::Failed)?)?;
+        let dummy = Worker {
+            params: params.clone(),
+            memory: Vec::new(),
+        }
+        .hash(&random::bytes::<16>().map_err(|_| HashError::Failed)?)?;
         for index in 0..threads {
             let desk = Arc::clone(&desk);
             let params = params.clone();
             thread::Builder::new()
                 .name(format!("argon2-{index}"))
-                .spawn(move || work(&desk, Worker { params, memory: Vec::new() }))
+                .spawn(move || {
+                    work(
+                        &desk,
+                        Worker {
+                            params,
+                            memory: Vec::new(),
+                        },
+                    )
+                })
                 .map_err(|_| HashError::Failed)?;
         }
-        Ok((Self { jobs, cost, dummy: Arc::new(dummy), load: Arc::default() }, desk))
+        Ok((
+            Self {
+                jobs,
+                cost,
+                dummy: Arc::new(dummy),
+                load: Arc::default(),
+            },
+            desk,
+        ))
     }
 
     /// The parameters of new hashes.
@@ -145,7 +168,10 @@ impl Hasher {
     /// How many passwords wait to be hashed, and how many are being hashed.
     #[must_use]
     pub fn load(&self) -> (usize, usize) {
-        (self.load.waiting.load(Ordering::Relaxed), self.load.running.load(Ordering::Relaxed))
+        (
+            self.load.waiting.load(Ordering::Relaxed),
+            self.load.running.load(Ordering::Relaxed),
+        )
     }
 
     /// The hash of `password` with a fresh salt, in PHC form.
@@ -160,12 +186,19 @@ impl Hasher {
     ///
     /// # Errors
     /// [`HashError`].
-    pub async fn verify(&self, password: Password, hash: Option<PasswordHash>) -> Result<Verdict, HashError> {
+    pub async fn verify(
+        &self,
+        password: Password,
+        hash: Option<PasswordHash>,
+    ) -> Result<Verdict, HashError> {
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.dummy.as_ref().clone());
         self.run(move |worker| {
             let verdict = worker.verify(password.expose(), &hash);
-            Ok(Verdict { fits: known && verdict.fits, ..verdict })
+            Ok(Verdict {
+                fits: known && verdict.fits,
+                ..verdict
+            })
         })
         .await
     }
@@ -201,7 +234,11 @@ impl Hasher {
 
 fn work(desk: &Desk, mut worker: Worker) {
     loop {
-        let job = desk.jobs.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(desk.idle);
+        let job = desk
+            .jobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv_timeout(desk.idle);
         match job {
             Ok(job) => {
                 worker.memory = desk.spare().pop().unwrap_or_default();
@@ -238,36 +275,50 @@ impl Worker {
     /// A hash that cannot be read, or that asks for too much, fits no password. Finding that out takes as long as
     /// any other check: who has such a hash is nobody's business.
     fn verify(&mut self, password: &[u8], hash: &PasswordHash) -> Verdict {
-        let no = Verdict { fits: false, outdated: false };
+        let no = Verdict {
+            fits: false,
+            outdated: false,
+        };
         let Some(stored) = Stored::parse(hash.expose()) else {
-            let _ = self.compute(password, &[0; SALT_LENGTH], self.params.clone(), HASH_LENGTH);
+            let _ = self.compute(
+                password,
+                &[0; SALT_LENGTH],
+                self.params.clone(),
+                HASH_LENGTH,
+            );
             return no;
         };
         let outdated = stored.params.m_cost() != self.params.m_cost()
             || stored.params.t_cost() != self.params.t_cost()
             || stored.params.p_cost() != self.params.p_cost();
         match self.compute(password, &stored.salt, stored.params, stored.output.len()) {
-            Ok(output) => Verdict { fits: verify_slices_are_equal(&output, &stored.output).is_ok(), outdated },
+            Ok(output) => Verdict {
+                fits: verify_slices_are_equal(&output, &stored.output).is_ok(),
+                outdated,
+            },
             Err(_) => no,
         }
     }
 
-    fn compute(&mut self, password: &[u8], salt: &[u8], params: Params, length: usize) -> Result<Vec<u8>, HashError> {
+    fn compute(
+        &mut self,
+        password: &[u8],
+        salt: &[u8],
+        params: Params,
+        length: usize,
+    ) -> Result<Vec<u8>, HashError> {
         let blocks = params.block_count();
         if self.memory.len() < blocks {
             if blocks > SMALL {
-                self.memory.reserve_exact(blocks.max(OF_ITS_OWN) - self.memory.len());
+                self.memory
+                    .reserve_exact(blocks.max(OF_ITS_OWN) - self.memory.len());
             }
             self.memory.resize(blocks, Block::default());
         }
         let mut output = vec![0; length];
         let memory = self.memory.get_mut(..blocks).ok_or(HashError::Failed)?;
-        let done = Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into_with_memory(
-            password,
-            salt,
-            &mut output,
-            memory,
-        );
+        let done = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+            .hash_password_into_with_memory(password, salt, &mut output, memory);
         // What one old hash needed beyond the present parameters is given back.
         let own = self.params.block_count();
         if self.memory.len() > own {
@@ -291,9 +342,14 @@ impl Stored {
         let bounded = params.m_cost() <= MAX_STORED_MEMORY
             && params.t_cost() <= MAX_STORED_PASSES
             && params.p_cost() <= MAX_STORED_LANES;
-        let argon2id = parsed.algorithm == Algorithm::Argon2id.ident() && parsed.version == Some(Version::V0x13.into());
+        let argon2id = parsed.algorithm == Algorithm::Argon2id.ident()
+            && parsed.version == Some(Version::V0x13.into());
         (bounded && argon2id).then_some(())?;
-        Some(Self { params, salt: parsed.salt?.to_vec(), output: parsed.hash?.as_bytes().to_vec() })
+        Some(Self {
+            params,
+            salt: parsed.salt?.to_vec(),
+            output: parsed.hash?.as_bytes().to_vec(),
+        })
     }
 }
 

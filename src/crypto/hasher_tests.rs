@@ -11,7 +11,11 @@ use proptest::prelude::*;
 use super::*;
 
 /// As cheap as argon2 gets: these tests are about all the rest.
-const COST: HashCost = HashCost { memory: 64, passes: 1, lanes: 1 };
+const COST: HashCost = HashCost {
+    memory: 64,
+    passes: 1,
+    lanes: 1,
+};
 
 fn hasher(threads: usize, queue: usize) -> Hasher {
     Hasher::start(COST, threads, queue).unwrap()
@@ -22,25 +26,64 @@ fn password(text: &str) -> Password {
 }
 
 fn worker(cost: HashCost) -> Worker {
-    Worker { params: Params::new(cost.memory, cost.passes, cost.lanes, Some(HASH_LENGTH)).unwrap(), memory: Vec::new() }
+    Worker {
+        params: Params::new(cost.memory, cost.passes, cost.lanes, Some(HASH_LENGTH)).unwrap(),
+        memory: Vec::new(),
+    }
 }
 
-const NO: Verdict = Verdict { fits: false, outdated: false };
+const NO: Verdict = Verdict {
+    fits: false,
+    outdated: false,
+};
 
 #[tokio::test]
 async fn the_right_password_fits_and_only_it() {
     let hasher = hasher(1, 8);
     let hash = hasher.hash(password("pass\0word ")).await.unwrap();
-    assert!(hash.expose().starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{}", hash.expose());
-    let verdict = hasher.verify(password("pass\0word "), Some(hash.clone())).await.unwrap();
-    assert_eq!(verdict, Verdict { fits: true, outdated: false });
+    assert!(
+        hash.expose().starts_with("$argon2id$v=19$m=64,t=1,p=1$"),
+        "{}",
+        hash.expose()
+    );
+    let verdict = hasher
+        .verify(password("pass\0word "), Some(hash.clone()))
+        .await
+        .unwrap();
+    assert_eq!(
+        verdict,
+        Verdict {
+            fits: true,
+            outdated: false
+        }
+    );
     let long = "x".repeat(100);
-    for wrong in ["pass\0word", "pass", "Pass\0word ", " pass\0word ", "", long.as_str()] {
-        assert_eq!(hasher.verify(password(wrong), Some(hash.clone())).await.unwrap(), NO, "{wrong:?}");
+    for wrong in [
+        "pass\0word",
+        "pass",
+        "Pass\0word ",
+        " pass\0word ",
+        "",
+        long.as_str(),
+    ] {
+        assert_eq!(
+            hasher
+                .verify(password(wrong), Some(hash.clone()))
+                .await
+                .unwrap(),
+            NO,
+            "{wrong:?}"
+        );
     }
     // Not cut after 72 bytes.
     let hash = hasher.hash(password(&long)).await.unwrap();
-    assert!(!hasher.verify(password(&"x".repeat(99)), Some(hash)).await.unwrap().fits);
+    assert!(
+        !hasher
+            .verify(password(&"x".repeat(99)), Some(hash))
+            .await
+            .unwrap()
+            .fits
+    );
 }
 
 #[tokio::test]
@@ -49,21 +92,34 @@ async fn each_hash_has_a_salt_of_its_own() {
     let one = hasher.hash(password("same")).await.unwrap();
     let other = hasher.hash(password("same")).await.unwrap();
     assert_ne!(one.expose(), other.expose());
-    assert_eq!(Stored::parse(one.expose()).map(|stored| (stored.salt.len(), stored.output.len())), Some((16, 32)));
+    assert_eq!(
+        Stored::parse(one.expose()).map(|stored| (stored.salt.len(), stored.output.len())),
+        Some((16, 32))
+    );
 }
 
 #[tokio::test]
 async fn a_hash_of_other_parameters_fits_and_is_outdated() {
     let hasher = hasher(1, 8);
     for cost in [
-        HashCost { memory: 128, ..COST },
+        HashCost {
+            memory: 128,
+            ..COST
+        },
         HashCost { memory: 32, ..COST },
         HashCost { passes: 2, ..COST },
         HashCost { lanes: 2, ..COST },
     ] {
         let old = worker(cost).hash(b"secret").unwrap();
         let verdict = |text| hasher.verify(password(text), Some(old.clone()));
-        assert_eq!(verdict("secret").await.unwrap(), Verdict { fits: true, outdated: true }, "{cost:?}");
+        assert_eq!(
+            verdict("secret").await.unwrap(),
+            Verdict {
+                fits: true,
+                outdated: true
+            },
+            "{cost:?}"
+        );
         assert!(!verdict("other").await.unwrap().fits);
     }
 }
@@ -73,8 +129,18 @@ async fn an_unknown_user_costs_what_a_known_one_costs() {
     let hasher = hasher(1, 8);
     assert_eq!(hasher.verify(password("anything"), None).await.unwrap(), NO);
     let dummy = Stored::parse(hasher.dummy.expose()).unwrap();
-    assert_eq!((dummy.params.m_cost(), dummy.params.t_cost(), dummy.params.p_cost()), (64, 1, 1));
-    assert_eq!((dummy.salt.len(), dummy.output.len()), (SALT_LENGTH, HASH_LENGTH));
+    assert_eq!(
+        (
+            dummy.params.m_cost(),
+            dummy.params.t_cost(),
+            dummy.params.p_cost()
+        ),
+        (64, 1, 1)
+    );
+    assert_eq!(
+        (dummy.salt.len(), dummy.output.len()),
+        (SALT_LENGTH, HASH_LENGTH)
+    );
 }
 
 #[test]
@@ -104,7 +170,11 @@ fn a_hash_that_cannot_be_read_fits_nothing_and_takes_as_long() {
         &format!("{good}\n"),
     ] {
         let mut worker = worker(COST);
-        assert_eq!(worker.verify(b"secret", &PasswordHash::new(bad)), NO, "{bad}");
+        assert_eq!(
+            worker.verify(b"secret", &PasswordHash::new(bad)),
+            NO,
+            "{bad}"
+        );
         assert_eq!(worker.memory.len(), 64, "no work was done for {bad}");
     }
 }
@@ -130,10 +200,19 @@ fn a_planted_hash_does_not_take_the_machine() {
 
 #[test]
 fn memory_beyond_the_present_parameters_is_given_back() {
-    let old = worker(HashCost { memory: 4096, ..COST }).hash(b"secret").unwrap();
+    let old = worker(HashCost {
+        memory: 4096,
+        ..COST
+    })
+    .hash(b"secret")
+    .unwrap();
     let mut worker = worker(COST);
     assert!(worker.verify(b"secret", &old).fits);
-    assert!(worker.memory.capacity() < 4096, "{} blocks were kept", worker.memory.capacity());
+    assert!(
+        worker.memory.capacity() < 4096,
+        "{} blocks were kept",
+        worker.memory.capacity()
+    );
 }
 
 #[tokio::test]
@@ -143,10 +222,20 @@ async fn when_nobody_signs_in_the_memory_is_given_back_and_taken_again() {
     let held = || desk.spare().iter().map(Vec::capacity).sum::<usize>();
     let deadline = Instant::now() + Duration::from_secs(20);
     while held() > 0 {
-        assert!(Instant::now() < deadline, "{} blocks are still held", held());
+        assert!(
+            Instant::now() < deadline,
+            "{} blocks are still held",
+            held()
+        );
         tokio::task::yield_now().await;
     }
-    assert!(hasher.verify(password("secret"), Some(hash)).await.unwrap().fits);
+    assert!(
+        hasher
+            .verify(password("secret"), Some(hash))
+            .await
+            .unwrap()
+            .fits
+    );
 }
 
 #[tokio::test]
@@ -165,7 +254,18 @@ async fn while_people_sign_in_the_memory_is_kept() {
 
 #[test]
 fn what_one_job_left_in_memory_does_not_change_the_next_verdict() {
-    let costs = [COST, HashCost { memory: 256, ..COST }, HashCost { memory: 32, passes: 3, lanes: 2 }];
+    let costs = [
+        COST,
+        HashCost {
+            memory: 256,
+            ..COST
+        },
+        HashCost {
+            memory: 32,
+            passes: 3,
+            lanes: 2,
+        },
+    ];
     let hashes = costs.map(|cost| worker(cost).hash(b"secret").unwrap());
     let mut shared = worker(COST);
     for round in 0..12 {
@@ -173,7 +273,10 @@ fn what_one_job_left_in_memory_does_not_change_the_next_verdict() {
         assert!(!shared.verify(b"Secret", hash).fits);
         assert!(shared.verify(b"secret", hash).fits);
         let fresh = shared.hash(b"other").unwrap();
-        assert!(worker(COST).verify(b"other", &fresh).fits, "a used worker makes the hashes of a new one");
+        assert!(
+            worker(COST).verify(b"other", &fresh).fits,
+            "a used worker makes the hashes of a new one"
+        );
     }
 }
 
@@ -184,10 +287,21 @@ async fn many_at_once_each_get_their_own_verdict() {
     let two = hasher.hash(password("two")).await.unwrap();
     let jobs: Vec<_> = (0..60)
         .map(|index| {
-            let (hasher, hash) = (hasher.clone(), if index % 2 == 0 { one.clone() } else { two.clone() });
+            let (hasher, hash) = (
+                hasher.clone(),
+                if index % 2 == 0 {
+                    one.clone()
+                } else {
+                    two.clone()
+                },
+            );
             tokio::spawn(async move {
                 let said = if index % 3 == 0 { "one" } else { "two" };
-                let fits = hasher.verify(password(said), Some(hash)).await.unwrap().fits;
+                let fits = hasher
+                    .verify(password(said), Some(hash))
+                    .await
+                    .unwrap()
+                    .fits;
                 assert_eq!(fits, (index % 2 == 0) == (said == "one"), "job {index}");
             })
         })
@@ -224,12 +338,22 @@ async fn a_full_queue_is_an_answer_and_not_a_wait() {
     });
     // The waiting one takes the only place when it first runs; nobody has to be slept for.
     tokio::task::yield_now().await;
-    assert_eq!(hasher.verify(password("x"), None).await, Err(HashError::Busy));
-    assert_eq!(hasher.hash(password("x")).await.err(), Some(HashError::Busy));
+    assert_eq!(
+        hasher.verify(password("x"), None).await,
+        Err(HashError::Busy)
+    );
+    assert_eq!(
+        hasher.hash(password("x")).await.err(),
+        Some(HashError::Busy)
+    );
     drop(release);
     busy.await.unwrap();
     assert_eq!(waiting.await.unwrap(), Ok(NO));
-    assert_eq!(hasher.verify(password("x"), None).await, Ok(NO), "and afterwards there is room again");
+    assert_eq!(
+        hasher.verify(password("x"), None).await,
+        Ok(NO),
+        "and afterwards there is room again"
+    );
 }
 
 #[tokio::test]
@@ -261,8 +385,16 @@ async fn a_job_that_nobody_waits_for_is_not_done() {
 
 #[test]
 fn impossible_parameters_do_not_start() {
-    for cost in [HashCost { memory: 0, ..COST }, HashCost { passes: 0, ..COST }, HashCost { lanes: 0, ..COST }] {
-        assert_eq!(Hasher::start(cost, 1, 1).err(), Some(HashError::Failed), "{cost:?}");
+    for cost in [
+        HashCost { memory: 0, ..COST },
+        HashCost { passes: 0, ..COST },
+        HashCost { lanes: 0, ..COST },
+    ] {
+        assert_eq!(
+            Hasher::start(cost, 1, 1).err(),
+            Some(HashError::Failed),
+            "{cost:?}"
+        );
     }
 }
 

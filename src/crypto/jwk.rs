@@ -20,15 +20,28 @@ pub(super) fn members(pair: &Pair) -> Vec<(&'static str, Zeroizing<String>)> {
             // An uncompressed point: one byte 4, then x and y of equal length (SEC 1, section 2.3.3).
             let point = pair.public_key().as_ref().get(1..).unwrap_or_default();
             let (x, y) = point.split_at(point.len() / 2);
-            vec![("crv", text(crv)), ("kty", text("EC")), ("x", encode(x)), ("y", encode(y))]
+            vec![
+                ("crv", text(crv)),
+                ("kty", text("EC")),
+                ("x", encode(x)),
+                ("y", encode(y)),
+            ]
         }
         Pair::Ed(pair) => {
-            vec![("crv", text("Ed25519")), ("kty", text("OKP")), ("x", encode(pair.public_key().as_ref()))]
+            vec![
+                ("crv", text("Ed25519")),
+                ("kty", text("OKP")),
+                ("x", encode(pair.public_key().as_ref())),
+            ]
         }
         Pair::Hmac { secret, .. } => vec![("k", encode(secret)), ("kty", text("oct"))],
         Pair::Rsa { pair, .. } => {
             let public = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
-            vec![("e", encode(&public.e)), ("kty", text("RSA")), ("n", encode(&public.n))]
+            vec![
+                ("e", encode(&public.e)),
+                ("kty", text("RSA")),
+                ("n", encode(&public.n)),
+            ]
         }
     }
 }
@@ -38,7 +51,13 @@ pub(super) fn thumbprint(members: &[(&'static str, Zeroizing<String>)]) -> Strin
     // Hashed piece by piece: no further copy of a secret is made.
     let mut hash = Context::new(&SHA256);
     for (index, (name, value)) in members.iter().enumerate() {
-        for piece in [if index == 0 { "{\"" } else { ",\"" }, name, "\":\"", value, "\""] {
+        for piece in [
+            if index == 0 { "{\"" } else { ",\"" },
+            name,
+            "\":\"",
+            value,
+            "\"",
+        ] {
             hash.update(piece.as_bytes());
         }
     }
@@ -51,8 +70,10 @@ pub(super) fn public(pair: &Pair, algorithm: Algorithm, kid: &str) -> Option<Val
     if matches!(pair, Pair::Hmac { .. }) {
         return None;
     }
-    let mut jwk: Map<String, Value> =
-        members(pair).iter().map(|(name, value)| ((*name).to_owned(), Value::String(value.to_string()))).collect();
+    let mut jwk: Map<String, Value> = members(pair)
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), Value::String(value.to_string())))
+        .collect();
     for (name, value) in [("alg", algorithm.name()), ("kid", kid), ("use", "sig")] {
         jwk.insert(name.to_owned(), Value::String(value.to_owned()));
     }
@@ -66,7 +87,11 @@ mod tests {
     #[test]
     fn the_thumbprint_is_the_one_of_rfc_7638() {
         let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
-        let members = [("e", "AQAB"), ("kty", "RSA"), ("n", n)].map(|(name, value)| (name, value.to_owned().into()));
-        assert_eq!(thumbprint(&members), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        let members = [("e", "AQAB"), ("kty", "RSA"), ("n", n)]
+            .map(|(name, value)| (name, value.to_owned().into()));
+        assert_eq!(
+            thumbprint(&members),
+            "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+        );
     }
 }

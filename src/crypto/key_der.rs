@@ -2,7 +2,10 @@
 
 use pkcs8::{
     PrivateKeyInfoRef,
-    der::{Decode as _, Encode as _, Reader as _, SliceReader, Tag, Tagged, asn1::AnyRef, asn1::ObjectIdentifier},
+    der::{
+        Decode as _, Encode as _, Reader as _, SliceReader, Tag, Tagged, asn1::AnyRef,
+        asn1::ObjectIdentifier,
+    },
 };
 use zeroize::Zeroizing;
 
@@ -43,40 +46,58 @@ const NAMES: [(&str, &str); 22] = [
 
 /// Returns what a DER file holds; `None` if it is not DER.
 pub(super) fn read(bytes: &[u8]) -> Option<Result<Private, MaterialError>> {
-    let store = || other("is a PKCS#12 store: convert it with openssl pkcs12 -in FILE -nocerts -noenc -out NEW");
+    let store = || {
+        other(
+            "is a PKCS#12 store: convert it with openssl pkcs12 -in FILE -nocerts -noenc -out NEW",
+        )
+    };
     // BER, which Java and Mozilla write.
     if bytes.starts_with(&[0x30, 0x80]) {
         return Some(Err(store()));
     }
     let elements = elements(bytes)?;
     let tags: Vec<Tag> = elements.iter().map(Tagged::tag).collect();
-    let first = elements.first().map(|element| element.value()).unwrap_or_default();
+    let first = elements
+        .first()
+        .map(|element| element.value())
+        .unwrap_or_default();
     let private = |label| Ok(Private::new(label, Zeroizing::new(bytes.to_vec())));
     Some(match tags.as_slice() {
         [Tag::Integer, Tag::Sequence, ..] if first == [3] => Err(store()),
         [Tag::Integer, Tag::Sequence, Tag::OctetString, ..] => private("PRIVATE KEY"),
         [Tag::Sequence, Tag::OctetString] => private("ENCRYPTED PRIVATE KEY"),
         [Tag::Integer, Tag::OctetString, ..] => private("EC PRIVATE KEY"),
-        [Tag::Integer, Tag::Integer, Tag::Integer, Tag::Integer, Tag::Integer, Tag::Integer] => {
-            Err(MaterialError::OtherAlgorithm("DSA".to_owned()))
-        }
+        [
+            Tag::Integer,
+            Tag::Integer,
+            Tag::Integer,
+            Tag::Integer,
+            Tag::Integer,
+            Tag::Integer,
+        ] => Err(MaterialError::OtherAlgorithm("DSA".to_owned())),
         [Tag::Integer, Tag::Integer, Tag::Integer, Tag::Integer, ..] => private("RSA PRIVATE KEY"),
-        [Tag::Integer, Tag::Integer] | [Tag::Sequence, Tag::BitString] => Err(without_key("a public key")),
-        [Tag::Sequence, Tag::Sequence, Tag::BitString] => {
-            Err(without_key("a certificate or a certificate request, which are public"))
+        [Tag::Integer, Tag::Integer] | [Tag::Sequence, Tag::BitString] => {
+            Err(without_key("a public key"))
         }
+        [Tag::Sequence, Tag::Sequence, Tag::BitString] => Err(without_key(
+            "a certificate or a certificate request, which are public",
+        )),
         [Tag::ObjectIdentifier, ..] => Err(without_key("certificates (PKCS#7)")),
         _ => return None,
     })
 }
 
 fn without_key(what: &str) -> MaterialError {
-    MaterialError::OtherForm(format!("holds {what}, and no private key: give the file with the private key"))
+    MaterialError::OtherForm(format!(
+        "holds {what}, and no private key: give the file with the private key"
+    ))
 }
 
 /// The elements of the one sequence that the bytes are.
 fn elements(bytes: &[u8]) -> Option<Vec<AnyRef<'_>>> {
-    let outer = AnyRef::from_der(bytes).ok().filter(|outer| outer.tag() == Tag::Sequence)?;
+    let outer = AnyRef::from_der(bytes)
+        .ok()
+        .filter(|outer| outer.tag() == Tag::Sequence)?;
     inside(outer)
 }
 
@@ -92,7 +113,8 @@ fn inside(sequence: AnyRef<'_>) -> Option<Vec<AnyRef<'_>>> {
 /// Returns the key in PKCS#8 whose algorithm is RSASSA-PSS as a key in PKCS#1, which says nothing of its use.
 pub(super) fn pss(pkcs8: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let key = PrivateKeyInfoRef::try_from(pkcs8).ok()?;
-    (key.algorithm.oid.to_string() == RSA_PSS).then(|| Zeroizing::new(key.private_key.as_bytes().to_vec()))
+    (key.algorithm.oid.to_string() == RSA_PSS)
+        .then(|| Zeroizing::new(key.private_key.as_bytes().to_vec()))
 }
 
 /// Returns true for PKCS#8.
@@ -104,7 +126,9 @@ pub(super) fn is_pkcs8(contents: &[u8]) -> bool {
 pub(super) fn named(label: &str, contents: &[u8]) -> Option<MaterialError> {
     let parameters = if label == "EC PRIVATE KEY" {
         let elements = elements(contents)?;
-        let tagged = elements.iter().find(|element| element.tag().is_context_specific())?;
+        let tagged = elements
+            .iter()
+            .find(|element| element.tag().is_context_specific())?;
         AnyRef::from_der(tagged.value()).ok()?
     } else {
         let key = PrivateKeyInfoRef::try_from(contents).ok()?;
@@ -123,8 +147,12 @@ pub(super) fn named(label: &str, contents: &[u8]) -> Option<MaterialError> {
 
 fn named_by(oid: ObjectIdentifier) -> Option<MaterialError> {
     let oid = oid.to_string();
-    let name = NAMES.iter().find(|(known, _)| *known == oid).map_or(oid.as_str(), |(_, name)| *name);
-    (!["RSA", "P-256", "P-384", "Ed25519"].contains(&name)).then(|| MaterialError::OtherAlgorithm(name.to_owned()))
+    let name = NAMES
+        .iter()
+        .find(|(known, _)| *known == oid)
+        .map_or(oid.as_str(), |(_, name)| *name);
+    (!["RSA", "P-256", "P-384", "Ed25519"].contains(&name))
+        .then(|| MaterialError::OtherAlgorithm(name.to_owned()))
 }
 
 /// An RSA key in PKCS#1, from its eight numbers in big-endian bytes.
@@ -136,8 +164,15 @@ pub(super) fn rsa(numbers: &[&[u8]]) -> Option<Zeroizing<Vec<u8>>> {
         value.extend_from_slice(number.get(first..)?);
         // The zero in front stays where the number would be negative without it.
         let start = usize::from(value.get(1).is_some_and(|byte| *byte < 0x80));
-        let integer = AnyRef::new(Tag::Integer, value.get(start..)?).ok()?.to_der().ok()?;
+        let integer = AnyRef::new(Tag::Integer, value.get(start..)?)
+            .ok()?
+            .to_der()
+            .ok()?;
         body.extend_from_slice(&Zeroizing::new(integer));
     }
-    AnyRef::new(Tag::Sequence, &body).ok()?.to_der().ok().map(Zeroizing::new)
+    AnyRef::new(Tag::Sequence, &body)
+        .ok()?
+        .to_der()
+        .ok()
+        .map(Zeroizing::new)
 }

@@ -25,7 +25,11 @@ pub(super) struct Private {
 
 impl Private {
     pub(super) fn new(label: &str, contents: Zeroizing<Vec<u8>>) -> Self {
-        Self { label: label.to_owned(), contents, algorithm: None }
+        Self {
+            label: label.to_owned(),
+            contents,
+            algorithm: None,
+        }
     }
 }
 
@@ -48,9 +52,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Private, MaterialError> {
     let text = files::text(bytes).map_err(|_| MaterialError::NoPrivateKey)?;
     match from_text(&text) {
         Err(MaterialError::NoPrivateKey) => match from_base64(&text) {
-            Some(decoded) => {
-                key_der::read(&decoded).unwrap_or_else(|| from_text(&files::text(&decoded).unwrap_or_default()))
-            }
+            Some(decoded) => key_der::read(&decoded)
+                .unwrap_or_else(|| from_text(&files::text(&decoded).unwrap_or_default())),
             None => Err(MaterialError::NoPrivateKey),
         },
         found => found,
@@ -64,18 +67,33 @@ fn from_text(text: &str) -> Result<Private, MaterialError> {
     if text.contains("-----BEGIN ") {
         return from_pem(text);
     }
-    let words = text.split(|c: char| c.is_whitespace() || "\"',".contains(c)).filter(|word| !word.is_empty());
-    let is_base64 = |word: &&str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
-    let inner = words.skip_while(|word| !word.starts_with(PEM_IN_BASE64)).take_while(is_base64);
+    let words = text
+        .split(|c: char| c.is_whitespace() || "\"',".contains(c))
+        .filter(|word| !word.is_empty());
+    let is_base64 = |word: &&str| {
+        word.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
+    };
+    let inner = words
+        .skip_while(|word| !word.starts_with(PEM_IN_BASE64))
+        .take_while(is_base64);
     if let Some(pem) = from_base64(&Zeroizing::new(inner.collect::<String>())) {
         return from_pem(&files::text(&pem).unwrap_or_default());
     }
-    let starts = |beginnings: &[&str]| beginnings.iter().any(|beginning| text.trim_start().starts_with(beginning));
+    let starts = |beginnings: &[&str]| {
+        beginnings
+            .iter()
+            .any(|beginning| text.trim_start().starts_with(beginning))
+    };
     if starts(&["ssh-", "ecdsa-sha2-", "sk-", "---- BEGIN SSH2 PUBLIC KEY"]) {
-        return Err(other("holds a public key of OpenSSH: give the file with the private key"));
+        return Err(other(
+            "holds a public key of OpenSSH: give the file with the private key",
+        ));
     }
     if starts(&["PuTTY-User-Key-File"]) {
-        return Err(other("is a PuTTY key: convert it with puttygen FILE -O private-openssh -o NEW"));
+        return Err(other(
+            "is a PuTTY key: convert it with puttygen FILE -O private-openssh -o NEW",
+        ));
     }
     Err(MaterialError::NoPrivateKey)
 }
@@ -83,7 +101,11 @@ fn from_text(text: &str) -> Result<Private, MaterialError> {
 fn from_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let mut plain = Zeroizing::new(String::with_capacity(text.len()));
     plain.extend(text.chars().filter(|c| !c.is_whitespace()));
-    STANDARD.decode(plain.as_bytes()).ok().map(Zeroizing::new).filter(|decoded| !decoded.is_empty())
+    STANDARD
+        .decode(plain.as_bytes())
+        .ok()
+        .map(Zeroizing::new)
+        .filter(|decoded| !decoded.is_empty())
 }
 
 /// A JWK or a key set, or a PEM text in a string, as cfssl, Kubernetes and the accounts of clouds have it.
@@ -96,18 +118,27 @@ fn from_json(text: &str) -> Result<Private, MaterialError> {
     key_jwk::strings(&json, &mut |string| {
         let pem = match string {
             string if string.contains("-----BEGIN ") => Zeroizing::new(string.to_owned()),
-            string if string.starts_with(PEM_IN_BASE64) => {
-                from_base64(string).and_then(|pem| files::text(&pem).ok()).unwrap_or_default()
-            }
+            string if string.starts_with(PEM_IN_BASE64) => from_base64(string)
+                .and_then(|pem| files::text(&pem).ok())
+                .unwrap_or_default(),
             _ => return,
         };
         pems.push(pem);
     });
-    match pems.iter().filter(|pem| pem.contains("PRIVATE KEY-----")).count() {
-        0 if pems.is_empty() => {
-            Err(other("is JSON without a private key: expected a JWK, or PEM in one of its strings"))
-        }
-        _ => from_pem(&Zeroizing::new(pems.iter().map(|pem| pem.as_str()).collect::<Vec<_>>().join("\n"))),
+    match pems
+        .iter()
+        .filter(|pem| pem.contains("PRIVATE KEY-----"))
+        .count()
+    {
+        0 if pems.is_empty() => Err(other(
+            "is JSON without a private key: expected a JWK, or PEM in one of its strings",
+        )),
+        _ => from_pem(&Zeroizing::new(
+            pems.iter()
+                .map(|pem| pem.as_str())
+                .collect::<Vec<_>>()
+                .join("\n"),
+        )),
     }
 }
 
@@ -117,7 +148,10 @@ fn from_pem(text: &str) -> Result<Private, MaterialError> {
     let damaged = || other("holds a PEM block that is cut off or damaged");
     let blocks = pem::parse_many(text.as_bytes()).map_err(|_| damaged())?;
     let names: Vec<String> = blocks.iter().map(|block| block.tag().to_owned()).collect();
-    let mut private: Vec<Pem> = blocks.into_iter().filter(|block| block.tag().ends_with("PRIVATE KEY")).collect();
+    let mut private: Vec<Pem> = blocks
+        .into_iter()
+        .filter(|block| block.tag().ends_with("PRIVATE KEY"))
+        .collect();
     let count = private.len();
     let Some(block) = private.pop() else {
         return Err(names.first().map_or_else(damaged, |name| without_key(name)));
@@ -125,7 +159,10 @@ fn from_pem(text: &str) -> Result<Private, MaterialError> {
     if count > 1 {
         return Err(MaterialError::SeveralKeys(count));
     }
-    let (label, is_sealed) = (block.tag().to_owned(), block.headers().get("DEK-Info").is_some());
+    let (label, is_sealed) = (
+        block.tag().to_owned(),
+        block.headers().get("DEK-Info").is_some(),
+    );
     let contents = Zeroizing::new(block.into_contents());
     match label.as_str() {
         _ if is_sealed => Err(MaterialError::OldEncryption),
@@ -137,8 +174,12 @@ fn from_pem(text: &str) -> Result<Private, MaterialError> {
 
 fn without_key(label: &str) -> MaterialError {
     let what = match label {
-        "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => "a certificate, which is public",
-        "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => "a certificate request (CSR), which is public",
+        "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => {
+            "a certificate, which is public"
+        }
+        "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => {
+            "a certificate request (CSR), which is public"
+        }
         "PUBLIC KEY" | "RSA PUBLIC KEY" | "EC PUBLIC KEY" => "a public key",
         "EC PARAMETERS" => "the parameters of a curve",
         "PKCS7" | "CMS" => "certificates (PKCS#7)",
@@ -149,19 +190,29 @@ fn without_key(label: &str) -> MaterialError {
         }
         _ => return MaterialError::NoPrivateKey,
     };
-    MaterialError::OtherForm(format!("holds {what}, and no private key: give the file with the private key"))
+    MaterialError::OtherForm(format!(
+        "holds {what}, and no private key: give the file with the private key"
+    ))
 }
 
 /// Returns the text with each block in the form of RFC 7468. Environment variables hold PEM in one line, with escaped
 /// line breaks or spaces instead; YAML indents it.
 fn plain_pem(text: &str) -> Zeroizing<String> {
-    let mut rest =
-        Zeroizing::new(text.replace("\\r", "").replace("\\n", "\n").replace("\r\n", "\n").replace('\r', "\n"));
+    let mut rest = Zeroizing::new(
+        text.replace("\\r", "")
+            .replace("\\n", "\n")
+            .replace("\r\n", "\n")
+            .replace('\r', "\n"),
+    );
     let mut plain = Zeroizing::new(String::with_capacity(rest.len() + 64));
     let parts: Vec<&str> = rest.split("-----").collect();
     // BEGIN, contents, END, text between blocks.
     for (index, part) in parts.iter().enumerate() {
-        let before = index.checked_sub(1).and_then(|index| parts.get(index)).copied().unwrap_or_default();
+        let before = index
+            .checked_sub(1)
+            .and_then(|index| parts.get(index))
+            .copied()
+            .unwrap_or_default();
         if part.starts_with("BEGIN ") || part.starts_with("END ") {
             plain.extend(["-----", part, "-----\n"]);
         } else if before.starts_with("BEGIN ") {
@@ -174,7 +225,10 @@ fn plain_pem(text: &str) -> Zeroizing<String> {
 
 /// Writes the headers of a block, and its base64 in one line.
 fn contents(part: &str, plain: &mut String) {
-    let (headers, body): (Vec<&str>, Vec<&str>) = part.lines().map(str::trim).partition(|line| line.contains(": "));
+    let (headers, body): (Vec<&str>, Vec<&str>) = part
+        .lines()
+        .map(str::trim)
+        .partition(|line| line.contains(": "));
     for header in &headers {
         plain.extend([header, "\n"]);
     }

@@ -4,8 +4,8 @@
 use aws_lc_rs::{
     encoding::{AsDer as _, Pkcs8V1Der},
     signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-        RsaKeyPair,
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+        EcdsaSigningAlgorithm, RsaKeyPair,
     },
 };
 use latchkey_verifier::{Algorithm, Family};
@@ -22,7 +22,12 @@ use super::{
 use crate::files;
 
 /// What a key without a word on its algorithm may be for, the most usual first.
-const CANDIDATES: [Algorithm; 4] = [Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa, Algorithm::Rs256];
+const CANDIDATES: [Algorithm; 4] = [
+    Algorithm::Es256,
+    Algorithm::Es384,
+    Algorithm::EdDsa,
+    Algorithm::Rs256,
+];
 
 /// The algorithms of an RSA key that is only for PSS.
 const PSS: [Algorithm; 3] = [Algorithm::Ps256, Algorithm::Ps384, Algorithm::Ps512];
@@ -45,9 +50,16 @@ pub fn read(
         let secret = secret(algorithm, bytes, passphrases)?;
         return is_usable(algorithm, &secret).map(|()| (algorithm, secret));
     }
-    let Private { label, contents, algorithm: named } = key_forms::read(bytes)?;
+    let Private {
+        label,
+        contents,
+        algorithm: named,
+    } = key_forms::read(bytes)?;
     let (label, contents) = match label.strip_prefix(key_text::ENCRYPTED) {
-        Some(label) => (label.to_owned(), decrypted(&contents, passphrases, key_der::is_pkcs8)?),
+        Some(label) => (
+            label.to_owned(),
+            decrypted(&contents, passphrases, key_der::is_pkcs8)?,
+        ),
         None => (label, contents),
     };
     // A key that is only for PSS.
@@ -55,7 +67,8 @@ pub fn read(
         Some(inner) => ("RSA PRIVATE KEY".to_owned(), inner, &PSS[..]),
         None => (label, contents, &CANDIDATES[..]),
     };
-    if let Some(algorithm) = algorithm.filter(|algorithm| usual == PSS && !PSS.contains(algorithm)) {
+    if let Some(algorithm) = algorithm.filter(|algorithm| usual == PSS && !PSS.contains(algorithm))
+    {
         return Err(MaterialError::NotForAlgorithm(algorithm));
     }
     let algorithm = algorithm.or_else(|| named?.parse().ok());
@@ -78,18 +91,28 @@ pub fn read(
     }
     let weak = weak.filter(|error| !matches!(error, MaterialError::NotForAlgorithm(_)));
     let named = || key_der::named(&label, &contents);
-    Err(weak.or_else(named).or(algorithm.map(MaterialError::NotForAlgorithm)).unwrap_or(MaterialError::NoPrivateKey))
+    Err(weak
+        .or_else(named)
+        .or(algorithm.map(MaterialError::NotForAlgorithm))
+        .unwrap_or(MaterialError::NoPrivateKey))
 }
 
 /// The secret in a file of ours, else all that the file holds. A text with one newline at its end is meant without:
 /// editors put it there.
-fn secret(algorithm: Algorithm, bytes: &[u8], passphrases: &[Passphrase]) -> Result<Zeroizing<Vec<u8>>, MaterialError> {
+fn secret(
+    algorithm: Algorithm,
+    bytes: &[u8],
+    passphrases: &[Passphrase],
+) -> Result<Zeroizing<Vec<u8>>, MaterialError> {
     match std::str::from_utf8(bytes).map(|text| key_text::parse(algorithm, text)) {
         Ok(Ok(Contents::Plain(secret))) => return Ok(secret),
         Ok(Ok(Contents::Encrypted(sealed))) => return decrypted(&sealed, passphrases, |_| true),
         _ => {}
     }
-    if let Some(secret) = serde_json::from_slice(bytes).ok().and_then(|json| key_jwk::secret(&json)) {
+    if let Some(secret) = serde_json::from_slice(bytes)
+        .ok()
+        .and_then(|json| key_jwk::secret(&json))
+    {
         return Ok(secret);
     }
     // Random bytes may look like a byte order mark.
@@ -118,12 +141,20 @@ fn decrypted(
     if passphrases.is_empty() {
         return Err(MaterialError::EncryptedImport);
     }
-    let mut opened = passphrases.iter().flat_map(|passphrase| passphrase.unwrap(sealed));
-    opened.find(|contents| is_right(contents)).ok_or(MaterialError::Passphrase)
+    let mut opened = passphrases
+        .iter()
+        .flat_map(|passphrase| passphrase.unwrap(sealed));
+    opened
+        .find(|contents| is_right(contents))
+        .ok_or(MaterialError::Passphrase)
 }
 
 /// `None` where it is no key for `algorithm`.
-fn pkcs8(algorithm: Algorithm, label: &str, contents: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, MaterialError> {
+fn pkcs8(
+    algorithm: Algorithm,
+    label: &str,
+    contents: &[u8],
+) -> Result<Option<Zeroizing<Vec<u8>>>, MaterialError> {
     Ok(match (label, algorithm.family()) {
         ("EC PRIVATE KEY", Family::Ec) => {
             let pair = EcdsaKeyPair::from_private_key_der(curve(algorithm), contents).ok();
@@ -131,7 +162,8 @@ fn pkcs8(algorithm: Algorithm, label: &str, contents: &[u8]) -> Result<Option<Ze
             der.map(|der| Zeroizing::new(der.as_ref().to_vec()))
         }
         ("RSA PRIVATE KEY", Family::Rsa) => {
-            let pair = RsaKeyPair::from_der(contents).map_err(|error| rejected(algorithm, &error))?;
+            let pair =
+                RsaKeyPair::from_der(contents).map_err(|error| rejected(algorithm, &error))?;
             let der: Option<Pkcs8V1Der<'_>> = pair.as_der().ok();
             der.map(|der| Zeroizing::new(der.as_ref().to_vec()))
         }

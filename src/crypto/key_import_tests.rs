@@ -30,13 +30,27 @@ fn passphrase(text: &str) -> Passphrase {
     let path = folder.path().join("passphrase");
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    Passphrase::from_file_to_open(&path).unwrap().at(passphrase::WrappingCost::new(10))
+    Passphrase::from_file_to_open(&path)
+        .unwrap()
+        .at(passphrase::WrappingCost::new(10))
 }
 
 /// The key in a file, and what it is taken for.
-fn taken(bytes: &[u8], algorithm: Option<Algorithm>, passphrase: Option<&Passphrase>) -> (Algorithm, SigningKey) {
-    let (algorithm, contents) = read(bytes, algorithm, passphrase.map_or(&[], std::slice::from_ref)).unwrap();
-    (algorithm, SigningKey::from_contents(algorithm, Kind::Access, &contents).unwrap())
+fn taken(
+    bytes: &[u8],
+    algorithm: Option<Algorithm>,
+    passphrase: Option<&Passphrase>,
+) -> (Algorithm, SigningKey) {
+    let (algorithm, contents) = read(
+        bytes,
+        algorithm,
+        passphrase.map_or(&[], std::slice::from_ref),
+    )
+    .unwrap();
+    (
+        algorithm,
+        SigningKey::from_contents(algorithm, Kind::Access, &contents).unwrap(),
+    )
 }
 
 fn refusal(bytes: &[u8], algorithm: Option<Algorithm>) -> MaterialError {
@@ -55,7 +69,10 @@ fn a_key_says_what_it_is_for_and_rsa_may_be_told_otherwise() {
     ] {
         let (found, key) = taken(bytes, None, None);
         assert_eq!(found, algorithm);
-        assert!(key.verifying_key().is_ok() && key.sign(b"a message").is_ok(), "{algorithm}");
+        assert!(
+            key.verifying_key().is_ok() && key.sign(b"a message").is_ok(),
+            "{algorithm}"
+        );
         assert_eq!(taken(bytes, Some(algorithm), None).1.kid(), key.kid());
     }
     for algorithm in [Algorithm::Ps256, Algorithm::Rs512] {
@@ -65,7 +82,10 @@ fn a_key_says_what_it_is_for_and_rsa_may_be_told_otherwise() {
 
 #[test]
 fn what_older_tools_write_is_the_same_key() {
-    assert_eq!(taken(RSA_PKCS1, None, None).1.kid(), taken(RSA, None, None).1.kid());
+    assert_eq!(
+        taken(RSA_PKCS1, None, None).1.kid(),
+        taken(RSA, None, None).1.kid()
+    );
 }
 
 #[test]
@@ -81,7 +101,13 @@ fn an_encrypted_key_is_opened_by_its_passphrase_alone() {
         assert_eq!(taken(bytes, None, Some(&right)).1.kid(), kid);
         assert_eq!(refusal(bytes, None), MaterialError::EncryptedImport);
         let refused = read(bytes, None, std::slice::from_ref(&wrong)).unwrap_err();
-        assert!(matches!(refused, MaterialError::Passphrase | MaterialError::NoPrivateKey), "{refused}");
+        assert!(
+            matches!(
+                refused,
+                MaterialError::Passphrase | MaterialError::NoPrivateKey
+            ),
+            "{refused}"
+        );
     }
     // A key that is not encrypted needs none, and is not hurt by one.
     assert_eq!(taken(P256, None, Some(&wrong)).1.kid(), kid);
@@ -89,36 +115,62 @@ fn an_encrypted_key_is_opened_by_its_passphrase_alone() {
 
 #[test]
 fn keys_that_cannot_be_used_are_refused_with_what_could() {
-    for bytes in [&b""[..], b"a secret of some kind that is no PEM", &[0xff; 100]] {
+    for bytes in [
+        &b""[..],
+        b"a secret of some kind that is no PEM",
+        &[0xff; 100],
+    ] {
         assert_eq!(refusal(bytes, None), MaterialError::NoPrivateKey);
     }
     for (bytes, name) in [(P521, "P-521"), (SECP256K1, "secp256k1")] {
         for algorithm in [None, Some(Algorithm::Es384)] {
-            assert_eq!(refusal(bytes, algorithm), MaterialError::OtherAlgorithm(name.to_owned()));
+            assert_eq!(
+                refusal(bytes, algorithm),
+                MaterialError::OtherAlgorithm(name.to_owned())
+            );
         }
     }
     for algorithm in [None, Some(Algorithm::Es256)] {
         let refused = refusal(P256_PUBLIC.as_bytes(), algorithm).to_string();
-        assert!(refused.starts_with("holds a public key, and no private key"), "{refused}");
+        assert!(
+            refused.starts_with("holds a public key, and no private key"),
+            "{refused}"
+        );
     }
-    for (bytes, algorithm) in [(P256, Algorithm::Rs256), (RSA_PKCS1, Algorithm::EdDsa), (P384_SEC1, Algorithm::Es256)] {
-        assert_eq!(refusal(bytes, Some(algorithm)), MaterialError::NotForAlgorithm(algorithm));
+    for (bytes, algorithm) in [
+        (P256, Algorithm::Rs256),
+        (RSA_PKCS1, Algorithm::EdDsa),
+        (P384_SEC1, Algorithm::Es256),
+    ] {
+        assert_eq!(
+            refusal(bytes, Some(algorithm)),
+            MaterialError::NotForAlgorithm(algorithm)
+        );
     }
     let two = [P256, ED25519].concat();
-    assert_eq!(refusal(&two, None), MaterialError::SeveralKeys(2), "which of the two?");
+    assert_eq!(
+        refusal(&two, None),
+        MaterialError::SeveralKeys(2),
+        "which of the two?"
+    );
 }
 
 #[test]
 fn a_weak_rsa_key_is_refused_as_one_however_it_is_written() {
     for bytes in [RSA_WEAK, RSA_WEAK_PKCS1] {
         assert_eq!(refusal(bytes, None), MaterialError::WeakRsa);
-        assert_eq!(refusal(bytes, Some(Algorithm::Ps384)), MaterialError::WeakRsa);
+        assert_eq!(
+            refusal(bytes, Some(Algorithm::Ps384)),
+            MaterialError::WeakRsa
+        );
     }
 }
 
 fn der(hex: &str) -> Vec<u8> {
-    let contents: Vec<u8> =
-        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+    let contents: Vec<u8> = (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+        .collect();
     pem::encode(&Pem::new("PRIVATE KEY", contents)).into_bytes()
 }
 
@@ -131,16 +183,30 @@ fn a_private_key_out_of_range_or_with_another_public_key_is_refused() {
     let p256 = "301306072a8648ce3d020106082a8648ce3d030107";
     for number in [&"0".repeat(64), ORDER, ABOVE, &"f".repeat(64)] {
         let bytes = der(&format!("3041020100{p256}042730250201010420{number}"));
-        assert_eq!(refusal(&bytes, None), MaterialError::NoPrivateKey, "{number}");
+        assert_eq!(
+            refusal(&bytes, None),
+            MaterialError::NoPrivateKey,
+            "{number}"
+        );
     }
     let seven = format!("{}7", "0".repeat(63));
-    let bytes = der(&format!("308187020100{p256}046d306b0201010420{seven}a14403420004{GENERATOR}"));
-    assert_eq!(refusal(&bytes, None), MaterialError::NoPrivateKey, "the generator is the public key of 1");
+    let bytes = der(&format!(
+        "308187020100{p256}046d306b0201010420{seven}a14403420004{GENERATOR}"
+    ));
+    assert_eq!(
+        refusal(&bytes, None),
+        MaterialError::NoPrivateKey,
+        "the generator is the public key of 1"
+    );
 
     // PKCS#8 version 2, which carries the public key as well: here one of small order.
-    let (seed, small) =
-        ("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60", "01".to_owned() + &"0".repeat(62));
-    let bytes = der(&format!("3051020101300506032b657004220420{seed}812100{small}"));
+    let (seed, small) = (
+        "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+        "01".to_owned() + &"0".repeat(62),
+    );
+    let bytes = der(&format!(
+        "3051020101300506032b657004220420{seed}812100{small}"
+    ));
     assert_eq!(refusal(&bytes, None), MaterialError::NoPrivateKey);
     let bytes = der(&format!("302e020100300506032b657004220420{seed}"));
     assert_eq!(taken(&bytes, None, None).0, Algorithm::EdDsa);
@@ -151,10 +217,16 @@ fn a_key_for_key_exchange_or_of_another_curve_is_refused() {
     let seed = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
     // X25519, and Ed448 with its 57 bytes (RFC 8410).
     let x25519 = der(&format!("302e020100300506032b656e04220420{seed}"));
-    let ed448 = der(&format!("3047020100300506032b6571043b0439{seed}{}", "5a".repeat(25)));
+    let ed448 = der(&format!(
+        "3047020100300506032b6571043b0439{seed}{}",
+        "5a".repeat(25)
+    ));
     for (bytes, name) in [(x25519, "X25519"), (ed448, "Ed448")] {
         for algorithm in [None, Some(Algorithm::EdDsa)] {
-            assert_eq!(refusal(&bytes, algorithm), MaterialError::OtherAlgorithm(name.to_owned()));
+            assert_eq!(
+                refusal(&bytes, algorithm),
+                MaterialError::OtherAlgorithm(name.to_owned())
+            );
         }
     }
 }
@@ -162,21 +234,45 @@ fn a_key_for_key_exchange_or_of_another_curve_is_refused() {
 #[test]
 fn a_secret_is_the_file_without_the_newline_at_its_end() {
     // Not in order, which would be a pattern.
-    let secret: [u8; 40] = std::array::from_fn(|index| 40 + u8::try_from(index * index * 7 % 83).unwrap());
+    let secret: [u8; 40] =
+        std::array::from_fn(|index| 40 + u8::try_from(index * index * 7 % 83).unwrap());
     let read = |bytes: &[u8]| read(bytes, Some(Algorithm::Hs256), &[]).unwrap().1.to_vec();
     assert_eq!(read(&secret), secret);
     for end in [&b"\n"[..], b"\r\n"] {
         assert_eq!(read(&[&secret[..], end].concat()), secret);
     }
-    assert_eq!(read(&[&secret[..], b"\n\n"].concat()), [&secret[..], b"\n"].concat(), "one, and no more");
-    assert_eq!(read(&[b"\xef\xbb\xbf", &secret[..], b"\r\n"].concat()), secret, "as an editor of Windows saves it");
-    let random: Vec<u8> =
-        [0xff, 0xfe].into_iter().chain((0..40).map(|index: u8| index.wrapping_mul(151) ^ 0x5a)).collect();
+    assert_eq!(
+        read(&[&secret[..], b"\n\n"].concat()),
+        [&secret[..], b"\n"].concat(),
+        "one, and no more"
+    );
+    assert_eq!(
+        read(&[b"\xef\xbb\xbf", &secret[..], b"\r\n"].concat()),
+        secret,
+        "as an editor of Windows saves it"
+    );
+    let random: Vec<u8> = [0xff, 0xfe]
+        .into_iter()
+        .chain((0..40).map(|index: u8| index.wrapping_mul(151) ^ 0x5a))
+        .collect();
     assert_eq!(read(&random), random, "random bytes are no UTF-16");
-    let short = |algorithm, got, least| MaterialError::ShortSecret { algorithm, got, least };
-    assert_eq!(refusal(&secret[..31], Some(Algorithm::Hs256)), short(Algorithm::Hs256, 31, 32));
-    assert_eq!(refusal(b"0123456789abcdef0123456789abcde\n", Some(Algorithm::Hs256)), short(Algorithm::Hs256, 31, 32));
-    assert_eq!(refusal(&secret, Some(Algorithm::Hs512)), short(Algorithm::Hs512, 40, 64));
+    let short = |algorithm, got, least| MaterialError::ShortSecret {
+        algorithm,
+        got,
+        least,
+    };
+    assert_eq!(
+        refusal(&secret[..31], Some(Algorithm::Hs256)),
+        short(Algorithm::Hs256, 31, 32)
+    );
+    assert_eq!(
+        refusal(b"0123456789abcdef0123456789abcde\n", Some(Algorithm::Hs256)),
+        short(Algorithm::Hs256, 31, 32)
+    );
+    assert_eq!(
+        refusal(&secret, Some(Algorithm::Hs512)),
+        short(Algorithm::Hs512, 40, 64)
+    );
 }
 
 #[test]
@@ -190,11 +286,21 @@ fn what_others_know_is_no_secret() {
         b"correct horse battery staple Correct!",
         b"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow",
     ];
-    for known in [P256_PUBLIC.as_bytes(), &[7; 64], &order, b"secretsecretsecretsecretsecretsecret", django, ssh]
-        .into_iter()
-        .chain(examples)
+    for known in [
+        P256_PUBLIC.as_bytes(),
+        &[7; 64],
+        &order,
+        b"secretsecretsecretsecretsecretsecret",
+        django,
+        ssh,
+    ]
+    .into_iter()
+    .chain(examples)
     {
-        assert!(matches!(refusal(known, Some(Algorithm::Hs256)), MaterialError::NoSecret(_)));
+        assert!(matches!(
+            refusal(known, Some(Algorithm::Hs256)),
+            MaterialError::NoSecret(_)
+        ));
     }
 }
 
@@ -205,10 +311,22 @@ fn a_secret_that_another_ring_kept_is_the_same_secret() {
     for with in [None, Some(&right)] {
         let (key, text) = SigningKey::generate(Algorithm::Hs256, Kind::Refresh, with).unwrap();
         let bytes = secrecy::ExposeSecret::expose_secret(&text).as_bytes();
-        assert_eq!(taken(bytes, Some(Algorithm::Hs256), with).1.kid(), key.kid());
+        assert_eq!(
+            taken(bytes, Some(Algorithm::Hs256), with).1.kid(),
+            key.kid()
+        );
         if with.is_some() {
-            assert_eq!(refusal(bytes, Some(Algorithm::Hs256)), MaterialError::EncryptedImport);
+            assert_eq!(
+                refusal(bytes, Some(Algorithm::Hs256)),
+                MaterialError::EncryptedImport
+            );
         }
     }
-    assert!(matches!(refusal(P256, Some(Algorithm::Hs256)), MaterialError::NoSecret(_)), "a private key is no secret");
+    assert!(
+        matches!(
+            refusal(P256, Some(Algorithm::Hs256)),
+            MaterialError::NoSecret(_)
+        ),
+        "a private key is no secret"
+    );
 }

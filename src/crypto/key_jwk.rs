@@ -35,10 +35,12 @@ pub(super) fn read(json: &Value) -> Option<Result<Private, MaterialError>> {
     let private: Vec<_> = keys.iter().filter(|key| key.get("d").is_some()).collect();
     Some(match private.as_slice() {
         [key] => private_key(key),
-        [] if keys.iter().any(|key| key["kty"] == "oct") => {
-            Err(other("holds a shared secret (JWK): name its algorithm, such as --as HS256"))
-        }
-        [] => Err(other("holds a public key (JWK), and no private key: give the file with the private key")),
+        [] if keys.iter().any(|key| key["kty"] == "oct") => Err(other(
+            "holds a shared secret (JWK): name its algorithm, such as --as HS256",
+        )),
+        [] => Err(other(
+            "holds a public key (JWK), and no private key: give the file with the private key",
+        )),
         several => Err(MaterialError::SeveralKeys(several.len())),
     })
 }
@@ -61,23 +63,36 @@ pub(super) fn strings(json: &Value, found: &mut impl FnMut(&str)) {
 fn visit(json: &Value, depth: usize, found: &mut impl FnMut(&str)) {
     match json {
         Value::String(text) => found(text),
-        Value::Array(items) if depth > 0 => items.iter().for_each(|item| visit(item, depth - 1, found)),
-        Value::Object(members) if depth > 0 => members.values().for_each(|item| visit(item, depth - 1, found)),
+        Value::Array(items) if depth > 0 => {
+            items.iter().for_each(|item| visit(item, depth - 1, found))
+        }
+        Value::Object(members) if depth > 0 => members
+            .values()
+            .for_each(|item| visit(item, depth - 1, found)),
         _ => {}
     }
 }
 
 fn collect<'a>(json: &'a Value, depth: usize, keys: &mut Vec<&'a Value>) {
     match json {
-        Value::Object(members) if members.get("kty").is_some_and(Value::is_string) => keys.push(json),
-        Value::Object(members) if depth > 0 => members.values().for_each(|item| collect(item, depth - 1, keys)),
-        Value::Array(items) if depth > 0 => items.iter().for_each(|item| collect(item, depth - 1, keys)),
+        Value::Object(members) if members.get("kty").is_some_and(Value::is_string) => {
+            keys.push(json)
+        }
+        Value::Object(members) if depth > 0 => members
+            .values()
+            .for_each(|item| collect(item, depth - 1, keys)),
+        Value::Array(items) if depth > 0 => {
+            items.iter().for_each(|item| collect(item, depth - 1, keys))
+        }
         _ => {}
     }
 }
 
 fn private_key(key: &Value) -> Result<Private, MaterialError> {
-    let name = key["crv"].as_str().or(key["kty"].as_str()).unwrap_or_default();
+    let name = key["crv"]
+        .as_str()
+        .or(key["kty"].as_str())
+        .unwrap_or_default();
     let damaged = || other("holds a JWK with a member that is missing or damaged");
     let mut private = match name {
         "P-256" => ec(key, &ECDSA_P256_SHA256_FIXED_SIGNING, 32).ok_or_else(damaged)?,
@@ -90,7 +105,11 @@ fn private_key(key: &Value) -> Result<Private, MaterialError> {
     Ok(private)
 }
 
-fn ec(key: &Value, curve: &'static aws_lc_rs::signature::EcdsaSigningAlgorithm, length: usize) -> Option<Private> {
+fn ec(
+    key: &Value,
+    curve: &'static aws_lc_rs::signature::EcdsaSigningAlgorithm,
+    length: usize,
+) -> Option<Private> {
     let mut point = vec![4];
     for name in ["x", "y"] {
         point.extend_from_slice(&padded(&member(key, name)?, length)?);
@@ -101,31 +120,53 @@ fn ec(key: &Value, curve: &'static aws_lc_rs::signature::EcdsaSigningAlgorithm, 
 }
 
 fn ed25519(key: &Value) -> Option<Private> {
-    let pair = Ed25519KeyPair::from_seed_and_public_key(&member(key, "d")?, &member(key, "x")?).ok()?;
+    let pair =
+        Ed25519KeyPair::from_seed_and_public_key(&member(key, "d")?, &member(key, "x")?).ok()?;
     pkcs8(pair.to_pkcs8v1().ok()?.as_ref())
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the last step of a chain of options")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the last step of a chain of options"
+)]
 fn pkcs8(contents: &[u8]) -> Option<Private> {
-    Some(Private::new("PRIVATE KEY", Zeroizing::new(contents.to_vec())))
+    Some(Private::new(
+        "PRIVATE KEY",
+        Zeroizing::new(contents.to_vec()),
+    ))
 }
 
 fn rsa(key: &Value) -> Result<Private, MaterialError> {
     let numbers = ["n", "e", "d", "p", "q", "dp", "dq", "qi"].map(|name| member(key, name));
     let numbers: Option<Vec<_>> = numbers.into_iter().collect();
-    let incomplete = || other("holds an RSA key (JWK) without p, q, dp, dq and qi: export it with them");
+    let incomplete =
+        || other("holds an RSA key (JWK) without p, q, dp, dq and qi: export it with them");
     let numbers = numbers.ok_or_else(incomplete)?;
-    let contents = key_der::rsa(&numbers.iter().map(|number| number.as_slice()).collect::<Vec<_>>());
-    Ok(Private::new("RSA PRIVATE KEY", contents.ok_or_else(incomplete)?))
+    let contents = key_der::rsa(
+        &numbers
+            .iter()
+            .map(|number| number.as_slice())
+            .collect::<Vec<_>>(),
+    );
+    Ok(Private::new(
+        "RSA PRIVATE KEY",
+        contents.ok_or_else(incomplete)?,
+    ))
 }
 
 fn member(key: &Value, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-    BASE64URL.decode(key[name].as_str()?).ok().map(Zeroizing::new)
+    BASE64URL
+        .decode(key[name].as_str()?)
+        .ok()
+        .map(Zeroizing::new)
 }
 
 /// Returns the number with zeros in front, in so many bytes.
 pub(super) fn padded(number: &[u8], length: usize) -> Option<Zeroizing<Vec<u8>>> {
-    let first = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
+    let first = number
+        .iter()
+        .position(|byte| *byte != 0)
+        .unwrap_or(number.len());
     let number = number.get(first..)?;
     let mut padded = Zeroizing::new(vec![0; length.checked_sub(number.len())?]);
     padded.extend_from_slice(number);

@@ -1,8 +1,8 @@
 //! Private keys in OpenSSH's own format (PROTOCOL.key), which ssh-keygen writes by default.
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-    Ed25519KeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+    EcdsaSigningAlgorithm, Ed25519KeyPair,
 };
 use zeroize::Zeroizing;
 
@@ -24,8 +24,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Private, MaterialError> {
             "is encrypted in OpenSSH's own format: copy it, and decrypt the copy with ssh-keygen -p -N \"\" -m PEM -f COPY",
         ));
     }
-    let inner = outer.text().and_then(|_| outer.text()).and_then(|_| outer.number());
-    let inner = inner.filter(|count| *count == 1).and_then(|_| outer.text()).and_then(|_| outer.text());
+    let inner = outer
+        .text()
+        .and_then(|_| outer.text())
+        .and_then(|_| outer.number());
+    let inner = inner
+        .filter(|count| *count == 1)
+        .and_then(|_| outer.text())
+        .and_then(|_| outer.text());
     let mut inner = Fields(inner.ok_or_else(damaged)?);
     let checks = (inner.number(), inner.number());
     if checks.0.is_none() || checks.0 != checks.1 {
@@ -40,7 +46,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Private, MaterialError> {
                 "is an RSA key in OpenSSH's own format: copy it, and convert the copy with ssh-keygen -p -N \"\" -m PEM -f COPY",
             ));
         }
-        name => return Err(MaterialError::OtherAlgorithm(String::from_utf8_lossy(name).into_owned())),
+        name => {
+            return Err(MaterialError::OtherAlgorithm(
+                String::from_utf8_lossy(name).into_owned(),
+            ));
+        }
     };
     let contents = key.map(|contents| Private::new("PRIVATE KEY", contents));
     contents.ok_or_else(damaged)
@@ -54,9 +64,15 @@ fn ed25519(fields: &mut Fields<'_>) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 /// The name of the curve, the point, the number.
-fn ec(fields: &mut Fields<'_>, curve: &'static EcdsaSigningAlgorithm, length: usize) -> Option<Zeroizing<Vec<u8>>> {
+fn ec(
+    fields: &mut Fields<'_>,
+    curve: &'static EcdsaSigningAlgorithm,
+    length: usize,
+) -> Option<Zeroizing<Vec<u8>>> {
     let (_, point, number) = (fields.text()?, fields.text()?, fields.text()?);
-    let pair = EcdsaKeyPair::from_private_key_and_public_key(curve, &padded(number, length)?, point).ok()?;
+    let pair =
+        EcdsaKeyPair::from_private_key_and_public_key(curve, &padded(number, length)?, point)
+            .ok()?;
     Some(Zeroizing::new(pair.to_pkcs8v1().ok()?.as_ref().to_vec()))
 }
 

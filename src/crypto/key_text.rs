@@ -31,7 +31,11 @@ pub(super) fn parse(algorithm: Algorithm, text: &str) -> Result<Contents, Materi
     if !fits || !blocks.is_empty() {
         return Err(MaterialError::Label(label));
     }
-    Ok(if is_encrypted { Contents::Encrypted(contents) } else { Contents::Plain(contents) })
+    Ok(if is_encrypted {
+        Contents::Encrypted(contents)
+    } else {
+        Contents::Plain(contents)
+    })
 }
 
 /// The text for `contents`, encrypted where there is a passphrase.
@@ -72,5 +76,9 @@ pub fn has_successor_by_hand(text: &str) -> bool {
 }
 
 fn label(algorithm: Algorithm) -> &'static str {
-    if algorithm.family() == Family::Hmac { SECRET } else { PKCS8 }
+    if algorithm.family() == Family::Hmac {
+        SECRET
+    } else {
+        PKCS8
+    }
 }

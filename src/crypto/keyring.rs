@@ -60,11 +60,18 @@ impl Keyring {
     /// The ring of these records, which are in order. Those that `known` already has are taken from there. Also a line for
     /// each key that cannot be used: a ring with a hole in it would refuse good tokens.
     #[must_use]
-    pub fn open(records: &[KeyRecord], passphrases: &[Passphrase], known: &Self) -> (Self, Vec<String>) {
+    pub fn open(
+        records: &[KeyRecord],
+        passphrases: &[Passphrase],
+        known: &Self,
+    ) -> (Self, Vec<String>) {
         let (mut ring, mut wrong) = (Self::default(), Vec::new());
         for KeyRecord { facts, text, place } in records {
             let text_hash = hash(text.expose_secret().as_bytes());
-            let key = match known.find(&facts.kid).filter(|key| key.text == text_hash && key.facts == *facts) {
+            let key = match known
+                .find(&facts.kid)
+                .filter(|key| key.text == text_hash && key.facts == *facts)
+            {
                 Some(known) => Arc::clone(&known.key),
                 None => match SigningKey::open(facts, text, passphrases) {
                     Ok((key, _)) => Arc::new(key),
@@ -79,7 +86,12 @@ impl Keyring {
                 continue;
             }
             let successor_by_hand = key_text::has_successor_by_hand(text.expose_secret());
-            ring.push(RingKey { facts: facts.clone(), key, successor_by_hand, text: text_hash });
+            ring.push(RingKey {
+                facts: facts.clone(),
+                key,
+                successor_by_hand,
+                text: text_hash,
+            });
         }
         (ring, wrong)
     }
@@ -87,7 +99,9 @@ impl Keyring {
     /// The keys of both: of one that both have, this ring's.
     #[must_use]
     pub fn with(&self, other: &Self) -> Self {
-        let theirs = other.keys().filter(|key| self.find(&key.facts.kid).is_none());
+        let theirs = other
+            .keys()
+            .filter(|key| self.find(&key.facts.kid).is_none());
         let mut all: Vec<_> = self.keys().chain(theirs).cloned().collect();
         all.sort_by(|a, b| a.facts.order().cmp(&b.facts.order()));
         let mut ring = Self::default();
@@ -111,7 +125,8 @@ impl Keyring {
     #[must_use]
     pub fn signer(&self, kind: Kind, at: Moment) -> Option<&SigningKey> {
         let Keys { keys, starts } = self.of(kind);
-        keys.get(keys::signer(starts, at)?).map(|key| key.key.as_ref())
+        keys.get(keys::signer(starts, at)?)
+            .map(|key| key.key.as_ref())
     }
 
     /// Returns the time since which the key of this kind signs that signs `at`, and the time from which on its successor
@@ -124,12 +139,20 @@ impl Keyring {
     }
 
     /// Each key, access before refresh, in the order in which they begin, with what it does at `now`.
-    pub fn states(&self, now: Moment, lives: TokenLives) -> impl Iterator<Item = (&RingKey, KeyState)> {
-        [Kind::Access, Kind::Refresh].into_iter().flat_map(move |kind| {
-            let Keys { keys, starts } = self.of(kind);
-            let state = move |index| keys::state(starts, index, now, lives.of(kind));
-            keys.iter().enumerate().map(move |(index, key)| (key, state(index)))
-        })
+    pub fn states(
+        &self,
+        now: Moment,
+        lives: TokenLives,
+    ) -> impl Iterator<Item = (&RingKey, KeyState)> {
+        [Kind::Access, Kind::Refresh]
+            .into_iter()
+            .flat_map(move |kind| {
+                let Keys { keys, starts } = self.of(kind);
+                let state = move |index| keys::state(starts, index, now, lives.of(kind));
+                keys.iter()
+                    .enumerate()
+                    .map(move |(index, key)| (key, state(index)))
+            })
     }
 
     /// All keys, access before refresh.
@@ -165,7 +188,9 @@ impl Keyring {
     #[must_use]
     pub fn published(&self) -> PublishedKeys {
         let newest_first = || self.access.keys.iter().rev();
-        let keys: Vec<_> = newest_first().filter_map(|key| key.key.public_jwk()).collect();
+        let keys: Vec<_> = newest_first()
+            .filter_map(|key| key.key.public_jwk())
+            .collect();
         let body = json!({ "keys": keys }).to_string();
         let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(hash(body.as_bytes())));
         let mut algorithms = Vec::new();
@@ -174,7 +199,11 @@ impl Keyring {
                 algorithms.push(algorithm);
             }
         }
-        PublishedKeys { algorithms, body: body.into(), etag: etag.into() }
+        PublishedKeys {
+            algorithms,
+            body: body.into(),
+            etag: etag.into(),
+        }
     }
 
     fn push(&mut self, key: RingKey) {
@@ -195,7 +224,10 @@ impl Keyring {
 }
 
 fn hash(bytes: &[u8]) -> [u8; 32] {
-    digest(&SHA256, bytes).as_ref().try_into().unwrap_or_default()
+    digest(&SHA256, bytes)
+        .as_ref()
+        .try_into()
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

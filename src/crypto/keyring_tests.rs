@@ -9,7 +9,10 @@ use crate::{
     domain::claims::{AccessClaims, RefreshClaims},
 };
 
-const LIVES: TokenLives = TokenLives { access: TimeDelta::minutes(5), refresh: TimeDelta::days(1) };
+const LIVES: TokenLives = TokenLives {
+    access: TimeDelta::minutes(5),
+    refresh: TimeDelta::days(1),
+};
 
 fn start() -> Moment {
     Moment::from_timestamp(1_800_000_000, 0).unwrap()
@@ -19,10 +22,24 @@ fn after(minutes: i64) -> Moment {
     start() + TimeDelta::minutes(minutes)
 }
 
-fn record(kind: Kind, algorithm: Algorithm, signs_from: Moment, passphrase: Option<&Passphrase>) -> KeyRecord {
+fn record(
+    kind: Kind,
+    algorithm: Algorithm,
+    signs_from: Moment,
+    passphrase: Option<&Passphrase>,
+) -> KeyRecord {
     let (key, text) = SigningKey::generate(algorithm, kind, passphrase).unwrap();
-    let facts = KeyFacts { kid: key.kid().to_owned(), kind, algorithm, signs_from };
-    KeyRecord { place: facts.kid.clone(), facts, text }
+    let facts = KeyFacts {
+        kid: key.kid().to_owned(),
+        kind,
+        algorithm,
+        signs_from,
+    };
+    KeyRecord {
+        place: facts.kid.clone(),
+        facts,
+        text,
+    }
 }
 
 fn ring(records: &[KeyRecord]) -> Keyring {
@@ -32,7 +49,9 @@ fn ring(records: &[KeyRecord]) -> Keyring {
 fn passphrase(text: &str) -> Passphrase {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
-    Passphrase::from_file(file.path()).unwrap().at(WrappingCost::new(10))
+    Passphrase::from_file(file.path())
+        .unwrap()
+        .at(WrappingCost::new(10))
 }
 
 fn shape() -> TokenShape {
@@ -60,15 +79,32 @@ fn access_claims() -> AccessClaims {
 fn a_ring_of_every_algorithm_signs_what_it_verifies_and_publishes_no_secret() {
     for algorithm in Algorithm::ALL {
         let ring = ring(&[record(Kind::Access, algorithm, start(), None)]);
-        let token = shape().access(ring.signer(Kind::Access, start()).unwrap(), &access_claims()).unwrap();
+        let token = shape()
+            .access(
+                ring.signer(Kind::Access, start()).unwrap(),
+                &access_claims(),
+            )
+            .unwrap();
         let verifier = Verifier::new(ring.key_set().unwrap(), Policy::new("https://auth.test"));
-        assert!(verifier.verify_access(&token, start().timestamp()).is_ok(), "{algorithm}");
+        assert!(
+            verifier.verify_access(&token, start().timestamp()).is_ok(),
+            "{algorithm}"
+        );
 
         let published: serde_json::Value = serde_json::from_slice(&ring.published().body).unwrap();
         let keys = published["keys"].as_array().unwrap();
-        assert_eq!(keys.len(), usize::from(algorithm.family() != Family::Hmac), "{algorithm}");
+        assert_eq!(
+            keys.len(),
+            usize::from(algorithm.family() != Family::Hmac),
+            "{algorithm}"
+        );
         for key in keys {
-            let mut names: Vec<&str> = key.as_object().unwrap().keys().map(String::as_str).collect();
+            let mut names: Vec<&str> = key
+                .as_object()
+                .unwrap()
+                .keys()
+                .map(String::as_str)
+                .collect();
             names.sort_unstable();
             let expected: &[&str] = match algorithm.family() {
                 Family::Ec => &["alg", "crv", "kid", "kty", "use", "x", "y"],
@@ -91,28 +127,56 @@ fn who_signs_is_a_matter_of_time() {
         record(Kind::Refresh, Algorithm::Hs256, start(), None),
     ];
     let ring = ring(&records);
-    let signer = |minutes| ring.signer(Kind::Access, after(minutes)).unwrap().kid().to_owned();
+    let signer = |minutes| {
+        ring.signer(Kind::Access, after(minutes))
+            .unwrap()
+            .kid()
+            .to_owned()
+    };
     assert_eq!(signer(-1), records[0].facts.kid, "there is no other");
     assert_eq!(signer(14), records[0].facts.kid);
     assert_eq!(signer(15), records[1].facts.kid);
-    assert_eq!(ring.published().algorithms, [Algorithm::EdDsa, Algorithm::Es256], "the newest first");
-    let states: Vec<_> = ring.states(after(15), LIVES).map(|(_, state)| state.as_str()).collect();
+    assert_eq!(
+        ring.published().algorithms,
+        [Algorithm::EdDsa, Algorithm::Es256],
+        "the newest first"
+    );
+    let states: Vec<_> = ring
+        .states(after(15), LIVES)
+        .map(|(_, state)| state.as_str())
+        .collect();
     assert_eq!(states, ["verifying", "signing", "signing"]);
 }
 
 #[test]
 fn an_encrypted_ring_is_opened_with_its_passphrase_alone() {
-    let (right, wrong) = (passphrase("the right passphrase\n"), passphrase("some other passphrase"));
-    for algorithm in [Algorithm::Es256, Algorithm::Rs256, Algorithm::EdDsa, Algorithm::Hs256] {
+    let (right, wrong) = (
+        passphrase("the right passphrase\n"),
+        passphrase("some other passphrase"),
+    );
+    for algorithm in [
+        Algorithm::Es256,
+        Algorithm::Rs256,
+        Algorithm::EdDsa,
+        Algorithm::Hs256,
+    ] {
         let record = record(Kind::Access, algorithm, start(), Some(&right));
         let text = record.text.expose_secret();
         assert!(text.starts_with("-----BEGIN ENCRYPTED "), "{text}");
         let records = [record];
-        let open = |passphrases: &[Passphrase]| Keyring::open(&records, passphrases, &Keyring::default());
+        let open =
+            |passphrases: &[Passphrase]| Keyring::open(&records, passphrases, &Keyring::default());
         let opened = open(&[wrong.clone(), right.clone()]).0;
-        assert_eq!(opened.keys().next().unwrap().key.kid(), records[0].facts.kid);
+        assert_eq!(
+            opened.keys().next().unwrap().key.kid(),
+            records[0].facts.kid
+        );
         let refusal = |passphrases: &[Passphrase]| open(passphrases).1.join("\n");
-        assert!(refusal(&[]).contains("set LATCHKEY_KEYS_PASSPHRASE_FILE"), "{}", refusal(&[]));
+        assert!(
+            refusal(&[]).contains("set LATCHKEY_KEYS_PASSPHRASE_FILE"),
+            "{}",
+            refusal(&[])
+        );
         assert!(
             refusal(std::slice::from_ref(&wrong)).contains("it is another one"),
             "{}",
@@ -146,6 +210,10 @@ fn a_refresh_token_is_of_the_secret_that_was_in_force_when_its_generation_began(
         generation: 3,
         version: 0,
     };
-    let token = |ring: &Keyring| shape().refresh(ring.signer(Kind::Refresh, after(10)).unwrap(), &claims).unwrap();
+    let token = |ring: &Keyring| {
+        shape()
+            .refresh(ring.signer(Kind::Refresh, after(10)).unwrap(), &claims)
+            .unwrap()
+    };
     assert_eq!(token(&old), token(&both), "a new secret changes no token");
 }

@@ -95,7 +95,11 @@ impl Passphrase {
     /// If it cannot be read, is too short, or is guessable.
     pub fn from_file(path: &Path) -> Result<Self, PassphraseError> {
         let passphrase = Self::from_file_to_open(path)?;
-        if is_guessable(&passphrase.bytes, LEAST_GUESSES) { Err(PassphraseError::Weak) } else { Ok(passphrase) }
+        if is_guessable(&passphrase.bytes, LEAST_GUESSES) {
+            Err(PassphraseError::Weak)
+        } else {
+            Ok(passphrase)
+        }
     }
 
     /// As [`from_file`](Self::from_file), to open encrypted keys: a weak passphrase is accepted.
@@ -133,7 +137,11 @@ impl Passphrase {
         let mut others = vec![raw, first];
         others.retain(|other| *other != bytes && !other.is_empty());
         others.dedup();
-        Ok(Self { bytes, cost: WrappingCost::OWASP, others })
+        Ok(Self {
+            bytes,
+            cost: WrappingCost::OWASP,
+            others,
+        })
     }
 
     /// Returns the same passphrase with another cost of encryption.
@@ -151,11 +159,20 @@ impl Passphrase {
         let salt = random::bytes::<16>().map_err(|_| failed())?;
         let iv = random::bytes::<16>().map_err(|_| failed())?;
         let cost = scrypt::Params::new(self.cost.log_n, 8, 1).map_err(|_| failed())?;
-        let scheme = pbes2::Parameters::generate_scrypt_aes256cbc(cost, &salt, iv).map_err(|_| failed())?;
-        let sealed = scheme.encrypt(&*self.bytes, contents).map_err(|_| failed())?;
+        let scheme =
+            pbes2::Parameters::generate_scrypt_aes256cbc(cost, &salt, iv).map_err(|_| failed())?;
+        let sealed = scheme
+            .encrypt(&*self.bytes, contents)
+            .map_err(|_| failed())?;
         let encrypted_data = OctetString::new(sealed).map_err(|_| failed())?;
-        let info = EncryptedPrivateKeyInfoOwned { encryption_algorithm: scheme.into(), encrypted_data };
-        Ok(Pem::new(format!("ENCRYPTED {label}"), info.to_der().map_err(|_| failed())?))
+        let info = EncryptedPrivateKeyInfoOwned {
+            encryption_algorithm: scheme.into(),
+            encrypted_data,
+        };
+        Ok(Pem::new(
+            format!("ENCRYPTED {label}"),
+            info.to_der().map_err(|_| failed())?,
+        ))
     }
 
     /// The contents of an encrypted block, once for each reading of the passphrase by which it can be decrypted. Nothing
@@ -163,20 +180,31 @@ impl Passphrase {
     /// passphrase always found out here; the key that comes out is another then.
     pub(super) fn unwrap(&self, sealed: &[u8]) -> impl Iterator<Item = Zeroizing<Vec<u8>>> {
         let info = EncryptedPrivateKeyInfoRef::try_from(sealed).ok();
-        let scheme = info.as_ref().and_then(|info| match &info.encryption_algorithm {
-            EncryptionScheme::Pbes2(scheme) if is_bounded(&scheme.kdf) => Some(scheme.clone()),
-            _ => None,
-        });
+        let scheme = info
+            .as_ref()
+            .and_then(|info| match &info.encryption_algorithm {
+                EncryptionScheme::Pbes2(scheme) if is_bounded(&scheme.kdf) => Some(scheme.clone()),
+                _ => None,
+            });
         let data = info.map(|info| info.encrypted_data.as_bytes());
         [&self.bytes]
             .into_iter()
             .chain(&self.others)
-            .filter_map(move |passphrase| scheme.as_ref()?.decrypt(&**passphrase, data?).ok().map(Zeroizing::new))
+            .filter_map(move |passphrase| {
+                scheme
+                    .as_ref()?
+                    .decrypt(&**passphrase, data?)
+                    .ok()
+                    .map(Zeroizing::new)
+            })
     }
 }
 
 fn without_line_end(mut bytes: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
-    while bytes.last().is_some_and(|last| matches!(last, b'\n' | b'\r')) {
+    while bytes
+        .last()
+        .is_some_and(|last| matches!(last, b'\n' | b'\r'))
+    {
         bytes.pop();
     }
     bytes
@@ -187,10 +215,16 @@ fn without_line_end(mut bytes: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
 fn read(path: &Path) -> io::Result<(Option<u32>, Zeroizing<Vec<u8>>)> {
     let (file, metadata) = files::open(path)?;
     let mode = files::permissions(&metadata) & 0o777;
-    let allowed = if files::is_mendable(&file, &metadata) { 0o007 } else { 0o002 };
+    let allowed = if files::is_mendable(&file, &metadata) {
+        0o007
+    } else {
+        0o002
+    };
     let exposed = (mode & allowed != 0).then_some(mode);
     // Allocated in full: growing would leave copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(LONGEST).unwrap_or_default() + 1));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(
+        usize::try_from(LONGEST).unwrap_or_default() + 1,
+    ));
     file.take(LONGEST + 1).read_to_end(&mut bytes)?;
     Ok((exposed, bytes))
 }
@@ -205,7 +239,9 @@ pub(super) fn obstacle(sealed: &[u8]) -> Option<MaterialError> {
     match &info.encryption_algorithm {
         EncryptionScheme::Pbes2(scheme) => match &scheme.kdf {
             kdf if !is_bounded(kdf) => Some(MaterialError::TooMuchWork),
-            Kdf::Pbkdf2(pbkdf2) if pbkdf2.prf == Pbkdf2Prf::HmacWithSha1 => Some(MaterialError::OldEncryption),
+            Kdf::Pbkdf2(pbkdf2) if pbkdf2.prf == Pbkdf2Prf::HmacWithSha1 => {
+                Some(MaterialError::OldEncryption)
+            }
             _ => None,
         },
         _ => Some(MaterialError::OldEncryption),
@@ -215,7 +251,15 @@ pub(super) fn obstacle(sealed: &[u8]) -> Option<MaterialError> {
 /// Changes when the file does.
 #[must_use]
 pub fn version(path: &Path) -> String {
-    let version = |file: fs::Metadata| format!("{} {} {}.{}", file.ino(), file.len(), file.ctime(), file.ctime_nsec());
+    let version = |file: fs::Metadata| {
+        format!(
+            "{} {} {}.{}",
+            file.ino(),
+            file.len(),
+            file.ctime(),
+            file.ctime_nsec()
+        )
+    };
     fs::metadata(path).map(version).unwrap_or_default()
 }
 
@@ -228,7 +272,9 @@ impl std::fmt::Debug for Passphrase {
 fn is_bounded(kdf: &Kdf) -> bool {
     match kdf {
         Kdf::Scrypt(scrypt) => {
-            let memory = scrypt.cost_parameter.checked_mul(u64::from(scrypt.block_size) * 128);
+            let memory = scrypt
+                .cost_parameter
+                .checked_mul(u64::from(scrypt.block_size) * 128);
             memory.is_some_and(|memory| memory <= MOST_MEMORY) && scrypt.parallelization <= 16
         }
         Kdf::Pbkdf2(pbkdf2) => pbkdf2.iteration_count <= MOST_ITERATIONS,

@@ -62,7 +62,10 @@ pub fn password() -> Result<String, NoRandomness> {
     Ok(URL_SAFE_NO_PAD.encode(bytes::<18>()?))
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place that makes ids")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that makes ids"
+)]
 fn uuid() -> Uuid {
     Uuid::new_v4()
 }

@@ -26,8 +26,18 @@ impl TokenShape {
     ///
     /// # Errors
     /// [`SignatureError`].
-    pub fn access(&self, key: &SigningKey, claims: &AccessClaims) -> Result<String, SignatureError> {
-        let mut payload = self.payload("access", claims.expires_at, claims.issued_at, &claims.jti, &claims.subject);
+    pub fn access(
+        &self,
+        key: &SigningKey,
+        claims: &AccessClaims,
+    ) -> Result<String, SignatureError> {
+        let mut payload = self.payload(
+            "access",
+            claims.expires_at,
+            claims.issued_at,
+            &claims.jti,
+            &claims.subject,
+        );
         if let Some(audience) = &self.audience {
             payload.text("aud", audience);
         }
@@ -46,8 +56,18 @@ impl TokenShape {
     ///
     /// # Errors
     /// [`SignatureError`].
-    pub fn refresh(&self, key: &SigningKey, claims: &RefreshClaims) -> Result<String, SignatureError> {
-        let mut payload = self.payload("refresh", claims.expires_at, claims.issued_at, &claims.jti, &claims.subject);
+    pub fn refresh(
+        &self,
+        key: &SigningKey,
+        claims: &RefreshClaims,
+    ) -> Result<String, SignatureError> {
+        let mut payload = self.payload(
+            "refresh",
+            claims.expires_at,
+            claims.issued_at,
+            &claims.jti,
+            &claims.subject,
+        );
         payload.text("aud", &self.issuer);
         payload.text("sid", &claims.sid);
         payload.number("gen", claims.generation.into());
@@ -55,7 +75,14 @@ impl TokenShape {
         seal(key, "rt+jwt", &payload.end())
     }
 
-    fn payload<'a>(&'a self, token_type: &str, exp: i64, iat: i64, jti: &str, subject: &str) -> Object<'a> {
+    fn payload<'a>(
+        &'a self,
+        token_type: &str,
+        exp: i64,
+        iat: i64,
+        jti: &str,
+        subject: &str,
+    ) -> Object<'a> {
         let mut payload = Object::default();
         payload.text(&self.names.token_type, token_type);
         payload.number("exp", exp);
@@ -70,7 +97,8 @@ impl TokenShape {
 
 fn seal(key: &SigningKey, typ: &str, payload: &[u8]) -> Result<String, SignatureError> {
     let header = key.header(typ);
-    let rest = [payload.len(), key.signature_length()].map(|length| 1 + encoded_len(length, false).unwrap_or_default());
+    let rest = [payload.len(), key.signature_length()]
+        .map(|length| 1 + encoded_len(length, false).unwrap_or_default());
     let mut token = String::with_capacity(header.len() + rest.iter().sum::<usize>());
     token.push_str(&header);
     token.push('.');
@@ -114,7 +142,11 @@ const MOST_NAMES: usize = 10 + ExtraClaim::ALL.len();
 
 impl Default for Object<'_> {
     fn default() -> Self {
-        Self { names: [""; MOST_NAMES], count: 0, text: Vec::with_capacity(512) }
+        Self {
+            names: [""; MOST_NAMES],
+            count: 0,
+            text: Vec::with_capacity(512),
+        }
     }
 }
 
@@ -134,20 +166,27 @@ impl<'a> Object<'a> {
 
     fn flag(&mut self, name: &'a str, value: bool) {
         if self.begin(name) {
-            self.text.extend_from_slice(if value { b"true" } else { b"false" });
+            self.text
+                .extend_from_slice(if value { b"true" } else { b"false" });
         }
     }
 
     /// Writes the name, and says whether a value is to follow.
     fn begin(&mut self, name: &'a str) -> bool {
-        if self.names.iter().take(self.count).any(|earlier| *earlier == name) {
+        if self
+            .names
+            .iter()
+            .take(self.count)
+            .any(|earlier| *earlier == name)
+        {
             return false;
         }
         if let Some(place) = self.names.get_mut(self.count) {
             *place = name;
             self.count += 1;
         }
-        self.text.push(if self.text.is_empty() { b'{' } else { b',' });
+        self.text
+            .push(if self.text.is_empty() { b'{' } else { b',' });
         quote(&mut self.text, name);
         self.text.push(b':');
         true
@@ -164,7 +203,10 @@ impl<'a> Object<'a> {
 fn quote(text: &mut Vec<u8>, value: &str) {
     let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
     // All of it, with no way out in between: so the compiler takes many bytes at once.
-    if value.bytes().fold(false, |found, byte| found | special(byte)) {
+    if value
+        .bytes()
+        .fold(false, |found, byte| found | special(byte))
+    {
         // Into memory, and of a text: it cannot fail.
         let _ = serde_json::to_writer(text, value);
     } else {

@@ -13,7 +13,11 @@ fn model(key: &SigningKey, typ: &str, members: &[(&str, Value)]) -> String {
         }
         URL_SAFE_NO_PAD.encode(Value::Object(written).to_string())
     };
-    let header = [("alg", json!(key.algorithm().name())), ("typ", json!(typ)), ("kid", json!(key.kid()))];
+    let header = [
+        ("alg", json!(key.algorithm().name())),
+        ("typ", json!(typ)),
+        ("kid", json!(key.kid())),
+    ];
     format!("{}.{}", object(&header), object(members))
 }
 
@@ -22,33 +26,69 @@ fn key(algorithm: Algorithm, kind: Kind) -> SigningKey {
 }
 
 fn text() -> impl Strategy<Value = String> {
-    prop_oneof!["[ -~]{0,20}", "\\PC{0,20}", any::<String>(), "[\"\\\\\u{0}-\u{20}\u{7f}é]{0,4}"]
+    prop_oneof![
+        "[ -~]{0,20}",
+        "\\PC{0,20}",
+        any::<String>(),
+        "[\"\\\\\u{0}-\u{20}\u{7f}é]{0,4}"
+    ]
 }
 
 /// Mostly one of a token's other names.
 fn name() -> impl Strategy<Value = String> {
-    const OURS: [&str; 12] =
-        ["aud", "exp", "gen", "iat", "iss", "jti", "sid", "sub", "token_type", "user_id", "ver", "email"];
+    const OURS: [&str; 12] = [
+        "aud",
+        "exp",
+        "gen",
+        "iat",
+        "iss",
+        "jti",
+        "sid",
+        "sub",
+        "token_type",
+        "user_id",
+        "ver",
+        "email",
+    ];
     prop_oneof![4 => select(&OURS[..]).prop_map(str::to_owned), 1 => text()]
 }
 
 fn extra() -> impl Strategy<Value = (ExtraClaim, ExtraValue)> {
-    let value = prop_oneof![any::<bool>().prop_map(ExtraValue::Flag), text().prop_map(ExtraValue::Text)];
+    let value = prop_oneof![
+        any::<bool>().prop_map(ExtraValue::Flag),
+        text().prop_map(ExtraValue::Text)
+    ];
     (select(&ExtraClaim::ALL[..]), value)
 }
 
 fn shape() -> impl Strategy<Value = TokenShape> {
-    (text(), prop::option::of(text()), text(), (name(), name(), name())).prop_map(
-        |(access_typ, audience, issuer, (jti, token_type, user_id))| TokenShape {
-            access_typ,
-            audience,
-            issuer,
-            names: ClaimNames { jti, token_type, user_id },
-        },
+    (
+        text(),
+        prop::option::of(text()),
+        text(),
+        (name(), name(), name()),
     )
+        .prop_map(
+            |(access_typ, audience, issuer, (jti, token_type, user_id))| TokenShape {
+                access_typ,
+                audience,
+                issuer,
+                names: ClaimNames {
+                    jti,
+                    token_type,
+                    user_id,
+                },
+            },
+        )
 }
 
-fn begin<'a>(shape: &'a TokenShape, kind: Kind, times: (i64, i64), jti: &str, sub: &str) -> Vec<(&'a str, Value)> {
+fn begin<'a>(
+    shape: &'a TokenShape,
+    kind: Kind,
+    times: (i64, i64),
+    jti: &str,
+    sub: &str,
+) -> Vec<(&'a str, Value)> {
     vec![
         (&shape.names.token_type, json!(kind.token_type())),
         ("exp", json!(times.0)),
@@ -66,7 +106,10 @@ fn signed(key: &SigningKey, token: String) -> String {
     let token = token.into_boxed_str();
     assert_eq!(capacity, token.len());
     let (signed, signature) = token.rsplit_once('.').unwrap();
-    assert_eq!(URL_SAFE_NO_PAD.decode(signature).unwrap(), key.sign(signed.as_bytes()).unwrap());
+    assert_eq!(
+        URL_SAFE_NO_PAD.decode(signature).unwrap(),
+        key.sign(signed.as_bytes()).unwrap()
+    );
     signed.to_owned()
 }
 
@@ -108,7 +151,11 @@ fn a_key_writes_the_header_of_the_typ_that_it_is_asked_for() {
     let key = key(Algorithm::Es256, Kind::Access);
     for typ in ["at+jwt", "at+jwt", "JWT", "\"\n", "at+jwt"] {
         let header = URL_SAFE_NO_PAD.decode(&*key.header(typ)).unwrap();
-        let expected = format!(r#"{{"alg":"ES256","typ":{},"kid":"{}"}}"#, json!(typ), key.kid());
+        let expected = format!(
+            r#"{{"alg":"ES256","typ":{},"kid":"{}"}}"#,
+            json!(typ),
+            key.kid()
+        );
         assert_eq!(String::from_utf8(header).unwrap(), expected);
     }
     assert!(matches!(key.header("at+jwt"), Cow::Borrowed(_)));
@@ -118,6 +165,10 @@ fn a_key_writes_the_header_of_the_typ_that_it_is_asked_for() {
 fn the_length_of_a_signature_is_known_before() {
     for algorithm in Algorithm::ALL {
         let key = key(algorithm, Kind::Access);
-        assert_eq!(key.sign(b"a message").unwrap().len(), key.signature_length(), "{algorithm}");
+        assert_eq!(
+            key.sign(b"a message").unwrap().len(),
+            key.signature_length(),
+            "{algorithm}"
+        );
     }
 }

@@ -9,8 +9,8 @@ use aws_lc_rs::{
     rand::SystemRandom,
     rsa::KeySize,
     signature::{
-        self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-        Ed25519KeyPair, KeyPair as _, RsaEncoding, RsaKeyPair,
+        self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+        EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaEncoding, RsaKeyPair,
     },
 };
 use latchkey_verifier::{Algorithm, Family, KeyError, Kind, VerifyingKey};
@@ -31,10 +31,19 @@ use crate::domain::keys::KeyFacts;
 
 /// The private part, ready to sign.
 pub(super) enum Pair {
-    Ec { pair: Box<EcdsaKeyPair>, crv: &'static str },
+    Ec {
+        pair: Box<EcdsaKeyPair>,
+        crv: &'static str,
+    },
     Ed(Ed25519KeyPair),
-    Hmac { key: Box<hmac::Key>, secret: Zeroizing<Vec<u8>> },
-    Rsa { pair: Box<RsaKeyPair>, encoding: &'static dyn RsaEncoding },
+    Hmac {
+        key: Box<hmac::Key>,
+        secret: Zeroizing<Vec<u8>>,
+    },
+    Rsa {
+        pair: Box<RsaKeyPair>,
+        encoding: &'static dyn RsaEncoding,
+    },
 }
 
 /// A key with its algorithm and the one kind of token that it signs.
@@ -62,7 +71,9 @@ pub enum MaterialError {
     #[error("does not hold a private key for {0} (PKCS#8)")]
     NotForAlgorithm(Algorithm),
     /// What is no secret at all.
-    #[error("holds a secret that {0}: expected random bytes, such as what `openssl rand -base64 48` prints")]
+    #[error(
+        "holds a secret that {0}: expected random bytes, such as what `openssl rand -base64 48` prints"
+    )]
     NoSecret(&'static str),
     /// A foreign file without a key that could be taken.
     #[error(
@@ -88,13 +99,17 @@ pub enum MaterialError {
     #[error("holds another key than its name says: its kid is {0}")]
     OtherKey(String),
     /// Encrypted with something else.
-    #[error("cannot be decrypted with the passphrase that was given: it is another one, or the key is damaged")]
+    #[error(
+        "cannot be decrypted with the passphrase that was given: it is another one, or the key is damaged"
+    )]
     Passphrase,
     /// A new key could not be made.
     #[error("could not be made: the operating system gave no randomness")]
     Generate,
     /// An RSA key whose public half betrays the private one.
-    #[error("holds an RSA key that was made by a broken generator and can be factored (ROCA, CVE-2017-15361)")]
+    #[error(
+        "holds an RSA key that was made by a broken generator and can be factored (ROCA, CVE-2017-15361)"
+    )]
     RocaRsa,
     /// Too short a secret.
     #[error("holds a secret of {got} bytes: {algorithm} needs at least {least}")]
@@ -167,7 +182,11 @@ impl SigningKey {
     ) -> Result<(Self, Zeroizing<Vec<u8>>), MaterialError> {
         let key = |contents: &[u8]| {
             let key = Self::from_contents(facts.algorithm, facts.kind, contents)?;
-            if key.kid == facts.kid { Ok(key) } else { Err(MaterialError::OtherKey(key.kid)) }
+            if key.kid == facts.kid {
+                Ok(key)
+            } else {
+                Err(MaterialError::OtherKey(key.kid))
+            }
         };
         match key_text::parse(facts.algorithm, text.expose_secret())? {
             Contents::Plain(contents) => Ok((key(&contents)?, contents)),
@@ -187,10 +206,20 @@ impl SigningKey {
     }
 
     /// Of material that a [`key_text`] holds.
-    pub(super) fn from_contents(algorithm: Algorithm, kind: Kind, contents: &[u8]) -> Result<Self, MaterialError> {
+    pub(super) fn from_contents(
+        algorithm: Algorithm,
+        kind: Kind,
+        contents: &[u8],
+    ) -> Result<Self, MaterialError> {
         let pair = pair(algorithm, contents)?;
         let kid = jwk::thumbprint(&jwk::members(&pair));
-        let key = Self { algorithm, kid, kind, header: KeptHeader::default(), pair };
+        let key = Self {
+            algorithm,
+            kid,
+            kind,
+            header: KeptHeader::default(),
+            pair,
+        };
         // A key whose tokens every verifier refuses must not begin to sign.
         key.verifying_key().map_err(|error| match error {
             KeyError::RocaRsa(_) => MaterialError::RocaRsa,
@@ -250,7 +279,9 @@ impl SigningKey {
     /// Never: a key of which this could not be made was refused.
     pub fn verifying_key(&self) -> Result<VerifyingKey, KeyError> {
         match &self.pair {
-            Pair::Hmac { secret, .. } => VerifyingKey::from_secret(self.algorithm, self.kind, secret),
+            Pair::Hmac { secret, .. } => {
+                VerifyingKey::from_secret(self.algorithm, self.kind, secret)
+            }
             pair => {
                 let jwk = jwk::public(pair, self.algorithm, &self.kid).unwrap_or_default();
                 VerifyingKey::from_jwk(self.algorithm, &self.kid, &jwk)
@@ -280,16 +311,19 @@ impl SigningKey {
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignatureError> {
         let random = SystemRandom::new();
         match &self.pair {
-            Pair::Ec { pair, .. } => {
-                pair.sign(&random, message).map(|signature| signature.as_ref().to_vec()).map_err(|_| SignatureError)
-            }
-            Pair::Ed(pair) => {
-                pair.try_sign(message).map(|signature| signature.as_ref().to_vec()).map_err(|_| SignatureError)
-            }
+            Pair::Ec { pair, .. } => pair
+                .sign(&random, message)
+                .map(|signature| signature.as_ref().to_vec())
+                .map_err(|_| SignatureError),
+            Pair::Ed(pair) => pair
+                .try_sign(message)
+                .map(|signature| signature.as_ref().to_vec())
+                .map_err(|_| SignatureError),
             Pair::Hmac { key, .. } => Ok(hmac::sign(key, message).as_ref().to_vec()),
             Pair::Rsa { pair, encoding } => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(*encoding, &random, message, &mut signature).map_err(|_| SignatureError)?;
+                pair.sign(*encoding, &random, message, &mut signature)
+                    .map_err(|_| SignatureError)?;
                 Ok(signature)
             }
         }
@@ -317,9 +351,19 @@ fn new_material(algorithm: Algorithm) -> Option<Vec<u8>> {
     match algorithm.family() {
         Family::Ec => {
             let (curve, _) = curve(algorithm);
-            Some(EcdsaKeyPair::generate_pkcs8(curve, &random).ok()?.as_ref().to_vec())
+            Some(
+                EcdsaKeyPair::generate_pkcs8(curve, &random)
+                    .ok()?
+                    .as_ref()
+                    .to_vec(),
+            )
         }
-        Family::Okp => Some(Ed25519KeyPair::generate_pkcs8v1(&random).ok()?.as_ref().to_vec()),
+        Family::Okp => Some(
+            Ed25519KeyPair::generate_pkcs8v1(&random)
+                .ok()?
+                .as_ref()
+                .to_vec(),
+        ),
         Family::Rsa => {
             let pair = RsaKeyPair::generate(KeySize::Rsa2048).ok()?;
             let der: Pkcs8V1Der<'_> = pair.as_der().ok()?;
@@ -334,19 +378,34 @@ fn pair(algorithm: Algorithm, der: &[u8]) -> Result<Pair, MaterialError> {
     match algorithm.family() {
         Family::Ec => {
             let (curve, crv) = curve(algorithm);
-            Ok(Pair::Ec { pair: Box::new(EcdsaKeyPair::from_pkcs8(curve, der).map_err(unfit)?), crv })
+            Ok(Pair::Ec {
+                pair: Box::new(EcdsaKeyPair::from_pkcs8(curve, der).map_err(unfit)?),
+                crv,
+            })
         }
-        Family::Okp => Ok(Pair::Ed(Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(unfit)?)),
+        Family::Okp => Ok(Pair::Ed(
+            Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(unfit)?,
+        )),
         Family::Rsa => {
             let pair = RsaKeyPair::from_pkcs8(der).map_err(|error| rejected(algorithm, &error))?;
-            Ok(Pair::Rsa { pair: Box::new(pair), encoding: encoding(algorithm) })
+            Ok(Pair::Rsa {
+                pair: Box::new(pair),
+                encoding: encoding(algorithm),
+            })
         }
         Family::Hmac => {
             let least = algorithm.min_secret_length();
             if der.len() < least {
-                return Err(MaterialError::ShortSecret { algorithm, got: der.len(), least });
+                return Err(MaterialError::ShortSecret {
+                    algorithm,
+                    got: der.len(),
+                    least,
+                });
             }
-            Ok(Pair::Hmac { key: Box::new(hmac::Key::new(hash(algorithm), der)), secret: Zeroizing::new(der.to_vec()) })
+            Ok(Pair::Hmac {
+                key: Box::new(hmac::Key::new(hash(algorithm), der)),
+                secret: Zeroizing::new(der.to_vec()),
+            })
         }
     }
 }

@@ -13,7 +13,12 @@ fn made(algorithm: Algorithm) -> (SigningKey, String) {
 
 fn facts(algorithm: Algorithm, kid: &str) -> KeyFacts {
     let signs_from = Moment::from_timestamp(1_800_000_000, 0).unwrap();
-    KeyFacts { kid: kid.to_owned(), kind: Kind::Access, algorithm, signs_from }
+    KeyFacts {
+        kid: kid.to_owned(),
+        kind: Kind::Access,
+        algorithm,
+        signs_from,
+    }
 }
 
 fn refusal(algorithm: Algorithm, text: &str) -> MaterialError {
@@ -25,8 +30,14 @@ fn a_key_of_every_algorithm_comes_back_as_it_was_made() {
     for algorithm in Algorithm::ALL {
         let (made, text) = made(algorithm);
         let read = SigningKey::from_pem(algorithm, Kind::Access, &text).unwrap();
-        assert_eq!((read.kid(), read.algorithm(), read.kind()), (made.kid(), algorithm, Kind::Access));
-        assert_eq!((read.public_jwk(), read.public_pem()), (made.public_jwk(), made.public_pem()));
+        assert_eq!(
+            (read.kid(), read.algorithm(), read.kind()),
+            (made.kid(), algorithm, Kind::Access)
+        );
+        assert_eq!(
+            (read.public_jwk(), read.public_pem()),
+            (made.public_jwk(), made.public_pem())
+        );
         assert!(read.verifying_key().is_ok(), "{algorithm}");
     }
 }
@@ -34,8 +45,15 @@ fn a_key_of_every_algorithm_comes_back_as_it_was_made() {
 #[test]
 fn a_key_under_the_name_of_another_is_refused() {
     let (one, (other, text)) = (made(Algorithm::Es256).0, made(Algorithm::Es256));
-    let opened = SigningKey::open(&facts(Algorithm::Es256, one.kid()), &text.clone().into(), &[]);
-    assert_eq!(opened.unwrap_err(), MaterialError::OtherKey(other.kid().to_owned()));
+    let opened = SigningKey::open(
+        &facts(Algorithm::Es256, one.kid()),
+        &text.clone().into(),
+        &[],
+    );
+    assert_eq!(
+        opened.unwrap_err(),
+        MaterialError::OtherKey(other.kid().to_owned())
+    );
     assert!(SigningKey::open(&facts(Algorithm::Es256, other.kid()), &text.into(), &[]).is_ok());
 }
 
@@ -50,11 +68,21 @@ fn a_key_for_another_algorithm_is_refused() {
         (Algorithm::EdDsa, Algorithm::Es256),
         (Algorithm::EdDsa, Algorithm::Ps512),
     ] {
-        assert_eq!(refusal(said, &made(actual).1), MaterialError::NotForAlgorithm(said), "{actual} as {said}");
+        assert_eq!(
+            refusal(said, &made(actual).1),
+            MaterialError::NotForAlgorithm(said),
+            "{actual} as {said}"
+        );
     }
     // A public key's algorithm has no use for a secret, and a secret none for a private key.
-    for (actual, said) in [(Algorithm::Hs256, Algorithm::Es256), (Algorithm::Es256, Algorithm::Hs256)] {
-        assert!(matches!(refusal(said, &made(actual).1), MaterialError::Label(_)), "{actual} as {said}");
+    for (actual, said) in [
+        (Algorithm::Hs256, Algorithm::Es256),
+        (Algorithm::Es256, Algorithm::Hs256),
+    ] {
+        assert!(
+            matches!(refusal(said, &made(actual).1), MaterialError::Label(_)),
+            "{actual} as {said}"
+        );
     }
 }
 
@@ -75,7 +103,10 @@ fn a_text_that_is_not_one_whole_key_is_refused_without_telling_what_it_holds() {
         &good.replace("PRIVATE", "EC PRIVATE"),
     ] {
         let reason = refusal(Algorithm::Es256, text).to_string();
-        assert!(!reason.contains("MIG") && reason.lines().count() == 1, "{reason}");
+        assert!(
+            !reason.contains("MIG") && reason.lines().count() == 1,
+            "{reason}"
+        );
     }
     assert!(SigningKey::from_pem(Algorithm::Es256, Kind::Access, &good).is_ok());
 }
@@ -83,9 +114,17 @@ fn a_text_that_is_not_one_whole_key_is_refused_without_telling_what_it_holds() {
 #[test]
 fn weak_keys_are_refused() {
     assert_eq!(refusal(Algorithm::Rs256, WEAK_RSA), MaterialError::WeakRsa);
-    for (algorithm, least) in [(Algorithm::Hs256, 32), (Algorithm::Hs384, 48), (Algorithm::Hs512, 64)] {
+    for (algorithm, least) in [
+        (Algorithm::Hs256, 32),
+        (Algorithm::Hs384, 48),
+        (Algorithm::Hs512, 64),
+    ] {
         let secret = |length| pem::encode(&Pem::new("LATCHKEY SHARED SECRET", vec![1; length]));
-        let short = MaterialError::ShortSecret { algorithm, got: least - 1, least };
+        let short = MaterialError::ShortSecret {
+            algorithm,
+            got: least - 1,
+            least,
+        };
         assert_eq!(refusal(algorithm, &secret(least - 1)), short);
         assert!(SigningKey::from_pem(algorithm, Kind::Access, &secret(least)).is_ok());
     }
@@ -97,16 +136,27 @@ fn an_encrypted_key_is_said_to_be_one_whether_it_can_be_opened_or_not() {
     let passphrase = |text: &str| {
         let path = folder.path().join("passphrase");
         std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        Passphrase::from_file(&path).unwrap().at(passphrase::WrappingCost::new(10))
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .unwrap();
+        Passphrase::from_file(&path)
+            .unwrap()
+            .at(passphrase::WrappingCost::new(10))
     };
-    let (right, wrong) = (passphrase("the right passphrase"), passphrase("some other passphrase"));
+    let (right, wrong) = (
+        passphrase("the right passphrase"),
+        passphrase("some other passphrase"),
+    );
     let (key, text) = SigningKey::generate(Algorithm::Es256, Kind::Access, Some(&right)).unwrap();
     assert!(key_text::is_encrypted(text.expose_secret()));
     assert!(!key_text::is_encrypted(&made(Algorithm::Es256).1));
-    let open = |passphrases: &[Passphrase]| SigningKey::open(&facts(Algorithm::Es256, key.kid()), &text, passphrases);
+    let open = |passphrases: &[Passphrase]| {
+        SigningKey::open(&facts(Algorithm::Es256, key.kid()), &text, passphrases)
+    };
     assert_eq!(open(&[]).unwrap_err(), MaterialError::Encrypted);
-    assert_eq!(open(std::slice::from_ref(&wrong)).unwrap_err(), MaterialError::Passphrase);
+    assert_eq!(
+        open(std::slice::from_ref(&wrong)).unwrap_err(),
+        MaterialError::Passphrase
+    );
     assert_eq!(open(&[wrong, right.clone()]).unwrap().0.kid(), key.kid());
     // With the right passphrase, under another name: it is no less wrong.
     let strange = SigningKey::open(&facts(Algorithm::Es256, "x"), &text, &[right]);
@@ -115,21 +165,33 @@ fn an_encrypted_key_is_said_to_be_one_whether_it_can_be_opened_or_not() {
 
 #[test]
 fn a_secret_has_no_public_part_and_a_key_of_refresh_tokens_shows_none() {
-    for (algorithm, kind) in
-        [(Algorithm::Hs256, Kind::Access), (Algorithm::Hs256, Kind::Refresh), (Algorithm::Es256, Kind::Refresh)]
-    {
+    for (algorithm, kind) in [
+        (Algorithm::Hs256, Kind::Access),
+        (Algorithm::Hs256, Kind::Refresh),
+        (Algorithm::Es256, Kind::Refresh),
+    ] {
         let (key, _) = SigningKey::generate(algorithm, kind, None).unwrap();
-        assert_eq!((key.public_jwk(), key.public_pem()), (None, None), "{algorithm} {kind:?}");
+        assert_eq!(
+            (key.public_jwk(), key.public_pem()),
+            (None, None),
+            "{algorithm} {kind:?}"
+        );
     }
     let (key, text) = made(Algorithm::Es256);
     let public = key.public_pem().unwrap();
-    assert!(public.starts_with("-----BEGIN PUBLIC KEY-----\n") && !text.contains(public.lines().nth(1).unwrap()));
+    assert!(
+        public.starts_with("-----BEGIN PUBLIC KEY-----\n")
+            && !text.contains(public.lines().nth(1).unwrap())
+    );
 }
 
 #[test]
 fn a_key_is_not_shown() {
     for algorithm in Algorithm::ALL {
         let (key, _) = made(algorithm);
-        assert_eq!(format!("{key:?}"), format!("SigningKey({algorithm} {})", key.kid()));
+        assert_eq!(
+            format!("{key:?}"),
+            format!("SigningKey({algorithm} {})", key.kid())
+        );
     }
 }

@@ -167,7 +167,10 @@ impl AuditEvent {
             user: None,
             session: None,
             jti: None,
-            origin: Origin { ip: None, user_agent: None },
+            origin: Origin {
+                ip: None,
+                user_agent: None,
+            },
             details: Vec::new(),
         }
     }

@@ -77,7 +77,10 @@ impl AccessClaims {
             jti,
             sid: session.id.to_string(),
             version: session.user_version,
-            extra: extra.iter().map(|claim| (*claim, claim.value(user))).collect(),
+            extra: extra
+                .iter()
+                .map(|claim| (*claim, claim.value(user)))
+                .collect(),
         }
     }
 }
@@ -112,7 +115,13 @@ pub enum ExtraValue {
 
 impl ExtraClaim {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Email, Self::FirstName, Self::IsStaff, Self::LastName, Self::Username];
+    pub const ALL: [Self; 5] = [
+        Self::Email,
+        Self::FirstName,
+        Self::IsStaff,
+        Self::LastName,
+        Self::Username,
+    ];
 
     /// The claim's name, which is Django's name of the field.
     #[must_use]

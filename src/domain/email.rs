@@ -23,9 +23,14 @@ impl EmailAddress {
     pub fn parse(text: &str) -> Result<Self, EmailError> {
         let address = text.trim();
         let (local, domain) = address.split_once('@').ok_or(EmailError)?;
-        let odd = |c: char| c.is_whitespace() || is_hidden(c) || matches!(c, '@' | '<' | '>' | ',' | ';' | '"');
+        let odd = |c: char| {
+            c.is_whitespace() || is_hidden(c) || matches!(c, '@' | '<' | '>' | ',' | ';' | '"')
+        };
         let labels_hold = domain.contains('.') && domain.split('.').all(|label| !label.is_empty());
-        if local.is_empty() || !labels_hold || address.len() > MAX_EMAIL || local.chars().chain(domain.chars()).any(odd)
+        if local.is_empty()
+            || !labels_hold
+            || address.len() > MAX_EMAIL
+            || local.chars().chain(domain.chars()).any(odd)
         {
             return Err(EmailError);
         }
@@ -51,7 +56,11 @@ mod tests {
 
     #[test]
     fn addresses_are_told_from_other_text() {
-        for good in ["ada@example.com", " Ada.L+x@sub.example.org ", "ü@bücher.example"] {
+        for good in [
+            "ada@example.com",
+            " Ada.L+x@sub.example.org ",
+            "ü@bücher.example",
+        ] {
             assert!(EmailAddress::parse(good).is_ok(), "{good}");
         }
         for bad in [
@@ -69,6 +78,9 @@ mod tests {
         ] {
             assert!(EmailAddress::parse(bad).is_err(), "{bad}");
         }
-        assert_eq!(EmailAddress::parse("Ada@Example.COM").unwrap().key(), "ada@example.com");
+        assert_eq!(
+            EmailAddress::parse("Ada@Example.COM").unwrap().key(),
+            "ada@example.com"
+        );
     }
 }

@@ -77,7 +77,9 @@ impl SessionId {
     /// the generation, as 32 lowercase hex digits. The same row always gives the same token.
     #[must_use]
     pub fn refresh_jti(self, generation: u32) -> String {
-        Uuid::new_v5(&self.0, &generation.to_be_bytes()).simple().to_string()
+        Uuid::new_v5(&self.0, &generation.to_be_bytes())
+            .simple()
+            .to_string()
     }
 }
 
@@ -86,8 +88,13 @@ impl SessionId {
     /// which encode the version and the variant (RFC 9562, section 4). One in 64 random ids has this form.
     #[must_use]
     pub fn may_be_refresh_jti(text: &str) -> bool {
-        let digits = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        digits && text.get(12..13) == Some("5") && matches!(text.get(16..17), Some("8" | "9" | "a" | "b"))
+        let digits = text.len() == 32
+            && text
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        digits
+            && text.get(12..13) == Some("5")
+            && matches!(text.get(16..17), Some("8" | "9" | "a" | "b"))
     }
 }
 

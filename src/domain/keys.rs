@@ -48,7 +48,10 @@ impl TokenLives {
     /// The longer of both, each.
     #[must_use]
     pub fn longest(self, other: Self) -> Self {
-        Self { access: self.access.max(other.access), refresh: self.refresh.max(other.refresh) }
+        Self {
+            access: self.access.max(other.access),
+            refresh: self.refresh.max(other.refresh),
+        }
     }
 }
 
@@ -100,7 +103,10 @@ impl KeyState {
 /// has, the first: it is the oldest that there is.
 #[must_use]
 pub fn signer(starts: &[Moment], at: Moment) -> Option<usize> {
-    starts.iter().rposition(|start| *start <= at).or(if starts.is_empty() { None } else { Some(0) })
+    starts
+        .iter()
+        .rposition(|start| *start <= at)
+        .or(if starts.is_empty() { None } else { Some(0) })
 }
 
 /// What the key at `index` does at `now`, where tokens live for `life` at the longest.
@@ -109,7 +115,9 @@ pub fn state(starts: &[Moment], index: usize, now: Moment, life: TimeDelta) -> K
     let signer = signer(starts, now).unwrap_or_default();
     let next = starts.get(index + 1).copied();
     match (index.cmp(&signer), next) {
-        (std::cmp::Ordering::Greater, _) => KeyState::Published(starts.get(index).copied().unwrap_or(now)),
+        (std::cmp::Ordering::Greater, _) => {
+            KeyState::Published(starts.get(index).copied().unwrap_or(now))
+        }
         (std::cmp::Ordering::Equal, next) => KeyState::Signing(next),
         (std::cmp::Ordering::Less, next) => match later(next.unwrap_or(now), life + MARGIN) {
             until if until > now => KeyState::Verifying(until),
@@ -146,16 +154,28 @@ mod tests {
     fn a_key_is_published_signs_verifies_and_can_go() {
         let starts = [at(0), at(15)];
         let states = |now| [state(&starts, 0, now, LIFE), state(&starts, 1, now, LIFE)];
-        assert_eq!(states(at(3)), [KeyState::Signing(Some(at(15))), KeyState::Published(at(15))]);
-        assert_eq!(states(at(15)), [KeyState::Verifying(at(22)), KeyState::Signing(None)]);
-        assert_eq!(states(at(22)), [KeyState::Prunable, KeyState::Signing(None)]);
+        assert_eq!(
+            states(at(3)),
+            [KeyState::Signing(Some(at(15))), KeyState::Published(at(15))]
+        );
+        assert_eq!(
+            states(at(15)),
+            [KeyState::Verifying(at(22)), KeyState::Signing(None)]
+        );
+        assert_eq!(
+            states(at(22)),
+            [KeyState::Prunable, KeyState::Signing(None)]
+        );
     }
 
     #[test]
     fn where_no_key_has_begun_the_first_signs() {
         assert_eq!(signer(&[], at(0)), None);
         assert_eq!(signer(&[at(5), at(6)], at(0)), Some(0));
-        assert_eq!(state(&[at(5), at(6)], 0, at(0), LIFE), KeyState::Signing(Some(at(6))));
+        assert_eq!(
+            state(&[at(5), at(6)], 0, at(0), LIFE),
+            KeyState::Signing(Some(at(6)))
+        );
     }
 
     #[test]
@@ -163,7 +183,10 @@ mod tests {
         let (interval, lead) = (TimeDelta::minutes(90), TimeDelta::minutes(15));
         assert!(!is_due(at(0), interval, lead, at(74)));
         assert!(is_due(at(0), interval, lead, at(75)));
-        assert!(!is_due(at(0), TimeDelta::MAX, lead, at(1_000_000)), "never is beyond the calendar");
+        assert!(
+            !is_due(at(0), TimeDelta::MAX, lead, at(1_000_000)),
+            "never is beyond the calendar"
+        );
     }
 
     proptest! {

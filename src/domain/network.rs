@@ -19,7 +19,9 @@ pub fn source_of(address: IpAddr) -> Source {
     let address = address.to_canonical();
     let network = match address {
         IpAddr::V4(_) => IpNet::from(address),
-        IpAddr::V6(_) => IpNet::new(address, IPV6_PREFIX).map_or(IpNet::from(address), |network| network.trunc()),
+        IpAddr::V6(_) => {
+            IpNet::new(address, IPV6_PREFIX).map_or(IpNet::from(address), |network| network.trunc())
+        }
     };
     Source(network)
 }
@@ -35,7 +37,9 @@ pub const fn is_local(address: IpAddr) -> bool {
                 || address.is_link_local()
                 || (first == 100 && second & 0b1100_0000 == 64)
         }
-        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        }
     }
 }
 
@@ -71,7 +75,10 @@ impl TrustedProxies {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        text.split(',').map(|part| network(part.trim())).collect::<Result<_, _>>().map(Self)
+        text.split(',')
+            .map(|part| network(part.trim()))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// Returns true if the address belongs to a trusted proxy.
@@ -82,21 +89,31 @@ impl TrustedProxies {
 }
 
 fn network(text: &str) -> Result<IpNet, String> {
-    let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    let network = parsed.map_err(|_| "expected networks such as 10.0.0.0/8,2001:db8::/32".to_owned())?;
+    let parsed = text
+        .parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let network =
+        parsed.map_err(|_| "expected networks such as 10.0.0.0/8,2001:db8::/32".to_owned())?;
     let network = canonical(network);
     if network.prefix_len() == 0 {
-        return Err(format!("expected only networks of proxies: {text} contains every client"));
+        return Err(format!(
+            "expected only networks of proxies: {text} contains every client"
+        ));
     }
     if network.addr() != network.network() {
-        return Err(format!("expected no bits beyond the prefix: {} instead of {text}", network.trunc()));
+        return Err(format!(
+            "expected no bits beyond the prefix: {} instead of {text}",
+            network.trunc()
+        ));
     }
     Ok(network)
 }
 
 /// Returns an IPv4-mapped network as the IPv4 network.
 fn canonical(network: IpNet) -> IpNet {
-    let IpNet::V6(mapped) = network else { return network };
+    let IpNet::V6(mapped) = network else {
+        return network;
+    };
     let prefix = mapped.prefix_len().checked_sub(MAPPED_PREFIX);
     let ipv4 = mapped.addr().to_ipv4_mapped().zip(prefix);
     let ipv4 = ipv4.and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok());
@@ -110,7 +127,10 @@ mod tests {
     #[test]
     fn an_ipv6_network_is_one_source_and_an_ipv4_address_is_its_own() {
         let source = |text: &str| source_of(text.parse().unwrap());
-        assert_eq!(source("2001:db8:1:2::1"), source("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert_eq!(
+            source("2001:db8:1:2::1"),
+            source("2001:db8:1:2:ffff:ffff:ffff:ffff")
+        );
         assert_ne!(source("2001:db8:1:2::1"), source("2001:db8:1:3::1"));
         assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
         assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
@@ -120,7 +140,9 @@ mod tests {
 
     #[test]
     fn trusted_proxies_are_networks_or_addresses_and_nothing_else() {
-        let proxies = TrustedProxies::parse(" 10.0.0.0/8, 192.0.2.1,2001:db8::/32 ,::ffff:198.51.100.0/120").unwrap();
+        let proxies =
+            TrustedProxies::parse(" 10.0.0.0/8, 192.0.2.1,2001:db8::/32 ,::ffff:198.51.100.0/120")
+                .unwrap();
         for (address, trusted) in [
             ("10.255.0.1", true),
             ("11.0.0.1", false),
@@ -130,12 +152,26 @@ mod tests {
             ("2001:db9::1", false),
             ("198.51.100.7", true),
         ] {
-            assert_eq!(proxies.contains(address.parse().unwrap()), trusted, "{address}");
+            assert_eq!(
+                proxies.contains(address.parse().unwrap()),
+                trusted,
+                "{address}"
+            );
         }
-        assert_eq!(TrustedProxies::parse(" ").unwrap(), TrustedProxies::default());
-        for wrong in
-            ["10.0.0.1/8", "0.0.0.0/0", "::/0", "::ffff:0.0.0.0/96", "10.0.0.0/33", "proxy", "10.0.0.0/8,", ","]
-        {
+        assert_eq!(
+            TrustedProxies::parse(" ").unwrap(),
+            TrustedProxies::default()
+        );
+        for wrong in [
+            "10.0.0.1/8",
+            "0.0.0.0/0",
+            "::/0",
+            "::ffff:0.0.0.0/96",
+            "10.0.0.0/33",
+            "proxy",
+            "10.0.0.0/8,",
+            ",",
+        ] {
             TrustedProxies::parse(wrong).unwrap_err();
         }
     }

@@ -129,7 +129,9 @@ impl Password {
 fn is_hash(text: &str) -> bool {
     const SHORTEST: usize = 22;
     let text = text.trim();
-    let (name, rest) = if let Some((scheme, hash)) = text.strip_prefix('{').and_then(|text| text.split_once('}')) {
+    let (name, rest) = if let Some((scheme, hash)) =
+        text.strip_prefix('{').and_then(|text| text.split_once('}'))
+    {
         (scheme, hash)
     } else if let Some((name, rest)) = text.strip_prefix('$').unwrap_or(text).split_once('$') {
         (name, rest)
@@ -143,7 +145,11 @@ fn is_hash(text: &str) -> bool {
     // A cut or shortened hash of Django is one, too.
     let of_django = name.contains('_') || (name.len() > 2 && rest.contains('$'));
     known && of_django
-        || known && hash.len() >= SHORTEST && hash.chars().all(|c| c.is_ascii_alphanumeric() || "+/=.-_".contains(c))
+        || known
+            && hash.len() >= SHORTEST
+            && hash
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "+/=.-_".contains(c))
 }
 
 /// A password's hash in PHC form. Not shown by `Debug`: it does not belong in a log.

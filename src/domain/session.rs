@@ -56,7 +56,13 @@ pub enum RevokedReason {
 
 impl RevokedReason {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::LoggedOut, Self::Operator, Self::Reuse, Self::SessionLimit, Self::User];
+    pub const ALL: [Self; 5] = [
+        Self::LoggedOut,
+        Self::Operator,
+        Self::Reuse,
+        Self::SessionLimit,
+        Self::User,
+    ];
 
     /// As it is stored, logged and counted.
     #[must_use]
@@ -136,7 +142,9 @@ impl SessionState {
         }
         let active = user.as_ref().filter(|user| user.is_active);
         // A dead session has nothing left to steal: its old tokens are refused, but they revoke nothing.
-        let Some(user) = active else { return Standing::NoActiveUser };
+        let Some(user) = active else {
+            return Standing::NoActiveUser;
+        };
         if user.version != session.user_version {
             return Standing::CutOff;
         }
@@ -151,10 +159,17 @@ impl SessionState {
             Grace::Window(window) => {
                 let age = now - session.rotated_at;
                 let parent = generation + 1 == session.generation;
-                window > TimeDelta::zero() && parent && age <= window && -age <= window.max(LONGEST_WAIT)
+                window > TimeDelta::zero()
+                    && parent
+                    && age <= window
+                    && -age <= window.max(LONGEST_WAIT)
             }
         };
-        if forgiven { Standing::Grace } else { Standing::Spent }
+        if forgiven {
+            Standing::Grace
+        } else {
+            Standing::Spent
+        }
     }
 
     /// What an access token of this session with the counter `version` is worth at `now`.

@@ -40,7 +40,10 @@ fn state(generation: u32) -> SessionState {
         created_at: start(),
         last_login: None,
     };
-    SessionState { session, user: Some(user) }
+    SessionState {
+        session,
+        user: Some(user),
+    }
 }
 
 const TEN_SECONDS: Grace = Grace::Window(TimeDelta::seconds(10));
@@ -51,30 +54,51 @@ fn after(seconds: i64) -> Moment {
 
 #[test]
 fn the_live_generation_is_current_and_a_later_one_was_never_issued() {
-    assert_eq!(state(5).standing(5, after(1), TEN_SECONDS), Standing::Current);
-    assert_eq!(state(5).standing(6, after(1), TEN_SECONDS), Standing::Unissued);
+    assert_eq!(
+        state(5).standing(5, after(1), TEN_SECONDS),
+        Standing::Current
+    );
+    assert_eq!(
+        state(5).standing(6, after(1), TEN_SECONDS),
+        Standing::Unissued
+    );
 }
 
 #[test]
 fn grace_is_for_the_parent_alone_and_ends_on_the_second() {
-    assert_eq!(state(5).standing(4, after(10), TEN_SECONDS), Standing::Grace);
-    assert_eq!(state(5).standing(4, after(11), TEN_SECONDS), Standing::Spent);
+    assert_eq!(
+        state(5).standing(4, after(10), TEN_SECONDS),
+        Standing::Grace
+    );
+    assert_eq!(
+        state(5).standing(4, after(11), TEN_SECONDS),
+        Standing::Spent
+    );
     assert_eq!(state(5).standing(3, after(0), TEN_SECONDS), Standing::Spent);
 }
 
 #[test]
 fn no_grace_is_strict_even_in_the_same_instant() {
-    assert_eq!(state(1).standing(0, after(0), Grace::Window(TimeDelta::zero())), Standing::Spent);
+    assert_eq!(
+        state(1).standing(0, after(0), Grace::Window(TimeDelta::zero())),
+        Standing::Spent
+    );
 }
 
 #[test]
 fn a_clock_set_back_does_not_turn_a_retry_into_a_theft() {
-    assert_eq!(state(1).standing(0, after(-60), TEN_SECONDS), Standing::Grace);
+    assert_eq!(
+        state(1).standing(0, after(-60), TEN_SECONDS),
+        Standing::Grace
+    );
 }
 
 #[test]
 fn endless_grace_forgives_every_generation_that_was_issued() {
-    assert_eq!(state(5).standing(0, after(86_400), Grace::Endless), Standing::Grace);
+    assert_eq!(
+        state(5).standing(0, after(86_400), Grace::Endless),
+        Standing::Grace
+    );
 }
 
 #[test]
@@ -82,19 +106,33 @@ fn nothing_of_a_dead_session_is_forgiven_or_punished() {
     let mut revoked = state(5);
     revoked.session.revoked = Some((after(1), RevokedReason::LoggedOut));
     let mut cut_off = state(5);
-    cut_off.user.as_mut().into_iter().for_each(|user| user.version = 4);
+    cut_off
+        .user
+        .as_mut()
+        .into_iter()
+        .for_each(|user| user.version = 4);
     let mut inactive = state(5);
-    inactive.user.as_mut().into_iter().for_each(|user| user.is_active = false);
+    inactive
+        .user
+        .as_mut()
+        .into_iter()
+        .for_each(|user| user.is_active = false);
     let mut gone = state(5);
     gone.user = None;
     for generation in [5, 4, 0] {
         let standing = |state: &SessionState| state.standing(generation, after(2), TEN_SECONDS);
-        assert_eq!(standing(&revoked), Standing::Revoked(RevokedReason::LoggedOut));
+        assert_eq!(
+            standing(&revoked),
+            Standing::Revoked(RevokedReason::LoggedOut)
+        );
         assert_eq!(standing(&cut_off), Standing::CutOff);
         assert_eq!(standing(&inactive), Standing::NoActiveUser);
         assert_eq!(standing(&gone), Standing::NoActiveUser);
     }
-    assert_eq!(state(5).standing(5, after(30 * 86_400), TEN_SECONDS), Standing::Ended);
+    assert_eq!(
+        state(5).standing(5, after(30 * 86_400), TEN_SECONDS),
+        Standing::Ended
+    );
 }
 
 #[test]

@@ -87,7 +87,12 @@ impl Difference {
 impl Purpose {
     /// Returns the consequence of a spent token, inside or outside the grace. The service has no other table of it.
     #[must_use]
-    pub const fn consequence(self, in_grace: bool, difference: Difference, binding: Binding) -> Consequence {
+    pub const fn consequence(
+        self,
+        in_grace: bool,
+        difference: Difference,
+        binding: Binding,
+    ) -> Consequence {
         let differences = match binding {
             Binding::Client => difference.address as u8 + difference.agent as u8,
             Binding::None => 0,

@@ -11,10 +11,22 @@ use crate::domain::{
     time::Moment,
 };
 
-const SAME: Difference = Difference { address: false, agent: false };
-const ADDRESS: Difference = Difference { address: true, agent: false };
-const AGENT: Difference = Difference { address: false, agent: true };
-const BOTH: Difference = Difference { address: true, agent: true };
+const SAME: Difference = Difference {
+    address: false,
+    agent: false,
+};
+const ADDRESS: Difference = Difference {
+    address: true,
+    agent: false,
+};
+const AGENT: Difference = Difference {
+    address: false,
+    agent: true,
+};
+const BOTH: Difference = Difference {
+    address: true,
+    agent: true,
+};
 
 fn held_by(ip: Option<&str>, agent: Option<&str>) -> Session {
     Session {
@@ -32,14 +44,21 @@ fn held_by(ip: Option<&str>, agent: Option<&str>) -> Session {
 }
 
 fn sent_by(ip: Option<&str>, agent: Option<&str>) -> Origin {
-    Origin { ip: ip.map(ToOwned::to_owned), user_agent: agent.map(ToOwned::to_owned) }
+    Origin {
+        ip: ip.map(ToOwned::to_owned),
+        user_agent: agent.map(ToOwned::to_owned),
+    }
 }
 
 #[test]
 fn each_purpose_and_difference_has_its_consequence() {
     use Consequence::{CountedSuccessor, Logout, Refusal, Reuse, Successor};
     for (purpose, in_grace, by_difference) in [
-        (Purpose::Refresh, true, [Successor, CountedSuccessor, CountedSuccessor, Reuse]),
+        (
+            Purpose::Refresh,
+            true,
+            [Successor, CountedSuccessor, CountedSuccessor, Reuse],
+        ),
         (Purpose::Refresh, false, [Reuse, Reuse, Reuse, Reuse]),
         (Purpose::Logout, true, [Logout, Logout, Logout, Reuse]),
         (Purpose::Logout, false, [Reuse, Reuse, Reuse, Reuse]),
@@ -48,7 +67,12 @@ fn each_purpose_and_difference_has_its_consequence() {
     ] {
         for (difference, expected) in [SAME, ADDRESS, AGENT, BOTH].into_iter().zip(by_difference) {
             let found = purpose.consequence(in_grace, difference, Binding::Client);
-            assert_eq!(found, expected, "{purpose:?}, in grace: {in_grace}, differs in {}", difference.as_str());
+            assert_eq!(
+                found,
+                expected,
+                "{purpose:?}, in grace: {in_grace}, differs in {}",
+                difference.as_str()
+            );
             let unbound = purpose.consequence(in_grace, difference, Binding::None);
             assert_eq!(unbound, by_difference[0], "{purpose:?} without binding");
         }
@@ -59,7 +83,10 @@ fn each_purpose_and_difference_has_its_consequence() {
 fn a_client_that_differs_in_both_always_ends_the_session() {
     for purpose in [Purpose::Refresh, Purpose::Logout, Purpose::Verify] {
         for in_grace in [true, false] {
-            assert_eq!(purpose.consequence(in_grace, BOTH, Binding::Client), Consequence::Reuse);
+            assert_eq!(
+                purpose.consequence(in_grace, BOTH, Binding::Client),
+                Consequence::Reuse
+            );
         }
     }
 }
@@ -67,17 +94,44 @@ fn a_client_that_differs_in_both_always_ends_the_session() {
 #[test]
 fn an_unknown_address_is_not_a_difference_and_a_missing_agent_is_one() {
     let holder = held_by(Some("192.0.2.1"), Some("phone"));
-    assert_eq!(Difference::between(&holder, &sent_by(Some("192.0.2.1"), Some("phone"))), SAME);
-    assert_eq!(Difference::between(&holder, &sent_by(None, Some("phone"))), SAME);
-    assert_eq!(Difference::between(&holder, &sent_by(Some("192.0.2.2"), Some("phone"))), ADDRESS);
-    assert_eq!(Difference::between(&holder, &sent_by(Some("192.0.2.1"), None)), AGENT);
-    assert_eq!(Difference::between(&holder, &sent_by(Some("192.0.2.2"), None)), BOTH);
+    assert_eq!(
+        Difference::between(&holder, &sent_by(Some("192.0.2.1"), Some("phone"))),
+        SAME
+    );
+    assert_eq!(
+        Difference::between(&holder, &sent_by(None, Some("phone"))),
+        SAME
+    );
+    assert_eq!(
+        Difference::between(&holder, &sent_by(Some("192.0.2.2"), Some("phone"))),
+        ADDRESS
+    );
+    assert_eq!(
+        Difference::between(&holder, &sent_by(Some("192.0.2.1"), None)),
+        AGENT
+    );
+    assert_eq!(
+        Difference::between(&holder, &sent_by(Some("192.0.2.2"), None)),
+        BOTH
+    );
     let without_agent = held_by(Some("192.0.2.1"), None);
-    assert_eq!(Difference::between(&without_agent, &sent_by(Some("192.0.2.1"), None)), SAME);
-    assert_eq!(Difference::between(&without_agent, &sent_by(Some("192.0.2.2"), Some("curl"))), BOTH);
+    assert_eq!(
+        Difference::between(&without_agent, &sent_by(Some("192.0.2.1"), None)),
+        SAME
+    );
+    assert_eq!(
+        Difference::between(&without_agent, &sent_by(Some("192.0.2.2"), Some("curl"))),
+        BOTH
+    );
     let without_either = held_by(None, None);
-    assert_eq!(Difference::between(&without_either, &sent_by(Some("192.0.2.2"), Some("curl"))), AGENT);
-    assert_eq!(Difference::between(&held_by(Some("?"), None), &sent_by(Some("192.0.2.2"), None)), SAME);
+    assert_eq!(
+        Difference::between(&without_either, &sent_by(Some("192.0.2.2"), Some("curl"))),
+        AGENT
+    );
+    assert_eq!(
+        Difference::between(&held_by(Some("?"), None), &sent_by(Some("192.0.2.2"), None)),
+        SAME
+    );
 }
 
 #[test]
@@ -91,7 +145,11 @@ fn addresses_are_compared_by_network() {
         ("2001:db8::1", "2001:db8:0:1::1", true),
         ("2001:db8::1", "192.0.2.1", true),
     ] {
-        assert_eq!(apart(Some(holder), Some(sender)), expected, "{holder} {sender}");
+        assert_eq!(
+            apart(Some(holder), Some(sender)),
+            expected,
+            "{holder} {sender}"
+        );
     }
 }
 

@@ -1,6 +1,9 @@
 //! Users.
 
-use super::{email::EmailAddress, ids::UserId, password::PasswordHash, time::Moment, username::Username, visible};
+use super::{
+    email::EmailAddress, ids::UserId, password::PasswordHash, time::Moment, username::Username,
+    visible,
+};
 
 /// Who signs in.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -102,13 +105,35 @@ impl UserChanges {
     /// Returns the names of the fields that differ from the user's.
     #[must_use]
     pub fn fields(&self, user: &User) -> Vec<&'static str> {
-        let address = |email: &Option<EmailAddress>| email.as_ref().map(|email| email.as_str().to_owned());
+        let address =
+            |email: &Option<EmailAddress>| email.as_ref().map(|email| email.as_str().to_owned());
         let differs = [
-            ("email", self.email.as_ref().is_some_and(|email| address(email).unwrap_or_default() != user.email)),
-            ("first_name", self.first_name.as_ref().is_some_and(|name| name.as_str() != user.first_name)),
-            ("last_name", self.last_name.as_ref().is_some_and(|name| name.as_str() != user.last_name)),
-            ("is_staff", self.is_staff.is_some_and(|staff| staff != user.is_staff)),
+            (
+                "email",
+                self.email
+                    .as_ref()
+                    .is_some_and(|email| address(email).unwrap_or_default() != user.email),
+            ),
+            (
+                "first_name",
+                self.first_name
+                    .as_ref()
+                    .is_some_and(|name| name.as_str() != user.first_name),
+            ),
+            (
+                "last_name",
+                self.last_name
+                    .as_ref()
+                    .is_some_and(|name| name.as_str() != user.last_name),
+            ),
+            (
+                "is_staff",
+                self.is_staff.is_some_and(|staff| staff != user.is_staff),
+            ),
         ];
-        differs.into_iter().filter_map(|(field, differs)| differs.then_some(field)).collect()
+        differs
+            .into_iter()
+            .filter_map(|(field, differs)| differs.then_some(field))
+            .collect()
     }
 }

@@ -67,7 +67,9 @@ impl Username {
         if let Some(hidden) = name.0.chars().find(|c| is_hidden(*c)) {
             return Err(UsernameError::Character(hidden));
         }
-        let shown = UsernameCasePreserved::enforce(name.0.as_str()).map_err(refusal)?.into_owned();
+        let shown = UsernameCasePreserved::enforce(name.0.as_str())
+            .map_err(refusal)?
+            .into_owned();
         // The key must be an allowed name as well.
         UsernameCaseMapped::enforce(folded(&shown)).map_err(refusal)?;
         Self::parse(&shown).map(NewUsername)
@@ -144,8 +146,10 @@ mod tests {
 
     #[test]
     fn look_alikes_by_width_and_case_share_a_key() {
-        let keys: Vec<String> =
-            ["ada", "ADA", "Ａｄａ", "  ada "].iter().map(|text| Username::parse(text).unwrap().key()).collect();
+        let keys: Vec<String> = ["ada", "ADA", "Ａｄａ", "  ada "]
+            .iter()
+            .map(|text| Username::parse(text).unwrap().key())
+            .collect();
         assert!(keys.iter().all(|key| key == "ada"), "{keys:?}");
         assert_eq!(Username::parse("ᴮᴵᴳᴮᴵᴿᴰ").unwrap().key(), "bigbird");
     }
@@ -153,8 +157,14 @@ mod tests {
     #[test]
     fn blank_long_and_control_characters_are_refused() {
         assert_eq!(Username::parse(" \u{3000}"), Err(UsernameError::Blank));
-        assert_eq!(Username::parse("a\nb"), Err(UsernameError::ControlCharacter));
-        assert_eq!(Username::parse(&"é".repeat(151)), Err(UsernameError::TooLong));
+        assert_eq!(
+            Username::parse("a\nb"),
+            Err(UsernameError::ControlCharacter)
+        );
+        assert_eq!(
+            Username::parse(&"é".repeat(151)),
+            Err(UsernameError::TooLong)
+        );
         assert!(Username::parse(&"é".repeat(150)).is_ok());
     }
 
@@ -176,9 +186,16 @@ mod tests {
         ] {
             assert_eq!(new(name).as_deref(), Ok(name), "{name}");
         }
-        assert_eq!(new(" Ａｄａ ").as_deref(), Ok("Ada"), "wide letters are the letters");
+        assert_eq!(
+            new(" Ａｄａ ").as_deref(),
+            Ok("Ada"),
+            "wide letters are the letters"
+        );
         assert_eq!(new("e\u{301}").as_deref(), Ok("é"), "in one form");
-        assert_eq!(Username::parse_new("ADA").unwrap().into_inner().key(), "ada");
+        assert_eq!(
+            Username::parse_new("ADA").unwrap().into_inner().key(),
+            "ada"
+        );
     }
 
     #[test]
@@ -204,25 +221,45 @@ mod tests {
         ];
         for name in hidden {
             let refused = new(name).unwrap_err();
-            assert!(matches!(refused, UsernameError::Character(_)), "{name:?}: {refused}");
+            assert!(
+                matches!(refused, UsernameError::Character(_)),
+                "{name:?}: {refused}"
+            );
             let line = refused.to_string();
             assert!(line.contains("(U+") && !line.contains(is_hidden), "{line}");
         }
         for name in ["a\u{1b}[2J", "a\nb", "a\0", "a\u{9b}"] {
             assert_eq!(new(name), Err(UsernameError::ControlCharacter), "{name:?}");
         }
-        for name in
-            ["ada lovelace", "a\u{2028}b", "a\u{3000}b", "🙂", "½?\u{2044}", "™\u{2603}", "a\u{e000}", "a\u{378}"]
-        {
-            assert!(matches!(new(name), Err(UsernameError::Character(_))), "{name:?}: {:?}", new(name));
+        for name in [
+            "ada lovelace",
+            "a\u{2028}b",
+            "a\u{3000}b",
+            "🙂",
+            "½?\u{2044}",
+            "™\u{2603}",
+            "a\u{e000}",
+            "a\u{378}",
+        ] {
+            assert!(
+                matches!(new(name), Err(UsernameError::Character(_))),
+                "{name:?}: {:?}",
+                new(name)
+            );
         }
         for name in ["adaعadaع", "1عa", "عa"] {
             assert_eq!(new(name), Err(UsernameError::BothDirections), "{name}");
         }
         assert_eq!(new(" "), Err(UsernameError::Blank));
-        assert_eq!(new(&"a".repeat(MAX_USERNAME + 1)), Err(UsernameError::TooLong));
+        assert_eq!(
+            new(&"a".repeat(MAX_USERNAME + 1)),
+            Err(UsernameError::TooLong)
+        );
         let line = new("ada lovelace").unwrap_err().to_string();
-        assert!(line.starts_with("a username may not contain a space (U+0020): expected letters"), "{line}");
+        assert!(
+            line.starts_with("a username may not contain a space (U+0020): expected letters"),
+            "{line}"
+        );
     }
 
     /// Imported names are looked up as before.

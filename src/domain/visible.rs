@@ -26,7 +26,10 @@ pub fn is_hidden(c: char) -> bool {
     // The standard library escapes characters that are not printable. A mark is printable after a letter.
     let mut text = String::from("x");
     text.push(c);
-    BLANK.iter().any(|(first, last)| (*first..=*last).contains(&c)) || text.escape_debug().count() > 2
+    BLANK
+        .iter()
+        .any(|(first, last)| (*first..=*last).contains(&c))
+        || text.escape_debug().count() > 2
 }
 
 /// Returns the text in one line, with hidden characters as `\u{202e}` and line breaks as `\n`.
@@ -38,7 +41,11 @@ pub fn line(text: &str) -> Cow<'_, str> {
 /// As [`line()`], but keeps line breaks: for multi-line texts that Latchkey itself lays out.
 #[must_use]
 pub fn lines(text: &str) -> Cow<'_, str> {
-    escaped(text, |c| c != '\n' && is_hidden(c), |out, c| out.extend(c.escape_default()))
+    escaped(
+        text,
+        |c| c != '\n' && is_hidden(c),
+        |out, c| out.extend(c.escape_default()),
+    )
 }
 
 /// Returns the JSON text with hidden characters in strings as `\u202e` (RFC 8259, section 7). The document is the same,
@@ -56,13 +63,23 @@ pub fn json(text: &str) -> Cow<'_, str> {
     )
 }
 
-fn escaped(text: &str, hidden: impl Fn(char) -> bool, write: impl Fn(&mut String, char)) -> Cow<'_, str> {
-    let Some(first) = text.find(&hidden) else { return Cow::Borrowed(text) };
+fn escaped(
+    text: &str,
+    hidden: impl Fn(char) -> bool,
+    write: impl Fn(&mut String, char),
+) -> Cow<'_, str> {
+    let Some(first) = text.find(&hidden) else {
+        return Cow::Borrowed(text);
+    };
     let (start, rest) = text.split_at(first);
     let mut out = String::with_capacity(text.len() + 16);
     out.push_str(start);
     for c in rest.chars() {
-        if hidden(c) { write(&mut out, c) } else { out.push(c) }
+        if hidden(c) {
+            write(&mut out, c)
+        } else {
+            out.push(c)
+        }
     }
     Cow::Owned(out)
 }
@@ -119,17 +136,33 @@ mod tests {
         ] {
             assert!(is_hidden(c), "{c:?}");
             let shown = line(&format!("a{c}b")).into_owned();
-            assert!(shown.starts_with("a\\") && shown.ends_with('b'), "{c:?}: {shown}");
+            assert!(
+                shown.starts_with("a\\") && shown.ends_with('b'),
+                "{c:?}: {shown}"
+            );
         }
         assert_eq!(line("a\u{202e}b\nc"), "a\\u{202e}b\\nc");
         assert_eq!(lines("a\u{202e}b\nc"), "a\\u{202e}b\nc");
-        assert_eq!(json("{\"a\":\"\u{e0041}\u{7f}\"}"), r#"{"a":"\udb40\udc41\u007f"}"#);
+        assert_eq!(
+            json("{\"a\":\"\u{e0041}\u{7f}\"}"),
+            r#"{"a":"\udb40\udc41\u007f"}"#
+        );
     }
 
     #[test]
     fn ordinary_text_is_unchanged() {
-        for text in ["", "Ada Lovelace", "é e\u{301} ß Σ", "Ада", "アダ", "에이다", "أدا", "अदा", "🙂", "\\ \" '"]
-        {
+        for text in [
+            "",
+            "Ada Lovelace",
+            "é e\u{301} ß Σ",
+            "Ада",
+            "アダ",
+            "에이다",
+            "أدا",
+            "अदा",
+            "🙂",
+            "\\ \" '",
+        ] {
             assert_eq!(line(text), text);
             assert_eq!(json(text), text);
         }

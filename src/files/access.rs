@@ -21,8 +21,14 @@ impl Identity {
     /// Returns the user and the groups of this process.
     #[must_use]
     pub fn current() -> Self {
-        let groups = getgroups().unwrap_or_default().into_iter().chain([getegid()]);
-        Self { user: geteuid().as_raw(), groups: groups.map(rustix::process::Gid::as_raw).collect() }
+        let groups = getgroups()
+            .unwrap_or_default()
+            .into_iter()
+            .chain([getegid()]);
+        Self {
+            user: geteuid().as_raw(),
+            groups: groups.map(rustix::process::Gid::as_raw).collect(),
+        }
     }
 }
 
@@ -68,7 +74,11 @@ impl Access {
     #[must_use]
     pub fn writers(self, who: &Identity) -> Writers {
         let sticky = self.directory && self.mode & 0o1000 != 0;
-        if sticky { Writers::Owner } else { self.creators(who) }
+        if sticky {
+            Writers::Owner
+        } else {
+            self.creators(who)
+        }
     }
 
     /// Returns the users who can write to the file, or put new files into the directory. A sticky bit does not keep them
@@ -102,16 +112,26 @@ impl Access {
 /// # Errors
 /// One line with the path and the repair.
 pub fn refuse_foreign_writers(path: &Path) -> Result<(), String> {
-    let Ok(metadata) = fs::metadata(path) else { return Ok(()) };
+    let Ok(metadata) = fs::metadata(path) else {
+        return Ok(());
+    };
     let access = Access::from(&metadata);
     let (shown, mode) = (path.display(), access.shown());
     let is_mendable = super::mount::is_mendable_at(path, &metadata);
-    let repair = |change: &'static str| if is_mendable { change } else { "mount it with a mode such as 0440" };
+    let repair = |change: &'static str| {
+        if is_mendable {
+            change
+        } else {
+            "mount it with a mode such as 0440"
+        }
+    };
     match access.writers(&Identity::current()) {
         Writers::Owner | Writers::OwnGroup => Ok(()),
         Writers::World => {
             let repair = repair("run chmod o-w on it");
-            Err(format!("{shown} has the mode {mode}, so every user can change it: {repair}"))
+            Err(format!(
+                "{shown} has the mode {mode}, so every user can change it: {repair}"
+            ))
         }
         Writers::ForeignGroup => Err(format!(
             "{shown} has the mode {mode}, and this user is not in its group {}, which can change it: {}",
@@ -127,18 +147,27 @@ pub fn refuse_foreign_writers(path: &Path) -> Result<(), String> {
 /// # Errors
 /// One line with the path and the repair.
 pub fn refuse_foreign_owner(path: &Path) -> Result<(), String> {
-    let Ok(metadata) = fs::metadata(path) else { return Ok(()) };
+    let Ok(metadata) = fs::metadata(path) else {
+        return Ok(());
+    };
     let who = Identity::current();
     match metadata.uid() {
         owner if owner == 0 || owner == who.user => Ok(()),
         owner if who.user == 0 && is_in_folder_of(path, owner) => Ok(()),
-        owner => Err(format!("{} belongs to the user {owner}, who can change it: run chown on it", path.display())),
+        owner => Err(format!(
+            "{} belongs to the user {owner}, who can change it: run chown on it",
+            path.display()
+        )),
     }
 }
 
 fn is_in_folder_of(path: &Path, owner: u32) -> bool {
-    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    fs::metadata(folder).is_ok_and(|folder| folder.uid() == owner && super::permissions(&folder) & 0o022 == 0)
+    let folder = path
+        .parent()
+        .filter(|folder| *folder != Path::new(""))
+        .unwrap_or(Path::new("."));
+    fs::metadata(folder)
+        .is_ok_and(|folder| folder.uid() == owner && super::permissions(&folder) & 0o022 == 0)
 }
 
 /// A file or a directory that more users can access than necessary, and that is not refused.
@@ -154,7 +183,9 @@ pub struct Exposure {
 /// every user may be able to read it: Docker Swarm and Kubernetes mount such files.
 #[must_use]
 pub fn exposures(path: &Path, mounted: bool) -> Vec<Exposure> {
-    let Ok(metadata) = fs::metadata(path) else { return Vec::new() };
+    let Ok(metadata) = fs::metadata(path) else {
+        return Vec::new();
+    };
     let kind = match (mounted, super::mount::is_mendable_at(path, &metadata)) {
         (false, _) => Kept::Stored,
         (true, true) => Kept::Mounted,
@@ -184,15 +215,30 @@ fn judge(path: &Path, access: Access, kept: Kept, who: &Identity) -> Vec<Exposur
             Kept::Mounted | Kept::Stored => "run chmod o-r on it",
         };
         let text = format!("{shown} has the mode {mode}, so every user can read it: {repair}");
-        found.push(Exposure { severe: !(mounted && access.owner == 0) && kept != Kept::Fixed, text });
+        found.push(Exposure {
+            severe: !(mounted && access.owner == 0) && kept != Kept::Fixed,
+            text,
+        });
     }
     if access.writers(who) == Writers::OwnGroup {
-        let text = format!("{shown} has the mode {mode}, so the group {} can change it", access.group);
-        found.push(Exposure { severe: false, text });
+        let text = format!(
+            "{shown} has the mode {mode}, so the group {} can change it",
+            access.group
+        );
+        found.push(Exposure {
+            severe: false,
+            text,
+        });
     }
     if access.owner != 0 && access.owner != who.user && !mounted {
-        let text = format!("{shown} belongs to the user {}, who can change it", access.owner);
-        found.push(Exposure { severe: false, text });
+        let text = format!(
+            "{shown} belongs to the user {}, who can change it",
+            access.owner
+        );
+        found.push(Exposure {
+            severe: false,
+            text,
+        });
     }
     found
 }
@@ -203,11 +249,22 @@ mod tests {
 
     #[test]
     fn a_file_that_every_user_can_read_is_severe_unless_root_mounted_it() {
-        let who = Identity { user: 65532, groups: vec![65532, 2000] };
+        let who = Identity {
+            user: 65532,
+            groups: vec![65532, 2000],
+        };
         let judged = |mode, owner, mounted| {
-            let access = Access { mode, owner, group: 2000, directory: false };
+            let access = Access {
+                mode,
+                owner,
+                group: 2000,
+                directory: false,
+            };
             let kept = if mounted { Kept::Mounted } else { Kept::Stored };
-            judge(Path::new("f"), access, kept, &who).iter().map(|found| found.severe).collect::<Vec<_>>()
+            judge(Path::new("f"), access, kept, &who)
+                .iter()
+                .map(|found| found.severe)
+                .collect::<Vec<_>>()
         };
         assert_eq!(judged(0o600, 65532, true), [] as [bool; 0]);
         assert_eq!(judged(0o440, 0, true), [] as [bool; 0], "fsGroup");

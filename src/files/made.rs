@@ -25,7 +25,11 @@ const PASSWD_LIMIT: u64 = 1024 * 1024;
 /// # Errors
 /// Those of the operating system, and a line with the repair if the file cannot be given to its owner.
 pub fn create_new(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
+    let file = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)?;
     give_to_owner(&file, folder_of(path)).inspect_err(|_| {
         let _ = fs::remove_file(path);
     })?;
@@ -39,8 +43,12 @@ pub fn create_new(path: &Path) -> io::Result<File> {
 pub fn create(path: &Path) -> io::Result<File> {
     match create_new(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
-            OpenOptions::new().write(true).custom_flags(flags).open(path)
+            let flags =
+                i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
+            OpenOptions::new()
+                .write(true)
+                .custom_flags(flags)
+                .open(path)
         }
         created => created,
     }
@@ -61,8 +69,12 @@ pub fn create_folders(path: &Path) -> io::Result<()> {
         Err(error) => Err(error),
         Ok(()) => {
             // The owner of the directory above could have put a link there.
-            let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::DIRECTORY).bits()).unwrap_or_default();
-            let made = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+            let flags =
+                i32::try_from((OFlags::NOFOLLOW | OFlags::DIRECTORY).bits()).unwrap_or_default();
+            let made = OpenOptions::new()
+                .read(true)
+                .custom_flags(flags)
+                .open(path)?;
             give_to_owner(&made, folder_of(path)).inspect_err(|_| {
                 let _ = fs::remove_dir(path);
             })

@@ -7,7 +7,9 @@ mod mount;
 pub mod reserve;
 mod text;
 
-pub use access::{Access, Exposure, Identity, Writers, exposures, refuse_foreign_owner, refuse_foreign_writers};
+pub use access::{
+    Access, Exposure, Identity, Writers, exposures, refuse_foreign_owner, refuse_foreign_writers,
+};
 pub use made::{create, create_folders, create_new, refuse_folder_of_others, user_name};
 pub use mount::{is_mendable, is_on_read_only};
 pub use text::{text, without_mark};
@@ -47,7 +49,9 @@ pub enum FileError {
     #[error("has the mode {0:04o}, so other users can write to it: run chmod go-w on it")]
     WritableByOthers(u32),
     /// Other users can write to it, and this user cannot change that.
-    #[error("has the mode {0:04o}, so other users can write to it: mount it with a mode such as 0440")]
+    #[error(
+        "has the mode {0:04o}, so other users can write to it: mount it with a mode such as 0440"
+    )]
     WritableMount(u32),
     /// Another user owns it.
     #[error("belongs to the user {0}, and not to root or the user who runs Latchkey")]
@@ -77,9 +81,16 @@ impl From<FileError> for io::Error {
 /// [`FileError::Io`], [`FileError::NotRegular`].
 pub fn open(path: &Path) -> Result<(File, Metadata), FileError> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
     let metadata = file.metadata()?;
-    if metadata.is_file() { Ok((file, metadata)) } else { Err(FileError::NotRegular) }
+    if metadata.is_file() {
+        Ok((file, metadata))
+    } else {
+        Err(FileError::NotRegular)
+    }
 }
 
 /// Refuses a pipe, a device or a directory. Other files and missing paths pass.
@@ -141,7 +152,10 @@ pub fn read_stream(stream: impl Read, limit: u64) -> Result<Zeroizing<Vec<u8>>, 
 pub fn read_line(stream: impl BufRead, limit: u64) -> Result<Zeroizing<String>, FileError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(capacity(limit)));
     stream.take(limit + 1).read_until(b'\n', &mut bytes)?;
-    while bytes.last().is_some_and(|last| matches!(last, b'\n' | b'\r')) {
+    while bytes
+        .last()
+        .is_some_and(|last| matches!(last, b'\n' | b'\r'))
+    {
         bytes.pop();
     }
     if bytes.len() as u64 > limit {
@@ -172,16 +186,32 @@ pub fn refuse_writers(file: &File, metadata: &Metadata) -> Result<(), FileError>
 ///
 /// # Errors
 /// [`FileError::Io`], [`FileError::TooLong`].
-pub fn read_opened(file: File, metadata: &Metadata, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
-    if metadata.len() > limit { Err(FileError::TooLong(limit)) } else { drain(file, limit, metadata.len()) }
+pub fn read_opened(
+    file: File,
+    metadata: &Metadata,
+    limit: u64,
+) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    if metadata.len() > limit {
+        Err(FileError::TooLong(limit))
+    } else {
+        drain(file, limit, metadata.len())
+    }
 }
 
 /// The buffer is allocated in full: growing would leave copies of a secret behind.
 fn drain(stream: impl Read, limit: u64, expected: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
-    let room = if expected == 0 { limit.min(64 * 1024) } else { expected };
+    let room = if expected == 0 {
+        limit.min(64 * 1024)
+    } else {
+        expected
+    };
     let mut bytes = Zeroizing::new(Vec::with_capacity(capacity(room)));
     stream.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit { Err(FileError::TooLong(limit)) } else { Ok(bytes) }
+    if bytes.len() as u64 > limit {
+        Err(FileError::TooLong(limit))
+    } else {
+        Ok(bytes)
+    }
 }
 
 fn capacity(bytes: u64) -> usize {

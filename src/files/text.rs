@@ -17,7 +17,9 @@ pub fn text(bytes: &[u8]) -> Result<Zeroizing<String>, FileError> {
         return text;
     }
     let bytes = bytes.strip_prefix(UTF8_MARK).unwrap_or(bytes);
-    std::str::from_utf8(bytes).map(|text| Zeroizing::new(text.to_owned())).map_err(|_| FileError::NotText)
+    std::str::from_utf8(bytes)
+        .map(|text| Zeroizing::new(text.to_owned()))
+        .map_err(|_| FileError::NotText)
 }
 
 /// Returns the bytes without a byte order mark, and UTF-16 with such a mark as UTF-8. Other bytes stay as they are.
@@ -47,7 +49,9 @@ fn utf16(bytes: &[u8]) -> Option<Result<Zeroizing<String>, FileError>> {
     let mut text = Zeroizing::new(String::with_capacity(rest.len() / 2 * 3));
     let units = pairs.map(|pair| <[u8; 2]>::try_from(pair).map(unit).unwrap_or_default());
     for character in char::decode_utf16(units) {
-        let Ok(character) = character else { return Some(Err(FileError::NotText)) };
+        let Ok(character) = character else {
+            return Some(Err(FileError::NotText));
+        };
         text.push(character);
     }
     Some(Ok(text))

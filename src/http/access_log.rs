@@ -12,8 +12,16 @@ static CAUSES: LazyLock<SampledCauses> = LazyLock::new(SampledCauses::default);
 /// Logs a response. Failures of the service are errors and refusals are information. Both are logged once a second for
 /// each cause; the metrics count all of them. Other responses are logged at debug. A line holds no token and no body.
 /// An unknown path or method may be a misplaced token, so only known ones are logged.
-pub(super) fn log(method: &str, route: Route, id: &HeaderValue, status: StatusCode, error: Option<&actix_web::Error>) {
-    let (path, status, id) = (route.label(), status.as_u16(), || id.to_str().unwrap_or_default());
+pub(super) fn log(
+    method: &str,
+    route: Route,
+    id: &HeaderValue,
+    status: StatusCode,
+    error: Option<&actix_web::Error>,
+) {
+    let (path, status, id) = (route.label(), status.as_u16(), || {
+        id.to_str().unwrap_or_default()
+    });
     let Some(error) = error.and_then(|error| error.as_error::<HttpError>()) else {
         tracing::debug!(method, path, status, request = id());
         return;

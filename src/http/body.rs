@@ -19,7 +19,10 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{error::Category, value::RawValue};
 use zeroize::Zeroizing;
 
-use self::{charset::Charset, form::form, multipart::multipart, parameters::parameter, text::unescaped, wiped::Body};
+use self::{
+    charset::Charset, form::form, multipart::multipart, parameters::parameter, text::unescaped,
+    wiped::Body,
+};
 use super::{
     connection::Connection,
     error::HttpError,
@@ -37,9 +40,12 @@ impl Data {
         payload: Payload,
         limits: &HttpSettings,
     ) -> Result<Self, HttpError> {
-        let body = tokio::time::timeout(limits.body_timeout, collect(request, payload, limits.body_limit))
-            .await
-            .map_err(|_| HttpError::BodyTooSlow)??;
+        let body = tokio::time::timeout(
+            limits.body_timeout,
+            collect(request, payload, limits.body_limit),
+        )
+        .await
+        .map_err(|_| HttpError::BodyTooSlow)??;
         let body = body.as_slice();
         if body.is_empty() {
             return Ok(Self(Vec::new()));
@@ -55,13 +61,22 @@ impl Data {
             return Err(HttpError::UnsupportedMediaType(encoding));
         }
         let content_type = joined(headers, &CONTENT_TYPE);
-        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let essence = content_type
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
         match (essence.as_str(), Charset::of(&content_type)) {
             ("application/json", Some(charset)) => json(body, charset),
-            ("application/x-www-form-urlencoded", Some(charset)) if charset.fits_forms() => Ok(form(body, charset)),
+            ("application/x-www-form-urlencoded", Some(charset)) if charset.fits_forms() => {
+                Ok(form(body, charset))
+            }
             ("multipart/form-data", Some(charset)) if charset.fits_forms() => {
-                let boundary = parameter(&content_type, "boundary").filter(|boundary| is_boundary(boundary));
-                let boundary = boundary.ok_or(HttpError::Multipart("Invalid boundary in multipart: None"))?;
+                let boundary =
+                    parameter(&content_type, "boundary").filter(|boundary| is_boundary(boundary));
+                let boundary =
+                    boundary.ok_or(HttpError::Multipart("Invalid boundary in multipart: None"))?;
                 multipart(&boundary, charset, body)
             }
             _ => Err(HttpError::UnsupportedMediaType(content_type)),
@@ -90,13 +105,25 @@ impl Data {
                 Zeroizing::default()
             })
         });
-        if wrong.is_empty() { Ok(values) } else { Err(HttpError::Fields(wrong)) }
+        if wrong.is_empty() {
+            Ok(values)
+        } else {
+            Err(HttpError::Fields(wrong))
+        }
     }
 }
 
-async fn collect(request: &HttpRequest, mut payload: Payload, limit: usize) -> Result<Body, HttpError> {
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit)) {
+async fn collect(
+    request: &HttpRequest,
+    mut payload: Payload,
+    limit: usize,
+) -> Result<Body, HttpError> {
+    let announced = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit))
+    {
         return Err(HttpError::BodyTooLarge);
     }
     let connection = request.conn_data::<Arc<Connection>>();
@@ -120,7 +147,9 @@ async fn collect(request: &HttpRequest, mut payload: Payload, limit: usize) -> R
 /// Returns true for one `Content-Type` without parameters, and nothing that is packed.
 fn is_plain_json(headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(CONTENT_TYPE);
-    types.next().is_some_and(|value| value == "application/json")
+    types
+        .next()
+        .is_some_and(|value| value == "application/json")
         && types.next().is_none()
         && !headers.contains_key(CONTENT_ENCODING)
 }
@@ -128,13 +157,18 @@ fn is_plain_json(headers: &HeaderMap) -> bool {
 /// Returns the values of a header as one list (RFC 9110, section 5.3). A list of media types is none that is read: a
 /// proxy may have taken another one of them.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
-    let values: Vec<_> = headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    let values: Vec<_> = headers
+        .get_all(name)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
     values.join(", ")
 }
 
 /// RFC 2046, section 5.1.1, with Django's longer limit.
 fn is_boundary(text: &str) -> bool {
-    (1..=200).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && !text.ends_with(' ')
+    (1..=200).contains(&text.len())
+        && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+        && !text.ends_with(' ')
 }
 
 fn json(body: &[u8], charset: Charset) -> Result<Data, HttpError> {
@@ -147,14 +181,18 @@ fn json(body: &[u8], charset: Charset) -> Result<Data, HttpError> {
 
 fn members(text: &str) -> Result<Data, HttpError> {
     if text.starts_with('\u{feff}') {
-        return Err(HttpError::Json("the body begins with a byte-order mark".to_owned()));
+        return Err(HttpError::Json(
+            "the body begins with a byte-order mark".to_owned(),
+        ));
     }
     let start = text.trim_start_matches([' ', '\t', '\n', '\r']);
     if matches!(kind(start), Kind::Object) {
-        let members: Members = serde_json::from_str(text).map_err(|error| HttpError::Json(describe(&error)))?;
+        let members: Members =
+            serde_json::from_str(text).map_err(|error| HttpError::Json(describe(&error)))?;
         return Ok(Data(members.0));
     }
-    let whole: &RawValue = serde_json::from_str(text).map_err(|error| HttpError::Json(describe(&error)))?;
+    let whole: &RawValue =
+        serde_json::from_str(text).map_err(|error| HttpError::Json(describe(&error)))?;
     let whole = whole.get();
     Err(match kind(whole) {
         Kind::Array => HttpError::InvalidData("list"),
@@ -212,8 +250,13 @@ impl Visitor<'_> for NameVisitor {
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        let known = ["token", "refresh", "username", "password"].into_iter().find(|known| *known == name);
-        Ok(Name(known.map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed)))
+        let known = ["token", "refresh", "username", "password"]
+            .into_iter()
+            .find(|known| *known == name);
+        Ok(Name(known.map_or_else(
+            || Cow::Owned(name.to_owned()),
+            Cow::Borrowed,
+        )))
     }
 }
 
@@ -256,9 +299,12 @@ fn input(raw: &str) -> Input {
         Kind::Null => Input::Null,
         Kind::Number => Input::Text(number(raw).into()),
         // Without an escape, the text is what stands between the quotes.
-        Kind::Text if !raw.contains('\\') => {
-            Input::Text(raw.get(1..raw.len() - 1).unwrap_or_default().to_owned().into())
-        }
+        Kind::Text if !raw.contains('\\') => Input::Text(
+            raw.get(1..raw.len() - 1)
+                .unwrap_or_default()
+                .to_owned()
+                .into(),
+        ),
         // The syntax was checked above; what can be wrong is half of a surrogate pair.
         Kind::Text => unescaped(raw).map_or_else(Input::LoneSurrogate, Input::Text),
     }
@@ -267,9 +313,14 @@ fn input(raw: &str) -> Input {
 /// A number is taken for its text, as Python would print it; one that is too large for a float is `inf` there too.
 fn number(raw: &str) -> String {
     if is_integer(raw) {
-        return if raw == "-0" { "0".to_owned() } else { raw.to_owned() };
+        return if raw == "-0" {
+            "0".to_owned()
+        } else {
+            raw.to_owned()
+        };
     }
-    raw.parse::<f64>().map_or_else(|_| raw.to_owned(), |number| format!("{number:?}"))
+    raw.parse::<f64>()
+        .map_or_else(|_| raw.to_owned(), |number| format!("{number:?}"))
 }
 
 #[cfg(test)]

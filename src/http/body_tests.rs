@@ -10,7 +10,9 @@ fn json(body: &[u8]) -> Result<super::Data, HttpError> {
 }
 
 fn field(body: &str) -> Option<Input> {
-    json(body.as_bytes()).ok().and_then(|mut data| data.last("a"))
+    json(body.as_bytes())
+        .ok()
+        .and_then(|mut data| data.last("a"))
 }
 
 #[test]
@@ -23,7 +25,10 @@ fn values_are_told_apart_as_the_framework_does() {
         (r#"{"a":1.50}"#, text("1.5")),
         (r#"{"a":1e2}"#, text("100.0")),
         (r#"{"a":-1e999}"#, text("-inf")),
-        (r#"{"a":123456789012345678901234567890}"#, text("123456789012345678901234567890")),
+        (
+            r#"{"a":123456789012345678901234567890}"#,
+            text("123456789012345678901234567890"),
+        ),
         (r#"{"a":null}"#, Some(Input::Null)),
         (r#"{"a":true}"#, Some(Input::NotText)),
         (r#"{"a":["x"]}"#, Some(Input::NotText)),
@@ -39,16 +44,27 @@ fn values_are_told_apart_as_the_framework_does() {
 #[test]
 fn a_deep_body_is_an_answer_and_no_crash() {
     let deep = format!("{}{}", "[".repeat(8_000), "]".repeat(8_000));
-    assert!(matches!(json(deep.as_bytes()), Err(HttpError::InvalidData("list"))));
-    assert!(matches!(json("[".repeat(16_000).as_bytes()), Err(HttpError::Json(_))));
+    assert!(matches!(
+        json(deep.as_bytes()),
+        Err(HttpError::InvalidData("list"))
+    ));
+    assert!(matches!(
+        json("[".repeat(16_000).as_bytes()),
+        Err(HttpError::Json(_))
+    ));
 }
 
 #[test]
 fn all_wrong_fields_are_named_together_and_in_order() {
     let data = json(br#"{"b":"  "}"#).ok();
     let wrong = data.map(|data| data.take([("a", Trim::Yes), ("b", Trim::No)]));
-    let Some(Err(HttpError::Fields(fields))) = wrong else { panic!("taken") };
-    assert_eq!(fields.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["a", "b"]);
+    let Some(Err(HttpError::Fields(fields))) = wrong else {
+        panic!("taken")
+    };
+    assert_eq!(
+        fields.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        ["a", "b"]
+    );
 }
 
 proptest! {

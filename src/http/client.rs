@@ -9,21 +9,34 @@ const MAX_USER_AGENT: usize = 256;
 
 /// Returns the address and the `User-Agent` of the client, for the audit trail and the list of sessions.
 pub(super) fn client(request: &HttpRequest) -> Client {
-    let agent = request.headers().get(USER_AGENT).map(|value| plain(value.as_bytes()));
+    let agent = request
+        .headers()
+        .get(USER_AGENT)
+        .map(|value| plain(value.as_bytes()));
     let peer = request.peer_addr().map(|address| address.ip());
     let ip = match request.app_data::<Data<State>>() {
         Some(state) => client_address(peer, request.headers(), &state.settings),
         None => peer.map(|address| address.to_canonical()),
     };
-    Client { ip, user_agent: agent }
+    Client {
+        ip,
+        user_agent: agent,
+    }
 }
 
 /// Without control and invisible characters. One of them is NUL, which Postgres cannot store.
 fn plain(agent: &[u8]) -> String {
     match std::str::from_utf8(agent) {
-        Ok(text) if text.len() <= MAX_USER_AGENT && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) => {
+        Ok(text)
+            if text.len() <= MAX_USER_AGENT
+                && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) =>
+        {
             text.to_owned()
         }
-        _ => String::from_utf8_lossy(agent).chars().filter(|c| !is_hidden(*c)).take(MAX_USER_AGENT).collect(),
+        _ => String::from_utf8_lossy(agent)
+            .chars()
+            .filter(|c| !is_hidden(*c))
+            .take(MAX_USER_AGENT)
+            .collect(),
     }
 }

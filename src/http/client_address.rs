@@ -15,7 +15,11 @@ const MAX_HOPS: usize = 64;
 /// A header counts only if the peer is a trusted proxy. A proxy appends the address of its own peer, so hops are read
 /// from the right. Hops that the client sent are to the left of its own address. Reading stops at a malformed hop, with
 /// the last known address.
-pub(super) fn client_address(peer: Option<IpAddr>, headers: &HeaderMap, settings: &HttpSettings) -> Option<IpAddr> {
+pub(super) fn client_address(
+    peer: Option<IpAddr>,
+    headers: &HeaderMap,
+    settings: &HttpSettings,
+) -> Option<IpAddr> {
     // A dual-stack socket reports an IPv4 peer as an IPv6 address.
     let peer = peer?.to_canonical();
     let trusted = &settings.trusted_proxies;
@@ -25,11 +29,24 @@ pub(super) fn client_address(peer: Option<IpAddr>, headers: &HeaderMap, settings
     Some(match settings.forwarded_header {
         ForwardedHeader::Forwarded => {
             let lines = headers.get_all(FORWARDED).rev().map(HeaderValue::as_bytes);
-            walk(peer, lines.flat_map(ElementsFromTheRight), trusted, for_parameter)
+            walk(
+                peer,
+                lines.flat_map(ElementsFromTheRight),
+                trusted,
+                for_parameter,
+            )
         }
         ForwardedHeader::XForwardedFor => {
-            let lines = headers.get_all(X_FORWARDED_FOR).rev().map(HeaderValue::as_bytes);
-            walk(peer, lines.flat_map(|line| line.rsplit(|byte| *byte == b',')), trusted, Some)
+            let lines = headers
+                .get_all(X_FORWARDED_FOR)
+                .rev()
+                .map(HeaderValue::as_bytes);
+            walk(
+                peer,
+                lines.flat_map(|line| line.rsplit(|byte| *byte == b',')),
+                trusted,
+                Some,
+            )
         }
     })
 }
@@ -46,7 +63,9 @@ fn walk<'a>(
         if element.is_empty() {
             continue;
         }
-        let Some(hop) = node(element).and_then(address) else { return known };
+        let Some(hop) = node(element).and_then(address) else {
+            return known;
+        };
         known = hop;
         if !trusted.contains(hop) {
             break;
@@ -80,7 +99,11 @@ fn unquoted_from_the_right(text: &[u8], separator: u8) -> Option<usize> {
     for (position, byte) in text.iter().enumerate().rev() {
         if *byte == b'"' {
             let before = text.get(..position).unwrap_or_default();
-            let escapes = before.iter().rev().take_while(|byte| **byte == b'\\').count();
+            let escapes = before
+                .iter()
+                .rev()
+                .take_while(|byte| **byte == b'\\')
+                .count();
             quoted ^= escapes % 2 == 0;
         } else if *byte == separator && !quoted {
             return Some(position);
@@ -98,7 +121,9 @@ fn for_parameter(element: &[u8]) -> Option<&[u8]> {
         let (before, pair) = rest.split_at_checked(start)?;
         rest = before.strip_suffix(b";").unwrap_or(before);
         let pair = pair.trim_ascii();
-        if pair.get(..4).is_some_and(|name| name.eq_ignore_ascii_case(b"for="))
+        if pair
+            .get(..4)
+            .is_some_and(|name| name.eq_ignore_ascii_case(b"for="))
             && found.replace(pair.get(4..)?).is_some()
         {
             return None;
@@ -120,7 +145,9 @@ fn address(node: &[u8]) -> Option<IpAddr> {
             return None;
         }
         ipv6(address)?.into()
-    } else if let Some((address, port)) = text.split_once(':').filter(|(_, rest)| !rest.contains(':')) {
+    } else if let Some((address, port)) =
+        text.split_once(':').filter(|(_, rest)| !rest.contains(':'))
+    {
         if !is_port(port) {
             return None;
         }
@@ -133,13 +160,19 @@ fn address(node: &[u8]) -> Option<IpAddr> {
 
 /// A zone names a network interface of the proxy. It is not part of the address.
 fn ipv6(text: &str) -> Option<Ipv6Addr> {
-    text.split_once('%').map_or(text, |(address, _)| address).parse().ok()
+    text.split_once('%')
+        .map_or(text, |(address, _)| address)
+        .parse()
+        .ok()
 }
 
 /// Returns true for a port number, or for an obfuscated port (RFC 7239, section 6.3).
 fn is_port(text: &str) -> bool {
     let obfuscated = |name: &str| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
     };
     text.parse::<u16>().is_ok() || text.strip_prefix('_').is_some_and(obfuscated)
 }

@@ -86,9 +86,10 @@ impl HttpError {
     /// A label for logs and metrics.
     pub(super) const fn cause(&self) -> &'static str {
         match self {
-            Self::AccessToken(error) | Self::Logout(error) | Self::Service(error) | Self::Verify(error) => {
-                error.cause()
-            }
+            Self::AccessToken(error)
+            | Self::Logout(error)
+            | Self::Service(error)
+            | Self::Verify(error) => error.cause(),
             Self::BadAuthorizationHeader => "bad_authorization_header",
             Self::BadRequest => "bad_request",
             Self::BodyTooLarge => "body_too_large",
@@ -116,7 +117,10 @@ impl HttpError {
     /// What a failure of ours is, for the log alone.
     pub(super) fn internal(&self) -> Option<&Error> {
         match self {
-            Self::AccessToken(error) | Self::Logout(error) | Self::Service(error) | Self::Verify(error)
+            Self::AccessToken(error)
+            | Self::Logout(error)
+            | Self::Service(error)
+            | Self::Verify(error)
                 if matches!(error, Error::Internal(_) | Error::Unavailable(_)) =>
             {
                 Some(error)
@@ -128,42 +132,74 @@ impl HttpError {
     /// The table.
     pub(super) fn answer(&self) -> (StatusCode, Value) {
         match self {
-            Self::AccessToken(Error::Token { detail, .. }) => (StatusCode::UNAUTHORIZED, access_token(*detail)),
+            Self::AccessToken(Error::Token { detail, .. }) => {
+                (StatusCode::UNAUTHORIZED, access_token(*detail))
+            }
             // simplejwt's verify view answers a blacklisted token as a validation error.
-            Self::Verify(Error::Token { detail: TokenDetail::Blacklisted, .. }) => {
-                (StatusCode::BAD_REQUEST, non_field("Token is blacklisted"))
+            Self::Verify(Error::Token {
+                detail: TokenDetail::Blacklisted,
+                ..
+            }) => (StatusCode::BAD_REQUEST, non_field("Token is blacklisted")),
+            Self::Logout(Error::Token { detail: text, .. }) => {
+                detail(StatusCode::UNAUTHORIZED, token_text(*text))
             }
-            Self::Logout(Error::Token { detail: text, .. }) => detail(StatusCode::UNAUTHORIZED, token_text(*text)),
-            Self::AccessToken(error) | Self::Logout(error) | Self::Service(error) | Self::Verify(error) => {
-                service(error)
-            }
+            Self::AccessToken(error)
+            | Self::Logout(error)
+            | Self::Service(error)
+            | Self::Verify(error) => service(error),
             Self::BadAuthorizationHeader => coded(
                 StatusCode::UNAUTHORIZED,
                 "Authorization header must contain two space-delimited values",
                 "bad_authorization_header",
             ),
             Self::BadRequest => detail(StatusCode::BAD_REQUEST, "Bad request."),
-            Self::BodyTooLarge => detail(StatusCode::PAYLOAD_TOO_LARGE, "Request body is too large."),
-            Self::BodyTooSlow => detail(StatusCode::REQUEST_TIMEOUT, "Request body did not arrive in time."),
+            Self::BodyTooLarge => {
+                detail(StatusCode::PAYLOAD_TOO_LARGE, "Request body is too large.")
+            }
+            Self::BodyTooSlow => detail(
+                StatusCode::REQUEST_TIMEOUT,
+                "Request body did not arrive in time.",
+            ),
             Self::Fields(fields) => {
-                let fields: Map<String, Value> =
-                    fields.iter().map(|(name, texts)| ((*name).to_owned(), json!(texts))).collect();
+                let fields: Map<String, Value> = fields
+                    .iter()
+                    .map(|(name, texts)| ((*name).to_owned(), json!(texts)))
+                    .collect();
                 (StatusCode::BAD_REQUEST, Value::Object(fields))
             }
-            Self::HeadTooLarge => detail(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request header is too large."),
-            Self::HeadTooSlow => detail(StatusCode::REQUEST_TIMEOUT, "Request header did not arrive in time."),
+            Self::HeadTooLarge => detail(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "Request header is too large.",
+            ),
+            Self::HeadTooSlow => detail(
+                StatusCode::REQUEST_TIMEOUT,
+                "Request header did not arrive in time.",
+            ),
             Self::InvalidData(kind) => {
                 let text = format!("Invalid data. Expected a dictionary, but got {kind}.");
                 (StatusCode::BAD_REQUEST, non_field(&text))
             }
-            Self::Json(text) => detail(StatusCode::BAD_REQUEST, &format!("JSON parse error - {text}")),
-            Self::MethodNotAllowed(method) => {
-                detail(StatusCode::METHOD_NOT_ALLOWED, &format!("Method \"{method}\" not allowed."))
-            }
-            Self::Multipart(text) => detail(StatusCode::BAD_REQUEST, &format!("Multipart form parse error - {text}")),
+            Self::Json(text) => detail(
+                StatusCode::BAD_REQUEST,
+                &format!("JSON parse error - {text}"),
+            ),
+            Self::MethodNotAllowed(method) => detail(
+                StatusCode::METHOD_NOT_ALLOWED,
+                &format!("Method \"{method}\" not allowed."),
+            ),
+            Self::Multipart(text) => detail(
+                StatusCode::BAD_REQUEST,
+                &format!("Multipart form parse error - {text}"),
+            ),
             Self::NoData => (StatusCode::BAD_REQUEST, non_field("No data provided")),
-            Self::NoRefreshToken => detail(StatusCode::UNAUTHORIZED, "Refresh token was not included in request data."),
-            Self::NotAuthenticated => detail(StatusCode::UNAUTHORIZED, "Authentication credentials were not provided."),
+            Self::NoRefreshToken => detail(
+                StatusCode::UNAUTHORIZED,
+                "Refresh token was not included in request data.",
+            ),
+            Self::NotAuthenticated => detail(
+                StatusCode::UNAUTHORIZED,
+                "Authentication credentials were not provided.",
+            ),
             Self::NotFound => detail(StatusCode::NOT_FOUND, "Not found."),
             Self::UriTooLong => detail(StatusCode::URI_TOO_LONG, "Request URI is too long."),
             Self::UnsupportedMediaType(media_type) => detail(
@@ -176,19 +212,39 @@ impl HttpError {
 
 fn service(error: &Error) -> (StatusCode, Value) {
     match error {
-        Error::BadCredentials => detail(StatusCode::UNAUTHORIZED, "No active account found with the given credentials"),
-        Error::Busy => detail(StatusCode::SERVICE_UNAVAILABLE, "Too many sign-ins at once. Try again shortly."),
+        Error::BadCredentials => detail(
+            StatusCode::UNAUTHORIZED,
+            "No active account found with the given credentials",
+        ),
+        Error::Busy => detail(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Too many sign-ins at once. Try again shortly.",
+        ),
         Error::Internal(_) => detail(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error."),
-        Error::NoActiveAccount => detail(StatusCode::UNAUTHORIZED, "No active account found for the given token."),
+        Error::NoActiveAccount => detail(
+            StatusCode::UNAUTHORIZED,
+            "No active account found for the given token.",
+        ),
         Error::NoSession => detail(StatusCode::NOT_FOUND, "Not found."),
-        Error::NoUserIdentification => {
-            coded(StatusCode::UNAUTHORIZED, "Token contained no recognizable user identification", "token_not_valid")
-        }
-        Error::Token { detail, .. } => coded(StatusCode::UNAUTHORIZED, token_text(*detail), "token_not_valid"),
-        Error::Overloaded | Error::Unavailable(_) => {
-            detail(StatusCode::SERVICE_UNAVAILABLE, "Service temporarily unavailable. Try again shortly.")
-        }
-        Error::UserInactive => coded(StatusCode::UNAUTHORIZED, "User is inactive", "user_inactive"),
+        Error::NoUserIdentification => coded(
+            StatusCode::UNAUTHORIZED,
+            "Token contained no recognizable user identification",
+            "token_not_valid",
+        ),
+        Error::Token { detail, .. } => coded(
+            StatusCode::UNAUTHORIZED,
+            token_text(*detail),
+            "token_not_valid",
+        ),
+        Error::Overloaded | Error::Unavailable(_) => detail(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Service temporarily unavailable. Try again shortly.",
+        ),
+        Error::UserInactive => coded(
+            StatusCode::UNAUTHORIZED,
+            "User is inactive",
+            "user_inactive",
+        ),
         Error::UserNotFound => coded(StatusCode::UNAUTHORIZED, "User not found", "user_not_found"),
     }
 }
@@ -235,7 +291,9 @@ impl ResponseError for HttpError {
         let (status, body) = self.answer();
         let mut response = HttpResponse::build(status).json(body);
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
         }
         response
     }

@@ -32,7 +32,11 @@ pub(super) enum Trim {
 /// limit of a field: what is too long to be right is for the use case to refuse, as any wrong value.
 pub(super) fn char_field(input: Input, trim: Trim) -> Result<Zeroizing<String>, Vec<String>> {
     let text = match input {
-        Input::LoneSurrogate(unit) => return refuse(&format!("Surrogate characters are not allowed: U+{unit:04X}.")),
+        Input::LoneSurrogate(unit) => {
+            return refuse(&format!(
+                "Surrogate characters are not allowed: U+{unit:04X}."
+            ));
+        }
         Input::Missing => return refuse("This field is required."),
         Input::NotText => return refuse("Not a valid string."),
         Input::Null => return refuse("This field may not be null."),

@@ -129,7 +129,11 @@ mod tests {
     }
 
     fn found<'a>(pattern: &str, text: &'a str) -> BTreeSet<&'a str> {
-        Regex::new(pattern).unwrap().captures_iter(text).map(|found| found.get(1).unwrap().as_str()).collect()
+        Regex::new(pattern)
+            .unwrap()
+            .captures_iter(text)
+            .map(|found| found.get(1).unwrap().as_str())
+            .collect()
     }
 
     /// Each cause that the sources name: in the functions that map errors to causes, and where a token is refused.
@@ -139,13 +143,18 @@ mod tests {
         let mut all = String::new();
         sources(&root.join("src"), &mut all);
         sources(&root.join("crates/latchkey-verifier/src"), &mut all);
-        let functions = found(r"(?s)const fn cause\((.*?)\n    \}\n", &all).into_iter().collect::<String>();
+        let functions = found(r"(?s)const fn cause\((.*?)\n    \}\n", &all)
+            .into_iter()
+            .collect::<String>();
         let mut named = found(r#"=> "([a-z_]+)""#, &functions);
         named.extend(found(r#"blacklisted\("([a-z_]+)"\)"#, &all));
         named.extend(found(r#"TokenDetail::[A-Za-z]+, "([a-z_]+)"\)"#, &all));
         named.extend(RevokedReason::ALL.map(RevokedReason::as_str));
         let listed: BTreeSet<&str> = causes("/api/token").collect();
-        assert_eq!(named, listed, "the causes that occur, and those that are listed");
+        assert_eq!(
+            named, listed,
+            "the causes that occur, and those that are listed"
+        );
     }
 
     #[test]
@@ -153,11 +162,18 @@ mod tests {
         let listed: BTreeSet<u16> = statuses("/api/token").collect();
         for name in found(r"StatusCode::([A-Z_]+)", include_str!("error.rs")) {
             let reason = name.replace('_', " ");
-            let status = (100..600).filter_map(|code| StatusCode::from_u16(code).ok()).find(|status| {
-                status.canonical_reason().is_some_and(|text| text.to_uppercase().replace('-', " ") == reason)
-            });
+            let status = (100..600)
+                .filter_map(|code| StatusCode::from_u16(code).ok())
+                .find(|status| {
+                    status
+                        .canonical_reason()
+                        .is_some_and(|text| text.to_uppercase().replace('-', " ") == reason)
+                });
             let status = status.unwrap_or_else(|| panic!("{name} is no status"));
-            assert!(listed.contains(&status.as_u16()), "{status} is not in the list");
+            assert!(
+                listed.contains(&status.as_u16()),
+                "{status} is not in the list"
+            );
         }
     }
 }

@@ -65,19 +65,40 @@ impl HttpMetrics {
                 let _ = self.refusals.get_or_create(&Refused { route, cause });
             }
         }
-        registry.register("requests", "Requests, by route and status", self.requests.clone());
+        registry.register(
+            "requests",
+            "Requests, by route and status",
+            self.requests.clone(),
+        );
         let help = "Time to answer, by route and outcome: ok, refused (4xx), failed (5xx)";
-        registry.register_with_unit("request_duration", help, Unit::Seconds, self.durations.clone());
+        registry.register_with_unit(
+            "request_duration",
+            help,
+            Unit::Seconds,
+            self.durations.clone(),
+        );
         let help = "Requests that were refused or failed, by route and precise cause";
         registry.register("refusals", help, self.refusals.clone());
     }
 
-    pub(super) fn count(&self, route: Route, status: StatusCode, cause: Option<&'static str>, took: Duration) {
+    pub(super) fn count(
+        &self,
+        route: Route,
+        status: StatusCode,
+        cause: Option<&'static str>,
+        took: Duration,
+    ) {
         if let (StatusCode::OK, None, Some(good)) = (status, cause, self.good.get(route.0)) {
             let (requests, duration) = good.get_or_init(|| {
                 let (route, outcome) = (route.label(), "ok");
-                let requests = self.requests.get_or_create_owned(&Answered { route, status: StatusCode::OK.as_u16() });
-                (requests, self.durations.get_or_create_owned(&Took { route, outcome }))
+                let requests = self.requests.get_or_create_owned(&Answered {
+                    route,
+                    status: StatusCode::OK.as_u16(),
+                });
+                (
+                    requests,
+                    self.durations.get_or_create_owned(&Took { route, outcome }),
+                )
             });
             requests.inc();
             duration.observe(took);
@@ -90,8 +111,15 @@ impl HttpMetrics {
             400..=499 => refused,
             _ => ok,
         };
-        self.requests.get_or_create(&Answered { route, status: status.as_u16() }).inc();
-        self.durations.get_or_create(&Took { route, outcome }).observe(took);
+        self.requests
+            .get_or_create(&Answered {
+                route,
+                status: status.as_u16(),
+            })
+            .inc();
+        self.durations
+            .get_or_create(&Took { route, outcome })
+            .observe(took);
         if let Some(cause) = cause {
             self.refusals.get_or_create(&Refused { route, cause }).inc();
         }
@@ -107,7 +135,12 @@ impl Route {
             path if path.starts_with("/docs/") => "/docs",
             path => path,
         };
-        Self(ROUTES.iter().position(|known| *known == label).unwrap_or_default())
+        Self(
+            ROUTES
+                .iter()
+                .position(|known| *known == label)
+                .unwrap_or_default(),
+        )
     }
 
     /// Returns true for documents that pages of any origin may read: keys and discovery.
@@ -128,8 +161,14 @@ mod tests {
     #[test]
     fn a_route_is_a_label_with_and_without_its_slash_and_nothing_else_is() {
         let route = |path| Route::of(path).label();
-        assert_eq!((route("/api/token/"), route("/api/token")), ("/api/token", "/api/token"));
+        assert_eq!(
+            (route("/api/token/"), route("/api/token")),
+            ("/api/token", "/api/token")
+        );
         assert_eq!(route("/api/auth/sessions/1b2c/"), "/api/auth/sessions/{id}");
-        assert_eq!((route("/"), route("/api/token/x"), route("/api/token//")), ("other", "other", "other"));
+        assert_eq!(
+            (route("/"), route("/api/token/x"), route("/api/token//")),
+            ("other", "other", "other")
+        );
     }
 }

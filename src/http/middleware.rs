@@ -9,9 +9,10 @@ use actix_web::{
     http::{
         ConnectionType, Method, StatusCode, Uri,
         header::{
-            ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-            ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY,
-            CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+            ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+            ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+            ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
+            HeaderValue, REFERRER_POLICY, TRANSFER_ENCODING, WWW_AUTHENTICATE,
             X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
         },
     },
@@ -21,7 +22,10 @@ use actix_web::{
 use futures_util::FutureExt as _;
 use uuid::Uuid;
 
-use super::{access_log::log, connection::Connection, error::HttpError, metrics::Route, routes::Allowed, state::State};
+use super::{
+    access_log::log, connection::Connection, error::HttpError, metrics::Route, routes::Allowed,
+    state::State,
+};
 use crate::{crypto::random, service::Error};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -52,29 +56,48 @@ pub(super) async fn around<B: MessageBody>(
     let chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let id = request_id(request.headers());
     let state = request.app_data::<Data<State>>().cloned();
-    let challenge = state.as_deref().and_then(|state| state.settings.auth_header_types.first()).map(String::as_str);
-    let (method, route, began) = (known(request.method()), Route::of(request.path()), Instant::now());
+    let challenge = state
+        .as_deref()
+        .and_then(|state| state.settings.auth_header_types.first())
+        .map(String::as_str);
+    let (method, route, began) = (
+        known(request.method()),
+        Route::of(request.path()),
+        Instant::now(),
+    );
     let done = |status: StatusCode, error: Option<&actix_web::Error>| {
         log(method, route, &id, status, error);
         if let Some(state) = &state {
-            let cause = error.and_then(|error| error.as_error::<HttpError>()).map(HttpError::cause);
+            let cause = error
+                .and_then(|error| error.as_error::<HttpError>())
+                .map(HttpError::cause);
             state.metrics.count(route, status, cause, began.elapsed());
         }
     };
     // An unread body of unknown length may never end. The rest of a body of known length closes the connection, too.
-    let unread = || chunked && connection.as_deref().is_some_and(|connection| !connection.is_body_read());
+    let unread = || {
+        chunked
+            && connection
+                .as_deref()
+                .is_some_and(|connection| !connection.is_body_read())
+    };
     // The web server closes after an offer of another protocol. On the main address, it sees none.
     let offered = request.head().connection_type() == ConnectionType::Upgrade;
     // During a stop, the response closes the connection, so the client sends its next request elsewhere.
-    let stopping = || state.as_deref().is_some_and(|state| state.stopping.has_begun());
+    let stopping = || {
+        state
+            .as_deref()
+            .is_some_and(|state| state.stopping.has_begun())
+    };
     let ends = || offered || unread() || stopping();
     let is_options = request.method() == Method::OPTIONS;
-    let finish = |status: StatusCode, headers: &mut HeaderMap, id: HeaderValue, challenge: Option<&str>| {
-        finish(status, headers, id, challenge);
-        if route.is_open() {
-            open(headers, is_options);
-        }
-    };
+    let finish =
+        |status: StatusCode, headers: &mut HeaderMap, id: HeaderValue, challenge: Option<&str>| {
+            finish(status, headers, id, challenge);
+            if route.is_open() {
+                open(headers, is_options);
+            }
+        };
     let answered = if too_long(request.uri()) {
         Ok(Err(HttpError::UriTooLong.into()))
     } else {
@@ -84,13 +107,19 @@ pub(super) async fn around<B: MessageBody>(
         Ok(Ok(mut response)) => {
             done(response.status(), response.response().error());
             let challenge = challenge.filter(|_| challenges(response.response().error()));
-            let allowed = response.request().app_data::<Allowed>().map(|allowed| allowed.0.clone());
+            let allowed = response
+                .request()
+                .app_data::<Allowed>()
+                .map(|allowed| allowed.0.clone());
             if let Some(allowed) = allowed {
                 response.headers_mut().append(ALLOW, allowed);
             }
             finish(response.status(), response.headers_mut(), id, challenge);
             if ends() {
-                response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+                response
+                    .response_mut()
+                    .head_mut()
+                    .set_connection_type(ConnectionType::Close);
             }
             return Ok(response);
         }
@@ -100,20 +129,30 @@ pub(super) async fn around<B: MessageBody>(
     };
     let mut response = error.error_response();
     done(response.status(), Some(&error));
-    finish(response.status(), response.headers_mut(), id, challenge.filter(|_| challenges(Some(&error))));
+    finish(
+        response.status(),
+        response.headers_mut(),
+        id,
+        challenge.filter(|_| challenges(Some(&error))),
+    );
     if ends() {
-        response.head_mut().set_connection_type(ConnectionType::Close);
+        response
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
     }
     Err(InternalError::from_response(error, response).into())
 }
 
 /// Returns true for a URI over the limit. It is checked before routing, because patterns read the whole path.
 fn too_long(uri: &Uri) -> bool {
-    uri.path_and_query().is_some_and(|rest| rest.as_str().len() > MAX_URI)
+    uri.path_and_query()
+        .is_some_and(|rest| rest.as_str().len() > MAX_URI)
 }
 
 fn challenges(error: Option<&actix_web::Error>) -> bool {
-    error.and_then(|error| error.as_error::<HttpError>()).is_none_or(HttpError::challenges)
+    error
+        .and_then(|error| error.as_error::<HttpError>())
+        .is_none_or(HttpError::challenges)
 }
 
 /// What every answer carries.
@@ -131,12 +170,21 @@ fn finish(status: StatusCode, headers: &mut HeaderMap, id: HeaderValue, challeng
 fn open(headers: &mut HeaderMap, is_options: bool) {
     headers.append(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     if is_options {
-        headers.append(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+        headers.append(
+            ACCESS_CONTROL_ALLOW_METHODS,
+            HeaderValue::from_static("GET, HEAD, OPTIONS"),
+        );
         // The wildcard covers neither `Authorization`, which some clients add everywhere, nor old browsers.
-        headers.append(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*, Authorization, If-None-Match"));
+        headers.append(
+            ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("*, Authorization, If-None-Match"),
+        );
         headers.append(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     } else {
-        headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("ETag, X-Request-ID"));
+        headers.append(
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("ETag, X-Request-ID"),
+        );
     }
 }
 
@@ -171,9 +219,15 @@ fn standing_headers(headers: &mut HeaderMap) {
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let harmless = |id: &&HeaderValue| {
         (1..=MAX_REQUEST_ID).contains(&id.len())
-            && id.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+            && id
+                .as_bytes()
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
     };
-    headers.get(&REQUEST_ID).filter(harmless).map_or_else(new_id, HeaderValue::clone)
+    headers
+        .get(&REQUEST_ID)
+        .filter(harmless)
+        .map_or_else(new_id, HeaderValue::clone)
 }
 
 /// 32 hex digits. It is no secret, so the operating system is asked once for many.
@@ -186,7 +240,10 @@ fn new_id() -> HeaderValue {
             // Without randomness nobody signs in either, and an id that comes twice harms nobody.
             (*drawn, *next) = (random::bytes().unwrap_or([0; MANY]), 0);
         }
-        let bytes = drawn.get(*next..).and_then(|rest| rest.first_chunk().copied()).unwrap_or_default();
+        let bytes = drawn
+            .get(*next..)
+            .and_then(|rest| rest.first_chunk().copied())
+            .unwrap_or_default();
         *next += bytes.len();
         Uuid::from_bytes(bytes)
     });
@@ -196,7 +253,10 @@ fn new_id() -> HeaderValue {
 }
 
 fn known(method: &Method) -> &'static str {
-    KNOWN.iter().find(|known| *known == method).map_or("other", Method::as_str)
+    KNOWN
+        .iter()
+        .find(|known| *known == method)
+        .map_or("other", Method::as_str)
 }
 
 #[cfg(test)]
@@ -218,16 +278,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_answer_that_tells_nothing_and_the_server_goes_on() {
-        let app = App::new().wrap(from_fn(around)).route("/breaks", web::get().to(breaks));
+        let app = App::new()
+            .wrap(from_fn(around))
+            .route("/breaks", web::get().to(breaks));
         let app = init_service(app).await;
         for _ in 0..2 {
-            let called = app.call(TestRequest::get().uri("/breaks").to_request()).await;
-            let Err(error) = called else { panic!("a panic was answered as if nothing had happened") };
+            let called = app
+                .call(TestRequest::get().uri("/breaks").to_request())
+                .await;
+            let Err(error) = called else {
+                panic!("a panic was answered as if nothing had happened")
+            };
             let response = error.error_response();
             assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
             assert!(response.headers().contains_key("x-request-id"));
             let body = actix_web::body::to_bytes(response.into_body()).await.ok();
-            assert_eq!(body.as_deref(), Some(&br#"{"detail":"Internal server error."}"#[..]));
+            assert_eq!(
+                body.as_deref(),
+                Some(&br#"{"detail":"Internal server error."}"#[..])
+            );
         }
         let missing = call_service(&app, TestRequest::get().uri("/else").to_request()).await;
         assert_eq!(missing.status(), StatusCode::NOT_FOUND);

@@ -45,7 +45,12 @@ pub const OVERLAP: usize = 16;
 /// When the socket cannot be used.
 pub fn serve(listener: TcpListener, state: State) -> io::Result<Server> {
     let connections = Arc::clone(&state.connections);
-    let HttpSettings { workers, shutdown_timeout, header_timeout, .. } = state.settings;
+    let HttpSettings {
+        workers,
+        shutdown_timeout,
+        header_timeout,
+        ..
+    } = state.settings;
     let builder = Server::build()
         .workers(workers)
         .max_concurrent_connections(connections.status().limit / workers.max(1) + OVERLAP)
@@ -72,7 +77,9 @@ pub fn serve(listener: TcpListener, state: State) -> io::Result<Server> {
                     data.insert(Arc::clone(io.connection()));
                 })
                 .h1(map_config(
-                    app(&state, &registry).into_factory().map_err(|error: actix_web::Error| error.error_response()),
+                    app(&state, &registry)
+                        .into_factory()
+                        .map_err(|error: actix_web::Error| error.error_response()),
                     |()| AppConfig::default(),
                 ));
             Bounded::new(http, Arc::clone(&connections))
@@ -95,7 +102,10 @@ fn app(
 > {
     let state = state.own();
     let settings = state.settings.clone();
-    let app = App::new().app_data(Data::new(state)).app_data(registry.clone()).wrap(from_fn(middleware::around));
+    let app = App::new()
+        .app_data(Data::new(state))
+        .app_data(registry.clone())
+        .wrap(from_fn(middleware::around));
     app.configure(|config| routes::configure(config, &settings))
 }
 
@@ -106,7 +116,15 @@ fn app(
 pub fn serve_metrics(listener: TcpListener, registry: Arc<Registry>) -> io::Result<Server> {
     let registry = Data::from(registry);
     let app = move || {
-        App::new().app_data(registry.clone()).wrap(from_fn(middleware::around)).configure(routes::configure_metrics)
+        App::new()
+            .app_data(registry.clone())
+            .wrap(from_fn(middleware::around))
+            .configure(routes::configure_metrics)
     };
-    Ok(HttpServer::new(app).workers(1).max_connections(METRICS_CONNECTIONS).disable_signals().listen(listener)?.run())
+    Ok(HttpServer::new(app)
+        .workers(1)
+        .max_connections(METRICS_CONNECTIONS)
+        .disable_signals()
+        .listen(listener)?
+        .run())
 }

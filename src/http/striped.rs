@@ -20,7 +20,9 @@ use prometheus_client::{
 const STRIPES: usize = 8;
 
 /// Upper bounds in seconds, from a JWKS out of memory to a request that waited for a database.
-const BOUNDS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+const BOUNDS: [f64; 13] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
 
 /// The number behind a [`counter::Counter`].
 #[derive(Debug, Default)]
@@ -58,7 +60,10 @@ impl<T> Striped<T> {
     }
 
     fn sum(&self, number: impl Fn(&T) -> u64) -> u64 {
-        self.0.iter().map(|stripe| number(&stripe.0)).fold(0, u64::wrapping_add)
+        self.0
+            .iter()
+            .map(|stripe| number(&stripe.0))
+            .fold(0, u64::wrapping_add)
     }
 }
 
@@ -84,7 +89,8 @@ impl Durations {
         if let Some(bucket) = own.buckets.get(above) {
             bucket.fetch_add(1, Relaxed);
         }
-        own.nanoseconds.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        own.nanoseconds
+            .fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 }
 
@@ -94,11 +100,17 @@ impl TypedMetric for Durations {
 
 impl EncodeMetric for Durations {
     fn encode(&self, mut encoder: MetricEncoder) -> Result<(), Error> {
-        let counts: [u64; BOUNDS.len() + 1] =
-            array::from_fn(|bucket| self.0.sum(|own| own.buckets.get(bucket).map_or(0, |count| count.load(Relaxed))));
+        let counts: [u64; BOUNDS.len() + 1] = array::from_fn(|bucket| {
+            self.0.sum(|own| {
+                own.buckets
+                    .get(bucket)
+                    .map_or(0, |count| count.load(Relaxed))
+            })
+        });
         let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
-        let seconds = Duration::from_nanos(self.0.sum(|own| own.nanoseconds.load(Relaxed))).as_secs_f64();
+        let seconds =
+            Duration::from_nanos(self.0.sum(|own| own.nanoseconds.load(Relaxed))).as_secs_f64();
         encoder.encode_histogram::<NoLabelSet>(seconds, counts.iter().sum(), &buckets, None)
     }
 
@@ -111,7 +123,9 @@ impl EncodeMetric for Durations {
 mod tests {
     use std::thread;
 
-    use prometheus_client::{encoding::text::encode, metrics::counter::Counter, registry::Registry};
+    use prometheus_client::{
+        encoding::text::encode, metrics::counter::Counter, registry::Registry,
+    };
 
     use super::*;
 
@@ -124,7 +138,11 @@ mod tests {
                 scope.spawn(move || {
                     for _ in 0..100 {
                         counter.inc();
-                        durations.observe(Duration::from_millis(if thread == 0 { 20_000 } else { 1 }));
+                        durations.observe(Duration::from_millis(if thread == 0 {
+                            20_000
+                        } else {
+                            1
+                        }));
                     }
                 });
             }

@@ -71,7 +71,9 @@ impl Mark {
     #[must_use]
     pub const fn user(&self) -> &UserId {
         match self {
-            Self::CutOff { user, .. } | Self::Revoked { user, .. } | Self::Rotated { user, .. } => user,
+            Self::CutOff { user, .. } | Self::Revoked { user, .. } | Self::Rotated { user, .. } => {
+                user
+            }
         }
     }
 }

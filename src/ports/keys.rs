@@ -77,7 +77,10 @@ pub trait KeyStore: Send + Sync {
     /// Marks a key as revoked without waiting for other changes of the ring. The mark is only added, and adding it
     /// twice has no effect. An error if the store does not support this.
     async fn mark_revoked(&self, facts: &KeyFacts) -> Result<(), StoreError> {
-        Err(StoreError::Failed(format!("{} cannot be revoked apart from other changes", facts.kid)))
+        Err(StoreError::Failed(format!(
+            "{} cannot be revoked apart from other changes",
+            facts.kid
+        )))
     }
 
     /// The setting that says where it is, for messages.

@@ -97,7 +97,12 @@ pub trait SessionStore: Send + Sync {
     /// Revokes the oldest live sessions of the user of `newest` so that `limit` stay, itself among them if it is still
     /// live. Of several calls at once for one user each sees what the others did. Those that this call revoked; each is
     /// also told to the audit trail as `audit` says, in the same transaction.
-    async fn trim(&self, newest: &Session, limit: u32, audit: AuditEvent) -> Result<Vec<Session>, StoreError>;
+    async fn trim(
+        &self,
+        newest: &Session,
+        limit: u32,
+        audit: AuditEvent,
+    ) -> Result<Vec<Session>, StoreError>;
 
     /// Raises the generation if it is the one presented, the session is the token's and neither revoked nor over,
     /// and its user is active and not cut off. The state afterwards for the one caller who won, `None` for all others: they read the
@@ -105,7 +110,11 @@ pub trait SessionStore: Send + Sync {
     ///
     /// The moment of the rotation is read from the clock when the statement is sent, not when the request came: it may
     /// have waited for a connection, and the grace would have run out while it did.
-    async fn rotate(&self, rotation: Rotation, clock: &Arc<dyn Clock>) -> Result<Option<SessionState>, StoreError>;
+    async fn rotate(
+        &self,
+        rotation: Rotation,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Option<SessionState>, StoreError>;
 
     /// Counts a repeat if the session is at this generation and not revoked, and if the generation has repeats left.
     /// Returns true if it was counted. Of any number of concurrent calls, `limit` are counted.

@@ -52,7 +52,10 @@ pub enum InsertUserError {
 #[async_trait]
 pub trait UserStore: Send + Sync {
     /// The user with exactly this name, case included, as at a simplejwt login.
-    async fn find_credentials(&self, username: &Username) -> Result<Option<Credentials>, StoreError>;
+    async fn find_credentials(
+        &self,
+        username: &Username,
+    ) -> Result<Option<Credentials>, StoreError>;
 
     /// The user of this name, without regard to case.
     async fn find_by_username(&self, username: &Username) -> Result<Option<User>, StoreError>;
@@ -79,17 +82,30 @@ pub trait UserStore: Send + Sync {
     async fn any(&self) -> Result<bool, StoreError>;
 
     /// Exchanges the hash if it is still `old`. The password is the same, so nothing is cut off.
-    async fn replace_hash(&self, id: &UserId, old: &PasswordHash, new: &PasswordHash) -> Result<(), StoreError>;
+    async fn replace_hash(
+        &self,
+        id: &UserId,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<(), StoreError>;
 
     /// Sets a new password: a cut-off. The user afterwards, or `None` when there is none.
-    async fn set_password(&self, cut_off: &CutOff, hash: &PasswordHash) -> Result<Option<User>, StoreError>;
+    async fn set_password(
+        &self,
+        cut_off: &CutOff,
+        hash: &PasswordHash,
+    ) -> Result<Option<User>, StoreError>;
 
     /// Activates, or deactivates: a cut-off. The user afterwards, or `None` when there is none.
     async fn set_active(&self, cut_off: &CutOff, active: bool) -> Result<Option<User>, StoreError>;
 
     /// Cuts everything off that the user holds, if `version` is still the user's, where one is given. The user
     /// afterwards, or `None` when there is none or the version has moved on.
-    async fn cut_off(&self, cut_off: &CutOff, version: Option<u32>) -> Result<Option<User>, StoreError>;
+    async fn cut_off(
+        &self,
+        cut_off: &CutOff,
+        version: Option<u32>,
+    ) -> Result<Option<User>, StoreError>;
 
     /// Cuts off up to `limit` users, by id after `after`, raising each `version` by `step`. Id and new `version` of
     /// each.

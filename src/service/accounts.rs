@@ -82,7 +82,11 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::Taken`].
     pub async fn create(&self, registration: Registration) -> Result<User, AccountError> {
-        let password_hash = self.hasher.hash(registration.password).await.map_err(Error::from)?;
+        let password_hash = self
+            .hasher
+            .hash(registration.password)
+            .await
+            .map_err(Error::from)?;
         let new = NewUser {
             id: random::user_id(),
             username: registration.username.into_inner(),
@@ -92,10 +96,13 @@ impl Accounts {
             created_at: self.clock.now(),
         };
         let audit = self.event(EventKind::UserCreated).of_user(&new.id);
-        self.users.insert(new, audit).await.map_err(|error| match error {
-            InsertUserError::Store(error) => AccountError::Failed(error.into()),
-            taken => AccountError::Taken(taken),
-        })
+        self.users
+            .insert(new, audit)
+            .await
+            .map_err(|error| match error {
+                InsertUserError::Store(error) => AccountError::Failed(error.into()),
+                taken => AccountError::Taken(taken),
+            })
     }
 
     /// The user of this name, without regard to case.
@@ -103,7 +110,11 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::NotFound`].
     pub async fn find(&self, username: &Username) -> Result<User, AccountError> {
-        let found = self.users.find_by_username(username).await.map_err(Error::from)?;
+        let found = self
+            .users
+            .find_by_username(username)
+            .await
+            .map_err(Error::from)?;
         found.ok_or_else(|| not_found(username))
     }
 
@@ -114,7 +125,11 @@ impl Accounts {
     pub async fn find_any(&self, name_or_id: &Username) -> Result<User, AccountError> {
         match self.find(name_or_id).await {
             Err(AccountError::NotFound(_)) => {
-                let found = self.users.find_by_id(&UserId::new(name_or_id.as_str())).await.map_err(Error::from)?;
+                let found = self
+                    .users
+                    .find_by_id(&UserId::new(name_or_id.as_str()))
+                    .await
+                    .map_err(Error::from)?;
                 found.ok_or_else(|| not_found(name_or_id))
             }
             found => found,
@@ -136,11 +151,18 @@ impl Accounts {
             return Ok((user, fields));
         }
         // The values are the user's, and stay out of the trail.
-        let audit = self.event(EventKind::UserUpdated).of_user(&user.id).with("fields", fields.join(","));
-        let changed = self.users.update(&user.id, changes, audit).await.map_err(|error| match error {
-            InsertUserError::Store(error) => AccountError::Failed(error.into()),
-            taken => AccountError::Taken(taken),
-        })?;
+        let audit = self
+            .event(EventKind::UserUpdated)
+            .of_user(&user.id)
+            .with("fields", fields.join(","));
+        let changed =
+            self.users
+                .update(&user.id, changes, audit)
+                .await
+                .map_err(|error| match error {
+                    InsertUserError::Store(error) => AccountError::Failed(error.into()),
+                    taken => AccountError::Taken(taken),
+                })?;
         Ok((changed.ok_or_else(|| not_found(username))?, fields))
     }
 
@@ -151,7 +173,10 @@ impl Accounts {
     pub async fn list(&self) -> Result<Vec<User>, Error> {
         let mut all: Vec<User> = Vec::new();
         loop {
-            let page = self.users.list(all.last().map(|user| &user.id), PAGE).await?;
+            let page = self
+                .users
+                .list(all.last().map(|user| &user.id), PAGE)
+                .await?;
             if page.is_empty() {
                 return Ok(all);
             }
@@ -163,10 +188,18 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError::NotFound`].
-    pub async fn set_active(&self, username: &Username, active: bool) -> Result<User, AccountError> {
+    pub async fn set_active(
+        &self,
+        username: &Username,
+        active: bool,
+    ) -> Result<User, AccountError> {
         let user = self.find(username).await?;
         let cut_off = self.cut_off(user.id, if active { "activated" } else { "deactivated" });
-        let changed = self.users.set_active(&cut_off, active).await.map_err(Error::from)?;
+        let changed = self
+            .users
+            .set_active(&cut_off, active)
+            .await
+            .map_err(Error::from)?;
         self.cut_off_done(username, changed).await
     }
 
@@ -174,11 +207,19 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError::NotFound`].
-    pub async fn set_password(&self, username: &Username, password: Password) -> Result<User, AccountError> {
+    pub async fn set_password(
+        &self,
+        username: &Username,
+        password: Password,
+    ) -> Result<User, AccountError> {
         let user = self.find(username).await?;
         let hash = self.hasher.hash(password).await.map_err(Error::from)?;
         let cut_off = self.cut_off(user.id, "password_changed");
-        let changed = self.users.set_password(&cut_off, &hash).await.map_err(Error::from)?;
+        let changed = self
+            .users
+            .set_password(&cut_off, &hash)
+            .await
+            .map_err(Error::from)?;
         self.cut_off_done(username, changed).await
     }
 
@@ -189,7 +230,11 @@ impl Accounts {
     pub async fn sign_out(&self, username: &Username) -> Result<User, AccountError> {
         let user = self.find(username).await?;
         let cut_off = self.cut_off(user.id, "signed_out_everywhere");
-        let changed = self.users.cut_off(&cut_off, None).await.map_err(Error::from)?;
+        let changed = self
+            .users
+            .cut_off(&cut_off, None)
+            .await
+            .map_err(Error::from)?;
         self.cut_off_done(username, changed).await
     }
 
@@ -212,7 +257,11 @@ impl Accounts {
     /// [`AccountError::NotFound`].
     pub async fn sessions(&self, username: &Username) -> Result<Vec<Session>, AccountError> {
         let user = self.find(username).await?;
-        Ok(self.sessions.list_live(&user.id, self.clock.now()).await.map_err(Error::from)?)
+        Ok(self
+            .sessions
+            .list_live(&user.id, self.clock.now())
+            .await
+            .map_err(Error::from)?)
     }
 
     /// Ends one session. The session, or `None` when there is none of this id; it may have been revoked before.
@@ -221,8 +270,20 @@ impl Accounts {
     /// [`Error::Unavailable`].
     pub async fn end_session(&self, id: SessionId) -> Result<Option<bool>, Error> {
         let (now, reason) = (self.clock.now(), RevokedReason::Operator);
-        let audit = self.event(EventKind::SessionRevoked).of_session(id).because(reason.as_str());
-        Ok(self.revocation.revoke(Revoke { id, of: None, reason, now, audit }).await?)
+        let audit = self
+            .event(EventKind::SessionRevoked)
+            .of_session(id)
+            .because(reason.as_str());
+        Ok(self
+            .revocation
+            .revoke(Revoke {
+                id,
+                of: None,
+                reason,
+                now,
+                audit,
+            })
+            .await?)
     }
 
     /// Ends every session of everybody. How many users there are; `progress` hears of it as it goes.
@@ -232,12 +293,20 @@ impl Accounts {
     ///
     /// # Errors
     /// [`Error::Unavailable`]; what was done stays done, and doing it again does the rest.
-    pub async fn sign_everybody_out(&self, mut progress: impl FnMut(usize)) -> Result<usize, Error> {
-        let audit = self.event(EventKind::EverybodyCutOff).because("signed_out_everywhere");
+    pub async fn sign_everybody_out(
+        &self,
+        mut progress: impl FnMut(usize),
+    ) -> Result<usize, Error> {
+        let audit = self
+            .event(EventKind::EverybodyCutOff)
+            .because("signed_out_everywhere");
         self.audit.append(&[(audit, 1)]).await?;
         let (mut after, mut count) = (None, 0);
         loop {
-            let page = self.users.cut_off_page(self.clock.now(), EVERYBODY_STEP, after.as_ref(), PAGE).await?;
+            let page = self
+                .users
+                .cut_off_page(self.clock.now(), EVERYBODY_STEP, after.as_ref(), PAGE)
+                .await?;
             if page.is_empty() {
                 return Ok(count);
             }
@@ -254,10 +323,18 @@ impl Accounts {
 
     fn cut_off(&self, id: UserId, cause: &'static str) -> CutOff {
         let audit = self.event(EventKind::CutOff).because(cause).of_user(&id);
-        CutOff { id, now: self.clock.now(), audit }
+        CutOff {
+            id,
+            now: self.clock.now(),
+            audit,
+        }
     }
 
-    async fn cut_off_done(&self, username: &Username, changed: Option<User>) -> Result<User, AccountError> {
+    async fn cut_off_done(
+        &self,
+        username: &Username,
+        changed: Option<User>,
+    ) -> Result<User, AccountError> {
         let user = changed.ok_or_else(|| not_found(username))?;
         self.revocation.mark_cut_off(&user.id, user.version).await;
         Ok(user)

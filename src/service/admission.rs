@@ -14,14 +14,23 @@ use crate::domain::{
 
 /// The limit of a session. Tabs of one browser that refresh at once wait for each other anyway, because they need the
 /// same row.
-const SESSION: Size = Size { places: 4, queue: 124 };
+const SESSION: Size = Size {
+    places: 4,
+    queue: 124,
+};
 
 /// The limit of a public source, which may be the network of a company.
-const SOURCE: Size = Size { places: 32, queue: 224 };
+const SOURCE: Size = Size {
+    places: 32,
+    queue: 224,
+};
 
 /// The limit of a source on this machine or in a private network, which may be a proxy that is not configured. It is
 /// lower than the queue of the database, so that other sources are still served.
-const LOCAL_SOURCE: Size = Size { places: 192, queue: 3904 };
+const LOCAL_SOURCE: Size = Size {
+    places: 192,
+    queue: 3904,
+};
 
 /// The number of parts of the hashing queue. A source may use one of them, and a source on this machine or in a private
 /// network all but one.
@@ -46,20 +55,40 @@ impl Admission {
     /// `hashes` is the number of passwords that may be hashed or wait for hashing at once.
     #[must_use]
     pub fn new(hashes: usize) -> Self {
-        Self { sessions: Bulkhead::new(), sources: Bulkhead::new(), sign_ins: Bulkhead::new(), hashes }
+        Self {
+            sessions: Bulkhead::new(),
+            sources: Bulkhead::new(),
+            sign_ins: Bulkhead::new(),
+            hashes,
+        }
     }
 
     /// Admits a request of a client on a session.
     ///
     /// # Errors
     /// [`Error::Overloaded`], immediately, if too many are waiting.
-    pub(super) async fn enter(&self, client: &Client, session: Option<SessionId>) -> Result<Admitted, Error> {
+    pub(super) async fn enter(
+        &self,
+        client: &Client,
+        session: Option<SessionId>,
+    ) -> Result<Admitted, Error> {
         let session = match session {
-            Some(session) => Some(self.sessions.enter(session, SESSION).await.ok_or(Error::Overloaded)?),
+            Some(session) => Some(
+                self.sessions
+                    .enter(session, SESSION)
+                    .await
+                    .ok_or(Error::Overloaded)?,
+            ),
             None => None,
         };
-        let source = enter(&self.sources, client, |local| if local { LOCAL_SOURCE } else { SOURCE }).await?;
-        Ok(Admitted { _session: session, _source: source })
+        let source = enter(&self.sources, client, |local| {
+            if local { LOCAL_SOURCE } else { SOURCE }
+        })
+        .await?;
+        Ok(Admitted {
+            _session: session,
+            _source: source,
+        })
     }
 
     /// Admits a sign-in. Each source has only a part of the hashing queue, so that others are still served.
@@ -68,10 +97,24 @@ impl Admission {
     /// [`Error::Busy`], immediately, if the source already uses its part.
     pub(super) async fn enter_sign_in(&self, client: &Client) -> Result<Admitted, Error> {
         let part = (self.hashes / PARTS).max(1);
-        let places = |local| if local { self.hashes.saturating_sub(part).max(1) } else { part };
-        let size = |local| Size { places: places(local), queue: 0 };
-        let source = enter(&self.sign_ins, client, size).await.map_err(|_| Error::Busy)?;
-        Ok(Admitted { _session: None, _source: source })
+        let places = |local| {
+            if local {
+                self.hashes.saturating_sub(part).max(1)
+            } else {
+                part
+            }
+        };
+        let size = |local| Size {
+            places: places(local),
+            queue: 0,
+        };
+        let source = enter(&self.sign_ins, client, size)
+            .await
+            .map_err(|_| Error::Busy)?;
+        Ok(Admitted {
+            _session: None,
+            _source: source,
+        })
     }
 }
 
@@ -81,6 +124,12 @@ async fn enter(
     client: &Client,
     size: impl Fn(bool) -> Size,
 ) -> Result<Option<Place<Source>>, Error> {
-    let Some(address) = client.ip else { return Ok(None) };
-    sources.enter(source_of(address), size(is_local(address))).await.map(Some).ok_or(Error::Overloaded)
+    let Some(address) = client.ip else {
+        return Ok(None);
+    };
+    sources
+        .enter(source_of(address), size(is_local(address)))
+        .await
+        .map(Some)
+        .ok_or(Error::Overloaded)
 }

@@ -72,9 +72,16 @@ type Rows = Vec<(AuditEvent, u32)>;
 
 /// Returns a trail that ends in `store`, and its writer.
 #[must_use]
-pub fn audit_trail(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>, counters: &Metrics) -> (AuditTrail, AuditWriter) {
+pub fn audit_trail(
+    store: Arc<dyn AuditStore>,
+    clock: Arc<dyn Clock>,
+    counters: &Metrics,
+) -> (AuditTrail, AuditWriter) {
     let (sender, events) = channel(HALF);
-    let trail = AuditTrail { events: sender, dropped: counters.audit_dropped.clone() };
+    let trail = AuditTrail {
+        events: sender,
+        dropped: counters.audit_dropped.clone(),
+    };
     let writer = AuditWriter {
         budget: Budget::new(clock.now()),
         clock,
@@ -92,7 +99,9 @@ impl AuditTrail {
     pub fn record(&self, event: AuditEvent) {
         log_refusal(&event);
         if self.events.try_send(event).is_err() && self.dropped.inc() == 0 {
-            tracing::error!("audit events are dropped: the database takes them more slowly than they arise");
+            tracing::error!(
+                "audit events are dropped: the database takes them more slowly than they arise"
+            );
         }
     }
 }
@@ -111,8 +120,18 @@ fn log_refusal(event: &AuditEvent) {
     if tracing::enabled!(tracing::Level::INFO)
         && let Some(suppressed) = lines.due(cause)
     {
-        let (user, session) = (event.user.as_ref().map(UserId::as_str), event.session.map(|id| id.to_string()));
-        tracing::info!(cause, user, session, address = event.origin.ip.as_deref(), suppressed, "{what}");
+        let (user, session) = (
+            event.user.as_ref().map(UserId::as_str),
+            event.session.map(|id| id.to_string()),
+        );
+        tracing::info!(
+            cause,
+            user,
+            session,
+            address = event.origin.ip.as_deref(),
+            suppressed,
+            "{what}"
+        );
     }
 }
 
@@ -212,10 +231,21 @@ fn grouped(batch: &[AuditEvent]) -> Vec<(AuditEvent, u32)> {
     let mut rows: Vec<(AuditEvent, u32)> = Vec::new();
     let mut places: HashMap<AuditEvent, usize> = HashMap::new();
     for event in batch {
-        let origin = Origin { user_agent: None, ..event.origin.clone() };
+        let origin = Origin {
+            user_agent: None,
+            ..event.origin.clone()
+        };
         // Of refreshes, each token counts: that is why somebody asked for them.
-        let jti = event.jti.clone().filter(|_| event.kind == EventKind::Refreshed);
-        let alike = AuditEvent { at: Moment::UNIX_EPOCH, jti, origin, ..event.clone() };
+        let jti = event
+            .jti
+            .clone()
+            .filter(|_| event.kind == EventKind::Refreshed);
+        let alike = AuditEvent {
+            at: Moment::UNIX_EPOCH,
+            jti,
+            origin,
+            ..event.clone()
+        };
         if let Some((_, times)) = places.get(&alike).and_then(|place| rows.get_mut(*place)) {
             *times = times.saturating_add(1);
         } else {
@@ -264,13 +294,20 @@ impl Auth {
         if let Err(error) = &outcome
             && is_told(error)
         {
-            let kind = if checked.kind() == Kind::Access { "access" } else { "refresh" };
+            let kind = if checked.kind() == Kind::Access {
+                "access"
+            } else {
+                "refresh"
+            };
             let mut event = AuditEvent::new(now, EventKind::TokenRefused, Actor::Client)
                 .because(error.cause())
                 .from(&client.origin())
                 .with("view", view.as_str())
                 .with("token", kind);
-            event.jti = checked.claims().text(&self.parts.keys.policy().names.jti).map(ToOwned::to_owned);
+            event.jti = checked
+                .claims()
+                .text(&self.parts.keys.policy().names.jti)
+                .map(ToOwned::to_owned);
             if let Ok(token) = token_ref(checked) {
                 event = event.of_user(&token.user).of_session(token.session);
             }
@@ -283,7 +320,10 @@ impl Auth {
 /// A token whose time is over is the everyday, and a failure of ours is the log's.
 fn is_told(error: &Error) -> bool {
     match error {
-        Error::NoActiveAccount | Error::NoUserIdentification | Error::UserInactive | Error::UserNotFound => true,
+        Error::NoActiveAccount
+        | Error::NoUserIdentification
+        | Error::UserInactive
+        | Error::UserNotFound => true,
         Error::Token { detail, .. } => *detail != TokenDetail::Expired,
         Error::BadCredentials
         | Error::Busy
@@ -305,11 +345,28 @@ mod tests {
     #[test]
     fn what_happens_again_is_counted_and_what_differs_is_a_row_of_its_own() {
         let at = |second| Moment::from_timestamp(second, 0).unwrap();
-        let event = |second, cause| AuditEvent::new(at(second), EventKind::TokenRefused, Actor::Client).because(cause);
-        let renamed = event(5, "spent").from(&Origin { ip: None, user_agent: Some("somebody else".to_owned()) });
-        let moved = event(6, "spent").from(&Origin { ip: Some("192.0.2.1".to_owned()), user_agent: None });
-        let batch =
-            [event(1, "spent"), event(2, "spent"), event(3, "cut_off"), event(4, "spent"), renamed, moved.clone()];
-        assert_eq!(grouped(&batch), [(event(1, "spent"), 4), (event(3, "cut_off"), 1), (moved, 1)]);
+        let event = |second, cause| {
+            AuditEvent::new(at(second), EventKind::TokenRefused, Actor::Client).because(cause)
+        };
+        let renamed = event(5, "spent").from(&Origin {
+            ip: None,
+            user_agent: Some("somebody else".to_owned()),
+        });
+        let moved = event(6, "spent").from(&Origin {
+            ip: Some("192.0.2.1".to_owned()),
+            user_agent: None,
+        });
+        let batch = [
+            event(1, "spent"),
+            event(2, "spent"),
+            event(3, "cut_off"),
+            event(4, "spent"),
+            renamed,
+            moved.clone(),
+        ];
+        assert_eq!(
+            grouped(&batch),
+            [(event(1, "spent"), 4), (event(3, "cut_off"), 1), (moved, 1)]
+        );
     }
 }

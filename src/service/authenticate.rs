@@ -32,7 +32,9 @@ impl Auth {
     /// [`Error::Token`], [`Error::NoUserIdentification`], [`Error::UserNotFound`], [`Error::UserInactive`],
     /// [`Error::Overloaded`], [`Error::Unavailable`].
     pub async fn authenticate(&self, token: &str, client: &Client) -> Result<Identity, Error> {
-        self.authenticate_admitted(token, client).await.map(|(identity, _)| identity)
+        self.authenticate_admitted(token, client)
+            .await
+            .map(|(identity, _)| identity)
     }
 
     /// As above, and returns the admission of the request.
@@ -44,11 +46,25 @@ impl Auth {
         let now = storable(self.parts.clock.now());
         let checked = self.check_again(token, now)?;
         let admitted = self.admit(&checked, client).await?;
-        let outcome = self.authenticate_checked(&checked, Call { view: View::Protected, client, now }).await;
-        self.noted(View::Protected, &checked, client, now, outcome).map(|identity| (identity, admitted))
+        let outcome = self
+            .authenticate_checked(
+                &checked,
+                Call {
+                    view: View::Protected,
+                    client,
+                    now,
+                },
+            )
+            .await;
+        self.noted(View::Protected, &checked, client, now, outcome)
+            .map(|identity| (identity, admitted))
     }
 
-    async fn authenticate_checked(&self, checked: &Checked, call: Call<'_>) -> Result<Identity, Error> {
+    async fn authenticate_checked(
+        &self,
+        checked: &Checked,
+        call: Call<'_>,
+    ) -> Result<Identity, Error> {
         let (policy, now) = (self.parts.keys.policy(), call.now);
         if let Err(refusal) = checked.require(Kind::Access, policy) {
             if checked.kind() == Kind::Refresh {
@@ -66,14 +82,20 @@ impl Auth {
         let token = token_ref(checked)?;
         let state = known(self.parts.sessions.find(token.session).await?, &token)?;
         let standing = state.access_standing(token.version, now);
-        if matches!(standing, Standing::Revoked(_) | Standing::CutOff | Standing::NoActiveUser) {
+        if matches!(
+            standing,
+            Standing::Revoked(_) | Standing::CutOff | Standing::NoActiveUser
+        ) {
             self.parts.revocation.mark_over(&state, now).await;
         }
         match (standing, state.user) {
             (Standing::Revoked(reason), _) => Err(blacklisted(reason.as_str())),
             (_, None) => Err(Error::UserNotFound),
             (_, Some(user)) if !user.is_active => Err(Error::UserInactive),
-            (Standing::Current, Some(user)) => Ok(Identity { user, session: state.session }),
+            (Standing::Current, Some(user)) => Ok(Identity {
+                user,
+                session: state.session,
+            }),
             (Standing::Ended, _) => Err(ended()),
             (Standing::Unissued, _) => Err(unissued()),
             (Standing::CutOff | Standing::Grace | Standing::NoActiveUser | Standing::Spent, _) => {

@@ -29,14 +29,24 @@ impl Auth {
         let checked = self.check(token, now)?;
         let admitted = self.admit(&checked, &client).await?;
         self.to_the_end(admitted, async move |auth| {
-            let outcome = auth.blacklist_checked(&checked, Call { view: View::Blacklist, client: &client, now }).await;
+            let outcome = auth
+                .blacklist_checked(
+                    &checked,
+                    Call {
+                        view: View::Blacklist,
+                        client: &client,
+                        now,
+                    },
+                )
+                .await;
             auth.noted(View::Blacklist, &checked, &client, now, outcome)
         })
         .await
     }
 
     async fn blacklist_checked(&self, checked: &Checked, call: Call<'_>) -> Result<(), Error> {
-        let (Call { client, now, .. }, (token, generation)) = (call, self.check_refresh(checked, call).await?);
+        let (Call { client, now, .. }, (token, generation)) =
+            (call, self.check_refresh(checked, call).await?);
         let state = known(self.parts.sessions.find(token.session).await?, &token)?;
         let standing = state.standing(generation, now, self.parts.rules.grace);
         match standing {
@@ -51,8 +61,14 @@ impl Auth {
             Standing::Ended => return Err(ended()),
             Standing::Unissued => return Err(unissued()),
             Standing::Grace | Standing::Spent => {
-                let presented = Presented { token: &token, generation, call };
-                if self.consequence(Purpose::Logout, standing, &state.session, &presented) != Consequence::Logout {
+                let presented = Presented {
+                    token: &token,
+                    generation,
+                    call,
+                };
+                if self.consequence(Purpose::Logout, standing, &state.session, &presented)
+                    != Consequence::Logout
+                {
                     self.end_by_reuse(&presented, &state.session, None).await?;
                     return Err(blacklisted("reuse"));
                 }
@@ -64,7 +80,10 @@ impl Auth {
             .of_token(token.session.refresh_jti(generation))
             .from(&client.origin());
         // Of two log-outs at once, one ended the session and the other finds it ended.
-        if self.end(token.session, None, RevokedReason::LoggedOut, now, audit).await? {
+        if self
+            .end(token.session, None, RevokedReason::LoggedOut, now, audit)
+            .await?
+        {
             Ok(())
         } else {
             Err(blacklisted("logged_out"))

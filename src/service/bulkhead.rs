@@ -52,7 +52,10 @@ struct Entry<K: Eq + Hash> {
 
 impl<K: Clone + Eq + Hash> Bulkhead<K> {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Shared { hasher: RandomState::new(), shards: Default::default() }))
+        Self(Arc::new(Shared {
+            hasher: RandomState::new(),
+            shards: Default::default(),
+        }))
     }
 
     /// Waits for a place, in the order of arrival. Returns `None` immediately if the queue is full. A waiting request
@@ -63,21 +66,31 @@ impl<K: Clone + Eq + Hash> Bulkhead<K> {
             Ok(permit) => permit,
             Err(_) => Box::pin(places.acquire_owned()).await.ok()?,
         };
-        Some(Place { _permit: permit, _entry: entry })
+        Some(Place {
+            _permit: permit,
+            _entry: entry,
+        })
     }
 
     fn join(&self, key: K, size: Size) -> Option<(Entry<K>, Arc<Semaphore>)> {
         let mut shard = self.shard(&key);
-        let slot = shard
-            .entry(key.clone())
-            .or_insert_with(|| Slot { places: Arc::new(Semaphore::new(size.places)), requests: 0 });
+        let slot = shard.entry(key.clone()).or_insert_with(|| Slot {
+            places: Arc::new(Semaphore::new(size.places)),
+            requests: 0,
+        });
         if slot.requests >= size.places + size.queue {
             return None;
         }
         slot.requests += 1;
         let places = Arc::clone(&slot.places);
         drop(shard);
-        Some((Entry { bulkhead: self.clone(), key }, places))
+        Some((
+            Entry {
+                bulkhead: self.clone(),
+                key,
+            },
+            places,
+        ))
     }
 }
 
@@ -91,7 +104,11 @@ impl<K: Eq + Hash> Bulkhead<K> {
 
     #[cfg(test)]
     fn keys(&self) -> usize {
-        self.0.shards.iter().map(|shard| shard.lock().unwrap().len()).sum()
+        self.0
+            .shards
+            .iter()
+            .map(|shard| shard.lock().unwrap().len())
+            .sum()
     }
 }
 
@@ -113,15 +130,27 @@ mod tests {
 
     use super::*;
 
-    const SIZE: Size = Size { places: 2, queue: 1 };
+    const SIZE: Size = Size {
+        places: 2,
+        queue: 1,
+    };
 
     #[tokio::test]
     async fn a_full_queue_is_refused_at_once_and_other_keys_have_their_own_places() {
         let bulkhead = Bulkhead::new();
-        let (first, _second) = (bulkhead.enter("a", SIZE).await.unwrap(), bulkhead.enter("a", SIZE).await.unwrap());
+        let (first, _second) = (
+            bulkhead.enter("a", SIZE).await.unwrap(),
+            bulkhead.enter("a", SIZE).await.unwrap(),
+        );
         let mut waiting = Box::pin(bulkhead.enter("a", SIZE));
-        assert!(waiting.as_mut().now_or_never().is_none(), "no place is free");
-        assert!(bulkhead.enter("a", SIZE).await.is_none(), "the queue is full");
+        assert!(
+            waiting.as_mut().now_or_never().is_none(),
+            "no place is free"
+        );
+        assert!(
+            bulkhead.enter("a", SIZE).await.is_none(),
+            "the queue is full"
+        );
         assert!(bulkhead.enter("b", SIZE).now_or_never().flatten().is_some());
         drop(first);
         assert!(waiting.await.is_some());
@@ -130,7 +159,10 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_stops_waiting_leaves_the_queue() {
         let bulkhead = Bulkhead::new();
-        let places = (bulkhead.enter(1, SIZE).await.unwrap(), bulkhead.enter(1, SIZE).await.unwrap());
+        let places = (
+            bulkhead.enter(1, SIZE).await.unwrap(),
+            bulkhead.enter(1, SIZE).await.unwrap(),
+        );
         for _ in 0..10 {
             let mut waiting = Box::pin(bulkhead.enter(1, SIZE));
             assert!(waiting.as_mut().now_or_never().is_none());

@@ -64,14 +64,31 @@ impl Auth {
             Err(StoreError::Overloaded) => Health::Degraded,
             Err(_) => Health::Down,
         };
-        let redis = self.parts.revocation.blacklist().map(|blacklist| match blacklist.status() {
-            BlacklistStatus { reachable: false, .. } => Health::Down,
-            BlacklistStatus { believed: false, .. } => Health::Degraded,
-            _ => Health::Ok,
-        });
+        let redis = self
+            .parts
+            .revocation
+            .blacklist()
+            .map(|blacklist| match blacklist.status() {
+                BlacklistStatus {
+                    reachable: false, ..
+                } => Health::Down,
+                BlacklistStatus {
+                    believed: false, ..
+                } => Health::Degraded,
+                _ => Health::Ok,
+            });
         let (keys, now) = (&self.parts.keys, self.parts.clock.now());
         let keys_last_look_seconds = keys.last_look_seconds(now);
-        let keys = if keys.is_watched(now) { Health::Ok } else { Health::Degraded };
-        Ok(Readiness { database, redis, keys, keys_last_look_seconds })
+        let keys = if keys.is_watched(now) {
+            Health::Ok
+        } else {
+            Health::Degraded
+        };
+        Ok(Readiness {
+            database,
+            redis,
+            keys,
+            keys_last_look_seconds,
+        })
     }
 }

@@ -20,7 +20,9 @@ struct Notes(Mutex<Vec<usize>>);
 impl Blacklist for Notes {
     async fn fill(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
         self.0.lock().unwrap().push(marks.len());
-        Err(StoreError::Unavailable("it is noted all the same".to_owned()))
+        Err(StoreError::Unavailable(
+            "it is noted all the same".to_owned(),
+        ))
     }
 
     async fn check(&self, _: &TokenRef) -> Verdict {
@@ -50,7 +52,11 @@ impl Blacklist for Notes {
 
 fn mark() -> Mark {
     let session = SessionId::parse("00000000-0000-4000-8000-000000000000").unwrap();
-    Mark::Rotated { session, user: UserId::new("ada"), generation: 1 }
+    Mark::Rotated {
+        session,
+        user: UserId::new("ada"),
+        generation: 1,
+    }
 }
 
 #[tokio::test]

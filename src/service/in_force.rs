@@ -51,7 +51,14 @@ impl KeysInForce {
     pub fn new(ring: Keyring, policy: Policy, remembered: usize) -> Result<Self, KeyError> {
         let current = ArcSwap::from_pointee(Current::new(ring, &policy, remembered)?);
         let (broken, overdue, looked_at) = Default::default();
-        Ok(Self { broken, overdue, looked_at, current, policy, remembered })
+        Ok(Self {
+            broken,
+            overdue,
+            looked_at,
+            current,
+            policy,
+            remembered,
+        })
     }
 
     /// From now on, this ring.
@@ -59,7 +66,8 @@ impl KeysInForce {
     /// # Errors
     /// When the keys cannot be used together; the ring in force stays.
     pub fn put(&self, ring: Keyring) -> Result<(), KeyError> {
-        self.current.store(Arc::new(Current::new(ring, &self.policy, self.remembered)?));
+        self.current
+            .store(Arc::new(Current::new(ring, &self.policy, self.remembered)?));
         Ok(())
     }
 
@@ -84,7 +92,9 @@ impl KeysInForce {
     /// Returns the seconds since the last look at the ring in the store; a key that was revoked since then is still accepted.
     #[must_use]
     pub fn last_look_seconds(&self, now: Moment) -> u64 {
-        let age = now.timestamp().saturating_sub(self.looked_at.load(Ordering::Relaxed));
+        let age = now
+            .timestamp()
+            .saturating_sub(self.looked_at.load(Ordering::Relaxed));
         u64::try_from(age).unwrap_or_default()
     }
 
@@ -114,8 +124,13 @@ impl KeysInForce {
     /// A token that may be presented again and again. Only the signature is remembered: times are checked every time.
     pub(super) fn check_again(&self, token: &str, now: Moment) -> Result<Checked, Refusal> {
         let current = self.current();
-        let Some(seen) = &current.seen else { return current.verifier.check(token, now.timestamp()) };
-        let hash: [u8; 32] = digest(&SHA256, token.as_bytes()).as_ref().try_into().unwrap_or_default();
+        let Some(seen) = &current.seen else {
+            return current.verifier.check(token, now.timestamp());
+        };
+        let hash: [u8; 32] = digest(&SHA256, token.as_bytes())
+            .as_ref()
+            .try_into()
+            .unwrap_or_default();
         let signed = if let Some(signed) = seen.get(&hash) {
             signed
         } else {
@@ -131,6 +146,11 @@ impl Current {
     fn new(ring: Keyring, policy: &Policy, remembered: usize) -> Result<Self, KeyError> {
         let verifier = Verifier::new(ring.key_set()?, policy.clone());
         let seen = (remembered > 0).then(|| Cache::new(remembered));
-        Ok(Self { published: ring.published(), seen, verifier, ring })
+        Ok(Self {
+            published: ring.published(),
+            seen,
+            verifier,
+            ring,
+        })
     }
 }

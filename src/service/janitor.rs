@@ -13,7 +13,9 @@ use super::{
 };
 use crate::{
     domain::{ids::UserId, session::Session, time::Moment},
-    ports::{AuditStore, Blacklist, Clock, Look, Mark, Memory, SessionStore, StoreError, UserStore},
+    ports::{
+        AuditStore, Blacklist, Clock, Look, Mark, Memory, SessionStore, StoreError, UserStore,
+    },
 };
 
 /// Rows in one statement.
@@ -58,7 +60,15 @@ impl Janitor {
         (audit, audit_retention): (Arc<dyn AuditStore>, Option<TimeDelta>),
         revocation: Revocation,
     ) -> Self {
-        Self { audit, audit_retention, clock, revocation, sessions, state: Mutex::default(), users }
+        Self {
+            audit,
+            audit_retention,
+            clock,
+            revocation,
+            sessions,
+            state: Mutex::default(),
+            users,
+        }
     }
 
     /// Keeps the blacklist true: rebuilds it when it lost its memory, else writes again what was revoked lately, so
@@ -68,13 +78,16 @@ impl Janitor {
     /// # Errors
     /// When a store cannot be reached; nothing is lost, a later run goes on from there.
     pub async fn keep_blacklist(&self) -> Result<bool, StoreError> {
-        let Some(blacklist) = self.revocation.blacklist() else { return Ok(false) };
+        let Some(blacklist) = self.revocation.blacklist() else {
+            return Ok(false);
+        };
         let mut state = self.state.lock().await;
         let look = blacklist.look().await?;
         match look.memory {
             Memory::Kept => {
                 let reapply = self.reapply(blacklist.as_ref(), &mut state, &look);
-                let (reapplied, stayed) = while_looking(blacklist.as_ref(), LOOK_AGAIN, reapply).await;
+                let (reapplied, stayed) =
+                    while_looking(blacklist.as_ref(), LOOK_AGAIN, reapply).await;
                 reapplied?;
                 if stayed {
                     // Only now are revocations included that others made while the connection was down.
@@ -102,7 +115,10 @@ impl Janitor {
     /// What the last look found wrong with how the blacklist's servers are set up, a sentence each.
     #[must_use]
     pub fn blacklist_warnings(&self) -> Vec<String> {
-        self.revocation.blacklist().map(|blacklist| blacklist.warnings()).unwrap_or_default()
+        self.revocation
+            .blacklist()
+            .map(|blacklist| blacklist.warnings())
+            .unwrap_or_default()
     }
 
     /// Tries a write, so that readiness reports a full disk before a sign-in finds out, and its end without one.
@@ -113,8 +129,16 @@ impl Janitor {
         self.sessions.check_writes().await
     }
 
-    async fn rebuild(&self, blacklist: &dyn Blacklist, state: &mut State, look: &Look) -> Result<bool, StoreError> {
-        let resumed = state.rebuild.take().filter(|rebuild| look.memory == Memory::Filling(rebuild.ticket));
+    async fn rebuild(
+        &self,
+        blacklist: &dyn Blacklist,
+        state: &mut State,
+        look: &Look,
+    ) -> Result<bool, StoreError> {
+        let resumed = state
+            .rebuild
+            .take()
+            .filter(|rebuild| look.memory == Memory::Filling(rebuild.ticket));
         let mut rebuild = if let Some(rebuild) = resumed {
             rebuild
         } else {
@@ -136,19 +160,32 @@ impl Janitor {
         Ok(sealed)
     }
 
-    async fn reapply(&self, blacklist: &dyn Blacklist, state: &mut State, look: &Look) -> Result<(), StoreError> {
+    async fn reapply(
+        &self,
+        blacklist: &dyn Blacklist,
+        state: &mut State,
+        look: &Look,
+    ) -> Result<(), StoreError> {
         // Read before the pages, and from the clock that stamps them: the local clock may differ.
         let now = self.sessions.stamping_clock(self.clock.now()).await?;
         // Starts at the last round, so that no revocation is missed while this instance could not look. A clock that
         // was set back stamps new revocations earlier than that, so the earlier time counts.
-        let since = state.reapplied_until.map_or(now - FIRST, |last| last.min(now) - OVERLAP);
-        let State { reapplied_until, written, .. } = state;
+        let since = state
+            .reapplied_until
+            .map_or(now - FIRST, |last| last.min(now) - OVERLAP);
+        let State {
+            reapplied_until,
+            written,
+            ..
+        } = state;
         written.keep((look.number, look.connection), since);
         let mut after = None;
         loop {
             let page = self.sessions.revoked_since(since, after, BATCH).await?;
             write_new(blacklist, written, self.marks_of(&page, now), now).await?;
-            after = page.last().and_then(|last| Some((last.revoked?.0, last.id)));
+            after = page
+                .last()
+                .and_then(|last| Some((last.revoked?.0, last.id)));
             if is_last(page.len()) {
                 break;
             }
@@ -170,11 +207,17 @@ impl Janitor {
     /// counts, so that no mark expires too early.
     pub(super) fn marks_of(&self, sessions: &[Session], now: Moment) -> Vec<(Mark, TimeDelta)> {
         let now = now.min(self.clock.now());
-        sessions.iter().filter_map(|session| Revocation::mark_of(session, now)).collect()
+        sessions
+            .iter()
+            .filter_map(|session| Revocation::mark_of(session, now))
+            .collect()
     }
 
     pub(super) fn cut_offs_of(&self, users: &[(Moment, UserId, u32)]) -> Vec<(Mark, TimeDelta)> {
-        users.iter().map(|(_, user, version)| self.revocation.cut_off(user.clone(), *version)).collect()
+        users
+            .iter()
+            .map(|(_, user, version)| self.revocation.cut_off(user.clone(), *version))
+            .collect()
     }
 }
 
@@ -194,13 +237,20 @@ async fn write_new(
 
 /// Runs `work`, and meanwhile looks at Redis often enough to keep its epochs alive. Also returns true if each look
 /// found the memory kept.
-async fn while_looking<T>(blacklist: &dyn Blacklist, period: Duration, work: impl Future<Output = T>) -> (T, bool) {
+async fn while_looking<T>(
+    blacklist: &dyn Blacklist,
+    period: Duration,
+    work: impl Future<Output = T>,
+) -> (T, bool) {
     let (mut work, mut stayed) = (pin!(work), true);
     loop {
         if let Ok(done) = timeout(period, &mut work).await {
             return (done, stayed);
         }
-        stayed &= blacklist.look().await.is_ok_and(|look| look.memory == Memory::Kept);
+        stayed &= blacklist
+            .look()
+            .await
+            .is_ok_and(|look| look.memory == Memory::Kept);
     }
 }
 

@@ -21,8 +21,16 @@ struct Looks {
 impl Blacklist for Looks {
     async fn look(&self) -> Result<Look, StoreError> {
         let number = self.count.fetch_add(1, Ordering::SeqCst) + 1;
-        let memory = if number == self.lost { Memory::Lost } else { Memory::Kept };
-        Ok(Look { memory, number: 0, connection: 0 })
+        let memory = if number == self.lost {
+            Memory::Lost
+        } else {
+            Memory::Kept
+        };
+        Ok(Look {
+            memory,
+            number: 0,
+            connection: 0,
+        })
     }
 
     async fn check(&self, _: &TokenRef) -> Verdict {
@@ -61,12 +69,18 @@ async fn worked(looks: &Looks, long: usize) -> (usize, bool) {
 
 #[tokio::test]
 async fn epochs_are_renewed_while_the_database_is_slow() {
-    let looks = Looks { count: AtomicUsize::new(0), lost: 0 };
+    let looks = Looks {
+        count: AtomicUsize::new(0),
+        lost: 0,
+    };
     assert_eq!(worked(&looks, 3).await, (3, true));
 }
 
 #[tokio::test]
 async fn a_memory_that_was_lost_meanwhile_does_not_count_as_kept() {
-    let looks = Looks { count: AtomicUsize::new(0), lost: 2 };
+    let looks = Looks {
+        count: AtomicUsize::new(0),
+        lost: 2,
+    };
     assert_eq!(worked(&looks, 4).await, (4, false));
 }

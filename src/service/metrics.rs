@@ -51,38 +51,72 @@ pub struct Metrics {
 impl Metrics {
     /// Counts a session that ended for this reason.
     pub(super) fn count_revoked(&self, reason: RevokedReason, count: usize) {
-        self.revocations.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc_by(count as u64);
+        self.revocations
+            .get_or_create(&ReasonLabel {
+                reason: reason.as_str(),
+            })
+            .inc_by(count as u64);
     }
 
     /// Counts a revocation by an operator.
     pub(super) fn count_operator(&self, event: EventKind) {
-        self.operator_revocations.get_or_create(&EventLabel { event: event.as_str() }).inc();
+        self.operator_revocations
+            .get_or_create(&EventLabel {
+                event: event.as_str(),
+            })
+            .inc();
     }
 
     /// Names them in `registry`, each series at 0.
     pub fn register(&self, registry: &mut Registry) {
         // What operators end is counted apart: they do it in other processes.
-        for reason in RevokedReason::ALL.into_iter().filter(|reason| *reason != RevokedReason::Operator) {
+        for reason in RevokedReason::ALL
+            .into_iter()
+            .filter(|reason| *reason != RevokedReason::Operator)
+        {
             self.count_revoked(reason, 0);
         }
         for event in REVOCATIONS {
-            let _ = self.operator_revocations.get_or_create(&EventLabel { event: event.as_str() });
+            let _ = self.operator_revocations.get_or_create(&EventLabel {
+                event: event.as_str(),
+            });
         }
         registry.register("sign_ins", "Sign-ins", self.sign_ins.clone());
-        registry.register("rotations", "Refresh tokens that were exchanged", self.rotations.clone());
+        registry.register(
+            "rotations",
+            "Refresh tokens that were exchanged",
+            self.rotations.clone(),
+        );
         let help = "Refresh tokens that came back within the grace and got the same successor";
         registry.register("grace_hits", help, self.grace_hits.clone());
-        let help = "Grace hits from another address or with another user agent than the last refresh";
-        registry.register("grace_hits_elsewhere", help, self.grace_hits_elsewhere.clone());
+        let help =
+            "Grace hits from another address or with another user agent than the last refresh";
+        registry.register(
+            "grace_hits_elsewhere",
+            help,
+            self.grace_hits_elsewhere.clone(),
+        );
         let help = "Sessions that this process ended, by reason; reuse is a spent refresh token that came back";
         registry.register("revocations", help, self.revocations.clone());
         let help = "Revocations by operators, by audit event; every instance counts all of them";
-        registry.register("operator_revocations", help, self.operator_revocations.clone());
-        registry.register("cut_offs", "Users who signed out everywhere", self.cut_offs.clone());
+        registry.register(
+            "operator_revocations",
+            help,
+            self.operator_revocations.clone(),
+        );
+        registry.register(
+            "cut_offs",
+            "Users who signed out everywhere",
+            self.cut_offs.clone(),
+        );
         let help = "Audit events that were written off the request path";
         registry.register("audit_events_written", help, self.audit_written.clone());
         let help = "Audit events beyond a budget, which are counted in one row a minute";
-        registry.register("audit_events_summarised", help, self.audit_summarised.clone());
+        registry.register(
+            "audit_events_summarised",
+            help,
+            self.audit_summarised.clone(),
+        );
         let help = "Audit events that were lost because too many waited for the database";
         registry.register("audit_events_dropped", help, self.audit_dropped.clone());
     }

@@ -80,7 +80,10 @@ pub struct Client {
 
 impl Client {
     fn origin(&self) -> Origin {
-        Origin { ip: self.ip.map(|ip| ip.to_string()), user_agent: self.user_agent.clone() }
+        Origin {
+            ip: self.ip.map(|ip| ip.to_string()),
+            user_agent: self.user_agent.clone(),
+        }
     }
 }
 

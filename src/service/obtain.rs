@@ -30,20 +30,35 @@ impl Auth {
     ///
     /// # Errors
     /// [`Error::BadCredentials`]; [`Error::Busy`] when too many sign in at once; [`Error::Unavailable`].
-    pub async fn obtain(&self, username: &str, password: Password, client: Client) -> Result<TokenPair, Error> {
+    pub async fn obtain(
+        &self,
+        username: &str,
+        password: Password,
+        client: Client,
+    ) -> Result<TokenPair, Error> {
         let _admitted = self.parts.admission.enter_sign_in(&client).await?;
         let credentials = match Username::parse(username) {
             Ok(name) => self.parts.users.find_credentials(&name).await?,
             Err(_) => None,
         };
-        let hash = credentials.as_ref().map(|found| found.password_hash.clone());
+        let hash = credentials
+            .as_ref()
+            .map(|found| found.password_hash.clone());
         let verdict = self.parts.hasher.verify(password.clone(), hash).await?;
-        let Some(found) = credentials.as_ref().filter(|found| verdict.fits && found.user.is_active) else {
-            self.tell_refused(credentials.as_ref().map(|found| &found.user), verdict.fits, &client);
+        let Some(found) = credentials
+            .as_ref()
+            .filter(|found| verdict.fits && found.user.is_active)
+        else {
+            self.tell_refused(
+                credentials.as_ref().map(|found| &found.user),
+                verdict.fits,
+                &client,
+            );
             return Err(Error::BadCredentials);
         };
         if verdict.outdated {
-            self.rehash(&found.user, &found.password_hash, password).await;
+            self.rehash(&found.user, &found.password_hash, password)
+                .await;
         }
         self.sign_in(&found.user, &client).await
     }
@@ -57,8 +72,15 @@ impl Auth {
             .of_token(jti.clone())
             .from(&client.origin());
         let update_last_login = self.parts.rules.update_last_login;
-        let made =
-            self.parts.sessions.insert(NewSession { session: session.clone(), update_last_login, audit }).await?;
+        let made = self
+            .parts
+            .sessions
+            .insert(NewSession {
+                session: session.clone(),
+                update_last_login,
+                audit,
+            })
+            .await?;
         let Some(others) = made else {
             // Deactivated, or given another password, while this one was being checked.
             self.tell_refused(Some(user), true, client);
@@ -75,8 +97,12 @@ impl Auth {
     /// revoked must be marked. The sign-in does not fail of it: the next one does what this one could not.
     async fn trim(&self, newest: &Session, now: Moment) {
         let reason = RevokedReason::SessionLimit;
-        let audit = AuditEvent::new(now, EventKind::SessionRevoked, Actor::Service).because(reason.as_str());
-        let (sessions, revocation) = (Arc::clone(&self.parts.sessions), self.parts.revocation.clone());
+        let audit = AuditEvent::new(now, EventKind::SessionRevoked, Actor::Service)
+            .because(reason.as_str());
+        let (sessions, revocation) = (
+            Arc::clone(&self.parts.sessions),
+            self.parts.revocation.clone(),
+        );
         let (newest, limit) = (newest.clone(), self.parts.rules.sessions_per_user);
         let trimmed = tokio::spawn(async move {
             let gone = sessions.trim(&newest, limit, audit).await?;
@@ -92,7 +118,10 @@ impl Auth {
             }
             Err(_) => {
                 if let Some(suppressed) = NOT_ENDED.due() {
-                    tracing::error!(suppressed, "a user's oldest sessions were not ended: a use case panicked");
+                    tracing::error!(
+                        suppressed,
+                        "a user's oldest sessions were not ended: a use case panicked"
+                    );
                 }
             }
         }
@@ -101,13 +130,17 @@ impl Auth {
     /// Which of the reasons it was is for the trail alone: the wire has one answer for all. A name that nobody has is not
     /// kept, because people type passwords into the wrong field.
     fn tell_refused(&self, user: Option<&User>, fits: bool, client: &Client) {
-        let mut event = AuditEvent::new(storable(self.parts.clock.now()), EventKind::SignInRefused, Actor::Client)
-            .from(&client.origin())
-            .because(match (user, fits) {
-                (None, _) => "unknown_user",
-                (Some(_), false) => "wrong_password",
-                (Some(_), true) => "user_inactive",
-            });
+        let mut event = AuditEvent::new(
+            storable(self.parts.clock.now()),
+            EventKind::SignInRefused,
+            Actor::Client,
+        )
+        .from(&client.origin())
+        .because(match (user, fits) {
+            (None, _) => "unknown_user",
+            (Some(_), false) => "wrong_password",
+            (Some(_), true) => "user_inactive",
+        });
         event.user = user.map(|user| user.id.clone());
         self.parts.audit.record(event);
     }
@@ -130,7 +163,12 @@ impl Auth {
     /// A courtesy: a sign-in does not fail because the hash could not be renewed.
     async fn rehash(&self, user: &User, old: &PasswordHash, password: Password) {
         let renewed = match self.parts.hasher.hash(password).await {
-            Ok(new) => self.parts.users.replace_hash(&user.id, old, &new).await.map_err(Error::from),
+            Ok(new) => self
+                .parts
+                .users
+                .replace_hash(&user.id, old, &new)
+                .await
+                .map_err(Error::from),
             Err(error) => Err(error.into()),
         };
         if let Err(error) = renewed

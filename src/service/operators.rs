@@ -12,8 +12,12 @@ use crate::{
 };
 
 /// The events that are counted.
-pub(super) const REVOCATIONS: [EventKind; 4] =
-    [EventKind::CutOff, EventKind::EverybodyCutOff, EventKind::KeyRevoked, EventKind::SessionRevoked];
+pub(super) const REVOCATIONS: [EventKind; 4] = [
+    EventKind::CutOff,
+    EventKind::EverybodyCutOff,
+    EventKind::KeyRevoked,
+    EventKind::SessionRevoked,
+];
 
 /// The time before a look from which events are read again: commits come late, and clocks of machines differ.
 const OVERLAP: TimeDelta = TimeDelta::minutes(2);
@@ -34,7 +38,12 @@ impl OperatorWatch {
     /// A watch that counts what it finds in `counters`.
     #[must_use]
     pub fn new(audit: Arc<dyn AuditStore>, clock: Arc<dyn Clock>, counters: Metrics) -> Self {
-        Self { audit, clock, counters, seen: Mutex::default() }
+        Self {
+            audit,
+            clock,
+            counters,
+            seen: Mutex::default(),
+        }
     }
 
     /// Counts what was written since the last look. Run it every few seconds.
@@ -82,7 +91,10 @@ impl OperatorWatch {
                     self.counters.count_operator(kind);
                 }
             }
-            let Some(last) = page.last().filter(|_| i64::try_from(page.len()).is_ok_and(|rows| rows >= PAGE)) else {
+            let Some(last) = page
+                .last()
+                .filter(|_| i64::try_from(page.len()).is_ok_and(|rows| rows >= PAGE))
+            else {
                 return Ok(());
             };
             query.after = Some((last.at, last.id));

@@ -43,31 +43,49 @@ impl Rest {
     }
 
     pub(super) fn after_failure(&mut self) {
-        self.rounds = 1_u32.checked_shl(self.failures).map_or(LONGEST_REST, |rounds| (rounds / 2).min(LONGEST_REST));
+        self.rounds = 1_u32
+            .checked_shl(self.failures)
+            .map_or(LONGEST_REST, |rounds| (rounds / 2).min(LONGEST_REST));
         self.failures += 1;
     }
 }
 
 impl Rebuild {
     pub(super) const fn new(ticket: u64, began: Moment) -> Self {
-        Self { ticket, began, sessions: Progress::Begun, users: Progress::Begun }
+        Self {
+            ticket,
+            began,
+            sessions: Progress::Begun,
+            users: Progress::Begun,
+        }
     }
 }
 
 impl Janitor {
     /// Writes the marks of all sessions that are revoked and not over, and of all cut-offs that still matter. Of
     /// sessions that were rotated the database is asked anyway.
-    pub(super) async fn fill(&self, blacklist: &dyn Blacklist, rebuild: &mut Rebuild) -> Result<(), StoreError> {
+    pub(super) async fn fill(
+        &self,
+        blacklist: &dyn Blacklist,
+        rebuild: &mut Rebuild,
+    ) -> Result<(), StoreError> {
         while let Some(after) = rebuild.sessions.after() {
-            let page = self.sessions.revoked_since(Moment::UNIX_EPOCH, after.copied(), BATCH).await?;
+            let page = self
+                .sessions
+                .revoked_since(Moment::UNIX_EPOCH, after.copied(), BATCH)
+                .await?;
             blacklist.fill(&self.marks_of(&page, rebuild.began)).await?;
-            rebuild.sessions = Progress::to(page.last().and_then(|last| Some((last.revoked?.0, last.id))));
+            rebuild.sessions = Progress::to(
+                page.last()
+                    .and_then(|last| Some((last.revoked?.0, last.id))),
+            );
         }
         let since = rebuild.began - self.revocation.longest();
         while let Some(after) = rebuild.users.after() {
             let page = self.users.cut_offs(since, after.cloned(), BATCH).await?;
             blacklist.fill(&self.cut_offs_of(&page)).await?;
-            rebuild.users = Progress::to(page.into_iter().next_back().map(|(at, user, _)| (at, user)));
+            rebuild.users =
+                Progress::to(page.into_iter().next_back().map(|(at, user, _)| (at, user)));
         }
         Ok(())
     }
@@ -75,7 +93,10 @@ impl Janitor {
 
 impl<T> Progress<T> {
     /// `None` when nothing is left, else after what to go on.
-    #[expect(clippy::option_option, reason = "the outer says whether, the inner after what")]
+    #[expect(
+        clippy::option_option,
+        reason = "the outer says whether, the inner after what"
+    )]
     const fn after(&self) -> Option<Option<&T>> {
         match self {
             Self::Begun => Some(None),

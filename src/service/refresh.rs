@@ -35,12 +35,25 @@ impl Auth {
     ///
     /// # Errors
     /// [`Error::Token`], [`Error::NoActiveAccount`], [`Error::Overloaded`], [`Error::Unavailable`].
-    pub async fn refresh(self: &Arc<Self>, token: &str, client: Client) -> Result<TokenPair, Error> {
+    pub async fn refresh(
+        self: &Arc<Self>,
+        token: &str,
+        client: Client,
+    ) -> Result<TokenPair, Error> {
         let now = storable(self.parts.clock.now());
         let checked = self.check(token, now)?;
         let admitted = self.admit(&checked, &client).await?;
         self.to_the_end(admitted, async move |auth| {
-            let outcome = auth.refresh_checked(&checked, Call { view: View::Refresh, client: &client, now }).await;
+            let outcome = auth
+                .refresh_checked(
+                    &checked,
+                    Call {
+                        view: View::Refresh,
+                        client: &client,
+                        now,
+                    },
+                )
+                .await;
             auth.noted(View::Refresh, &checked, &client, now, outcome)
         })
         .await
@@ -48,7 +61,11 @@ impl Auth {
 
     async fn refresh_checked(&self, checked: &Checked, call: Call<'_>) -> Result<TokenPair, Error> {
         let (token, generation) = self.check_refresh(checked, call).await?;
-        let presented = Presented { token: &token, generation, call };
+        let presented = Presented {
+            token: &token,
+            generation,
+            call,
+        };
         if !self.parts.rules.rotate {
             return Box::pin(self.refresh_without_rotation(&presented)).await;
         }
@@ -61,7 +78,12 @@ impl Auth {
             ip,
             user_agent,
         };
-        if let Some(state) = self.parts.sessions.rotate(rotation, &self.parts.clock).await? {
+        if let Some(state) = self
+            .parts
+            .sessions
+            .rotate(rotation, &self.parts.clock)
+            .await?
+        {
             self.parts.metrics.rotations.inc();
             if self.parts.rules.grace != Grace::Endless {
                 self.parts.revocation.mark_rotated(&state.session);
@@ -75,11 +97,18 @@ impl Auth {
 
     /// Why nothing was rotated, and what follows from it.
     async fn explain(&self, presented: &Presented<'_>) -> Result<TokenPair, Error> {
-        let state = known(self.parts.sessions.find(presented.token.session).await?, presented.token)?;
+        let state = known(
+            self.parts.sessions.find(presented.token.session).await?,
+            presented.token,
+        )?;
         self.explain_by(&state, presented).await
     }
 
-    async fn explain_by(&self, state: &SessionState, presented: &Presented<'_>) -> Result<TokenPair, Error> {
+    async fn explain_by(
+        &self,
+        state: &SessionState,
+        presented: &Presented<'_>,
+    ) -> Result<TokenPair, Error> {
         let (session, now) = (&state.session, presented.call.now);
         match state.standing(presented.generation, now, self.parts.rules.grace) {
             standing @ (Standing::Grace | Standing::Spent) => {
@@ -111,7 +140,9 @@ impl Auth {
             // clock was set.
             Standing::Current => {
                 let _ = self.parts.sessions.ping().await;
-                Err(Error::Unavailable("the session changed meanwhile".to_owned()))
+                Err(Error::Unavailable(
+                    "the session changed meanwhile".to_owned(),
+                ))
             }
         }
     }
@@ -128,9 +159,16 @@ impl Auth {
             );
         }
         self.parts.metrics.grace_hits.inc();
-        self.parts.metrics.grace_hits_elsewhere.inc_by(u64::from(elsewhere));
+        self.parts
+            .metrics
+            .grace_hits_elsewhere
+            .inc_by(u64::from(elsewhere));
         let jti = random::jti();
-        let actor = if elsewhere { Actor::Client } else { Actor::User };
+        let actor = if elsewhere {
+            Actor::Client
+        } else {
+            Actor::User
+        };
         let mut event = AuditEvent::new(now.max(session.rotated_at), kind, actor)
             .of_user(&session.user_id)
             .of_session(session.id)
@@ -145,9 +183,17 @@ impl Auth {
     }
 
     /// Issues the same successor again to a client that differs from the holder, up to the limit of repeats.
-    async fn repeat_counted(&self, state: &SessionState, presented: &Presented<'_>) -> Result<TokenPair, Error> {
+    async fn repeat_counted(
+        &self,
+        state: &SessionState,
+        presented: &Presented<'_>,
+    ) -> Result<TokenPair, Error> {
         let session = &state.session;
-        let repeat = Repeat { id: session.id, generation: session.generation, limit: REPEATS };
+        let repeat = Repeat {
+            id: session.id,
+            generation: session.generation,
+            limit: REPEATS,
+        };
         if self.parts.sessions.count_repeat(repeat).await? {
             return self.repeat(state, presented);
         }
@@ -161,20 +207,37 @@ impl Auth {
     }
 
     /// simplejwt's `ROTATE_REFRESH_TOKENS = False`: only an access token, and the row stays as it is.
-    async fn refresh_without_rotation(&self, presented: &Presented<'_>) -> Result<TokenPair, Error> {
+    async fn refresh_without_rotation(
+        &self,
+        presented: &Presented<'_>,
+    ) -> Result<TokenPair, Error> {
         let Call { client, now, .. } = presented.call;
-        let state = known(self.parts.sessions.find(presented.token.session).await?, presented.token)?;
-        match (state.standing(presented.generation, now, self.parts.rules.grace), &state.user) {
+        let state = known(
+            self.parts.sessions.find(presented.token.session).await?,
+            presented.token,
+        )?;
+        match (
+            state.standing(presented.generation, now, self.parts.rules.grace),
+            &state.user,
+        ) {
             (Standing::Current | Standing::Grace, Some(user)) => {
                 let jti = random::jti();
                 self.tell_refresh(&state.session, &jti, client, now);
-                Ok(TokenPair { access: self.issue_access(&state.session, user, now, jti)?, refresh: None })
+                Ok(TokenPair {
+                    access: self.issue_access(&state.session, user, now, jti)?,
+                    refresh: None,
+                })
             }
             _ => self.explain_by(&state, presented).await,
         }
     }
 
-    fn issue_for(&self, state: &SessionState, now: Moment, jti: String) -> Result<TokenPair, Error> {
+    fn issue_for(
+        &self,
+        state: &SessionState,
+        now: Moment,
+        jti: String,
+    ) -> Result<TokenPair, Error> {
         let user = state.user.as_ref().ok_or(Error::NoActiveAccount)?;
         self.issue(&state.session, user, now, jti)
     }
@@ -182,8 +245,14 @@ impl Auth {
     fn tell_refresh(&self, session: &Session, jti: &str, client: &Client, now: Moment) {
         if self.parts.rules.audit_refreshes {
             let event = AuditEvent::new(now, EventKind::Refreshed, Actor::User);
-            let event = event.of_user(&session.user_id).of_session(session.id).of_token(jti).from(&client.origin());
-            self.parts.audit.record(event.with("generation", session.generation.to_string()));
+            let event = event
+                .of_user(&session.user_id)
+                .of_session(session.id)
+                .of_token(jti)
+                .from(&client.origin());
+            self.parts
+                .audit
+                .record(event.with("generation", session.generation.to_string()));
         }
     }
 }

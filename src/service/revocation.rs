@@ -15,7 +15,9 @@ use crate::{
         session::{Session, SessionState},
         time::Moment,
     },
-    ports::{Blacklist, Mark, Revoke, SessionStore, StoreError, TokenRef, Verdict, blacklist::MARGIN},
+    ports::{
+        Blacklist, Mark, Revoke, SessionStore, StoreError, TokenRef, Verdict, blacklist::MARGIN,
+    },
 };
 
 static NOT_TAKEN: Sampled = Sampled::new();
@@ -50,14 +52,21 @@ impl Revocation {
         blacklist: Option<Arc<dyn Blacklist>>,
         lifetimes: MarkLifetimes,
     ) -> Self {
-        Self { blacklist, hints: None, lifetimes, sessions }
+        Self {
+            blacklist,
+            hints: None,
+            lifetimes,
+            sessions,
+        }
     }
 
     /// With what writes the marks of rotations, if there is a blacklist: it has to run beside the server. Without it,
     /// rotations leave no marks.
     #[must_use]
     pub fn with_hints(mut self) -> (Self, Option<HintWriter>) {
-        let Some(blacklist) = &self.blacklist else { return (self, None) };
+        let Some(blacklist) = &self.blacklist else {
+            return (self, None);
+        };
         let (hints, writer) = hints::channel(Arc::clone(blacklist));
         self.hints = Some(hints);
         (self, Some(writer))
@@ -79,7 +88,9 @@ impl Revocation {
     /// Ends a session. Whether it was this call that did; `None` when there is no such session.
     pub(super) async fn revoke(&self, revoke: Revoke) -> Result<Option<bool>, StoreError> {
         let now = revoke.now;
-        let Some((session, by_us)) = self.sessions.revoke(revoke).await? else { return Ok(None) };
+        let Some((session, by_us)) = self.sessions.revoke(revoke).await? else {
+            return Ok(None);
+        };
         self.mark_revoked(&[session], now).await;
         Ok(Some(by_us))
     }
@@ -88,8 +99,13 @@ impl Revocation {
     /// before its mark, or never have heard that it did; from the answer on, it is over for everybody.
     pub(super) async fn mark_over(&self, state: &SessionState, now: Moment) {
         let SessionState { session, user } = state;
-        let revoked = session.revoked.is_some().then(|| Self::revoked(session, now));
-        let cut_off = user.as_ref().filter(|user| user.version > session.user_version);
+        let revoked = session
+            .revoked
+            .is_some()
+            .then(|| Self::revoked(session, now));
+        let cut_off = user
+            .as_ref()
+            .filter(|user| user.version > session.user_version);
         let cut_off = cut_off.map(|user| self.cut_off(user.id.clone(), user.version));
         let marks: Vec<_> = revoked.into_iter().chain(cut_off).collect();
         if !marks.is_empty() {
@@ -108,8 +124,11 @@ impl Revocation {
     /// Not waited for: the database is asked about every refresh token anyway.
     pub(super) fn mark_rotated(&self, session: &Session) {
         if let Some(hints) = &self.hints {
-            let mark =
-                Mark::Rotated { session: session.id, user: session.user_id.clone(), generation: session.generation };
+            let mark = Mark::Rotated {
+                session: session.id,
+                user: session.user_id.clone(),
+                generation: session.generation,
+            };
             hints.give(mark, self.lifetimes.refresh + MARGIN);
         }
     }
@@ -119,7 +138,13 @@ impl Revocation {
     }
 
     pub(super) async fn mark_cut_offs(&self, users: &[(UserId, u32)]) {
-        self.write(users.iter().map(|(user, version)| self.cut_off(user.clone(), *version)).collect()).await;
+        self.write(
+            users
+                .iter()
+                .map(|(user, version)| self.cut_off(user.clone(), *version))
+                .collect(),
+        )
+        .await;
     }
 
     /// The mark of a session that was revoked, unless its last token has ended.
@@ -144,8 +169,14 @@ impl Revocation {
     }
 
     fn entry(session: &Session, now: Moment) -> (Mark, TimeDelta) {
-        let mark = Mark::Revoked { session: session.id, user: session.user_id.clone() };
-        (mark, (session.expires_at - now).max(TimeDelta::zero()) + MARGIN)
+        let mark = Mark::Revoked {
+            session: session.id,
+            user: session.user_id.clone(),
+        };
+        (
+            mark,
+            (session.expires_at - now).max(TimeDelta::zero()) + MARGIN,
+        )
     }
 
     /// The database knows already, so a blacklist that cannot be written to fails no request: it says `Unknown`

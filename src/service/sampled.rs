@@ -27,7 +27,10 @@ impl Sampled {
     /// Creates a kind without a written line.
     #[must_use]
     pub const fn new() -> Self {
-        Self { next: AtomicU64::new(0), suppressed: AtomicU64::new(0) }
+        Self {
+            next: AtomicU64::new(0),
+            suppressed: AtomicU64::new(0),
+        }
     }
 
     /// Returns the number of lines that were suppressed since the last one, if a line is due. Otherwise counts this
@@ -40,7 +43,12 @@ impl Sampled {
     fn due_at(&self, now: u64, period: u64) -> Option<u64> {
         let next = self.next.load(Ordering::Relaxed);
         let later = now.saturating_add(period);
-        if now >= next && self.next.compare_exchange(next, later, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        if now >= next
+            && self
+                .next
+                .compare_exchange(next, later, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
             return Some(self.suppressed.swap(0, Ordering::Relaxed));
         }
         self.suppressed.fetch_add(1, Ordering::Relaxed);
@@ -56,10 +64,20 @@ pub struct SampledCauses(RwLock<HashMap<&'static str, Sampled>>);
 impl SampledCauses {
     /// Returns the number of suppressed lines of this cause, if a line is due: see [`Sampled::due`].
     pub fn due(&self, cause: &'static str) -> Option<u64> {
-        if let Some(lines) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(cause) {
+        if let Some(lines) = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(cause)
+        {
             return lines.due();
         }
-        self.0.write().unwrap_or_else(PoisonError::into_inner).entry(cause).or_default().due()
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(cause)
+            .or_default()
+            .due()
     }
 }
 
@@ -81,7 +99,9 @@ mod tests {
     #[test]
     fn a_flood_of_lines_is_one_a_second_with_the_number_of_the_others() {
         let lines = Sampled::new();
-        let due: Vec<_> = (0..3000).filter_map(|millisecond| lines.due_at(millisecond, 1000)).collect();
+        let due: Vec<_> = (0..3000)
+            .filter_map(|millisecond| lines.due_at(millisecond, 1000))
+            .collect();
         assert_eq!(due, [0, 999, 999]);
         assert_eq!(lines.due_at(60_000, 1000), Some(999));
         assert_eq!(lines.due_at(61_000, 1000), Some(0));

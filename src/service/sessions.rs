@@ -29,8 +29,15 @@ impl Auth {
     /// As [`Auth::authenticate`].
     pub async fn sessions(&self, token: &str, client: &Client) -> Result<Vec<OwnSession>, Error> {
         let (identity, _admitted) = self.authenticate_admitted(token, client).await?;
-        let live = self.parts.sessions.list_live(&identity.user.id, storable(self.parts.clock.now())).await?;
-        let own = |session: Session| OwnSession { current: session.id == identity.session.id, session };
+        let live = self
+            .parts
+            .sessions
+            .list_live(&identity.user.id, storable(self.parts.clock.now()))
+            .await?;
+        let own = |session: Session| OwnSession {
+            current: session.id == identity.session.id,
+            session,
+        };
         Ok(live.into_iter().map(own).collect())
     }
 
@@ -39,7 +46,12 @@ impl Auth {
     /// # Errors
     /// [`Error::NoSession`] for an id that is no live session of this user, whoever else's it may be; and as
     /// [`Auth::authenticate`].
-    pub async fn end_session(self: &Arc<Self>, token: &str, id: &str, client: &Client) -> Result<(), Error> {
+    pub async fn end_session(
+        self: &Arc<Self>,
+        token: &str,
+        id: &str,
+        client: &Client,
+    ) -> Result<(), Error> {
         let (identity, admitted) = self.authenticate_admitted(token, client).await?;
         // The case of the digits of a UUID means nothing (RFC 9562, section 4), and some clients write them in uppercase.
         let id = SessionId::parse(&id.to_ascii_lowercase()).ok_or(Error::NoSession)?;
@@ -49,22 +61,36 @@ impl Auth {
             .from(&client.origin())
             .with("by_session", identity.session.id.to_string());
         let of = (identity.user.id, identity.user.version);
-        let end = async move |auth: Arc<Self>| auth.end(id, Some(of), RevokedReason::User, now, audit).await;
-        if self.to_the_end(admitted, end).await? { Ok(()) } else { Err(Error::NoSession) }
+        let end = async move |auth: Arc<Self>| {
+            auth.end(id, Some(of), RevokedReason::User, now, audit)
+                .await
+        };
+        if self.to_the_end(admitted, end).await? {
+            Ok(())
+        } else {
+            Err(Error::NoSession)
+        }
     }
 
     /// Ends the session of an access token.
     ///
     /// # Errors
     /// As [`Auth::authenticate`].
-    pub async fn log_out_by_access(self: &Arc<Self>, token: &str, client: &Client) -> Result<(), Error> {
+    pub async fn log_out_by_access(
+        self: &Arc<Self>,
+        token: &str,
+        client: &Client,
+    ) -> Result<(), Error> {
         let (identity, admitted) = self.authenticate_admitted(token, client).await?;
         let now = storable(self.parts.clock.now());
         let audit = AuditEvent::new(now, EventKind::SessionRevoked, Actor::User)
             .of_user(&identity.user.id)
             .from(&client.origin());
         let (id, reason) = (identity.session.id, RevokedReason::LoggedOut);
-        self.to_the_end(admitted, async move |auth| auth.end(id, None, reason, now, audit).await).await?;
+        self.to_the_end(admitted, async move |auth| {
+            auth.end(id, None, reason, now, audit).await
+        })
+        .await?;
         Ok(())
     }
 
@@ -72,7 +98,11 @@ impl Auth {
     ///
     /// # Errors
     /// As [`Auth::authenticate`]; of two at once, the second finds itself signed out.
-    pub async fn log_out_everywhere(self: &Arc<Self>, token: &str, client: &Client) -> Result<(), Error> {
+    pub async fn log_out_everywhere(
+        self: &Arc<Self>,
+        token: &str,
+        client: &Client,
+    ) -> Result<(), Error> {
         let (identity, admitted) = self.authenticate_admitted(token, client).await?;
         let now = storable(self.parts.clock.now());
         let audit = AuditEvent::new(now, EventKind::CutOff, Actor::User)
@@ -80,13 +110,20 @@ impl Auth {
             .of_user(&identity.user.id)
             .of_session(identity.session.id)
             .from(&client.origin());
-        let cut_off = CutOff { id: identity.user.id, now, audit };
+        let cut_off = CutOff {
+            id: identity.user.id,
+            now,
+            audit,
+        };
         let version = identity.session.user_version;
         self.to_the_end(admitted, async move |auth| {
             let changed = auth.parts.users.cut_off(&cut_off, Some(version)).await?;
             let user = changed.ok_or(blacklisted("cut_off"))?;
             auth.parts.metrics.cut_offs.inc();
-            auth.parts.revocation.mark_cut_off(&user.id, user.version).await;
+            auth.parts
+                .revocation
+                .mark_cut_off(&user.id, user.version)
+                .await;
             Ok(())
         })
         .await
@@ -103,7 +140,17 @@ impl Auth {
         audit: AuditEvent,
     ) -> Result<bool, Error> {
         let audit = audit.of_session(id).because(reason.as_str());
-        let ended = self.parts.revocation.revoke(Revoke { id, of, reason, now, audit }).await?;
+        let ended = self
+            .parts
+            .revocation
+            .revoke(Revoke {
+                id,
+                of,
+                reason,
+                now,
+                audit,
+            })
+            .await?;
         let by_us = ended == Some(true);
         self.count_revoked(reason, usize::from(by_us));
         Ok(by_us)

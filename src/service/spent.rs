@@ -55,7 +55,11 @@ impl Auth {
         session: &Session,
         presented: &Presented<'_>,
     ) -> Consequence {
-        purpose.consequence(standing == Standing::Grace, presented.difference(session), self.parts.rules.binding)
+        purpose.consequence(
+            standing == Standing::Grace,
+            presented.difference(session),
+            self.parts.rules.binding,
+        )
     }
 
     /// Refuses a spent token in a view that grants nothing for one. If the sender differs from the holder in both
@@ -63,7 +67,12 @@ impl Auth {
     /// refreshed.
     ///
     /// The token is refused in any case, so a failure to end the session does not change the response.
-    pub(super) async fn refuse_spent(&self, standing: Standing, session: &Session, presented: &Presented<'_>) -> Error {
+    pub(super) async fn refuse_spent(
+        &self,
+        standing: Standing,
+        session: &Session,
+        presented: &Presented<'_>,
+    ) -> Error {
         if self.consequence(Purpose::Verify, standing, session, presented) != Consequence::Reuse {
             return blacklisted("spent");
         }
@@ -79,14 +88,24 @@ impl Auth {
     /// As [`Auth::refuse_spent`], for a token that is spent according to Redis. One query to the database finds the
     /// holder. The token is refused regardless of the result, and even if the database does not answer.
     pub(super) async fn refuse_marked_spent(&self, token: &TokenRef, call: Call<'_>) -> Error {
-        let Some(generation) = token.generation.filter(|_| self.parts.rules.binding == Binding::Client) else {
+        let Some(generation) = token
+            .generation
+            .filter(|_| self.parts.rules.binding == Binding::Client)
+        else {
             return blacklisted("spent");
         };
-        let Some(state) = self.state_of(token).await else { return blacklisted("spent") };
-        let presented = Presented { token, generation, call };
+        let Some(state) = self.state_of(token).await else {
+            return blacklisted("spent");
+        };
+        let presented = Presented {
+            token,
+            generation,
+            call,
+        };
         match state.standing(generation, call.now, self.parts.rules.grace) {
             standing @ (Standing::Grace | Standing::Spent) => {
-                self.refuse_spent(standing, &state.session, &presented).await
+                self.refuse_spent(standing, &state.session, &presented)
+                    .await
             }
             Standing::Revoked(reason) => {
                 // From now on, Redis answers.
@@ -99,13 +118,27 @@ impl Auth {
 
     /// Checks a refresh token that a view has refused because of its type. The response does not depend on the result.
     pub(super) async fn look_at_refused(&self, checked: &Checked, call: Call<'_>) {
-        let Ok(token) = token_ref(checked) else { return };
-        let Some(generation) = token.generation.filter(|_| self.parts.rules.binding == Binding::Client) else { return };
-        let Some(state) = self.state_of(&token).await else { return };
+        let Ok(token) = token_ref(checked) else {
+            return;
+        };
+        let Some(generation) = token
+            .generation
+            .filter(|_| self.parts.rules.binding == Binding::Client)
+        else {
+            return;
+        };
+        let Some(state) = self.state_of(&token).await else {
+            return;
+        };
         let standing = state.standing(generation, call.now, self.parts.rules.grace);
         if matches!(standing, Standing::Grace | Standing::Spent) {
-            let presented = Presented { token: &token, generation, call };
-            self.refuse_spent(standing, &state.session, &presented).await;
+            let presented = Presented {
+                token: &token,
+                generation,
+                call,
+            };
+            self.refuse_spent(standing, &state.session, &presented)
+                .await;
         }
     }
 
@@ -130,7 +163,11 @@ impl Auth {
         session: &Session,
         repeats: Option<u32>,
     ) -> Result<(), Error> {
-        let Presented { token, generation, call } = *presented;
+        let Presented {
+            token,
+            generation,
+            call,
+        } = *presented;
         let since_rotation = (call.now - session.rotated_at).num_seconds();
         let differs = presented.difference(session).as_str();
         if let Some(suppressed) = REUSE.due() {
@@ -149,26 +186,41 @@ impl Auth {
             .with("presented_generation", generation.to_string())
             .with("current_generation", session.generation.to_string())
             .with("seconds_since_rotation", since_rotation.to_string())
-            .with("seconds_since_sign_in", (call.now - session.created_at).num_seconds().to_string())
+            .with(
+                "seconds_since_sign_in",
+                (call.now - session.created_at).num_seconds().to_string(),
+            )
             .with("view", call.view.as_str())
             .with("differs", differs);
         if let Some(repeats) = repeats {
             audit = audit.with("repeats", repeats.to_string());
         }
         let reason = RevokedReason::Reuse;
-        let revoke = Revoke { id: token.session, of: None, reason, now: call.now, audit: with_holder(audit, session) };
+        let revoke = Revoke {
+            id: token.session,
+            of: None,
+            reason,
+            now: call.now,
+            audit: with_holder(audit, session),
+        };
         let (revocation, metrics) = (self.parts.revocation.clone(), self.parts.metrics.clone());
         let ended = tokio::spawn(async move {
             let ended = revocation.revoke(revoke).await?;
             metrics.count_revoked(reason, usize::from(ended == Some(true)));
             Ok::<_, Error>(())
         });
-        ended.await.unwrap_or_else(|_| Err(Error::Internal("a use case panicked".to_owned())))
+        ended
+            .await
+            .unwrap_or_else(|_| Err(Error::Internal("a use case panicked".to_owned())))
     }
 
     /// Returns the kind of the event of a repeat within the grace, and the difference. A sender that differs from the
     /// holder has a separate kind. If the grace never ends, there is no holder.
-    pub(super) fn repeated(&self, session: &Session, presented: &Presented<'_>) -> (EventKind, Difference) {
+    pub(super) fn repeated(
+        &self,
+        session: &Session,
+        presented: &Presented<'_>,
+    ) -> (EventKind, Difference) {
         let difference = presented.difference(session);
         if difference.any() && self.parts.rules.grace != Grace::Endless {
             (EventKind::RefreshRepeatedElsewhere, difference)

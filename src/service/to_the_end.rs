@@ -21,6 +21,8 @@ impl Auth {
             let _admitted = admitted;
             work.await
         });
-        ended.await.unwrap_or_else(|_| Err(Error::Internal("a use case panicked".to_owned())))
+        ended
+            .await
+            .unwrap_or_else(|_| Err(Error::Internal("a use case panicked".to_owned())))
     }
 }

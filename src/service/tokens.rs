@@ -40,9 +40,18 @@ pub struct TokenPair {
 
 impl Auth {
     /// A fresh access token, and the refresh token of the session's present generation: always the same bytes.
-    pub(super) fn issue(&self, session: &Session, user: &User, now: Moment, jti: String) -> Result<TokenPair, Error> {
+    pub(super) fn issue(
+        &self,
+        session: &Session,
+        user: &User,
+        now: Moment,
+        jti: String,
+    ) -> Result<TokenPair, Error> {
         let access = self.issue_access(session, user, now, jti)?;
-        Ok(TokenPair { access, refresh: Some(self.issue_refresh(session)?) })
+        Ok(TokenPair {
+            access,
+            refresh: Some(self.issue_refresh(session)?),
+        })
     }
 
     pub(super) fn issue_access(
@@ -53,24 +62,38 @@ impl Auth {
         jti: String,
     ) -> Result<String, Error> {
         let rules = &self.parts.rules.tokens;
-        let lifetime = rules.access_lifetime - random::up_to(rules.access_jitter).map_err(|_| no_randomness())?;
+        let lifetime = rules.access_lifetime
+            - random::up_to(rules.access_jitter).map_err(|_| no_randomness())?;
         let claims = AccessClaims::of(session, user, jti, now, lifetime, &rules.extra);
         let keys = self.parts.keys.current();
         let key = keys.ring.signer(Kind::Access, now).ok_or_else(no_key)?;
-        self.parts.shape.access(key, &claims).map_err(|error| Error::Internal(error.to_string()))
+        self.parts
+            .shape
+            .access(key, &claims)
+            .map_err(|error| Error::Internal(error.to_string()))
     }
 
     /// Signed with the secret that was in force when the generation was made: a new secret changes no token.
     fn issue_refresh(&self, session: &Session) -> Result<String, Error> {
         let claims = RefreshClaims::of(session, self.parts.rules.tokens.refresh_lifetime);
         let keys = self.parts.keys.current();
-        let key = keys.ring.signer(Kind::Refresh, session.rotated_at).ok_or_else(no_key)?;
-        self.parts.shape.refresh(key, &claims).map_err(|error| Error::Internal(error.to_string()))
+        let key = keys
+            .ring
+            .signer(Kind::Refresh, session.rotated_at)
+            .ok_or_else(no_key)?;
+        self.parts
+            .shape
+            .refresh(key, &claims)
+            .map_err(|error| Error::Internal(error.to_string()))
     }
 
     /// A refresh token that holds in itself. Whether its session does is the store's to say; of a token that lacks
     /// something, it is asked here, because simplejwt says "blacklisted" before it says what is missing.
-    pub(super) async fn check_refresh(&self, checked: &Checked, call: Call<'_>) -> Result<(TokenRef, u32), Error> {
+    pub(super) async fn check_refresh(
+        &self,
+        checked: &Checked,
+        call: Call<'_>,
+    ) -> Result<(TokenRef, u32), Error> {
         if let Err(refusal) = checked.require(Kind::Refresh, self.parts.keys.policy()) {
             if let (Kind::Refresh, Ok(token)) = (checked.kind(), token_ref(checked)) {
                 Box::pin(self.check_revocation(&token, Kind::Refresh, call)).await?;
@@ -83,8 +106,15 @@ impl Auth {
     }
 
     /// Admits a request with a valid token, by its session and its client.
-    pub(super) async fn admit(&self, checked: &Checked, client: &Client) -> Result<Admitted, Error> {
-        self.parts.admission.enter(client, session_id(checked.claims())).await
+    pub(super) async fn admit(
+        &self,
+        checked: &Checked,
+        client: &Client,
+    ) -> Result<Admitted, Error> {
+        self.parts
+            .admission
+            .enter(client, session_id(checked.claims()))
+            .await
     }
 
     /// A token of ours that holds in itself, and may be presented often.
@@ -102,12 +132,20 @@ impl Auth {
 /// reaches a store.
 pub(super) fn token_ref(checked: &Checked) -> Result<TokenRef, Error> {
     let claims = checked.claims();
-    let counter =
-        |name: &str, last: u32| claims.number(name).and_then(|n| u32::try_from(n).ok()).filter(|n| *n <= last);
+    let counter = |name: &str, last: u32| {
+        claims
+            .number(name)
+            .and_then(|n| u32::try_from(n).ok())
+            .filter(|n| *n <= last)
+    };
     Ok(TokenRef {
         session: session_id(claims).ok_or_else(invalid)?,
         // A NUL is the one character that Postgres does not keep, so no user has it.
-        user: claims.subject().filter(|sub| !sub.contains('\0')).map(UserId::new).ok_or_else(invalid)?,
+        user: claims
+            .subject()
+            .filter(|sub| !sub.contains('\0'))
+            .map(UserId::new)
+            .ok_or_else(invalid)?,
         version: counter("ver", LAST_EPOCH).ok_or_else(invalid)?,
         generation: match checked.kind() {
             Kind::Access => None,
@@ -124,7 +162,12 @@ fn session_id(claims: &Claims) -> Option<SessionId> {
 /// leaked or a database that was restored.
 pub(super) fn known(state: Option<SessionState>, token: &TokenRef) -> Result<SessionState, Error> {
     match state {
-        Some(state) if state.session.user_id == token.user && state.session.user_version == token.version => Ok(state),
+        Some(state)
+            if state.session.user_id == token.user
+                && state.session.user_version == token.version =>
+        {
+            Ok(state)
+        }
         _ => Err(Error::token(TokenDetail::Invalid, "unknown_session")),
     }
 }

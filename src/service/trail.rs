@@ -106,7 +106,11 @@ impl Trail {
     /// [`Error::Unavailable`].
     pub async fn user_named(&self, name: &str) -> Result<Option<UserId>, Error> {
         Ok(match Username::parse(name) {
-            Ok(name) => self.users.find_by_username(&name).await?.map(|user| user.id),
+            Ok(name) => self
+                .users
+                .find_by_username(&name)
+                .await?
+                .map(|user| user.id),
             Err(_) => None,
         })
     }
@@ -146,38 +150,83 @@ impl Trail {
         if let Some(story) = self.of_user(id).await? {
             return Ok(Answer::User(Box::new(story)));
         }
-        let query = AuditQuery { jti: Some(id.to_owned()), limit: 1, ..AuditQuery::default() };
-        let noted = self.audit.events(&query).await?.first().and_then(|event| event.session);
+        let query = AuditQuery {
+            jti: Some(id.to_owned()),
+            limit: 1,
+            ..AuditQuery::default()
+        };
+        let noted = self
+            .audit
+            .events(&query)
+            .await?
+            .first()
+            .and_then(|event| event.session);
         match (self.find_refresh(id, noted, search).await?, noted) {
-            (Found::Token(session, generation), _) => {
-                Ok(self.story(session, Some(TokenStory::Refresh(generation))).await?.into())
-            }
+            (Found::Token(session, generation), _) => Ok(self
+                .story(session, Some(TokenStory::Refresh(generation)))
+                .await?
+                .into()),
             (_, Some(session)) => Ok(self.story(session, Some(TokenStory::Noted)).await?.into()),
             (Found::Nothing, None) => Ok(Answer::Unknown),
             (Found::Stopped, None) => Ok(Answer::Stopped),
         }
     }
 
-    async fn story(&self, id: SessionId, token: Option<TokenStory>) -> Result<Option<Story>, Error> {
+    async fn story(
+        &self,
+        id: SessionId,
+        token: Option<TokenStory>,
+    ) -> Result<Option<Story>, Error> {
         let state = self.sessions.find(id).await?;
-        let mut events = self.all(AuditQuery { session: Some(id), ..AuditQuery::default() }).await?;
+        let mut events = self
+            .all(AuditQuery {
+                session: Some(id),
+                ..AuditQuery::default()
+            })
+            .await?;
         if state.is_none() && events.is_empty() {
             return Ok(None);
         }
         let user = state.as_ref().map(|state| state.session.user_id.clone());
         if let Some(user) = user.or_else(|| events.iter().find_map(|event| event.user.clone())) {
-            let began = state.as_ref().map(|state| state.session.created_at).or(events.first().map(|event| event.at));
+            let began = state
+                .as_ref()
+                .map(|state| state.session.created_at)
+                .or(events.first().map(|event| event.at));
             // A cut-off names the session that asked for it, which may be another one; that of everybody names nobody.
-            let cut_off = AuditQuery { since: began, kinds: vec![EventKind::CutOff], ..AuditQuery::default() };
-            let everybody = AuditQuery { kinds: vec![EventKind::EverybodyCutOff], ..cut_off.clone() };
-            let of_user = self.all(AuditQuery { user: Some(user), ..cut_off }).await?;
-            events.extend(of_user.into_iter().filter(|event| event.session != Some(id)));
+            let cut_off = AuditQuery {
+                since: began,
+                kinds: vec![EventKind::CutOff],
+                ..AuditQuery::default()
+            };
+            let everybody = AuditQuery {
+                kinds: vec![EventKind::EverybodyCutOff],
+                ..cut_off.clone()
+            };
+            let of_user = self
+                .all(AuditQuery {
+                    user: Some(user),
+                    ..cut_off
+                })
+                .await?;
+            events.extend(
+                of_user
+                    .into_iter()
+                    .filter(|event| event.session != Some(id)),
+            );
             events.extend(self.all(everybody).await?);
         }
         events.sort_by_key(|event| (event.at, event.id));
         let now = self.clock.now();
-        let standing = state.as_ref().map(|state| state.standing(state.session.generation, now, Grace::Endless));
-        Ok(Some(Story { token, state, standing, events }))
+        let standing = state
+            .as_ref()
+            .map(|state| state.standing(state.session.generation, now, Grace::Endless));
+        Ok(Some(Story {
+            token,
+            state,
+            standing,
+            events,
+        }))
     }
 
     async fn of_user(&self, name_or_id: &str) -> Result<Option<UserStory>, Error> {
@@ -185,12 +234,26 @@ impl Trail {
             Ok(name) => self.users.find_by_username(&name).await?,
             Err(_) => return Ok(None),
         };
-        let id = named.as_ref().map_or_else(|| UserId::new(name_or_id), |user| user.id.clone());
-        let user = if named.is_some() { named } else { self.users.find_by_id(&id).await? };
+        let id = named
+            .as_ref()
+            .map_or_else(|| UserId::new(name_or_id), |user| user.id.clone());
+        let user = if named.is_some() {
+            named
+        } else {
+            self.users.find_by_id(&id).await?
+        };
         let now = self.clock.now();
         let since = Some(now - TimeDelta::days(UserStory::DAYS));
-        let about = AuditQuery { user: Some(id.clone()), since, ..AuditQuery::default() };
-        let of_deleted = AuditQuery { limit: 1, since: None, ..about.clone() };
+        let about = AuditQuery {
+            user: Some(id.clone()),
+            since,
+            ..AuditQuery::default()
+        };
+        let of_deleted = AuditQuery {
+            limit: 1,
+            since: None,
+            ..about.clone()
+        };
         if user.is_none() && self.audit.events(&of_deleted).await?.is_empty() {
             return Ok(None);
         }
@@ -203,11 +266,23 @@ impl Trail {
         ];
         let mut events = self.all(AuditQuery { kinds, ..about }).await?;
         let everybody = vec![EventKind::EverybodyCutOff];
-        events.extend(self.all(AuditQuery { since, kinds: everybody, ..AuditQuery::default() }).await?);
+        events.extend(
+            self.all(AuditQuery {
+                since,
+                kinds: everybody,
+                ..AuditQuery::default()
+            })
+            .await?,
+        );
         events.sort_by_key(|event| (event.at, event.id));
         let events = events.split_off(events.len().saturating_sub(UserStory::EVENTS));
         let sessions = self.sessions.list_live(&id, now).await?.len();
-        Ok(Some(UserStory { id, user, sessions, events }))
+        Ok(Some(UserStory {
+            id,
+            user,
+            sessions,
+            events,
+        }))
     }
 
     async fn all(&self, mut query: AuditQuery) -> Result<Vec<AuditEntry>, Error> {
@@ -215,7 +290,9 @@ impl Trail {
         query.limit = PAGE;
         loop {
             let page = self.audit.events(&query).await?;
-            let Some(last) = page.last() else { return Ok(all) };
+            let Some(last) = page.last() else {
+                return Ok(all);
+            };
             query.after = Some((last.at, last.id));
             all.extend(page);
         }

@@ -27,12 +27,23 @@ impl Auth {
     pub async fn verify(&self, token: &str, client: &Client) -> Result<(), Error> {
         let now = storable(self.parts.clock.now());
         let checked = self.check_again(token, now)?;
-        let outcome = self.verify_checked(&checked, Call { view: View::Verify, client, now }).await;
+        let outcome = self
+            .verify_checked(
+                &checked,
+                Call {
+                    view: View::Verify,
+                    client,
+                    now,
+                },
+            )
+            .await;
         self.noted(View::Verify, &checked, client, now, outcome)
     }
 
     async fn verify_checked(&self, checked: &Checked, call: Call<'_>) -> Result<(), Error> {
-        let required = checked.require_identity(self.parts.keys.policy()).map_err(Error::from);
+        let required = checked
+            .require_identity(self.parts.keys.policy())
+            .map_err(Error::from);
         match token_ref(checked) {
             Ok(token) => {
                 self.check_revocation(&token, checked.kind(), call).await?;
@@ -43,14 +54,21 @@ impl Auth {
     }
 
     /// Whether the token was revoked, cut off or spent, by Redis or the database.
-    pub(super) async fn check_revocation(&self, token: &TokenRef, kind: Kind, call: Call<'_>) -> Result<(), Error> {
+    pub(super) async fn check_revocation(
+        &self,
+        token: &TokenRef,
+        kind: Kind,
+        call: Call<'_>,
+    ) -> Result<(), Error> {
         match self.parts.revocation.check(token).await {
             Verdict::Revoked => Err(blacklisted("revoked")),
             Verdict::CutOff => Err(blacklisted("cut_off")),
             Verdict::Spent if self.parts.rules.grace != Grace::Endless => {
                 Err(Box::pin(async {
                     // The token is refused in any case, even if the holder cannot be looked up.
-                    let Ok(_admitted) = self.admit_late(call, token).await else { return blacklisted("spent") };
+                    let Ok(_admitted) = self.admit_late(call, token).await else {
+                        return blacklisted("spent");
+                    };
                     self.refuse_marked_spent(token, call).await
                 })
                 .await)
@@ -60,7 +78,8 @@ impl Auth {
             verdict @ (Verdict::Clear | Verdict::Spent | Verdict::Unknown) => {
                 Box::pin(async {
                     let _admitted = self.admit_late(call, token).await?;
-                    self.ask_database(token, verdict != Verdict::Unknown, call).await
+                    self.ask_database(token, verdict != Verdict::Unknown, call)
+                        .await
                 })
                 .await
             }
@@ -69,19 +88,35 @@ impl Auth {
 
     /// Admits a request of the verify view, which needs the database only if Redis has no answer. Requests of other
     /// views were admitted before.
-    async fn admit_late(&self, call: Call<'_>, token: &TokenRef) -> Result<Option<Admitted>, Error> {
+    async fn admit_late(
+        &self,
+        call: Call<'_>,
+        token: &TokenRef,
+    ) -> Result<Option<Admitted>, Error> {
         if call.view != View::Verify {
             return Ok(None);
         }
-        self.parts.admission.enter(call.client, Some(token.session)).await.map(Some)
+        self.parts
+            .admission
+            .enter(call.client, Some(token.session))
+            .await
+            .map(Some)
     }
 
     /// Where Redis is `believed`, and has no mark of what is over, it gets one.
-    async fn ask_database(&self, token: &TokenRef, believed: bool, call: Call<'_>) -> Result<(), Error> {
+    async fn ask_database(
+        &self,
+        token: &TokenRef,
+        believed: bool,
+        call: Call<'_>,
+    ) -> Result<(), Error> {
         let state = known(self.parts.sessions.find(token.session).await?, token)?;
         let grace = self.parts.rules.grace;
         let (generation, standing) = match token.generation {
-            None => (state.session.generation, state.access_standing(token.version, call.now)),
+            None => (
+                state.session.generation,
+                state.access_standing(token.version, call.now),
+            ),
             Some(generation) => (generation, state.standing(generation, call.now, grace)),
         };
         if believed && matches!(standing, Standing::Revoked(_) | Standing::CutOff) {
@@ -91,9 +126,17 @@ impl Auth {
             Standing::Current => Ok(()),
             Standing::Grace if grace == Grace::Endless => Ok(()),
             // A spent token is refused even within the grace.
-            Standing::Grace | Standing::Spent => {
-                Err(self.refuse_spent(standing, &state.session, &Presented { token, generation, call }).await)
-            }
+            Standing::Grace | Standing::Spent => Err(self
+                .refuse_spent(
+                    standing,
+                    &state.session,
+                    &Presented {
+                        token,
+                        generation,
+                        call,
+                    },
+                )
+                .await),
             Standing::Revoked(reason) => Err(blacklisted(reason.as_str())),
             Standing::CutOff => Err(blacklisted("cut_off")),
             Standing::NoActiveUser => Err(blacklisted("user_inactive")),

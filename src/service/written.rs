@@ -33,7 +33,10 @@ impl Written {
         if self.memory == memory {
             self.marks.retain(|_, written| *written >= since);
         } else {
-            *self = Self { memory, marks: HashMap::new() };
+            *self = Self {
+                memory,
+                marks: HashMap::new(),
+            };
         }
     }
 

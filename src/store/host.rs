@@ -6,10 +6,19 @@ use std::net::IpAddr;
 pub(super) fn is_loopback(name: &str) -> bool {
     let name = name.trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost")
-        || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+        || name
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// Returns the name, or asterisks if it has characters of no name, and so may hold a part of a password.
 pub(super) fn shown(name: &str) -> &str {
-    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:[]".contains(&byte)) { name } else { "***" }
+    if name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:[]".contains(&byte))
+    {
+        name
+    } else {
+        "***"
+    }
 }

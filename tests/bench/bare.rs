@@ -22,7 +22,10 @@ pub struct Hash {
 impl Hash {
     pub fn new() -> Self {
         let params = Params::new(19_456, 2, 1, Some(32)).unwrap();
-        Self { memory: vec![Block::default(); params.block_count()], params }
+        Self {
+            memory: vec![Block::default(); params.block_count()],
+            params,
+        }
     }
 
     pub fn compute(&mut self) -> [u8; 32] {
@@ -73,12 +76,20 @@ pub async fn all(stack: &Stack) -> Value {
     let public = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pem.contents()).unwrap();
     let message = [b'x'; 420];
     let signature = key.sign(&message).unwrap();
-    let mut redis =
-        redis::Client::open(stack.redis.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut redis = redis::Client::open(stack.redis.as_str())
+        .unwrap()
+        .get_multiplexed_async_connection()
+        .await
+        .unwrap();
     let began = Instant::now();
     for _ in 0..2000 {
-        let _: Vec<Option<String>> =
-            redis::cmd("MGET").arg("a").arg("b").arg("c").query_async(&mut redis).await.unwrap();
+        let _: Vec<Option<String>> = redis::cmd("MGET")
+            .arg("a")
+            .arg("b")
+            .arg("c")
+            .query_async(&mut redis)
+            .await
+            .unwrap();
     }
     let trip = began.elapsed().as_secs_f64() * 1e6 / 2000.0;
     let (count, _, cpu) = hashes(10);
@@ -108,5 +119,10 @@ fn timed(count: u32, mut operation: impl FnMut()) -> f64 {
 
 fn own_thread() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    Duration::from_nanos(text.split_ascii_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or_default())
+    Duration::from_nanos(
+        text.split_ascii_whitespace()
+            .next()
+            .and_then(|first| first.parse().ok())
+            .unwrap_or_default(),
+    )
 }

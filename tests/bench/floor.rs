@@ -108,15 +108,28 @@ async fn serve(settings: Settings) {
     .unwrap();
 }
 
-async fn worker(redis: String, database: String, connections: usize) -> Result<Worker, redis::RedisError> {
-    let redis = redis::Client::open(redis)?.get_multiplexed_async_connection().await?;
+async fn worker(
+    redis: String,
+    database: String,
+    connections: usize,
+) -> Result<Worker, redis::RedisError> {
+    let redis = redis::Client::open(redis)?
+        .get_multiplexed_async_connection()
+        .await?;
     let mut postgres = Vec::new();
     for _ in 0..connections {
         let client = connect(&database).await;
-        let statement = client.prepare("UPDATE floor SET n = n + 1 WHERE id = $1 RETURNING n").await.unwrap();
+        let statement = client
+            .prepare("UPDATE floor SET n = n + 1 WHERE id = $1 RETURNING n")
+            .await
+            .unwrap();
         postgres.push((client, statement));
     }
-    Ok(Worker { redis, postgres, next: Cell::new(0) })
+    Ok(Worker {
+        redis,
+        postgres,
+        next: Cell::new(0),
+    })
 }
 
 async fn noop(_: Json<Token>) -> HttpResponse {
@@ -139,7 +152,10 @@ async fn refresh(body: Json<Refresh>, keys: Data<Keys>, worker: Shared) -> HttpR
         return HttpResponse::Unauthorized().json(Empty {});
     }
     worker.rotate().await;
-    HttpResponse::Ok().json(Pair { access: keys.signed(&body.refresh), refresh: keys.signed(&body.refresh) })
+    HttpResponse::Ok().json(Pair {
+        access: keys.signed(&body.refresh),
+        refresh: keys.signed(&body.refresh),
+    })
 }
 
 /// Every core hashes passwords for a while; the answer comes when the last hash is done.
@@ -163,15 +179,25 @@ async fn burn() -> HttpResponse {
 
 impl Keys {
     fn fits(&self, token: &str) -> bool {
-        let Some((message, signature)) = token.rsplit_once('.') else { return false };
-        let Ok(signature) = URL_SAFE_NO_PAD.decode(signature) else { return false };
-        self.public.verify_sig(message.as_bytes(), &signature).is_ok()
+        let Some((message, signature)) = token.rsplit_once('.') else {
+            return false;
+        };
+        let Ok(signature) = URL_SAFE_NO_PAD.decode(signature) else {
+            return false;
+        };
+        self.public
+            .verify_sig(message.as_bytes(), &signature)
+            .is_ok()
     }
 
     /// The same claims with another signature: what is in a token does not matter here, its length does.
     fn signed(&self, like: &str) -> String {
         let message = like.rsplit_once('.').map_or(like, |(message, _)| message);
-        let signature = self.mint.key(Kind::Access).sign(message.as_bytes()).unwrap();
+        let signature = self
+            .mint
+            .key(Kind::Access)
+            .sign(message.as_bytes())
+            .unwrap();
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 }
@@ -180,7 +206,9 @@ impl Worker {
     async fn has_no_mark(&self) -> bool {
         let mut redis = self.redis.clone();
         let mut command = redis::cmd("MGET");
-        command.arg("{floor:1}:epoch").arg("{floor:1}:s:0d0ba1b7-5a1b-4b39-9f6e-33b6a5a0a1c2");
+        command
+            .arg("{floor:1}:epoch")
+            .arg("{floor:1}:s:0d0ba1b7-5a1b-4b39-9f6e-33b6a5a0a1c2");
         command.arg("{floor:1}:u:0d0ba1b7-5a1b-4b39-9f6e-33b6a5a0a1c2");
         let marks: Vec<Option<String>> = command.query_async(&mut redis).await.unwrap();
         marks.iter().all(Option::is_none)

@@ -11,7 +11,10 @@ use crate::{
 };
 
 pub async fn run(effort: Effort, thousands: &[u32]) -> Value {
-    let sizes = [10].iter().chain(thousands).map(|thousands| thousands * 1000);
+    let sizes = [10]
+        .iter()
+        .chain(thousands)
+        .map(|thousands| thousands * 1000);
     let mut told = Vec::new();
     for sessions in sizes {
         told.push(measure(effort, sessions).await);
@@ -38,12 +41,31 @@ async fn measure(effort: Effort, sessions: u32) -> Value {
     }
     let mut clients = Vec::new();
     for next in 0..8 {
-        clients.push(Client::new(port, Job::SignsIn { next, step: 8, users }).await);
+        clients.push(
+            Client::new(
+                port,
+                Job::SignsIn {
+                    next,
+                    step: 8,
+                    users,
+                },
+            )
+            .await,
+        );
     }
-    let logins = drive(&process, &behind, clients, effort.requests / 100).await.0;
+    let logins = drive(&process, &behind, clients, effort.requests / 100)
+        .await
+        .0;
     wrong += logins.wrong;
-    let size: i64 = stack.sql.query_one("SELECT pg_total_relation_size('sessions')", &[]).await.unwrap().get(0);
-    let median = |of: &dyn Fn(&crate::load::Round) -> f64| crate::report::median(all.iter().map(of).collect());
+    let size: i64 = stack
+        .sql
+        .query_one("SELECT pg_total_relation_size('sessions')", &[])
+        .await
+        .unwrap()
+        .get(0);
+    let median = |of: &dyn Fn(&crate::load::Round) -> f64| {
+        crate::report::median(all.iter().map(of).collect())
+    };
     json!({
         "sessions": sessions, "users": users, "bytes_a_session": size / i64::from(sessions),
         "refresh_us": median(&|round| round.cost()),

@@ -32,7 +32,10 @@ impl Round {
 
     /// The same of the servers behind.
     pub fn costs_behind(&self) -> Vec<f64> {
-        self.others.iter().map(|cpu| cpu.as_secs_f64() * 1e6 / self.requests.max(1) as f64).collect()
+        self.others
+            .iter()
+            .map(|cpu| cpu.as_secs_f64() * 1e6 / self.requests.max(1) as f64)
+            .collect()
     }
 
     /// Requests in a second.
@@ -42,11 +45,19 @@ impl Round {
 }
 
 /// Lets `clients` ask `count` times together.
-pub async fn drive(serves: &Process, behind: &[Process], clients: Vec<Client>, count: usize) -> (Round, Vec<Client>) {
+pub async fn drive(
+    serves: &Process,
+    behind: &[Process],
+    clients: Vec<Client>,
+    count: usize,
+) -> (Round, Vec<Client>) {
     let left = Arc::new(AtomicUsize::new(count));
     let (began, cpu) = (Instant::now(), serves.cpu());
     let before: Vec<_> = behind.iter().map(Process::cpu).collect();
-    let tasks: Vec<_> = clients.into_iter().map(|client| tokio::spawn(run(client, Arc::clone(&left)))).collect();
+    let tasks: Vec<_> = clients
+        .into_iter()
+        .map(|client| tokio::spawn(run(client, Arc::clone(&left))))
+        .collect();
     let mut round = Round::default();
     let mut back = Vec::new();
     for task in tasks {
@@ -58,13 +69,22 @@ pub async fn drive(serves: &Process, behind: &[Process], clients: Vec<Client>, c
     }
     round.wall = began.elapsed();
     round.cpu = serves.cpu().saturating_sub(cpu);
-    round.others = behind.iter().zip(before).map(|(process, before)| process.cpu().saturating_sub(before)).collect();
+    round.others = behind
+        .iter()
+        .zip(before)
+        .map(|(process, before)| process.cpu().saturating_sub(before))
+        .collect();
     (round, back)
 }
 
 async fn run(mut client: Client, left: Arc<AtomicUsize>) -> (Client, Vec<u32>, usize) {
     let (mut latencies, mut wrong) = (Vec::new(), 0);
-    while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+    while left
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(1)
+        })
+        .is_ok()
+    {
         let began = Instant::now();
         if let Err(what) = client.turn().await {
             wrong += 1;

@@ -48,7 +48,12 @@ struct Options {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Sessions in the larger tables of the growth run, in thousands, separated by commas
-    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', default_value = "1000")]
+    #[arg(
+        long,
+        value_name = "NUMBERS",
+        value_delimiter = ',',
+        default_value = "1000"
+    )]
     growth: Vec<u32>,
     #[command(subcommand)]
     mode: Option<Mode>,
@@ -70,13 +75,25 @@ struct Effort {
     refreshes_for_memory: usize,
 }
 
-const FULL: Effort = Effort { rounds: 7, requests: 60_000, refreshes_for_memory: 200_000 };
-const QUICK: Effort = Effort { rounds: 3, requests: 15_000, refreshes_for_memory: 20_000 };
+const FULL: Effort = Effort {
+    rounds: 7,
+    requests: 60_000,
+    refreshes_for_memory: 200_000,
+};
+const QUICK: Effort = Effort {
+    rounds: 3,
+    requests: 15_000,
+    refreshes_for_memory: 20_000,
+};
 
 impl Effort {
     /// As many requests in shorter turns: for what a moment's load of the machine would tilt.
     const fn finer(self) -> Self {
-        Self { rounds: self.rounds * 3, requests: self.requests / 3, ..self }
+        Self {
+            rounds: self.rounds * 3,
+            requests: self.requests / 3,
+            ..self
+        }
     }
 }
 
@@ -86,12 +103,16 @@ fn main() -> ExitCode {
         return floor::run(settings);
     }
     // One thread: it drives, and the other cores are for what is driven.
-    ended::when_done_or_told(&mut tokio::runtime::Builder::new_current_thread(), measure(&options))
+    ended::when_done_or_told(
+        &mut tokio::runtime::Builder::new_current_thread(),
+        measure(&options),
+    )
 }
 
 async fn measure(options: &Options) -> ExitCode {
     let effort = if options.quick { QUICK } else { FULL };
-    let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
+    let wanted =
+        |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     let stack = Stack::start("main", 2000, 10_000).await;
     let mut ratios: Vec<Ratio> = Vec::new();
     let mut memory = Value::Null;
@@ -139,5 +160,9 @@ async fn measure(options: &Options) -> ExitCode {
         });
         std::fs::write(path, format!("{document:#}\n")).unwrap();
     }
-    if wrong > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if wrong > 0 {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }

@@ -30,7 +30,17 @@ pub async fn under_load(stack: &Stack, effort: Effort, memory: &mut Value) {
     let (port, process) = stack.latchkey();
     let mut clients = Vec::new();
     for next in 0..64 {
-        clients.push(Client::new(port, Job::SignsIn { next, step: 64, users: stack.users }).await);
+        clients.push(
+            Client::new(
+                port,
+                Job::SignsIn {
+                    next,
+                    step: 64,
+                    users: stack.users,
+                },
+            )
+            .await,
+        );
     }
     let done = Arc::new(AtomicBool::new(false));
     let watch = tokio::spawn(most(process.clone(), Arc::clone(&done)));
@@ -40,9 +50,16 @@ pub async fn under_load(stack: &Stack, effort: Effort, memory: &mut Value) {
     memory["logins"] = json!(logins.requests);
     let (rows, mint) = (stack.rows(32).await, stack.mint());
     let mut tokens: Vec<_> = rows.iter().map(|row| mint.refresh(row)).collect();
-    let (mut points, step, mut wrong) = (Vec::new(), effort.refreshes_for_memory / 10, logins.wrong);
+    let (mut points, step, mut wrong) =
+        (Vec::new(), effort.refreshes_for_memory / 10, logins.wrong);
     for _ in 0..10 {
-        let (round, back) = drive(&process, &[], holders(port, "/api/token/refresh/", tokens).await, step).await;
+        let (round, back) = drive(
+            &process,
+            &[],
+            holders(port, "/api/token/refresh/", tokens).await,
+            step,
+        )
+        .await;
         wrong += round.wrong;
         tokens = back.into_iter().flat_map(Client::into_held).collect();
         points.push(process.resident());

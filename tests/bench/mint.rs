@@ -42,12 +42,22 @@ impl Mint {
             issuer: issuer.to_owned(),
             names: ClaimNames::default(),
         };
-        Self { issuer: issuer.to_owned(), keys, shape, next: 0 }
+        Self {
+            issuer: issuer.to_owned(),
+            keys,
+            shape,
+            next: 0,
+        }
     }
 
     /// The key that signs tokens of this kind.
     pub fn key(&self, kind: Kind) -> &SigningKey {
-        &self.keys.keys().find(|key| key.facts.kind == kind).unwrap().key
+        &self
+            .keys
+            .keys()
+            .find(|key| key.facts.kind == kind)
+            .unwrap()
+            .key
     }
 
     /// An access token that nobody has seen.
@@ -83,12 +93,19 @@ impl Mint {
             last_ip: None,
             user_agent: None,
         };
-        self.shape.refresh(self.key(Kind::Refresh), &RefreshClaims::of(&session, TimeDelta::days(1))).unwrap()
+        self.shape
+            .refresh(
+                self.key(Kind::Refresh),
+                &RefreshClaims::of(&session, TimeDelta::days(1)),
+            )
+            .unwrap()
     }
 
     /// Whether the token holds by the published keys alone.
     pub fn holds(&self, key_set: &str, token: &str, now: i64) -> bool {
         let keys = KeySet::from_jwks(key_set).unwrap();
-        Verifier::new(keys, Policy::new(&self.issuer)).verify_access(token, now).is_ok()
+        Verifier::new(keys, Policy::new(&self.issuer))
+            .verify_access(token, now)
+            .is_ok()
     }
 }

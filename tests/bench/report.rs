@@ -29,7 +29,13 @@ pub struct Ratio {
 
 impl Ratio {
     pub const fn new(name: &'static str, limit: &'static str, by: By, least: f64) -> Self {
-        Self { name, limit, by, least, rounds: Vec::new() }
+        Self {
+            name,
+            limit,
+            by,
+            least,
+            rounds: Vec::new(),
+        }
     }
 
     pub fn add(&mut self, ours: Round, limit: Round) {
@@ -47,7 +53,10 @@ impl Ratio {
     }
 
     pub fn wrong(&self) -> usize {
-        self.rounds.iter().map(|(ours, limit)| ours.wrong + limit.wrong).sum()
+        self.rounds
+            .iter()
+            .map(|(ours, limit)| ours.wrong + limit.wrong)
+            .sum()
     }
 
     fn of(&self, ours: &Round, limit: &Round) -> f64 {
@@ -59,7 +68,12 @@ impl Ratio {
     }
 
     fn value(&self) -> f64 {
-        median(self.rounds.iter().map(|(ours, limit)| self.of(ours, limit)).collect())
+        median(
+            self.rounds
+                .iter()
+                .map(|(ours, limit)| self.of(ours, limit))
+                .collect(),
+        )
     }
 
     fn ours(&self, of: impl Fn(&Round) -> f64) -> f64 {
@@ -79,7 +93,11 @@ impl Ratio {
                 "p999_us": of(&|round| percentile(&round.latencies, 99.9)),
             })
         };
-        let all: Vec<_> = self.rounds.iter().map(|(ours, limit)| self.of(ours, limit)).collect();
+        let all: Vec<_> = self
+            .rounds
+            .iter()
+            .map(|(ours, limit)| self.of(ours, limit))
+            .collect();
         json!({
             "name": self.name, "limit": self.limit, "by": format!("{:?}", self.by), "ratio": self.value(),
             "least": self.least, "reached": self.value() >= self.least, "rounds": all, "wrong": self.wrong(),
@@ -123,7 +141,11 @@ pub fn table(ratios: &[Ratio]) -> String {
 
 /// Whatever is no comparison.
 pub fn plain(title: &str, value: &Value) -> String {
-    if value.is_null() { String::new() } else { format!("{title}: {value:#}") }
+    if value.is_null() {
+        String::new()
+    } else {
+        format!("{title}: {value:#}")
+    }
 }
 
 pub fn median(mut values: Vec<f64>) -> f64 {
@@ -134,7 +156,13 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 fn percentile(latencies: &[u32], percent: f64) -> f64 {
     let mut sorted = latencies.to_vec();
     sorted.sort_unstable();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in a list")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a place in a list"
+    )]
     let place = (sorted.len() as f64 * percent / 100.0) as usize;
-    sorted.get(place.min(sorted.len().saturating_sub(1))).map_or(0.0, |latency| f64::from(*latency))
+    sorted
+        .get(place.min(sorted.len().saturating_sub(1)))
+        .map_or(0.0, |latency| f64::from(*latency))
 }

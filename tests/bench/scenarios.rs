@@ -33,10 +33,22 @@ pub async fn jwks(stack: &Stack, effort: Effort) -> Ratio {
     let mut ratio = Ratio::new("jwks", "an endpoint that answers {}", By::Cpu, 0.90);
     for _ in 0..effort.rounds {
         let (port, process) = stack.latchkey();
-        let ours = drive(&process, &[], clients(port, || Job::KeySet).await, effort.requests).await.0;
+        let ours = drive(
+            &process,
+            &[],
+            clients(port, || Job::KeySet).await,
+            effort.requests,
+        )
+        .await
+        .0;
         let (port, process) = stack.floor();
-        let job = || Job::Same { request: get("/noop"), expected: b"{}" };
-        let theirs = drive(&process, &[], clients(port, job).await, effort.requests).await.0;
+        let job = || Job::Same {
+            request: get("/noop"),
+            expected: b"{}",
+        };
+        let theirs = drive(&process, &[], clients(port, job).await, effort.requests)
+            .await
+            .0;
         ratio.add(ours, theirs);
     }
     ratio
@@ -44,18 +56,37 @@ pub async fn jwks(stack: &Stack, effort: Effort) -> Ratio {
 
 /// Access tokens that the server has not seen, beside a signature check and a round trip to Redis.
 pub async fn verify_new(stack: &Stack, effort: Effort) -> Ratio {
-    let mut ratio = Ratio::new("verify-new", "ES256 verification + Redis MGET", By::Cpu, 0.90);
+    let mut ratio = Ratio::new(
+        "verify-new",
+        "ES256 verification + Redis MGET",
+        By::Cpu,
+        0.90,
+    );
     let (rows, mut mint, count) = (stack.rows(200).await, stack.mint(), effort.requests / 2);
     let [_, redis] = stack.behind().await;
     for _ in 0..effort.rounds {
         let (port, process) = stack.latchkey();
         let pile = pile("/api/token/verify/", &mut mint, &rows, count);
         let job = || Job::Fresh(Arc::clone(&pile));
-        let ours = drive(&process, std::slice::from_ref(&redis), clients(port, job).await, count).await.0;
+        let ours = drive(
+            &process,
+            std::slice::from_ref(&redis),
+            clients(port, job).await,
+            count,
+        )
+        .await
+        .0;
         let (port, process) = stack.floor();
         let pile = self::pile("/verify", &mut mint, &rows, count);
         let job = || Job::Fresh(Arc::clone(&pile));
-        let theirs = drive(&process, std::slice::from_ref(&redis), clients(port, job).await, count).await.0;
+        let theirs = drive(
+            &process,
+            std::slice::from_ref(&redis),
+            clients(port, job).await,
+            count,
+        )
+        .await
+        .0;
         ratio.add(ours, theirs);
     }
     ratio
@@ -63,19 +94,47 @@ pub async fn verify_new(stack: &Stack, effort: Effort) -> Ratio {
 
 /// Access tokens that come back, beside an endpoint that only reads the same JSON.
 pub async fn verify_seen(stack: &Stack, effort: Effort) -> Ratio {
-    let mut ratio = Ratio::new("verify-seen", "the same JSON is parsed, answer {}", By::Cpu, 0.50);
+    let mut ratio = Ratio::new(
+        "verify-seen",
+        "the same JSON is parsed, answer {}",
+        By::Cpu,
+        0.50,
+    );
     let (rows, mut mint) = (stack.rows(CLIENTS).await, stack.mint());
-    let bodies: Vec<_> = rows.iter().map(|row| format!("{{\"token\":\"{}\"}}", mint.access(row))).collect();
+    let bodies: Vec<_> = rows
+        .iter()
+        .map(|row| format!("{{\"token\":\"{}\"}}", mint.access(row)))
+        .collect();
     let [_, redis] = stack.behind().await;
     for _ in 0..effort.rounds {
         let (port, process) = stack.latchkey();
         let mut next = bodies.iter().cycle();
-        let job = || Job::Same { request: post("/api/token/verify/", next.next().unwrap()), expected: b"{}" };
-        let ours = drive(&process, std::slice::from_ref(&redis), clients(port, job).await, effort.requests).await.0;
+        let job = || Job::Same {
+            request: post("/api/token/verify/", next.next().unwrap()),
+            expected: b"{}",
+        };
+        let ours = drive(
+            &process,
+            std::slice::from_ref(&redis),
+            clients(port, job).await,
+            effort.requests,
+        )
+        .await
+        .0;
         let (port, process) = stack.floor();
         let mut next = bodies.iter().cycle();
-        let job = || Job::Same { request: post("/noop-json", next.next().unwrap()), expected: b"{}" };
-        let theirs = drive(&process, std::slice::from_ref(&redis), clients(port, job).await, effort.requests).await.0;
+        let job = || Job::Same {
+            request: post("/noop-json", next.next().unwrap()),
+            expected: b"{}",
+        };
+        let theirs = drive(
+            &process,
+            std::slice::from_ref(&redis),
+            clients(port, job).await,
+            effort.requests,
+        )
+        .await
+        .0;
         ratio.add(ours, theirs);
     }
     ratio
@@ -85,7 +144,12 @@ pub async fn verify_seen(stack: &Stack, effort: Effort) -> Ratio {
 pub async fn refresh(stack: &Stack, effort: Effort) -> [Ratio; 2] {
     let limit = "ES256 verification, two ES256 signatures, Redis MGET, UPDATE of one row";
     let mut ratio = Ratio::new("refresh", limit, By::Cpu, 1.50);
-    let mut against_pgbench = Ratio::new("refresh, a second", "pgbench: UPDATE of one row", By::Rate, 0.50);
+    let mut against_pgbench = Ratio::new(
+        "refresh, a second",
+        "pgbench: UPDATE of one row",
+        By::Rate,
+        0.50,
+    );
     let (rows, mut mint, count) = (stack.rows(HELD).await, stack.mint(), effort.requests / 2);
     let mut ours = warmed(stack, rows.iter().map(|row| mint.refresh(row)).collect()).await;
     let behind = stack.behind().await;
@@ -125,7 +189,11 @@ pub async fn obtain(stack: &Stack, effort: Effort) -> Ratio {
         let mut first = round * 16;
         let job = || {
             first += 1;
-            Job::SignsIn { next: first % stack.users, step: 16, users: stack.users }
+            Job::SignsIn {
+                next: first % stack.users,
+                step: 16,
+                users: stack.users,
+            }
         };
         let mut clients = Vec::new();
         let mut job = job;
@@ -133,9 +201,21 @@ pub async fn obtain(stack: &Stack, effort: Effort) -> Ratio {
             clients.push(Client::new(port, job()).await);
         }
         let ours = drive(&process, &[], clients, count).await.0;
-        let (hashed, wall, cpu) = tokio::task::spawn_blocking(move || bare::hashes(count / 2)).await.unwrap();
-        let latency = u32::try_from(cpu.as_micros()).unwrap_or(u32::MAX) / u32::try_from(hashed).unwrap_or(1);
-        ratio.add(ours, Round { requests: hashed, wall, cpu, latencies: vec![latency], ..Round::default() });
+        let (hashed, wall, cpu) = tokio::task::spawn_blocking(move || bare::hashes(count / 2))
+            .await
+            .unwrap();
+        let latency =
+            u32::try_from(cpu.as_micros()).unwrap_or(u32::MAX) / u32::try_from(hashed).unwrap_or(1);
+        ratio.add(
+            ours,
+            Round {
+                requests: hashed,
+                wall,
+                cpu,
+                latencies: vec![latency],
+                ..Round::default()
+            },
+        );
     }
     ratio
 }
@@ -157,7 +237,17 @@ pub async fn holders(port: u16, path: &'static str, tokens: Vec<String>) -> Vec<
     }
     let mut holders = Vec::with_capacity(shares.len());
     for held in shares {
-        holders.push(Client::new(port, Job::Rotates { path, held, access: String::new() }).await);
+        holders.push(
+            Client::new(
+                port,
+                Job::Rotates {
+                    path,
+                    held,
+                    access: String::new(),
+                },
+            )
+            .await,
+        );
     }
     holders
 }
@@ -174,24 +264,37 @@ fn pile(path: &str, mint: &mut Mint, rows: &[Row], count: usize) -> Pile {
             let (message, _) = token.rsplit_once('.').unwrap();
             token = format!("{message}.{}", other.rsplit_once('.').unwrap().1);
         }
-        pile.push((post(path, &format!("{{\"token\":\"{token}\"}}")), if forged { 401 } else { 200 }));
+        pile.push((
+            post(path, &format!("{{\"token\":\"{token}\"}}")),
+            if forged { 401 } else { 200 },
+        ));
     }
     Arc::new(Mutex::new(pile))
 }
 
 async fn key_set(stack: &Stack) -> String {
     let mut connection = Connection::open(stack.latchkey().0).await.unwrap();
-    let answer = connection.ask(&get("/.well-known/jwks.json")).await.unwrap();
+    let answer = connection
+        .ask(&get("/.well-known/jwks.json"))
+        .await
+        .unwrap();
     String::from_utf8(answer.body.to_vec()).unwrap()
 }
 
 /// How many clients hold an access token that the published keys do not bear out.
 fn unverifiable(mint: &Mint, key_set: &str, clients: &[Client]) -> usize {
     let now = now().timestamp();
-    clients.iter().filter_map(Client::access).filter(|access| !mint.holds(key_set, access, now)).count()
+    clients
+        .iter()
+        .filter_map(Client::access)
+        .filter(|access| !mint.holds(key_set, access, now))
+        .count()
 }
 
-#[expect(clippy::disallowed_methods, reason = "tokens are checked at the time that it is")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tokens are checked at the time that it is"
+)]
 fn now() -> DateTime<Utc> {
     Utc::now()
 }
@@ -199,11 +302,20 @@ fn now() -> DateTime<Utc> {
 /// As many connections as the servers have, each updating a row at a time by its key.
 fn pgbench(stack: &Stack, seconds: u32) -> Round {
     let script = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(script.path(), "\\set id random(0, 9999)\nUPDATE floor SET n = n + 1 WHERE id = :id RETURNING n;\n")
-        .unwrap();
+    std::fs::write(
+        script.path(),
+        "\\set id random(0, 9999)\nUPDATE floor SET n = n + 1 WHERE id = :id RETURNING n;\n",
+    )
+    .unwrap();
     let output = Command::new("pgbench")
         .args(["--no-vacuum", "--protocol=prepared", "--jobs=1"])
-        .args(["--client", &POOL.to_string(), "--time", &seconds.to_string(), "--file"])
+        .args([
+            "--client",
+            &POOL.to_string(),
+            "--time",
+            &seconds.to_string(),
+            "--file",
+        ])
         .arg(script.path())
         .arg(&stack.database)
         .output()
@@ -213,10 +325,20 @@ fn pgbench(stack: &Stack, seconds: u32) -> Round {
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
         line.split_ascii_whitespace().next()?.parse::<f64>().ok()
     };
-    let rate = line("tps = ").unwrap_or_else(|| panic!("pgbench: {text}{}", String::from_utf8_lossy(&output.stderr)));
+    let rate = line("tps = ")
+        .unwrap_or_else(|| panic!("pgbench: {text}{}", String::from_utf8_lossy(&output.stderr)));
     let latency = line("latency average = ").unwrap_or_default() * 1000.0;
     let wall = std::time::Duration::from_secs(u64::from(seconds));
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts, far below the limits")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counts, far below the limits"
+    )]
     let (requests, latency) = ((rate * f64::from(seconds)) as usize, latency as u32);
-    Round { requests, wall, latencies: vec![latency], ..Round::default() }
+    Round {
+        requests,
+        wall,
+        latencies: vec![latency],
+        ..Round::default()
+    }
 }

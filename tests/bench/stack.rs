@@ -58,7 +58,10 @@ impl Stack {
         let folder = tempfile::tempdir().unwrap();
         let database_name = format!("bench_{name}");
         let admin = connect(&format!("{postgres}/postgres")).await;
-        admin.batch_execute(&format!("CREATE DATABASE {database_name}")).await.unwrap();
+        admin
+            .batch_execute(&format!("CREATE DATABASE {database_name}"))
+            .await
+            .unwrap();
         let database = format!("{postgres}/{database_name}");
         let (port, floor_port, metrics_port) = (free_port(), free_port(), free_port());
         let issuer = format!("http://127.0.0.1:{port}");
@@ -75,31 +78,73 @@ impl Stack {
         ];
         let command = |words: &[&str]| {
             let mut command = Command::new(binary());
-            command.args(words).current_dir(folder.path()).env_clear().envs(settings.iter().cloned());
+            command
+                .args(words)
+                .current_dir(folder.path())
+                .env_clear()
+                .envs(settings.iter().cloned());
             command
         };
         let log = || File::create(logs().join(format!("{name}.log"))).unwrap();
         let mut serve = command(&["serve"]);
         serve.stdin(Stdio::null()).stdout(log()).stderr(log());
-        let latchkey = Server { process: serve.spawn().unwrap(), port };
+        let latchkey = Server {
+            process: serve.spawn().unwrap(),
+            port,
+        };
         listens(port).await;
         let mut create = command(&["users", "create", "user0", "--password-stdin"]);
-        let mut create = create.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        create.stdin.take().unwrap().write_all(PASSWORD.as_bytes()).unwrap();
+        let mut create = create
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        create
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(PASSWORD.as_bytes())
+            .unwrap();
         assert!(create.wait().unwrap().success());
         let sql = connect(&database).await;
         seed(&sql, users, sessions).await;
         let mut floor = Command::new(std::env::current_exe().unwrap());
-        floor.args(["floor", "--port", &floor_port.to_string(), "--database", &database, "--redis", &redis]);
-        floor.args(["--keys".as_ref(), folder.path().join("keys").as_os_str()]).env_clear().stdin(Stdio::null());
-        let floor = Server { process: floor.spawn().unwrap(), port: floor_port };
+        floor.args([
+            "floor",
+            "--port",
+            &floor_port.to_string(),
+            "--database",
+            &database,
+            "--redis",
+            &redis,
+        ]);
+        floor
+            .args(["--keys".as_ref(), folder.path().join("keys").as_os_str()])
+            .env_clear()
+            .stdin(Stdio::null());
+        let floor = Server {
+            process: floor.spawn().unwrap(),
+            port: floor_port,
+        };
         listens(floor_port).await;
         believes(metrics_port).await;
-        Self { latchkey, floor, folder, database, redis, issuer, users, sql }
+        Self {
+            latchkey,
+            floor,
+            folder,
+            database,
+            redis,
+            issuer,
+            users,
+            sql,
+        }
     }
 
     pub fn latchkey(&self) -> (u16, Process) {
-        (self.latchkey.port, Process(vec![self.latchkey.process.id()]))
+        (
+            self.latchkey.port,
+            Process(vec![self.latchkey.process.id()]),
+        )
     }
 
     pub fn floor(&self) -> (u16, Process) {
@@ -108,12 +153,35 @@ impl Stack {
 
     /// The connections' processes of Postgres, and Redis.
     pub async fn behind(&self) -> [Process; 2] {
-        let rows = self.sql.query("SELECT pid FROM pg_stat_activity WHERE datname = current_database()", &[]).await;
-        let postgres = rows.unwrap().iter().map(|row| u32::try_from(row.get::<_, i32>(0)).unwrap()).collect();
-        let mut redis =
-            redis::Client::open(self.redis.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
-        let info: String = redis::cmd("INFO").arg("server").query_async(&mut redis).await.unwrap();
-        let id = info.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap().trim().parse().unwrap();
+        let rows = self
+            .sql
+            .query(
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database()",
+                &[],
+            )
+            .await;
+        let postgres = rows
+            .unwrap()
+            .iter()
+            .map(|row| u32::try_from(row.get::<_, i32>(0)).unwrap())
+            .collect();
+        let mut redis = redis::Client::open(self.redis.as_str())
+            .unwrap()
+            .get_multiplexed_async_connection()
+            .await
+            .unwrap();
+        let info: String = redis::cmd("INFO")
+            .arg("server")
+            .query_async(&mut redis)
+            .await
+            .unwrap();
+        let id = info
+            .lines()
+            .find_map(|line| line.strip_prefix("process_id:"))
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
         [Process(postgres), Process(vec![id])]
     }
 
@@ -130,7 +198,9 @@ impl Stack {
         let mut rows = Vec::with_capacity(count);
         let statement = self.sql.prepare(text).await.unwrap();
         while rows.len() < count {
-            let Some(row) = self.sql.query_opt(&statement, &[]).await.unwrap() else { continue };
+            let Some(row) = self.sql.query_opt(&statement, &[]).await.unwrap() else {
+                continue;
+            };
             let moment = |index| DateTime::from_timestamp(row.get(index), 0).unwrap();
             let session = SessionId::parse(row.get(0)).unwrap();
             if rows.iter().any(|known: &Row| known.session == session) {
@@ -177,7 +247,10 @@ pub async fn connect(url: &str) -> tokio_postgres::Client {
 }
 
 async fn listens(port: u16) {
-    eventually(&format!("somebody listens on {port}"), async || TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
+    eventually(&format!("somebody listens on {port}"), async || {
+        TcpStream::connect(("127.0.0.1", port)).is_ok()
+    })
+    .await;
 }
 
 /// Until the server has looked at Redis: before that, the database answers.
@@ -185,7 +258,9 @@ async fn believes(port: u16) {
     let mut connection = Connection::open(port).await.unwrap();
     eventually("Redis is believed", async || {
         let answer = connection.ask(&get("/metrics")).await.unwrap();
-        std::str::from_utf8(answer.body).unwrap().contains("\nlatchkey_redis_believed 1\n")
+        std::str::from_utf8(answer.body)
+            .unwrap()
+            .contains("\nlatchkey_redis_believed 1\n")
     })
     .await;
 }
@@ -194,22 +269,36 @@ async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut ticks = tokio::time::interval(Duration::from_millis(50));
     while !condition().await {
-        assert!(Instant::now() < deadline, "in vain: {what}; see {}", logs().display());
+        assert!(
+            Instant::now() < deadline,
+            "in vain: {what}; see {}",
+            logs().display()
+        );
         ticks.tick().await;
     }
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
-#[expect(clippy::disallowed_methods, reason = "the servers that scripts/services started")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the servers that scripts/services started"
+)]
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run scripts/bench"))
 }
 
 /// Another build can be measured: what a change brings is seen beside what was before.
-#[expect(clippy::disallowed_methods, reason = "a setting of the benchmark, not of the server")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a setting of the benchmark, not of the server"
+)]
 fn binary() -> String {
     std::env::var("BENCH_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_latchkey").to_owned())
 }

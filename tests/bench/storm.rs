@@ -27,19 +27,40 @@ const ASKED: usize = 400;
 const SIGN_IN: usize = 16;
 
 pub async fn run(stack: &Stack, effort: Effort) -> Ratio {
-    let mut ratio = Ratio::new("verify under logins, p99", "the floor, cores busy with argon2id", By::Tail, 1.0 / 1.5);
+    let mut ratio = Ratio::new(
+        "verify under logins, p99",
+        "the floor, cores busy with argon2id",
+        By::Tail,
+        1.0 / 1.5,
+    );
     let (rows, mut mint) = (stack.rows(50).await, stack.mint());
-    let bodies: Vec<_> = rows.iter().map(|row| format!("{{\"token\":\"{}\"}}", mint.access(row))).collect();
+    let bodies: Vec<_> = rows
+        .iter()
+        .map(|row| format!("{{\"token\":\"{}\"}}", mint.access(row)))
+        .collect();
     for round in 0..effort.rounds {
         let (port, process) = stack.latchkey();
         let busy = Arc::new(AtomicBool::new(true));
-        let storm = tokio::spawn(storm(port, process.clone(), stack.users, round, Arc::clone(&busy)));
+        let storm = tokio::spawn(storm(
+            port,
+            process.clone(),
+            stack.users,
+            round,
+            Arc::clone(&busy),
+        ));
         let mut ours = steady(port, &process, "/api/token/verify/", &bodies).await;
         busy.store(false, Ordering::SeqCst);
         ours.wrong += storm.await.unwrap();
         let (port, process) = stack.floor();
-        let burning =
-            tokio::spawn(async move { Connection::open(port).await.unwrap().ask(&get("/burn")).await.unwrap().status });
+        let burning = tokio::spawn(async move {
+            Connection::open(port)
+                .await
+                .unwrap()
+                .ask(&get("/burn"))
+                .await
+                .unwrap()
+                .status
+        });
         let theirs = steady(port, &process, "/verify", &bodies).await;
         // Until the last hash is done.
         assert_eq!(burning.await.unwrap(), 200);
@@ -49,11 +70,27 @@ pub async fn run(stack: &Stack, effort: Effort) -> Ratio {
 }
 
 /// How many answers were wrong.
-async fn storm(port: u16, process: Process, users: usize, round: usize, busy: Arc<AtomicBool>) -> usize {
+async fn storm(
+    port: u16,
+    process: Process,
+    users: usize,
+    round: usize,
+    busy: Arc<AtomicBool>,
+) -> usize {
     let mut clients = Vec::new();
     for number in 0..SIGN_IN {
         let next = (round * 131 + number) % users;
-        clients.push(Client::new(port, Job::SignsIn { next, step: SIGN_IN, users }).await);
+        clients.push(
+            Client::new(
+                port,
+                Job::SignsIn {
+                    next,
+                    step: SIGN_IN,
+                    users,
+                },
+            )
+            .await,
+        );
     }
     let mut wrong = 0;
     while busy.load(Ordering::SeqCst) {
@@ -77,23 +114,36 @@ async fn steady(port: u16, process: &Process, path: &str, bodies: &[String]) -> 
         ticks.tick().await;
     }
     let idle = Arc::new(std::sync::Mutex::new(idle));
-    let (began, cpu, mut beat, mut asked) = (Instant::now(), process.cpu(), interval(EVERY), Vec::new());
+    let (began, cpu, mut beat, mut asked) =
+        (Instant::now(), process.cpu(), interval(EVERY), Vec::new());
     beat.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for number in 0..ASKED {
         let due = beat.tick().await.into_std();
-        let (request, idle) = (post(path, &bodies[number % bodies.len()]), Arc::clone(&idle));
+        let (request, idle) = (
+            post(path, &bodies[number % bodies.len()]),
+            Arc::clone(&idle),
+        );
         asked.push(tokio::spawn(async move {
             let free = idle.lock().unwrap().pop();
             let mut connection = match free {
                 Some(connection) => connection,
                 None => Connection::open(port).await.unwrap(),
             };
-            let right = connection.ask(&request).await.is_ok_and(|answer| answer.status == 200 && answer.body == b"{}");
+            let right = connection
+                .ask(&request)
+                .await
+                .is_ok_and(|answer| answer.status == 200 && answer.body == b"{}");
             idle.lock().unwrap().push(connection);
-            (u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX), right)
+            (
+                u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX),
+                right,
+            )
         }));
     }
-    let mut round = Round { requests: ASKED, ..Round::default() };
+    let mut round = Round {
+        requests: ASKED,
+        ..Round::default()
+    };
     for one in asked {
         let (latency, right) = one.await.unwrap();
         round.latencies.push(latency);

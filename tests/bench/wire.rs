@@ -23,7 +23,10 @@ impl Connection {
     pub async fn open(port: u16) -> io::Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(8192) })
+        Ok(Self {
+            stream,
+            buffer: Vec::with_capacity(8192),
+        })
     }
 
     /// Sends a request and reads its answer to the end.
@@ -39,8 +42,14 @@ impl Connection {
         while self.buffer.len() < head + length {
             self.read().await?;
         }
-        let status = self.buffer.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-        Ok(Answer { status: status.ok_or(io::ErrorKind::InvalidData)?, body: &self.buffer[head..] })
+        let status = self
+            .buffer
+            .get(9..12)
+            .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+        Ok(Answer {
+            status: status.ok_or(io::ErrorKind::InvalidData)?,
+            body: &self.buffer[head..],
+        })
     }
 
     async fn read(&mut self) -> io::Result<()> {
@@ -55,7 +64,8 @@ fn content_length(head: &[u8]) -> io::Result<usize> {
     let text = std::str::from_utf8(head).map_err(|_| io::ErrorKind::InvalidData)?;
     let length = text.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse().ok())?
     });
     length.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }

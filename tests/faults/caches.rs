@@ -33,7 +33,10 @@ impl Caches {
             Self::Cluster(cluster) => (cluster.url(), None),
         };
         let sentinels = sentinels.map(|url| ("LATCHKEY_REDIS_SENTINELS".to_owned(), url));
-        [("REDIS_URL".to_owned(), url)].into_iter().chain(sentinels).collect()
+        [("REDIS_URL".to_owned(), url)]
+            .into_iter()
+            .chain(sentinels)
+            .collect()
     }
 
     /// The only server, or the first master.

@@ -22,7 +22,11 @@ pub async fn dead(shared: Arc<Shared>, instance: usize) {
         beats.tick().await;
         number += 1;
         let all = shared.dead();
-        let index = if number % 2 == 0 { all.len().saturating_sub(1) } else { number % all.len().max(1) };
+        let index = if number % 2 == 0 {
+            all.len().saturating_sub(1)
+        } else {
+            number % all.len().max(1)
+        };
         if let Some(dead) = all.get(index) {
             shared.try_dead(instance, dead, number / 2).await;
         }
@@ -44,9 +48,21 @@ pub async fn live(shared: Arc<Shared>, instance: usize, pairs: Vec<Pair>) {
 async fn ask_live(shared: &Shared, instance: usize, pair: &Pair, way: usize) {
     let wire = &shared.wire;
     let (operation, answer, what) = match way % 3 {
-        0 => (Operation::Verify, wire.verify(instance, &pair.access).await, "a live access token"),
-        1 => (Operation::User, wire.user(instance, &pair.access).await, "a live access token"),
-        _ => (Operation::Verify, wire.verify(instance, &pair.refresh).await, "a live refresh token"),
+        0 => (
+            Operation::Verify,
+            wire.verify(instance, &pair.access).await,
+            "a live access token",
+        ),
+        1 => (
+            Operation::User,
+            wire.user(instance, &pair.access).await,
+            "a live access token",
+        ),
+        _ => (
+            Operation::Verify,
+            wire.verify(instance, &pair.refresh).await,
+            "a live refresh token",
+        ),
     };
     shared.must_be_accepted(operation, &answer, Violation::Refused, what);
 }
@@ -64,12 +80,18 @@ pub async fn passwords(shared: Arc<Shared>, name: String) -> Vec<Pair> {
         if number % 3 == 2 {
             let answer = wire.obtain(number % count, &name, "not the password").await;
             if answer.ok() {
-                wire.tally.violation(Operation::Obtain, Violation::Accepted, &answer.told());
+                wire.tally
+                    .violation(Operation::Obtain, Violation::Accepted, &answer.told());
             }
             continue;
         }
         let answer = wire.obtain(number % count, &name, PASSWORD).await;
-        shared.must_be_accepted(Operation::Obtain, &answer, Violation::Refused, "the right password");
+        shared.must_be_accepted(
+            Operation::Obtain,
+            &answer,
+            Violation::Refused,
+            "the right password",
+        );
         if let (true, Some(pair)) = (answer.ok(), answer.pair()) {
             ask_live(&shared, (number + 1) % count, &pair, number).await;
             pairs.push(pair);

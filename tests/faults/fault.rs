@@ -56,10 +56,26 @@ const fn row(kind: Kind, name: &'static str, what: &'static str) -> Fault {
 }
 
 pub const ALL: [Fault; 28] = [
-    row(Kind::None, "none", "nothing: what the load looks like by itself"),
-    row(Kind::RedisKilled, "redis-killed", "`kill -9`, and back with nothing in it"),
-    row(Kind::RedisStopped, "redis-stopped", "`SIGSTOP`, then `SIGCONT`: it takes connections and does nothing"),
-    row(Kind::RedisFlushed, "redis-flushed", "`FLUSHALL`, again and again"),
+    row(
+        Kind::None,
+        "none",
+        "nothing: what the load looks like by itself",
+    ),
+    row(
+        Kind::RedisKilled,
+        "redis-killed",
+        "`kill -9`, and back with nothing in it",
+    ),
+    row(
+        Kind::RedisStopped,
+        "redis-stopped",
+        "`SIGSTOP`, then `SIGCONT`: it takes connections and does nothing",
+    ),
+    row(
+        Kind::RedisFlushed,
+        "redis-flushed",
+        "`FLUSHALL`, again and again",
+    ),
     row(
         Kind::RedisOldSnapshot,
         "redis-old-snapshot",
@@ -70,9 +86,21 @@ pub const ALL: [Fault; 28] = [
         "redis-evicting",
         "`maxmemory` under `allkeys-lru` is reached by the keys of somebody else",
     ),
-    row(Kind::RedisGarbage, "redis-garbage", "something else listens on its port and answers `+OK` to everything"),
-    row(Kind::RedisSilent, "redis-silent", "something else listens on its port and never says a word"),
-    row(Kind::RedisHalfCut, "redis-half-cut", "one of three instances loses Redis: its packets vanish"),
+    row(
+        Kind::RedisGarbage,
+        "redis-garbage",
+        "something else listens on its port and answers `+OK` to everything",
+    ),
+    row(
+        Kind::RedisSilent,
+        "redis-silent",
+        "something else listens on its port and never says a word",
+    ),
+    row(
+        Kind::RedisHalfCut,
+        "redis-half-cut",
+        "one of three instances loses Redis: its packets vanish",
+    ),
     row(
         Kind::SentinelKilled,
         "sentinel-killed",
@@ -83,7 +111,11 @@ pub const ALL: [Fault; 28] = [
         "sentinel-lagging",
         "the same with a replica that was cut off before the first revocation, and comes without them",
     ),
-    row(Kind::SentinelMoved, "sentinel-moved", "`SENTINEL FAILOVER`: the master is moved, and both are alive"),
+    row(
+        Kind::SentinelMoved,
+        "sentinel-moved",
+        "`SENTINEL FAILOVER`: the master is moved, and both are alive",
+    ),
     row(
         Kind::ClusterKilled,
         "cluster-killed",
@@ -94,12 +126,36 @@ pub const ALL: [Fault; 28] = [
         "cluster-lagging",
         "the same with replicas that were cut off before the first revocation",
     ),
-    row(Kind::ClusterMoved, "cluster-moved", "`CLUSTER FAILOVER`: a master and its replica change places"),
-    row(Kind::ClusterDown, "cluster-down", "`kill -9` for all six nodes, and back with nothing in them"),
-    row(Kind::PostgresKilled, "postgres-killed", "immediate shutdown, down, crash recovery"),
-    row(Kind::PostgresRestarted, "postgres-restarted", "fast restart, twice"),
-    row(Kind::PostgresStopped, "postgres-stopped", "`SIGSTOP` for all its processes, then `SIGCONT`"),
-    row(Kind::PostgresTerminated, "postgres-terminated", "`pg_terminate_backend` for every connection, every 200 ms"),
+    row(
+        Kind::ClusterMoved,
+        "cluster-moved",
+        "`CLUSTER FAILOVER`: a master and its replica change places",
+    ),
+    row(
+        Kind::ClusterDown,
+        "cluster-down",
+        "`kill -9` for all six nodes, and back with nothing in them",
+    ),
+    row(
+        Kind::PostgresKilled,
+        "postgres-killed",
+        "immediate shutdown, down, crash recovery",
+    ),
+    row(
+        Kind::PostgresRestarted,
+        "postgres-restarted",
+        "fast restart, twice",
+    ),
+    row(
+        Kind::PostgresStopped,
+        "postgres-stopped",
+        "`SIGSTOP` for all its processes, then `SIGCONT`",
+    ),
+    row(
+        Kind::PostgresTerminated,
+        "postgres-terminated",
+        "`pg_terminate_backend` for every connection, every 200 ms",
+    ),
     row(
         Kind::PostgresAnswersCut,
         "postgres-answers-cut",
@@ -110,16 +166,36 @@ pub const ALL: [Fault; 28] = [
         "postgres-answers-swallowed",
         "one answer in twenty never comes, and the connection stays open in silence",
     ),
-    row(Kind::PostgresLocked, "postgres-locked", "`LOCK TABLE sessions`: every connection of the pools waits"),
+    row(
+        Kind::PostgresLocked,
+        "postgres-locked",
+        "`LOCK TABLE sessions`: every connection of the pools waits",
+    ),
     row(
         Kind::PostgresStatementTimeout,
         "postgres-statement-timeout",
         "the same lock with `LATCHKEY_DATABASE_TIMEOUT=500ms`: statements are cancelled",
     ),
-    row(Kind::PostgresReadOnly, "postgres-read-only", "`default_transaction_read_only = on`, as on a standby"),
-    row(Kind::LatchkeyKilled, "latchkey-killed", "one of three instances gets `kill -9`, and is started again"),
-    row(Kind::LatchkeyTerminated, "latchkey-terminated", "one of three instances gets `SIGTERM`, and is started again"),
-    row(Kind::BothDown, "both-down", "Redis and Postgres are gone at once"),
+    row(
+        Kind::PostgresReadOnly,
+        "postgres-read-only",
+        "`default_transaction_read_only = on`, as on a standby",
+    ),
+    row(
+        Kind::LatchkeyKilled,
+        "latchkey-killed",
+        "one of three instances gets `kill -9`, and is started again",
+    ),
+    row(
+        Kind::LatchkeyTerminated,
+        "latchkey-terminated",
+        "one of three instances gets `SIGTERM`, and is started again",
+    ),
+    row(
+        Kind::BothDown,
+        "both-down",
+        "Redis and Postgres are gone at once",
+    ),
 ];
 
 /// What a fault keeps while it lasts.
@@ -134,12 +210,18 @@ impl Fault {
         let mut wiring = Wiring::default();
         match self.kind {
             Kind::RedisHalfCut => wiring.redis_proxy_for_first = true,
-            Kind::SentinelKilled | Kind::SentinelLagging | Kind::SentinelMoved => wiring.redis = SetUp::Sentinel,
+            Kind::SentinelKilled | Kind::SentinelLagging | Kind::SentinelMoved => {
+                wiring.redis = SetUp::Sentinel
+            }
             Kind::ClusterKilled | Kind::ClusterLagging | Kind::ClusterMoved | Kind::ClusterDown => {
                 wiring.redis = SetUp::Cluster;
             }
-            Kind::PostgresAnswersCut | Kind::PostgresAnswersSwallowed => wiring.postgres_proxy = true,
-            Kind::PostgresStatementTimeout => wiring.settings = &[("LATCHKEY_DATABASE_TIMEOUT", "500ms")],
+            Kind::PostgresAnswersCut | Kind::PostgresAnswersSwallowed => {
+                wiring.postgres_proxy = true
+            }
+            Kind::PostgresStatementTimeout => {
+                wiring.settings = &[("LATCHKEY_DATABASE_TIMEOUT", "500ms")]
+            }
             _ => {}
         }
         wiring
@@ -165,7 +247,10 @@ impl Fault {
         match self.kind {
             // A disk that others write to may take longer than the client waits.
             Kind::RedisOldSnapshot => {
-                eventually("it is saved", async || world.redis.first().try_ask(&["SAVE"]).await.is_some()).await;
+                eventually("it is saved", async || {
+                    world.redis.first().try_ask(&["SAVE"]).await.is_some()
+                })
+                .await;
             }
             // The policy is there from the beginning, and memory runs out later.
             Kind::RedisEvicting => {
@@ -175,7 +260,8 @@ impl Fault {
             Kind::SentinelLagging | Kind::ClusterLagging => {
                 // It must be one that would be believed.
                 eventually("the replica has the epochs", async || {
-                    keys(world.redis.heir(), "*:epoch").await == keys(world.redis.first(), "*:epoch").await
+                    keys(world.redis.heir(), "*:epoch").await
+                        == keys(world.redis.first(), "*:epoch").await
                 })
                 .await;
                 for master in world.redis.masters() {
@@ -189,7 +275,9 @@ impl Fault {
     pub async fn begin(&self, world: &mut World, held: &mut Held) {
         match self.kind {
             Kind::None | Kind::RedisFlushed | Kind::PostgresTerminated => {}
-            Kind::RedisKilled | Kind::SentinelKilled | Kind::ClusterKilled => world.redis.first_mut().kill(),
+            Kind::RedisKilled | Kind::SentinelKilled | Kind::ClusterKilled => {
+                world.redis.first_mut().kill()
+            }
             Kind::RedisStopped => world.redis.first().hang(),
             Kind::RedisOldSnapshot => {
                 world.redis.first_mut().kill();
@@ -197,20 +285,32 @@ impl Fault {
             }
             Kind::RedisEvicting => {
                 let info: String = world.redis.first().ask(&["INFO", "memory"]).await;
-                let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
+                let used = info
+                    .lines()
+                    .find_map(|line| line.strip_prefix("used_memory:"))
+                    .unwrap();
                 let limit = used.trim().parse::<u64>().unwrap() + 100_000;
                 tell(world, &["CONFIG", "SET", "maxmemory", &limit.to_string()]).await;
             }
             Kind::RedisGarbage | Kind::RedisSilent => {
-                let answer: &[u8] = if self.kind == Kind::RedisGarbage { b"+OK\r\n" } else { b"" };
+                let answer: &[u8] = if self.kind == Kind::RedisGarbage {
+                    b"+OK\r\n"
+                } else {
+                    b""
+                };
                 world.redis.first_mut().kill();
                 held.impostor = Some(Impostor::on(world.redis.first().port, answer));
             }
             Kind::RedisHalfCut => set(world, Mode::Swallow),
             Kind::SentinelLagging | Kind::ClusterLagging => {
-                let (ahead, behind) =
-                    (keys(world.redis.first(), "*:s:*").await, keys(world.redis.heir(), "*:s:*").await);
-                assert!(behind < ahead, "the replica has {behind} of {ahead} marks: this is no fault");
+                let (ahead, behind) = (
+                    keys(world.redis.first(), "*:s:*").await,
+                    keys(world.redis.heir(), "*:s:*").await,
+                );
+                assert!(
+                    behind < ahead,
+                    "the replica has {behind} of {ahead} marks: this is no fault"
+                );
                 world.redis.first_mut().kill();
             }
             Kind::SentinelMoved | Kind::ClusterMoved => world.redis.move_master().await,
@@ -225,7 +325,10 @@ impl Fault {
             Kind::PostgresAnswersSwallowed => set(world, Mode::SwallowAnswers),
             Kind::PostgresLocked | Kind::PostgresStatementTimeout => {
                 let locker = world.postgres.client().await;
-                locker.batch_execute("BEGIN; LOCK TABLE sessions").await.unwrap();
+                locker
+                    .batch_execute("BEGIN; LOCK TABLE sessions")
+                    .await
+                    .unwrap();
                 held.locker = Some(locker);
             }
             Kind::PostgresReadOnly => read_only(world, "on").await,
@@ -266,7 +369,10 @@ impl Fault {
             }
             Kind::RedisEvicting => {
                 let info: String = world.redis.first().ask(&["INFO", "stats"]).await;
-                assert!(!info.contains("evicted_keys:0"), "nothing was evicted: this is no fault");
+                assert!(
+                    !info.contains("evicted_keys:0"),
+                    "nothing was evicted: this is no fault"
+                );
                 tell(world, &["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
                 tell(world, &["CONFIG", "SET", "maxmemory", "0"]).await;
             }
@@ -276,7 +382,10 @@ impl Fault {
                 }
                 world.redis.first_mut().again().await;
             }
-            Kind::SentinelKilled | Kind::SentinelLagging | Kind::ClusterKilled | Kind::ClusterLagging => {
+            Kind::SentinelKilled
+            | Kind::SentinelLagging
+            | Kind::ClusterKilled
+            | Kind::ClusterLagging => {
                 promoted(world).await;
                 world.redis.first_mut().again().await;
             }
@@ -286,7 +395,9 @@ impl Fault {
                     node.again().await;
                 }
             }
-            Kind::RedisHalfCut | Kind::PostgresAnswersCut | Kind::PostgresAnswersSwallowed => set(world, Mode::Pass),
+            Kind::RedisHalfCut | Kind::PostgresAnswersCut | Kind::PostgresAnswersSwallowed => {
+                set(world, Mode::Pass)
+            }
             Kind::PostgresKilled => world.postgres.again().await,
             Kind::PostgresRestarted => {
                 world.postgres.stop_by("INT");
@@ -312,7 +423,11 @@ impl Fault {
 pub const MEANWHILE: Duration = Duration::from_millis(200);
 
 fn set(world: &World, mode: Mode) {
-    world.proxy.as_ref().expect("the wiring has a proxy").set(mode);
+    world
+        .proxy
+        .as_ref()
+        .expect("the wiring has a proxy")
+        .set(mode);
 }
 
 async fn tell(world: &World, command: &[&str]) {
@@ -320,7 +435,10 @@ async fn tell(world: &World, command: &[&str]) {
 }
 
 async fn promoted(world: &World) {
-    eventually("the replica is the master", async || world.redis.heir().info("role").await == "master").await;
+    eventually("the replica is the master", async || {
+        world.redis.heir().info("role").await == "master"
+    })
+    .await;
 }
 
 async fn keys(redis: &OwnRedis, pattern: &str) -> usize {
@@ -329,6 +447,14 @@ async fn keys(redis: &OwnRedis, pattern: &str) -> usize {
 
 async fn read_only(world: &World, value: &str) {
     let client = world.postgres.client().await;
-    client.batch_execute(&format!("ALTER SYSTEM SET default_transaction_read_only = {value}")).await.unwrap();
-    client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    client
+        .batch_execute(&format!(
+            "ALTER SYSTEM SET default_transaction_read_only = {value}"
+        ))
+        .await
+        .unwrap();
+    client
+        .batch_execute("SELECT pg_reload_conf()")
+        .await
+        .unwrap();
 }

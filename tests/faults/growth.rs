@@ -55,7 +55,12 @@ pub struct Growth {
 pub async fn run(rotations: u64) -> Growth {
     // A short run has fewer sessions, so that each is still rotated often.
     let sessions = SESSIONS.min(rotations / 20);
-    let world = World::start("growth", Wiring::default(), usize::try_from(sessions).unwrap()).await;
+    let world = World::start(
+        "growth",
+        Wiring::default(),
+        usize::try_from(sessions).unwrap(),
+    )
+    .await;
     let wire = world.wire();
     eventually("all are ready", async || wire.all_ready().await).await;
     println!("{sessions} sessions, {rotations} rotations");
@@ -66,11 +71,18 @@ pub async fn run(rotations: u64) -> Growth {
         let each = rotations.div_ceil(STEPS * CLIENTS);
         hands = rotate(&wire, hands, each).await;
         let done = each * CLIENTS * step;
-        println!("  {done} rotations after {:.0} s", began.elapsed().as_secs_f32());
+        println!(
+            "  {done} rotations after {:.0} s",
+            began.elapsed().as_secs_f32()
+        );
         // Each connection tells its numbers when it has been idle for some seconds: worth the wait at the end alone.
         samples.push(sample(&world, if step == STEPS { done } else { 0 }, done).await);
     }
-    Growth { sessions, seconds: began.elapsed().as_secs_f32(), samples }
+    Growth {
+        sessions,
+        seconds: began.elapsed().as_secs_f32(),
+        samples,
+    }
 }
 
 const STEPS: u64 = 4;
@@ -83,7 +95,14 @@ async fn sign_in(wire: &Wire, sessions: u64) -> Vec<Vec<Pair>> {
         tasks.spawn(async move {
             let mut pairs = Vec::new();
             for number in (0..sessions).filter(|number| number % CLIENTS == client) {
-                pairs.push(obtained(&shared, &format!("user{number}"), usize::try_from(client).unwrap()).await);
+                pairs.push(
+                    obtained(
+                        &shared,
+                        &format!("user{number}"),
+                        usize::try_from(client).unwrap(),
+                    )
+                    .await,
+                );
             }
             pairs
         });
@@ -128,8 +147,16 @@ async fn sample(world: &World, complete: u64, rotations: u64) -> Sample {
     let size = "SELECT count(*), pg_total_relation_size('sessions') FROM sessions";
     let (rows, bytes) = world.postgres.two_numbers(size).await;
     let info: String = world.redis.first().ask(&["INFO", "memory"]).await;
-    let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
-    let memory = world.instances.iter().map(super::world::Instance::memory).max().unwrap_or_default();
+    let used = info
+        .lines()
+        .find_map(|line| line.strip_prefix("used_memory:"))
+        .unwrap();
+    let memory = world
+        .instances
+        .iter()
+        .map(super::world::Instance::memory)
+        .max()
+        .unwrap_or_default();
     Sample {
         rotations,
         rows,
@@ -146,15 +173,22 @@ async fn sample(world: &World, complete: u64, rotations: u64) -> Sample {
 impl Sample {
     /// In per cent; all of none is 100.
     fn hot_share(&self) -> i64 {
-        if self.updates == 0 { 100 } else { self.hot * 100 / self.updates }
+        if self.updates == 0 {
+            100
+        } else {
+            self.hot * 100 / self.updates
+        }
     }
 }
 
 impl Growth {
     /// What grew that should not have.
     pub fn violations(&self) -> Vec<String> {
-        let (first, middle, last) =
-            (&self.samples[0], &self.samples[self.samples.len() / 2], &self.samples[self.samples.len() - 1]);
+        let (first, middle, last) = (
+            &self.samples[0],
+            &self.samples[self.samples.len() / 2],
+            &self.samples[self.samples.len() - 1],
+        );
         let mut wrong = Vec::new();
         let mut hold = |number: i64, most: i64, what: &str| {
             if number > most {
@@ -162,12 +196,28 @@ impl Growth {
             }
         };
         hold(last.rows, first.rows, "rows of sessions");
-        hold(last.bytes, first.bytes * TABLE_FACTOR + TABLE_MARGIN, "bytes of sessions with its indexes");
+        hold(
+            last.bytes,
+            first.bytes * TABLE_FACTOR + TABLE_MARGIN,
+            "bytes of sessions with its indexes",
+        );
         hold(last.dead, last.rows * DEAD_PER_ROW, "dead row versions");
-        hold(HOT, last.hot_share(), "the least share of heap-only updates in per cent");
+        hold(
+            HOT,
+            last.hot_share(),
+            "the least share of heap-only updates in per cent",
+        );
         hold(last.keys, last.rows + FIXED_KEYS, "keys in Redis");
-        hold(last.redis_bytes, middle.redis_bytes * 3 / 2, "bytes of Redis, against the middle of the run");
-        hold(last.memory, middle.memory + MEMORY_MARGIN, "KiB of the largest instance, against the middle of the run");
+        hold(
+            last.redis_bytes,
+            middle.redis_bytes * 3 / 2,
+            "bytes of Redis, against the middle of the run",
+        );
+        hold(
+            last.memory,
+            middle.memory + MEMORY_MARGIN,
+            "KiB of the largest instance, against the middle of the run",
+        );
         wrong
     }
 

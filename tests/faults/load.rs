@@ -87,7 +87,11 @@ pub struct Shared {
 
 impl Shared {
     pub fn new(wire: Wire) -> Self {
-        Self { wire, dead: Mutex::default(), stop: AtomicBool::new(false) }
+        Self {
+            wire,
+            dead: Mutex::default(),
+            stop: AtomicBool::new(false),
+        }
     }
 
     pub fn stop(&self) {
@@ -103,29 +107,52 @@ impl Shared {
     }
 
     pub fn bury(&self, pair: Pair) -> Arc<Dead> {
-        let dead = Arc::new(Dead { pair, since: Instant::now() });
+        let dead = Arc::new(Dead {
+            pair,
+            since: Instant::now(),
+        });
         self.dead.lock().unwrap().push(Arc::clone(&dead));
         dead
     }
 
     /// Holds an answer about a dead token against what is promised.
-    pub fn must_be_refused(&self, operation: Operation, answer: &Answer, since: Instant, what: &str) {
+    pub fn must_be_refused(
+        &self,
+        operation: Operation,
+        answer: &Answer,
+        since: Instant,
+        what: &str,
+    ) {
         if !answer.ok() {
             return;
         }
         let age = answer.began.saturating_duration_since(since);
-        let text = format!("{what} token, {:.2} s dead: {}", age.as_secs_f32(), answer.told());
+        let text = format!(
+            "{what} token, {:.2} s dead: {}",
+            age.as_secs_f32(),
+            answer.told()
+        );
         if operation == Operation::Verify && what == "access" && age < HEARD_OF {
             self.wire.tally.early(operation, &text);
         } else {
-            self.wire.tally.violation(operation, Violation::Accepted, &text);
+            self.wire
+                .tally
+                .violation(operation, Violation::Accepted, &text);
         }
     }
 
     /// Holds an answer about a live token against what is promised.
-    pub fn must_be_accepted(&self, operation: Operation, answer: &Answer, kind: Violation, what: &str) {
+    pub fn must_be_accepted(
+        &self,
+        operation: Operation,
+        answer: &Answer,
+        kind: Violation,
+        what: &str,
+    ) {
         if answer.refused() {
-            self.wire.tally.violation(operation, kind, &format!("{what}: {}", answer.told()));
+            self.wire
+                .tally
+                .violation(operation, kind, &format!("{what}: {}", answer.told()));
         }
     }
 
@@ -133,13 +160,41 @@ impl Shared {
     pub async fn try_dead(&self, instance: usize, dead: &Dead, way: usize) {
         let (wire, pair, since) = (&self.wire, &dead.pair, dead.since);
         let (operation, answer, what) = match way % WAYS {
-            0 => (Operation::Verify, wire.verify(instance, &pair.access).await, "access"),
-            1 => (Operation::Refresh, wire.refresh(instance, &pair.refresh).await, "refresh"),
-            2 => (Operation::User, wire.user(instance, &pair.access).await, "access"),
-            3 => (Operation::Verify, wire.verify(instance, &pair.refresh).await, "refresh"),
-            4 => (Operation::Blacklist, wire.blacklist(instance, &pair.refresh).await, "refresh"),
-            5 => (Operation::EndSession, wire.end_session(instance, &pair.access).await, "access"),
-            _ => (Operation::EndAll, wire.end_all(instance, &pair.access).await, "access"),
+            0 => (
+                Operation::Verify,
+                wire.verify(instance, &pair.access).await,
+                "access",
+            ),
+            1 => (
+                Operation::Refresh,
+                wire.refresh(instance, &pair.refresh).await,
+                "refresh",
+            ),
+            2 => (
+                Operation::User,
+                wire.user(instance, &pair.access).await,
+                "access",
+            ),
+            3 => (
+                Operation::Verify,
+                wire.verify(instance, &pair.refresh).await,
+                "refresh",
+            ),
+            4 => (
+                Operation::Blacklist,
+                wire.blacklist(instance, &pair.refresh).await,
+                "refresh",
+            ),
+            5 => (
+                Operation::EndSession,
+                wire.end_session(instance, &pair.access).await,
+                "access",
+            ),
+            _ => (
+                Operation::EndAll,
+                wire.end_all(instance, &pair.access).await,
+                "access",
+            ),
         };
         self.must_be_refused(operation, &answer, since, what);
     }
@@ -164,7 +219,12 @@ impl Client {
     pub async fn sign_in(shared: Arc<Shared>, number: usize) -> Self {
         let name = format!("user{number}");
         let pair = obtained(&shared, &name, number).await;
-        Self { shared, name, next: number, pair }
+        Self {
+            shared,
+            name,
+            next: number,
+            pair,
+        }
     }
 
     /// Goes on until it is told to stop; gives the session that it then has.
@@ -200,8 +260,13 @@ impl Client {
                         tally.late(Operation::Refresh);
                     } else {
                         // It came with an answer. If nothing was left open since, that answer has lost its effect.
-                        let kind = if tries == 0 { Violation::Lost } else { Violation::Refused };
-                        let text = format!("{}, attempt {}: {}", self.name, tries + 1, answer.told());
+                        let kind = if tries == 0 {
+                            Violation::Lost
+                        } else {
+                            Violation::Refused
+                        };
+                        let text =
+                            format!("{}, attempt {}: {}", self.name, tries + 1, answer.told());
                         tally.violation(Operation::Refresh, kind, &text);
                     }
                     self.pair = obtained(&self.shared, &self.name, instance).await;
@@ -216,12 +281,20 @@ impl Client {
     fn take(&mut self, spent: &str, answer: &Answer) {
         let tally = &self.shared.wire.tally;
         let Some(pair) = answer.pair() else {
-            tally.violation(Operation::Refresh, Violation::Defect, "200 without two tokens");
+            tally.violation(
+                Operation::Refresh,
+                Violation::Defect,
+                "200 without two tokens",
+            );
             return;
         };
         let (old, new) = (generation(spent), generation(&pair.refresh));
         if new != old.map(|old| old + 1) {
-            tally.violation(Operation::Refresh, Violation::Lost, &format!("{new:?} came after {old:?}"));
+            tally.violation(
+                Operation::Refresh,
+                Violation::Lost,
+                &format!("{new:?} came after {old:?}"),
+            );
         }
         self.pair = pair;
     }
@@ -230,11 +303,26 @@ impl Client {
         let (here, since) = (self.elsewhere(), Instant::now());
         let shared = &self.shared;
         let new = shared.wire.verify(here, &self.pair.access).await;
-        shared.must_be_accepted(Operation::Verify, &new, Violation::Refused, "a new access token");
+        shared.must_be_accepted(
+            Operation::Verify,
+            &new,
+            Violation::Refused,
+            "a new access token",
+        );
         let user = shared.wire.user(here, &self.pair.access).await;
-        shared.must_be_accepted(Operation::User, &user, Violation::Refused, "a new access token");
+        shared.must_be_accepted(
+            Operation::User,
+            &user,
+            Violation::Refused,
+            "a new access token",
+        );
         let new = shared.wire.verify(here, &self.pair.refresh).await;
-        shared.must_be_accepted(Operation::Verify, &new, Violation::Refused, "a new refresh token");
+        shared.must_be_accepted(
+            Operation::Verify,
+            &new,
+            Violation::Refused,
+            "a new refresh token",
+        );
         let old = shared.wire.verify(here, spent).await;
         shared.must_be_refused(Operation::Verify, &old, since, "spent refresh");
     }
@@ -271,11 +359,18 @@ impl Client {
                 Outcome::Answered => return true,
                 Outcome::Unavailable | Outcome::Broken => tries += 1,
                 // An earlier attempt did it, and its answer was lost.
-                Outcome::Refused if tries > 0 && answer.body.to_string().contains("Token is blacklisted") => {
+                Outcome::Refused
+                    if tries > 0 && answer.body.to_string().contains("Token is blacklisted") =>
+                {
                     return true;
                 }
                 Outcome::Refused => {
-                    self.shared.must_be_accepted(end.operation(), &answer, Violation::Refused, "a live session");
+                    self.shared.must_be_accepted(
+                        end.operation(),
+                        &answer,
+                        Violation::Refused,
+                        "a live session",
+                    );
                     return false;
                 }
             }
@@ -293,8 +388,16 @@ pub async fn obtained(shared: &Shared, name: &str, first: usize) -> Pair {
     let mut pauses = beat(PAUSE);
     for attempt in 0.. {
         pauses.tick().await;
-        let answer = shared.wire.obtain((first + attempt) % shared.wire.instances(), name, PASSWORD).await;
-        shared.must_be_accepted(Operation::Obtain, &answer, Violation::Refused, "the right password");
+        let answer = shared
+            .wire
+            .obtain((first + attempt) % shared.wire.instances(), name, PASSWORD)
+            .await;
+        shared.must_be_accepted(
+            Operation::Obtain,
+            &answer,
+            Violation::Refused,
+            "the right password",
+        );
         if let (true, Some(pair)) = (answer.ok(), answer.pair()) {
             return pair;
         }

@@ -73,7 +73,10 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    ended::when_done_or_told(tokio::runtime::Builder::new_multi_thread().worker_threads(4), run(&options))
+    ended::when_done_or_told(
+        tokio::runtime::Builder::new_multi_thread().worker_threads(4),
+        run(&options),
+    )
 }
 
 async fn run(options: &Options) -> ExitCode {
@@ -81,24 +84,48 @@ async fn run(options: &Options) -> ExitCode {
         world::use_program(program);
     }
     if options.attacks {
-        return if attack_all(options).await { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        return if attack_all(options).await {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        };
     }
-    let (failed, numbers) = if options.growth { grow(options).await } else { break_all(options).await };
+    let (failed, numbers) = if options.growth {
+        grow(options).await
+    } else {
+        break_all(options).await
+    };
     if let Some(path) = &options.json {
         fs::write(path, format!("{numbers:#}\n")).unwrap();
     }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 async fn break_all(options: &Options) -> (bool, Value) {
     for name in &options.only {
-        assert!(fault::ALL.iter().any(|fault| fault.name == name), "{name} is no fault: see scripts/faults --list");
+        assert!(
+            fault::ALL.iter().any(|fault| fault.name == name),
+            "{name} is no fault: see scripts/faults --list"
+        );
     }
     let all = options.only.is_empty();
-    let chosen: Vec<_> = fault::ALL.into_iter().filter(|f| all || options.only.iter().any(|n| n == f.name)).collect();
+    let chosen: Vec<_> = fault::ALL
+        .into_iter()
+        .filter(|f| all || options.only.iter().any(|n| n == f.name))
+        .collect();
     let mut outcomes = Vec::new();
     for (number, fault) in chosen.iter().enumerate() {
-        println!("fault {} of {}: {}: {}", number + 1, chosen.len(), fault.name, fault.what);
+        println!(
+            "fault {} of {}: {}: {}",
+            number + 1,
+            chosen.len(),
+            fault.name,
+            fault.what
+        );
         let outcome = matrix::run(*fault, options.seconds).await;
         for line in &outcome.told {
             println!("  {line}");
@@ -111,7 +138,11 @@ async fn break_all(options: &Options) -> (bool, Value) {
         document::publish("faults", "scripts/faults", &tables);
     }
     let failed = outcomes.iter().any(matrix::Outcome::failed);
-    println!("{}; the logs of the instances are in {}", verdict(failed), world::logs().display());
+    println!(
+        "{}; the logs of the instances are in {}",
+        verdict(failed),
+        world::logs().display()
+    );
     (failed, report::json(&outcomes))
 }
 
@@ -119,7 +150,10 @@ async fn attack_all(options: &Options) -> bool {
     let all = options.only.is_empty();
     let mut outcomes = Vec::new();
     let mut failed = false;
-    for attack in attacks::ALL.iter().filter(|attack| all || options.only.iter().any(|name| name == attack.name)) {
+    for attack in attacks::ALL
+        .iter()
+        .filter(|attack| all || options.only.iter().any(|name| name == attack.name))
+    {
         println!("attack {}: {}", attack.name, attack.what);
         let outcome = attacks::run(attack, options.seconds).await;
         for line in outcome.violations() {
@@ -161,5 +195,9 @@ async fn grow(options: &Options) -> (bool, Value) {
 }
 
 const fn verdict(failed: bool) -> &'static str {
-    if failed { "something promised was broken" } else { "all promises were kept" }
+    if failed {
+        "something promised was broken"
+    } else {
+        "all promises were kept"
+    }
 }

@@ -49,7 +49,10 @@ pub struct Outcome {
 
 impl Outcome {
     pub fn failed(&self) -> bool {
-        let violated = self.counts.values().any(|counts| counts.violations.values().any(|number| *number > 0));
+        let violated = self
+            .counts
+            .values()
+            .any(|counts| counts.violations.values().any(|number| *number > 0));
         violated || self.recovery.is_none() || self.ready.is_none()
     }
 }
@@ -93,9 +96,20 @@ pub async fn run(fault: Fault, seconds: u64) -> Outcome {
     }
     checkers::audit(&shared, &live).await;
     let unmarked = world.marks_not_taken();
-    shared.wire.tally.settle(unmarked > 0 && !fault.hides_redis());
+    shared
+        .wire
+        .tally
+        .settle(unmarked > 0 && !fault.hides_redis());
     let (counts, told) = shared.wire.tally.read();
-    Outcome { fault, counts, told, unmarked, recovery, ready, seconds }
+    Outcome {
+        fault,
+        counts,
+        told,
+        unmarked,
+        recovery,
+        ready,
+        seconds,
+    }
 }
 
 /// Ends sessions one by one, and others all at once.
@@ -103,28 +117,45 @@ async fn bury_some(shared: &Shared) {
     let mut cut_off = Vec::new();
     for number in 0..DEAD {
         let end = End::number(number);
-        let user = if let End::Everywhere = end { CLIENTS + 2 } else { CLIENTS };
+        let user = if let End::Everywhere = end {
+            CLIENTS + 2
+        } else {
+            CLIENTS
+        };
         let pair = obtained(shared, &format!("user{user}"), number).await;
         if let End::Everywhere = end {
             cut_off.push(pair);
         } else {
-            assert!(end.ask(&shared.wire, number % INSTANCES, &pair).await.ok(), "{end:?} before the fault");
+            assert!(
+                end.ask(&shared.wire, number % INSTANCES, &pair).await.ok(),
+                "{end:?} before the fault"
+            );
             shared.bury(pair);
         }
     }
-    assert!(End::Everywhere.ask(&shared.wire, 0, &cut_off[0]).await.ok(), "all at once before the fault");
+    assert!(
+        End::Everywhere.ask(&shared.wire, 0, &cut_off[0]).await.ok(),
+        "all at once before the fault"
+    );
     for pair in cut_off {
         shared.bury(pair);
     }
 }
 
 /// Those who give back sessions that must be alive at the end, and the others.
-fn start(shared: &Arc<Shared>, clients: Vec<Client>, live: &[Pair]) -> (JoinSet<Vec<Pair>>, JoinSet<()>) {
+fn start(
+    shared: &Arc<Shared>,
+    clients: Vec<Client>,
+    live: &[Pair],
+) -> (JoinSet<Vec<Pair>>, JoinSet<()>) {
     let (mut sessions, mut askers) = (JoinSet::new(), JoinSet::new());
     for client in clients {
         sessions.spawn(async move { vec![client.run().await] });
     }
-    sessions.spawn(checkers::passwords(Arc::clone(shared), format!("user{}", CLIENTS + 1)));
+    sessions.spawn(checkers::passwords(
+        Arc::clone(shared),
+        format!("user{}", CLIENTS + 1),
+    ));
     for instance in 0..INSTANCES {
         askers.spawn(checkers::dead(Arc::clone(shared), instance));
         askers.spawn(checkers::live(Arc::clone(shared), instance, live.to_vec()));
@@ -141,7 +172,11 @@ async fn recover(shared: &Shared, healed: Instant) -> (Option<f32>, Option<f32>)
         if ready.is_none() && shared.wire.all_ready().await {
             ready = Some(healed.elapsed().as_secs_f32());
         }
-        let last = shared.wire.tally.last_trouble().filter(|last| *last > healed);
+        let last = shared
+            .wire
+            .tally
+            .last_trouble()
+            .filter(|last| *last > healed);
         let quiet = last.is_none_or(|last| last.elapsed() >= Duration::from_secs(1));
         let over = healed.elapsed() >= RECOVERY;
         if over || (quiet && ready.is_some() && healed.elapsed() >= AFTER) {

@@ -68,7 +68,11 @@ impl Proxy {
                 tokio::spawn(carry(stream, port, Arc::clone(&shared)));
             }
         });
-        Self { port: near, state, listening }
+        Self {
+            port: near,
+            state,
+            listening,
+        }
     }
 
     pub fn set(&self, mode: Mode) {
@@ -83,7 +87,9 @@ impl Drop for Proxy {
 }
 
 async fn carry(near: TcpStream, port: u16, state: Arc<State>) {
-    let Ok(far) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { return };
+    let Ok(far) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else {
+        return;
+    };
     let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
     // A connection that lost a byte never carries another one: TCP has no gaps.
     let dumb = AtomicBool::new(false);
@@ -94,7 +100,12 @@ async fn carry(near: TcpStream, port: u16, state: Arc<State>) {
     }
 }
 
-async fn questions(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State, dumb: &AtomicBool) {
+async fn questions(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    state: &State,
+    dumb: &AtomicBool,
+) {
     let mut buffer = [0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         if state.is(Mode::Swallow) {
@@ -106,7 +117,12 @@ async fn questions(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &Stat
     }
 }
 
-async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State, dumb: &AtomicBool) {
+async fn answers(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    state: &State,
+    dumb: &AtomicBool,
+) {
     let mut buffer = [0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         if state.is(Mode::CutAnswers) && state.hits() {

@@ -16,7 +16,8 @@ pub fn tables(outcomes: &[Outcome]) -> String {
          defects | marks not taken | within the second | no 503 after | all ready after |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for outcome in outcomes {
-        let sum = |number: &dyn Fn(&Counts) -> u64| outcome.counts.values().map(number).sum::<u64>();
+        let sum =
+            |number: &dyn Fn(&Counts) -> u64| outcome.counts.values().map(number).sum::<u64>();
         let kind = |kind: Violation| sum(&|counts| counts.violations(kind));
         let _ = writeln!(
             text,
@@ -47,7 +48,11 @@ pub fn tables(outcomes: &[Outcome]) -> String {
     for outcome in outcomes {
         let _ = write!(text, "| {} |", outcome.fault.name);
         for operation in Operation::ALL {
-            let _ = write!(text, " {} |", cell(&outcome.counts.get(&operation).cloned().unwrap_or_default()));
+            let _ = write!(
+                text,
+                " {} |",
+                cell(&outcome.counts.get(&operation).cloned().unwrap_or_default())
+            );
         }
         text.push('\n');
     }
@@ -57,12 +62,21 @@ pub fn tables(outcomes: &[Outcome]) -> String {
 /// `requests; 503s, broken connections if any; p99 and worst in milliseconds`.
 fn cell(counts: &Counts) -> String {
     let mut text = counts.requests.to_string();
-    for (number, name) in [(counts.unavailable, "× 503"), (counts.broken, "broken"), (counts.late, "too late")] {
+    for (number, name) in [
+        (counts.unavailable, "× 503"),
+        (counts.broken, "broken"),
+        (counts.late, "too late"),
+    ] {
         if number > 0 {
             let _ = write!(text, ", {number} {name}");
         }
     }
-    let _ = write!(text, "; {} / {} ms", counts.percentile(99), counts.percentile(100));
+    let _ = write!(
+        text,
+        "; {} / {} ms",
+        counts.percentile(99),
+        counts.percentile(100)
+    );
     text
 }
 
@@ -82,7 +96,11 @@ pub fn json(outcomes: &[Outcome]) -> Value {
         })
     };
     let fault = |outcome: &Outcome| {
-        let operations: Vec<_> = outcome.counts.iter().map(|(key, counts)| operation(key, counts)).collect();
+        let operations: Vec<_> = outcome
+            .counts
+            .iter()
+            .map(|(key, counts)| operation(key, counts))
+            .collect();
         json!({
             "fault": outcome.fault.name, "what": outcome.fault.what, "seconds": outcome.seconds,
             "marks_not_taken": outcome.unmarked, "recovery_seconds": outcome.recovery, "ready_seconds": outcome.ready, "violations": outcome.told,

@@ -19,8 +19,15 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub const ALL: [Self; 7] =
-        [Self::Obtain, Self::Refresh, Self::Verify, Self::Blacklist, Self::User, Self::EndSession, Self::EndAll];
+    pub const ALL: [Self; 7] = [
+        Self::Obtain,
+        Self::Refresh,
+        Self::Verify,
+        Self::Blacklist,
+        Self::User,
+        Self::EndSession,
+        Self::EndAll,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -107,7 +114,10 @@ pub struct Tally {
 
 impl Tally {
     pub fn new() -> Self {
-        Self { began: Instant::now(), pages: Mutex::default() }
+        Self {
+            began: Instant::now(),
+            pages: Mutex::default(),
+        }
     }
 
     pub fn request(&self, operation: Operation, outcome: Outcome, took: Duration) {
@@ -124,23 +134,36 @@ impl Tally {
             Outcome::Broken => counts.broken += 1,
         }
         if outcome != Outcome::Broken {
-            counts.milliseconds.push(u32::try_from(took.as_millis()).unwrap_or(u32::MAX));
+            counts
+                .milliseconds
+                .push(u32::try_from(took.as_millis()).unwrap_or(u32::MAX));
         }
     }
 
     pub fn violation(&self, operation: Operation, kind: Violation, what: &str) {
         let seconds = self.began.elapsed().as_secs_f32();
         let mut pages = self.pages();
-        *pages.counts.entry(operation).or_default().violations.entry(kind).or_default() += 1;
+        *pages
+            .counts
+            .entry(operation)
+            .or_default()
+            .violations
+            .entry(kind)
+            .or_default() += 1;
         if pages.told.len() < TOLD {
-            pages.told.push(format!("{kind:?} at {seconds:.2} s: {}: {what}", operation.name()));
+            pages.told.push(format!(
+                "{kind:?} at {seconds:.2} s: {}: {what}",
+                operation.name()
+            ));
         }
     }
 
     /// What [`Tally::settle`] decides about.
     pub fn early(&self, operation: Operation, what: &str) {
         let seconds = self.began.elapsed().as_secs_f32();
-        self.pages().early.push((operation, format!("{what} (at {seconds:.2} s)")));
+        self.pages()
+            .early
+            .push((operation, format!("{what} (at {seconds:.2} s)")));
     }
 
     /// Counts what was early: within the announced second if that is excused, else as violations.
@@ -148,7 +171,11 @@ impl Tally {
         let early = std::mem::take(&mut self.pages().early);
         for (operation, what) in early {
             if excused {
-                self.pages().counts.entry(operation).or_default().within_second += 1;
+                self.pages()
+                    .counts
+                    .entry(operation)
+                    .or_default()
+                    .within_second += 1;
             } else {
                 self.violation(operation, Violation::Accepted, &what);
             }

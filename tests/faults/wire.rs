@@ -38,7 +38,10 @@ pub struct Answer {
 impl Answer {
     pub fn pair(&self) -> Option<Pair> {
         let text = |name: &str| Some(self.body.get(name)?.as_str()?.to_owned());
-        Some(Pair { access: text("access")?, refresh: text("refresh")? })
+        Some(Pair {
+            access: text("access")?,
+            refresh: text("refresh")?,
+        })
     }
 
     pub fn ok(&self) -> bool {
@@ -67,14 +70,30 @@ pub struct Wire {
 impl Wire {
     pub fn new(urls: Vec<String>) -> Self {
         // Connections end before the server would end them: a request on one that just ended would look broken.
-        let client = Client::builder().timeout(PATIENCE).pool_idle_timeout(Duration::from_secs(3)).build().unwrap();
-        Self { tally: Arc::new(Tally::new()), client, urls }
+        let client = Client::builder()
+            .timeout(PATIENCE)
+            .pool_idle_timeout(Duration::from_secs(3))
+            .build()
+            .unwrap();
+        Self {
+            tally: Arc::new(Tally::new()),
+            client,
+            urls,
+        }
     }
 
     /// The same way, with a connection of its own for each request.
     pub fn without_keep_alive(&self) -> Self {
-        let client = Client::builder().timeout(PATIENCE).pool_max_idle_per_host(0).build().unwrap();
-        Self { tally: Arc::clone(&self.tally), client, urls: self.urls.clone() }
+        let client = Client::builder()
+            .timeout(PATIENCE)
+            .pool_max_idle_per_host(0)
+            .build()
+            .unwrap();
+        Self {
+            tally: Arc::clone(&self.tally),
+            client,
+            urls: self.urls.clone(),
+        }
     }
 
     pub fn instances(&self) -> usize {
@@ -82,45 +101,89 @@ impl Wire {
     }
 
     pub async fn obtain(&self, instance: usize, username: &str, password: &str) -> Answer {
-        self.post(instance, Operation::Obtain, "/api/token/", &json!({ "username": username, "password": password }))
-            .await
+        self.post(
+            instance,
+            Operation::Obtain,
+            "/api/token/",
+            &json!({ "username": username, "password": password }),
+        )
+        .await
     }
 
     pub async fn refresh(&self, instance: usize, token: &str) -> Answer {
-        self.post(instance, Operation::Refresh, "/api/token/refresh/", &json!({ "refresh": token })).await
+        self.post(
+            instance,
+            Operation::Refresh,
+            "/api/token/refresh/",
+            &json!({ "refresh": token }),
+        )
+        .await
     }
 
     pub async fn verify(&self, instance: usize, token: &str) -> Answer {
-        self.post(instance, Operation::Verify, "/api/token/verify/", &json!({ "token": token })).await
+        self.post(
+            instance,
+            Operation::Verify,
+            "/api/token/verify/",
+            &json!({ "token": token }),
+        )
+        .await
     }
 
     pub async fn blacklist(&self, instance: usize, token: &str) -> Answer {
-        self.post(instance, Operation::Blacklist, "/api/token/blacklist/", &json!({ "refresh": token })).await
+        self.post(
+            instance,
+            Operation::Blacklist,
+            "/api/token/blacklist/",
+            &json!({ "refresh": token }),
+        )
+        .await
     }
 
     pub async fn user(&self, instance: usize, token: &str) -> Answer {
         let url = format!("{}/api/auth/user/", self.urls[instance]);
-        self.send(instance, Operation::User, self.client.get(url).bearer_auth(token)).await
+        self.send(
+            instance,
+            Operation::User,
+            self.client.get(url).bearer_auth(token),
+        )
+        .await
     }
 
     /// The session of this access token, by its own name.
     pub async fn end_session(&self, instance: usize, token: &str) -> Answer {
-        let name = claim(token, "sid").and_then(|sid| Some(sid.as_str()?.to_owned())).unwrap_or_default();
+        let name = claim(token, "sid")
+            .and_then(|sid| Some(sid.as_str()?.to_owned()))
+            .unwrap_or_default();
         let url = format!("{}/api/auth/sessions/{name}/", self.urls[instance]);
-        self.send(instance, Operation::EndSession, self.client.delete(url).bearer_auth(token)).await
+        self.send(
+            instance,
+            Operation::EndSession,
+            self.client.delete(url).bearer_auth(token),
+        )
+        .await
     }
 
     /// Every session of the user of this access token.
     pub async fn end_all(&self, instance: usize, token: &str) -> Answer {
         let url = format!("{}/api/auth/logout/all/", self.urls[instance]);
-        self.send(instance, Operation::EndAll, self.client.post(url).bearer_auth(token)).await
+        self.send(
+            instance,
+            Operation::EndAll,
+            self.client.post(url).bearer_auth(token),
+        )
+        .await
     }
 
     /// Whether every instance says that all is well with it and with what it needs. Not counted.
     pub async fn all_ready(&self) -> bool {
         for url in &self.urls {
-            let Ok(response) = self.client.get(format!("{url}/health/ready")).send().await else { return false };
-            let Ok(body) = response.json::<Value>().await else { return false };
+            let Ok(response) = self.client.get(format!("{url}/health/ready")).send().await else {
+                return false;
+            };
+            let Ok(body) = response.json::<Value>().await else {
+                return false;
+            };
             if body["status"] != "ok" {
                 return false;
             }
@@ -128,7 +191,13 @@ impl Wire {
         true
     }
 
-    async fn post(&self, instance: usize, operation: Operation, path: &str, body: &Value) -> Answer {
+    async fn post(
+        &self,
+        instance: usize,
+        operation: Operation,
+        path: &str,
+        body: &Value,
+    ) -> Answer {
         let request = self.client.post(format!("{}{path}", self.urls[instance]));
         self.send(instance, operation, request.json(body)).await
     }
@@ -151,21 +220,35 @@ impl Wire {
             }
             Ok((status @ (400 | 401), _, body)) => (Outcome::Refused, status, body),
             Ok((status, _, body)) => {
-                self.tally.violation(operation, Violation::Defect, &format!("{status} {body}"));
+                self.tally
+                    .violation(operation, Violation::Defect, &format!("{status} {body}"));
                 (Outcome::Refused, status, body)
             }
         };
         self.tally.request(operation, outcome, began.elapsed());
-        Answer { outcome, began, status, body, instance }
+        Answer {
+            outcome,
+            began,
+            status,
+            body,
+            instance,
+        }
     }
 }
 
 /// Status, whether it says when to come back, and the body; `Null` for one that is not JSON.
 async fn read(response: Response) -> reqwest::Result<(u16, bool, Value)> {
     let status = response.status().as_u16();
-    let seconds = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+    let seconds = response
+        .headers()
+        .get("retry-after")
+        .and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
     let body = response.bytes().await?;
-    Ok((status, seconds.is_some_and(|seconds| seconds > 0), serde_json::from_slice(&body).unwrap_or_default()))
+    Ok((
+        status,
+        seconds.is_some_and(|seconds| seconds > 0),
+        serde_json::from_slice(&body).unwrap_or_default(),
+    ))
 }
 
 /// The generation that a refresh token names.
@@ -174,6 +257,11 @@ pub fn generation(refresh: &str) -> Option<u64> {
 }
 
 fn claim(token: &str, name: &str) -> Option<Value> {
-    let payload = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    serde_json::from_slice::<Value>(&payload).ok()?.get(name).cloned()
+    let payload = BASE64_URL_SAFE_NO_PAD
+        .decode(token.split('.').nth(1)?)
+        .ok()?;
+    serde_json::from_slice::<Value>(&payload)
+        .ok()?
+        .get(name)
+        .cloned()
 }

@@ -50,8 +50,10 @@ pub struct World {
 impl World {
     /// Starts everything. `name` is what the logs are called; there are `users` users, "user0" and so on.
     pub async fn start(name: &str, wiring: Wiring, users: usize) -> Self {
-        let (postgres, redis) =
-            (OwnPostgres::start_with(&["-c", "track_activities=on"]).await, Caches::start(wiring.redis).await);
+        let (postgres, redis) = (
+            OwnPostgres::start_with(&["-c", "track_activities=on"]).await,
+            Caches::start(wiring.redis).await,
+        );
         let folder = tempfile::tempdir().unwrap();
         for (name, contents) in wiring.files {
             fs::write(folder.path().join(name), contents).unwrap();
@@ -59,16 +61,27 @@ impl World {
             fs::set_permissions(folder.path().join(name), owner_alone).unwrap();
         }
         let proxy = match wiring {
-            Wiring { redis_proxy_for_first: true, .. } => Some(Proxy::to(redis.first().port).await),
-            Wiring { postgres_proxy: true, .. } => Some(Proxy::to(port_of(&postgres.url())).await),
+            Wiring {
+                redis_proxy_for_first: true,
+                ..
+            } => Some(Proxy::to(redis.first().port).await),
+            Wiring {
+                postgres_proxy: true,
+                ..
+            } => Some(Proxy::to(port_of(&postgres.url())).await),
             _ => None,
         };
         let through = |url: String| {
             let mut url = url::Url::parse(&url).unwrap();
-            url.set_port(proxy.as_ref().map(|proxy| proxy.port)).unwrap();
+            url.set_port(proxy.as_ref().map(|proxy| proxy.port))
+                .unwrap();
             url.to_string()
         };
-        let database = if wiring.postgres_proxy { through(postgres.url()) } else { postgres.url() };
+        let database = if wiring.postgres_proxy {
+            through(postgres.url())
+        } else {
+            postgres.url()
+        };
         let ports: Vec<_> = (0..INSTANCES).map(|_| free_port()).collect();
         let mut instances = Vec::new();
         for (number, port) in ports.iter().enumerate() {
@@ -77,34 +90,64 @@ impl World {
                 ("DATABASE_URL".to_owned(), database.clone()),
                 ("LATCHKEY_BIND".to_owned(), format!("127.0.0.1:{port}")),
                 // One issuer for all, whichever of them answers.
-                ("LATCHKEY_ISSUER".to_owned(), format!("http://127.0.0.1:{}", ports[0])),
+                (
+                    "LATCHKEY_ISSUER".to_owned(),
+                    format!("http://127.0.0.1:{}", ports[0]),
+                ),
             ];
             settings.extend(redis.settings());
             if proxied {
                 settings.push(("REDIS_URL".to_owned(), through(redis.first().url())));
             }
-            settings.extend(wiring.settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+            settings.extend(
+                wiring
+                    .settings
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+            );
             let log = logs().join(format!("{name}-{number}.log"));
             let (folder, open_files) = (folder.path().to_owned(), wiring.open_files);
-            let mut instance = Instance { folder, log, open_files, port: *port, settings, process: None };
+            let mut instance = Instance {
+                folder,
+                log,
+                open_files,
+                port: *port,
+                settings,
+                process: None,
+            };
             let _ = fs::remove_file(&instance.log);
             // The first one makes the tables and the keys.
             instance.start().await;
             instances.push(instance);
         }
-        let world = Self { instances, proxy, redis, postgres, _folder: folder };
+        let world = Self {
+            instances,
+            proxy,
+            redis,
+            postgres,
+            _folder: folder,
+        };
         world.make_users(users).await;
         world
     }
 
     pub fn wire(&self) -> Wire {
-        Wire::new(self.instances.iter().map(|instance| format!("http://127.0.0.1:{}", instance.port)).collect())
+        Wire::new(
+            self.instances
+                .iter()
+                .map(|instance| format!("http://127.0.0.1:{}", instance.port))
+                .collect(),
+        )
     }
 
     /// How often an instance said that Redis did not take a mark.
     pub fn marks_not_taken(&self) -> usize {
-        let logs = self.instances.iter().map(|instance| fs::read_to_string(&instance.log).unwrap_or_default());
-        logs.map(|log| log.matches("Redis did not take a mark").count()).sum()
+        let logs = self
+            .instances
+            .iter()
+            .map(|instance| fs::read_to_string(&instance.log).unwrap_or_default());
+        logs.map(|log| log.matches("Redis did not take a mark").count())
+            .sum()
     }
 
     /// One by the command line, the others as its copies: hashing is not what is measured here.
@@ -156,12 +199,22 @@ pub struct Instance {
 impl Instance {
     /// Starts it and waits until it listens.
     pub async fn start(&mut self) {
-        let log = File::options().create(true).append(true).open(&self.log).unwrap();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .unwrap();
         let mut command = self.latchkey(&["serve"]);
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
         self.process = Some(command.spawn().unwrap());
         let port = self.port;
-        eventually("Latchkey listens", async || TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
+        eventually("Latchkey listens", async || {
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        })
+        .await;
     }
 
     /// `kill -9`.
@@ -174,9 +227,20 @@ impl Instance {
 
     /// Asks it to stop, and waits until it has.
     pub async fn stop(&mut self) {
-        let Some(mut process) = self.process.take() else { return };
-        assert!(Command::new("kill").arg(process.id().to_string()).status().unwrap().success());
-        eventually("Latchkey stops", async || process.try_wait().unwrap().is_some()).await;
+        let Some(mut process) = self.process.take() else {
+            return;
+        };
+        assert!(
+            Command::new("kill")
+                .arg(process.id().to_string())
+                .status()
+                .unwrap()
+                .success()
+        );
+        eventually("Latchkey stops", async || {
+            process.try_wait().unwrap().is_some()
+        })
+        .await;
     }
 
     /// Returns its process.
@@ -188,15 +252,30 @@ impl Instance {
     pub fn memory(&self) -> u64 {
         let id = self.process.as_ref().unwrap().id();
         let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-        line.trim().trim_end_matches(" kB").parse().unwrap_or_default()
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap_or_default();
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .unwrap_or_default()
     }
 
     fn command(&self, words: &[&str], input: &str) {
         use std::io::Write as _;
         let mut command = self.latchkey(words);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
         assert!(child.wait().unwrap().success(), "latchkey {words:?}");
     }
 
@@ -207,11 +286,17 @@ impl Instance {
             None => Command::new(program),
             Some(limit) => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]).arg(program);
+                shell
+                    .args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")])
+                    .arg(program);
                 shell
             }
         };
-        command.args(words).current_dir(&self.folder).env_clear().envs(self.settings.iter().cloned());
+        command
+            .args(words)
+            .current_dir(&self.folder)
+            .env_clear()
+            .envs(self.settings.iter().cloned());
         command
     }
 }

@@ -30,7 +30,10 @@ fn steps(readme: &str) -> Vec<Step> {
             (false, "```console") => inside = true,
             (true, "```") => inside = false,
             (true, line) => match line.strip_prefix("$ ") {
-                Some(command) => steps.push(Step { command: command.to_owned(), output: Vec::new() }),
+                Some(command) => steps.push(Step {
+                    command: command.to_owned(),
+                    output: Vec::new(),
+                }),
                 None => steps.last_mut().unwrap().output.push(line.to_owned()),
             },
             (false, _) => {}
@@ -41,10 +44,23 @@ fn steps(readme: &str) -> Vec<Step> {
 
 fn assert_shows(step: &Step, shown: &[String]) {
     for (expected, line) in step.output.iter().zip(shown) {
-        let pattern = expected.split('…').map(regex::escape).collect::<Vec<_>>().join(".*");
-        assert!(Regex::new(&format!("^{pattern}$")).unwrap().is_match(line), "$ {}\n{expected}\n{line}", step.command);
+        let pattern = expected
+            .split('…')
+            .map(regex::escape)
+            .collect::<Vec<_>>()
+            .join(".*");
+        assert!(
+            Regex::new(&format!("^{pattern}$")).unwrap().is_match(line),
+            "$ {}\n{expected}\n{line}",
+            step.command
+        );
     }
-    assert_eq!(step.output.len(), shown.len(), "$ {}\n{shown:?}", step.command);
+    assert_eq!(
+        step.output.len(),
+        shown.len(),
+        "$ {}\n{shown:?}",
+        step.command
+    );
 }
 
 struct Server {
@@ -64,19 +80,31 @@ impl Server {
     fn start_on_a_terminal(folder: &Path) -> Self {
         let program = env!("CARGO_BIN_EXE_latchkey");
         let mut command = Command::new("script");
-        command.args(["-qfec", &format!("{program} serve --bind 127.0.0.1:0 {NO_GRACE} 2>/dev/null"), "/dev/null"]);
+        command.args([
+            "-qfec",
+            &format!("{program} serve --bind 127.0.0.1:0 {NO_GRACE} 2>/dev/null"),
+            "/dev/null",
+        ]);
         Self::run(command, folder)
     }
 
     fn run(mut command: Command, folder: &Path) -> Self {
-        let command = command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let command = command
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, lines }
     }
 
     fn read(&mut self, lines: usize) -> Vec<String> {
-        self.lines.by_ref().take(lines).map(|line| line.unwrap().trim_end().to_owned()).collect()
+        self.lines
+            .by_ref()
+            .take(lines)
+            .map(|line| line.unwrap().trim_end().to_owned())
+            .collect()
     }
 }
 
@@ -97,15 +125,28 @@ struct Shell {
 impl Shell {
     fn start(program: &str, folder: &Path) -> Self {
         let mut command = Command::new(program);
-        let mut child = command.current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .current_dir(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { input: child.stdin.take().unwrap(), output, child }
+        Self {
+            input: child.stdin.take().unwrap(),
+            output,
+            child,
+        }
     }
 
     /// Returns the lines that the command shows.
     fn run(&mut self, command: &str) -> Vec<String> {
         writeln!(self.input, "{command}\necho --done--").unwrap();
-        self.output.by_ref().map(Result::unwrap).take_while(|line| line != "--done--").collect()
+        self.output
+            .by_ref()
+            .map(Result::unwrap)
+            .take_while(|line| line != "--done--")
+            .collect()
     }
 }
 
@@ -129,13 +170,19 @@ fn commands_of_the_readme_typed_after_the_grace_do_what_they_say() {
     let shown = server.read(first.output.len());
     let address = shown[0].rsplit('/').next().unwrap().to_owned();
     let password = shown.last().unwrap().rsplit(' ').next().unwrap().to_owned();
-    let shown: Vec<String> = shown.iter().map(|line| line.replace(&address, ADDRESS)).collect();
+    let shown: Vec<String> = shown
+        .iter()
+        .map(|line| line.replace(&address, ADDRESS))
+        .collect();
     assert_shows(&first, &shown);
 
     let mut shell = Shell::start("bash", folder.path());
     let mut commands = 0;
     for step in steps {
-        let command = step.command.replace(ADDRESS, &address).replace("PASSWORD=…", &format!("PASSWORD='{password}'"));
+        let command = step
+            .command
+            .replace(ADDRESS, &address)
+            .replace("PASSWORD=…", &format!("PASSWORD='{password}'"));
         assert_shows(&step, &shell.run(&command));
         commands += 1;
     }
@@ -153,18 +200,32 @@ fn commands_of_the_first_start_typed_after_the_grace_do_what_they_say() {
         .map(Result::unwrap)
         .take_while(|line| !line.starts_with("This is the embedded"))
         .collect();
-    let blocks: Vec<&[String]> =
-        banner.split(|line| !line.starts_with("    ")).filter(|block| !block.is_empty()).collect();
-    let [_, obtain, verify, refresh] = blocks[..] else { panic!("{banner:#?}") };
+    let blocks: Vec<&[String]> = banner
+        .split(|line| !line.starts_with("    "))
+        .filter(|block| !block.is_empty())
+        .collect();
+    let [_, obtain, verify, refresh] = blocks[..] else {
+        panic!("{banner:#?}")
+    };
     for program in ["bash", "sh"] {
         let mut shell = Shell::start(program, folder.path());
         for block in [obtain, verify, refresh, verify, refresh, verify] {
             let shown: Vec<String> = block.iter().flat_map(|line| shell.run(line)).collect();
-            let body = if block == verify { r"\{\}" } else { r#"\{("(access|refresh)":"eyJ[^"]+",?){2}\}"# };
-            let head = if block == obtain { "" } else { r"HTTP/1\.1 200 OK\n.*\n" };
+            let body = if block == verify {
+                r"\{\}"
+            } else {
+                r#"\{("(access|refresh)":"eyJ[^"]+",?){2}\}"#
+            };
+            let head = if block == obtain {
+                ""
+            } else {
+                r"HTTP/1\.1 200 OK\n.*\n"
+            };
             let shown = shown.join("\n").replace('\r', "");
             assert!(
-                Regex::new(&format!("(?s)^{head}{body}$")).unwrap().is_match(&shown),
+                Regex::new(&format!("(?s)^{head}{body}$"))
+                    .unwrap()
+                    .is_match(&shown),
                 "{program}: {block:#?}\n{shown}"
             );
         }

@@ -39,21 +39,35 @@ impl Signed {
     }
 
     fn note(&self, token: &str) {
-        let first = || First { at: Instant::now(), token: token.to_owned() };
-        self.0.lock().unwrap().entry(kid(token)).or_insert_with(first);
+        let first = || First {
+            at: Instant::now(),
+            token: token.to_owned(),
+        };
+        self.0
+            .lock()
+            .unwrap()
+            .entry(kid(token))
+            .or_insert_with(first);
     }
 
     /// An access token of one of the older keys, in turns.
     fn older(&self, number: usize) -> Option<String> {
         let signed = self.0.lock().unwrap();
-        let young: Vec<_> =
-            signed.values().filter(|first| first.at.elapsed() < YOUNG && is_access(&first.token)).collect();
+        let young: Vec<_> = signed
+            .values()
+            .filter(|first| first.at.elapsed() < YOUNG && is_access(&first.token))
+            .collect();
         Some(young.get(number % young.len().max(1))?.token.clone())
     }
 }
 
 /// Goes on until it is told to stop; gives the session that it then has.
-pub async fn feed(shared: Arc<Shared>, name: String, offline: Offline, signed: Arc<Signed>) -> Pair {
+pub async fn feed(
+    shared: Arc<Shared>,
+    name: String,
+    offline: Offline,
+    signed: Arc<Signed>,
+) -> Pair {
     let count = shared.wire.instances();
     let mut beats = beat(OFTEN);
     let mut pair = obtained(&shared, &name, 0).await;
@@ -63,7 +77,12 @@ pub async fn feed(shared: Arc<Shared>, name: String, offline: Offline, signed: A
         }
         beats.tick().await;
         let answer = shared.wire.refresh(number % count, &pair.refresh).await;
-        shared.must_be_accepted(Operation::Refresh, &answer, Violation::Refused, "the newest refresh token");
+        shared.must_be_accepted(
+            Operation::Refresh,
+            &answer,
+            Violation::Refused,
+            "the newest refresh token",
+        );
         pair = match answer.outcome {
             Outcome::Answered => answer.pair().unwrap(),
             // The session goes on elsewhere; what was refused is counted.
@@ -76,7 +95,12 @@ pub async fn feed(shared: Arc<Shared>, name: String, offline: Offline, signed: A
         if let Some(older) = signed.older(number) {
             offline.check(&older).await;
             let answer = shared.wire.verify((number + 1) % count, &older).await;
-            shared.must_be_accepted(Operation::Verify, &answer, Violation::Refused, "an older key's token");
+            shared.must_be_accepted(
+                Operation::Verify,
+                &answer,
+                Violation::Refused,
+                "an older key's token",
+            );
         }
     }
     pair
@@ -92,6 +116,8 @@ fn is_access(token: &str) -> bool {
 }
 
 fn header(token: &str) -> Value {
-    let text = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
+    let text = BASE64_URL_SAFE_NO_PAD
+        .decode(token.split('.').next().unwrap())
+        .unwrap();
     serde_json::from_slice(&text).unwrap()
 }

@@ -69,14 +69,25 @@ const ROTATIONS: u32 = 20;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    ended::when_done_or_told(tokio::runtime::Builder::new_multi_thread().worker_threads(4), rotate(&options))
+    ended::when_done_or_told(
+        tokio::runtime::Builder::new_multi_thread().worker_threads(4),
+        rotate(&options),
+    )
 }
 
 async fn rotate(options: &Options) -> ExitCode {
     let mut outcomes = Vec::new();
     for arrangement in run::ALL {
-        println!("keys in {}: {} rotations", arrangement.place, options.rotations);
-        let outcome = run::run(arrangement, options.rotations, Duration::from_secs(options.seconds_between)).await;
+        println!(
+            "keys in {}: {} rotations",
+            arrangement.place, options.rotations
+        );
+        let outcome = run::run(
+            arrangement,
+            options.rotations,
+            Duration::from_secs(options.seconds_between),
+        )
+        .await;
         for line in &outcome.told {
             println!("  {line}");
         }
@@ -91,7 +102,18 @@ async fn rotate(options: &Options) -> ExitCode {
         fs::write(path, format!("{:#}\n", report::json(&outcomes))).unwrap();
     }
     let failed = outcomes.iter().any(run::Outcome::failed);
-    let verdict = if failed { "something promised was broken" } else { "all promises were kept" };
-    println!("{verdict}; the logs of the instances are in {}", world::logs().display());
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let verdict = if failed {
+        "something promised was broken"
+    } else {
+        "all promises were kept"
+    };
+    println!(
+        "{verdict}; the logs of the instances are in {}",
+        world::logs().display()
+    );
+    if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }

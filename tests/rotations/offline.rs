@@ -36,10 +36,17 @@ impl Offline {
     /// Starts them. They end when nobody holds this any more.
     pub fn start(issuer: &str, urls: &[String]) -> (Self, Vec<JoinHandle<Verified>>) {
         let (mut ways, mut ends) = (Vec::new(), Vec::new());
-        for (name, program) in [("PyJWT", Foreign::python("caching.py")), ("jose", Foreign::node("caching.mjs"))] {
+        for (name, program) in [
+            ("PyJWT", Foreign::python("caching.py")),
+            ("jose", Foreign::node("caching.mjs")),
+        ] {
             let (way, tokens) = channel();
             let mut command = program.command();
-            command.arg(issuer).args(urls).stdin(Stdio::piped()).stdout(Stdio::piped());
+            command
+                .arg(issuer)
+                .args(urls)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped());
             ends.push(tokio::task::spawn_blocking(move || {
                 let mut child = command.spawn().unwrap();
                 let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
@@ -58,7 +65,9 @@ impl Offline {
     /// Hands a token to all of them, and waits for who is slow: a token is as fresh as it can be when it is checked.
     pub async fn check(&self, token: &str) {
         for way in &self.0 {
-            way.send(token.to_owned()).await.expect("a verifier goes on");
+            way.send(token.to_owned())
+                .await
+                .expect("a verifier goes on");
         }
     }
 }
@@ -69,7 +78,10 @@ fn channel() -> (Sender<String>, Receiver<String>) {
 
 impl Verified {
     fn of(name: &'static str) -> Self {
-        Self { name, ..Self::default() }
+        Self {
+            name,
+            ..Self::default()
+        }
     }
 
     fn count(&mut self, refusal: Option<&str>, token: &str) {
@@ -78,7 +90,10 @@ impl Verified {
         self.refused += 1;
         if self.told.len() < 5 {
             let header = token.split('.').next().unwrap_or_default();
-            self.told.push(format!("{} refused a token with the header {header}: {refusal}", self.name));
+            self.told.push(format!(
+                "{} refused a token with the header {header}: {refusal}",
+                self.name
+            ));
         }
     }
 }
@@ -96,7 +111,12 @@ fn foreign(
         verified.count((line != "ok").then_some(line.as_str()), &token);
     }
     drop(input);
-    verified.fetched = output.next().expect("a number at the end").unwrap().parse().unwrap();
+    verified.fetched = output
+        .next()
+        .expect("a number at the end")
+        .unwrap()
+        .parse()
+        .unwrap();
     verified
 }
 
@@ -109,7 +129,10 @@ async fn ours(issuer: String, urls: Vec<String>, mut tokens: Receiver<String>) -
             _ => {
                 let url = &urls[usize::try_from(verified.fetched).unwrap() % urls.len()];
                 let response = client.get(url).send().await.unwrap();
-                let header = response.headers()["cache-control"].to_str().unwrap().to_owned();
+                let header = response.headers()["cache-control"]
+                    .to_str()
+                    .unwrap()
+                    .to_owned();
                 let age = header.split_once("max-age=").unwrap().1.parse().unwrap();
                 let keys = KeySet::from_jwks(&response.text().await.unwrap()).unwrap();
                 verified.fetched += 1;
@@ -118,7 +141,11 @@ async fn ours(issuer: String, urls: Vec<String>, mut tokens: Receiver<String>) -
             }
         };
         let now = SystemClock.now().timestamp();
-        let refusal = verifier.0.verify_access(&token, now).err().map(|refusal| format!("{refusal:?}"));
+        let refusal = verifier
+            .0
+            .verify_access(&token, now)
+            .err()
+            .map(|refusal| format!("{refusal:?}"));
         verified.count(refusal.as_deref(), &token);
     }
     verified

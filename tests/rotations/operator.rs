@@ -28,14 +28,20 @@ impl Order {
     /// In turns: every other key is for another algorithm than the one before it, and every third is a refresh secret.
     pub const fn number(number: u32) -> Self {
         if number % 3 == 2 {
-            return Self { usage: "refresh", algorithm: "HS256" };
+            return Self {
+                usage: "refresh",
+                algorithm: "HS256",
+            };
         }
         let algorithm = match (number - number / 3) % 3 {
             0 => "EdDSA",
             1 => "RS256",
             _ => "ES256",
         };
-        Self { usage: "access", algorithm }
+        Self {
+            usage: "access",
+            algorithm,
+        }
     }
 }
 
@@ -71,6 +77,10 @@ async fn run(mut command: Command) -> String {
     command.stdin(Stdio::null());
     let output = tokio::task::spawn_blocking(move || (command.output().unwrap(), command)).await;
     let (output, command) = output.unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }

@@ -50,12 +50,17 @@ pub fn tables(outcomes: &[Outcome]) -> String {
     );
     for outcome in outcomes {
         for one in &outcome.revoked {
-            let what =
-                if one.usage == "access" { "the access key that signs" } else { "the refresh secret that signs" };
+            let what = if one.usage == "access" {
+                "the access key that signs"
+            } else {
+                "the refresh secret that signs"
+            };
             let (place, worst) = (outcome.place, one.worst());
             let (tokens, command, asked, passed) = (one.tokens, one.command, one.asked, one.passed);
-            let _ =
-                writeln!(text, "| {place} | {what} | {tokens} | {command:.1} s | {worst:.1} s | {asked} | {passed} |");
+            let _ = writeln!(
+                text,
+                "| {place} | {what} | {tokens} | {command:.1} s | {worst:.1} s | {asked} | {passed} |"
+            );
         }
     }
     text
@@ -103,7 +108,10 @@ fn issued(outcome: &Outcome) -> u64 {
 }
 
 fn answered(outcome: &Outcome, operation: Operation) -> u64 {
-    outcome.counts.get(&operation).map_or(0, |counts| counts.answered)
+    outcome
+        .counts
+        .get(&operation)
+        .map_or(0, |counts| counts.answered)
 }
 
 fn sum(outcome: &Outcome, number: impl Fn(&Counts) -> u64) -> u64 {
@@ -117,7 +125,10 @@ fn kind(outcome: &Outcome, kind: Violation) -> u64 {
 /// One number when all are the same.
 fn made(outcome: &Outcome) -> String {
     let made = || outcome.rotated.iter().map(|one| one.made);
-    match (made().min().unwrap_or_default(), made().max().unwrap_or_default()) {
+    match (
+        made().min().unwrap_or_default(),
+        made().max().unwrap_or_default(),
+    ) {
         (least, most) if least == most => most.to_string(),
         (least, most) => format!("**{least} to {most}**"),
     }
@@ -125,5 +136,9 @@ fn made(outcome: &Outcome) -> String {
 
 fn signed_after(outcome: &Outcome) -> String {
     let after = || outcome.rotated.iter().map(|one| one.signed_after);
-    format!("{:.1} to {:.1} s", after().fold(f32::MAX, f32::min), after().fold(0.0, f32::max))
+    format!(
+        "{:.1} to {:.1} s",
+        after().fold(f32::MAX, f32::min),
+        after().fold(0.0, f32::max)
+    )
 }

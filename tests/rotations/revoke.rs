@@ -55,10 +55,18 @@ impl Revoked {
 }
 
 /// Revokes the key that signs tokens of this kind.
-pub async fn revoke(world: &World, shared: &Arc<Shared>, user: &str, usage: &'static str) -> Revoked {
+pub async fn revoke(
+    world: &World,
+    shared: &Arc<Shared>,
+    user: &str,
+    usage: &'static str,
+) -> Revoked {
     let mut told = Vec::new();
     let keys = operator::list(world).await;
-    let signing = keys.iter().find(|key| key.usage == usage && key.state == "signing").expect("a key that signs");
+    let signing = keys
+        .iter()
+        .find(|key| key.usage == usage && key.state == "signing")
+        .expect("a key that signs");
     let mut pairs = Vec::new();
     for number in 0..SESSIONS {
         pairs.push(obtained(shared, user, number).await);
@@ -68,9 +76,21 @@ pub async fn revoke(world: &World, shared: &Arc<Shared>, user: &str, usage: &'st
 
     let began = Instant::now();
     let done = Arc::new(AtomicBool::new(false));
-    let ask = |instance| tokio::spawn(last_passed(Arc::clone(shared), instance, pairs.clone(), usage, began));
+    let ask = |instance| {
+        tokio::spawn(last_passed(
+            Arc::clone(shared),
+            instance,
+            pairs.clone(),
+            usage,
+            began,
+        ))
+    };
     let asking: Vec<_> = (0..INSTANCES).map(ask).collect();
-    let signing_in = tokio::spawn(sign_in(Arc::clone(shared), user.to_owned(), Arc::clone(&done)));
+    let signing_in = tokio::spawn(sign_in(
+        Arc::clone(shared),
+        user.to_owned(),
+        Arc::clone(&done),
+    ));
     operator::revoke(world, &signing.kid).await;
     let command = began.elapsed().as_secs_f32();
     let mut last_passed = [0.0; INSTANCES];
@@ -79,22 +99,42 @@ pub async fn revoke(world: &World, shared: &Arc<Shared>, user: &str, usage: &'st
     }
     done.store(true, Ordering::SeqCst);
     // Instances that had not noticed yet went on signing with it: those tokens are as dead.
-    pairs.extend(signing_in.await.expect("who signs in has ended well").into_iter().filter(of_key));
+    pairs.extend(
+        signing_in
+            .await
+            .expect("who signs in has ended well")
+            .into_iter()
+            .filter(of_key),
+    );
     let (asked, passed) = afterwards(shared, &pairs, usage).await;
 
     let after = obtained(shared, user, 0).await;
     if kid(token(&after, usage)) == signing.kid {
-        told.push(format!("the revoked {usage} key {} still signs", signing.kid));
+        told.push(format!(
+            "the revoked {usage} key {} still signs",
+            signing.kid
+        ));
     }
     for instance in 0..INSTANCES {
         for token in [&after.access, &after.refresh] {
             let answer = shared.wire.verify(instance, token).await;
             if !answer.ok() {
-                told.push(format!("after the revocation, a new token: {}", answer.told()));
+                told.push(format!(
+                    "after the revocation, a new token: {}",
+                    answer.told()
+                ));
             }
         }
     }
-    Revoked { usage, last_passed, command, tokens: pairs.len(), asked, passed, told }
+    Revoked {
+        usage,
+        last_passed,
+        command,
+        tokens: pairs.len(),
+        asked,
+        passed,
+        told,
+    }
 }
 
 /// When this instance last took one of the tokens: until it has refused all of them for so long that it knows.
@@ -156,5 +196,9 @@ async fn afterwards(shared: &Shared, pairs: &[Pair], usage: &'static str) -> (u6
 }
 
 fn token<'a>(pair: &'a Pair, usage: &str) -> &'a str {
-    if usage == "access" { &pair.access } else { &pair.refresh }
+    if usage == "access" {
+        &pair.access
+    } else {
+        &pair.refresh
+    }
 }

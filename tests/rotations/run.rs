@@ -39,14 +39,25 @@ pub struct Arrangement {
 
 /// As short as the settings may be: a verifier sees a new key five seconds before it signs, and not a second more.
 pub const LEAD: Duration = Duration::from_secs(6);
-const SHORT: [(&str, &str); 2] = [("LATCHKEY_JWKS_MAX_AGE", "1s"), ("LATCHKEY_KEY_PUBLISH_LEAD", "6s")];
+const SHORT: [(&str, &str); 2] = [
+    ("LATCHKEY_JWKS_MAX_AGE", "1s"),
+    ("LATCHKEY_KEY_PUBLISH_LEAD", "6s"),
+];
 
 pub const ALL: [Arrangement; 2] = [
-    Arrangement { place: "a directory", wiring: wiring(&SHORT, &[]) },
+    Arrangement {
+        place: "a directory",
+        wiring: wiring(&SHORT, &[]),
+    },
     Arrangement {
         place: "the database",
         wiring: wiring(
-            &[SHORT[0], SHORT[1], ("LATCHKEY_KEYS", "database"), ("LATCHKEY_KEYS_PASSPHRASE_FILE", "passphrase")],
+            &[
+                SHORT[0],
+                SHORT[1],
+                ("LATCHKEY_KEYS", "database"),
+                ("LATCHKEY_KEYS_PASSPHRASE_FILE", "passphrase"),
+            ],
             &[("passphrase", "a passphrase for a run of the rotations\n")],
         ),
     },
@@ -57,7 +68,14 @@ const fn wiring(
     files: &'static [(&'static str, &'static str)],
 ) -> Wiring {
     let redis = crate::caches::SetUp::One;
-    Wiring { redis, redis_proxy_for_first: false, postgres_proxy: false, open_files: None, settings, files }
+    Wiring {
+        redis,
+        redis_proxy_for_first: false,
+        postgres_proxy: false,
+        open_files: None,
+        settings,
+        files,
+    }
 }
 
 /// What a rotation came to.
@@ -83,7 +101,10 @@ pub struct Outcome {
 
 impl Outcome {
     pub fn failed(&self) -> bool {
-        let violated = self.counts.values().any(|counts| counts.violations.values().any(|number| *number > 0));
+        let violated = self
+            .counts
+            .values()
+            .any(|counts| counts.violations.values().any(|number| *number > 0));
         let refused = self.verified.iter().any(|verified| verified.refused > 0);
         let rotated_badly = self.rotated.iter().any(|rotated| !rotated.is_right());
         violated || refused || rotated_badly || self.revoked.iter().any(Revoked::failed)
@@ -98,13 +119,23 @@ impl Rotated {
 }
 
 pub async fn run(arrangement: Arrangement, rotations: u32, between: Duration) -> Outcome {
-    let name = format!("rotations-{}", arrangement.place.rsplit(' ').next().unwrap_or_default());
+    let name = format!(
+        "rotations-{}",
+        arrangement.place.rsplit(' ').next().unwrap_or_default()
+    );
     let world = World::start(&name, arrangement.wiring, USERS).await;
     let wire = world.wire();
     eventually("all are ready", async || wire.all_ready().await).await;
     let shared = Arc::new(Shared::new(wire));
-    let urls: Vec<_> = world.instances.iter().map(|one| format!("http://127.0.0.1:{}", one.port)).collect();
-    let key_sets: Vec<_> = urls.iter().map(|url| format!("{url}/.well-known/jwks.json")).collect();
+    let urls: Vec<_> = world
+        .instances
+        .iter()
+        .map(|one| format!("http://127.0.0.1:{}", one.port))
+        .collect();
+    let key_sets: Vec<_> = urls
+        .iter()
+        .map(|url| format!("{url}/.well-known/jwks.json"))
+        .collect();
     let (offline, verifiers) = Offline::start(&urls[0], &key_sets);
     let signed = Arc::new(Signed::default());
 
@@ -117,7 +148,12 @@ pub async fn run(arrangement: Arrangement, rotations: u32, between: Duration) ->
         sessions.spawn(Client::sign_in(Arc::clone(&shared), number).await.run());
     }
     for number in CLIENTS..CLIENTS + INSTANCES {
-        sessions.spawn(feed(Arc::clone(&shared), format!("user{number}"), offline.clone(), Arc::clone(&signed)));
+        sessions.spawn(feed(
+            Arc::clone(&shared),
+            format!("user{number}"),
+            offline.clone(),
+            Arc::clone(&signed),
+        ));
     }
     for instance in 0..INSTANCES {
         let dead = checkers::dead(Arc::clone(&shared), instance);
@@ -153,7 +189,15 @@ pub async fn run(arrangement: Arrangement, rotations: u32, between: Duration) ->
         revoked.push(revoke::revoke(&world, &shared, &user, usage).await);
     }
     told.extend(revoked.iter().flat_map(|revoked| revoked.told.clone()));
-    Outcome { place: arrangement.place, counts, rotated, revoked, seconds, told, verified }
+    Outcome {
+        place: arrangement.place,
+        counts,
+        rotated,
+        revoked,
+        seconds,
+        told,
+        verified,
+    }
 }
 
 async fn rotate(world: &World, order: Order, signed: &Signed, between: Duration) -> Rotated {
@@ -163,15 +207,28 @@ async fn rotate(world: &World, order: Order, signed: &Signed, between: Duration)
     operator::rotate(world, order).await;
     let mut made = operator::list(world).await;
     made.retain(|key| before.iter().all(|old| old.kid != key.kid));
-    let is_what_was_asked_for = |key: &operator::Key| key.usage == order.usage && key.algorithm == order.algorithm;
-    let key = made.iter().find(|key| is_what_was_asked_for(key)).unwrap_or_else(|| panic!("{order:?} made {made:?}"));
+    let is_what_was_asked_for =
+        |key: &operator::Key| key.usage == order.usage && key.algorithm == order.algorithm;
+    let key = made
+        .iter()
+        .find(|key| is_what_was_asked_for(key))
+        .unwrap_or_else(|| panic!("{order:?} made {made:?}"));
     let mut since = None;
     eventually("the new key signs", async || {
         since = signed.since(&key.kid);
         since.is_some()
     })
     .await;
-    println!("  {} for {} tokens signs from {}", key.algorithm, key.usage, key.signs_from.format("%T"));
+    println!(
+        "  {} for {} tokens signs from {}",
+        key.algorithm,
+        key.usage,
+        key.signs_from.format("%T")
+    );
     sleep(between.saturating_sub(began.elapsed())).await;
-    Rotated { order, made: made.len(), signed_after: (since.unwrap() - ordered).as_secs_f32() }
+    Rotated {
+        order,
+        made: made.len(),
+        signed_after: (since.unwrap() - ordered).as_secs_f32(),
+    }
 }

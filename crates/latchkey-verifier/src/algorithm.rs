@@ -46,7 +46,9 @@ pub enum Family {
 
 /// The text is not the name of an algorithm that this crate knows. `none` never is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("expected one of ES256, ES384, EdDSA, RS256, RS384, RS512, PS256, PS384, PS512, HS256, HS384, HS512")]
+#[error(
+    "expected one of ES256, ES384, EdDSA, RS256, RS384, RS512, PS256, PS384, PS512, HS256, HS384, HS512"
+)]
 pub struct UnknownAlgorithm;
 
 impl Algorithm {
@@ -92,7 +94,9 @@ impl Algorithm {
             Self::Es256 | Self::Es384 => Family::Ec,
             Self::EdDsa => Family::Okp,
             Self::Hs256 | Self::Hs384 | Self::Hs512 => Family::Hmac,
-            Self::Ps256 | Self::Ps384 | Self::Ps512 | Self::Rs256 | Self::Rs384 | Self::Rs512 => Family::Rsa,
+            Self::Ps256 | Self::Ps384 | Self::Ps512 | Self::Rs256 | Self::Rs384 | Self::Rs512 => {
+                Family::Rsa
+            }
         }
     }
 
@@ -130,6 +134,9 @@ impl FromStr for Algorithm {
     type Err = UnknownAlgorithm;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name).ok_or(UnknownAlgorithm)
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.name() == name)
+            .ok_or(UnknownAlgorithm)
     }
 }

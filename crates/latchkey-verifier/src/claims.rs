@@ -21,7 +21,10 @@ pub struct Claims(Members);
 impl PartialEq for Claims {
     fn eq(&self, other: &Self) -> bool {
         // No name stands twice, so of as many claims as the other has, each is one of the other's.
-        self.0.len() == other.0.len() && self.members().all(|(name, value)| other.get(name).as_ref() == Some(&value))
+        self.0.len() == other.0.len()
+            && self
+                .members()
+                .all(|(name, value)| other.get(name).as_ref() == Some(&value))
     }
 }
 
@@ -78,14 +81,19 @@ impl Claims {
 
     /// All of them with their names, in the token's order.
     pub fn members(&self) -> impl Iterator<Item = (&str, Value)> {
-        self.0.iter().map(|(name, member)| (name, member.to_value()))
+        self.0
+            .iter()
+            .map(|(name, member)| (name, member.to_value()))
     }
 
     /// `iat`, `nbf`, `exp` against `now`, in `PyJWT`'s order. An ill-typed date is a refusal, never "not there".
     pub(crate) fn check_times(&self, now: Seconds, leeway: u32) -> Result<(), Refusal> {
         let leeway = Seconds::from(leeway);
         for (name, tolerance) in [("iat", leeway.max(SKEW)), ("nbf", leeway)] {
-            if self.date(name)?.is_some_and(|date| date > now.saturating_add(tolerance)) {
+            if self
+                .date(name)?
+                .is_some_and(|date| date > now.saturating_add(tolerance))
+            {
                 return Err(Refusal::NotYetValid);
             }
         }
@@ -100,7 +108,11 @@ impl Claims {
     }
 
     /// `iss` and `aud` (RFC 7519, sections 4.1.1 and 4.1.3), and the types of the claims that identify.
-    pub(crate) fn check_parties(&self, policy: &Policy, audience: Option<&str>) -> Result<(), Refusal> {
+    pub(crate) fn check_parties(
+        &self,
+        policy: &Policy,
+        audience: Option<&str>,
+    ) -> Result<(), Refusal> {
         if self.text("iss") != Some(&policy.issuer) {
             return Err(Refusal::Issuer);
         }
@@ -125,7 +137,8 @@ impl Claims {
         match self.0.get("aud") {
             Some(Member::Text(one)) => one == audience,
             Some(Member::Other(Value::Array(several))) => {
-                several.iter().all(Value::is_string) && several.iter().any(|one| one.as_str() == Some(audience))
+                several.iter().all(Value::is_string)
+                    && several.iter().any(|one| one.as_str() == Some(audience))
             }
             _ => false,
         }
@@ -148,7 +161,10 @@ impl Claims {
 const SKEW: Seconds = 2;
 
 /// Towards zero, as Python's `int` does. A float cast saturates, so even a wild negative is only "long ago".
-#[expect(clippy::cast_possible_truncation, reason = "bounded by LATEST above, saturating below")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "bounded by LATEST above, saturating below"
+)]
 fn whole(date: f64) -> Seconds {
     date as Seconds
 }
@@ -179,6 +195,9 @@ mod tests {
     #[test]
     fn the_members_come_in_the_tokens_order() {
         let claims = claims(r#"{"z":1,"exp":2,"a":3}"#);
-        assert_eq!(claims.members().map(|(name, _)| name).collect::<Vec<_>>(), ["z", "exp", "a"]);
+        assert_eq!(
+            claims.members().map(|(name, _)| name).collect::<Vec<_>>(),
+            ["z", "exp", "a"]
+        );
     }
 }

@@ -31,7 +31,12 @@ impl<'a> Compact<'a> {
         let (signing_input, signature) = token.rsplit_once('.').ok_or(Refusal::Malformed)?;
         let (header, payload) = signing_input.split_once('.').ok_or(Refusal::Malformed)?;
         let (payload, signature) = (decode(payload)?, decode(signature)?);
-        Ok(Self { signing_input: signing_input.as_bytes(), header, payload, signature })
+        Ok(Self {
+            signing_input: signing_input.as_bytes(),
+            header,
+            payload,
+            signature,
+        })
     }
 
     /// The first, decoded.
@@ -47,7 +52,10 @@ fn decode(segment: &str) -> Result<Vec<u8>, Refusal> {
     }
     // With room that the decoder need not ask for: it would ask for zeroed memory, which glibc's allocator does not give from
     // what a thread has just given back. And in steps, so that one payload fits where another was.
-    let mut decoded = Vec::with_capacity(decoded_len_estimate(segment.len()).next_multiple_of(STEP));
-    URL_SAFE_NO_PAD.decode_vec(segment, &mut decoded).map_err(|_| Refusal::Malformed)?;
+    let mut decoded =
+        Vec::with_capacity(decoded_len_estimate(segment.len()).next_multiple_of(STEP));
+    URL_SAFE_NO_PAD
+        .decode_vec(segment, &mut decoded)
+        .map_err(|_| Refusal::Malformed)?;
     Ok(decoded)
 }

@@ -16,16 +16,28 @@ pub(crate) struct Header<'a> {
 
 impl<'a> Header<'a> {
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Refusal> {
-        let Members { alg, kid, typ, others } = json::parse(bytes, MembersVisitor).ok_or(Refusal::Malformed)?;
+        let Members {
+            alg,
+            kid,
+            typ,
+            others,
+        } = json::parse(bytes, MembersVisitor).ok_or(Refusal::Malformed)?;
         // No extension is understood, so any `crit` is a refusal (RFC 7515, section 4.1.11), and so is `b64`,
         // which changes what the signature is over (RFC 7797).
         if others.iter().any(|name| name == "crit" || name == "b64") {
             return Err(Refusal::Header);
         }
-        let algorithm = text(alg)?.ok_or(Refusal::Header)?.parse().map_err(|_| Refusal::Header)?;
+        let algorithm = text(alg)?
+            .ok_or(Refusal::Header)?
+            .parse()
+            .map_err(|_| Refusal::Header)?;
         let kid = text(kid)?.ok_or(Refusal::UnknownKey)?;
         let typ = text(typ)?;
-        Ok(Self { algorithm, kid, typ })
+        Ok(Self {
+            algorithm,
+            kid,
+            typ,
+        })
     }
 }
 
@@ -76,7 +88,11 @@ impl<'de> Visitor<'de> for MembersVisitor {
             }
         }
         let others = members.others.iter().map(|name| &**name);
-        if json::are_unique(others) { Ok(members) } else { Err(json::duplicate()) }
+        if json::are_unique(others) {
+            Ok(members)
+        } else {
+            Err(json::duplicate())
+        }
     }
 }
 
@@ -112,7 +128,12 @@ mod tests {
     /// The same of a header whose members are all kept.
     fn model(bytes: &[u8]) -> Parsed {
         let members = json::object(bytes).ok_or(Refusal::Malformed)?;
-        let find = |name: &str| members.iter().find(|(other, _)| other == name).map(|(_, value)| value);
+        let find = |name: &str| {
+            members
+                .iter()
+                .find(|(other, _)| other == name)
+                .map(|(_, value)| value)
+        };
         let text = |name| match find(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
@@ -121,12 +142,22 @@ mod tests {
         if find("crit").or(find("b64")).is_some() {
             return Err(Refusal::Header);
         }
-        let algorithm = text("alg")?.and_then(|name| name.parse().ok()).ok_or(Refusal::Header)?;
-        Ok((algorithm, text("kid")?.ok_or(Refusal::UnknownKey)?, text("typ")?))
+        let algorithm = text("alg")?
+            .and_then(|name| name.parse().ok())
+            .ok_or(Refusal::Header)?;
+        Ok((
+            algorithm,
+            text("kid")?.ok_or(Refusal::UnknownKey)?,
+            text("typ")?,
+        ))
     }
 
     fn parsed(bytes: &[u8]) -> Parsed {
-        let Header { algorithm, kid, typ } = Header::parse(bytes)?;
+        let Header {
+            algorithm,
+            kid,
+            typ,
+        } = Header::parse(bytes)?;
         Ok((algorithm, kid.into_owned(), typ.map(Cow::into_owned)))
     }
 
@@ -154,7 +185,11 @@ mod tests {
         ] {
             assert_eq!(parsed(text.as_bytes()), Err(expected), "{text}");
         }
-        let header = parsed(br#"{"jku":"https://example.com","typ":"t","kid":"\u0061","alg":"ES256"}"#);
-        assert_eq!(header, Ok((Algorithm::Es256, "a".to_owned(), Some("t".to_owned()))));
+        let header =
+            parsed(br#"{"jku":"https://example.com","typ":"t","kid":"\u0061","alg":"ES256"}"#);
+        assert_eq!(
+            header,
+            Ok((Algorithm::Es256, "a".to_owned(), Some("t".to_owned())))
+        );
     }
 }

@@ -35,7 +35,10 @@ pub(crate) fn are_unique<T: Ord>(names: impl ExactSizeIterator<Item = T> + Clone
     if names.len() > FEW {
         let mut sorted: Vec<_> = names.collect();
         sorted.sort_unstable();
-        return sorted.iter().zip(sorted.iter().skip(1)).all(|(name, next)| name != next);
+        return sorted
+            .iter()
+            .zip(sorted.iter().skip(1))
+            .all(|(name, next)| name != next);
     }
     let mut rest = names;
     while let Some(name) = rest.next() {
@@ -92,7 +95,11 @@ impl<'de> Visitor<'de> for ObjectVisitor {
         while let Some(name) = members.next_key()? {
             row.push((name, members.next_value_seed(ValueSeed)?));
         }
-        if are_unique(row.iter().map(|(name, _): &(String, _)| &**name)) { Ok(row) } else { Err(duplicate()) }
+        if are_unique(row.iter().map(|(name, _): &(String, _)| &**name)) {
+            Ok(row)
+        } else {
+            Err(duplicate())
+        }
     }
 }
 
@@ -128,7 +135,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a finite number"))
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("not a finite number"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -154,7 +163,10 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            if map.insert(name, members.next_value_seed(ValueSeed)?).is_some() {
+            if map
+                .insert(name, members.next_value_seed(ValueSeed)?)
+                .is_some()
+            {
                 return Err(duplicate());
             }
         }
@@ -194,7 +206,11 @@ impl<'de> Visitor<'de> for TextSeed {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
-        if value.is_finite() { Ok(None) } else { Err(E::custom("not a finite number")) }
+        if value.is_finite() {
+            Ok(None)
+        } else {
+            Err(E::custom("not a finite number"))
+        }
     }
 
     fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Self::Value, E> {
@@ -220,7 +236,11 @@ impl<'de> Visitor<'de> for TextSeed {
             members.next_value_seed(Self)?;
             names.push(name.0);
         }
-        if are_unique(names.iter().map(|name| &**name)) { Ok(None) } else { Err(duplicate()) }
+        if are_unique(names.iter().map(|name| &**name)) {
+            Ok(None)
+        } else {
+            Err(duplicate())
+        }
     }
 }
 

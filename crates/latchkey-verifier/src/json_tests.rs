@@ -18,10 +18,18 @@ type Letters = Vec<(char, bool)>;
 impl Json {
     fn text(&self) -> String {
         match self {
-            Self::List(items) => format!("[{}]", items.iter().map(Self::text).collect::<Vec<_>>().join(" , ")),
+            Self::List(items) => format!(
+                "[{}]",
+                items.iter().map(Self::text).collect::<Vec<_>>().join(" , ")
+            ),
             Self::Object(members) => {
-                let member = |(name, value): &(Letters, Self)| format!("\"{}\": {}", spelt(name), value.text());
-                format!(" {{{}}}", members.iter().map(member).collect::<Vec<_>>().join(","))
+                let member = |(name, value): &(Letters, Self)| {
+                    format!("\"{}\": {}", spelt(name), value.text())
+                };
+                format!(
+                    " {{{}}}",
+                    members.iter().map(member).collect::<Vec<_>>().join(",")
+                )
             }
             Self::Plain(value) => value.to_string(),
         }
@@ -31,7 +39,8 @@ impl Json {
         match self {
             Self::List(items) => items.iter().any(Self::has_twins),
             Self::Object(members) => {
-                let names: BTreeSet<String> = members.iter().map(|(name, _)| letters(name)).collect();
+                let names: BTreeSet<String> =
+                    members.iter().map(|(name, _)| letters(name)).collect();
                 names.len() < members.len() || members.iter().any(|(_, value)| value.has_twins())
             }
             Self::Plain(_) => false,
@@ -60,13 +69,18 @@ fn json() -> impl Strategy<Value = Json> {
         (-1e300..1e300).prop_map(Value::from),
         ".{0,8}".prop_map(Value::from),
     ];
-    plain.prop_map(Json::Plain).prop_recursive(3, 60, 24, |inner| {
-        let name = prop::collection::vec((prop_oneof![Just('a'), Just('b'), Just('é')], any::<bool>()), 0..6);
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Json::List),
-            prop::collection::vec((name, inner), 0..24).prop_map(Json::Object),
-        ]
-    })
+    plain
+        .prop_map(Json::Plain)
+        .prop_recursive(3, 60, 24, |inner| {
+            let name = prop::collection::vec(
+                (prop_oneof![Just('a'), Just('b'), Just('é')], any::<bool>()),
+                0..6,
+            );
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Json::List),
+                prop::collection::vec((name, inner), 0..24).prop_map(Json::Object),
+            ]
+        })
 }
 
 /// As what is read and not kept: the header's other members.
@@ -98,12 +112,22 @@ proptest! {
 
 #[test]
 fn one_object_of_unique_members_is_read() {
-    assert_eq!(object(br#"{"a":1,"b":{"c":[null,true,1.5]}}"#).unwrap().len(), 2);
+    assert_eq!(
+        object(br#"{"a":1,"b":{"c":[null,true,1.5]}}"#)
+            .unwrap()
+            .len(),
+        2
+    );
 }
 
 #[test]
 fn duplicates_are_refused_at_any_depth() {
-    for text in [r#"{"a":1,"a":1}"#, r#"{"a":{"b":1,"b":2}}"#, r#"{"a":[{"b":1,"b":2}]}"#, r#"{"a":1,"\u0061":2}"#] {
+    for text in [
+        r#"{"a":1,"a":1}"#,
+        r#"{"a":{"b":1,"b":2}}"#,
+        r#"{"a":[{"b":1,"b":2}]}"#,
+        r#"{"a":1,"\u0061":2}"#,
+    ] {
         assert!(object(text.as_bytes()).is_none(), "{text}");
         assert!(!passes(text.as_bytes()), "{text}");
     }
@@ -117,7 +141,10 @@ fn a_duplicate_is_found_among_few_and_among_many() {
             format!("{{{}}}", names.collect::<Vec<_>>().join(","))
         };
         for twin in [0, count / 2, count - 1] {
-            assert!(object(members(twin).as_bytes()).is_none(), "{twin} of {count}");
+            assert!(
+                object(members(twin).as_bytes()).is_none(),
+                "{twin} of {count}"
+            );
             assert!(!passes(members(twin).as_bytes()), "{twin} of {count}");
         }
         assert_eq!(object(members(count).as_bytes()).unwrap().len(), count + 1);

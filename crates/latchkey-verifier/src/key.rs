@@ -39,7 +39,9 @@ pub enum KeyError {
     #[error("the key {0} carries a private member: a published key set must not")]
     PrivateMember(String),
     /// The RSA key was made by a generator whose keys can be factored (ROCA, CVE-2017-15361).
-    #[error("the RSA key {0} was made by a broken generator and can be factored (ROCA, CVE-2017-15361): replace it")]
+    #[error(
+        "the RSA key {0} was made by a broken generator and can be factored (ROCA, CVE-2017-15361): replace it"
+    )]
     RocaRsa(String),
     /// The secret is shorter than the hash of its algorithm (RFC 7518, section 3.2).
     #[error("a secret for {algorithm} needs at least {least} bytes")]
@@ -94,7 +96,11 @@ impl VerifyingKey {
             Algorithm::Hs512 => hmac::HMAC_SHA512,
             _ => hmac::HMAC_SHA256,
         };
-        Ok(Self { algorithm, kind, material: Material::Secret(Arc::new(hmac::Key::new(hash, secret))) })
+        Ok(Self {
+            algorithm,
+            kind,
+            material: Material::Secret(Arc::new(hmac::Key::new(hash, secret))),
+        })
     }
 
     /// A public key for access tokens, from the members of a JWK (RFC 7517, RFC 7518 section 6, RFC 8037).
@@ -104,7 +110,10 @@ impl VerifyingKey {
     pub fn from_jwk(algorithm: Algorithm, kid: &str, jwk: &Value) -> Result<Self, KeyError> {
         let unusable = || KeyError::NotAPublicKey(kid.to_owned());
         let member = |name: &str| jwk.get(name).and_then(Value::as_str);
-        if ["d", "k", "p", "q", "dp", "dq", "qi", "oth"].iter().any(|name| jwk.get(name).is_some()) {
+        if ["d", "k", "p", "q", "dp", "dq", "qi", "oth"]
+            .iter()
+            .any(|name| jwk.get(name).is_some())
+        {
             return Err(KeyError::PrivateMember(kid.to_owned()));
         }
         let (kty, crv) = kind_of_key(algorithm);
@@ -127,7 +136,11 @@ impl VerifyingKey {
                 rsa(&n, &e).map(Material::Rsa)
             }
         };
-        Ok(Self { algorithm, kind: Kind::Access, material: material.ok_or_else(unusable)? })
+        Ok(Self {
+            algorithm,
+            kind: Kind::Access,
+            material: material.ok_or_else(unusable)?,
+        })
     }
 
     /// Whether `signature` is this key's over `message`.
@@ -136,7 +149,10 @@ impl VerifyingKey {
             Material::Point(key) => key.verify_sig(message, signature).is_ok(),
             Material::Rsa(key) => {
                 let signature = URL_SAFE_NO_PAD.encode(signature);
-                matches!(jsonwebtoken::crypto::verify(&signature, message, key, self.algorithm.rsa()), Ok(true))
+                matches!(
+                    jsonwebtoken::crypto::verify(&signature, message, key, self.algorithm.rsa()),
+                    Ok(true)
+                )
             }
             // Of the whole MAC, in constant time.
             Material::Secret(key) => hmac::verify(key, message, signature).is_ok(),
@@ -181,8 +197,12 @@ fn ed25519(x: &[u8]) -> Option<ParsedPublicKey> {
 
 /// Both without leading zeros (RFC 7518, section 2), the exponent odd and not 1: with 1 anybody can sign.
 fn rsa(n: &[u8], e: &[u8]) -> Option<DecodingKey> {
-    let plain = [n, e].iter().all(|number| number.first().is_some_and(|first| *first != 0));
-    let odd = [n, e].iter().all(|number| number.last().is_some_and(|last| last % 2 == 1));
+    let plain = [n, e]
+        .iter()
+        .all(|number| number.first().is_some_and(|first| *first != 0));
+    let odd = [n, e]
+        .iter()
+        .all(|number| number.last().is_some_and(|last| last % 2 == 1));
     let bounded = bits(n) <= MAX_RSA_BITS && (2..=MAX_RSA_EXPONENT_BITS).contains(&bits(e));
     (plain && odd && bounded).then(|| DecodingKey::from_rsa_raw_components(n, e))
 }
@@ -201,7 +221,11 @@ fn bits(number: &[u8]) -> usize {
 
 /// What `use` and `key_ops` say, where they are there (RFC 7517, sections 4.2 and 4.3).
 fn is_for_verifying(jwk: &Value) -> bool {
-    let verifies = |operations: &Value| operations.as_array().is_some_and(|list| list.contains(&"verify".into()));
+    let verifies = |operations: &Value| {
+        operations
+            .as_array()
+            .is_some_and(|list| list.contains(&"verify".into()))
+    };
     jwk.get("use").is_none_or(|purpose| purpose == "sig") && jwk.get("key_ops").is_none_or(verifies)
 }
 
@@ -223,12 +247,16 @@ impl KeySet {
     /// When the text is not a key set, or one of the keys that are meant for us is unusable, weak or private.
     pub fn from_jwks(text: &str) -> Result<Self, KeyError> {
         let document = json::object(text.as_bytes()).ok_or(KeyError::NotAKeySet)?;
-        let keys = document.iter().find_map(|(name, value)| (name == "keys").then_some(value)?.as_array());
+        let keys = document
+            .iter()
+            .find_map(|(name, value)| (name == "keys").then_some(value)?.as_array());
         let keys = keys.ok_or(KeyError::NotAKeySet)?;
         let mut set = Self::new();
         for jwk in keys {
             let member = |name: &str| jwk.get(name).and_then(Value::as_str);
-            let (Some(kid), Some(Ok(algorithm))) = (member("kid"), member("alg").map(str::parse::<Algorithm>)) else {
+            let (Some(kid), Some(Ok(algorithm))) =
+                (member("kid"), member("alg").map(str::parse::<Algorithm>))
+            else {
                 continue;
             };
             if is_for_verifying(jwk) {

@@ -43,10 +43,16 @@ impl Members {
         let mut text = String::from_utf8(bytes).ok()?;
         let mut parser = serde_json::Deserializer::from_str(&text);
         let mut unescaped = String::new();
-        let row = parser.deserialize_any(RowVisitor(Reader { text: &text, unescaped: &mut unescaped })).ok()?;
+        let row = parser
+            .deserialize_any(RowVisitor(Reader {
+                text: &text,
+                unescaped: &mut unescaped,
+            }))
+            .ok()?;
         parser.end().ok()?;
         text.push_str(&unescaped);
-        are_unique(row.iter().map(|(name, _)| Name(name.bytes(&text)))).then_some(Self { text, row })
+        are_unique(row.iter().map(|(name, _)| Name(name.bytes(&text))))
+            .then_some(Self { text, row })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -55,11 +61,15 @@ impl Members {
 
     pub(crate) fn get(&self, name: &str) -> Option<Member<'_>> {
         let name = Name(name.as_bytes());
-        self.row.iter().find_map(|(other, held)| (Name(other.bytes(&self.text)) == name).then(|| self.member(held)))
+        self.row.iter().find_map(|(other, held)| {
+            (Name(other.bytes(&self.text)) == name).then(|| self.member(held))
+        })
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Member<'_>)> {
-        self.row.iter().map(|(name, held)| (name.of(&self.text), self.member(held)))
+        self.row
+            .iter()
+            .map(|(name, held)| (name.of(&self.text), self.member(held)))
     }
 
     fn member<'a>(&'a self, held: &'a Held) -> Member<'a> {
@@ -83,12 +93,15 @@ impl Member<'_> {
 
 impl Place {
     fn of(self, text: &str) -> &str {
-        text.get(usize::from(self.0)..usize::from(self.1)).unwrap_or_default()
+        text.get(usize::from(self.0)..usize::from(self.1))
+            .unwrap_or_default()
     }
 
     /// For comparing: whether a letter begins and ends there need not be asked.
     fn bytes(self, text: &str) -> &[u8] {
-        text.as_bytes().get(usize::from(self.0)..usize::from(self.1)).unwrap_or_default()
+        text.as_bytes()
+            .get(usize::from(self.0)..usize::from(self.1))
+            .unwrap_or_default()
     }
 }
 
@@ -112,7 +125,9 @@ impl Reader<'_, '_> {
     /// Where `part` stands in the text, of which it is a piece, or else behind it.
     fn place<E: Error>(&mut self, part: &str) -> Result<Place, E> {
         let there = (part.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
-        let whole = there.checked_add(part.len()).and_then(|end| self.text.as_bytes().get(there..end));
+        let whole = there
+            .checked_add(part.len())
+            .and_then(|end| self.text.as_bytes().get(there..end));
         let start = if whole.is_some_and(|whole| std::ptr::eq(whole, part.as_bytes())) {
             there
         } else {
@@ -213,9 +228,15 @@ mod tests {
     fn parsed(text: &str) -> Option<Vec<(String, Value)>> {
         let members = Members::parse(text.as_bytes().to_vec())?;
         assert_eq!(members.len(), members.iter().count());
-        let all: Vec<_> = members.iter().map(|(name, value)| (name.to_owned(), value.to_value())).collect();
+        let all: Vec<_> = members
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_value()))
+            .collect();
         for (name, value) in &all {
-            assert_eq!(members.get(name).map(Member::to_value).as_ref(), Some(value));
+            assert_eq!(
+                members.get(name).map(Member::to_value).as_ref(),
+                Some(value)
+            );
         }
         assert!(members.get("nobody's").is_none());
         Some(all)
@@ -223,18 +244,25 @@ mod tests {
 
     #[test]
     fn members_are_what_they_mean_however_they_are_spelt() {
-        let text =
-            r#" {"a":"b", "\u0062":"a\n", "" : "", "é":"€", "n":-1.5, "l":[{"x":"y"}], "o":{"z":null}, "t":true} "#;
-        let Value::Object(theirs) = serde_json::from_str(text).unwrap() else { panic!("an object is none") };
+        let text = r#" {"a":"b", "\u0062":"a\n", "" : "", "é":"€", "n":-1.5, "l":[{"x":"y"}], "o":{"z":null}, "t":true} "#;
+        let Value::Object(theirs) = serde_json::from_str(text).unwrap() else {
+            panic!("an object is none")
+        };
         let ours = parsed(text).unwrap();
         assert_eq!(ours.len(), theirs.len());
-        assert!(ours.iter().all(|(name, value)| theirs.get(name) == Some(value)));
+        assert!(
+            ours.iter()
+                .all(|(name, value)| theirs.get(name) == Some(value))
+        );
     }
 
     #[test]
     fn what_is_longer_than_any_token_is_none() {
         let text = |length| format!(r#"{{"long":"{}","\u0061fter":"here"}}"#, "x".repeat(length));
-        assert_eq!(parsed(&text(65_000)).unwrap().last().unwrap(), &("after".to_owned(), "here".into()));
+        assert_eq!(
+            parsed(&text(65_000)).unwrap().last().unwrap(),
+            &("after".to_owned(), "here".into())
+        );
         assert!(parsed(&text(70_000)).is_none());
     }
 

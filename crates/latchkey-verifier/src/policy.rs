@@ -33,7 +33,11 @@ pub struct ClaimNames {
 
 impl Default for ClaimNames {
     fn default() -> Self {
-        Self { jti: "jti".to_owned(), token_type: "token_type".to_owned(), user_id: "user_id".to_owned() }
+        Self {
+            jti: "jti".to_owned(),
+            token_type: "token_type".to_owned(),
+            user_id: "user_id".to_owned(),
+        }
     }
 }
 

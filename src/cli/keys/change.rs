@@ -38,15 +38,28 @@ pub(super) struct Foreign {
     pub passphrase_file: Option<PathBuf>,
 }
 
-pub(super) async fn rotate(ring: &RingArgs, kind: Kind, now: bool, clock: Arc<dyn Clock>) -> Result<(), Failure> {
+pub(super) async fn rotate(
+    ring: &RingArgs,
+    kind: Kind,
+    now: bool,
+    clock: Arc<dyn Clock>,
+) -> Result<(), Failure> {
     ring.check()?;
     let manager = keys::writer(&ring.settings(), Arc::clone(&clock)).await?;
     // Only what is known of them: to open all keys once more takes time.
     let before = manager.records().await?.keys;
-    let made = manager.rotate(Rotate { kind, algorithm: None, now }).await?;
+    let made = manager
+        .rotate(Rotate {
+            kind,
+            algorithm: None,
+            now,
+        })
+        .await?;
     output::line(&format!("made {}", described(&made, ring, clock.now())));
     match before.iter().rfind(|key| key.facts.kind == kind) {
-        None => output::line("there was none before: if you expected one, look at LATCHKEY_KEYS_DIR"),
+        None => {
+            output::line("there was none before: if you expected one, look at LATCHKEY_KEYS_DIR")
+        }
         Some(newest) if newest.facts.signs_from > made.signs_from => output::line(&format!(
             "but {} takes over at {}: revoke that one if the new key is to stay",
             newest.facts.kid,
@@ -59,7 +72,11 @@ pub(super) async fn rotate(ring: &RingArgs, kind: Kind, now: bool, clock: Arc<dy
 
 /// The successor first; then as long as every instance needs to see it; then the end of the key. Nothing but the key itself
 /// can be in the way of that.
-pub(super) async fn revoke(ring: &RingArgs, kid: &str, clock: Arc<dyn Clock>) -> Result<(), Failure> {
+pub(super) async fn revoke(
+    ring: &RingArgs,
+    kid: &str,
+    clock: Arc<dyn Clock>,
+) -> Result<(), Failure> {
     let manager = keys::looker(&ring.settings(), Arc::clone(&clock))?;
     match manager.prepare_revocation(kid).await {
         Ok(Successor::AtOnce(made)) => {
@@ -71,17 +88,24 @@ pub(super) async fn revoke(ring: &RingArgs, kid: &str, clock: Arc<dyn Clock>) ->
             tokio::time::sleep(SEEN).await;
         }
         Ok(Successor::Later(made)) => {
-            output::line(&format!("an older key signs again; made {}", described(&made, ring, clock.now())));
+            output::line(&format!(
+                "an older key signs again; made {}",
+                described(&made, ring, clock.now())
+            ));
         }
         Ok(Successor::NotNeeded) => {}
         Err(error @ (KeysError::NotFound(_) | KeysError::Revoked(_))) => return Err(error.into()),
         Err(error) => {
-            output::error(&format!("no successor was made: {error}. Repair that, then run latchkey keys rotate"));
+            output::error(&format!(
+                "no successor was made: {error}. Repair that, then run latchkey keys rotate"
+            ));
         }
     }
     let Revoked { facts, obstacle } = manager.revoke(kid).await?;
     if let Some(obstacle) = obstacle {
-        output::error(&format!("{obstacle}. The key was marked as revoked without the lock, which is enough"));
+        output::error(&format!(
+            "{obstacle}. The key was marked as revoked without the lock, which is enough"
+        ));
     }
     output::line(&format!("revoked {}: its tokens are refused", facts.kid));
     output::line(
@@ -130,33 +154,69 @@ pub(super) async fn prune(ring: &RingArgs, clock: Arc<dyn Clock>) -> Result<(), 
     // Settings that are not the servers' would make this wrong.
     output::line(&format!(
         "{}: access tokens live for {}, refresh tokens for {}",
-        if pruned.is_empty() { "nothing to remove" } else { "no token of these keys lives" },
+        if pruned.is_empty() {
+            "nothing to remove"
+        } else {
+            "no token of these keys lives"
+        },
         span(lives.access_token_lifetime),
         span(lives.refresh_token_lifetime),
     ));
-    if pruned.is_empty() { Ok(()) } else { ring.changed() }
+    if pruned.is_empty() {
+        Ok(())
+    } else {
+        ring.changed()
+    }
 }
 
-pub(super) async fn import(ring: &RingArgs, foreign: &Foreign, clock: Arc<dyn Clock>) -> Result<(), Failure> {
+pub(super) async fn import(
+    ring: &RingArgs,
+    foreign: &Foreign,
+    clock: Arc<dyn Clock>,
+) -> Result<(), Failure> {
     ring.check()?;
     let shown = foreign.file.display();
     let unreadable = |reason: String| Failure::Failed(format!("{shown}: {reason}"));
     let bytes = files::read(&foreign.file, LONGEST).map_err(|error| match error {
         FileError::Io(error) => unreadable(error.to_string()),
-        FileError::TooLong(_) => unreadable(format!("is longer than {LONGEST} bytes, so it is not a key")),
+        FileError::TooLong(_) => unreadable(format!(
+            "is longer than {LONGEST} bytes, so it is not a key"
+        )),
         error => unreadable(error.to_string()),
     })?;
     // A weak passphrase is accepted here, because the key is encrypted again with that of the ring.
-    let passphrase =
-        foreign.passphrase_file.as_deref().map(|path| passphrase(path, Passphrase::of_foreign_key)).transpose()?;
+    let passphrase = foreign
+        .passphrase_file
+        .as_deref()
+        .map(|path| passphrase(path, Passphrase::of_foreign_key))
+        .transpose()?;
     let manager = keys::writer(&ring.settings(), Arc::clone(&clock)).await?;
-    let Foreign { algorithm, kind, now, rotate, .. } = *foreign;
-    let import = Import { bytes: &bytes, passphrase, algorithm, kind, now, rotate };
-    let Imported { facts: taken, withdrawn } = manager.import(&import).await.map_err(|error| match error {
+    let Foreign {
+        algorithm,
+        kind,
+        now,
+        rotate,
+        ..
+    } = *foreign;
+    let import = Import {
+        bytes: &bytes,
+        passphrase,
+        algorithm,
+        kind,
+        now,
+        rotate,
+    };
+    let Imported {
+        facts: taken,
+        withdrawn,
+    } = manager.import(&import).await.map_err(|error| match error {
         KeysError::Material(reason) => unreadable(reason.to_string()),
         error => error.into(),
     })?;
-    output::line(&format!("imported {}", described(&taken, ring, clock.now())));
+    output::line(&format!(
+        "imported {}",
+        described(&taken, ring, clock.now())
+    ));
     for key in &withdrawn {
         output::line(&format!(
             "removed {}, which never signed: it would have taken over from the imported key",
@@ -166,7 +226,9 @@ pub(super) async fn import(ring: &RingArgs, foreign: &Foreign, clock: Arc<dyn Cl
     for line in succession(&taken, ring, rotate) {
         output::line(&line);
     }
-    output::line(&format!("{shown} is not needed any more: remove it, or keep it where no other user can read it"));
+    output::line(&format!(
+        "{shown} is not needed any more: remove it, or keep it where no other user can read it"
+    ));
     ring.changed()
 }
 
@@ -187,19 +249,34 @@ fn succession(taken: &KeyFacts, ring: &RingArgs, rotate: bool) -> Vec<String> {
         } else {
             "or its successor will have another algorithm"
         };
-        lines.push(format!("set LATCHKEY_ALGORITHM={} for the servers, {otherwise}", taken.algorithm));
+        lines.push(format!(
+            "set LATCHKEY_ALGORITHM={} for the servers, {otherwise}",
+            taken.algorithm
+        ));
     }
     lines
 }
 
-pub(super) async fn rewrap(ring: &RingArgs, new: Option<&Path>, clock: Arc<dyn Clock>) -> Result<(), Failure> {
-    let new = new.map(|path| passphrase(path, Passphrase::from_file)).transpose()?;
+pub(super) async fn rewrap(
+    ring: &RingArgs,
+    new: Option<&Path>,
+    clock: Arc<dyn Clock>,
+) -> Result<(), Failure> {
+    let new = new
+        .map(|path| passphrase(path, Passphrase::from_file))
+        .transpose()?;
     let manager = keys::writer(&ring.settings(), clock).await?;
     refuse_empty(&manager, ring).await?;
     let count = manager.rewrap(new.as_ref()).await?;
-    let keys = if count == 1 { "1 key".to_owned() } else { format!("{count} keys") };
+    let keys = if count == 1 {
+        "1 key".to_owned()
+    } else {
+        format!("{count} keys")
+    };
     output::line(&match new {
-        Some(_) => format!("encrypted {keys}: now put the new passphrase into LATCHKEY_KEYS_PASSPHRASE_FILE"),
+        Some(_) => format!(
+            "encrypted {keys}: now put the new passphrase into LATCHKEY_KEYS_PASSPHRASE_FILE"
+        ),
         None => format!("decrypted {keys}: now unset LATCHKEY_KEYS_PASSPHRASE_FILE"),
     });
     ring.changed()
@@ -235,14 +312,26 @@ fn passphrase(
 }
 
 fn described(facts: &KeyFacts, ring: &RingArgs, now: Moment) -> String {
-    let KeyFacts { kid, kind, algorithm, signs_from } = facts;
+    let KeyFacts {
+        kid,
+        kind,
+        algorithm,
+        signs_from,
+    } = facts;
     let when = match *signs_from {
         from if from <= now => "it signs at once".to_owned(),
         // Names have whole seconds.
         from if from <= now + NOTICE + TimeDelta::seconds(1) => {
-            format!("it signs from {} on, as soon as every instance has seen it", from.format("%T UTC"))
+            format!(
+                "it signs from {} on, as soon as every instance has seen it",
+                from.format("%T UTC")
+            )
         }
         from => format!("it signs from {} on", from.format("%F %T UTC")),
     };
-    format!("{kid} in {} ({algorithm}, for {} tokens): {when}", ring.place(), kind.token_type())
+    format!(
+        "{kid} in {} ({algorithm}, for {} tokens): {when}",
+        ring.place(),
+        kind.token_type()
+    )
 }

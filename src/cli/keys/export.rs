@@ -23,8 +23,14 @@ pub(super) async fn run(
     let manager = keys::looker(&ring.settings(), clock)?;
     let ring = manager.ring().await?;
     let chosen: Vec<&RingKey> = match kid {
-        None => ring.keys().filter(|key| key.facts.kind == Kind::Access).collect(),
-        Some(kid) => vec![ring.find(kid).ok_or_else(|| KeysError::NotFound(kid.to_owned()))?],
+        None => ring
+            .keys()
+            .filter(|key| key.facts.kind == Kind::Access)
+            .collect(),
+        Some(kid) => vec![
+            ring.find(kid)
+                .ok_or_else(|| KeysError::NotFound(kid.to_owned()))?,
+        ],
     };
     let none = || {
         Failure::Failed(
@@ -33,7 +39,11 @@ pub(super) async fn run(
     };
     match (format, kid) {
         (Format::Pem, _) => {
-            let texts: Vec<_> = chosen.iter().rev().filter_map(|key| key.key.public_pem()).collect();
+            let texts: Vec<_> = chosen
+                .iter()
+                .rev()
+                .filter_map(|key| key.key.public_pem())
+                .collect();
             if texts.is_empty() {
                 return Err(none());
             }

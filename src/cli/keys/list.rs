@@ -29,7 +29,11 @@ struct Line<'a> {
 }
 
 /// All that is known is shown, also of a ring with something wrong in it: just then one needs to know. Exit code 2 then.
-pub(super) async fn run(ring: &RingArgs, as_json: bool, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
+pub(super) async fn run(
+    ring: &RingArgs,
+    as_json: bool,
+    clock: Arc<dyn Clock>,
+) -> Result<ExitCode, Failure> {
     let manager = keys::looker(&ring.settings(), Arc::clone(&clock))?;
     let opened = manager.open(&Keyring::default()).await?;
     let lines = lines(&opened.records, &manager.rules, clock.now());
@@ -44,7 +48,11 @@ pub(super) async fn run(ring: &RingArgs, as_json: bool, clock: Arc<dyn Clock>) -
     for line in &opened.wrong {
         output::error(line);
     }
-    Ok(if opened.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    Ok(if opened.wrong.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(2)
+    })
 }
 
 fn lines<'a>(records: &'a KeyRecords, rules: &KeyRules, now: Moment) -> Vec<Line<'a>> {
@@ -53,7 +61,12 @@ fn lines<'a>(records: &'a KeyRecords, rules: &KeyRules, now: Moment) -> Vec<Line
     let lives = records.lives.longest(rules.lives);
     let mut lines = Vec::new();
     for kind in [Kind::Access, Kind::Refresh] {
-        let ring: Vec<_> = records.keys.iter().map(|key| &key.facts).filter(|facts| facts.kind == kind).collect();
+        let ring: Vec<_> = records
+            .keys
+            .iter()
+            .map(|key| &key.facts)
+            .filter(|facts| facts.kind == kind)
+            .collect();
         let starts: Vec<Moment> = ring.iter().map(|facts| facts.signs_from).collect();
         for (index, facts) in ring.into_iter().enumerate() {
             let is_rotated = index + 1 == starts.len() && !by_hand.contains(&facts.kid.as_str());
@@ -67,22 +80,50 @@ fn lines<'a>(records: &'a KeyRecords, rules: &KeyRules, now: Moment) -> Vec<Line
             });
         }
     }
-    let bare = |facts, state, words| Line { facts, state, until: None, encrypted: None, words };
-    lines.extend(records.unreadable.iter().map(|facts| bare(facts, "unreadable", String::new())));
+    let bare = |facts, state, words| Line {
+        facts,
+        state,
+        until: None,
+        encrypted: None,
+        words,
+    };
+    lines.extend(
+        records
+            .unreadable
+            .iter()
+            .map(|facts| bare(facts, "unreadable", String::new())),
+    );
     lines.extend(records.revoked.iter().map(|RevokedKey { facts, at }| {
-        bare(facts, "revoked", format!("since {}: its tokens are refused for ever", at.format("%F %T UTC")))
+        bare(
+            facts,
+            "revoked",
+            format!(
+                "since {}: its tokens are refused for ever",
+                at.format("%F %T UTC")
+            ),
+        )
     }));
     lines
 }
 
-fn words(facts: &KeyFacts, state: KeyState, is_rotated: bool, rules: &KeyRules, now: Moment) -> String {
+fn words(
+    facts: &KeyFacts,
+    state: KeyState,
+    is_rotated: bool,
+    rules: &KeyRules,
+    now: Moment,
+) -> String {
     let set = match facts.kind {
         Kind::Access => "every verifier that caches the key set",
         Kind::Refresh => "every instance",
     };
     match state {
-        KeyState::Published(from) => format!("signs from {}, when {set} has seen it", moment(from, now)),
-        KeyState::Signing(Some(until)) => format!("until its successor does, from {}", moment(until, now)),
+        KeyState::Published(from) => {
+            format!("signs from {}, when {set} has seen it", moment(from, now))
+        }
+        KeyState::Signing(Some(until)) => {
+            format!("until its successor does, from {}", moment(until, now))
+        }
         KeyState::Signing(None) => match rules.interval {
             Some(interval) if is_rotated => {
                 let due = later(facts.signs_from, interval - rules.lead);
@@ -90,7 +131,10 @@ fn words(facts: &KeyFacts, state: KeyState, is_rotated: bool, rules: &KeyRules, 
             }
             _ => "until you make its successor".to_owned(),
         },
-        KeyState::Verifying(until) => format!("until {}, when its last token has expired", moment(until, now)),
+        KeyState::Verifying(until) => format!(
+            "until {}, when its last token has expired",
+            moment(until, now)
+        ),
         KeyState::Prunable => "its tokens have expired: latchkey keys prune removes it".to_owned(),
     }
 }
@@ -109,7 +153,13 @@ impl Line<'_> {
     fn row(&self) -> Vec<String> {
         let facts = self.facts;
         let usage = facts.kind.token_type().to_owned();
-        vec![facts.kid.clone(), usage, facts.algorithm.to_string(), self.state.to_owned(), self.words.clone()]
+        vec![
+            facts.kid.clone(),
+            usage,
+            facts.algorithm.to_string(),
+            self.state.to_owned(),
+            self.words.clone(),
+        ]
     }
 
     fn json(&self) -> serde_json::Value {

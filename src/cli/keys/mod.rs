@@ -153,14 +153,26 @@ struct Wrapping {
 
 impl RingArgs {
     fn settings(&self) -> KeysSettings<'_> {
-        let Self { keys, database, lifetimes, operator } = self;
-        KeysSettings { keys, database, lifetimes, actor: operator.actor() }
+        let Self {
+            keys,
+            database,
+            lifetimes,
+            operator,
+        } = self;
+        KeysSettings {
+            keys,
+            database,
+            lifetimes,
+            actor: operator.actor(),
+        }
     }
 
     /// What servers check when they start: a key that signs too early is refused.
     fn check(&self) -> Result<(), Failure> {
         let http: HttpConfig = from_environment(&HttpConfig::augment_args(bare_command()))?;
-        Ok(self.keys.check(http.jwks_max_age, self.lifetimes.refresh_token_lifetime)?)
+        Ok(self
+            .keys
+            .check(http.jwks_max_age, self.lifetimes.refresh_token_lifetime)?)
     }
 
     fn place(&self) -> String {
@@ -202,17 +214,41 @@ impl From<Usage> for Kind {
 pub(super) async fn run(arguments: KeysArgs, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
     match arguments.command {
         KeysCommand::List { ring, json } => return list::run(&ring, json, clock).await,
-        KeysCommand::Rotate { ring, usage, now } => change::rotate(&ring, usage.into(), now, clock).await?,
+        KeysCommand::Rotate { ring, usage, now } => {
+            change::rotate(&ring, usage.into(), now, clock).await?
+        }
         KeysCommand::Revoke { ring, kid } => change::revoke(&ring, &kid, clock).await?,
         KeysCommand::Prune(ring) => change::prune(&ring, clock).await?,
-        KeysCommand::Import { ring, file, algorithm, usage, now, rotate, passphrase_file } => {
-            let foreign = change::Foreign { file, algorithm, kind: usage.into(), now, rotate, passphrase_file };
+        KeysCommand::Import {
+            ring,
+            file,
+            algorithm,
+            usage,
+            now,
+            rotate,
+            passphrase_file,
+        } => {
+            let foreign = change::Foreign {
+                file,
+                algorithm,
+                kind: usage.into(),
+                now,
+                rotate,
+                passphrase_file,
+            };
             change::import(&ring, &foreign, clock).await?;
         }
-        KeysCommand::Export { ring, kid, format, public: _ } => {
+        KeysCommand::Export {
+            ring,
+            kid,
+            format,
+            public: _,
+        } => {
             export::run(&ring, kid.as_deref(), format, clock).await?;
         }
-        KeysCommand::Rewrap { ring, with } => change::rewrap(&ring, with.new_passphrase_file.as_deref(), clock).await?,
+        KeysCommand::Rewrap { ring, with } => {
+            change::rewrap(&ring, with.new_passphrase_file.as_deref(), clock).await?
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -50,12 +50,20 @@ fn welcome(address: SocketAddr, user: &FirstUser, config: &Config) -> String {
     let (notice, shown, given) = match &user.password {
         FirstPassword::Shown(password) => {
             let password = password.expose_secret();
-            ("The password is shown this once:", format!("password: {password}"), password.to_owned())
+            (
+                "The password is shown this once:",
+                format!("password: {password}"),
+                password.to_owned(),
+            )
         }
         FirstPassword::Written(path) => {
             let path = path.display().to_string();
             let quoted = path.replace('\'', r"'\''");
-            ("The password is in a file:", format!("password in: {path}"), format!("$(cat '{quoted}')"))
+            (
+                "The password is in a file:",
+                format!("password in: {path}"),
+                format!("$(cat '{quoted}')"),
+            )
         }
     };
     let json = "-H 'Content-Type: application/json'";

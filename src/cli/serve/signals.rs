@@ -18,9 +18,20 @@ impl StopSignals {
     /// When the system refuses.
     pub fn catch() -> io::Result<Self> {
         // `nohup` has SIGHUP ignored, and catching it would undo that.
-        let hangup = if is_hangup_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
-        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        Ok(Self { hangup, interrupt, terminate })
+        let hangup = if is_hangup_ignored() {
+            None
+        } else {
+            Some(signal(SignalKind::hangup())?)
+        };
+        let (interrupt, terminate) = (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        );
+        Ok(Self {
+            hangup,
+            interrupt,
+            terminate,
+        })
     }
 
     /// Returns the name of the next one.

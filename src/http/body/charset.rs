@@ -7,7 +7,13 @@ use zeroize::Zeroizing;
 use super::parameters::parameter;
 
 /// Names of ASCII. The encoding standard reads ASCII as windows-1252, which would guess at any other byte.
-const ASCII: [&str; 5] = ["ansi_x3.4-1968", "ascii", "iso-ir-6", "iso646-us", "us-ascii"];
+const ASCII: [&str; 5] = [
+    "ansi_x3.4-1968",
+    "ascii",
+    "iso-ir-6",
+    "iso646-us",
+    "us-ascii",
+];
 
 /// A character encoding.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +23,10 @@ pub(super) struct Charset {
 }
 
 impl Charset {
-    pub(super) const UTF_8: Self = Self { encoding: UTF_8, ascii: false };
+    pub(super) const UTF_8: Self = Self {
+        encoding: UTF_8,
+        ascii: false,
+    };
 
     /// Returns the encoding that a media type names, UTF-8 if it names none, or `None` for an unknown name.
     pub(super) fn of(media_type: &str) -> Option<Self> {
@@ -31,11 +40,17 @@ impl Charset {
         };
         let label = label.trim().to_ascii_lowercase().replace('_', "-");
         if ASCII.contains(&label.as_str()) {
-            return Some(Self { encoding: UTF_8, ascii: true });
+            return Some(Self {
+                encoding: UTF_8,
+                ascii: true,
+            });
         }
         let encoding = Encoding::for_label_no_replacement(label.as_bytes())
             .or_else(|| Encoding::for_label_no_replacement(label.replace('-', "").as_bytes()))?;
-        Some(Self { encoding, ascii: false })
+        Some(Self {
+            encoding,
+            ascii: false,
+        })
     }
 
     /// Returns true for UTF-8, which is text as it stands.
@@ -45,7 +60,11 @@ impl Charset {
 
     /// Returns the name that error messages use.
     pub(super) fn name(self) -> &'static str {
-        if self.ascii { "US-ASCII" } else { self.encoding.name() }
+        if self.ascii {
+            "US-ASCII"
+        } else {
+            self.encoding.name()
+        }
     }
 
     /// Returns true if every byte of ASCII stands for itself, as the syntax of forms requires.
@@ -56,12 +75,18 @@ impl Charset {
     /// Returns the text, or `None` if the bytes are not in this encoding. A byte-order mark of UTF-16 is removed.
     pub(super) fn decode(self, bytes: &[u8]) -> Option<Zeroizing<String>> {
         let (encoding, bytes) = match (self.encoding, bytes) {
-            (encoding, [0xfe, 0xff, rest @ ..]) if encoding == UTF_16BE || encoding == UTF_16LE => (UTF_16BE, rest),
-            (encoding, [0xff, 0xfe, rest @ ..]) if encoding == UTF_16BE || encoding == UTF_16LE => (UTF_16LE, rest),
+            (encoding, [0xfe, 0xff, rest @ ..]) if encoding == UTF_16BE || encoding == UTF_16LE => {
+                (UTF_16BE, rest)
+            }
+            (encoding, [0xff, 0xfe, rest @ ..]) if encoding == UTF_16BE || encoding == UTF_16LE => {
+                (UTF_16LE, rest)
+            }
             (encoding, bytes) => (encoding, bytes),
         };
         if encoding == UTF_8 {
-            let text = std::str::from_utf8(bytes).ok().filter(|text| !self.ascii || text.is_ascii())?;
+            let text = std::str::from_utf8(bytes)
+                .ok()
+                .filter(|text| !self.ascii || text.is_ascii())?;
             return Some(Zeroizing::new(text.to_owned()));
         }
         let mut decoder = encoding.new_decoder_without_bom_handling();
@@ -77,12 +102,15 @@ mod tests {
     use super::*;
 
     fn read(media_type: &str, bytes: &[u8]) -> Option<String> {
-        Charset::of(media_type)?.decode(bytes).map(|text| text.to_string())
+        Charset::of(media_type)?
+            .decode(bytes)
+            .map(|text| text.to_string())
     }
 
     #[test]
     fn bytes_are_read_in_the_encoding_that_the_header_names() {
-        let utf_16 = |units: fn(u16) -> [u8; 2]| "\u{e9}".encode_utf16().flat_map(units).collect::<Vec<_>>();
+        let utf_16 =
+            |units: fn(u16) -> [u8; 2]| "\u{e9}".encode_utf16().flat_map(units).collect::<Vec<_>>();
         let (little, big) = (utf_16(u16::to_le_bytes), utf_16(u16::to_be_bytes));
         for (charset, bytes) in [
             ("", "\u{e9}".as_bytes()),
@@ -95,10 +123,20 @@ mod tests {
             ("; x=\"; charset=utf-8\"; charset=windows-1252", b"\xe9"),
             ("; charset=utf-16le", &little),
             ("; charset=utf-16be", &big),
-            ("; charset=utf-16", &[&[0xfe, 0xff], big.as_slice()].concat()),
-            ("; charset=utf-16", &[&[0xff, 0xfe], little.as_slice()].concat()),
+            (
+                "; charset=utf-16",
+                &[&[0xfe, 0xff], big.as_slice()].concat(),
+            ),
+            (
+                "; charset=utf-16",
+                &[&[0xff, 0xfe], little.as_slice()].concat(),
+            ),
         ] {
-            assert_eq!(read(&format!("text/plain{charset}"), bytes).as_deref(), Some("\u{e9}"), "{charset}");
+            assert_eq!(
+                read(&format!("text/plain{charset}"), bytes).as_deref(),
+                Some("\u{e9}"),
+                "{charset}"
+            );
         }
     }
 
@@ -114,7 +152,11 @@ mod tests {
             ("; charset=nope", b"a"),
             ("; charset=iso-2022-kr", b"a"),
         ] {
-            assert_eq!(read(&format!("text/plain{charset}"), bytes), None, "{charset}");
+            assert_eq!(
+                read(&format!("text/plain{charset}"), bytes),
+                None,
+                "{charset}"
+            );
         }
     }
 }

@@ -10,11 +10,16 @@ use crate::http::fields::Input;
 
 /// Returns the fields of a form. Any bytes are a valid form.
 pub(super) fn form(body: &[u8], charset: Charset) -> Data {
-    let pairs = body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
+    let pairs = body
+        .split(|byte| *byte == b'&')
+        .filter(|pair| !pair.is_empty());
     Data(
         pairs
             .map(|pair| {
-                let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+                let at = pair
+                    .iter()
+                    .position(|byte| *byte == b'=')
+                    .unwrap_or(pair.len());
                 let (name, value) = pair.split_at(at);
                 let name = Cow::Owned(String::from_utf8_lossy(&decoded(name)).into_owned());
                 let value = charset.decode(&decoded(value.get(1..).unwrap_or_default()));
@@ -31,7 +36,9 @@ fn decoded(text: &[u8]) -> Zeroizing<Vec<u8>> {
         rest = others;
         match (first, others) {
             (b'+', _) => bytes.push(b' '),
-            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+            (b'%', [high, low, after @ ..])
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
                 bytes.push(digit(*high) << 4 | digit(*low));
                 rest = after;
             }
@@ -42,7 +49,10 @@ fn decoded(text: &[u8]) -> Zeroizing<Vec<u8>> {
 }
 
 fn digit(hex: u8) -> u8 {
-    char::from(hex).to_digit(16).and_then(|digit| u8::try_from(digit).ok()).unwrap_or_default()
+    char::from(hex)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -17,9 +17,13 @@ pub(super) fn multipart(boundary: &str, charset: Charset, body: &[u8]) -> Result
 
 fn fields(boundary: &[u8], charset: Charset, body: &[u8]) -> Result<Vec<Field>, HttpError> {
     let (mut fields, mut files) = (Vec::new(), Vec::new());
-    for (head, value) in parts(boundary, body).ok_or(HttpError::Multipart("the parts have no clear boundary"))? {
+    for (head, value) in
+        parts(boundary, body).ok_or(HttpError::Multipart("the parts have no clear boundary"))?
+    {
         let disposition = header(head, "content-disposition");
-        let Some(name) = parameter(disposition, "name") else { continue };
+        let Some(name) = parameter(disposition, "name") else {
+            continue;
+        };
         // Browsers send an empty name for a file that the user has not chosen.
         let named = |parameter: Option<String>| parameter.is_some_and(|name| !name.is_empty());
         if named(parameter(disposition, "filename")) || named(parameter(disposition, "filename*")) {
@@ -38,7 +42,10 @@ fn parts<'a>(boundary: &[u8], body: &'a [u8]) -> Option<Vec<(&'a str, &'a [u8])>
     let (_, mut rest) = cut(body, delimiter.get(2..)?)?;
     let mut parts = Vec::new();
     while !rest.starts_with(b"--") {
-        let padding = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        let padding = rest
+            .iter()
+            .take_while(|byte| matches!(byte, b' ' | b'\t'))
+            .count();
         let (head, after) = cut(rest.get(padding..)?.strip_prefix(b"\r\n")?, b"\r\n\r\n")?;
         let (value, next) = cut(after, &delimiter)?;
         rest = next;
@@ -60,8 +67,13 @@ fn text(head: &str, value: &[u8], charset: Charset) -> Result<Input, HttpError> 
     let value = match encoding.trim().to_ascii_lowercase().as_str() {
         "" | "7bit" | "8bit" | "binary" => charset.decode(value),
         "base64" => {
-            let packed: Zeroizing<Vec<u8>> =
-                Zeroizing::new(value.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect());
+            let packed: Zeroizing<Vec<u8>> = Zeroizing::new(
+                value
+                    .iter()
+                    .copied()
+                    .filter(|byte| !byte.is_ascii_whitespace())
+                    .collect(),
+            );
             let value = BASE64_STANDARD.decode(&*packed).map(Zeroizing::new).ok();
             value.and_then(|value| charset.decode(&value))
         }
@@ -72,14 +84,19 @@ fn text(head: &str, value: &[u8], charset: Charset) -> Result<Input, HttpError> 
 
 /// Splits a text at the first occurrence of `pattern`.
 fn cut<'a>(text: &'a [u8], pattern: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let at = text.windows(pattern.len()).position(|window| window == pattern)?;
+    let at = text
+        .windows(pattern.len())
+        .position(|window| window == pattern)?;
     Some((text.get(..at)?, text.get(at + pattern.len()..)?))
 }
 
 /// Returns the value of the first header of this name, blank if there is none.
 fn header<'a>(head: &'a str, wanted: &str) -> &'a str {
     let fields = head.split("\r\n").filter_map(|line| line.split_once(':'));
-    fields.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map_or("", |(_, value)| value)
+    fields
+        .into_iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+        .map_or("", |(_, value)| value)
 }
 
 #[cfg(test)]
@@ -98,7 +115,9 @@ mod tests {
         let read = async {
             let mut fields = Vec::new();
             while let Some(part) = parts.next_field().await.ok()? {
-                let Some(name) = part.name().map(ToOwned::to_owned) else { continue };
+                let Some(name) = part.name().map(ToOwned::to_owned) else {
+                    continue;
+                };
                 let is_file = part.file_name().is_some();
                 let text = part.text().await.ok()?;
                 fields.push((name, (!is_file).then_some(text)));
@@ -114,7 +133,11 @@ mod tests {
             _ => None,
         };
         let read = fields(b"b", Charset::UTF_8, body).ok();
-        read.map(|all| all.into_iter().map(|(name, input)| (name.into_owned(), text(input))).collect())
+        read.map(|all| {
+            all.into_iter()
+                .map(|(name, input)| (name.into_owned(), text(input)))
+                .collect()
+        })
     }
 
     #[test]
@@ -123,17 +146,39 @@ mod tests {
         let name = "Content-Disposition: form-data; name=\"a\"";
         for (body, count) in [
             (part(name, "x") + "--b--\r\n", 1),
-            (part(name, "") + &part("content-disposition: form-data; name=c", "y\r\n--c") + "--b--", 2),
-            (part("X: 1\r\nContent-Disposition: form-data; filename=\"a;b\"; name=\"q\\\"q\"", "file") + "--b--", 1),
+            (
+                part(name, "")
+                    + &part("content-disposition: form-data; name=c", "y\r\n--c")
+                    + "--b--",
+                2,
+            ),
+            (
+                part(
+                    "X: 1\r\nContent-Disposition: form-data; filename=\"a;b\"; name=\"q\\\"q\"",
+                    "file",
+                ) + "--b--",
+                1,
+            ),
             (part("Content-Type: text/plain", "nameless") + "--b--", 0),
-            ("preamble".to_owned() + &part(name, "x") + "--b--epilogue", 1),
+            (
+                "preamble".to_owned() + &part(name, "x") + "--b--epilogue",
+                1,
+            ),
             ("--b--\r\n".to_owned(), 0),
         ] {
             let read = ours(body.as_bytes());
             assert_eq!(read, streamed(body.as_bytes()), "{body}");
             assert_eq!(read.map(|fields| fields.len()), Some(count), "{body}");
         }
-        for broken in ["", "no parts", "--b", "--b\r\n", "--b\r\nX: 1\r\n\r\n", "--b\r\nX: 1\r\n\r\nvalue", "--bx"] {
+        for broken in [
+            "",
+            "no parts",
+            "--b",
+            "--b\r\n",
+            "--b\r\nX: 1\r\n\r\n",
+            "--b\r\nX: 1\r\n\r\nvalue",
+            "--bx",
+        ] {
             assert_eq!(ours(broken.as_bytes()), None, "{broken}");
             assert_eq!(streamed(broken.as_bytes()), None, "{broken}");
         }

@@ -5,7 +5,10 @@ use zeroize::Zeroizing;
 /// Returns the text of a string whose syntax was checked, or its first code unit that is half of a surrogate pair.
 pub(super) fn unescaped(raw: &str) -> Result<Zeroizing<String>, u16> {
     let mut text = Zeroizing::new(String::with_capacity(raw.len()));
-    let mut rest = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).unwrap_or_default();
+    let mut rest = raw
+        .strip_prefix('"')
+        .and_then(|raw| raw.strip_suffix('"'))
+        .unwrap_or_default();
     while let Some((before, escape)) = rest.split_once('\\') {
         text.push_str(before);
         let kind = escape.chars().next().unwrap_or_default();
@@ -30,14 +33,18 @@ pub(super) fn unescaped(raw: &str) -> Result<Zeroizing<String>, u16> {
 
 /// Reads the four digits after `\u`, and the second half of a surrogate pair.
 fn code_point(text: &str) -> Result<(char, &str), u16> {
-    let unit = |text: &str| u16::from_str_radix(text.get(..4).unwrap_or_default(), 16).unwrap_or_default();
+    let unit =
+        |text: &str| u16::from_str_radix(text.get(..4).unwrap_or_default(), 16).unwrap_or_default();
     let (first, rest) = (unit(text), text.get(4..).unwrap_or_default());
     if let Some(c) = char::from_u32(first.into()) {
         return Ok((c, rest));
     }
     let second = rest.strip_prefix("\\u").ok_or(first)?;
     let pair = char::decode_utf16([first, unit(second)]).next();
-    Ok((pair.and_then(Result::ok).ok_or(first)?, second.get(4..).unwrap_or_default()))
+    Ok((
+        pair.and_then(Result::ok).ok_or(first)?,
+        second.get(4..).unwrap_or_default(),
+    ))
 }
 
 #[cfg(test)]

@@ -58,7 +58,15 @@ enum Refusal {
 impl Observed {
     pub(super) fn new(inner: TcpStream, connection: Arc<Connection>) -> Self {
         let (kept, offers) = Default::default();
-        Self { inner, connection, kept, passed: 0, pause: false, offers, refusal: Refusal::None }
+        Self {
+            inner,
+            connection,
+            kept,
+            passed: 0,
+            pause: false,
+            offers,
+            refusal: Refusal::None,
+        }
     }
 
     /// Returns the connection that the socket belongs to.
@@ -93,8 +101,13 @@ impl Observed {
                 Refusal::Sending(rest) => {
                     let bytes = mem::take(rest);
                     let sent = self.poll_send(cx, &bytes);
-                    let written = if let Poll::Ready(Ok(written)) = sent { written } else { 0 };
-                    self.refusal = Refusal::Sending(bytes.get(written..).unwrap_or_default().to_vec());
+                    let written = if let Poll::Ready(Ok(written)) = sent {
+                        written
+                    } else {
+                        0
+                    };
+                    self.refusal =
+                        Refusal::Sending(bytes.get(written..).unwrap_or_default().to_vec());
                     if ready!(sent)? == 0 {
                         return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                     }
@@ -129,7 +142,11 @@ impl Observed {
     }
 
     /// Reads what was kept, else from the socket.
-    fn poll_piece(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if !self.kept.is_empty() {
             let rest = self.kept.split_off(self.kept.len().min(buffer.remaining()));
             buffer.put_slice(&mem::replace(&mut self.kept, rest));
@@ -149,18 +166,26 @@ impl Observed {
     /// Returns `true` if the client has closed its half of the connection, as far as the last event says. No system
     /// call is made.
     fn client_has_closed(&self) -> bool {
-        self.inner.ready(Interest::READABLE).now_or_never().is_some_and(|ready| ready.is_ok_and(Ready::is_read_closed))
+        self.inner
+            .ready(Interest::READABLE)
+            .now_or_never()
+            .is_some_and(|ready| ready.is_ok_and(Ready::is_read_closed))
     }
 
     /// Keeps what follows the last request that may be sent ahead.
     fn keep_rest(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let piece = buffer.filled().get(before..).unwrap_or_default();
-        let mut ends = piece.windows(HEAD_END.len()).enumerate().filter(|(_, window)| *window == HEAD_END);
+        let mut ends = piece
+            .windows(HEAD_END.len())
+            .enumerate()
+            .filter(|(_, window)| *window == HEAD_END);
         if ends.next().is_none() {
             return;
         }
         self.pause = true;
-        let end = ends.nth(PIPELINED - 2).map_or(piece.len(), |(start, _)| start + HEAD_END.len());
+        let end = ends
+            .nth(PIPELINED - 2)
+            .map_or(piece.len(), |(start, _)| start + HEAD_END.len());
         if end < piece.len() {
             let mut rest = piece.get(end..).unwrap_or_default().to_vec();
             rest.append(&mut self.kept);
@@ -177,7 +202,11 @@ fn is_view(piece: &[u8]) -> bool {
 }
 
 impl AsyncRead for Observed {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.connection.is_busy() {
             return this.poll_end(cx);
@@ -201,7 +230,8 @@ impl AsyncRead for Observed {
             return Poll::Ready(Ok(()));
         }
         this.keep_rest(buffer, before);
-        this.offers.remove(buffer.filled_mut().get_mut(before..).unwrap_or_default());
+        this.offers
+            .remove(buffer.filled_mut().get_mut(before..).unwrap_or_default());
         let read = buffer.filled().len() - before;
         this.passed += read;
         if read > 0 {
@@ -212,7 +242,11 @@ impl AsyncRead for Observed {
 }
 
 impl AsyncWrite for Observed {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if matches!(this.refusal, Refusal::None)
             && let Some((start, replacement)) = replacement(bytes)
@@ -223,7 +257,9 @@ impl AsyncWrite for Observed {
             this.refusal = Refusal::Sending(replacement);
         }
         match &this.refusal {
-            Refusal::Sending(_) | Refusal::Lingering(_) => this.poll_refusal(cx).map_ok(|()| bytes.len()),
+            Refusal::Sending(_) | Refusal::Lingering(_) => {
+                this.poll_refusal(cx).map_ok(|()| bytes.len())
+            }
             Refusal::None | Refusal::Sent => this.poll_send(cx, bytes),
         }
     }
@@ -260,7 +296,12 @@ mod tests {
         client.write_all(request.as_bytes()).unwrap();
         client.shutdown(Shutdown::Write).unwrap();
         let accepted: TcpStream = listener.accept().await.unwrap().0;
-        while !accepted.ready(Interest::READABLE).await.unwrap().is_read_closed() {
+        while !accepted
+            .ready(Interest::READABLE)
+            .await
+            .unwrap()
+            .is_read_closed()
+        {
             tokio::task::yield_now().await;
         }
         let mut socket = Observed::new(accepted, Arc::new(Connection::new(oneshot::channel().0)));

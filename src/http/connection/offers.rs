@@ -68,7 +68,9 @@ impl Offers {
                     self.place = Place::RequestLine;
                     0
                 }
-                Place::RequestLine | Place::Value(Header::Other, _) => self.line(bytes, Place::Name),
+                Place::RequestLine | Place::Value(Header::Other, _) => {
+                    self.line(bytes, Place::Name)
+                }
                 Place::Name => self.name(bytes),
                 Place::Value(header, starts) => self.value(header, starts, first),
                 Place::Body(left) => self.skip(left, bytes.len(), Place::Body, Place::Start),
@@ -92,7 +94,9 @@ impl Offers {
 
     /// Passes over the rest of a line.
     fn line(&mut self, bytes: &[u8], next: Place) -> usize {
-        let Some(end) = memchr::memchr(b'\n', bytes) else { return bytes.len() };
+        let Some(end) = memchr::memchr(b'\n', bytes) else {
+            return bytes.len();
+        };
         self.place = next;
         end + 1
     }
@@ -106,7 +110,12 @@ impl Offers {
 
     fn name(&mut self, bytes: &[u8]) -> usize {
         let byte = bytes.first().copied().unwrap_or_default();
-        if self.length == 0 && !matches!(byte, b'C' | b'T' | b'U' | b'c' | b't' | b'u' | b'\r' | b'\n') {
+        if self.length == 0
+            && !matches!(
+                byte,
+                b'C' | b'T' | b'U' | b'c' | b't' | b'u' | b'\r' | b'\n'
+            )
+        {
             return self.other_name(bytes);
         }
         match byte {
@@ -164,10 +173,16 @@ impl Offers {
             Header::Connection if starts && byte.eq_ignore_ascii_case(&b'u') => *byte = BLANK,
             Header::Upgrade if starts && byte.is_ascii_graphic() && *byte != b',' => *byte = BLANK,
             Header::ContentLength if byte.is_ascii_digit() => {
-                self.framing.length = self.framing.length.saturating_mul(10).saturating_add((*byte - b'0').into());
+                self.framing.length = self
+                    .framing
+                    .length
+                    .saturating_mul(10)
+                    .saturating_add((*byte - b'0').into());
             }
             // The web server reads no other coding that begins with this letter.
-            Header::TransferEncoding if starts && byte.eq_ignore_ascii_case(&b'c') => self.framing.chunked = true,
+            Header::TransferEncoding if starts && byte.eq_ignore_ascii_case(&b'c') => {
+                self.framing.chunked = true
+            }
             _ => {}
         }
         1
@@ -175,7 +190,9 @@ impl Offers {
 
     fn chunk_size(&mut self, size: u64, byte: u8) -> usize {
         self.place = match (char::from(byte).to_digit(16), byte) {
-            (Some(digit), _) => Place::ChunkSize(size.saturating_mul(16).saturating_add(digit.into())),
+            (Some(digit), _) => {
+                Place::ChunkSize(size.saturating_mul(16).saturating_add(digit.into()))
+            }
             (None, b'\n') => after_size(size),
             (None, b'\r') => self.place,
             (None, _) => Place::ChunkExtension(size),
@@ -185,7 +202,11 @@ impl Offers {
 }
 
 const fn after_size(size: u64) -> Place {
-    if size == 0 { Place::Trailer(true) } else { Place::Chunk(size) }
+    if size == 0 {
+        Place::Trailer(true)
+    } else {
+        Place::Chunk(size)
+    }
 }
 
 #[cfg(test)]
@@ -197,7 +218,9 @@ mod tests {
     /// Passes a connection on in pieces of this size.
     fn passed(sent: &str, piece: usize) -> String {
         let (mut offers, mut bytes) = (Offers::default(), sent.as_bytes().to_vec());
-        bytes.chunks_mut(piece).for_each(|piece| offers.remove(piece));
+        bytes
+            .chunks_mut(piece)
+            .for_each(|piece| offers.remove(piece));
         String::from_utf8(bytes).unwrap()
     }
 
@@ -208,14 +231,23 @@ mod tests {
         for (rest, length) in [
             ("\r\n", ""),
             ("\r\n{line}\r\n", "Content-Length: {length}\r\n"),
-            ("\r\n5\r\n{line5}\r\n3;x={line}0\r\n\r\n", "Transfer-Encoding: Chunked\r\n"),
-            ("\r\n4\r\nUpgr\r\n0\r\nUpgrade: x\r\n\r\n", "transfer-encoding:chunked\r\n"),
+            (
+                "\r\n5\r\n{line5}\r\n3;x={line}0\r\n\r\n",
+                "Transfer-Encoding: Chunked\r\n",
+            ),
+            (
+                "\r\n4\r\nUpgr\r\n0\r\nUpgrade: x\r\n\r\n",
+                "transfer-encoding:chunked\r\n",
+            ),
         ] {
-            let body = rest.replace("{line5}", "Upgr:").replace("3;x={line}", "3;Upgrade: x\r\nabc\r\n");
+            let body = rest
+                .replace("{line5}", "Upgr:")
+                .replace("3;x={line}", "3;Upgrade: x\r\nabc\r\n");
             let body = body.replace("{line}", line);
             let length = length.replace("{length}", &(body.len() - 2).to_string());
-            let request =
-                |line: &str| format!("POST / HTTP/1.1\r\nHost: upgrade\r\n{line}{length}X: upgrade\r\n{body}");
+            let request = |line: &str| {
+                format!("POST / HTTP/1.1\r\nHost: upgrade\r\n{line}{length}X: upgrade\r\n{body}")
+            };
             let (sent, expected) = (request(line).repeat(3), request(gone).repeat(3));
             for piece in [1, 2, 3, 7, 64, sent.len()] {
                 assert_eq!(passed(&sent, piece), expected, "{piece}");
@@ -225,7 +257,12 @@ mod tests {
 
     #[test]
     fn other_headers_stay() {
-        for line in ["Connection: keep-alive, close", "Upgrade-Insecure-Requests: 1", "X-Upgrade: h2c", "Upgrade"] {
+        for line in [
+            "Connection: keep-alive, close",
+            "Upgrade-Insecure-Requests: 1",
+            "X-Upgrade: h2c",
+            "Upgrade",
+        ] {
             let sent = format!("\r\nGET /upgrade HTTP/1.1\r\n{line}\r\n\n");
             assert_eq!(passed(&sent, 5), sent);
         }

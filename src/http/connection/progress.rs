@@ -123,7 +123,12 @@ impl Connection {
     /// Closes the connection in any state.
     pub(super) fn close(&self) {
         self.noted.closing.store(true, Relaxed);
-        if let Some(close) = self.close.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(close) = self
+            .close
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             let _ = close.send(());
         }
     }
@@ -158,7 +163,11 @@ impl Connection {
 
     fn wake(&self) {
         if self.noted.awaited.swap(false, Relaxed)
-            && let Some(reader) = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take()
+            && let Some(reader) = self
+                .reader
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take()
         {
             reader.wake();
         }
@@ -228,7 +237,9 @@ impl Connection {
         match self.state() {
             State::New | State::Idle => Some((0, since(&self.noted.active))),
             State::Reading => Some((1, since(&self.noted.reading))),
-            State::Handling if self.noted.body_wanted.load(Relaxed) => Some((2, since(&self.noted.handling))),
+            State::Handling if self.noted.body_wanted.load(Relaxed) => {
+                Some((2, since(&self.noted.handling)))
+            }
             State::Writing => Some((3, since(&self.noted.blocked))),
             State::Handling => None,
         }
@@ -236,7 +247,9 @@ impl Connection {
 
     /// At least 1, because 0 means never.
     fn now(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+        u64::try_from(self.opened.elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1)
     }
 }
 
@@ -253,15 +266,21 @@ impl Drop for Handling<'_> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits =
-        Limits { head: Duration::from_secs(5), body: Duration::from_secs(10), keep_alive: Duration::from_secs(75) };
+    const LIMITS: Limits = Limits {
+        head: Duration::from_secs(5),
+        body: Duration::from_secs(10),
+        keep_alive: Duration::from_secs(75),
+    };
 
     fn connection() -> Connection {
         Connection::new(oneshot::channel().0)
     }
 
     fn left(connection: &Connection) -> u64 {
-        connection.deadline(&LIMITS).duration_since(connection.opened).as_secs()
+        connection
+            .deadline(&LIMITS)
+            .duration_since(connection.opened)
+            .as_secs()
     }
 
     #[test]
@@ -272,11 +291,17 @@ mod tests {
         assert_eq!((connection.state(), left(&connection)), (State::Reading, 7));
         let handling = connection.handle();
         connection.note_read();
-        assert_eq!((connection.state(), left(&connection)), (State::Handling, 100));
+        assert_eq!(
+            (connection.state(), left(&connection)),
+            (State::Handling, 100)
+        );
         drop(handling);
         assert_eq!((connection.state(), left(&connection)), (State::Idle, 77));
         connection.note_blocked();
-        assert_eq!((connection.state(), left(&connection)), (State::Writing, 10));
+        assert_eq!(
+            (connection.state(), left(&connection)),
+            (State::Writing, 10)
+        );
     }
 
     #[test]
@@ -293,7 +318,11 @@ mod tests {
         let connection = connection();
         connection.note_written(1_000_000);
         connection.note_blocked();
-        assert_eq!(left(&connection), 10, "bytes that were written without blocking do not count");
+        assert_eq!(
+            left(&connection),
+            10,
+            "bytes that were written without blocking do not count"
+        );
         connection.note_written(16 * 1024);
         connection.note_blocked();
         assert_eq!(left(&connection), 12);

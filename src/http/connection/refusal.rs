@@ -17,12 +17,23 @@ pub(super) fn replacement(written: &[u8]) -> Option<(usize, Vec<u8>)> {
     if !written.ends_with(END) {
         return None;
     }
-    let start = written.windows(VERSION.len()).rposition(|window| window == VERSION)?;
+    let start = written
+        .windows(VERSION.len())
+        .rposition(|window| window == VERSION)?;
     let head = std::str::from_utf8(written.get(start..)?).ok()?;
     let (status, fields) = head.split_once("\r\n")?;
-    let code = status.split(' ').nth(1).and_then(|code| StatusCode::from_bytes(code.as_bytes()).ok())?;
-    let is_empty = fields.lines().any(|line| line.eq_ignore_ascii_case("content-length: 0"));
-    if !is_empty || fields.lines().any(|line| line.get(..OURS.len()) == Some(OURS)) {
+    let code = status
+        .split(' ')
+        .nth(1)
+        .and_then(|code| StatusCode::from_bytes(code.as_bytes()).ok())?;
+    let is_empty = fields
+        .lines()
+        .any(|line| line.eq_ignore_ascii_case("content-length: 0"));
+    if !is_empty
+        || fields
+            .lines()
+            .any(|line| line.get(..OURS.len()) == Some(OURS))
+    {
         return None;
     }
     let error = match code {
@@ -37,7 +48,11 @@ pub(super) fn replacement(written: &[u8]) -> Option<(usize, Vec<u8>)> {
 /// Returns the response with the body of `error`. It ends the connection.
 fn whole(status: &str, fields: &str, error: HttpError) -> Vec<u8> {
     let (headers, body) = middleware::unrouted(error);
-    let mut whole = format!("{status}\r\ncontent-length: {}\r\nconnection: close\r\n", body.len()).into_bytes();
+    let mut whole = format!(
+        "{status}\r\ncontent-length: {}\r\nconnection: close\r\n",
+        body.len()
+    )
+    .into_bytes();
     for date in fields.lines().filter(|line| line.starts_with("date:")) {
         whole.extend_from_slice(date.as_bytes());
         whole.extend_from_slice(b"\r\n");
@@ -57,19 +72,36 @@ mod tests {
     #[test]
     fn only_the_web_servers_own_refusals_are_replaced() {
         let answered = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-request-id: a\r\n\r\n{}";
-        for status in ["400 Bad Request", "408 Request Timeout", "431 Request Header Fields Too Large"] {
+        for status in [
+            "400 Bad Request",
+            "408 Request Timeout",
+            "431 Request Header Fields Too Large",
+        ] {
             let refused = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\ndate: now\r\n\r\n");
             for before in ["", answered, &answered.repeat(2)] {
                 let (start, bytes) = replacement(format!("{before}{refused}").as_bytes()).unwrap();
                 let text = String::from_utf8(bytes).unwrap();
                 assert_eq!(start, before.len());
-                assert!(text.starts_with(&format!("HTTP/1.1 {status}\r\n")) && text.ends_with("\"}"), "{text}");
-                assert!(text.contains("\r\ndate: now\r\n") && text.contains("\r\nconnection: close\r\n"), "{text}");
+                assert!(
+                    text.starts_with(&format!("HTTP/1.1 {status}\r\n")) && text.ends_with("\"}"),
+                    "{text}"
+                );
+                assert!(
+                    text.contains("\r\ndate: now\r\n")
+                        && text.contains("\r\nconnection: close\r\n"),
+                    "{text}"
+                );
             }
             let ours = refused.replace("date", "x-request-id: a\r\ndate");
             assert!(replacement(ours.as_bytes()).is_none());
         }
-        for other in [answered, "", "\r\n\r\n", "HTTP/1.1 304 Not Modified\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n"] {
+        for other in [
+            answered,
+            "",
+            "\r\n\r\n",
+            "HTTP/1.1 304 Not Modified\r\n\r\n",
+            "HTTP/1.1 100 Continue\r\n\r\n",
+        ] {
             assert!(replacement(other.as_bytes()).is_none(), "{other}");
         }
     }

@@ -65,7 +65,15 @@ impl Connections {
     #[must_use]
     pub fn new(capacity: Capacity, limits: Limits) -> Self {
         let (by_source, open, evicted, refused, timed_out) = Default::default();
-        Self { capacity, limits, by_source, open, evicted, refused, timed_out }
+        Self {
+            capacity,
+            limits,
+            by_source,
+            open,
+            evicted,
+            refused,
+            timed_out,
+        }
     }
 
     /// Numbers for metrics.
@@ -94,7 +102,10 @@ impl Connections {
 
     /// Returns a place for a connection from `peer`, if necessary by evicting another one. The receiver gets a message
     /// when the connection has to be closed. `None` while every connection that could make room is busy.
-    pub(super) fn open(self: &Arc<Self>, peer: Option<SocketAddr>) -> Option<(Place, oneshot::Receiver<()>)> {
+    pub(super) fn open(
+        self: &Arc<Self>,
+        peer: Option<SocketAddr>,
+    ) -> Option<(Place, oneshot::Receiver<()>)> {
         let address = peer.map(|peer| peer.ip().to_canonical());
         let source = address.map(source_of);
         let mut by_source = self.by_source();
@@ -103,15 +114,28 @@ impl Connections {
             self.evict(first(by_source.get(&source).into_iter().flatten()))?;
         } else if self.open.load(Relaxed) >= self.capacity.total {
             // The source that holds most is the likely attacker.
-            let most = by_source.values().max_by_key(|connections| connections.len());
-            let victim = first(most.into_iter().flatten()).or_else(|| first(by_source.values().flatten()));
+            let most = by_source
+                .values()
+                .max_by_key(|connections| connections.len());
+            let victim =
+                first(most.into_iter().flatten()).or_else(|| first(by_source.values().flatten()));
             self.evict(victim)?;
         }
         let (close, order) = oneshot::channel();
         let connection = Arc::new(Connection::new(close));
-        by_source.entry(source).or_default().push(Arc::clone(&connection));
+        by_source
+            .entry(source)
+            .or_default()
+            .push(Arc::clone(&connection));
         self.open.fetch_add(1, Relaxed);
-        Some((Place { connection, register: Arc::clone(self), source }, order))
+        Some((
+            Place {
+                connection,
+                register: Arc::clone(self),
+                source,
+            },
+            order,
+        ))
     }
 
     /// Closes a connection to make room. It leaves the register once it is closed. Without one, nothing has room.
@@ -136,21 +160,30 @@ impl Connections {
     }
 
     fn by_source(&self) -> MutexGuard<'_, HashMap<Option<Source>, Vec<Arc<Connection>>>> {
-        self.by_source.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_source
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Returns the first connection in the order of eviction.
-fn first<'a>(connections: impl Iterator<Item = &'a Arc<Connection>>) -> Option<&'a Arc<Connection>> {
+fn first<'a>(
+    connections: impl Iterator<Item = &'a Arc<Connection>>,
+) -> Option<&'a Arc<Connection>> {
     let ranked = connections.filter_map(|connection| Some((connection.rank()?, connection)));
-    ranked.min_by_key(|(rank, _)| *rank).map(|(_, connection)| connection)
+    ranked
+        .min_by_key(|(rank, _)| *rank)
+        .map(|(_, connection)| connection)
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut by_source = self.register.by_source();
         if let Some(connections) = by_source.get_mut(&self.source) {
-            if let Some(index) = connections.iter().position(|known| Arc::ptr_eq(known, &self.connection)) {
+            if let Some(index) = connections
+                .iter()
+                .position(|known| Arc::ptr_eq(known, &self.connection))
+            {
                 connections.swap_remove(index);
             }
             if connections.is_empty() {

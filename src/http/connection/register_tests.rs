@@ -2,13 +2,20 @@ use std::time::Duration;
 
 use super::*;
 
-const LIMITS: Limits =
-    Limits { head: Duration::from_secs(5), body: Duration::from_secs(10), keep_alive: Duration::from_secs(75) };
+const LIMITS: Limits = Limits {
+    head: Duration::from_secs(5),
+    body: Duration::from_secs(10),
+    keep_alive: Duration::from_secs(75),
+};
 
 type Open = (Place, oneshot::Receiver<()>);
 
 fn register(total: usize, source: usize, proxies: &str) -> Arc<Connections> {
-    let capacity = Capacity { total, source, proxies: TrustedProxies::parse(proxies).unwrap() };
+    let capacity = Capacity {
+        total,
+        source,
+        proxies: TrustedProxies::parse(proxies).unwrap(),
+    };
     Arc::new(Connections::new(capacity, LIMITS))
 }
 
@@ -17,7 +24,9 @@ fn open(register: &Arc<Connections>, address: &str) -> Option<Open> {
 }
 
 fn fill(register: &Arc<Connections>, address: &str, count: usize) -> Vec<Open> {
-    (0..count).map(|_| open(register, address).unwrap()).collect()
+    (0..count)
+        .map(|_| open(register, address).unwrap())
+        .collect()
 }
 
 /// Returns true if the connection has to be closed.
@@ -38,8 +47,15 @@ fn a_source_at_its_limit_makes_room_among_its_own_connections() {
 #[test]
 fn a_network_of_ipv6_addresses_is_one_source() {
     let register = register(100, 2, "");
-    let held = [open(&register, "2001:db8::1"), open(&register, "2001:db8::ffff:1")];
-    let busy: Vec<_> = held.iter().flatten().map(|(place, _)| place.connection.handle()).collect();
+    let held = [
+        open(&register, "2001:db8::1"),
+        open(&register, "2001:db8::ffff:1"),
+    ];
+    let busy: Vec<_> = held
+        .iter()
+        .flatten()
+        .map(|(place, _)| place.connection.handle())
+        .collect();
     assert!(open(&register, "2001:db8::2").is_none());
     assert!(open(&register, "2001:db8:0:1::2").is_some());
     drop(busy);
@@ -48,7 +64,10 @@ fn a_network_of_ipv6_addresses_is_one_source() {
 #[test]
 fn a_full_server_takes_room_from_the_source_that_holds_most() {
     let register = register(6, 100, "");
-    let (mut few, mut many) = (fill(&register, "192.0.2.1", 2), fill(&register, "192.0.2.2", 4));
+    let (mut few, mut many) = (
+        fill(&register, "192.0.2.1", 2),
+        fill(&register, "192.0.2.2", 4),
+    );
     let _new = open(&register, "192.0.2.3").unwrap();
     assert!(closes(&mut many[0]) && !few.iter_mut().any(closes));
 }
@@ -57,10 +76,19 @@ fn a_full_server_takes_room_from_the_source_that_holds_most() {
 fn busy_connections_are_never_closed_for_others() {
     let register = register(2, 100, "");
     let mut held = fill(&register, "192.0.2.1", 2);
-    let connections: Vec<_> = held.iter().map(|(place, _)| Arc::clone(&place.connection)).collect();
-    let busy: Vec<_> = connections.iter().map(|connection| connection.handle()).collect();
+    let connections: Vec<_> = held
+        .iter()
+        .map(|(place, _)| Arc::clone(&place.connection))
+        .collect();
+    let busy: Vec<_> = connections
+        .iter()
+        .map(|connection| connection.handle())
+        .collect();
     assert!(open(&register, "192.0.2.2").is_none());
-    assert_eq!((register.status().refused, held.iter_mut().any(closes)), (1, false));
+    assert_eq!(
+        (register.status().refused, held.iter_mut().any(closes)),
+        (1, false)
+    );
     drop(busy);
     assert!(open(&register, "192.0.2.2").is_some());
 }
@@ -68,9 +96,18 @@ fn busy_connections_are_never_closed_for_others() {
 #[test]
 fn a_full_server_whose_largest_source_is_busy_takes_room_from_another() {
     let register = register(3, 100, "");
-    let (mut few, many) = (fill(&register, "192.0.2.1", 1), fill(&register, "192.0.2.2", 2));
-    let connections: Vec<_> = many.iter().map(|(place, _)| Arc::clone(&place.connection)).collect();
-    let _busy: Vec<_> = connections.iter().map(|connection| connection.handle()).collect();
+    let (mut few, many) = (
+        fill(&register, "192.0.2.1", 1),
+        fill(&register, "192.0.2.2", 2),
+    );
+    let connections: Vec<_> = many
+        .iter()
+        .map(|(place, _)| Arc::clone(&place.connection))
+        .collect();
+    let _busy: Vec<_> = connections
+        .iter()
+        .map(|connection| connection.handle())
+        .collect();
     let _new = open(&register, "192.0.2.3").unwrap();
     assert!(closes(&mut few[0]));
 }
@@ -93,6 +130,15 @@ fn a_closed_connection_gives_its_place_back() {
     for _ in 0..100 {
         drop(fill(&register, "192.0.2.1", 8));
     }
-    assert_eq!(register.status(), ConnectionStatus { limit: 8, ..ConnectionStatus::default() });
-    assert!(register.by_source().is_empty(), "a source without connections takes no memory");
+    assert_eq!(
+        register.status(),
+        ConnectionStatus {
+            limit: 8,
+            ..ConnectionStatus::default()
+        }
+    );
+    assert!(
+        register.by_source().is_empty(),
+        "a source without connections takes no memory"
+    );
 }

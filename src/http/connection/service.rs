@@ -52,7 +52,12 @@ where
 
     fn new_service(&self, (): ()) -> Self::Future {
         let (inner, register) = (self.inner.new_service(()), Arc::clone(&self.register));
-        Box::pin(async move { Ok(BoundedService { inner: Rc::new(inner.await?), register }) })
+        Box::pin(async move {
+            Ok(BoundedService {
+                inner: Rc::new(inner.await?),
+                register,
+            })
+        })
     }
 }
 
@@ -70,7 +75,9 @@ where
 
     fn call(&self, stream: TcpStream) -> Self::Future {
         let peer = stream.peer_addr().ok();
-        let Some((place, order)) = self.register.open(peer) else { return Box::pin(async { Ok(()) }) };
+        let Some((place, order)) = self.register.open(peer) else {
+            return Box::pin(async { Ok(()) });
+        };
         // Without these options, responses are slower or take more memory, but are correct.
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);

@@ -89,7 +89,10 @@ impl IntoResponses for Protected {
 
 impl IntoResponses for OwnSession {
     fn responses() -> Answers {
-        answers(&[HttpError::AccessToken(Error::NoSession)], &[SIGNED_IN, ALWAYS, STORE])
+        answers(
+            &[HttpError::AccessToken(Error::NoSession)],
+            &[SIGNED_IN, ALWAYS, STORE],
+        )
     }
 }
 
@@ -108,7 +111,11 @@ impl IntoResponses for Discovery {
 /// Answers that several operations share, by status and by their names among the components.
 type Shared = &'static [(&'static str, &'static str)];
 const ALWAYS: Shared = &[("405", "MethodNotAllowed"), ("500", "InternalServerError")];
-const BODY: Shared = &[("408", "BodyTooSlow"), ("413", "BodyTooLarge"), ("415", "UnsupportedMediaType")];
+const BODY: Shared = &[
+    ("408", "BodyTooSlow"),
+    ("413", "BodyTooLarge"),
+    ("415", "UnsupportedMediaType"),
+];
 const SIGNED_IN: Shared = &[("401", "NotSignedIn")];
 const STORE: Shared = &[("503", "Unavailable")];
 
@@ -117,11 +124,20 @@ pub(super) fn components() -> impl Iterator<Item = (&'static str, Response)> {
     [
         ("BodyTooLarge", vec![HttpError::BodyTooLarge]),
         ("BodyTooSlow", vec![HttpError::BodyTooSlow]),
-        ("InternalServerError", vec![HttpError::Service(Error::Internal(String::new()))]),
-        ("MethodNotAllowed", vec![HttpError::MethodNotAllowed("PATCH".to_owned())]),
+        (
+            "InternalServerError",
+            vec![HttpError::Service(Error::Internal(String::new()))],
+        ),
+        (
+            "MethodNotAllowed",
+            vec![HttpError::MethodNotAllowed("PATCH".to_owned())],
+        ),
         ("NotSignedIn", not_signed_in()),
         ("Unavailable", vec![HttpError::Service(unavailable())]),
-        ("UnsupportedMediaType", vec![HttpError::UnsupportedMediaType("text/plain".to_owned())]),
+        (
+            "UnsupportedMediaType",
+            vec![HttpError::UnsupportedMediaType("text/plain".to_owned())],
+        ),
     ]
     .into_iter()
     .map(|(name, errors)| (name, answer(&errors.iter().collect::<Vec<_>>())))
@@ -138,7 +154,11 @@ fn access_token() -> HttpError {
 }
 
 fn not_signed_in() -> Vec<HttpError> {
-    let mut errors = vec![HttpError::NotAuthenticated, HttpError::BadAuthorizationHeader, access_token()];
+    let mut errors = vec![
+        HttpError::NotAuthenticated,
+        HttpError::BadAuthorizationHeader,
+        access_token(),
+    ];
     errors.extend([Error::UserInactive, Error::UserNotFound].map(HttpError::AccessToken));
     errors
 }
@@ -159,7 +179,14 @@ fn body() -> Vec<HttpError> {
 
 /// And with its fields.
 fn fields(names: &[&'static str]) -> Vec<HttpError> {
-    let all = |text: &str| HttpError::Fields(names.iter().map(|name| (*name, vec![text.to_owned()])).collect());
+    let all = |text: &str| {
+        HttpError::Fields(
+            names
+                .iter()
+                .map(|name| (*name, vec![text.to_owned()]))
+                .collect(),
+        )
+    };
     let mut errors = body();
     errors.extend(["This field is required.", "This field may not be blank."].map(all));
     errors
@@ -168,11 +195,22 @@ fn fields(names: &[&'static str]) -> Vec<HttpError> {
 fn answers(errors: &[HttpError], shared: &[Shared]) -> Answers {
     let mut by_status: BTreeMap<String, Vec<&HttpError>> = BTreeMap::new();
     for error in errors {
-        by_status.entry(error.answer().0.as_str().to_owned()).or_default().push(error);
+        by_status
+            .entry(error.answer().0.as_str().to_owned())
+            .or_default()
+            .push(error);
     }
-    let own = by_status.into_iter().map(|(status, errors)| (status, RefOr::T(answer(&errors))));
+    let own = by_status
+        .into_iter()
+        .map(|(status, errors)| (status, RefOr::T(answer(&errors))));
     let shared = shared.iter().copied().flatten();
-    own.chain(shared.map(|(status, name)| ((*status).to_owned(), RefOr::Ref(Ref::from_response_name(*name))))).collect()
+    own.chain(shared.map(|(status, name)| {
+        (
+            (*status).to_owned(),
+            RefOr::Ref(Ref::from_response_name(*name)),
+        )
+    }))
+    .collect()
 }
 
 /// One status with an example of each error.
@@ -184,14 +222,21 @@ fn answer(errors: &[&HttpError]) -> Response {
     let examples = bodies.into_iter().map(|body| (key(&body), example(body)));
     let status = errors.first().map_or(0, |error| error.answer().0.as_u16());
     let content = content(&shapes).examples_from_iter(examples).build();
-    let mut response =
-        ResponseBuilder::new().description(description(status)).content("application/json", content).build();
+    let mut response = ResponseBuilder::new()
+        .description(description(status))
+        .content("application/json", content)
+        .build();
     let headers = [
         ("Retry-After", status == 503),
-        ("WWW-Authenticate", status == 401 && errors.iter().any(|error| error.challenges())),
+        (
+            "WWW-Authenticate",
+            status == 401 && errors.iter().any(|error| error.challenges()),
+        ),
     ];
     for (name, _) in headers.into_iter().filter(|(_, sent)| *sent) {
-        response.headers.insert(name.to_owned(), super::shared::header(name));
+        response
+            .headers
+            .insert(name.to_owned(), super::shared::header(name));
     }
     response
 }
@@ -202,7 +247,11 @@ fn content(shapes: &[&'static str]) -> ContentBuilder {
         [shape] => content.schema(Some(Ref::from_schema_name(*shape))),
         shapes => {
             let one_of = OneOfBuilder::new();
-            content.schema(Some(shapes.iter().fold(one_of, |all, shape| all.item(Ref::from_schema_name(*shape)))))
+            content.schema(Some(
+                shapes
+                    .iter()
+                    .fold(one_of, |all, shape| all.item(Ref::from_schema_name(*shape))),
+            ))
         }
     }
 }
@@ -218,10 +267,14 @@ fn shape(body: &Value) -> &'static str {
 
 /// A name for an example: its words, in the way that names are written.
 fn key(body: &Value) -> String {
-    let text =
-        body.get("detail").and_then(Value::as_str).or_else(|| body.as_object()?.values().next()?.get(0)?.as_str());
+    let text = body
+        .get("detail")
+        .and_then(Value::as_str)
+        .or_else(|| body.as_object()?.values().next()?.get(0)?.as_str());
     let text = text.unwrap_or_default().to_lowercase();
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let words = text
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty());
     words.take(8).collect::<Vec<_>>().join("_")
 }
 
@@ -237,7 +290,9 @@ const fn description(status: u16) -> &'static str {
         405 => "Any method but those in `Allow`. A protected resource asks first who that is.",
         408 => "The body did not arrive in time.",
         413 => "The body is larger than `LATCHKEY_BODY_LIMIT`.",
-        415 => "A body of another type than these three, or one that is packed. An empty body is no body.",
+        415 => {
+            "A body of another type than these three, or one that is packed. An empty body is no body."
+        }
         500 => "Something broke that no request should break. The log says what.",
         503 => "A server that is needed cannot be reached, or there is too much to do.",
         _ => "Refused.",

@@ -11,7 +11,11 @@ use utoipa::ToSchema;
 #[derive(ToSchema)]
 pub(in crate::http) struct Credentials {
     /// White space around it is cut off.
-    #[schema(min_length = 1, pattern = r"^[^\u0000]*[^\s\u0000][^\u0000]*$", example = "ada")]
+    #[schema(
+        min_length = 1,
+        pattern = r"^[^\u0000]*[^\s\u0000][^\u0000]*$",
+        example = "ada"
+    )]
     username: String,
     /// Compared exactly as sent.
     #[schema(min_length = 1, pattern = r"^[^\u0000]*[^\s\u0000][^\u0000]*$", format = Password, example = "correct horse battery staple")]

@@ -16,13 +16,28 @@ use utoipa::{
 use super::refusals;
 
 const HEADERS: [(&str, &str); 7] = [
-    ("Access-Control-Allow-Origin", "`*`: pages of any origin may read it."),
+    (
+        "Access-Control-Allow-Origin",
+        "`*`: pages of any origin may read it.",
+    ),
     ("Allow", "The methods of this resource."),
-    ("Cache-Control", "`no-store`; for keys and discovery, how long they may be kept."),
-    ("ETag", "Names what was sent: `If-None-Match` asks whether it is still the same."),
+    (
+        "Cache-Control",
+        "`no-store`; for keys and discovery, how long they may be kept.",
+    ),
+    (
+        "ETag",
+        "Names what was sent: `If-None-Match` asks whether it is still the same.",
+    ),
     ("Retry-After", "Seconds to wait."),
-    ("WWW-Authenticate", "How to authenticate: `Bearer realm=\"api\"`."),
-    ("X-Request-ID", "The id of the request, under which the log has it."),
+    (
+        "WWW-Authenticate",
+        "How to authenticate: `Bearer realm=\"api\"`.",
+    ),
+    (
+        "X-Request-ID",
+        "The id of the request, under which the log has it.",
+    ),
 ];
 const ALWAYS: [&str; 3] = ["Allow", "Cache-Control", "X-Request-ID"];
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -53,7 +68,9 @@ impl Modify for Shared {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten()
+    [&mut item.get, &mut item.post, &mut item.delete]
+        .into_iter()
+        .flatten()
 }
 
 /// What is read as JSON is read from forms as well.
@@ -62,20 +79,34 @@ fn forms(operation: &mut Operation) {
         && let Some(RefOr::T(json)) = body.content.get("application/json").cloned()
     {
         // The name of a part stands in a header field, where control characters have no place (RFC 9110, section 5.5).
-        let plain = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^[^\u0000-\u001f\u007f]*$"));
+        let plain = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(r"^[^\u0000-\u001f\u007f]*$"));
         // The values of a form are text: there is no `null`.
-        let text = || ObjectBuilder::new().additional_properties(Some(ObjectBuilder::new().schema_type(Type::String)));
+        let text = || {
+            ObjectBuilder::new()
+                .additional_properties(Some(ObjectBuilder::new().schema_type(Type::String)))
+        };
         let (mut form, mut multipart) = (json.clone(), json);
-        for (content, rest) in [(&mut form, text()), (&mut multipart, text().property_names(Some(plain)))] {
-            content.schema = content.schema.take().map(|fields| AllOfBuilder::new().item(fields).item(rest).into());
+        for (content, rest) in [
+            (&mut form, text()),
+            (&mut multipart, text().property_names(Some(plain))),
+        ] {
+            content.schema = content
+                .schema
+                .take()
+                .map(|fields| AllOfBuilder::new().item(fields).item(rest).into());
         }
         body.content.insert(FORM.to_owned(), RefOr::T(form));
-        body.content.insert(MULTIPART.to_owned(), RefOr::T(multipart));
+        body.content
+            .insert(MULTIPART.to_owned(), RefOr::T(multipart));
     }
 }
 
 fn headers(response: &mut Response) {
-    response.headers.extend(ALWAYS.map(|name| (name.to_owned(), header(name))));
+    response
+        .headers
+        .extend(ALWAYS.map(|name| (name.to_owned(), header(name))));
 }
 
 /// A header among the components.
@@ -85,17 +116,33 @@ pub(super) fn header(name: &str) -> RefOr<utoipa::openapi::Header> {
 
 fn components(components: &mut Components) {
     for (name, description) in HEADERS {
-        let schema = ObjectBuilder::new().schema_type(if name == "Retry-After" { Type::Integer } else { Type::String });
-        let header = HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build();
+        let schema = ObjectBuilder::new().schema_type(if name == "Retry-After" {
+            Type::Integer
+        } else {
+            Type::String
+        });
+        let header = HeaderBuilder::new()
+            .schema(Some(schema))
+            .description(Some(description))
+            .build();
         components.headers.insert(name.to_owned(), RefOr::T(header));
     }
     for (name, mut response) in refusals::components() {
         headers(&mut response);
-        components.responses.insert(name.to_owned(), RefOr::T(response));
+        components
+            .responses
+            .insert(name.to_owned(), RefOr::T(response));
     }
-    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
-    let bearer = bearer.description(Some("`Authorization: Bearer …` with an access token.")).build();
-    components.security_schemes.insert("bearerAuth".to_owned(), RefOr::T(SecurityScheme::Http(bearer)));
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT");
+    let bearer = bearer
+        .description(Some("`Authorization: Bearer …` with an access token."))
+        .build();
+    components.security_schemes.insert(
+        "bearerAuth".to_owned(),
+        RefOr::T(SecurityScheme::Http(bearer)),
+    );
 }
 
 /// What can be done with the tokens of an answer.
@@ -110,7 +157,10 @@ fn links(operation: &mut Operation) {
     };
     if let Some(RefOr::T(response)) = operation.responses.responses.get_mut("200") {
         for (id, body) in next {
-            let link = LinkBuilder::new().operation_id(*id).request_body(Some(body.clone())).build();
+            let link = LinkBuilder::new()
+                .operation_id(*id)
+                .request_body(Some(body.clone()))
+                .build();
             response.links.insert((*id).to_owned(), RefOr::T(link));
         }
     }

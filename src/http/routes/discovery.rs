@@ -10,7 +10,10 @@ use crate::http::{error::HttpError, openapi::refusals, state::State};
 
 pub(super) fn configure(table: &mut Table) {
     table.get("/.well-known/openid-configuration", discovery);
-    table.get("/.well-known/oauth-authorization-server", authorization_server);
+    table.get(
+        "/.well-known/oauth-authorization-server",
+        authorization_server,
+    );
 }
 
 /// Where everything is.
@@ -50,7 +53,12 @@ pub(in crate::http) async fn discovery(state: Data<State>) -> Result<HttpRespons
     }
     let base = issuer.trim_end_matches('/');
     let keys = state.auth.keys().current();
-    let algorithms: Vec<_> = keys.published.algorithms.iter().map(|algorithm| algorithm.name()).collect();
+    let algorithms: Vec<_> = keys
+        .published
+        .algorithms
+        .iter()
+        .map(|algorithm| algorithm.name())
+        .collect();
     let document = Metadata {
         issuer,
         jwks_uri: format!("{base}/.well-known/jwks.json"),
@@ -68,7 +76,9 @@ pub(in crate::http) async fn discovery(state: Data<State>) -> Result<HttpRespons
         logout_endpoint: format!("{base}/api/auth/logout/"),
         logout_all_endpoint: format!("{base}/api/auth/logout/all/"),
     };
-    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, state.settings.jwks_caching.clone())).json(document))
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, state.settings.jwks_caching.clone()))
+        .json(document))
 }
 
 #[utoipa::path(
@@ -77,6 +87,8 @@ pub(in crate::http) async fn discovery(state: Data<State>) -> Result<HttpRespons
     description = "Only an issuer that is a URL has it.",
     responses((status = 200, description = "The document.", body = Metadata), refusals::Discovery)
 )]
-pub(in crate::http) async fn authorization_server(state: Data<State>) -> Result<HttpResponse, HttpError> {
+pub(in crate::http) async fn authorization_server(
+    state: Data<State>,
+) -> Result<HttpResponse, HttpError> {
     discovery(state).await
 }

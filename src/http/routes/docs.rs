@@ -12,7 +12,8 @@ use actix_web::{
     HttpRequest, HttpResponse,
     body::{MessageBody, SizedStream},
     http::header::{
-        AcceptEncoding, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, Encoding, Header as _, LOCATION, VARY,
+        AcceptEncoding, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, Encoding,
+        Header as _, LOCATION, VARY,
     },
     web::Bytes,
 };
@@ -49,22 +50,36 @@ pub(super) fn configure(table: &mut Table) {
     responses((status = 200, description = "OpenAPI 3.1.", body = Description), refusals::Public)
 )]
 pub(in crate::http) async fn openapi() -> HttpResponse {
-    HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(in_pieces(document().into()))
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "application/json"))
+        .body(in_pieces(document().into()))
 }
 
 async fn page(request: HttpRequest) -> Result<HttpResponse, HttpError> {
     // The page names its files relative to itself. So is the way to it: a proxy may have put all of it in a folder.
     if request.path() == "/docs" {
-        return Ok(HttpResponse::PermanentRedirect().insert_header((LOCATION, "docs/")).finish());
+        return Ok(HttpResponse::PermanentRedirect()
+            .insert_header((LOCATION, "docs/"))
+            .finish());
     }
     let file = request.match_info().get("file").unwrap_or_default();
     // Without "none" it would ask somebody else's server whether the document is valid.
-    let config = Config::from("../openapi.json").validator_url("none").use_base_layout();
+    let config = Config::from("../openapi.json")
+        .validator_url("none")
+        .use_base_layout();
     let broken = |_| HttpError::Service(Error::Internal("Swagger UI cannot be read".to_owned()));
-    let SwaggerFile { bytes, content_type, gzpipped, .. } =
-        serve(file, Arc::new(config)).map_err(broken)?.ok_or(HttpError::NotFound)?;
+    let SwaggerFile {
+        bytes,
+        content_type,
+        gzpipped,
+        ..
+    } = serve(file, Arc::new(config))
+        .map_err(broken)?
+        .ok_or(HttpError::NotFound)?;
     let mut response = HttpResponse::Ok();
-    response.insert_header((CONTENT_TYPE, content_type)).insert_header((CONTENT_SECURITY_POLICY, POLICY));
+    response
+        .insert_header((CONTENT_TYPE, content_type))
+        .insert_header((CONTENT_SECURITY_POLICY, POLICY));
     let mut bytes = match bytes {
         Cow::Borrowed(bytes) => Bytes::from_static(bytes),
         Cow::Owned(bytes) => bytes.into(),
@@ -105,6 +120,8 @@ fn unpacked(file: &str, packed: &[u8]) -> io::Result<Bytes> {
 /// once.
 fn in_pieces(bytes: Bytes) -> impl MessageBody + 'static {
     let length = bytes.len();
-    let pieces = (0..length).step_by(PIECE).map(move |start| bytes.slice(start..length.min(start + PIECE)));
+    let pieces = (0..length)
+        .step_by(PIECE)
+        .map(move |start| bytes.slice(start..length.min(start + PIECE)));
     SizedStream::new(length as u64, stream::iter(pieces.map(Ok::<_, Infallible>)))
 }

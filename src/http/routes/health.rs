@@ -55,7 +55,9 @@ const STOPPING: &str = "stopping";
     responses((status = 200, description = "It runs.", body = Live, example = json!({ "status": "ok" })), refusals::Public)
 )]
 pub(in crate::http) async fn live() -> HttpResponse {
-    HttpResponse::Ok().json(Live { status: Health::Ok.as_str() })
+    HttpResponse::Ok().json(Live {
+        status: Health::Ok.as_str(),
+    })
 }
 
 #[utoipa::path(
@@ -79,18 +81,28 @@ pub(in crate::http) async fn live() -> HttpResponse {
         refusals::Public
     )
 )]
-pub(in crate::http) async fn ready(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
+pub(in crate::http) async fn ready(
+    request: HttpRequest,
+    state: Data<State>,
+) -> Result<HttpResponse, HttpError> {
     let readiness = state.auth.readiness(&client(&request)).await?;
-    let status = if state.stopping.has_begun() { STOPPING } else { readiness.overall().as_str() };
+    let status = if state.stopping.has_begun() {
+        STOPPING
+    } else {
+        readiness.overall().as_str()
+    };
     let mut response = HttpResponse::Ok();
     if status == STOPPING || status == Health::Down.as_str() {
-        response.status(StatusCode::SERVICE_UNAVAILABLE).insert_header((RETRY_AFTER, "1"));
+        response
+            .status(StatusCode::SERVICE_UNAVAILABLE)
+            .insert_header((RETRY_AFTER, "1"));
     }
     Ok(response.json(Ready {
         status,
         database: readiness.database.as_str(),
         redis: readiness.redis.map(Health::as_str),
         keys: readiness.keys.as_str(),
-        keys_last_look_seconds: (readiness.keys != Health::Ok).then_some(readiness.keys_last_look_seconds),
+        keys_last_look_seconds: (readiness.keys != Health::Ok)
+            .then_some(readiness.keys_last_look_seconds),
     }))
 }

@@ -41,13 +41,19 @@ pub(super) fn configure(table: &mut Table) {
 pub(in crate::http) async fn jwks(request: HttpRequest, state: Data<State>) -> HttpResponse {
     let (etag, body) = own(&state.auth.keys().current().published);
     let unchanged = matches(&request, etag.as_bytes());
-    let mut response = if unchanged { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    let mut response = if unchanged {
+        HttpResponse::NotModified()
+    } else {
+        HttpResponse::Ok()
+    };
     response.append_header((CACHE_CONTROL, state.settings.jwks_caching.clone()));
     response.append_header((ETAG, etag));
     if unchanged {
         return response.finish();
     }
-    response.append_header((CONTENT_TYPE, HeaderValue::from_static("application/json"))).body(body)
+    response
+        .append_header((CONTENT_TYPE, HeaderValue::from_static("application/json")))
+        .body(body)
 }
 
 /// `ETag` and body in memory of this thread's own, copied when the key set is another than the one before: a shared count
@@ -59,7 +65,8 @@ fn own(published: &PublishedKeys) -> (HeaderValue, Bytes) {
     OWN.with_borrow_mut(|own| {
         // It is a hash of the body.
         if own.0.as_bytes() != published.etag {
-            let etag = HeaderValue::from_bytes(&published.etag).unwrap_or_else(|_| HeaderValue::from_static(""));
+            let etag = HeaderValue::from_bytes(&published.etag)
+                .unwrap_or_else(|_| HeaderValue::from_static(""));
             *own = (etag, Bytes::copy_from_slice(&published.body));
         }
         own.clone()
@@ -73,5 +80,7 @@ fn matches(request: &HttpRequest, etag: &[u8]) -> bool {
         .get_all(IF_NONE_MATCH)
         .filter_map(|value| value.to_str().ok())
         .flat_map(|list| list.split(','))
-        .any(|tag| matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/").as_bytes() == etag)
+        .any(|tag| {
+            matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/").as_bytes() == etag
+        })
 }

@@ -25,10 +25,14 @@ use crate::{
 pub(super) fn configure(table: &mut Table) {
     // dj-rest-auth's, which names GET also where its setting makes it a 405.
     table.add("/api/auth/logout", "GET, POST, HEAD, OPTIONS", |resource| {
-        resource.route(on(Method::POST).to(log_out)).default_service(web::route().to(not_a_log_out))
+        resource
+            .route(on(Method::POST).to(log_out))
+            .default_service(web::route().to(not_a_log_out))
     });
     table.add("/api/auth/logout/all", "POST, OPTIONS", |resource| {
-        resource.route(on(Method::POST).to(log_out_everywhere)).default_service(web::route().to(signed_in_first))
+        resource
+            .route(on(Method::POST).to(log_out_everywhere))
+            .default_service(web::route().to(signed_in_first))
     });
 }
 
@@ -59,7 +63,9 @@ pub(in crate::http) async fn log_out(
     state: Data<State>,
 ) -> Result<HttpResponse, HttpError> {
     let client = client(&request);
-    let refresh = body::Data::read(&request, payload, &state.settings).await?.remove("refresh");
+    let refresh = body::Data::read(&request, payload, &state.settings)
+        .await?
+        .remove("refresh");
     match refresh {
         Input::Missing => {
             access_token(&request, &state).await?;
@@ -72,13 +78,20 @@ pub(in crate::http) async fn log_out(
         // A text that cannot be a token is refused as one.
         input => {
             let token = char_field(input, Trim::Yes).unwrap_or_default();
-            state.auth.blacklist(&token, client).await.map_err(HttpError::Logout)?;
+            state
+                .auth
+                .blacklist(&token, client)
+                .await
+                .map_err(HttpError::Logout)?;
         }
     }
     Ok(logged_out())
 }
 
-async fn not_a_log_out(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
+async fn not_a_log_out(
+    request: HttpRequest,
+    state: Data<State>,
+) -> Result<HttpResponse, HttpError> {
     access_token(&request, &state).await?;
     method_not_allowed(request).await
 }
@@ -86,7 +99,11 @@ async fn not_a_log_out(request: HttpRequest, state: Data<State>) -> Result<HttpR
 async fn access_token(request: &HttpRequest, state: &State) -> Result<Option<String>, HttpError> {
     match bearer::token(request, &state.settings.auth_header_types) {
         Ok(token) => {
-            state.auth.authenticate(&token, &client(request)).await.map_err(HttpError::AccessToken)?;
+            state
+                .auth
+                .authenticate(&token, &client(request))
+                .await
+                .map_err(HttpError::AccessToken)?;
             Ok(Some(token))
         }
         Err(HttpError::NotAuthenticated) => Ok(None),
@@ -96,10 +113,18 @@ async fn access_token(request: &HttpRequest, state: &State) -> Result<Option<Str
 
 /// dj-rest-auth says yes to `null` and does nothing. Where the request says by its access token which session it means,
 /// that session ends.
-async fn end_of_access_token(access: Option<String>, state: Data<State>, client: Client) -> Result<(), HttpError> {
+async fn end_of_access_token(
+    access: Option<String>,
+    state: Data<State>,
+    client: Client,
+) -> Result<(), HttpError> {
     match access {
         None => Ok(()),
-        Some(token) => state.auth.log_out_by_access(&token, &client).await.map_err(HttpError::AccessToken),
+        Some(token) => state
+            .auth
+            .log_out_by_access(&token, &client)
+            .await
+            .map_err(HttpError::AccessToken),
     }
 }
 
@@ -118,10 +143,16 @@ pub(in crate::http) async fn log_out_everywhere(
     state: Data<State>,
 ) -> Result<HttpResponse, HttpError> {
     let token = bearer::token(&request, &state.settings.auth_header_types)?;
-    state.auth.log_out_everywhere(&token, &client(&request)).await.map_err(HttpError::AccessToken)?;
+    state
+        .auth
+        .log_out_everywhere(&token, &client(&request))
+        .await
+        .map_err(HttpError::AccessToken)?;
     Ok(logged_out())
 }
 
 fn logged_out() -> HttpResponse {
-    HttpResponse::Ok().json(Done { detail: "Successfully logged out." })
+    HttpResponse::Ok().json(Done {
+        detail: "Successfully logged out.",
+    })
 }

@@ -30,15 +30,29 @@ pub(in crate::http) async fn metrics(
     registry: Data<Registry>,
 ) -> Result<HttpResponse, HttpError> {
     let mut text = String::new();
-    let failed = |_| HttpError::Service(crate::service::Error::Internal("metrics cannot be written".to_owned()));
-    encode(&mut text, &registry).map_err(failed)?;
-    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let (content_type, text) = if accept.contains("text/plain") && !accept.contains("application/openmetrics-text") {
-        ("text/plain; version=0.0.4; charset=utf-8", plain(&text))
-    } else {
-        ("application/openmetrics-text; version=1.0.0; charset=utf-8", text)
+    let failed = |_| {
+        HttpError::Service(crate::service::Error::Internal(
+            "metrics cannot be written".to_owned(),
+        ))
     };
-    Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, content_type)).body(text))
+    encode(&mut text, &registry).map_err(failed)?;
+    let accept = request
+        .headers()
+        .get(ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .unwrap_or_default();
+    let (content_type, text) =
+        if accept.contains("text/plain") && !accept.contains("application/openmetrics-text") {
+            ("text/plain; version=0.0.4; charset=utf-8", plain(&text))
+        } else {
+            (
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                text,
+            )
+        };
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, content_type))
+        .body(text))
 }
 
 /// The same in the text format of version 0.0.4. It knows no units and no end, and describes a counter by the name of its
@@ -50,9 +64,16 @@ fn plain(open_metrics: &str) -> String {
         if line.starts_with("# UNIT ") || line.starts_with("# EOF") {
             continue;
         }
-        let counts = [Some(line), lines.peek().copied()].into_iter().flatten().any(is_type_of_counter);
+        let counts = [Some(line), lines.peek().copied()]
+            .into_iter()
+            .flatten()
+            .any(is_type_of_counter);
         // `# HELP name text` or `# TYPE name counter`.
-        let name = line.match_indices(' ').nth(2).filter(|_| counts && line.starts_with("# ")).map(|(end, _)| end);
+        let name = line
+            .match_indices(' ')
+            .nth(2)
+            .filter(|_| counts && line.starts_with("# "))
+            .map(|(end, _)| end);
         let (begin, end) = line.split_at(name.unwrap_or(line.len()));
         plain.push_str(begin);
         plain.push_str(if name.is_some() { "_total" } else { "" });

@@ -56,14 +56,21 @@ pub(super) fn configure_metrics(config: &mut ServiceConfig) {
 }
 
 /// First who, then what: without credentials a wrong method is a 401.
-async fn signed_in_first(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
+async fn signed_in_first(
+    request: HttpRequest,
+    state: Data<State>,
+) -> Result<HttpResponse, HttpError> {
     authenticated(&request, &state).await?;
     Err(HttpError::MethodNotAllowed(request.method().to_string()))
 }
 
 async fn authenticated(request: &HttpRequest, state: &State) -> Result<Identity, HttpError> {
     let token = bearer::token(request, &state.settings.auth_header_types)?;
-    state.auth.authenticate(&token, &client(request)).await.map_err(HttpError::AccessToken)
+    state
+        .auth
+        .authenticate(&token, &client(request))
+        .await
+        .map_err(HttpError::AccessToken)
 }
 
 async fn not_found() -> Result<HttpResponse, HttpError> {

@@ -20,7 +20,9 @@ pub(super) fn configure(table: &mut Table) {
         read(resource, list).default_service(web::route().to(signed_in_first))
     });
     table.add("/api/auth/sessions/{id}", "DELETE, OPTIONS", |resource| {
-        resource.route(on(Method::DELETE).to(end)).default_service(web::route().to(signed_in_first))
+        resource
+            .route(on(Method::DELETE).to(end))
+            .default_service(web::route().to(signed_in_first))
     });
 }
 
@@ -77,10 +79,22 @@ impl From<OwnSession> for SessionDetails {
         refusals::Protected
     )
 )]
-pub(in crate::http) async fn list(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
+pub(in crate::http) async fn list(
+    request: HttpRequest,
+    state: Data<State>,
+) -> Result<HttpResponse, HttpError> {
     let token = bearer::token(&request, &state.settings.auth_header_types)?;
-    let sessions = state.auth.sessions(&token, &client(&request)).await.map_err(HttpError::AccessToken)?;
-    Ok(HttpResponse::Ok().json(sessions.into_iter().map(SessionDetails::from).collect::<Vec<_>>()))
+    let sessions = state
+        .auth
+        .sessions(&token, &client(&request))
+        .await
+        .map_err(HttpError::AccessToken)?;
+    Ok(HttpResponse::Ok().json(
+        sessions
+            .into_iter()
+            .map(SessionDetails::from)
+            .collect::<Vec<_>>(),
+    ))
 }
 
 #[utoipa::path(
@@ -91,10 +105,21 @@ pub(in crate::http) async fn list(request: HttpRequest, state: Data<State>) -> R
     params(("id" = String, Path, description = "The `id` in the list.", format = "uuid")),
     responses((status = 204, description = "It has ended."), refusals::OwnSession)
 )]
-pub(in crate::http) async fn end(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
+pub(in crate::http) async fn end(
+    request: HttpRequest,
+    state: Data<State>,
+) -> Result<HttpResponse, HttpError> {
     let token = bearer::token(&request, &state.settings.auth_header_types)?;
     // Not as an argument: one that is no text would be refused before anybody asked who that is.
-    let id = request.match_info().get("id").unwrap_or_default().to_owned();
-    state.auth.end_session(&token, &id, &client(&request)).await.map_err(HttpError::AccessToken)?;
+    let id = request
+        .match_info()
+        .get("id")
+        .unwrap_or_default()
+        .to_owned();
+    state
+        .auth
+        .end_session(&token, &id, &client(&request))
+        .await
+        .map_err(HttpError::AccessToken)?;
     Ok(HttpResponse::NoContent().finish())
 }

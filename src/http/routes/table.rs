@@ -24,7 +24,10 @@ pub(super) struct Table {
 
 impl Table {
     /// A resource that is read.
-    #[expect(clippy::needless_pass_by_value, reason = "a handler is named where its path is, without an ampersand")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a handler is named where its path is, without an ampersand"
+    )]
     pub(super) fn get<F, Args>(&mut self, path: &str, handler: F)
     where
         F: Handler<Args> + Clone,
@@ -37,7 +40,10 @@ impl Table {
     }
 
     /// A resource that is posted to.
-    #[expect(clippy::needless_pass_by_value, reason = "a handler is named where its path is, without an ampersand")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a handler is named where its path is, without an ampersand"
+    )]
     pub(super) fn post<F, Args>(&mut self, path: &str, handler: F)
     where
         F: Handler<Args> + Clone,
@@ -45,13 +51,20 @@ impl Table {
         F::Output: Responder + 'static,
     {
         self.add(path, "POST, OPTIONS", |resource| {
-            resource.route(on(Method::POST).to(handler.clone())).default_service(web::route().to(method_not_allowed))
+            resource
+                .route(on(Method::POST).to(handler.clone()))
+                .default_service(web::route().to(method_not_allowed))
         });
     }
 
     /// Two resources, because actix compares one path and interprets a regular expression for a resource of two: a sixth
     /// of the time of a key set. `OPTIONS` is answered on all of them.
-    pub(super) fn add(&mut self, path: &str, allowed: &'static str, routes: impl Fn(Resource) -> Resource) {
+    pub(super) fn add(
+        &mut self,
+        path: &str,
+        allowed: &'static str,
+        routes: impl Fn(Resource) -> Resource,
+    ) {
         let resource = |path: &str| {
             routes(web::resource(path).app_data(Allowed(HeaderValue::from_static(allowed))))
                 .route(on(Method::OPTIONS).to(options))
@@ -70,7 +83,12 @@ impl Table {
     }
 
     pub(super) fn register(self, config: &mut ServiceConfig) {
-        for resource in self.usual.into_iter().chain(self.otherwise).chain(self.patterns) {
+        for resource in self
+            .usual
+            .into_iter()
+            .chain(self.otherwise)
+            .chain(self.patterns)
+        {
             config.service(resource);
         }
     }
@@ -83,7 +101,9 @@ where
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    resource.route(on(Method::GET).to(handler.clone())).route(on(Method::HEAD).to(handler))
+    resource
+        .route(on(Method::GET).to(handler.clone()))
+        .route(on(Method::HEAD).to(handler))
 }
 
 /// actix's own guards note in each request what they were asked for, which only its own 405 needs.

@@ -51,7 +51,9 @@ struct Obtained {
 /// simplejwt's order: access before refresh.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(description = "The next pair of tokens; without `refresh` where `ROTATE_REFRESH_TOKENS` is off.")]
+#[schema(
+    description = "The next pair of tokens; without `refresh` where `ROTATE_REFRESH_TOKENS` is off."
+)]
 struct Refreshed {
     access: String,
     #[schema(nullable = false)]
@@ -68,7 +70,14 @@ impl Obtained {
     /// The JSON text, which is only copied together: base64url and dots are nothing that JSON escapes.
     fn text(&self) -> String {
         match &self.refresh {
-            Some(refresh) => ["{\"refresh\":\"", refresh, "\",\"access\":\"", &self.access, "\"}"].concat(),
+            Some(refresh) => [
+                "{\"refresh\":\"",
+                refresh,
+                "\",\"access\":\"",
+                &self.access,
+                "\"}",
+            ]
+            .concat(),
             None => ["{\"refresh\":null,\"access\":\"", &self.access, "\"}"].concat(),
         }
     }
@@ -78,14 +87,24 @@ impl Refreshed {
     /// As [`Obtained::text`].
     fn text(&self) -> String {
         match &self.refresh {
-            Some(refresh) => ["{\"access\":\"", &self.access, "\",\"refresh\":\"", refresh, "\"}"].concat(),
+            Some(refresh) => [
+                "{\"access\":\"",
+                &self.access,
+                "\",\"refresh\":\"",
+                refresh,
+                "\"}",
+            ]
+            .concat(),
             None => ["{\"access\":\"", &self.access, "\"}"].concat(),
         }
     }
 }
 
 fn ok(body: impl MessageBody + 'static) -> HttpResponse {
-    let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let json = (
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     HttpResponse::Ok().append_header(json).body(body)
 }
 
@@ -107,7 +126,8 @@ pub(in crate::http) async fn obtain(
 ) -> Result<HttpResponse, HttpError> {
     let data = body::Data::read(&request, payload, &state.settings).await?;
     let [username, password] = data.take([("username", Trim::Yes), ("password", Trim::No)])?;
-    let password = Password::parse(password).map_err(|_| HttpError::Service(Error::BadCredentials))?;
+    let password =
+        Password::parse(password).map_err(|_| HttpError::Service(Error::BadCredentials))?;
     let client = client(&request);
     // Not to the end: its writes are whole each by itself, and nobody hashes for a client that has gone.
     let TokenPair { access, refresh } = state.auth.obtain(&username, password, client).await?;
@@ -151,7 +171,11 @@ pub(in crate::http) async fn verify(
 ) -> Result<HttpResponse, HttpError> {
     let data = body::Data::read(&request, payload, &state.settings).await?;
     let [token] = data.take([("token", Trim::Yes)])?;
-    state.auth.verify(&token, &client(&request)).await.map_err(HttpError::Verify)?;
+    state
+        .auth
+        .verify(&token, &client(&request))
+        .await
+        .map_err(HttpError::Verify)?;
     Ok(ok("{}"))
 }
 
@@ -181,9 +205,15 @@ mod tests {
     fn an_answer_is_what_its_shape_says() {
         let access = "eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0-_Jl".to_owned();
         for refresh in [None, Some("eyJhbGciOiJIUzI1NiJ9.e30.c2ln-_RJl".to_owned())] {
-            let obtained = Obtained { refresh: refresh.clone(), access: access.clone() };
+            let obtained = Obtained {
+                refresh: refresh.clone(),
+                access: access.clone(),
+            };
             assert_eq!(obtained.text(), serde_json::to_string(&obtained).unwrap());
-            let refreshed = Refreshed { access: access.clone(), refresh };
+            let refreshed = Refreshed {
+                access: access.clone(),
+                refresh,
+            };
             assert_eq!(refreshed.text(), serde_json::to_string(&refreshed).unwrap());
         }
     }

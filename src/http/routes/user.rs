@@ -40,7 +40,10 @@ struct UserDetails<'a> {
         refusals::Protected
     )
 )]
-pub(in crate::http) async fn user(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, HttpError> {
+pub(in crate::http) async fn user(
+    request: HttpRequest,
+    state: Data<State>,
+) -> Result<HttpResponse, HttpError> {
     let user = authenticated(&request, &state).await?.user;
     Ok(HttpResponse::Ok().json(UserDetails {
         pk: user.id.as_str(),

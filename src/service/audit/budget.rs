@@ -39,17 +39,29 @@ struct Rate {
 }
 
 /// Ten rows a minute for a user: more than a few faulty clients of an account cause.
-const USER: Rate = Rate { every: TimeDelta::seconds(6), burst: 20 };
+const USER: Rate = Rate {
+    every: TimeDelta::seconds(6),
+    burst: 20,
+};
 
 /// Twenty rows a minute for a source. Higher than that of a user, so that one account cannot hide others behind the
 /// same address.
-const SOURCE: Rate = Rate { every: TimeDelta::seconds(3), burst: 40 };
+const SOURCE: Rate = Rate {
+    every: TimeDelta::seconds(3),
+    burst: 40,
+};
 
 /// Four rows a second for all: about 350,000 a day.
-const ALL: Rate = Rate { every: TimeDelta::milliseconds(250), burst: 1000 };
+const ALL: Rate = Rate {
+    every: TimeDelta::milliseconds(250),
+    burst: 1000,
+};
 
 /// Thirty rows a minute for the refreshes of a user, which are events only if a setting enables them.
-const REFRESHES: Rate = Rate { every: TimeDelta::seconds(2), burst: 60 };
+const REFRESHES: Rate = Rate {
+    every: TimeDelta::seconds(2),
+    burst: 60,
+};
 
 /// A bucket.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -97,8 +109,17 @@ impl Share {
         if event.kind == EventKind::Refreshed {
             return user.map(Self::User).into_iter().collect();
         }
-        let source = event.origin.ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok()).map(source_of);
-        let source = source.map(if user.is_some() { Self::Known } else { Self::Anonymous });
+        let source = event
+            .origin
+            .ip
+            .as_deref()
+            .and_then(|ip| ip.parse::<IpAddr>().ok())
+            .map(source_of);
+        let source = source.map(if user.is_some() {
+            Self::Known
+        } else {
+            Self::Anonymous
+        });
         user.map(Self::User).into_iter().chain(source).collect()
     }
 
@@ -113,20 +134,32 @@ impl Share {
     /// Returns the row of the events beyond this bucket; `first` is the first of them.
     fn row(&self, first: &AuditEvent) -> AuditEvent {
         let row = AuditEvent::new(first.at, first.kind, first.actor.clone()).because(OVER_BUDGET);
-        let from = |ip: Option<String>| Origin { ip, user_agent: None };
+        let from = |ip: Option<String>| Origin {
+            ip,
+            user_agent: None,
+        };
         match self {
             Self::All => row.with("budget", "all"),
-            Self::Anonymous(source) | Self::Known(source) => {
-                row.from(&from(Some(source.to_string()))).with("budget", "source")
-            }
-            Self::User(user) => row.of_user(user).from(&from(first.origin.ip.clone())).with("budget", "user"),
+            Self::Anonymous(source) | Self::Known(source) => row
+                .from(&from(Some(source.to_string())))
+                .with("budget", "source"),
+            Self::User(user) => row
+                .of_user(user)
+                .from(&from(first.origin.ip.clone()))
+                .with("budget", "user"),
         }
     }
 }
 
 impl Budget {
     pub(super) fn new(now: Moment) -> Self {
-        Self { all: None, beyond: HashMap::new(), refreshes: HashMap::new(), seen: now, shares: HashMap::new() }
+        Self {
+            all: None,
+            beyond: HashMap::new(),
+            refreshes: HashMap::new(),
+            seen: now,
+            shares: HashMap::new(),
+        }
     }
 
     /// Returns true if there are counted events without a row.
@@ -136,11 +169,18 @@ impl Budget {
 
     /// Returns the rows to write, and the number of events that were counted instead. Rows of events that were counted
     /// for a minute come first.
-    pub(super) fn spend(&mut self, rows: Vec<(AuditEvent, u32)>, now: Moment) -> (Vec<(AuditEvent, u32)>, u64) {
+    pub(super) fn spend(
+        &mut self,
+        rows: Vec<(AuditEvent, u32)>,
+        now: Moment,
+    ) -> (Vec<(AuditEvent, u32)>, u64) {
         self.forget(now);
         let due = |since: Moment| now - since >= WINDOW;
-        let mut kept: Vec<_> =
-            self.beyond.extract_if(|_, beyond| due(beyond.since)).map(|(_, beyond)| beyond.row()).collect();
+        let mut kept: Vec<_> = self
+            .beyond
+            .extract_if(|_, beyond| due(beyond.since))
+            .map(|(_, beyond)| beyond.row())
+            .collect();
         let mut counted = 0;
         for (event, times) in rows {
             match self.charge(&event, now) {
@@ -156,7 +196,10 @@ impl Budget {
 
     /// Returns the rows of all counted events.
     pub(super) fn close(&mut self) -> Vec<(AuditEvent, u32)> {
-        self.beyond.drain().map(|(_, beyond)| beyond.row()).collect()
+        self.beyond
+            .drain()
+            .map(|(_, beyond)| beyond.row())
+            .collect()
     }
 
     /// Removes full buckets, which have no effect.
@@ -173,13 +216,18 @@ impl Budget {
     fn charge(&mut self, event: &AuditEvent, now: Moment) -> Option<Share> {
         let shares = Share::of(event);
         if event.kind == EventKind::Refreshed {
-            let spent = shares.iter().find(|share| !REFRESHES.has_room(self.refreshes.get(share), now)).cloned();
+            let spent = shares
+                .iter()
+                .find(|share| !REFRESHES.has_room(self.refreshes.get(share), now))
+                .cloned();
             if spent.is_none() && self.refreshes.len() < BUCKETS {
                 spend(&mut self.refreshes, shares, |_| &REFRESHES, now);
             }
             return spent;
         }
-        let spent = shares.iter().find(|share| !share.rate().has_room(self.shares.get(share), now));
+        let spent = shares
+            .iter()
+            .find(|share| !share.rate().has_room(self.shares.get(share), now));
         if spent.is_some() {
             return spent.cloned();
         }
@@ -197,7 +245,11 @@ impl Budget {
         if self.beyond.len() >= OPEN && !self.beyond.contains_key(&key) {
             key.0 = Share::All;
         }
-        let row = || Beyond { row: key.0.row(event), since: now, times: 0 };
+        let row = || Beyond {
+            row: key.0.row(event),
+            since: now,
+            times: 0,
+        };
         let beyond = self.beyond.entry(key.clone()).or_insert_with(row);
         beyond.times = beyond.times.saturating_add(times);
         if matches!(key.0, Share::User(_)) && beyond.row.origin.ip != event.origin.ip {

@@ -15,8 +15,14 @@ fn at(second: i64) -> Moment {
 
 fn event(kind: EventKind, user: Option<&str>, ip: &str) -> AuditEvent {
     let event = AuditEvent::new(at(0), kind, Actor::Client).because("spent");
-    let event = event.from(&Origin { ip: Some(ip.to_owned()), user_agent: Some("agent".to_owned()) });
-    AuditEvent { user: user.map(UserId::new), ..event }
+    let event = event.from(&Origin {
+        ip: Some(ip.to_owned()),
+        user_agent: Some("agent".to_owned()),
+    });
+    AuditEvent {
+        user: user.map(UserId::new),
+        ..event
+    }
 }
 
 fn refused(user: &str, ip: &str) -> AuditEvent {
@@ -29,22 +35,38 @@ fn spend(budget: &mut Budget, number: usize, event: &AuditEvent, now: Moment) ->
 }
 
 fn details(row: &AuditEvent) -> (&str, Option<&str>, Option<&str>) {
-    (row.details[0].1.as_str(), row.user.as_ref().map(UserId::as_str), row.origin.ip.as_deref())
+    (
+        row.details[0].1.as_str(),
+        row.user.as_ref().map(UserId::as_str),
+        row.origin.ip.as_deref(),
+    )
 }
 
 #[test]
 fn a_flood_of_one_user_is_a_burst_then_ten_rows_a_minute_and_one_that_counts_the_rest() {
     let mut budget = Budget::new(at(0));
-    assert_eq!(spend(&mut budget, 1000, &refused("ada", "192.0.2.1"), at(0)).len(), 20);
+    assert_eq!(
+        spend(&mut budget, 1000, &refused("ada", "192.0.2.1"), at(0)).len(),
+        20
+    );
     let (rows, counted) = budget.spend(vec![(refused("ada", "192.0.2.1"), 7); 100], at(59));
     assert_eq!((rows.len(), counted), (9, 91 * 7));
     let rows = spend(&mut budget, 0, &refused("ada", ""), at(60));
-    let [(row, times)] = rows.as_slice() else { panic!("{rows:?}") };
+    let [(row, times)] = rows.as_slice() else {
+        panic!("{rows:?}")
+    };
     assert_eq!(*times, 980 + 91 * 7);
-    assert_eq!((row.kind, row.cause, row.at), (EventKind::TokenRefused, Some("over_budget"), at(0)));
+    assert_eq!(
+        (row.kind, row.cause, row.at),
+        (EventKind::TokenRefused, Some("over_budget"), at(0))
+    );
     assert_eq!(details(row), ("user", Some("ada"), Some("192.0.2.1")));
     assert!(!budget.owes());
-    assert_eq!(spend(&mut budget, 1000, &refused("ada", "192.0.2.1"), at(10_000)).len(), 20, "full again");
+    assert_eq!(
+        spend(&mut budget, 1000, &refused("ada", "192.0.2.1"), at(10_000)).len(),
+        20,
+        "full again"
+    );
 }
 
 #[test]
@@ -52,8 +74,13 @@ fn a_flood_from_one_network_is_one_source_whatever_address_it_takes() {
     let mut budget = Budget::new(at(0));
     let flood = |user: bool| -> Rows {
         let of = |number: u32| user.then(|| format!("user{number}"));
-        let event =
-            |number| event(EventKind::SignInRefused, of(number).as_deref(), &format!("2001:db8:1:2::{number:x}"));
+        let event = |number| {
+            event(
+                EventKind::SignInRefused,
+                of(number).as_deref(),
+                &format!("2001:db8:1:2::{number:x}"),
+            )
+        };
         (0..1000).map(|number| (event(number), 1)).collect()
     };
     assert_eq!(budget.spend(flood(false), at(0)).0.len(), 40);
@@ -61,15 +88,25 @@ fn a_flood_from_one_network_is_one_source_whatever_address_it_takes() {
     assert_eq!(budget.spend(flood(true), at(0)).0.len(), 40);
     let rows = budget.close();
     assert_eq!(rows.iter().map(|(_, times)| times).sum::<u32>(), 2000 - 80);
-    assert!(rows.iter().all(|(row, _)| details(row) == ("source", None, Some("2001:db8:1:2::/64"))), "{rows:?}");
+    assert!(
+        rows.iter()
+            .all(|(row, _)| details(row) == ("source", None, Some("2001:db8:1:2::/64"))),
+        "{rows:?}"
+    );
 }
 
 #[test]
 fn a_flood_of_one_user_hides_neither_another_user_of_the_same_source_nor_another_source() {
     let mut budget = Budget::new(at(0));
     spend(&mut budget, 1000, &refused("mallory", "192.0.2.1"), at(0));
-    assert_eq!(spend(&mut budget, 1, &refused("ada", "192.0.2.1"), at(0)).len(), 1);
-    assert_eq!(spend(&mut budget, 1, &refused("bob", "192.0.2.2"), at(0)).len(), 1);
+    assert_eq!(
+        spend(&mut budget, 1, &refused("ada", "192.0.2.1"), at(0)).len(),
+        1
+    );
+    assert_eq!(
+        spend(&mut budget, 1, &refused("bob", "192.0.2.2"), at(0)).len(),
+        1
+    );
 }
 
 #[test]
@@ -92,8 +129,11 @@ fn a_flood_of_many_sources_and_users_is_bounded_in_rows_and_memory_and_counted()
         sent += 1000;
         let (rows, _) = budget.spend(rows, at(second));
         written += rows.len();
-        counted +=
-            rows.iter().filter(|(row, _)| row.cause == Some("over_budget")).map(|(_, times)| *times).sum::<u32>();
+        counted += rows
+            .iter()
+            .filter(|(row, _)| row.cause == Some("over_budget"))
+            .map(|(_, times)| *times)
+            .sum::<u32>();
         assert!(budget.shares.len() <= BUCKETS && budget.beyond.len() <= OPEN + 4);
     }
     assert!(written <= 1000 + 120 * 4 + 2, "{written}");
@@ -105,7 +145,12 @@ fn a_flood_of_many_sources_and_users_is_bounded_in_rows_and_memory_and_counted()
 fn many_floods_at_once_have_a_limited_number_of_counting_rows() {
     let mut budget = Budget::new(at(0));
     let users: Vec<_> = (0..500)
-        .map(|number| refused(&format!("u{number}"), &format!("10.0.{}.{}", number / 250, number % 250)))
+        .map(|number| {
+            refused(
+                &format!("u{number}"),
+                &format!("10.0.{}.{}", number / 250, number % 250),
+            )
+        })
         .collect();
     for user in &users {
         // `All` has no room after the first fifty; further events are counted there.
@@ -120,8 +165,18 @@ fn refreshes_have_a_budget_for_each_user_and_take_nothing_from_others() {
     let mut budget = Budget::new(at(0));
     let refreshed = event(EventKind::Refreshed, Some("ada"), "192.0.2.1");
     assert_eq!(spend(&mut budget, 1000, &refreshed, at(0)).len(), 60);
-    assert_eq!(spend(&mut budget, 1000, &refused("ada", "192.0.2.1"), at(0)).len(), 20);
-    let many: Rows = (0..5000).map(|n| (event(EventKind::Refreshed, Some(&format!("u{n}")), "192.0.2.1"), 1)).collect();
+    assert_eq!(
+        spend(&mut budget, 1000, &refused("ada", "192.0.2.1"), at(0)).len(),
+        20
+    );
+    let many: Rows = (0..5000)
+        .map(|n| {
+            (
+                event(EventKind::Refreshed, Some(&format!("u{n}")), "192.0.2.1"),
+                1,
+            )
+        })
+        .collect();
     assert_eq!(budget.spend(many, at(0)).0.len(), 5000);
 }
 
@@ -130,5 +185,8 @@ fn a_clock_that_is_set_back_does_not_close_the_budget() {
     let mut budget = Budget::new(at(0));
     spend(&mut budget, 1000, &refused("ada", "192.0.2.1"), at(0));
     let earlier = at(0) - TimeDelta::hours(1);
-    assert_eq!(spend(&mut budget, 1000, &refused("ada", "192.0.2.1"), earlier).len(), 20);
+    assert_eq!(
+        spend(&mut budget, 1000, &refused("ada", "192.0.2.1"), earlier).len(),
+        20
+    );
 }

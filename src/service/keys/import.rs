@@ -51,9 +51,18 @@ impl KeyManager {
             (Kind::Access, algorithm) => algorithm,
         };
         // A key of our own was encrypted like the others.
-        let passphrases: Vec<Passphrase> = import.passphrase.clone().into_iter().chain(self.passphrase()?).collect();
+        let passphrases: Vec<Passphrase> = import
+            .passphrase
+            .clone()
+            .into_iter()
+            .chain(self.passphrase()?)
+            .collect();
         let (algorithm, contents) = key_import::read(import.bytes, algorithm, &passphrases)?;
-        let begin = if import.now { Begin::AtOnce } else { Begin::AfterLead };
+        let begin = if import.now {
+            Begin::AtOnce
+        } else {
+            Begin::AfterLead
+        };
         self.change(|opened, passphrase| {
             Self::room(&opened.records)?;
             self.protected(passphrase)?;
@@ -62,26 +71,58 @@ impl KeyManager {
             if opened.ring.find(&kid).is_some() {
                 return Err(KeysError::Known(kid));
             }
-            if opened.records.revoked.iter().any(|dead| dead.facts.kid == kid) {
+            if opened
+                .records
+                .revoked
+                .iter()
+                .any(|dead| dead.facts.kid == kid)
+            {
                 return Err(KeysError::Revoked(kid));
             }
-            key.verifying_key().map_err(|_| MaterialError::NotForAlgorithm(algorithm))?;
+            key.verifying_key()
+                .map_err(|_| MaterialError::NotForAlgorithm(algorithm))?;
             let signs_from = self.begins(&opened.records, import.kind, begin);
-            let facts = KeyFacts { kid, kind: import.kind, algorithm, signs_from };
-            let text = if import.rotate { text } else { key_text::with_successor_by_hand(&text) };
+            let facts = KeyFacts {
+                kid,
+                kind: import.kind,
+                algorithm,
+                signs_from,
+            };
+            let text = if import.rotate {
+                text
+            } else {
+                key_text::with_successor_by_hand(&text)
+            };
             let overtakes = |key: &&RingKey| {
                 let waits = key.facts.signs_from > self.clock.now() && !key.successor_by_hand;
                 key.facts.kind == import.kind && waits && key.facts.signs_from >= facts.signs_from
             };
             // The first of a ring signs even if its time has not come.
-            let signer = opened.ring.signer(import.kind, self.clock.now()).map(SigningKey::kid);
-            let overtaking = opened.ring.keys().filter(overtakes).map(|key| key.facts.clone());
-            let withdrawn: Vec<_> = overtaking.filter(|key| signer != Some(key.kid.as_str())).collect();
+            let signer = opened
+                .ring
+                .signer(import.kind, self.clock.now())
+                .map(SigningKey::kid);
+            let overtaking = opened
+                .ring
+                .keys()
+                .filter(overtakes)
+                .map(|key| key.facts.clone());
+            let withdrawn: Vec<_> = overtaking
+                .filter(|key| signer != Some(key.kid.as_str()))
+                .collect();
             let mut events = vec![self.event(EventKind::KeyMade, &facts).because("imported")];
-            events.extend(withdrawn.iter().map(|key| self.event(EventKind::KeyPruned, key).because("imported")));
+            events.extend(
+                withdrawn
+                    .iter()
+                    .map(|key| self.event(EventKind::KeyPruned, key).because("imported")),
+            );
             let mut changes = vec![KeyChange::Add(facts.clone(), text)];
             changes.extend(withdrawn.iter().cloned().map(KeyChange::Remove));
-            Ok(Plan { changes, events, outcome: Imported { facts, withdrawn } })
+            Ok(Plan {
+                changes,
+                events,
+                outcome: Imported { facts, withdrawn },
+            })
         })
         .await
     }

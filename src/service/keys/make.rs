@@ -38,8 +38,12 @@ impl KeyManager {
     ) -> Result<(KeyFacts, SecretString), KeysError> {
         self.protected(passphrase)?;
         let (key, text) = SigningKey::generate(algorithm, kind, passphrase)?;
-        let facts =
-            KeyFacts { kid: key.kid().to_owned(), kind, algorithm, signs_from: self.begins(records, kind, begin) };
+        let facts = KeyFacts {
+            kid: key.kid().to_owned(),
+            kind,
+            algorithm,
+            signs_from: self.begins(records, kind, begin),
+        };
         Ok((facts, text))
     }
 
@@ -51,12 +55,20 @@ impl KeyManager {
     /// Room for so many more keys.
     pub(super) fn room_for(records: &KeyRecords, more: usize) -> Result<(), KeysError> {
         let count = records.keys.len();
-        if count + more > MAX_KEYS { Err(KeysError::Full(count)) } else { Ok(()) }
+        if count + more > MAX_KEYS {
+            Err(KeysError::Full(count))
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether a private part may be kept as it would be.
     pub(super) fn protected(&self, passphrase: Option<&Passphrase>) -> Result<(), KeysError> {
-        if passphrase.is_none() && self.store.wants_encryption() { Err(KeysError::Unprotected) } else { Ok(()) }
+        if passphrase.is_none() && self.store.wants_encryption() {
+            Err(KeysError::Unprotected)
+        } else {
+            Ok(())
+        }
     }
 
     /// The first key of its kind signs at once: there is no other.
@@ -73,6 +85,8 @@ impl KeyManager {
         };
         // A name has whole seconds; never earlier than was promised.
         let begins = keys::later(now, span);
-        begins.duration_round_up(TimeDelta::seconds(1)).unwrap_or(begins)
+        begins
+            .duration_round_up(TimeDelta::seconds(1))
+            .unwrap_or(begins)
     }
 }

@@ -133,7 +133,11 @@ pub struct OpenedKeys(Mutex<(Vec<Passphrase>, Keyring)>);
 impl OpenedKeys {
     fn with(&self, passphrases: &[Passphrase], known: &Keyring) -> Keyring {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.0 == passphrases { known.with(&kept.1) } else { known.clone() }
+        if kept.0 == passphrases {
+            known.with(&kept.1)
+        } else {
+            known.clone()
+        }
     }
 
     fn keep(&self, passphrases: Vec<Passphrase>, ring: &Keyring) {
@@ -174,7 +178,9 @@ impl KeyManager {
     /// [`KeysError`].
     pub async fn ring(&self) -> Result<Keyring, KeysError> {
         let passphrase = self.passphrase()?;
-        let Opened { ring, wrong, .. } = self.opened_with(self.read().await?, passphrase, &Keyring::default()).await?;
+        let Opened { ring, wrong, .. } = self
+            .opened_with(self.read().await?, passphrase, &Keyring::default())
+            .await?;
         sound(&wrong)?;
         Ok(ring)
     }
@@ -190,14 +196,20 @@ impl KeyManager {
     /// Whether the text of a key is encrypted, by `kid`.
     #[must_use]
     pub fn encrypted(records: &KeyRecords) -> Vec<&str> {
-        let encrypted = records.keys.iter().filter(|key| key_text::is_encrypted(key.text.expose_secret()));
+        let encrypted = records
+            .keys
+            .iter()
+            .filter(|key| key_text::is_encrypted(key.text.expose_secret()));
         encrypted.map(|key| key.facts.kid.as_str()).collect()
     }
 
     /// Returns the `kid` of each key of which the service makes no successor by itself.
     #[must_use]
     pub fn successor_by_hand(records: &KeyRecords) -> Vec<&str> {
-        let by_hand = records.keys.iter().filter(|key| key_text::has_successor_by_hand(key.text.expose_secret()));
+        let by_hand = records
+            .keys
+            .iter()
+            .filter(|key| key_text::has_successor_by_hand(key.text.expose_secret()));
         by_hand.map(|key| key.facts.kid.as_str()).collect()
     }
 
@@ -224,7 +236,10 @@ impl KeyManager {
         passphrases: impl IntoIterator<Item = Passphrase>,
         known: &Keyring,
     ) -> Result<Opened, KeysError> {
-        let (passphrases, sealed) = (passphrases.into_iter().collect::<Vec<_>>(), self.store.wants_encryption());
+        let (passphrases, sealed) = (
+            passphrases.into_iter().collect::<Vec<_>>(),
+            self.store.wants_encryption(),
+        );
         let (known, setting) = (self.opened.with(&passphrases, known), self.store.setting());
         let used = passphrases.clone();
         // Decryption takes long on purpose, and this may be the thread that serves others.
@@ -235,16 +250,28 @@ impl KeyManager {
             keys.retain(|key| {
                 let fine = !sealed || key_text::is_encrypted(key.text.expose_secret());
                 if !fine {
-                    wrong.push(format!("{}: is not encrypted: remove it, or put it back as it was", key.place));
+                    wrong.push(format!(
+                        "{}: is not encrypted: remove it, or put it back as it was",
+                        key.place
+                    ));
                 }
                 fine
             });
             let (ring, unusable) = Keyring::open(&keys, &passphrases, &known);
             wrong.extend(unusable);
-            let wrong = wrong.into_iter().map(|line| format!("{setting}: {line}")).collect();
-            Opened { records, ring, wrong }
+            let wrong = wrong
+                .into_iter()
+                .map(|line| format!("{setting}: {line}"))
+                .collect();
+            Opened {
+                records,
+                ring,
+                wrong,
+            }
         });
-        let opened = opened.await.map_err(|error| self.failed(StoreError::Failed(error.to_string())))?;
+        let opened = opened
+            .await
+            .map_err(|error| self.failed(StoreError::Failed(error.to_string())))?;
         self.opened.keep(used, &opened.ring);
         Ok(opened)
     }
@@ -255,9 +282,14 @@ impl KeyManager {
     ) -> Result<T, KeysError> {
         for _ in 0..ATTEMPTS {
             let passphrase = self.passphrase()?;
-            let opened = self.opened_with(self.read().await?, passphrase.clone(), &Keyring::default()).await?;
+            let opened = self
+                .opened_with(self.read().await?, passphrase.clone(), &Keyring::default())
+                .await?;
             sound(&opened.wrong)?;
-            if let Some(outcome) = self.attempt(&opened.records, decide(&opened, passphrase.as_ref())?).await? {
+            if let Some(outcome) = self
+                .attempt(&opened.records, decide(&opened, passphrase.as_ref())?)
+                .await?
+            {
                 return Ok(outcome);
             }
         }
@@ -266,11 +298,20 @@ impl KeyManager {
 
     /// `None` when others were faster.
     async fn attempt<T>(&self, seen: &KeyRecords, plan: Plan<T>) -> Result<Option<T>, KeysError> {
-        let Plan { changes, events, outcome } = plan;
+        let Plan {
+            changes,
+            events,
+            outcome,
+        } = plan;
         if changes.is_empty() {
             return Ok(Some(outcome));
         }
-        if !self.store.change(&seen.version, &changes).await.map_err(|error| self.failed(error))? {
+        if !self
+            .store
+            .change(&seen.version, &changes)
+            .await
+            .map_err(|error| self.failed(error))?
+        {
             return Ok(None);
         }
         self.tell(events).await;
@@ -321,10 +362,18 @@ impl KeyManager {
 
 impl<T> Plan<T> {
     const fn nothing(outcome: T) -> Self {
-        Self { changes: Vec::new(), events: Vec::new(), outcome }
+        Self {
+            changes: Vec::new(),
+            events: Vec::new(),
+            outcome,
+        }
     }
 }
 
 fn sound(wrong: &[String]) -> Result<(), KeysError> {
-    if wrong.is_empty() { Ok(()) } else { Err(KeysError::Broken(wrong.to_vec())) }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(KeysError::Broken(wrong.to_vec()))
+    }
 }

@@ -42,19 +42,32 @@ impl KeyManager {
         self.change(|opened, _| {
             let outcome = self.prunable(&opened.ring, lives.longest(opened.records.lives));
             let changes = outcome.iter().cloned().map(KeyChange::Remove).collect();
-            let events = outcome.iter().map(|facts| self.event(EventKind::KeyPruned, facts)).collect();
-            Ok(Plan { changes, events, outcome })
+            let events = outcome
+                .iter()
+                .map(|facts| self.event(EventKind::KeyPruned, facts))
+                .collect();
+            Ok(Plan {
+                changes,
+                events,
+                outcome,
+            })
         })
         .await
     }
 
     fn prunable(&self, ring: &Keyring, lives: TokenLives) -> Vec<KeyFacts> {
         let states = ring.states(self.clock.now(), lives);
-        states.filter(|(_, state)| *state == KeyState::Prunable).map(|(key, _)| key.facts.clone()).collect()
+        states
+            .filter(|(_, state)| *state == KeyState::Prunable)
+            .map(|(key, _)| key.facts.clone())
+            .collect()
     }
 
     fn cautious(&self) -> TokenLives {
         let TokenLives { access, refresh } = self.rules.lives;
-        TokenLives { access: access + CAUTION, refresh: refresh + CAUTION }
+        TokenLives {
+            access: access + CAUTION,
+            refresh: refresh + CAUTION,
+        }
     }
 }

@@ -52,14 +52,32 @@ impl KeyManager {
             Self::room_for(&records, 1)?;
             let passphrase = self.passphrase_to_open()?;
             self.try_passphrase(&records, passphrase.as_ref()).await?;
-            let (made, text) = self.make(&records, (facts.kind, facts.algorithm), begin, passphrase.as_ref())?;
-            let events = vec![self.event(EventKind::KeyMade, &made).because("successor_of_revoked")];
+            let (made, text) = self.make(
+                &records,
+                (facts.kind, facts.algorithm),
+                begin,
+                passphrase.as_ref(),
+            )?;
+            let events = vec![
+                self.event(EventKind::KeyMade, &made)
+                    .because("successor_of_revoked"),
+            ];
             let changes = vec![KeyChange::Add(made.clone(), text)];
             let outcome = match begin {
                 Begin::AfterLead => Successor::Later(made),
                 Begin::AtOnce | Begin::Handover => Successor::AtOnce(made),
             };
-            if let Some(outcome) = self.attempt(&records, Plan { changes, events, outcome }).await? {
+            if let Some(outcome) = self
+                .attempt(
+                    &records,
+                    Plan {
+                        changes,
+                        events,
+                        outcome,
+                    },
+                )
+                .await?
+            {
                 return Ok(outcome);
             }
         }
@@ -67,13 +85,29 @@ impl KeyManager {
     }
 
     /// That a new key would be encrypted as the others are. One of them tells; to open all takes time that there is not.
-    async fn try_passphrase(&self, records: &KeyRecords, passphrase: Option<&Passphrase>) -> Result<(), KeysError> {
+    async fn try_passphrase(
+        &self,
+        records: &KeyRecords,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<(), KeysError> {
         let encrypted = Self::encrypted(records);
-        let Some(one) = records.keys.iter().rfind(|key| encrypted.contains(&key.facts.kid.as_str())) else {
+        let Some(one) = records
+            .keys
+            .iter()
+            .rfind(|key| encrypted.contains(&key.facts.kid.as_str()))
+        else {
             return Ok(());
         };
-        let records = KeyRecords { keys: vec![one.clone()], ..KeyRecords::default() };
-        sound(&self.opened_with(records, passphrase.cloned(), &Keyring::default()).await?.wrong)
+        let records = KeyRecords {
+            keys: vec![one.clone()],
+            ..KeyRecords::default()
+        };
+        sound(
+            &self
+                .opened_with(records, passphrase.cloned(), &Keyring::default())
+                .await?
+                .wrong,
+        )
     }
 
     /// Takes the key out of the ring for ever: out of the key set, and its tokens are refused. No key is opened for that, so whatever
@@ -93,8 +127,23 @@ impl KeyManager {
             facts = find(&records, kid)?;
             let changes = vec![KeyChange::Revoke(facts.clone(), self.clock.now())];
             let events = vec![self.event(EventKind::KeyRevoked, &facts)];
-            match self.attempt(&records, Plan { changes, events, outcome: () }).await {
-                Ok(Some(())) => return Ok(Revoked { facts, obstacle: None }),
+            match self
+                .attempt(
+                    &records,
+                    Plan {
+                        changes,
+                        events,
+                        outcome: (),
+                    },
+                )
+                .await
+            {
+                Ok(Some(())) => {
+                    return Ok(Revoked {
+                        facts,
+                        obstacle: None,
+                    });
+                }
                 Ok(None) => {}
                 Err(error) => {
                     obstacle = error;
@@ -105,26 +154,47 @@ impl KeyManager {
         if self.store.mark_revoked(&facts).await.is_err() {
             return Err(obstacle);
         }
-        self.tell(vec![self.event(EventKind::KeyRevoked, &facts)]).await;
-        Ok(Revoked { facts, obstacle: Some(obstacle.to_string()) })
+        self.tell(vec![self.event(EventKind::KeyRevoked, &facts)])
+            .await;
+        Ok(Revoked {
+            facts,
+            obstacle: Some(obstacle.to_string()),
+        })
     }
 }
 
 /// The key, and when its successor has to begin, if one has to be made.
-fn needed(records: &KeyRecords, kid: &str, now: Moment) -> Result<Option<(KeyFacts, Begin)>, KeysError> {
+fn needed(
+    records: &KeyRecords,
+    kid: &str,
+    now: Moment,
+) -> Result<Option<(KeyFacts, Begin)>, KeysError> {
     let facts = find(records, kid)?;
-    let mut ring: Vec<&KeyFacts> = records.keys.iter().map(|key| &key.facts).chain(&records.unreadable).collect();
+    let mut ring: Vec<&KeyFacts> = records
+        .keys
+        .iter()
+        .map(|key| &key.facts)
+        .chain(&records.unreadable)
+        .collect();
     ring.retain(|key| key.kind == facts.kind);
     ring.sort_by_key(|key| key.order());
     let starts: Vec<Moment> = ring.iter().map(|key| key.signs_from).collect();
-    let signs = keys::signer(&starts, now).and_then(|index| ring.get(index)).is_some_and(|signer| signer.kid == kid);
+    let signs = keys::signer(&starts, now)
+        .and_then(|index| ring.get(index))
+        .is_some_and(|signer| signer.kid == kid);
     // A key that cannot be read signs nothing.
-    let rest = records.keys.iter().map(|key| &key.facts).filter(|key| key.kind == facts.kind && key.kid != kid);
+    let rest = records
+        .keys
+        .iter()
+        .map(|key| &key.facts)
+        .filter(|key| key.kind == facts.kind && key.kid != kid);
     let rest: Vec<Moment> = rest.map(|key| key.signs_from).collect();
     Ok(match rest.iter().max() {
         None => Some((facts, Begin::Handover)),
         // One that begins as late or later takes over by itself.
-        Some(last) if signs && *last <= now && *last < facts.signs_from => Some((facts, Begin::AfterLead)),
+        Some(last) if signs && *last <= now && *last < facts.signs_from => {
+            Some((facts, Begin::AfterLead))
+        }
         Some(_) => None,
     })
 }
@@ -133,6 +203,13 @@ fn find(records: &KeyRecords, kid: &str) -> Result<KeyFacts, KeysError> {
     if records.revoked.iter().any(|dead| dead.facts.kid == kid) {
         return Err(KeysError::Revoked(kid.to_owned()));
     }
-    let found = records.keys.iter().map(|key| &key.facts).chain(&records.unreadable).find(|facts| facts.kid == kid);
-    found.cloned().ok_or_else(|| KeysError::NotFound(kid.to_owned()))
+    let found = records
+        .keys
+        .iter()
+        .map(|key| &key.facts)
+        .chain(&records.unreadable)
+        .find(|facts| facts.kid == kid);
+    found
+        .cloned()
+        .ok_or_else(|| KeysError::NotFound(kid.to_owned()))
 }

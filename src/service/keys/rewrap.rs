@@ -19,9 +19,15 @@ impl KeyManager {
         if new.is_none() && self.store.wants_encryption() {
             return Err(KeysError::Unprotected);
         }
-        let passphrases: Vec<Passphrase> = self.passphrase_to_open()?.into_iter().chain(new.cloned()).collect();
+        let passphrases: Vec<Passphrase> = self
+            .passphrase_to_open()?
+            .into_iter()
+            .chain(new.cloned())
+            .collect();
         for _ in 0..ATTEMPTS {
-            let opened = self.opened_with(self.read().await?, passphrases.clone(), &Keyring::default()).await?;
+            let opened = self
+                .opened_with(self.read().await?, passphrases.clone(), &Keyring::default())
+                .await?;
             sound(&opened.wrong)?;
             let plan = self.rewrapped(&opened, &passphrases, new)?;
             if let Some(count) = self.attempt(&opened.records, plan).await? {
@@ -43,11 +49,23 @@ impl KeyManager {
             let (_, contents) = SigningKey::open(facts, &record.text, passphrases)?;
             let (_, text) = SigningKey::keep(facts.algorithm, facts.kind, &contents, new)?;
             let by_hand = key_text::has_successor_by_hand(record.text.expose_secret());
-            let text = if by_hand { key_text::with_successor_by_hand(&text) } else { text };
+            let text = if by_hand {
+                key_text::with_successor_by_hand(&text)
+            } else {
+                text
+            };
             changes.push(KeyChange::Rewrap(facts.clone(), text));
         }
         let outcome = changes.len();
-        let event = AuditEvent::new(self.clock.now(), EventKind::KeysRewrapped, self.actor.clone());
-        Ok(Plan { changes, events: vec![event.with("keys", outcome.to_string())], outcome })
+        let event = AuditEvent::new(
+            self.clock.now(),
+            EventKind::KeysRewrapped,
+            self.actor.clone(),
+        );
+        Ok(Plan {
+            changes,
+            events: vec![event.with("keys", outcome.to_string())],
+            outcome,
+        })
     }
 }

@@ -33,7 +33,9 @@ impl KeyManager {
         self.change(|opened, passphrase| {
             let mut wanted = Vec::new();
             match opened.ring.newest(Kind::Access) {
-                Some(newest) if newest.successor_by_hand || newest.facts.algorithm == self.rules.algorithm => {}
+                Some(newest)
+                    if newest.successor_by_hand
+                        || newest.facts.algorithm == self.rules.algorithm => {}
                 Some(_) => wanted.push((Kind::Access, self.rules.algorithm, "algorithm_changed")),
                 None => wanted.push((Kind::Access, self.rules.algorithm, "first")),
             }
@@ -53,8 +55,16 @@ impl KeyManager {
         for _ in 0..ATTEMPTS {
             let records = self.read().await?;
             let lives = records.lives.longest(self.rules.lives);
-            let changes = if lives == records.lives { Vec::new() } else { vec![KeyChange::Lives(lives)] };
-            let plan = Plan { changes, events: Vec::new(), outcome: () };
+            let changes = if lives == records.lives {
+                Vec::new()
+            } else {
+                vec![KeyChange::Lives(lives)]
+            };
+            let plan = Plan {
+                changes,
+                events: Vec::new(),
+                outcome: (),
+            };
             if self.attempt(&records, plan).await?.is_some() {
                 return Ok(());
             }
@@ -71,11 +81,20 @@ impl KeyManager {
             Kind::Access => order.algorithm.unwrap_or(self.rules.algorithm),
             Kind::Refresh => Algorithm::Hs256,
         };
-        let begin = if order.now { Begin::AtOnce } else { Begin::AfterLead };
+        let begin = if order.now {
+            Begin::AtOnce
+        } else {
+            Begin::AfterLead
+        };
         let made = self
             .change(|opened, passphrase| {
                 Self::room(&opened.records)?;
-                self.plan(opened, &[(order.kind, algorithm, "rotated")], begin, passphrase)
+                self.plan(
+                    opened,
+                    &[(order.kind, algorithm, "rotated")],
+                    begin,
+                    passphrase,
+                )
             })
             .await?;
         made.into_iter().next().ok_or(KeysError::Busy)
@@ -93,22 +112,39 @@ impl KeyManager {
     /// [`KeysError`].
     pub async fn rotate_what_is_due(&self) -> Result<Vec<KeyFacts>, KeysError> {
         self.change(|opened, passphrase| {
-            let algorithm = |kind| if kind == Kind::Access { self.rules.algorithm } else { Algorithm::Hs256 };
-            let wanted: Vec<_> = self.due(&opened.ring).iter().map(|kind| (*kind, algorithm(*kind), "due")).collect();
+            let algorithm = |kind| {
+                if kind == Kind::Access {
+                    self.rules.algorithm
+                } else {
+                    Algorithm::Hs256
+                }
+            };
+            let wanted: Vec<_> = self
+                .due(&opened.ring)
+                .iter()
+                .map(|kind| (*kind, algorithm(*kind), "due"))
+                .collect();
             self.plan(opened, &wanted, Begin::AfterLead, passphrase)
         })
         .await
     }
 
     fn due(&self, ring: &Keyring) -> Vec<Kind> {
-        let Some(interval) = self.rules.interval else { return Vec::new() };
+        let Some(interval) = self.rules.interval else {
+            return Vec::new();
+        };
         let now = self.clock.now();
         let is_due = |kind: &Kind| {
-            let newest =
-                ring.newest(*kind).filter(|newest| !newest.successor_by_hand).map(|newest| newest.facts.signs_from);
+            let newest = ring
+                .newest(*kind)
+                .filter(|newest| !newest.successor_by_hand)
+                .map(|newest| newest.facts.signs_from);
             newest.is_some_and(|newest| keys::is_due(newest, interval, self.rules.lead, now))
         };
-        [Kind::Access, Kind::Refresh].into_iter().filter(is_due).collect()
+        [Kind::Access, Kind::Refresh]
+            .into_iter()
+            .filter(is_due)
+            .collect()
     }
 
     fn plan(
@@ -121,8 +157,10 @@ impl KeyManager {
         Self::room_for(&opened.records, wanted.len())?;
         let mut plan = Plan::nothing(Vec::new());
         for (kind, algorithm, cause) in wanted {
-            let (facts, text) = self.make(&opened.records, (*kind, *algorithm), begin, passphrase)?;
-            plan.events.push(self.event(EventKind::KeyMade, &facts).because(cause));
+            let (facts, text) =
+                self.make(&opened.records, (*kind, *algorithm), begin, passphrase)?;
+            plan.events
+                .push(self.event(EventKind::KeyMade, &facts).because(cause));
             plan.changes.push(KeyChange::Add(facts.clone(), text));
             plan.outcome.push(facts);
         }

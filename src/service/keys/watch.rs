@@ -45,7 +45,12 @@ impl KeyWatch {
     pub fn new(manager: KeyManager, in_force: Arc<KeysInForce>) -> Self {
         // The ring in force was read just before.
         in_force.note_look(manager.clock.now());
-        Self { failed: Mutex::default(), in_force, manager, seen: Mutex::default() }
+        Self {
+            failed: Mutex::default(),
+            in_force,
+            manager,
+            seen: Mutex::default(),
+        }
     }
 
     /// Looks once, and takes a changed ring over. Of a ring with something wrong in it, what was revoked is taken out and what can be
@@ -57,7 +62,10 @@ impl KeyWatch {
         let mut seen = self.seen.lock().await;
         let outcome = self.take_over(&mut seen).await;
         // A database that is away is no broken ring.
-        self.in_force.note_broken(!matches!(outcome, Ok(()) | Err(KeysError::Store(_, StoreError::Unavailable(_)))));
+        self.in_force.note_broken(!matches!(
+            outcome,
+            Ok(()) | Err(KeysError::Store(_, StoreError::Unavailable(_)))
+        ));
         outcome
     }
 
@@ -82,12 +90,21 @@ impl KeyWatch {
 
     async fn take_over(&self, seen: &mut Seen) -> Result<(), KeysError> {
         let store = &self.manager.store;
-        let version = store.version().await.map_err(|error| self.manager.failed(error))?;
+        let version = store
+            .version()
+            .await
+            .map_err(|error| self.manager.failed(error))?;
         // Another passphrase may be what a ring waits for that could not be read.
-        let passphrase = self.manager.passphrase.as_deref().map(passphrase::version).unwrap_or_default();
+        let passphrase = self
+            .manager
+            .passphrase
+            .as_deref()
+            .map(passphrase::version)
+            .unwrap_or_default();
         let version = format!("{version} {passphrase}");
         let now = self.manager.clock.now();
-        let fresh = seen.wrong.is_empty() || seen.read_at.is_some_and(|read| now < later(read, AGAIN));
+        let fresh =
+            seen.wrong.is_empty() || seen.read_at.is_some_and(|read| now < later(read, AGAIN));
         if seen.version.as_ref() == Some(&version) && fresh {
             self.in_force.note_look(now);
             return sound(&seen.wrong);
@@ -112,26 +129,49 @@ impl KeyWatch {
             // More keys than needed refuse nothing; a key that others sign with must not be missing.
             self.put(opened.ring.with(&known))?;
         }
-        *seen = Seen { version: Some(version), wrong, read_at: Some(now) };
+        *seen = Seen {
+            version: Some(version),
+            wrong,
+            read_at: Some(now),
+        };
         sound(&seen.wrong)
     }
 
     fn drop_revoked(&self, records: &KeyRecords) -> Result<(), KeysError> {
         let ring = self.in_force.current().ring.clone();
-        let is_dead = |facts: &KeyFacts| records.revoked.iter().any(|dead| dead.facts.kid == facts.kid);
-        if ring.keys().any(|key| is_dead(&key.facts)) { self.put(ring.without(is_dead)) } else { Ok(()) }
+        let is_dead = |facts: &KeyFacts| {
+            records
+                .revoked
+                .iter()
+                .any(|dead| dead.facts.kid == facts.kid)
+        };
+        if ring.keys().any(|key| is_dead(&key.facts)) {
+            self.put(ring.without(is_dead))
+        } else {
+            Ok(())
+        }
     }
 
     async fn do_what_is_due(&self) -> Result<(), KeysError> {
         let ring = self.in_force.current().ring.clone();
         if self.manager.is_due(&ring) {
-            for KeyFacts { kid, kind, signs_from, .. } in self.manager.rotate_what_is_due().await? {
+            for KeyFacts {
+                kid,
+                kind,
+                signs_from,
+                ..
+            } in self.manager.rotate_what_is_due().await?
+            {
                 tracing::info!(kid, token = kind.token_type(), %signs_from, "a key was made");
             }
         }
         if self.manager.has_prunable(&ring) {
             for KeyFacts { kid, kind, .. } in self.manager.prune_cautiously().await? {
-                tracing::info!(kid, token = kind.token_type(), "a key was removed: its tokens have expired");
+                tracing::info!(
+                    kid,
+                    token = kind.token_type(),
+                    "a key was removed: its tokens have expired"
+                );
             }
         }
         Ok(())
@@ -139,13 +179,19 @@ impl KeyWatch {
 
     fn put(&self, ring: Keyring) -> Result<(), KeysError> {
         let known = self.in_force.current().ring.clone();
-        let kids = |ring: &Keyring| ring.keys().map(|key| key.facts.kid.clone()).collect::<Vec<_>>();
+        let kids = |ring: &Keyring| {
+            ring.keys()
+                .map(|key| key.facts.kid.clone())
+                .collect::<Vec<_>>()
+        };
         let (old, new) = (kids(&known), kids(&ring));
         if old == new {
             return Ok(());
         }
         let setting = self.manager.store.setting();
-        self.in_force.put(ring).map_err(|error| KeysError::Broken(vec![format!("{setting}: {error}")]))?;
+        self.in_force
+            .put(ring)
+            .map_err(|error| KeysError::Broken(vec![format!("{setting}: {error}")]))?;
         for kid in new.iter().filter(|kid| !old.contains(kid)) {
             tracing::info!(kid, "a key was added");
         }

@@ -49,7 +49,14 @@ impl<'a> Search<'a> {
     /// Begins a search.
     pub fn new(exhaustive: bool, progress: &'a mut (dyn FnMut(u64, u64) + Send)) -> Self {
         let now = Instant::now();
-        Self { exhaustive, progress, sessions: 0, tokens: 0, begun: now, reported: now }
+        Self {
+            exhaustive,
+            progress,
+            sessions: 0,
+            tokens: 0,
+            begun: now,
+            reported: now,
+        }
     }
 
     /// Describes the limits of a search that is not exhaustive.
@@ -64,7 +71,11 @@ impl<'a> Search<'a> {
     /// Returns the generation whose token has this id, and true if all generations were searched.
     fn generation_of(&mut self, jti: &str, id: SessionId, latest: u32) -> (Option<u32>, bool) {
         self.sessions += 1;
-        let least = if self.exhaustive { 0 } else { (latest + 1).saturating_sub(GENERATIONS) };
+        let least = if self.exhaustive {
+            0
+        } else {
+            (latest + 1).saturating_sub(GENERATIONS)
+        };
         for generation in (least..=latest).rev() {
             self.tokens += 1;
             if id.refresh_jti(generation) == jti {
@@ -101,7 +112,9 @@ impl Trail {
         }
         // An event names the session.
         if let Some(id) = noted {
-            let Some(state) = self.sessions.find(id).await? else { return Ok(Found::Nothing) };
+            let Some(state) = self.sessions.find(id).await? else {
+                return Ok(Found::Nothing);
+            };
             let (found, _) = search.generation_of(jti, id, state.session.generation);
             return Ok(found.map_or(Found::Nothing, |generation| Found::Token(id, generation)));
         }
@@ -118,7 +131,11 @@ impl Trail {
             search.report();
             after = page.next;
             if after.is_none() {
-                return Ok(if complete { Found::Nothing } else { Found::Stopped });
+                return Ok(if complete {
+                    Found::Nothing
+                } else {
+                    Found::Stopped
+                });
             }
             if search.is_over() {
                 return Ok(Found::Stopped);

@@ -33,7 +33,9 @@ pub(super) fn lock(directory: &Path) -> io::Result<File> {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if started.elapsed() < PATIENCE => thread::sleep(PATIENCE / 100),
+            Err(TryLockError::WouldBlock) if started.elapsed() < PATIENCE => {
+                thread::sleep(PATIENCE / 100)
+            }
             Err(TryLockError::WouldBlock) => {
                 let reason = format!(
                     "another process has held the lock for {}s: find it with `fuser {}`, end it if it is stopped or \
@@ -61,7 +63,9 @@ fn read_once(path: &Path) -> io::Result<Result<SecretString, u32>> {
     }
     files::refuse_writers(&file, &metadata)?;
     let bytes = files::read_opened(file, &metadata, MAX_LENGTH)?;
-    Ok(Ok(SecretString::from(std::str::from_utf8(&bytes).unwrap_or_default())))
+    Ok(Ok(SecretString::from(
+        std::str::from_utf8(&bytes).unwrap_or_default(),
+    )))
 }
 
 /// Written under another name first, then renamed, so that nobody reads half of one.

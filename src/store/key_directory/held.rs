@@ -47,7 +47,10 @@ impl Open {
     fn at(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let there = file.metadata()?;
-        Ok(Self { file, identity: (there.dev(), there.ino()) })
+        Ok(Self {
+            file,
+            identity: (there.dev(), there.ino()),
+        })
     }
 }
 
@@ -55,7 +58,8 @@ impl Open {
 fn names(directory: &File, _path: &Path) -> io::Result<Vec<OsString>> {
     use std::{ffi::OsStr, io::Seek as _, os::unix::ffi::OsStrExt as _};
 
-    let (mut directory, mut names, mut buffer) = (directory, Vec::new(), Vec::with_capacity(16 * 1024));
+    let (mut directory, mut names, mut buffer) =
+        (directory, Vec::new(), Vec::with_capacity(16 * 1024));
     directory.rewind()?;
     let mut entries = rustix::fs::RawDir::new(directory, buffer.spare_capacity_mut());
     while let Some(entry) = entries.next() {
@@ -71,7 +75,11 @@ fn names(directory: &File, _path: &Path) -> io::Result<Vec<OsString>> {
 /// On other systems, listing needs a descriptor.
 #[cfg(not(target_os = "linux"))]
 fn names(_directory: &File, path: &Path) -> io::Result<Vec<OsString>> {
-    reserve::with_reserve(|| fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.file_name())).collect())
+    reserve::with_reserve(|| {
+        fs::read_dir(path)?
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect()
+    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,12 @@ use std::os::unix::fs::symlink;
 use super::*;
 
 fn sorted(held: &Held, path: &Path) -> Vec<String> {
-    let mut names: Vec<_> = held.names(path).unwrap().into_iter().map(|name| name.into_string().unwrap()).collect();
+    let mut names: Vec<_> = held
+        .names(path)
+        .unwrap()
+        .into_iter()
+        .map(|name| name.into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -22,7 +27,10 @@ fn directory(parent: &Path, name: &str, files: &[&str]) -> std::path::PathBuf {
 #[test]
 fn a_directory_that_changes_is_listed_with_its_new_entries() {
     let folder = tempfile::tempdir().unwrap();
-    let (path, held) = (directory(folder.path(), "keys", &["a", "b"]), Held::default());
+    let (path, held) = (
+        directory(folder.path(), "keys", &["a", "b"]),
+        Held::default(),
+    );
     assert_eq!(sorted(&held, &path), ["a", "b"]);
     fs::write(path.join("c"), "").unwrap();
     fs::remove_file(path.join("a")).unwrap();
@@ -31,7 +39,11 @@ fn a_directory_that_changes_is_listed_with_its_new_entries() {
     for name in &many {
         fs::write(path.join(name), "").unwrap();
     }
-    assert_eq!(sorted(&held, &path).len(), 2002, "more than one read returns");
+    assert_eq!(
+        sorted(&held, &path).len(),
+        2002,
+        "more than one read returns"
+    );
 }
 
 #[test]
@@ -40,13 +52,19 @@ fn a_directory_that_is_replaced_is_opened_again() {
     let (path, held) = (directory(folder.path(), "keys", &["old"]), Held::default());
     assert_eq!(sorted(&held, &path), ["old"]);
     fs::rename(&path, folder.path().join("aside")).unwrap();
-    assert_eq!(held.names(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+    assert_eq!(
+        held.names(&path).unwrap_err().kind(),
+        io::ErrorKind::NotFound
+    );
     directory(folder.path(), "keys", &["new"]);
     assert_eq!(sorted(&held, &path), ["new"]);
 
     fs::remove_dir_all(&path).unwrap();
     fs::write(&path, "").unwrap();
-    assert_eq!(held.names(&path).unwrap_err().kind(), io::ErrorKind::NotADirectory);
+    assert_eq!(
+        held.names(&path).unwrap_err().kind(),
+        io::ErrorKind::NotADirectory
+    );
     fs::remove_file(&path).unwrap();
     fs::rename(folder.path().join("aside"), &path).unwrap();
     assert_eq!(sorted(&held, &path), ["old"]);

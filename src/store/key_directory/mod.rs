@@ -65,11 +65,16 @@ impl KeyDirectory {
 
     fn read_once(&self) -> Result<KeyRecords, StoreError> {
         let files = self.files().map_err(|error| self.failed(&error))?;
-        let mut records = KeyRecords { version: version(&files), ..KeyRecords::default() };
+        let mut records = KeyRecords {
+            version: version(&files),
+            ..KeyRecords::default()
+        };
         records.lives = self.lives();
         let files = files.into_iter().filter(|(path, _)| !path.ends_with(LIVES));
         let (marks, keys): (Vec<_>, Vec<_>) = files.partition(|(path, _)| is(path, name::REVOKED));
-        let owner = fs::metadata(&self.0).map(|metadata| metadata.uid()).unwrap_or_default();
+        let owner = fs::metadata(&self.0)
+            .map(|metadata| metadata.uid())
+            .unwrap_or_default();
         for (path, metadata) in marks {
             match name::parse(&path) {
                 None => records.broken.push(wrong_name(&path)),
@@ -83,18 +88,28 @@ impl KeyDirectory {
             match name::parse(&path) {
                 None => records.broken.push(wrong_name(&path)),
                 // A revocation that was interrupted, or a key that was copied back.
-                Some(facts) if records.revoked.iter().any(|dead| dead.facts.kid == facts.kid) => {}
-                Some(facts) => match check(&path, &metadata, owner).and_then(|()| read(facts.clone(), &path)) {
-                    Ok(record) => records.keys.push(record),
-                    Err(line) => {
-                        records.unreadable.push(facts);
-                        records.broken.push(line);
+                Some(facts)
+                    if records
+                        .revoked
+                        .iter()
+                        .any(|dead| dead.facts.kid == facts.kid) => {}
+                Some(facts) => {
+                    match check(&path, &metadata, owner).and_then(|()| read(facts.clone(), &path)) {
+                        Ok(record) => records.keys.push(record),
+                        Err(line) => {
+                            records.unreadable.push(facts);
+                            records.broken.push(line);
+                        }
                     }
-                },
+                }
             }
         }
-        records.keys.sort_by(|a, b| a.facts.order().cmp(&b.facts.order()));
-        records.revoked.sort_by(|a, b| a.facts.order().cmp(&b.facts.order()));
+        records
+            .keys
+            .sort_by(|a, b| a.facts.order().cmp(&b.facts.order()));
+        records
+            .revoked
+            .sort_by(|a, b| a.facts.order().cmp(&b.facts.order()));
         Ok(records)
     }
 
@@ -103,10 +118,17 @@ impl KeyDirectory {
         let read = || Ok(files::read(&self.0.join(LIVES), LONGEST_LIVES)?);
         let bytes = reserve::with_reserve(read).unwrap_or_default();
         let text = files::text(&bytes).unwrap_or_default();
-        let mut spans = text
-            .split_whitespace()
-            .map(|seconds| seconds.parse().ok().and_then(TimeDelta::try_seconds).unwrap_or_default());
-        TokenLives { access: spans.next().unwrap_or_default(), refresh: spans.next().unwrap_or_default() }
+        let mut spans = text.split_whitespace().map(|seconds| {
+            seconds
+                .parse()
+                .ok()
+                .and_then(TimeDelta::try_seconds)
+                .unwrap_or_default()
+        });
+        TokenLives {
+            access: spans.next().unwrap_or_default(),
+            refresh: spans.next().unwrap_or_default(),
+        }
     }
 
     fn version_now(&self) -> Result<String, StoreError> {
@@ -197,7 +219,11 @@ impl KeyDirectory {
     /// A lock that another process holds is not a fault of the directory.
     fn locked(&self, error: &io::Error) -> StoreError {
         let text = format!("{}: {error}", self.0.display());
-        if error.kind() == io::ErrorKind::WouldBlock { StoreError::Unavailable(text) } else { StoreError::Failed(text) }
+        if error.kind() == io::ErrorKind::WouldBlock {
+            StoreError::Unavailable(text)
+        } else {
+            StoreError::Failed(text)
+        }
     }
 
     async fn blocking<T: Send + 'static>(
@@ -222,12 +248,18 @@ impl KeyStore for KeyDirectory {
 
     async fn change(&self, seen: &str, changes: &[KeyChange]) -> Result<bool, StoreError> {
         let (seen, changes) = (seen.to_owned(), changes.to_vec());
-        self.blocking(move |directory| directory.change_now(&seen, &changes)).await
+        self.blocking(move |directory| directory.change_now(&seen, &changes))
+            .await
     }
 
     async fn mark_revoked(&self, facts: &KeyFacts) -> Result<(), StoreError> {
         let facts = facts.clone();
-        self.blocking(move |directory| directory.mark(&facts).map_err(|error| directory.failed(&error))).await
+        self.blocking(move |directory| {
+            directory
+                .mark(&facts)
+                .map_err(|error| directory.failed(&error))
+        })
+        .await
     }
 
     fn setting(&self) -> &'static str {
@@ -243,16 +275,25 @@ fn refuse_creators(path: &Path, metadata: &Metadata) -> io::Result<()> {
     }
     let who = Identity::current();
     let is_own = who.user == 0 || who.user == metadata.uid();
-    let repair =
-        |change: &'static str| if is_own { change } else { "mount it read-only, or ask its owner to change that" };
+    let repair = |change: &'static str| {
+        if is_own {
+            change
+        } else {
+            "mount it read-only, or ask its owner to change that"
+        }
+    };
     if metadata.permissions().mode() & 0o002 != 0 {
         let repair = repair("run chmod o-w on it");
-        return Err(io::Error::other(format!("every user can create keys in it: {repair}")));
+        return Err(io::Error::other(format!(
+            "every user can create keys in it: {repair}"
+        )));
     }
     // A group of this process is a user's private group, or `fsGroup` of Kubernetes; `latchkey doctor` reports it.
     if Access::from(metadata).creators(&who) == Writers::ForeignGroup {
         let repair = repair("run chmod g-w on it");
-        return Err(io::Error::other(format!("a group that this user is not in can create keys in it: {repair}")));
+        return Err(io::Error::other(format!(
+            "a group that this user is not in can create keys in it: {repair}"
+        )));
     }
     Ok(())
 }
@@ -264,27 +305,39 @@ fn check(path: &Path, metadata: &Metadata, owner: u32) -> Result<(), String> {
     if !metadata.is_file() && !metadata.is_symlink() {
         return Err(format!("{place}: is no file: remove it"));
     }
-    let own = if owner == 0 { Identity::current().user } else { owner };
+    let own = if owner == 0 {
+        Identity::current().user
+    } else {
+        owner
+    };
     if ![0, owner, own].contains(&metadata.uid()) {
-        return Err(format!("{place}: belongs to another user than the directory: run chown on it, or remove it"));
+        return Err(format!(
+            "{place}: belongs to another user than the directory: run chown on it, or remove it"
+        ));
     }
     Ok(())
 }
 
 fn written(lives: TokenLives) -> String {
-    format!("{} {}\n", lives.access.num_seconds(), lives.refresh.num_seconds())
+    format!(
+        "{} {}\n",
+        lives.access.num_seconds(),
+        lives.refresh.num_seconds()
+    )
 }
 
 fn read(facts: KeyFacts, path: &Path) -> Result<KeyRecord, String> {
     let place = path.display().to_string();
     match file::read(path) {
         Ok(Ok(text)) => Ok(KeyRecord { facts, text, place }),
-        Ok(Err(mode)) => {
-            Err(format!("{place}: the mode is {mode:04o}, so others can read the key: run chmod 600 {place}"))
-        }
+        Ok(Err(mode)) => Err(format!(
+            "{place}: the mode is {mode:04o}, so others can read the key: run chmod 600 {place}"
+        )),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let name = files::user_name(Identity::current().user);
-            Err(format!("{place}: the user {name} cannot read it: run chown {name} on it"))
+            Err(format!(
+                "{place}: the user {name} cannot read it: run chown {name} on it"
+            ))
         }
         Err(error) => Err(format!("{place}: {error}")),
     }
@@ -303,9 +356,17 @@ fn version(files: &[(PathBuf, Metadata)]) -> String {
     let mut text = String::new();
     for (path, metadata) in files {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let (inode, length, mode, owner) = (metadata.ino(), metadata.len(), metadata.mode(), metadata.uid());
+        let (inode, length, mode, owner) = (
+            metadata.ino(),
+            metadata.len(),
+            metadata.mode(),
+            metadata.uid(),
+        );
         let (seconds, nanoseconds) = (metadata.ctime(), metadata.ctime_nsec());
-        let _ = writeln!(text, "{name} {inode} {length} {mode} {owner} {seconds}.{nanoseconds}");
+        let _ = writeln!(
+            text,
+            "{name} {inode} {length} {mode} {owner} {seconds}.{nanoseconds}"
+        );
     }
     text
 }
@@ -315,7 +376,11 @@ fn is(path: &Path, extension: &str) -> bool {
 }
 
 fn gone(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+    if error.kind() == io::ErrorKind::NotFound {
+        Ok(())
+    } else {
+        Err(error)
+    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,12 @@ fn directory(folder: &TempDir) -> KeyDirectory {
 
 fn facts(kid: &str) -> KeyFacts {
     let signs_from = Moment::from_timestamp(1_800_000_000, 0).unwrap();
-    KeyFacts { kid: kid.to_owned(), kind: Kind::Access, algorithm: Algorithm::Es256, signs_from }
+    KeyFacts {
+        kid: kid.to_owned(),
+        kind: Kind::Access,
+        algorithm: Algorithm::Es256,
+        signs_from,
+    }
 }
 
 fn add(kid: &str) -> KeyChange {
@@ -30,7 +35,11 @@ fn add(kid: &str) -> KeyChange {
 /// Changes the ring as it is now.
 #[track_caller]
 fn change(directory: &KeyDirectory, changes: &[KeyChange]) {
-    assert!(directory.change_now(&directory.version_now().unwrap(), changes).unwrap());
+    assert!(
+        directory
+            .change_now(&directory.version_now().unwrap(), changes)
+            .unwrap()
+    );
 }
 
 /// Each key and its text.
@@ -43,14 +52,25 @@ fn keys(directory: &KeyDirectory) -> Vec<(String, String)> {
 }
 
 fn revoked(directory: &KeyDirectory) -> Vec<String> {
-    directory.read_now().unwrap().revoked.into_iter().map(|dead| dead.facts.kid).collect()
+    directory
+        .read_now()
+        .unwrap()
+        .revoked
+        .into_iter()
+        .map(|dead| dead.facts.kid)
+        .collect()
 }
 
 /// The one line that says what is wrong.
 #[track_caller]
 fn wrong(directory: &KeyDirectory) -> String {
-    let [line] = &directory.read_now().unwrap().broken[..] else { panic!("not one line") };
-    assert!(line.starts_with(directory.0.to_str().unwrap()) && line.lines().count() == 1, "{line}");
+    let [line] = &directory.read_now().unwrap().broken[..] else {
+        panic!("not one line")
+    };
+    assert!(
+        line.starts_with(directory.0.to_str().unwrap()) && line.lines().count() == 1,
+        "{line}"
+    );
     line.clone()
 }
 
@@ -73,7 +93,9 @@ fn mode(path: &Path) -> u32 {
 
 fn names(directory: &KeyDirectory) -> Vec<String> {
     let entries = fs::read_dir(&directory.0).unwrap();
-    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -90,16 +112,35 @@ fn a_directory_that_does_not_exist_has_no_keys_and_looking_makes_none() {
 fn what_was_added_is_there_in_order_and_can_be_read_by_its_owner_alone() {
     let folder = folder();
     let directory = directory(&folder);
-    let later = KeyFacts { signs_from: facts("a").signs_from + TimeDelta::seconds(1), ..facts("a-later") };
-    let refresh = KeyFacts { kind: Kind::Refresh, algorithm: Algorithm::Hs256, ..facts("-of-refresh-") };
-    let add = |facts: &KeyFacts| KeyChange::Add(facts.clone(), SecretString::from(facts.kid.clone()));
+    let later = KeyFacts {
+        signs_from: facts("a").signs_from + TimeDelta::seconds(1),
+        ..facts("a-later")
+    };
+    let refresh = KeyFacts {
+        kind: Kind::Refresh,
+        algorithm: Algorithm::Hs256,
+        ..facts("-of-refresh-")
+    };
+    let add =
+        |facts: &KeyFacts| KeyChange::Add(facts.clone(), SecretString::from(facts.kid.clone()));
     change(&directory, &[add(&later), add(&facts("z")), add(&refresh)]);
     let records = directory.read_now().unwrap();
     let found: Vec<_> = records.keys.iter().map(|key| &key.facts).collect();
     assert_eq!(found, [&refresh, &facts("z"), &later]);
-    assert!(records.keys.iter().all(|key| key.text.expose_secret() == key.facts.kid), "each has its own text");
+    assert!(
+        records
+            .keys
+            .iter()
+            .all(|key| key.text.expose_secret() == key.facts.kid),
+        "each has its own text"
+    );
     assert_eq!(mode(&directory.0), 0o700);
-    assert_eq!(names(&directory).len(), 4, "and the lock: {:?}", names(&directory));
+    assert_eq!(
+        names(&directory).len(),
+        4,
+        "and the lock: {:?}",
+        names(&directory)
+    );
     for name in names(&directory) {
         assert_eq!(mode(&directory.0.join(&name)), 0o600, "{name}");
     }
@@ -110,11 +151,23 @@ fn what_was_wrapped_anew_or_removed_is_so() {
     let folder = folder();
     let directory = directory(&folder);
     change(&directory, &[add("a"), add("b"), add("c")]);
-    change(&directory, &[KeyChange::Rewrap(facts("a"), "another text".into()), KeyChange::Remove(facts("b"))]);
+    change(
+        &directory,
+        &[
+            KeyChange::Rewrap(facts("a"), "another text".into()),
+            KeyChange::Remove(facts("b")),
+        ],
+    );
     let pair = |kid: &str, text: &str| (kid.to_owned(), text.to_owned());
-    assert_eq!(keys(&directory), [pair("a", "another text"), pair("c", "the text of c")]);
+    assert_eq!(
+        keys(&directory),
+        [pair("a", "another text"), pair("c", "the text of c")]
+    );
     assert_eq!(mode(&path(&directory, "a")), 0o600);
-    assert!(revoked(&directory).is_empty(), "who is removed may come back");
+    assert!(
+        revoked(&directory).is_empty(),
+        "who is removed may come back"
+    );
     change(&directory, &[KeyChange::Remove(facts("b"))]);
 }
 
@@ -124,17 +177,33 @@ fn of_a_revoked_key_only_the_mark_stays_and_it_beats_every_copy() {
     let directory = directory(&folder);
     change(&directory, &[add("a"), add("b")]);
     let copy = fs::read(path(&directory, "a")).unwrap();
-    change(&directory, &[KeyChange::Revoke(facts("a"), facts("a").signs_from)]);
+    change(
+        &directory,
+        &[KeyChange::Revoke(facts("a"), facts("a").signs_from)],
+    );
     assert!(!path(&directory, "a").exists());
-    assert_eq!((keys(&directory).len(), revoked(&directory)), (1, vec!["a".to_owned()]));
+    assert_eq!(
+        (keys(&directory).len(), revoked(&directory)),
+        (1, vec!["a".to_owned()])
+    );
     let mark = directory.path(&facts("a"), name::REVOKED);
-    assert_eq!((mode(&mark), fs::metadata(&mark).unwrap().len()), (0o600, 0), "it holds nothing");
+    assert_eq!(
+        (mode(&mark), fs::metadata(&mark).unwrap().len()),
+        (0o600, 0),
+        "it holds nothing"
+    );
 
     // Out of a backup, also under another time.
     fs::write(path(&directory, "a"), &copy).unwrap();
-    let other_time = KeyFacts { signs_from: facts("a").signs_from + TimeDelta::days(1), ..facts("a") };
+    let other_time = KeyFacts {
+        signs_from: facts("a").signs_from + TimeDelta::days(1),
+        ..facts("a")
+    };
     fs::write(directory.path(&other_time, name::KEY), &copy).unwrap();
-    assert_eq!((keys(&directory).len(), revoked(&directory)), (1, vec!["a".to_owned()]));
+    assert_eq!(
+        (keys(&directory).len(), revoked(&directory)),
+        (1, vec!["a".to_owned()])
+    );
 }
 
 /// A directory stands in for what cannot be removed, for a test that may run as root.
@@ -145,9 +214,17 @@ fn a_revocation_that_could_not_remove_the_file_is_one_all_the_same() {
     change(&directory, &[add("b")]);
     fs::create_dir(path(&directory, "a")).unwrap();
     let seen = directory.version_now().unwrap();
-    directory.change_now(&seen, &[KeyChange::Revoke(facts("a"), facts("a").signs_from)]).unwrap_err();
+    directory
+        .change_now(
+            &seen,
+            &[KeyChange::Revoke(facts("a"), facts("a").signs_from)],
+        )
+        .unwrap_err();
     assert!(path(&directory, "a").exists());
-    assert_eq!((keys(&directory).len(), revoked(&directory)), (1, vec!["a".to_owned()]));
+    assert_eq!(
+        (keys(&directory).len(), revoked(&directory)),
+        (1, vec!["a".to_owned()])
+    );
 }
 
 #[test]
@@ -158,15 +235,25 @@ fn who_has_seen_an_older_ring_changes_nothing() {
     change(&directory, &[add("a")]);
     assert!(!directory.change_now(&empty, &[add("b")]).unwrap());
     let one = directory.version_now().unwrap();
-    assert_eq!(one, directory.version_now().unwrap(), "to look changes nothing");
+    assert_eq!(
+        one,
+        directory.version_now().unwrap(),
+        "to look changes nothing"
+    );
     assert_eq!(one, directory.read_now().unwrap().version);
     // The same length, and a clock that may not have moved.
-    change(&directory, &[KeyChange::Rewrap(facts("a"), "the text of A".into())]);
+    change(
+        &directory,
+        &[KeyChange::Rewrap(facts("a"), "the text of A".into())],
+    );
     assert!(!directory.change_now(&one, &[add("b")]).unwrap());
     let two = directory.version_now().unwrap();
     fs::set_permissions(path(&directory, "a"), Permissions::from_mode(0o640)).unwrap();
     assert!(!directory.change_now(&two, &[add("b")]).unwrap());
-    assert_eq!(directory.read_now().unwrap().keys.len() + directory.read_now().unwrap().broken.len(), 1);
+    assert_eq!(
+        directory.read_now().unwrap().keys.len() + directory.read_now().unwrap().broken.len(),
+        1
+    );
 }
 
 #[test]
@@ -180,11 +267,16 @@ fn of_eight_who_have_seen_the_same_ring_one_changes_it() {
                 let (directory, seen, barrier) = (&directory, &seen, &barrier);
                 move || {
                     barrier.wait();
-                    directory.change_now(seen, &[add(&format!("{round}-{number}"))]).unwrap()
+                    directory
+                        .change_now(seen, &[add(&format!("{round}-{number}"))])
+                        .unwrap()
                 }
             };
             let threads: Vec<_> = (0..8).map(|number| scope.spawn(change(number))).collect();
-            threads.into_iter().map(|thread| usize::from(thread.join().unwrap())).sum()
+            threads
+                .into_iter()
+                .map(|thread| usize::from(thread.join().unwrap()))
+                .sum()
         });
         assert_eq!((done, keys(&directory).len()), (1, round + 1));
     }
@@ -215,10 +307,18 @@ fn only_key_files_are_looked_at() {
     let directory = directory(&folder);
     change(&directory, &[add("a")]);
     let version = directory.version_now().unwrap();
-    for name in [".lock", "README", "20270115T080000Z-access-ES256-x.draft", "key.pem.bak"] {
+    for name in [
+        ".lock",
+        "README",
+        "20270115T080000Z-access-ES256-x.draft",
+        "key.pem.bak",
+    ] {
         plant(&directory, name, 0o644);
     }
-    assert_eq!((keys(&directory).len(), directory.version_now().unwrap()), (1, version));
+    assert_eq!(
+        (keys(&directory).len(), directory.version_now().unwrap()),
+        (1, version)
+    );
 }
 
 #[test]
@@ -226,9 +326,16 @@ fn a_draft_that_somebody_left_behind_is_in_nobodys_way() {
     let folder = folder();
     let directory = directory(&folder);
     let draft = path(&directory, "a").with_extension("draft");
-    plant(&directory, draft.file_name().unwrap().to_str().unwrap(), 0o644);
+    plant(
+        &directory,
+        draft.file_name().unwrap().to_str().unwrap(),
+        0o644,
+    );
     change(&directory, &[add("a")]);
-    assert_eq!(keys(&directory), [("a".to_owned(), "the text of a".to_owned())]);
+    assert_eq!(
+        keys(&directory),
+        [("a".to_owned(), "the text of a".to_owned())]
+    );
     assert!(!draft.exists());
     assert_eq!(mode(&path(&directory, "a")), 0o600);
 }
@@ -242,9 +349,15 @@ fn a_key_that_others_can_read_is_refused_with_what_to_run() {
     for mode in [0o644, 0o640, 0o604, 0o660, 0o610, 0o601, 0o777] {
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         let (line, shown) = (wrong(&directory), path.display());
-        let expected = format!("{shown}: the mode is {mode:04o}, so others can read the key: run chmod 600 {shown}");
+        let expected = format!(
+            "{shown}: the mode is {mode:04o}, so others can read the key: run chmod 600 {shown}"
+        );
         assert_eq!(line, expected);
-        assert_eq!(directory.read_now().unwrap().keys.len(), 1, "the other is none the worse");
+        assert_eq!(
+            directory.read_now().unwrap().keys.len(),
+            1,
+            "the other is none the worse"
+        );
     }
     for mode in [0o600, 0o400] {
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
@@ -262,11 +375,18 @@ fn a_link_is_as_good_or_as_bad_as_the_file_behind_it() {
     assert_eq!(keys(&directory).len(), 1);
     let version = directory.version_now().unwrap();
     change(&behind, &[KeyChange::Rewrap(facts("a"), "another".into())]);
-    assert_ne!(directory.version_now().unwrap(), version, "a change behind it is a change");
+    assert_ne!(
+        directory.version_now().unwrap(),
+        version,
+        "a change behind it is a change"
+    );
     fs::set_permissions(path(&behind, "a"), Permissions::from_mode(0o644)).unwrap();
     assert!(wrong(&directory).contains("chmod 600"));
     fs::remove_file(path(&behind, "a")).unwrap();
-    assert!(wrong(&directory).contains("No such file"), "it leads nowhere");
+    assert!(
+        wrong(&directory).contains("No such file"),
+        "it leads nowhere"
+    );
 }
 
 #[test]
@@ -288,7 +408,10 @@ fn a_name_that_does_not_say_what_it_is_is_refused() {
         let folder = folder();
         let directory = directory(&folder);
         plant(&directory, name, 0o600);
-        assert!(wrong(&directory).contains("the name is not TIME-access-ALGORITHM-KID.pem"), "{name}");
+        assert!(
+            wrong(&directory).contains("the name is not TIME-access-ALGORITHM-KID.pem"),
+            "{name}"
+        );
     }
 }
 
@@ -296,8 +419,14 @@ fn a_name_that_does_not_say_what_it_is_is_refused() {
 fn a_name_that_was_made_is_understood_whatever_hyphens_the_kid_has() {
     for kid in ["a", "-", "--", "-a-b-", "a_b-c", "access-ES256-x"] {
         let facts = facts(kid);
-        assert_eq!(name::parse(Path::new(&name::of(&facts, name::KEY))), Some(facts.clone()));
-        assert_eq!(name::parse(Path::new(&name::of(&facts, name::REVOKED))), Some(facts));
+        assert_eq!(
+            name::parse(Path::new(&name::of(&facts, name::KEY))),
+            Some(facts.clone())
+        );
+        assert_eq!(
+            name::parse(Path::new(&name::of(&facts, name::REVOKED))),
+            Some(facts)
+        );
     }
 }
 
@@ -306,13 +435,27 @@ fn a_directory_that_everybody_can_write_to_is_refused() {
     let folder = folder();
     let directory = directory(&folder);
     change(&directory, &[add("a")]);
-    for (mode, good) in [(0o777, false), (0o1777, false), (0o702, false), (0o755, true), (0o770, true), (0o700, true)] {
+    for (mode, good) in [
+        (0o777, false),
+        (0o1777, false),
+        (0o702, false),
+        (0o755, true),
+        (0o770, true),
+        (0o700, true),
+    ] {
         fs::set_permissions(&directory.0, Permissions::from_mode(mode)).unwrap();
         let read = directory.read_now();
-        assert_eq!((read.is_ok(), directory.version_now().is_ok()), (good, good), "{mode:o}");
+        assert_eq!(
+            (read.is_ok(), directory.version_now().is_ok()),
+            (good, good),
+            "{mode:o}"
+        );
         if let Err(error) = read {
             let line = error.to_string();
-            assert!(line.contains("run chmod o-w") && line.starts_with(directory.0.to_str().unwrap()), "{line}");
+            assert!(
+                line.contains("run chmod o-w") && line.starts_with(directory.0.to_str().unwrap()),
+                "{line}"
+            );
         }
     }
 }

@@ -71,10 +71,19 @@ impl RedisBlacklist {
     ///
     /// # Errors
     /// When the URL or the certificate cannot be used at all.
-    pub fn open(options: &RedisOptions, deployment: DeploymentId, process: String) -> Result<Self, StoreError> {
+    pub fn open(
+        options: &RedisOptions,
+        deployment: DeploymentId,
+        process: String,
+    ) -> Result<Self, StoreError> {
         let belief = Belief::new(deployment);
         let topology = Topology::new(options, Arc::clone(&belief.failures))?;
-        Ok(Self { belief, keys: Keys::new(&options.prefix), process, topology })
+        Ok(Self {
+            belief,
+            keys: Keys::new(&options.prefix),
+            process,
+            topology,
+        })
     }
 
     /// Does all that a server does with Redis, on keys that live for a millisecond. What is wrong with how the servers
@@ -84,16 +93,31 @@ impl RedisBlacklist {
     /// What a server could not do.
     pub async fn examine(&self, is_known: bool) -> Result<Vec<String>, StoreError> {
         self.look().await?;
-        let term = Term { life: Duration::from_millis(1), latest: Duration::from_secs(u32::MAX.into()) };
+        let term = Term {
+            life: Duration::from_millis(1),
+            latest: Duration::from_secs(u32::MAX.into()),
+        };
         let name = self.belief.name_epochs(&self.process);
         self.on_all::<i64>(Way::Standing, |_, bucket, pipeline| {
             let key = self.keys.building(bucket, &self.process);
             pipeline.cmd("MGET").arg(self.keys.epoch(bucket)).ignore();
             pipeline.cmd("EXISTS").arg(self.keys.epoch(bucket)).ignore();
-            pipeline.add_command(scripts::raise(&[(key.clone(), "0".to_owned(), 1)])).ignore();
-            pipeline.cmd("SET").arg(&key).arg(0).arg("PX").arg(1).ignore();
-            pipeline.add_command(scripts::renew(&key, "0", term)).ignore();
-            pipeline.add_command(scripts::seal(&key, (&key, 1), &name, term)).ignore();
+            pipeline
+                .add_command(scripts::raise(&[(key.clone(), "0".to_owned(), 1)]))
+                .ignore();
+            pipeline
+                .cmd("SET")
+                .arg(&key)
+                .arg(0)
+                .arg("PX")
+                .arg(1)
+                .ignore();
+            pipeline
+                .add_command(scripts::renew(&key, "0", term))
+                .ignore();
+            pipeline
+                .add_command(scripts::seal(&key, (&key, 1), &name, term))
+                .ignore();
             pipeline.cmd("DEL").arg(&key);
         })
         .await?;
@@ -105,15 +129,27 @@ impl RedisBlacklist {
         let route = self.topology.find(&self.keys).await?;
         let mut seen = Seen::new(self.belief.failures.load(Ordering::Acquire));
         let (filling, trusted) = (self.belief.filling(), self.belief.trusted());
-        let answers = join_all(route.nodes.iter().map(|node| self.observe_node(node, filling, &trusted))).await;
+        let answers = join_all(
+            route
+                .nodes
+                .iter()
+                .map(|node| self.observe_node(node, filling, &trusted)),
+        )
+        .await;
         let mut failure = None;
         for (node, answer) in route.nodes.iter().zip(answers) {
             let accepted = answer.and_then(|answer| {
-                self.accept(node, &answer.server).inspect_err(|error| node.link.give_up(&error.to_string()))?;
+                self.accept(node, &answer.server)
+                    .inspect_err(|error| node.link.give_up(&error.to_string()))?;
                 Ok(answer)
             });
             // What is wrong with one server is no reason not to know the others.
-            let Answer { server, reading, epochs, tickets } = match accepted {
+            let Answer {
+                server,
+                reading,
+                epochs,
+                tickets,
+            } = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     failure.get_or_insert(error);
@@ -130,7 +166,12 @@ impl RedisBlacklist {
         failure.map_or(Ok(seen), Err)
     }
 
-    async fn observe_node(&self, node: &Node, filling: Option<u64>, trusted: &Trusted) -> Result<Answer, StoreError> {
+    async fn observe_node(
+        &self,
+        node: &Node,
+        filling: Option<u64>,
+        trusted: &Trusted,
+    ) -> Result<Answer, StoreError> {
         let mut question = pipe();
         question.cmd("INFO").cmd("TIME");
         let term = trusted.term(node.link.address());
@@ -139,22 +180,56 @@ impl RedisBlacklist {
             question.add_command(scripts::renew(&self.keys.epoch(*bucket), epoch, term));
         }
         for bucket in node.buckets.iter().filter(|_| filling.is_some()) {
-            question.cmd("GET").arg(self.keys.building(*bucket, &self.process));
+            question
+                .cmd("GET")
+                .arg(self.keys.building(*bucket, &self.process));
         }
         let asked = Instant::now();
-        let ask = async { (node.link.ask_all::<Vec<Value>>(Way::Shared, &question).await, Instant::now()) };
+        let ask = async {
+            (
+                node.link
+                    .ask_all::<Vec<Value>>(Way::Shared, &question)
+                    .await,
+                Instant::now(),
+            )
+        };
         let ((answers, answered), ()) = join(ask, node.link.keep_own()).await;
         let mut answers = answers?.into_iter();
-        let strange = || StoreError::Failed(format!("Redis at {} speaks another language", node.link.address()));
-        let info: String = answers.next().and_then(|info| from_redis_value(info).ok()).ok_or_else(strange)?;
-        let time: (u64, u32) = answers.next().and_then(|time| from_redis_value(time).ok()).ok_or_else(strange)?;
+        let strange = || {
+            StoreError::Failed(format!(
+                "Redis at {} speaks another language",
+                node.link.address()
+            ))
+        };
+        let info: String = answers
+            .next()
+            .and_then(|info| from_redis_value(info).ok())
+            .ok_or_else(strange)?;
+        let time: (u64, u32) = answers
+            .next()
+            .and_then(|time| from_redis_value(time).ok())
+            .ok_or_else(strange)?;
         let theirs = Duration::from_secs(time.0) + Duration::from_micros(time.1.into());
         // A value that is not text names no deployment.
         let epoch = |value| from_redis_value(value).unwrap_or_else(|_| Some(String::new()));
-        let epochs = answers.by_ref().take(node.buckets.len()).map(epoch).collect();
-        let mut tickets = answers.map(|answer| from_redis_value::<Option<u64>>(answer).ok().flatten());
+        let epochs = answers
+            .by_ref()
+            .take(node.buckets.len())
+            .map(epoch)
+            .collect();
+        let mut tickets =
+            answers.map(|answer| from_redis_value::<Option<u64>>(answer).ok().flatten());
         let tickets = tickets.all(|ticket| ticket.is_some() && ticket == filling);
-        Ok(Answer { server: Server::parse(&info), reading: Reading { asked, answered, theirs }, epochs, tickets })
+        Ok(Answer {
+            server: Server::parse(&info),
+            reading: Reading {
+                asked,
+                answered,
+                theirs,
+            },
+            epochs,
+            tickets,
+        })
     }
 
     /// Whether the server is what the route takes it for.
@@ -162,10 +237,14 @@ impl RedisBlacklist {
         let address = node.link.address();
         if server.cluster != self.topology.is_known_cluster() {
             self.topology.forget_kind();
-            return Err(StoreError::Unavailable(format!("Redis at {address} is of another kind than before")));
+            return Err(StoreError::Unavailable(format!(
+                "Redis at {address} is of another kind than before"
+            )));
         }
         if server.replica {
-            return Err(StoreError::Unavailable(format!("Redis at {address} is a replica, and takes no marks")));
+            return Err(StoreError::Unavailable(format!(
+                "Redis at {address} is a replica, and takes no marks"
+            )));
         }
         Ok(())
     }
@@ -182,10 +261,18 @@ impl RedisBlacklist {
         let life = life.num_milliseconds().max(1);
         match mark {
             Mark::CutOff { user, version } => (self.keys.user(user), version.to_string(), life),
-            Mark::Revoked { session, user } => (self.keys.session(user, *session), REVOKED.to_owned(), life),
-            Mark::Rotated { session, user, generation } => {
-                (self.keys.session(user, *session), generation.to_string(), life)
+            Mark::Revoked { session, user } => {
+                (self.keys.session(user, *session), REVOKED.to_owned(), life)
             }
+            Mark::Rotated {
+                session,
+                user,
+                generation,
+            } => (
+                self.keys.session(user, *session),
+                generation.to_string(),
+                life,
+            ),
         }
     }
 
@@ -193,14 +280,19 @@ impl RedisBlacklist {
     async fn raise(&self, marks: &[(Mark, TimeDelta)], way: Way) -> Result<bool, StoreError> {
         let mut buckets: BTreeMap<u8, Vec<Entry>> = BTreeMap::new();
         for mark in marks {
-            buckets.entry(Keys::bucket(mark.0.user())).or_default().push(self.entry(mark));
+            buckets
+                .entry(Keys::bucket(mark.0.user()))
+                .or_default()
+                .push(self.entry(mark));
         }
         if buckets.is_empty() {
             return Ok(true);
         }
         let epochs = self
             .on_all::<i64>(way, |_, bucket, pipeline| {
-                let Some(entries) = buckets.get(&bucket) else { return };
+                let Some(entries) = buckets.get(&bucket) else {
+                    return;
+                };
                 for entries in entries.chunks(BATCH) {
                     pipeline.add_command(scripts::raise(entries)).ignore();
                 }
@@ -212,8 +304,13 @@ impl RedisBlacklist {
 
     /// Whether the servers are found elsewhere than `before`.
     async fn have_moved(&self, before: Option<&Arc<Route>>) -> bool {
-        let Some(before) = before.filter(|_| self.topology.moves()) else { return false };
-        self.topology.find(&self.keys).await.is_ok_and(|found| !Arc::ptr_eq(before, &found))
+        let Some(before) = before.filter(|_| self.topology.moves()) else {
+            return false;
+        };
+        self.topology
+            .find(&self.keys)
+            .await
+            .is_ok_and(|found| !Arc::ptr_eq(before, &found))
     }
 
     /// Sends one pipeline to each server for which `write` adds a command. `write` gets the server's address and each
@@ -242,7 +339,13 @@ impl RedisBlacklist {
             let answers = link.ask_all::<Vec<T>>(way, pipeline).await?;
             Ok(buckets.iter().copied().zip(answers).collect::<Vec<_>>())
         });
-        Ok(join_all(answers).await.into_iter().collect::<Result<Vec<_>, StoreError>>()?.into_iter().flatten().collect())
+        Ok(join_all(answers)
+            .await
+            .into_iter()
+            .collect::<Result<Vec<_>, StoreError>>()?
+            .into_iter()
+            .flatten()
+            .collect())
     }
 }
 
@@ -255,12 +358,18 @@ impl Blacklist for RedisBlacklist {
     async fn check(&self, token: &TokenRef) -> Verdict {
         let bucket = Keys::bucket(&token.user);
         let before = self.belief.before();
-        let Some(route) = self.topology.route() else { return Verdict::Unknown };
-        let Some(link) = route.link(bucket) else { return Verdict::Unknown };
+        let Some(route) = self.topology.route() else {
+            return Verdict::Unknown;
+        };
+        let Some(link) = route.link(bucket) else {
+            return Verdict::Unknown;
+        };
         let question = self.keys.question(&token.user, token.session);
         let answer: Result<(Option<String>, Option<String>, Option<String>), _> =
             link.ask(Way::Standing, &question).await;
-        let Ok((epoch, session, user)) = answer else { return Verdict::Unknown };
+        let Ok((epoch, session, user)) = answer else {
+            return Verdict::Unknown;
+        };
         if session.as_deref() == Some(REVOKED) {
             return Verdict::Revoked;
         }
@@ -273,9 +382,15 @@ impl Blacklist for RedisBlacklist {
             return Verdict::Spent;
         }
         // A mark that cannot be read says nothing, and then neither does its absence.
-        let readable = [&session, &user].iter().all(|mark| mark.is_none() || number(mark.as_ref()).is_some());
+        let readable = [&session, &user]
+            .iter()
+            .all(|mark| mark.is_none() || number(mark.as_ref()).is_some());
         let believed = readable && self.belief.holds_for(bucket, epoch.as_deref(), before);
-        if believed { Verdict::Clear } else { Verdict::Unknown }
+        if believed {
+            Verdict::Clear
+        } else {
+            Verdict::Unknown
+        }
     }
 
     async fn write(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
@@ -324,7 +439,12 @@ impl Blacklist for RedisBlacklist {
         let ticket = self.belief.begin(self.observe().await?);
         self.on_all::<()>(Way::Standing, |_, bucket, pipeline| {
             let key = self.keys.building(bucket, &self.process);
-            pipeline.cmd("SET").arg(key).arg(ticket).arg("PX").arg(TICKET_LIFE);
+            pipeline
+                .cmd("SET")
+                .arg(key)
+                .arg(ticket)
+                .arg("PX")
+                .arg(TICKET_LIFE);
         })
         .await?;
         Ok(ticket)
@@ -338,7 +458,10 @@ impl Blacklist for RedisBlacklist {
         let name = self.belief.name_epochs(&self.process);
         let seals = self
             .on_all::<Option<String>>(Way::Standing, |address, bucket, pipeline| {
-                let (epoch, building) = (self.keys.epoch(bucket), self.keys.building(bucket, &self.process));
+                let (epoch, building) = (
+                    self.keys.epoch(bucket),
+                    self.keys.building(bucket, &self.process),
+                );
                 let term = self.belief.sealing_term(address);
                 pipeline.add_command(scripts::seal(&epoch, (&building, ticket), &name, term));
             })
@@ -353,7 +476,10 @@ impl Blacklist for RedisBlacklist {
 
     fn status(&self) -> BlacklistStatus {
         BlacklistStatus {
-            reachable: self.topology.route().is_some_and(|route| route.is_reachable()),
+            reachable: self
+                .topology
+                .route()
+                .is_some_and(|route| route.is_reachable()),
             believed: self.belief.holds(),
             rebuilds: self.belief.rebuilds.load(Ordering::Relaxed),
             failed_rebuilds: self.belief.failed_rebuilds.load(Ordering::Relaxed),

@@ -18,7 +18,8 @@ const LEEWAY: Duration = Duration::from_mins(1);
 
 // A jump of the clock that ends an entry before its tokens also ends the epoch. The sum of smaller jumps is noticed.
 const _: () = assert!(
-    LIFE.as_secs() + 2 * pace::TOLERANCE.as_secs() + LEEWAY.as_secs() < MARGIN.num_seconds().unsigned_abs(),
+    LIFE.as_secs() + 2 * pace::TOLERANCE.as_secs() + LEEWAY.as_secs()
+        < MARGIN.num_seconds().unsigned_abs(),
     "entries must outlive their tokens by more than an epoch lives"
 );
 
@@ -77,7 +78,12 @@ mod tests {
     use super::*;
 
     fn epochs(values: &[&str]) -> Epochs {
-        Epochs(values.iter().map(|value| Some((*value).to_owned())).collect())
+        Epochs(
+            values
+                .iter()
+                .map(|value| Some((*value).to_owned()))
+                .collect(),
+        )
     }
 
     #[test]

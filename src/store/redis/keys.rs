@@ -19,7 +19,11 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn new(prefix: &str) -> Self {
-        Self { tags: (0..BUCKETS).map(|bucket| format!("{{{prefix}:{bucket}}}:")).collect() }
+        Self {
+            tags: (0..BUCKETS)
+                .map(|bucket| format!("{{{prefix}:{bucket}}}:"))
+                .collect(),
+        }
     }
 
     /// FNV-1a: the same everywhere and for ever.
@@ -27,7 +31,9 @@ impl Keys {
         let hash = user
             .as_str()
             .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+            });
         u8::try_from(hash % u64::from(BUCKETS)).unwrap_or_default()
     }
 
@@ -36,14 +42,23 @@ impl Keys {
     pub(super) fn question(&self, user: &UserId, session: SessionId) -> Cmd {
         let tag = self.tag(Self::bucket(user));
         let mut text = [0; SessionId::LENGTH];
-        let rest = [["epoch", ""], ["s:", session.encode(&mut text)], ["u:", user.as_str()]];
-        let length = rest.iter().map(|[kind, name]| tag.len() + kind.len() + name.len()).sum::<usize>();
+        let rest = [
+            ["epoch", ""],
+            ["s:", session.encode(&mut text)],
+            ["u:", user.as_str()],
+        ];
+        let length = rest
+            .iter()
+            .map(|[kind, name]| tag.len() + kind.len() + name.len())
+            .sum::<usize>();
         let mut question = Cmd::with_capacity(1 + rest.len(), "MGET".len() + length);
         question.arg("MGET");
         for [kind, name] in rest {
             let mut key = question.writer_for_next_arg();
             // Into memory, which takes everything.
-            let _ = [tag, kind, name].iter().try_for_each(|part| key.write_all(part.as_bytes()));
+            let _ = [tag, kind, name]
+                .iter()
+                .try_for_each(|part| key.write_all(part.as_bytes()));
         }
         question
     }
@@ -59,7 +74,12 @@ impl Keys {
 
     pub(super) fn session(&self, user: &UserId, session: SessionId) -> String {
         let mut text = [0; SessionId::LENGTH];
-        [self.tag(Self::bucket(user)), "s:", session.encode(&mut text)].concat()
+        [
+            self.tag(Self::bucket(user)),
+            "s:",
+            session.encode(&mut text),
+        ]
+        .concat()
     }
 
     pub(super) fn user(&self, user: &UserId) -> String {
@@ -67,7 +87,9 @@ impl Keys {
     }
 
     fn tag(&self, bucket: u8) -> &str {
-        self.tags.get(usize::from(bucket)).map_or("", String::as_str)
+        self.tags
+            .get(usize::from(bucket))
+            .map_or("", String::as_str)
     }
 }
 
@@ -78,14 +100,26 @@ mod tests {
     #[test]
     fn all_keys_of_a_user_have_one_tag_and_are_what_they_always_were() {
         let keys = Keys::new("latchkey");
-        let (user, session) = (UserId::new("ada"), SessionId::parse("0d0ba1b7-5a1b-4b39-9f6e-33b6a5a0a1c2").unwrap());
+        let (user, session) = (
+            UserId::new("ada"),
+            SessionId::parse("0d0ba1b7-5a1b-4b39-9f6e-33b6a5a0a1c2").unwrap(),
+        );
         assert_eq!(Keys::bucket(&user), 11);
         assert_eq!(keys.epoch(11), "{latchkey:11}:epoch");
         assert_eq!(keys.building(11, "t"), "{latchkey:11}:building:t");
-        assert_eq!(keys.session(&user, session), "{latchkey:11}:s:0d0ba1b7-5a1b-4b39-9f6e-33b6a5a0a1c2");
+        assert_eq!(
+            keys.session(&user, session),
+            "{latchkey:11}:s:0d0ba1b7-5a1b-4b39-9f6e-33b6a5a0a1c2"
+        );
         assert_eq!(keys.user(&user), "{latchkey:11}:u:ada");
         let mut question = redis::cmd("MGET");
-        question.arg(keys.epoch(11)).arg(keys.session(&user, session)).arg(keys.user(&user));
-        assert_eq!(keys.question(&user, session).get_packed_command(), question.get_packed_command());
+        question
+            .arg(keys.epoch(11))
+            .arg(keys.session(&user, session))
+            .arg(keys.user(&user));
+        assert_eq!(
+            keys.question(&user, session).get_packed_command(),
+            question.get_packed_command()
+        );
     }
 }

@@ -32,13 +32,19 @@ pub(super) struct Line {
 
 impl Line {
     /// The connection and its number, made by `connect` if there is none. While the line rests, what is wrong.
-    pub(super) fn connection(&mut self, connect: impl FnOnce() -> Connecting) -> Result<(u64, Connecting), String> {
+    pub(super) fn connection(
+        &mut self,
+        connect: impl FnOnce() -> Connecting,
+    ) -> Result<(u64, Connecting), String> {
         if let Some((until, failure)) = &self.resting
             && Instant::now() < *until
         {
             return Err(failure.clone());
         }
-        Ok((self.number, self.connection.get_or_insert_with(connect).clone()))
+        Ok((
+            self.number,
+            self.connection.get_or_insert_with(connect).clone(),
+        ))
     }
 
     /// The connection, if there is one.

@@ -23,8 +23,8 @@ use std::{
 use arc_swap::ArcSwapOption;
 use futures_util::{FutureExt as _, future::join_all};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, aio::MultiplexedConnection,
-    cmd,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError,
+    aio::MultiplexedConnection, cmd,
 };
 use thread_local::ThreadLocal;
 use tokio::{runtime::Handle, time::timeout};
@@ -73,7 +73,17 @@ impl Link {
         runtime: Option<Handle>,
     ) -> Self {
         let (down, own, seen, shared) = Default::default();
-        Self { address, client, down, failures, limit, own, runtime, seen, shared }
+        Self {
+            address,
+            client,
+            down,
+            failures,
+            limit,
+            own,
+            runtime,
+            seen,
+            shared,
+        }
     }
 
     /// Where it leads, for people.
@@ -91,7 +101,8 @@ impl Link {
     pub(super) fn note_seen(&self, run_id: &str) {
         let now = (!run_id.is_empty()).then_some(run_id);
         if self.seen.load().as_ref().map(|seen| seen.as_str()) != now {
-            self.seen.store(now.map(|run_id| Arc::new(run_id.to_owned())));
+            self.seen
+                .store(now.map(|run_id| Arc::new(run_id.to_owned())));
             self.failures.fetch_add(1, Ordering::AcqRel);
         }
     }
@@ -122,13 +133,27 @@ impl Link {
     }
 
     /// Sends one command.
-    pub(super) async fn ask<T: FromRedisValue>(&self, way: Way, command: &Cmd) -> Result<T, StoreError> {
-        self.ask_by(way, async |mut connection| command.query_async(&mut connection).await).await
+    pub(super) async fn ask<T: FromRedisValue>(
+        &self,
+        way: Way,
+        command: &Cmd,
+    ) -> Result<T, StoreError> {
+        self.ask_by(way, async |mut connection| {
+            command.query_async(&mut connection).await
+        })
+        .await
     }
 
     /// Sends commands in one round trip. An error of one is an error of all.
-    pub(super) async fn ask_all<T: FromRedisValue>(&self, way: Way, commands: &Pipeline) -> Result<T, StoreError> {
-        self.ask_by(way, async |mut connection| commands.query_async(&mut connection).await).await
+    pub(super) async fn ask_all<T: FromRedisValue>(
+        &self,
+        way: Way,
+        commands: &Pipeline,
+    ) -> Result<T, StoreError> {
+        self.ask_by(way, async |mut connection| {
+            commands.query_async(&mut connection).await
+        })
+        .await
     }
 
     /// Ways that few go are boxed: a future has room for all of them, and what is larger than a kilobyte costs the allocator
@@ -142,7 +167,9 @@ impl Link {
             Way::Standing if thread::has_own_runtime() => {
                 let line = self.own.get_or_default();
                 match self.own_connection(line).await {
-                    Some((number, connection)) => self.ask_through(line, number, ask(connection)).await,
+                    Some((number, connection)) => {
+                        self.ask_through(line, number, ask(connection)).await
+                    }
                     None => Box::pin(self.ask_shared(ask)).await,
                 }
             }
@@ -150,13 +177,20 @@ impl Link {
             Way::Aside | Way::AsideToAnyone => {
                 let known = matches!(way, Way::Aside);
                 let answer = async {
-                    let connected = self.connect(if known { Whose::Once } else { Whose::Shared }).await?;
+                    let connected = self
+                        .connect(if known { Whose::Once } else { Whose::Shared })
+                        .await?;
                     if known && self.strays(&connected) {
-                        return Err(io::Error::other("it is not the server that was looked at last").into());
+                        return Err(io::Error::other(
+                            "it is not the server that was looked at last",
+                        )
+                        .into());
                     }
                     ask(connected.connection).await
                 };
-                Box::pin(self.within(answer)).await.map_err(StoreError::Unavailable)
+                Box::pin(self.within(answer))
+                    .await
+                    .map_err(StoreError::Unavailable)
             }
         }
     }
@@ -165,7 +199,9 @@ impl Link {
         &self,
         ask: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
     ) -> Result<T, StoreError> {
-        let (number, connecting) = self.connecting(&self.shared, Whose::Shared).map_err(StoreError::Unavailable)?;
+        let (number, connecting) = self
+            .connecting(&self.shared, Whose::Shared)
+            .map_err(StoreError::Unavailable)?;
         let answer = async { ask(connecting.await?.connection).await };
         let answer = self.ask_through(&self.shared, number, answer).await?;
         self.down.store(false, Ordering::Release);
@@ -195,13 +231,17 @@ impl Link {
             self.seen.load().as_ref()?;
             let (number, connecting) = self.connecting(line, Whose::Own).ok()?;
             // Nearly always it is there, and nothing has to be waited for.
-            let there = connecting.peek().and_then(|connected| connected.as_ref().ok().cloned());
+            let there = connecting
+                .peek()
+                .and_then(|connected| connected.as_ref().ok().cloned());
             let connected = match there {
                 Some(connected) => Ok(connected),
                 None => Box::pin(self.within(connecting)).await,
             };
             match connected {
-                Ok(connected) if !self.strays(&connected) => return Some((number, connected.connection)),
+                Ok(connected) if !self.strays(&connected) => {
+                    return Some((number, connected.connection));
+                }
                 Ok(_) if first => lock(line).leave(number),
                 Ok(connected) => {
                     lock(line).rest(number, "the address leads to another server now");
@@ -224,11 +264,18 @@ impl Link {
             && let Some(Ok(shared)) = connecting.peek()
             && shared.leads_to != newer.leads_to
         {
-            self.hang_up(&self.shared, number, "the address leads to another server now");
+            self.hang_up(
+                &self.shared,
+                number,
+                "the address leads to another server now",
+            );
         }
     }
 
-    async fn within<T>(&self, answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {
+    async fn within<T>(
+        &self,
+        answer: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, String> {
         let failure = match timeout(self.limit, answer).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => explained(&error),
@@ -251,24 +298,42 @@ impl Link {
     fn connect(&self, whose: Whose) -> Connecting {
         let (client, limit) = (self.client.clone(), self.limit);
         let connect = async move {
-            let config = AsyncConnectionConfig::new().set_connection_timeout(Some(limit)).set_response_timeout(None);
-            let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(limit))
+                .set_response_timeout(None);
+            let connection = client
+                .get_multiplexed_async_connection_with_config(&config)
+                .await?;
             match whose {
                 // Told where that may be asked: nothing depends on it.
-                Whose::Shared => {
-                    Ok(identify(connection.clone()).await.unwrap_or(Connected { connection, leads_to: None }))
-                }
+                Whose::Shared => Ok(identify(connection.clone()).await.unwrap_or(Connected {
+                    connection,
+                    leads_to: None,
+                })),
                 Whose::Own | Whose::Once => identify(connection).await,
             }
         };
         // Limited here, too: nobody may be left to wait for it.
         let connect = async move {
-            timeout(limit, connect).await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+            timeout(limit, connect)
+                .await
+                .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
         };
-        let runtime = if matches!(whose, Whose::Own) { Handle::try_current().ok() } else { self.runtime.clone() };
-        let Some(runtime) = runtime else { return connect.boxed().shared() };
+        let runtime = if matches!(whose, Whose::Own) {
+            Handle::try_current().ok()
+        } else {
+            self.runtime.clone()
+        };
+        let Some(runtime) = runtime else {
+            return connect.boxed().shared();
+        };
         let task = runtime.spawn(connect);
-        async move { task.await.unwrap_or_else(|error| Err(io::Error::other(error).into())) }.boxed().shared()
+        async move {
+            task.await
+                .unwrap_or_else(|error| Err(io::Error::other(error).into()))
+        }
+        .boxed()
+        .shared()
     }
 
     /// Counted before the connection can be another: whoever hears from the next one finds the failure counted.
@@ -295,8 +360,14 @@ enum Whose {
 
 /// The connection, and which process it leads to.
 async fn identify(mut connection: MultiplexedConnection) -> Result<Connected, RedisError> {
-    let info: String = cmd("INFO").arg("server").query_async(&mut connection).await?;
-    Ok(Connected { connection, leads_to: Some(Server::parse(&info).run_id.into()) })
+    let info: String = cmd("INFO")
+        .arg("server")
+        .query_async(&mut connection)
+        .await?;
+    Ok(Connected {
+        connection,
+        leads_to: Some(Server::parse(&info).run_id.into()),
+    })
 }
 
 async fn identified(connecting: Connecting) -> Result<Connected, RedisError> {
@@ -306,7 +377,9 @@ async fn identified(connecting: Connecting) -> Result<Connected, RedisError> {
 /// What went wrong and, where a setting is at fault, which. Of commands that were sent together, the first that failed.
 fn explained(error: &RedisError) -> String {
     let text = match error.clone().into_server_errors().as_deref() {
-        Some([(_, first), ..]) => format!("{} {}", first.code(), first.details().unwrap_or_default()),
+        Some([(_, first), ..]) => {
+            format!("{} {}", first.code(), first.details().unwrap_or_default())
+        }
         _ => error.to_string(),
     };
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));

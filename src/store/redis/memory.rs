@@ -116,7 +116,10 @@ impl Belief {
 
     /// Returns the state to compare with an answer that is requested now.
     pub(super) fn before(&self) -> Before {
-        Before { failures: self.failures.load(Ordering::Acquire), rebuilds: self.rebuilds.load(Ordering::Acquire) }
+        Before {
+            failures: self.failures.load(Ordering::Acquire),
+            rebuilds: self.rebuilds.load(Ordering::Acquire),
+        }
     }
 
     /// Returns true if the absence of a mark can be trusted with this `epoch`. `before` is the state when the answer
@@ -184,7 +187,10 @@ impl Belief {
             && self.is_fresh_at(seen.asked)
             && seen.epochs.are_complete()
             && self.trusted.load().epochs == seen.epochs
-            && memories.filled.as_ref().is_some_and(|filled| filled.is_still(seen));
+            && memories
+                .filled
+                .as_ref()
+                .is_some_and(|filled| filled.is_still(seen));
         let filling = memories.filling.as_ref().filter(|(filling, ticket)| {
             seen.tickets && filling.is_still(seen) && *ticket == self.failed.load(Ordering::Acquire)
         });
@@ -197,7 +203,11 @@ impl Belief {
         if kept {
             self.keep(seen.asked);
         }
-        Look { memory, number: memories.number, connection: seen.failures }
+        Look {
+            memory,
+            number: memories.number,
+            connection: seen.failures,
+        }
     }
 
     pub(super) fn believe(&self, failures: u64) {
@@ -209,21 +219,36 @@ impl Belief {
         let ticket = self.failed.load(Ordering::Acquire);
         let mut memories = self.memories();
         memories.begun += 1;
-        memories.filling = Some((Filled { memory: seen.memory, readings: seen.readings }, ticket));
+        memories.filling = Some((
+            Filled {
+                memory: seen.memory,
+                readings: seen.readings,
+            },
+            ticket,
+        ));
         ticket
     }
 
     /// Returns the terms on which the current rebuild seals the epochs of the server at `address`.
     pub(super) fn sealing_term(&self, address: &str) -> Term {
         let memories = self.memories();
-        term(memories.filling.as_ref().and_then(|(filling, _)| filling.readings.get(address)))
+        term(
+            memories
+                .filling
+                .as_ref()
+                .and_then(|(filling, _)| filling.readings.get(address)),
+        )
     }
 
     /// Returns the values with which the current rebuild seals epochs. `process` is unique to this process.
     pub(super) fn name_epochs(&self, process: &str) -> EpochName {
         let owner = format!("{}:", self.deployment.as_str());
         // Each check reads the value, so it is short.
-        let new_value = format!("{owner}{}.{}", process.get(..12).unwrap_or(process), self.memories().begun);
+        let new_value = format!(
+            "{owner}{}.{}",
+            process.get(..12).unwrap_or(process),
+            self.memories().begun
+        );
         EpochName { owner, new_value }
     }
 
@@ -231,14 +256,24 @@ impl Belief {
     /// `sealed`.
     pub(super) fn end(&self, ticket: u64, sealed: Epochs, seen: &Seen) -> bool {
         let mut memories = self.memories();
-        let filling = memories.filling.take().map(|(filling, _)| filling).filter(|filling| filling.is_still(seen));
-        let Some(filled) = filling.filter(|_| sealed.are_complete() && sealed == seen.epochs) else { return false };
+        let filling = memories
+            .filling
+            .take()
+            .map(|(filling, _)| filling)
+            .filter(|filling| filling.is_still(seen));
+        let Some(filled) = filling.filter(|_| sealed.are_complete() && sealed == seen.epochs)
+        else {
+            return false;
+        };
         let readings = filled.readings.clone();
         memories.filled = Some(filled);
         drop(memories);
         // Counted first: an answer that was requested before must not be trusted with the state stored below.
         self.rebuilds.fetch_add(1, Ordering::AcqRel);
-        self.trusted.store(Arc::new(Trusted { epochs: sealed, readings }));
+        self.trusted.store(Arc::new(Trusted {
+            epochs: sealed,
+            readings,
+        }));
         self.keep(seen.asked);
         self.seen.store(seen.failures, Ordering::Release);
         self.covered.store(ticket, Ordering::Release);
@@ -249,7 +284,13 @@ impl Belief {
     pub(super) fn warnings(&self, is_known: bool) -> Vec<String> {
         let memories = self.memories();
         let stranger = memories.stranger.as_deref().filter(|_| is_known);
-        memories.evicts.as_deref().map(evicting).into_iter().chain(stranger.map(foreign)).collect()
+        memories
+            .evicts
+            .as_deref()
+            .map(evicting)
+            .into_iter()
+            .chain(stranger.map(foreign))
+            .collect()
     }
 
     /// Records that the memory was kept at this moment.
@@ -260,7 +301,11 @@ impl Belief {
     /// Returns true if a look found the memory kept within the life of an epoch. A process that was paused or
     /// disconnected for longer cannot know what happened meanwhile.
     fn is_fresh_at(&self, now: Instant) -> bool {
-        self.milliseconds(now) < self.kept_at.load(Ordering::Acquire).saturating_add(milliseconds(epoch::LIFE))
+        self.milliseconds(now)
+            < self
+                .kept_at
+                .load(Ordering::Acquire)
+                .saturating_add(milliseconds(epoch::LIFE))
     }
 
     fn milliseconds(&self, at: Instant) -> u64 {
@@ -276,7 +321,9 @@ impl Filled {
     /// Returns true if it is the memory that was seen, and if no clock has jumped since the rebuild began.
     fn is_still(&self, seen: &Seen) -> bool {
         let keeps_pace = |(address, then): (&String, &Reading)| {
-            seen.readings.get(address).is_some_and(|now| !now.has_jumped_since(then))
+            seen.readings
+                .get(address)
+                .is_some_and(|now| !now.has_jumped_since(then))
         };
         self.memory == seen.memory && self.readings.iter().all(keeps_pace)
     }
@@ -291,7 +338,10 @@ impl Trusted {
 
 /// Valid until the server's clock shows a later time than possible since `reading`.
 fn term(reading: Option<&Reading>) -> Term {
-    Term { life: epoch::LIFE, latest: reading.map_or(Duration::ZERO, |reading| reading.latest(Instant::now())) }
+    Term {
+        life: epoch::LIFE,
+        latest: reading.map_or(Duration::ZERO, |reading| reading.latest(Instant::now())),
+    }
 }
 
 impl Seen {
@@ -308,7 +358,8 @@ impl Seen {
     }
 
     pub(super) fn add(&mut self, address: &str, buckets: &[u8], server: Server, reading: Reading) {
-        self.memory.push(format!("{address} {buckets:?} {}", server.memory));
+        self.memory
+            .push(format!("{address} {buckets:?} {}", server.memory));
         self.readings.insert(address.to_owned(), reading);
         self.evicts = self.evicts.take().or(server.evicts);
     }
@@ -319,7 +370,11 @@ fn milliseconds(span: Duration) -> u64 {
 }
 
 fn foreign(deployment: &str) -> String {
-    let name: String = deployment.chars().take(64).flat_map(char::escape_default).collect();
+    let name: String = deployment
+        .chars()
+        .take(64)
+        .flat_map(char::escape_default)
+        .collect();
     format!(
         "Redis holds the blacklist of another deployment ({name}), so every check asks the database: \
          set a different LATCHKEY_REDIS_PREFIX for each deployment"
@@ -327,7 +382,9 @@ fn foreign(deployment: &str) -> String {
 }
 
 fn evicting(policy: &str) -> String {
-    format!("Redis evicts keys ({policy}), so every check also asks the database: set maxmemory-policy to noeviction")
+    format!(
+        "Redis evicts keys ({policy}), so every check also asks the database: set maxmemory-policy to noeviction"
+    )
 }
 
 #[cfg(test)]

@@ -20,8 +20,16 @@ fn epochs(value: &str) -> Epochs {
 /// The result of a look after this time, by our clock and by the server's.
 fn seen(belief: &Belief, ours: Duration, theirs: Duration) -> Seen {
     let asked = belief.began + ours;
-    let reading = Reading { asked, answered: asked, theirs: seconds(1_800_000_000) + theirs };
-    let mut seen = Seen { asked, epochs: epochs("own:a.1"), ..Seen::new(belief.failures.load(Ordering::Acquire)) };
+    let reading = Reading {
+        asked,
+        answered: asked,
+        theirs: seconds(1_800_000_000) + theirs,
+    };
+    let mut seen = Seen {
+        asked,
+        epochs: epochs("own:a.1"),
+        ..Seen::new(belief.failures.load(Ordering::Acquire))
+    };
     seen.add("127.0.0.1:6379", &[], Server::parse(INFO), reading);
     seen
 }
@@ -52,11 +60,19 @@ fn looks_in_time_keep_trust_and_a_late_one_asks_for_a_rebuild() {
     }
     for second in [211, 212] {
         let look = belief.judge(&seen(&belief, seconds(second), seconds(second)));
-        assert_eq!(look.memory, Memory::Lost, "a late look does not restore trust");
+        assert_eq!(
+            look.memory,
+            Memory::Lost,
+            "a late look does not restore trust"
+        );
         assert!(!belief.holds_at(belief.began + seconds(second)));
     }
     let ticket = belief.begin(seen(&belief, seconds(213), seconds(213)));
-    assert!(belief.end(ticket, epochs("own:a.1"), &seen(&belief, seconds(214), seconds(214))));
+    assert!(belief.end(
+        ticket,
+        epochs("own:a.1"),
+        &seen(&belief, seconds(214), seconds(214))
+    ));
     assert!(belief.holds_at(belief.began + seconds(215)));
 }
 
@@ -64,24 +80,40 @@ fn looks_in_time_keep_trust_and_a_late_one_asks_for_a_rebuild() {
 #[test]
 fn an_hour_that_passed_only_on_the_server_asks_for_a_rebuild() {
     let belief = filled();
-    assert_eq!(belief.judge(&seen(&belief, seconds(1), seconds(3601))).memory, Memory::Lost);
+    assert_eq!(
+        belief
+            .judge(&seen(&belief, seconds(1), seconds(3601)))
+            .memory,
+        Memory::Lost
+    );
 }
 
 #[test]
 fn drift_adds_up_from_the_rebuild_on() {
     let belief = filled();
     for look in 1..=5 {
-        let memory = belief.judge(&seen(&belief, seconds(look * 50), seconds(look * 51))).memory;
+        let memory = belief
+            .judge(&seen(&belief, seconds(look * 50), seconds(look * 51)))
+            .memory;
         assert_eq!(memory, Memory::Kept, "{look}");
     }
-    assert_eq!(belief.judge(&seen(&belief, seconds(300), seconds(306))).memory, Memory::Lost);
+    assert_eq!(
+        belief
+            .judge(&seen(&belief, seconds(300), seconds(306)))
+            .memory,
+        Memory::Lost
+    );
 }
 
 #[test]
 fn a_rebuild_during_which_the_clock_jumped_is_not_trusted() {
     let belief = Belief::new(DeploymentId::new("own"));
     let ticket = belief.begin(seen(&belief, Duration::ZERO, Duration::ZERO));
-    assert!(!belief.end(ticket, epochs("own:a.1"), &seen(&belief, seconds(1), seconds(31))));
+    assert!(!belief.end(
+        ticket,
+        epochs("own:a.1"),
+        &seen(&belief, seconds(1), seconds(31))
+    ));
     assert!(!belief.holds_at(belief.began + seconds(1)));
 }
 
@@ -90,10 +122,20 @@ fn an_answer_requested_before_a_rebuild_ended_is_not_trusted_after_it() {
     let belief = Belief::new(DeploymentId::new("own"));
     let ticket = belief.begin(seen(&belief, Duration::ZERO, Duration::ZERO));
     let before = belief.before();
-    assert!(belief.end(ticket, epochs("own:a.1"), &seen(&belief, Duration::ZERO, Duration::ZERO)));
+    assert!(belief.end(
+        ticket,
+        epochs("own:a.1"),
+        &seen(&belief, Duration::ZERO, Duration::ZERO)
+    ));
     assert!(!belief.holds_for(0, Some("own:a.1"), before));
     assert!(belief.holds_for(0, Some("own:a.1"), belief.before()));
-    for epoch in [None, Some("1"), Some("own"), Some("own:a.2"), Some("other:a.1")] {
+    for epoch in [
+        None,
+        Some("1"),
+        Some("own"),
+        Some("own:a.2"),
+        Some("other:a.1"),
+    ] {
         assert!(!belief.holds_for(0, epoch, belief.before()), "{epoch:?}");
     }
 }

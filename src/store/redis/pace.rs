@@ -38,7 +38,9 @@ impl Reading {
         let least = self.asked.saturating_duration_since(earlier.answered);
         let most = self.answered.saturating_duration_since(earlier.asked);
         match self.theirs.checked_sub(earlier.theirs) {
-            Some(passed) => passed.saturating_sub(most).max(least.saturating_sub(passed)),
+            Some(passed) => passed
+                .saturating_sub(most)
+                .max(least.saturating_sub(passed)),
             None => earlier.theirs.saturating_sub(self.theirs) + least,
         }
     }
@@ -50,15 +52,27 @@ mod tests {
 
     fn reading(start: Instant, asked: u64, answered: u64, theirs: u64) -> Reading {
         let at = |seconds| start + Duration::from_secs(seconds);
-        Reading { asked: at(asked), answered: at(answered), theirs: Duration::from_secs(1_800_000_000 + theirs) }
+        Reading {
+            asked: at(asked),
+            answered: at(answered),
+            theirs: Duration::from_secs(1_800_000_000 + theirs),
+        }
     }
 
     #[test]
     fn a_clock_that_keeps_pace_has_not_jumped_however_slow_its_answers_are() {
         let start = Instant::now();
         let first = reading(start, 0, 30, 0);
-        for (asked, answered, theirs) in [(100, 100, 70), (100, 100, 100), (100, 140, 140), (100, 100, 105)] {
-            assert!(!reading(start, asked, answered, theirs).has_jumped_since(&first), "{asked} {answered} {theirs}");
+        for (asked, answered, theirs) in [
+            (100, 100, 70),
+            (100, 100, 100),
+            (100, 140, 140),
+            (100, 100, 105),
+        ] {
+            assert!(
+                !reading(start, asked, answered, theirs).has_jumped_since(&first),
+                "{asked} {answered} {theirs}"
+            );
         }
     }
 
@@ -67,7 +81,10 @@ mod tests {
         let start = Instant::now();
         let first = reading(start, 0, 0, 500);
         for theirs in [606, 1200, 594, 400, 0] {
-            assert!(reading(start, 100, 100, theirs).has_jumped_since(&first), "{theirs}");
+            assert!(
+                reading(start, 100, 100, theirs).has_jumped_since(&first),
+                "{theirs}"
+            );
         }
     }
 

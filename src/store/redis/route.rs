@@ -17,17 +17,28 @@ pub(super) struct Node {
 impl Route {
     /// All buckets on one server.
     pub(super) fn single(link: Arc<Link>) -> Self {
-        Self { nodes: vec![Node { link, buckets: (0..BUCKETS).collect() }] }
+        Self {
+            nodes: vec![Node {
+                link,
+                buckets: (0..BUCKETS).collect(),
+            }],
+        }
     }
 
     /// The server that holds the bucket.
     pub(super) fn link(&self, bucket: u8) -> Option<&Arc<Link>> {
-        self.nodes.iter().find(|node| node.buckets.contains(&bucket)).map(|node| &node.link)
+        self.nodes
+            .iter()
+            .find(|node| node.buckets.contains(&bucket))
+            .map(|node| &node.link)
     }
 
     /// The link to this address, if there is one.
     pub(super) fn at(&self, address: &str) -> Option<&Arc<Link>> {
-        self.nodes.iter().map(|node| &node.link).find(|link| link.address() == address)
+        self.nodes
+            .iter()
+            .map(|node| &node.link)
+            .find(|link| link.address() == address)
     }
 
     /// Whether each bucket is reached by the same link.

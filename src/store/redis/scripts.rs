@@ -78,15 +78,35 @@ pub(super) struct Term {
 /// Reads the epoch at `key`, and renews it if it is `trusted`.
 pub(super) fn renew(key: &str, trusted: &str, term: Term) -> Cmd {
     let mut command = cmd("EVAL");
-    command.arg(RENEW).arg(1).arg(key).arg(trusted).arg(milliseconds(term.life)).arg(term.latest.as_secs());
+    command
+        .arg(RENEW)
+        .arg(1)
+        .arg(key)
+        .arg(trusted)
+        .arg(milliseconds(term.life))
+        .arg(term.latest.as_secs());
     command
 }
 
 /// Sets the epoch at `key` to `name` if `ticket` lies at `building`.
-pub(super) fn seal(key: &str, (building, ticket): (&str, u64), name: &EpochName, term: Term) -> Cmd {
+pub(super) fn seal(
+    key: &str,
+    (building, ticket): (&str, u64),
+    name: &EpochName,
+    term: Term,
+) -> Cmd {
     let mut command = cmd("EVAL");
-    command.arg(SEAL).arg(2).arg(key).arg(building).arg(ticket).arg(name.owner.as_str());
-    command.arg(name.new_value.as_str()).arg(milliseconds(term.life)).arg(term.latest.as_secs());
+    command
+        .arg(SEAL)
+        .arg(2)
+        .arg(key)
+        .arg(building)
+        .arg(ticket)
+        .arg(name.owner.as_str());
+    command
+        .arg(name.new_value.as_str())
+        .arg(milliseconds(term.life))
+        .arg(term.latest.as_secs());
     command
 }
 

@@ -17,13 +17,21 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn parse(info: &str) -> Self {
         let field = |name: &str| {
-            info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim).unwrap_or_default()
+            info.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+                .map(str::trim)
+                .unwrap_or_default()
         };
         let limited = field("maxmemory") != "0";
         let policy = field("maxmemory_policy");
         Self {
             cluster: field("cluster_enabled") == "1",
-            memory: format!("{} {} {}", field("run_id"), field("master_replid"), field("evicted_keys")),
+            memory: format!(
+                "{} {} {}",
+                field("run_id"),
+                field("master_replid"),
+                field("evicted_keys")
+            ),
             evicts: (limited && !["", "noeviction"].contains(&policy)).then(|| policy.to_owned()),
             replica: field("role") == "slave",
             run_id: field("run_id").to_owned(),
@@ -42,7 +50,10 @@ mod tests {
     #[test]
     fn the_lines_of_info_are_read() {
         let server = Server::parse(INFO);
-        assert_eq!((server.memory.as_str(), server.evicts.as_deref()), ("a1 b2 7", Some("volatile-lru")));
+        assert_eq!(
+            (server.memory.as_str(), server.evicts.as_deref()),
+            ("a1 b2 7", Some("volatile-lru"))
+        );
         assert_eq!(server.run_id, "a1");
         assert!(!server.cluster && !server.replica);
         assert!(Server::parse(&INFO.replace("enabled:0", "enabled:1")).cluster);
@@ -52,7 +63,10 @@ mod tests {
     #[test]
     fn without_a_limit_or_with_noeviction_nothing_is_thrown_away() {
         assert_eq!(Server::parse(&INFO.replace(":1024", ":0")).evicts, None);
-        assert_eq!(Server::parse(&INFO.replace("volatile-lru", "noeviction")).evicts, None);
+        assert_eq!(
+            Server::parse(&INFO.replace("volatile-lru", "noeviction")).evicts,
+            None
+        );
         assert_eq!(Server::parse("").evicts, None);
     }
 }

@@ -40,7 +40,10 @@ pub(super) struct Topology {
 type Range = (u16, u16, String, u16);
 
 impl Topology {
-    pub(super) fn new(options: &RedisOptions, failures: Arc<AtomicU64>) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        options: &RedisOptions,
+        failures: Arc<AtomicU64>,
+    ) -> Result<Self, StoreError> {
         let seeds = options.url.infos().map_err(|error| unusable(&error))?;
         let sentinels = match &options.sentinels {
             None => Vec::new(),
@@ -71,7 +74,10 @@ impl Topology {
 
     /// The servers as they were found last.
     pub(super) fn route(&self) -> Option<Arc<Route>> {
-        self.route.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.route
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Looks where the servers are now. Where nobody can tell, they are where they were.
@@ -121,25 +127,39 @@ impl Topology {
     fn by_url(&self, known: Option<&Arc<Route>>) -> Result<Route, StoreError> {
         match self.seeds.as_slice() {
             [info] => Ok(Route::single(self.link(info.clone(), known)?)),
-            _ => Err(StoreError::Failed("REDIS_URL names several servers, which are no cluster".to_owned())),
+            _ => Err(StoreError::Failed(
+                "REDIS_URL names several servers, which are no cluster".to_owned(),
+            )),
         }
     }
 
     async fn by_sentinel(&self, known: Option<&Arc<Route>>) -> Result<Route, StoreError> {
         let seed = self.seeds.first().ok_or_else(nowhere)?;
-        let name = place(seed.addr()).map(|(host, _)| host.to_owned()).ok_or_else(nowhere)?;
+        let name = place(seed.addr())
+            .map(|(host, _)| host.to_owned())
+            .ok_or_else(nowhere)?;
         let mut question = cmd("SENTINEL");
         question.arg("get-master-addr-by-name").arg(&name);
         let mut failure = nowhere();
         let first = self.sentinel.load(Ordering::Relaxed);
-        for number in (0..self.sentinels.len()).map(|number| (first + number) % self.sentinels.len()) {
-            let Some(sentinel) = self.sentinels.get(number) else { continue };
-            match sentinel.ask::<Option<(String, u16)>>(Way::Shared, &question).await {
+        for number in
+            (0..self.sentinels.len()).map(|number| (first + number) % self.sentinels.len())
+        {
+            let Some(sentinel) = self.sentinels.get(number) else {
+                continue;
+            };
+            match sentinel
+                .ask::<Option<(String, u16)>>(Way::Shared, &question)
+                .await
+            {
                 Ok(Some((host, port))) => {
                     self.sentinel.store(number, Ordering::Relaxed);
                     return Ok(Route::single(self.link(moved(seed, &host, port), known)?));
                 }
-                Ok(None) => failure = StoreError::Failed(format!("the Sentinels know no master named {name}")),
+                Ok(None) => {
+                    failure =
+                        StoreError::Failed(format!("the Sentinels know no master named {name}"))
+                }
                 Err(error) => failure = error,
             }
         }
@@ -156,7 +176,11 @@ impl Topology {
         }
         let mut failure = nowhere();
         for info in &self.seeds {
-            match self.aside(info.clone())?.ask::<String>(Way::Shared, &cmd("INFO")).await {
+            match self
+                .aside(info.clone())?
+                .ask::<String>(Way::Shared, &cmd("INFO"))
+                .await
+            {
                 Ok(info) => {
                     let cluster = Server::parse(&info).cluster;
                     *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster);
@@ -189,30 +213,51 @@ impl Topology {
 
     /// The address of each bucket's master.
     async fn masters(&self, keys: &Keys, link: &Link) -> Result<Vec<(String, u16)>, StoreError> {
-        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let slots = self
+            .slots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let slots = if slots.is_empty() {
             let mut question = pipe();
             for bucket in 0..BUCKETS {
-                question.cmd("CLUSTER").arg("KEYSLOT").arg(keys.epoch(bucket));
+                question
+                    .cmd("CLUSTER")
+                    .arg("KEYSLOT")
+                    .arg(keys.epoch(bucket));
             }
             let slots: Vec<u16> = link.ask_all(Way::Shared, &question).await?;
-            self.slots.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&slots);
+            self.slots
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone_from(&slots);
             slots
         } else {
             slots
         };
         let answer: Vec<Vec<Value>> = link.ask(Way::Shared, cmd("CLUSTER").arg("SLOTS")).await?;
         let asked = link.address().rsplit_once(':').map_or("", |(host, _)| host);
-        let ranges: Vec<Range> = answer.into_iter().filter_map(|range| read_range(range, asked)).collect();
+        let ranges: Vec<Range> = answer
+            .into_iter()
+            .filter_map(|range| read_range(range, asked))
+            .collect();
         let master = |slot: &u16| {
-            let held = ranges.iter().find(|(first, last, ..)| (first..=last).contains(&slot));
+            let held = ranges
+                .iter()
+                .find(|(first, last, ..)| (first..=last).contains(&slot));
             held.map(|(_, _, host, port)| (host.clone(), *port))
         };
         let masters: Option<Vec<_>> = slots.iter().map(master).collect();
-        masters.ok_or_else(|| StoreError::Unavailable("a slot of the Redis cluster has no master".to_owned()))
+        masters.ok_or_else(|| {
+            StoreError::Unavailable("a slot of the Redis cluster has no master".to_owned())
+        })
     }
 
-    fn spread(&self, masters: Vec<(String, u16)>, known: Option<&Arc<Route>>) -> Result<Route, StoreError> {
+    fn spread(
+        &self,
+        masters: Vec<(String, u16)>,
+        known: Option<&Arc<Route>>,
+    ) -> Result<Route, StoreError> {
         let seed = self.seeds.first().ok_or_else(nowhere)?;
         let mut nodes: Vec<Node> = Vec::new();
         for (bucket, (host, port)) in (0..BUCKETS).zip(masters) {
@@ -221,7 +266,10 @@ impl Topology {
             if let Some(node) = nodes.iter_mut().find(|node| node.link.address() == address) {
                 node.buckets.push(bucket);
             } else {
-                nodes.push(Node { link: self.link(info, known)?, buckets: vec![bucket] });
+                nodes.push(Node {
+                    link: self.link(info, known)?,
+                    buckets: vec![bucket],
+                });
             }
         }
         nodes.sort_by(|a, b| a.link.address().cmp(b.link.address()));
@@ -229,7 +277,11 @@ impl Topology {
     }
 
     /// The link that is known to lead there, or another. Its failures shake the belief.
-    fn link(&self, info: ConnectionInfo, known: Option<&Arc<Route>>) -> Result<Arc<Link>, StoreError> {
+    fn link(
+        &self,
+        info: ConnectionInfo,
+        known: Option<&Arc<Route>>,
+    ) -> Result<Arc<Link>, StoreError> {
         match known.and_then(|route| route.at(&info.addr().to_string())) {
             Some(link) => Ok(Arc::clone(link)),
             None => self.open(info, Arc::clone(&self.failures)),
@@ -241,17 +293,31 @@ impl Topology {
         self.open(info, Arc::default())
     }
 
-    fn open(&self, info: ConnectionInfo, failures: Arc<AtomicU64>) -> Result<Arc<Link>, StoreError> {
+    fn open(
+        &self,
+        info: ConnectionInfo,
+        failures: Arc<AtomicU64>,
+    ) -> Result<Arc<Link>, StoreError> {
         let address = info.addr().to_string();
-        let client = client(info, self.options.root_certificate.as_deref()).map_err(|error| unusable(&error))?;
-        Ok(Arc::new(Link::new(address, client, self.options.timeout, failures, self.runtime.clone())))
+        let client = client(info, self.options.root_certificate.as_deref())
+            .map_err(|error| unusable(&error))?;
+        Ok(Arc::new(Link::new(
+            address,
+            client,
+            self.options.timeout,
+            failures,
+            self.runtime.clone(),
+        )))
     }
 }
 
 /// Takes the epochs of servers that are left: one that lives on is believed by all who have not heard yet, and they would
 /// not see what is written to its successor from now on. Where it is gone, so are their connections.
 async fn disown(known: &Route, found: &Route, keys: &Keys) {
-    let left = known.nodes.iter().filter(|node| found.at(node.link.address()).is_none());
+    let left = known
+        .nodes
+        .iter()
+        .filter(|node| found.at(node.link.address()).is_none());
     let forget = left.map(|node| {
         let mut command = pipe();
         for bucket in &node.buckets {
@@ -269,10 +335,14 @@ fn read_range(range: Vec<Value>, asked: &str) -> Option<Range> {
     let mut range = range.into_iter();
     let first = from_redis_value(range.next()?).ok()?;
     let last = from_redis_value(range.next()?).ok()?;
-    let mut master = from_redis_value::<Vec<Value>>(range.next()?).ok()?.into_iter();
+    let mut master = from_redis_value::<Vec<Value>>(range.next()?)
+        .ok()?
+        .into_iter();
     let host = from_redis_value::<Option<String>>(master.next()?).ok()?;
     let port = from_redis_value(master.next()?).ok()?;
-    let host = host.filter(|host| !["", "?"].contains(&host.as_str())).unwrap_or_else(|| asked.to_owned());
+    let host = host
+        .filter(|host| !["", "?"].contains(&host.as_str()))
+        .unwrap_or_else(|| asked.to_owned());
     Some((first, last, host, port))
 }
 

@@ -3,7 +3,8 @@
 use std::{fmt, fmt::Write as _, str::FromStr, time::Duration};
 
 use redis::{
-    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, RedisError, TlsCertificates,
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, RedisError,
+    TlsCertificates,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
@@ -43,13 +44,18 @@ impl RedisUrl {
     /// Whether any server is spoken to over TLS.
     #[must_use]
     pub fn uses_tls(&self) -> bool {
-        self.infos().is_ok_and(|infos| infos.iter().any(|info| matches!(info.addr(), ConnectionAddr::TcpTls { .. })))
+        self.infos().is_ok_and(|infos| {
+            infos
+                .iter()
+                .any(|info| matches!(info.addr(), ConnectionAddr::TcpTls { .. }))
+        })
     }
 
     /// Whether every server has a name and a port, as those have that Sentinels and clusters tell of.
     #[must_use]
     pub fn is_network(&self) -> bool {
-        self.infos().is_ok_and(|infos| infos.iter().all(|info| place(info.addr()).is_some()))
+        self.infos()
+            .is_ok_and(|infos| infos.iter().all(|info| place(info.addr()).is_some()))
     }
 
     /// Returns true if a password crosses a network unencrypted.
@@ -57,7 +63,9 @@ impl RedisUrl {
     pub fn shows_password(&self) -> bool {
         self.infos().is_ok_and(|infos| {
             infos.iter().any(|info| match info.addr() {
-                ConnectionAddr::Tcp(host, _) => info.redis_settings().password().is_some() && !host::is_loopback(host),
+                ConnectionAddr::Tcp(host, _) => {
+                    info.redis_settings().password().is_some() && !host::is_loopback(host)
+                }
                 _ => false,
             })
         })
@@ -73,17 +81,34 @@ impl RedisUrl {
         if infos.iter().any(|info| info.redis_settings().db() != 0) {
             return Err(SENTINEL_DATABASE);
         }
-        if infos.iter().all(|info| place(info.addr()).is_some()) { Ok(url) } else { Err(FORM) }
+        if infos.iter().all(|info| place(info.addr()).is_some()) {
+            Ok(url)
+        } else {
+            Err(FORM)
+        }
     }
 
     pub(super) fn infos(&self) -> Result<Vec<ConnectionInfo>, RedisError> {
-        self.urls.iter().map(|url| url.expose_secret().into_connection_info()).collect()
+        self.urls
+            .iter()
+            .map(|url| url.expose_secret().into_connection_info())
+            .collect()
     }
 
     fn parse(text: &str) -> Result<Self, RedisUrlError> {
         let urls = split(text).map(normal).collect::<Result<Vec<_>, _>>()?;
-        let shown = urls.iter().map(shown).collect::<Result<Vec<_>, _>>()?.join(",");
-        Ok(Self { urls: urls.into_iter().map(|url| String::from(url).into()).collect(), shown })
+        let shown = urls
+            .iter()
+            .map(shown)
+            .collect::<Result<Vec<_>, _>>()?
+            .join(",");
+        Ok(Self {
+            urls: urls
+                .into_iter()
+                .map(|url| String::from(url).into())
+                .collect(),
+            shown,
+        })
     }
 }
 
@@ -91,9 +116,13 @@ impl RedisOptions {
     /// Returns a warning if a password crosses a network unencrypted.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
-        let mut all = [Some(&self.url), self.sentinels.as_ref()].into_iter().flatten();
+        let mut all = [Some(&self.url), self.sentinels.as_ref()]
+            .into_iter()
+            .flatten();
         let url = all.find(|url| url.shows_password())?;
-        Some(format!("the password crosses the network to {url} unencrypted: use rediss:// in place of redis://"))
+        Some(format!(
+            "the password crosses the network to {url} unencrypted: use rediss:// in place of redis://"
+        ))
     }
 }
 
@@ -106,11 +135,21 @@ impl FromStr for RedisUrl {
         let likeness = |info: &ConnectionInfo| {
             let redis = info.redis_settings();
             let tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
-            (redis.username().map(str::to_owned), redis.password().map(str::to_owned), tls)
+            (
+                redis.username().map(str::to_owned),
+                redis.password().map(str::to_owned),
+                tls,
+            )
         };
-        let alike = infos.windows(2).all(|pair| matches!(pair, [a, b] if likeness(a) == likeness(b)));
+        let alike = infos
+            .windows(2)
+            .all(|pair| matches!(pair, [a, b] if likeness(a) == likeness(b)));
         let plain = infos.iter().all(|info| info.redis_settings().db() == 0) && url.is_network();
-        if url.is_list() && !(alike && plain) { Err(NODES) } else { Ok(url) }
+        if url.is_list() && !(alike && plain) {
+            Err(NODES)
+        } else {
+            Ok(url)
+        }
     }
 }
 
@@ -123,7 +162,9 @@ impl fmt::Display for RedisUrl {
 /// Host and port, of a server in the network.
 pub(super) fn place(address: &ConnectionAddr) -> Option<(&str, u16)> {
     match address {
-        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => Some((host, *port)),
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            Some((host, *port))
+        }
         _ => None,
     }
 }
@@ -132,23 +173,41 @@ pub(super) fn place(address: &ConnectionAddr) -> Option<(&str, u16)> {
 pub(super) fn moved(info: &ConnectionInfo, host: &str, port: u16) -> ConnectionInfo {
     let host = host.to_owned();
     let address = match info.addr() {
-        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
-            ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: tls_params.clone() }
-        }
+        ConnectionAddr::TcpTls {
+            insecure,
+            tls_params,
+            ..
+        } => ConnectionAddr::TcpTls {
+            host,
+            port,
+            insecure: *insecure,
+            tls_params: tls_params.clone(),
+        },
         _ => ConnectionAddr::Tcp(host, port),
     };
     info.clone().set_addr(address)
 }
 
 /// What opens connections to a server.
-pub(super) fn client(info: ConnectionInfo, root_certificate: Option<&[u8]>) -> Result<Client, RedisError> {
+pub(super) fn client(
+    info: ConnectionInfo,
+    root_certificate: Option<&[u8]>,
+) -> Result<Client, RedisError> {
     // With RESP3 a server may speak unasked. `CLIENT SETINFO` would be one more command to allow.
-    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
+    let settings = info
+        .redis_settings()
+        .clone()
+        .set_protocol(ProtocolVersion::RESP2)
+        .set_skip_set_lib_name();
     let info = info.set_redis_settings(settings);
     match (info.addr(), root_certificate) {
-        (ConnectionAddr::TcpTls { .. }, Some(pem)) => {
-            Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) })
-        }
+        (ConnectionAddr::TcpTls { .. }, Some(pem)) => Client::build_with_tls(
+            info,
+            TlsCertificates {
+                client_tls: None,
+                root_cert: Some(pem.to_vec()),
+            },
+        ),
         _ => Client::open(info),
     }
 }
@@ -156,7 +215,9 @@ pub(super) fn client(info: ConnectionInfo, root_certificate: Option<&[u8]>) -> R
 /// At the commas that another URL follows: a password may hold one.
 fn split(text: &str) -> impl Iterator<Item = &str> {
     let ends = text.match_indices(',').map(|(at, _)| at);
-    let mut ends: Vec<_> = ends.filter(|at| text.get(at + 1..).is_some_and(begins_with_scheme)).collect();
+    let mut ends: Vec<_> = ends
+        .filter(|at| text.get(at + 1..).is_some_and(begins_with_scheme))
+        .collect();
     ends.push(text.len());
     let mut start = 0;
     ends.into_iter().filter_map(move |end| {
@@ -167,9 +228,14 @@ fn split(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn begins_with_scheme(text: &str) -> bool {
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme.trim_start());
+    let scheme = text
+        .split_once("://")
+        .map(|(scheme, _)| scheme.trim_start());
     scheme.is_some_and(|scheme| {
-        !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-".contains(c))
+        !scheme.is_empty()
+            && scheme
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "+-".contains(c))
     })
 }
 
@@ -190,7 +256,11 @@ fn shown(url: &Url) -> Result<String, RedisUrlError> {
     if let Some(port) = url.port() {
         let _ = write!(shown, ":{port}");
     }
-    if let Some(database) = url.path().strip_prefix('/').filter(|database| !database.is_empty()) {
+    if let Some(database) = url
+        .path()
+        .strip_prefix('/')
+        .filter(|database| !database.is_empty())
+    {
         shown.extend(["/", database]);
     }
     Ok(shown)
@@ -205,10 +275,20 @@ mod tests {
 
     #[test]
     fn nodes_of_a_cluster_are_a_list_and_no_password_is_shown() {
-        let url: RedisUrl = "redis://u:a,b@n1:7000,redis://u:a,b@n2:7001".parse().unwrap();
-        assert_eq!(url.to_string(), "redis://u:***@n1:7000,redis://u:***@n2:7001");
+        let url: RedisUrl = "redis://u:a,b@n1:7000,redis://u:a,b@n2:7001"
+            .parse()
+            .unwrap();
+        assert_eq!(
+            url.to_string(),
+            "redis://u:***@n1:7000,redis://u:***@n2:7001"
+        );
         assert!(url.is_list() && !url.uses_tls());
-        assert!(!"redis://u:a,b@n1:7000".parse::<RedisUrl>().unwrap().is_list());
+        assert!(
+            !"redis://u:a,b@n1:7000"
+                .parse::<RedisUrl>()
+                .unwrap()
+                .is_list()
+        );
     }
 
     #[test]
@@ -239,7 +319,11 @@ mod tests {
             ("redis://u:a@[::1]:6379", false),
             ("unix:///run/redis.sock?pass=a", false),
         ] {
-            assert_eq!(url.parse::<RedisUrl>().unwrap().shows_password(), told, "{url}");
+            assert_eq!(
+                url.parse::<RedisUrl>().unwrap().shows_password(),
+                told,
+                "{url}"
+            );
         }
     }
 
@@ -249,6 +333,9 @@ mod tests {
         assert_eq!(url.to_string(), "redis://u:***@s1:26379,rediss://s2:26379");
         assert!(url.uses_tls());
         assert!(RedisUrl::sentinels("unix:///run/s.sock").is_err());
-        assert_eq!(RedisUrl::sentinels("redis://s1:26379/1").unwrap_err(), SENTINEL_DATABASE);
+        assert_eq!(
+            RedisUrl::sentinels("redis://s1:26379/1").unwrap_err(),
+            SENTINEL_DATABASE
+        );
     }
 }

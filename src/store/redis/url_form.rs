@@ -14,29 +14,50 @@ pub struct RedisUrlError {
     pub right: &'static str,
 }
 
-pub(super) const FORM: RedisUrlError =
-    refusal("is not the URL of a Redis server", "redis://HOST:PORT/DATABASE, rediss://… for TLS, or unix:///PATH");
-pub(super) const NODES: RedisUrlError =
-    refusal("is not a list of nodes", "the same user, password and scheme for each node of a cluster, and no database");
+pub(super) const FORM: RedisUrlError = refusal(
+    "is not the URL of a Redis server",
+    "redis://HOST:PORT/DATABASE, rediss://… for TLS, or unix:///PATH",
+);
+pub(super) const NODES: RedisUrlError = refusal(
+    "is not a list of nodes",
+    "the same user, password and scheme for each node of a cluster, and no database",
+);
 const ESCAPES: RedisUrlError = refusal(
     "has a character with a meaning in URLs where none belongs",
     "%40 for @, %2F for /, %23 for #, %3F for ? and %3A for : in the user and the password",
 );
-const COMMA: RedisUrlError =
-    refusal("has a comma in the host", "redis://NODE,redis://NODE with the scheme for each node of a cluster");
+const COMMA: RedisUrlError = refusal(
+    "has a comma in the host",
+    "redis://NODE,redis://NODE with the scheme for each node of a cluster",
+);
 const INSECURE: RedisUrlError = refusal(
     "turns off the verification of certificates (#insecure)",
     "no fragment, and LATCHKEY_REDIS_ROOT_CERTIFICATE for an authority of your own",
 );
-const USER_ALONE: RedisUrlError =
-    refusal("has a user without a password", "redis://:PASSWORD@HOST, or redis://USER:PASSWORD@HOST");
-const DATABASE: RedisUrlError = refusal("does not name a database by its number", "redis://HOST:PORT/NUMBER");
-const DATABASES: RedisUrlError = refusal("names two databases", "the number of one, as a path or as ?db=NUMBER");
-const WILDCARD: RedisUrlError =
-    refusal("has an address that servers listen on and no client connects to", "127.0.0.1 or the name of a host");
-const SOCKET_HOST: RedisUrlError =
-    refusal("has a host before the path of a socket", "unix:///PATH?user=USER&pass=PASSWORD&db=NUMBER");
-const PROTOCOL: RedisUrlError = refusal("asks for a protocol that is not used", "protocol=2, or no parameter");
+const USER_ALONE: RedisUrlError = refusal(
+    "has a user without a password",
+    "redis://:PASSWORD@HOST, or redis://USER:PASSWORD@HOST",
+);
+const DATABASE: RedisUrlError = refusal(
+    "does not name a database by its number",
+    "redis://HOST:PORT/NUMBER",
+);
+const DATABASES: RedisUrlError = refusal(
+    "names two databases",
+    "the number of one, as a path or as ?db=NUMBER",
+);
+const WILDCARD: RedisUrlError = refusal(
+    "has an address that servers listen on and no client connects to",
+    "127.0.0.1 or the name of a host",
+);
+const SOCKET_HOST: RedisUrlError = refusal(
+    "has a host before the path of a socket",
+    "unix:///PATH?user=USER&pass=PASSWORD&db=NUMBER",
+);
+const PROTOCOL: RedisUrlError = refusal(
+    "asks for a protocol that is not used",
+    "protocol=2, or no parameter",
+);
 const TWICE: RedisUrlError = refusal("has a parameter twice", "each parameter once");
 const PARAMETER: RedisUrlError = refusal(
     "has an unknown parameter",
@@ -116,7 +137,10 @@ const SCHEMES: [(&str, &str); 15] = [
 ];
 
 const fn refusal(wrong: &'static str, right: &'static str) -> RedisUrlError {
-    RedisUrlError { wrong: Cow::Borrowed(wrong), right }
+    RedisUrlError {
+        wrong: Cow::Borrowed(wrong),
+        right,
+    }
 }
 
 impl RedisUrlError {
@@ -152,9 +176,13 @@ pub(super) fn normal(text: &str) -> Result<Url, RedisUrlError> {
     if scheme.starts_with("redis") && scheme.contains("cluster") {
         return Err(CLUSTER);
     }
-    let (_, scheme) = SCHEMES.iter().find(|(name, _)| *name == scheme).ok_or(FORM)?;
+    let (_, scheme) = SCHEMES
+        .iter()
+        .find(|(name, _)| *name == scheme)
+        .ok_or(FORM)?;
     let url = Url::parse(&format!("{scheme}://{rest}")).map_err(|_| malformed(scheme, rest))?;
-    let misplaced = url.path().contains('@') || url.query().is_some_and(|query| query.contains('@'));
+    let misplaced =
+        url.path().contains('@') || url.query().is_some_and(|query| query.contains('@'));
     match url.fragment() {
         None => {}
         Some("insecure") if !misplaced => return Err(INSECURE),
@@ -190,7 +218,11 @@ fn server(mut url: Url) -> Result<Url, RedisUrlError> {
     if !url.username().is_empty() && url.password().is_none_or(str::is_empty) {
         return Err(USER_ALONE);
     }
-    let Parameters { database, user, password } = parameters(&url)?;
+    let Parameters {
+        database,
+        user,
+        password,
+    } = parameters(&url)?;
     if user.is_some() || password.is_some() {
         return Err(foreign("password", "redis://USER:PASSWORD@HOST"));
     }
@@ -206,10 +238,16 @@ fn server(mut url: Url) -> Result<Url, RedisUrlError> {
 }
 
 fn socket(mut url: Url) -> Result<Url, RedisUrlError> {
-    if url.has_host() && url.host_str().is_some_and(|host| !host.is_empty()) || !url.path().starts_with('/') {
+    if url.has_host() && url.host_str().is_some_and(|host| !host.is_empty())
+        || !url.path().starts_with('/')
+    {
         return Err(SOCKET_HOST);
     }
-    let Parameters { database, user, password } = parameters(&url)?;
+    let Parameters {
+        database,
+        user,
+        password,
+    } = parameters(&url)?;
     let database = numbered(database)?;
     url.set_query(None);
     if user.is_some() && password.is_none() {
@@ -218,7 +256,11 @@ fn socket(mut url: Url) -> Result<Url, RedisUrlError> {
     if !database.is_empty() || password.is_some() {
         let mut query = url.query_pairs_mut();
         let login = [("user", user), ("pass", password)];
-        query.extend_pairs(login.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        query.extend_pairs(
+            login
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
         if !database.is_empty() {
             query.append_pair("db", &database);
         }
@@ -261,7 +303,10 @@ fn parameters(url: &Url) -> Result<Parameters, RedisUrlError> {
 }
 
 fn foreign(name: &str, right: &'static str) -> RedisUrlError {
-    RedisUrlError { wrong: format!("has the parameter {name}, which is not used").into(), right }
+    RedisUrlError {
+        wrong: format!("has the parameter {name}, which is not used").into(),
+        right,
+    }
 }
 
 #[cfg(test)]

@@ -18,11 +18,24 @@ fn forms_of_other_clients_are_translated() {
         ("redis://[::1]:6379/1", "redis://[::1]:6379/1"),
         (" redis://cache\n", "redis://cache"),
         ("unix:///run/redis.sock", "unix:///run/redis.sock"),
-        ("redis+unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
-        ("redis+socket:///run/r.sock?password=a&username=u", "unix:///run/r.sock?user=u&pass=a"),
-        ("unix:///run/r.sock?database=1&pass=a", "unix:///run/r.sock?pass=a&db=1"),
+        (
+            "redis+unix:///run/redis.sock?db=1",
+            "unix:///run/redis.sock?db=1",
+        ),
+        (
+            "redis+socket:///run/r.sock?password=a&username=u",
+            "unix:///run/r.sock?user=u&pass=a",
+        ),
+        (
+            "unix:///run/r.sock?database=1&pass=a",
+            "unix:///run/r.sock?pass=a&db=1",
+        ),
     ] {
-        assert_eq!(normal(text).unwrap().as_str().trim_end_matches('/'), normal_text, "{text}");
+        assert_eq!(
+            normal(text).unwrap().as_str().trim_end_matches('/'),
+            normal_text,
+            "{text}"
+        );
     }
 }
 
@@ -58,18 +71,36 @@ fn parts_that_would_be_ignored_are_refused_by_their_name() {
         ("unix://ada:a@/run/redis.sock", SOCKET_HOST),
         ("redis://cache?protocol=3", PROTOCOL),
         ("redis://cache?unheard=1", PARAMETER),
-        ("redis://cache?ssl_cert_reqs=none", foreign("ssl_cert_reqs", CERTIFICATES)),
-        ("redis://cache?socket_timeout=5", foreign("socket_timeout", TIMEOUT)),
-        ("redis://cache?password=a", foreign("password", "redis://USER:PASSWORD@HOST")),
+        (
+            "redis://cache?ssl_cert_reqs=none",
+            foreign("ssl_cert_reqs", CERTIFICATES),
+        ),
+        (
+            "redis://cache?socket_timeout=5",
+            foreign("socket_timeout", TIMEOUT),
+        ),
+        (
+            "redis://cache?password=a",
+            foreign("password", "redis://USER:PASSWORD@HOST"),
+        ),
     ] {
-        assert_eq!(normal(text).map(|url| url.to_string()), Err(error), "{text}");
+        assert_eq!(
+            normal(text).map(|url| url.to_string()),
+            Err(error),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn characters_of_a_password_that_end_it_are_refused_without_the_password() {
-    for character in ["@x/", "/", "#", "?", "1/", "1#", "1?", "x@1/y", "x@y#", "x@y?"] {
-        for text in [format!("redis://:{character}S@cache"), format!("redis://ada:{character}S@cache:6379/1")] {
+    for character in [
+        "@x/", "/", "#", "?", "1/", "1#", "1?", "x@1/y", "x@y#", "x@y?",
+    ] {
+        for text in [
+            format!("redis://:{character}S@cache"),
+            format!("redis://ada:{character}S@cache:6379/1"),
+        ] {
             let error = normal(&text).map(|url| url.to_string()).unwrap_err();
             assert_eq!(error, ESCAPES, "{text}");
         }

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use chrono::NaiveDateTime;
 use diesel::{
-    BoolExpressionMethods as _, ExpressionMethods as _, Insertable, QueryDsl as _, Queryable, Selectable,
-    SelectableHelper as _, TextExpressionMethods as _, pg::Pg, sqlite::Sqlite,
+    BoolExpressionMethods as _, ExpressionMethods as _, Insertable, QueryDsl as _, Queryable,
+    Selectable, SelectableHelper as _, TextExpressionMethods as _, pg::Pg, sqlite::Sqlite,
 };
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 use serde_json::{Map, Value};
@@ -64,8 +64,11 @@ struct AuditRow {
 
 impl From<&AuditEvent> for NewAuditRow {
     fn from(event: &AuditEvent) -> Self {
-        let details: Map<String, Value> =
-            event.details.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect();
+        let details: Map<String, Value> = event
+            .details
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone().into()))
+            .collect();
         Self {
             at: stored(event.at),
             event: event.kind.as_str(),
@@ -85,21 +88,29 @@ impl From<&AuditEvent> for NewAuditRow {
 /// Text out of a token, as the database can keep it: a claim may hold what Postgres does not take (a NUL) or does not
 /// index (some kilobytes), and one event that is refused would hold up all that come after it.
 fn kept(text: &str) -> String {
-    text.chars().filter(|c| *c != '\0').take(LONGEST_ID).collect()
+    text.chars()
+        .filter(|c| *c != '\0')
+        .take(LONGEST_ID)
+        .collect()
 }
 
 impl NewAuditRow {
     /// The same event for one of several sessions.
     pub(super) fn of_session(event: &AuditEvent, session: &super::rows::SessionRow) -> Self {
         let row = Self::from(event);
-        Self { user_id: Some(session.user_id.clone()), session_id: Some(session.id.clone()), ..row }
+        Self {
+            user_id: Some(session.user_id.clone()),
+            session_id: Some(session.id.clone()),
+            ..row
+        }
     }
 }
 
 impl AuditRow {
     fn into_entry(self) -> Result<AuditEntry, StoreError> {
-        let details: Map<String, Value> = serde_json::from_str(&self.details)
-            .map_err(|_| StoreError::Failed("an audit event has details that cannot be read".to_owned()))?;
+        let details: Map<String, Value> = serde_json::from_str(&self.details).map_err(|_| {
+            StoreError::Failed("an audit event has details that cannot be read".to_owned())
+        })?;
         let text = |value: Value| match value {
             Value::String(text) => text,
             other => other.to_string(),
@@ -113,8 +124,14 @@ impl AuditRow {
             user: self.user_id.map(UserId::new),
             session: self.session_id.as_deref().and_then(SessionId::parse),
             jti: self.jti,
-            origin: Origin { ip: self.ip, user_agent: self.user_agent },
-            details: details.into_iter().map(|(name, value)| (name, text(value))).collect(),
+            origin: Origin {
+                ip: self.ip,
+                user_agent: self.user_agent,
+            },
+            details: details
+                .into_iter()
+                .map(|(name, value)| (name, text(value)))
+                .collect(),
             times: number(self.times)?,
         })
     }
@@ -125,17 +142,27 @@ impl AuditStore for SqlStore {
     async fn append(&self, events: &[(AuditEvent, u32)]) -> Result<(), StoreError> {
         let rows: Vec<NewAuditRow> = events
             .iter()
-            .map(|(event, times)| NewAuditRow { times: super::rows::counter(*times), ..NewAuditRow::from(event) })
+            .map(|(event, times)| NewAuditRow {
+                times: super::rows::counter(*times),
+                ..NewAuditRow::from(event)
+            })
             .collect();
         match &self.pool.kind {
             PoolKind::Postgres(pool) => within!(pool.here()?, self.pool.timeout, |conn| {
-                diesel::insert_into(audit_events::table).values(&rows).execute(conn).await.map(drop)
+                diesel::insert_into(audit_events::table)
+                    .values(&rows)
+                    .execute(conn)
+                    .await
+                    .map(drop)
             })?,
             // Of many rows in one statement, diesel makes many for SQLite anyway.
             PoolKind::Sqlite(pool) => on_sqlite!(pool, self.pool, |conn| {
                 conn.transaction(async |conn| {
                     for row in &rows {
-                        diesel::insert_into(audit_events::table).values(row).execute(conn).await?;
+                        diesel::insert_into(audit_events::table)
+                            .values(row)
+                            .execute(conn)
+                            .await?;
                     }
                     diesel::QueryResult::Ok(())
                 })
@@ -202,7 +229,9 @@ impl AuditStore for SqlStore {
             return Ok(0);
         }
         on_conn!(self.pool, |conn| {
-            diesel::delete(audit_events::table.filter(audit_events::id.eq_any(&ids))).execute(conn).await
+            diesel::delete(audit_events::table.filter(audit_events::id.eq_any(&ids)))
+                .execute(conn)
+                .await
         })?
         .map_err(from_query)
     }

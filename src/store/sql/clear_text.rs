@@ -30,7 +30,9 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 /// The server requested the password in clear text.
 #[derive(Debug, thiserror::Error)]
-#[error("the server asks for the password in clear text, and the connection is not encrypted and verified")]
+#[error(
+    "the server asks for the password in clear text, and the connection is not encrypted and verified"
+)]
 pub(super) struct ClearText;
 
 /// A connector for servers on other machines. It uses TLS if the server offers it and `sslmode` requests it.
@@ -45,12 +47,24 @@ impl Guard {
         verifies: bool,
         config: &mut Config,
     ) -> Result<Self, ConnectError> {
-        if config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_))) {
+        if config
+            .get_hosts()
+            .iter()
+            .any(|host| matches!(host, Host::Unix(_)))
+        {
             let reason = "the URL names a socket and another machine: name one of them, or set sslmode=verify-full";
             return Err(ConnectError::Refused(reason.to_owned()));
         }
-        config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
-        Ok(Self(tls, Watch { over: verifies, ..Watch::default() }))
+        config
+            .ssl_mode(SslMode::Require)
+            .ssl_negotiation(SslNegotiation::Direct);
+        Ok(Self(
+            tls,
+            Watch {
+                over: verifies,
+                ..Watch::default()
+            },
+        ))
     }
 }
 
@@ -60,8 +74,13 @@ impl MakeTlsConnect<Socket> for Guard {
     type Error = Failure;
 
     fn make_tls_connect(&mut self, domain: &str) -> Result<GuardConnect, Failure> {
-        let make = |connector: &mut MakeRustlsConnect| MakeTlsConnect::<Socket>::make_tls_connect(connector, domain);
-        Ok(GuardConnect(self.0.as_mut().map(make).transpose()?, self.1.clone()))
+        let make = |connector: &mut MakeRustlsConnect| {
+            MakeTlsConnect::<Socket>::make_tls_connect(connector, domain)
+        };
+        Ok(GuardConnect(
+            self.0.as_mut().map(make).transpose()?,
+            self.1.clone(),
+        ))
     }
 }
 
@@ -78,7 +97,10 @@ impl TlsConnect<Socket> for GuardConnect {
             if let Some(tls) = self.0 {
                 socket.write_all(&SSL_REQUEST).await?;
                 if socket.read_u8().await? == b'S' {
-                    return Ok(GuardedStream::Encrypted(Box::new(tls.connect(socket).await?), self.1));
+                    return Ok(GuardedStream::Encrypted(
+                        Box::new(tls.connect(socket).await?),
+                        self.1,
+                    ));
                 }
             }
             Ok(GuardedStream::Plain(socket, Watch::default()))
@@ -140,7 +162,11 @@ impl TlsStream for GuardedStream {
 }
 
 impl AsyncRead for GuardedStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let watch = match self.get_mut() {
             Self::Encrypted(stream, watch) => {
@@ -153,12 +179,18 @@ impl AsyncRead for GuardedStream {
             }
         };
         let seen = watch.see(buffer.filled().get(before..).unwrap_or_default());
-        Poll::Ready(seen.map_err(|refusal| io::Error::new(io::ErrorKind::PermissionDenied, refusal)))
+        Poll::Ready(
+            seen.map_err(|refusal| io::Error::new(io::ErrorKind::PermissionDenied, refusal)),
+        )
     }
 }
 
 impl AsyncWrite for GuardedStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Encrypted(stream, _) => Pin::new(stream).poll_write(cx, bytes),
             Self::Plain(socket, _) => Pin::new(socket).poll_write(cx, bytes),
@@ -206,7 +238,9 @@ mod tests {
         for size in 1..9 {
             let mut watch = Watch::default();
             let all = [NOTICE, SASL, OK, CLEAR].concat();
-            all.chunks(size).try_for_each(|piece| watch.see(piece)).unwrap();
+            all.chunks(size)
+                .try_for_each(|piece| watch.see(piece))
+                .unwrap();
         }
     }
 }

@@ -74,9 +74,15 @@ impl Driver {
             default_hosts(&mut config);
         }
         // A first host that never answers leaves time for the others.
-        let hosts = u32::try_from(config.get_hosts().len()).unwrap_or(u32::MAX).max(1);
+        let hosts = u32::try_from(config.get_hosts().len())
+            .unwrap_or(u32::MAX)
+            .max(1);
         let limit = timeout / hosts;
-        config.connect_timeout(config.get_connect_timeout().map_or(limit, |given| limit.min(*given)));
+        config.connect_timeout(
+            config
+                .get_connect_timeout()
+                .map_or(limit, |given| limit.min(*given)),
+        );
         if config.get_application_name().is_none() {
             config.application_name("latchkey");
         }
@@ -88,7 +94,15 @@ impl Driver {
         let pooled = config.clone();
         config.options(settings.options());
         let (settings, way) = (Arc::new(settings), Arc::new(AtomicU8::new(UNKNOWN)));
-        Ok(Self { config, pooled, settings, way, connector, fallback, timeout })
+        Ok(Self {
+            config,
+            pooled,
+            settings,
+            way,
+            connector,
+            fallback,
+            timeout,
+        })
     }
 
     /// A connection, driven by the runtime that this is called on.
@@ -122,10 +136,15 @@ impl Driver {
                 Err(Failure::Options) => {}
             }
         }
-        let mut connection = self.attempt_with(&self.pooled).await.map_err(|failure| match failure {
-            Failure::Options => ConnectError::Refused("the pooler refuses a startup parameter".to_owned()),
-            Failure::Connect(error) | Failure::Tls(error) => error,
-        })?;
+        let mut connection =
+            self.attempt_with(&self.pooled)
+                .await
+                .map_err(|failure| match failure {
+                    Failure::Options => {
+                        ConnectError::Refused("the pooler refuses a startup parameter".to_owned())
+                    }
+                    Failure::Connect(error) | Failure::Tls(error) => error,
+                })?;
         self.settings.apply(&mut connection).await?;
         self.way.store(BY_STATEMENTS, Ordering::Relaxed);
         Ok(connection)
@@ -134,7 +153,9 @@ impl Driver {
     async fn attempt_with(&self, config: &Config) -> Result<AsyncPgConnection, Failure> {
         let first = attempt_by_any(config, self.connector.clone()).await;
         match (&self.fallback, first) {
-            (Some(fallback), Err(Failure::Tls(_))) => attempt_by_any(config, fallback.clone()).await,
+            (Some(fallback), Err(Failure::Tls(_))) => {
+                attempt_by_any(config, fallback.clone()).await
+            }
             (_, result) => result,
         }
     }
@@ -145,7 +166,11 @@ fn default_hosts(config: &mut Config) {
     let addresses = config.get_hostaddrs().to_vec();
     if addresses.is_empty() {
         let [first, last] = SOCKET_DIRECTORIES;
-        config.host_path(if Path::new(first).is_dir() { first } else { last });
+        config.host_path(if Path::new(first).is_dir() {
+            first
+        } else {
+            last
+        });
     }
     for address in addresses {
         config.host(address.to_string());
@@ -169,10 +194,17 @@ fn keep_alive(config: &mut Config, idle: Option<Duration>, timeout: Duration) {
 }
 
 /// Returns the connector for a URL, and the one after a failed handshake.
-fn connectors(url: &PostgresUrl, config: &mut Config) -> Result<(Connector, Option<Connector>), ConnectError> {
+fn connectors(
+    url: &PostgresUrl,
+    config: &mut Config,
+) -> Result<(Connector, Option<Connector>), ConnectError> {
     let guarded = url.may_be_overheard();
     let plain = |config: &mut Config| {
-        if guarded { Guard::new(None, false, config).map(Connector::Guarded) } else { Ok(Connector::Plain) }
+        if guarded {
+            Guard::new(None, false, config).map(Connector::Guarded)
+        } else {
+            Ok(Connector::Plain)
+        }
     };
     match url.tls {
         TlsMode::Disable => {
@@ -197,7 +229,10 @@ fn connectors(url: &PostgresUrl, config: &mut Config) -> Result<(Connector, Opti
     }
 }
 
-async fn attempt_by_any(config: &Config, connector: Connector) -> Result<AsyncPgConnection, Failure> {
+async fn attempt_by_any(
+    config: &Config,
+    connector: Connector,
+) -> Result<AsyncPgConnection, Failure> {
     match connector {
         Connector::Plain => attempt_by(config, NoTls).await,
         Connector::Tls(connector) => attempt_by(config, connector).await,
@@ -210,11 +245,15 @@ where
     T: MakeTlsConnect<Socket>,
     T::Stream: Send + 'static,
 {
-    let (client, connection) = config.connect(connector).await.map_err(|error| match error.as_db_error() {
-        Some(answer) if answer.message().contains("startup parameter") => Failure::Options,
-        _ if connect_error::is_of_tls(&error) => Failure::Tls(meaning(&error)),
-        _ => Failure::Connect(meaning(&error)),
-    })?;
+    let (client, connection) =
+        config
+            .connect(connector)
+            .await
+            .map_err(|error| match error.as_db_error() {
+                Some(answer) if answer.message().contains("startup parameter") => Failure::Options,
+                _ if connect_error::is_of_tls(&error) => Failure::Tls(meaning(&error)),
+                _ => Failure::Connect(meaning(&error)),
+            })?;
     let connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await;
     connection.map_err(|error| Failure::Connect(ConnectError::Absent(one_line(&error))))
 }
@@ -225,26 +264,50 @@ mod tests {
     use crate::store::sql::DatabaseUrl;
 
     fn driver(url: &str, timeout: Duration) -> Driver {
-        let Ok(DatabaseUrl::Postgres(url)) = url.parse() else { panic!("{url}") };
+        let Ok(DatabaseUrl::Postgres(url)) = url.parse() else {
+            panic!("{url}")
+        };
         Driver::new(&url, timeout).unwrap()
     }
 
     #[test]
     fn url_with_any_accepted_session_attribute_asks_for_a_primary() {
-        for choice in ["", "?target_session_attrs=any", "?target_session_attrs=primary"] {
-            let driver = driver(&format!("postgres://localhost/latchkey{choice}"), Duration::from_secs(5));
-            assert_eq!(driver.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite, "{choice}");
+        for choice in [
+            "",
+            "?target_session_attrs=any",
+            "?target_session_attrs=primary",
+        ] {
+            let driver = driver(
+                &format!("postgres://localhost/latchkey{choice}"),
+                Duration::from_secs(5),
+            );
+            assert_eq!(
+                driver.config.get_target_session_attrs(),
+                TargetSessionAttrs::ReadWrite,
+                "{choice}"
+            );
         }
     }
 
     #[test]
-    fn a_dead_connection_is_found_out_within_twice_the_limit_and_never_asks_the_kernel_for_zero_seconds() {
+    fn a_dead_connection_is_found_out_within_twice_the_limit_and_never_asks_the_kernel_for_zero_seconds()
+     {
         for (limit, idle) in [(5000, 5), (300, 1)] {
-            let config = driver("postgres://localhost/latchkey", Duration::from_millis(limit)).config;
+            let config = driver(
+                "postgres://localhost/latchkey",
+                Duration::from_millis(limit),
+            )
+            .config;
             assert!(config.get_keepalives());
-            assert_eq!(config.get_tcp_user_timeout(), Some(&Duration::from_millis(limit)));
+            assert_eq!(
+                config.get_tcp_user_timeout(),
+                Some(&Duration::from_millis(limit))
+            );
             assert_eq!(config.get_keepalives_idle(), Duration::from_secs(idle));
-            assert_eq!(config.get_keepalives_interval(), Some(Duration::from_secs(idle)));
+            assert_eq!(
+                config.get_keepalives_interval(),
+                Some(Duration::from_secs(idle))
+            );
             assert_eq!(config.get_keepalives_retries(), Some(1));
         }
     }

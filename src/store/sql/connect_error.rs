@@ -25,14 +25,19 @@ pub enum ConnectError {
 
 pub(super) fn meaning(error: &Error) -> ConnectError {
     if let Some(answer) = error.as_db_error() {
-        let refused = |what_to_do: &str| ConnectError::Refused(format!("{}: {what_to_do}", answer.message()));
+        let refused =
+            |what_to_do: &str| ConnectError::Refused(format!("{}: {what_to_do}", answer.message()));
         return match *answer.code() {
             SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
                 refused("correct user and password in the URL, or pg_hba.conf on the server")
             }
             SqlState::INVALID_CATALOG_NAME => refused("create it, or correct the URL"),
             // A wrong URL, a missing privilege, or something that the server does not know: no waiting helps.
-            ref code if ["0A", "22", "28", "42"].iter().any(|class| code.code().starts_with(class)) => {
+            ref code
+                if ["0A", "22", "28", "42"]
+                    .iter()
+                    .any(|class| code.code().starts_with(class)) =>
+            {
                 refused("correct the URL, or the configuration of the server")
             }
             _ => ConnectError::Absent(answer.message().to_owned()),
@@ -43,10 +48,11 @@ pub(super) fn meaning(error: &Error) -> ConnectError {
         return tls_meaning(error);
     }
     let mut failures = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
-    if failures
-        .clone()
-        .any(|failure| failure.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<ClearText>))
-    {
+    if failures.clone().any(|failure| {
+        failure
+            .get_ref()
+            .is_some_and(<dyn std::error::Error + Send + Sync>::is::<ClearText>)
+    }) {
         return ConnectError::Refused(format!(
             "{ClearText}: set sslmode=verify-full in the URL, or configure the server for scram-sha-256"
         ));
@@ -69,18 +75,23 @@ pub(super) fn meaning(error: &Error) -> ConnectError {
 
 /// Returns true if the driver rejected the server because of `target_session_attrs`.
 fn is_read_only(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::PermissionDenied && error.to_string().contains("does not allow writes")
+    error.kind() == io::ErrorKind::PermissionDenied
+        && error.to_string().contains("does not allow writes")
 }
 
 /// Returns true if the TLS handshake failed, in any way.
 pub(super) fn is_of_tls(error: &Error) -> bool {
     let text = one_line(error);
-    text.starts_with("error performing TLS handshake") && !text.ends_with("server does not support TLS")
+    text.starts_with("error performing TLS handshake")
+        && !text.ends_with("server does not support TLS")
 }
 
 /// An `io::Error` does not name what it wraps as its source.
 fn tls_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a TlsError> {
-    cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<TlsError>()
+    cause
+        .downcast_ref::<io::Error>()?
+        .get_ref()?
+        .downcast_ref::<TlsError>()
 }
 
 fn causes<'a>(
@@ -92,5 +103,9 @@ fn causes<'a>(
 /// Returns the error with all its causes in one line: the driver's own text names no cause.
 pub(super) fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
     let texts: Vec<String> = causes(error).map(ToString::to_string).collect();
-    texts.join(": ").split_whitespace().collect::<Vec<_>>().join(" ")
+    texts
+        .join(": ")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }

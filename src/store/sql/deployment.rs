@@ -24,7 +24,9 @@ impl SqlStore {
                 .await
         })?
         .map_err(from_query)?;
-        self.known_deployment().await?.ok_or_else(|| StoreError::Failed("the deployment has no id".to_owned()))
+        self.known_deployment()
+            .await?
+            .ok_or_else(|| StoreError::Failed("the deployment has no id".to_owned()))
     }
 
     /// Returns the id of the deployment, if it has one.
@@ -32,9 +34,12 @@ impl SqlStore {
     /// # Errors
     /// [`StoreError`], also if the table is missing.
     pub async fn known_deployment(&self) -> Result<Option<DeploymentId>, StoreError> {
-        let id: Option<String> =
-            on_conn!(self.pool, |conn| deployment::table.select(deployment::id).first(conn).await.optional())?
-                .map_err(from_query)?;
+        let id: Option<String> = on_conn!(self.pool, |conn| deployment::table
+            .select(deployment::id)
+            .first(conn)
+            .await
+            .optional())?
+        .map_err(from_query)?;
         Ok(id.map(DeploymentId::new))
     }
 }

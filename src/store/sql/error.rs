@@ -9,7 +9,9 @@ use crate::ports::StoreError;
 /// server's (shutting down, read only after a fail-over, statement timeout, disk full) mean: not now.
 pub(super) fn from_query(error: Error) -> StoreError {
     match error {
-        Error::DatabaseError(_, information) => StoreError::Unavailable(information.message().to_owned()),
+        Error::DatabaseError(_, information) => {
+            StoreError::Unavailable(information.message().to_owned())
+        }
         Error::BrokenTransactionManager | Error::RollbackErrorOnCommit { .. } => {
             StoreError::Unavailable("the connection broke".to_owned())
         }
@@ -20,13 +22,18 @@ pub(super) fn from_query(error: Error) -> StoreError {
 pub(super) fn from_pool(error: PoolError) -> StoreError {
     StoreError::Unavailable(match error {
         PoolError::Timeout(_) => "no free connection in time".to_owned(),
-        PoolError::Backend(Connecting::ConnectionError(error)) => without_newlines(&describe(&error)),
+        PoolError::Backend(Connecting::ConnectionError(error)) => {
+            without_newlines(&describe(&error))
+        }
         other => without_newlines(&other.to_string()),
     })
 }
 
 pub(super) fn is_unique_violation(error: &Error) -> bool {
-    matches!(error, Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _))
+    matches!(
+        error,
+        Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)
+    )
 }
 
 fn describe(error: &ConnectionError) -> String {

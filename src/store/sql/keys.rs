@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use chrono::{NaiveDateTime, TimeDelta};
 use diesel::{
-    ExpressionMethods as _, Insertable, QueryDsl as _, Queryable, Selectable, SelectableHelper as _, pg::Pg,
-    sqlite::Sqlite,
+    ExpressionMethods as _, Insertable, QueryDsl as _, Queryable, Selectable,
+    SelectableHelper as _, pg::Pg, sqlite::Sqlite,
 };
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 use latchkey_verifier::Kind;
@@ -47,9 +47,16 @@ impl KeyRow {
 
     /// `None` for what a later version may have put there.
     fn facts(&self) -> Option<KeyFacts> {
-        let kind = [Kind::Access, Kind::Refresh].into_iter().find(|kind| kind.token_type() == self.token_type)?;
+        let kind = [Kind::Access, Kind::Refresh]
+            .into_iter()
+            .find(|kind| kind.token_type() == self.token_type)?;
         let (kid, algorithm) = (self.kid.clone(), self.algorithm.parse().ok()?);
-        Some(KeyFacts { kid, kind, algorithm, signs_from: self.signs_from.and_utc() })
+        Some(KeyFacts {
+            kid,
+            kind,
+            algorithm,
+            signs_from: self.signs_from.and_utc(),
+        })
     }
 }
 
@@ -57,11 +64,20 @@ impl SqlStore {
     async fn ring_row(&self) -> Result<(String, TokenLives), StoreError> {
         let (version, access, refresh): (i64, i64, i64) = on_conn!(self.pool, |conn| {
             use signing_key_ring::{access_life, refresh_life, version};
-            signing_key_ring::table.select((version, access_life, refresh_life)).first(conn).await
+            signing_key_ring::table
+                .select((version, access_life, refresh_life))
+                .first(conn)
+                .await
         })?
         .map_err(from_query)?;
         let span = |seconds| TimeDelta::try_seconds(seconds).unwrap_or_default();
-        Ok((version.to_string(), TokenLives { access: span(access), refresh: span(refresh) }))
+        Ok((
+            version.to_string(),
+            TokenLives {
+                access: span(access),
+                refresh: span(refresh),
+            },
+        ))
     }
 }
 
@@ -79,17 +95,30 @@ impl KeyStore for SqlStore {
             rows.select(KeyRow::as_select()).load(conn).await
         })?
         .map_err(from_query)?;
-        let mut records = KeyRecords { version, lives, ..KeyRecords::default() };
+        let mut records = KeyRecords {
+            version,
+            lives,
+            ..KeyRecords::default()
+        };
         for row in rows {
             let place = format!("the key {} in the database", row.kid);
             match (row.facts(), row.revoked_at, row.private_key) {
-                (Some(facts), Some(at), _) => records.revoked.push(RevokedKey { facts, at: at.and_utc() }),
+                (Some(facts), Some(at), _) => records.revoked.push(RevokedKey {
+                    facts,
+                    at: at.and_utc(),
+                }),
                 // A key of a later version that is dead is dead here, too.
                 (None, Some(_), _) => {}
-                (Some(facts), None, Some(text)) => records.keys.push(KeyRecord { facts, text: text.into(), place }),
+                (Some(facts), None, Some(text)) => records.keys.push(KeyRecord {
+                    facts,
+                    text: text.into(),
+                    place,
+                }),
                 (facts, None, _) => {
                     records.unreadable.extend(facts);
-                    records.broken.push(format!("{place}: cannot be read: was it written by a later version?"));
+                    records.broken.push(format!(
+                        "{place}: cannot be read: was it written by a later version?"
+                    ));
                 }
             }
         }
@@ -97,7 +126,9 @@ impl KeyStore for SqlStore {
     }
 
     async fn change(&self, seen: &str, changes: &[KeyChange]) -> Result<bool, StoreError> {
-        let Ok(seen) = seen.parse::<i64>() else { return Ok(false) };
+        let Ok(seen) = seen.parse::<i64>() else {
+            return Ok(false);
+        };
         on_conn!(self.pool, |conn| {
             conn.transaction(async |conn| {
                 let ring = signing_key_ring::table.filter(signing_key_ring::version.eq(seen));
@@ -109,28 +140,42 @@ impl KeyStore for SqlStore {
                     match change {
                         KeyChange::Add(facts, text) => {
                             let row = KeyRow::new(facts, text);
-                            diesel::insert_into(signing_keys::table).values(&row).execute(conn).await?
+                            diesel::insert_into(signing_keys::table)
+                                .values(&row)
+                                .execute(conn)
+                                .await?
                         }
                         KeyChange::Lives(lives) => {
                             let set = (
                                 signing_key_ring::access_life.eq(lives.access.num_seconds()),
                                 signing_key_ring::refresh_life.eq(lives.refresh.num_seconds()),
                             );
-                            diesel::update(signing_key_ring::table).set(set).execute(conn).await?
+                            diesel::update(signing_key_ring::table)
+                                .set(set)
+                                .execute(conn)
+                                .await?
                         }
                         KeyChange::Revoke(facts, at) => {
                             let set = (
                                 signing_keys::private_key.eq(None::<String>),
                                 signing_keys::revoked_at.eq(Some(stored(*at))),
                             );
-                            diesel::update(signing_keys::table.find(&facts.kid)).set(set).execute(conn).await?
+                            diesel::update(signing_keys::table.find(&facts.kid))
+                                .set(set)
+                                .execute(conn)
+                                .await?
                         }
                         KeyChange::Remove(facts) => {
-                            diesel::delete(signing_keys::table.find(&facts.kid)).execute(conn).await?
+                            diesel::delete(signing_keys::table.find(&facts.kid))
+                                .execute(conn)
+                                .await?
                         }
                         KeyChange::Rewrap(facts, text) => {
                             let set = signing_keys::private_key.eq(Some(text.expose_secret()));
-                            diesel::update(signing_keys::table.find(&facts.kid)).set(set).execute(conn).await?
+                            diesel::update(signing_keys::table.find(&facts.kid))
+                                .set(set)
+                                .execute(conn)
+                                .await?
                         }
                     };
                 }

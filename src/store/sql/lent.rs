@@ -47,12 +47,19 @@ where
 {
     pub(super) async fn from_pool(pool: &Pool<C>) -> Result<Self, StoreError> {
         // If all threads share a pool, work other than requests keeps some room.
-        let room = if thread::has_own_runtime() { QUEUE } else { 2 * QUEUE };
+        let room = if thread::has_own_runtime() {
+            QUEUE
+        } else {
+            2 * QUEUE
+        };
         if pool.status().waiting >= room {
             return Err(StoreError::Overloaded);
         }
         let object = pool.get().await.map_err(from_pool)?;
-        Ok(Self { object: Some(object), returns: C::OUTLIVES_A_STATEMENT })
+        Ok(Self {
+            object: Some(object),
+            returns: C::OUTLIVES_A_STATEMENT,
+        })
     }
 
     pub(super) fn connection(&mut self) -> Result<&mut C, StoreError> {

@@ -12,7 +12,8 @@ use diesel::{
     sqlite::Sqlite,
 };
 use diesel_async::{
-    AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection as _, TransactionManager as _,
+    AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection as _,
+    TransactionManager as _,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -63,7 +64,9 @@ pub enum MigrateError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The database knows a migration that this binary does not.
-    #[error("the database was migrated by a newer version of latchkey (it has {0}, unknown here): start that version")]
+    #[error(
+        "the database was migrated by a newer version of latchkey (it has {0}, unknown here): start that version"
+    )]
     Newer(String),
     /// The database.
     #[error(transparent)]
@@ -100,14 +103,20 @@ pub async fn status(url: &DatabaseUrl, timeout: Duration) -> Result<MigrationSta
     migrate(url, timeout, Mode::Look).await
 }
 
-async fn migrate(url: &DatabaseUrl, timeout: Duration, mode: Mode) -> Result<MigrationStatus, MigrateError> {
+async fn migrate(
+    url: &DatabaseUrl,
+    timeout: Duration,
+    mode: Mode,
+) -> Result<MigrationStatus, MigrateError> {
     match url {
         DatabaseUrl::Postgres(url) => {
             let driver = Driver::new(url, timeout)?;
             let mut connection = driver.connect().await?;
             if mode != Mode::Create {
                 use diesel_async::RunQueryDsl as _;
-                let known = diesel::select(sql::<Bool>("to_regclass('__diesel_schema_migrations') IS NOT NULL"));
+                let known = diesel::select(sql::<Bool>(
+                    "to_regclass('__diesel_schema_migrations') IS NOT NULL",
+                ));
                 if !known.get_result::<bool>(&mut connection).await? {
                     return without_tables::<Pg>(&POSTGRES, mode);
                 }
@@ -159,7 +168,10 @@ async fn locked(connection: &mut AsyncPgConnection, timeout: Duration) -> Result
         timeout.as_millis() * 9 / 10
     );
     connection.batch_execute(&lock).await.map_err(|error| {
-        StoreError::Unavailable(format!("another process holds the lock of the migrations ({error})")).into()
+        StoreError::Unavailable(format!(
+            "another process holds the lock of the migrations ({error})"
+        ))
+        .into()
     })
 }
 
@@ -173,17 +185,30 @@ where
     EmbeddedMigrations: MigrationSource<B>,
 {
     let all = MigrationSource::<B>::migrations(&embedded).map_err(failed)?;
-    let mut applied: Vec<String> =
-        harness.applied_migrations().map_err(failed)?.iter().map(ToString::to_string).collect();
+    let mut applied: Vec<String> = harness
+        .applied_migrations()
+        .map_err(failed)?
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     applied.sort();
-    let mut status = MigrationStatus { applied, ..MigrationStatus::default() };
+    let mut status = MigrationStatus {
+        applied,
+        ..MigrationStatus::default()
+    };
     for version in &status.applied {
-        if !all.iter().any(|migration| migration.name().version().to_string() == *version) {
+        if !all
+            .iter()
+            .any(|migration| migration.name().version().to_string() == *version)
+        {
             status.unknown.push(version.clone());
         }
     }
     for migration in &all {
-        if !status.applied.contains(&migration.name().version().to_string()) {
+        if !status
+            .applied
+            .contains(&migration.name().version().to_string())
+        {
             status.pending.push(migration.name().to_string());
         }
     }
@@ -204,7 +229,10 @@ where
 }
 
 /// The result for a database without tables, which are not made.
-fn without_tables<B: Backend>(embedded: &EmbeddedMigrations, mode: Mode) -> Result<MigrationStatus, MigrateError>
+fn without_tables<B: Backend>(
+    embedded: &EmbeddedMigrations,
+    mode: Mode,
+) -> Result<MigrationStatus, MigrateError>
 where
     EmbeddedMigrations: MigrationSource<B>,
 {
@@ -212,9 +240,15 @@ where
         return Err(MigrateError::Empty);
     }
     let all = MigrationSource::<B>::migrations(embedded).map_err(failed)?;
-    let mut pending: Vec<_> = all.iter().map(|migration| migration.name().to_string()).collect();
+    let mut pending: Vec<_> = all
+        .iter()
+        .map(|migration| migration.name().to_string())
+        .collect();
     pending.sort();
-    Ok(MigrationStatus { pending, ..MigrationStatus::default() })
+    Ok(MigrationStatus {
+        pending,
+        ..MigrationStatus::default()
+    })
 }
 
 /// The harness blocks its thread, so it gets one of its own.
@@ -234,7 +268,10 @@ fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> MigrateError {
         Some(DieselError::DatabaseError(DatabaseErrorKind::Unknown, answer))
             if answer.message().starts_with("permission denied") =>
         {
-            let (text, what_to_do) = (answer.message(), "grant it to the user of the URL, or make them the owner");
+            let (text, what_to_do) = (
+                answer.message(),
+                "grant it to the user of the URL, or make them the owner",
+            );
             ConnectError::Refused(format!("{text}: {what_to_do}")).into()
         }
         Some(DieselError::DatabaseError(DatabaseErrorKind::Unknown, answer))
@@ -246,7 +283,9 @@ fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> MigrateError {
             ))
             .into()
         }
-        _ if error.to_string().contains("already exists") => ConnectError::Refused(FOREIGN.to_owned()).into(),
+        _ if error.to_string().contains("already exists") => {
+            ConnectError::Refused(FOREIGN.to_owned()).into()
+        }
         _ => StoreError::Unavailable(format!("a migration failed: {error}")).into(),
     }
 }

@@ -73,12 +73,18 @@ impl SqlStore {
         use diesel_async::RunQueryDsl as _;
         // SQLite has no roles.
         let (name, superuser) = match self.pool.kind {
-            pool::PoolKind::Postgres(_) => ("current_user::text", "current_setting('is_superuser') = 'on'"),
+            pool::PoolKind::Postgres(_) => (
+                "current_user::text",
+                "current_setting('is_superuser') = 'on'",
+            ),
             pool::PoolKind::Sqlite(_) => ("''", "0"),
         };
-        let role = diesel::select((diesel::dsl::sql::<Text>(name), diesel::dsl::sql::<Bool>(superuser)));
-        let (name, superuser) =
-            pool::on_conn!(self.pool, |conn| role.get_result(conn).await)?.map_err(error::from_query)?;
+        let role = diesel::select((
+            diesel::dsl::sql::<Text>(name),
+            diesel::dsl::sql::<Bool>(superuser),
+        ));
+        let (name, superuser) = pool::on_conn!(self.pool, |conn| role.get_result(conn).await)?
+            .map_err(error::from_query)?;
         Ok(Role { name, superuser })
     }
 
@@ -88,12 +94,16 @@ impl SqlStore {
     /// [`StoreError`].
     pub async fn server_time(&self) -> Result<Moment, StoreError> {
         use diesel_async::RunQueryDsl as _;
-        let now = diesel::select(diesel::dsl::sql::<diesel::sql_types::Timestamp>(match self.pool.kind {
+        let now = diesel::select(diesel::dsl::sql::<diesel::sql_types::Timestamp>(match self
+            .pool
+            .kind
+        {
             pool::PoolKind::Postgres(_) => "(clock_timestamp() AT TIME ZONE 'UTC')::timestamp",
             pool::PoolKind::Sqlite(_) => "strftime('%Y-%m-%d %H:%M:%f', 'now')",
         }));
         let time: chrono::NaiveDateTime =
-            pool::on_conn!(self.pool, |conn| now.get_result(conn).await)?.map_err(error::from_query)?;
+            pool::on_conn!(self.pool, |conn| now.get_result(conn).await)?
+                .map_err(error::from_query)?;
         Ok(time.and_utc())
     }
 }

@@ -116,11 +116,19 @@ impl SqlPool {
     pub fn open(url: &DatabaseUrl, limits: PoolLimits) -> Result<Self, StoreError> {
         let server_clock = ServerClock::default();
         let kind = match url {
-            DatabaseUrl::Postgres(url) => PoolKind::Postgres(PostgresPool::open(url, limits, &server_clock)?),
+            DatabaseUrl::Postgres(url) => {
+                PoolKind::Postgres(PostgresPool::open(url, limits, &server_clock)?)
+            }
             DatabaseUrl::Sqlite(file) => PoolKind::Sqlite(sqlite::pool(file, limits)?),
         };
         let writes = Arc::default();
-        Ok(Self { kind, server_clock, timeout: limits.timeout, writes, limit: limits.connections })
+        Ok(Self {
+            kind,
+            server_clock,
+            timeout: limits.timeout,
+            writes,
+            limit: limits.connections,
+        })
     }
 
     /// How the connections are used just now.
@@ -130,7 +138,12 @@ impl SqlPool {
             PoolKind::Postgres(pools) => pools.status(self.limit),
             PoolKind::Sqlite(pool) => {
                 let status = pool.status();
-                PoolStatus { open: status.size, idle: status.available, limit: self.limit, waiting: status.waiting }
+                PoolStatus {
+                    open: status.size,
+                    idle: status.available,
+                    limit: self.limit,
+                    waiting: status.waiting,
+                }
             }
         }
     }
@@ -140,7 +153,10 @@ pub(super) fn bad(error: &(dyn std::error::Error + 'static)) -> ConnectionError 
     ConnectionError::BadConnection(one_line(error))
 }
 
-pub(super) fn build<C>(manager: AsyncDieselConnectionManager<C>, limits: PoolLimits) -> Result<Pool<C>, StoreError>
+pub(super) fn build<C>(
+    manager: AsyncDieselConnectionManager<C>,
+    limits: PoolLimits,
+) -> Result<Pool<C>, StoreError>
 where
     AsyncDieselConnectionManager<C>:
         deadpool::managed::Manager<Type = C, Error = diesel_async::pooled_connection::PoolError>,

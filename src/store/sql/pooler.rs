@@ -14,18 +14,28 @@ const ADVICE: &str = "the pooler does not support prepared statements in its poo
 pub(super) async fn check(driver: &Driver, limit: Duration) -> Result<(), ConnectError> {
     let (mut client, mut other) = (driver.connect().await?, driver.connect().await?);
     // With a single server connection, the second client waits for it: nothing can be changed under the first.
-    tokio::time::timeout(limit, survives(&mut client, &mut other)).await.unwrap_or(Ok(()))
+    tokio::time::timeout(limit, survives(&mut client, &mut other))
+        .await
+        .unwrap_or(Ok(()))
 }
 
-async fn survives(client: &mut AsyncPgConnection, other: &mut AsyncPgConnection) -> Result<(), ConnectError> {
+async fn survives(
+    client: &mut AsyncPgConnection,
+    other: &mut AsyncPgConnection,
+) -> Result<(), ConnectError> {
     ask(client).await?;
     // In transaction mode, this takes the server connection that the first client used last.
-    other.batch_execute("BEGIN").await.map_err(|error| ConnectError::Absent(error.to_string()))?;
+    other
+        .batch_execute("BEGIN")
+        .await
+        .map_err(|error| ConnectError::Absent(error.to_string()))?;
     ask(client).await
 }
 
 async fn ask(client: &mut AsyncPgConnection) -> Result<(), ConnectError> {
-    let answer = diesel::select(1.into_sql::<Integer>()).get_result::<i32>(client).await;
+    let answer = diesel::select(1.into_sql::<Integer>())
+        .get_result::<i32>(client)
+        .await;
     answer.map(drop).map_err(|error| match error.to_string() {
         text if text.contains("prepared statement") => ConnectError::Refused(ADVICE.to_owned()),
         text => ConnectError::Absent(text),

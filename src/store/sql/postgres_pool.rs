@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use diesel_async::{
     AsyncPgConnection,
-    pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, deadpool::Pool},
+    pooled_connection::{
+        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, deadpool::Pool,
+    },
 };
 use futures_util::FutureExt as _;
 use thread_local::ThreadLocal;
@@ -44,11 +46,22 @@ pub(super) struct Place {
 
 impl PostgresPool {
     /// The shared connections are driven by the runtime that this is called on.
-    pub(super) fn open(url: &PostgresUrl, limits: PoolLimits, clock: &ServerClock) -> Result<Self, StoreError> {
-        let driver = Driver::new(url, limits.timeout).map_err(|error| StoreError::Failed(error.to_string()))?;
+    pub(super) fn open(
+        url: &PostgresUrl,
+        limits: PoolLimits,
+        clock: &ServerClock,
+    ) -> Result<Self, StoreError> {
+        let driver = Driver::new(url, limits.timeout)
+            .map_err(|error| StoreError::Failed(error.to_string()))?;
         let (shared, each) = divided(limits);
         let shared = Place::new(&driver, clock, shared, Some(Handle::current()))?;
-        Ok(Self(Arc::new(Pools { clock: clock.clone(), driver, each, own: ThreadLocal::new(), shared })))
+        Ok(Self(Arc::new(Pools {
+            clock: clock.clone(),
+            driver,
+            each,
+            own: ThreadLocal::new(),
+            shared,
+        })))
     }
 
     /// The connections of the thread that asks.
@@ -59,16 +72,22 @@ impl PostgresPool {
     /// What the thread that asks has or shares.
     pub(super) fn place(&self) -> Result<&Place, StoreError> {
         match self.0.each {
-            Some(limits) if thread::has_own_runtime() => {
-                self.0.own.get_or_try(|| Place::new(&self.0.driver, &self.0.clock, limits, None))
-            }
+            Some(limits) if thread::has_own_runtime() => self
+                .0
+                .own
+                .get_or_try(|| Place::new(&self.0.driver, &self.0.clock, limits, None)),
             _ => Ok(&self.0.shared),
         }
     }
 
     /// Of all pools together.
     pub(super) fn status(&self, limit: usize) -> PoolStatus {
-        let mut sum = PoolStatus { open: 0, idle: 0, limit, waiting: 0 };
+        let mut sum = PoolStatus {
+            open: 0,
+            idle: 0,
+            limit,
+            waiting: 0,
+        };
         for place in self.0.own.iter().chain([&self.0.shared]) {
             let status = place.connections.status();
             sum.open += status.size;
@@ -88,18 +107,34 @@ impl Place {
     ) -> Result<Self, StoreError> {
         let connections = pool(driver, clock, limits, runtime.clone())?;
         let rotations = Rotations::new(connections.clone(), clock.clone(), limits, runtime);
-        Ok(Self { connections, rotations: Arc::new(rotations) })
+        Ok(Self {
+            connections,
+            rotations: Arc::new(rotations),
+        })
     }
 }
 
 /// Who gets how many: first the shared pool, then each thread.
 fn divided(limits: PoolLimits) -> (PoolLimits, Option<PoolLimits>) {
-    let each = limits.connections.saturating_sub(FEWEST).checked_div(limits.threads).unwrap_or_default();
+    let each = limits
+        .connections
+        .saturating_sub(FEWEST)
+        .checked_div(limits.threads)
+        .unwrap_or_default();
     if each < FEWEST {
         return (limits, None);
     }
     let shared = limits.connections - each * limits.threads;
-    (PoolLimits { connections: shared, ..limits }, Some(PoolLimits { connections: each, ..limits }))
+    (
+        PoolLimits {
+            connections: shared,
+            ..limits
+        },
+        Some(PoolLimits {
+            connections: each,
+            ..limits
+        }),
+    )
 }
 
 /// Connections are driven by `runtime`, whoever asks first, or else by that of whoever asks: a thread that took the place
@@ -118,12 +153,18 @@ fn pool(
         let runtime = runtime.clone().unwrap_or_else(Handle::current);
         let connecting = runtime.spawn(async move {
             let mut connection = driver.connect().await.map_err(|error| bad(&error))?;
-            clock.measure(&mut connection).await.map_err(|error| bad(&error))?;
+            clock
+                .measure(&mut connection)
+                .await
+                .map_err(|error| bad(&error))?;
             Ok(connection)
         });
         async move { connecting.await.unwrap_or_else(|error| Err(bad(&error))) }.boxed()
     });
-    build(AsyncDieselConnectionManager::new_with_config("postgres", manager), limits)
+    build(
+        AsyncDieselConnectionManager::new_with_config("postgres", manager),
+        limits,
+    )
 }
 
 #[cfg(test)]
@@ -133,7 +174,11 @@ mod tests {
     use super::*;
 
     fn numbers(connections: usize, threads: usize) -> (usize, Option<usize>) {
-        let (shared, each) = divided(PoolLimits { connections, threads, timeout: Duration::from_secs(5) });
+        let (shared, each) = divided(PoolLimits {
+            connections,
+            threads,
+            timeout: Duration::from_secs(5),
+        });
         (shared.connections, each.map(|each| each.connections))
     }
 

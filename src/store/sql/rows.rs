@@ -50,7 +50,10 @@ pub(super) struct NewUserRow {
 
 #[derive(AsChangeset)]
 #[diesel(table_name = users)]
-#[expect(clippy::option_option, reason = "to diesel, the outer one means no change and the inner one NULL")]
+#[expect(
+    clippy::option_option,
+    reason = "to diesel, the outer one means no change and the inner one NULL"
+)]
 pub(super) struct UserChangesRow {
     email: Option<String>,
     email_key: Option<Option<String>>,
@@ -61,13 +64,23 @@ pub(super) struct UserChangesRow {
 
 impl From<&UserChanges> for UserChangesRow {
     fn from(changes: &UserChanges) -> Self {
-        let UserChanges { email, first_name, last_name, is_staff } = changes;
+        let UserChanges {
+            email,
+            first_name,
+            last_name,
+            is_staff,
+        } = changes;
         let name = |name: &Option<PersonName>| name.as_ref().map(|name| name.as_str().to_owned());
         Self {
-            email: email
+            email: email.as_ref().map(|email| {
+                email
+                    .as_ref()
+                    .map(|email| email.as_str().to_owned())
+                    .unwrap_or_default()
+            }),
+            email_key: email
                 .as_ref()
-                .map(|email| email.as_ref().map(|email| email.as_str().to_owned()).unwrap_or_default()),
-            email_key: email.as_ref().map(|email| email.as_ref().map(EmailAddress::key)),
+                .map(|email| email.as_ref().map(EmailAddress::key)),
             first_name: name(first_name),
             last_name: name(last_name),
             is_staff: *is_staff,
@@ -132,7 +145,11 @@ impl From<NewUser> for NewUserRow {
             id: user.id.to_string(),
             username: user.username.as_str().to_owned(),
             username_key: Some(user.username.key()),
-            email: user.email.as_ref().map(|email| email.as_str().to_owned()).unwrap_or_default(),
+            email: user
+                .email
+                .as_ref()
+                .map(|email| email.as_str().to_owned())
+                .unwrap_or_default(),
             email_key: user.email.as_ref().map(EmailAddress::key),
             password_hash: user.password_hash.expose().to_owned(),
             first_name: String::new(),
@@ -156,7 +173,9 @@ impl From<&Session> for SessionRow {
             rotated_at: stored(session.rotated_at),
             expires_at: stored(session.expires_at),
             revoked_at: session.revoked.map(|(at, _)| stored(at)),
-            revoked_reason: session.revoked.map(|(_, reason)| reason.as_str().to_owned()),
+            revoked_reason: session
+                .revoked
+                .map(|(_, reason)| reason.as_str().to_owned()),
             last_ip: session.last_ip.clone(),
             user_agent: session.user_agent.clone(),
         }
@@ -165,13 +184,17 @@ impl From<&Session> for SessionRow {
 
 impl SessionRow {
     pub(super) fn into_session(self) -> Result<Session, StoreError> {
-        let id = SessionId::parse(&self.id).ok_or_else(|| StoreError::Failed("a session has a bad id".to_owned()))?;
+        let id = SessionId::parse(&self.id)
+            .ok_or_else(|| StoreError::Failed("a session has a bad id".to_owned()))?;
         let revoked = match (self.revoked_at, self.revoked_reason) {
             (None, _) => None,
             // A reason that this version does not know is still a revocation.
             (Some(at), reason) => Some((
                 at.and_utc(),
-                reason.as_deref().and_then(RevokedReason::parse).unwrap_or(RevokedReason::Operator),
+                reason
+                    .as_deref()
+                    .and_then(RevokedReason::parse)
+                    .unwrap_or(RevokedReason::Operator),
             )),
         };
         Ok(Session {
@@ -189,10 +212,16 @@ impl SessionRow {
     }
 }
 
-pub(super) fn state(session: SessionRow, user: Option<UserRow>) -> Result<SessionState, StoreError> {
+pub(super) fn state(
+    session: SessionRow,
+    user: Option<UserRow>,
+) -> Result<SessionState, StoreError> {
     let user = match user {
         None => None,
         Some(row) => row.into_user()?,
     };
-    Ok(SessionState { session: session.into_session()?, user })
+    Ok(SessionState {
+        session: session.into_session()?,
+        user,
+    })
 }

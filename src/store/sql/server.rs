@@ -37,13 +37,18 @@ struct Server {
 /// supported version.
 pub(super) async fn check(connection: &mut AsyncPgConnection) -> Result<(), MigrateError> {
     let server: Server = diesel::sql_query(QUERY).get_result(connection).await?;
-    server.wrong().map_or(Ok(()), |wrong| Err(ConnectError::Refused(wrong).into()))
+    server
+        .wrong()
+        .map_or(Ok(()), |wrong| Err(ConnectError::Refused(wrong).into()))
 }
 
 impl Server {
     fn wrong(&self) -> Option<String> {
         if self.version < OLDEST {
-            return Some(format!("the server is Postgres {}: expected 14 or later", self.version / 10_000));
+            return Some(format!(
+                "the server is Postgres {}: expected 14 or later",
+                self.version / 10_000
+            ));
         }
         if self.encoding != "UTF8" {
             return Some(format!(
@@ -68,9 +73,18 @@ mod tests {
     #[test]
     fn server_older_than_14_is_refused() {
         let wrong = |version| {
-            Server { encoding: "UTF8".to_owned(), version, schema: Some("public".to_owned()), taken: false }.wrong()
+            Server {
+                encoding: "UTF8".to_owned(),
+                version,
+                schema: Some("public".to_owned()),
+                taken: false,
+            }
+            .wrong()
         };
-        assert_eq!(wrong(130_022), Some("the server is Postgres 13: expected 14 or later".to_owned()));
+        assert_eq!(
+            wrong(130_022),
+            Some("the server is Postgres 13: expected 14 or later".to_owned())
+        );
         assert_eq!(wrong(140_000), None);
     }
 }

@@ -27,9 +27,13 @@ impl ServerClock {
     pub(super) async fn measure(&self, connection: &mut AsyncPgConnection) -> QueryResult<()> {
         let before = SystemClock.now();
         let theirs: NaiveDateTime =
-            select(sql::<Timestamp>("clock_timestamp() AT TIME ZONE 'UTC'")).get_result(connection).await?;
+            select(sql::<Timestamp>("clock_timestamp() AT TIME ZONE 'UTC'"))
+                .get_result(connection)
+                .await?;
         let ours = before + (SystemClock.now() - before) / 2;
-        let ahead = (theirs.and_utc() - ours).num_microseconds().unwrap_or_default();
+        let ahead = (theirs.and_utc() - ours)
+            .num_microseconds()
+            .unwrap_or_default();
         AtomicI64::store(&self.0, ahead, Ordering::Relaxed);
         Ok(())
     }

@@ -26,14 +26,20 @@ impl Settings {
 
     /// Returns the startup parameter `options`.
     pub(super) fn options(&self) -> String {
-        let Self { milliseconds, seconds, given } = self;
+        let Self {
+            milliseconds,
+            seconds,
+            given,
+        } = self;
         // The server ends the transaction of a client that vanished: it holds locks.
         let own = format!(
             "-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} \
              -c idle_in_transaction_session_timeout={milliseconds} -c tcp_keepalives_idle={seconds} \
              -c tcp_keepalives_interval={seconds} -c tcp_keepalives_count=2"
         );
-        given.as_ref().map_or_else(|| own.clone(), |given| format!("{own} {given}"))
+        given
+            .as_ref()
+            .map_or_else(|| own.clone(), |given| format!("{own} {given}"))
     }
 
     /// Returns true if the server received the startup parameter. Some poolers drop it.
@@ -47,15 +53,32 @@ impl Settings {
     }
 
     /// Sets by statements what a pooler does not forward. The keepalives are those of the pooler.
-    pub(super) async fn apply(&self, connection: &mut AsyncPgConnection) -> Result<(), ConnectError> {
+    pub(super) async fn apply(
+        &self,
+        connection: &mut AsyncPgConnection,
+    ) -> Result<(), ConnectError> {
         let mut statements = String::new();
-        for name in ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"] {
+        for name in [
+            "statement_timeout",
+            "lock_timeout",
+            "idle_in_transaction_session_timeout",
+        ] {
             let _ = write!(statements, "SET {name} = {}; ", self.milliseconds);
         }
-        for (name, value) in assignments(self.given.as_deref().unwrap_or_default()).ok_or_else(unusable)? {
-            let _ = write!(statements, "SELECT set_config('{}', '{}', false); ", quoted(&name), quoted(&value));
+        for (name, value) in
+            assignments(self.given.as_deref().unwrap_or_default()).ok_or_else(unusable)?
+        {
+            let _ = write!(
+                statements,
+                "SELECT set_config('{}', '{}', false); ",
+                quoted(&name),
+                quoted(&value)
+            );
         }
-        connection.batch_execute(&statements).await.map_err(|error| ConnectError::Absent(one_line(&error)))
+        connection
+            .batch_execute(&statements)
+            .await
+            .map_err(|error| ConnectError::Absent(one_line(&error)))
     }
 }
 
@@ -111,7 +134,11 @@ mod tests {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
             assignments(r"-c search_path=a,\ b -cwork_mem=4MB  --lock-timeout=5"),
-            Some(vec![pair("search_path", "a, b"), pair("work_mem", "4MB"), pair("lock_timeout", "5")])
+            Some(vec![
+                pair("search_path", "a, b"),
+                pair("work_mem", "4MB"),
+                pair("lock_timeout", "5")
+            ])
         );
         assert_eq!(assignments(""), Some(Vec::new()));
         for other in ["-c", "-c name", "-B 5", "name=value"] {

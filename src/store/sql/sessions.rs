@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use diesel::{
-    BoolExpressionMethods as _, ExpressionMethods as _, IntoSql as _, JoinOnDsl as _, OptionalExtension as _,
-    QueryDsl as _, SelectableHelper as _,
+    BoolExpressionMethods as _, ExpressionMethods as _, IntoSql as _, JoinOnDsl as _,
+    OptionalExtension as _, QueryDsl as _, SelectableHelper as _,
     dsl::case_when,
     sql_types::{Bool, Integer},
 };
@@ -40,10 +40,16 @@ impl SessionStore for SqlStore {
         match &self.pool.kind {
             PoolKind::Postgres(pool) => {
                 let clock = &self.pool.server_clock;
-                within!(pool.here()?, self.pool.timeout, |conn| clock.measure(conn).await)?.map_err(from_query)
+                within!(pool.here()?, self.pool.timeout, |conn| clock
+                    .measure(conn)
+                    .await)?
+                .map_err(from_query)
             }
             PoolKind::Sqlite(pool) => {
-                within!(pool, self.pool.timeout, |conn| conn.batch_execute("SELECT 1").await)?.map_err(from_query)?;
+                within!(pool, self.pool.timeout, |conn| conn
+                    .batch_execute("SELECT 1")
+                    .await)?
+                .map_err(from_query)?;
                 self.pool.writes.check()
             }
         }
@@ -56,7 +62,10 @@ impl SessionStore for SqlStore {
     async fn insert(&self, new: NewSession) -> Result<Option<u32>, StoreError> {
         let others: Option<i64> = match &self.pool.kind {
             PoolKind::Postgres(pool) => {
-                let (row, audit) = (SessionRow::from(&new.session), NewAuditRow::from(&new.audit));
+                let (row, audit) = (
+                    SessionRow::from(&new.session),
+                    NewAuditRow::from(&new.audit),
+                );
                 within!(pool.here()?, self.pool.timeout, |conn| {
                     // All rows, of which there is one: the first comes before the commit.
                     if new.update_last_login {
@@ -73,19 +82,35 @@ impl SessionStore for SqlStore {
         Ok(others.map(|count| u32::try_from(count).unwrap_or(u32::MAX)))
     }
 
-    async fn trim(&self, newest: &Session, limit: u32, audit: AuditEvent) -> Result<Vec<Session>, StoreError> {
-        let (now, user, id) = (stored(audit.at), newest.user_id.as_str(), newest.id.to_string());
+    async fn trim(
+        &self,
+        newest: &Session,
+        limit: u32,
+        audit: AuditEvent,
+    ) -> Result<Vec<Session>, StoreError> {
+        let (now, user, id) = (
+            stored(audit.at),
+            newest.user_id.as_str(),
+            newest.id.to_string(),
+        );
         let rows: Vec<SessionRow> = on_conn!(self.pool, |conn| {
             conn.transaction(async |conn| {
                 // Nothing changes here: it makes others wait who would do the same for this user, and who would take
                 // this session for one of those that must go, as this one takes theirs.
-                diesel::update(users::table.find(user)).set(users::version.eq(users::version)).execute(conn).await?;
+                diesel::update(users::table.find(user))
+                    .set(users::version.eq(users::version))
+                    .execute(conn)
+                    .await?;
                 let victims: Vec<String> = sessions::table
                     .filter(sessions::user_id.eq(user))
                     .filter(sessions::user_version.eq(counter(newest.user_version)))
                     .filter(sessions::revoked_at.is_null())
                     .filter(sessions::expires_at.gt(now))
-                    .order((sessions::id.eq(&id).desc(), sessions::created_at.desc(), sessions::id.desc()))
+                    .order((
+                        sessions::id.eq(&id).desc(),
+                        sessions::created_at.desc(),
+                        sessions::id.desc(),
+                    ))
                     .offset(i64::from(limit))
                     .limit(MOST_TRIMMED)
                     .select(sessions::id)
@@ -95,7 +120,9 @@ impl SessionStore for SqlStore {
                     return diesel::QueryResult::Ok(Vec::new());
                 }
                 let rows: Vec<SessionRow> = diesel::update(
-                    sessions::table.filter(sessions::id.eq_any(&victims)).filter(sessions::revoked_at.is_null()),
+                    sessions::table
+                        .filter(sessions::id.eq_any(&victims))
+                        .filter(sessions::revoked_at.is_null()),
                 )
                 .set((
                     sessions::revoked_at.eq(Stamp::new(audit.at)),
@@ -106,7 +133,10 @@ impl SessionStore for SqlStore {
                 .await?;
                 for row in &rows {
                     let told = NewAuditRow::of_session(&audit, row);
-                    diesel::insert_into(audit_events::table).values(&told).execute(conn).await?;
+                    diesel::insert_into(audit_events::table)
+                        .values(&told)
+                        .execute(conn)
+                        .await?;
                 }
                 Ok(rows)
             })
@@ -116,15 +146,28 @@ impl SessionStore for SqlStore {
         rows.into_iter().map(SessionRow::into_session).collect()
     }
 
-    async fn rotate(&self, rotation: Rotation, clock: &Arc<dyn Clock>) -> Result<Option<SessionState>, StoreError> {
+    async fn rotate(
+        &self,
+        rotation: Rotation,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Option<SessionState>, StoreError> {
         match &self.pool.kind {
-            PoolKind::Postgres(pool) => self.rotate_on_postgres(pool.place()?, rotation, clock).await,
-            PoolKind::Sqlite(pool) => Box::pin(self.rotate_by_two(pool, rotation, clock.as_ref())).await,
+            PoolKind::Postgres(pool) => {
+                self.rotate_on_postgres(pool.place()?, rotation, clock)
+                    .await
+            }
+            PoolKind::Sqlite(pool) => {
+                Box::pin(self.rotate_by_two(pool, rotation, clock.as_ref())).await
+            }
         }
     }
 
     async fn count_repeat(&self, repeat: Repeat) -> Result<bool, StoreError> {
-        let Repeat { id, generation, limit } = repeat;
+        let Repeat {
+            id,
+            generation,
+            limit,
+        } = repeat;
         let (id, generation, limit) = (id.to_string(), counter(generation), counter(limit));
         let of_another = sessions::grace_generation.ne(generation);
         let counted = on_conn!(self.pool, |conn| {
@@ -136,8 +179,8 @@ impl SessionStore for SqlStore {
                     .filter(of_another.or(sessions::grace_repeats.lt(limit))),
             )
             .set((
-                sessions::grace_repeats
-                    .eq(case_when(of_another, 1.into_sql::<Integer>()).otherwise(sessions::grace_repeats + 1)),
+                sessions::grace_repeats.eq(case_when(of_another, 1.into_sql::<Integer>())
+                    .otherwise(sessions::grace_repeats + 1)),
                 sessions::grace_generation.eq(generation),
             ))
             .execute(conn)
@@ -163,27 +206,49 @@ impl SessionStore for SqlStore {
     }
 
     async fn revoke(&self, revoke: Revoke) -> Result<Option<(Session, bool)>, StoreError> {
-        let Revoke { id, of, reason, now, audit } = revoke;
-        let (text, stamp, now, audit) = (id.to_string(), Stamp::new(now), stored(now), NewAuditRow::from(&audit));
+        let Revoke {
+            id,
+            of,
+            reason,
+            now,
+            audit,
+        } = revoke;
+        let (text, stamp, now, audit) = (
+            id.to_string(),
+            Stamp::new(now),
+            stored(now),
+            NewAuditRow::from(&audit),
+        );
         let anybodys = of.is_none();
-        let (owner, version) = of.as_ref().map_or(("", 0), |(user, version)| (user.as_str(), counter(*version)));
+        let (owner, version) = of.as_ref().map_or(("", 0), |(user, version)| {
+            (user.as_str(), counter(*version))
+        });
         let revoked: Option<SessionRow> = on_conn!(self.pool, |conn| {
             conn.transaction(async |conn| {
                 let revoked: Option<SessionRow> = diesel::update(
-                    sessions::table.filter(sessions::id.eq(&text)).filter(sessions::revoked_at.is_null()).filter(
-                        anybodys.into_sql::<Bool>().or(sessions::user_id
-                            .eq(owner)
-                            .and(sessions::user_version.eq(version))
-                            .and(sessions::expires_at.gt(now))),
-                    ),
+                    sessions::table
+                        .filter(sessions::id.eq(&text))
+                        .filter(sessions::revoked_at.is_null())
+                        .filter(
+                            anybodys.into_sql::<Bool>().or(sessions::user_id
+                                .eq(owner)
+                                .and(sessions::user_version.eq(version))
+                                .and(sessions::expires_at.gt(now))),
+                        ),
                 )
-                .set((sessions::revoked_at.eq(stamp), sessions::revoked_reason.eq(reason.as_str())))
+                .set((
+                    sessions::revoked_at.eq(stamp),
+                    sessions::revoked_reason.eq(reason.as_str()),
+                ))
                 .returning(SessionRow::as_returning())
                 .get_result(conn)
                 .await
                 .optional()?;
                 if revoked.is_some() {
-                    diesel::insert_into(audit_events::table).values(&audit).execute(conn).await?;
+                    diesel::insert_into(audit_events::table)
+                        .values(&audit)
+                        .execute(conn)
+                        .await?;
                 }
                 diesel::QueryResult::Ok(revoked)
             })
@@ -194,7 +259,9 @@ impl SessionStore for SqlStore {
             return Ok(Some((row.into_session()?, true)));
         }
         let found = self.find(id).await?.map(|state| state.session);
-        Ok(found.filter(|session| of.is_none_or(|(user, _)| user == session.user_id)).map(|session| (session, false)))
+        Ok(found
+            .filter(|session| of.is_none_or(|(user, _)| user == session.user_id))
+            .map(|session| (session, false)))
     }
 
     async fn list_live(&self, user: &UserId, now: Moment) -> Result<Vec<Session>, StoreError> {
@@ -227,7 +294,10 @@ impl SessionStore for SqlStore {
                 .await
         })?
         .map_err(from_query)?;
-        let sessions: Vec<Session> = rows.into_iter().map(SessionRow::into_session).collect::<Result<_, _>>()?;
+        let sessions: Vec<Session> = rows
+            .into_iter()
+            .map(SessionRow::into_session)
+            .collect::<Result<_, _>>()?;
         let full = i64::try_from(sessions.len()).is_ok_and(|count| count == limit);
         let next = sessions.last().filter(|_| full).map(|session| session.id);
         Ok(SessionPage { sessions, next })
@@ -247,8 +317,10 @@ impl SessionStore for SqlStore {
         limit: i64,
     ) -> Result<Vec<Session>, StoreError> {
         // Every id follows the empty text.
-        let (from, last) =
-            after.map_or_else(|| (stored(since), String::new()), |(moment, id)| (stored(moment), id.to_string()));
+        let (from, last) = after.map_or_else(
+            || (stored(since), String::new()),
+            |(moment, id)| (stored(moment), id.to_string()),
+        );
         let rows: Vec<SessionRow> = on_conn!(self.pool, |conn| {
             sessions::table
                 // Said twice: the index serves a lower bound, not an `OR`.
@@ -267,16 +339,25 @@ impl SessionStore for SqlStore {
     async fn purge(&self, before: Moment, limit: i64) -> Result<usize, StoreError> {
         let before = stored(before);
         let ids: Vec<String> = on_conn!(self.pool, |conn| {
-            sessions::table.filter(sessions::expires_at.lt(before)).limit(limit).select(sessions::id).load(conn).await
+            sessions::table
+                .filter(sessions::expires_at.lt(before))
+                .limit(limit)
+                .select(sessions::id)
+                .load(conn)
+                .await
         })?
         .map_err(from_query)?;
         if ids.is_empty() {
             return Ok(0);
         }
         on_conn!(self.pool, |conn| {
-            diesel::delete(sessions::table.filter(sessions::id.eq_any(&ids)).filter(sessions::expires_at.lt(before)))
-                .execute(conn)
-                .await
+            diesel::delete(
+                sessions::table
+                    .filter(sessions::id.eq_any(&ids))
+                    .filter(sessions::expires_at.lt(before)),
+            )
+            .execute(conn)
+            .await
         })?
         .map_err(from_query)
     }

@@ -81,7 +81,13 @@ impl<const NOTED: bool> QueryFragment<Pg> for InsertSession<NOTED> {
         out.push_bind_param::<Nullable<Text>, _>(&audit.cause)?;
         out.push_sql(", ");
         out.push_bind_param::<Text, _>(&audit.actor)?;
-        for text in [&audit.user_id, &audit.session_id, &audit.jti, &audit.ip, &audit.user_agent] {
+        for text in [
+            &audit.user_id,
+            &audit.session_id,
+            &audit.jti,
+            &audit.ip,
+            &audit.user_agent,
+        ] {
             out.push_sql(", ");
             out.push_bind_param::<Nullable<Text>, _>(text)?;
         }
@@ -107,7 +113,10 @@ impl SqlStore {
         pool: &Pool<AsyncSqliteConnection>,
         new: NewSession,
     ) -> Result<Option<i64>, StoreError> {
-        let (row, audit) = (SessionRow::from(&new.session), NewAuditRow::from(&new.audit));
+        let (row, audit) = (
+            SessionRow::from(&new.session),
+            NewAuditRow::from(&new.audit),
+        );
         let (made_at, version) = (row.created_at, row.user_version);
         on_sqlite!(pool, self.pool, |conn| {
             conn.transaction(async |conn| {
@@ -138,15 +147,23 @@ impl SqlStore {
                     sessions::last_ip,
                     sessions::user_agent,
                 );
-                let insertion = diesel::insert_into(sessions::table).values(user.select(values)).into_columns(columns);
+                let insertion = diesel::insert_into(sessions::table)
+                    .values(user.select(values))
+                    .into_columns(columns);
                 if insertion.execute(conn).await? == 0 {
                     return QueryResult::Ok(None);
                 }
                 if new.update_last_login {
                     let user = users::table.find(&row.user_id);
-                    diesel::update(user).set(users::last_login.eq(made_at)).execute(conn).await?;
+                    diesel::update(user)
+                        .set(users::last_login.eq(made_at))
+                        .execute(conn)
+                        .await?;
                 }
-                diesel::insert_into(audit_events::table).values(&audit).execute(conn).await?;
+                diesel::insert_into(audit_events::table)
+                    .values(&audit)
+                    .execute(conn)
+                    .await?;
                 let others: i64 = sessions::table
                     .filter(sessions::user_id.eq(&row.user_id))
                     .filter(sessions::revoked_at.is_null())

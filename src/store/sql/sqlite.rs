@@ -12,7 +12,9 @@ use diesel::{
     connection::SimpleConnection as _, result::Error,
 };
 use diesel_async::{
-    pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, deadpool::Pool},
+    pooled_connection::{
+        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, deadpool::Pool,
+    },
     sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper},
 };
 use futures_util::{FutureExt as _, TryFutureExt as _, future::BoxFuture};
@@ -49,7 +51,10 @@ impl SpawnBlocking for Threads {
     }
 }
 
-pub(super) fn pool(file: &SqliteFile, limits: PoolLimits) -> Result<Pool<AsyncSqliteConnection>, StoreError> {
+pub(super) fn pool(
+    file: &SqliteFile,
+    limits: PoolLimits,
+) -> Result<Pool<AsyncSqliteConnection>, StoreError> {
     let (file, runtime) = (file.clone(), Handle::current());
     let mut manager = ManagerConfig::default();
     manager.recycling_method = RecyclingMethod::Fast;
@@ -58,11 +63,17 @@ pub(super) fn pool(file: &SqliteFile, limits: PoolLimits) -> Result<Pool<AsyncSq
         async move {
             let opening = runtime.spawn_blocking(move || open(&file, limits.timeout));
             let connection = opening.await.unwrap_or_else(|error| Err(bad(&error)))?;
-            Ok(SyncConnectionWrapper::with_runtime(connection, Threads(runtime)))
+            Ok(SyncConnectionWrapper::with_runtime(
+                connection,
+                Threads(runtime),
+            ))
         }
         .boxed()
     });
-    build(AsyncDieselConnectionManager::new_with_config("sqlite", manager), limits)
+    build(
+        AsyncDieselConnectionManager::new_with_config("sqlite", manager),
+        limits,
+    )
 }
 
 /// Opens the file.
@@ -71,22 +82,30 @@ pub(super) fn pool(file: &SqliteFile, limits: PoolLimits) -> Result<Pool<AsyncSq
 /// A writer waits for the others a little less than a statement may take, so that it is SQLite who gives up.
 pub(super) fn open(file: &SqliteFile, timeout: Duration) -> ConnectionResult<SqliteConnection> {
     let path = file.path.to_string_lossy();
-    make(file).map_err(|error| ConnectionError::BadConnection(format!("{path} cannot be opened: {error}")))?;
+    make(file).map_err(|error| {
+        ConnectionError::BadConnection(format!("{path} cannot be opened: {error}"))
+    })?;
     let mut connection = SqliteConnection::establish(&path)?;
     let patience = timeout * 9 / 10;
     connection
         .batch_execute(&format!("PRAGMA busy_timeout = {}", patience.as_millis()))
         .and_then(|()| write_ahead(&mut connection, patience))
-        .and_then(|()| connection.batch_execute("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON"))
+        .and_then(|()| {
+            connection.batch_execute("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")
+        })
         .map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
 }
 
 /// Opens a file that exists, and leaves its journal mode as it is: it may be a database of another program.
-pub(super) fn open_to_look(file: &SqliteFile, timeout: Duration) -> ConnectionResult<SqliteConnection> {
+pub(super) fn open_to_look(
+    file: &SqliteFile,
+    timeout: Duration,
+) -> ConnectionResult<SqliteConnection> {
     let path = file.path.to_string_lossy();
-    fs::metadata(&file.path)
-        .map_err(|error| ConnectionError::BadConnection(format!("{path} cannot be opened: {error}")))?;
+    fs::metadata(&file.path).map_err(|error| {
+        ConnectionError::BadConnection(format!("{path} cannot be opened: {error}"))
+    })?;
     let mut connection = SqliteConnection::establish(&path)?;
     connection
         .batch_execute(&format!("PRAGMA busy_timeout = {}", timeout.as_millis()))
@@ -138,7 +157,8 @@ fn write_ahead(connection: &mut SqliteConnection, patience: Duration) -> QueryRe
     loop {
         match connection.batch_execute("PRAGMA journal_mode = WAL") {
             Err(Error::DatabaseError(_, information))
-                if information.message() == "database is locked" && started.elapsed() < patience =>
+                if information.message() == "database is locked"
+                    && started.elapsed() < patience =>
             {
                 thread::sleep(Duration::from_millis(10));
             }
@@ -155,7 +175,10 @@ mod tests {
     fn of_many_that_open_a_new_file_at_once_none_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         for round in 0..25 {
-            let file = SqliteFile { path: folder.path().join(round.to_string()), create: true };
+            let file = SqliteFile {
+                path: folder.path().join(round.to_string()),
+                create: true,
+            };
             thread::scope(|scope| {
                 for _ in 0..8 {
                     scope.spawn(|| open(&file, Duration::from_mins(1)).map(drop).unwrap());

@@ -8,7 +8,9 @@ use rustls::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::{CryptoProvider, aws_lc_rs::default_provider, verify_tls12_signature, verify_tls13_signature},
+    crypto::{
+        CryptoProvider, aws_lc_rs::default_provider, verify_tls12_signature, verify_tls13_signature,
+    },
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -24,7 +26,9 @@ pub(super) fn verified(trust: &Trust) -> Result<MakeRustlsConnect, ConnectError>
         Trust::File(path) => {
             pins = read(path)?;
             for certificate in &pins {
-                roots.add(certificate.clone()).map_err(|_| refused(path, "a certificate in it cannot be used"))?;
+                roots
+                    .add(certificate.clone())
+                    .map_err(|_| refused(path, "a certificate in it cannot be used"))?;
             }
         }
         // Certificates of the system that cannot be read are as good as not there: the connection then fails.
@@ -34,8 +38,16 @@ pub(super) fn verified(trust: &Trust) -> Result<MakeRustlsConnect, ConnectError>
     }
     let provider = Arc::new(default_provider());
     // The library refuses to verify without any authority.
-    let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().ok();
-    connector(provider.clone(), Verifier { provider, check: Check::Chain { chain, pins } })
+    let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+        .build()
+        .ok();
+    connector(
+        provider.clone(),
+        Verifier {
+            provider,
+            check: Check::Chain { chain, pins },
+        },
+    )
 }
 
 /// Returns the connector of `sslmode=prefer`. Like libpq's, it verifies a certificate only if the URL names an authority.
@@ -44,10 +56,19 @@ pub(super) fn preferred(trust: &Trust) -> Result<MakeRustlsConnect, ConnectError
         return verified(trust);
     }
     let provider = Arc::new(default_provider());
-    connector(provider.clone(), Verifier { provider, check: Check::Nothing })
+    connector(
+        provider.clone(),
+        Verifier {
+            provider,
+            check: Check::Nothing,
+        },
+    )
 }
 
-fn connector(provider: Arc<CryptoProvider>, verifier: Verifier) -> Result<MakeRustlsConnect, ConnectError> {
+fn connector(
+    provider: Arc<CryptoProvider>,
+    verifier: Verifier,
+) -> Result<MakeRustlsConnect, ConnectError> {
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| ConnectError::Refused(error.to_string()))?
@@ -66,7 +87,10 @@ struct Verifier {
 #[derive(Debug)]
 enum Check {
     /// Chain and name, unless the certificate is itself one of `pins`.
-    Chain { chain: Option<Arc<WebPkiServerVerifier>>, pins: Vec<CertificateDer<'static>> },
+    Chain {
+        chain: Option<Arc<WebPkiServerVerifier>>,
+        pins: Vec<CertificateDer<'static>>,
+    },
     /// Any certificate is accepted: the connection is encrypted, and not authenticated.
     Nothing,
 }
@@ -80,7 +104,9 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Check::Chain { chain, pins } = &self.check else { return Ok(ServerCertVerified::assertion()) };
+        let Check::Chain { chain, pins } = &self.check else {
+            return Ok(ServerCertVerified::assertion());
+        };
         let result = match chain {
             Some(chain) => chain.verify_server_cert(certificate, intermediates, name, ocsp, now),
             None => Err(CertificateError::UnknownIssuer.into()),
@@ -100,7 +126,12 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -109,11 +140,18 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -130,10 +168,11 @@ fn is_of_time(error: &Error) -> bool {
 }
 
 fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
-    let text = files::read_protected(path, files::CERTIFICATES_LIMIT).map_err(|error| match error {
-        files::FileError::Io(error) => refused(path, &error.to_string()),
-        error => refused(path, &error.to_string()),
-    })?;
+    let text =
+        files::read_protected(path, files::CERTIFICATES_LIMIT).map_err(|error| match error {
+            files::FileError::Io(error) => refused(path, &error.to_string()),
+            error => refused(path, &error.to_string()),
+        })?;
     let blocks = pem::parse_many(&*text).map_err(|error| refused(path, &error.to_string()))?;
     let certificates: Vec<_> = blocks
         .into_iter()

@@ -62,8 +62,15 @@ fn is_of_authority(error: &CertificateError) -> bool {
 
 /// Returns the names without the library's words around each.
 fn names(presented: &[String]) -> String {
-    let names: Vec<&str> = presented.iter().map(|name| name.split('"').nth(1).unwrap_or(name)).collect();
-    if names.is_empty() { "no name".to_owned() } else { names.join(", ") }
+    let names: Vec<&str> = presented
+        .iter()
+        .map(|name| name.split('"').nth(1).unwrap_or(name))
+        .collect();
+    if names.is_empty() {
+        "no name".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 #[cfg(test)]
@@ -82,13 +89,19 @@ mod tests {
         let errors = certificate.into_iter().map(TlsError::InvalidCertificate);
         for error in errors.chain([TlsError::DecryptError, TlsError::General("x".to_owned())]) {
             let text = tls_meaning(&error).to_string();
-            assert!(!text.contains(&format!("{error:?}")) && text.starts_with("the "), "{text}");
+            assert!(
+                !text.contains(&format!("{error:?}")) && text.starts_with("the "),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn names_are_shown_without_their_kind() {
-        assert_eq!(names(&["DnsName(\"db.example\")".to_owned(), "plain".to_owned()]), "db.example, plain");
+        assert_eq!(
+            names(&["DnsName(\"db.example\")".to_owned(), "plain".to_owned()]),
+            "db.example, plain"
+        );
         assert_eq!(names(&[]), "no name");
     }
 }

@@ -28,7 +28,9 @@ pub struct SqliteFile {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DatabaseUrlError {
     /// Another scheme, or none.
-    #[error("expected postgres://USER:PASSWORD@HOST/DATABASE or sqlite://PATH (with ?mode=rwc to make the file)")]
+    #[error(
+        "expected postgres://USER:PASSWORD@HOST/DATABASE or sqlite://PATH (with ?mode=rwc to make the file)"
+    )]
     Scheme,
     /// A parameter that Latchkey does not support, and the alternative.
     #[error("expected no parameter {0}: {1}")]
@@ -61,12 +63,17 @@ impl FromStr for DatabaseUrl {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once("://") {
             Some(("sqlite", path)) => {
-                let (path, create) = path.strip_suffix("?mode=rwc").map_or((path, false), |path| (path, true));
+                let (path, create) = path
+                    .strip_suffix("?mode=rwc")
+                    .map_or((path, false), |path| (path, true));
                 // Any other parameter would be a part of the name, and some parameters of SQLite are secrets.
                 if path.is_empty() || path.contains('?') {
                     return Err(DatabaseUrlError::Scheme);
                 }
-                Ok(Self::Sqlite(SqliteFile { path: PathBuf::from(path), create }))
+                Ok(Self::Sqlite(SqliteFile {
+                    path: PathBuf::from(path),
+                    create,
+                }))
             }
             Some(("postgres" | "postgresql", rest)) => PostgresUrl::parse(rest).map(Self::Postgres),
             _ => Err(DatabaseUrlError::Scheme),
@@ -78,7 +85,9 @@ impl DatabaseUrl {
     /// Returns a warning if passwords and rows may cross a network unencrypted.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
-        let Self::Postgres(url) = self else { return None };
+        let Self::Postgres(url) = self else {
+            return None;
+        };
         url.may_be_overheard().then(|| {
             format!("{self} is on another machine and the connection may be unencrypted: set sslmode=verify-full in DATABASE_URL")
         })

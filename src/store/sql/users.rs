@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use chrono::NaiveDateTime;
 use diesel::{
-    BoolExpressionMethods as _, ExpressionMethods as _, IntoSql as _, OptionalExtension as _, QueryDsl as _,
-    SelectableHelper as _,
+    BoolExpressionMethods as _, ExpressionMethods as _, IntoSql as _, OptionalExtension as _,
+    QueryDsl as _, SelectableHelper as _,
     dsl::{exists, not},
     select,
     sql_types::Bool,
@@ -41,10 +41,17 @@ macro_rules! changed {
         let audit = NewAuditRow::from(&$cut_off.audit);
         on_conn!($self.pool, |conn| {
             conn.transaction(async |conn| {
-                let changed =
-                    diesel::update($rows).set($changes).returning($returning).get_result(conn).await.optional()?;
+                let changed = diesel::update($rows)
+                    .set($changes)
+                    .returning($returning)
+                    .get_result(conn)
+                    .await
+                    .optional()?;
                 if changed.is_some() {
-                    diesel::insert_into(audit_events::table).values(&audit).execute(conn).await?;
+                    diesel::insert_into(audit_events::table)
+                        .values(&audit)
+                        .execute(conn)
+                        .await?;
                 }
                 diesel::QueryResult::Ok(changed)
             })
@@ -56,7 +63,10 @@ macro_rules! changed {
 
 #[async_trait]
 impl UserStore for SqlStore {
-    async fn find_credentials(&self, username: &Username) -> Result<Option<Credentials>, StoreError> {
+    async fn find_credentials(
+        &self,
+        username: &Username,
+    ) -> Result<Option<Credentials>, StoreError> {
         let (key, name) = (username.key(), username.as_str());
         let found: Option<(UserRow, String)> = on_conn!(self.pool, |conn| {
             users::table
@@ -68,14 +78,24 @@ impl UserStore for SqlStore {
                 .optional()
         })?
         .map_err(from_query)?;
-        let Some((row, hash)) = found else { return Ok(None) };
-        Ok(row.into_user()?.map(|user| Credentials { user, password_hash: PasswordHash::new(hash) }))
+        let Some((row, hash)) = found else {
+            return Ok(None);
+        };
+        Ok(row.into_user()?.map(|user| Credentials {
+            user,
+            password_hash: PasswordHash::new(hash),
+        }))
     }
 
     async fn find_by_username(&self, username: &Username) -> Result<Option<User>, StoreError> {
         let key = username.key();
         let found: Option<UserRow> = on_conn!(self.pool, |conn| {
-            users::table.filter(users::username_key.eq(&key)).select(UserRow::as_select()).first(conn).await.optional()
+            users::table
+                .filter(users::username_key.eq(&key))
+                .select(UserRow::as_select())
+                .first(conn)
+                .await
+                .optional()
         })?
         .map_err(from_query)?;
         user(found)
@@ -94,7 +114,9 @@ impl UserStore for SqlStore {
         let (row, audit) = (UserChangesRow::from(changes), NewAuditRow::from(&audit));
         let updated: diesel::QueryResult<Option<UserRow>> = on_conn!(self.pool, |conn| {
             conn.transaction(async |conn| {
-                let rows = users::table.filter(users::id.eq(id.as_str())).filter(users::deleted_at.is_null());
+                let rows = users::table
+                    .filter(users::id.eq(id.as_str()))
+                    .filter(users::deleted_at.is_null());
                 let updated: Option<UserRow> = diesel::update(rows)
                     .set(&row)
                     .returning(UserRow::as_returning())
@@ -102,7 +124,10 @@ impl UserStore for SqlStore {
                     .await
                     .optional()?;
                 if updated.is_some() {
-                    diesel::insert_into(audit_events::table).values(&audit).execute(conn).await?;
+                    diesel::insert_into(audit_events::table)
+                        .values(&audit)
+                        .execute(conn)
+                        .await?;
                 }
                 diesel::QueryResult::Ok(updated)
             })
@@ -117,7 +142,10 @@ impl UserStore for SqlStore {
     }
 
     async fn insert(&self, user: NewUser, audit: AuditEvent) -> Result<User, InsertUserError> {
-        let email_key = user.email.as_ref().map(crate::domain::email::EmailAddress::key);
+        let email_key = user
+            .email
+            .as_ref()
+            .map(crate::domain::email::EmailAddress::key);
         let (row, audit) = (NewUserRow::from(user), NewAuditRow::from(&audit));
         let inserted: diesel::QueryResult<UserRow> = on_conn!(self.pool, |conn| {
             conn.transaction(async |conn| {
@@ -126,13 +154,18 @@ impl UserStore for SqlStore {
                     .returning(UserRow::as_returning())
                     .get_result(conn)
                     .await?;
-                diesel::insert_into(audit_events::table).values(&audit).execute(conn).await?;
+                diesel::insert_into(audit_events::table)
+                    .values(&audit)
+                    .execute(conn)
+                    .await?;
                 diesel::QueryResult::Ok(inserted)
             })
             .await
         })?;
         match inserted {
-            Ok(row) => row.into_user()?.ok_or_else(|| StoreError::Failed("a new user is gone".to_owned()).into()),
+            Ok(row) => row
+                .into_user()?
+                .ok_or_else(|| StoreError::Failed("a new user is gone".to_owned()).into()),
             // The index refused; which of the two it was is for the message alone.
             Err(error) if is_unique_violation(&error) => match email_key {
                 Some(key) if self.email_is_taken(&key).await? => Err(InsertUserError::EmailTaken),
@@ -155,32 +188,51 @@ impl UserStore for SqlStore {
                 .await
         })?
         .map_err(from_query)?;
-        rows.into_iter().filter_map(|row| row.into_user().transpose()).collect()
+        rows.into_iter()
+            .filter_map(|row| row.into_user().transpose())
+            .collect()
     }
 
     async fn any(&self) -> Result<bool, StoreError> {
         on_conn!(self.pool, |conn| {
-            select(exists(users::table.filter(users::deleted_at.is_null()))).get_result(conn).await
+            select(exists(users::table.filter(users::deleted_at.is_null())))
+                .get_result(conn)
+                .await
         })?
         .map_err(from_query)
     }
 
-    async fn replace_hash(&self, id: &UserId, old: &PasswordHash, new: &PasswordHash) -> Result<(), StoreError> {
+    async fn replace_hash(
+        &self,
+        id: &UserId,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<(), StoreError> {
         on_conn!(self.pool, |conn| {
-            diesel::update(users::table.filter(users::id.eq(id.as_str())).filter(users::password_hash.eq(old.expose())))
-                .set(users::password_hash.eq(new.expose()))
-                .execute(conn)
-                .await
+            diesel::update(
+                users::table
+                    .filter(users::id.eq(id.as_str()))
+                    .filter(users::password_hash.eq(old.expose())),
+            )
+            .set(users::password_hash.eq(new.expose()))
+            .execute(conn)
+            .await
         })?
         .map_err(from_query)?;
         Ok(())
     }
 
-    async fn set_password(&self, cut_off: &CutOff, hash: &PasswordHash) -> Result<Option<User>, StoreError> {
+    async fn set_password(
+        &self,
+        cut_off: &CutOff,
+        hash: &PasswordHash,
+    ) -> Result<Option<User>, StoreError> {
         let changed: Option<UserRow> = changed!(
             self,
             cut_off,
-            users::table.filter(users::id.eq(cut_off.id.as_str())).filter(users::deleted_at.is_null()),
+            users::table
+                .filter(users::id.eq(cut_off.id.as_str()))
+                .filter(users::deleted_at.is_null()),
             (
                 users::password_hash.eq(hash.expose()),
                 users::version.eq(users::version + 1),
@@ -213,7 +265,11 @@ impl UserStore for SqlStore {
         }
     }
 
-    async fn cut_off(&self, cut_off: &CutOff, version: Option<u32>) -> Result<Option<User>, StoreError> {
+    async fn cut_off(
+        &self,
+        cut_off: &CutOff,
+        version: Option<u32>,
+    ) -> Result<Option<User>, StoreError> {
         let (any, version) = (version.is_none(), counter(version.unwrap_or_default()));
         let changed: Option<UserRow> = changed!(
             self,
@@ -222,7 +278,10 @@ impl UserStore for SqlStore {
                 .filter(users::id.eq(cut_off.id.as_str()))
                 .filter(users::deleted_at.is_null())
                 .filter(users::version.eq(version).or(any.into_sql::<Bool>())),
-            (users::version.eq(users::version + 1), users::cut_off_at.eq(Stamp::new(cut_off.now))),
+            (
+                users::version.eq(users::version + 1),
+                users::cut_off_at.eq(Stamp::new(cut_off.now))
+            ),
             UserRow::as_returning()
         );
         user(changed)
@@ -235,17 +294,28 @@ impl UserStore for SqlStore {
         after: Option<&UserId>,
         limit: i64,
     ) -> Result<Vec<(UserId, u32)>, StoreError> {
-        let (stamp, mut after) = (Stamp::new(now), after.map(ToString::to_string).unwrap_or_default());
+        let (stamp, mut after) = (
+            Stamp::new(now),
+            after.map(ToString::to_string).unwrap_or_default(),
+        );
         loop {
             let ids: Vec<String> = on_conn!(self.pool, |conn| {
-                let users = users::table.filter(users::id.gt(&after)).order(users::id).limit(limit);
+                let users = users::table
+                    .filter(users::id.gt(&after))
+                    .order(users::id)
+                    .limit(limit);
                 users.select(users::id).load(conn).await
             })?
             .map_err(from_query)?;
-            let Some(last) = ids.last() else { return Ok(Vec::new()) };
+            let Some(last) = ids.last() else {
+                return Ok(Vec::new());
+            };
             let changed: Vec<(String, i32)> = on_conn!(self.pool, |conn| {
                 diesel::update(users::table.filter(users::id.eq_any(&ids)))
-                    .set((users::version.eq(users::version + counter(step)), users::cut_off_at.eq(stamp)))
+                    .set((
+                        users::version.eq(users::version + counter(step)),
+                        users::cut_off_at.eq(stamp),
+                    ))
                     .returning((users::id, users::version))
                     .get_results(conn)
                     .await
@@ -258,8 +328,12 @@ impl UserStore for SqlStore {
             }
             // In the order of the database, which need not be that of the bytes.
             let versions: HashMap<String, i32> = changed.into_iter().collect();
-            let known = ids.into_iter().filter_map(|id| versions.get(&id).map(|version| (id, *version)));
-            return known.map(|(id, version)| Ok((UserId::new(id), number(version)?))).collect();
+            let known = ids
+                .into_iter()
+                .filter_map(|id| versions.get(&id).map(|version| (id, *version)));
+            return known
+                .map(|(id, version)| Ok((UserId::new(id), number(version)?)))
+                .collect();
         }
     }
 
@@ -268,7 +342,9 @@ impl UserStore for SqlStore {
         let version: Option<i32> = changed!(
             self,
             cut_off,
-            users::table.filter(users::id.eq(cut_off.id.as_str())).filter(users::deleted_at.is_null()),
+            users::table
+                .filter(users::id.eq(cut_off.id.as_str()))
+                .filter(users::deleted_at.is_null()),
             (
                 users::username.eq(""),
                 users::username_key.eq(&nothing),
@@ -294,8 +370,10 @@ impl UserStore for SqlStore {
         limit: i64,
     ) -> Result<Vec<(Moment, UserId, u32)>, StoreError> {
         // Every id follows the empty text.
-        let (from, last) =
-            after.map_or_else(|| (stored(since), String::new()), |(moment, id)| (stored(moment), id.to_string()));
+        let (from, last) = after.map_or_else(
+            || (stored(since), String::new()),
+            |(moment, id)| (stored(moment), id.to_string()),
+        );
         let rows: Vec<(Option<NaiveDateTime>, String, i32)> = on_conn!(self.pool, |conn| {
             users::table
                 // Said twice: the index serves a lower bound, not an `OR`.
@@ -309,7 +387,11 @@ impl UserStore for SqlStore {
         })?
         .map_err(from_query)?;
         let cut_off = |(at, id, version): (Option<NaiveDateTime>, String, i32)| {
-            Ok((at.unwrap_or_default().and_utc(), UserId::new(id), number(version)?))
+            Ok((
+                at.unwrap_or_default().and_utc(),
+                UserId::new(id),
+                number(version)?,
+            ))
         };
         rows.into_iter().map(cut_off).collect()
     }
@@ -319,7 +401,9 @@ impl UserStore for SqlStore {
         let ids: Vec<String> = on_conn!(self.pool, |conn| {
             users::table
                 .filter(users::deleted_at.lt(before))
-                .filter(not(exists(sessions::table.filter(sessions::user_id.eq(users::id)))))
+                .filter(not(exists(
+                    sessions::table.filter(sessions::user_id.eq(users::id)),
+                )))
                 .limit(limit)
                 .select(users::id)
                 .load(conn)
@@ -331,9 +415,13 @@ impl UserStore for SqlStore {
         }
         // A deleted user gets no new session, so what was true above still is.
         on_conn!(self.pool, |conn| {
-            diesel::delete(users::table.filter(users::id.eq_any(&ids)).filter(users::deleted_at.lt(before)))
-                .execute(conn)
-                .await
+            diesel::delete(
+                users::table
+                    .filter(users::id.eq_any(&ids))
+                    .filter(users::deleted_at.lt(before)),
+            )
+            .execute(conn)
+            .await
         })?
         .map_err(from_query)
     }
@@ -342,7 +430,12 @@ impl UserStore for SqlStore {
 impl SqlStore {
     async fn find_user(&self, id: &UserId) -> Result<Option<User>, StoreError> {
         let found: Option<UserRow> = on_conn!(self.pool, |conn| {
-            users::table.find(id.as_str()).select(UserRow::as_select()).first(conn).await.optional()
+            users::table
+                .find(id.as_str())
+                .select(UserRow::as_select())
+                .first(conn)
+                .await
+                .optional()
         })?
         .map_err(from_query)?;
         user(found)
@@ -350,7 +443,9 @@ impl SqlStore {
 
     async fn email_is_taken(&self, key: &str) -> Result<bool, StoreError> {
         on_conn!(self.pool, |conn| {
-            select(exists(users::table.filter(users::email_key.eq(key)))).get_result(conn).await
+            select(exists(users::table.filter(users::email_key.eq(key))))
+                .get_result(conn)
+                .await
         })?
         .map_err(from_query)
     }

@@ -45,7 +45,10 @@ struct Last {
 
 impl Default for Writes {
     fn default() -> Self {
-        Self(Mutex::new(Last { failure: None, probed: Instant::now() }))
+        Self(Mutex::new(Last {
+            failure: None,
+            probed: Instant::now(),
+        }))
     }
 }
 
@@ -64,7 +67,10 @@ impl Writes {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub(super) fn check(&self) -> Result<(), StoreError> {
-        self.last().failure.clone().map_or(Ok(()), |failure| Err(StoreError::Unavailable(failure)))
+        self.last()
+            .failure
+            .clone()
+            .map_or(Ok(()), |failure| Err(StoreError::Unavailable(failure)))
     }
 
     /// Returns true if it is time for a probe.
@@ -84,7 +90,9 @@ impl Writes {
 
 fn failure(error: &Error) -> Option<&str> {
     match error {
-        Error::DatabaseError(_, information) => Some(information.message()).filter(|text| FAILURES.contains(text)),
+        Error::DatabaseError(_, information) => {
+            Some(information.message()).filter(|text| FAILURES.contains(text))
+        }
         Error::RollbackErrorOnCommit { commit_error, .. } => failure(commit_error),
         _ => None,
     }
@@ -93,7 +101,9 @@ fn failure(error: &Error) -> Option<&str> {
 impl SqlStore {
     /// Writes to the embedded database if it is time to, and remembers the outcome.
     pub(super) async fn probe_writes(&self) -> Result<(), StoreError> {
-        let PoolKind::Sqlite(pool) = &self.pool.kind else { return Ok(()) };
+        let PoolKind::Sqlite(pool) = &self.pool.kind else {
+            return Ok(());
+        };
         if !self.pool.writes.is_due() {
             return Ok(());
         }

@@ -41,11 +41,21 @@ pub(super) fn idle(target: &Target) {
 }
 
 pub(super) fn slow_readers(target: &Target) {
-    hold(target, SLOW, b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: a\r\n\r\n", b"");
+    hold(
+        target,
+        SLOW,
+        b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"",
+    );
 }
 
 pub(super) fn endless_bodies(target: &Target) {
-    hold(target, SLOW, b"GET /health/live HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n");
+    hold(
+        target,
+        SLOW,
+        b"GET /health/live HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"1\r\na\r\n",
+    );
 }
 
 pub(super) fn junk(target: &Target) {
@@ -56,7 +66,9 @@ pub(super) fn junk(target: &Target) {
         if streams.len() < 4 {
             streams.extend(target.connect());
         }
-        streams.retain_mut(|stream| stream.write_all(&request).is_ok() && !matches!(stream.read(&mut answer), Ok(0)));
+        streams.retain_mut(|stream| {
+            stream.write_all(&request).is_ok() && !matches!(stream.read(&mut answer), Ok(0))
+        });
     }
 }
 
@@ -65,7 +77,9 @@ fn hold(target: &Target, number: usize, first: &[u8], more: &[u8]) {
     let mut streams = Vec::new();
     while !target.stopped() {
         while streams.len() < number && !target.stopped() {
-            let Some(mut stream) = target.connect() else { break };
+            let Some(mut stream) = target.connect() else {
+                break;
+            };
             let _ = stream.write_all(first);
             let _ = stream.set_nonblocking(true);
             streams.push(stream);
@@ -100,7 +114,10 @@ impl Target {
         let address = Ipv4Addr::new(127, 0, 1, u8::try_from(number).ok()?);
         socket.bind(&SocketAddr::from((address, 0)).into()).ok()?;
         socket
-            .connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)).into(), Duration::from_secs(1))
+            .connect_timeout(
+                &SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)).into(),
+                Duration::from_secs(1),
+            )
             .ok()?;
         let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;

@@ -34,7 +34,11 @@ pub async fn measure() -> Vec<Cost> {
     let world = World::start("attack-cost", Wiring::default(), 1).await;
     let wire = world.wire();
     eventually("all are ready", async || wire.all_ready().await).await;
-    let pair = wire.obtain(0, "user0", PASSWORD).await.pair().expect("a sign-in");
+    let pair = wire
+        .obtain(0, "user0", PASSWORD)
+        .await
+        .pair()
+        .expect("a sign-in");
     let instance = &world.instances[0];
     let mut costs = Vec::new();
     for (name, request) in requests(&pair) {
@@ -48,7 +52,11 @@ pub async fn measure() -> Vec<Cost> {
             let took = processor_time(instance.id()).saturating_sub(before);
             if round == REQUESTS {
                 let microseconds = took.as_secs_f64() * 1e6 / f64::from(round);
-                costs.push(Cost { name, microseconds, answer: answer.clone() });
+                costs.push(Cost {
+                    name,
+                    microseconds,
+                    answer: answer.clone(),
+                });
             }
         }
     }
@@ -59,13 +67,23 @@ pub async fn measure() -> Vec<Cost> {
 pub fn violations(costs: &[Cost]) -> Vec<String> {
     let good = costs.first().map_or(0.0, |good| good.microseconds);
     let dear = costs.iter().filter(|cost| cost.microseconds > good * BOUND);
-    dear.map(|cost| format!("{}: {:.0} us, and {good:.0} us for a good request", cost.name, cost.microseconds))
-        .collect()
+    dear.map(|cost| {
+        format!(
+            "{}: {:.0} us, and {good:.0} us for a good request",
+            cost.name, cost.microseconds
+        )
+    })
+    .collect()
 }
 
 pub fn table(costs: &[Cost]) -> String {
     let mut text = String::from("| request | CPU us | answer |\n|---|--:|---|\n");
-    for Cost { name, microseconds, answer } in costs {
+    for Cost {
+        name,
+        microseconds,
+        answer,
+    } in costs
+    {
         let _ = writeln!(text, "| {name} | {microseconds:.0} | {answer} |");
     }
     text
@@ -74,15 +92,26 @@ pub fn table(costs: &[Cost]) -> String {
 fn requests(pair: &Pair) -> Vec<(&'static str, Vec<u8>)> {
     let verify = |body: &str| post("/api/token/verify/", "application/json", body);
     let token = |token: &str| verify(&json!({ "token": token }).to_string());
-    let [head, claims, _] = pair.access.split('.').collect::<Vec<_>>().try_into().expect("three segments");
+    let [head, claims, _] = pair
+        .access
+        .split('.')
+        .collect::<Vec<_>>()
+        .try_into()
+        .expect("three segments");
     let forged = format!("{head}.{claims}.{}", BASE64_URL_SAFE_NO_PAD.encode([7; 64]));
-    let members = (0..1700).map(|number| format!("\"{number}\":1,")).collect::<Vec<_>>().concat();
+    let members = (0..1700)
+        .map(|number| format!("\"{number}\":1,"))
+        .collect::<Vec<_>>()
+        .concat();
     let escapes = "\\u0041".repeat(BODY / 6 - 10);
     let parts = "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n\r\n".repeat(300);
     let get = |path: &str, headers: &str| {
         format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n").into_bytes()
     };
-    let many = (0..90).map(|number| format!("h{number}: {}\r\n", "x".repeat(1000))).collect::<Vec<_>>().concat();
+    let many = (0..90)
+        .map(|number| format!("h{number}: {}\r\n", "x".repeat(1000)))
+        .collect::<Vec<_>>()
+        .concat();
     let chunks = "1\r\n \r\n".repeat(BODY - 10);
     let chunked = format!(
         "POST /api/token/verify/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n\
@@ -92,41 +121,82 @@ fn requests(pair: &Pair) -> Vec<(&'static str, Vec<u8>)> {
         ("a good token at verify", token(&pair.access)),
         (
             "a good token at the protected view",
-            get("/api/auth/user/", &format!("Authorization: Bearer {}\r\n", pair.access)),
+            get(
+                "/api/auth/user/",
+                &format!("Authorization: Bearer {}\r\n", pair.access),
+            ),
         ),
         ("a path that there is not", get("/nowhere", "")),
-        ("a path of 60 KiB", get(&format!("/{}", "a".repeat(60_000)), "")),
-        ("a path of 2 KiB below a route", get(&format!("/api/auth/sessions/{}/", "a".repeat(2000)), "")),
-        ("a path of 2 KiB of escapes", get(&format!("/api/auth/sessions/{}/", "%61".repeat(660)), "")),
+        (
+            "a path of 60 KiB",
+            get(&format!("/{}", "a".repeat(60_000)), ""),
+        ),
+        (
+            "a path of 2 KiB below a route",
+            get(&format!("/api/auth/sessions/{}/", "a".repeat(2000)), ""),
+        ),
+        (
+            "a path of 2 KiB of escapes",
+            get(&format!("/api/auth/sessions/{}/", "%61".repeat(660)), ""),
+        ),
         ("90 headers of 1 KiB", get("/api/auth/user/", &many)),
         (
             "a bearer header of 60 KiB",
-            get("/api/auth/user/", &format!("Authorization: Bearer {}\r\n", "a".repeat(60_000))),
+            get(
+                "/api/auth/user/",
+                &format!("Authorization: Bearer {}\r\n", "a".repeat(60_000)),
+            ),
         ),
         (
             "a bearer header of 30,000 words",
-            get("/api/auth/user/", &format!("Authorization: Bearer {}\r\n", "a ".repeat(30_000))),
+            get(
+                "/api/auth/user/",
+                &format!("Authorization: Bearer {}\r\n", "a ".repeat(30_000)),
+            ),
         ),
         (
             "an agent of 60 KiB",
             get(
                 "/api/auth/user/",
-                &format!("User-Agent: {}\r\nAuthorization: Bearer {forged}\r\n", "\u{e9}".repeat(30_000)),
+                &format!(
+                    "User-Agent: {}\r\nAuthorization: Bearer {forged}\r\n",
+                    "\u{e9}".repeat(30_000)
+                ),
             ),
         ),
         ("a forged token", token(&forged)),
         ("a token of 16 KiB", token(&"a".repeat(BODY - 100))),
         ("a token of 8,000 dots", token(&".".repeat(8000))),
-        ("1,700 members of JSON", verify(&format!("{{{members}\"token\":\"a\"}}"))),
+        (
+            "1,700 members of JSON",
+            verify(&format!("{{{members}\"token\":\"a\"}}")),
+        ),
         ("JSON 16,000 deep", verify(&"[".repeat(16_000))),
-        ("16 KiB of escapes", verify(&format!("{{\"token\":\"{escapes}\"}}"))),
-        ("a form of 8,000 fields", post("/api/token/verify/", "application/x-www-form-urlencoded", &"a&".repeat(8000))),
+        (
+            "16 KiB of escapes",
+            verify(&format!("{{\"token\":\"{escapes}\"}}")),
+        ),
+        (
+            "a form of 8,000 fields",
+            post(
+                "/api/token/verify/",
+                "application/x-www-form-urlencoded",
+                &"a&".repeat(8000),
+            ),
+        ),
         (
             "a multipart form of 300 parts",
-            post("/api/token/verify/", "multipart/form-data; boundary=b", &format!("{parts}--b--\r\n")),
+            post(
+                "/api/token/verify/",
+                "multipart/form-data; boundary=b",
+                &format!("{parts}--b--\r\n"),
+            ),
         ),
         ("a body in chunks of one byte", chunked.into_bytes()),
-        ("a body of a type that is not read", post("/api/token/verify/", &"x".repeat(8000), &"a".repeat(BODY))),
+        (
+            "a body of a type that is not read",
+            post("/api/token/verify/", &"x".repeat(8000), &"a".repeat(BODY)),
+        ),
     ]
 }
 
@@ -141,19 +211,30 @@ fn post(path: &str, content_type: &str, body: &str) -> Vec<u8> {
 /// Returns the status line of the response, or the bytes received instead.
 fn ask(port: u16, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the instance listens");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time limit");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("a time limit");
     // The server may refuse a request before it has read all of it.
     let _ = stream.write_all(request);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     let answer = String::from_utf8_lossy(&answer);
-    answer.lines().next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).unwrap_or("closed").to_owned()
+    answer
+        .lines()
+        .next()
+        .and_then(|line| line.strip_prefix("HTTP/1.1 "))
+        .unwrap_or("closed")
+        .to_owned()
 }
 
 /// Returns the processor time of all threads of a process.
 fn processor_time(id: u32) -> Duration {
     let threads = fs::read_dir(format!("/proc/{id}/task")).expect("the process runs");
-    let times = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
-    let nanoseconds = times.filter_map(|text| text.split(' ').next()?.parse::<u64>().ok()).sum();
+    let times = threads
+        .flatten()
+        .filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
+    let nanoseconds = times
+        .filter_map(|text| text.split(' ').next()?.parse::<u64>().ok())
+        .sum();
     Duration::from_nanos(nanoseconds)
 }

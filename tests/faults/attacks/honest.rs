@@ -42,16 +42,27 @@ pub(super) async fn measure(wire: &Wire, length: Duration) -> Latencies {
                 (answer, next)
             }
         ),
-        client(end, async || (), async |()| (wire.obtain(0, "user4", PASSWORD).await, ())),
+        client(
+            end,
+            async || (),
+            async |()| (wire.obtain(0, "user4", PASSWORD).await, ())
+        ),
     );
     Latencies([view, refresh, sign_in])
 }
 
 async fn signed_in(wire: &Wire, user: &str) -> crate::wire::Pair {
-    wire.obtain(0, user, PASSWORD).await.pair().expect("a sign-in")
+    wire.obtain(0, user, PASSWORD)
+        .await
+        .pair()
+        .expect("a sign-in")
 }
 
-async fn client<T>(end: Instant, begin: impl AsyncFnOnce() -> T, mut ask: impl AsyncFnMut(T) -> (Answer, T)) -> Kind {
+async fn client<T>(
+    end: Instant,
+    begin: impl AsyncFnOnce() -> T,
+    mut ask: impl AsyncFnMut(T) -> (Answer, T),
+) -> Kind {
     let (mut state, mut kind, mut ticks) = (begin().await, Kind::default(), interval(PACE));
     while Instant::now() < end {
         ticks.tick().await;
@@ -79,7 +90,10 @@ impl Kind {
 
     pub(super) fn percentile(&self, percent: usize) -> Duration {
         let last = self.took.len().saturating_sub(1);
-        self.took.get(last * percent / 100).copied().unwrap_or_default()
+        self.took
+            .get(last * percent / 100)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Median and 99th percentile.

@@ -97,15 +97,36 @@ pub const ALL: [Attack; 6] = [
 
 /// Runs one attack on an instance that may open 1,024 files, as usual on servers.
 pub async fn run(attack: &Attack, seconds: u64) -> Outcome {
-    let wiring = Wiring { open_files: Some(1024), ..Wiring::default() };
+    let wiring = Wiring {
+        open_files: Some(1024),
+        ..Wiring::default()
+    };
     let world = World::start(&format!("attack-{}", attack.name), wiring, 8).await;
     let wire = world.wire();
     eventually("all are ready", async || wire.all_ready().await).await;
-    let pair = async |user: &str| wire.obtain(0, user, crate::wire::PASSWORD).await.pair().expect("a sign-in");
+    let pair = async |user: &str| {
+        wire.obtain(0, user, crate::wire::PASSWORD)
+            .await
+            .pair()
+            .expect("a sign-in")
+    };
     let (dead, live) = (pair("user0").await.refresh, pair("user1").await.refresh);
-    assert!(wire.blacklist(0, &dead).await.ok(), "the session could not be ended");
-    let (port, count, stop) = (world.instances[0].port, AtomicU64::default(), AtomicBool::default());
-    let target = Arc::new(Target { port, dead, live, count, stop });
+    assert!(
+        wire.blacklist(0, &dead).await.ok(),
+        "the session could not be ended"
+    );
+    let (port, count, stop) = (
+        world.instances[0].port,
+        AtomicU64::default(),
+        AtomicBool::default(),
+    );
+    let target = Arc::new(Target {
+        port,
+        dead,
+        live,
+        count,
+        stop,
+    });
     let length = Duration::from_secs(seconds);
     // A connection for each request: what keeps new connections out is noticed, too.
     let wire = wire.without_keep_alive();
@@ -122,24 +143,40 @@ pub async fn run(attack: &Attack, seconds: u64) -> Outcome {
         attacker.join().expect("an attacker ends");
     }
     let made = target.count.load(Ordering::SeqCst);
-    Outcome { name: attack.name, made, memory: (before, after), quiet, during }
+    Outcome {
+        name: attack.name,
+        made,
+        memory: (before, after),
+        quiet,
+        during,
+    }
 }
 
 fn memory(world: &World) -> u64 {
-    world.instances.first().map(Instance::memory).unwrap_or_default() / 1024
+    world
+        .instances
+        .first()
+        .map(Instance::memory)
+        .unwrap_or_default()
+        / 1024
 }
 
 impl Outcome {
     /// Promises that were broken.
     pub fn violations(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        for (name, (quiet, during)) in NAMES.iter().zip(self.quiet.by_name().into_iter().zip(self.during.by_name())) {
+        for (name, (quiet, during)) in NAMES
+            .iter()
+            .zip(self.quiet.by_name().into_iter().zip(self.during.by_name()))
+        {
             if during.failed > 0 {
                 wrong.push(format!("{name}: {} honest requests failed", during.failed));
             }
             let (before, after) = (quiet.percentile(99).max(FLOOR), during.percentile(99));
             if during.count() >= FEWEST && after.as_secs_f64() > before.as_secs_f64() * BOUND {
-                wrong.push(format!("{name}: p99 {after:?}, and {before:?} without the attack"));
+                wrong.push(format!(
+                    "{name}: p99 {after:?}, and {before:?} without the attack"
+                ));
             }
         }
         wrong
@@ -155,10 +192,23 @@ pub fn table(outcomes: &[Outcome]) -> String {
     text.push_str("\n|---|--:|--:|");
     text.push_str(&"--:|--:|--:|".repeat(NAMES.len()));
     text.push('\n');
-    for Outcome { name, made, memory: (before, after), quiet, during } in outcomes {
+    for Outcome {
+        name,
+        made,
+        memory: (before, after),
+        quiet,
+        during,
+    } in outcomes
+    {
         let _ = write!(text, "| {name} | {made} | {before}, {after} MiB |");
         for (quiet, during) in quiet.by_name().into_iter().zip(during.by_name()) {
-            let _ = write!(text, " {} | {} | {} |", quiet.told(), during.told(), during.failed);
+            let _ = write!(
+                text,
+                " {} | {} | {} |",
+                quiet.told(),
+                during.told(),
+                during.failed
+            );
         }
         text.push('\n');
     }

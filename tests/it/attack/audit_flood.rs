@@ -16,7 +16,9 @@ async fn dead_sessions(app: &TestApp, name: &str) -> Vec<Pair> {
     while pairs.len() < SESSIONS {
         pairs.push(app.obtain(name, PASSWORD).await.pair());
     }
-    app.log_out_everywhere(&pairs[0].access).await.expect(200, r#"{"detail":"Successfully logged out."}"#);
+    app.log_out_everywhere(&pairs[0].access)
+        .await
+        .expect(200, r#"{"detail":"Successfully logged out."}"#);
     pairs
 }
 
@@ -29,7 +31,11 @@ async fn present(app: &TestApp, pairs: &[Pair]) {
 }
 
 async fn refused(app: &TestApp, kind: &str) -> Vec<AuditEntry> {
-    app.events().await.into_iter().filter(|event| event.event == kind).collect()
+    app.events()
+        .await
+        .into_iter()
+        .filter(|event| event.event == kind)
+        .collect()
 }
 
 fn times(events: &[AuditEntry]) -> u32 {
@@ -37,7 +43,10 @@ fn times(events: &[AuditEntry]) -> u32 {
 }
 
 fn over_budget(events: &[AuditEntry]) -> Vec<&AuditEntry> {
-    events.iter().filter(|event| event.cause.as_deref() == Some("over_budget")).collect()
+    events
+        .iter()
+        .filter(|event| event.cause.as_deref() == Some("over_budget"))
+        .collect()
 }
 
 on_both_backends! {
@@ -64,17 +73,28 @@ async fn a_flood_is_counted_each_minute_and_a_metric_counts_it_as_well() {
     present(&app, &pairs).await;
     let beyond = SESSIONS * VIEWS - 20;
     let line = format!("latchkey_audit_events_summarised_total {beyond}");
-    crate::support::servers::eventually("all are counted", async || app.get("/metrics").await.text.contains(&line))
-        .await;
-    assert!(over_budget(&refused(&app, "token_refused").await).is_empty(), "not before the minute is over");
+    crate::support::servers::eventually("all are counted", async || {
+        app.get("/metrics").await.text.contains(&line)
+    })
+    .await;
+    assert!(
+        over_budget(&refused(&app, "token_refused").await).is_empty(),
+        "not before the minute is over"
+    );
     app.advance(60);
-    let rest = app.eventually_told("the rest", |event| event.cause.as_deref() == Some("over_budget")).await;
+    let rest = app
+        .eventually_told("the rest", |event| {
+            event.cause.as_deref() == Some("over_budget")
+        })
+        .await;
     assert_eq!(rest.times as usize, beyond);
     // Ten rows more in that minute.
     present(&app, &pairs).await;
     let written = 20 + 1 + 10;
-    crate::support::servers::eventually("ten more", async || refused(&app, "token_refused").await.len() == written)
-        .await;
+    crate::support::servers::eventually("ten more", async || {
+        refused(&app, "token_refused").await.len() == written
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -96,7 +116,9 @@ async fn sign_ins_with_made_up_names_from_one_ipv6_network_are_one_source() {
     let mut app = TestApp::start_with(Backend::Embedded, &["--trusted-proxies=127.0.0.1"]).await;
     let sent: u32 = 60;
     for number in 0..sent {
-        let request = app.request(Method::POST, "/api/token/").header("content-type", "application/json");
+        let request = app
+            .request(Method::POST, "/api/token/")
+            .header("content-type", "application/json");
         let request = request.header("x-forwarded-for", format!("2001:db8:1:2::{number:x}"));
         let body = json!({ "username": format!("name{number}"), "password": "x" }).to_string();
         assert_eq!(app.send(request.body(body)).await.status, 401);
@@ -104,8 +126,13 @@ async fn sign_ins_with_made_up_names_from_one_ipv6_network_are_one_source() {
     app.stop();
     let events = refused(&app, "sign_in_refused").await;
     assert_eq!((times(&events), events.len()), (sent, 40 + 1));
-    let [rest] = over_budget(&events)[..] else { panic!("{events:#?}") };
-    assert_eq!((detail(rest, "budget"), rest.origin.ip.as_deref()), ("source", Some("2001:db8:1:2::/64")));
+    let [rest] = over_budget(&events)[..] else {
+        panic!("{events:#?}")
+    };
+    assert_eq!(
+        (detail(rest, "budget"), rest.origin.ip.as_deref()),
+        ("source", Some("2001:db8:1:2::/64"))
+    );
 }
 
 #[tokio::test]

@@ -116,8 +116,15 @@ async fn a_beginning_in_the_future_or_out_of_reason_is_refused() {
                 let forged = with_text(&app, token, kind, name, &value);
                 refused(&app, &format!("{name} {value:.50}"), &forged).await;
             }
-            for value in [now.to_string(), "0".to_owned(), "-1".to_owned(), format!("{now}.0")] {
-                app.verify(&with_text(&app, token, kind, name, &value)).await.expect(200, "{}");
+            for value in [
+                now.to_string(),
+                "0".to_owned(),
+                "-1".to_owned(),
+                format!("{now}.0"),
+            ] {
+                app.verify(&with_text(&app, token, kind, name, &value))
+                    .await
+                    .expect(200, "{}");
             }
         }
     }
@@ -131,7 +138,9 @@ async fn the_leeway_is_what_was_set_for_all_three_dates_and_at_most_a_minute() {
     let now = app.now();
     for (kind, token) in both(&pair) {
         let altered = |name: &str, at: i64| app.forge().altered(token, kind, &json!({ name: at }));
-        app.verify(&altered("exp", now - 29)).await.expect(200, "{}");
+        app.verify(&altered("exp", now - 29))
+            .await
+            .expect(200, "{}");
         refused_as(&app, EXPIRED, "leeway", &altered("exp", now - 30)).await;
         for name in ["nbf", "iat"] {
             app.verify(&altered(name, now + 30)).await.expect(200, "{}");
@@ -163,7 +172,12 @@ async fn an_issuer_is_ours_to_the_letter() {
             let forged = app.forge().altered(token, kind, &json!({ "iss": issuer }));
             refused(&app, &issuer.to_string(), &forged).await;
         }
-        refused(&app, "no issuer", &app.forge().altered(token, kind, &json!({ "iss": null }))).await;
+        refused(
+            &app,
+            "no issuer",
+            &app.forge().altered(token, kind, &json!({ "iss": null })),
+        )
+        .await;
         refused(&app, "null", &with_text(&app, token, kind, "iss", "null")).await;
     }
     still_good(&app, &pair).await;
@@ -188,13 +202,26 @@ async fn an_audience_is_ours_where_one_is_asked_for() {
             json!({ "aud": ours }),
             json!(5),
             json!(true),
-            json!(if kind == Kind::Access { "https://auth.test" } else { "shop" }),
+            json!(if kind == Kind::Access {
+                "https://auth.test"
+            } else {
+                "shop"
+            }),
         ] {
-            let forged = app.forge().altered(token, kind, &json!({ "aud": audience }));
+            let forged = app
+                .forge()
+                .altered(token, kind, &json!({ "aud": audience }));
             refused(&app, &audience.to_string(), &forged).await;
         }
-        refused(&app, "no audience", &app.forge().altered(token, kind, &json!({ "aud": null }))).await;
-        let several = app.forge().altered(token, kind, &json!({ "aud": ["mail", ours] }));
+        refused(
+            &app,
+            "no audience",
+            &app.forge().altered(token, kind, &json!({ "aud": null })),
+        )
+        .await;
+        let several = app
+            .forge()
+            .altered(token, kind, &json!({ "aud": ["mail", ours] }));
         app.verify(&several).await.expect(200, "{}");
     }
     still_good(&app, &pair).await;
@@ -204,17 +231,44 @@ async fn an_audience_is_ours_where_one_is_asked_for() {
 async fn a_subject_or_an_id_of_another_type_is_a_refusal_and_no_crash() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
-    let odd = ["5", "-1", "1.5", "true", "null", "[]", "[\"ada\"]", "{}", "{\"sub\":\"ada\"}"];
+    let odd = [
+        "5",
+        "-1",
+        "1.5",
+        "true",
+        "null",
+        "[]",
+        "[\"ada\"]",
+        "{}",
+        "{\"sub\":\"ada\"}",
+    ];
     for (kind, token) in both(&pair) {
         for name in ["sub", "jti"] {
             for value in odd {
-                refused(&app, &format!("{name} {value}"), &with_text(&app, token, kind, name, value)).await;
+                refused(
+                    &app,
+                    &format!("{name} {value}"),
+                    &with_text(&app, token, kind, name, value),
+                )
+                .await;
             }
         }
-        refused_as(&app, "Token has no id", "no jti", &app.forge().altered(token, kind, &json!({ "jti": null }))).await;
+        refused_as(
+            &app,
+            "Token has no id",
+            "no jti",
+            &app.forge().altered(token, kind, &json!({ "jti": null })),
+        )
+        .await;
     }
     for value in odd {
-        shut_out(&app, INVALID, value, &with_text(&app, &pair.access, Kind::Access, "user_id", value)).await;
+        shut_out(
+            &app,
+            INVALID,
+            value,
+            &with_text(&app, &pair.access, Kind::Access, "user_id", value),
+        )
+        .await;
     }
     still_good(&app, &pair).await;
 }
@@ -224,7 +278,10 @@ async fn a_session_a_generation_or_a_version_that_is_none_is_refused() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let eve = app.signed_in("eve").await;
-    let sid = Forge::claims_of(&pair.access)["sid"].as_str().unwrap().to_owned();
+    let sid = Forge::claims_of(&pair.access)["sid"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let eves = Forge::claims_of(&eve.access);
     let counters = [
         json!("0"),
@@ -268,7 +325,11 @@ async fn a_session_a_generation_or_a_version_that_is_none_is_refused() {
         for change in &changes {
             let forged = app.forge().altered(token, kind, change);
             let answer = app.verify(&forged).await;
-            assert_eq!((answer.status, &answer.text), (401, &invalid), "{kind:?} {change}");
+            assert_eq!(
+                (answer.status, &answer.text),
+                (401, &invalid),
+                "{kind:?} {change}"
+            );
             match kind {
                 Kind::Access => shut_out(&app, INVALID, &change.to_string(), &forged).await,
                 Kind::Refresh => {
@@ -280,9 +341,19 @@ async fn a_session_a_generation_or_a_version_that_is_none_is_refused() {
         }
     }
     for value in counters.into_iter().chain([json!(1), json!(u32::MAX)]) {
-        let forged = app.forge().altered(&pair.refresh, Kind::Refresh, &json!({ "gen": value }));
-        for answer in [app.verify(&forged).await, app.refresh(&forged).await, app.blacklist(&forged).await] {
-            assert_eq!((answer.status, &answer.text), (401, &invalid), "gen {value}");
+        let forged = app
+            .forge()
+            .altered(&pair.refresh, Kind::Refresh, &json!({ "gen": value }));
+        for answer in [
+            app.verify(&forged).await,
+            app.refresh(&forged).await,
+            app.blacklist(&forged).await,
+        ] {
+            assert_eq!(
+                (answer.status, &answer.text),
+                (401, &invalid),
+                "gen {value}"
+            );
         }
     }
     still_good(&app, &pair).await;
@@ -307,7 +378,12 @@ async fn members_that_stand_twice_in_the_claims_are_refused() {
         payloads.push(text.replacen('{', r#"{"x":{"a":1,"a":1},"#, 1));
         payloads.push(text.replacen('{', r#"{"x":[[{"a":1,"a":1}]],"#, 1));
         for payload in payloads {
-            refused(&app, &payload, &forge.signed(kind, &forge.header(kind).to_string(), &payload)).await;
+            refused(
+                &app,
+                &payload,
+                &forge.signed(kind, &forge.header(kind).to_string(), &payload),
+            )
+            .await;
         }
     }
     still_good(&app, &pair).await;

@@ -10,10 +10,20 @@ const RFC_7239: &str = "--forwarded-header=forwarded";
 
 /// Signs in with these header lines, and returns the address in the audit trail.
 async fn shown(app: &TestApp, headers: &[(&str, &str)]) -> String {
-    let request = app.request(Method::POST, "/api/token/").header("content-type", "application/json");
-    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-    app.send(request.body(json!({ "username": "ada", "password": PASSWORD }).to_string())).await.pair();
-    let mut sign_ins = app.events().await.into_iter().filter(|event| event.event == "sign_in");
+    let request = app
+        .request(Method::POST, "/api/token/")
+        .header("content-type", "application/json");
+    let request = headers.iter().fold(request, |request, (name, value)| {
+        request.header(*name, *value)
+    });
+    app.send(request.body(json!({ "username": "ada", "password": PASSWORD }).to_string()))
+        .await
+        .pair();
+    let mut sign_ins = app
+        .events()
+        .await
+        .into_iter()
+        .filter(|event| event.event == "sign_in");
     sign_ins.next_back().unwrap().origin.ip.unwrap()
 }
 
@@ -52,10 +62,18 @@ on_both_backends! {
 
 #[tokio::test]
 async fn a_header_of_an_untrusted_peer_is_ignored() {
-    for flags in [&[][..], &["--trusted-proxies=127.0.0.2,10.0.0.0/8"], &["--trusted-proxies="]] {
+    for flags in [
+        &[][..],
+        &["--trusted-proxies=127.0.0.2,10.0.0.0/8"],
+        &["--trusted-proxies="],
+    ] {
         let app = behind_a_proxy(flags).await;
         assert_eq!(shown_for(&app, "192.0.2.1").await, "127.0.0.1", "{flags:?}");
-        assert_eq!(shown(&app, &[("forwarded", "for=192.0.2.1")]).await, "127.0.0.1", "{flags:?}");
+        assert_eq!(
+            shown(&app, &[("forwarded", "for=192.0.2.1")]).await,
+            "127.0.0.1",
+            "{flags:?}"
+        );
     }
 }
 
@@ -64,7 +82,10 @@ async fn a_spoofed_left_most_hop_is_ignored() {
     let app = behind_a_proxy(&[PROXY]).await;
     for (header, client) in [
         ("6.6.6.6, 192.0.2.1", "192.0.2.1"),
-        ("6.6.6.6, 192.0.2.1, 10.0.0.7, 2001:db8:ffff::1", "192.0.2.1"),
+        (
+            "6.6.6.6, 192.0.2.1, 10.0.0.7, 2001:db8:ffff::1",
+            "192.0.2.1",
+        ),
         ("10.0.0.1, 192.0.2.1", "192.0.2.1"),
         ("unknown, 192.0.2.1", "192.0.2.1"),
         ("\", 192.0.2.1", "192.0.2.1"),
@@ -80,13 +101,31 @@ async fn a_spoofed_left_most_hop_is_ignored() {
 async fn several_lines_of_a_header_are_one_list_in_their_order() {
     let app = behind_a_proxy(&[PROXY]).await;
     let name = "x-forwarded-for";
-    assert_eq!(shown(&app, &[(name, "6.6.6.6"), (name, "192.0.2.1"), (name, "10.0.0.7")]).await, "192.0.2.1");
     assert_eq!(
-        shown(&app, &[(name, "6.6.6.6, 192.0.2.1"), ("X-FORWARDED-FOR", "10.0.0.7, 10.0.0.8")]).await,
+        shown(
+            &app,
+            &[(name, "6.6.6.6"), (name, "192.0.2.1"), (name, "10.0.0.7")]
+        )
+        .await,
+        "192.0.2.1"
+    );
+    assert_eq!(
+        shown(
+            &app,
+            &[
+                (name, "6.6.6.6, 192.0.2.1"),
+                ("X-FORWARDED-FOR", "10.0.0.7, 10.0.0.8")
+            ]
+        )
+        .await,
         "192.0.2.1"
     );
     let app = behind_a_proxy(&[PROXY, RFC_7239]).await;
-    let lines = [("forwarded", "for=\"6.6.6.6"), ("forwarded", "for=192.0.2.1"), ("forwarded", "for=10.0.0.7")];
+    let lines = [
+        ("forwarded", "for=\"6.6.6.6"),
+        ("forwarded", "for=192.0.2.1"),
+        ("forwarded", "for=10.0.0.7"),
+    ];
     assert_eq!(shown(&app, &lines).await, "192.0.2.1");
 }
 
@@ -132,20 +171,43 @@ async fn an_unreadable_hop_ends_the_walk_at_the_last_known_one() {
         "1 2",
     ] {
         assert_eq!(shown_for(&app, junk).await, "127.0.0.1", "{junk}");
-        assert_eq!(shown_for(&app, &format!("192.0.2.9, {junk}, 10.0.0.7")).await, "10.0.0.7", "{junk}");
+        assert_eq!(
+            shown_for(&app, &format!("192.0.2.9, {junk}, 10.0.0.7")).await,
+            "10.0.0.7",
+            "{junk}"
+        );
     }
     let name = "x-forwarded-for";
-    let request = app.request(Method::POST, "/api/token/").header(name, b"192.0.2.9, \xff\xfe".as_slice());
-    assert_eq!(app.send(request).await.status, 400, "bytes that are no text are an ordinary request");
+    let request = app
+        .request(Method::POST, "/api/token/")
+        .header(name, b"192.0.2.9, \xff\xfe".as_slice());
+    assert_eq!(
+        app.send(request).await.status,
+        400,
+        "bytes that are no text are an ordinary request"
+    );
 }
 
 #[tokio::test]
 async fn the_other_header_is_ignored() {
-    let both = [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=192.0.2.2"), ("x-real-ip", "192.0.2.3")];
-    assert_eq!(shown(&behind_a_proxy(&[PROXY]).await, &both).await, "192.0.2.1");
-    assert_eq!(shown(&behind_a_proxy(&[PROXY, RFC_7239]).await, &both).await, "192.0.2.2");
+    let both = [
+        ("x-forwarded-for", "192.0.2.1"),
+        ("forwarded", "for=192.0.2.2"),
+        ("x-real-ip", "192.0.2.3"),
+    ];
+    assert_eq!(
+        shown(&behind_a_proxy(&[PROXY]).await, &both).await,
+        "192.0.2.1"
+    );
+    assert_eq!(
+        shown(&behind_a_proxy(&[PROXY, RFC_7239]).await, &both).await,
+        "192.0.2.2"
+    );
     let other = [("x-forwarded-for", "192.0.2.1")];
-    assert_eq!(shown(&behind_a_proxy(&[PROXY, RFC_7239]).await, &other).await, "127.0.0.1");
+    assert_eq!(
+        shown(&behind_a_proxy(&[PROXY, RFC_7239]).await, &other).await,
+        "127.0.0.1"
+    );
 }
 
 #[tokio::test]
@@ -153,9 +215,15 @@ async fn a_forwarded_header_is_read_as_in_the_rfc() {
     let app = behind_a_proxy(&[PROXY, RFC_7239]).await;
     for (header, client) in [
         ("for=192.0.2.1", "192.0.2.1"),
-        ("For=\"192.0.2.1:4711\";proto=https;by=10.0.0.1", "192.0.2.1"),
+        (
+            "For=\"192.0.2.1:4711\";proto=https;by=10.0.0.1",
+            "192.0.2.1",
+        ),
         ("proto=https; FOR=\"[2001:db8::1]:4711\"", "2001:db8::1"),
-        ("for=6.6.6.6, for=192.0.2.1;host=\"a,for=7.7.7.7\", for=10.0.0.7", "192.0.2.1"),
+        (
+            "for=6.6.6.6, for=192.0.2.1;host=\"a,for=7.7.7.7\", for=10.0.0.7",
+            "192.0.2.1",
+        ),
         ("for=192.0.2.1;host=\"a;for=7.7.7.7\"", "192.0.2.1"),
         (r#"for=192.0.2.1;host="a\",for=7.7.7.7""#, "192.0.2.1"),
         // The client leaves a quote open, and the proxy appends its own element.
@@ -170,7 +238,11 @@ async fn a_forwarded_header_is_read_as_in_the_rfc() {
         ("xfor=192.0.2.9", "127.0.0.1"),
         ("192.0.2.9", "127.0.0.1"),
     ] {
-        assert_eq!(shown(&app, &[("forwarded", header)]).await, client, "{header}");
+        assert_eq!(
+            shown(&app, &[("forwarded", header)]).await,
+            client,
+            "{header}"
+        );
     }
 }
 
@@ -178,12 +250,23 @@ async fn a_forwarded_header_is_read_as_in_the_rfc() {
 async fn ten_thousand_hops_are_read_from_the_right_and_no_further_than_needed() {
     for flags in [&[PROXY][..], &[PROXY, RFC_7239]] {
         let app = behind_a_proxy(flags).await;
-        let (name, prefix) = if flags.len() == 1 { ("x-forwarded-for", "") } else { ("forwarded", "for=") };
-        let hops = |hop: &str| vec![format!("{prefix}{hop}"); 10_000 / prefix.len().max(1)].join(",");
+        let (name, prefix) = if flags.len() == 1 {
+            ("x-forwarded-for", "")
+        } else {
+            ("forwarded", "for=")
+        };
+        let hops =
+            |hop: &str| vec![format!("{prefix}{hop}"); 10_000 / prefix.len().max(1)].join(",");
         let many = hops("6.6.6.6");
-        assert_eq!(shown(&app, &[(name, &format!("{many},{prefix}192.0.2.1"))]).await, "192.0.2.1");
+        assert_eq!(
+            shown(&app, &[(name, &format!("{many},{prefix}192.0.2.1"))]).await,
+            "192.0.2.1"
+        );
         // An endless chain of trusted proxies: reading stops within it.
         let trusted = hops("10.0.0.1");
-        assert_eq!(shown(&app, &[(name, &format!("{prefix}192.0.2.1,{trusted}"))]).await, "10.0.0.1");
+        assert_eq!(
+            shown(&app, &[(name, &format!("{prefix}192.0.2.1,{trusted}"))]).await,
+            "10.0.0.1"
+        );
     }
 }

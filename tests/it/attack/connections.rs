@@ -21,10 +21,13 @@ fn connect(app: &TestApp, bytes: &str) -> TcpStream {
 /// Sends these bytes repeatedly until the server closes the connection, and returns how long that took.
 fn send_until_closed(stream: &mut TcpStream, bytes: &str) -> Duration {
     let begun = Instant::now();
-    stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
     let mut answer = [0; 4096];
     while begun.elapsed() < LONG {
-        if stream.write_all(bytes.as_bytes()).is_err() || matches!(stream.read(&mut answer), Ok(0)) {
+        if stream.write_all(bytes.as_bytes()).is_err() || matches!(stream.read(&mut answer), Ok(0))
+        {
             return begun.elapsed();
         }
     }
@@ -35,33 +38,46 @@ fn send_until_closed(stream: &mut TcpStream, bytes: &str) -> Duration {
 fn read_until_closed(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("the connection is still open"),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            panic!("the connection is still open")
+        }
         _ => String::from_utf8_lossy(&answer).into_owned(),
     }
 }
 
 async fn metric(app: &TestApp, name: &str) -> u64 {
     let text = app.get("/metrics").await.text;
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("latchkey_{name} ")));
-    line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("latchkey_{name} ")));
+    line.unwrap_or_else(|| panic!("no {name} in {text}"))
+        .parse()
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_beyond_the_limit_make_room_for_clients() {
-    let app = TestApp::start_with(Backend::Embedded, &["--workers=2", "--max-connections=20"]).await;
+    let app =
+        TestApp::start_with(Backend::Embedded, &["--workers=2", "--max-connections=20"]).await;
     app.user("ada").await;
     let request = "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n";
     // Some sent nothing, some half a head, some a whole request.
-    let idle: Vec<TcpStream> = (0..300).map(|number| connect(&app, ["", "GET / HT", request][number % 3])).collect();
+    let idle: Vec<TcpStream> = (0..300)
+        .map(|number| connect(&app, ["", "GET / HT", request][number % 3]))
+        .collect();
     // Until all of them have been accepted, more than the limit may come after a request's connection.
     let metrics = b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     eventually("all have been accepted", async || {
         let text = app.raw(metrics);
-        let evicted = text.lines().find_map(|line| line.strip_prefix("latchkey_connections_evicted_total "));
+        let evicted = text
+            .lines()
+            .find_map(|line| line.strip_prefix("latchkey_connections_evicted_total "));
         evicted.is_some_and(|evicted| evicted.trim().parse::<u64>().unwrap() >= 250)
     })
     .await;
-    app.get("/health/live").await.expect(200, r#"{"status":"ok"}"#);
+    app.get("/health/live")
+        .await
+        .expect(200, r#"{"status":"ok"}"#);
     app.obtain("ada", PASSWORD).await.pair();
     eventually("those that made room are closed", async || {
         metric(&app, "connections_open").await <= metric(&app, "connections_limit").await
@@ -79,7 +95,10 @@ async fn a_connection_that_sends_nothing_is_closed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_request_whose_head_never_ends_is_closed() {
     let app = TestApp::start_with(Backend::Embedded, &["--header-timeout=1s"]).await;
-    let mut stream = connect(&app, "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n");
+    let mut stream = connect(
+        &app,
+        "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n",
+    );
     assert!(send_until_closed(&mut stream, "A: a\r\n") < Duration::from_secs(10));
     assert_eq!(metric(&app, "connections_timed_out_total").await, 1);
 }
@@ -87,11 +106,21 @@ async fn a_second_request_whose_head_never_ends_is_closed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunked_body_that_no_handler_reads_is_closed() {
     let app = TestApp::start_with(Backend::Embedded, &["--header-timeout=1s"]).await;
-    for path in ["/health/live", "/nowhere", "/api/auth/user/", "/.well-known/jwks.json"] {
+    for path in [
+        "/health/live",
+        "/nowhere",
+        "/api/auth/user/",
+        "/.well-known/jwks.json",
+    ] {
         for method in ["GET", "POST"] {
-            let head = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let head = format!(
+                "{method} {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            );
             let mut stream = connect(&app, &head);
-            assert!(send_until_closed(&mut stream, "1\r\na\r\n") < Duration::from_secs(10), "{method} {path}");
+            assert!(
+                send_until_closed(&mut stream, "1\r\na\r\n") < Duration::from_secs(10),
+                "{method} {path}"
+            );
         }
     }
 }
@@ -100,8 +129,14 @@ async fn a_chunked_body_that_no_handler_reads_is_closed() {
 async fn an_announced_body_that_no_handler_reads_is_closed() {
     let app = TestApp::start_with(Backend::Embedded, &["--header-timeout=1s"]).await;
     for path in ["/health/live", "/nowhere", "/api/auth/logout/all/"] {
-        let mut stream = connect(&app, &format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n"));
-        assert!(send_until_closed(&mut stream, "a") < Duration::from_secs(10), "{path}");
+        let mut stream = connect(
+            &app,
+            &format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n"),
+        );
+        assert!(
+            send_until_closed(&mut stream, "a") < Duration::from_secs(10),
+            "{path}"
+        );
     }
 }
 
@@ -118,7 +153,13 @@ async fn a_chunked_body_that_is_read_keeps_the_connection() {
         answer.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
     }
     assert!(!answer.contains("connection: close"), "{answer}");
-    stream.write_all(request.replace("Host: a", "Host: a\r\nConnection: close").as_bytes()).unwrap();
+    stream
+        .write_all(
+            request
+                .replace("Host: a", "Host: a\r\nConnection: close")
+                .as_bytes(),
+        )
+        .unwrap();
     assert!(read_until_closed(&mut stream).starts_with("HTTP/1.1 400 "));
 }
 
@@ -132,17 +173,28 @@ async fn a_client_that_does_not_read_a_large_response_is_closed() {
     let mut stream = TcpStream::from(socket);
     let request = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: a\r\n\r\n";
     stream.write_all(request.repeat(8).as_bytes()).unwrap();
-    eventually("the slow reader is closed", async || metric(&app, "connections_timed_out_total").await == 1).await;
+    eventually("the slow reader is closed", async || {
+        metric(&app, "connections_timed_out_total").await == 1
+    })
+    .await;
     stream.set_read_timeout(Some(LONG)).unwrap();
     let answers = read_until_closed(&mut stream);
-    assert!(answers.len() < 8 * 400_000, "all of it was sent: {} bytes", answers.len());
+    assert!(
+        answers.len() < 8 * 400_000,
+        "all of it was sent: {} bytes",
+        answers.len()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_of_60_kib_is_refused_before_the_routes_are_compared() {
     let app = TestApp::start(Backend::Embedded).await;
     let long = "a".repeat(60_000);
-    for path in [format!("/{long}"), format!("/api/auth/sessions/{long}/"), format!("/health/live?{long}")] {
+    for path in [
+        format!("/{long}"),
+        format!("/api/auth/sessions/{long}/"),
+        format!("/health/live?{long}"),
+    ] {
         let answer = app.get(&path).await;
         answer.expect(414, r#"{"detail":"Request URI is too long."}"#);
     }
@@ -158,9 +210,11 @@ async fn pipelined_requests_are_all_answered() {
     let head = "POST /api/token/verify/ HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
     let post = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
     let last = get.replace("Host: a", "Host: a\r\nConnection: close");
-    for (requests, good, refused) in
-        [(get.repeat(500), 501, 0), (post.repeat(200), 1, 200), ([get, &post].concat().repeat(200), 201, 200)]
-    {
+    for (requests, good, refused) in [
+        (get.repeat(500), 501, 0),
+        (post.repeat(200), 1, 200),
+        ([get, &post].concat().repeat(200), 201, 200),
+    ] {
         let mut stream = connect(&app, "");
         let mut writer = stream.try_clone().unwrap();
         let sent = format!("{requests}{last}");
@@ -182,7 +236,10 @@ async fn pipelined_requests_behind_one_that_waits_take_no_memory() {
     let request = first + &"GET / HTTP/1.1\r\nHost:\r\n\r\n".repeat(5000);
     let memory = || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
     };
     let address = server.url.strip_prefix("http://").unwrap();
@@ -197,7 +254,8 @@ async fn pipelined_requests_behind_one_that_waits_take_no_memory() {
     let mut most = 0;
     eventually("all of them were answered, and one more", async || {
         most = most.max(memory());
-        server.get("/health/live").await.status == 200 && streams.iter().all(|stream| stream.peek(&mut [0]).is_ok())
+        server.get("/health/live").await.status == 200
+            && streams.iter().all(|stream| stream.peek(&mut [0]).is_ok())
     })
     .await;
     assert!(most < 150, "{most} MiB");

@@ -15,10 +15,20 @@ const PLACES: usize = 128;
 
 /// Opens a connection to the server's database that holds the row of a session.
 async fn holder(config: &Config, session: &str) -> Client {
-    let url = config.database.database_url.as_ref().unwrap().expose_secret();
+    let url = config
+        .database
+        .database_url
+        .as_ref()
+        .unwrap()
+        .expose_secret();
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
-    client.batch_execute(&format!("BEGIN; SELECT 1 FROM sessions WHERE id = '{session}' FOR UPDATE")).await.unwrap();
+    client
+        .batch_execute(&format!(
+            "BEGIN; SELECT 1 FROM sessions WHERE id = '{session}' FOR UPDATE"
+        ))
+        .await
+        .unwrap();
     client
 }
 
@@ -31,17 +41,28 @@ async fn a_flood_on_one_session_is_refused_at_once_and_leaves_others_alone() {
     // Requests beyond the limit are refused while all others still wait.
     for _ in PLACES..200 {
         let answer = flood.next().await.unwrap();
-        answer.expect(503, r#"{"detail":"Service temporarily unavailable. Try again shortly."}"#);
+        answer.expect(
+            503,
+            r#"{"detail":"Service temporarily unavailable. Try again shortly."}"#,
+        );
         assert_eq!(answer.header("retry-after"), "1");
     }
     assert!(flood.next().now_or_never().is_none(), "the rest waits");
     app.refresh(&other.refresh).await.pair();
-    assert_eq!(app.me(&format!("Bearer {}", other.access)).await.status, 200);
+    assert_eq!(
+        app.me(&format!("Bearer {}", other.access)).await.status,
+        200
+    );
     app.obtain("ada", PASSWORD).await.pair();
     holder.batch_execute("ROLLBACK").await.unwrap();
     let successors: Vec<_> = flood.map(|answer| answer.pair().refresh).collect().await;
     assert_eq!(successors.len(), PLACES);
-    assert!(successors.iter().all(|successor| *successor == successors[0]), "one successor for all tabs");
+    assert!(
+        successors
+            .iter()
+            .all(|successor| *successor == successors[0]),
+        "one successor for all tabs"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,12 +74,20 @@ async fn work_of_disconnected_clients_is_dropped_before_it_begins() {
     let head = "POST /api/token/refresh/ HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
     let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
     for _ in 0..1000 {
-        TcpStream::connect(app.address).unwrap().write_all(request.as_bytes()).unwrap();
+        TcpStream::connect(app.address)
+            .unwrap()
+            .write_all(request.as_bytes())
+            .unwrap();
     }
     // If they were still in the queue, a request on the session would be refused.
     eventually("the queue is empty", async || {
         let waiting = app.refresh(&flooded.refresh).now_or_never();
-        waiting.is_none() && app.get("/metrics").await.text.contains("latchkey_connections_open 1\n")
+        waiting.is_none()
+            && app
+                .get("/metrics")
+                .await
+                .text
+                .contains("latchkey_connections_open 1\n")
     })
     .await;
     app.refresh(&other.refresh).await.pair();

@@ -58,11 +58,29 @@ async fn an_encrypted_token_is_refused_before_anything_is_decrypted() {
         let header = encode(header.to_string().as_bytes());
         // A plain token inside, and an empty key.
         for inner in [encode(br#"{"alg":"none"}"#), encode(b"inner")] {
-            refused(&app, "five segments", &format!("{header}..{}.{inner}.{}", encode(&[0; 12]), encode(&[0; 16])))
-                .await;
-            refused(&app, "five segments", &format!("{header}.{inner}.{inner}.{inner}.{inner}")).await;
+            refused(
+                &app,
+                "five segments",
+                &format!(
+                    "{header}..{}.{inner}.{}",
+                    encode(&[0; 12]),
+                    encode(&[0; 16])
+                ),
+            )
+            .await;
+            refused(
+                &app,
+                "five segments",
+                &format!("{header}.{inner}.{inner}.{inner}.{inner}"),
+            )
+            .await;
         }
-        refused(&app, "three segments", &format!("{header}.{}.AAAA", segments(&pair.access)[1])).await;
+        refused(
+            &app,
+            "three segments",
+            &format!("{header}.{}.AAAA", segments(&pair.access)[1]),
+        )
+        .await;
     }
 }
 
@@ -82,12 +100,20 @@ async fn only_the_compact_serialization_is_read() {
             // A space would make two words of the header of the protected view.
             refused(&app, "JSON serialization", &forged).await;
         }
-        refused(&app, "the segments swapped into one", &format!("{{{token}}}")).await;
+        refused(
+            &app,
+            "the segments swapped into one",
+            &format!("{{{token}}}"),
+        )
+        .await;
     }
     // As JSON instead of text, the field itself is wrong.
     let [header, payload, signature] = segments(&pair.refresh);
-    let body = json!({ "refresh": { "protected": header, "payload": payload, "signature": signature } });
-    app.post("/api/token/refresh/", &body.to_string()).await.expect(400, r#"{"refresh":["Not a valid string."]}"#);
+    let body =
+        json!({ "refresh": { "protected": header, "payload": payload, "signature": signature } });
+    app.post("/api/token/refresh/", &body.to_string())
+        .await
+        .expect(400, r#"{"refresh":["Not a valid string."]}"#);
 }
 
 #[tokio::test]
@@ -96,7 +122,11 @@ async fn a_token_has_one_spelling() {
     let pair = app.signed_in("ada").await;
     for token in [&pair.access, &pair.refresh] {
         let [header, payload, signature] = segments(token);
-        let raw = |segment: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(segment).unwrap();
+        let raw = |segment: &str| {
+            base64::engine::general_purpose::URL_SAFE_NO_PAD
+                .decode(segment)
+                .unwrap()
+        };
         let padded = |segment: &str| URL_SAFE.encode(raw(segment));
         let mut forged = vec![
             format!("{token}="),
@@ -104,7 +134,10 @@ async fn a_token_has_one_spelling() {
             format!("{header}=.{payload}.{signature}"),
             format!("{header}.{payload}==.{signature}"),
             format!("{header}.{payload}.{}", padded(signature)),
-            format!("{header}.{payload}.{}=", STANDARD.encode(raw(signature)).trim_end_matches('=')),
+            format!(
+                "{header}.{payload}.{}=",
+                STANDARD.encode(raw(signature)).trim_end_matches('=')
+            ),
             format!("{header}%2e{payload}%2e{signature}"),
             token.replace('.', "\u{ff0e}"),
             token.replace('.', "\u{3002}"),
@@ -149,7 +182,10 @@ async fn bits_that_no_byte_needs_are_not_ignored() {
     let mut tried = 0;
     for (kind, token) in [(Kind::Access, &pair.access), (Kind::Refresh, &pair.refresh)] {
         let last = token.len() - 1;
-        let digit = ALPHABET.iter().position(|c| *c == token.as_bytes()[last]).unwrap();
+        let digit = ALPHABET
+            .iter()
+            .position(|c| *c == token.as_bytes()[last])
+            .unwrap();
         // 64 bytes leave four idle bits, 32 leave two: these digits all decode to the same signature elsewhere.
         let idle = if kind == Kind::Access { 16 } else { 4 };
         for twin in (0..64).filter(|twin| *twin != digit && twin / idle == digit / idle) {
@@ -160,11 +196,17 @@ async fn bits_that_no_byte_needs_are_not_ignored() {
         // The same in the header and in the payload, with a signature over the odd spelling.
         let forge = app.forge();
         let header = forge.header(kind).to_string();
-        let padding = (0..3).map(|n| format!("{header}{}", " ".repeat(n))).find(|text| text.len() % 3 == 1).unwrap();
+        let padding = (0..3)
+            .map(|n| format!("{header}{}", " ".repeat(n)))
+            .find(|text| text.len() % 3 == 1)
+            .unwrap();
         let mut odd = encode(padding.as_bytes()).into_bytes();
         *odd.last_mut().unwrap() += 1;
         let input = format!("{}.{}", String::from_utf8(odd).unwrap(), segments(token)[1]);
-        let forged = format!("{input}.{}", encode(&forge.key(kind).sign(input.as_bytes()).unwrap()));
+        let forged = format!(
+            "{input}.{}",
+            encode(&forge.key(kind).sign(input.as_bytes()).unwrap())
+        );
         refused(&app, "trailing bits of the header", &forged).await;
     }
     assert_eq!(tried, 15 + 3);
@@ -175,7 +217,13 @@ async fn the_length_of_a_token_is_bounded() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let forge = app.forge();
-    let long = |length: usize| forge.altered(&pair.access, Kind::Access, &json!({ "filler": "x".repeat(length) }));
+    let long = |length: usize| {
+        forge.altered(
+            &pair.access,
+            Kind::Access,
+            &json!({ "filler": "x".repeat(length) }),
+        )
+    };
     let base = long(0).len();
     let fits = long((MAX_TOKEN_LENGTH - base - 4) / 4 * 3);
     assert!(fits.len() <= MAX_TOKEN_LENGTH && fits.len() > MAX_TOKEN_LENGTH - 8);
@@ -184,7 +232,10 @@ async fn the_length_of_a_token_is_bounded() {
     assert!(too_long.len() > MAX_TOKEN_LENGTH && too_long.len() < MAX_TOKEN_LENGTH + 12);
     refused(&app, "too long", &too_long).await;
     let longest = "A".repeat(2 * MAX_TOKEN_LENGTH - 100);
-    app.verify(&longest).await.expect(401, r#"{"detail":"Token is invalid","code":"token_not_valid"}"#);
+    app.verify(&longest).await.expect(
+        401,
+        r#"{"detail":"Token is invalid","code":"token_not_valid"}"#,
+    );
     for path in ["verify", "refresh", "blacklist"] {
         let field = if path == "verify" { "token" } else { "refresh" };
         let body = json!({ field: "A.".repeat(20_000) }).to_string();
@@ -220,18 +271,37 @@ async fn a_payload_is_one_json_object_in_utf_8() {
             good.replacen('{', r#"{"x":01,"#, 1),
             good.replacen('}', ",}", 1),
             good.replace('"', "'"),
-            good.replacen('{', &format!(r#"{{"x":{}{},"#, "[".repeat(500), "]".repeat(500)), 1),
-            good.replacen('{', &format!(r#"{{"x":{}1{},"#, r#"{"a":"#.repeat(300), "}".repeat(300)), 1),
+            good.replacen(
+                '{',
+                &format!(r#"{{"x":{}{},"#, "[".repeat(500), "]".repeat(500)),
+                1,
+            ),
+            good.replacen(
+                '{',
+                &format!(r#"{{"x":{}1{},"#, r#"{"a":"#.repeat(300), "}".repeat(300)),
+                1,
+            ),
         ]
         .map(String::into_bytes)
         .into();
         payloads.push(good.encode_utf16().flat_map(u16::to_le_bytes).collect());
         payloads.push(good.bytes().chain([0xFF]).collect());
-        payloads
-            .push(good.replacen('{', "{\"x\":\"?\",", 1).bytes().map(|b| if b == b'?' { 0xC0 } else { b }).collect());
+        payloads.push(
+            good.replacen('{', "{\"x\":\"?\",", 1)
+                .bytes()
+                .map(|b| if b == b'?' { 0xC0 } else { b })
+                .collect(),
+        );
         for payload in payloads {
-            let input = format!("{}.{}", encode(forge.header(kind).to_string().as_bytes()), encode(&payload));
-            let token = format!("{input}.{}", encode(&forge.key(kind).sign(input.as_bytes()).unwrap()));
+            let input = format!(
+                "{}.{}",
+                encode(forge.header(kind).to_string().as_bytes()),
+                encode(&payload)
+            );
+            let token = format!(
+                "{input}.{}",
+                encode(&forge.key(kind).sign(input.as_bytes()).unwrap())
+            );
             refused(&app, &String::from_utf8_lossy(&payload), &token).await;
         }
     }
@@ -241,7 +311,17 @@ async fn a_payload_is_one_json_object_in_utf_8() {
 #[tokio::test]
 async fn junk_in_the_authorization_header_is_an_answer() {
     let app = TestApp::start(Backend::Embedded).await;
-    for junk in ["\"", "{}", "null", "undefined", "[object", "%", "'--", "AAAA", "eyJhbGciOiJub25lIn0.e30."] {
+    for junk in [
+        "\"",
+        "{}",
+        "null",
+        "undefined",
+        "[object",
+        "%",
+        "'--",
+        "AAAA",
+        "eyJhbGciOiJub25lIn0.e30.",
+    ] {
         shut_out(&app, INVALID, "junk", junk).await;
     }
     let bytes = b"GET /api/auth/user/ HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \xff\xfe.\x80.\x81\r\nconnection: close\r\n\r\n";

@@ -9,15 +9,22 @@ use crate::support::{Backend, Forge, TestApp, encode};
 const KINDS: [Kind; 2] = [Kind::Access, Kind::Refresh];
 
 /// Each of these headers over the claims of a live session, with three signatures: the right key's, none, junk.
-async fn all_refused(app: &TestApp, token: &str, kind: Kind, headers: impl IntoIterator<Item = String>) {
+async fn all_refused(
+    app: &TestApp,
+    token: &str,
+    kind: Kind,
+    headers: impl IntoIterator<Item = String>,
+) {
     let forge = app.forge();
     let payload = Forge::claims_of(token).to_string();
     for header in headers {
         let signed = forge.signed(kind, &header, &payload);
         let (input, _) = signed.rsplit_once('.').unwrap();
-        for (what, token) in
-            [("signed", signed.clone()), ("empty signature", format!("{input}.")), ("junk", format!("{input}.AAAA"))]
-        {
+        for (what, token) in [
+            ("signed", signed.clone()),
+            ("empty signature", format!("{input}.")),
+            ("junk", format!("{input}.AAAA")),
+        ] {
             refused(app, &format!("{what} {header:.200}"), &token).await;
         }
     }
@@ -49,7 +56,9 @@ async fn an_unsecured_token_is_not_a_token_however_none_is_spelt() {
             json!([good["alg"]]),
             json!({ "alg": good["alg"] }),
         ];
-        let mut headers: Vec<String> = values.map(|alg| with(good.clone(), "alg", alg).to_string()).into();
+        let mut headers: Vec<String> = values
+            .map(|alg| with(good.clone(), "alg", alg).to_string())
+            .into();
         headers.push(json!({ "typ": good["typ"], "kid": good["kid"] }).to_string());
         headers.push(r#"{"alg":"none"}"#.to_owned());
         all_refused(&app, token, kind, headers).await;
@@ -80,9 +89,21 @@ async fn an_algorithm_is_the_keys_own_to_the_letter() {
             "PBES2-HS256+A128KW",
             "http://www.w3.org/2001/04/xmldsig-more#hmac-sha256",
         ];
-        let spellings = [own.to_lowercase(), format!("{own} "), format!("\t{own}"), format!("{own}\0"), own.repeat(2)];
-        let wrong = others.map(str::to_owned).into_iter().filter(|alg| *alg != own).chain(spellings);
-        let headers: Vec<String> = wrong.map(|alg| with(good.clone(), "alg", alg).to_string()).collect();
+        let spellings = [
+            own.to_lowercase(),
+            format!("{own} "),
+            format!("\t{own}"),
+            format!("{own}\0"),
+            own.repeat(2),
+        ];
+        let wrong = others
+            .map(str::to_owned)
+            .into_iter()
+            .filter(|alg| *alg != own)
+            .chain(spellings);
+        let headers: Vec<String> = wrong
+            .map(|alg| with(good.clone(), "alg", alg).to_string())
+            .collect();
         all_refused(&app, token, kind, headers).await;
     }
     still_good(&app, &pair).await;
@@ -95,7 +116,12 @@ async fn a_kid_is_neither_a_path_nor_a_query_nor_a_url() {
     for (kind, token) in KINDS.into_iter().zip([&pair.access, &pair.refresh]) {
         let good = app.forge().header(kind);
         let kid = good["kid"].as_str().unwrap();
-        let other = app.forge().header(if kind == Kind::Access { Kind::Refresh } else { Kind::Access })["kid"].clone();
+        let other = app.forge().header(if kind == Kind::Access {
+            Kind::Refresh
+        } else {
+            Kind::Access
+        })["kid"]
+            .clone();
         let values = [
             json!("../../../../../../dev/null"),
             json!("/dev/null"),
@@ -126,7 +152,9 @@ async fn a_kid_is_neither_a_path_nor_a_query_nor_a_url() {
             json!("x".repeat(4000)),
             json!("\u{202e}\u{1f511}"),
         ];
-        let mut headers: Vec<String> = values.map(|value| with(good.clone(), "kid", value).to_string()).into();
+        let mut headers: Vec<String> = values
+            .map(|value| with(good.clone(), "kid", value).to_string())
+            .into();
         headers.push(json!({ "alg": good["alg"], "typ": good["typ"] }).to_string());
         all_refused(&app, token, kind, headers).await;
     }
@@ -141,7 +169,10 @@ async fn a_thousand_unknown_kids_do_not_dim_the_service() {
     for index in 0..1000 {
         let header = with(forge.header(Kind::Access), "kid", format!("kid-{index}")).to_string();
         let token = format!("{}.{}.AAAA", encode(header.as_bytes()), encode(b"{}"));
-        app.verify(&token).await.expect(401, r#"{"detail":"Token is invalid","code":"token_not_valid"}"#);
+        app.verify(&token).await.expect(
+            401,
+            r#"{"detail":"Token is invalid","code":"token_not_valid"}"#,
+        );
     }
     still_good(&app, &pair).await;
 }
@@ -169,17 +200,33 @@ async fn a_token_does_not_bring_its_own_key() {
         json!({ "jwk": { "kty": "oct", "k": "" }, "kid": null, "alg": "HS256" }),
     ] {
         let mut header = good.clone();
-        header.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        let input = format!("{}.{}", encode(header.to_string().as_bytes()), segments(&pair.access)[1]);
-        let token = format!("{input}.{}", encode(&attacker.sign(input.as_bytes()).unwrap()));
+        header
+            .as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        let input = format!(
+            "{}.{}",
+            encode(header.to_string().as_bytes()),
+            segments(&pair.access)[1]
+        );
+        let token = format!(
+            "{input}.{}",
+            encode(&attacker.sign(input.as_bytes()).unwrap())
+        );
         refused(&app, &header.to_string(), &token).await;
     }
-    assert_eq!(trap.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "somebody asked for a key");
+    assert_eq!(
+        trap.accept().unwrap_err().kind(),
+        std::io::ErrorKind::WouldBlock,
+        "somebody asked for a key"
+    );
 }
 
 fn attackers_key() -> (latchkey::crypto::signing_key::SigningKey, Value) {
     use latchkey::crypto::signing_key::SigningKey;
-    let key = SigningKey::generate(latchkey_verifier::Algorithm::Es256, Kind::Access, None).unwrap().0;
+    let key = SigningKey::generate(latchkey_verifier::Algorithm::Es256, Kind::Access, None)
+        .unwrap()
+        .0;
     let jwk = key.public_jwk().unwrap();
     (key, jwk)
 }
@@ -214,10 +261,16 @@ async fn nothing_critical_is_understood_so_nothing_critical_is_accepted() {
     }
     // An unencoded payload, signed as RFC 7797 has it.
     let forge = app.forge();
-    let header =
-        json!({ "alg": "ES256", "typ": "at+jwt", "kid": forge.key(Kind::Access).kid(), "b64": false, "crit": ["b64"] });
-    let input = format!("{}.{}", encode(header.to_string().as_bytes()), Forge::claims_of(&pair.access));
-    let token = format!("{input}.{}", encode(&forge.key(Kind::Access).sign(input.as_bytes()).unwrap()));
+    let header = json!({ "alg": "ES256", "typ": "at+jwt", "kid": forge.key(Kind::Access).kid(), "b64": false, "crit": ["b64"] });
+    let input = format!(
+        "{}.{}",
+        encode(header.to_string().as_bytes()),
+        Forge::claims_of(&pair.access)
+    );
+    let token = format!(
+        "{input}.{}",
+        encode(&forge.key(Kind::Access).sign(input.as_bytes()).unwrap())
+    );
     refused(&app, "unencoded payload", &token).await;
     still_good(&app, &pair).await;
 }
@@ -260,15 +313,29 @@ async fn a_header_is_one_json_object_in_utf_8() {
         good.replacen('}', ",}", 1),
         format!("{good}//"),
         good.replace("ES256", r"ES256\ud800"),
-        good.replacen('{', &format!(r#"{{"x":{}{},"#, "[".repeat(200), "]".repeat(200)), 1),
+        good.replacen(
+            '{',
+            &format!(r#"{{"x":{}{},"#, "[".repeat(200), "]".repeat(200)),
+            1,
+        ),
     ];
     all_refused(&app, &pair.access, Kind::Access, headers).await;
     let utf_16: Vec<u8> = good.encode_utf16().flat_map(u16::to_be_bytes).collect();
-    let latin_1 =
-        good.replace("at+jwt", "at+jwt?").bytes().map(|byte| if byte == b'?' { 0xE9 } else { byte }).collect();
-    for (what, header) in [("UTF-16", utf_16), ("Latin 1", latin_1), ("gzip", b"\x1f\x8b\x08\0".to_vec())] {
+    let latin_1 = good
+        .replace("at+jwt", "at+jwt?")
+        .bytes()
+        .map(|byte| if byte == b'?' { 0xE9 } else { byte })
+        .collect();
+    for (what, header) in [
+        ("UTF-16", utf_16),
+        ("Latin 1", latin_1),
+        ("gzip", b"\x1f\x8b\x08\0".to_vec()),
+    ] {
         let input = format!("{}.{}", encode(&header), segments(&pair.access)[1]);
-        let token = format!("{input}.{}", encode(&forge.key(Kind::Access).sign(input.as_bytes()).unwrap()));
+        let token = format!(
+            "{input}.{}",
+            encode(&forge.key(Kind::Access).sign(input.as_bytes()).unwrap())
+        );
         refused(&app, what, &token).await;
     }
     still_good(&app, &pair).await;

@@ -17,8 +17,15 @@ const SPKI: &str = "3059301306072a8648ce3d020106082a8648ce3d030107034200";
 
 fn pem(der: &[u8], newline: &str) -> String {
     let text = STANDARD.encode(der);
-    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-    format!("-----BEGIN PUBLIC KEY-----{newline}{}{newline}-----END PUBLIC KEY-----", lines.join(newline))
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(64)
+        .map(|line| std::str::from_utf8(line).unwrap())
+        .collect();
+    format!(
+        "-----BEGIN PUBLIC KEY-----{newline}{}{newline}-----END PUBLIC KEY-----",
+        lines.join(newline)
+    )
 }
 
 fn openssh(point: &[u8]) -> Vec<u8> {
@@ -41,11 +48,14 @@ async fn an_es256_public_key_does_not_work_as_an_hmac_secret() {
     let raw = |name: &str| URL_SAFE_NO_PAD.decode(member(name)).unwrap();
     let (x, y) = (raw("x"), raw("y"));
     let point = [&[4], &x[..], &y].concat();
-    let prefix: Vec<u8> =
-        (0..SPKI.len()).step_by(2).map(|i| u8::from_str_radix(&SPKI[i..i + 2], 16).unwrap()).collect();
+    let prefix: Vec<u8> = (0..SPKI.len())
+        .step_by(2)
+        .map(|i| u8::from_str_radix(&SPKI[i..i + 2], 16).unwrap())
+        .collect();
     let der = [&prefix[..], &point].concat();
     let ssh = openssh(&point);
-    let canonical = json!({ "crv": jwk["crv"], "kty": jwk["kty"], "x": jwk["x"], "y": jwk["y"] }).to_string();
+    let canonical =
+        json!({ "crv": jwk["crv"], "kty": jwk["kty"], "x": jwk["x"], "y": jwk["y"] }).to_string();
     let compressed = [&[2 + (y[31] & 1)], &x[..]].concat();
     let secrets: Vec<Vec<u8>> = vec![
         pem(&der, "\n").into(),
@@ -75,7 +85,11 @@ async fn an_es256_public_key_does_not_work_as_an_hmac_secret() {
         b"https://auth.test".to_vec(),
     ];
     for secret in secrets {
-        for (alg, hash) in [("HS256", hmac::HMAC_SHA256), ("HS384", hmac::HMAC_SHA384), ("HS512", hmac::HMAC_SHA512)] {
+        for (alg, hash) in [
+            ("HS256", hmac::HMAC_SHA256),
+            ("HS384", hmac::HMAC_SHA384),
+            ("HS512", hmac::HMAC_SHA512),
+        ] {
             // The key of access tokens said to be a secret, and the refresh secret guessed.
             for (kind, token) in [(Kind::Access, &pair.access), (Kind::Refresh, &pair.refresh)] {
                 let header = with(forge.header(kind), "alg", alg).to_string();
@@ -92,18 +106,30 @@ async fn an_es256_public_key_does_not_work_as_an_hmac_secret() {
 #[tokio::test]
 async fn a_key_of_the_right_kind_that_is_not_ours_signs_nothing() {
     for algorithm in ["ES256", "EdDSA", "PS256", "HS256"] {
-        let app = TestApp::start_with(Backend::Embedded, &[&format!("--algorithm={algorithm}")]).await;
+        let app =
+            TestApp::start_with(Backend::Embedded, &[&format!("--algorithm={algorithm}")]).await;
         let pair = app.signed_in("ada").await;
         let forge = app.forge();
-        for (kind, token, algorithm) in
-            [(Kind::Access, &pair.access, algorithm), (Kind::Refresh, &pair.refresh, "HS256")]
-        {
-            let stranger = SigningKey::generate(algorithm.parse::<Algorithm>().unwrap(), kind, None).unwrap().0;
+        for (kind, token, algorithm) in [
+            (Kind::Access, &pair.access, algorithm),
+            (Kind::Refresh, &pair.refresh, "HS256"),
+        ] {
+            let stranger =
+                SigningKey::generate(algorithm.parse::<Algorithm>().unwrap(), kind, None)
+                    .unwrap()
+                    .0;
             // Under our kid, under the stranger's own, and under none.
-            for kid in [json!(forge.key(kind).kid()), json!(stranger.kid()), json!(null)] {
+            for kid in [
+                json!(forge.key(kind).kid()),
+                json!(stranger.kid()),
+                json!(null),
+            ] {
                 let header = with(forge.header(kind), "kid", kid).to_string();
                 let input = format!("{}.{}", encode(header.as_bytes()), segments(token)[1]);
-                let forged = format!("{input}.{}", encode(&stranger.sign(input.as_bytes()).unwrap()));
+                let forged = format!(
+                    "{input}.{}",
+                    encode(&stranger.sign(input.as_bytes()).unwrap())
+                );
                 refused(&app, algorithm, &forged).await;
             }
         }
@@ -113,7 +139,10 @@ async fn a_key_of_the_right_kind_that_is_not_ours_signs_nothing() {
 
 #[tokio::test]
 async fn the_tokens_of_another_server_with_the_same_name_are_refused() {
-    let (ours, theirs) = (TestApp::start(Backend::Embedded).await, TestApp::start(Backend::Embedded).await);
+    let (ours, theirs) = (
+        TestApp::start(Backend::Embedded).await,
+        TestApp::start(Backend::Embedded).await,
+    );
     let pair = ours.signed_in("ada").await;
     let other = theirs.signed_in("ada").await;
     refused(&ours, "access", &other.access).await;
@@ -130,19 +159,31 @@ async fn the_published_keys_are_public() {
         ("RS256", &["alg", "e", "kid", "kty", "n", "use"]),
         ("HS256", &[]),
     ] {
-        let app = TestApp::start_with(Backend::Embedded, &[&format!("--algorithm={algorithm}")]).await;
+        let app =
+            TestApp::start_with(Backend::Embedded, &[&format!("--algorithm={algorithm}")]).await;
         let pair = app.signed_in("ada").await;
         let jwks = app.get("/.well-known/jwks.json").await;
         assert_eq!(jwks.status, 200);
         let keys = jwks.json()["keys"].as_array().unwrap().clone();
         assert_eq!(keys.len(), usize::from(!members.is_empty()), "{algorithm}");
         for key in &keys {
-            let mut names: Vec<&str> = key.as_object().unwrap().keys().map(String::as_str).collect();
+            let mut names: Vec<&str> = key
+                .as_object()
+                .unwrap()
+                .keys()
+                .map(String::as_str)
+                .collect();
             names.sort_unstable();
-            assert_eq!((names.as_slice(), key["use"].as_str()), (members, Some("sig")));
+            assert_eq!(
+                (names.as_slice(), key["use"].as_str()),
+                (members, Some("sig"))
+            );
             assert_eq!(key["kid"], app.forge().header(Kind::Access)["kid"]);
         }
-        assert!(!jwks.text.contains(app.forge().key(Kind::Refresh).kid()), "{algorithm}: the refresh secret is named");
+        assert!(
+            !jwks.text.contains(app.forge().key(Kind::Refresh).kid()),
+            "{algorithm}: the refresh secret is named"
+        );
         still_good(&app, &pair).await;
     }
 }

@@ -9,11 +9,19 @@ use crate::support::{Answer, Backend, Forge, Pair, TestApp};
 #[track_caller]
 fn says(answer: &Answer, detail: &str, what: &str) {
     let body = format!(r#"{{"detail":"{detail}","code":"token_not_valid"}}"#);
-    assert_eq!((answer.status, answer.text.as_str()), (401, body.as_str()), "{what}");
+    assert_eq!(
+        (answer.status, answer.text.as_str()),
+        (401, body.as_str()),
+        "{what}"
+    );
 }
 
 fn other(kind: Kind) -> Kind {
-    if kind == Kind::Access { Kind::Refresh } else { Kind::Access }
+    if kind == Kind::Access {
+        Kind::Refresh
+    } else {
+        Kind::Access
+    }
 }
 
 fn both(pair: &Pair) -> [(Kind, &String); 2] {
@@ -23,7 +31,8 @@ fn both(pair: &Pair) -> [(Kind, &String); 2] {
 #[tokio::test]
 async fn an_access_token_refreshes_nothing_and_a_refresh_token_opens_nothing() {
     for algorithm in ["ES256", "HS256"] {
-        let app = TestApp::start_with(Backend::Embedded, &[&format!("--algorithm={algorithm}")]).await;
+        let app =
+            TestApp::start_with(Backend::Embedded, &[&format!("--algorithm={algorithm}")]).await;
         let pair = app.signed_in("ada").await;
         says(&app.refresh(&pair.access).await, WRONG_TYPE, "refresh");
         says(&app.blacklist(&pair.access).await, WRONG_TYPE, "blacklist");
@@ -57,7 +66,11 @@ async fn the_type_in_the_header_is_the_keys_own_to_the_letter() {
             json!(["at+jwt", "rt+jwt"]),
             json!({}),
         ] {
-            let forged = forge.signed(kind, &with(good.clone(), "typ", typ.clone()).to_string(), &payload);
+            let forged = forge.signed(
+                kind,
+                &with(good.clone(), "typ", typ.clone()).to_string(),
+                &payload,
+            );
             refused(&app, &format!("typ {typ}"), &forged).await;
         }
         let bare = json!({ "alg": good["alg"], "kid": good["kid"] }).to_string();
@@ -85,9 +98,15 @@ async fn the_type_among_the_claims_is_the_kinds_own_to_the_letter() {
             (json!(true), WRONG_TYPE),
             (Value::Null, "Token has no type"),
         ] {
-            let forged = app.forge().altered(token, kind, &json!({ "token_type": token_type }));
+            let forged = app
+                .forge()
+                .altered(token, kind, &json!({ "token_type": token_type }));
             says(&app.refresh(&forged).await, detail, &token_type.to_string());
-            says(&app.blacklist(&forged).await, detail, &token_type.to_string());
+            says(
+                &app.blacklist(&forged).await,
+                detail,
+                &token_type.to_string(),
+            );
             shut_out(&app, detail, &token_type.to_string(), &forged).await;
         }
     }
@@ -97,33 +116,72 @@ async fn the_type_among_the_claims_is_the_kinds_own_to_the_letter() {
 #[tokio::test]
 async fn a_key_signs_one_kind_of_token_whatever_the_claims_say() {
     for algorithm in ["ES256", "HS256"] {
-        let app = TestApp::start_with(Backend::Embedded, &[&format!("--algorithm={algorithm}")]).await;
+        let app =
+            TestApp::start_with(Backend::Embedded, &[&format!("--algorithm={algorithm}")]).await;
         let pair = app.signed_in("ada").await;
         let forge = app.forge();
         for (kind, token) in both(&pair) {
             // The whole token of the other kind, claims and header type, under this key.
             let wrong = other(kind);
-            let header = with(forge.header(wrong), "typ", forge.header(kind)["typ"].clone());
+            let header = with(
+                forge.header(wrong),
+                "typ",
+                forge.header(kind)["typ"].clone(),
+            );
             let payload = Forge::claims_of(token).to_string();
-            let own_header =
-                with(with(header.clone(), "kid", forge.key(wrong).kid()), "alg", forge.key(wrong).algorithm().name());
-            refused(&app, "the other key, this type", &forge.signed(wrong, &own_header.to_string(), &payload)).await;
+            let own_header = with(
+                with(header.clone(), "kid", forge.key(wrong).kid()),
+                "alg",
+                forge.key(wrong).algorithm().name(),
+            );
+            refused(
+                &app,
+                "the other key, this type",
+                &forge.signed(wrong, &own_header.to_string(), &payload),
+            )
+            .await;
             // With the header of the key's own kind: it holds as a token of that kind, and as nothing else.
             let forged = forge.signed(wrong, &forge.header(wrong).to_string(), &payload);
             match kind {
                 // Access claims under the refresh secret lack the audience that refresh tokens have.
-                Kind::Access => refused(&app, "access claims under the refresh secret", &forged).await,
+                Kind::Access => {
+                    refused(&app, "access claims under the refresh secret", &forged).await
+                }
                 Kind::Refresh => {
-                    says(&app.refresh(&forged).await, WRONG_TYPE, "refresh claims under the access key");
-                    says(&app.blacklist(&forged).await, WRONG_TYPE, "refresh claims under the access key");
-                    shut_out(&app, WRONG_TYPE, "refresh claims under the access key", &forged).await;
+                    says(
+                        &app.refresh(&forged).await,
+                        WRONG_TYPE,
+                        "refresh claims under the access key",
+                    );
+                    says(
+                        &app.blacklist(&forged).await,
+                        WRONG_TYPE,
+                        "refresh claims under the access key",
+                    );
+                    shut_out(
+                        &app,
+                        WRONG_TYPE,
+                        "refresh claims under the access key",
+                        &forged,
+                    )
+                    .await;
                 }
             }
             // With the audience added, the refresh secret still opens no view.
             let changes = json!({ "aud": "https://auth.test", "gen": 0, "token_type": "access" });
             let forged = forge.altered(&pair.access, Kind::Refresh, &changes);
-            shut_out(&app, WRONG_TYPE, "access type under the refresh secret", &forged).await;
-            says(&app.refresh(&forged).await, WRONG_TYPE, "access type under the refresh secret");
+            shut_out(
+                &app,
+                WRONG_TYPE,
+                "access type under the refresh secret",
+                &forged,
+            )
+            .await;
+            says(
+                &app.refresh(&forged).await,
+                WRONG_TYPE,
+                "access type under the refresh secret",
+            );
         }
         still_good(&app, &pair).await;
     }
@@ -139,6 +197,12 @@ async fn a_rightly_signed_token_of_a_session_that_never_was_is_refused() {
         says(&app.verify(&refresh).await, INVALID, "verify");
         says(&app.refresh(&refresh).await, INVALID, "refresh");
         says(&app.blacklist(&refresh).await, INVALID, "blacklist");
-        shut_out(&app, INVALID, "view", &forge.token(Kind::Access, &forge.claims(Kind::Access))).await;
+        shut_out(
+            &app,
+            INVALID,
+            "view",
+            &forge.token(Kind::Access, &forge.claims(Kind::Access)),
+        )
+        .await;
     }
 }

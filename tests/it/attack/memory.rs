@@ -22,7 +22,8 @@ const HEAD: usize = 512;
 fn memory(server: &Server) -> Vec<Vec<u8>> {
     let pid = server.pid();
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    let memory = File::open(format!("/proc/{pid}/mem")).expect("the memory of another process is read by root alone");
+    let memory = File::open(format!("/proc/{pid}/mem"))
+        .expect("the memory of another process is read by root alone");
     let mut pieces = Vec::new();
     for line in maps.lines() {
         let mut words = line.split_whitespace();
@@ -72,12 +73,18 @@ fn send(server: &Server, content_type: &str, body: &[&str]) -> (TcpStream, Strin
         [whole] => (*whole).to_owned(),
         pieces => pieces.iter().map(chunk).collect::<Vec<_>>().concat() + "0\r\n\r\n",
     };
-    let head = format!("POST /api/token/ HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\n{framing}\r\n{MARK}");
+    let head = format!(
+        "POST /api/token/ HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\n{framing}\r\n{MARK}"
+    );
     let request = format!("{head}\r\n\r\n{body}");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = [0; 512];
     let length = stream.read(&mut answer).unwrap();
-    let line = String::from_utf8_lossy(&answer[..length]).lines().next().unwrap_or_default().to_owned();
+    let line = String::from_utf8_lossy(&answer[..length])
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     (stream, line)
 }
 
@@ -91,22 +98,85 @@ fn a_password_that_was_sent_is_in_memory_only_as_it_was_received() {
     let server = place.serve("--header-timeout 10m --log trace");
     place.user("ada", RIGHT);
     let encoded = RIGHT.replace('%', "%25").replace('+', "%2B");
-    let (json, form, multipart) =
-        ("application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b");
+    let (json, form, multipart) = (
+        "application/json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=b",
+    );
     let wrong = |number: u32| format!("wr0ng-Kazoo-Persimmon-{number:04}");
     let requests: Vec<(&str, &str, Vec<String>)> = vec![
-        ("200", json, vec![format!(r#"{{"username":"ada","password":"{RIGHT}"}}"#)]),
-        ("200", json, vec![format!(r#"{{"username":"ada","password":"\u0054{}"}}"#, &RIGHT[1..])]),
-        ("200", json, vec![format!(r#"{{"username":"ada","#), format!(r#""password":"{RIGHT}"}}"#)]),
-        ("200", form, vec![format!("username=ada&password={encoded}")]),
-        ("200", multipart, vec![part("username", "ada") + &part("password", RIGHT) + "--b--\r\n"]),
-        ("401", json, vec![format!(r#"{{"username":"ada","password":"{}"}}"#, wrong(1))]),
-        ("401", json, vec![format!(r#"{{"username":"ada","password":"\n{}"}}"#, wrong(2))]),
-        ("401", form, vec![format!("username=ada&password=+%41{}", wrong(3))]),
-        ("401", multipart, vec![part("username", "nobody") + &part("password", &wrong(4)) + "--b--\r\n"]),
-        ("400", json, vec![format!(r#"{{"username":"ada","password":"{}""#, wrong(5))]),
-        ("400", json, vec![format!(r#"{{"username":"ada","password":"{}\ud800"}}"#, wrong(6))]),
-        ("400", json, vec![format!(r#"{{"password":"\t{}"}}"#, wrong(7))]),
+        (
+            "200",
+            json,
+            vec![format!(r#"{{"username":"ada","password":"{RIGHT}"}}"#)],
+        ),
+        (
+            "200",
+            json,
+            vec![format!(
+                r#"{{"username":"ada","password":"\u0054{}"}}"#,
+                &RIGHT[1..]
+            )],
+        ),
+        (
+            "200",
+            json,
+            vec![
+                format!(r#"{{"username":"ada","#),
+                format!(r#""password":"{RIGHT}"}}"#),
+            ],
+        ),
+        (
+            "200",
+            form,
+            vec![format!("username=ada&password={encoded}")],
+        ),
+        (
+            "200",
+            multipart,
+            vec![part("username", "ada") + &part("password", RIGHT) + "--b--\r\n"],
+        ),
+        (
+            "401",
+            json,
+            vec![format!(r#"{{"username":"ada","password":"{}"}}"#, wrong(1))],
+        ),
+        (
+            "401",
+            json,
+            vec![format!(
+                r#"{{"username":"ada","password":"\n{}"}}"#,
+                wrong(2)
+            )],
+        ),
+        (
+            "401",
+            form,
+            vec![format!("username=ada&password=+%41{}", wrong(3))],
+        ),
+        (
+            "401",
+            multipart,
+            vec![part("username", "nobody") + &part("password", &wrong(4)) + "--b--\r\n"],
+        ),
+        (
+            "400",
+            json,
+            vec![format!(r#"{{"username":"ada","password":"{}""#, wrong(5))],
+        ),
+        (
+            "400",
+            json,
+            vec![format!(
+                r#"{{"username":"ada","password":"{}\ud800"}}"#,
+                wrong(6)
+            )],
+        ),
+        (
+            "400",
+            json,
+            vec![format!(r#"{{"password":"\t{}"}}"#, wrong(7))],
+        ),
         ("400", multipart, vec![part("password", &wrong(8))]),
         ("400", form, vec![format!("password={}", wrong(9))]),
         ("415", "text/plain", vec![format!("password={}", wrong(10))]),
@@ -117,17 +187,34 @@ fn a_password_that_was_sent_is_in_memory_only_as_it_was_received() {
     for (status, content_type, body) in &requests {
         let body: Vec<&str> = body.iter().map(String::as_str).collect();
         let (stream, line) = send(&server, content_type, &body);
-        assert!(line.starts_with(&format!("HTTP/1.1 {status}")), "{line}: {body:?}");
+        assert!(
+            line.starts_with(&format!("HTTP/1.1 {status}")),
+            "{line}: {body:?}"
+        );
         open.push(stream);
     }
     // Vector registers that a search in a body used lie on the stack of a thread until it reads the next body.
     for _ in 0..16 {
-        let (stream, line) = send(&server, json, &[r#"{"username":"ada","password":"no secret of this test""#]);
+        let (stream, line) = send(
+            &server,
+            json,
+            &[r#"{"username":"ada","password":"no secret of this test""#],
+        );
         assert!(line.starts_with("HTTP/1.1 400"), "{line}");
         open.push(stream);
     }
     let memory = memory(&server);
-    let (received, others) = copies(&memory, &format!("{}|wr0ng-Kazoo-Persimmon", regex::escape(RIGHT)));
-    assert!(received >= 10, "the memory was not read: {received} of the requests were found");
-    assert!(others.is_empty(), "{} more copies: {others:#?}", others.len());
+    let (received, others) = copies(
+        &memory,
+        &format!("{}|wr0ng-Kazoo-Persimmon", regex::escape(RIGHT)),
+    );
+    assert!(
+        received >= 10,
+        "the memory was not read: {received} of the requests were found"
+    );
+    assert!(
+        others.is_empty(),
+        "{} more copies: {others:#?}",
+        others.len()
+    );
 }

@@ -38,8 +38,16 @@ pub async fn refused_as(app: &TestApp, detail: &str, what: &str, token: &str) {
         ("refresh", app.refresh(token).await),
         ("blacklist", app.blacklist(token).await),
     ] {
-        assert_eq!((answer.status, answer.text.as_str()), (401, body.as_str()), "{path}: {what}: {token:.300}");
-        assert_eq!(answer.header("www-authenticate"), r#"Bearer realm="api""#, "{path}: {what}");
+        assert_eq!(
+            (answer.status, answer.text.as_str()),
+            (401, body.as_str()),
+            "{path}: {what}: {token:.300}"
+        );
+        assert_eq!(
+            answer.header("www-authenticate"),
+            r#"Bearer realm="api""#,
+            "{path}: {what}"
+        );
     }
     shut_out(app, detail, what, token).await;
 }
@@ -50,7 +58,11 @@ pub async fn shut_out(app: &TestApp, detail: &str, what: &str, token: &str) {
     let body = format!(
         r#"{{"detail":"Given token not valid for any token type","code":"token_not_valid","messages":[{{"token_class":"AccessToken","token_type":"access","message":"{detail}"}}]}}"#
     );
-    assert_eq!((me.status, me.text.as_str()), (401, body.as_str()), "protected view: {what}: {token:.300}");
+    assert_eq!(
+        (me.status, me.text.as_str()),
+        (401, body.as_str()),
+        "protected view: {what}: {token:.300}"
+    );
 }
 
 pub async fn refused(app: &TestApp, what: &str, token: &str) {
@@ -80,6 +92,8 @@ pub fn with_text(app: &TestApp, token: &str, kind: Kind, name: &str, value: &str
     let forge = app.forge();
     let mut claims = Forge::claims_of(token);
     claims.as_object_mut().unwrap().remove(name);
-    let payload = claims.to_string().replacen('{', &format!("{{\"{name}\":{value},"), 1);
+    let payload = claims
+        .to_string()
+        .replacen('{', &format!("{{\"{name}\":{value},"), 1);
     forge.signed(kind, &forge.header(kind).to_string(), &payload)
 }

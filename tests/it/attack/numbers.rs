@@ -32,13 +32,23 @@ async fn refused_in_words(app: &TestApp, kind: Kind, what: &str, token: &str) {
             shut_out(app, INVALID, what, token).await;
             vec![app.verify(token).await]
         }
-        Kind::Refresh => vec![app.verify(token).await, app.refresh(token).await, app.blacklist(token).await],
+        Kind::Refresh => vec![
+            app.verify(token).await,
+            app.refresh(token).await,
+            app.blacklist(token).await,
+        ],
     };
     for answer in answers {
-        assert_eq!((answer.status, &answer.text), (401, &body), "{kind:?} {what}");
+        assert_eq!(
+            (answer.status, &answer.text),
+            (401, &body),
+            "{kind:?} {what}"
+        );
     }
     if kind == Kind::Refresh {
-        let logout = app.post("/api/auth/logout/", &format!(r#"{{"refresh":"{token}"}}"#)).await;
+        let logout = app
+            .post("/api/auth/logout/", &format!(r#"{{"refresh":"{token}"}}"#))
+            .await;
         assert_eq!(logout.status, 401, "log-out {what}: {}", logout.text);
     }
 }

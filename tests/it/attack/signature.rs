@@ -10,13 +10,13 @@ use crate::support::{Backend, Forge, TestApp, encode};
 
 /// The order of P-256 (SEC 2, section 2.4.2), big-endian.
 const P256_ORDER: [u8; 32] = [
-    0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xBC, 0xE6, 0xFA, 0xAD, 0xA7,
-    0x17, 0x9E, 0x84, 0xF3, 0xB9, 0xCA, 0xC2, 0xFC, 0x63, 0x25, 0x51,
+    0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xBC, 0xE6,
+    0xFA, 0xAD, 0xA7, 0x17, 0x9E, 0x84, 0xF3, 0xB9, 0xCA, 0xC2, 0xFC, 0x63, 0x25, 0x51,
 ];
 /// The order L of Ed25519's group (RFC 8032, section 5.1), little-endian.
 const ED25519_ORDER: [u8; 32] = [
-    0xED, 0xD3, 0xF5, 0x5C, 0x1A, 0x63, 0x12, 0x58, 0xD6, 0x9C, 0xF7, 0xA2, 0xDE, 0xF9, 0xDE, 0x14, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    0xED, 0xD3, 0xF5, 0x5C, 0x1A, 0x63, 0x12, 0x58, 0xD6, 0x9C, 0xF7, 0xA2, 0xDE, 0xF9, 0xDE, 0x14,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
 
 fn signature_of(token: &str) -> Vec<u8> {
@@ -65,7 +65,12 @@ fn plus(a: &[u8], b: &[u8]) -> (Vec<u8>, bool) {
 fn der(r: &[u8], s: &[u8]) -> Vec<u8> {
     let integer = |number: &[u8]| {
         let sign = usize::from(number[0] > 0x7F);
-        [&[2, u8::try_from(number.len() + sign).unwrap()], &[0][..sign], number].concat()
+        [
+            &[2, u8::try_from(number.len() + sign).unwrap()],
+            &[0][..sign],
+            number,
+        ]
+        .concat()
     };
     let body = [integer(r), integer(s)].concat();
     [&[0x30, u8::try_from(body.len()).unwrap()], &body[..]].concat()
@@ -78,7 +83,10 @@ async fn a_psychic_or_misshapen_ecdsa_signature_is_refused() {
     let good = signature_of(&pair.access);
     let (r, s) = good.split_at(32);
     let zero = [0; 32];
-    let one = minus(&P256_ORDER, &minus(&P256_ORDER, &[&zero[..31], &[1]].concat()));
+    let one = minus(
+        &P256_ORDER,
+        &minus(&P256_ORDER, &[&zero[..31], &[1]].concat()),
+    );
     for (what, signature) in [
         ("r = s = 0", [zero, zero].concat()),
         ("r = 0", [&zero, s].concat()),
@@ -140,7 +148,10 @@ async fn a_stretched_eddsa_signature_is_refused() {
         ("S + L", [r, &reversed(&stretched)].concat()),
         ("S = L", [r, &ED25519_ORDER].concat()),
         ("S = 0", [r, &[0; 32]].concat()),
-        ("S with its high bits set", [r, &s[..31], &[s[31] | 0xE0]].concat()),
+        (
+            "S with its high bits set",
+            [r, &s[..31], &[s[31] | 0xE0]].concat(),
+        ),
         ("zeros", vec![0; 64]),
         ("the identity and 0", [&identity[..], &[0; 32]].concat()),
         ("one byte too few", good[..63].to_vec()),
@@ -178,13 +189,22 @@ async fn an_rsa_signature_has_the_length_of_its_key_and_is_less_than_the_modulus
     }
     // The same key would do for PSS and for longer hashes: it is for RS256 alone.
     for name in ["RS384", "RS512", "PS256", "PS384", "PS512"] {
-        let path = std::fs::read_dir(&app.config.keys.keys_dir).unwrap().map(|entry| entry.unwrap().path());
-        let path = path.into_iter().find(|path| path.to_string_lossy().contains("-access-")).unwrap();
+        let path = std::fs::read_dir(&app.config.keys.keys_dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let path = path
+            .into_iter()
+            .find(|path| path.to_string_lossy().contains("-access-"))
+            .unwrap();
         let text = std::fs::read_to_string(path).unwrap();
         let key = SigningKey::from_pem(name.parse().unwrap(), Kind::Access, &text).unwrap();
         for said in [name, "RS256"] {
             let header = json!({ "alg": said, "typ": "at+jwt", "kid": key.kid() }).to_string();
-            let input = format!("{}.{}", encode(header.as_bytes()), segments(&pair.access)[1]);
+            let input = format!(
+                "{}.{}",
+                encode(header.as_bytes()),
+                segments(&pair.access)[1]
+            );
             let token = format!("{input}.{}", encode(&key.sign(input.as_bytes()).unwrap()));
             refused(&app, &format!("{name} said to be {said}"), &token).await;
         }
@@ -200,7 +220,12 @@ async fn a_mac_is_compared_whole() {
     for length in [1, 8, 16, 31] {
         refused(&app, "cut", &resigned(&pair.refresh, &good[..length])).await;
     }
-    refused(&app, "longer", &resigned(&pair.refresh, &[&good[..], &[0]].concat())).await;
+    refused(
+        &app,
+        "longer",
+        &resigned(&pair.refresh, &[&good[..], &[0]].concat()),
+    )
+    .await;
     for index in 0..32 {
         let mut flipped = good.clone();
         flipped[index] ^= 1;
@@ -213,7 +238,11 @@ async fn a_mac_is_compared_whole() {
 async fn a_signature_is_for_its_own_header_and_payload() {
     let app = TestApp::start(Backend::Embedded).await;
     let (ada, eve) = (app.signed_in("ada").await, app.signed_in("eve").await);
-    for (ada, eve) in [(&ada.access, &eve.access), (&ada.refresh, &eve.refresh), (&ada.access, &ada.refresh)] {
+    for (ada, eve) in [
+        (&ada.access, &eve.access),
+        (&ada.refresh, &eve.refresh),
+        (&ada.access, &ada.refresh),
+    ] {
         let ([header, payload, signature], [other_header, other_payload, other_signature]) =
             (segments(ada), segments(eve));
         for forged in [
@@ -235,11 +264,15 @@ async fn a_forged_token_learns_nothing_from_its_claims() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let (now, forge) = (app.now(), app.forge());
-    let attackers = [Algorithm::Es256, Algorithm::Hs256]
-        .map(|algorithm| SigningKey::generate(algorithm, Kind::Access, None).unwrap().0);
-    for (kind, token, attacker) in
-        [(Kind::Access, &pair.access, &attackers[0]), (Kind::Refresh, &pair.refresh, &attackers[1])]
-    {
+    let attackers = [Algorithm::Es256, Algorithm::Hs256].map(|algorithm| {
+        SigningKey::generate(algorithm, Kind::Access, None)
+            .unwrap()
+            .0
+    });
+    for (kind, token, attacker) in [
+        (Kind::Access, &pair.access, &attackers[0]),
+        (Kind::Refresh, &pair.refresh, &attackers[1]),
+    ] {
         for changes in [
             json!({}),
             json!({ "exp": now - 100 }),
@@ -256,12 +289,24 @@ async fn a_forged_token_learns_nothing_from_its_claims() {
         ] {
             let unsigned = forge.altered(token, kind, &changes);
             let (input, _) = unsigned.rsplit_once('.').unwrap();
-            let forged = format!("{input}.{}", encode(&attacker.sign(input.as_bytes()).unwrap()));
+            let forged = format!(
+                "{input}.{}",
+                encode(&attacker.sign(input.as_bytes()).unwrap())
+            );
             refused(&app, &changes.to_string(), &forged).await;
         }
         let (input, _) = token.rsplit_once('.').unwrap();
-        assert_eq!(Forge::claims_of(token)["exp"].as_i64().map(|exp| exp > now), Some(true));
-        shut_out(&app, INVALID, "junk payload", &format!("{input}.{}", encode(&[7; 64]))).await;
+        assert_eq!(
+            Forge::claims_of(token)["exp"].as_i64().map(|exp| exp > now),
+            Some(true)
+        );
+        shut_out(
+            &app,
+            INVALID,
+            "junk payload",
+            &format!("{input}.{}", encode(&[7; 64])),
+        )
+        .await;
     }
     // Neither did the victim lose the session to a forgery that names it.
     still_good(&app, &pair).await;

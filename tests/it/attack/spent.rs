@@ -24,7 +24,12 @@ pub async fn refreshed(app: &TestApp) -> (Pair, Pair) {
 
 /// Returns the only event that ended the session.
 pub async fn reuse(app: &TestApp) -> AuditEntry {
-    let mut events: Vec<_> = app.events().await.into_iter().filter(|event| event.event == "reuse").collect();
+    let mut events: Vec<_> = app
+        .events()
+        .await
+        .into_iter()
+        .filter(|event| event.event == "reuse")
+        .collect();
     assert_eq!(events.len(), 1, "{events:#?}");
     events.remove(0)
 }

@@ -8,11 +8,18 @@ use crate::support::{Backend, PASSWORD, Place, claim, servers, sid};
 /// What `latchkey audit` prints with these words, line by line.
 fn shown(place: &Place, words: &str) -> Vec<Value> {
     let outcome = place.run(&format!("audit --json {words}"));
-    outcome.done().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    outcome
+        .done()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 fn names(events: &[Value]) -> Vec<&str> {
-    events.iter().map(|event| event["event"].as_str().unwrap()).collect()
+    events
+        .iter()
+        .map(|event| event["event"].as_str().unwrap())
+        .collect()
 }
 
 on_both_backends! {
@@ -96,12 +103,19 @@ on_both_backends! {
 /// Whoever reads the trail finds each name in the documentation.
 #[test]
 fn each_event_and_each_reason_is_documented() {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/audit.md")).unwrap();
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/audit.md")).unwrap();
     for kind in EventKind::ALL {
-        assert!(text.contains(&format!("\n| `{}` |", kind.as_str())), "{kind:?}");
+        assert!(
+            text.contains(&format!("\n| `{}` |", kind.as_str())),
+            "{kind:?}"
+        );
     }
     for reason in RevokedReason::ALL {
-        assert!(text.contains(&format!("`{}`", reason.as_str())), "{reason:?}");
+        assert!(
+            text.contains(&format!("`{}`", reason.as_str())),
+            "{reason:?}"
+        );
     }
 }
 
@@ -114,10 +128,22 @@ async fn events_are_kept_as_long_as_is_set() {
     let database = url.rsplit('/').next().unwrap();
     let old = "INSERT INTO audit_events (at, event, actor, details, times) SELECT now() AT TIME ZONE 'UTC' - d * interval '1 day', 'sign_in', 'user', '{}', 1 FROM generate_series(1, 1200) d";
     servers::execute(database, old).await;
-    assert_eq!(shown(&place, "--since 36500d").len(), 1201, "more than a page");
-    let forever = Place::new().with("DATABASE_URL", &url).with("LATCHKEY_AUDIT_RETENTION", "0");
-    assert_eq!(forever.run("flush-expired").done(), "removed 0 sessions, 0 deleted users and 0 audit events\n");
-    assert_eq!(place.run("flush-expired").done(), "removed 0 sessions, 0 deleted users and 1111 audit events\n");
+    assert_eq!(
+        shown(&place, "--since 36500d").len(),
+        1201,
+        "more than a page"
+    );
+    let forever = Place::new()
+        .with("DATABASE_URL", &url)
+        .with("LATCHKEY_AUDIT_RETENTION", "0");
+    assert_eq!(
+        forever.run("flush-expired").done(),
+        "removed 0 sessions, 0 deleted users and 0 audit events\n"
+    );
+    assert_eq!(
+        place.run("flush-expired").done(),
+        "removed 0 sessions, 0 deleted users and 1111 audit events\n"
+    );
     assert_eq!(shown(&place, "--since 36500d").len(), 90);
     place.run("flush-expired --audit-retention 1d").done();
     assert_eq!(names(&shown(&place, "--since 36500d")), ["user_created"]);

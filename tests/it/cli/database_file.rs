@@ -17,8 +17,16 @@ async fn what_a_running_server_wrote_survives_whoever_looks_at_its_database() {
     join_all((0..8).map(|_| server.pair("alice", "a long password"))).await;
 
     let look = "import sqlite3; c = sqlite3.connect('data/latchkey.db'); print(c.execute('SELECT count(*) FROM sessions').fetchone()[0]); c.close()";
-    let looked = Command::new("python3").args(["-c", look]).current_dir(place.path("")).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&looked.stdout).trim(), "8", "{looked:?}");
+    let looked = Command::new("python3")
+        .args(["-c", look])
+        .current_dir(place.path(""))
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&looked.stdout).trim(),
+        "8",
+        "{looked:?}"
+    );
 
     let pair = server.pair("alice", "a long password").await;
     server.stop("KILL");

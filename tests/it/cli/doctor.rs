@@ -4,7 +4,9 @@ use crate::support::{Backend, Place, servers};
 
 /// The lines of a report as (verdict, part, text).
 fn findings(out: &str) -> Vec<(&str, &str, &str)> {
-    let line = |line: &'_ str| -> Option<(usize, usize)> { Some((line.find(' ')?, line[6..].find(' ')? + 6)) };
+    let line = |line: &'_ str| -> Option<(usize, usize)> {
+        Some((line.find(' ')?, line[6..].find(' ')? + 6))
+    };
     out.lines()
         .map(|text| {
             let (verdict, part) = line(text).unwrap_or_else(|| panic!("{text}"));
@@ -22,7 +24,11 @@ fn before_the_first_start_all_is_well_and_nothing_is_made() {
         [
             ("ok", "configuration", "issuer http://127.0.0.1:8000"),
             ("ok", "keys", "none yet in keys: the server makes them"),
-            ("ok", "database", "sqlite://data/latchkey.db is not there yet: the server makes it"),
+            (
+                "ok",
+                "database",
+                "sqlite://data/latchkey.db is not there yet: the server makes it"
+            ),
             ("ok", "redis", "not used: the database answers alone"),
         ]
     );
@@ -57,20 +63,36 @@ async fn a_pending_migration_fails_it_and_says_what_to_run() {
     let report = place.run("doctor");
     assert_eq!(report.code, Some(1), "{report:?}");
     let findings = findings(&report.out);
-    let (verdict, _, text) = findings.iter().find(|(_, part, _)| *part == "migrations").unwrap();
+    let (verdict, _, text) = findings
+        .iter()
+        .find(|(_, part, _)| *part == "migrations")
+        .unwrap();
     assert_eq!(*verdict, "FAIL");
-    assert!(text.ends_with(" pending: run latchkey migrate run"), "{text}");
+    assert!(
+        text.ends_with(" pending: run latchkey migrate run"),
+        "{text}"
+    );
 }
 
 #[test]
 fn servers_that_do_not_answer_fail_it_without_telling_passwords() {
     let place = Place::new()
-        .with("DATABASE_URL", "postgres://latchkey:hunter2hunter2@127.0.0.1:1/latchkey")
+        .with(
+            "DATABASE_URL",
+            "postgres://latchkey:hunter2hunter2@127.0.0.1:1/latchkey",
+        )
         .with("REDIS_URL", "redis://:hunter2hunter2@127.0.0.1:1");
     let report = place.run("doctor");
-    assert_eq!((report.code, report.err.as_str()), (Some(1), ""), "{report:?}");
+    assert_eq!(
+        (report.code, report.err.as_str()),
+        (Some(1), ""),
+        "{report:?}"
+    );
     let findings = findings(&report.out);
-    for (part, url) in [("database", "postgres://latchkey:***@"), ("redis", "redis://:***@")] {
+    for (part, url) in [
+        ("database", "postgres://latchkey:***@"),
+        ("redis", "redis://:***@"),
+    ] {
         let (verdict, _, text) = findings.iter().find(|(_, name, _)| *name == part).unwrap();
         assert_eq!(*verdict, "FAIL", "{part}");
         assert!(text.starts_with(url) && text.contains("refused"), "{text}");
@@ -81,25 +103,38 @@ fn servers_that_do_not_answer_fail_it_without_telling_passwords() {
 /// Keys that lie in the database fail with it.
 #[tokio::test]
 async fn doctor_with_keys_in_a_database_that_is_not_ready_reports_the_cause_once() {
-    let passphrase =
-        |place: &Place| place.write("passphrase", "a passphrase that is long enough\n").display().to_string();
+    let passphrase = |place: &Place| {
+        place
+            .write("passphrase", "a passphrase that is long enough\n")
+            .display()
+            .to_string()
+    };
     for (url, part) in [
         (servers::fresh_database().await, "migrations"),
-        ("postgres://latchkey@127.0.0.1:1/latchkey".to_owned(), "database"),
+        (
+            "postgres://latchkey@127.0.0.1:1/latchkey".to_owned(),
+            "database",
+        ),
     ] {
-        let place = Place::new().with("DATABASE_URL", &url).with("LATCHKEY_KEYS", "database");
+        let place = Place::new()
+            .with("DATABASE_URL", &url)
+            .with("LATCHKEY_KEYS", "database");
         let file = passphrase(&place);
         let place = place.with("LATCHKEY_KEYS_PASSPHRASE_FILE", &file);
         let report = place.run("doctor");
         assert_eq!(report.code, Some(1), "{report:?}");
         let findings = findings(&report.out);
-        let failed: Vec<_> =
-            findings.iter().filter(|(verdict, ..)| *verdict == "FAIL").map(|(_, part, _)| *part).collect();
+        let failed: Vec<_> = findings
+            .iter()
+            .filter(|(verdict, ..)| *verdict == "FAIL")
+            .map(|(_, part, _)| *part)
+            .collect();
         assert_eq!(failed, [part], "{report:?}");
         assert!(
-            findings
-                .iter()
-                .any(|(verdict, part, text)| (*verdict, *part) == ("warn", "keys") && text.contains("not looked at")),
+            findings.iter().any(
+                |(verdict, part, text)| (*verdict, *part) == ("warn", "keys")
+                    && text.contains("not looked at")
+            ),
             "{report:?}"
         );
     }
@@ -112,7 +147,10 @@ fn contradictions_fail_it_and_the_rest_is_looked_at_all_the_same() {
     assert_eq!(report.code, Some(1), "{report:?}");
     let findings = findings(&report.out);
     assert_eq!((findings[0].0, findings[0].1), ("FAIL", "configuration"));
-    assert!(findings[0].2.starts_with("LATCHKEY_ISSUER is missing"), "{report:?}");
+    assert!(
+        findings[0].2.starts_with("LATCHKEY_ISSUER is missing"),
+        "{report:?}"
+    );
     assert_eq!(findings.len(), 4, "{report:?}");
 }
 
@@ -125,7 +163,10 @@ async fn a_redis_that_evicts_keys_fails_it() {
     assert_eq!(report.code, Some(1), "{report:?}");
     let expected = "Redis evicts keys (allkeys-lru), so every check also asks the database: \
                     set maxmemory-policy to noeviction";
-    assert_eq!(findings(&report.out).last(), Some(&("FAIL", "redis", expected)));
+    assert_eq!(
+        findings(&report.out).last(),
+        Some(&("FAIL", "redis", expected))
+    );
 }
 
 /// A Redis that this test started and stops: the shared one keeps its settings.
@@ -139,21 +180,43 @@ impl EvictingRedis {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("redis.sock");
-        let program = if which("redis-server") { "redis-server" } else { "valkey-server" };
+        let program = if which("redis-server") {
+            "redis-server"
+        } else {
+            "valkey-server"
+        };
         let mut process = std::process::Command::new(program)
-            .args(["--port", "0", "--save", "", "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"])
+            .args([
+                "--port",
+                "0",
+                "--save",
+                "",
+                "--maxmemory",
+                "64mb",
+                "--maxmemory-policy",
+                "allkeys-lru",
+            ])
             .arg("--unixsocket")
             .arg(&socket)
             .current_dir(folder.path())
             .stdout(std::process::Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("{program} cannot be started ({error}): install redis-server"));
+            .unwrap_or_else(|error| {
+                panic!("{program} cannot be started ({error}): install redis-server")
+            });
         let out = std::io::BufReader::new(process.stdout.take().unwrap());
         let mut lines = std::io::BufRead::lines(out);
-        assert!(lines.any(|line| line.unwrap().contains("eady to accept connections")), "{program} does not start");
+        assert!(
+            lines.any(|line| line.unwrap().contains("eady to accept connections")),
+            "{program} does not start"
+        );
         // What it says from here on is read and forgotten, so that its pipe never fills.
         std::thread::spawn(move || lines.count());
-        Self { url: format!("unix://{}", socket.display()), _folder: folder, process }
+        Self {
+            url: format!("unix://{}", socket.display()),
+            _folder: folder,
+            process,
+        }
     }
 }
 
@@ -165,14 +228,18 @@ impl Drop for EvictingRedis {
 }
 
 fn which(program: &str) -> bool {
-    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|folder| folder.join(program).is_file())
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .any(|folder| folder.join(program).is_file())
 }
 
 #[tokio::test]
 async fn the_shared_redis_does_not_evict() {
     let place = Place::new().with("REDIS_URL", &servers::redis_url());
     let out = place.run("doctor").done().to_owned();
-    assert!(findings(&out).contains(&("ok", "redis", servers::redis_url().as_str())), "{out}");
+    assert!(
+        findings(&out).contains(&("ok", "redis", servers::redis_url().as_str())),
+        "{out}"
+    );
 }
 
 #[tokio::test]
@@ -185,22 +252,43 @@ async fn a_blacklist_of_another_deployment_fails_it_and_is_named_in_the_log() {
     let mut epoch = String::new();
     servers::eventually("the first has filled Redis", async || {
         let key = format!("{{{prefix}:0}}:epoch");
-        let found: Option<String> = redis::cmd("GET").arg(key).query_async(&mut connection).await.unwrap();
+        let found: Option<String> = redis::cmd("GET")
+            .arg(key)
+            .query_async(&mut connection)
+            .await
+            .unwrap();
         epoch = found.unwrap_or_default();
         !epoch.is_empty()
     })
     .await;
-    let named = format!("the blacklist of another deployment ({})", epoch.split(':').next().unwrap());
+    let named = format!(
+        "the blacklist of another deployment ({})",
+        epoch.split(':').next().unwrap()
+    );
 
-    let second = Place::on(Backend::PostgresAndRedis).await.with("LATCHKEY_REDIS_PREFIX", &prefix);
+    let second = Place::on(Backend::PostgresAndRedis)
+        .await
+        .with("LATCHKEY_REDIS_PREFIX", &prefix);
     let server = second.serve("");
-    servers::eventually("the second names the first", async || server.log().contains(&named)).await;
+    servers::eventually("the second names the first", async || {
+        server.log().contains(&named)
+    })
+    .await;
     assert!(server.stop("TERM").0.success());
     let report = second.run("doctor");
     assert_eq!(report.code, Some(1), "{report:?}");
     let findings = findings(&report.out);
-    let (verdict, _, text) = findings.iter().find(|(_, part, _)| *part == "redis").unwrap();
-    assert!(*verdict == "FAIL" && text.contains(&named) && text.contains("LATCHKEY_REDIS_PREFIX"), "{text}");
-    assert!(first.run("doctor").done().contains("redis://"), "the first owns it");
+    let (verdict, _, text) = findings
+        .iter()
+        .find(|(_, part, _)| *part == "redis")
+        .unwrap();
+    assert!(
+        *verdict == "FAIL" && text.contains(&named) && text.contains("LATCHKEY_REDIS_PREFIX"),
+        "{text}"
+    );
+    assert!(
+        first.run("doctor").done().contains("redis://"),
+        "the first owns it"
+    );
     assert!(running.stop("TERM").0.success());
 }

@@ -19,27 +19,39 @@ use crate::support::{Place, listen, servers::eventually};
 fn impostor() -> (String, String, Arc<Mutex<Vec<u8>>>) {
     let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::from_pem_slice(pair.signing_key.serialize_pem().as_bytes()).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![pair.cert.der().clone()], key)
-        .unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(
+        rustls::crypto::aws_lc_rs::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .unwrap()
+    .with_no_client_auth()
+    .with_single_cert(vec![pair.cert.der().clone()], key)
+    .unwrap();
     let (config, heard) = (Arc::new(config), Arc::new(Mutex::new(Vec::new())));
     let ear = Arc::clone(&heard);
     let address = listen(move |stream| {
-        let mut stream = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
+        let mut stream =
+            StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
         let mut buffer = [0; 1024];
         while let Ok(length @ 1..) = stream.read(&mut buffer) {
             ear.lock().unwrap().extend(&buffer[..length]);
         }
     });
-    (format!("rediss://latchkey:hunter2hunter2@localhost:{}", address.port()), pair.cert.pem(), heard)
+    (
+        format!(
+            "rediss://latchkey:hunter2hunter2@localhost:{}",
+            address.port()
+        ),
+        pair.cert.pem(),
+        heard,
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dotenv_with_an_authority_of_an_impostor_does_not_leak_the_redis_password() {
-    let told = |heard: &Arc<Mutex<Vec<u8>>>| String::from_utf8_lossy(&heard.lock().unwrap()).contains("hunter2");
+    let told = |heard: &Arc<Mutex<Vec<u8>>>| {
+        String::from_utf8_lossy(&heard.lock().unwrap()).contains("hunter2")
+    };
     let (url, certificate, heard) = impostor();
     let place = Place::new().with("REDIS_URL", &url);
     place.write("ca.pem", &certificate);
@@ -47,12 +59,21 @@ async fn dotenv_with_an_authority_of_an_impostor_does_not_leak_the_redis_passwor
     let outcome = place.run("doctor");
     let warning = "latchkey: ignored in .env, because they are not settings: SSL_CERT_FILE\n\
                    latchkey: settings from .env: LATCHKEY_REDIS_TIMEOUT\n";
-    assert_eq!((outcome.code, outcome.err.as_str()), (Some(1), warning), "{outcome:?}");
+    assert_eq!(
+        (outcome.code, outcome.err.as_str()),
+        (Some(1), warning),
+        "{outcome:?}"
+    );
     assert!(!told(&heard), "{outcome:?}");
     // In the environment, the variable comes from the operator. So the test would detect it.
     let certificate = place.path("ca.pem").display().to_string();
     let place = place.with("SSL_CERT_FILE", &certificate);
-    let mut doctor = place.command("doctor").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut doctor = place
+        .command("doctor")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     eventually("it hears a password", async || told(&heard)).await;
     doctor.wait().unwrap();
 }
@@ -61,10 +82,16 @@ async fn dotenv_with_an_authority_of_an_impostor_does_not_leak_the_redis_passwor
 fn dotenv_with_the_name_of_another_operator_leaves_the_audit_trail_alone() {
     let place = Place::new().with("USER", "ada").migrated();
     place.write(".env", "SUDO_USER=mallory\n");
-    let outcome = place.run_with_input("users create bob --password-stdin", "correct horse battery staple");
+    let outcome = place.run_with_input(
+        "users create bob --password-stdin",
+        "correct horse battery staple",
+    );
     outcome.done_with("ignored in .env, because they are not settings: SUDO_USER");
     let trail = place.run("audit");
-    assert!(trail.out.contains("ada") && !trail.out.contains("mallory"), "{trail:?}");
+    assert!(
+        trail.out.contains("ada") && !trail.out.contains("mallory"),
+        "{trail:?}"
+    );
 }
 
 #[test]
@@ -83,7 +110,9 @@ fn dotenv_that_others_can_write_is_refused_by_every_command() {
     }
     for mode in [0o644, 0o600, 0o400] {
         place.chmod(".env", mode);
-        place.run("config").done_with("settings from .env: LATCHKEY_WORKERS");
+        place
+            .run("config")
+            .done_with("settings from .env: LATCHKEY_WORKERS");
     }
 }
 
@@ -92,9 +121,16 @@ fn dotenv_that_is_a_link_is_judged_by_what_it_leads_to() {
     let place = Place::new();
     place.write("settings", "LATCHKEY_WORKERS=1\n");
     symlink("settings", place.path(".env")).unwrap();
-    place.run("config").done_with("settings from .env: LATCHKEY_WORKERS");
+    place
+        .run("config")
+        .done_with("settings from .env: LATCHKEY_WORKERS");
     place.chmod("settings", 0o666);
-    assert!(place.run("config").refused(2).starts_with(".env has the mode 0666"));
+    assert!(
+        place
+            .run("config")
+            .refused(2)
+            .starts_with(".env has the mode 0666")
+    );
     std::fs::remove_file(place.path("settings")).unwrap();
     place.run("config").done();
 }
@@ -119,17 +155,33 @@ fn dotenv_is_reported_on_standard_error_and_json_stays_json() {
     let out = outcome.done_with("settings from .env: LATCHKEY_DATABASE_POOL_SIZE");
     assert_eq!(out, "[]\n");
     // If the environment sets the variable already, nothing is taken.
-    assert_eq!(place.with("LATCHKEY_DATABASE_POOL_SIZE", "3").run("users list --json").done(), "[]\n");
+    assert_eq!(
+        place
+            .with("LATCHKEY_DATABASE_POOL_SIZE", "3")
+            .run("users list --json")
+            .done(),
+        "[]\n"
+    );
 }
 
 #[test]
 fn dotenv_of_a_server_is_reported_in_its_log() {
     let place = Place::new();
-    place.write(".env", "LATCHKEY_HASH_QUEUE=9\nHTTP_PROXY=http://mallory.example\n");
+    place.write(
+        ".env",
+        "LATCHKEY_HASH_QUEUE=9\nHTTP_PROXY=http://mallory.example\n",
+    );
     let server = place.serve("");
     let log = server.log();
-    assert!(log.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{log}");
-    assert!(log.contains(r#""names":"LATCHKEY_HASH_QUEUE""#) && log.contains(r#""names":"HTTP_PROXY""#), "{log}");
+    assert!(
+        log.lines()
+            .all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()),
+        "{log}"
+    );
+    assert!(
+        log.contains(r#""names":"LATCHKEY_HASH_QUEUE""#) && log.contains(r#""names":"HTTP_PROXY""#),
+        "{log}"
+    );
     assert!(!log.contains("mallory"), "{log}");
 }
 
@@ -138,12 +190,29 @@ fn dotenv_without_end_is_refused_and_not_waited_for() {
     let place = Place::new();
     place.write(".env", &"#".repeat(64 * 1024 + 1));
     let line = place.run("config").refused(2).to_owned();
-    assert_eq!(line, ".env holds more than 65536 bytes: expected a small file of NAME=value lines, or none");
-    for make in ["ln -sf /dev/zero .env", "rm .env; mkfifo .env", "rm .env; mkdir .env"] {
-        assert!(Command::new("sh").args(["-c", make]).current_dir(place.path("")).status().unwrap().success());
+    assert_eq!(
+        line,
+        ".env holds more than 65536 bytes: expected a small file of NAME=value lines, or none"
+    );
+    for make in [
+        "ln -sf /dev/zero .env",
+        "rm .env; mkfifo .env",
+        "rm .env; mkdir .env",
+    ] {
+        assert!(
+            Command::new("sh")
+                .args(["-c", make])
+                .current_dir(place.path(""))
+                .status()
+                .unwrap()
+                .success()
+        );
         let started = std::time::Instant::now();
         let line = place.run("config").refused(2).to_owned();
-        assert_eq!(line, ".env is not a regular file: expected a small file of NAME=value lines, or none", "{make}");
+        assert_eq!(
+            line, ".env is not a regular file: expected a small file of NAME=value lines, or none",
+            "{make}"
+        );
         assert!(started.elapsed() < Duration::from_secs(20));
     }
 }

@@ -4,21 +4,42 @@ use crate::support::{Backend, Place, servers};
 
 /// The line of a setting.
 fn line<'a>(out: &'a str, name: &str) -> &'a str {
-    let is_it = |line: &&str| line.starts_with(&format!("{name}=")) || line.starts_with(&format!("# {name} "));
-    out.lines().find(is_it).unwrap_or_else(|| panic!("{name} is not in {out}"))
+    let is_it = |line: &&str| {
+        line.starts_with(&format!("{name}=")) || line.starts_with(&format!("# {name} "))
+    };
+    out.lines()
+        .find(is_it)
+        .unwrap_or_else(|| panic!("{name} is not in {out}"))
 }
 
 #[test]
 fn a_flag_wins_over_the_environment_and_that_over_the_dotenv_file() {
-    let place = Place::new().with("LATCHKEY_WORKERS", "2").with("LATCHKEY_HASH_QUEUE", "20");
-    place.write(".env", "# a comment\nLATCHKEY_WORKERS=1\nLATCHKEY_HASH_QUEUE=10\nLATCHKEY_HASH_THREADS=\"1\"\n");
+    let place = Place::new()
+        .with("LATCHKEY_WORKERS", "2")
+        .with("LATCHKEY_HASH_QUEUE", "20");
+    place.write(
+        ".env",
+        "# a comment\nLATCHKEY_WORKERS=1\nLATCHKEY_HASH_QUEUE=10\nLATCHKEY_HASH_THREADS=\"1\"\n",
+    );
     let note = "settings from .env: LATCHKEY_HASH_THREADS";
     let out = place.run("config --workers 3").done_with(note).to_owned();
     assert_eq!(line(&out, "LATCHKEY_WORKERS"), "LATCHKEY_WORKERS=3  # flag");
-    assert_eq!(line(&out, "LATCHKEY_HASH_QUEUE"), "LATCHKEY_HASH_QUEUE=20  # environment");
-    assert_eq!(line(&out, "LATCHKEY_HASH_THREADS"), "LATCHKEY_HASH_THREADS=1  # .env");
-    assert_eq!(line(&out, "LATCHKEY_ALGORITHM"), "LATCHKEY_ALGORITHM=ES256  # default");
-    assert_eq!(line(&out, "LATCHKEY_AUDIENCE"), "# LATCHKEY_AUDIENCE is not set");
+    assert_eq!(
+        line(&out, "LATCHKEY_HASH_QUEUE"),
+        "LATCHKEY_HASH_QUEUE=20  # environment"
+    );
+    assert_eq!(
+        line(&out, "LATCHKEY_HASH_THREADS"),
+        "LATCHKEY_HASH_THREADS=1  # .env"
+    );
+    assert_eq!(
+        line(&out, "LATCHKEY_ALGORITHM"),
+        "LATCHKEY_ALGORITHM=ES256  # default"
+    );
+    assert_eq!(
+        line(&out, "LATCHKEY_AUDIENCE"),
+        "# LATCHKEY_AUDIENCE is not set"
+    );
     assert_eq!(place.files(), [".env"], "to look makes nothing");
 }
 
@@ -27,15 +48,25 @@ fn only_the_dotenv_file_of_the_working_directory_is_read() {
     let place = Place::new();
     place.write(".env", "LATCHKEY_WORKERS=1\n");
     place.write("below/README", "");
-    let output = place.command("config").current_dir(place.path("below")).output().unwrap();
+    let output = place
+        .command("config")
+        .current_dir(place.path("below"))
+        .output()
+        .unwrap();
     let out = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(line(&out, "LATCHKEY_WORKERS"), "LATCHKEY_WORKERS=0  # default");
+    assert_eq!(
+        line(&out, "LATCHKEY_WORKERS"),
+        "LATCHKEY_WORKERS=0  # default"
+    );
 }
 
 #[test]
 fn config_hides_passwords_wherever_they_come_from() {
     let place = Place::new()
-        .with("DATABASE_URL", "postgres://ada:hunter2hunter2@db.example/latchkey?sslmode=require")
+        .with(
+            "DATABASE_URL",
+            "postgres://ada:hunter2hunter2@db.example/latchkey?sslmode=require",
+        )
         .with("REDIS_URL", "rediss://:hunter2hunter2@cache.example/1");
     let outcome = place.run("config");
     let out = outcome.done();
@@ -64,25 +95,47 @@ fn config_hides_passwords_wherever_they_come_from() {
         "# REDIS_URL is set, and not repeated here: unix:///run/redis.sock  # flag"
     );
     for words in ["serve --help", "users list --help"] {
-        assert!(!place.run(words).done().contains("hunter2"), "{words} shows the password");
+        assert!(
+            !place.run(words).done().contains("hunter2"),
+            "{words} shows the password"
+        );
     }
 }
 
 #[test]
 fn config_refuses_what_serve_refuses() {
     let place = Place::new().with("LATCHKEY_BIND", "0.0.0.0:8000");
-    assert!(place.run("config").refused(2).starts_with("LATCHKEY_ISSUER is missing"));
+    assert!(
+        place
+            .run("config")
+            .refused(2)
+            .starts_with("LATCHKEY_ISSUER is missing")
+    );
 }
 
 #[tokio::test]
 async fn secrets_are_read_from_files() {
-    let place = Place::new().with("DATABASE_URL_FILE", "database").with("REDIS_URL_FILE", "redis");
-    place.write("database", &format!("{}\n", servers::fresh_database().await));
+    let place = Place::new()
+        .with("DATABASE_URL_FILE", "database")
+        .with("REDIS_URL_FILE", "redis");
+    place.write(
+        "database",
+        &format!("{}\n", servers::fresh_database().await),
+    );
     place.write("redis", &format!("{}\r\n", servers::redis_url()));
     let out = place.run("config").done().to_owned();
-    assert!(line(&out, "DATABASE_URL").starts_with("# DATABASE_URL is not set: postgres://"), "{out}");
-    assert_eq!(line(&out, "DATABASE_URL_FILE"), "DATABASE_URL_FILE=database  # environment");
-    assert_eq!(line(&out, "REDIS_URL"), format!("# REDIS_URL is not set: {} is used", servers::redis_url()));
+    assert!(
+        line(&out, "DATABASE_URL").starts_with("# DATABASE_URL is not set: postgres://"),
+        "{out}"
+    );
+    assert_eq!(
+        line(&out, "DATABASE_URL_FILE"),
+        "DATABASE_URL_FILE=database  # environment"
+    );
+    assert_eq!(
+        line(&out, "REDIS_URL"),
+        format!("# REDIS_URL is not set: {} is used", servers::redis_url())
+    );
     let server = place.serve(&format!("--redis-prefix {}", servers::unique("secret")));
     assert_eq!(server.get("/.well-known/jwks.json").await.status, 200);
     assert!(!place.path("data").exists());
@@ -91,13 +144,29 @@ async fn secrets_are_read_from_files() {
 #[tokio::test]
 async fn a_server_runs_on_what_the_dotenv_file_says() {
     let place = Place::on(Backend::Embedded).await.migrated();
-    place.write(".env", "LATCHKEY_ISSUER=https://auth.test\nLATCHKEY_ACCESS_TOKEN_LIFETIME=1m\n");
+    place.write(
+        ".env",
+        "LATCHKEY_ISSUER=https://auth.test\nLATCHKEY_ACCESS_TOKEN_LIFETIME=1m\n",
+    );
     let note = "settings from .env: LATCHKEY_ACCESS_TOKEN_LIFETIME, LATCHKEY_ISSUER";
-    place.run_with_input("users create ada --password-stdin", "correct horse battery staple").done_with(note);
+    place
+        .run_with_input(
+            "users create ada --password-stdin",
+            "correct horse battery staple",
+        )
+        .done_with(note);
     let server = place.serve("");
-    let claims = crate::support::Forge::claims_of(&server.pair("ada", "correct horse battery staple").await.access);
+    let claims = crate::support::Forge::claims_of(
+        &server
+            .pair("ada", "correct horse battery staple")
+            .await
+            .access,
+    );
     assert_eq!(claims["iss"], "https://auth.test");
-    assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 60);
+    assert_eq!(
+        claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(),
+        60
+    );
 }
 
 /// In a cluster whose service is called `latchkey`, every pod is told its address in variables of that name.
@@ -113,8 +182,15 @@ fn the_addresses_that_kubernetes_sets_are_no_settings() {
         ("LATCHKEY_PORT_8000_TCP_PORT", "8000"),
         ("LATCHKEY_PORT_8000_TCP_PROTO", "tcp"),
     ];
-    let place = links.iter().fold(Place::new(), |place, (name, value)| place.with(name, value));
+    let place = links
+        .iter()
+        .fold(Place::new(), |place, (name, value)| place.with(name, value));
     place.run("config").done();
     let mistaken = Place::new().with("LATCHKEY_PORTS", "8000");
-    assert!(mistaken.run("config").refused(2).starts_with("LATCHKEY_PORTS is not a setting"));
+    assert!(
+        mistaken
+            .run("config")
+            .refused(2)
+            .starts_with("LATCHKEY_PORTS is not a setting")
+    );
 }

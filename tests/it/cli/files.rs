@@ -15,14 +15,19 @@ fn started() -> Place {
 }
 
 fn finding<'a>(report: &'a Outcome, verdict: &str, text: &str) -> Option<&'a str> {
-    report.out.lines().find(|line| line.starts_with(verdict) && line.contains(text))
+    report
+        .out
+        .lines()
+        .find(|line| line.starts_with(verdict) && line.contains(text))
 }
 
 #[test]
 fn files_made_without_a_mask_are_for_their_owner_alone() {
     let place = Place::new();
     place.run_unmasked("migrate run", "").done();
-    place.run_unmasked("users create ada --password-stdin", PASSWORD).done();
+    place
+        .run_unmasked("users create ada --password-stdin", PASSWORD)
+        .done();
     place.run_unmasked("keys rotate", "").done();
     assert_eq!((place.mode("data"), place.mode("keys")), (0o700, 0o700));
     for name in place.files() {
@@ -52,14 +57,20 @@ fn database_that_others_can_write_is_refused_by_every_command() {
             assert_eq!(place.run(command).refused(2), expected, "{command}");
         }
         let report = place.run("doctor");
-        assert!(report.code == Some(1) && finding(&report, "FAIL", &expected).is_some(), "{report:?}");
+        assert!(
+            report.code == Some(1) && finding(&report, "FAIL", &expected).is_some(),
+            "{report:?}"
+        );
         place.chmod(name, back);
     }
     place.run("users list").done();
     let place = place.with("DATABASE_URL", "sqlite://data/latchkey.db");
     place.chmod("data/latchkey.db", 0o666);
     assert!(
-        place.run("users list").refused(2).starts_with("DATABASE_URL cannot be used: data/latchkey.db has the mode")
+        place
+            .run("users list")
+            .refused(2)
+            .starts_with("DATABASE_URL cannot be used: data/latchkey.db has the mode")
     );
 }
 
@@ -76,9 +87,13 @@ fn database_in_a_sticky_directory_is_taken() {
 fn database_of_another_user_is_refused() {
     let place = started();
     place.chmod("data", 0o1777);
-    if chown(place.path("data/latchkey.db"), Some(12345), None).is_ok() && place.user_id() != 12345 {
+    if chown(place.path("data/latchkey.db"), Some(12345), None).is_ok() && place.user_id() != 12345
+    {
         let line = place.run("users list").refused(2).to_owned();
-        assert!(line.contains("data/latchkey.db belongs to the user 12345"), "{line}");
+        assert!(
+            line.contains("data/latchkey.db belongs to the user 12345"),
+            "{line}"
+        );
     }
 }
 
@@ -89,7 +104,10 @@ fn sticky_directory_of_keys_that_a_foreign_group_can_write_is_refused() {
     if chown(place.path("keys"), None, Some(12345)).is_ok() {
         place.chmod("keys", 0o1770);
         let line = place.run("keys list").refused(2).to_owned();
-        assert!(line.contains("a group that this user is not in can create keys in it"), "{line}");
+        assert!(
+            line.contains("a group that this user is not in can create keys in it"),
+            "{line}"
+        );
     }
 }
 
@@ -105,16 +123,23 @@ fn database_in_a_directory_of_a_foreign_group_is_refused_and_of_an_own_group_rep
         assert!(finding(&report, "warn", &text).is_some(), "{report:?}");
     }
     // Only root can give a directory to a group that is not its own.
-    if chown(place.path("data"), None, Some(12345)).is_ok() && chown(place.path("keys"), None, Some(12345)).is_ok() {
+    if chown(place.path("data"), None, Some(12345)).is_ok()
+        && chown(place.path("keys"), None, Some(12345)).is_ok()
+    {
         place.chmod("data", 0o770);
         place.chmod("keys", 0o770);
         let line = place.run("users list").refused(2).to_owned();
         assert!(
-            line.contains("this user is not in its group 12345, which can change it: run chmod g-w on it"),
+            line.contains(
+                "this user is not in its group 12345, which can change it: run chmod g-w on it"
+            ),
             "{line}"
         );
         let line = place.run("keys list").refused(2).to_owned();
-        assert!(line.contains("a group that this user is not in can create keys in it"), "{line}");
+        assert!(
+            line.contains("a group that this user is not in can create keys in it"),
+            "{line}"
+        );
     }
 }
 
@@ -124,7 +149,10 @@ fn database_that_others_can_read_fails_doctor_and_is_reported_at_the_start() {
     place.chmod("data/latchkey.db", 0o644);
     let text = "data/latchkey.db has the mode 0644, so every user can read it: run chmod o-r on it";
     let report = place.run("doctor");
-    assert!(report.code == Some(1) && finding(&report, "FAIL", text).is_some(), "{report:?}");
+    assert!(
+        report.code == Some(1) && finding(&report, "FAIL", text).is_some(),
+        "{report:?}"
+    );
     let log = place.serve("").log();
     assert!(log.contains(text), "{log}");
 }
@@ -132,10 +160,20 @@ fn database_that_others_can_read_fails_doctor_and_is_reported_at_the_start() {
 #[test]
 fn secret_files_that_others_can_write_are_refused() {
     let place = Place::new();
-    place.write("secret", "postgres://ada:hunter2hunter2@127.0.0.1:1/latchkey\n");
-    for (name, mode) in [("DATABASE_URL_FILE", 0o666), ("REDIS_URL_FILE", 0o620), ("REDIS_URL_FILE", 0o602)] {
+    place.write(
+        "secret",
+        "postgres://ada:hunter2hunter2@127.0.0.1:1/latchkey\n",
+    );
+    for (name, mode) in [
+        ("DATABASE_URL_FILE", 0o666),
+        ("REDIS_URL_FILE", 0o620),
+        ("REDIS_URL_FILE", 0o602),
+    ] {
         place.chmod("secret", mode);
-        let line = place.run(&format!("config --{} secret", flag(name))).refused(2).to_owned();
+        let line = place
+            .run(&format!("config --{} secret", flag(name)))
+            .refused(2)
+            .to_owned();
         let expected = format!(
             "{name} names secret, which has the mode {mode:04o}, so other users can write to it: run chmod go-w on it: \
              expected a file with the secret in it"
@@ -144,8 +182,14 @@ fn secret_files_that_others_can_write_are_refused() {
     }
     place.write("phrase", "a passphrase of a test\n");
     place.chmod("phrase", 0o602);
-    let line = place.run("serve --keys-passphrase-file phrase").refused(2).to_owned();
-    assert!(line.starts_with("LATCHKEY_KEYS_PASSPHRASE_FILE cannot be used: phrase has the mode 0602"), "{line}");
+    let line = place
+        .run("serve --keys-passphrase-file phrase")
+        .refused(2)
+        .to_owned();
+    assert!(
+        line.starts_with("LATCHKEY_KEYS_PASSPHRASE_FILE cannot be used: phrase has the mode 0602"),
+        "{line}"
+    );
 }
 
 fn flag(name: &str) -> String {
@@ -166,7 +210,11 @@ fn secret_files_that_others_can_read_are_reported_and_fail_doctor_unless_root_mo
     assert!(place.serve("").log().contains(text));
     let report = place.command_of_service("doctor").output().unwrap();
     let out = String::from_utf8(report.stdout).unwrap();
-    assert!(out.lines().any(|line| line.starts_with("FAIL") && line.contains(text)), "{out}");
+    assert!(
+        out.lines()
+            .any(|line| line.starts_with("FAIL") && line.contains(text)),
+        "{out}"
+    );
 }
 
 #[test]
@@ -177,9 +225,21 @@ fn certificates_that_others_can_write_are_refused() {
     place.run("config --redis-root-certificate ca.pem").done();
     place.chmod("ca.pem", 0o666);
     let wrong = "ca.pem, which has the mode 0666, so other users can write to it";
-    let line = place.run("config --redis-root-certificate ca.pem").refused(2).to_owned();
-    assert!(line.starts_with(&format!("LATCHKEY_REDIS_ROOT_CERTIFICATE names {wrong}")), "{line}");
+    let line = place
+        .run("config --redis-root-certificate ca.pem")
+        .refused(2)
+        .to_owned();
+    assert!(
+        line.starts_with(&format!("LATCHKEY_REDIS_ROOT_CERTIFICATE names {wrong}")),
+        "{line}"
+    );
     let url = "postgres://ada@127.0.0.1:1/latchkey?sslrootcert=ca.pem";
-    let line = place.run(&format!("users list --database-url {url}")).refused(2).to_owned();
-    assert!(line.contains("sslrootcert ca.pem: has the mode 0666, so other users can write to it"), "{line}");
+    let line = place
+        .run(&format!("users list --database-url {url}"))
+        .refused(2)
+        .to_owned();
+    assert!(
+        line.contains("sslrootcert ca.pem: has the mode 0666, so other users can write to it"),
+        "{line}"
+    );
 }

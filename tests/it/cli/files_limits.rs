@@ -11,7 +11,13 @@ use crate::support::Place;
 /// Creates a folder with a pipe without a writer, and a file that exceeds every limit.
 fn prepared() -> Place {
     let place = Place::new();
-    assert!(Command::new("mkfifo").arg(place.path("pipe")).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(place.path("pipe"))
+            .status()
+            .unwrap()
+            .success()
+    );
     place.write("long", &"x".repeat(5 * 1024 * 1024));
     place
 }
@@ -20,9 +26,19 @@ fn prepared() -> Place {
 fn refuses(place: &Place, words: &str, expected: &str) {
     let started = Instant::now();
     let outcome = place.run(words);
-    assert!(matches!(outcome.code, Some(1 | 2)) && outcome.out.is_empty(), "{words}: {outcome:?}");
-    assert!(outcome.err.contains(expected) && outcome.err.lines().count() == 1, "{words}: {outcome:?}");
-    assert!(started.elapsed() < Duration::from_secs(20), "{words} took {:?}", started.elapsed());
+    assert!(
+        matches!(outcome.code, Some(1 | 2)) && outcome.out.is_empty(),
+        "{words}: {outcome:?}"
+    );
+    assert!(
+        outcome.err.contains(expected) && outcome.err.lines().count() == 1,
+        "{words}: {outcome:?}"
+    );
+    assert!(
+        started.elapsed() < Duration::from_secs(20),
+        "{words} took {:?}",
+        started.elapsed()
+    );
 }
 
 #[test]
@@ -40,7 +56,11 @@ fn pipe_or_device_in_place_of_a_file_is_refused_and_not_waited_for() {
             "serve --keys-passphrase-file PATH",
             "keys rotate --keys-passphrase-file PATH",
         ] {
-            refuses(&place, &words.replace("PATH", path), "is not a regular file");
+            refuses(
+                &place,
+                &words.replace("PATH", path),
+                "is not a regular file",
+            );
         }
     }
 }
@@ -49,13 +69,34 @@ fn pipe_or_device_in_place_of_a_file_is_refused_and_not_waited_for() {
 fn file_that_is_too_long_is_refused_before_it_is_read() {
     let place = prepared();
     for (words, limit) in [
-        ("config --database-url-file long", "holds more than 16384 bytes"),
-        ("config --redis-url-file long", "holds more than 16384 bytes"),
-        ("serve --redis-url rediss://x --redis-root-certificate long", "holds more than 4194304 bytes"),
-        ("users list --database-url postgres://a@127.0.0.1:1/x?sslrootcert=long", "holds more than 4194304 bytes"),
-        ("keys import long", "is longer than 65536 bytes, so it is not a key"),
-        ("keys import long --as HS256", "is longer than 65536 bytes, so it is not a key"),
-        ("keys rewrap --new-passphrase-file long", "holds more than 4096 bytes"),
+        (
+            "config --database-url-file long",
+            "holds more than 16384 bytes",
+        ),
+        (
+            "config --redis-url-file long",
+            "holds more than 16384 bytes",
+        ),
+        (
+            "serve --redis-url rediss://x --redis-root-certificate long",
+            "holds more than 4194304 bytes",
+        ),
+        (
+            "users list --database-url postgres://a@127.0.0.1:1/x?sslrootcert=long",
+            "holds more than 4194304 bytes",
+        ),
+        (
+            "keys import long",
+            "is longer than 65536 bytes, so it is not a key",
+        ),
+        (
+            "keys import long --as HS256",
+            "is longer than 65536 bytes, so it is not a key",
+        ),
+        (
+            "keys rewrap --new-passphrase-file long",
+            "holds more than 4096 bytes",
+        ),
     ] {
         refuses(&place, words, limit);
     }
@@ -68,7 +109,10 @@ fn password_without_end_on_standard_input_is_refused() {
     let input = std::fs::File::open("/dev/zero").unwrap();
     let output = command.stdin(Stdio::from(input)).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(error, "latchkey: no password could be read: standard input holds more than 1024 bytes\n");
+    assert_eq!(
+        error,
+        "latchkey: no password could be read: standard input holds more than 1024 bytes\n"
+    );
     assert_eq!(output.status.code(), Some(1));
     assert!(place.files().is_empty());
 }
@@ -77,12 +121,22 @@ fn password_without_end_on_standard_input_is_refused() {
 fn key_file_that_is_a_pipe_or_too_long_ends_the_start_in_one_line() {
     let place = Place::new();
     place.run("keys rotate").done();
-    let name = place.files().into_iter().find(|name| name.contains("-access-")).unwrap();
+    let name = place
+        .files()
+        .into_iter()
+        .find(|name| name.contains("-access-"))
+        .unwrap();
     let text = std::fs::read_to_string(place.path(&name)).unwrap();
     place.write(&name, &format!("{text}{}", "#".repeat(16 * 1024)));
     refuses(&place, "serve", "holds more than 16384 bytes");
     std::fs::remove_file(place.path(&name)).unwrap();
-    assert!(Command::new("mkfifo").arg(place.path(&name)).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(place.path(&name))
+            .status()
+            .unwrap()
+            .success()
+    );
     refuses(&place, "serve", "is no file");
 }
 
@@ -96,6 +150,12 @@ fn lives_of_tokens_without_end_are_passed_over() {
     symlink("/dev/zero", &path).unwrap();
     place.run("keys list").done();
     std::fs::remove_file(&path).unwrap();
-    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(&path)
+            .status()
+            .unwrap()
+            .success()
+    );
     place.run("keys list").done();
 }

@@ -9,8 +9,11 @@ use crate::support::Place;
 /// Every `latchkey …` in code of README.md, SECURITY.md and the guides, with the name of the file.
 fn shown() -> BTreeSet<(String, String)> {
     let root = env!("CARGO_MANIFEST_DIR");
-    let guides = fs::read_dir(format!("{root}/docs")).unwrap().map(|entry| entry.unwrap().path());
-    let files = guides.chain(["README.md", "SECURITY.md"].map(|name| format!("{root}/{name}").into()));
+    let guides = fs::read_dir(format!("{root}/docs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let files =
+        guides.chain(["README.md", "SECURITY.md"].map(|name| format!("{root}/{name}").into()));
     let inline = Regex::new(r"`(?:[A-Z_]+=\S+ )*latchkey ([^`]+)`").unwrap();
     let line =
         Regex::new(r"(?m)^(?:[A-Z_]+=\S+ )*(?:latchkey|docker compose exec (?:-T )?latchkey /latchkey) ([^#\n]+)")
@@ -21,7 +24,10 @@ fn shown() -> BTreeSet<(String, String)> {
         let commands = inline.captures_iter(&text).chain(line.captures_iter(&text));
         shown.extend(commands.map(|found| {
             let words: Vec<_> = found[1].split_whitespace().collect();
-            (words.join(" "), file.file_name().unwrap().to_string_lossy().into_owned())
+            (
+                words.join(" "),
+                file.file_name().unwrap().to_string_lossy().into_owned(),
+            )
         }));
     }
     shown
@@ -33,12 +39,23 @@ fn command_in_a_guide_is_one_of_the_program_with_these_options() {
     assert!(shown.len() > 40, "{shown:#?}");
     let word = Regex::new(r"^[a-z][a-z-]*$").unwrap();
     for (command, file) in shown {
-        let words: Vec<&str> = command.split(' ').take_while(|it| word.is_match(it)).collect();
+        let words: Vec<&str> = command
+            .split(' ')
+            .take_while(|it| word.is_match(it))
+            .collect();
         let help = place.run(&format!("{} --help", words.join(" ")));
-        assert_eq!(help.code, Some(0), "{file}: latchkey {command}: {}", help.err);
+        assert_eq!(
+            help.code,
+            Some(0),
+            "{file}: latchkey {command}: {}",
+            help.err
+        );
         for option in command.split(' ').filter(|it| it.starts_with("--")) {
             let name = option.split('=').next().unwrap();
-            assert!(help.out.contains(name), "{file}: latchkey {command}: {name} is no option of it");
+            assert!(
+                help.out.contains(name),
+                "{file}: latchkey {command}: {name} is no option of it"
+            );
         }
     }
 }

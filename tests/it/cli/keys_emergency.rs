@@ -25,13 +25,18 @@ struct Connection(BufReader<TcpStream>);
 
 impl Connection {
     fn to(server: &Server) -> Self {
-        Self(BufReader::new(TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap()))
+        Self(BufReader::new(
+            TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap(),
+        ))
     }
 
     /// Returns the status and the body of the response.
     fn ask(&mut self, method: &str, path: &str, body: &str) -> (u16, String) {
         let head = "Host: auth.test\r\nContent-Type: application/json";
-        let request = format!("{method} {path} HTTP/1.1\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
         self.0.get_mut().write_all(request.as_bytes()).unwrap();
         let (mut status, mut length) = (0, 0);
         loop {
@@ -54,14 +59,24 @@ impl Connection {
 }
 
 fn open(server: &Server) -> usize {
-    fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count()
+    fs::read_dir(format!("/proc/{}/fd", server.pid()))
+        .unwrap()
+        .count()
 }
 
 /// Leaves the server as many descriptors as it has, and a few more. At its start it takes care to have enough.
 fn limit(server: &Server) -> usize {
     let limit = open(server) + LEFT;
     let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap());
-    prlimit(pid, Resource::Nofile, Rlimit { current: Some(limit as u64), maximum: Some(limit as u64) }).unwrap();
+    prlimit(
+        pid,
+        Resource::Nofile,
+        Rlimit {
+            current: Some(limit as u64),
+            maximum: Some(limit as u64),
+        },
+    )
+    .unwrap();
     limit
 }
 
@@ -72,7 +87,10 @@ async fn exhaust(server: &Server, limit: usize, idle: &mut Vec<TcpStream>) {
         if open(server) < limit {
             let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
             // Once the server accepts no more, the connections in its queue are enough.
-            idle.extend(TcpStream::connect_timeout(&address, Duration::from_millis(200)));
+            idle.extend(TcpStream::connect_timeout(
+                &address,
+                Duration::from_millis(200),
+            ));
         }
         open(server) >= limit
     })
@@ -96,7 +114,10 @@ async fn a_server_without_a_descriptor_left_sees_keys_that_are_made_and_revoked(
     let new = kid(&place, &json!({"state": "published"}));
     eventually("a key file that is new is read", async || {
         exhaust(&server, limit, &mut idle).await;
-        connection.ask("GET", "/.well-known/jwks.json", "").1.contains(&new)
+        connection
+            .ask("GET", "/.well-known/jwks.json", "")
+            .1
+            .contains(&new)
     })
     .await;
     place.run(&format!("keys revoke {old}")).done();
@@ -106,8 +127,18 @@ async fn a_server_without_a_descriptor_left_sees_keys_that_are_made_and_revoked(
     })
     .await;
     assert!(open(&server) >= limit, "there was none left all the while");
-    assert!(connection.ask("GET", "/health/ready", "").1.contains(r#""keys":"ok""#));
-    assert!(!connection.ask("GET", "/.well-known/jwks.json", "").1.contains(&old));
+    assert!(
+        connection
+            .ask("GET", "/health/ready", "")
+            .1
+            .contains(r#""keys":"ok""#)
+    );
+    assert!(
+        !connection
+            .ask("GET", "/.well-known/jwks.json", "")
+            .1
+            .contains(&old)
+    );
 }
 
 /// A stopped process that holds the lock of the ring.
@@ -116,10 +147,16 @@ struct Stopped(Child);
 impl Stopped {
     fn holds(lock: &std::path::Path) -> Self {
         let mut command = Command::new("flock");
-        command.arg(lock).args(["sh", "-c", "echo holds; read done"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .arg(lock)
+            .args(["sh", "-c", "echo holds; read done"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         assert_eq!(line, "holds\n");
         let stopped = Self(child);
         stopped.signal("STOP");
@@ -127,7 +164,13 @@ impl Stopped {
     }
 
     fn signal(&self, name: &str) {
-        assert!(Command::new("kill").args([&format!("-{name}"), &self.0.id().to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([&format!("-{name}"), &self.0.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 }
 
@@ -153,17 +196,47 @@ async fn a_stopped_process_that_holds_the_lock_does_not_prevent_a_revocation() {
     for words in ["keys rotate", "keys rewrap --plain"] {
         let outcome = place.run(words);
         let line = outcome.refused(1);
-        assert!(line.contains("another process has held the lock for 3s") && line.contains("fuser"), "{line}");
+        assert!(
+            line.contains("another process has held the lock for 3s") && line.contains("fuser"),
+            "{line}"
+        );
     }
     let outcome = place.run(&format!("keys revoke {old}"));
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
-    assert!(outcome.out.contains(&format!("revoked {old}: its tokens are refused\n")), "{outcome:?}");
-    assert!(outcome.err.contains("The key was marked as revoked without the lock, which is enough"), "{outcome:?}");
-    eventually("a running server refuses its tokens", async || server.verify(&pair.access).await.status == 401).await;
-    assert!(place.files().iter().any(|name| name.ends_with(&format!("{old}.revoked"))));
-    assert!(!place.files().iter().any(|name| name.ends_with(&format!("{old}.pem"))));
+    assert!(
+        outcome
+            .out
+            .contains(&format!("revoked {old}: its tokens are refused\n")),
+        "{outcome:?}"
+    );
+    assert!(
+        outcome
+            .err
+            .contains("The key was marked as revoked without the lock, which is enough"),
+        "{outcome:?}"
+    );
+    eventually("a running server refuses its tokens", async || {
+        server.verify(&pair.access).await.status == 401
+    })
+    .await;
+    assert!(
+        place
+            .files()
+            .iter()
+            .any(|name| name.ends_with(&format!("{old}.revoked")))
+    );
+    assert!(
+        !place
+            .files()
+            .iter()
+            .any(|name| name.ends_with(&format!("{old}.pem")))
+    );
     let again = place.run(&format!("keys revoke {old}"));
-    assert!(again.refused(1).contains("was revoked, and is never used again"));
+    assert!(
+        again
+            .refused(1)
+            .contains("was revoked, and is never used again")
+    );
 
     drop(stopped);
     place.run("keys rotate").done();
@@ -186,9 +259,12 @@ async fn a_revocation_reports_what_it_cannot_check() {
     drop(place.serve(""));
     let old = kid(&place, &json!({"use": "access"}));
     let said = place.run(&format!("keys revoke {old}"));
-    for words in
-        ["within about a second", "/health/ready", "latchkey_keys_last_look_seconds", "fetch the key set, within 5m"]
-    {
+    for words in [
+        "within about a second",
+        "/health/ready",
+        "latchkey_keys_last_look_seconds",
+        "fetch the key set, within 5m",
+    ] {
         assert!(said.done().contains(words), "{words}: {}", said.out);
     }
 }

@@ -28,32 +28,60 @@ fn json_web_key_is_read_alone_and_in_a_set() {
         (ec.clone(), "ES256"),
         (ed.clone(), "EdDSA"),
         (json!({ "keys": [public(&ec), ed] }), "EdDSA"),
-        (json!([with(&ec, &[("alg", json!("ES256")), ("use", json!("sig"))])]), "ES256"),
+        (
+            json!([with(&ec, &[("alg", json!("ES256")), ("use", json!("sig"))])]),
+            "ES256",
+        ),
     ] {
         workshop.write("key", document.to_string());
         let (kid, found) = imported(&workshop.path("key"), &[]);
         assert_eq!(found, algorithm);
         if algorithm == "EdDSA" {
-            assert_eq!(kid, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", "RFC 8037, appendix A.3");
+            assert_eq!(
+                kid, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+                "RFC 8037, appendix A.3"
+            );
         }
     }
     for (document, what) in [
-        (json!({ "keys": [public(&ec), public(&ed)] }), "holds a public key (JWK)"),
+        (
+            json!({ "keys": [public(&ec), public(&ed)] }),
+            "holds a public key (JWK)",
+        ),
         (json!({ "keys": [ec, ed] }), "holds 2 private keys"),
-        (with(&ec, &[("y", json!("AAAA"))]), "holds a JWK with a member that is missing or damaged"),
-        (with(&ec, &[("crv", json!("P-521"))]), "holds a key of P-521"),
-        (json!({ "kty": "oct", "k": "AAAA" }), "holds a shared secret (JWK): name its algorithm, such as --as HS256"),
-        (json!({ "kty": "RSA", "n": "AQ", "e": "AQAB", "d": "AQ" }), "holds an RSA key (JWK) without p, q"),
+        (
+            with(&ec, &[("y", json!("AAAA"))]),
+            "holds a JWK with a member that is missing or damaged",
+        ),
+        (
+            with(&ec, &[("crv", json!("P-521"))]),
+            "holds a key of P-521",
+        ),
+        (
+            json!({ "kty": "oct", "k": "AAAA" }),
+            "holds a shared secret (JWK): name its algorithm, such as --as HS256",
+        ),
+        (
+            json!({ "kty": "RSA", "n": "AQ", "e": "AQAB", "d": "AQ" }),
+            "holds an RSA key (JWK) without p, q",
+        ),
     ] {
         workshop.write("key", document.to_string());
         let line = refused(&workshop.path("key"), &[]);
         assert!(line.starts_with(what), "{line}");
     }
     // A secret, as the bytes and as a JWK of them.
-    workshop.run("openssl rand -out secret 48; base64 -w0 secret | tr '+/' '-_' | tr -d = >encoded");
-    workshop.write("key", json!({ "kty": "oct", "k": workshop.text("encoded") }).to_string());
+    workshop
+        .run("openssl rand -out secret 48; base64 -w0 secret | tr '+/' '-_' | tr -d = >encoded");
+    workshop.write(
+        "key",
+        json!({ "kty": "oct", "k": workshop.text("encoded") }).to_string(),
+    );
     let flags = ["--as", "HS256"];
-    assert_eq!(imported(&workshop.path("key"), &flags), imported(&workshop.path("secret"), &flags));
+    assert_eq!(
+        imported(&workshop.path("key"), &flags),
+        imported(&workshop.path("secret"), &flags)
+    );
 }
 
 /// The eight numbers, as `openssl rsa -text` shows them.
@@ -69,7 +97,12 @@ fn rsa_key_as_a_json_web_key_is_the_same_key() {
         \x20   number = bytes.fromhex(re.sub(r'[^0-9a-f]', '', digits)).lstrip(b'\\0')\n\
         \x20   key[names[name]] = base64.urlsafe_b64encode(number).decode().rstrip('=')\n\
         json.dump(key, open('key.json', 'w'))\n";
-    workshop.write("convert.py", script).run("python3 convert.py");
+    workshop
+        .write("convert.py", script)
+        .run("python3 convert.py");
     let (kid, algorithm) = imported(&workshop.path("key.json"), &[]);
-    assert_eq!((kid, algorithm.as_str()), (imported(&workshop.path("key"), &[]).0, "PS384"));
+    assert_eq!(
+        (kid, algorithm.as_str()),
+        (imported(&workshop.path("key"), &[]).0, "PS384")
+    );
 }

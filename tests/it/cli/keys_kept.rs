@@ -11,39 +11,70 @@ fn a_key_that_cannot_be_used_is_named_with_what_to_do() {
     let place = Place::new();
     place.run("keys rotate").done();
     assert!(!place.path("data").exists(), "a database was made");
-    let path = &place.files().into_iter().find(|name| name.contains("-access-ES256-")).unwrap();
+    let path = &place
+        .files()
+        .into_iter()
+        .find(|name| name.contains("-access-ES256-"))
+        .unwrap();
     let refused = |expected: &str| {
         for words in ["serve --bind 127.0.0.1:0", "keys export --public"] {
-            assert_eq!(place.run(words).refused(2), format!("LATCHKEY_KEYS_DIR: {expected}"), "{words}");
+            assert_eq!(
+                place.run(words).refused(2),
+                format!("LATCHKEY_KEYS_DIR: {expected}"),
+                "{words}"
+            );
         }
         // What is known is shown all the same.
         let list = place.run("keys list");
-        assert_eq!((list.code, list.err), (Some(2), format!("latchkey: LATCHKEY_KEYS_DIR: {expected}\n")));
+        assert_eq!(
+            (list.code, list.err),
+            (
+                Some(2),
+                format!("latchkey: LATCHKEY_KEYS_DIR: {expected}\n")
+            )
+        );
         assert!(!place.path("data").exists(), "a database was made");
         let doctor = place.run("doctor");
         assert_eq!(doctor.code, Some(1));
-        assert!(doctor.out.contains(&format!("FAIL  keys           LATCHKEY_KEYS_DIR: {expected}\n")), "{doctor:?}");
+        assert!(
+            doctor.out.contains(&format!(
+                "FAIL  keys           LATCHKEY_KEYS_DIR: {expected}\n"
+            )),
+            "{doctor:?}"
+        );
     };
     place.chmod(path, 0o640);
-    refused(&format!("{path}: the mode is 0640, so others can read the key: run chmod 600 {path}"));
+    refused(&format!(
+        "{path}: the mode is 0640, so others can read the key: run chmod 600 {path}"
+    ));
     place.chmod(path, 0o600);
     let good = std::fs::read_to_string(place.path(path)).unwrap();
     place.write(path, "nonsense");
-    refused(&format!("{path}: is not a PEM file with one \"PRIVATE KEY\" block"));
+    refused(&format!(
+        "{path}: is not a PEM file with one \"PRIVATE KEY\" block"
+    ));
     place.write(path, &good.replace("PRIVATE KEY", "EC PRIVATE KEY"));
-    refused(&format!("{path}: is not a PEM file with one \"PRIVATE KEY\" block"));
+    refused(&format!(
+        "{path}: is not a PEM file with one \"PRIVATE KEY\" block"
+    ));
 
     let other = path.replace("-access-ES256-", "-access-RS256-");
     std::fs::rename(place.path(path), place.path(&other)).unwrap();
     place.write(&other, &good);
-    refused(&format!("{other}: does not hold a private key for RS256 (PKCS#8)"));
+    refused(&format!(
+        "{other}: does not hold a private key for RS256 (PKCS#8)"
+    ));
     std::fs::remove_file(place.path(&other)).unwrap();
 
     place.write("keys/mine.pem", &good);
     place.chmod("keys/mine.pem", 0o600);
     let line = place.run("keys list").err.trim().to_owned();
-    let expected = "latchkey: LATCHKEY_KEYS_DIR: keys/mine.pem: the name is not TIME-access-ALGORITHM-KID.pem";
-    assert!(line.starts_with(expected) && line.ends_with("or run latchkey keys import"), "{line}");
+    let expected =
+        "latchkey: LATCHKEY_KEYS_DIR: keys/mine.pem: the name is not TIME-access-ALGORITHM-KID.pem";
+    assert!(
+        line.starts_with(expected) && line.ends_with("or run latchkey keys import"),
+        "{line}"
+    );
     std::fs::remove_file(place.path("keys/mine.pem")).unwrap();
 
     // Not readable at all: a directory stands in for it, for a test that may run as root.
@@ -62,12 +93,19 @@ fn keys_are_encrypted_with_a_passphrase_that_must_be_the_right_one() {
     assert!(place.serve("").stop("TERM").0.success());
     let kids: Vec<_> = list(&place).iter().map(|key| key["kid"].clone()).collect();
     place.write("one", "the first passphrase\n");
-    let said = place.run("keys rewrap --new-passphrase-file one").done().to_owned();
-    assert_eq!(said, "encrypted 2 keys: now put the new passphrase into LATCHKEY_KEYS_PASSPHRASE_FILE\n");
+    let said = place
+        .run("keys rewrap --new-passphrase-file one")
+        .done()
+        .to_owned();
+    assert_eq!(
+        said,
+        "encrypted 2 keys: now put the new passphrase into LATCHKEY_KEYS_PASSPHRASE_FILE\n"
+    );
     let serve = "serve --bind 127.0.0.1:0";
     let line = place.run(serve).refused(2).to_owned();
     assert!(
-        line.starts_with("LATCHKEY_KEYS_DIR: keys/") && line.contains(": is encrypted: set LATCHKEY_KEYS_"),
+        line.starts_with("LATCHKEY_KEYS_DIR: keys/")
+            && line.contains(": is encrypted: set LATCHKEY_KEYS_"),
         "{line}"
     );
 
@@ -78,30 +116,68 @@ fn keys_are_encrypted_with_a_passphrase_that_must_be_the_right_one() {
             assert!(line.contains(expected), "{words}: {line}");
         }
         let list = place.run("keys list");
-        assert!(list.code == Some(2) && list.out.contains(" signing ") && list.err.contains(expected), "{list:?}");
+        assert!(
+            list.code == Some(2) && list.out.contains(" signing ") && list.err.contains(expected),
+            "{list:?}"
+        );
         let doctor = place.run("doctor").out;
-        assert!(doctor.lines().any(|line| line.starts_with("FAIL  keys ") && line.contains(expected)), "{doctor}");
+        assert!(
+            doctor
+                .lines()
+                .any(|line| line.starts_with("FAIL  keys ") && line.contains(expected)),
+            "{doctor}"
+        );
     };
-    refused("LATCHKEY_KEYS_PASSPHRASE_FILE: wrong cannot be read (No such file or directory (os error 2))");
+    refused(
+        "LATCHKEY_KEYS_PASSPHRASE_FILE: wrong cannot be read (No such file or directory (os error 2))",
+    );
     place.write("wrong", "short\n");
     refused("LATCHKEY_KEYS_PASSPHRASE_FILE: wrong holds a passphrase of 5 bytes: at least 16");
     place.write("wrong", "no passphrase of these keys\n");
-    refused("cannot be decrypted with the passphrase that was given: it is another one, or the key is damaged");
-    assert!(!place.run(serve).err.contains("no passphrase of"), "it is not told");
+    refused(
+        "cannot be decrypted with the passphrase that was given: it is another one, or the key is damaged",
+    );
+    assert!(
+        !place.run(serve).err.contains("no passphrase of"),
+        "it is not told"
+    );
 
     let place = place.with("LATCHKEY_KEYS_PASSPHRASE_FILE", "one");
     assert!(place.serve("").stop("TERM").0.success());
     let keys = list(&place);
-    assert_eq!(keys.iter().map(|key| key["kid"].clone()).collect::<Vec<_>>(), kids);
-    assert!(keys.iter().all(|key| key["encrypted"] == json!(true)), "{keys:?}");
+    assert_eq!(
+        keys.iter()
+            .map(|key| key["kid"].clone())
+            .collect::<Vec<_>>(),
+        kids
+    );
+    assert!(
+        keys.iter().all(|key| key["encrypted"] == json!(true)),
+        "{keys:?}"
+    );
     place.run("keys rotate").done();
     let said = place.run("keys rewrap --plain").done().to_owned();
-    assert_eq!(said, "decrypted 3 keys: now unset LATCHKEY_KEYS_PASSPHRASE_FILE\n");
-    assert!(list(&place).iter().all(|key| key["encrypted"] == json!(false)));
-    for words in ["keys rewrap", "keys rewrap --plain --new-passphrase-file one"] {
+    assert_eq!(
+        said,
+        "decrypted 3 keys: now unset LATCHKEY_KEYS_PASSPHRASE_FILE\n"
+    );
+    assert!(
+        list(&place)
+            .iter()
+            .all(|key| key["encrypted"] == json!(false))
+    );
+    for words in [
+        "keys rewrap",
+        "keys rewrap --plain --new-passphrase-file one",
+    ] {
         assert_eq!(place.run(words).code, Some(2), "{words}");
     }
-    assert!(place.run("keys rewrap --new-passphrase-file nowhere").refused(2).starts_with("nowhere cannot be read"));
+    assert!(
+        place
+            .run("keys rewrap --new-passphrase-file nowhere")
+            .refused(2)
+            .starts_with("nowhere cannot be read")
+    );
 }
 
 on_both_backends! {

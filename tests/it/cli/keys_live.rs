@@ -10,7 +10,12 @@ const PASSWORD: &str = "correct horse battery staple";
 
 async fn published(server: &crate::support::Server) -> Vec<String> {
     let keys = server.get("/.well-known/jwks.json").await.json();
-    keys["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+    keys["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| key["kid"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 on_both_backends! {
@@ -54,23 +59,60 @@ async fn a_running_server_says_that_a_key_is_broken_and_goes_on_and_says_when_it
     let place = Place::new().with("LATCHKEY_ISSUER", "https://auth.test");
     let server = place.serve("");
     place.user(USER, PASSWORD);
-    let path = place.files().into_iter().find(|name| name.contains("-access-ES256-")).unwrap();
+    let path = place
+        .files()
+        .into_iter()
+        .find(|name| name.contains("-access-ES256-"))
+        .unwrap();
     place.chmod(&path, 0o644);
-    eventually("it says so", async || server.log().contains("so others can read the key: run chmod 600")).await;
-    assert!(server.log().contains("; the keys in force stay"), "{}", server.log());
+    eventually("it says so", async || {
+        server
+            .log()
+            .contains("so others can read the key: run chmod 600")
+    })
+    .await;
+    assert!(
+        server.log().contains("; the keys in force stay"),
+        "{}",
+        server.log()
+    );
     let pair = server.pair(USER, PASSWORD).await;
     assert_eq!(server.verify(&pair.access).await.status, 200);
 
     // A key that has to go goes all the same.
-    let kid = path.rsplit_once("-ES256-").unwrap().1.trim_end_matches(".pem").to_owned();
+    let kid = path
+        .rsplit_once("-ES256-")
+        .unwrap()
+        .1
+        .trim_end_matches(".pem")
+        .to_owned();
     place.chmod(&path, 0o600);
-    eventually("it says that too", async || server.log().contains("the ring of keys is as it should be again")).await;
+    eventually("it says that too", async || {
+        server
+            .log()
+            .contains("the ring of keys is as it should be again")
+    })
+    .await;
     place.write("keys/mine.pem", "nonsense");
-    eventually("it says what is wrong", async || server.log().contains("keys/mine.pem: the name is not")).await;
+    eventually("it says what is wrong", async || {
+        server.log().contains("keys/mine.pem: the name is not")
+    })
+    .await;
     place.run(&format!("keys revoke {kid}")).done();
-    eventually("it publishes no key", async || !published(&server).await.contains(&kid)).await;
+    eventually("it publishes no key", async || {
+        !published(&server).await.contains(&kid)
+    })
+    .await;
     assert_eq!(server.verify(&pair.access).await.status, 401);
-    assert!(server.log().lines().filter(|line| line.contains("run chmod 600")).count() == 1, "not at each look");
+    assert!(
+        server
+            .log()
+            .lines()
+            .filter(|line| line.contains("run chmod 600"))
+            .count()
+            == 1,
+        "not at each look"
+    );
 }
 
 #[tokio::test]
@@ -80,10 +122,21 @@ async fn a_running_server_takes_a_new_passphrase_over() {
     let server = place.serve("");
     place.write("new", "the second passphrase\n");
     place.run("keys rewrap --new-passphrase-file new").done();
-    eventually("it says that it cannot read them", async || server.log().contains("cannot be decrypted")).await;
+    eventually("it says that it cannot read them", async || {
+        server.log().contains("cannot be decrypted")
+    })
+    .await;
     assert_eq!(published(&server).await.len(), 1, "it goes on");
     std::fs::rename(place.path("new"), place.path("passphrase")).unwrap();
-    eventually("it can", async || server.log().contains("the ring of keys is as it should be again")).await;
+    eventually("it can", async || {
+        server
+            .log()
+            .contains("the ring of keys is as it should be again")
+    })
+    .await;
     place.run("keys rotate").done();
-    eventually("and it follows", async || published(&server).await.len() == 2).await;
+    eventually("and it follows", async || {
+        published(&server).await.len() == 2
+    })
+    .await;
 }

@@ -34,11 +34,15 @@ async fn a_database_of_a_newer_version_is_left_alone() {
     let status = place.run("migrate status");
     assert_eq!(status.code, Some(1));
     assert!(status.out.ends_with("unknown  9999\n"), "{status:?}");
-    let newer =
-        "the database was migrated by a newer version of latchkey (it has 9999, unknown here): start that version";
+    let newer = "the database was migrated by a newer version of latchkey (it has 9999, unknown here): start that version";
     assert_eq!(place.run("migrate run").refused(1), newer);
     assert_eq!(place.run("serve --bind 127.0.0.1:0").refused(1), newer);
-    assert!(place.run("doctor").out.contains("FAIL  migrations     9999 unknown here: a newer latchkey was run\n"));
+    assert!(
+        place
+            .run("doctor")
+            .out
+            .contains("FAIL  migrations     9999 unknown here: a newer latchkey was run\n")
+    );
 }
 
 #[test]

@@ -20,13 +20,20 @@ fn is_root() -> bool {
 }
 
 fn certificate() -> String {
-    rcgen::generate_simple_self_signed(vec!["cache.example".to_owned()]).unwrap().cert.pem()
+    rcgen::generate_simple_self_signed(vec!["cache.example".to_owned()])
+        .unwrap()
+        .cert
+        .pem()
 }
 
 /// Writes a volume of secrets as the kubelet does: `..data` leads to the current version, and each name into it.
 fn volume(place: &Place, mode: u32, group: u32) {
     let folder = place.path("secrets");
-    for (name, text) in [("passphrase", PASSPHRASE), ("url", URL), ("ca.pem", &certificate())] {
+    for (name, text) in [
+        ("passphrase", PASSPHRASE),
+        ("url", URL),
+        ("ca.pem", &certificate()),
+    ] {
         let path = place.write(&format!("secrets/..2026_01_31/{name}"), text);
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let _ = chown(&path, None, Some(group));
@@ -53,7 +60,11 @@ fn as_service(place: &Place, words: &str) -> Outcome {
 #[test]
 fn secret_of_another_owner_that_others_can_read_is_read() {
     // A file of this user can be repaired, so only root can make a mounted one.
-    let modes = if is_root() { &[0o444, 0o440, 0o644, 0o400][..] } else { &[0o440, 0o400] };
+    let modes = if is_root() {
+        &[0o444, 0o440, 0o644, 0o400][..]
+    } else {
+        &[0o440, 0o400]
+    };
     for mode in modes {
         let place = with_volume();
         let mut command = place.command_of_service("config");
@@ -64,7 +75,12 @@ fn secret_of_another_owner_that_others_can_read_is_read() {
             command = place.command_of_service("config");
         }
         let outcome = Place::outcome(command, "config", "");
-        assert!(outcome.done().contains(&format!("REDIS_URL is not set: {URL} is used")), "{mode:o}: {outcome:?}");
+        assert!(
+            outcome
+                .done()
+                .contains(&format!("REDIS_URL is not set: {URL} is used")),
+            "{mode:o}: {outcome:?}"
+        );
         if *mode == 0o444 {
             let mut command = place.command("keys rotate");
             command.uid(65534).gid(65534);
@@ -79,7 +95,10 @@ fn secret_that_can_be_repaired_or_written_by_others_is_refused_with_what_helps()
     volume(&place, 0o444, 65534);
     // Now everything belongs to the service, which can change the mode.
     let line = as_service(&place, "keys rotate").refused(2).to_owned();
-    assert!(line.contains("has the mode 0444, so every user can read it: run chmod o-rwx on it"), "{line}");
+    assert!(
+        line.contains("has the mode 0444, so every user can read it: run chmod o-rwx on it"),
+        "{line}"
+    );
 
     for (mode, words) in [(0o446, "config"), (0o464, "config"), (0o666, "config")] {
         let place = with_volume();
@@ -87,7 +106,11 @@ fn secret_that_can_be_repaired_or_written_by_others_is_refused_with_what_helps()
         volume(&place, mode, 12345);
         let line = Place::outcome(command, words, "").refused(2).to_owned();
         assert!(line.contains("write") || line.contains("change"), "{line}");
-        let remedy = if is_root() { "mount it with a mode such as 0440" } else { "run chmod" };
+        let remedy = if is_root() {
+            "mount it with a mode such as 0440"
+        } else {
+            "run chmod"
+        };
         assert!(line.contains(remedy), "{mode:o}: {line}");
     }
 }
@@ -95,11 +118,18 @@ fn secret_that_can_be_repaired_or_written_by_others_is_refused_with_what_helps()
 /// Runs a command in a folder of which `secrets` is a read-only tmpfs with the keys of the folder.
 fn with_mounted_keys(place: &Place, words: &str) -> Outcome {
     let mount = if can_mount() {
-        ["mount -t tmpfs -o mode=1777 tmpfs secrets", "mount -o remount,ro secrets"]
+        [
+            "mount -t tmpfs -o mode=1777 tmpfs secrets",
+            "mount -o remount,ro secrets",
+        ]
     } else {
         [":"; 2]
     };
-    let user = if is_root() { "setpriv --reuid=65534 --regid=65534 --clear-groups" } else { "" };
+    let user = if is_root() {
+        "setpriv --reuid=65534 --regid=65534 --clear-groups"
+    } else {
+        ""
+    };
     let script = format!(
         "set -e; {}; chmod 1777 secrets; mkdir secrets/..1; cp keys/*.pem secrets/..1; chmod 444 secrets/..1/*; \
          ln -s ..1 secrets/..data; for file in secrets/..1/*; do ln -s ..data/${{file##*/}} secrets/; done; {}; \
@@ -109,21 +139,35 @@ fn with_mounted_keys(place: &Place, words: &str) -> Outcome {
     let latchkey = place.command("");
     fs::create_dir_all(place.path("secrets")).unwrap();
     let mut command = Command::new(if can_mount() { "unshare" } else { "env" });
-    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir(place.path(""));
+    command
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .current_dir(place.path(""));
     if can_mount() {
-        command.arg(if is_root() { "--mount" } else { "--map-root-user" }).args(if is_root() {
-            None
-        } else {
-            Some("--mount")
-        });
+        command
+            .arg(if is_root() {
+                "--mount"
+            } else {
+                "--map-root-user"
+            })
+            .args(if is_root() { None } else { Some("--mount") });
     }
-    command.args(["sh", "-c", &script]).arg(latchkey.get_program());
+    command
+        .args(["sh", "-c", &script])
+        .arg(latchkey.get_program());
     Place::outcome(command, words, "")
 }
 
 fn can_mount() -> bool {
-    let flags: &[&str] = if is_root() { &["--mount"] } else { &["--map-root-user", "--mount"] };
-    let tried = Command::new("unshare").args(flags).args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
+    let flags: &[&str] = if is_root() {
+        &["--mount"]
+    } else {
+        &["--map-root-user", "--mount"]
+    };
+    let tried = Command::new("unshare")
+        .args(flags)
+        .args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"])
+        .output();
     tried.is_ok_and(|output| output.status.success())
 }
 
@@ -134,16 +178,29 @@ fn keys_in_a_read_only_mount_are_read_and_elsewhere_the_remedy_is_named() {
     place.run("keys rotate --use refresh").done();
     let kids = |outcome: &Outcome| {
         let keys: serde_json::Value = serde_json::from_str(&outcome.out).unwrap();
-        keys.as_array().unwrap().iter().map(|key| key["kid"].clone()).collect::<Vec<_>>()
+        keys.as_array()
+            .unwrap()
+            .iter()
+            .map(|key| key["kid"].clone())
+            .collect::<Vec<_>>()
     };
     let expected = kids(&place.run("keys list --json"));
     // The service may pass through the folder.
     place.chmod("", 0o755);
     let outcome = with_mounted_keys(&place, "keys list --json --keys-dir secrets");
     if can_mount() {
-        assert_eq!((outcome.code, kids(&outcome)), (Some(0), expected), "{outcome:?}");
+        assert_eq!(
+            (outcome.code, kids(&outcome)),
+            (Some(0), expected),
+            "{outcome:?}"
+        );
     } else {
-        assert!(outcome.refused(2).contains("every user can create keys in it: "), "{outcome:?}");
+        assert!(
+            outcome
+                .refused(2)
+                .contains("every user can create keys in it: "),
+            "{outcome:?}"
+        );
     }
 }
 
@@ -153,17 +210,28 @@ fn directory_of_keys_that_everybody_can_write_to_is_refused_with_what_its_user_c
     place.run("keys rotate").done();
     place.chmod("keys", 0o1777);
     let line = place.run("keys list").refused(2).to_owned();
-    assert!(line.contains("every user can create keys in it: run chmod o-w on it"), "{line}");
+    assert!(
+        line.contains("every user can create keys in it: run chmod o-w on it"),
+        "{line}"
+    );
     if is_root() {
         chown(place.path("keys"), Some(65534), Some(65534)).unwrap();
     }
     let outcome = as_service(&place, "keys list");
-    assert!(outcome.refused(2).contains("run chmod o-w on it"), "{outcome:?}");
+    assert!(
+        outcome.refused(2).contains("run chmod o-w on it"),
+        "{outcome:?}"
+    );
     if is_root() {
         chown(place.path("keys"), Some(0), Some(0)).unwrap();
         let mut command = place.command("keys list");
         command.uid(65534);
-        let line = Place::outcome(command, "keys list", "").refused(2).to_owned();
-        assert!(line.contains("every user can create keys in it: mount it read-only, or ask its owner"), "{line}");
+        let line = Place::outcome(command, "keys list", "")
+            .refused(2)
+            .to_owned();
+        assert!(
+            line.contains("every user can create keys in it: mount it read-only, or ask its owner"),
+            "{line}"
+        );
     }
 }

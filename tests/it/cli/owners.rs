@@ -46,9 +46,17 @@ fn as_service(place: &Place, words: &str) -> Outcome {
 fn belongs_to_the_service(place: &Place) {
     let owner = fs::metadata(place.path("")).unwrap();
     // The harness writes the logs of servers into the same folder.
-    for name in place.files().into_iter().filter(|name| !name.starts_with("log")) {
+    for name in place
+        .files()
+        .into_iter()
+        .filter(|name| !name.starts_with("log"))
+    {
         let file = fs::metadata(place.path(&name)).unwrap();
-        assert_eq!((file.uid(), file.gid()), (owner.uid(), owner.gid()), "{name}");
+        assert_eq!(
+            (file.uid(), file.gid()),
+            (owner.uid(), owner.gid()),
+            "{name}"
+        );
         assert_eq!(file.mode() & 0o777, 0o600, "{name}");
         let above = fs::metadata(place.path(&name).parent().unwrap()).unwrap();
         assert_eq!(above.uid(), owner.uid(), "the directory of {name}");
@@ -63,15 +71,23 @@ async fn files_that_root_writes_belong_to_the_owner_of_their_directory() {
     let foreign = tempfile::tempdir().unwrap();
     let path = foreign.path().join("key.pem");
     fs::write(&path, ED25519).unwrap();
-    place.run_with_arguments("keys import", &[path.to_str().unwrap()], "").done();
+    place
+        .run_with_arguments("keys import", &[path.to_str().unwrap()], "")
+        .done();
     place.run("migrate run").done();
-    place.run_with_input("users create ada --password-stdin", PASSWORD).done();
+    place
+        .run_with_input("users create ada --password-stdin", PASSWORD)
+        .done();
     belongs_to_the_service(&place);
 
-    let server = place.started(of_service(place.command("serve --bind 127.0.0.1:0"))).listening();
+    let server = place
+        .started(of_service(place.command("serve --bind 127.0.0.1:0")))
+        .listening();
     server.pair("ada", PASSWORD).await;
     // Beside a running server, with its write-ahead log.
-    place.run_with_input("users create bob --password-stdin", PASSWORD).done();
+    place
+        .run_with_input("users create bob --password-stdin", PASSWORD)
+        .done();
     place.run("keys rotate --use refresh").done();
     server.pair("bob", PASSWORD).await;
     let kid = kid(&place, &json!({"use": "access", "state": "signing"}));
@@ -88,7 +104,11 @@ fn server_that_root_starts_once_leaves_nothing_that_the_service_cannot_use() {
     let place = folder();
     drop(place.serve(""));
     belongs_to_the_service(&place);
-    drop(place.started(of_service(place.command("serve --bind 127.0.0.1:0"))).listening());
+    drop(
+        place
+            .started(of_service(place.command("serve --bind 127.0.0.1:0")))
+            .listening(),
+    );
 }
 
 #[test]
@@ -101,13 +121,19 @@ fn keys_that_the_owner_of_the_directory_could_not_read_are_not_written() {
         place.chmod("keys", 0o770);
         place.chmod("", 0o755);
         let line = as_service(&place, "keys rotate").refused(2).to_owned();
-        assert!(line.contains("belongs to the user '#12345'") || line.contains("cannot read it"), "{line}");
+        assert!(
+            line.contains("belongs to the user '#12345'") || line.contains("cannot read it"),
+            "{line}"
+        );
         fs::remove_dir_all(place.path("keys")).unwrap();
         fs::create_dir(place.path("keys")).unwrap();
         chown(place.path("keys"), Some(12345), Some(NOBODY)).unwrap();
         place.chmod("keys", 0o770);
         let line = as_service(&place, "keys rotate").refused(2).to_owned();
-        assert!(line.contains("run the command by sudo -u '#12345'"), "{line}");
+        assert!(
+            line.contains("run the command by sudo -u '#12345'"),
+            "{line}"
+        );
         assert!(place.files().is_empty());
     } else {
         assert_eq!(place.files(), before);
@@ -119,10 +145,19 @@ fn keys_that_the_owner_of_the_directory_could_not_read_are_not_written() {
 fn key_that_only_root_can_read_is_named_with_the_repair() {
     let place = folder();
     place.run("keys rotate").done();
-    let name = place.files().into_iter().find(|name| name.contains("-access-")).unwrap();
+    let name = place
+        .files()
+        .into_iter()
+        .find(|name| name.contains("-access-"))
+        .unwrap();
     if chown(place.path(&name), Some(0), Some(0)).is_ok() {
         let outcome = as_service(&place, "keys list");
         assert_eq!(outcome.code, Some(2), "{outcome:?}");
-        assert!(outcome.err.contains("the user nobody cannot read it: run chown nobody on it"), "{outcome:?}");
+        assert!(
+            outcome
+                .err
+                .contains("the user nobody cannot read it: run chown nobody on it"),
+            "{outcome:?}"
+        );
     }
 }

@@ -21,7 +21,9 @@ const OLD: &str = include_str!("../../../src/crypto/fixtures/p256_scrypt_test_ke
 const NEW_COST: &[u8] = &[2, 3, 2, 0, 0, 2, 1, 8, 2, 1, 1];
 
 fn asks(place: &Place, name: &str, cost: &[u8]) -> bool {
-    pem(&fs::read_to_string(place.path(name)).unwrap()).windows(cost.len()).any(|part| part == cost)
+    pem(&fs::read_to_string(place.path(name)).unwrap())
+        .windows(cost.len())
+        .any(|part| part == cost)
 }
 
 fn place(passphrase: &str) -> Place {
@@ -42,10 +44,15 @@ fn a_passphrase_that_can_be_guessed_is_refused_with_what_would_be_right() {
         let outcome = place(weak).run("serve --bind 127.0.0.1:0");
         let line = outcome.refused(2);
         assert!(
-            line.starts_with("LATCHKEY_KEYS_PASSPHRASE_FILE: passphrase holds a passphrase that can be guessed"),
+            line.starts_with(
+                "LATCHKEY_KEYS_PASSPHRASE_FILE: passphrase holds a passphrase that can be guessed"
+            ),
             "{line}"
         );
-        assert!(line.contains("openssl rand -base64 32") && line.contains("latchkey keys rewrap"), "{line}");
+        assert!(
+            line.contains("openssl rand -base64 32") && line.contains("latchkey keys rewrap"),
+            "{line}"
+        );
         assert!(!line.contains(weak.trim()), "{line}");
     }
 }
@@ -56,7 +63,9 @@ fn a_key_under_a_weak_and_cheap_passphrase_is_revoked_or_rewrapped_at_the_new_co
     let folder = Place::new();
     folder.write("foreign", OLD);
     folder.write("weak", WEAK);
-    folder.run("keys import foreign --passphrase-file weak").done();
+    folder
+        .run("keys import foreign --passphrase-file weak")
+        .done();
     let made = kid(&folder, &json!({"use": "access"}));
 
     let place = place(WEAK);
@@ -64,20 +73,50 @@ fn a_key_under_a_weak_and_cheap_passphrase_is_revoked_or_rewrapped_at_the_new_co
     place.write(&name, OLD);
     place.write("new", GOOD);
     place.write("also-weak", "passwordpassword1");
-    assert!(place.run("serve --bind 127.0.0.1:0").refused(2).contains("can be guessed"));
-    assert!(place.run("keys rotate").refused(2).contains("can be guessed"));
-    assert!(place.run("keys rewrap --new-passphrase-file also-weak").refused(2).contains("can be guessed"));
+    assert!(
+        place
+            .run("serve --bind 127.0.0.1:0")
+            .refused(2)
+            .contains("can be guessed")
+    );
+    assert!(
+        place
+            .run("keys rotate")
+            .refused(2)
+            .contains("can be guessed")
+    );
+    assert!(
+        place
+            .run("keys rewrap --new-passphrase-file also-weak")
+            .refused(2)
+            .contains("can be guessed")
+    );
     assert!(!asks(&place, &name, NEW_COST));
-    assert!(place.run("keys rewrap --new-passphrase-file new").done().starts_with("encrypted 1 key"));
-    assert!(asks(&place, &name, NEW_COST), "new files cost N = 2^17, r = 8, p = 1");
+    assert!(
+        place
+            .run("keys rewrap --new-passphrase-file new")
+            .done()
+            .starts_with("encrypted 1 key")
+    );
+    assert!(
+        asks(&place, &name, NEW_COST),
+        "new files cost N = 2^17, r = 8, p = 1"
+    );
     fs::rename(place.path("new"), place.path("passphrase")).unwrap();
-    assert_eq!(place.run("keys list --json").json()[0]["kid"], made.as_str());
+    assert_eq!(
+        place.run("keys list --json").json()[0]["kid"],
+        made.as_str()
+    );
 
     // A weak passphrase does not prevent a revocation either.
     place.write("passphrase", WEAK);
     place.write(&name, OLD);
     place.run(&format!("keys revoke {made}"));
-    assert!(place.files().contains(&name.replace(".pem", ".revoked")), "{:?}", place.files());
+    assert!(
+        place.files().contains(&name.replace(".pem", ".revoked")),
+        "{:?}",
+        place.files()
+    );
 }
 
 /// PKCS#8 with scrypt at N = 2^22. It is refused without computing it; unit tests cover more cases.
@@ -85,28 +124,52 @@ fn a_key_under_a_weak_and_cheap_passphrase_is_revoked_or_rewrapped_at_the_new_co
 fn a_planted_key_that_asks_for_gigabytes_is_refused_at_once() {
     let place = place(GOOD);
     drop(place.serve(""));
-    let access = place.files().into_iter().find(|name| name.contains("-access-")).unwrap();
+    let access = place
+        .files()
+        .into_iter()
+        .find(|name| name.contains("-access-"))
+        .unwrap();
     let mut planted = pem(&fs::read_to_string(place.path(&access)).unwrap());
-    let at = planted.windows(NEW_COST.len()).position(|part| part == NEW_COST).unwrap();
+    let at = planted
+        .windows(NEW_COST.len())
+        .position(|part| part == NEW_COST)
+        .unwrap();
     // The same length as the original, so that enclosing lengths stay valid: INTEGER 2^22, INTEGER 8. They need 4 GiB.
     planted[at..at + 5].copy_from_slice(&[2, 3, 0x40, 0, 0]);
     place.write(&access, &encode(&planted));
     let begun = Instant::now();
     let outcome = place.run("serve --bind 127.0.0.1:0");
     let line = outcome.refused(2);
-    assert!(line.contains("takes more memory or time to decrypt than allowed"), "{line}");
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(
+        line.contains("takes more memory or time to decrypt than allowed"),
+        "{line}"
+    );
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 fn pem(text: &str) -> Vec<u8> {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
-    let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+    let body: String = text
+        .lines()
+        .filter(|line| !line.starts_with("-----"))
+        .collect();
     STANDARD.decode(body).unwrap()
 }
 
 fn encode(bytes: &[u8]) -> String {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     let body = STANDARD.encode(bytes);
-    let lines: Vec<_> = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-    format!("-----BEGIN ENCRYPTED PRIVATE KEY-----\n{}\n-----END ENCRYPTED PRIVATE KEY-----\n", lines.join("\n"))
+    let lines: Vec<_> = body
+        .as_bytes()
+        .chunks(64)
+        .map(|line| std::str::from_utf8(line).unwrap())
+        .collect();
+    format!(
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\n{}\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        lines.join("\n")
+    )
 }

@@ -6,9 +6,20 @@ use crate::support::Place;
 
 #[test]
 fn the_pages_are_what_the_program_says() {
-    for (page, file) in [("settings", "settings.md"), ("commands", "cli.md"), ("man", "latchkey.1")] {
-        let said = Place::new().run(&format!("reference {page}")).done().to_owned();
-        let kept = fs::read_to_string(format!("{}/docs/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
-        assert!(said == kept, "docs/{file} is not what it should be: latchkey reference {page} > docs/{file}");
+    for (page, file) in [
+        ("settings", "settings.md"),
+        ("commands", "cli.md"),
+        ("man", "latchkey.1"),
+    ] {
+        let said = Place::new()
+            .run(&format!("reference {page}"))
+            .done()
+            .to_owned();
+        let kept =
+            fs::read_to_string(format!("{}/docs/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        assert!(
+            said == kept,
+            "docs/{file} is not what it should be: latchkey reference {page} > docs/{file}"
+        );
     }
 }

@@ -51,14 +51,17 @@ const REDIS: [&str; 14] = [
 /// Two unique words, with a special character of URLs between them.
 fn secret() -> impl Strategy<Value = (String, String, String)> {
     let between = proptest::sample::select(vec![
-        "", "@", "/", "#", "?", ":", "%", "%40", "%zz", "&", "=", ",", ";", "+", "\\", "'", "\"", "$", "[", "]", "|",
-        "ä",
+        "", "@", "/", "#", "?", ":", "%", "%40", "%zz", "&", "=", ",", ";", "+", "\\", "'", "\"",
+        "$", "[", "]", "|", "ä",
     ]);
-    ("[bcdf]{4}[0-9]{5}", between, "[0-9]{5}[ghjk]{4}").prop_map(|(a, between, b)| (a, between.to_owned(), b))
+    ("[bcdf]{4}[0-9]{5}", between, "[0-9]{5}[ghjk]{4}")
+        .prop_map(|(a, between, b)| (a, between.to_owned(), b))
 }
 
 fn encoded(secret: &str) -> String {
-    form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>().replace('+', "%20")
+    form_urlencoded::byte_serialize(secret.as_bytes())
+        .collect::<String>()
+        .replace('+', "%20")
 }
 
 /// Returns the text with percent-encoded bytes decoded.
@@ -71,7 +74,10 @@ fn decoded(text: &str) -> String {
 #[track_caller]
 fn holds_none(text: &str, words: [&str; 2], from: &str) {
     for word in words {
-        assert!(!text.contains(word) && !decoded(text).contains(word), "{from} tells {word}: {text}");
+        assert!(
+            !text.contains(word) && !decoded(text).contains(word),
+            "{from} tells {word}: {text}"
+        );
     }
 }
 
@@ -123,28 +129,52 @@ fn secret_anywhere_in_a_setting_is_in_nothing_that_a_command_prints() {
         let other = template(&DATABASE[..17]).prop_map(|shape| ("LATCHKEY_BIND", shape));
         prop_oneof![database, redis, sentinels, file, other]
     };
-    let commands = ["config", "doctor", "serve --bind 127.0.0.1:0 --startup-timeout 0", "keys list", "users list"];
+    let commands = [
+        "config",
+        "doctor",
+        "serve --bind 127.0.0.1:0 --startup-timeout 0",
+        "keys list",
+        "users list",
+    ];
     let command = proptest::sample::select(commands.to_vec());
-    let mut runner = TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases: 60,
+        failure_persistence: None,
+        ..Config::default()
+    });
     runner
-        .run(&(secret(), settings(), command, any::<bool>()), |((a, between, b), (name, shape), command, raw)| {
-            let secret = format!("{a}{between}{b}");
-            let url = shape.replace('S', &if raw { secret } else { encoded(&secret) });
-            // Paths may be shown: a value without a scheme is not a URL.
-            if is_a_login(shape, &between, raw) || (name.ends_with("_FILE") && !url.contains("://")) {
-                return Ok(());
-            }
-            let command =
-                if name == "LATCHKEY_BIND" { command.replace(" --bind 127.0.0.1:0", "") } else { command.to_owned() };
-            if command.starts_with("serve") && (url.starts_with("redis") || url.starts_with("unix")) {
-                // It would start a server.
-                return Ok(());
-            }
-            let place = Place::new().with(name, &url).with("LATCHKEY_LOG", "trace");
-            let outcome = place.run(&command);
-            holds_none(&format!("{} {}", outcome.out, outcome.err), [&a, &b], &format!("{name}={url} {command}"));
-            Ok(())
-        })
+        .run(
+            &(secret(), settings(), command, any::<bool>()),
+            |((a, between, b), (name, shape), command, raw)| {
+                let secret = format!("{a}{between}{b}");
+                let url = shape.replace('S', &if raw { secret } else { encoded(&secret) });
+                // Paths may be shown: a value without a scheme is not a URL.
+                if is_a_login(shape, &between, raw)
+                    || (name.ends_with("_FILE") && !url.contains("://"))
+                {
+                    return Ok(());
+                }
+                let command = if name == "LATCHKEY_BIND" {
+                    command.replace(" --bind 127.0.0.1:0", "")
+                } else {
+                    command.to_owned()
+                };
+                if command.starts_with("serve")
+                    && (url.starts_with("redis") || url.starts_with("unix"))
+                {
+                    // It would start a server.
+                    return Ok(());
+                }
+                let place = Place::new().with(name, &url).with("LATCHKEY_LOG", "trace");
+                let outcome = place.run(&command);
+                holds_none(
+                    &format!("{} {}", outcome.out, outcome.err),
+                    [&a, &b],
+                    &format!("{name}={url} {command}"),
+                );
+                Ok(())
+            },
+        )
         .unwrap();
 }
 
@@ -159,7 +189,10 @@ fn url_where_no_argument_belongs_is_not_repeated() {
     ] {
         let outcome = place.run(words);
         assert_eq!(outcome.code, Some(2), "{outcome:?}");
-        assert!(!format!("{}{}", outcome.out, outcome.err).contains("hunter2"), "{outcome:?}");
+        assert!(
+            !format!("{}{}", outcome.out, outcome.err).contains("hunter2"),
+            "{outcome:?}"
+        );
     }
 }
 
@@ -169,10 +202,20 @@ fn fed_back(place: &Place) -> (String, String) {
     let out = place.run("config").done().to_owned();
     let again = Place::new();
     again.write(".env", &out);
-    let names: Vec<&str> = out.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
-    let mut names: Vec<&str> = names.into_iter().filter(|name| !name.starts_with('#')).collect();
+    let names: Vec<&str> = out
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, _)| name)
+        .collect();
+    let mut names: Vec<&str> = names
+        .into_iter()
+        .filter(|name| !name.starts_with('#'))
+        .collect();
     names.sort_unstable();
-    let second = again.run("config").done_with(&format!("settings from .env: {}", names.join(", "))).to_owned();
+    let second = again
+        .run("config")
+        .done_with(&format!("settings from .env: {}", names.join(", ")))
+        .to_owned();
     (out, second)
 }
 
@@ -180,10 +223,17 @@ fn fed_back(place: &Place) -> (String, String) {
 fn output_of_config_is_a_dotenv_file_with_the_same_settings() {
     let place = Place::new()
         .with("LATCHKEY_ACCESS_CLAIMS", "email,is_staff")
-        .with("LATCHKEY_AUDIENCE", "the #1 shop's \"$HOME\" \\ ${USER}\nLATCHKEY_WORKERS=7")
+        .with(
+            "LATCHKEY_AUDIENCE",
+            "the #1 shop's \"$HOME\" \\ ${USER}\nLATCHKEY_WORKERS=7",
+        )
         .with("LATCHKEY_DATA_DIR", "my data");
     let (out, second) = fed_back(&place);
-    assert_eq!(second, out.replace("  # environment", "  # .env").replace("  # default", "  # .env"));
+    assert_eq!(
+        second,
+        out.replace("  # environment", "  # .env")
+            .replace("  # default", "  # .env")
+    );
     for line in [
         "# LATCHKEY_ISSUER is not set: http://127.0.0.1:8000 is used",
         "# DATABASE_URL is not set: sqlite://my data/latchkey.db is used",
@@ -197,18 +247,30 @@ fn output_of_config_is_a_dotenv_file_with_the_same_settings() {
 #[test]
 fn output_of_config_never_changes_a_url() {
     for (name, url) in [
-        ("DATABASE_URL", "postgres://ada:hunter2hunter2@db.example/latchkey"),
-        ("DATABASE_URL", "postgres://ada@db.example/latchkey?sslmode=require"),
+        (
+            "DATABASE_URL",
+            "postgres://ada:hunter2hunter2@db.example/latchkey",
+        ),
+        (
+            "DATABASE_URL",
+            "postgres://ada@db.example/latchkey?sslmode=require",
+        ),
         ("REDIS_URL", "redis://:hunter2hunter2@cache.example"),
         ("REDIS_URL", "unix:///run/redis.sock?pass=hunter2hunter2"),
     ] {
         let place = Place::new().with(name, url);
         let (out, second) = fed_back(&place);
         assert!(
-            out.lines().any(|line| line.starts_with(&format!("# {name} is set, and not repeated here: "))),
+            out.lines()
+                .any(|line| line.starts_with(&format!("# {name} is set, and not repeated here: "))),
             "{out}"
         );
-        assert!(second.lines().any(|line| line.starts_with(&format!("# {name} is not set"))), "{second}");
+        assert!(
+            second
+                .lines()
+                .any(|line| line.starts_with(&format!("# {name} is not set"))),
+            "{second}"
+        );
     }
     for (name, url) in [
         ("DATABASE_URL", "postgres://ada@db.example/latchkey"),
@@ -216,6 +278,11 @@ fn output_of_config_never_changes_a_url() {
         ("REDIS_URL", "redis://cache.example:6379/1"),
     ] {
         let (_, second) = fed_back(&Place::new().with(name, url));
-        assert!(second.lines().any(|line| line == format!("{name}={url}  # .env")), "{second}");
+        assert!(
+            second
+                .lines()
+                .any(|line| line == format!("{name}={url}  # .env")),
+            "{second}"
+        );
     }
 }

@@ -16,28 +16,57 @@ const NOBODY: &str = "127.0.0.1:1";
 
 /// The commands that the first start prints, as one would paste them.
 fn commands(printed: &[String]) -> String {
-    let command = |line: &&String| ["PAIR=", "ACCESS=", "curl"].iter().any(|word| line.trim().starts_with(word));
-    printed.iter().filter(command).map(|line| line.trim()).collect::<Vec<_>>().join("\n")
+    let command = |line: &&String| {
+        ["PAIR=", "ACCESS=", "curl"]
+            .iter()
+            .any(|word| line.trim().starts_with(word))
+    };
+    printed
+        .iter()
+        .filter(command)
+        .map(|line| line.trim())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The password in the file that was printed.
 fn password(place: &Place, printed: &[String]) -> String {
-    let named = printed.iter().find_map(|line| line.trim().strip_prefix("password in: ")).expect("no file is named");
-    assert_eq!(std::path::Path::new(named), place.path("data/admin-password").canonicalize().unwrap());
-    std::fs::read_to_string(named).unwrap().trim_end().to_owned()
+    let named = printed
+        .iter()
+        .find_map(|line| line.trim().strip_prefix("password in: "))
+        .expect("no file is named");
+    assert_eq!(
+        std::path::Path::new(named),
+        place.path("data/admin-password").canonicalize().unwrap()
+    );
+    std::fs::read_to_string(named)
+        .unwrap()
+        .trim_end()
+        .to_owned()
 }
 
 #[tokio::test]
-async fn first_start_without_a_terminal_writes_the_password_to_a_file_and_prints_commands_that_work() {
+async fn first_start_without_a_terminal_writes_the_password_to_a_file_and_prints_commands_that_work()
+ {
     let place = Place::new();
     let mut server = place.serve("");
     server.read_until("To move on");
     assert!(!server.url.ends_with(":0"), "{}", server.url);
     let text = server.printed.join("\n");
     let password = password(&place, &server.printed);
-    assert!(!text.contains(&password), "standard output holds the password: {text}");
+    assert!(
+        !text.contains(&password),
+        "standard output holds the password: {text}"
+    );
     assert_eq!(place.mode("data/admin-password"), 0o600);
-    assert!(!place.files().iter().any(|name| name.contains("admin-password.")), "a draft is left: {:?}", place.files());
+    assert!(
+        !place
+            .files()
+            .iter()
+            .any(|name| name.contains("admin-password.")),
+        "a draft is left: {:?}",
+        place.files()
+    );
     assert!(text.contains("username: admin"), "{text}");
     for line in server.printed.iter().filter(|line| line.contains("curl")) {
         assert!(line.contains(&server.url), "{line}");
@@ -46,25 +75,61 @@ async fn first_start_without_a_terminal_writes_the_password_to_a_file_and_prints
     // Pasted into a shell that stops at the first failure; `-i` shows the status line.
     let script = format!("set -e\n{}", commands(&server.printed));
     let shell = Command::new("sh").arg("-c").arg(&script).output().unwrap();
-    let (out, err) = (String::from_utf8_lossy(&shell.stdout), String::from_utf8_lossy(&shell.stderr));
+    let (out, err) = (
+        String::from_utf8_lossy(&shell.stdout),
+        String::from_utf8_lossy(&shell.stderr),
+    );
     assert!(shell.status.success(), "{err}\n{script}");
     let lines: Vec<_> = out.lines().collect();
-    assert!(lines[0].starts_with(r#"{"refresh":""#) && lines[0].contains(r#""access":""#), "obtain: {out}");
-    assert_eq!(lines.iter().filter(|line| line.starts_with("HTTP/1.1 200")).count(), 2, "verify, refresh: {out}");
-    assert!(!server.log().contains(&password), "the log holds the password");
-    assert!(server.log().contains("admin-password"), "the log names no file: {}", server.log());
+    assert!(
+        lines[0].starts_with(r#"{"refresh":""#) && lines[0].contains(r#""access":""#),
+        "obtain: {out}"
+    );
+    assert_eq!(
+        lines
+            .iter()
+            .filter(|line| line.starts_with("HTTP/1.1 200"))
+            .count(),
+        2,
+        "verify, refresh: {out}"
+    );
+    assert!(
+        !server.log().contains(&password),
+        "the log holds the password"
+    );
+    assert!(
+        server.log().contains("admin-password"),
+        "the log names no file: {}",
+        server.log()
+    );
 }
 
 /// Runs a server on a pseudo-terminal, and returns the first lines that it prints there.
 fn lines_on_a_terminal(place: &Place, last: &str) -> Vec<String> {
     let program = place.command("serve --bind 127.0.0.1:0");
-    let words = format!("{} serve --bind 127.0.0.1:0", program.get_program().display());
+    let words = format!(
+        "{} serve --bind 127.0.0.1:0",
+        program.get_program().display()
+    );
     let mut terminal = Command::new("script");
-    terminal.args(["-qfec", &words, "/dev/null"]).current_dir(place.path("."));
-    terminal.env_clear().env("PATH", "/usr/bin:/bin").env("SHELL", "/bin/sh");
-    let mut child = terminal.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    terminal
+        .args(["-qfec", &words, "/dev/null"])
+        .current_dir(place.path("."));
+    terminal
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("SHELL", "/bin/sh");
+    let mut child = terminal
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let mut lines = Vec::new();
-    for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+    for line in BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok)
+    {
         lines.push(line.trim_end().to_owned());
         if line.starts_with(last) {
             break;
@@ -79,10 +144,24 @@ fn lines_on_a_terminal(place: &Place, last: &str) -> Vec<String> {
 fn first_start_on_a_terminal_shows_the_password_and_writes_no_file() {
     let place = Place::new();
     let lines = lines_on_a_terminal(&place, "To move on");
-    let shown = lines.iter().find_map(|line| line.trim().strip_prefix("password: "));
+    let shown = lines
+        .iter()
+        .find_map(|line| line.trim().strip_prefix("password: "));
     let shown = shown.unwrap_or_else(|| panic!("{lines:#?}"));
-    assert!(lines.iter().any(|line| line.contains("PAIR=") && line.contains(shown)), "{lines:#?}");
-    assert!(!place.files().iter().any(|name| name.contains("admin-password")), "{:?}", place.files());
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("PAIR=") && line.contains(shown)),
+        "{lines:#?}"
+    );
+    assert!(
+        !place
+            .files()
+            .iter()
+            .any(|name| name.contains("admin-password")),
+        "{:?}",
+        place.files()
+    );
 }
 
 #[tokio::test]
@@ -91,7 +170,9 @@ async fn file_of_a_first_password_that_is_left_behind_is_replaced() {
     place.write("data/admin-password", "of a database that was removed\n");
     let mut server = place.serve("");
     server.read_until("To move on");
-    server.pair("admin", &password(&place, &server.printed)).await;
+    server
+        .pair("admin", &password(&place, &server.printed))
+        .await;
     assert_eq!(place.mode("data/admin-password"), 0o600);
 }
 
@@ -110,7 +191,10 @@ async fn the_next_start_says_none_of_that_and_keeps_user_keys_and_sessions() {
     server.refresh(&pair.refresh).await.pair();
     server.pair("admin", &password).await;
     let is_key = |name: &&String| name.starts_with("keys/");
-    assert_eq!(place.files().iter().filter(is_key).collect::<Vec<_>>(), keys.iter().filter(is_key).collect::<Vec<_>>());
+    assert_eq!(
+        place.files().iter().filter(is_key).collect::<Vec<_>>(),
+        keys.iter().filter(is_key).collect::<Vec<_>>()
+    );
     let (status, printed) = server.stop("TERM");
     assert!(status.success());
     assert_eq!(printed.len(), 1, "only where it listens: {printed:?}");
@@ -121,10 +205,18 @@ async fn keys_and_database_can_be_read_by_their_owner_alone() {
     let place = Place::new();
     let mut server = place.serve("");
     server.read_until("To move on");
-    let files: Vec<_> = place.files().into_iter().filter(|name| !name.starts_with("log")).collect();
+    let files: Vec<_> = place
+        .files()
+        .into_iter()
+        .filter(|name| !name.starts_with("log"))
+        .collect();
     let holds = |part: &str| files.iter().filter(|name| name.contains(part)).count();
     assert_eq!(
-        (holds("keys/"), holds("-access-ES256-"), holds("-refresh-HS256-")),
+        (
+            holds("keys/"),
+            holds("-access-ES256-"),
+            holds("-refresh-HS256-")
+        ),
         (4, 1, 1),
         "two keys, the lock, the lives: {files:?}"
     );
@@ -140,8 +232,13 @@ async fn without_an_issuer_the_tokens_name_the_address_that_is_really_listened_o
     let place = Place::new();
     let mut server = place.serve("");
     server.read_until("To move on");
-    let pair = server.pair("admin", &password(&place, &server.printed)).await;
-    assert_eq!(crate::support::Forge::claims_of(&pair.access)["iss"], server.url.as_str());
+    let pair = server
+        .pair("admin", &password(&place, &server.printed))
+        .await;
+    assert_eq!(
+        crate::support::Forge::claims_of(&pair.access)["iss"],
+        server.url.as_str()
+    );
 }
 
 #[tokio::test]
@@ -172,17 +269,36 @@ async fn a_server_on_postgres_makes_no_user() {
 #[tokio::test]
 async fn a_missing_database_is_waited_for_and_then_named_in_one_line() {
     let place = Place::new()
-        .with("DATABASE_URL", &format!("postgres://latchkey:hunter2hunter2@{NOBODY}/latchkey"))
+        .with(
+            "DATABASE_URL",
+            &format!("postgres://latchkey:hunter2hunter2@{NOBODY}/latchkey"),
+        )
         .with("LATCHKEY_STARTUP_TIMEOUT", "1s")
         .with("LATCHKEY_LOG_FORMAT", "pretty");
     let outcome = place.run("serve --bind 127.0.0.1:0");
-    assert_eq!((outcome.code, outcome.out.as_str()), (Some(1), ""), "{outcome:?}");
+    assert_eq!(
+        (outcome.code, outcome.out.as_str()),
+        (Some(1), ""),
+        "{outcome:?}"
+    );
     let (log, last) = outcome.err.trim_end().rsplit_once('\n').unwrap();
-    assert!(log.contains("the database is not there yet: trying again"), "{log}");
-    let expected = format!("latchkey: DATABASE_URL: postgres://latchkey:***@{NOBODY}/latchkey cannot be reached (");
+    assert!(
+        log.contains("the database is not there yet: trying again"),
+        "{log}"
+    );
+    let expected = format!(
+        "latchkey: DATABASE_URL: postgres://latchkey:***@{NOBODY}/latchkey cannot be reached ("
+    );
     assert!(last.starts_with(&expected), "{last}");
-    assert!(last.ends_with("): start it, raise LATCHKEY_STARTUP_TIMEOUT, or correct the URL"), "{last}");
-    assert!(!outcome.err.contains("hunter2"), "the password is in the log: {}", outcome.err);
+    assert!(
+        last.ends_with("): start it, raise LATCHKEY_STARTUP_TIMEOUT, or correct the URL"),
+        "{last}"
+    );
+    assert!(
+        !outcome.err.contains("hunter2"),
+        "the password is in the log: {}",
+        outcome.err
+    );
     assert!(place.files().is_empty(), "{:?}", place.files());
 }
 
@@ -192,31 +308,62 @@ async fn a_database_that_comes_late_is_waited_for() {
     postgres.stop();
     let place = Place::new().with("DATABASE_URL", &postgres.url());
     let server = place.starting("");
-    servers::eventually("it waits", async || server.log().contains("not there yet: trying again")).await;
+    servers::eventually("it waits", async || {
+        server.log().contains("not there yet: trying again")
+    })
+    .await;
     postgres.again().await;
     assert!(server.listening().url.starts_with("http://127.0.0.1:"));
 }
 
 #[test]
 fn a_command_does_not_wait_for_a_missing_database() {
-    let place = Place::new().with("DATABASE_URL", &format!("postgres://latchkey@{NOBODY}/latchkey"));
+    let place = Place::new().with(
+        "DATABASE_URL",
+        &format!("postgres://latchkey@{NOBODY}/latchkey"),
+    );
     for command in ["users list", "flush-expired", "sessions list --user ada"] {
         let outcome = place.run(command);
         let line = outcome.refused(1);
-        assert!(line.contains(" cannot be reached (") && line.ends_with("): start it, or correct the URL"), "{line}");
+        assert!(
+            line.contains(" cannot be reached (")
+                && line.ends_with("): start it, or correct the URL"),
+            "{line}"
+        );
     }
 }
 
 #[test]
 fn a_server_that_still_waits_for_its_database_stops_at_once_when_told_to() {
-    let place = Place::new().with("DATABASE_URL", &format!("postgres://latchkey@{NOBODY}/latchkey"));
-    let mut server = place.command("serve --bind 127.0.0.1:0").stderr(Stdio::piped()).spawn().unwrap();
+    let place = Place::new().with(
+        "DATABASE_URL",
+        &format!("postgres://latchkey@{NOBODY}/latchkey"),
+    );
+    let mut server = place
+        .command("serve --bind 127.0.0.1:0")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let log = BufReader::new(server.stderr.take().unwrap());
     let mut lines = log.lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.contains("trying again")), "it does not wait");
-    assert!(Command::new("sh").args(["-c", &format!("kill -TERM {}", server.id())]).status().unwrap().success());
+    assert!(
+        lines.any(|line| line.contains("trying again")),
+        "it does not wait"
+    );
+    assert!(
+        Command::new("sh")
+            .args(["-c", &format!("kill -TERM {}", server.id())])
+            .status()
+            .unwrap()
+            .success()
+    );
     // Its output ends when it does, and that long before the thirty seconds are over.
-    assert_eq!(lines.filter(|line| line.contains("cannot be reached")).count(), 0);
+    assert_eq!(
+        lines
+            .filter(|line| line.contains("cannot be reached"))
+            .count(),
+        0
+    );
     assert_eq!(server.wait().unwrap().code(), Some(0));
 }
 
@@ -229,8 +376,18 @@ async fn of_two_first_starts_at_once_one_tells_the_password_and_both_share_the_k
     });
     let keys = one.get("/.well-known/jwks.json").await.text;
     assert_eq!(keys, other.get("/.well-known/jwks.json").await.text);
-    let printed: Vec<String> = [one, other].into_iter().flat_map(|server| server.stop("TERM").1).collect();
-    assert_eq!(printed.iter().filter(|line| line.contains("password in: ")).count(), 1, "{printed:?}");
+    let printed: Vec<String> = [one, other]
+        .into_iter()
+        .flat_map(|server| server.stop("TERM").1)
+        .collect();
+    assert_eq!(
+        printed
+            .iter()
+            .filter(|line| line.contains("password in: "))
+            .count(),
+        1,
+        "{printed:?}"
+    );
     let server = place.serve("");
     server.pair("admin", &password(&place, &printed)).await;
 }

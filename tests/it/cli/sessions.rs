@@ -99,16 +99,37 @@ async fn flushing_removes_what_ended_long_ago_and_nothing_else() {
     let place = Place::new().with("DATABASE_URL", &url);
     place.user("ada", PASSWORD);
     let server = place.serve("");
-    let (old, new) = (server.pair("ada", PASSWORD).await, server.pair("ada", PASSWORD).await);
-    let id = Forge::claims_of(&old.refresh)["sid"].as_str().unwrap().to_owned();
-    let moved: Vec<_> =
-        ["created_at", "rotated_at", "expires_at"].map(|name| format!("{name} = {name} - interval '60 days'")).into();
+    let (old, new) = (
+        server.pair("ada", PASSWORD).await,
+        server.pair("ada", PASSWORD).await,
+    );
+    let id = Forge::claims_of(&old.refresh)["sid"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let moved: Vec<_> = ["created_at", "rotated_at", "expires_at"]
+        .map(|name| format!("{name} = {name} - interval '60 days'"))
+        .into();
     let update = format!("UPDATE sessions SET {} WHERE id = '{id}'", moved.join(", "));
     servers::execute(url.rsplit('/').next().unwrap(), &update).await;
 
-    assert_eq!(place.run("sessions list --user ada --json").json().as_array().unwrap().len(), 1);
-    assert_eq!(place.run("flush-expired").done(), "removed 1 session, 0 deleted users and 0 audit events\n");
-    assert_eq!(place.run("flush-expired").done(), "removed 0 sessions, 0 deleted users and 0 audit events\n");
+    assert_eq!(
+        place
+            .run("sessions list --user ada --json")
+            .json()
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(
+        place.run("flush-expired").done(),
+        "removed 1 session, 0 deleted users and 0 audit events\n"
+    );
+    assert_eq!(
+        place.run("flush-expired").done(),
+        "removed 0 sessions, 0 deleted users and 0 audit events\n"
+    );
     assert_eq!(server.refresh(&old.refresh).await.status, 401);
     server.refresh(&new.refresh).await.pair();
 }

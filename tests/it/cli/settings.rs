@@ -8,9 +8,15 @@ use crate::support::Place;
 /// What `serve` says when these variables are set.
 #[track_caller]
 fn refuses(settings: &[(&str, &str)], expected: &str) {
-    let place = settings.iter().fold(Place::new(), |place, (name, value)| place.with(name, value));
+    let place = settings
+        .iter()
+        .fold(Place::new(), |place, (name, value)| place.with(name, value));
     assert_eq!(place.run("serve").refused(2), expected);
-    assert!(place.files().is_empty(), "{settings:?} left {:?}", place.files());
+    assert!(
+        place.files().is_empty(),
+        "{settings:?} left {:?}",
+        place.files()
+    );
 }
 
 #[test]
@@ -18,13 +24,35 @@ fn numbers_out_of_range() {
     for (name, flag, value, range) in [
         ("LATCHKEY_WORKERS", "workers", "many", "0 to 1024"),
         ("LATCHKEY_WORKERS", "workers", "-1", "0 to 1024"),
-        ("LATCHKEY_DATABASE_POOL_SIZE", "database-pool-size", "0", "1 to 1000"),
-        ("LATCHKEY_BODY_LIMIT", "body-limit", "100", "1024 to 1048576"),
-        ("LATCHKEY_MAX_CONNECTIONS", "max-connections", "99999999999999999999", "1 to 1000000"),
+        (
+            "LATCHKEY_DATABASE_POOL_SIZE",
+            "database-pool-size",
+            "0",
+            "1 to 1000",
+        ),
+        (
+            "LATCHKEY_BODY_LIMIT",
+            "body-limit",
+            "100",
+            "1024 to 1048576",
+        ),
+        (
+            "LATCHKEY_MAX_CONNECTIONS",
+            "max-connections",
+            "99999999999999999999",
+            "1 to 1000000",
+        ),
         ("LATCHKEY_HASH_QUEUE", "hash-queue", "10001", "1 to 10000"),
-        ("LATCHKEY_ARGON2_MEMORY", "argon2-memory", "7167", "7168 to 262144"),
+        (
+            "LATCHKEY_ARGON2_MEMORY",
+            "argon2-memory",
+            "7167",
+            "7168 to 262144",
+        ),
     ] {
-        let expected = format!("{name} (--{flag}) is {value:?}, which cannot be used: expected a number from {range}");
+        let expected = format!(
+            "{name} (--{flag}) is {value:?}, which cannot be used: expected a number from {range}"
+        );
         refuses(&[(name, value)], &expected);
     }
 }
@@ -33,31 +61,89 @@ fn numbers_out_of_range() {
 fn spans_of_time_that_are_none() {
     let span = "a span of time such as 10s, 5m, 1d, or a number of seconds";
     for (name, flag, value, right) in [
-        ("LATCHKEY_ACCESS_TOKEN_LIFETIME", "access-token-lifetime", "soon", span),
-        ("LATCHKEY_REFRESH_REUSE_GRACE", "refresh-reuse-grace", "-1", span),
-        ("LATCHKEY_ACCESS_TOKEN_LIFETIME", "access-token-lifetime", "0", "more than no time, such as 5m"),
-        ("LATCHKEY_SESSION_LIFETIME", "session-lifetime", "1500ms", "whole seconds, such as 300s or 5m"),
-        ("LATCHKEY_LEEWAY", "leeway", "61s", "whole seconds, at most 60s"),
+        (
+            "LATCHKEY_ACCESS_TOKEN_LIFETIME",
+            "access-token-lifetime",
+            "soon",
+            span,
+        ),
+        (
+            "LATCHKEY_REFRESH_REUSE_GRACE",
+            "refresh-reuse-grace",
+            "-1",
+            span,
+        ),
+        (
+            "LATCHKEY_ACCESS_TOKEN_LIFETIME",
+            "access-token-lifetime",
+            "0",
+            "more than no time, such as 5m",
+        ),
+        (
+            "LATCHKEY_SESSION_LIFETIME",
+            "session-lifetime",
+            "1500ms",
+            "whole seconds, such as 300s or 5m",
+        ),
+        (
+            "LATCHKEY_LEEWAY",
+            "leeway",
+            "61s",
+            "whole seconds, at most 60s",
+        ),
     ] {
-        let expected = format!("{name} (--{flag}) is {value:?}, which cannot be used: expected {right}");
+        let expected =
+            format!("{name} (--{flag}) is {value:?}, which cannot be used: expected {right}");
         refuses(&[(name, value)], &expected);
     }
 }
 
 #[test]
 fn words_that_are_not_among_the_possible_ones() {
-    let algorithms = "one of ES256, ES384, EdDSA, RS256, RS384, RS512, PS256, PS384, PS512, HS256, HS384, HS512";
+    let algorithms =
+        "one of ES256, ES384, EdDSA, RS256, RS384, RS512, PS256, PS384, PS512, HS256, HS384, HS512";
     for (name, flag, value, right) in [
-        ("LATCHKEY_ROTATE_REFRESH_TOKENS", "rotate-refresh-tokens", "maybe", "one of true, false"),
+        (
+            "LATCHKEY_ROTATE_REFRESH_TOKENS",
+            "rotate-refresh-tokens",
+            "maybe",
+            "one of true, false",
+        ),
         ("LATCHKEY_ALGORITHM", "algorithm", "none", algorithms),
-        ("LATCHKEY_REFRESH_REUSE_GRACE_BINDING", "refresh-reuse-grace-binding", "ip", "one of client, none"),
-        ("LATCHKEY_LOG_FORMAT", "log-format", "xml", "one of auto, json, pretty"),
-        ("LATCHKEY_ACCESS_TOKEN_TYP", "access-token-typ", "at", "one of at+jwt, JWT"),
-        ("LATCHKEY_BIND", "bind", "localhost", "an address and a port, such as 127.0.0.1:8000"),
+        (
+            "LATCHKEY_REFRESH_REUSE_GRACE_BINDING",
+            "refresh-reuse-grace-binding",
+            "ip",
+            "one of client, none",
+        ),
+        (
+            "LATCHKEY_LOG_FORMAT",
+            "log-format",
+            "xml",
+            "one of auto, json, pretty",
+        ),
+        (
+            "LATCHKEY_ACCESS_TOKEN_TYP",
+            "access-token-typ",
+            "at",
+            "one of at+jwt, JWT",
+        ),
+        (
+            "LATCHKEY_BIND",
+            "bind",
+            "localhost",
+            "an address and a port, such as 127.0.0.1:8000",
+        ),
         ("LATCHKEY_ISSUER", "issuer", " ", "some text"),
-        ("LATCHKEY_REDIS_PREFIX", "redis-prefix", "{a}", "letters, digits, hyphens, underscores and dots"),
+        (
+            "LATCHKEY_REDIS_PREFIX",
+            "redis-prefix",
+            "{a}",
+            "letters, digits, hyphens, underscores and dots",
+        ),
     ] {
-        let expected = format!("{name} (--{flag}) is {value:?}, which cannot be used: expected {right}");
+        let expected =
+            format!("{name} (--{flag}) is {value:?}, which cannot be used: expected {right}");
         refuses(&[(name, value)], &expected);
     }
 }
@@ -69,9 +155,18 @@ fn trusted_proxies_that_are_not_networks_or_are_every_client_are_refused() {
         ("nginx", form),
         ("10.0.0.0/8,", form),
         ("10.0.0.0/33", form),
-        ("10.0.0.1/8", "no bits beyond the prefix: 10.0.0.0/8 instead of 10.0.0.1/8"),
-        ("0.0.0.0/0", "only networks of proxies: 0.0.0.0/0 contains every client"),
-        ("::/0", "only networks of proxies: ::/0 contains every client"),
+        (
+            "10.0.0.1/8",
+            "no bits beyond the prefix: 10.0.0.0/8 instead of 10.0.0.1/8",
+        ),
+        (
+            "0.0.0.0/0",
+            "only networks of proxies: 0.0.0.0/0 contains every client",
+        ),
+        (
+            "::/0",
+            "only networks of proxies: ::/0 contains every client",
+        ),
     ] {
         let expected = format!(
             "LATCHKEY_TRUSTED_PROXIES (--trusted-proxies) is {value:?}, which cannot be used: expected {right}"
@@ -88,12 +183,19 @@ fn trusted_proxies_that_are_not_networks_or_are_every_client_are_refused() {
 #[test]
 fn a_name_that_is_no_setting_with_the_nearest_one() {
     for (wrong, nearest) in [
-        ("LATCHKEY_ACESS_TOKEN_LIFETIME", "LATCHKEY_ACCESS_TOKEN_LIFETIME"),
-        ("LATCHKEY_ROTATE_REFRESH_TOKEN", "LATCHKEY_ROTATE_REFRESH_TOKENS"),
+        (
+            "LATCHKEY_ACESS_TOKEN_LIFETIME",
+            "LATCHKEY_ACCESS_TOKEN_LIFETIME",
+        ),
+        (
+            "LATCHKEY_ROTATE_REFRESH_TOKEN",
+            "LATCHKEY_ROTATE_REFRESH_TOKENS",
+        ),
         ("LATCHKEY_LOGS", "LATCHKEY_LOG"),
     ] {
-        let expected =
-            format!("{wrong} is not a setting: expected a name from `latchkey serve --help`; the nearest is {nearest}");
+        let expected = format!(
+            "{wrong} is not a setting: expected a name from `latchkey serve --help`; the nearest is {nearest}"
+        );
         refuses(&[(wrong, "5m")], &expected);
     }
 }
@@ -111,7 +213,10 @@ fn settings_that_contradict_each_other() {
          clients reach this server, such as https://auth.example.com",
     );
     refuses(
-        &[("LATCHKEY_ARGON2_MEMORY", "9216"), ("LATCHKEY_ARGON2_PASSES", "3")],
+        &[
+            ("LATCHKEY_ARGON2_MEMORY", "9216"),
+            ("LATCHKEY_ARGON2_PASSES", "3"),
+        ],
         "LATCHKEY_ARGON2_PASSES is 3 with 9216 KiB of memory, which is too weak: expected at least 1 pass with 47104 \
          KiB, 2 with 19456, 3 with 12288, 4 with 9216 or 5 with 7168",
     );
@@ -145,24 +250,52 @@ fn settings_that_contradict_each_other() {
 #[test]
 fn contradictions_are_found_by_commands_that_only_use_some_settings() {
     let weak = Place::new().with("LATCHKEY_ARGON2_PASSES", "1");
-    let outcome = weak.run_with_input("users create ada --password-stdin", "correct horse battery staple");
-    assert!(outcome.refused(2).starts_with("LATCHKEY_ARGON2_PASSES is 1 with 19456 KiB of memory"), "{outcome:?}");
+    let outcome = weak.run_with_input(
+        "users create ada --password-stdin",
+        "correct horse battery staple",
+    );
+    assert!(
+        outcome
+            .refused(2)
+            .starts_with("LATCHKEY_ARGON2_PASSES is 1 with 19456 KiB of memory"),
+        "{outcome:?}"
+    );
     let short = Place::new().with("LATCHKEY_SESSION_LIFETIME", "1h");
-    assert!(short.run("flush-expired").refused(2).starts_with("LATCHKEY_REFRESH_TOKEN_LIFETIME is longer than"));
+    assert!(
+        short
+            .run("flush-expired")
+            .refused(2)
+            .starts_with("LATCHKEY_REFRESH_TOKEN_LIFETIME is longer than")
+    );
     assert!(weak.files().is_empty() && short.files().is_empty());
 }
 
 #[test]
 fn urls_of_neither_database() {
     let database = "DATABASE_URL is not the URL of a database: expected ";
-    let schemes = "postgres://USER:PASSWORD@HOST/DATABASE or sqlite://PATH (with ?mode=rwc to make the file)";
-    for url in ["mysql://root@localhost/latchkey", "latchkey.db", "sqlite://", " "] {
+    let schemes =
+        "postgres://USER:PASSWORD@HOST/DATABASE or sqlite://PATH (with ?mode=rwc to make the file)";
+    for url in [
+        "mysql://root@localhost/latchkey",
+        "latchkey.db",
+        "sqlite://",
+        " ",
+    ] {
         refuses(&[("DATABASE_URL", url)], &format!("{database}{schemes}"));
     }
     let driver = "port to be a number from 1 to 65535";
-    refuses(&[("DATABASE_URL", "postgres://localhost:port/latchkey")], &format!("{database}{driver}"));
+    refuses(
+        &[("DATABASE_URL", "postgres://localhost:port/latchkey")],
+        &format!("{database}{driver}"),
+    );
     let tls = "an sslmode of disable, allow, prefer, require, verify-ca or verify-full";
-    refuses(&[("DATABASE_URL", "postgres://localhost/latchkey?sslmode=maybe")], &format!("{database}{tls}"));
+    refuses(
+        &[(
+            "DATABASE_URL",
+            "postgres://localhost/latchkey?sslmode=maybe",
+        )],
+        &format!("{database}{tls}"),
+    );
     refuses(
         &[("REDIS_URL", "http://localhost:6379")],
         "REDIS_URL is not the URL of a Redis server: expected redis://HOST:PORT/DATABASE, rediss://… for TLS, or \
@@ -172,7 +305,10 @@ fn urls_of_neither_database() {
 
 #[test]
 fn ways_to_redis_that_contradict_each_other() {
-    let sentinels = ("LATCHKEY_REDIS_SENTINELS", "redis://s1:26379,rediss://s2:26379");
+    let sentinels = (
+        "LATCHKEY_REDIS_SENTINELS",
+        "redis://s1:26379,rediss://s2:26379",
+    );
     let no_master = "REDIS_URL does not name a master, and LATCHKEY_REDIS_SENTINELS is set: expected redis://NAME/DATABASE, \
                      with the name by which the Sentinels know the master";
     refuses(&[sentinels], no_master);
@@ -180,7 +316,10 @@ fn ways_to_redis_that_contradict_each_other() {
         refuses(&[sentinels, ("REDIS_URL", url)], no_master);
     }
     refuses(
-        &[("LATCHKEY_REDIS_SENTINELS", "s1:26379"), ("REDIS_URL", "redis://the-master")],
+        &[
+            ("LATCHKEY_REDIS_SENTINELS", "s1:26379"),
+            ("REDIS_URL", "redis://the-master"),
+        ],
         "LATCHKEY_REDIS_SENTINELS is not a list of URLs of Sentinels: expected redis://HOST:26379, several separated by \
          commas, or rediss://… for TLS",
     );
@@ -215,12 +354,22 @@ fn a_database_file_that_is_not_there_is_never_made_by_a_typo() {
          to make it",
     );
     let place = Place::new().with("DATABASE_URL", "sqlite://users.db?mode=rwc");
-    assert!(place.run("users list").refused(2).contains("users.db, which does not exist"));
+    assert!(
+        place
+            .run("users list")
+            .refused(2)
+            .contains("users.db, which does not exist")
+    );
     assert!(place.files().is_empty());
     let place = place.migrated();
     assert_eq!(place.run("users list").done(), "there are no users\n");
     assert_eq!(place.mode("users.db"), 0o600);
-    assert_eq!(place.run("users list --database-url sqlite://users.db").done(), "there are no users\n");
+    assert_eq!(
+        place
+            .run("users list --database-url sqlite://users.db")
+            .done(),
+        "there are no users\n"
+    );
 }
 
 #[test]
@@ -252,9 +401,14 @@ fn a_filter_of_the_log_that_would_log_nothing() {
 fn bytes_that_are_no_text() {
     let place = Place::new();
     let issuer = OsStr::from_bytes(b"https://\xff.test");
-    let output = place.command("serve").env("LATCHKEY_ISSUER", issuer).output().unwrap();
+    let output = place
+        .command("serve")
+        .env("LATCHKEY_ISSUER", issuer)
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(2));
-    let expected = "latchkey: LATCHKEY_ISSUER holds bytes that are not UTF-8: expected text in UTF-8\n";
+    let expected =
+        "latchkey: LATCHKEY_ISSUER holds bytes that are not UTF-8: expected text in UTF-8\n";
     assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
 }
 
@@ -294,23 +448,52 @@ fn a_line_of_the_dotenv_file_that_is_none_without_telling_what_it_holds() {
     }
     let place = Place::new();
     place.write(".env", "LATCHKEY_LGO=info\n");
-    assert!(place.run("serve").refused(2).starts_with("LATCHKEY_LGO is not a setting"));
+    assert!(
+        place
+            .run("serve")
+            .refused(2)
+            .starts_with("LATCHKEY_LGO is not a setting")
+    );
 }
 
 #[test]
 fn redis_urls_of_other_clients_are_refused_by_the_part_that_does_not_fit() {
     for (url, wrong) in [
-        ("redis-sentinel://s1:26379/0#main", "has a scheme of Sentinel: expected redis://NAME/DATABASE"),
-        ("redis://n1:7000,n2:7001", "has a comma in the host: expected redis://NODE,redis://NODE"),
-        ("rediss://cache?ssl_cert_reqs=none", "has the parameter ssl_cert_reqs, which is not used: expected rediss://"),
-        ("redis://cache#insecure", "turns off the verification of certificates (#insecure)"),
-        ("redis://ada@cache", "has a user without a password: expected redis://:PASSWORD@HOST"),
-        ("redis://cache/main", "does not name a database by its number"),
-        ("redis://:hunter2/x@cache", "has a character with a meaning in URLs where none belongs: expected %40 for @"),
+        (
+            "redis-sentinel://s1:26379/0#main",
+            "has a scheme of Sentinel: expected redis://NAME/DATABASE",
+        ),
+        (
+            "redis://n1:7000,n2:7001",
+            "has a comma in the host: expected redis://NODE,redis://NODE",
+        ),
+        (
+            "rediss://cache?ssl_cert_reqs=none",
+            "has the parameter ssl_cert_reqs, which is not used: expected rediss://",
+        ),
+        (
+            "redis://cache#insecure",
+            "turns off the verification of certificates (#insecure)",
+        ),
+        (
+            "redis://ada@cache",
+            "has a user without a password: expected redis://:PASSWORD@HOST",
+        ),
+        (
+            "redis://cache/main",
+            "does not name a database by its number",
+        ),
+        (
+            "redis://:hunter2/x@cache",
+            "has a character with a meaning in URLs where none belongs: expected %40 for @",
+        ),
     ] {
         let place = Place::new().with("REDIS_URL", url);
         let output = place.run("serve");
         let line = output.refused(2);
-        assert!(line.starts_with(&format!("REDIS_URL {wrong}")) && !line.contains("hunter2"), "{url}: {line}");
+        assert!(
+            line.starts_with(&format!("REDIS_URL {wrong}")) && !line.contains("hunter2"),
+            "{url}: {line}"
+        );
     }
 }

@@ -18,15 +18,27 @@ async fn during_the_delay_requests_are_answered_and_readiness_is_503() {
         let server = place.serve("");
         assert_eq!(server.get("/health/ready").await.status, 200);
         server.signal(signal);
-        eventually("readiness says so", async || server.get("/health/ready").await.status == 503).await;
+        eventually("readiness says so", async || {
+            server.get("/health/ready").await.status == 503
+        })
+        .await;
         let ready = server.get("/health/ready").await;
         ready.expect(503, STOPPING);
-        assert_eq!((ready.header("retry-after"), ready.header("connection")), ("1", "close"));
+        assert_eq!(
+            (ready.header("retry-after"), ready.header("connection")),
+            ("1", "close")
+        );
         assert_eq!(server.get("/health/live").await.status, 200);
         let pair = server.pair("ada", "correct horse battery staple").await;
         let answer = server.refresh(&pair.refresh).await;
-        assert_eq!((answer.status, answer.header("connection")), (200, "close"), "a pool must let go of it");
-        place.run(&format!("healthcheck --bind {}", address(&server.url))).refused(1);
+        assert_eq!(
+            (answer.status, answer.header("connection")),
+            (200, "close"),
+            "a pool must let go of it"
+        );
+        place
+            .run(&format!("healthcheck --bind {}", address(&server.url)))
+            .refused(1);
         // The second one ends the delay.
         let begun = Instant::now();
         assert_eq!(server.stop(signal).0.code(), Some(0), "SIG{signal}");

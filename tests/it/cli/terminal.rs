@@ -8,7 +8,8 @@ use crate::support::{Place, servers::eventually, sid};
 const PASSWORD: &str = "correct horse battery staple";
 
 /// Clears the screen, sets the title, reverses the order, is invisible.
-const HOSTILE: &str = "a\u{1b}[2J\u{1b}]0;x\u{7}\u{202e}b\u{200b}c\u{9b}d\u{2066}e\u{feff}f\u{e0041}\rg";
+const HOSTILE: &str =
+    "a\u{1b}[2J\u{1b}]0;x\u{7}\u{202e}b\u{200b}c\u{9b}d\u{2066}e\u{feff}f\u{e0041}\rg";
 
 #[track_caller]
 fn is_visible(what: &str, text: &str) {
@@ -34,7 +35,9 @@ fn an_argument_that_clears_the_screen_is_repeated_as_text() {
     }
     let flag = place.run_with_arguments("serve", &[&format!("--{HOSTILE}")], "");
     is_visible("an unknown flag", &flag.err);
-    let help = Place::new().with("LATCHKEY_ISSUER", HOSTILE).run("serve --help");
+    let help = Place::new()
+        .with("LATCHKEY_ISSUER", HOSTILE)
+        .run("serve --help");
     is_visible("a value from the environment", help.done());
 }
 
@@ -45,12 +48,20 @@ async fn a_row_that_clears_the_screen_is_listed_as_text() {
     place.user("ada", PASSWORD);
     let server = place.serve("");
     let session = sid(&server.pair("ada", PASSWORD).await.access);
-    let mut sqlite = SqliteConnection::establish(place.path("data/latchkey.db").to_str().unwrap()).unwrap();
+    let mut sqlite =
+        SqliteConnection::establish(place.path("data/latchkey.db").to_str().unwrap()).unwrap();
     // Events are added and never changed.
     let event = "INSERT INTO audit_events (at, event, actor, user_agent, session_id, details, times) \
                  SELECT at, event, ?1, ?1, session_id, details, times FROM audit_events WHERE event = 'sign_in' LIMIT 1";
-    for statement in ["UPDATE sessions SET user_agent = ?", "UPDATE users SET email = ?", event] {
-        diesel::sql_query(statement).bind::<Text, _>(HOSTILE).execute(&mut sqlite).unwrap();
+    for statement in [
+        "UPDATE sessions SET user_agent = ?",
+        "UPDATE users SET email = ?",
+        event,
+    ] {
+        diesel::sql_query(statement)
+            .bind::<Text, _>(HOSTILE)
+            .execute(&mut sqlite)
+            .unwrap();
     }
     for words in [
         "sessions list --user ada",
@@ -67,7 +78,10 @@ async fn a_row_that_clears_the_screen_is_listed_as_text() {
         assert!(outcome.out.contains("202e"), "{words}: {}", outcome.out);
     }
     let sessions = place.run("sessions list --user ada --json").json();
-    assert_eq!(sessions[0]["user_agent"], HOSTILE, "as JSON it is what it was");
+    assert_eq!(
+        sessions[0]["user_agent"], HOSTILE,
+        "as JSON it is what it was"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,7 +90,10 @@ async fn a_file_name_that_reverses_the_line_is_logged_as_text() {
         let place = Place::new();
         let server = place.serve(&format!("--log-format {format}"));
         place.write("keys/a\u{202e}b\u{200b}\u{1b}[2J.pem", "nonsense");
-        eventually("it is logged", async || server.log().contains(".pem: the name is not")).await;
+        eventually("it is logged", async || {
+            server.log().contains(".pem: the name is not")
+        })
+        .await;
         is_visible(format, &server.log());
         let list = place.run("keys list");
         assert_eq!(list.code, Some(2));
@@ -94,13 +111,30 @@ fn a_new_username_with_a_hidden_character_is_refused_and_shown_escaped() {
         ("ada lovelace", "a space (U+0020)"),
         ("ada\u{2603}", "(U+2603)"),
     ] {
-        let outcome = place.run_with_arguments("users create", &[name, "--password-stdin"], PASSWORD);
+        let outcome =
+            place.run_with_arguments("users create", &[name, "--password-stdin"], PASSWORD);
         let line = outcome.refused(2);
-        assert!(line.contains("a username may not contain") && line.contains(words), "{line}");
+        assert!(
+            line.contains("a username may not contain") && line.contains(words),
+            "{line}"
+        );
         is_visible(name, line);
     }
-    place.run_with_arguments("users create", &["Ada.L+x@Example-1_y", "--password-stdin"], PASSWORD).done();
-    assert_eq!(place.run("users show ada.l+x@example-1_y --json").json()["username"], "Ada.L+x@Example-1_y");
-    let taken = place.run_with_arguments("users create", &["ADA.L+X@EXAMPLE-1_Y", "--password-stdin"], PASSWORD);
+    place
+        .run_with_arguments(
+            "users create",
+            &["Ada.L+x@Example-1_y", "--password-stdin"],
+            PASSWORD,
+        )
+        .done();
+    assert_eq!(
+        place.run("users show ada.l+x@example-1_y --json").json()["username"],
+        "Ada.L+x@Example-1_y"
+    );
+    let taken = place.run_with_arguments(
+        "users create",
+        &["ADA.L+X@EXAMPLE-1_Y", "--password-stdin"],
+        PASSWORD,
+    );
     assert_eq!(taken.refused(1), "a user with that username already exists");
 }

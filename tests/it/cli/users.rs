@@ -101,7 +101,13 @@ on_both_backends! {
 #[test]
 fn what_cannot_be_done_to_nobody_is_one_sentence_and_exit_code_1() {
     let place = Place::new().migrated();
-    for command in ["show", "activate", "deactivate", "delete", "set-password --password-stdin"] {
+    for command in [
+        "show",
+        "activate",
+        "deactivate",
+        "delete",
+        "set-password --password-stdin",
+    ] {
         let outcome = place.run_with_input(&format!("users {command} nobody"), PASSWORD);
         assert_eq!(outcome.refused(1), "there is no user nobody", "{command}");
     }
@@ -115,7 +121,10 @@ fn a_password_is_long_enough_and_comes_from_somewhere() {
     assert_eq!(create("seven c").refused(1), short);
     assert_eq!(create("").refused(1), short);
     assert_eq!(create("\n").refused(1), short);
-    assert_eq!(create(&"x".repeat(1025)).refused(1), "a password has at most 1024 bytes");
+    assert_eq!(
+        create(&"x".repeat(1025)).refused(1),
+        "a password has at most 1024 bytes"
+    );
     let terminal = "there is no terminal to ask for a password on: use --password-stdin";
     assert_eq!(place.run("users create ada").refused(1), terminal);
     place.user("ada", PASSWORD);
@@ -139,7 +148,10 @@ fn names_and_addresses_that_are_none_are_refused_before_anything_is_made() {
     let long = "x".repeat(151);
     for (words, expected) in [
         (format!("users create {long}"), "<USERNAME> is \"xxx"),
-        ("users create ada --email nonsense".to_owned(), "--email is \"nonsense\", which cannot be used: expected "),
+        (
+            "users create ada --email nonsense".to_owned(),
+            "--email is \"nonsense\", which cannot be used: expected ",
+        ),
     ] {
         let outcome = place.run_with_input(&format!("{words} --password-stdin"), PASSWORD);
         let line = outcome.refused(2);
@@ -174,15 +186,34 @@ async fn hash_of_a_password_in_place_of_one_is_refused_with_a_hint() {
         "scrypt$16384$salt$8$1$cut".to_owned(),
         "sha1$salt$cut".to_owned(),
     ] {
-        for words in ["users create ada --password-stdin", "users set-password bob --password-stdin"] {
+        for words in [
+            "users create ada --password-stdin",
+            "users set-password bob --password-stdin",
+        ] {
             let outcome = place.run_with_input(words, &format!("{text}\n"));
             let line = outcome.refused(1);
-            assert!(line.contains("hash") && !line.contains(hash), "{text}: {line}");
+            assert!(
+                line.contains("hash") && !line.contains(hash),
+                "{text}: {line}"
+            );
         }
     }
-    assert_eq!(place.run("users list --json").json().as_array().unwrap().len(), 1);
-    for (number, text) in
-        ["$ecret pa$$word that is long", "scrypt$short", "pay 5$ to abcdefghijklmnopqrstuvwxyz"].iter().enumerate()
+    assert_eq!(
+        place
+            .run("users list --json")
+            .json()
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    for (number, text) in [
+        "$ecret pa$$word that is long",
+        "scrypt$short",
+        "pay 5$ to abcdefghijklmnopqrstuvwxyz",
+    ]
+    .iter()
+    .enumerate()
     {
         place.user(&format!("user{number}"), text);
     }

@@ -50,9 +50,15 @@ on_both_backends! {
 fn update_of_a_user_without_a_change_or_with_a_wrong_one_is_refused() {
     let place = Place::new();
     place.user("ada", PASSWORD);
-    assert_eq!(place.run("users update nobody --staff").refused(1), "there is no user nobody");
+    assert_eq!(
+        place.run("users update nobody --staff").refused(1),
+        "there is no user nobody"
+    );
     assert_eq!(place.run("users update ada").code, Some(2));
-    assert_eq!(place.run("users update ada --staff --no-staff").code, Some(2));
+    assert_eq!(
+        place.run("users update ada --staff --no-staff").code,
+        Some(2)
+    );
     let long = "x".repeat(151);
     for (flag, value) in [
         ("--first-name", long.as_str()),
@@ -61,21 +67,29 @@ fn update_of_a_user_without_a_change_or_with_a_wrong_one_is_refused() {
         ("--email", "nonsense"),
     ] {
         let outcome = place.run_with_arguments("users update ada", &[flag, value], "");
-        assert!(outcome.refused(2).starts_with(&format!("{flag} is ")), "{outcome:?}");
+        assert!(
+            outcome.refused(2).starts_with(&format!("{flag} is ")),
+            "{outcome:?}"
+        );
     }
 }
 
 #[test]
 fn operator_is_named_by_the_flag_then_the_setting_then_the_machine() {
     let by = |place: &Place| {
-        let out = place.run("audit --json --event user_created").done().to_owned();
+        let out = place
+            .run("audit --json --event user_created")
+            .done()
+            .to_owned();
         let last: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
         last["actor"].as_str().unwrap().to_owned()
     };
     let place = Place::new();
     place.user("one", PASSWORD);
     assert_eq!(by(&place), "operator");
-    place.run_with_input("users create two --password-stdin --operator eve", PASSWORD).done();
+    place
+        .run_with_input("users create two --password-stdin --operator eve", PASSWORD)
+        .done();
     assert_eq!(by(&place), "operator eve");
     place.write(".env", "LATCHKEY_OPERATOR=grace\n");
     let quiet = place.run_with_input("users create three --password-stdin", PASSWORD);

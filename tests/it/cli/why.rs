@@ -11,25 +11,49 @@ use crate::support::{Answer, Backend, PASSWORD, Pair, Place, claim, servers, sid
 /// Signs in, or refreshes, from an address and with a name of its own.
 async fn from(address: &str, agent: &str, url: &str, body: &serde_json::Value) -> Answer {
     let address: std::net::IpAddr = address.parse().unwrap();
-    let client = reqwest::Client::builder().local_address(address).user_agent(agent).build().unwrap();
-    let request = client.request(Method::POST, url).header("content-type", "application/json");
+    let client = reqwest::Client::builder()
+        .local_address(address)
+        .user_agent(agent)
+        .build()
+        .unwrap();
+    let request = client
+        .request(Method::POST, url)
+        .header("content-type", "application/json");
     Answer::read(request.body(body.to_string()).send().await.unwrap()).await
 }
 
 async fn signed_in(url: &str) -> Pair {
     let body = json!({ "username": "ada", "password": PASSWORD });
-    from("127.0.0.1", "phone", &format!("{url}/api/token/"), &body).await.pair()
+    from("127.0.0.1", "phone", &format!("{url}/api/token/"), &body)
+        .await
+        .pair()
 }
 
 /// Fails unless the story reads so, line by line, where `…` stands for anything.
 #[track_caller]
 fn reads(place: &Place, id: &str, story: &str) {
     let outcome = place.run(&format!("why {id}"));
-    let told =
-        Regex::new(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC").unwrap().replace_all(outcome.done(), "TIME").into_owned();
-    let pattern = story.trim().lines().map(str::trim).collect::<Vec<_>>().join("\n");
-    let pattern = pattern.split('…').map(regex::escape).collect::<Vec<_>>().join("[^\n]*");
-    assert!(Regex::new(&format!("^{pattern}\n$")).unwrap().is_match(&told), "{told}\n--- is not ---\n{story}");
+    let told = Regex::new(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")
+        .unwrap()
+        .replace_all(outcome.done(), "TIME")
+        .into_owned();
+    let pattern = story
+        .trim()
+        .lines()
+        .map(str::trim)
+        .collect::<Vec<_>>()
+        .join("\n");
+    let pattern = pattern
+        .split('…')
+        .map(regex::escape)
+        .collect::<Vec<_>>()
+        .join("[^\n]*");
+    assert!(
+        Regex::new(&format!("^{pattern}\n$"))
+            .unwrap()
+            .is_match(&told),
+        "{told}\n--- is not ---\n{story}"
+    );
 }
 
 on_both_backends! {
@@ -248,7 +272,8 @@ async fn a_session_that_was_removed_still_has_its_events() {
     );
     servers::execute(url.rsplit('/').next().unwrap(), "DELETE FROM sessions").await;
     for known in [id, jti] {
-        let gone = "The session is over, and no longer in the database. What the audit trail knows of it:";
+        let gone =
+            "The session is over, and no longer in the database. What the audit trail knows of it:";
         reads(&place, &known, &format!("{gone}\n\n{events}"));
     }
 }

@@ -24,23 +24,44 @@ const COMMANDS: [&str; 14] = [
 
 #[test]
 fn commands_without_a_database_name_its_path_and_make_nothing() {
-    for url in ["", "sqlite://data/latchkey.db?mode=rwc", "sqlite://data/latchkey.db"] {
-        let place = if url.is_empty() { Place::new() } else { Place::new().with("DATABASE_URL", url) };
+    for url in [
+        "",
+        "sqlite://data/latchkey.db?mode=rwc",
+        "sqlite://data/latchkey.db",
+    ] {
+        let place = if url.is_empty() {
+            Place::new()
+        } else {
+            Place::new().with("DATABASE_URL", url)
+        };
         for words in COMMANDS {
             let outcome = place.run_with_input(words, PASSWORD);
             let line = outcome.refused(2);
             assert!(line.contains("data/latchkey.db"), "{words}: {line}");
-            assert!(place.files().is_empty() && !place.path("data").exists(), "{words}: {:?}", place.files());
+            assert!(
+                place.files().is_empty() && !place.path("data").exists(),
+                "{words}: {:?}",
+                place.files()
+            );
         }
     }
     let place = Place::new();
     let line = place.run("sessions revoke --all").refused(2).to_owned();
-    let path = place.path("data/latchkey.db").canonicalize().unwrap_or(place.path("data/latchkey.db"));
+    let path = place
+        .path("data/latchkey.db")
+        .canonicalize()
+        .unwrap_or(place.path("data/latchkey.db"));
     assert!(
-        line.starts_with(&format!("LATCHKEY_DATA_DIR leads to {}, which does not exist", path.display())),
+        line.starts_with(&format!(
+            "LATCHKEY_DATA_DIR leads to {}, which does not exist",
+            path.display()
+        )),
         "{line}"
     );
-    assert!(line.contains("run the command in the working directory of the server"), "{line}");
+    assert!(
+        line.contains("run the command in the working directory of the server"),
+        "{line}"
+    );
 }
 
 #[tokio::test]
@@ -52,19 +73,31 @@ async fn commands_on_a_database_without_tables_make_none() {
         for words in COMMANDS.iter().filter(|words| **words != "migrate status") {
             let outcome = place.run_with_input(words, PASSWORD);
             let line = outcome.refused(2);
-            assert!(line.contains("has no tables of Latchkey"), "{words}: {line}");
+            assert!(
+                line.contains("has no tables of Latchkey"),
+                "{words}: {line}"
+            );
         }
         let status = place.run("migrate status");
-        assert!(status.out.lines().all(|line| line.starts_with("pending  ")), "{status:?}");
+        assert!(
+            status.out.lines().all(|line| line.starts_with("pending  ")),
+            "{status:?}"
+        );
         let outcome = place.run("users list");
-        assert!(outcome.refused(2).contains("has no tables of Latchkey"), "a look at the status made some");
+        assert!(
+            outcome.refused(2).contains("has no tables of Latchkey"),
+            "a look at the status made some"
+        );
     }
 }
 
 #[test]
 fn commands_that_change_something_name_the_database() {
     let place = Place::new().migrated();
-    let named = format!("database: sqlite://{}\n", place.path("data/latchkey.db").display());
+    let named = format!(
+        "database: sqlite://{}\n",
+        place.path("data/latchkey.db").display()
+    );
     for words in [
         "users create ada --password-stdin",
         "users deactivate ada",
@@ -87,23 +120,44 @@ fn commands_that_change_something_name_the_database() {
 fn changes_of_keys_without_a_service_make_no_database() {
     let place = Place::new();
     place.write("ed.pem", ED25519);
-    for words in ["keys rotate", "keys import ed.pem", "keys rotate --use refresh --now"] {
+    for words in [
+        "keys rotate",
+        "keys import ed.pem",
+        "keys rotate --use refresh --now",
+    ] {
         let outcome = place.run(words);
         outcome.done();
-        let keys = format!("keys: {}\nnot in the audit trail: ", place.path("keys").display());
+        let keys = format!(
+            "keys: {}\nnot in the audit trail: ",
+            place.path("keys").display()
+        );
         assert!(outcome.changed.starts_with(&keys), "{outcome:?}");
         assert!(!place.path("data").exists(), "{words}");
     }
     let place = Place::new();
     for words in ["keys prune", "keys rewrap --plain"] {
         let outcome = place.run(words);
-        assert!(outcome.refused(1).starts_with("there are no keys in /"), "{words}: {outcome:?}");
+        assert!(
+            outcome.refused(1).starts_with("there are no keys in /"),
+            "{words}: {outcome:?}"
+        );
         assert!(place.files().is_empty());
     }
     place.write("passphrase", "the passphrase of a test");
-    for words in ["rotate", "prune", "list", "revoke KID", "rewrap --new-passphrase-file passphrase"] {
-        let outcome = place.run(&format!("keys {words} --keys database --keys-passphrase-file passphrase"));
-        assert!(outcome.refused(2).contains("data/latchkey.db"), "{words}: {outcome:?}");
+    for words in [
+        "rotate",
+        "prune",
+        "list",
+        "revoke KID",
+        "rewrap --new-passphrase-file passphrase",
+    ] {
+        let outcome = place.run(&format!(
+            "keys {words} --keys database --keys-passphrase-file passphrase"
+        ));
+        assert!(
+            outcome.refused(2).contains("data/latchkey.db"),
+            "{words}: {outcome:?}"
+        );
         assert!(!place.path("data").exists(), "{words}");
     }
 }
@@ -122,10 +176,15 @@ fn revocations_say_until_when_offline_verifiers_may_accept() {
         let outcome = place.run_with_input(words, PASSWORD);
         let until = outcome.done().lines().nth(1).unwrap();
         assert!(
-            until.starts_with("verifiers that work offline may accept access tokens from before until 2"),
+            until.starts_with(
+                "verifiers that work offline may accept access tokens from before until 2"
+            ),
             "{until}"
         );
-        assert!(until.ends_with(" UTC (LATCHKEY_ACCESS_TOKEN_LIFETIME is 5m here)"), "{until}");
+        assert!(
+            until.ends_with(" UTC (LATCHKEY_ACCESS_TOKEN_LIFETIME is 5m here)"),
+            "{until}"
+        );
     }
 }
 
@@ -134,13 +193,19 @@ fn import_reports_the_successor_and_the_broken_rule_of_a_secret() {
     let place = Place::new();
     place.write("ed.pem", ED25519);
     let said = place.run("keys import ed.pem").done().to_owned();
-    assert!(said.contains("\nno key takes over by itself: latchkey keys rotate makes a successor\n"), "{said}");
+    assert!(
+        said.contains("\nno key takes over by itself: latchkey keys rotate makes a successor\n"),
+        "{said}"
+    );
     let listed = place.run("keys list --json").json();
     assert_eq!(listed[0]["waits_for"], "until you make its successor");
     let kid = listed[0]["kid"].as_str().unwrap();
     let revoked = place.run(&format!("keys revoke {kid}")).done().to_owned();
-    for words in ["so they may accept them until 2", "until these expire, by 2", "LATCHKEY_ACCESS_TOKEN_LIFETIME is 5m"]
-    {
+    for words in [
+        "so they may accept them until 2",
+        "until these expire, by 2",
+        "LATCHKEY_ACCESS_TOKEN_LIFETIME is 5m",
+    ] {
         assert!(revoked.contains(words), "{words}: {revoked}");
     }
     let rotated = Place::new();
@@ -150,8 +215,14 @@ fn import_reports_the_successor_and_the_broken_rule_of_a_secret() {
     let repeated = "ab".repeat(20);
     for (secret, rule) in [
         (repeated.as_str(), "has fewer than 8 distinct bytes"),
-        ("a-string-secret-at-least-256-bits-long", "is a published example"),
-        ("abcdefghijklmnopqrstuvwxyz0123456789", "consists of words, names or a pattern"),
+        (
+            "a-string-secret-at-least-256-bits-long",
+            "is a published example",
+        ),
+        (
+            "abcdefghijklmnopqrstuvwxyz0123456789",
+            "consists of words, names or a pattern",
+        ),
         (ED25519, "is a key or a certificate"),
         ("short", "of 5 bytes: HS256 needs at least 32"),
     ] {

@@ -10,20 +10,28 @@ use latchkey::{
     ports::{AuditQuery, AuditStore, NewSession, Revoke, SessionStore, UserStore},
 };
 
-use super::store::{Store, after, at, cut, hash, new_session, new_user, revocation, start, stranger, told};
+use super::store::{
+    Store, after, at, cut, hash, new_session, new_user, revocation, start, stranger, told,
+};
 
 fn refused(second: i64, cause: &'static str) -> AuditEvent {
     AuditEvent::new(after(second), EventKind::TokenRefused, Actor::Client).because(cause)
 }
 
 fn everything() -> AuditQuery {
-    AuditQuery { limit: 1000, ..AuditQuery::default() }
+    AuditQuery {
+        limit: 1000,
+        ..AuditQuery::default()
+    }
 }
 
 /// The causes of the events that fit.
 async fn causes(store: &Store, query: AuditQuery) -> Vec<String> {
     let events = store.sql.events(&query).await.unwrap();
-    events.into_iter().map(|event| event.cause.unwrap_or_default()).collect()
+    events
+        .into_iter()
+        .map(|event| event.cause.unwrap_or_default())
+        .collect()
 }
 
 on_both_databases! {

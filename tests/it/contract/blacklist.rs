@@ -39,8 +39,13 @@ impl Filled {
     pub(super) async fn behind_a_door() -> (Self, Proxy, OwnRedis) {
         let redis = OwnRedis::start().await;
         let replica = OwnRedis::start_with(&["--repl-diskless-sync-delay", "0"]).await;
-        let () = replica.ask(&["REPLICAOF", "127.0.0.1", &redis.port.to_string()]).await;
-        eventually("it is copied", async || replica.info("master_link_status").await == "up").await;
+        let () = replica
+            .ask(&["REPLICAOF", "127.0.0.1", &redis.port.to_string()])
+            .await;
+        eventually("it is copied", async || {
+            replica.info("master_link_status").await == "up"
+        })
+        .await;
         let door = Proxy::to(redis.port);
         let blacklist = open_as(DEPLOYMENT, &format!("redis://{}", door.address));
         (Self::with(redis, blacklist).await, door, replica)
@@ -48,11 +53,21 @@ impl Filled {
 
     async fn with(redis: OwnRedis, blacklist: RedisBlacklist) -> Self {
         assert!(rebuild(&blacklist).await);
-        Self { redis, blacklist, user: random::user_id(), session: random::session_id() }
+        Self {
+            redis,
+            blacklist,
+            user: random::user_id(),
+            session: random::session_id(),
+        }
     }
 
     pub(super) fn token(&self, generation: Option<u32>) -> TokenRef {
-        TokenRef { session: self.session, user: self.user.clone(), version: 3, generation }
+        TokenRef {
+            session: self.session,
+            user: self.user.clone(),
+            version: 3,
+            generation,
+        }
     }
 
     pub(super) async fn check(&self) -> Verdict {
@@ -64,22 +79,39 @@ impl Filled {
     }
 
     pub(super) fn cut_off(&self, version: u32) -> Mark {
-        Mark::CutOff { user: self.user.clone(), version }
+        Mark::CutOff {
+            user: self.user.clone(),
+            version,
+        }
     }
 
     pub(super) fn revoked(&self) -> Mark {
-        Mark::Revoked { session: self.session, user: self.user.clone() }
+        Mark::Revoked {
+            session: self.session,
+            user: self.user.clone(),
+        }
     }
 
     pub(super) fn rotated(&self, generation: u32) -> Mark {
-        Mark::Rotated { session: self.session, user: self.user.clone(), generation }
+        Mark::Rotated {
+            session: self.session,
+            user: self.user.clone(),
+            generation,
+        }
     }
 
     /// Waits until both the connection of whoever looks and that of this thread have rested after a failure.
     pub(super) async fn rested(&self) {
-        let elsewhere = [(Mark::CutOff { user: UserId::new("nobody"), version: 0 }, TimeDelta::milliseconds(1))];
+        let elsewhere = [(
+            Mark::CutOff {
+                user: UserId::new("nobody"),
+                version: 0,
+            },
+            TimeDelta::milliseconds(1),
+        )];
         eventually("the connections have rested", async || {
-            needs_rebuild(&self.blacklist).await.is_ok() && self.blacklist.fill(&elsewhere).await.is_ok()
+            needs_rebuild(&self.blacklist).await.is_ok()
+                && self.blacklist.fill(&elsewhere).await.is_ok()
         })
         .await;
     }
@@ -93,7 +125,9 @@ impl Filled {
     }
 
     pub(super) async fn life(&self, pattern: &str) -> i64 {
-        self.redis.ask(&["PTTL", &self.keys(pattern).await[0]]).await
+        self.redis
+            .ask(&["PTTL", &self.keys(pattern).await[0]])
+            .await
     }
 
     /// Another process.
@@ -137,26 +171,49 @@ pub(super) async fn rebuild(blacklist: &RedisBlacklist) -> bool {
 #[tokio::test]
 async fn without_marks_a_token_is_clear_and_with_one_it_is_not() {
     let it = Filled::start().await;
-    assert_eq!((it.check().await, it.check_refresh(0).await), (Verdict::Clear, Verdict::Clear));
+    assert_eq!(
+        (it.check().await, it.check_refresh(0).await),
+        (Verdict::Clear, Verdict::Clear)
+    );
     it.write(it.rotated(2), HOUR).await;
-    assert_eq!(it.check().await, Verdict::Clear, "access tokens outlive a rotation");
-    assert_eq!((it.check_refresh(1).await, it.check_refresh(2).await), (Verdict::Spent, Verdict::Clear));
+    assert_eq!(
+        it.check().await,
+        Verdict::Clear,
+        "access tokens outlive a rotation"
+    );
+    assert_eq!(
+        (it.check_refresh(1).await, it.check_refresh(2).await),
+        (Verdict::Spent, Verdict::Clear)
+    );
     it.write(it.cut_off(3), HOUR).await;
     assert_eq!(it.check().await, Verdict::Clear);
     it.write(it.cut_off(4), HOUR).await;
-    assert_eq!((it.check().await, it.check_refresh(2).await), (Verdict::CutOff, Verdict::CutOff));
+    assert_eq!(
+        (it.check().await, it.check_refresh(2).await),
+        (Verdict::CutOff, Verdict::CutOff)
+    );
     it.write(it.revoked(), HOUR).await;
-    assert_eq!((it.check().await, it.check_refresh(9).await), (Verdict::Revoked, Verdict::Revoked));
+    assert_eq!(
+        (it.check().await, it.check_refresh(9).await),
+        (Verdict::Revoked, Verdict::Revoked)
+    );
 }
 
 #[tokio::test]
 async fn a_mark_speaks_of_its_own_session_and_its_own_user_only() {
     let it = Filled::start().await;
     it.write(it.revoked(), HOUR).await;
-    let other = TokenRef { session: random::session_id(), ..it.token(Some(0)) };
+    let other = TokenRef {
+        session: random::session_id(),
+        ..it.token(Some(0))
+    };
     assert_eq!(it.blacklist.check(&other).await, Verdict::Clear);
     it.write(it.cut_off(9), HOUR).await;
-    let other = TokenRef { user: random::user_id(), session: random::session_id(), ..it.token(None) };
+    let other = TokenRef {
+        user: random::user_id(),
+        session: random::session_id(),
+        ..it.token(None)
+    };
     assert_eq!(it.blacklist.check(&other).await, Verdict::Clear);
 }
 
@@ -165,7 +222,10 @@ async fn marks_only_move_forward_whatever_the_order() {
     let it = Filled::start().await;
     for generation in [10, 9, 2] {
         it.write(it.rotated(generation), HOUR).await;
-        assert_eq!((it.check_refresh(9).await, it.check_refresh(10).await), (Verdict::Spent, Verdict::Clear));
+        assert_eq!(
+            (it.check_refresh(9).await, it.check_refresh(10).await),
+            (Verdict::Spent, Verdict::Clear)
+        );
     }
     for version in [5, 4, 1] {
         it.write(it.cut_off(version), HOUR).await;
@@ -181,7 +241,10 @@ async fn a_mark_lives_as_long_as_the_longest_that_was_asked_for() {
     let it = Filled::start().await;
     let near = |life: i64, wanted: TimeDelta| {
         let wanted = wanted.num_milliseconds();
-        assert!((wanted - 10_000..=wanted).contains(&life), "{life} is not {wanted}");
+        assert!(
+            (wanted - 10_000..=wanted).contains(&life),
+            "{life} is not {wanted}"
+        );
     };
     it.write(it.rotated(1), HOUR).await;
     near(it.life("*:s:*").await, HOUR);
@@ -192,18 +255,35 @@ async fn a_mark_lives_as_long_as_the_longest_that_was_asked_for() {
     it.write(it.rotated(3), HOUR * 2).await;
     near(it.life("*:s:*").await, HOUR * 2);
     it.write(it.cut_off(1), TimeDelta::milliseconds(-5)).await;
-    eventually("a mark without a life goes", async || it.keys("*:u:*").await.is_empty()).await;
+    eventually("a mark without a life goes", async || {
+        it.keys("*:u:*").await.is_empty()
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn many_marks_of_many_users_are_written_at_once() {
     let it = Filled::start().await;
     let users: Vec<UserId> = (0..300).map(|_| random::user_id()).collect();
-    let marks: Vec<_> = users.iter().map(|user| (Mark::CutOff { user: user.clone(), version: 4 }, HOUR)).collect();
+    let marks: Vec<_> = users
+        .iter()
+        .map(|user| {
+            (
+                Mark::CutOff {
+                    user: user.clone(),
+                    version: 4,
+                },
+                HOUR,
+            )
+        })
+        .collect();
     it.blacklist.write(&marks).await.unwrap();
     it.blacklist.write(&[]).await.unwrap();
     for user in users {
-        let token = TokenRef { user, ..it.token(None) };
+        let token = TokenRef {
+            user,
+            ..it.token(None)
+        };
         assert_eq!(it.blacklist.check(&token).await, Verdict::CutOff);
     }
 }
@@ -260,15 +340,28 @@ async fn two_processes_that_rebuild_at_once_are_not_in_each_others_way() {
 async fn after_a_write_that_failed_nothing_is_clear_until_a_rebuild_that_began_later() {
     let it = Filled::start().await;
     let begun_before = it.blacklist.start_rebuild().await.unwrap();
-    let () = it.redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
-    it.blacklist.write(&[(it.revoked(), HOUR)]).await.unwrap_err();
-    let () = it.redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
+    let () = it
+        .redis
+        .ask(&["CONFIG", "SET", "min-replicas-to-write", "1"])
+        .await;
+    it.blacklist
+        .write(&[(it.revoked(), HOUR)])
+        .await
+        .unwrap_err();
+    let () = it
+        .redis
+        .ask(&["CONFIG", "SET", "min-replicas-to-write", "0"])
+        .await;
     assert_eq!(it.check().await, Verdict::Unknown);
     it.rested().await;
     assert_eq!(it.check().await, Verdict::Unknown);
     assert!(needs_rebuild(&it.blacklist).await.unwrap());
     it.blacklist.finish_rebuild(begun_before).await.unwrap();
-    assert_eq!(it.check().await, Verdict::Unknown, "that rebuild may have read before the revocation");
+    assert_eq!(
+        it.check().await,
+        Verdict::Unknown,
+        "that rebuild may have read before the revocation"
+    );
     assert!(rebuild(&it.blacklist).await);
     assert_eq!(it.check().await, Verdict::Clear);
 }
@@ -281,15 +374,38 @@ async fn a_mark_that_cannot_be_read_is_neither_believed_nor_taken_for_none() {
     }
     for pattern in ["*:s:*", "*:u:*"] {
         let key = it.keys(pattern).await.remove(0);
-        for strange in ["", "-1", "1e3", "0x7f", "nan", "REVOKED", "99999999999999999999"] {
+        for strange in [
+            "",
+            "-1",
+            "1e3",
+            "0x7f",
+            "nan",
+            "REVOKED",
+            "99999999999999999999",
+        ] {
             let () = it.redis.ask(&["SET", &key, strange]).await;
             assert_eq!(it.check().await, Verdict::Unknown, "{strange:?}");
-            it.write(if pattern == "*:s:*" { it.rotated(2) } else { it.cut_off(2) }, HOUR).await;
-            assert_eq!(it.check().await, Verdict::Unknown, "{strange:?} was written over");
+            it.write(
+                if pattern == "*:s:*" {
+                    it.rotated(2)
+                } else {
+                    it.cut_off(2)
+                },
+                HOUR,
+            )
+            .await;
+            assert_eq!(
+                it.check().await,
+                Verdict::Unknown,
+                "{strange:?} was written over"
+            );
         }
         let () = it.redis.ask(&["SET", &key, "1"]).await;
     }
-    let () = it.redis.ask(&["SET", &it.keys("*:s:*").await[0], "strange"]).await;
+    let () = it
+        .redis
+        .ask(&["SET", &it.keys("*:s:*").await[0], "strange"])
+        .await;
     it.write(it.revoked(), HOUR).await;
     assert_eq!(it.check().await, Verdict::Revoked);
 }
@@ -298,20 +414,40 @@ async fn a_mark_that_cannot_be_read_is_neither_believed_nor_taken_for_none() {
 async fn a_redis_that_throws_keys_away_is_never_clear_and_says_so() {
     let it = Filled::start().await;
     assert_eq!(it.blacklist.warnings(), Vec::<String>::new());
-    let () = it.redis.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).await;
+    let () = it
+        .redis
+        .ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"])
+        .await;
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
-    assert_eq!(it.check().await, Verdict::Clear, "without a limit nothing is thrown away");
+    assert_eq!(
+        it.check().await,
+        Verdict::Clear,
+        "without a limit nothing is thrown away"
+    );
     let () = it.redis.ask(&["CONFIG", "SET", "maxmemory", "100mb"]).await;
     needs_rebuild(&it.blacklist).await.unwrap();
     assert_eq!(it.check().await, Verdict::Unknown);
     assert!(it.blacklist.warnings()[0].contains("allkeys-lru"));
     it.write(it.revoked(), HOUR).await;
-    assert_eq!(it.check().await, Verdict::Revoked, "what is there is believed");
+    assert_eq!(
+        it.check().await,
+        Verdict::Revoked,
+        "what is there is believed"
+    );
 
-    let () = it.redis.ask(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
-    assert!(needs_rebuild(&it.blacklist).await.unwrap(), "nobody knows what was thrown away");
+    let () = it
+        .redis
+        .ask(&["CONFIG", "SET", "maxmemory-policy", "noeviction"])
+        .await;
+    assert!(
+        needs_rebuild(&it.blacklist).await.unwrap(),
+        "nobody knows what was thrown away"
+    );
     assert_eq!(it.check_refresh(0).await, Verdict::Revoked);
-    let other = TokenRef { session: random::session_id(), ..it.token(None) };
+    let other = TokenRef {
+        session: random::session_id(),
+        ..it.token(None)
+    };
     assert_eq!(it.blacklist.check(&other).await, Verdict::Unknown);
     assert!(rebuild(&it.blacklist).await);
     assert_eq!(it.blacklist.check(&other).await, Verdict::Clear);
@@ -337,7 +473,15 @@ async fn all_keys_of_a_check_are_in_one_slot_of_a_cluster() {
     it.write(it.revoked(), HOUR).await;
     it.write(it.cut_off(1), HOUR).await;
     let tag = |key: &str| key[key.find('{').unwrap()..=key.find('}').unwrap()].to_owned();
-    let (session, user) = (it.keys("*:s:*").await.remove(0), it.keys("*:u:*").await.remove(0));
+    let (session, user) = (
+        it.keys("*:s:*").await.remove(0),
+        it.keys("*:u:*").await.remove(0),
+    );
     assert_eq!(tag(&session), tag(&user));
-    assert!(it.keys("*:epoch").await.iter().any(|epoch| tag(epoch) == tag(&user)));
+    assert!(
+        it.keys("*:epoch")
+            .await
+            .iter()
+            .any(|epoch| tag(epoch) == tag(&user))
+    );
 }

@@ -22,7 +22,10 @@ async fn epochs(it: &Filled) -> Vec<String> {
 
 async fn set_epochs(it: &Filled, value: &str) {
     for bucket in 0..16 {
-        let () = it.redis.ask(&["SET", &format!("{{test:{bucket}}}:epoch"), value]).await;
+        let () = it
+            .redis
+            .ask(&["SET", &format!("{{test:{bucket}}}:epoch"), value])
+            .await;
     }
 }
 
@@ -51,13 +54,25 @@ async fn a_memory_that_another_deployment_filled_is_neither_trusted_nor_taken() 
     it.write(it.revoked(), HOUR).await;
     let other = stranger(&it);
     assert_eq!(other.look().await.unwrap().memory, Memory::Foreign);
-    assert!(!rebuild(&other).await, "an epoch of a live foreign deployment is not overwritten");
-    assert!(epochs(&it).await.iter().all(|epoch| epoch.starts_with(DEPLOYMENT)));
+    assert!(
+        !rebuild(&other).await,
+        "an epoch of a live foreign deployment is not overwritten"
+    );
+    assert!(
+        epochs(&it)
+            .await
+            .iter()
+            .all(|epoch| epoch.starts_with(DEPLOYMENT))
+    );
     assert_eq!(it.check().await, Verdict::Revoked);
 
     let () = it.redis.ask(&["FLUSHALL"]).await;
     assert!(rebuild(&other).await);
-    assert_eq!(it.check().await, Verdict::Unknown, "the mark is gone, and the foreign epoch is there");
+    assert_eq!(
+        it.check().await,
+        Verdict::Unknown,
+        "the mark is gone, and the foreign epoch is there"
+    );
     assert_eq!(it.blacklist.look().await.unwrap().memory, Memory::Foreign);
     let warnings = it.blacklist.warnings();
     assert!(
@@ -65,10 +80,17 @@ async fn a_memory_that_another_deployment_filled_is_neither_trusted_nor_taken() 
         "{warnings:?}"
     );
     assert!(!it.blacklist.status().believed);
-    assert_eq!(other.check(&it.token(None)).await, Verdict::Clear, "to the other deployment it is its own");
+    assert_eq!(
+        other.check(&it.token(None)).await,
+        Verdict::Clear,
+        "to the other deployment it is its own"
+    );
 
     let () = it.redis.ask(&["FLUSHALL"]).await;
-    assert!(needs_rebuild(&it.blacklist).await.unwrap() && rebuild(&it.blacklist).await, "the foreign epoch has ended");
+    assert!(
+        needs_rebuild(&it.blacklist).await.unwrap() && rebuild(&it.blacklist).await,
+        "the foreign epoch has ended"
+    );
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
     assert_eq!(it.blacklist.warnings(), Vec::<String>::new());
 }
@@ -86,8 +108,14 @@ async fn a_memory_that_a_copy_of_the_database_filled_is_lost() {
     assert!(needs_rebuild(&it.blacklist).await.unwrap());
     it.blacklist.fill(&[(it.revoked(), HOUR)]).await.unwrap();
     assert!(rebuild(&it.blacklist).await);
-    assert_eq!((it.check().await, copy.check(&it.token(None)).await), (Verdict::Revoked, Verdict::Revoked));
-    assert!(!needs_rebuild(&copy).await.unwrap(), "they share the memory from now on");
+    assert_eq!(
+        (it.check().await, copy.check(&it.token(None)).await),
+        (Verdict::Revoked, Verdict::Revoked)
+    );
+    assert!(
+        !needs_rebuild(&copy).await.unwrap(),
+        "they share the memory from now on"
+    );
 }
 
 #[tokio::test]
@@ -98,7 +126,12 @@ async fn an_epoch_of_an_earlier_version_is_not_trusted_and_replaced() {
     assert!(needs_rebuild(&it.blacklist).await.unwrap());
     assert_eq!(it.blacklist.warnings(), Vec::<String>::new());
     assert!(rebuild(&it.blacklist).await);
-    assert!(epochs(&it).await.iter().all(|epoch| epoch.starts_with(DEPLOYMENT)));
+    assert!(
+        epochs(&it)
+            .await
+            .iter()
+            .all(|epoch| epoch.starts_with(DEPLOYMENT))
+    );
     assert!(lives(&it).await.0 > 0, "it has an end from now on");
     assert_eq!(it.check().await, Verdict::Clear);
 }
@@ -109,7 +142,11 @@ async fn an_epoch_without_a_readable_name_is_foreign() {
     for strange in ["", "2", "0123456789abcdef0:x", "\u{1f511}"] {
         set_epochs(&it, strange).await;
         assert_eq!(it.check().await, Verdict::Unknown, "{strange:?}");
-        assert_eq!(it.blacklist.look().await.unwrap().memory, Memory::Foreign, "{strange:?}");
+        assert_eq!(
+            it.blacklist.look().await.unwrap().memory,
+            Memory::Foreign,
+            "{strange:?}"
+        );
     }
 }
 
@@ -117,7 +154,10 @@ async fn an_epoch_without_a_readable_name_is_foreign() {
 async fn an_epoch_lives_for_less_than_the_margin_of_entries() {
     let it = Filled::start().await;
     let (shortest, longest) = lives(&it).await;
-    assert!(shortest > 0 && longest <= LIFE && LIFE < MARGIN.num_milliseconds(), "{shortest} {longest}");
+    assert!(
+        shortest > 0 && longest <= LIFE && LIFE < MARGIN.num_milliseconds(),
+        "{shortest} {longest}"
+    );
 }
 
 #[tokio::test]
@@ -150,11 +190,17 @@ async fn a_jump_of_redis_clock_beyond_an_epoch_revives_no_token() {
     let it = on_own_clock().await;
     it.write(it.revoked(), HOUR).await;
     it.redis.jump(2 * 3600);
-    assert!(it.keys("*:s:*").await.is_empty(), "the mark has ended before its token");
+    assert!(
+        it.keys("*:s:*").await.is_empty(),
+        "the mark has ended before its token"
+    );
     assert_eq!(it.check().await, Verdict::Unknown);
     assert_eq!(it.blacklist.look().await.unwrap().memory, Memory::Lost);
     assert!(rebuild(&it.blacklist).await);
-    assert_eq!((it.check().await, it.blacklist.status().rebuilds), (Verdict::Clear, 2));
+    assert_eq!(
+        (it.check().await, it.blacklist.status().rebuilds),
+        (Verdict::Clear, 2)
+    );
 }
 
 /// The epoch survives each of them, but no entry survives all of them.
@@ -166,7 +212,11 @@ async fn jumps_of_redis_clock_that_an_epoch_survives_are_seen_by_the_next_look()
         assert!(!needs_rebuild(&it.blacklist).await.unwrap());
         clock += jump;
         it.redis.jump(clock);
-        assert_eq!(it.blacklist.look().await.unwrap().memory, Memory::Lost, "{jump}");
+        assert_eq!(
+            it.blacklist.look().await.unwrap().memory,
+            Memory::Lost,
+            "{jump}"
+        );
         assert_eq!(it.check().await, Verdict::Unknown);
         assert!(rebuild(&it.blacklist).await);
         assert_eq!(it.check().await, Verdict::Clear);
@@ -183,9 +233,16 @@ async fn a_look_that_sees_a_jump_of_redis_clock_renews_no_epoch() {
     it.redis.jump(40);
     it.blacklist.look().await.unwrap();
     assert!(lives(&it).await.1 <= 20_000, "by the look");
-    assert!(!it.blacklist.finish_rebuild(ticket).await.unwrap(), "the rebuild began before the jump");
+    assert!(
+        !it.blacklist.finish_rebuild(ticket).await.unwrap(),
+        "the rebuild began before the jump"
+    );
     assert!(lives(&it).await.1 <= 20_000, "by the seal");
-    assert_eq!(other.check(&it.token(None)).await, Verdict::Clear, "it has not looked, and nothing has ended");
+    assert_eq!(
+        other.check(&it.token(None)).await,
+        Verdict::Clear,
+        "it has not looked, and nothing has ended"
+    );
     it.redis.jump(80);
     assert_eq!(other.check(&it.token(None)).await, Verdict::Unknown);
 }

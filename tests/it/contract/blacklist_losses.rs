@@ -17,7 +17,10 @@ async fn a_redis_that_comes_back_with_an_old_memory_is_not_believed() {
     assert_eq!(it.check().await, Verdict::Unknown);
     it.rested().await;
     assert_eq!(it.check().await, Verdict::Unknown);
-    assert!(needs_rebuild(&it.blacklist).await.unwrap(), "it is another memory");
+    assert!(
+        needs_rebuild(&it.blacklist).await.unwrap(),
+        "it is another memory"
+    );
     assert!(rebuild(&it.blacklist).await);
     assert_eq!(it.check().await, Verdict::Clear);
 }
@@ -25,7 +28,10 @@ async fn a_redis_that_comes_back_with_an_old_memory_is_not_believed() {
 #[tokio::test]
 async fn a_connection_that_broke_without_a_loss_is_believed_again_without_a_rebuild() {
     let it = Filled::start().await;
-    let _: i64 = it.redis.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    let _: i64 = it
+        .redis
+        .ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
+        .await;
     assert_eq!(it.check().await, Verdict::Unknown);
     it.rested().await;
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
@@ -44,17 +50,27 @@ async fn what_was_thrown_away_between_two_looks_is_noticed() {
     }
     let used: usize = it.redis.info("used_memory").await.parse().unwrap();
     let filler = "x".repeat(100_000);
-    for (name, value) in [("maxmemory-policy", "volatile-lru"), ("maxmemory", &(used + 300_000).to_string())] {
+    for (name, value) in [
+        ("maxmemory-policy", "volatile-lru"),
+        ("maxmemory", &(used + 300_000).to_string()),
+    ] {
         let () = it.redis.ask(&["CONFIG", "SET", name, value]).await;
     }
     for number in 0..20 {
-        let _ = it.redis.try_ask(&["SET", &format!("filler{number}"), &filler, "EX", "1000"]).await;
+        let _ = it
+            .redis
+            .try_ask(&["SET", &format!("filler{number}"), &filler, "EX", "1000"])
+            .await;
     }
     for (name, value) in [("maxmemory", "0"), ("maxmemory-policy", "noeviction")] {
         let () = it.redis.ask(&["CONFIG", "SET", name, value]).await;
     }
     assert_ne!(it.redis.info("evicted_keys").await, "0");
-    assert_eq!(it.keys("*:epoch").await.len(), 16, "only what has an end was thrown away");
+    assert_eq!(
+        it.keys("*:epoch").await.len(),
+        16,
+        "only what has an end was thrown away"
+    );
     assert!(needs_rebuild(&it.blacklist).await.unwrap());
     assert!(rebuild(&it.blacklist).await);
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
@@ -64,11 +80,20 @@ async fn what_was_thrown_away_between_two_looks_is_noticed() {
 #[tokio::test]
 async fn a_look_alone_restores_no_belief() {
     let it = Filled::start().await;
-    let _: i64 = it.redis.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    let _: i64 = it
+        .redis
+        .ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
+        .await;
     assert_eq!(it.check().await, Verdict::Unknown);
-    eventually("the connection has rested", async || it.blacklist.look().await.is_ok()).await;
+    eventually("the connection has rested", async || {
+        it.blacklist.look().await.is_ok()
+    })
+    .await;
     let look = it.blacklist.look().await.unwrap();
-    assert_eq!((look.memory, it.check().await), (Memory::Kept, Verdict::Unknown));
+    assert_eq!(
+        (look.memory, it.check().await),
+        (Memory::Kept, Verdict::Unknown)
+    );
     it.blacklist.believe(&look);
     assert_eq!(it.check().await, Verdict::Clear);
 }
@@ -76,9 +101,18 @@ async fn a_look_alone_restores_no_belief() {
 #[tokio::test]
 async fn a_mark_that_nobody_relies_on_or_that_is_written_again_may_fail() {
     let it = Filled::start().await;
-    let () = it.redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
-    it.blacklist.fill(&[(it.rotated(1), HOUR)]).await.unwrap_err();
-    let () = it.redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
+    let () = it
+        .redis
+        .ask(&["CONFIG", "SET", "min-replicas-to-write", "1"])
+        .await;
+    it.blacklist
+        .fill(&[(it.rotated(1), HOUR)])
+        .await
+        .unwrap_err();
+    let () = it
+        .redis
+        .ask(&["CONFIG", "SET", "min-replicas-to-write", "0"])
+        .await;
     it.rested().await;
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
     assert_eq!(it.check().await, Verdict::Clear);
@@ -104,7 +138,10 @@ async fn its_status_tells_reachable_from_believed() {
     assert_eq!(told(it.blacklist.status()), (false, false, 1));
     assert_eq!(it.blacklist.status().failures, before + 1);
     it.redis.again().await;
-    eventually("the connection has rested", async || it.blacklist.look().await.is_ok()).await;
+    eventually("the connection has rested", async || {
+        it.blacklist.look().await.is_ok()
+    })
+    .await;
     assert_eq!(told(it.blacklist.status()), (true, false, 1));
     assert!(rebuild(&it.blacklist).await);
     assert_eq!(told(it.blacklist.status()), (true, true, 2));
@@ -115,9 +152,14 @@ async fn its_status_tells_reachable_from_believed() {
 async fn a_replica_is_never_believed() {
     let it = Filled::start().await;
     let replica = OwnRedis::start_with(&["--repl-diskless-sync-delay", "0"]).await;
-    let () = replica.ask(&["REPLICAOF", "127.0.0.1", &it.redis.port.to_string()]).await;
+    let () = replica
+        .ask(&["REPLICAOF", "127.0.0.1", &it.redis.port.to_string()])
+        .await;
     let blacklist = open(&replica);
     let error = blacklist.look().await.unwrap_err().to_string();
-    assert!(error.ends_with("is a replica, and takes no marks"), "{error}");
+    assert!(
+        error.ends_with("is a replica, and takes no marks"),
+        "{error}"
+    );
     assert_eq!(blacklist.check(&it.token(None)).await, Verdict::Unknown);
 }

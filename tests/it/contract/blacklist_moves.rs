@@ -18,7 +18,10 @@ const OWN: usize = 2;
 /// The replica is promoted, and the door leads to it from now on.
 async fn promoted(it: &Filled, door: &Proxy, other: &OwnRedis) {
     assert_eq!(it.check().await, Verdict::Clear);
-    eventually("the epochs have arrived", async || !epochs(other).await.is_empty()).await;
+    eventually("the epochs have arrived", async || {
+        !epochs(other).await.is_empty()
+    })
+    .await;
     let () = other.ask(&["REPLICAOF", "NO", "ONE"]).await;
     door.move_to(other.port);
 }
@@ -36,8 +39,14 @@ async fn a_revocation_that_would_go_to_another_server_than_was_looked_at_is_a_wr
     let (it, door, other) = Filled::behind_a_door().await;
     promoted(&it, &door, &other).await;
     door.cut();
-    it.blacklist.write(&[(it.revoked(), HOUR)]).await.unwrap_err();
-    assert_eq!((it.blacklist.status().believed, marks(&other).await), (false, 0));
+    it.blacklist
+        .write(&[(it.revoked(), HOUR)])
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (it.blacklist.status().believed, marks(&other).await),
+        (false, 0)
+    );
     followed(&it, &other).await;
 }
 
@@ -50,19 +59,35 @@ async fn a_thread_that_is_led_elsewhere_asks_through_the_background_until_that_h
     assert_eq!(it.check().await, Verdict::Unknown);
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
     it.write(it.revoked(), HOUR).await;
-    assert_eq!((it.check().await, marks(&it.redis).await, marks(&other).await), (Verdict::Revoked, 1, 0));
+    assert_eq!(
+        (
+            it.check().await,
+            marks(&it.redis).await,
+            marks(&other).await
+        ),
+        (Verdict::Revoked, 1, 0)
+    );
     // Once the thread has rested, it finds the second server, and makes the background look there.
-    eventually("that the address leads elsewhere is noticed", async || it.check().await == Verdict::Unknown).await;
+    eventually("that the address leads elsewhere is noticed", async || {
+        it.check().await == Verdict::Unknown
+    })
+    .await;
     assert!(!it.blacklist.status().believed);
     followed(&it, &other).await;
 }
 
 /// The background has found the other server, and what is revoked goes there.
 async fn followed(it: &Filled, other: &OwnRedis) {
-    eventually("the background has followed", async || rebuild_if_needed(it).await).await;
+    eventually("the background has followed", async || {
+        rebuild_if_needed(it).await
+    })
+    .await;
     it.rested().await;
     it.write(it.revoked(), HOUR).await;
-    assert_eq!((it.check().await, marks(other).await), (Verdict::Revoked, 1));
+    assert_eq!(
+        (it.check().await, marks(other).await),
+        (Verdict::Revoked, 1)
+    );
 }
 
 /// As many clients do: none of them may keep the background from its look.
@@ -79,7 +104,9 @@ async fn a_server_that_was_started_again_is_believed_within_moments_however_ofte
             tokio::task::yield_now().await;
         }
     };
-    let looking = eventually("it is believed", async || rebuild_if_needed(&it).await && it.blacklist.status().believed);
+    let looking = eventually("it is believed", async || {
+        rebuild_if_needed(&it).await && it.blacklist.status().believed
+    });
     tokio::select! {
         () = asking => {}
         () = looking => {}
@@ -107,8 +134,10 @@ async fn an_answer_of_the_server_before_that_comes_after_the_next_is_believed_is
     let meanwhile = async {
         eventually("the question has arrived", async || door.holds()).await;
         let key = it.revoked();
-        eventually("the other is believed", async || rebuild_if_needed(&it).await && it.blacklist.status().believed)
-            .await;
+        eventually("the other is believed", async || {
+            rebuild_if_needed(&it).await && it.blacklist.status().believed
+        })
+        .await;
         it.blacklist.write(&[(key, HOUR)]).await.unwrap();
         assert_eq!(marks(&other).await, 1);
         door.go_on();
@@ -122,7 +151,10 @@ async fn an_answer_of_the_server_before_that_comes_after_the_next_is_believed_is
 async fn a_master_that_was_made_a_replica_is_left_for_whoever_the_address_leads_to() {
     let (it, door, other) = Filled::behind_a_door().await;
     promoted(&it, &door, &other).await;
-    let () = it.redis.ask(&["REPLICAOF", "127.0.0.1", &other.port.to_string()]).await;
+    let () = it
+        .redis
+        .ask(&["REPLICAOF", "127.0.0.1", &other.port.to_string()])
+        .await;
     it.blacklist.look().await.unwrap_err();
     eventually("the other is found", async || rebuild_if_needed(&it).await).await;
     it.rested().await;
@@ -143,5 +175,8 @@ async fn a_thread_s_connection_that_died_unused_is_found_by_the_next_look_and_no
     .await;
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
     it.rested().await;
-    assert_eq!((it.check().await, it.blacklist.status().failures), (Verdict::Clear, before + 1));
+    assert_eq!(
+        (it.check().await, it.blacklist.status().failures),
+        (Verdict::Clear, before + 1)
+    );
 }

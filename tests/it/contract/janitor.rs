@@ -5,7 +5,9 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use latchkey::{
     domain::session::{RevokedReason, Session},
-    ports::{Blacklist as _, Clock as _, SessionStore, TokenRef, UserStore, Verdict, blacklist::MARGIN},
+    ports::{
+        Blacklist as _, Clock as _, SessionStore, TokenRef, UserStore, Verdict, blacklist::MARGIN,
+    },
     service::{
         Revocation,
         janitor::{Flushed, Janitor},
@@ -37,11 +39,30 @@ impl House {
         let blacklist = Arc::new(open(&redis));
         let clock = Arc::new(ManualClock::default());
         let sql = Arc::new(store.sql.clone());
-        let lifetimes = MarkLifetimes { refresh: REFRESH, session: SESSION };
-        let revocation = Revocation::new(Arc::clone(&sql) as _, Some(Arc::clone(&blacklist) as _), lifetimes);
+        let lifetimes = MarkLifetimes {
+            refresh: REFRESH,
+            session: SESSION,
+        };
+        let revocation = Revocation::new(
+            Arc::clone(&sql) as _,
+            Some(Arc::clone(&blacklist) as _),
+            lifetimes,
+        );
         let trail = (Arc::clone(&sql) as _, None);
-        let janitor = Janitor::new(Arc::clone(&clock) as _, Arc::clone(&sql) as _, sql, trail, revocation);
-        Self { blacklist, clock, janitor, redis, store }
+        let janitor = Janitor::new(
+            Arc::clone(&clock) as _,
+            Arc::clone(&sql) as _,
+            sql,
+            trail,
+            revocation,
+        );
+        Self {
+            blacklist,
+            clock,
+            janitor,
+            redis,
+            store,
+        }
     }
 
     async fn session_of(&self, name: &str) -> Session {
@@ -52,12 +73,27 @@ impl House {
 
     async fn check(&self, session: &Session, generation: Option<u32>) -> Verdict {
         let (user, version) = (session.user_id.clone(), session.user_version);
-        self.blacklist.check(&TokenRef { session: session.id, user, version, generation }).await
+        self.blacklist
+            .check(&TokenRef {
+                session: session.id,
+                user,
+                version,
+                generation,
+            })
+            .await
     }
 
     /// In the database alone, as when another instance could not reach Redis.
     async fn revoke(&self, session: &Session) {
-        self.store.sql.revoke(revocation(session.id, RevokedReason::LoggedOut, self.clock.now())).await.unwrap();
+        self.store
+            .sql
+            .revoke(revocation(
+                session.id,
+                RevokedReason::LoggedOut,
+                self.clock.now(),
+            ))
+            .await
+            .unwrap();
     }
 
     /// Returns the remaining life of the only key of this name.

@@ -16,8 +16,8 @@ use latchkey::{
         time::Moment,
     },
     ports::{
-        Blacklist as _, Clock, NewSession, Repeat, Revoke, Rotation, SessionPage, SessionStore, StoreError, TokenRef,
-        Verdict,
+        Blacklist as _, Clock, NewSession, Repeat, Revoke, Rotation, SessionPage, SessionStore,
+        StoreError, TokenRef, Verdict,
     },
     service::{Revocation, janitor::Janitor, revocation::MarkLifetimes},
     store::{redis::RedisBlacklist, sql::SqlStore},
@@ -52,7 +52,12 @@ const REVOKED: &str = "INSERT INTO sessions (id, user_id, user_version, generati
 
 /// One that is not revoked, of nobody whom the store knows.
 fn living() -> TokenRef {
-    TokenRef { session: random::session_id(), user: random::user_id(), version: 0, generation: None }
+    TokenRef {
+        session: random::session_id(),
+        user: random::user_id(),
+        version: 0,
+        generation: None,
+    }
 }
 
 #[async_trait]
@@ -84,11 +89,20 @@ impl SessionStore for Sessions {
         SessionStore::insert(&self.sql, new).await
     }
 
-    async fn trim(&self, newest: &Session, limit: u32, audit: AuditEvent) -> Result<Vec<Session>, StoreError> {
+    async fn trim(
+        &self,
+        newest: &Session,
+        limit: u32,
+        audit: AuditEvent,
+    ) -> Result<Vec<Session>, StoreError> {
         self.sql.trim(newest, limit, audit).await
     }
 
-    async fn rotate(&self, rotation: Rotation, clock: &Arc<dyn Clock>) -> Result<Option<SessionState>, StoreError> {
+    async fn rotate(
+        &self,
+        rotation: Rotation,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Option<SessionState>, StoreError> {
         self.sql.rotate(rotation, clock).await
     }
 
@@ -131,7 +145,11 @@ impl House {
         let (redis, clock) = (OwnRedis::start().await, Arc::new(ManualClock::default()));
         let (store, database) = Store::postgres_named().await;
         servers::execute(&database, REVOKED).await;
-        let all = store.sql.revoked_since(Moment::UNIX_EPOCH, None, 2000).await.unwrap();
+        let all = store
+            .sql
+            .revoked_since(Moment::UNIX_EPOCH, None, 2000)
+            .await
+            .unwrap();
         assert_eq!(all.len(), 1200);
         let sessions = Arc::new(Sessions {
             asked: Mutex::default(),
@@ -142,16 +160,41 @@ impl House {
             sql: store.sql.clone(),
         });
         let blacklist = Arc::new(open(&redis));
-        let lifetimes = MarkLifetimes { refresh: TimeDelta::days(1), session: TimeDelta::days(30) };
-        let revocation = Revocation::new(Arc::clone(&sessions) as _, Some(Arc::clone(&blacklist) as _), lifetimes);
+        let lifetimes = MarkLifetimes {
+            refresh: TimeDelta::days(1),
+            session: TimeDelta::days(30),
+        };
+        let revocation = Revocation::new(
+            Arc::clone(&sessions) as _,
+            Some(Arc::clone(&blacklist) as _),
+            lifetimes,
+        );
         let users = Arc::new(store.sql.clone());
         let trail = (Arc::new(store.sql.clone()) as _, None);
-        let janitor = Janitor::new(Arc::clone(&clock) as _, users, Arc::clone(&sessions) as _, trail, revocation);
-        Self { blacklist, clock, janitor, redis, sessions, store }
+        let janitor = Janitor::new(
+            Arc::clone(&clock) as _,
+            users,
+            Arc::clone(&sessions) as _,
+            trail,
+            revocation,
+        );
+        Self {
+            blacklist,
+            clock,
+            janitor,
+            redis,
+            sessions,
+            store,
+        }
     }
 
     fn token(session: &Session) -> TokenRef {
-        TokenRef { session: session.id, user: session.user_id.clone(), version: 0, generation: None }
+        TokenRef {
+            session: session.id,
+            user: session.user_id.clone(),
+            version: 0,
+            generation: None,
+        }
     }
 
     async fn check(&self, session: &Session) -> Verdict {
@@ -170,7 +213,10 @@ impl House {
     /// The number of writes of a mark. Before each write, its remaining life is checked.
     async fn writes(&self) -> String {
         let stats: String = self.redis.ask(&["INFO", "commandstats"]).await;
-        let line = stats.lines().find(|line| line.starts_with("cmdstat_pttl:")).unwrap_or_default();
+        let line = stats
+            .lines()
+            .find(|line| line.starts_with("cmdstat_pttl:"))
+            .unwrap_or_default();
         line.split(',').next().unwrap_or_default().to_owned()
     }
 }
@@ -178,7 +224,10 @@ impl House {
 #[tokio::test]
 async fn a_rebuild_goes_on_from_the_page_that_failed_and_rests_between() {
     let house = House::new().await;
-    house.sessions.fails_after_the_first_page.store(true, Ordering::SeqCst);
+    house
+        .sessions
+        .fails_after_the_first_page
+        .store(true, Ordering::SeqCst);
     house.janitor.keep_blacklist().await.unwrap_err();
     assert_eq!(house.asked(), [None, Some(house.id(499))]);
     house.janitor.keep_blacklist().await.unwrap_err();
@@ -186,15 +235,31 @@ async fn a_rebuild_goes_on_from_the_page_that_failed_and_rests_between() {
     assert!(!house.janitor.keep_blacklist().await.unwrap(), "it rests");
     assert_eq!(house.asked(), []);
     let living = living();
-    assert_eq!(house.check(&house.sessions.revoked[0]).await, Verdict::Revoked);
+    assert_eq!(
+        house.check(&house.sessions.revoked[0]).await,
+        Verdict::Revoked
+    );
     assert_eq!(house.blacklist.check(&living).await, Verdict::Unknown);
     assert_eq!(house.blacklist.status().failed_rebuilds, 2);
 
-    house.sessions.fails_after_the_first_page.store(false, Ordering::SeqCst);
+    house
+        .sessions
+        .fails_after_the_first_page
+        .store(false, Ordering::SeqCst);
     assert!(house.janitor.keep_blacklist().await.unwrap());
-    assert_eq!(house.asked(), [Some(house.id(499)), Some(house.id(999)), Some(house.id(1199))]);
+    assert_eq!(
+        house.asked(),
+        [
+            Some(house.id(499)),
+            Some(house.id(999)),
+            Some(house.id(1199))
+        ]
+    );
     for session in [0, 499, 500, 1199] {
-        assert_eq!(house.check(&house.sessions.revoked[session]).await, Verdict::Revoked);
+        assert_eq!(
+            house.check(&house.sessions.revoked[session]).await,
+            Verdict::Revoked
+        );
     }
     assert_eq!(house.blacklist.check(&living).await, Verdict::Clear);
 }
@@ -202,22 +267,44 @@ async fn a_rebuild_goes_on_from_the_page_that_failed_and_rests_between() {
 #[tokio::test]
 async fn a_rebuild_whose_memory_was_lost_begins_again() {
     let house = House::new().await;
-    house.sessions.fails_after_the_first_page.store(true, Ordering::SeqCst);
+    house
+        .sessions
+        .fails_after_the_first_page
+        .store(true, Ordering::SeqCst);
     house.janitor.keep_blacklist().await.unwrap_err();
     let () = house.redis.ask(&["FLUSHALL"]).await;
-    house.sessions.fails_after_the_first_page.store(false, Ordering::SeqCst);
+    house
+        .sessions
+        .fails_after_the_first_page
+        .store(false, Ordering::SeqCst);
     house.asked();
     assert!(house.janitor.keep_blacklist().await.unwrap());
-    assert_eq!(house.asked(), [None, Some(house.id(499)), Some(house.id(999)), Some(house.id(1199))]);
-    assert_eq!(house.check(&house.sessions.revoked[0]).await, Verdict::Revoked);
+    assert_eq!(
+        house.asked(),
+        [
+            None,
+            Some(house.id(499)),
+            Some(house.id(999)),
+            Some(house.id(1199))
+        ]
+    );
+    assert_eq!(
+        house.check(&house.sessions.revoked[0]).await,
+        Verdict::Revoked
+    );
 }
 
 #[tokio::test]
-async fn what_was_written_to_the_same_memory_is_not_written_again_and_to_another_connection_it_is() {
+async fn what_was_written_to_the_same_memory_is_not_written_again_and_to_another_connection_it_is()
+{
     let house = House::new().await;
     assert!(house.janitor.keep_blacklist().await.unwrap());
     assert!(!house.janitor.keep_blacklist().await.unwrap());
-    assert_eq!(house.asked().len(), 4 + 3, "a rebuild, and what was revoked lately");
+    assert_eq!(
+        house.asked().len(),
+        4 + 3,
+        "a rebuild, and what was revoked lately"
+    );
     let written = house.writes().await;
     for _ in 0..3 {
         house.clock.advance_ms(1000);
@@ -226,9 +313,15 @@ async fn what_was_written_to_the_same_memory_is_not_written_again_and_to_another
     assert_eq!(house.writes().await, written);
     assert_eq!(house.asked().len(), 9, "it was looked for");
 
-    let _: i64 = house.redis.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    let _: i64 = house
+        .redis
+        .ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
+        .await;
     house.janitor.keep_blacklist().await.unwrap_err();
-    eventually("the connection has rested", async || house.janitor.keep_blacklist().await.is_ok()).await;
+    eventually("the connection has rested", async || {
+        house.janitor.keep_blacklist().await.is_ok()
+    })
+    .await;
     assert_ne!(house.writes().await, written);
 }
 
@@ -239,15 +332,27 @@ async fn after_a_failure_absence_is_believed_once_what_was_revoked_lately_was_wr
     let living = living();
     assert!(house.janitor.keep_blacklist().await.unwrap());
     assert_eq!(house.blacklist.check(&living).await, Verdict::Clear);
-    let _: i64 = house.redis.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    let _: i64 = house
+        .redis
+        .ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
+        .await;
     assert_eq!(house.blacklist.check(&living).await, Verdict::Unknown);
     house.sessions.fails.store(true, Ordering::SeqCst);
     eventually("the connection has rested", async || {
-        house.janitor.keep_blacklist().await.unwrap_err().to_string() == "on purpose"
+        house
+            .janitor
+            .keep_blacklist()
+            .await
+            .unwrap_err()
+            .to_string()
+            == "on purpose"
     })
     .await;
     assert_eq!(house.blacklist.check(&living).await, Verdict::Unknown);
-    assert_eq!(house.check(&house.sessions.revoked[7]).await, Verdict::Revoked);
+    assert_eq!(
+        house.check(&house.sessions.revoked[7]).await,
+        Verdict::Revoked
+    );
     house.sessions.fails.store(false, Ordering::SeqCst);
     assert!(!house.janitor.keep_blacklist().await.unwrap());
     assert_eq!(house.blacklist.check(&living).await, Verdict::Clear);
@@ -263,7 +368,16 @@ async fn after_the_database_s_clock_was_set_back_no_revocation_is_missed() {
     assert!(!house.janitor.keep_blacklist().await.unwrap());
     house.sessions.clock_is_ahead.store(0, Ordering::SeqCst);
     let session = house.store.session(&house.store.user("ada").await).await;
-    house.store.sql.revoke(revocation(session.id, RevokedReason::LoggedOut, house.clock.now())).await.unwrap();
+    house
+        .store
+        .sql
+        .revoke(revocation(
+            session.id,
+            RevokedReason::LoggedOut,
+            house.clock.now(),
+        ))
+        .await
+        .unwrap();
     assert_eq!(house.check(&session).await, Verdict::Clear);
     assert!(!house.janitor.keep_blacklist().await.unwrap());
     assert_eq!(house.check(&session).await, Verdict::Revoked);

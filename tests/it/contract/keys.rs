@@ -14,8 +14,14 @@ use super::store::{Store, cut};
 use crate::keys::scene::{INTERVAL, LEAD, Scene, passphrase};
 
 fn facts(scene: &Scene, kid: &str, seconds: i64) -> KeyFacts {
-    let signs_from = chrono::DateTime::from_timestamp(scene.now().timestamp() + seconds, 0).unwrap();
-    KeyFacts { kid: kid.to_owned(), kind: Kind::Access, algorithm: Algorithm::Es256, signs_from }
+    let signs_from =
+        chrono::DateTime::from_timestamp(scene.now().timestamp() + seconds, 0).unwrap();
+    KeyFacts {
+        kid: kid.to_owned(),
+        kind: Kind::Access,
+        algorithm: Algorithm::Es256,
+        signs_from,
+    }
 }
 
 fn add(facts: &KeyFacts) -> KeyChange {
@@ -36,7 +42,8 @@ async fn read(scene: &Scene) -> KeyRecords {
 
 /// Each key and its text, in order.
 async fn keys(scene: &Scene) -> Vec<(String, String)> {
-    let pair = |key: latchkey::ports::KeyRecord| (key.facts.kid, key.text.expose_secret().to_owned());
+    let pair =
+        |key: latchkey::ports::KeyRecord| (key.facts.kid, key.text.expose_secret().to_owned());
     read(scene).await.keys.into_iter().map(pair).collect()
 }
 
@@ -46,17 +53,34 @@ fn pair(kid: &str, text: &str) -> (String, String) {
 
 /// The private parts as they lie in the database.
 async fn private_parts(database: &Store) -> Vec<Option<String>> {
-    database.column("SELECT private_key AS value FROM signing_keys").await
+    database
+        .column("SELECT private_key AS value FROM signing_keys")
+        .await
 }
 
 /// What the audit trail says of keys: event, cause, kid.
 async fn told(database: &Store) -> Vec<(String, String, String)> {
-    let events = database.sql.events(&AuditQuery { limit: 1000, ..AuditQuery::default() }).await.unwrap();
+    let events = database
+        .sql
+        .events(&AuditQuery {
+            limit: 1000,
+            ..AuditQuery::default()
+        })
+        .await
+        .unwrap();
     let kid = |details: &[(String, String)]| {
-        details.iter().find(|(name, _)| name == "kid").map(|(_, kid)| kid.clone()).unwrap_or_default()
+        details
+            .iter()
+            .find(|(name, _)| name == "kid")
+            .map(|(_, kid)| kid.clone())
+            .unwrap_or_default()
     };
     let line = |event: latchkey::domain::audit::AuditEntry| {
-        (event.event, event.cause.unwrap_or_default(), kid(&event.details))
+        (
+            event.event,
+            event.cause.unwrap_or_default(),
+            kid(&event.details),
+        )
     };
     events.into_iter().map(line).collect()
 }

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection as _};
+use diesel::{
+    Connection as _, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection as _,
+};
 use latchkey::store::sql::{
     DatabaseUrl,
     migrate::{self, MigrateError},
@@ -26,7 +28,9 @@ struct Column {
 }
 
 fn folder(database: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(database)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("migrations")
+        .join(database)
 }
 
 fn names(database: &str) -> BTreeSet<String> {
@@ -38,7 +42,8 @@ fn names(database: &str) -> BTreeSet<String> {
 
 /// All the `down.sql`, the newest first, or all the `up.sql`, the oldest first.
 fn script(database: &str, file: &str) -> String {
-    let read = |name: &String| std::fs::read_to_string(folder(database).join(name).join(file)).unwrap();
+    let read =
+        |name: &String| std::fs::read_to_string(folder(database).join(name).join(file)).unwrap();
     let scripts: Vec<String> = match file {
         "up.sql" => names(database).iter().map(read).collect(),
         _ => names(database).iter().rev().map(read).collect(),
@@ -57,30 +62,45 @@ impl Sqlite {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("latchkey.db").display().to_string();
         let url = format!("sqlite://{path}?mode=rwc").parse().unwrap();
-        Self { _folder: folder, path, url }
+        Self {
+            _folder: folder,
+            path,
+            url,
+        }
     }
 
     fn execute(&self, script: &str) {
-        SqliteConnection::establish(&self.path).unwrap().batch_execute(script).unwrap();
+        SqliteConnection::establish(&self.path)
+            .unwrap()
+            .batch_execute(script)
+            .unwrap();
     }
 
     fn columns(&self) -> Columns {
         let query = "SELECT m.name AS \"table\", c.name AS name, c.\"notnull\" = 0 AS nullable
              FROM sqlite_master m JOIN pragma_table_info(m.name) c
              WHERE m.type = 'table' AND m.name NOT LIKE '\\_\\_%' ESCAPE '\\'";
-        let columns: Vec<Column> =
-            diesel::sql_query(query).load(&mut SqliteConnection::establish(&self.path).unwrap()).unwrap();
-        columns.into_iter().map(|column| (column.table, column.name, column.nullable)).collect()
+        let columns: Vec<Column> = diesel::sql_query(query)
+            .load(&mut SqliteConnection::establish(&self.path).unwrap())
+            .unwrap();
+        columns
+            .into_iter()
+            .map(|column| (column.table, column.name, column.nullable))
+            .collect()
     }
 }
 
 async fn postgres_columns(url: &str) -> Columns {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
+        .await
+        .unwrap();
     tokio::spawn(connection);
     let query = "SELECT table_name::text, column_name::text, is_nullable::text FROM information_schema.columns
          WHERE table_schema = 'public' AND table_name NOT LIKE '\\_\\_%'";
     let rows = client.query(query, &[]).await.unwrap();
-    rows.iter().map(|row| (row.get(0), row.get(1), row.get::<_, String>(2) == "YES")).collect()
+    rows.iter()
+        .map(|row| (row.get(0), row.get(1), row.get::<_, String>(2) == "YES"))
+        .collect()
 }
 
 #[test]
@@ -98,20 +118,36 @@ async fn both_databases_have_the_same_columns_up_down_and_up_again() {
     for url in [&sqlite.url, &postgres_url] {
         let done = migrate::run(url, TIMEOUT).await.unwrap();
         assert_eq!(done.into_iter().collect::<BTreeSet<_>>(), names("sqlite"));
-        assert_eq!(migrate::run(url, TIMEOUT).await.unwrap(), Vec::<String>::new(), "twice is once");
+        assert_eq!(
+            migrate::run(url, TIMEOUT).await.unwrap(),
+            Vec::<String>::new(),
+            "twice is once"
+        );
     }
     let up = sqlite.columns();
-    assert!(up.contains(&("sessions".to_owned(), "revoked_at".to_owned(), true)), "{up:?}");
-    assert!(up.contains(&("users".to_owned(), "version".to_owned(), false)), "{up:?}");
+    assert!(
+        up.contains(&("sessions".to_owned(), "revoked_at".to_owned(), true)),
+        "{up:?}"
+    );
+    assert!(
+        up.contains(&("users".to_owned(), "version".to_owned(), false)),
+        "{up:?}"
+    );
     assert_eq!(postgres_columns(&postgres).await, up);
 
     sqlite.execute(&script("sqlite", "down.sql"));
     servers::execute(&database, &script("postgres", "down.sql")).await;
-    assert_eq!((sqlite.columns(), postgres_columns(&postgres).await), (Columns::new(), Columns::new()));
+    assert_eq!(
+        (sqlite.columns(), postgres_columns(&postgres).await),
+        (Columns::new(), Columns::new())
+    );
 
     sqlite.execute(&script("sqlite", "up.sql"));
     servers::execute(&database, &script("postgres", "up.sql")).await;
-    assert_eq!((sqlite.columns(), postgres_columns(&postgres).await), (up.clone(), up));
+    assert_eq!(
+        (sqlite.columns(), postgres_columns(&postgres).await),
+        (up.clone(), up)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,7 +168,10 @@ async fn a_database_that_a_newer_version_migrated_is_refused_and_left_as_it_is()
             error.to_string(),
             "the database was migrated by a newer version of latchkey (it has 9999, unknown here): start that version"
         );
-        assert_eq!(migrate::status(url, TIMEOUT).await.unwrap().unknown, ["9999"]);
+        assert_eq!(
+            migrate::status(url, TIMEOUT).await.unwrap().unknown,
+            ["9999"]
+        );
     }
 }
 

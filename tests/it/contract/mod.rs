@@ -1,6 +1,11 @@
 //! What every store must do, whichever it is: the contracts of the ports.
 
-#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails where it is surprised")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails where it is surprised"
+)]
 
 /// Tells each story on SQLite and on Postgres.
 macro_rules! on_both_databases {

@@ -20,12 +20,19 @@ const KINDS: [(EventKind, &str); 4] = [
 ];
 
 fn counted(metrics: &Metrics) -> [u64; 4] {
-    KINDS.map(|(_, event)| metrics.operator_revocations.get_or_create(&EventLabel { event }).get())
+    KINDS.map(|(_, event)| {
+        metrics
+            .operator_revocations
+            .get_or_create(&EventLabel { event })
+            .get()
+    })
 }
 
 fn events(clock: &ManualClock, ago: i64, actor: &Actor) -> Vec<(AuditEvent, u32)> {
     let at = clock.now() - TimeDelta::seconds(ago);
-    KINDS.map(|(kind, _)| (AuditEvent::new(at, kind, actor.clone()), 1)).to_vec()
+    KINDS
+        .map(|(kind, _)| (AuditEvent::new(at, kind, actor.clone()), 1))
+        .to_vec()
 }
 
 on_both_databases! {
@@ -80,11 +87,25 @@ async fn revocations_before_a_first_look_that_failed_are_not_counted() {
     let store = Store::postgres().await;
     let clock = Arc::new(ManualClock::default());
     let metrics = Metrics::default();
-    let watch = OperatorWatch::new(Arc::new(store.sql.clone()), Arc::clone(&clock) as _, metrics.clone());
-    store.sql.append(&events(&clock, 0, &Actor::Operator(None))).await.unwrap();
-    store.execute("ALTER TABLE audit_events RENAME TO away").await.unwrap();
+    let watch = OperatorWatch::new(
+        Arc::new(store.sql.clone()),
+        Arc::clone(&clock) as _,
+        metrics.clone(),
+    );
+    store
+        .sql
+        .append(&events(&clock, 0, &Actor::Operator(None)))
+        .await
+        .unwrap();
+    store
+        .execute("ALTER TABLE audit_events RENAME TO away")
+        .await
+        .unwrap();
     watch.look().await.unwrap_err();
-    store.execute("ALTER TABLE away RENAME TO audit_events").await.unwrap();
+    store
+        .execute("ALTER TABLE away RENAME TO audit_events")
+        .await
+        .unwrap();
     watch.look().await.unwrap();
     assert_eq!(counted(&metrics), [0; 4]);
 }

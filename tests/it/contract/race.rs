@@ -22,13 +22,26 @@ async fn at_once(servers: &[SocketAddr], paths: &[&str], token: &str) -> Vec<Ans
         tokio::spawn(async move {
             let client = reqwest::Client::new();
             // The connection is there before the race begins.
-            client.get(format!("http://{server}/health/live")).send().await.unwrap().bytes().await.unwrap();
+            client
+                .get(format!("http://{server}/health/live"))
+                .send()
+                .await
+                .unwrap()
+                .bytes()
+                .await
+                .unwrap();
             barrier.wait().await;
-            let request = client.post(format!("http://{server}{path}")).header("content-type", "application/json");
+            let request = client
+                .post(format!("http://{server}{path}"))
+                .header("content-type", "application/json");
             Answer::read(request.body(body).send().await.unwrap()).await
         })
     });
-    join_all(requests).await.into_iter().map(Result::unwrap).collect()
+    join_all(requests)
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect()
 }
 
 async fn refreshes(servers: &[SocketAddr], number: usize, token: &str) -> Vec<Answer> {
@@ -36,8 +49,17 @@ async fn refreshes(servers: &[SocketAddr], number: usize, token: &str) -> Vec<An
 }
 
 /// All get the one successor, and the session is one generation on.
-async fn all_get_the_same(servers: &[SocketAddr], app: &TestApp, first: &Pair, number: usize) -> Pair {
-    let pairs: Vec<Pair> = refreshes(servers, number, &first.refresh).await.iter().map(Answer::pair).collect();
+async fn all_get_the_same(
+    servers: &[SocketAddr],
+    app: &TestApp,
+    first: &Pair,
+    number: usize,
+) -> Pair {
+    let pairs: Vec<Pair> = refreshes(servers, number, &first.refresh)
+        .await
+        .iter()
+        .map(Answer::pair)
+        .collect();
     let successors: BTreeSet<&str> = pairs.iter().map(|pair| pair.refresh.as_str()).collect();
     assert_eq!(successors.len(), 1);
     let was = Forge::claims_of(&first.refresh)["gen"].as_u64().unwrap();

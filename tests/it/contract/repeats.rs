@@ -12,7 +12,11 @@ use tokio::sync::Barrier;
 use super::store::{after, revocation, rotation_of, stopped};
 
 fn repeat(session: &Session, generation: u32) -> Repeat {
-    Repeat { id: session.id, generation, limit: 3 }
+    Repeat {
+        id: session.id,
+        generation,
+        limit: 3,
+    }
 }
 
 on_both_databases! {

@@ -9,7 +9,8 @@ use latchkey::{
 };
 
 use super::store::{
-    Store, after, at, cut, hash, name, new_session, revocation, rotation_of, start, stopped, stranger, told,
+    Store, after, at, cut, hash, name, new_session, revocation, rotation_of, start, stopped,
+    stranger, told,
 };
 
 on_both_databases! {
@@ -289,11 +290,24 @@ async fn a_statement_that_nobody_waits_for_any_more_harms_nobody_on_sqlite() {
     let mut left = 0;
     for _ in 0..50 {
         let session = new_session(&ada);
-        let new = NewSession { session: session.clone(), update_last_login: false, audit: told(start()) };
-        left += u32::from(SessionStore::insert(&store.sql, new).now_or_never().is_none());
+        let new = NewSession {
+            session: session.clone(),
+            update_last_login: false,
+            audit: told(start()),
+        };
+        left += u32::from(
+            SessionStore::insert(&store.sql, new)
+                .now_or_never()
+                .is_none(),
+        );
         left += u32::from(store.sql.find(session.id).now_or_never().is_none());
         store.sql.find(session.id).await.unwrap();
-        assert_eq!(store.rotate(store.session(&ada).await.id, 0, after(1)).await, Some(1));
+        assert_eq!(
+            store
+                .rotate(store.session(&ada).await.id, 0, after(1))
+                .await,
+            Some(1)
+        );
     }
     assert!(left > 20, "only {left} were under way");
 }

@@ -16,12 +16,23 @@ use super::store::{Store, after, at, hash, new_session, revocation, start};
 async fn is_stamped(store: &Store, before: Moment, stamp: Moment, now: Moment) {
     let later = store.sql.stamping_clock(now).await.unwrap();
     let own_clock = later != now;
-    let right = if own_clock { before <= stamp && stamp <= later } else { stamp == super::store::cut(now) };
-    assert!(right, "{stamp} between {before} and {later}, for a caller at {now}");
+    let right = if own_clock {
+        before <= stamp && stamp <= later
+    } else {
+        stamp == super::store::cut(now)
+    };
+    assert!(
+        right,
+        "{stamp} between {before} and {later}, for a caller at {now}"
+    );
 }
 
 async fn cut_off_at(store: &Store, user: &UserId) -> Moment {
-    let all = store.sql.cut_offs(Moment::UNIX_EPOCH, None, 100).await.unwrap();
+    let all = store
+        .sql
+        .cut_offs(Moment::UNIX_EPOCH, None, 100)
+        .await
+        .unwrap();
     all.into_iter().find(|(_, id, _)| id == user).unwrap().0
 }
 

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection as _};
+use diesel::{
+    Connection as _, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection as _,
+};
 use latchkey::{
     crypto::random,
     domain::{
@@ -23,7 +25,11 @@ use tempfile::TempDir;
 
 use crate::support::servers;
 
-pub const LIMITS: PoolLimits = PoolLimits { connections: 10, threads: 0, timeout: Duration::from_secs(20) };
+pub const LIMITS: PoolLimits = PoolLimits {
+    connections: 10,
+    threads: 0,
+    timeout: Duration::from_secs(20),
+};
 
 /// A store of its own for one test.
 pub struct Store {
@@ -34,7 +40,11 @@ pub struct Store {
 
 impl Store {
     pub async fn postgres() -> Self {
-        Self::open(&servers::fresh_database().await, tempfile::tempdir().unwrap()).await
+        Self::open(
+            &servers::fresh_database().await,
+            tempfile::tempdir().unwrap(),
+        )
+        .await
     }
 
     /// With the name of the database, for statements of the test's own.
@@ -51,19 +61,29 @@ impl Store {
 
     pub async fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self::open(&format!("sqlite://{}/latchkey.db?mode=rwc", folder.path().display()), folder).await
+        Self::open(
+            &format!("sqlite://{}/latchkey.db?mode=rwc", folder.path().display()),
+            folder,
+        )
+        .await
     }
 
     async fn open(text: &str, folder: TempDir) -> Self {
         let url: DatabaseUrl = text.parse().unwrap();
         migrate::run(&url, LIMITS.timeout).await.unwrap();
         let sql = SqlStore::new(SqlPool::open(&url, LIMITS).unwrap());
-        Self { sql, url: text.to_owned(), _folder: folder }
+        Self {
+            sql,
+            url: text.to_owned(),
+            _folder: folder,
+        }
     }
 
     /// A connection of the test's own to the same Postgres database.
     pub async fn client(&self) -> tokio_postgres::Client {
-        let (client, connection) = tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await.unwrap();
+        let (client, connection) = tokio_postgres::connect(&self.url, tokio_postgres::NoTls)
+            .await
+            .unwrap();
         tokio::spawn(connection);
         client
     }
@@ -71,24 +91,39 @@ impl Store {
     /// Does this to the database behind the store's back.
     pub async fn execute(&self, statement: &str) -> Result<(), String> {
         if let Some(path) = self.url.strip_prefix("sqlite://") {
-            let mut sqlite = SqliteConnection::establish(path.trim_end_matches("?mode=rwc")).unwrap();
+            let mut sqlite =
+                SqliteConnection::establish(path.trim_end_matches("?mode=rwc")).unwrap();
             let statement = format!("PRAGMA busy_timeout = 5000; {statement}");
-            return sqlite.batch_execute(&statement).map_err(|error| error.to_string());
+            return sqlite
+                .batch_execute(&statement)
+                .map_err(|error| error.to_string());
         }
         let told = |error: tokio_postgres::Error| error.as_db_error().unwrap().message().to_owned();
-        self.client().await.batch_execute(statement).await.map_err(told)
+        self.client()
+            .await
+            .batch_execute(statement)
+            .await
+            .map_err(told)
     }
 
     /// Stamps the revocation of this session again: Postgres has stamped it by its own clock.
     pub async fn stamp_revocation(&self, id: SessionId, at: Moment) {
         let at = at.format("%F %T%.6f");
-        self.execute(&format!("UPDATE sessions SET revoked_at = '{at}' WHERE id = '{id}'")).await.unwrap();
+        self.execute(&format!(
+            "UPDATE sessions SET revoked_at = '{at}' WHERE id = '{id}'"
+        ))
+        .await
+        .unwrap();
     }
 
     /// Stamps the cut-off of this user again.
     pub async fn stamp_cut_off(&self, id: &UserId, at: Moment) {
         let at = at.format("%F %T%.6f");
-        self.execute(&format!("UPDATE users SET cut_off_at = '{at}' WHERE id = '{id}'")).await.unwrap();
+        self.execute(&format!(
+            "UPDATE users SET cut_off_at = '{at}' WHERE id = '{id}'"
+        ))
+        .await
+        .unwrap();
     }
 
     /// The values of the one column that a query has, as texts.
@@ -99,16 +134,31 @@ impl Store {
                 #[diesel(sql_type = diesel::sql_types::Nullable<diesel::sql_types::Text>)]
                 value: Option<String>,
             }
-            let mut sqlite = SqliteConnection::establish(path.trim_end_matches("?mode=rwc")).unwrap();
+            let mut sqlite =
+                SqliteConnection::establish(path.trim_end_matches("?mode=rwc")).unwrap();
             let query = diesel::sql_query(format!("SELECT value FROM ({query})"));
-            return query.load::<Row>(&mut sqlite).unwrap().into_iter().map(|row| row.value).collect();
+            return query
+                .load::<Row>(&mut sqlite)
+                .unwrap()
+                .into_iter()
+                .map(|row| row.value)
+                .collect();
         }
-        self.client().await.query(query, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+        self.client()
+            .await
+            .query(query, &[])
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| row.get(0))
+            .collect()
     }
 
     /// A user of this name, active, at version 0.
     pub async fn user(&self, name: &str) -> User {
-        UserStore::insert(&self.sql, new_user(name), told(start())).await.unwrap()
+        UserStore::insert(&self.sql, new_user(name), told(start()))
+            .await
+            .unwrap()
     }
 
     /// A live session of this user, at generation 0, made at [`start`].
@@ -119,11 +169,19 @@ impl Store {
     }
 
     pub async fn insert(&self, session: &Session) -> bool {
-        self.sign_in(NewSession { session: session.clone(), update_last_login: false, audit: told(start()) }).await
+        self.sign_in(NewSession {
+            session: session.clone(),
+            update_last_login: false,
+            audit: told(start()),
+        })
+        .await
     }
 
     pub async fn sign_in(&self, new: NewSession) -> bool {
-        SessionStore::insert(&self.sql, new).await.unwrap().is_some()
+        SessionStore::insert(&self.sql, new)
+            .await
+            .unwrap()
+            .is_some()
     }
 
     /// Rotates at `now`. The generation afterwards, if it did.
@@ -132,8 +190,19 @@ impl Store {
             Some(session) => (session.user_id, session.user_version),
             None => (stranger(), 0),
         };
-        let rotation = Rotation { id, user, version, generation, ip: None, user_agent: None };
-        self.sql.rotate(rotation, &stopped(now)).await.unwrap().map(|state| state.session.generation)
+        let rotation = Rotation {
+            id,
+            user,
+            version,
+            generation,
+            ip: None,
+            user_agent: None,
+        };
+        self.sql
+            .rotate(rotation, &stopped(now))
+            .await
+            .unwrap()
+            .map(|state| state.session.generation)
     }
 
     pub async fn stored(&self, id: SessionId) -> Option<Session> {
@@ -141,7 +210,12 @@ impl Store {
     }
 
     pub async fn version(&self, user: &User) -> u32 {
-        self.sql.find_by_username(&name(&user.username)).await.unwrap().unwrap().version
+        self.sql
+            .find_by_username(&name(&user.username))
+            .await
+            .unwrap()
+            .unwrap()
+            .version
     }
 
     /// As a session of this user finds it: the only way to see whether a user is gone.
@@ -183,7 +257,10 @@ pub fn new_user(username: &str) -> NewUser {
 }
 
 pub fn with_email(username: &str, email: &str) -> NewUser {
-    NewUser { email: Some(EmailAddress::parse(email).unwrap()), ..new_user(username) }
+    NewUser {
+        email: Some(EmailAddress::parse(email).unwrap()),
+        ..new_user(username)
+    }
 }
 
 pub fn new_session(user: &User) -> Session {
@@ -204,7 +281,14 @@ pub fn new_session(user: &User) -> Session {
 /// The exchange that a token of this generation asks for.
 pub fn rotation_of(session: &Session, generation: u32) -> Rotation {
     let (user, version) = (session.user_id.clone(), session.user_version);
-    Rotation { id: session.id, user, version, generation, ip: None, user_agent: None }
+    Rotation {
+        id: session.id,
+        user,
+        version,
+        generation,
+        ip: None,
+        user_agent: None,
+    }
 }
 
 /// A clock that stands still.
@@ -227,11 +311,21 @@ pub fn told(now: Moment) -> AuditEvent {
 
 /// The end of all that a user holds.
 pub fn at(id: &UserId, now: Moment) -> CutOff {
-    CutOff { id: id.clone(), now, audit: told(now).of_user(id) }
+    CutOff {
+        id: id.clone(),
+        now,
+        audit: told(now).of_user(id),
+    }
 }
 
 pub fn revocation(id: SessionId, reason: RevokedReason, now: Moment) -> Revoke {
-    Revoke { id, of: None, reason, now, audit: told(now).of_session(id) }
+    Revoke {
+        id,
+        of: None,
+        reason,
+        now,
+        audit: told(now).of_session(id),
+    }
 }
 
 /// Somebody whom no store has heard of.

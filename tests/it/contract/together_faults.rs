@@ -15,11 +15,18 @@ use super::{
 use crate::support::servers::eventually;
 
 async fn several(store: &Store, count: usize) -> Vec<Session> {
-    sessions(store, count).await.into_iter().map(|(_, session)| session).collect()
+    sessions(store, count)
+        .await
+        .into_iter()
+        .map(|(_, session)| session)
+        .collect()
 }
 
 async fn generation(store: &Store, session: &Session) -> Option<String> {
-    let query = format!("SELECT generation::text FROM sessions WHERE id = '{}'", session.id);
+    let query = format!(
+        "SELECT generation::text FROM sessions WHERE id = '{}'",
+        session.id
+    );
     store.column(&query).await.remove(0)
 }
 
@@ -28,12 +35,22 @@ async fn generation(store: &Store, session: &Session) -> Option<String> {
 async fn a_row_that_cannot_be_read_is_its_own_sessions_fault_alone() {
     let store = Store::postgres().await;
     let all = several(&store, 6).await;
-    store.execute("UPDATE users SET last_login = '-infinity' WHERE username = 'user2'").await.unwrap();
-    let outcomes = at_once(&store, all.iter().map(|session| rotation_of(session, 0)).collect()).await;
+    store
+        .execute("UPDATE users SET last_login = '-infinity' WHERE username = 'user2'")
+        .await
+        .unwrap();
+    let outcomes = at_once(
+        &store,
+        all.iter().map(|session| rotation_of(session, 0)).collect(),
+    )
+    .await;
     for (number, outcome) in outcomes.iter().enumerate() {
         match outcome {
             Ok(state) => assert!(number != 2 && state.is_some()),
-            Err(error) => assert!(number == 2 && matches!(error, StoreError::Failed(_)), "{number}: {error}"),
+            Err(error) => assert!(
+                number == 2 && matches!(error, StoreError::Failed(_)),
+                "{number}: {error}"
+            ),
         }
     }
 }
@@ -51,9 +68,21 @@ async fn in_a_table_in_parts_each_gets_its_own_row() {
     let all = several(&store, 40).await;
     let (gone, live) = all.split_at(20);
     for session in gone {
-        store.sql.revoke(revocation(session.id, RevokedReason::LoggedOut, after(1))).await.unwrap();
+        store
+            .sql
+            .revoke(revocation(session.id, RevokedReason::LoggedOut, after(1)))
+            .await
+            .unwrap();
     }
-    assert!(at_once(&store, live.iter().map(|session| rotation_of(session, 0)).collect()).await.iter().all(rotated));
+    assert!(
+        at_once(
+            &store,
+            live.iter().map(|session| rotation_of(session, 0)).collect()
+        )
+        .await
+        .iter()
+        .all(rotated)
+    );
     for session in gone {
         assert_eq!(generation(&store, session).await.as_deref(), Some("0"));
     }
@@ -71,14 +100,26 @@ async fn what_fails_when_it_is_committed_is_told_as_a_failure() {
         CREATE CONSTRAINT TRIGGER no AFTER INSERT OR UPDATE ON sessions DEFERRABLE INITIALLY DEFERRED
         FOR EACH ROW EXECUTE FUNCTION no()";
     store.execute(fails).await.unwrap();
-    for outcome in at_once(&store, all.iter().map(|session| rotation_of(session, 0)).collect()).await {
-        assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+    for outcome in at_once(
+        &store,
+        all.iter().map(|session| rotation_of(session, 0)).collect(),
+    )
+    .await
+    {
+        assert!(
+            matches!(outcome, Err(StoreError::Unavailable(_))),
+            "{outcome:?}"
+        );
     }
     for session in &all {
         assert_eq!(generation(&store, session).await.as_deref(), Some("0"));
     }
     let user = store.user("eve").await;
-    let new = NewSession { session: new_session(&user), update_last_login: true, audit: told(start()) };
+    let new = NewSession {
+        session: new_session(&user),
+        update_last_login: true,
+        audit: told(start()),
+    };
     assert!(SessionStore::insert(&store.sql, new).await.is_err());
 }
 
@@ -88,19 +129,36 @@ async fn those_whose_connection_is_ended_are_told_so() {
     let store = Store::postgres().await;
     let all = several(&store, 5).await;
     let locker = store.client().await;
-    locker.batch_execute("BEGIN; LOCK TABLE sessions").await.unwrap();
+    locker
+        .batch_execute("BEGIN; LOCK TABLE sessions")
+        .await
+        .unwrap();
     let ended = async {
         let end = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity
             WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        eventually("the statement waits for the lock", async || !store.column(end).await.is_empty()).await;
+        eventually("the statement waits for the lock", async || {
+            !store.column(end).await.is_empty()
+        })
+        .await;
     };
     let rotations = all.iter().map(|session| rotation_of(session, 0)).collect();
     let (outcomes, ()) = tokio::join!(at_once(&store, rotations), ended);
     for outcome in outcomes {
-        assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+        assert!(
+            matches!(outcome, Err(StoreError::Unavailable(_))),
+            "{outcome:?}"
+        );
     }
     locker.batch_execute("ROLLBACK").await.unwrap();
-    assert!(at_once(&store, all.iter().map(|session| rotation_of(session, 0)).collect()).await.iter().all(rotated));
+    assert!(
+        at_once(
+            &store,
+            all.iter().map(|session| rotation_of(session, 0)).collect()
+        )
+        .await
+        .iter()
+        .all(rotated)
+    );
 }
 
 /// Where threads share connections: the one that asked first ends while its statement is under way.
@@ -109,16 +167,26 @@ async fn a_thread_that_ends_takes_nobody_else_along() {
     let store = Store::postgres().await;
     let all = several(&store, 4).await;
     let locker = store.client().await;
-    locker.batch_execute("BEGIN; LOCK TABLE sessions").await.unwrap();
+    locker
+        .batch_execute("BEGIN; LOCK TABLE sessions")
+        .await
+        .unwrap();
     let waiting = "SELECT pid::text FROM pg_stat_activity
         WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let wait = async |count: usize| {
-        eventually("the statements wait for the lock", async || store.column(waiting).await.len() == count).await;
+        eventually("the statements wait for the lock", async || {
+            store.column(waiting).await.len() == count
+        })
+        .await;
     };
     let mut leave = Vec::new();
     // As many as there may be statements at once.
     for (count, session) in (1..).zip(&all[..2]) {
-        let (sql, rotation, left) = (store.sql.clone(), rotation_of(session, 0), Arc::new(Barrier::new(2)));
+        let (sql, rotation, left) = (
+            store.sql.clone(),
+            rotation_of(session, 0),
+            Arc::new(Barrier::new(2)),
+        );
         leave.push(Arc::clone(&left));
         thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -129,7 +197,10 @@ async fn a_thread_that_ends_takes_nobody_else_along() {
         });
         wait(count).await;
     }
-    let others = all[2..].iter().map(|session| rotation_of(session, 0)).collect();
+    let others = all[2..]
+        .iter()
+        .map(|session| rotation_of(session, 0))
+        .collect();
     let rest = async {
         for thread in &leave {
             thread.wait().await;
@@ -139,8 +210,10 @@ async fn a_thread_that_ends_takes_nobody_else_along() {
     let (outcomes, ()) = tokio::join!(at_once(&store, others), rest);
     assert!(outcomes.iter().all(rotated));
     for session in &all {
-        eventually("the others are done, too", async || generation(&store, session).await.as_deref() == Some("1"))
-            .await;
+        eventually("the others are done, too", async || {
+            generation(&store, session).await.as_deref() == Some("1")
+        })
+        .await;
     }
 }
 
@@ -148,13 +221,24 @@ async fn a_thread_that_ends_takes_nobody_else_along() {
 #[tokio::test]
 async fn rows_are_found_by_the_primary_key_alone() {
     let store = Store::postgres().await;
-    store.execute("ALTER TABLE sessions SET (autovacuum_enabled = off)").await.unwrap();
+    store
+        .execute("ALTER TABLE sessions SET (autovacuum_enabled = off)")
+        .await
+        .unwrap();
     let user = store.user("ada").await;
     let first = store.session(&user).await;
     // On a table that was empty when the statement was planned.
     for generation in 0..12 {
-        assert!(at_once(&store, vec![rotation_of(&first, generation)]).await.iter().all(rotated));
-        assert!(!rotated(&at_once(&store, vec![rotation_of(&first, generation)]).await[0]), "and alone");
+        assert!(
+            at_once(&store, vec![rotation_of(&first, generation)])
+                .await
+                .iter()
+                .all(rotated)
+        );
+        assert!(
+            !rotated(&at_once(&store, vec![rotation_of(&first, generation)]).await[0]),
+            "and alone"
+        );
     }
     let copies = format!(
         "INSERT INTO sessions (id, user_id, user_version, generation, created_at, rotated_at, expires_at)
@@ -163,16 +247,42 @@ async fn rows_are_found_by_the_primary_key_alone() {
         first.id
     );
     store.execute(&copies).await.unwrap();
-    let read = "SELECT (sum(seq_tup_read) + coalesce((SELECT sum(idx_tup_read) FROM pg_stat_user_indexes
+    let read =
+        "SELECT (sum(seq_tup_read) + coalesce((SELECT sum(idx_tup_read) FROM pg_stat_user_indexes
         WHERE relname = 'sessions' AND indexrelname <> 'sessions_pkey'), 0))::text
         FROM pg_stat_user_tables WHERE relname = 'sessions'";
-    let number = async || store.column(read).await.remove(0).unwrap().parse::<u64>().unwrap();
-    let by_key = "SELECT idx_scan::text FROM pg_stat_user_indexes WHERE indexrelname = 'sessions_pkey'";
-    let scans = async || store.column(by_key).await.remove(0).unwrap().parse::<u64>().unwrap();
+    let number = async || {
+        store
+            .column(read)
+            .await
+            .remove(0)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    };
+    let by_key =
+        "SELECT idx_scan::text FROM pg_stat_user_indexes WHERE indexrelname = 'sessions_pkey'";
+    let scans = async || {
+        store
+            .column(by_key)
+            .await
+            .remove(0)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    };
     let (read_before, scans_before) = (number().await, scans().await);
     for generation in 12..24 {
-        assert!(at_once(&store, vec![rotation_of(&first, generation)]).await.iter().all(rotated));
-        assert!(!rotated(&at_once(&store, vec![rotation_of(&first, generation)]).await[0]), "and alone");
+        assert!(
+            at_once(&store, vec![rotation_of(&first, generation)])
+                .await
+                .iter()
+                .all(rotated)
+        );
+        assert!(
+            !rotated(&at_once(&store, vec![rotation_of(&first, generation)]).await[0]),
+            "and alone"
+        );
     }
     eventually("the statistics are there", async || {
         // A connection tells what it did when it does something a second later.
@@ -180,5 +290,8 @@ async fn rows_are_found_by_the_primary_key_alone() {
         scans().await >= scans_before + 36
     })
     .await;
-    assert!(number().await - read_before < 20_000, "rows were read that nobody asked for");
+    assert!(
+        number().await - read_before < 20_000,
+        "rows were read that nobody asked for"
+    );
 }

@@ -29,24 +29,42 @@ async fn without_the_database_that_has_the_keys_they_are_published_and_verify_fr
     ];
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let app = TestApp::start_with(Backend::Embedded, &flags).await;
-    Probe::new(&app, &postgres.url()).await.eventually_redis_answers(&app).await;
+    Probe::new(&app, &postgres.url())
+        .await
+        .eventually_redis_answers(&app)
+        .await;
     let pair = app.signed_in("ada").await;
     let keys = app.get("/.well-known/jwks.json").await;
 
     postgres.stop();
-    eventually("the server notices", async || app.get("/health/ready").await.status == 503).await;
+    eventually("the server notices", async || {
+        app.get("/health/ready").await.status == 503
+    })
+    .await;
     for _ in 0..20 {
         app.verify(&pair.access).await.expect(200, "{}");
-        app.get("/.well-known/jwks.json").await.expect(200, &keys.text);
+        app.get("/.well-known/jwks.json")
+            .await
+            .expect(200, &keys.text);
     }
     unavailable(&app.refresh(&pair.refresh).await);
     let metrics = app.get("/metrics").await.text;
-    assert!(metrics.contains("\nlatchkey_keys 2\n") && metrics.contains("\nlatchkey_keys_broken 0\n"), "{metrics}");
+    assert!(
+        metrics.contains("\nlatchkey_keys 2\n") && metrics.contains("\nlatchkey_keys_broken 0\n"),
+        "{metrics}"
+    );
 
     postgres.again().await;
     let next = app.refresh(&pair.refresh).await.pair();
     app.live(&next).await;
-    let order = Rotate { kind: Kind::Access, algorithm: None, now: false };
+    let order = Rotate {
+        kind: Kind::Access,
+        algorithm: None,
+        now: false,
+    };
     let made = app.keys().await.rotate(order).await.unwrap();
-    eventually("the new key is published", async || app.kids().await.contains(&made.kid)).await;
+    eventually("the new key is published", async || {
+        app.kids().await.contains(&made.kid)
+    })
+    .await;
 }

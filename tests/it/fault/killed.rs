@@ -26,8 +26,14 @@ impl Scene {
         for name in ["ada", "warm"] {
             place.user(name, PASSWORD);
         }
-        let flags = format!("--refresh-reuse-grace={grace} --database-pool-size=1 --database-timeout=2s");
-        Self { database, flags, place, proxy }
+        let flags =
+            format!("--refresh-reuse-grace={grace} --database-pool-size=1 --database-timeout=2s");
+        Self {
+            database,
+            flags,
+            place,
+            proxy,
+        }
     }
 
     /// A session of generation 0, whose rotation is in the database and whose answer nobody ever got.
@@ -61,13 +67,20 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_between_commit_and_answer_the_retry_gets_the_successor_and_a_thief_still_ends_the_session() {
+async fn killed_between_commit_and_answer_the_retry_gets_the_successor_and_a_thief_still_ends_the_session()
+ {
     let scene = Scene::new("5m").await;
     let pair = scene.killed_between_commit_and_answer().await;
     let server = scene.place.serve(&scene.flags);
     let next = server.refresh(&pair.refresh).await.pair();
-    assert_eq!(server.refresh(&pair.refresh).await.pair().refresh, next.refresh);
-    assert_eq!((number(&next), generation(&scene.database, &pair).await), (1, 1));
+    assert_eq!(
+        server.refresh(&pair.refresh).await.pair().refresh,
+        next.refresh
+    );
+    assert_eq!(
+        (number(&next), generation(&scene.database, &pair).await),
+        (1, 1)
+    );
     assert_eq!(server.verify(&next.access).await.status, 200);
 
     let last = server.refresh(&next.refresh).await.pair();
@@ -83,24 +96,43 @@ async fn killed_between_commit_and_answer_without_a_grace_the_client_signs_in_ag
     let pair = scene.killed_between_commit_and_answer().await;
     let server = scene.place.serve(&scene.flags);
     server.refresh(&pair.refresh).await.expect(401, BLACKLISTED);
-    assert_eq!(generation(&scene.database, &pair).await, -1, "the session is revoked");
+    assert_eq!(
+        generation(&scene.database, &pair).await,
+        -1,
+        "the session is revoked"
+    );
     server.pair("ada", PASSWORD).await;
 }
 
 /// Refreshes until the server is gone, and keeps the last pair that was answered.
-async fn refreshes_until_killed(url: &str, mut pair: Pair, answered: &std::sync::atomic::AtomicUsize) -> Pair {
+async fn refreshes_until_killed(
+    url: &str,
+    mut pair: Pair,
+    answered: &std::sync::atomic::AtomicUsize,
+) -> Pair {
     let client = reqwest::Client::new();
     loop {
-        let request = client.post(format!("{url}/api/token/refresh/")).header("content-type", "application/json");
-        let Ok(response) = request.body(json!({ "refresh": pair.refresh }).to_string()).send().await else {
+        let request = client
+            .post(format!("{url}/api/token/refresh/"))
+            .header("content-type", "application/json");
+        let Ok(response) = request
+            .body(json!({ "refresh": pair.refresh }).to_string())
+            .send()
+            .await
+        else {
             return pair;
         };
         let status = response.status();
-        let Ok(bytes) = response.bytes().await else { return pair };
+        let Ok(bytes) = response.bytes().await else {
+            return pair;
+        };
         assert_eq!(status, 200, "{bytes:?}");
         let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         let token = |name: &str| body[name].as_str().unwrap().to_owned();
-        pair = Pair { access: token("access"), refresh: token("refresh") };
+        pair = Pair {
+            access: token("access"),
+            refresh: token("refresh"),
+        };
         answered.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     }
 }

@@ -1,6 +1,11 @@
 //! What happens when a server is stopped, hung, emptied, or replaced by something else.
 
-#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails where it is surprised")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails where it is surprised"
+)]
 
 mod disk_full;
 mod keys;
@@ -41,8 +46,11 @@ struct Probe(Pair);
 impl Probe {
     async fn new(app: &TestApp, database_url: &str) -> Self {
         let pair = app.signed_in("probe").await;
-        let delete = "DELETE FROM sessions WHERE user_id = (SELECT id FROM users WHERE username = 'probe')";
-        let (client, connection) = tokio_postgres::connect(database_url, tokio_postgres::NoTls).await.unwrap();
+        let delete =
+            "DELETE FROM sessions WHERE user_id = (SELECT id FROM users WHERE username = 'probe')";
+        let (client, connection) = tokio_postgres::connect(database_url, tokio_postgres::NoTls)
+            .await
+            .unwrap();
         tokio::spawn(connection);
         client.batch_execute(delete).await.unwrap();
         Self(pair)
@@ -70,6 +78,12 @@ fn is(status: u16, overall: &str, redis: &str) -> (u16, String, String) {
 
 #[track_caller]
 fn unavailable(answer: &Answer) {
-    answer.expect(503, r#"{"detail":"Service temporarily unavailable. Try again shortly."}"#);
-    assert_eq!((answer.header("retry-after"), answer.header("content-type")), ("1", "application/json"));
+    answer.expect(
+        503,
+        r#"{"detail":"Service temporarily unavailable. Try again shortly."}"#,
+    );
+    assert_eq!(
+        (answer.header("retry-after"), answer.header("content-type")),
+        ("1", "application/json")
+    );
 }

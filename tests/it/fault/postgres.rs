@@ -21,19 +21,32 @@ impl Scene {
     /// A server that believes Redis.
     async fn start(flags: &[&str]) -> Self {
         let (postgres, redis) = (OwnPostgres::start_with(&[]).await, OwnRedis::start().await);
-        let stores = [format!("--database-url={}", postgres.url()), format!("--redis-url={}", redis.url())];
+        let stores = [
+            format!("--database-url={}", postgres.url()),
+            format!("--redis-url={}", redis.url()),
+        ];
         let mut all: Vec<&str> = stores.iter().map(String::as_str).collect();
         all.extend(flags);
         let app = TestApp::start_with(Backend::Embedded, &all).await;
-        Probe::new(&app, &postgres.url()).await.eventually_redis_answers(&app).await;
-        Self { app, postgres, _redis: redis }
+        Probe::new(&app, &postgres.url())
+            .await
+            .eventually_redis_answers(&app)
+            .await;
+        Self {
+            app,
+            postgres,
+            _redis: redis,
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_postgres_access_tokens_are_still_checked_and_all_else_waits_for_its_return() {
     let mut scene = Scene::start(&[]).await;
-    let (dead, live) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
+    let (dead, live) = (
+        scene.app.signed_in("ada").await,
+        scene.app.signed_in("bob").await,
+    );
     scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
     let keys = scene.app.get("/.well-known/jwks.json").await;
     assert_eq!(keys.status, 200);
@@ -67,13 +80,17 @@ async fn without_postgres_access_tokens_are_still_checked_and_all_else_waits_for
 
 /// Redis reports the token as spent, so the database is queried only for the holder of the successor.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thief_who_asks_verify_about_a_spent_token_is_refused_without_postgres_and_ends_the_session_with_it() {
+async fn a_thief_who_asks_verify_about_a_spent_token_is_refused_without_postgres_and_ends_the_session_with_it()
+ {
     let mut scene = Scene::start(&["--database-timeout=500ms"]).await;
     let first = scene.app.signed_in("ada").await;
     let second = scene.app.refresh(&first.refresh).await.pair();
     scene.postgres.stop();
     // Without the database, only Redis can refuse. From here on, the mark of the rotation exists.
-    eventually("Redis knows of the rotation", async || scene.app.verify(&first.refresh).await.status == 400).await;
+    eventually("Redis knows of the rotation", async || {
+        scene.app.verify(&first.refresh).await.status == 400
+    })
+    .await;
     let thief = scene.app.sender("127.0.0.9", Some("curl/8"));
     for _ in 0..3 {
         thief.verify(&first.refresh).await.expect(400, REFUSED);
@@ -81,7 +98,10 @@ async fn a_thief_who_asks_verify_about_a_spent_token_is_refused_without_postgres
     unavailable(&scene.app.verify(&second.refresh).await);
 
     scene.postgres.again().await;
-    eventually("Postgres is there", async || scene.app.verify(&second.refresh).await.status == 200).await;
+    eventually("Postgres is there", async || {
+        scene.app.verify(&second.refresh).await.status == 200
+    })
+    .await;
     // The holder's request has no effect, the thief's has one.
     scene.app.verify(&first.refresh).await.expect(400, REFUSED);
     scene.app.live(&second).await;
@@ -100,7 +120,11 @@ async fn a_postgres_that_hangs_is_waited_for_no_longer_than_the_limit_and_burns_
     for _ in 0..4 {
         unavailable(&scene.app.refresh(&pair.refresh).await);
     }
-    assert!(started.elapsed() < Duration::from_secs(8), "{:?} for four requests", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(8),
+        "{:?} for four requests",
+        started.elapsed()
+    );
     scene.app.verify(&pair.access).await.expect(200, "{}");
     scene.postgres.go_on();
     let mut next = None;
@@ -120,8 +144,7 @@ async fn a_rotation_that_postgres_finds_after_it_was_given_up_is_not_done() {
     let scene = Scene::start(&["--database-timeout=500ms", "--database-pool-size=1"]).await;
     let pair = scene.app.signed_in("ada").await;
     let client = scene.postgres.client().await;
-    let ours =
-        "SELECT coalesce(string_agg(pid::text, ','), '') FROM pg_stat_activity WHERE application_name = 'latchkey'";
+    let ours = "SELECT coalesce(string_agg(pid::text, ','), '') FROM pg_stat_activity WHERE application_name = 'latchkey'";
     let before: String = client.query_one(ours, &[]).await.unwrap().get(0);
     scene.postgres.hang();
     unavailable(&scene.app.refresh(&pair.refresh).await);
@@ -129,11 +152,20 @@ async fn a_rotation_that_postgres_finds_after_it_was_given_up_is_not_done() {
     scene.postgres.go_on();
     eventually("the connection that was given up has ended", async || {
         let now: String = client.query_one(ours, &[]).await.unwrap().get(0);
-        !before.split(',').any(|pid| now.split(',').any(|other| other == pid))
+        !before
+            .split(',')
+            .any(|pid| now.split(',').any(|other| other == pid))
     })
     .await;
     let generations = "SELECT sum(generation)::bigint FROM sessions";
-    assert_eq!(client.query_one(generations, &[]).await.unwrap().get::<_, i64>(0), 0);
+    assert_eq!(
+        client
+            .query_one(generations, &[])
+            .await
+            .unwrap()
+            .get::<_, i64>(0),
+        0
+    );
     eventually("the same token is good for its successor", async || {
         let answer = scene.app.refresh(&pair.refresh).await;
         assert_ne!(answer.status, 401, "{}", answer.text);
@@ -147,8 +179,12 @@ async fn when_all_connections_are_taken_the_others_are_asked_to_come_back() {
     let scene = Scene::start(&["--database-timeout=500ms", "--database-pool-size=2"]).await;
     let pair = scene.app.signed_in("ada").await;
     let locker = scene.postgres.client().await;
-    locker.batch_execute("BEGIN; LOCK TABLE sessions").await.unwrap();
-    let answers = futures_util::future::join_all((0..10).map(|_| scene.app.refresh(&pair.refresh))).await;
+    locker
+        .batch_execute("BEGIN; LOCK TABLE sessions")
+        .await
+        .unwrap();
+    let answers =
+        futures_util::future::join_all((0..10).map(|_| scene.app.refresh(&pair.refresh))).await;
     answers.iter().for_each(unavailable);
     scene.app.verify(&pair.access).await.expect(200, "{}");
     locker.batch_execute("ROLLBACK").await.unwrap();
@@ -180,7 +216,10 @@ async fn a_postgres_that_takes_no_writes_is_out_of_order_and_not_an_internal_err
     let scene = Scene::start(&[]).await;
     let pair = scene.app.signed_in("ada").await;
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'latchkey'";
-    scene.postgres.execute("ALTER DATABASE postgres SET default_transaction_read_only = on").await;
+    scene
+        .postgres
+        .execute("ALTER DATABASE postgres SET default_transaction_read_only = on")
+        .await;
     scene.postgres.execute(end).await;
     for _ in 0..3 {
         unavailable(&scene.app.blacklist(&pair.refresh).await);
@@ -189,10 +228,19 @@ async fn a_postgres_that_takes_no_writes_is_out_of_order_and_not_an_internal_err
         scene.app.verify(&pair.access).await.expect(200, "{}");
     }
     let administrator = scene.postgres.client().await;
-    administrator.batch_execute("SET default_transaction_read_only = off").await.unwrap();
-    administrator.batch_execute("ALTER DATABASE postgres RESET default_transaction_read_only").await.unwrap();
+    administrator
+        .batch_execute("SET default_transaction_read_only = off")
+        .await
+        .unwrap();
+    administrator
+        .batch_execute("ALTER DATABASE postgres RESET default_transaction_read_only")
+        .await
+        .unwrap();
     scene.postgres.execute(end).await;
-    eventually("a refresh goes through", async || scene.app.refresh(&pair.refresh).await.status == 200).await;
+    eventually("a refresh goes through", async || {
+        scene.app.refresh(&pair.refresh).await.status == 200
+    })
+    .await;
 }
 
 /// A rotation's mark may never have come to Redis. Here it has not: the rotation happened behind Latchkey's back.
@@ -201,7 +249,10 @@ async fn without_postgres_nobody_says_that_a_refresh_token_is_good() {
     let mut scene = Scene::start(&[]).await;
     let pair = scene.app.signed_in("ada").await;
     scene.app.verify(&pair.refresh).await.expect(200, "{}");
-    scene.postgres.execute("UPDATE sessions SET generation = generation + 1").await;
+    scene
+        .postgres
+        .execute("UPDATE sessions SET generation = generation + 1")
+        .await;
     scene.postgres.stop();
     unavailable(&scene.app.verify(&pair.refresh).await);
     scene.app.verify(&pair.access).await.expect(200, "{}");

@@ -11,7 +11,17 @@ use crate::support::{Place, servers::own::OwnPostgres};
 /// Makes a certificate by the command of the manual, and returns its text and its key.
 fn made(days: &str) -> (String, String) {
     let folder = tempfile::tempdir().unwrap();
-    let words = ["req", "-new", "-x509", "-days", days, "-nodes", "-text", "-subj", "/CN=dbhost.example"];
+    let words = [
+        "req",
+        "-new",
+        "-x509",
+        "-days",
+        days,
+        "-nodes",
+        "-text",
+        "-subj",
+        "/CN=dbhost.example",
+    ];
     let output = Command::new("openssl")
         .args(words)
         .args(["-out", "server.crt", "-keyout", "server.key"])
@@ -34,7 +44,10 @@ async fn encrypted_server() -> (OwnPostgres, String) {
 }
 
 fn url(postgres: &OwnPostgres, parameters: &str) -> String {
-    format!("postgres://latchkey:hunter2hunter2@127.0.0.1:{}/latchkey{parameters}", postgres.port)
+    format!(
+        "postgres://latchkey:hunter2hunter2@127.0.0.1:{}/latchkey{parameters}",
+        postgres.port
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,16 +55,31 @@ async fn self_signed_certificate_named_by_the_url_verifies_the_server() {
     let (postgres, certificate) = encrypted_server().await;
     let file = Place::new();
     let pin = file.write("pin.pem", &certificate).display().to_string();
-    for mode in ["", "sslmode=verify-full&", "sslmode=verify-ca&", "sslmode=require&", "sslmode=prefer&"] {
-        let place = Place::new().with("DATABASE_URL", &url(&postgres, &format!("?{mode}sslrootcert={pin}")));
+    for mode in [
+        "",
+        "sslmode=verify-full&",
+        "sslmode=verify-ca&",
+        "sslmode=require&",
+        "sslmode=prefer&",
+    ] {
+        let place = Place::new().with(
+            "DATABASE_URL",
+            &url(&postgres, &format!("?{mode}sslrootcert={pin}")),
+        );
         place.run("migrate run").done();
-        assert!(place.run("users list").done().contains("no users"), "{mode}");
+        assert!(
+            place.run("users list").done().contains("no users"),
+            "{mode}"
+        );
     }
     let (other, _) = made("365");
     let other = file.write("other.pem", &other).display().to_string();
     for mode in ["", "sslmode=verify-full&"] {
         let line = line(&url(&postgres, &format!("?{mode}sslrootcert={other}")));
-        assert!(line.contains("the certificate of the server") && !line.contains("Other"), "{line}");
+        assert!(
+            line.contains("the certificate of the server") && !line.contains("Other"),
+            "{line}"
+        );
     }
 }
 
@@ -60,7 +88,11 @@ async fn url_that_asks_for_no_verification_is_encrypted_and_serves() {
     let (postgres, _) = encrypted_server().await;
     for mode in ["", "?sslmode=prefer", "?sslmode=allow"] {
         let place = Place::new().with("DATABASE_URL", &url(&postgres, mode));
-        let name = place.run("migrate run").code.map(|_| format!("ada{}", mode.len())).unwrap();
+        let name = place
+            .run("migrate run")
+            .code
+            .map(|_| format!("ada{}", mode.len()))
+            .unwrap();
         place.user(&name, PASSWORD);
         let server = place.serve("");
         let pair = server.pair(&name, PASSWORD).await;
@@ -72,7 +104,10 @@ async fn url_that_asks_for_no_verification_is_encrypted_and_serves() {
     }
     let line = line(&url(&postgres, "?sslmode=require"));
     let way_out = "or trust it alone: copy it and name the copy by sslrootcert=PATH in the URL";
-    assert!(line.contains("CA:TRUE") && line.ends_with(way_out), "{line}");
+    assert!(
+        line.contains("CA:TRUE") && line.ends_with(way_out),
+        "{line}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,7 +122,10 @@ async fn prefer_with_an_authority_that_is_not_the_servers_falls_back_to_no_encry
     postgres.put("pg_hba.conf", RULES);
     postgres.execute("SELECT pg_reload_conf()").await;
     let place = Place::new().with("DATABASE_URL", &with_other);
-    crate::support::servers::eventually("the rules hold", async || place.run("migrate run").code == Some(0)).await;
+    crate::support::servers::eventually("the rules hold", async || {
+        place.run("migrate run").code == Some(0)
+    })
+    .await;
     assert!(place.run("users list").done().contains("no users"));
 }
 
@@ -97,7 +135,10 @@ async fn pinned_certificate_that_is_expired_ends_the_start() {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    (params.not_before, params.not_after) = (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2021, 1, 1));
+    (params.not_before, params.not_after) = (
+        rcgen::date_time_ymd(2020, 1, 1),
+        rcgen::date_time_ymd(2021, 1, 1),
+    );
     let certificate = params.self_signed(&key).unwrap().pem();
     postgres.put("server.crt", &certificate);
     postgres.put("server.key", &key.serialize_pem());
@@ -105,5 +146,8 @@ async fn pinned_certificate_that_is_expired_ends_the_start() {
     let file = Place::new();
     let pin = file.write("pin.pem", &certificate).display().to_string();
     let line = line(&url(&postgres, &format!("?sslrootcert={pin}")));
-    assert!(line.contains("expired") && line.ends_with("has expired: renew it"), "{line}");
+    assert!(
+        line.contains("expired") && line.ends_with("has expired: renew it"),
+        "{line}"
+    );
 }

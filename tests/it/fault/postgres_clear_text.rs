@@ -34,17 +34,24 @@ fn man_in_the_middle(pieces: usize, answer: &'static [u8]) -> (u16, Arc<Mutex<Ve
     let ear = Arc::clone(&heard);
     let address = listen(move |mut stream| {
         stream.set_nodelay(true).unwrap();
-        let Some(mut first) = startup(&mut stream) else { return };
+        let Some(mut first) = startup(&mut stream) else {
+            return;
+        };
         // `SSLRequest`
         if first == [4, 210, 22, 47] {
             stream.write_all(answer).unwrap();
             if answer != b"N" {
                 return;
             }
-            let Some(next) = startup(&mut stream) else { return };
+            let Some(next) = startup(&mut stream) else {
+                return;
+            };
             first = next;
         }
-        assert!(first.starts_with(&[0, 3, 0, 0]), "no start of a session: {first:?}");
+        assert!(
+            first.starts_with(&[0, 3, 0, 0]),
+            "no start of a session: {first:?}"
+        );
         for piece in CLEAR_TEXT.chunks(pieces) {
             let _ = stream.write_all(piece);
         }
@@ -56,7 +63,10 @@ fn man_in_the_middle(pieces: usize, answer: &'static [u8]) -> (u16, Arc<Mutex<Ve
 }
 
 fn migrate(url: &str) {
-    Place::new().with("DATABASE_URL", url).run("migrate run").done();
+    Place::new()
+        .with("DATABASE_URL", url)
+        .run("migrate run")
+        .done();
 }
 
 fn users(url: &str) -> Outcome {
@@ -65,13 +75,27 @@ fn users(url: &str) -> Outcome {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clear_text_request_of_another_machine_gets_no_password_without_tls() {
-    for (mode, pieces) in [("", 9), ("?sslmode=disable", 9), ("?sslmode=prefer", 9), ("", 1), ("?sslmode=disable", 4)] {
+    for (mode, pieces) in [
+        ("", 9),
+        ("?sslmode=disable", 9),
+        ("?sslmode=prefer", 9),
+        ("", 1),
+        ("?sslmode=disable", 4),
+    ] {
         let (port, heard) = man_in_the_middle(pieces, b"N");
-        let outcome = users(&format!("postgres://latchkey:{SECRET}@127.1:{port}/latchkey{mode}"));
+        let outcome = users(&format!(
+            "postgres://latchkey:{SECRET}@127.1:{port}/latchkey{mode}"
+        ));
         assert!(outcome.refused(2).ends_with(REFUSAL), "{outcome:?}");
-        eventually("the connection ended", async || !heard.lock().unwrap().is_empty()).await;
+        eventually("the connection ended", async || {
+            !heard.lock().unwrap().is_empty()
+        })
+        .await;
         for rest in heard.lock().unwrap().iter() {
-            assert!(!String::from_utf8_lossy(rest).contains(SECRET), "{mode}: {rest:?}");
+            assert!(
+                !String::from_utf8_lossy(rest).contains(SECRET),
+                "{mode}: {rest:?}"
+            );
             assert!(rest.is_empty(), "{mode}: {rest:?}");
         }
     }
@@ -82,9 +106,14 @@ async fn clear_text_request_of_another_machine_gets_no_password_without_tls() {
 async fn clear_text_request_after_a_broken_handshake_gets_no_password() {
     for answer in [&b"Sxxxxxxxx"[..], b"S"] {
         let (port, heard) = man_in_the_middle(9, answer);
-        let outcome = users(&format!("postgres://latchkey:{SECRET}@127.1:{port}/latchkey?sslmode=prefer"));
+        let outcome = users(&format!(
+            "postgres://latchkey:{SECRET}@127.1:{port}/latchkey?sslmode=prefer"
+        ));
         assert!(outcome.refused(2).ends_with(REFUSAL), "{outcome:?}");
-        assert!(heard.lock().unwrap().iter().all(Vec::is_empty), "{answer:?}");
+        assert!(
+            heard.lock().unwrap().iter().all(Vec::is_empty),
+            "{answer:?}"
+        );
     }
 }
 
@@ -93,20 +122,45 @@ async fn clear_text_request_after_a_broken_handshake_gets_no_password() {
 async fn clear_text_request_of_this_machine_is_answered() {
     let (port, heard) = man_in_the_middle(9, b"N");
     let url = format!("postgres://latchkey:{SECRET}@127.0.0.1:{port}/latchkey");
-    let mut child = Place::new().with("DATABASE_URL", &url).command("users list").spawn().unwrap();
+    let mut child = Place::new()
+        .with("DATABASE_URL", &url)
+        .command("users list")
+        .spawn()
+        .unwrap();
     // The client waits for the server's response to the password; its end closes the connection.
-    let ended = tokio::task::spawn_blocking(move || child.wait()).await.unwrap();
+    let ended = tokio::task::spawn_blocking(move || child.wait())
+        .await
+        .unwrap();
     assert!(!ended.unwrap().success());
-    eventually("the connection ended", async || !heard.lock().unwrap().is_empty()).await;
-    assert!(heard.lock().unwrap().iter().any(|rest| String::from_utf8_lossy(rest).contains(SECRET)));
+    eventually("the connection ended", async || {
+        !heard.lock().unwrap().is_empty()
+    })
+    .await;
+    assert!(
+        heard
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|rest| String::from_utf8_lossy(rest).contains(SECRET))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scram_with_another_machine_works_with_and_without_an_offer_of_tls() {
     let postgres = server_with(RULES).await;
-    migrate(&format!("postgres://latchkey:{SECRET}@127.0.0.1:{}/latchkey", postgres.port));
-    for (host, mode) in [("127.1", ""), ("127.1", "?sslmode=disable"), ("db.example", "?hostaddr=127.0.0.1")] {
-        let url = format!("postgres://latchkey:{SECRET}@{host}:{}/latchkey{mode}", postgres.port);
+    migrate(&format!(
+        "postgres://latchkey:{SECRET}@127.0.0.1:{}/latchkey",
+        postgres.port
+    ));
+    for (host, mode) in [
+        ("127.1", ""),
+        ("127.1", "?sslmode=disable"),
+        ("db.example", "?hostaddr=127.0.0.1"),
+    ] {
+        let url = format!(
+            "postgres://latchkey:{SECRET}@{host}:{}/latchkey{mode}",
+            postgres.port
+        );
         assert_eq!(users(&url).done(), "there are no users\n", "{host}{mode}");
     }
 }
@@ -114,25 +168,42 @@ async fn scram_with_another_machine_works_with_and_without_an_offer_of_tls() {
 /// Inside TLS, no other party can read the password.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clear_text_request_inside_tls_is_answered_where_the_server_offers_it() {
-    let postgres =
-        server_with(&RULES.replace("host all all", "hostssl all all").replace("scram-sha-256", "password")).await;
+    let postgres = server_with(
+        &RULES
+            .replace("host all all", "hostssl all all")
+            .replace("scram-sha-256", "password"),
+    )
+    .await;
     let key = rcgen::generate_simple_self_signed(vec!["db.example".to_owned()]).unwrap();
     postgres.put("server.crt", &key.cert.pem());
     postgres.put("server.key", &key.signing_key.serialize_pem());
     postgres.set("ssl", "on").await;
     let place = Place::new();
-    let root = place.write("root.pem", &key.cert.pem()).display().to_string();
-    let at = format!("postgres://latchkey:{SECRET}@db.example:{}/latchkey?hostaddr=127.0.0.1", postgres.port);
+    let root = place
+        .write("root.pem", &key.cert.pem())
+        .display()
+        .to_string();
+    let at = format!(
+        "postgres://latchkey:{SECRET}@db.example:{}/latchkey?hostaddr=127.0.0.1",
+        postgres.port
+    );
     migrate(&format!("{at}&sslrootcert={root}"));
     for mode in ["prefer", "require"] {
-        assert_eq!(users(&format!("{at}&sslmode={mode}&sslrootcert={root}")).done(), "there are no users\n", "{mode}");
+        assert_eq!(
+            users(&format!("{at}&sslmode={mode}&sslrootcert={root}")).done(),
+            "there are no users\n",
+            "{mode}"
+        );
     }
     // The same server with the encryption taken away.
     postgres.set("ssl", "off").await;
     postgres.put("pg_hba.conf", &RULES.replace("scram-sha-256", "password"));
     postgres.execute("SELECT pg_reload_conf()").await;
     eventually("the password is refused", async || {
-        users(&format!("{at}&sslmode=prefer&sslrootcert={root}")).err.trim_end().ends_with(REFUSAL)
+        users(&format!("{at}&sslmode=prefer&sslrootcert={root}"))
+            .err
+            .trim_end()
+            .ends_with(REFUSAL)
     })
     .await;
 }
@@ -149,16 +220,25 @@ async fn clear_text_request_after_a_notice_gets_no_password_either() {
         let _ = stream.read_to_end(&mut rest);
         ear.lock().unwrap().push(rest);
     });
-    let outcome = users(&format!("postgres://latchkey:{SECRET}@127.1:{}/latchkey?sslmode=disable", address.port()));
+    let outcome = users(&format!(
+        "postgres://latchkey:{SECRET}@127.1:{}/latchkey?sslmode=disable",
+        address.port()
+    ));
     assert!(matches!(outcome.code, Some(1 | 2)), "{outcome:?}");
-    eventually("the connection ended", async || !heard.lock().unwrap().is_empty()).await;
+    eventually("the connection ended", async || {
+        !heard.lock().unwrap().is_empty()
+    })
+    .await;
     assert!(heard.lock().unwrap().iter().all(Vec::is_empty));
 }
 
 #[test]
 fn unencrypted_way_to_another_machine_is_reported_by_doctor_and_at_the_start() {
     let place = Place::new()
-        .with("DATABASE_URL", &format!("postgres://latchkey:{SECRET}@127.1:1/latchkey"))
+        .with(
+            "DATABASE_URL",
+            &format!("postgres://latchkey:{SECRET}@127.1:1/latchkey"),
+        )
         .with("REDIS_URL", &format!("redis://latchkey:{SECRET}@127.1:1"))
         .with("LATCHKEY_STARTUP_TIMEOUT", "0");
     let postgres = "postgres://latchkey:***@127.1:1/latchkey is on another machine and the connection may be unencrypted: \
@@ -168,10 +248,19 @@ fn unencrypted_way_to_another_machine_is_reported_by_doctor_and_at_the_start() {
     let report = place.run("doctor");
     let started = place.run("serve --bind 127.0.0.1:0");
     for text in [postgres, redis] {
-        assert!(report.out.lines().any(|line| line.starts_with("warn") && line.ends_with(text)), "{report:?}");
+        assert!(
+            report
+                .out
+                .lines()
+                .any(|line| line.starts_with("warn") && line.ends_with(text)),
+            "{report:?}"
+        );
         assert!(started.err.contains(text), "{started:?}");
     }
     assert!(!format!("{report:?}{started:?}").contains(SECRET));
-    let safe = Place::new().with("DATABASE_URL", "postgres://latchkey@127.1:1/latchkey?sslmode=verify-full");
+    let safe = Place::new().with(
+        "DATABASE_URL",
+        "postgres://latchkey@127.1:1/latchkey?sslmode=verify-full",
+    );
     assert!(!safe.run("doctor").out.contains("unencrypted"));
 }

@@ -19,7 +19,11 @@ impl Scene {
         let mut all = vec![url.as_str()];
         all.extend(flags);
         let app = TestApp::start_with(Backend::Embedded, &all).await;
-        Self { app, database, proxy }
+        Self {
+            app,
+            database,
+            proxy,
+        }
     }
 
     /// One connection, so that the one on which the rotation was prepared is the one that breaks.
@@ -53,7 +57,10 @@ impl Scene {
     async fn retries_agree(&self, pair: &Pair) -> Pair {
         let next = self.app.refresh(&pair.refresh).await.pair();
         for _ in 0..3 {
-            assert_eq!(self.app.refresh(&pair.refresh).await.pair().refresh, next.refresh);
+            assert_eq!(
+                self.app.refresh(&pair.refresh).await.pair().refresh,
+                next.refresh
+            );
         }
         assert_eq!((self.generation(pair).await, number(&next)), (1, 1));
         self.app.verify(&next.access).await.expect(200, "{}");
@@ -69,16 +76,29 @@ pub(super) async fn database_behind_a_proxy() -> (String, Proxy) {
 }
 
 pub(super) fn through(proxy: &Proxy, database: &str) -> String {
-    format!("postgres://postgres@{}{}", proxy.address, url::Url::parse(database).unwrap().path())
+    format!(
+        "postgres://postgres@{}{}",
+        proxy.address,
+        url::Url::parse(database).unwrap().path()
+    )
 }
 
 /// What the row of this token's session says.
 pub(super) async fn generation(database: &str, pair: &Pair) -> i64 {
-    let (client, connection) = tokio_postgres::connect(database, tokio_postgres::NoTls).await.unwrap();
+    let (client, connection) = tokio_postgres::connect(database, tokio_postgres::NoTls)
+        .await
+        .unwrap();
     tokio::spawn(connection);
-    let session = Forge::claims_of(&pair.refresh)["sid"].as_str().unwrap().to_owned();
+    let session = Forge::claims_of(&pair.refresh)["sid"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let query = "SELECT generation::bigint FROM sessions WHERE id = $1 AND revoked_at IS NULL";
-    client.query_opt(query, &[&session]).await.unwrap().map_or(-1, |row| row.get(0))
+    client
+        .query_opt(query, &[&session])
+        .await
+        .unwrap()
+        .map_or(-1, |row| row.get(0))
 }
 
 /// Which generation the refresh token is of.
@@ -89,8 +109,13 @@ pub(super) fn number(pair: &Pair) -> i64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_never_comes_costs_a_retry_and_no_session() {
     let scene = Scene::with_one_connection().await;
-    let (mut warm, pair) = (scene.app.signed_in("warm").await, scene.app.signed_in("ada").await);
-    scene.rotates_in_vain(&mut warm, &pair, async |scene| scene.proxy.lose_answers()).await;
+    let (mut warm, pair) = (
+        scene.app.signed_in("warm").await,
+        scene.app.signed_in("ada").await,
+    );
+    scene
+        .rotates_in_vain(&mut warm, &pair, async |scene| scene.proxy.lose_answers())
+        .await;
     let next = scene.retries_agree(&pair).await;
     assert_eq!(number(&scene.app.refresh(&next.refresh).await.pair()), 2);
 }
@@ -98,7 +123,10 @@ async fn an_answer_that_never_comes_costs_a_retry_and_no_session() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_is_cut_between_commit_and_answer_costs_a_retry_and_no_session() {
     let scene = Scene::with_one_connection().await;
-    let (mut warm, pair) = (scene.app.signed_in("warm").await, scene.app.signed_in("ada").await);
+    let (mut warm, pair) = (
+        scene.app.signed_in("warm").await,
+        scene.app.signed_in("ada").await,
+    );
     scene
         .rotates_in_vain(&mut warm, &pair, async |scene| {
             let deadline = std::time::Instant::now() + std::time::Duration::from_millis(900);
@@ -128,14 +156,21 @@ async fn a_request_that_was_lost_before_the_commit_spends_nothing() {
 async fn an_answer_that_is_late_within_the_limit_is_no_fault() {
     let scene = Scene::start(&["--database-timeout=20s"]).await;
     let pair = scene.app.signed_in("ada").await;
-    scene.app.refresh(&scene.app.signed_in("warm").await.refresh).await.pair();
+    scene
+        .app
+        .refresh(&scene.app.signed_in("warm").await.refresh)
+        .await
+        .pair();
     scene.proxy.hold_answers();
     let released = async {
         servers::eventually("the request is under way", async || scene.proxy.holds()).await;
         scene.proxy.go_on();
     };
     let (answer, ()) = tokio::join!(scene.app.refresh(&pair.refresh), released);
-    assert_eq!((number(&answer.pair()), scene.generation(&pair).await), (1, 1));
+    assert_eq!(
+        (number(&answer.pair()), scene.generation(&pair).await),
+        (1, 1)
+    );
 }
 
 /// Refreshes until ten went through, and says what the last answer was and how many were refused for now.
@@ -158,18 +193,31 @@ async fn ten_refreshes(app: &TestApp, mut pair: Pair) -> (Pair, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_clients_whose_connections_are_cut_at_any_moment_nobody_is_signed_out_or_left_behind() {
+async fn of_many_clients_whose_connections_are_cut_at_any_moment_nobody_is_signed_out_or_left_behind()
+ {
     let scene = Scene::start(&["--database-pool-size=5", "--database-timeout=2s"]).await;
     let mut pairs = Vec::new();
     for client in 0..16 {
         pairs.push(scene.app.signed_in(&format!("user{client}")).await);
     }
     scene.proxy.cut_one_in(12);
-    let ended = join_all(pairs.into_iter().map(|pair| ten_refreshes(&scene.app, pair))).await;
+    let ended = join_all(
+        pairs
+            .into_iter()
+            .map(|pair| ten_refreshes(&scene.app, pair)),
+    )
+    .await;
     scene.proxy.go_on();
-    assert!(ended.iter().map(|(_, refused)| refused).sum::<usize>() > 0, "nothing was cut");
+    assert!(
+        ended.iter().map(|(_, refused)| refused).sum::<usize>() > 0,
+        "nothing was cut"
+    );
     for (last, _) in ended {
-        assert_eq!((number(&last), scene.generation(&last).await), (10, 10), "what was answered last is what is");
+        assert_eq!(
+            (number(&last), scene.generation(&last).await),
+            (10, 10),
+            "what was answered last is what is"
+        );
         scene.app.verify(&last.access).await.expect(200, "{}");
         let next = scene.app.refresh(&last.refresh).await.pair();
         assert_eq!((number(&next), scene.generation(&last).await), (11, 11));

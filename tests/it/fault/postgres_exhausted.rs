@@ -24,20 +24,32 @@ struct Scene {
 
 impl Scene {
     async fn start(postgres: &[&str]) -> Self {
-        let (postgres, redis) = (OwnPostgres::start_with(postgres).await, OwnRedis::start().await);
+        let (postgres, redis) = (
+            OwnPostgres::start_with(postgres).await,
+            OwnRedis::start().await,
+        );
         let flags = [
             format!("--database-url={}", postgres.url()),
             format!("--redis-url={}", redis.url()),
             format!("--database-pool-size={POOL}"),
             "--database-timeout=1s".to_owned(),
         ];
-        let app = TestApp::start_with(Backend::Embedded, &flags.each_ref().map(String::as_str)).await;
-        Probe::new(&app, &postgres.url()).await.eventually_redis_answers(&app).await;
+        let app =
+            TestApp::start_with(Backend::Embedded, &flags.each_ref().map(String::as_str)).await;
+        Probe::new(&app, &postgres.url())
+            .await
+            .eventually_redis_answers(&app)
+            .await;
         let mut live = Vec::new();
         for user in 0..POOL {
             live.push(app.signed_in(&format!("user{user}")).await);
         }
-        Self { app, live, postgres, _redis: redis }
+        Self {
+            app,
+            live,
+            postgres,
+            _redis: redis,
+        }
     }
 
     /// Two hundred at once, of which each is asked to come back, while access tokens are still checked.
@@ -47,19 +59,26 @@ impl Scene {
         let (answers, verified) = tokio::join!(join_all(refreshes), verify);
         answers.iter().for_each(unavailable);
         verified.expect(200, "{}");
-        self.app.verify(&self.live[1].access).await.expect(200, "{}");
+        self.app
+            .verify(&self.live[1].access)
+            .await
+            .expect(200, "{}");
     }
 
     /// All of its connections work at the same moment: as many as there are wait for one lock, and then go on.
     async fn the_whole_pool_works_again(&self) {
         eventually("a refresh goes through", async || {
-            let answers = join_all(self.live.iter().map(|pair| self.app.refresh(&pair.refresh))).await;
+            let answers =
+                join_all(self.live.iter().map(|pair| self.app.refresh(&pair.refresh))).await;
             answers.iter().all(|answer| answer.status == 200)
         })
         .await;
         eventually("all connections wait for the lock at once", async || {
             let locker = self.postgres.client().await;
-            locker.batch_execute("BEGIN; LOCK TABLE sessions").await.unwrap();
+            locker
+                .batch_execute("BEGIN; LOCK TABLE sessions")
+                .await
+                .unwrap();
             let waiting = format!("SELECT count(*) {OURS} AND wait_event_type = 'Lock'");
             let released = async {
                 let deadline = std::time::Instant::now() + std::time::Duration::from_millis(800);
@@ -71,14 +90,26 @@ impl Scene {
                 most
             };
             // Reads, as rotations share a statement. One more than there are connections: background work may have one.
-            let headers: Vec<String> = self.live.iter().map(|pair| format!("Bearer {}", pair.access)).collect();
+            let headers: Vec<String> = self
+                .live
+                .iter()
+                .map(|pair| format!("Bearer {}", pair.access))
+                .collect();
             let reads = (0..=POOL).map(|turn| self.app.me(&headers[turn % POOL]));
             let (answers, most) = tokio::join!(join_all(reads), released);
             most == POOL && answers.iter().all(|answer| answer.status == 200)
         })
         .await;
-        eventually("ready says ok", async || ready(&self.app).await == is(200, "ok", "ok")).await;
-        assert!(self.postgres.number(&format!("SELECT count(*) {OURS}")).await <= POOL.try_into().unwrap());
+        eventually("ready says ok", async || {
+            ready(&self.app).await == is(200, "ok", "ok")
+        })
+        .await;
+        assert!(
+            self.postgres
+                .number(&format!("SELECT count(*) {OURS}"))
+                .await
+                <= POOL.try_into().unwrap()
+        );
     }
 }
 
@@ -86,7 +117,10 @@ impl Scene {
 async fn after_statements_that_waited_too_long_for_a_lock() {
     let scene = Scene::start(&[]).await;
     let locker = scene.postgres.client().await;
-    locker.batch_execute("BEGIN; LOCK TABLE sessions").await.unwrap();
+    locker
+        .batch_execute("BEGIN; LOCK TABLE sessions")
+        .await
+        .unwrap();
     scene.two_hundred_failures().await;
     locker.batch_execute("ROLLBACK").await.unwrap();
     scene.the_whole_pool_works_again().await;
@@ -98,7 +132,10 @@ async fn after_a_server_that_hung_which_collects_no_connections_meanwhile() {
     scene.postgres.hang();
     scene.two_hundred_failures().await;
     scene.two_hundred_failures().await;
-    eventually("attempts that were given up are closed", async || established(scene.postgres.port) <= 2 * POOL).await;
+    eventually("attempts that were given up are closed", async || {
+        established(scene.postgres.port) <= 2 * POOL
+    })
+    .await;
     scene.postgres.go_on();
     scene.the_whole_pool_works_again().await;
 }
@@ -127,7 +164,8 @@ async fn after_a_server_that_had_no_connection_left_for_us() {
     let end = format!("SELECT pg_terminate_backend(pid) {OURS}");
     eventually("all connections are taken by others", async || {
         others[0].batch_execute(&end).await.unwrap();
-        while let Ok((client, connection)) = tokio_postgres::connect(&scene.postgres.url(), tokio_postgres::NoTls).await
+        while let Ok((client, connection)) =
+            tokio_postgres::connect(&scene.postgres.url(), tokio_postgres::NoTls).await
         {
             tokio::spawn(connection);
             others.push(client);

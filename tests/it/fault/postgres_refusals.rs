@@ -13,32 +13,51 @@ pub(super) const RULES: &str = "host all postgres 127.0.0.1/32 trust\n\
 /// A server with these rules, and a user `latchkey` with the password `hunter2hunter2` and a database.
 pub(super) async fn server_with(rules: &str) -> OwnPostgres {
     let postgres = OwnPostgres::start_with(&[]).await;
-    postgres.execute("CREATE ROLE latchkey LOGIN PASSWORD 'hunter2hunter2'").await;
-    postgres.execute("CREATE DATABASE latchkey OWNER latchkey").await;
+    postgres
+        .execute("CREATE ROLE latchkey LOGIN PASSWORD 'hunter2hunter2'")
+        .await;
+    postgres
+        .execute("CREATE DATABASE latchkey OWNER latchkey")
+        .await;
     postgres.execute("CREATE DATABASE foreign_owner").await;
     postgres.put("pg_hba.conf", rules);
     postgres.execute("SELECT pg_reload_conf()").await;
-    let probe = format!("postgres://latchkey:wrong@127.0.0.1:{}/latchkey", postgres.port);
-    eventually("the rules hold", async || tokio_postgres::connect(&probe, tokio_postgres::NoTls).await.is_err()).await;
+    let probe = format!(
+        "postgres://latchkey:wrong@127.0.0.1:{}/latchkey",
+        postgres.port
+    );
+    eventually("the rules hold", async || {
+        tokio_postgres::connect(&probe, tokio_postgres::NoTls)
+            .await
+            .is_err()
+    })
+    .await;
     postgres
 }
 
 /// The one line with which `serve` ends at once although it would wait for a minute for a server that is not there.
 pub(super) fn line(url: &str) -> String {
-    let place = Place::new().with("DATABASE_URL", url).with("LATCHKEY_STARTUP_TIMEOUT", "1m");
+    let place = Place::new()
+        .with("DATABASE_URL", url)
+        .with("LATCHKEY_STARTUP_TIMEOUT", "1m");
     let outcome = place.run("serve --bind 127.0.0.1:0");
-    assert!(!outcome.err.contains("hunter2"), "the password is told: {outcome:?}");
+    assert!(
+        !outcome.err.contains("hunter2"),
+        "the password is told: {outcome:?}"
+    );
     let line = outcome.refused(2).to_owned();
     assert!(place.files().is_empty(), "{:?}", place.files());
     line
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_password_user_or_database_ends_the_start_at_once_with_a_line_that_says_what_to_do() {
+async fn a_wrong_password_user_or_database_ends_the_start_at_once_with_a_line_that_says_what_to_do()
+{
     let postgres = server_with(RULES).await;
     let at = format!("127.0.0.1:{}", postgres.port);
     let who = "correct user and password in the URL, or pg_hba.conf on the server";
-    let password = |user: &str| format!("password authentication failed for user \"{user}\": {who}");
+    let password =
+        |user: &str| format!("password authentication failed for user \"{user}\": {who}");
     for (url, shown, reason) in [
         ("latchkey:hunter2@AT/latchkey", "latchkey:***@AT/latchkey", password("latchkey")),
         ("adminn:hunter2@AT/latchkey", "adminn:***@AT/latchkey", password("adminn")),
@@ -78,24 +97,48 @@ async fn a_wrong_password_user_or_database_ends_the_start_at_once_with_a_line_th
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_that_is_changed_under_a_running_server_is_503_until_it_is_changed_back() {
     let postgres = server_with(RULES).await;
-    let url = format!("postgres://latchkey:hunter2hunter2@127.0.0.1:{}/latchkey", postgres.port);
+    let url = format!(
+        "postgres://latchkey:hunter2hunter2@127.0.0.1:{}/latchkey",
+        postgres.port
+    );
     let place = Place::new().with("DATABASE_URL", &url);
     place.user("ada", "correct horse battery staple");
     let server = place.serve("");
     let pair = server.pair("ada", "correct horse battery staple").await;
-    postgres.execute("ALTER ROLE latchkey PASSWORD 'another one'").await;
-    postgres.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'latchkey'").await;
+    postgres
+        .execute("ALTER ROLE latchkey PASSWORD 'another one'")
+        .await;
+    postgres
+        .execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'latchkey'",
+        )
+        .await;
     let mut last = None;
     eventually("new connections are refused", async || {
         let answer = server.refresh(&pair.refresh).await;
         let text = answer.text.clone();
         last = Some(answer);
-        text.contains("temporarily unavailable") && server.log().contains("password authentication failed")
+        text.contains("temporarily unavailable")
+            && server.log().contains("password authentication failed")
     })
     .await;
     super::unavailable(&last.unwrap());
-    let line = place.run("doctor").out.lines().find(|line| line.contains("  database")).unwrap().to_owned();
-    assert!(line.starts_with("FAIL") && line.contains("password authentication failed"), "{line}");
-    postgres.execute("ALTER ROLE latchkey PASSWORD 'hunter2hunter2'").await;
-    eventually("it is let in again", async || server.refresh(&pair.refresh).await.status == 200).await;
+    let line = place
+        .run("doctor")
+        .out
+        .lines()
+        .find(|line| line.contains("  database"))
+        .unwrap()
+        .to_owned();
+    assert!(
+        line.starts_with("FAIL") && line.contains("password authentication failed"),
+        "{line}"
+    );
+    postgres
+        .execute("ALTER ROLE latchkey PASSWORD 'hunter2hunter2'")
+        .await;
+    eventually("it is let in again", async || {
+        server.refresh(&pair.refresh).await.status == 200
+    })
+    .await;
 }

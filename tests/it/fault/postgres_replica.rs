@@ -8,7 +8,13 @@ use crate::support::{
 
 /// With no Redis: what the database says is all there is.
 async fn app_over(address: &str) -> TestApp {
-    TestApp::start_with(Backend::Embedded, &[&format!("--database-url=postgres://postgres@{address}/postgres")]).await
+    TestApp::start_with(
+        Backend::Embedded,
+        &[&format!(
+            "--database-url=postgres://postgres@{address}/postgres"
+        )],
+    )
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -16,12 +22,22 @@ async fn a_replica_that_lags_lets_nobody_in_who_was_signed_out() {
     let primary = OwnPostgres::start_with(&[]).await;
     let proxy = Proxy::to(primary.port);
     let app = app_over(&proxy.address.to_string()).await;
-    let (dead, live, spent) = (app.signed_in("ada").await, app.signed_in("bob").await, app.signed_in("eve").await);
-    let replica = primary.replica(&["-c", "recovery_min_apply_delay=1h"]).await;
+    let (dead, live, spent) = (
+        app.signed_in("ada").await,
+        app.signed_in("bob").await,
+        app.signed_in("eve").await,
+    );
+    let replica = primary
+        .replica(&["-c", "recovery_min_apply_delay=1h"])
+        .await;
     app.blacklist(&dead.refresh).await.expect(200, "{}");
     let next = app.refresh(&spent.refresh).await.pair();
     let revoked = "SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL";
-    assert_eq!((primary.number(revoked).await, replica.number(revoked).await), (1, 0), "the replica lags");
+    assert_eq!(
+        (primary.number(revoked).await, replica.number(revoked).await),
+        (1, 0),
+        "the replica lags"
+    );
 
     proxy.lead_to(replica.port);
     for pair in [&dead, &live, &spent, &next] {
@@ -39,7 +55,10 @@ async fn a_replica_that_lags_lets_nobody_in_who_was_signed_out() {
     app.verify(&dead.access).await.expect(400, REFUSED);
     app.refresh(&dead.refresh).await.expect(401, BLACKLISTED);
     app.refresh(&live.refresh).await.pair();
-    assert_eq!(app.refresh(&spent.refresh).await.pair().refresh, next.refresh);
+    assert_eq!(
+        app.refresh(&spent.refresh).await.pair().refresh,
+        next.refresh
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,27 +84,38 @@ async fn a_replica_whose_replay_was_stopped_and_one_that_is_up_to_date_are_not_r
 async fn of_two_addresses_the_one_that_takes_writes_is_used_before_and_after_a_fail_over() {
     let mut primary = OwnPostgres::start_with(&[]).await;
     let replica = primary.replica(&[]).await;
-    let url =
-        format!("--database-url=postgres://postgres@127.0.0.1:{},127.0.0.1:{}/postgres", replica.port, primary.port);
+    let url = format!(
+        "--database-url=postgres://postgres@127.0.0.1:{},127.0.0.1:{}/postgres",
+        replica.port, primary.port
+    );
     let app = TestApp::start_with(Backend::Embedded, &[&url]).await;
     let (dead, live) = (app.signed_in("ada").await, app.signed_in("bob").await);
     let next = app.refresh(&live.refresh).await.pair();
     app.blacklist(&dead.refresh).await.expect(200, "{}");
     eventually("the replica has heard of it", async || {
-        replica.number("SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL").await == 1
+        replica
+            .number("SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL")
+            .await
+            == 1
     })
     .await;
     primary.stop();
     unavailable(&app.refresh(&next.refresh).await);
     replica.promote().await;
-    assert_eq!(app.refresh(&live.refresh).await.pair().refresh, next.refresh, "the grace goes on");
+    assert_eq!(
+        app.refresh(&live.refresh).await.pair().refresh,
+        next.refresh,
+        "the grace goes on"
+    );
     app.refresh(&next.refresh).await.pair();
     app.refresh(&dead.refresh).await.expect(401, BLACKLISTED);
     app.verify(&dead.access).await.expect(400, REFUSED);
 }
 
 fn place_on(postgres: &OwnPostgres) -> Place {
-    Place::new().with("DATABASE_URL", &postgres.url()).with("LATCHKEY_LOG_FORMAT", "pretty")
+    Place::new()
+        .with("DATABASE_URL", &postgres.url())
+        .with("LATCHKEY_LOG_FORMAT", "pretty")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,15 +129,31 @@ async fn a_start_on_a_replica_says_what_it_is_and_what_to_do() {
     );
     let cannot = what.replace(": the server", " cannot be used: the server");
     let place = place_on(&replica);
-    let outcome = place_on(&replica).with("LATCHKEY_STARTUP_TIMEOUT", "1s").run("serve --bind 127.0.0.1:0");
-    assert_eq!((outcome.code, outcome.out.as_str()), (Some(1), ""), "{outcome:?}");
+    let outcome = place_on(&replica)
+        .with("LATCHKEY_STARTUP_TIMEOUT", "1s")
+        .run("serve --bind 127.0.0.1:0");
+    assert_eq!(
+        (outcome.code, outcome.out.as_str()),
+        (Some(1), ""),
+        "{outcome:?}"
+    );
     let (log, last) = outcome.err.trim_end().rsplit_once('\n').unwrap();
-    assert!(log.contains("the database takes no writes: trying again"), "{log}");
+    assert!(
+        log.contains("the database takes no writes: trying again"),
+        "{log}"
+    );
     assert_eq!(last, format!("latchkey: DATABASE_URL: {cannot}"));
-    assert_eq!(place.run("users list").refused(1), format!("DATABASE_URL: {cannot}"));
+    assert_eq!(
+        place.run("users list").refused(1),
+        format!("DATABASE_URL: {cannot}")
+    );
     let report = place.run("doctor");
     assert_eq!(report.code, Some(1));
-    let line = report.out.lines().find(|line| line.contains("database")).unwrap();
+    let line = report
+        .out
+        .lines()
+        .find(|line| line.contains("database"))
+        .unwrap();
     assert!(line.starts_with("FAIL") && line.ends_with(&what), "{line}");
 }
 
@@ -118,7 +164,12 @@ async fn a_start_in_the_middle_of_a_fail_over_waits_for_its_end() {
     primary.stop();
     let place = place_on(&replica);
     let server = place.starting("");
-    eventually("it waits", async || server.log().contains("the database takes no writes: trying again")).await;
+    eventually("it waits", async || {
+        server
+            .log()
+            .contains("the database takes no writes: trying again")
+    })
+    .await;
     replica.promote().await;
     assert_eq!(server.listening().get("/health/live").await.status, 200);
 }

@@ -9,16 +9,31 @@ const PASSWORD: &str = "correct horse battery staple";
 /// Runs the first SQL block of the guide in the server's databases.
 async fn set_up(postgres: &OwnPostgres) {
     let guide = include_str!("../../../docs/postgres.md");
-    let sql = guide.split("```sql\n").nth(1).unwrap().split("```").next().unwrap().replace('…', "hunter2hunter2");
+    let sql = guide
+        .split("```sql\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap()
+        .replace('…', "hunter2hunter2");
     let (before, after) = sql.split_once("\\connect latchkey\n").unwrap();
     for statement in before.lines() {
         postgres.execute(statement).await;
     }
-    administrator(postgres).await.batch_execute(after).await.unwrap();
+    administrator(postgres)
+        .await
+        .batch_execute(after)
+        .await
+        .unwrap();
 }
 
 async fn administrator(postgres: &OwnPostgres) -> tokio_postgres::Client {
-    connect(&format!("postgres://postgres@127.0.0.1:{}/latchkey", postgres.port)).await
+    connect(&format!(
+        "postgres://postgres@127.0.0.1:{}/latchkey",
+        postgres.port
+    ))
+    .await
 }
 
 async fn connect(url: &str) -> tokio_postgres::Client {
@@ -31,8 +46,16 @@ async fn connect(url: &str) -> tokio_postgres::Client {
 async fn role_of_the_service_serves_and_cannot_take_the_audit_trail_apart() {
     let postgres = OwnPostgres::start_with(&[]).await;
     set_up(&postgres).await;
-    let url = |role: &str| format!("postgres://{role}:hunter2hunter2@127.0.0.1:{}/latchkey", postgres.port);
-    Place::new().with("DATABASE_URL", &url("latchkey_owner")).run("migrate run").done();
+    let url = |role: &str| {
+        format!(
+            "postgres://{role}:hunter2hunter2@127.0.0.1:{}/latchkey",
+            postgres.port
+        )
+    };
+    Place::new()
+        .with("DATABASE_URL", &url("latchkey_owner"))
+        .run("migrate run")
+        .done();
 
     let place = Place::new().with("DATABASE_URL", &url("latchkey"));
     place.user("ada", PASSWORD);
@@ -40,7 +63,10 @@ async fn role_of_the_service_serves_and_cannot_take_the_audit_trail_apart() {
     let pair = server.pair("ada", PASSWORD).await;
     server.refresh(&pair.refresh).await.pair();
     let report = place.run("doctor");
-    assert!(report.code == Some(0) && !report.out.contains("superuser"), "{report:?}");
+    assert!(
+        report.code == Some(0) && !report.out.contains("superuser"),
+        "{report:?}"
+    );
     assert!(place.run("flush-expired").code == Some(0));
 
     let thief = connect(&url("latchkey")).await;
@@ -56,44 +82,96 @@ async fn role_of_the_service_serves_and_cannot_take_the_audit_trail_apart() {
         "SET ROLE latchkey_owner",
     ] {
         let error = thief.batch_execute(statement).await.expect_err(statement);
-        assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{statement}: {error}");
+        assert_eq!(
+            error.code(),
+            Some(&SqlState::INSUFFICIENT_PRIVILEGE),
+            "{statement}: {error}"
+        );
     }
-    let changed = thief.execute("UPDATE audit_events SET event = event", &[]).await;
+    let changed = thief
+        .execute("UPDATE audit_events SET event = event", &[])
+        .await;
     assert!(changed.is_err(), "the trigger holds");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn role_that_is_a_superuser_is_reported_by_doctor() {
     let postgres = OwnPostgres::start_with(&[]).await;
-    let report = Place::new().with("DATABASE_URL", &postgres.url()).run("doctor");
-    let line = report.out.lines().find(|line| line.contains("superuser")).unwrap();
-    assert!(line.starts_with("warn  role           postgres is a superuser of Postgres"), "{line}");
+    let report = Place::new()
+        .with("DATABASE_URL", &postgres.url())
+        .run("doctor");
+    let line = report
+        .out
+        .lines()
+        .find(|line| line.contains("superuser"))
+        .unwrap();
+    assert!(
+        line.starts_with("warn  role           postgres is a superuser of Postgres"),
+        "{line}"
+    );
 }
 
 /// The second block: an installation whose role owned everything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn role_that_owned_the_database_loses_it_by_the_guide() {
     let postgres = OwnPostgres::start_with(&[]).await;
-    postgres.execute("CREATE ROLE latchkey LOGIN PASSWORD 'hunter2hunter2'").await;
-    postgres.execute("CREATE DATABASE latchkey OWNER latchkey").await;
-    let url = format!("postgres://latchkey:hunter2hunter2@127.0.0.1:{}/latchkey", postgres.port);
+    postgres
+        .execute("CREATE ROLE latchkey LOGIN PASSWORD 'hunter2hunter2'")
+        .await;
+    postgres
+        .execute("CREATE DATABASE latchkey OWNER latchkey")
+        .await;
+    let url = format!(
+        "postgres://latchkey:hunter2hunter2@127.0.0.1:{}/latchkey",
+        postgres.port
+    );
     let place = Place::new().with("DATABASE_URL", &url);
     place.user("ada", PASSWORD);
     let guide = include_str!("../../../docs/postgres.md");
-    let sql = guide.split("```sql\n").nth(2).unwrap().split("```").next().unwrap().replace('…', "hunter2hunter2");
-    administrator(&postgres).await.batch_execute(&sql.replace("\\connect latchkey\n", "")).await.unwrap();
+    let sql = guide
+        .split("```sql\n")
+        .nth(2)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap()
+        .replace('…', "hunter2hunter2");
+    administrator(&postgres)
+        .await
+        .batch_execute(&sql.replace("\\connect latchkey\n", ""))
+        .await
+        .unwrap();
     let server = place.serve("");
     server.pair("ada", PASSWORD).await;
-    let error = connect(&url).await.batch_execute("DROP TRIGGER audit_events_append_only ON audit_events").await;
-    assert_eq!(error.unwrap_err().code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE));
+    let error = connect(&url)
+        .await
+        .batch_execute("DROP TRIGGER audit_events_append_only ON audit_events")
+        .await;
+    assert_eq!(
+        error.unwrap_err().code(),
+        Some(&SqlState::INSUFFICIENT_PRIVILEGE)
+    );
 }
 
 /// The stack runs the SQL of the guide.
 #[test]
 fn roles_of_the_stack_are_those_of_the_guide() {
-    let (guide, stack) = (include_str!("../../../docs/postgres.md"), include_str!("../../../docker-compose.yml"));
-    let sql = guide.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
-    for line in sql.replacen("'…'", ":'owner'", 1).replacen("'…'", ":'service'", 1).lines() {
+    let (guide, stack) = (
+        include_str!("../../../docs/postgres.md"),
+        include_str!("../../../docker-compose.yml"),
+    );
+    let sql = guide
+        .split("```sql\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    for line in sql
+        .replacen("'…'", ":'owner'", 1)
+        .replacen("'…'", ":'service'", 1)
+        .lines()
+    {
         assert!(stack.lines().any(|found| found.trim() == line), "{line}");
     }
 }

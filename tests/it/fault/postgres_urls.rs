@@ -9,8 +9,12 @@ async fn url_of_a_socket_in_every_form_leads_to_the_database() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let directory = folder.path().display().to_string();
-    let postgres = OwnPostgres::start_with(&["-c", &format!("unix_socket_directories={directory}")]).await;
-    Place::new().with("DATABASE_URL", &postgres.url()).run("migrate run").done();
+    let postgres =
+        OwnPostgres::start_with(&["-c", &format!("unix_socket_directories={directory}")]).await;
+    Place::new()
+        .with("DATABASE_URL", &postgres.url())
+        .run("migrate run")
+        .done();
     let (port, encoded) = (postgres.port, directory.replace('/', "%2F"));
     for url in [
         format!("postgres://postgres:p@/postgres?host={directory}&port={port}"),
@@ -18,10 +22,16 @@ async fn url_of_a_socket_in_every_form_leads_to_the_database() {
         format!("postgresql://postgres@{encoded}:{port}/postgres"),
         format!("postgres://postgres@db.example:{port}/postgres?host={directory}"),
         format!("postgres://postgres@:{port}/postgres?host={directory}&sslmode=require"),
-        format!("postgres://?dbname=postgres&user=postgres&host={directory},{directory}&port=1,{port}"),
+        format!(
+            "postgres://?dbname=postgres&user=postgres&host={directory},{directory}&port=1,{port}"
+        ),
         format!("postgres://postgres@/postgres?hostaddr=127.0.0.1&port={port}"),
-        format!("postgres://postgres@127.0.0.1:1,127.0.0.1:{port}/postgres?connect_timeout=2&keepalives_count=3"),
-        format!("postgres://postgres@127.0.0.1:{port}/postgres?target_session_attrs=primary&application_name=web"),
+        format!(
+            "postgres://postgres@127.0.0.1:1,127.0.0.1:{port}/postgres?connect_timeout=2&keepalives_count=3"
+        ),
+        format!(
+            "postgres://postgres@127.0.0.1:{port}/postgres?target_session_attrs=primary&application_name=web"
+        ),
     ] {
         let outcome = Place::new().with("DATABASE_URL", &url).run("users list");
         assert_eq!(outcome.done(), "there are no users\n", "{url}");
@@ -31,13 +41,23 @@ async fn url_of_a_socket_in_every_form_leads_to_the_database() {
 #[test]
 fn parameter_that_is_not_supported_stops_the_start_by_its_name() {
     for (query, expected) in [
-        ("sslcert=client.pem", "sslcert: Latchkey signs in with a password, and not with a client certificate"),
-        ("target_session_attrs=standby", "target_session_attrs: Latchkey needs a primary"),
-        ("currentSchema=auth", "currentSchema: name the schema by options=-csearch_path%3DSCHEMA"),
+        (
+            "sslcert=client.pem",
+            "sslcert: Latchkey signs in with a password, and not with a client certificate",
+        ),
+        (
+            "target_session_attrs=standby",
+            "target_session_attrs: Latchkey needs a primary",
+        ),
+        (
+            "currentSchema=auth",
+            "currentSchema: name the schema by options=-csearch_path%3DSCHEMA",
+        ),
     ] {
         let url = format!("postgres://u:p@h/db?{query}");
         let outcome = Place::new().with("DATABASE_URL", &url).run("serve");
-        let text = format!("DATABASE_URL is not the URL of a database: expected no parameter {expected}");
+        let text =
+            format!("DATABASE_URL is not the URL of a database: expected no parameter {expected}");
         assert_eq!(outcome.refused(2), text);
     }
 }

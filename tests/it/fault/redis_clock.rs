@@ -13,7 +13,10 @@ async fn scene(flags: &[&str]) -> Scene<OwnRedis> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_jump_of_redis_clock_beyond_every_entry_s_end_lets_no_dead_token_in() {
     let scene = scene(&[]).await;
-    let (dead, live) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
+    let (dead, live) = (
+        scene.app.signed_in("ada").await,
+        scene.app.signed_in("bob").await,
+    );
     scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
     scene.redis.jump(40 * 86_400);
     scene.refused_until_believed(&dead).await;
@@ -26,7 +29,10 @@ async fn a_jump_of_redis_clock_beyond_every_entry_s_end_lets_no_dead_token_in() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_small_jumps_of_redis_clock_let_no_dead_token_in() {
     let scene = scene(&["--refresh-token-lifetime=5m", "--session-lifetime=5m"]).await;
-    let (dead, live) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
+    let (dead, live) = (
+        scene.app.signed_in("ada").await,
+        scene.app.signed_in("bob").await,
+    );
     scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
     for jump in 1..=30 {
         scene.redis.jump(jump * 50);

@@ -69,13 +69,25 @@ async fn a_replica_that_had_not_heard_of_a_log_out_takes_over_and_lets_nobody_in
     }
     log_out(&scene, &dead).await;
     let (number, key) = holder(&scene).await;
-    assert!(scene.redis.nodes[number + 3].ask::<Vec<String>>(&["KEYS", &key]).await.is_empty());
+    assert!(
+        scene.redis.nodes[number + 3]
+            .ask::<Vec<String>>(&["KEYS", &key])
+            .await
+            .is_empty()
+    );
     scene.redis.nodes[number].kill();
     let is_promoted = async || scene.redis.nodes[number + 3].info("role").await == "master";
-    scene.right_until(&dead, &live[0], "the replica is promoted", is_promoted).await;
-    scene.right_until(&dead, &live[1], "the cluster is believed", async || scene.believed().await).await;
-    let marks: Vec<String> =
-        scene.redis.nodes[number + 3].ask(&["KEYS", &format!("*{}", &key[key.len() - 32..])]).await;
+    scene
+        .right_until(&dead, &live[0], "the replica is promoted", is_promoted)
+        .await;
+    scene
+        .right_until(&dead, &live[1], "the cluster is believed", async || {
+            scene.believed().await
+        })
+        .await;
+    let marks: Vec<String> = scene.redis.nodes[number + 3]
+        .ask(&["KEYS", &format!("*{}", &key[key.len() - 32..])])
+        .await;
     assert_eq!(marks.len(), 1, "it was told");
 
     // The old master comes back and follows.
@@ -96,31 +108,52 @@ async fn a_slot_that_moves_is_followed() {
     let (from, key) = holder(&scene).await;
     let to = (from + 1) % 3;
     let (source, target) = (&scene.redis.nodes[from], &scene.redis.nodes[to]);
-    let slot = target.ask::<i64>(&["CLUSTER", "KEYSLOT", &key]).await.to_string();
-    let (source_id, target_id): (String, String) =
-        (source.ask(&["CLUSTER", "MYID"]).await, target.ask(&["CLUSTER", "MYID"]).await);
-    let () = target.ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source_id]).await;
-    let () = source.ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target_id]).await;
+    let slot = target
+        .ask::<i64>(&["CLUSTER", "KEYSLOT", &key])
+        .await
+        .to_string();
+    let (source_id, target_id): (String, String) = (
+        source.ask(&["CLUSTER", "MYID"]).await,
+        target.ask(&["CLUSTER", "MYID"]).await,
+    );
+    let () = target
+        .ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source_id])
+        .await;
+    let () = source
+        .ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target_id])
+        .await;
     let port = target.port.to_string();
     loop {
         let keys: Vec<String> = source.ask(&["CLUSTER", "GETKEYSINSLOT", &slot, "1"]).await;
         let Some(key) = keys.first() else { break };
-        let _: redis::Value = source.ask(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]).await;
+        let _: redis::Value = source
+            .ask(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"])
+            .await;
         for pair in &dead {
             scene.refused(pair).await;
         }
         scene.accepted(&live[0]).await;
     }
     for node in [target, source] {
-        let () = node.ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &target_id]).await;
+        let () = node
+            .ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &target_id])
+            .await;
     }
-    scene.right_until(&dead, &live[1], "the slot is found at its new place", async || scene.believed().await).await;
+    scene
+        .right_until(
+            &dead,
+            &live[1],
+            "the slot is found at its new place",
+            async || scene.believed().await,
+        )
+        .await;
     let () = target.ask(&["CLUSTER", "KEYSLOT", &key]).await;
     assert_eq!(target.ask::<i64>(&["EXISTS", &key]).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_any_node_the_database_answers_and_a_cluster_that_comes_back_empty_is_filled_again() {
+async fn without_any_node_the_database_answers_and_a_cluster_that_comes_back_empty_is_filled_again()
+{
     let mut scene = scene().await;
     let (dead, live) = (many(&scene, "dead").await, many(&scene, "live").await);
     log_out(&scene, &dead[..4]).await;
@@ -135,11 +168,18 @@ async fn without_any_node_the_database_answers_and_a_cluster_that_comes_back_emp
             looks == 5
         })
         .await;
-    eventually("ready says down", async || ready(&scene.app).await == is(200, "degraded", "down")).await;
+    eventually("ready says down", async || {
+        ready(&scene.app).await == is(200, "degraded", "down")
+    })
+    .await;
     for node in &mut scene.redis.nodes {
         node.again().await;
     }
-    scene.right_until(&dead, &live[1], "the cluster is believed", async || scene.believed().await).await;
+    scene
+        .right_until(&dead, &live[1], "the cluster is believed", async || {
+            scene.believed().await
+        })
+        .await;
     assert_eq!(ready(&scene.app).await, is(200, "ok", "ok"));
 }
 
@@ -152,9 +192,19 @@ async fn a_master_that_hung_and_was_replaced_is_not_believed_when_it_goes_on() {
     let (number, _) = holder(&scene).await;
     scene.redis.nodes[number].hang();
     let is_promoted = async || scene.redis.nodes[number + 3].info("role").await == "master";
-    scene.right_until(&dead[..4], &live[0], "the replica is promoted", is_promoted).await;
+    scene
+        .right_until(&dead[..4], &live[0], "the replica is promoted", is_promoted)
+        .await;
     log_out(&scene, &dead[4..]).await;
     scene.redis.nodes[number].go_on();
-    let follows = async || scene.redis.nodes[number].info("role").await == "slave" && scene.believed().await;
-    scene.right_until(&dead, &live[1], "it follows, and the cluster is believed", follows).await;
+    let follows =
+        async || scene.redis.nodes[number].info("role").await == "slave" && scene.believed().await;
+    scene
+        .right_until(
+            &dead,
+            &live[1],
+            "it follows, and the cluster is believed",
+            follows,
+        )
+        .await;
 }

@@ -27,7 +27,10 @@ fn parrot(answer: &'static [u8]) -> SocketAddr {
 /// The whole life of a session, each step within a second.
 async fn lives_without(redis: SocketAddr) {
     let database = servers::fresh_database().await;
-    let flags = [format!("--database-url={database}"), format!("--redis-url=redis://{redis}")];
+    let flags = [
+        format!("--database-url={database}"),
+        format!("--redis-url=redis://{redis}"),
+    ];
     let app = TestApp::start_with(Backend::Embedded, &flags.each_ref().map(String::as_str)).await;
     app.user("ada").await;
     let started = Instant::now();
@@ -42,7 +45,11 @@ async fn lives_without(redis: SocketAddr) {
         app.verify(&second.refresh).await.expect(400, REFUSED);
         app.refresh(&second.refresh).await.expect(401, BLACKLISTED);
     }
-    assert!(started.elapsed() < Duration::from_secs(6), "{:?} for fifteen requests", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(6),
+        "{:?} for fifteen requests",
+        started.elapsed()
+    );
     assert_eq!(ready(&app).await.0, 200);
 }
 
@@ -81,7 +88,10 @@ async fn one_that_has_nothing_for_anybody() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_wants_a_password_or_is_loading() {
     lives_without(parrot(b"-NOAUTH Authentication required.\r\n")).await;
-    lives_without(parrot(b"-LOADING Redis is loading the dataset in memory\r\n")).await;
+    lives_without(parrot(
+        b"-LOADING Redis is loading the dataset in memory\r\n",
+    ))
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -89,7 +99,10 @@ async fn a_connection_that_was_swallowed_on_the_way_is_replaced() {
     let redis = OwnRedis::start().await;
     let proxy = Proxy::to(redis.port);
     let database = servers::fresh_database().await;
-    let flags = [format!("--database-url={database}"), format!("--redis-url=redis://{}", proxy.address)];
+    let flags = [
+        format!("--database-url={database}"),
+        format!("--redis-url=redis://{}", proxy.address),
+    ];
     let app = TestApp::start_with(Backend::Embedded, &flags.each_ref().map(String::as_str)).await;
     let probe = Probe::new(&app, &database).await;
     probe.eventually_redis_answers(&app).await;
@@ -101,5 +114,8 @@ async fn a_connection_that_was_swallowed_on_the_way_is_replaced() {
     })
     .await;
     probe.eventually_redis_answers(&app).await;
-    servers::eventually("ready says ok", async || ready(&app).await == is(200, "ok", "ok")).await;
+    servers::eventually("ready says ok", async || {
+        ready(&app).await == is(200, "ok", "ok")
+    })
+    .await;
 }

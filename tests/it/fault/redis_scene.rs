@@ -30,7 +30,13 @@ impl<R> Scene<R> {
         let app = TestApp::start_with(Backend::Embedded, &all).await;
         let twin = app.twin().await;
         let probe = Probe::new(&app, &database).await;
-        Self { app, twin, probe, redis, database }
+        Self {
+            app,
+            twin,
+            probe,
+            redis,
+            database,
+        }
     }
 
     pub async fn eventually_believed(&self) {
@@ -73,7 +79,13 @@ impl<R> Scene<R> {
     }
 
     /// Sees to it that the dead are refused and the living accepted at every moment until `done`.
-    pub async fn right_until(&self, dead: &[Pair], live: &Pair, what: &str, mut done: impl AsyncFnMut() -> bool) {
+    pub async fn right_until(
+        &self,
+        dead: &[Pair],
+        live: &Pair,
+        what: &str,
+        mut done: impl AsyncFnMut() -> bool,
+    ) {
         eventually(what, async || {
             for pair in dead {
                 self.refused(pair).await;

@@ -17,13 +17,18 @@ async fn scene() -> Scene<OwnSentinel> {
 /// Redis revokes: of two that are heard of one after the other, the first belongs to a round that is over.
 async fn forget_what_was_lately(scene: &Scene<OwnSentinel>) {
     scene.app.advance(600);
-    let apart =
-        scene.app.twin_with(|config| (config.redis.redis_url, config.redis.redis_sentinels) = (None, None)).await;
+    let apart = scene
+        .app
+        .twin_with(|config| (config.redis.redis_url, config.redis.redis_sentinels) = (None, None))
+        .await;
     for name in ["first", "second"] {
         let pair = apart.signed_in(name).await;
         apart.blacklist(&pair.refresh).await.expect(200, "{}");
         for server in scene.servers() {
-            eventually("it is heard of", async || server.verify(&pair.access).await.status == 400).await;
+            eventually("it is heard of", async || {
+                server.verify(&pair.access).await.status == 400
+            })
+            .await;
         }
     }
 }
@@ -32,13 +37,24 @@ async fn forget_what_was_lately(scene: &Scene<OwnSentinel>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_had_not_heard_of_a_log_out_takes_over_and_lets_nobody_in() {
     let mut scene = scene().await;
-    let (before, after) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
+    let (before, after) = (
+        scene.app.signed_in("ada").await,
+        scene.app.signed_in("bob").await,
+    );
     let live = scene.app.signed_in("eve").await;
     scene.app.blacklist(&before.refresh).await.expect(200, "{}");
     let marks = async |scene: &Scene<OwnSentinel>| -> usize {
-        scene.redis.replica.ask::<Vec<String>>(&["KEYS", "*:s:*"]).await.len()
+        scene
+            .redis
+            .replica
+            .ask::<Vec<String>>(&["KEYS", "*:s:*"])
+            .await
+            .len()
     };
-    eventually("the replica has heard of the first", async || marks(&scene).await == 1).await;
+    eventually("the replica has heard of the first", async || {
+        marks(&scene).await == 1
+    })
+    .await;
 
     scene.redis.master.cut_replicas_off().await;
     scene.app.blacklist(&after.refresh).await.expect(200, "{}");
@@ -46,10 +62,29 @@ async fn a_replica_that_had_not_heard_of_a_log_out_takes_over_and_lets_nobody_in
     scene.redis.master.kill();
     let dead = [before, after];
     let is_promoted = async || scene.redis.replica.info("role").await == "master";
-    scene.right_until(&dead, &live, "the replica is promoted", is_promoted).await;
-    assert_eq!(scene.redis.replica.ask::<Vec<String>>(&["KEYS", "*:epoch"]).await.len(), 16, "it was filled once");
-    scene.right_until(&dead, &live, "the new master is believed", async || scene.believed().await).await;
-    scene.right_until(&dead, &live, "and it is well", async || ready(&scene.app).await == is(200, "ok", "ok")).await;
+    scene
+        .right_until(&dead, &live, "the replica is promoted", is_promoted)
+        .await;
+    assert_eq!(
+        scene
+            .redis
+            .replica
+            .ask::<Vec<String>>(&["KEYS", "*:epoch"])
+            .await
+            .len(),
+        16,
+        "it was filled once"
+    );
+    scene
+        .right_until(&dead, &live, "the new master is believed", async || {
+            scene.believed().await
+        })
+        .await;
+    scene
+        .right_until(&dead, &live, "and it is well", async || {
+            ready(&scene.app).await == is(200, "ok", "ok")
+        })
+        .await;
     assert!(marks(&scene).await >= 4, "it was told of the second");
 
     let next = scene.twin.refresh(&live.refresh).await.pair();
@@ -60,7 +95,10 @@ async fn a_replica_that_had_not_heard_of_a_log_out_takes_over_and_lets_nobody_in
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_all_sentinels_are_gone_the_master_stays_where_it_was() {
     let mut scene = scene().await;
-    let (dead, live) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
+    let (dead, live) = (
+        scene.app.signed_in("ada").await,
+        scene.app.signed_in("bob").await,
+    );
     scene.redis.kill_sentinel();
     scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
     let mut looks = 0;
@@ -81,14 +119,22 @@ async fn when_all_sentinels_are_gone_the_master_stays_where_it_was() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_is_moved_on_purpose_is_followed() {
     let scene = scene().await;
-    let (dead, live) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
+    let (dead, live) = (
+        scene.app.signed_in("ada").await,
+        scene.app.signed_in("bob").await,
+    );
     scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
     scene.redis.fail_over().await;
     let dead = [dead];
     let moved = async || scene.redis.replica.info("role").await == "master";
-    scene.right_until(&dead, &live, "the replica is the master", moved).await;
-    let follows = async || scene.redis.master.info("role").await == "slave" && scene.believed().await;
-    scene.right_until(&dead, &live, "the old master follows it", follows).await;
+    scene
+        .right_until(&dead, &live, "the replica is the master", moved)
+        .await;
+    let follows =
+        async || scene.redis.master.info("role").await == "slave" && scene.believed().await;
+    scene
+        .right_until(&dead, &live, "the old master follows it", follows)
+        .await;
     let next = scene.app.refresh(&live.refresh).await.pair();
     scene.app.blacklist(&next.refresh).await.expect(200, "{}");
     scene.refused(&next).await;
@@ -110,13 +156,18 @@ async fn what_is_revoked_while_the_master_is_moved_is_refused_by_who_has_not_hea
     let mut revoked = 0;
     eventually("all are revoked, and the master has moved", async || {
         if let Some(pair) = pairs.get(revoked) {
-            scene.servers()[revoked % 2].blacklist(&pair.refresh).await.expect(200, "{}");
+            scene.servers()[revoked % 2]
+                .blacklist(&pair.refresh)
+                .await
+                .expect(200, "{}");
             for server in scene.servers() {
                 server.verify(&pair.access).await.expect(400, REFUSED);
             }
             revoked += 1;
         }
-        revoked == pairs.len() && scene.redis.replica.info("role").await == "master" && scene.believed().await
+        revoked == pairs.len()
+            && scene.redis.replica.info("role").await == "master"
+            && scene.believed().await
     })
     .await;
 }

@@ -18,15 +18,26 @@ impl Two {
         let flags = [format!("--redis-url={}", redis.url())];
         let ours = Scene::with(redis, &flags).await;
         let database = servers::fresh_database().await;
-        let flags = [format!("--database-url={database}"), format!("--redis-url={}", ours.redis.url())];
-        let theirs = TestApp::start_with(Backend::Embedded, &flags.each_ref().map(String::as_str)).await;
+        let flags = [
+            format!("--database-url={database}"),
+            format!("--redis-url={}", ours.redis.url()),
+        ];
+        let theirs =
+            TestApp::start_with(Backend::Embedded, &flags.each_ref().map(String::as_str)).await;
         let their_probe = Probe::new(&theirs, &database).await;
-        Self { ours, theirs, their_probe }
+        Self {
+            ours,
+            theirs,
+            their_probe,
+        }
     }
 
     async fn refused(&self, our_dead: &Pair, their_dead: &Pair) {
         self.ours.refused(our_dead).await;
-        self.theirs.verify(&their_dead.access).await.expect(400, REFUSED);
+        self.theirs
+            .verify(&their_dead.access)
+            .await
+            .expect(400, REFUSED);
     }
 
     async fn theirs_trust_redis(&self) -> bool {
@@ -37,9 +48,19 @@ impl Two {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_emptied_redis_filled_by_either_lets_no_dead_token_of_the_other_in() {
     let two = Box::pin(Two::start()).await;
-    let (our_dead, their_dead) = (two.ours.app.signed_in("ada").await, two.theirs.signed_in("ada").await);
-    two.ours.app.blacklist(&our_dead.refresh).await.expect(200, "{}");
-    two.theirs.blacklist(&their_dead.refresh).await.expect(200, "{}");
+    let (our_dead, their_dead) = (
+        two.ours.app.signed_in("ada").await,
+        two.theirs.signed_in("ada").await,
+    );
+    two.ours
+        .app
+        .blacklist(&our_dead.refresh)
+        .await
+        .expect(200, "{}");
+    two.theirs
+        .blacklist(&their_dead.refresh)
+        .await
+        .expect(200, "{}");
     for _ in 0..5 {
         let () = two.ours.redis.ask(&["FLUSHALL"]).await;
         eventually("one of the two has filled it", async || {
@@ -48,14 +69,20 @@ async fn an_emptied_redis_filled_by_either_lets_no_dead_token_of_the_other_in() 
         })
         .await;
         two.refused(&our_dead, &their_dead).await;
-        assert_ne!(two.ours.probe.redis_answers(&two.ours.app).await, two.theirs_trust_redis().await);
+        assert_ne!(
+            two.ours.probe.redis_answers(&two.ours.app).await,
+            two.theirs_trust_redis().await
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_second_deployment_is_degraded_until_the_first_has_stopped() {
     let mut two = Box::pin(Two::start()).await;
-    eventually("the second is degraded", async || ready(&two.theirs).await == is(200, "degraded", "degraded")).await;
+    eventually("the second is degraded", async || {
+        ready(&two.theirs).await == is(200, "degraded", "degraded")
+    })
+    .await;
     let pair = two.theirs.signed_in("ada").await;
     two.theirs.verify(&pair.access).await.expect(200, "{}");
     assert!(two.ours.believed().await && !two.theirs_trust_redis().await);
@@ -65,8 +92,18 @@ async fn the_second_deployment_is_degraded_until_the_first_has_stopped() {
     two.ours.app.stop();
     two.ours.twin.stop();
     for bucket in 0..16 {
-        let _: i64 = two.ours.redis.ask(&["PEXPIRE", &format!("{{latchkey:{bucket}}}:epoch"), "1"]).await;
+        let _: i64 = two
+            .ours
+            .redis
+            .ask(&["PEXPIRE", &format!("{{latchkey:{bucket}}}:epoch"), "1"])
+            .await;
     }
-    eventually("the second trusts Redis", async || two.theirs_trust_redis().await).await;
-    eventually("it says ok", async || ready(&two.theirs).await == is(200, "ok", "ok")).await;
+    eventually("the second trusts Redis", async || {
+        two.theirs_trust_redis().await
+    })
+    .await;
+    eventually("it says ok", async || {
+        ready(&two.theirs).await == is(200, "ok", "ok")
+    })
+    .await;
 }

@@ -12,14 +12,23 @@ use crate::support::{
 /// What docs/redis.md tells an administrator to enter.
 fn needed() -> Vec<String> {
     let docs = include_str!("../../../docs/redis.md");
-    let rule = docs.lines().find_map(|line| line.strip_prefix("ACL SETUSER latchkey ")).unwrap();
-    rule.replace("PASSWORD", "hunter2hunter2").split(' ').map(str::to_owned).collect()
+    let rule = docs
+        .lines()
+        .find_map(|line| line.strip_prefix("ACL SETUSER latchkey "))
+        .unwrap();
+    rule.replace("PASSWORD", "hunter2hunter2")
+        .split(' ')
+        .map(str::to_owned)
+        .collect()
 }
 
 async fn with_user(rules: &[String]) -> (OwnRedis, String) {
     let redis = OwnRedis::start().await;
     set_user(&redis, rules).await;
-    let url = format!("--redis-url=redis://latchkey:hunter2hunter2@127.0.0.1:{}", redis.port);
+    let url = format!(
+        "--redis-url=redis://latchkey:hunter2hunter2@127.0.0.1:{}",
+        redis.port
+    );
     (redis, url)
 }
 
@@ -39,8 +48,13 @@ impl Tls {
     async fn start(authority: &Authority) -> Self {
         let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
         let flags = authority.redis_flags(folder.path(), port);
-        let redis = OwnRedis::start_with(&flags.iter().map(String::as_str).collect::<Vec<_>>()).await;
-        Self { folder, port, redis }
+        let redis =
+            OwnRedis::start_with(&flags.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        Self {
+            folder,
+            port,
+            redis,
+        }
     }
 
     fn flags(&self, trusted: &Authority) -> [String; 2] {
@@ -58,12 +72,23 @@ async fn over_tls_with_a_certificate_that_is_trusted_all_is_as_ever() {
     let tls = Tls::start(&authority).await;
     let flags = tls.flags(&authority);
     let scene = Scene::with(tls, &flags).await;
-    let (dead, live) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
+    let (dead, live) = (
+        scene.app.signed_in("ada").await,
+        scene.app.signed_in("bob").await,
+    );
     scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
     scene.refused(&dead).await;
     scene.accepted(&live).await;
     assert!(scene.believed().await);
-    assert_eq!(scene.redis.redis.ask::<Vec<String>>(&["KEYS", "*:s:*"]).await.len(), 1);
+    assert_eq!(
+        scene
+            .redis
+            .redis
+            .ask::<Vec<String>>(&["KEYS", "*:s:*"])
+            .await
+            .len(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,18 +98,31 @@ async fn a_certificate_of_somebody_else_is_not_believed_and_the_database_answers
     let doctor = Place::new();
     let report = doctor.run(&format!("doctor {} {}", flags[0], flags[1]));
     assert!(
-        report.out.lines().any(|line| line.contains("FAIL") && line.contains("invalid peer certificate")),
+        report
+            .out
+            .lines()
+            .any(|line| line.contains("FAIL") && line.contains("invalid peer certificate")),
         "{}",
         report.out
     );
     let scene = Scene::unbelieving(tls, &flags).await;
-    let (dead, live) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
+    let (dead, live) = (
+        scene.app.signed_in("ada").await,
+        scene.app.signed_in("bob").await,
+    );
     scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
     scene.refused(&dead).await;
     scene.accepted(&live).await;
     assert!(!scene.believed().await);
     assert_eq!(ready(&scene.app).await, is(200, "degraded", "down"));
-    assert!(scene.redis.redis.ask::<Vec<String>>(&["KEYS", "*"]).await.is_empty());
+    assert!(
+        scene
+            .redis
+            .redis
+            .ask::<Vec<String>>(&["KEYS", "*"])
+            .await
+            .is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -92,15 +130,30 @@ async fn a_user_who_may_do_just_what_is_documented_may_do_enough() {
     let (redis, url) = with_user(&needed()).await;
     let doctor = Place::new();
     let report = doctor.run(&format!("doctor {url}"));
-    assert!(report.out.lines().any(|line| line.starts_with("ok") && line.contains("redis")), "{}", report.out);
+    assert!(
+        report
+            .out
+            .lines()
+            .any(|line| line.starts_with("ok") && line.contains("redis")),
+        "{}",
+        report.out
+    );
     let scene = Scene::with(redis, &[url]).await;
-    let (dead, live) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
+    let (dead, live) = (
+        scene.app.signed_in("ada").await,
+        scene.app.signed_in("bob").await,
+    );
     scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
     scene.refused(&dead).await;
     let next = scene.app.refresh(&live.refresh).await.pair();
     scene.accepted(&next).await;
     eventually("the rotation left its mark", async || {
-        scene.redis.ask::<Vec<String>>(&["KEYS", "*:s:*"]).await.len() == 2
+        scene
+            .redis
+            .ask::<Vec<String>>(&["KEYS", "*:s:*"])
+            .await
+            .len()
+            == 2
     })
     .await;
     assert!(scene.believed().await);
@@ -113,11 +166,17 @@ async fn a_user_who_may_do_just_what_is_documented_may_do_enough() {
 async fn a_user_who_lacks_a_right_is_told_of_by_the_doctor() {
     let (redis, url) = with_user(&needed()).await;
     let place = Place::new();
-    for right in needed().iter().filter(|word| word.starts_with('+') && !word.contains("cluster")) {
+    for right in needed()
+        .iter()
+        .filter(|word| word.starts_with('+') && !word.contains("cluster"))
+    {
         let fewer: Vec<_> = needed().into_iter().filter(|word| word != right).collect();
         set_user(&redis, &fewer).await;
         let report = place.run(&format!("doctor {url}"));
-        let told = report.out.lines().any(|line| line.contains("FAIL") && line.contains("docs/redis.md"));
+        let told = report
+            .out
+            .lines()
+            .any(|line| line.contains("FAIL") && line.contains("docs/redis.md"));
         assert!(told, "without {right}: {}", report.out);
     }
 }
@@ -127,7 +186,10 @@ async fn a_user_who_lacks_a_right_harms_no_answer_and_is_believed_once_it_is_giv
     let fewer: Vec<_> = needed().into_iter().filter(|word| word != "+set").collect();
     let (redis, url) = with_user(&fewer).await;
     let scene = Scene::unbelieving(redis, &[url]).await;
-    let (dead, live) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
+    let (dead, live) = (
+        scene.app.signed_in("ada").await,
+        scene.app.signed_in("bob").await,
+    );
     scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
     scene.refused(&dead).await;
     scene.accepted(&live).await;
@@ -141,14 +203,22 @@ async fn a_user_who_lacks_a_right_harms_no_answer_and_is_believed_once_it_is_giv
 async fn a_wrong_password_is_told_once_and_the_database_answers() {
     let (redis, _) = with_user(&needed()).await;
     let place = Place::new();
-    let url = format!("--redis-url=redis://latchkey:wrong@127.0.0.1:{}", redis.port);
+    let url = format!(
+        "--redis-url=redis://latchkey:wrong@127.0.0.1:{}",
+        redis.port
+    );
     let report = place.run(&format!("doctor {url}"));
-    let told =
-        report.out.lines().any(|line| line.contains("FAIL") && line.contains("refuses the user or the password"));
+    let told = report
+        .out
+        .lines()
+        .any(|line| line.contains("FAIL") && line.contains("refuses the user or the password"));
     assert!(told, "{}", report.out);
     assert!(!report.out.contains("wrong@"), "{}", report.out);
     let scene = Scene::unbelieving(redis, &[url]).await;
-    let (dead, live) = (scene.app.signed_in("ada").await, scene.app.signed_in("bob").await);
+    let (dead, live) = (
+        scene.app.signed_in("ada").await,
+        scene.app.signed_in("bob").await,
+    );
     scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
     scene.refused(&dead).await;
     scene.accepted(&live).await;

@@ -13,7 +13,11 @@ async fn while_another_writes_for_too_long_reads_go_on_and_writes_are_asked_to_c
     other.batch_execute("BEGIN IMMEDIATE").unwrap();
     let answers = futures_util::future::join_all((0..12).map(|_| app.refresh(&pair.refresh))).await;
     for answer in &answers {
-        assert_eq!((answer.status, answer.header("retry-after")), (503, "1"), "{answer:?}");
+        assert_eq!(
+            (answer.status, answer.header("retry-after")),
+            (503, "1"),
+            "{answer:?}"
+        );
         assert!(answer.json()["detail"].is_string());
     }
     app.verify(&pair.access).await.expect(200, "{}");

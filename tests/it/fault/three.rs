@@ -68,7 +68,10 @@ async fn a_hundred_refreshes_of_one_token_over_all_three_get_one_successor() {
     let successors: BTreeSet<String> = answers.iter().map(|answer| answer.pair().refresh).collect();
     assert_eq!(successors.len(), 1);
     for answer in &answers {
-        three.0[2].verify(&answer.pair().access).await.expect(200, "{}");
+        three.0[2]
+            .verify(&answer.pair().access)
+            .await
+            .expect(200, "{}");
     }
     let last = three.0[1].refresh(successors.first().unwrap()).await.pair();
     assert_eq!(super::postgres_cut::number(&last), 2);
@@ -108,7 +111,10 @@ async fn what_one_of_them_ends_is_over_at_once_at_all_of_them() {
 
         let pair = sign_in().await;
         three.all_know(&pair).await;
-        accounts.set_password(&user, Password::parse_new(PASSWORD.to_owned()).unwrap()).await.unwrap();
+        accounts
+            .set_password(&user, Password::parse_new(PASSWORD.to_owned()).unwrap())
+            .await
+            .unwrap();
         three.all_refuse(&pair).await;
     }
 }
@@ -129,10 +135,16 @@ async fn a_token_that_was_spent_at_one_and_comes_back_at_another_ends_the_sessio
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_whose_way_to_redis_is_dead_ends_sessions_for_all_of_them() {
     let three = Three::start(&[]).await;
-    let port = url::Url::parse(&servers::redis_url()).unwrap().port().unwrap();
+    let port = url::Url::parse(&servers::redis_url())
+        .unwrap()
+        .port()
+        .unwrap();
     let proxy = Proxy::to(port);
-    let lonely =
-        three.0[0].twin_with(|config| config.redis.redis_url = Some(format!("redis://{}", proxy.address).into())).await;
+    let lonely = three.0[0]
+        .twin_with(|config| {
+            config.redis.redis_url = Some(format!("redis://{}", proxy.address).into())
+        })
+        .await;
     proxy.refuse();
     for round in 0..3 {
         let pair = lonely.signed_in(&format!("user{round}")).await;
@@ -145,9 +157,10 @@ async fn one_whose_way_to_redis_is_dead_ends_sessions_for_all_of_them() {
             app.verify(&pair.refresh).await.expect(400, REFUSED);
         }
         let started = std::time::Instant::now();
-        eventually("Redis is told what the lonely one could not tell it", async || {
-            three.0[1].verify(&pair.access).await.status == 400
-        })
+        eventually(
+            "Redis is told what the lonely one could not tell it",
+            async || three.0[1].verify(&pair.access).await.status == 400,
+        )
         .await;
         assert!(started.elapsed().as_secs() < 8, "{:?}", started.elapsed());
         three.all_refuse(&pair).await;

@@ -17,8 +17,18 @@ const ORIGIN: (&str, &str) = ("127.0.0.7", "curl/8.5");
 /// Sends a body from an address and with a name of its own.
 async fn from_elsewhere(app: &TestApp, path: &str, body: Value) -> Answer {
     let address: std::net::IpAddr = ORIGIN.0.parse().unwrap();
-    let client = reqwest::Client::builder().local_address(address).user_agent(ORIGIN.1).build().unwrap();
-    app.send(client.post(app.url(path)).header("content-type", "application/json").body(body.to_string())).await
+    let client = reqwest::Client::builder()
+        .local_address(address)
+        .user_agent(ORIGIN.1)
+        .build()
+        .unwrap();
+    app.send(
+        client
+            .post(app.url(path))
+            .header("content-type", "application/json")
+            .body(body.to_string()),
+    )
+    .await
 }
 
 on_both_backends! {
@@ -197,7 +207,11 @@ on_both_backends! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_wait_for_a_database_that_is_away() {
     let mut postgres = OwnPostgres::start_with(&[]).await;
-    let app = TestApp::start_with(Backend::Embedded, &[&format!("--database-url={}", postgres.url())]).await;
+    let app = TestApp::start_with(
+        Backend::Embedded,
+        &[&format!("--database-url={}", postgres.url())],
+    )
+    .await;
     let pair = app.signed_in("ada").await;
     postgres.stop();
     // Refused before anybody asks the database: the wrong kind of token.
@@ -206,20 +220,34 @@ async fn events_wait_for_a_database_that_is_away() {
         assert_eq!(app.me(&header).await.status, 401);
     }
     let sent = 9500;
-    let many = futures_util::stream::iter(0..sent - 3).map(|_| app.me(&header)).buffer_unordered(32);
-    many.for_each(|answer| async move { assert_eq!(answer.status, 401) }).await;
+    let many = futures_util::stream::iter(0..sent - 3)
+        .map(|_| app.me(&header))
+        .buffer_unordered(32);
+    many.for_each(|answer| async move { assert_eq!(answer.status, 401) })
+        .await;
     let counter = async |name: &str| -> u32 {
         let text = app.get("/metrics").await.text;
-        text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().parse().unwrap()
+        text.lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap()
     };
     let dropped = counter("latchkey_audit_events_dropped_total").await;
-    assert!((1308..=5404).contains(&dropped), "{dropped} of {sent}: 4096 wait, and with the batch 8192 at the most");
+    assert!(
+        (1308..=5404).contains(&dropped),
+        "{dropped} of {sent}: 4096 wait, and with the batch 8192 at the most"
+    );
     postgres.again().await;
     let mut kept = 0;
     eventually("all that waited is written", async || {
         let events = app.events().await;
-        kept =
-            events.iter().filter(|event| event.cause.as_deref() == Some("wrong_type")).map(|event| event.times).sum();
+        kept = events
+            .iter()
+            .filter(|event| event.cause.as_deref() == Some("wrong_type"))
+            .map(|event| event.times)
+            .sum();
         kept + dropped >= sent
     })
     .await;

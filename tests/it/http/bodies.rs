@@ -5,7 +5,12 @@ use reqwest::Method;
 use super::tools::{ENDPOINTS, all_wrong, refused};
 use crate::support::{Answer, Backend, PASSWORD, TestApp};
 
-async fn send(app: &TestApp, path: &str, content_type: Option<&str>, body: impl Into<reqwest::Body>) -> Answer {
+async fn send(
+    app: &TestApp,
+    path: &str,
+    content_type: Option<&str>,
+    body: impl Into<reqwest::Body>,
+) -> Answer {
     let mut request = app.request(Method::POST, path).body(body);
     if let Some(content_type) = content_type {
         request = request.header("content-type", content_type);

@@ -5,20 +5,38 @@ use reqwest::Method;
 use crate::support::{Answer, Backend, TestApp};
 
 const KEYS: &str = "/.well-known/jwks.json";
-const PATHS: [&str; 3] = [KEYS, "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"];
+const PATHS: [&str; 3] = [
+    KEYS,
+    "/.well-known/openid-configuration",
+    "/.well-known/oauth-authorization-server",
+];
 const ORIGIN: &str = "access-control-allow-origin";
 
 async fn ask(app: &TestApp, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
-    let request = app.request(method, path).header("origin", "https://shop.example");
-    app.send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+    let request = app
+        .request(method, path)
+        .header("origin", "https://shop.example");
+    app.send(headers.iter().fold(request, |request, (name, value)| {
+        request.header(*name, *value)
+    }))
+    .await
 }
 
 /// Once: a browser refuses a list.
 #[track_caller]
 fn is_open(answer: &Answer, status: u16) {
     assert_eq!(answer.status, status, "{answer:?}");
-    assert_eq!(answer.headers.get_all(ORIGIN).iter().collect::<Vec<_>>(), ["*"], "{answer:?}");
-    assert!(!answer.headers.contains_key("access-control-allow-credentials"), "{answer:?}");
+    assert_eq!(
+        answer.headers.get_all(ORIGIN).iter().collect::<Vec<_>>(),
+        ["*"],
+        "{answer:?}"
+    );
+    assert!(
+        !answer
+            .headers
+            .contains_key("access-control-allow-credentials"),
+        "{answer:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -30,13 +48,43 @@ async fn keys_and_discovery_are_open_to_pages_of_any_origin() {
             is_open(&app.get(&path).await, 200);
             is_open(&ask(&app, Method::HEAD, &path, &[]).await, 200);
             is_open(&ask(&app, Method::POST, &path, &[]).await, 405);
-            is_open(&ask(&app, Method::GET, &format!("{path}?{}", "a".repeat(3000)), &[]).await, 414);
+            is_open(
+                &ask(
+                    &app,
+                    Method::GET,
+                    &format!("{path}?{}", "a".repeat(3000)),
+                    &[],
+                )
+                .await,
+                414,
+            );
         }
     }
     let keys = app.get(KEYS).await;
-    assert_eq!(keys.header("access-control-expose-headers"), "ETag, X-Request-ID");
-    is_open(&ask(&app, Method::GET, KEYS, &[("if-none-match", keys.header("etag"))]).await, 304);
-    is_open(&ask(&app, Method::HEAD, KEYS, &[("if-none-match", keys.header("etag"))]).await, 304);
+    assert_eq!(
+        keys.header("access-control-expose-headers"),
+        "ETag, X-Request-ID"
+    );
+    is_open(
+        &ask(
+            &app,
+            Method::GET,
+            KEYS,
+            &[("if-none-match", keys.header("etag"))],
+        )
+        .await,
+        304,
+    );
+    is_open(
+        &ask(
+            &app,
+            Method::HEAD,
+            KEYS,
+            &[("if-none-match", keys.header("etag"))],
+        )
+        .await,
+        304,
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,15 +100,29 @@ async fn a_preflight_allows_conditional_requests() {
     let app = TestApp::start(Backend::Embedded).await;
     for path in PATHS {
         for header in ["if-none-match", "authorization", "x-anything"] {
-            let headers = [("access-control-request-method", "GET"), ("access-control-request-headers", header)];
+            let headers = [
+                ("access-control-request-method", "GET"),
+                ("access-control-request-headers", header),
+            ];
             let answer = ask(&app, Method::OPTIONS, path, &headers).await;
             is_open(&answer, 204);
-            let allowed = answer.header("access-control-allow-headers").to_ascii_lowercase();
+            let allowed = answer
+                .header("access-control-allow-headers")
+                .to_ascii_lowercase();
             let mut allowed = allowed.split(", ");
-            assert!(allowed.clone().any(|name| name == header) || allowed.any(|name| name == "*"), "{answer:?}");
-            assert_eq!(answer.header("access-control-allow-methods"), "GET, HEAD, OPTIONS");
+            assert!(
+                allowed.clone().any(|name| name == header) || allowed.any(|name| name == "*"),
+                "{answer:?}"
+            );
             assert_eq!(
-                (answer.header("access-control-max-age"), answer.header("allow")),
+                answer.header("access-control-allow-methods"),
+                "GET, HEAD, OPTIONS"
+            );
+            assert_eq!(
+                (
+                    answer.header("access-control-max-age"),
+                    answer.header("allow")
+                ),
                 ("86400", "GET, HEAD, OPTIONS")
             );
         }
@@ -70,13 +132,28 @@ async fn a_preflight_allows_conditional_requests() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_else_is_open() {
     let app = TestApp::start(Backend::Embedded).await;
-    for path in
-        ["/api/token/", "/api/auth/user/", "/health/ready", "/openapi.json", "/docs/", "/nowhere", "/.well-known/x"]
-    {
+    for path in [
+        "/api/token/",
+        "/api/auth/user/",
+        "/health/ready",
+        "/openapi.json",
+        "/docs/",
+        "/nowhere",
+        "/.well-known/x",
+    ] {
         for method in [Method::GET, Method::POST, Method::OPTIONS] {
-            let answer = ask(&app, method, path, &[("access-control-request-method", "POST")]).await;
+            let answer = ask(
+                &app,
+                method,
+                path,
+                &[("access-control-request-method", "POST")],
+            )
+            .await;
             assert!(
-                !answer.headers.keys().any(|name| name.as_str().starts_with("access-control-")),
+                !answer
+                    .headers
+                    .keys()
+                    .any(|name| name.as_str().starts_with("access-control-")),
                 "{path}: {answer:?}"
             );
         }

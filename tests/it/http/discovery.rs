@@ -4,7 +4,10 @@ use reqwest::Method;
 
 use crate::support::{Backend, TestApp};
 
-const PATHS: [&str; 2] = ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"];
+const PATHS: [&str; 2] = [
+    "/.well-known/openid-configuration",
+    "/.well-known/oauth-authorization-server",
+];
 
 on_both_backends! {
     async fn the_documents_name_the_endpoints_under_the_issuer(backend: Backend) {

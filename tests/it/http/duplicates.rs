@@ -11,7 +11,9 @@ const JSON: &str = "application/json";
 const MULTIPART: &str = "multipart/form-data; boundary=b";
 
 async fn sign_in(app: &TestApp, content_type: &str, body: String) -> Answer {
-    let request = app.request(Method::POST, "/api/token/").header("content-type", content_type);
+    let request = app
+        .request(Method::POST, "/api/token/")
+        .header("content-type", content_type);
     app.send(request.body(body)).await
 }
 
@@ -21,8 +23,13 @@ fn body(content_type: &str, fields: &[(&str, &str)]) -> String {
         fields.iter().map(field).collect::<Vec<_>>().join(separator)
     };
     match content_type {
-        JSON => format!("{{{}}}", join(",", |(name, value)| format!("\"{name}\":\"{value}\""))),
-        FORM => join("&", |(name, value)| format!("{name}={}", value.replace(' ', "+"))),
+        JSON => format!(
+            "{{{}}}",
+            join(",", |(name, value)| format!("\"{name}\":\"{value}\""))
+        ),
+        FORM => join("&", |(name, value)| {
+            format!("{name}={}", value.replace(' ', "+"))
+        }),
         _ => join("", |(name, value)| part(&format!("name=\"{name}\""), value)) + "--b--\r\n",
     }
 }
@@ -35,7 +42,12 @@ fn part(parameters: &str, value: &str) -> String {
 async fn of_several_passwords_the_last_counts_whatever_the_order_of_the_others() {
     let app = TestApp::start(Backend::Embedded).await;
     app.user("ada").await;
-    let (name, good, bad, other) = (("username", "ada"), ("password", PASSWORD), ("password", "x"), ("x", "y"));
+    let (name, good, bad, other) = (
+        ("username", "ada"),
+        ("password", PASSWORD),
+        ("password", "x"),
+        ("x", "y"),
+    );
     let wrong_name = ("username", "eve");
     for content_type in [JSON, FORM, MULTIPART] {
         for (fields, is_good) in [
@@ -50,7 +62,16 @@ async fn of_several_passwords_the_last_counts_whatever_the_order_of_the_others()
             (&[good, bad, name], false),
             (&[name, good, wrong_name], false),
             // Another name.
-            (&[name, good, ("Password", "x"), ("password[]", "x"), (" password", "x")], true),
+            (
+                &[
+                    name,
+                    good,
+                    ("Password", "x"),
+                    ("password[]", "x"),
+                    (" password", "x"),
+                ],
+                true,
+            ),
         ] {
             let answer = sign_in(&app, content_type, body(content_type, fields)).await;
             if is_good {
@@ -68,13 +89,43 @@ async fn an_escaped_name_is_the_same_name() {
     app.user("ada").await;
     let json = |members: &str| format!("{{\"username\":\"ada\",{members}}}");
     for (content_type, body, status) in [
-        (JSON, json(&format!(r#""password":"x","pass\u0077ord":"{PASSWORD}""#)), 200),
-        (JSON, json(&format!(r#""pass\u0077ord":"{PASSWORD}","password":"x""#)), 401),
-        (JSON, json(&format!(r#""password":"{PASSWORD}","\u0070assword":null"#)), 400),
-        (FORM, format!("username=ada&password=x&pass%77ord={}", PASSWORD.replace(' ', "+")), 200),
-        (FORM, format!("pass%77ord={}&password=x&username=ada", PASSWORD.replace(' ', "+")), 401),
+        (
+            JSON,
+            json(&format!(r#""password":"x","pass\u0077ord":"{PASSWORD}""#)),
+            200,
+        ),
+        (
+            JSON,
+            json(&format!(r#""pass\u0077ord":"{PASSWORD}","password":"x""#)),
+            401,
+        ),
+        (
+            JSON,
+            json(&format!(r#""password":"{PASSWORD}","\u0070assword":null"#)),
+            400,
+        ),
+        (
+            FORM,
+            format!(
+                "username=ada&password=x&pass%77ord={}",
+                PASSWORD.replace(' ', "+")
+            ),
+            200,
+        ),
+        (
+            FORM,
+            format!(
+                "pass%77ord={}&password=x&username=ada",
+                PASSWORD.replace(' ', "+")
+            ),
+            401,
+        ),
     ] {
-        assert_eq!(sign_in(&app, content_type, body.clone()).await.status, status, "{body}");
+        assert_eq!(
+            sign_in(&app, content_type, body.clone()).await.status,
+            status,
+            "{body}"
+        );
     }
 }
 
@@ -86,7 +137,10 @@ async fn a_file_counts_as_the_last_of_its_name() {
     let name = part("name=\"username\"", "ada");
     let field = part("name=\"password\"", PASSWORD);
     let no_text = r#"{"password":["Not a valid string."]}"#;
-    for file in ["name=\"password\"; filename=\"a.txt\"", "filename*=UTF-8''a.txt; name=password"] {
+    for file in [
+        "name=\"password\"; filename=\"a.txt\"",
+        "filename*=UTF-8''a.txt; name=password",
+    ] {
         let file = part(file, "file");
         for parts in [[&name, &field, &file], [&file, &field, &name]] {
             let body = parts.map(String::as_str).concat() + "--b--\r\n";
@@ -95,10 +149,14 @@ async fn a_file_counts_as_the_last_of_its_name() {
     }
     // Not chosen in a browser: a field.
     let empty = part("name=\"password\"; filename=\"\"", PASSWORD);
-    sign_in(&app, MULTIPART, [&name, &empty, "--b--\r\n"].concat()).await.pair();
+    sign_in(&app, MULTIPART, [&name, &empty, "--b--\r\n"].concat())
+        .await
+        .pair();
     // Of two names of a part, too, the last counts.
     let twice = part("name=\"x\"; name=\"password\"", PASSWORD);
-    sign_in(&app, MULTIPART, [&name, &twice, "--b--\r\n"].concat()).await.pair();
+    sign_in(&app, MULTIPART, [&name, &twice, "--b--\r\n"].concat())
+        .await
+        .pair();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,9 +164,16 @@ async fn parameters_of_the_query_are_no_fields() {
     let app = TestApp::start(Backend::Embedded).await;
     app.user("ada").await;
     let body = format!(r#"{{"username":"ada","password":"{PASSWORD}"}}"#);
-    app.post("/api/token/?password=x&password=y&username=eve", &body).await.pair();
+    app.post("/api/token/?password=x&password=y&username=eve", &body)
+        .await
+        .pair();
     let required = r#"{"password":["This field is required."]}"#;
-    app.post(&format!("/api/token/?password={PASSWORD}"), r#"{"username":"ada"}"#).await.expect(400, required);
+    app.post(
+        &format!("/api/token/?password={PASSWORD}"),
+        r#"{"username":"ada"}"#,
+    )
+    .await
+    .expect(400, required);
 }
 
 /// A filter may have read the other one.
@@ -118,14 +183,24 @@ async fn several_content_types_are_refused() {
     app.user("ada").await;
     let body = body(JSON, &[("username", "ada"), ("password", PASSWORD)]);
     for (first, second) in [(JSON, FORM), (FORM, JSON), (JSON, JSON)] {
-        let request = app.request(Method::POST, "/api/token/").header("content-type", first);
-        let answer = app.send(request.header("content-type", second).body(body.clone())).await;
-        let expected = format!(r#"{{"detail":"Unsupported media type \"{first}, {second}\" in request."}}"#);
+        let request = app
+            .request(Method::POST, "/api/token/")
+            .header("content-type", first);
+        let answer = app
+            .send(request.header("content-type", second).body(body.clone()))
+            .await;
+        let expected =
+            format!(r#"{{"detail":"Unsupported media type \"{first}, {second}\" in request."}}"#);
         answer.expect(415, &expected);
     }
-    let packed = app.request(Method::POST, "/api/token/").header("content-type", JSON);
-    let packed = packed.header("content-encoding", "identity").header("content-encoding", "gzip");
-    app.send(packed.body(body))
-        .await
-        .expect(415, r#"{"detail":"Unsupported media type \"identity, gzip\" in request."}"#);
+    let packed = app
+        .request(Method::POST, "/api/token/")
+        .header("content-type", JSON);
+    let packed = packed
+        .header("content-encoding", "identity")
+        .header("content-encoding", "gzip");
+    app.send(packed.body(body)).await.expect(
+        415,
+        r#"{"detail":"Unsupported media type \"identity, gzip\" in request."}"#,
+    );
 }

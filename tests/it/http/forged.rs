@@ -40,7 +40,10 @@ fn table(now: i64) -> Vec<(Value, &'static str)> {
         (json!({ "iss": ["https://auth.test"] }), INVALID),
         (json!({ "sid": 5 }), INVALID),
         (json!({ "sid": null }), INVALID),
-        (json!({ "sid": "00000000-0000-4000-8000-000000000000\u{0}" }), INVALID),
+        (
+            json!({ "sid": "00000000-0000-4000-8000-000000000000\u{0}" }),
+            INVALID,
+        ),
         (json!({ "ver": "0" }), INVALID),
         (json!({ "ver": -1 }), INVALID),
         (json!({ "exp": null }), "Token has no 'exp' claim"),

@@ -7,7 +7,11 @@ use crate::support::{Answer, Backend, TestApp};
 
 async fn with_id(app: &TestApp, id: &[u8]) -> Answer {
     let id = reqwest::header::HeaderValue::from_bytes(id).unwrap();
-    app.send(app.request(Method::GET, "/health/live").header("x-request-id", id)).await
+    app.send(
+        app.request(Method::GET, "/health/live")
+            .header("x-request-id", id),
+    )
+    .await
 }
 
 on_both_backends! {

@@ -7,7 +7,8 @@ use crate::support::{Answer, Backend, TestApp};
 const PATH: &str = "/.well-known/jwks.json";
 
 async fn if_none_match(app: &TestApp, tags: &str) -> Answer {
-    app.send(app.request(Method::GET, PATH).header("if-none-match", tags)).await
+    app.send(app.request(Method::GET, PATH).header("if-none-match", tags))
+        .await
 }
 
 on_both_backends! {

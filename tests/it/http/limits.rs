@@ -14,7 +14,9 @@ const HEAD: &str = "POST /api/token/ HTTP/1.1\r\nHost: a\r\nContent-Type: applic
 /// Sends this and no more, and reads until `end` or until the server closes.
 fn half_sent(app: &TestApp, bytes: &str, end: &str) -> String {
     let mut stream = TcpStream::connect(app.address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
     stream.write_all(bytes.as_bytes()).unwrap();
     let (mut answer, mut buffer) = (String::new(), [0; 1024]);
     while !answer.contains(end) {

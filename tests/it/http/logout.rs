@@ -9,19 +9,32 @@ use crate::support::{Answer, Backend, PASSWORD, TestApp};
 const PATH: &str = "/api/auth/logout/";
 const DONE: &str = r#"{"detail":"Successfully logged out."}"#;
 const MISSING: &str = r#"{"detail":"Refresh token was not included in request data."}"#;
-const BAD_HEADER: &str =
-    r#"{"detail":"Authorization header must contain two space-delimited values","code":"bad_authorization_header"}"#;
+const BAD_HEADER: &str = r#"{"detail":"Authorization header must contain two space-delimited values","code":"bad_authorization_header"}"#;
 
 /// A 401 about the refresh token: without a code and without a challenge.
 #[track_caller]
 fn refused(answer: &Answer, text: &str) {
     answer.expect(401, &format!(r#"{{"detail":"{text}"}}"#));
-    assert_eq!((answer.header("www-authenticate"), answer.header("content-type")), ("", "application/json"));
-    assert_eq!((answer.header("allow"), answer.header("cache-control")), ("GET, POST, HEAD, OPTIONS", "no-store"));
+    assert_eq!(
+        (
+            answer.header("www-authenticate"),
+            answer.header("content-type")
+        ),
+        ("", "application/json")
+    );
+    assert_eq!(
+        (answer.header("allow"), answer.header("cache-control")),
+        ("GET, POST, HEAD, OPTIONS", "no-store")
+    );
 }
 
 async fn with_body(app: &TestApp, content_type: &str, body: String) -> Answer {
-    app.send(app.request(Method::POST, PATH).header("content-type", content_type).body(body)).await
+    app.send(
+        app.request(Method::POST, PATH)
+            .header("content-type", content_type)
+            .body(body),
+    )
+    .await
 }
 
 on_both_backends! {

@@ -13,7 +13,11 @@ const DONE: &str = r#"{"detail":"Successfully logged out."}"#;
 const NOT_PROVIDED: &str = r#"{"detail":"Authentication credentials were not provided."}"#;
 
 async fn signed_in_often(app: &TestApp, times: usize) -> Vec<Pair> {
-    join_all((0..times).map(|_| app.obtain("ada", PASSWORD))).await.iter().map(Answer::pair).collect()
+    join_all((0..times).map(|_| app.obtain("ada", PASSWORD)))
+        .await
+        .iter()
+        .map(Answer::pair)
+        .collect()
 }
 
 on_both_backends! {

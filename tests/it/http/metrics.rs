@@ -30,7 +30,12 @@ fn parse(text: &str) -> BTreeMap<String, Family> {
         match words[..] {
             ["#", "HELP", name, help] => {
                 assert!(help.ends_with('.') && help.len() > 5, "{line}");
-                assert!(families.insert(name.to_owned(), Family::default()).is_none(), "{line}");
+                assert!(
+                    families
+                        .insert(name.to_owned(), Family::default())
+                        .is_none(),
+                    "{line}"
+                );
                 name.clone_into(&mut last);
             }
             ["#", "TYPE", name, kind] => {
@@ -43,7 +48,9 @@ fn parse(text: &str) -> BTreeMap<String, Family> {
                 let (name, labels) = sample.split_once('{').unwrap_or((sample, "}"));
                 assert!(labels.ends_with('}'), "{line}");
                 let family = families.get_mut(&last).unwrap();
-                let ending = name.strip_prefix(&last).unwrap_or_else(|| panic!("{line} below {last}"));
+                let ending = name
+                    .strip_prefix(&last)
+                    .unwrap_or_else(|| panic!("{line} below {last}"));
                 let endings: &[&str] = match family.kind.as_str() {
                     "counter" => &["_total"],
                     "gauge" => &[""],
@@ -51,7 +58,13 @@ fn parse(text: &str) -> BTreeMap<String, Family> {
                     other => panic!("{last} is of type {other:?}"),
                 };
                 assert!(endings.contains(&ending), "{line}");
-                assert!(family.samples.insert(sample.to_owned(), value.parse().unwrap()).is_none(), "twice: {line}");
+                assert!(
+                    family
+                        .samples
+                        .insert(sample.to_owned(), value.parse().unwrap())
+                        .is_none(),
+                    "twice: {line}"
+                );
             }
         }
     }
@@ -60,7 +73,11 @@ fn parse(text: &str) -> BTreeMap<String, Family> {
 
 fn sample(text: &str, name: &str) -> f64 {
     let families = parse(text);
-    families.values().find_map(|family| family.samples.get(name)).copied().unwrap_or_default()
+    families
+        .values()
+        .find_map(|family| family.samples.get(name))
+        .copied()
+        .unwrap_or_default()
 }
 
 async fn read(app: &TestApp) -> String {
@@ -68,7 +85,12 @@ async fn read(app: &TestApp) -> String {
 }
 
 async fn own_address(port: u16) -> Answer {
-    Answer::read(reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await.unwrap()).await
+    Answer::read(
+        reqwest::get(format!("http://127.0.0.1:{port}/metrics"))
+            .await
+            .unwrap(),
+    )
+    .await
 }
 
 /// The service's own names, and the one of the process that all programs share.
@@ -78,12 +100,18 @@ fn is_ours(name: &str) -> bool {
 
 /// The name and the labels of each row of the table in the document.
 fn documented() -> BTreeMap<String, BTreeSet<String>> {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md")).unwrap();
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md")).unwrap();
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
     rows.filter(|row| is_ours(row))
         .map(|row| {
             let cells: Vec<&str> = row.split(" | ").collect();
-            let labels = cells[2].split('`').skip(1).step_by(2).map(ToOwned::to_owned).collect();
+            let labels = cells[2]
+                .split('`')
+                .skip(1)
+                .step_by(2)
+                .map(ToOwned::to_owned)
+                .collect();
             (cells[0].trim_end_matches('`').to_owned(), labels)
         })
         .collect()
@@ -100,7 +128,9 @@ async fn a_day(app: &TestApp) {
     app.blacklist(&next.refresh).await.expect(200, "{}");
     app.verify(&next.access).await;
     let again = app.obtain("ada", PASSWORD).await.pair();
-    app.log_out_everywhere(&again.access).await.expect(200, r#"{"detail":"Successfully logged out."}"#);
+    app.log_out_everywhere(&again.access)
+        .await
+        .expect(200, r#"{"detail":"Successfully logged out."}"#);
 }
 
 on_both_backends! {
@@ -231,16 +261,26 @@ async fn metrics_without_the_setting_are_on_no_address() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_is_read_while_the_database_is_away() {
     let mut postgres = OwnPostgres::start_with(&[]).await;
-    let app = TestApp::start_with(Backend::Embedded, &[&format!("--database-url={}", postgres.url())]).await;
+    let app = TestApp::start_with(
+        Backend::Embedded,
+        &[&format!("--database-url={}", postgres.url())],
+    )
+    .await;
     let pair = app.signed_in("ada").await;
     postgres.stop();
     assert_eq!(app.refresh(&pair.refresh).await.status, 503);
     let text = read(&app).await;
     assert!(
-        sample(&text, r#"latchkey_refusals_total{route="/api/token/refresh",cause="unavailable"}"#) > 0.5,
+        sample(
+            &text,
+            r#"latchkey_refusals_total{route="/api/token/refresh",cause="unavailable"}"#
+        ) > 0.5,
         "{text}"
     );
     assert!(
-        sample(&text, r#"latchkey_request_duration_seconds_count{route="/api/token/refresh",outcome="failed"}"#) > 0.5
+        sample(
+            &text,
+            r#"latchkey_request_duration_seconds_count{route="/api/token/refresh",outcome="failed"}"#
+        ) > 0.5
     );
 }

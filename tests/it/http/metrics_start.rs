@@ -79,16 +79,22 @@ async fn everything(app: &TestApp) {
                 ("application/json", "null".to_owned()),
                 ("application/json", "[]".to_owned()),
                 ("application/json", "{".to_owned()),
-                ("application/json", r#"{"token":"x","refresh":"x","username":"x","password":"x"}"#.to_owned()),
+                (
+                    "application/json",
+                    r#"{"token":"x","refresh":"x","username":"x","password":"x"}"#.to_owned(),
+                ),
                 ("multipart/form-data", "x".to_owned()),
                 ("image/png", "x".to_owned()),
                 ("application/json", " ".repeat(20_000)),
             ] {
-                app.send(request().header("content-type", content_type).body(body)).await;
+                app.send(request().header("content-type", content_type).body(body))
+                    .await;
             }
             app.send(request().header("if-none-match", "*")).await;
-            app.send(request().header("authorization", format!("Bearer {}", expired.access))).await;
-            app.send(app.request(method.clone(), &format!("{path}?{}", "x".repeat(3000)))).await;
+            app.send(request().header("authorization", format!("Bearer {}", expired.access)))
+                .await;
+            app.send(app.request(method.clone(), &format!("{path}?{}", "x".repeat(3000))))
+                .await;
         }
     }
 }
@@ -177,13 +183,29 @@ async fn revocation_at_the_command_line_is_counted_by_the_server() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn text_format_is_the_one_that_the_client_asks_for() {
     let app = TestApp::start(Backend::Embedded).await;
-    let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    let prometheus =
+        "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
     for (accept, format) in [
-        (None, "application/openmetrics-text; version=1.0.0; charset=utf-8"),
-        (Some("*/*"), "application/openmetrics-text; version=1.0.0; charset=utf-8"),
-        (Some(prometheus), "application/openmetrics-text; version=1.0.0; charset=utf-8"),
-        (Some("text/plain"), "text/plain; version=0.0.4; charset=utf-8"),
-        (Some("text/plain;version=0.0.4;q=1,*/*;q=0.1"), "text/plain; version=0.0.4; charset=utf-8"),
+        (
+            None,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        ),
+        (
+            Some("*/*"),
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        ),
+        (
+            Some(prometheus),
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        ),
+        (
+            Some("text/plain"),
+            "text/plain; version=0.0.4; charset=utf-8",
+        ),
+        (
+            Some("text/plain;version=0.0.4;q=1,*/*;q=0.1"),
+            "text/plain; version=0.0.4; charset=utf-8",
+        ),
     ] {
         let request = app.request(Method::GET, "/metrics");
         let answer = app.send(match accept {
@@ -193,8 +215,17 @@ async fn text_format_is_the_one_that_the_client_asks_for() {
         let answer = answer.await;
         assert_eq!(answer.header("content-type"), format, "{accept:?}");
         let plain = format.starts_with("text/plain");
-        assert_eq!(answer.text.contains("# TYPE latchkey_sign_ins_total counter\n"), plain, "{accept:?}");
+        assert_eq!(
+            answer
+                .text
+                .contains("# TYPE latchkey_sign_ins_total counter\n"),
+            plain,
+            "{accept:?}"
+        );
         assert_eq!(answer.text.ends_with("# EOF\n"), !plain, "{accept:?}");
-        assert!(answer.text.contains("\nlatchkey_sign_ins_total 0\n"), "{accept:?}");
+        assert!(
+            answer.text.contains("\nlatchkey_sign_ins_total 0\n"),
+            "{accept:?}"
+        );
     }
 }

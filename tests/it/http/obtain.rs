@@ -5,9 +5,13 @@ use crate::support::{Answer, Backend, Forge, PASSWORD, TestApp, username};
 
 /// What differs from one answer to the next for no reason of its content.
 fn comparable(answer: &Answer) -> (u16, String, Vec<(String, String)>) {
-    let headers = answer.headers.iter().filter(|(name, _)| !["date", "x-request-id"].contains(&name.as_str()));
-    let mut headers: Vec<_> =
-        headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+    let headers = answer
+        .headers
+        .iter()
+        .filter(|(name, _)| !["date", "x-request-id"].contains(&name.as_str()));
+    let mut headers: Vec<_> = headers
+        .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+        .collect();
     headers.sort();
     (answer.status, answer.text.clone(), headers)
 }

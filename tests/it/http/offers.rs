@@ -16,7 +16,9 @@ const BODY: &str = r#"{"token":"junk"}"#;
 
 fn connect(app: &TestApp) -> TcpStream {
     let stream = TcpStream::connect(app.address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
     stream
 }
 
@@ -26,11 +28,18 @@ fn response(stream: &mut TcpStream) -> String {
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         let read = stream.read(&mut byte).unwrap();
-        assert_eq!(read, 1, "the connection was closed: {}", String::from_utf8_lossy(&head));
+        assert_eq!(
+            read,
+            1,
+            "the connection was closed: {}",
+            String::from_utf8_lossy(&head)
+        );
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).unwrap();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
     let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
     stream.read_exact(&mut body).unwrap();
     head
@@ -38,13 +47,17 @@ fn response(stream: &mut TcpStream) -> String {
 
 fn post(headers: &str) -> String {
     let head = "POST /api/token/verify/ HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
-    format!("{head}{headers}Content-Length: {}\r\n\r\n{BODY}", BODY.len())
+    format!(
+        "{head}{headers}Content-Length: {}\r\n\r\n{BODY}",
+        BODY.len()
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_offer_is_ignored_and_the_connection_stays() {
     let app = TestApp::start(Backend::Embedded).await;
-    let get = |headers: &str| format!("GET /.well-known/jwks.json HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
+    let get =
+        |headers: &str| format!("GET /.well-known/jwks.json HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
     let chunked = |headers: &str| {
         let headers = format!("{headers}Transfer-Encoding: chunked\r\n");
         let request = post(&headers).replace(&format!("Content-Length: {}\r\n", BODY.len()), "");
@@ -59,28 +72,54 @@ async fn an_offer_is_ignored_and_the_connection_stays() {
         "Connection: Upgrade\r\n",
     ] {
         let mut stream = connect(&app);
-        for (request, status) in [(get(offer), 200), (post(offer), 401), (chunked(offer), 401), (get(offer), 200)] {
+        for (request, status) in [
+            (get(offer), 200),
+            (post(offer), 401),
+            (chunked(offer), 401),
+            (get(offer), 200),
+        ] {
             stream.write_all(request.as_bytes()).unwrap();
             let head = response(&mut stream);
-            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{offer} {head}");
-            assert!(!head.contains("\r\nconnection:") && !head.contains("\r\nupgrade:"), "{offer} {head}");
+            assert!(
+                head.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{offer} {head}"
+            );
+            assert!(
+                !head.contains("\r\nconnection:") && !head.contains("\r\nupgrade:"),
+                "{offer} {head}"
+            );
         }
         // A client that waits for permission to send the body.
         let waiting = post(&format!("{offer}Expect: 100-continue\r\n"));
         let (head, body) = waiting.split_at(waiting.len() - BODY.len());
         stream.write_all(head.as_bytes()).unwrap();
-        assert!(response(&mut stream).starts_with("HTTP/1.1 100 "), "{offer}");
+        assert!(
+            response(&mut stream).starts_with("HTTP/1.1 100 "),
+            "{offer}"
+        );
         stream.write_all(body.as_bytes()).unwrap();
-        assert!(response(&mut stream).starts_with("HTTP/1.1 401 "), "{offer}");
+        assert!(
+            response(&mut stream).starts_with("HTTP/1.1 401 "),
+            "{offer}"
+        );
         // Byte by byte, and several at once.
         for byte in post(offer).bytes() {
             stream.write_all(&[byte]).unwrap();
         }
-        assert!(response(&mut stream).starts_with("HTTP/1.1 401 "), "{offer}");
-        stream.write_all([post(offer), get(offer), post(offer)].concat().as_bytes()).unwrap();
+        assert!(
+            response(&mut stream).starts_with("HTTP/1.1 401 "),
+            "{offer}"
+        );
+        stream
+            .write_all([post(offer), get(offer), post(offer)].concat().as_bytes())
+            .unwrap();
         for status in ["401", "200", "401"] {
             let head = response(&mut stream);
-            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")) && !head.contains("\r\nconnection:"), "{head}");
+            assert!(
+                head.starts_with(&format!("HTTP/1.1 {status} "))
+                    && !head.contains("\r\nconnection:"),
+                "{head}"
+            );
         }
     }
 }
@@ -88,16 +127,29 @@ async fn an_offer_is_ignored_and_the_connection_stays() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_reads_like_an_offer_is_not_changed() {
     let app = TestApp::start(Backend::Embedded).await;
-    super::tools::user_with_password(&app, "ada", "x\r\nConnection: Upgrade\r\nUpgrade: websocket").await;
+    super::tools::user_with_password(
+        &app,
+        "ada",
+        "x\r\nConnection: Upgrade\r\nUpgrade: websocket",
+    )
+    .await;
     let body = r#"{"username":"ada","password":"x\r\nConnection: Upgrade\r\nUpgrade: websocket"}"#;
     app.post("/api/token/", body).await.pair();
     let part = "--b\r\nContent-Disposition: form-data; name=";
     let body = format!(
         "{part}\"username\"\r\n\r\nada\r\n{part}\"password\"\r\n\r\nx\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n--b--\r\n"
     );
-    let request =
-        app.request(reqwest::Method::POST, "/api/token/").header("connection", "Upgrade").header("upgrade", "h2c");
-    app.send(request.header("content-type", "multipart/form-data; boundary=b").body(body)).await.pair();
+    let request = app
+        .request(reqwest::Method::POST, "/api/token/")
+        .header("connection", "Upgrade")
+        .header("upgrade", "h2c");
+    app.send(
+        request
+            .header("content-type", "multipart/form-data; boundary=b")
+            .body(body),
+    )
+    .await
+    .pair();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -105,14 +157,30 @@ async fn curl_that_offers_http_2_sends_all_requests_over_one_connection() {
     let app = TestApp::start(Backend::Embedded).await;
     let url = app.url("/api/token/verify/");
     let mut curl = Command::new(require("curl", "curl"));
-    curl.env_clear().args(["--silent", "--show-error", "--http2", "--max-time", "60"]);
+    curl.env_clear()
+        .args(["--silent", "--show-error", "--http2", "--max-time", "60"]);
     curl.args(["--header", "Content-Type: application/json", "--data", BODY]);
-    curl.args(["--write-out", "\n%{http_code} %{num_connects}\n"]).args([&url; 20]);
+    curl.args(["--write-out", "\n%{http_code} %{num_connects}\n"])
+        .args([&url; 20]);
     let output = curl.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let text = String::from_utf8(output.stdout).unwrap();
-    let lines: Vec<_> = text.lines().filter(|line| line.starts_with("401 ")).collect();
-    assert_eq!((lines.len(), lines.iter().filter(|line| line.ends_with(" 0")).count()), (20, 19), "{text}");
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("401 "))
+        .collect();
+    assert_eq!(
+        (
+            lines.len(),
+            lines.iter().filter(|line| line.ends_with(" 0")).count()
+        ),
+        (20, 19),
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,8 +200,14 @@ async fn a_response_that_ends_the_connection_says_so() {
         let mut stream = connect(&app);
         stream.write_all(request.as_bytes()).unwrap();
         let head = response(&mut stream);
-        assert!(head.contains("\r\nconnection: close\r\n"), "{request} {head}");
+        assert!(
+            head.contains("\r\nconnection: close\r\n"),
+            "{request} {head}"
+        );
         let mut rest = Vec::new();
-        assert!(stream.read_to_end(&mut rest).is_ok() && rest.is_empty(), "{request} {head}");
+        assert!(
+            stream.read_to_end(&mut rest).is_ok() && rest.is_empty(),
+            "{request} {head}"
+        );
     }
 }

@@ -28,12 +28,24 @@ async fn embedded() -> TestApp {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_served_is_what_is_printed_and_what_is_committed() {
     let served = embedded().await.get("/openapi.json").await;
-    assert_eq!((served.status, served.header("content-type")), (200, "application/json"));
+    assert_eq!(
+        (served.status, served.header("content-type")),
+        (200, "application/json")
+    );
     let printed = Place::new().run("openapi").done().to_owned();
-    assert!(served.text == printed, "`latchkey openapi` prints something else");
-    assert!(served.text == committed(), "latchkey openapi > docs/openapi.json");
+    assert!(
+        served.text == printed,
+        "`latchkey openapi` prints something else"
+    );
+    assert!(
+        served.text == committed(),
+        "latchkey openapi > docs/openapi.json"
+    );
     let document = document();
-    assert_eq!((document["openapi"].as_str(), &document["servers"][0]["url"]), (Some("3.1.0"), &json!(".")));
+    assert_eq!(
+        (document["openapi"].as_str(), &document["servers"][0]["url"]),
+        (Some("3.1.0"), &json!("."))
+    );
 }
 
 /// The sources name each route in one call; actix itself cannot be asked for them.
@@ -41,15 +53,23 @@ async fn what_is_served_is_what_is_printed_and_what_is_committed() {
 fn every_route_is_in_the_document_and_the_other_way_round() {
     let call = Regex::new(r#"\btable\.(?:add|get|post)\("(/[^"]+)""#).unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/routes");
-    let sources = fs::read_dir(folder).unwrap().map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+    let sources = fs::read_dir(folder)
+        .unwrap()
+        .map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
     let mut routes: BTreeSet<String> = sources
-        .flat_map(|text| call.captures_iter(&text).map(|found| found[1].to_owned()).collect::<Vec<_>>())
+        .flat_map(|text| {
+            call.captures_iter(&text)
+                .map(|found| found[1].to_owned())
+                .collect::<Vec<_>>()
+        })
         .collect();
     // A page for people, and its files.
     assert!(routes.remove("/docs") && routes.remove("/docs/{file}"));
     let document = document();
     let paths = document["paths"].as_object().unwrap().keys();
-    let documented: BTreeSet<String> = paths.map(|path| path.trim_end_matches('/').to_owned()).collect();
+    let documented: BTreeSet<String> = paths
+        .map(|path| path.trim_end_matches('/').to_owned())
+        .collect();
     assert_eq!(documented, routes);
 }
 
@@ -59,14 +79,22 @@ async fn each_resource_allows_the_methods_that_are_documented() {
     for (path, item) in document()["paths"].as_object().unwrap() {
         let answer = app.send(app.request(Method::OPTIONS, path)).await;
         assert_eq!(answer.status, 204, "{path} is no resource");
-        let mut documented: BTreeSet<String> =
-            item.as_object().unwrap().keys().map(|name| name.to_uppercase()).collect();
+        let mut documented: BTreeSet<String> = item
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(|name| name.to_uppercase())
+            .collect();
         documented.insert("OPTIONS".to_owned());
         // dj-rest-auth names GET there, although it is a 405.
         if documented.contains("GET") || path == "/api/auth/logout/" {
             documented.extend(["GET", "HEAD"].map(ToOwned::to_owned));
         }
-        let allowed: BTreeSet<String> = answer.header("allow").split(", ").map(ToOwned::to_owned).collect();
+        let allowed: BTreeSet<String> = answer
+            .header("allow")
+            .split(", ")
+            .map(ToOwned::to_owned)
+            .collect();
         assert_eq!(documented, allowed, "{path}");
     }
 }
@@ -76,15 +104,27 @@ async fn the_page_may_load_what_this_server_has_and_nothing_else() {
     let app = embedded().await;
     let bare = app.get("/docs").await;
     // The client has followed the way from /docs.
-    assert_eq!((bare.status, bare.header("content-type")), (200, "text/html"));
+    assert_eq!(
+        (bare.status, bare.header("content-type")),
+        (200, "text/html")
+    );
     let page = unpacked(&app, "/docs/").await;
     let link = Regex::new(r#"(?:src|href)="([^"]+)""#).unwrap();
-    let files: Vec<&str> = link.captures_iter(&page).map(|found| found.get(1).unwrap().as_str()).collect();
+    let files: Vec<&str> = link
+        .captures_iter(&page)
+        .map(|found| found.get(1).unwrap().as_str())
+        .collect();
     assert!(files.len() > 4, "{page}");
     for file in files {
         assert!(!file.contains("//"), "{file} is somebody else's");
-        let answer = app.get(&format!("/docs/{}", file.trim_start_matches("./"))).await;
-        assert_eq!((answer.status, answer.header("content-security-policy")), (200, POLICY), "{file}");
+        let answer = app
+            .get(&format!("/docs/{}", file.trim_start_matches("./")))
+            .await;
+        assert_eq!(
+            (answer.status, answer.header("content-security-policy")),
+            (200, POLICY),
+            "{file}"
+        );
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
     }
     let settings = app.get("/docs/swagger-initializer.js").await;
@@ -93,7 +133,10 @@ async fn the_page_may_load_what_this_server_has_and_nothing_else() {
         assert!(settings.text.contains(setting), "{}", settings.text);
     }
     // What runs in the page stands in files: the policy lets nothing else run.
-    assert!(!page.contains("<style") && !page.contains("<script>") && !page.contains(" style="), "{page}");
+    assert!(
+        !page.contains("<style") && !page.contains("<script>") && !page.contains(" style="),
+        "{page}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -112,7 +155,12 @@ async fn the_page_is_a_resource_like_any_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_can_be_switched_off() {
     let app = TestApp::start_with(Backend::Embedded, &["--docs=false"]).await;
-    for path in ["/openapi.json", "/docs", "/docs/", "/docs/swagger-initializer.js"] {
+    for path in [
+        "/openapi.json",
+        "/docs",
+        "/docs/",
+        "/docs/swagger-initializer.js",
+    ] {
         app.get(path).await.expect(404, NOT_FOUND);
     }
 }
@@ -124,15 +172,31 @@ async fn only_a_client_that_accepts_gzip_gets_it() {
     for file in ["swagger-ui-bundle.js", "swagger-ui.css", "index.html", ""] {
         let path = format!("/docs/{file}");
         let packed = unpacked(&app, &path).await;
-        for accepted in [None, Some("identity"), Some("br"), Some("gzip;q=0"), Some("identity, gzip;q=0.1"), Some("")] {
+        for accepted in [
+            None,
+            Some("identity"),
+            Some("br"),
+            Some("gzip;q=0"),
+            Some("identity, gzip;q=0.1"),
+            Some(""),
+        ] {
             for method in [Method::GET, Method::HEAD] {
                 let request = app.request(method.clone(), &path);
-                let request =
-                    accepted.into_iter().fold(request, |request, value| request.header("accept-encoding", value));
+                let request = accepted.into_iter().fold(request, |request, value| {
+                    request.header("accept-encoding", value)
+                });
                 let answer = app.send(request).await;
-                assert_eq!((answer.status, answer.header("content-encoding")), (200, ""), "{path} {accepted:?}");
+                assert_eq!(
+                    (answer.status, answer.header("content-encoding")),
+                    (200, ""),
+                    "{path} {accepted:?}"
+                );
                 assert_eq!(answer.header("vary"), "Accept-Encoding");
-                let text = if method == Method::HEAD { "" } else { packed.as_str() };
+                let text = if method == Method::HEAD {
+                    ""
+                } else {
+                    packed.as_str()
+                };
                 assert!(answer.text == text, "{path} {accepted:?}");
             }
         }
@@ -146,16 +210,23 @@ fn a_form_has_no_null() {
     let content = &document["paths"]["/api/auth/logout/"]["post"]["requestBody"]["content"];
     for kind in ["application/x-www-form-urlencoded", "multipart/form-data"] {
         let rest = &content[kind]["schema"]["allOf"][1];
-        assert_eq!(rest["additionalProperties"]["type"], "string", "{kind}: {rest}");
+        assert_eq!(
+            rest["additionalProperties"]["type"], "string",
+            "{kind}: {rest}"
+        );
     }
 }
 
 /// Files are sent as they lie in the program, packed, to a browser.
 async fn unpacked(app: &TestApp, path: &str) -> String {
-    let request = app.request(Method::GET, path).header("accept-encoding", "gzip, deflate, br, zstd");
+    let request = app
+        .request(Method::GET, path)
+        .header("accept-encoding", "gzip, deflate, br, zstd");
     let answer = request.send().await.unwrap();
     assert_eq!(answer.headers()["content-encoding"], "gzip");
     let mut text = String::new();
-    GzDecoder::new(&answer.bytes().await.unwrap()[..]).read_to_string(&mut text).unwrap();
+    GzDecoder::new(&answer.bytes().await.unwrap()[..])
+        .read_to_string(&mut text)
+        .unwrap();
     text
 }

@@ -109,13 +109,28 @@ on_both_backends! {
 async fn without_a_database_redis_refuses_what_had_to_go() {
     use crate::support::servers::own::{OwnPostgres, OwnRedis};
     let (mut postgres, redis) = (OwnPostgres::start_with(&[]).await, OwnRedis::start().await);
-    let urls = [format!("--database-url={}", postgres.url()), format!("--redis-url={}", redis.url())];
-    let flags: Vec<&str> = urls.iter().map(String::as_str).chain(["--sessions-per-user=1"]).collect();
+    let urls = [
+        format!("--database-url={}", postgres.url()),
+        format!("--redis-url={}", redis.url()),
+    ];
+    let flags: Vec<&str> = urls
+        .iter()
+        .map(String::as_str)
+        .chain(["--sessions-per-user=1"])
+        .collect();
     let app = TestApp::start_with(Backend::Embedded, &flags).await;
     let gone = app.signed_in("ada").await;
-    eventually("Redis is whole", async || app.get("/health/ready").await.json()["redis"] == "ok").await;
+    eventually("Redis is whole", async || {
+        app.get("/health/ready").await.json()["redis"] == "ok"
+    })
+    .await;
     let kept = app.obtain("ada", PASSWORD).await.pair();
     postgres.stop();
-    eventually("Redis answers", async || app.verify(&kept.access).await.status == 200).await;
-    app.verify(&gone.access).await.expect(400, r#"{"non_field_errors":["Token is blacklisted"]}"#);
+    eventually("Redis answers", async || {
+        app.verify(&kept.access).await.status == 200
+    })
+    .await;
+    app.verify(&gone.access)
+        .await
+        .expect(400, r#"{"non_field_errors":["Token is blacklisted"]}"#);
 }

@@ -20,7 +20,8 @@ const LIST: &str = "/api/auth/sessions/";
 const NOT_PROVIDED: &str = r#"{"detail":"Authentication credentials were not provided."}"#;
 const NOT_FOUND: &str = r#"{"detail":"Not found."}"#;
 const UNKNOWN: &str = "00000000-0000-4000-8000-000000000000";
-const REVOKED: &str = "SELECT CAST(COUNT(*) AS TEXT) AS found FROM sessions WHERE revoked_at IS NOT NULL";
+const REVOKED: &str =
+    "SELECT CAST(COUNT(*) AS TEXT) AS found FROM sessions WHERE revoked_at IS NOT NULL";
 
 /// So many more live sessions of the same user, each a second older than the one before.
 async fn more_sessions(app: &TestApp, access: &str, number: i64) -> Vec<String> {
@@ -29,10 +30,23 @@ async fn more_sessions(app: &TestApp, access: &str, number: i64) -> Vec<String> 
     let mut ids = Vec::new();
     for second in 1..=number {
         let created_at = own.created_at - chrono::TimeDelta::seconds(second);
-        let session = Session { id: random::session_id(), created_at, ..own.clone() };
+        let session = Session {
+            id: random::session_id(),
+            created_at,
+            ..own.clone()
+        };
         ids.push(session.id.to_string());
         let audit = AuditEvent::new(app.clock.now(), EventKind::SignIn, Actor::User);
-        assert!(sql.insert(NewSession { session, update_last_login: false, audit }).await.unwrap().is_some());
+        assert!(
+            sql.insert(NewSession {
+                session,
+                update_last_login: false,
+                audit
+            })
+            .await
+            .unwrap()
+            .is_some()
+        );
     }
     ids
 }

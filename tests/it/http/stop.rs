@@ -14,13 +14,17 @@ struct KeptConnection(TcpStream);
 impl KeptConnection {
     fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
         Self(stream)
     }
 
     /// Sends a request, which has to be answered. Returns true if the response closes the connection.
     fn closes_with_the_next_response(&mut self) -> bool {
-        self.0.write_all(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        self.0
+            .write_all(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
+            .unwrap();
         let mut buffer = [0; 2048];
         let length = self.0.read(&mut buffer).unwrap();
         let response = String::from_utf8_lossy(&buffer[..length]).to_ascii_lowercase();

@@ -7,11 +7,19 @@ use crate::support::{Backend, Forge, PASSWORD, TestApp};
 
 /// A segment of a token as the text that it is.
 fn segment(token: &str, index: usize) -> String {
-    String::from_utf8(URL_SAFE_NO_PAD.decode(token.split('.').nth(index).unwrap()).unwrap()).unwrap()
+    String::from_utf8(
+        URL_SAFE_NO_PAD
+            .decode(token.split('.').nth(index).unwrap())
+            .unwrap(),
+    )
+    .unwrap()
 }
 
 fn assert_matches(text: &str, pattern: &str) {
-    assert!(Regex::new(&format!("^{pattern}$")).unwrap().is_match(text), "{text}");
+    assert!(
+        Regex::new(&format!("^{pattern}$")).unwrap().is_match(text),
+        "{text}"
+    );
 }
 
 const UUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";

@@ -1,6 +1,9 @@
 //! What several of these files need: the four token endpoints, and a look into the database.
 
-use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query, sql_types::Text};
+use diesel::{
+    Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query,
+    sql_types::Text,
+};
 use latchkey::{config::Config, domain::password::Password, service::accounts::Registration};
 use secrecy::ExposeSecret as _;
 
@@ -14,13 +17,17 @@ pub const ENDPOINTS: [(&str, &[&str]); 4] = [
     ("/api/token/blacklist/", &["refresh"]),
 ];
 
-pub const BAD_CREDENTIALS: &str = r#"{"detail":"No active account found with the given credentials"}"#;
+pub const BAD_CREDENTIALS: &str =
+    r#"{"detail":"No active account found with the given credentials"}"#;
 pub const NO_ACCOUNT: &str = r#"{"detail":"No active account found for the given token."}"#;
 pub const VERIFY_BLACKLISTED: &str = r#"{"non_field_errors":["Token is blacklisted"]}"#;
 
 /// A JSON object in which each of the fields has this value.
 pub fn all(fields: &[&str], value: &str) -> String {
-    let members: Vec<String> = fields.iter().map(|name| format!("\"{name}\":{value}")).collect();
+    let members: Vec<String> = fields
+        .iter()
+        .map(|name| format!("\"{name}\":{value}"))
+        .collect();
     format!("{{{}}}", members.join(","))
 }
 
@@ -44,20 +51,31 @@ pub fn refused_here(message: &str) -> String {
 /// Makes a user with this password.
 pub async fn user_with_password(app: &TestApp, name: &str, password: &str) {
     let password = Password::parse_new(password.to_owned()).unwrap();
-    let registration = Registration { username: new_username(name), password, email: None, is_staff: false };
+    let registration = Registration {
+        username: new_username(name),
+        password,
+        email: None,
+        is_staff: false,
+    };
     app.accounts().await.create(registration).await.unwrap();
 }
 
 /// What an operator's `deactivate` does.
 pub async fn deactivate(app: &TestApp, name: &str) {
-    app.accounts().await.set_active(&username(name), false).await.unwrap();
+    app.accounts()
+        .await
+        .set_active(&username(name), false)
+        .await
+        .unwrap();
 }
 
 /// Changes the database behind the server's back.
 pub async fn execute(app: &TestApp, statement: &str) {
     match app.backend {
         Backend::Embedded => {
-            sql_query(statement).execute(&mut sqlite(&app.config)).unwrap();
+            sql_query(statement)
+                .execute(&mut sqlite(&app.config))
+                .unwrap();
         }
         Backend::PostgresAndRedis => servers::execute(&database(&app.config), statement).await,
     }
@@ -71,10 +89,17 @@ pub async fn select(app: &TestApp, query: &str) -> String {
         found: String,
     }
     match app.backend {
-        Backend::Embedded => sql_query(query).get_result::<Row>(&mut sqlite(&app.config)).unwrap().found,
+        Backend::Embedded => {
+            sql_query(query)
+                .get_result::<Row>(&mut sqlite(&app.config))
+                .unwrap()
+                .found
+        }
         Backend::PostgresAndRedis => {
             let url = format!("{}/{}", servers::postgres_url(), database(&app.config));
-            let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+            let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+                .await
+                .unwrap();
             tokio::spawn(connection);
             client.query_one(query, &[]).await.unwrap().get("found")
         }
@@ -82,13 +107,27 @@ pub async fn select(app: &TestApp, query: &str) -> String {
 }
 
 fn sqlite(config: &Config) -> SqliteConnection {
-    let mut connection =
-        SqliteConnection::establish(config.database.data_dir.join("latchkey.db").to_str().unwrap()).unwrap();
-    sql_query("PRAGMA busy_timeout = 5000").execute(&mut connection).unwrap();
+    let mut connection = SqliteConnection::establish(
+        config
+            .database
+            .data_dir
+            .join("latchkey.db")
+            .to_str()
+            .unwrap(),
+    )
+    .unwrap();
+    sql_query("PRAGMA busy_timeout = 5000")
+        .execute(&mut connection)
+        .unwrap();
     connection
 }
 
 fn database(config: &Config) -> String {
-    let url = config.database.database_url.as_ref().unwrap().expose_secret();
+    let url = config
+        .database
+        .database_url
+        .as_ref()
+        .unwrap()
+        .expose_secret();
     url.rsplit('/').next().unwrap().to_owned()
 }

@@ -13,7 +13,9 @@ const GET: &str = "GET /health/live HTTP/1.1\r\nHost: a\r\n";
 /// Sends these bytes and returns everything that comes back.
 fn sent(app: &TestApp, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(app.address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
     stream.write_all(bytes).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -33,9 +35,16 @@ fn expect(answer: &str, status: &str, detail: &str) {
         "cache-control: no-store",
         "x-content-type-options: nosniff",
     ] {
-        assert_eq!(head.lines().filter(|known| known == &line).count(), 1, "{line}: {answer}");
+        assert_eq!(
+            head.lines().filter(|known| known == &line).count(),
+            1,
+            "{line}: {answer}"
+        );
     }
-    assert!(head.contains("\r\nx-request-id: ") && head.contains("\r\ndate: "), "{answer}");
+    assert!(
+        head.contains("\r\nx-request-id: ") && head.contains("\r\ndate: "),
+        "{answer}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,7 +61,10 @@ async fn what_is_no_http_is_a_400_with_a_body() {
     ] {
         expect(&sent(&app, request.as_bytes()), "400 ", "Bad request.");
         // After other requests over the same connection, sent ahead.
-        let answers = sent(&app, format!("{}{request}", format!("{GET}\r\n").repeat(3)).as_bytes());
+        let answers = sent(
+            &app,
+            format!("{}{request}", format!("{GET}\r\n").repeat(3)).as_bytes(),
+        );
         assert_eq!(answers.matches("HTTP/1.1 200 ").count(), 3, "{answers}");
         expect(&answers, "400 ", "Bad request.");
     }
@@ -63,7 +75,14 @@ async fn what_is_no_http_is_a_400_with_a_body() {
 async fn a_head_that_is_too_large_is_a_431_with_a_body() {
     let app = TestApp::start(Backend::Embedded).await;
     let detail = "Request header is too large.";
-    expect(&sent(&app, format!("{GET}{}\r\n", "A: b\r\n".repeat(200)).as_bytes()), "431 ", detail);
+    expect(
+        &sent(
+            &app,
+            format!("{GET}{}\r\n", "A: b\r\n".repeat(200)).as_bytes(),
+        ),
+        "431 ",
+        detail,
+    );
     for size in [200_000, 400_000, 1_000_000] {
         let head = format!("{GET}A: {}\r\n\r\n", "a".repeat(size));
         expect(&sent(&app, head.as_bytes()), "431 ", detail);
@@ -71,14 +90,25 @@ async fn a_head_that_is_too_large_is_a_431_with_a_body() {
     // Behind another request, the library reads somewhat more before it looks at the limit.
     let head = format!("{GET}\r\n{GET}A: {}\r\n\r\n", "a".repeat(1_000_000));
     expect(&sent(&app, head.as_bytes()), "431 ", detail);
-    expect(&sent(&app, format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(140_000)).as_bytes()), "431 ", detail);
+    expect(
+        &sent(
+            &app,
+            format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(140_000)).as_bytes(),
+        ),
+        "431 ",
+        detail,
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_that_is_too_slow_is_a_408_with_a_body() {
     let app = TestApp::start_with(Backend::Embedded, &["--header-timeout=200ms"]).await;
     for head in ["", "GET", "POST /api/token/ HTTP/1.1\r\nHo"] {
-        expect(&sent(&app, head.as_bytes()), "408 ", "Request header did not arrive in time.");
+        expect(
+            &sent(&app, head.as_bytes()),
+            "408 ",
+            "Request header did not arrive in time.",
+        );
     }
 }
 
@@ -86,7 +116,12 @@ async fn a_head_that_is_too_slow_is_a_408_with_a_body() {
 async fn a_chunk_that_is_none_is_one_400() {
     let app = TestApp::start(Backend::Embedded).await;
     let head = "POST /api/token/verify/ HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
-    for body in ["x\r\n", "2\r\n{}x", "2\r\n{}\r\n-1\r\n", "fffffffffffffffffff\r\n"] {
+    for body in [
+        "x\r\n",
+        "2\r\n{}x",
+        "2\r\n{}\r\n-1\r\n",
+        "fffffffffffffffffff\r\n",
+    ] {
         let answer = sent(&app, format!("{head}{body}").as_bytes());
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{body:?} {answer}");
         expect(&answer, "400 ", "Bad request.");

@@ -8,8 +8,7 @@ use super::tools::{deactivate, execute, refused_here};
 use crate::support::{Backend, Forge, TestApp, username};
 
 const NOT_PROVIDED: &str = r#"{"detail":"Authentication credentials were not provided."}"#;
-const BAD_HEADER: &str =
-    r#"{"detail":"Authorization header must contain two space-delimited values","code":"bad_authorization_header"}"#;
+const BAD_HEADER: &str = r#"{"detail":"Authorization header must contain two space-delimited values","code":"bad_authorization_header"}"#;
 
 on_both_backends! {
     async fn the_user_is_told_in_the_shape_of_dj_rest_auth(backend: Backend) {

@@ -16,7 +16,11 @@ use crate::support::{Forge, TestApp, servers};
 impl World {
     async fn left(&self, record: &Record) -> Left {
         let state = self.store.find(record.session.id).await.unwrap().unwrap();
-        Left { generation: state.session.generation, row: state.session, version: state.user.unwrap().version }
+        Left {
+            generation: state.session.generation,
+            row: state.session,
+            version: state.user.unwrap().version,
+        }
     }
 
     /// What is left of the session, and every promise that is broken afterwards, in words. The newest token goes on if
@@ -25,19 +29,37 @@ impl World {
         let mut left = self.left(record).await;
         if !left.dead() {
             let broken = self.walk_on(record).await;
-            left = Left { generation: left.generation, ..self.left(record).await };
+            left = Left {
+                generation: left.generation,
+                ..self.left(record).await
+            };
             // A request whose client is gone may end it only now.
             if !left.dead() {
                 return (left, broken);
             }
         }
         let broken = self.look_at_the_dead(record).await;
-        (Left { generation: left.generation, ..self.left(record).await }, broken)
+        (
+            Left {
+                generation: left.generation,
+                ..self.left(record).await
+            },
+            broken,
+        )
     }
 
     async fn look_at_the_dead(&self, record: &Record) -> Vec<String> {
-        let refresh: BTreeSet<String> = record.tokens.refresh.iter().cloned().chain(record.given(false)).collect();
-        let access: BTreeSet<String> = [record.tokens.access.clone()].into_iter().chain(record.given(true)).collect();
+        let refresh: BTreeSet<String> = record
+            .tokens
+            .refresh
+            .iter()
+            .cloned()
+            .chain(record.given(false))
+            .collect();
+        let access: BTreeSet<String> = [record.tokens.access.clone()]
+            .into_iter()
+            .chain(record.given(true))
+            .collect();
         if record.may_be_unmarked() {
             // Its mark is on its way, or comes with the next look of the janitors.
             for server in &self.servers {
@@ -47,7 +69,10 @@ impl World {
                 .await;
             }
         }
-        let looks = self.servers.iter().map(|server| all_refused(server, &refresh, &access));
+        let looks = self
+            .servers
+            .iter()
+            .map(|server| all_refused(server, &refresh, &access));
         join_all(looks).await.into_iter().flatten().collect()
     }
 
@@ -60,18 +85,22 @@ impl World {
             let server = &self.servers[usize::try_from(chance.below(3)).unwrap()];
             let answer = server.refresh(&token).await;
             if answer.status != 200 {
-                wrong.push(format!("the session lives, and its newest token is refused: {answer:?}"));
+                wrong.push(format!(
+                    "the session lives, and its newest token is refused: {answer:?}"
+                ));
                 return wrong;
             }
             let pair = answer.pair();
             for server in &self.servers {
-                let verdicts = [server.verify(&pair.access).await, server.verify(&pair.refresh).await];
-                wrong.extend(
-                    verdicts
-                        .iter()
-                        .filter(|verdict| verdict.status != 200)
-                        .map(|verdict| format!("the session lives, and its new tokens are not valid: {verdict:?}")),
-                );
+                let verdicts = [
+                    server.verify(&pair.access).await,
+                    server.verify(&pair.refresh).await,
+                ];
+                wrong.extend(verdicts.iter().filter(|verdict| verdict.status != 200).map(
+                    |verdict| {
+                        format!("the session lives, and its new tokens are not valid: {verdict:?}")
+                    },
+                ));
             }
             token = pair.refresh;
         }
@@ -79,12 +108,19 @@ impl World {
     }
 }
 
-async fn all_refused(server: &TestApp, refresh: &BTreeSet<String>, access: &BTreeSet<String>) -> Vec<String> {
+async fn all_refused(
+    server: &TestApp,
+    refresh: &BTreeSet<String>,
+    access: &BTreeSet<String>,
+) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut expect = |what: &str, token: &String, status: u16, refused: u16| {
         if status != refused {
             let claims = Forge::claims_of(token);
-            wrong.push(format!("the session is dead, and {what} of {} answers {status} to {claims}", server.address));
+            wrong.push(format!(
+                "the session is dead, and {what} of {} answers {status} to {claims}",
+                server.address
+            ));
         }
     };
     for token in refresh {
@@ -94,16 +130,32 @@ async fn all_refused(server: &TestApp, refresh: &BTreeSet<String>, access: &BTre
         expect("verify", token, server.verify(token).await.status, 400);
     }
     for token in access {
-        expect("the protected view", token, server.me(&format!("Bearer {token}")).await.status, 401);
+        expect(
+            "the protected view",
+            token,
+            server.me(&format!("Bearer {token}")).await.status,
+            401,
+        );
     }
     wrong
 }
 
 impl Record {
     fn given(&self, access: bool) -> impl Iterator<Item = String> {
-        let refreshed = self.events.iter().filter(|event| matches!(event.what, What::Refresh { .. }));
-        let answers = refreshed.filter_map(|event| event.answer.as_ref()).filter(|(_, answer)| answer.status == 200);
-        answers.map(move |(_, answer)| if access { answer.pair().access } else { answer.pair().refresh })
+        let refreshed = self
+            .events
+            .iter()
+            .filter(|event| matches!(event.what, What::Refresh { .. }));
+        let answers = refreshed
+            .filter_map(|event| event.answer.as_ref())
+            .filter(|(_, answer)| answer.status == 200);
+        answers.map(move |(_, answer)| {
+            if access {
+                answer.pair().access
+            } else {
+                answer.pair().refresh
+            }
+        })
     }
 
     /// Whether nobody was told of the end by whom wrote it, because its client was gone.

@@ -64,7 +64,9 @@ fn answers(record: &Record, left: &Left) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut successors: BTreeMap<u32, String> = BTreeMap::new();
     for event in &record.events {
-        let Some((_, answer)) = &event.answer else { continue };
+        let Some((_, answer)) = &event.answer else {
+            continue;
+        };
         let fits = match (event.what, answer.status, answer.text.as_str()) {
             (What::Refresh { generation, .. }, 200, _) => {
                 let given = answer.pair().refresh;
@@ -78,7 +80,9 @@ fn answers(record: &Record, left: &Left) -> Vec<String> {
             (What::CutOff, 200, _) => left.version > left.row.user_version,
             (What::VerifyAccess, 200, "{}") => true,
             (What::VerifyRefresh { generation }, 200, "{}") => generation >= record.plan.generation,
-            (What::VerifyRefresh { generation }, 400, NOT_VALID) => left.dead() || left.generation > generation,
+            (What::VerifyRefresh { generation }, 400, NOT_VALID) => {
+                left.dead() || left.generation > generation
+            }
             _ => false,
         };
         if !fits {
@@ -91,7 +95,13 @@ fn answers(record: &Record, left: &Left) -> Vec<String> {
 /// Nothing that began after the end was told succeeds.
 fn order(record: &Record) -> Vec<String> {
     let first = |told: fn(&Event) -> bool| {
-        record.events.iter().filter(|event| told(event)).filter_map(Event::ended).min().unwrap_or(u64::MAX)
+        record
+            .events
+            .iter()
+            .filter(|event| told(event))
+            .filter_map(Event::ended)
+            .min()
+            .unwrap_or(u64::MAX)
     };
     let (told, marked) = (first(Event::tells_the_end), first(Event::ends));
     let late = |event: &&Event| {
@@ -102,13 +112,19 @@ fn order(record: &Record) -> Vec<String> {
                 What::LogOut { .. } | What::CutOff => false,
             }
     };
-    record.events.iter().filter(late).map(|event| format!("it succeeded after the end: {event:?}")).collect()
+    record
+        .events
+        .iter()
+        .filter(late)
+        .map(|event| format!("it succeeded after the end: {event:?}"))
+        .collect()
 }
 
 /// The row says what happened, and nothing that did not.
 fn row(record: &Record, left: &Left) -> Vec<String> {
     let (before, after) = (record.plan.generation, left.generation);
-    let was_spent = |generation| generation + 1 < before || generation + 1 == before && record.plan.window_over;
+    let was_spent =
+        |generation| generation + 1 < before || generation + 1 == before && record.plan.window_over;
     let presented = |event: &Event| match event.what {
         What::Refresh { generation, .. } | What::LogOut { generation } => Some(generation),
         _ => None,
@@ -118,32 +134,62 @@ fn row(record: &Record, left: &Left) -> Vec<String> {
     let cut_off = any(&|event| event.what == What::CutOff);
     let reuse = any(&|event| {
         // What goes on without its client may come after everything else.
-        let newest = if event.answer.is_some() { after } else { left.row.generation };
+        let newest = if event.answer.is_some() {
+            after
+        } else {
+            left.row.generation
+        };
         presented(event).is_some_and(|old| was_spent(old) || old + 1 < newest)
     });
-    let surely_reuse = any(&|event| event.answer.is_some() && presented(event).is_some_and(was_spent));
+    let surely_reuse =
+        any(&|event| event.answer.is_some() && presented(event).is_some_and(was_spent));
     let newest = record.newest().map_or(before, |(generation, _)| generation);
-    let crashed = any(&|event| matches!(event.what, What::Refresh { .. }) && event.answer.is_none());
+    let crashed =
+        any(&|event| matches!(event.what, What::Refresh { .. }) && event.answer.is_none());
     let reason = left.row.revoked.map(|(_, reason)| reason);
     let promises = [
-        (reason != Some(RevokedReason::LoggedOut) || log_out, "logged out by nobody"),
-        (reason != Some(RevokedReason::Reuse) || reuse || record.reuse_by_place(), "revoked for a reuse that was none"),
+        (
+            reason != Some(RevokedReason::LoggedOut) || log_out,
+            "logged out by nobody",
+        ),
+        (
+            reason != Some(RevokedReason::Reuse) || reuse || record.reuse_by_place(),
+            "revoked for a reuse that was none",
+        ),
         (reason != Some(RevokedReason::Operator), "revoked by nobody"),
-        (left.version == left.row.user_version || cut_off, "cut off by nobody"),
+        (
+            left.version == left.row.user_version || cut_off,
+            "cut off by nobody",
+        ),
         (!surely_reuse || left.dead(), "it outlived a reuse"),
-        (if crashed { after >= newest } else { after == newest }, "it was not at the newest generation given"),
+        (
+            if crashed {
+                after >= newest
+            } else {
+                after == newest
+            },
+            "it was not at the newest generation given",
+        ),
     ];
-    promises.iter().filter(|(holds, _)| !holds).map(|(_, what)| format!("{what}: {:?}", left.row)).collect()
+    promises
+        .iter()
+        .filter(|(holds, _)| !holds)
+        .map(|(_, what)| format!("{what}: {:?}", left.row))
+        .collect()
 }
 
 impl Record {
     /// The newest refresh token that anybody was given, and its generation.
     pub fn newest(&self) -> Option<(u32, String)> {
-        let given =
-            self.events.iter().filter(|event| event.status() == Some(200)).filter_map(|event| match event.what {
-                What::Refresh { generation, .. } => {
-                    Some((generation + 1, event.answer.as_ref().unwrap().1.pair().refresh))
-                }
+        let given = self
+            .events
+            .iter()
+            .filter(|event| event.status() == Some(200))
+            .filter_map(|event| match event.what {
+                What::Refresh { generation, .. } => Some((
+                    generation + 1,
+                    event.answer.as_ref().unwrap().1.pair().refresh,
+                )),
                 _ => None,
             });
         given.max()

@@ -50,9 +50,9 @@ impl Event {
     /// The refresh token in the request, by generation.
     fn shown(&self) -> Option<u32> {
         match self.what {
-            What::Refresh { generation, .. } | What::LogOut { generation } | What::VerifyRefresh { generation } => {
-                Some(generation)
-            }
+            What::Refresh { generation, .. }
+            | What::LogOut { generation }
+            | What::VerifyRefresh { generation } => Some(generation),
             What::CutOff | What::VerifyAccess => None,
         }
     }
@@ -68,35 +68,63 @@ impl Record {
         if generation < self.plan.generation {
             return vec![Place::Home];
         }
-        self.events.iter().filter(|event| event.refreshes(generation)).map(|event| event.place).collect()
+        self.events
+            .iter()
+            .filter(|event| event.refreshes(generation))
+            .map(|event| event.place)
+            .collect()
     }
 
     /// Returns the places of clients that may hold the newest token when one of this generation is spent.
     fn holders(&self, generation: u32) -> Vec<Place> {
         let before = (generation < self.plan.generation).then_some(Place::Home);
         let later = |event: &&Event| matches!(event.what, What::Refresh { generation: of, .. } if of >= generation);
-        before.into_iter().chain(self.events.iter().filter(later).map(|event| event.place)).collect()
+        before
+            .into_iter()
+            .chain(self.events.iter().filter(later).map(|event| event.place))
+            .collect()
     }
 
     /// Returns true if the place of a client may have ended the session.
     pub fn reuse_by_place(&self) -> bool {
         let elsewhere = |event: &Event| {
-            event.shown().is_some_and(|shown| self.holders(shown).iter().any(|holder| holder.apart(event.place) == 2))
-        };
-        let used_up = |event: &Event| {
-            let What::Refresh { generation, .. } = event.what else { return false };
-            self.rotators(generation).iter().any(|rotator| {
-                let others = self.events.iter().filter(|event| event.refreshes(generation));
-                others.filter(|event| event.place.apart(*rotator) == 1).count() > LIMIT
+            event.shown().is_some_and(|shown| {
+                self.holders(shown)
+                    .iter()
+                    .any(|holder| holder.apart(event.place) == 2)
             })
         };
-        self.events.iter().any(|event| elsewhere(event) || used_up(event))
+        let used_up = |event: &Event| {
+            let What::Refresh { generation, .. } = event.what else {
+                return false;
+            };
+            self.rotators(generation).iter().any(|rotator| {
+                let others = self
+                    .events
+                    .iter()
+                    .filter(|event| event.refreshes(generation));
+                others
+                    .filter(|event| event.place.apart(*rotator) == 1)
+                    .count()
+                    > LIMIT
+            })
+        };
+        self.events
+            .iter()
+            .any(|event| elsewhere(event) || used_up(event))
     }
 
     /// Returns true if a thief from elsewhere was refused.
     pub fn thief_was_refused(&self) -> bool {
-        let refused = |event: &Event| event.answer.as_ref().is_some_and(|(_, answer)| answer.status >= 400);
-        self.events.iter().any(|event| event.place == Place::Elsewhere && event.shown().is_some() && refused(event))
+        let refused = |event: &Event| {
+            event
+                .answer
+                .as_ref()
+                .is_some_and(|(_, answer)| answer.status >= 400)
+        };
+        self.events.iter().any(|event| {
+            event.place == Place::Elsewhere && event.shown().is_some() && refused(event)
+        })
     }
 
     /// Returns the broken promises about places, in words.
@@ -104,23 +132,46 @@ impl Record {
         let mut wrong = Vec::new();
         for generation in 0..=left.generation {
             let given = |event: &&Event| {
-                event.refreshes(generation) && event.answer.as_ref().is_some_and(|(_, answer)| answer.status == 200)
+                event.refreshes(generation)
+                    && event
+                        .answer
+                        .as_ref()
+                        .is_some_and(|(_, answer)| answer.status == 200)
             };
-            let given: Vec<Place> = self.events.iter().filter(given).map(|event| event.place).collect();
+            let given: Vec<Place> = self
+                .events
+                .iter()
+                .filter(given)
+                .map(|event| event.place)
+                .collect();
             let explains = |rotator: &Place| {
-                let apart = |by: usize| given.iter().filter(|place| place.apart(*rotator) == by).count();
+                let apart = |by: usize| {
+                    given
+                        .iter()
+                        .filter(|place| place.apart(*rotator) == by)
+                        .count()
+                };
                 apart(2) == 0 && apart(1) <= LIMIT
             };
             if !given.is_empty() && !self.rotators(generation).iter().any(explains) {
-                wrong.push(format!("the successor of generation {generation} was given to too many: {given:?}"));
+                wrong.push(format!(
+                    "the successor of generation {generation} was given to too many: {given:?}"
+                ));
             }
         }
         for event in &self.events {
-            let (What::VerifyRefresh { generation }, Some((_, answer))) = (event.what, &event.answer) else { continue };
+            let (What::VerifyRefresh { generation }, Some((_, answer))) =
+                (event.what, &event.answer)
+            else {
+                continue;
+            };
             let holders = self.holders(generation);
-            let elsewhere = !holders.is_empty() && holders.iter().all(|holder| holder.apart(event.place) == 2);
+            let elsewhere =
+                !holders.is_empty() && holders.iter().all(|holder| holder.apart(event.place) == 2);
             if elsewhere && answer.status == 400 && !left.dead() {
-                wrong.push(format!("it outlived a question from elsewhere about a spent token: {event:?}"));
+                wrong.push(format!(
+                    "it outlived a question from elsewhere about a spent token: {event:?}"
+                ));
             }
         }
         wrong

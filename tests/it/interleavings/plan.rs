@@ -51,8 +51,15 @@ impl Plan {
         // A round in which nobody means to end the session, and one in which somebody does.
         let peaceful = chance.one_in(2);
         let window_over = chance.one_in(2);
-        let operations = (0..number).map(|_| Operation::new(&mut chance, generation, peaceful)).collect();
-        Self { seed, generation, window_over, operations }
+        let operations = (0..number)
+            .map(|_| Operation::new(&mut chance, generation, peaceful))
+            .collect();
+        Self {
+            seed,
+            generation,
+            window_over,
+            operations,
+        }
     }
 }
 
@@ -62,16 +69,34 @@ impl Operation {
         let what = match chance.below(20) {
             0 if !peaceful => What::CutOff,
             1 | 2 if !peaceful => What::LogOut { generation: older },
-            3 | 4 if !peaceful => What::Refresh { generation: older, times: 1 },
+            3 | 4 if !peaceful => What::Refresh {
+                generation: older,
+                times: 1,
+            },
             5 | 6 => What::VerifyAccess,
             7 | 8 => What::VerifyRefresh { generation: older },
-            9 | 10 => What::Refresh { generation, times: 2 },
-            11 => What::Refresh { generation: older.max(generation.saturating_sub(1)), times: 1 },
-            _ => What::Refresh { generation, times: 1 },
+            9 | 10 => What::Refresh {
+                generation,
+                times: 2,
+            },
+            11 => What::Refresh {
+                generation: older.max(generation.saturating_sub(1)),
+                times: 1,
+            },
+            _ => What::Refresh {
+                generation,
+                times: 1,
+            },
         };
         let crash = chance.one_in(7).then(|| chance.turns());
         let server = usize::try_from(chance.below(3)).unwrap() % SERVERS;
         let turns = chance.turns();
-        Self { what, server, place: Place::new(chance, peaceful), turns, crash }
+        Self {
+            what,
+            server,
+            place: Place::new(chance, peaceful),
+            turns,
+            crash,
+        }
     }
 }

@@ -71,10 +71,22 @@ impl World {
             let twin = servers[0].twin().await;
             servers.push(twin);
         }
-        let limits = PoolLimits { connections: 8, threads: 0, timeout: std::time::Duration::from_secs(20) };
-        let store = SqlStore::new(SqlPool::open(&servers[0].config.database.url().unwrap(), limits).unwrap());
+        let limits = PoolLimits {
+            connections: 8,
+            threads: 0,
+            timeout: std::time::Duration::from_secs(20),
+        };
+        let store = SqlStore::new(
+            SqlPool::open(&servers[0].config.database.url().unwrap(), limits).unwrap(),
+        );
         let (accounts, forge) = (servers[0].accounts().await, servers[0].forge());
-        Self { servers, store, accounts, forge, order: AtomicU64::new(0) }
+        Self {
+            servers,
+            store,
+            accounts,
+            forge,
+            order: AtomicU64::new(0),
+        }
     }
 
     pub async fn play(self: &Arc<Self>, name: &str, plan: Plan) -> Record {
@@ -85,7 +97,8 @@ impl World {
             .operations
             .iter()
             .map(|operation| {
-                let (world, barrier, operation) = (Arc::clone(self), Arc::clone(&barrier), operation.clone());
+                let (world, barrier, operation) =
+                    (Arc::clone(self), Arc::clone(&barrier), operation.clone());
                 let token = match operation.what {
                     What::VerifyAccess | What::CutOff => tokens.access.clone(),
                     What::Refresh { generation, .. }
@@ -106,7 +119,12 @@ impl World {
         for task in tasks {
             events.extend(task.await.unwrap());
         }
-        Record { plan, session, tokens, events }
+        Record {
+            plan,
+            session,
+            tokens,
+            events,
+        }
     }
 
     async fn session(&self, name: &str, plan: &Plan) -> Session {
@@ -125,23 +143,44 @@ impl World {
             user_agent: None,
         };
         let audit = AuditEvent::new(now, EventKind::SignIn, Actor::Service);
-        let new = NewSession { session: session.clone(), update_last_login: false, audit };
+        let new = NewSession {
+            session: session.clone(),
+            update_last_login: false,
+            audit,
+        };
         assert!(self.store.insert(new).await.unwrap().is_some());
         session
     }
 
     fn tokens(&self, session: &Session) -> Tokens {
         let refresh = |generation| {
-            let row = Session { generation, ..session.clone() };
+            let row = Session {
+                generation,
+                ..session.clone()
+            };
             let claims = RefreshClaims::of(&row, TimeDelta::days(1));
-            self.token(Kind::Refresh, session, claims.expires_at, &json!({ "gen": generation, "jti": claims.jti }))
+            self.token(
+                Kind::Refresh,
+                session,
+                claims.expires_at,
+                &json!({ "gen": generation, "jti": claims.jti }),
+            )
         };
         let refresh = (0..=session.generation).map(refresh).collect();
         let ends = session.rotated_at.timestamp() + 300;
-        Tokens { access: self.token(Kind::Access, session, ends, &json!({})), refresh }
+        Tokens {
+            access: self.token(Kind::Access, session, ends, &json!({})),
+            refresh,
+        }
     }
 
-    fn token(&self, kind: Kind, session: &Session, expires_at: i64, more: &serde_json::Value) -> String {
+    fn token(
+        &self,
+        kind: Kind,
+        session: &Session,
+        expires_at: i64,
+        more: &serde_json::Value,
+    ) -> String {
         let mut claims = self.forge.claims(kind);
         let (user, sid) = (session.user_id.as_str(), session.id.to_string());
         let ours = json!({
@@ -149,12 +188,20 @@ impl World {
             "iat": session.rotated_at.timestamp(), "exp": expires_at,
         });
         for part in [&ours, more] {
-            claims.as_object_mut().unwrap().extend(part.as_object().unwrap().clone());
+            claims
+                .as_object_mut()
+                .unwrap()
+                .extend(part.as_object().unwrap().clone());
         }
         self.forge.token(kind, &claims)
     }
 
-    async fn perform(&self, operation: &Operation, mut token: String, name: &Username) -> Vec<Event> {
+    async fn perform(
+        &self,
+        operation: &Operation,
+        mut token: String,
+        name: &Username,
+    ) -> Vec<Event> {
         let mut events = Vec::new();
         let (mut what, mut left) = match operation.what {
             What::Refresh { times, .. } => (operation.what, times),
@@ -173,12 +220,22 @@ impl World {
                 () = gone => None,
             };
             let answer = answer.map(|answer| (self.order.fetch_add(1, Ordering::SeqCst), answer));
-            events.push(Event { what, place: operation.place, begun, answer: answer.clone() });
+            events.push(Event {
+                what,
+                place: operation.place,
+                begun,
+                answer: answer.clone(),
+            });
             left -= 1;
             match (answer, what) {
-                (Some((_, answer)), What::Refresh { generation, times }) if answer.status == 200 => {
+                (Some((_, answer)), What::Refresh { generation, times })
+                    if answer.status == 200 =>
+                {
                     token = answer.pair().refresh;
-                    what = What::Refresh { generation: generation + 1, times };
+                    what = What::Refresh {
+                        generation: generation + 1,
+                        times,
+                    };
                 }
                 _ => break,
             }
@@ -195,7 +252,11 @@ impl World {
             What::VerifyAccess | What::VerifyRefresh { .. } => client.verify(token).await,
             What::CutOff => {
                 self.accounts.sign_out(name).await.unwrap();
-                Answer { status: 200, headers: reqwest::header::HeaderMap::new(), text: String::new() }
+                Answer {
+                    status: 200,
+                    headers: reqwest::header::HeaderMap::new(),
+                    text: String::new(),
+                }
             }
         }
     }

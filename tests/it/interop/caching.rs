@@ -31,14 +31,22 @@ fn node(verifier: &Verifier, seconds: f64) -> Command {
          console.log = (...words) => {{ show(...words); skew += {seconds} * 1000; }};"
     );
     let mut command = verifier.interpreter();
-    command.arg("--import").arg(format!("data:text/javascript,{}", moved.replace(' ', "%20"))).arg(verifier.script());
+    command
+        .arg("--import")
+        .arg(format!(
+            "data:text/javascript,{}",
+            moved.replace(' ', "%20")
+        ))
+        .arg(verifier.script());
     command
 }
 
 async fn fetches(server: &Server) -> f64 {
     let text = server.get("/metrics").await.text;
     let name = r#"latchkey_requests_total{route="/.well-known/jwks.json",status="200"} "#;
-    text.lines().find_map(|line| line.strip_prefix(name)).map_or(0.0, |value| value.parse().unwrap())
+    text.lines()
+        .find_map(|line| line.strip_prefix(name))
+        .map_or(0.0, |value| value.parse().unwrap())
 }
 
 async fn the_key_set_is_kept_for_its_max_age(verifier: Verifier, moved: Moved) {
@@ -47,16 +55,32 @@ async fn the_key_set_is_kept_for_its_max_age(verifier: Verifier, moved: Moved) {
     let server = place.serve("--metrics-bind main");
     let token = server.pair("ada", PASSWORD).await.access;
     let keys = server.get("/.well-known/jwks.json").await;
-    let max_age: f64 = keys.header("cache-control").split_once("max-age=").unwrap().1.parse().unwrap();
+    let max_age: f64 = keys
+        .header("cache-control")
+        .split_once("max-age=")
+        .unwrap()
+        .1
+        .parse()
+        .unwrap();
     for (seconds, expected) in [(max_age - 5.0, 1.0), (max_age + 1.0, 2.0)] {
         let before = fetches(&server).await;
         let mut command = moved(&verifier, seconds);
         let url = format!("{}/.well-known/jwks.json", server.url);
-        let output = command.args([&url, &server.url, "ES256", &token, &token]).output().unwrap();
+        let output = command
+            .args([&url, &server.url, "ES256", &token, &token])
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{output:?}");
-        assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2, "{output:?}");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout).lines().count(),
+            2,
+            "{output:?}"
+        );
         let fetched = fetches(&server).await - before;
-        assert!((fetched - expected).abs() < 0.5, "{fetched} fetches, with {seconds} s between two tokens");
+        assert!(
+            (fetched - expected).abs() < 0.5,
+            "{fetched} fetches, with {seconds} s between two tokens"
+        );
     }
 }
 
@@ -79,9 +103,17 @@ async fn pyjwt_by_default_keeps_the_key_set_no_longer_than_the_default_max_age()
             .contains("jwt.PyJWKClient(\"http://127.0.0.1:8000/.well-known/jwks.json\")")
     );
     let mut python = Verifier::pyjwt().interpreter();
-    let output = python.args(["-c", "import jwt; print(jwt.PyJWKClient('http://x').jwk_set_cache.lifespan)"]).output();
+    let output = python
+        .args([
+            "-c",
+            "import jwt; print(jwt.PyJWKClient('http://x').jwk_set_cache.lifespan)",
+        ])
+        .output();
     let lifespan = String::from_utf8(output.unwrap().stdout).unwrap();
     let server = Place::new().serve("");
     let keys = server.get("/.well-known/jwks.json").await;
-    assert_eq!(keys.header("cache-control"), format!("public, max-age={}", lifespan.trim()));
+    assert_eq!(
+        keys.header("cache-control"),
+        format!("public, max-age={}", lifespan.trim())
+    );
 }

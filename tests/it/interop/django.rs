@@ -16,10 +16,18 @@ async fn a_django_with_the_settings_of_the_guide_knows_who_calls() {
     let pair = server.pair("ada", PASSWORD).await;
     let stranger = server.pair("eve", PASSWORD).await.access;
     // The same keys under another name, as a test environment with a copy of them might have.
-    let elsewhere = place.serve("--issuer https://elsewhere.test").pair("ada", PASSWORD).await.access;
+    let elsewhere = place
+        .serve("--issuer https://elsewhere.test")
+        .pair("ada", PASSWORD)
+        .await
+        .access;
     let somebody = Place::new();
     somebody.user("ada", PASSWORD);
-    let foreign = somebody.serve(&format!("--issuer {}", server.url)).pair("ada", PASSWORD).await.access;
+    let foreign = somebody
+        .serve(&format!("--issuer {}", server.url))
+        .pair("ada", PASSWORD)
+        .await
+        .access;
 
     let [model, settings] = blocks(GUIDE, "python").try_into().unwrap();
     let settings = settings.replace("https://auth.example.com", &server.url);
@@ -27,14 +35,31 @@ async fn a_django_with_the_settings_of_the_guide_knows_who_calls() {
     place.write("site/people/__init__.py", "");
     place.write("site/people/models.py", &model);
 
-    let id = place.run("users show ada --json").json()["id"].as_str().unwrap().to_owned();
+    let id = place.run("users show ada --json").json()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let changed = [tampered(&pair.access, 1), tampered(&pair.access, 2)];
-    let refused = [&pair.refresh, &changed[0], &changed[1], &elsewhere, &foreign, &stranger];
+    let refused = [
+        &pair.refresh,
+        &changed[0],
+        &changed[1],
+        &elsewhere,
+        &foreign,
+        &stranger,
+    ];
     let mut django = Verifier::python("django_view.py").command();
-    django.env("PYTHONPATH", place.path("site")).arg(&id).arg(&pair.access).args(refused);
+    django
+        .env("PYTHONPATH", place.path("site"))
+        .arg(&id)
+        .arg(&pair.access)
+        .args(refused);
     let output = django.output().unwrap();
     let shown = String::from_utf8(output.stdout).unwrap();
-    let answers: Vec<Value> = shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let answers: Vec<Value> = shown
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{log}");
 
@@ -42,8 +67,16 @@ async fn a_django_with_the_settings_of_the_guide_knows_who_calls() {
     assert_eq!(answers.len(), 1 + refused.len(), "{answers:?}");
     let (unknown, invalid) = answers[1..].split_last().unwrap();
     for answer in invalid {
-        assert_eq!((&answer[0], &answer[1]["code"]), (&401.into(), &"token_not_valid".into()), "{answer}");
+        assert_eq!(
+            (&answer[0], &answer[1]["code"]),
+            (&401.into(), &"token_not_valid".into()),
+            "{answer}"
+        );
     }
     // A good token of somebody whom this Django does not know.
-    assert_eq!((&unknown[0], &unknown[1]["code"]), (&401.into(), &"user_not_found".into()), "{unknown}");
+    assert_eq!(
+        (&unknown[0], &unknown[1]["code"]),
+        (&401.into(), &"user_not_found".into()),
+        "{unknown}"
+    );
 }

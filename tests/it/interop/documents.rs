@@ -11,12 +11,20 @@ fn file(name: &str) -> String {
 pub fn blocks(document: &str, language: &str) -> Vec<String> {
     let document = file(document);
     let fence = format!("\n```{language}\n");
-    document.split(&fence).skip(1).map(|rest| rest.split_once("```").unwrap().0.to_owned()).collect()
+    document
+        .split(&fence)
+        .skip(1)
+        .map(|rest| rest.split_once("```").unwrap().0.to_owned())
+        .collect()
 }
 
 /// The text with the one place where it says `from` saying `to`.
 pub fn with(text: &str, from: &str, to: &str) -> String {
-    assert_eq!(text.matches(from).count(), 1, "{from:?} is not there once: {text}");
+    assert_eq!(
+        text.matches(from).count(),
+        1,
+        "{from:?} is not there once: {text}"
+    );
     text.replace(from, to)
 }
 
@@ -27,6 +35,10 @@ fn the_programs_of_the_offline_guide_are_those_that_the_tests_run() {
         ("js", "tests/interop/verify.mjs"),
         ("rust", "crates/latchkey-verifier/examples/verify.rs"),
     ] {
-        assert_eq!(blocks("docs/verify-offline.md", language), [file(program)], "{program}");
+        assert_eq!(
+            blocks("docs/verify-offline.md", language),
+            [file(program)],
+            "{program}"
+        );
     }
 }

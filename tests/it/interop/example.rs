@@ -14,7 +14,15 @@ pub fn built() -> &'static Path {
     PROGRAM.get_or_init(|| {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--locked", "--workspace", "--example", "verify", "--target-dir"]);
+        cargo.args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--workspace",
+            "--example",
+            "verify",
+            "--target-dir",
+        ]);
         cargo.arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
         run(&mut cargo, "all that the workspace is built from");
         target.join("debug/examples/verify")

@@ -51,42 +51,83 @@ fn latchkey_verifier(keys: &KeySet, issuer: &str, _: &str, token: &str) -> Comma
 
 /// The claims as JSON, or with an exit code of 1 why not.
 fn outcome(mut command: Command) -> Result<String, String> {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     if output.status.success() {
         return Ok(text(output.stdout));
     }
-    assert_eq!((output.status.code(), text(output.stdout).as_str()), (Some(1), ""), "{command:?}");
+    assert_eq!(
+        (output.status.code(), text(output.stdout).as_str()),
+        (Some(1), ""),
+        "{command:?}"
+    );
     Err(text(output.stderr))
 }
 
 /// Signs in at a server of its own that signs with `algorithm`, and hands tokens to the other side.
-async fn a_microservice_takes_access_tokens_and_no_others(microservice: Microservice, algorithm: &str) {
+async fn a_microservice_takes_access_tokens_and_no_others(
+    microservice: Microservice,
+    algorithm: &str,
+) {
     let place = Place::new();
     place.user("ada", PASSWORD);
     let server = place.serve(&format!("--algorithm {algorithm}"));
     let pair = server.pair("ada", PASSWORD).await;
     let published = server.get("/.well-known/jwks.json").await;
-    assert_eq!(published.json()["keys"].as_array().unwrap().len(), 1, "{published:?}");
-    let (url, file) = (format!("{}/.well-known/jwks.json", server.url), place.write("jwks.json", &published.text));
-    let keys = KeySet { file: &file, url: &url };
+    assert_eq!(
+        published.json()["keys"].as_array().unwrap().len(),
+        1,
+        "{published:?}"
+    );
+    let (url, file) = (
+        format!("{}/.well-known/jwks.json", server.url),
+        place.write("jwks.json", &published.text),
+    );
+    let keys = KeySet {
+        file: &file,
+        url: &url,
+    };
     let verify = |issuer: &str, token: &str| outcome(microservice(&keys, issuer, algorithm, token));
 
     let claims: Value = serde_json::from_str(&verify(&server.url, &pair.access).unwrap()).unwrap();
     let id = place.run("users show ada --json").json()["id"].clone();
-    assert_eq!((&claims["iss"], &claims["sub"], &claims["user_id"]), (&server.url.as_str().into(), &id, &id));
+    assert_eq!(
+        (&claims["iss"], &claims["sub"], &claims["user_id"]),
+        (&server.url.as_str().into(), &id, &id)
+    );
     assert_eq!(claims["token_type"], "access");
 
     for (what, issuer, token) in [
-        ("another issuer", "https://elsewhere.test", pair.access.clone()),
+        (
+            "another issuer",
+            "https://elsewhere.test",
+            pair.access.clone(),
+        ),
         ("a refresh token", &server.url, pair.refresh.clone()),
         ("a changed payload", &server.url, tampered(&pair.access, 1)),
-        ("a changed signature", &server.url, tampered(&pair.access, 2)),
-        ("another header", &server.url, with_header_of(&pair.refresh, &pair.access)),
-        ("no signature", &server.url, pair.access.rsplit_once('.').unwrap().0.to_owned() + "."),
+        (
+            "a changed signature",
+            &server.url,
+            tampered(&pair.access, 2),
+        ),
+        (
+            "another header",
+            &server.url,
+            with_header_of(&pair.refresh, &pair.access),
+        ),
+        (
+            "no signature",
+            &server.url,
+            pair.access.rsplit_once('.').unwrap().0.to_owned() + ".",
+        ),
     ] {
         let refusal = verify(issuer, &token).expect_err(what);
-        assert!(refusal.starts_with("refused: "), "{what} breaks the verifier: {refusal}");
+        assert!(
+            refusal.starts_with("refused: "),
+            "{what} breaks the verifier: {refusal}"
+        );
     }
 }
 
@@ -97,11 +138,23 @@ async fn the_python_of_the_readme_verifies_a_token() {
     place.user("ada", PASSWORD);
     let server = place.serve("");
     let pair = server.pair("ada", PASSWORD).await;
-    let shown = documents::blocks("README.md", "python").concat().replace("http://127.0.0.1:8000", &server.url);
+    let shown = documents::blocks("README.md", "python")
+        .concat()
+        .replace("http://127.0.0.1:8000", &server.url);
     let program = |token: &str| format!("token = {token:?}\n{shown}\nprint(claims['iss'])\n");
-    let run = |token: &str| Verifier::python("verify.py").interpreter().args(["-c", &program(token)]).output().unwrap();
+    let run = |token: &str| {
+        Verifier::python("verify.py")
+            .interpreter()
+            .args(["-c", &program(token)])
+            .output()
+            .unwrap()
+    };
     let good = run(&pair.access);
-    assert_eq!(String::from_utf8_lossy(&good.stdout).trim(), server.url, "{good:?}");
+    assert_eq!(
+        String::from_utf8_lossy(&good.stdout).trim(),
+        server.url,
+        "{good:?}"
+    );
     assert!(!run(&tampered(&pair.access, 1)).status.success());
 }
 
@@ -109,19 +162,30 @@ async fn the_python_of_the_readme_verifies_a_token() {
 fn tampered(token: &str, part: usize) -> String {
     let mut parts: Vec<_> = token.split('.').map(ToOwned::to_owned).collect();
     let middle = parts[part].len() / 2;
-    let other = if &parts[part][middle..=middle] == "A" { "B" } else { "A" };
+    let other = if &parts[part][middle..=middle] == "A" {
+        "B"
+    } else {
+        "A"
+    };
     parts[part].replace_range(middle..=middle, other);
     parts.join(".")
 }
 
 fn with_header_of(token: &str, rest: &str) -> String {
-    format!("{}.{}", token.split('.').next().unwrap(), rest.split_once('.').unwrap().1)
+    format!(
+        "{}.{}",
+        token.split('.').next().unwrap(),
+        rest.split_once('.').unwrap().1
+    )
 }
 
 macro_rules! each_algorithm {
     ($microservice:ident) => {
         mod $microservice {
-            use super::{a_microservice_takes_access_tokens_and_no_others as story, $microservice as microservice};
+            use super::{
+                a_microservice_takes_access_tokens_and_no_others as story,
+                $microservice as microservice,
+            };
 
             #[tokio::test]
             async fn verifies_es256() {

@@ -53,18 +53,36 @@ impl Nginx {
     /// Starts it with these changes to the block of the guide.
     async fn changed(upstreams: &[SocketAddr], changes: &[(&str, &str)]) -> Self {
         let (place, port) = (Place::new(), free_port());
-        let CertifiedKey { cert, signing_key } = generate_simple_self_signed([NAME.to_owned()]).unwrap();
-        let certificate = place.write("certificate.pem", &cert.pem()).display().to_string();
-        let key = place.write("certificate.key", &signing_key.serialize_pem()).display().to_string();
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed([NAME.to_owned()]).unwrap();
+        let certificate = place
+            .write("certificate.pem", &cert.pem())
+            .display()
+            .to_string();
+        let key = place
+            .write("certificate.key", &signing_key.serialize_pem())
+            .display()
+            .to_string();
 
         let [block] = blocks("docs/nginx.md", "nginx").try_into().unwrap();
-        let block = changes.iter().fold(block, |block, (from, to)| with(&block, from, to));
-        let line = block.lines().find(|line| line.trim().starts_with("server 127.0.0.1:8000")).unwrap();
-        let servers: Vec<_> =
-            upstreams.iter().map(|address| line.replace("127.0.0.1:8000", &address.to_string())).collect();
+        let block = changes
+            .iter()
+            .fold(block, |block, (from, to)| with(&block, from, to));
+        let line = block
+            .lines()
+            .find(|line| line.trim().starts_with("server 127.0.0.1:8000"))
+            .unwrap();
+        let servers: Vec<_> = upstreams
+            .iter()
+            .map(|address| line.replace("127.0.0.1:8000", &address.to_string()))
+            .collect();
         let block = with(&block, line, &servers.join("\n"));
         let block = with(&block, "listen 443", &format!("listen 127.0.0.1:{port}"));
-        let block = with(&block, "/etc/ssl/auth.example.com.pem;", &format!("{certificate};"));
+        let block = with(
+            &block,
+            "/etc/ssl/auth.example.com.pem;",
+            &format!("{certificate};"),
+        );
         let block = with(&block, "/etc/ssl/auth.example.com.key;", &format!("{key};"));
         let paths: String = ["client_body", "fastcgi", "proxy", "scgi", "uwsgi"]
             .map(|what| format!("{what}_temp_path {};\n", place.path(what).display()))
@@ -81,47 +99,95 @@ impl Nginx {
 
         let command = |arguments: &[&str]| {
             let mut command = Command::new(require("nginx", "nginx"));
-            command.arg("-e").arg(&log).arg("-p").arg(place.path("")).arg("-c").arg(&file).args(arguments);
+            command
+                .arg("-e")
+                .arg(&log)
+                .arg("-p")
+                .arg(place.path(""))
+                .arg("-c")
+                .arg(&file)
+                .args(arguments);
             command
         };
         run(&mut command(&["-t"]), "every directive of the guide");
         let output = File::create(place.path("output")).unwrap();
-        let child = command(&[]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).spawn().unwrap();
+        let child = command(&[])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(output)
+            .spawn()
+            .unwrap();
         let nginx = Self { child, place, port };
-        eventually("nginx listens", async || TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
+        eventually("nginx listens", async || {
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        })
+        .await;
         nginx
     }
 
     /// Asks as a client does that trusts the certificate and knows nginx by its name alone.
     fn curl(&self, path: &str, arguments: &[&str]) -> Reply {
         let mut curl = Command::new(require("curl", "curl"));
-        curl.env_clear().args(["--silent", "--show-error", "--include", "--http1.1", "--max-time", "60"]);
+        curl.env_clear().args([
+            "--silent",
+            "--show-error",
+            "--include",
+            "--http1.1",
+            "--max-time",
+            "60",
+        ]);
         curl.arg("--cacert").arg(self.place.path("certificate.pem"));
-        curl.args(["--resolve", &format!("{NAME}:{}:127.0.0.1", self.port)]).args(arguments);
-        let output = curl.arg(format!("https://{NAME}:{}{path}", self.port)).output().unwrap();
+        curl.args(["--resolve", &format!("{NAME}:{}:127.0.0.1", self.port)])
+            .args(arguments);
+        let output = curl
+            .arg(format!("https://{NAME}:{}{path}", self.port))
+            .output()
+            .unwrap();
         let log = || fs::read_to_string(self.place.path("log")).unwrap();
-        assert!(output.status.success(), "{} {}", String::from_utf8_lossy(&output.stderr), log());
+        assert!(
+            output.status.success(),
+            "{} {}",
+            String::from_utf8_lossy(&output.stderr),
+            log()
+        );
         let text = String::from_utf8(output.stdout).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Reply { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+        Reply {
+            status,
+            head: head.to_ascii_lowercase(),
+            body: body.to_owned(),
+        }
     }
 
     fn post(&self, path: &str, body: &Value) -> Reply {
         // `Expect` would make curl wait for a server to say that it may go on.
-        let headers = ["--header", "Content-Type: application/json", "--header", "Expect:"];
-        self.curl(path, &[headers.as_slice(), &["--data", &body.to_string()]].concat())
+        let headers = [
+            "--header",
+            "Content-Type: application/json",
+            "--header",
+            "Expect:",
+        ];
+        self.curl(
+            path,
+            &[headers.as_slice(), &["--data", &body.to_string()]].concat(),
+        )
     }
 
     fn obtain(&self) -> Reply {
-        self.post("/api/token/", &json!({ "username": "ada", "password": PASSWORD }))
+        self.post(
+            "/api/token/",
+            &json!({ "username": "ada", "password": PASSWORD }),
+        )
     }
 }
 
 impl Drop for Nginx {
     /// By a signal that it hands on to its worker.
     fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        let _ = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status();
         let _ = self.child.wait();
     }
 }
@@ -146,40 +212,81 @@ async fn clients_sign_in_and_refresh_through_it_and_see_nothing_of_the_operator(
     let nginx = Nginx::before(&[address(&server.url)]).await;
 
     let pair = nginx.obtain().json();
-    assert_eq!(claim(pair["access"].as_str().unwrap(), "iss"), format!("https://{NAME}"));
-    let next = nginx.post("/api/token/refresh/", &json!({ "refresh": pair["refresh"] })).json();
+    assert_eq!(
+        claim(pair["access"].as_str().unwrap(), "iss"),
+        format!("https://{NAME}")
+    );
+    let next = nginx
+        .post(
+            "/api/token/refresh/",
+            &json!({ "refresh": pair["refresh"] }),
+        )
+        .json();
     assert_ne!(next["refresh"], pair["refresh"]);
-    assert_eq!(nginx.post("/api/token/verify/", &json!({ "token": next["access"] })).json(), json!({}));
+    assert_eq!(
+        nginx
+            .post("/api/token/verify/", &json!({ "token": next["access"] }))
+            .json(),
+        json!({})
+    );
     let bearer = format!("Authorization: Bearer {}", next["access"].as_str().unwrap());
-    assert_eq!(nginx.curl("/api/auth/user/", &["--header", &bearer]).json()["username"], "ada");
+    assert_eq!(
+        nginx.curl("/api/auth/user/", &["--header", &bearer]).json()["username"],
+        "ada"
+    );
     let keys = nginx.curl("/.well-known/jwks.json", &[]);
-    assert_eq!(keys.json(), server.get("/.well-known/jwks.json").await.json());
-    assert!(keys.head.contains("cache-control: public, max-age=300"), "{keys:?}");
+    assert_eq!(
+        keys.json(),
+        server.get("/.well-known/jwks.json").await.json()
+    );
+    assert!(
+        keys.head.contains("cache-control: public, max-age=300"),
+        "{keys:?}"
+    );
 
     // The server itself would answer, with metrics on the main address.
     for path in ["/metrics", "/metrics/", "/health/live", "/health/ready"] {
         assert_eq!(server.get(path).await.status, 200, "{path}");
         let reply = nginx.curl(path, &[]);
         assert_eq!(reply.status, 404, "{reply:?}");
-        assert!(reply.head.contains("strict-transport-security: max-age=63072000"), "{reply:?}");
+        assert!(
+            reply
+                .head
+                .contains("strict-transport-security: max-age=63072000"),
+            "{reply:?}"
+        );
     }
-    assert!(keys.head.contains("strict-transport-security: max-age=63072000"), "{keys:?}");
+    assert!(
+        keys.head
+            .contains("strict-transport-security: max-age=63072000"),
+        "{keys:?}"
+    );
 }
 
 /// The setting and the header of the guide. The client claims another address.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_audit_trail_shows_the_client_and_not_the_proxy_or_a_spoofed_address() {
     let guide = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/nginx.md")).unwrap();
-    assert!(guide.contains("`LATCHKEY_TRUSTED_PROXIES=127.0.0.1`"), "the guide names the setting");
+    assert!(
+        guide.contains("`LATCHKEY_TRUSTED_PROXIES=127.0.0.1`"),
+        "the guide names the setting"
+    );
     let place = Place::new().with("LATCHKEY_TRUSTED_PROXIES", "127.0.0.1");
     place.user("ada", PASSWORD);
     let server = place.serve(&format!("--issuer https://{NAME}"));
     let nginx = Nginx::before(&[address(&server.url)]).await;
 
-    let headers = ["--header", "Content-Type: application/json", "--header", "X-Forwarded-For: 6.6.6.6"];
+    let headers = [
+        "--header",
+        "Content-Type: application/json",
+        "--header",
+        "X-Forwarded-For: 6.6.6.6",
+    ];
     let body = json!({ "username": "ada", "password": PASSWORD }).to_string();
     let from = ["--interface", "127.0.0.7", "--data", &body];
-    nginx.curl("/api/token/", &[headers.as_slice(), &from].concat()).json();
+    nginx
+        .curl("/api/token/", &[headers.as_slice(), &from].concat())
+        .json();
     let audit = place.run("audit --json");
     let sign_in: Value = audit
         .done()
@@ -200,7 +307,10 @@ async fn with_an_instance_that_is_down_clients_notice_nothing() {
 
     let mut refresh = nginx.obtain().json()["refresh"].clone();
     for _ in 0..4 {
-        refresh = nginx.post("/api/token/refresh/", &json!({ "refresh": refresh })).json()["refresh"].clone();
+        refresh = nginx
+            .post("/api/token/refresh/", &json!({ "refresh": refresh }))
+            .json()["refresh"]
+            .clone();
     }
 }
 
@@ -212,11 +322,18 @@ async fn a_request_that_an_instance_took_and_did_not_answer_is_sent_to_no_other(
     let dying = move |stream: TcpStream| {
         let mut reader = BufReader::new(stream);
         let read = reader.read_line(&mut String::new());
-        count.fetch_add(read.map_or(0, |bytes| usize::from(bytes > 0)), Ordering::SeqCst);
+        count.fetch_add(
+            read.map_or(0, |bytes| usize::from(bytes > 0)),
+            Ordering::SeqCst,
+        );
         drop(reader);
     };
     let nginx = Nginx::before(&[listen(dying.clone()), listen(dying)]).await;
 
     let reply = nginx.post("/api/token/refresh/", &json!({ "refresh": "x" }));
-    assert_eq!((reply.status, sent.load(Ordering::SeqCst)), (502, 1), "{reply:?}");
+    assert_eq!(
+        (reply.status, sent.load(Ordering::SeqCst)),
+        (502, 1),
+        "{reply:?}"
+    );
 }

@@ -19,7 +19,9 @@ struct Nginx(Child);
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
+        let _ = Command::new("kill")
+            .args(["-TERM", &self.0.id().to_string()])
+            .status();
         let _ = self.0.wait();
     }
 }
@@ -36,10 +38,24 @@ async fn nginx(place: &Place, upstream: &str) -> (Nginx, u16) {
     );
     let file = place.write("nginx.conf", &text);
     let mut command = Command::new(require("nginx", "nginx"));
-    command.arg("-e").arg(place.path("nginx.log")).arg("-p").arg(place.path("")).arg("-c").arg(file);
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    command
+        .arg("-e")
+        .arg(place.path("nginx.log"))
+        .arg("-p")
+        .arg(place.path(""))
+        .arg("-c")
+        .arg(file);
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let nginx = Nginx(child);
-    eventually("nginx listens", async || TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
+    eventually("nginx listens", async || {
+        TcpStream::connect(("127.0.0.1", port)).is_ok()
+    })
+    .await;
     (nginx, port)
 }
 
@@ -54,7 +70,14 @@ async fn behind_a_prefix_the_servers_of_the_document_are_where_it_was_loaded() {
         // As Swagger UI finds it, from its own page.
         let page: Url = format!("{base}/docs/").parse().unwrap();
         let found = page.join("../openapi.json").unwrap();
-        let document: Value = client.get(found.clone()).send().await.unwrap().json().await.unwrap();
+        let document: Value = client
+            .get(found.clone())
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
         let servers = document["servers"].as_array().unwrap();
         assert_eq!(servers.len(), 1);
         let root = found.join(servers[0]["url"].as_str().unwrap()).unwrap();
@@ -62,6 +85,9 @@ async fn behind_a_prefix_the_servers_of_the_document_are_where_it_was_loaded() {
         let url = format!("{}/api/token/", root.as_str().trim_end_matches('/'));
         assert_eq!(url, format!("{base}/api/token/"));
         let body = json!({ "username": "ada", "password": PASSWORD });
-        assert_eq!(client.post(url).json(&body).send().await.unwrap().status(), 200);
+        assert_eq!(
+            client.post(url).json(&body).send().await.unwrap().status(),
+            200
+        );
     }
 }

@@ -9,7 +9,10 @@ use crate::support::{Backend, Place, Server, servers::eventually};
 const ISSUER: &str = "https://auth.example.com";
 
 async fn is_ready(server: &Server) {
-    eventually("it is ready", async || server.get("/health/ready").await.status == 200).await;
+    eventually("it is ready", async || {
+        server.get("/health/ready").await.status == 200
+    })
+    .await;
 }
 
 async fn three_are_one(place: Place) {
@@ -42,7 +45,10 @@ async fn three_are_one(place: Place) {
         servers.insert(place_in_row, updated);
     }
 
-    servers[2].post("/api/token/blacklist/", &json!({ "refresh": pair.refresh })).await.expect(200, "{}");
+    servers[2]
+        .post("/api/token/blacklist/", &json!({ "refresh": pair.refresh }))
+        .await
+        .expect(200, "{}");
     for server in &servers {
         assert_eq!(server.verify(&pair.access).await.status, 400);
         assert_eq!(server.refresh(&pair.refresh).await.status, 401);
@@ -56,7 +62,12 @@ async fn with_keys_in_a_directory_that_all_can_write_to() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_keys_in_the_database() {
-    let place = Place::on(Backend::PostgresAndRedis).await.with("LATCHKEY_KEYS", "database");
-    let passphrase = place.write("passphrase", "a passphrase of more than sixteen letters\n").display().to_string();
+    let place = Place::on(Backend::PostgresAndRedis)
+        .await
+        .with("LATCHKEY_KEYS", "database");
+    let passphrase = place
+        .write("passphrase", "a passphrase of more than sixteen letters\n")
+        .display()
+        .to_string();
     three_are_one(place.with("LATCHKEY_KEYS_PASSPHRASE_FILE", &passphrase)).await;
 }

@@ -27,11 +27,32 @@ impl Verifier {
     pub fn python(script: &str) -> Self {
         let program = require("python3", "python3 and python3-venv");
         let home = installed("python", &["requirements.txt"], |home| {
-            run(Command::new(&program).args(["-m", "venv", "venv"]).current_dir(home), "python3-venv");
-            let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"];
-            run(Command::new(home.join("venv/bin/python")).args(pip).current_dir(home), "a connection to PyPI");
+            run(
+                Command::new(&program)
+                    .args(["-m", "venv", "venv"])
+                    .current_dir(home),
+                "python3-venv",
+            );
+            let pip = [
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "-r",
+                "requirements.txt",
+            ];
+            run(
+                Command::new(home.join("venv/bin/python"))
+                    .args(pip)
+                    .current_dir(home),
+                "a connection to PyPI",
+            );
         });
-        Self { program: home.join("venv/bin/python"), script: pinned(script) }
+        Self {
+            program: home.join("venv/bin/python"),
+            script: pinned(script),
+        }
     }
 
     /// Another script for Node with jose.
@@ -39,11 +60,32 @@ impl Verifier {
         let program = require("node", "nodejs");
         let npm = require("npm", "npm");
         // An import is looked up from the script's own folder, so the script is copied beside the modules.
-        let home = installed("node", &["package.json", "package-lock.json", "caching.mjs", "verify.mjs"], |home| {
-            let ci = ["ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"];
-            run(Command::new(&npm).args(ci).current_dir(home), "a connection to npm's registry");
-        });
-        Self { program, script: home.join(script) }
+        let home = installed(
+            "node",
+            &[
+                "package.json",
+                "package-lock.json",
+                "caching.mjs",
+                "verify.mjs",
+            ],
+            |home| {
+                let ci = [
+                    "ci",
+                    "--silent",
+                    "--ignore-scripts",
+                    "--no-audit",
+                    "--no-fund",
+                ];
+                run(
+                    Command::new(&npm).args(ci).current_dir(home),
+                    "a connection to npm's registry",
+                );
+            },
+        );
+        Self {
+            program,
+            script: home.join(script),
+        }
     }
 
     /// The program with its script and no arguments yet.
@@ -72,23 +114,35 @@ pub fn require(program: &str, package: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Where Debian puts servers: not on everybody's path.
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
-    let found = folders.map(|folder| folder.join(program)).find(|file| file.is_file());
-    found.unwrap_or_else(|| panic!("{program} is not installed, and these tests need it: install {package}"))
+    let found = folders
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file());
+    found.unwrap_or_else(|| {
+        panic!("{program} is not installed, and these tests need it: install {package}")
+    })
 }
 
 fn pinned(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/interop")
+        .join(name)
 }
 
 /// A folder in the target directory with copies of these files, and with what `install` made of them: once, until one
 /// of them changes. Tests that run at the same time wait for each other.
 fn installed(name: &str, files: &[&str], install: impl FnOnce(&Path)) -> PathBuf {
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("interop");
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .unwrap()
+        .join("interop");
     fs::create_dir_all(&cache).unwrap();
     let lock = File::create(cache.join(format!("{name}.lock"))).unwrap();
     lock.lock().unwrap();
     let (home, done) = (cache.join(name), cache.join(name).join("installed"));
-    let wanted: String = files.iter().map(|file| fs::read_to_string(pinned(file)).unwrap()).collect();
+    let wanted: String = files
+        .iter()
+        .map(|file| fs::read_to_string(pinned(file)).unwrap())
+        .collect();
     if fs::read_to_string(&done).is_ok_and(|found| found == wanted) {
         return home;
     }
@@ -104,7 +158,12 @@ fn installed(name: &str, files: &[&str], install: impl FnOnce(&Path)) -> PathBuf
 
 /// Runs a command that has to succeed.
 pub fn run(command: &mut Command, need: &str) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?} failed, is {need} there? {text}");
+    assert!(
+        output.status.success(),
+        "{command:?} failed, is {need} there? {text}"
+    );
 }

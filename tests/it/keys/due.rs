@@ -15,17 +15,37 @@ async fn a_successor_is_made_so_early_that_it_signs_when_the_interval_is_over() 
     let (access, refresh) = scene.first().await;
     scene.advance(INTERVAL - LEAD - SECOND);
     assert!(!scene.manager().is_due(&scene.ring().await));
-    assert!(scene.manager().rotate_what_is_due().await.unwrap().is_empty());
+    assert!(
+        scene
+            .manager()
+            .rotate_what_is_due()
+            .await
+            .unwrap()
+            .is_empty()
+    );
     scene.advance(SECOND);
     assert!(scene.manager().is_due(&scene.ring().await));
     let made = scene.manager().rotate_what_is_due().await.unwrap();
-    assert_eq!(made.iter().map(|made| made.kind).collect::<Vec<_>>(), [Kind::Access, Kind::Refresh]);
+    assert_eq!(
+        made.iter().map(|made| made.kind).collect::<Vec<_>>(),
+        [Kind::Access, Kind::Refresh]
+    );
     for (made, old) in made.iter().zip([&access, &refresh]) {
         let late = made.signs_from - (old.signs_from + INTERVAL);
         assert!(late >= TimeDelta::zero() && late <= SECOND, "{late}");
     }
-    assert!(!scene.manager().is_due(&scene.ring().await), "once is enough");
-    assert!(scene.manager().rotate_what_is_due().await.unwrap().is_empty());
+    assert!(
+        !scene.manager().is_due(&scene.ring().await),
+        "once is enough"
+    );
+    assert!(
+        scene
+            .manager()
+            .rotate_what_is_due()
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -36,7 +56,10 @@ async fn only_the_kind_that_is_due_gets_a_successor() {
     scene.rotate(Kind::Refresh).await;
     scene.advance(INTERVAL / 2);
     let made = scene.manager().rotate_what_is_due().await.unwrap();
-    assert_eq!(made.iter().map(|made| made.kind).collect::<Vec<_>>(), [Kind::Access]);
+    assert_eq!(
+        made.iter().map(|made| made.kind).collect::<Vec<_>>(),
+        [Kind::Access]
+    );
 }
 
 #[tokio::test]
@@ -45,8 +68,19 @@ async fn who_slept_through_several_intervals_makes_one_key_and_not_several() {
     let (access, _) = scene.first().await;
     scene.advance(INTERVAL * 5);
     assert_eq!(scene.manager().rotate_what_is_due().await.unwrap().len(), 2);
-    assert!(scene.manager().rotate_what_is_due().await.unwrap().is_empty());
-    assert_eq!(scene.signer(Kind::Access).await, access.kid, "verifiers have not seen the new one yet");
+    assert!(
+        scene
+            .manager()
+            .rotate_what_is_due()
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        scene.signer(Kind::Access).await,
+        access.kid,
+        "verifiers have not seen the new one yet"
+    );
 }
 
 #[tokio::test]
@@ -59,7 +93,11 @@ async fn without_an_interval_nothing_is_due_and_nothing_goes_by_itself() {
     let ring = scene.ring().await;
     assert!(!manager.is_due(&ring) && !manager.has_prunable(&ring));
     assert!(manager.rotate_what_is_due().await.unwrap().is_empty());
-    assert_eq!(manager.prune().await.unwrap().len(), 1, "unless somebody asks for it");
+    assert_eq!(
+        manager.prune().await.unwrap().len(),
+        1,
+        "unless somebody asks for it"
+    );
 }
 
 #[tokio::test]
@@ -67,14 +105,27 @@ async fn a_key_goes_when_its_last_token_has_expired_and_not_before() {
     for (kind, life) in [(Kind::Access, LIVES.access), (Kind::Refresh, LIVES.refresh)] {
         let scene = Scene::directory();
         let (access, refresh) = scene.first().await;
-        let old = if kind == Kind::Access { access } else { refresh };
+        let old = if kind == Kind::Access {
+            access
+        } else {
+            refresh
+        };
         let successor = scene.rotate(kind).await;
-        assert!(scene.manager().prune().await.unwrap().is_empty(), "it signs");
+        assert!(
+            scene.manager().prune().await.unwrap().is_empty(),
+            "it signs"
+        );
         scene.advance(successor.signs_from - scene.now() + life + MARGIN - SECOND);
-        assert!(scene.manager().prune().await.unwrap().is_empty(), "its tokens live");
+        assert!(
+            scene.manager().prune().await.unwrap().is_empty(),
+            "its tokens live"
+        );
         scene.advance(SECOND);
         let pruned = scene.manager().prune().await.unwrap();
-        assert_eq!(pruned.iter().map(|key| &key.kid).collect::<Vec<_>>(), [&old.kid]);
+        assert_eq!(
+            pruned.iter().map(|key| &key.kid).collect::<Vec<_>>(),
+            [&old.kid]
+        );
         assert!(!scene.kids().await.contains(&old.kid));
         assert!(scene.manager().prune().await.unwrap().is_empty());
     }

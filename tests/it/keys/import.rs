@@ -17,7 +17,14 @@ const P256: &[u8] = include_bytes!("../../../src/crypto/fixtures/p256_pkcs8_test
 const P256_SCRYPT: &[u8] = include_bytes!("../../../src/crypto/fixtures/p256_scrypt_test_key.pem");
 
 fn of(bytes: &[u8]) -> Import<'_> {
-    Import { bytes, passphrase: None, algorithm: None, kind: Kind::Access, now: false, rotate: false }
+    Import {
+        bytes,
+        passphrase: None,
+        algorithm: None,
+        kind: Kind::Access,
+        now: false,
+        rotate: false,
+    }
 }
 
 async fn import(scene: &Scene, import: Import<'_>) -> Result<KeyFacts, KeysError> {
@@ -29,11 +36,25 @@ async fn a_foreign_key_is_published_first_and_signs_later() {
     let scene = Scene::directory();
     scene.first().await;
     let taken = import(&scene, of(ED25519)).await.unwrap();
-    assert_eq!((taken.kind, taken.algorithm), (Kind::Access, Algorithm::EdDsa));
+    assert_eq!(
+        (taken.kind, taken.algorithm),
+        (Kind::Access, Algorithm::EdDsa)
+    );
     assert!(taken.signs_from >= scene.now() + LEAD);
     assert_eq!(scene.states().await, ["signing", "published", "signing"]);
-    let now = import(&scene, Import { now: true, ..of(P256) }).await.unwrap();
-    assert!(now.signs_from - scene.now() < NOTICE + TimeDelta::seconds(1), "verifiers know it");
+    let now = import(
+        &scene,
+        Import {
+            now: true,
+            ..of(P256)
+        },
+    )
+    .await
+    .unwrap();
+    assert!(
+        now.signs_from - scene.now() < NOTICE + TimeDelta::seconds(1),
+        "verifiers know it"
+    );
 }
 
 #[tokio::test]
@@ -42,7 +63,11 @@ async fn into_an_empty_ring_it_signs_at_once() {
     let taken = import(&scene, of(P256)).await.unwrap();
     assert_eq!(taken.signs_from, scene.now().trunc_subsecs(0));
     let made = scene.manager().ensure().await.unwrap();
-    assert_eq!(made.iter().map(|made| made.kind).collect::<Vec<_>>(), [Kind::Refresh], "it is the first key");
+    assert_eq!(
+        made.iter().map(|made| made.kind).collect::<Vec<_>>(),
+        [Kind::Refresh],
+        "it is the first key"
+    );
 }
 
 #[tokio::test]
@@ -50,9 +75,13 @@ async fn a_key_is_taken_once_and_never_after_it_was_revoked() {
     let scene = Scene::directory();
     scene.first().await;
     let taken = import(&scene, of(P256)).await.unwrap();
-    assert!(matches!(import(&scene, of(P256)).await, Err(KeysError::Known(kid)) if kid == taken.kid));
+    assert!(
+        matches!(import(&scene, of(P256)).await, Err(KeysError::Known(kid)) if kid == taken.kid)
+    );
     scene.manager().revoke(&taken.kid).await.unwrap();
-    assert!(matches!(import(&scene, of(P256)).await, Err(KeysError::Revoked(kid)) if kid == taken.kid));
+    assert!(
+        matches!(import(&scene, of(P256)).await, Err(KeysError::Revoked(kid)) if kid == taken.kid)
+    );
     assert_eq!(scene.kids().await.len(), 2);
 }
 
@@ -62,24 +91,58 @@ async fn it_is_kept_encrypted_as_the_others_are_whatever_it_was_encrypted_with()
     scene.encrypt("the passphrase of a test");
     scene.first().await;
     let foreign = passphrase(&scene.write("foreign", "correct horse battery staple\n"));
-    let taken = import(&scene, Import { passphrase: Some(foreign), ..of(P256_SCRYPT) }).await.unwrap();
+    let taken = import(
+        &scene,
+        Import {
+            passphrase: Some(foreign),
+            ..of(P256_SCRYPT)
+        },
+    )
+    .await
+    .unwrap();
     let text = fs::read_to_string(scene.file_of(&taken.kid)).unwrap();
-    assert!(text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"), "{text}");
-    assert_eq!(scene.kids().await.len(), 3, "all by the passphrase of the ring");
+    assert!(
+        text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"),
+        "{text}"
+    );
+    assert_eq!(
+        scene.kids().await.len(),
+        3,
+        "all by the passphrase of the ring"
+    );
 }
 
 #[tokio::test]
 async fn a_secret_is_for_those_who_share_it() {
     let scene = Scene::directory();
     scene.first().await;
-    let secret: [u8; 48] = std::array::from_fn(|index| 40 + u8::try_from(index * index * 7 % 83).unwrap());
-    let refresh = Import { kind: Kind::Refresh, ..of(&secret[..32]) };
-    let secret = Import { algorithm: Some(Algorithm::Hs384), ..of(&secret) };
-    assert_eq!(import(&scene, secret).await.unwrap().algorithm, Algorithm::Hs384);
+    let secret: [u8; 48] =
+        std::array::from_fn(|index| 40 + u8::try_from(index * index * 7 % 83).unwrap());
+    let refresh = Import {
+        kind: Kind::Refresh,
+        ..of(&secret[..32])
+    };
+    let secret = Import {
+        algorithm: Some(Algorithm::Hs384),
+        ..of(&secret)
+    };
+    assert_eq!(
+        import(&scene, secret).await.unwrap().algorithm,
+        Algorithm::Hs384
+    );
     let taken = import(&scene, refresh).await.unwrap();
-    assert_eq!((taken.kind, taken.algorithm), (Kind::Refresh, Algorithm::Hs256));
-    let pem = Import { kind: Kind::Refresh, ..of(P256) };
-    assert!(matches!(import(&scene, pem).await, Err(KeysError::Material(_))), "a private key is no secret");
+    assert_eq!(
+        (taken.kind, taken.algorithm),
+        (Kind::Refresh, Algorithm::Hs256)
+    );
+    let pem = Import {
+        kind: Kind::Refresh,
+        ..of(P256)
+    };
+    assert!(
+        matches!(import(&scene, pem).await, Err(KeysError::Material(_))),
+        "a private key is no secret"
+    );
 }
 
 /// From files into another ring: every key is the same key, so every token stays good.
@@ -89,7 +152,15 @@ async fn a_ring_moves_key_by_key() {
     let (access, refresh) = old.first().await;
     for facts in [&access, &refresh] {
         let bytes = fs::read(old.file_of(&facts.kid)).unwrap();
-        let taken = import(&new, Import { kind: facts.kind, ..of(&bytes) }).await.unwrap();
+        let taken = import(
+            &new,
+            Import {
+                kind: facts.kind,
+                ..of(&bytes)
+            },
+        )
+        .await
+        .unwrap();
         assert_eq!(&taken, facts);
     }
     assert!(new.manager().ensure().await.unwrap().is_empty());
@@ -99,21 +170,35 @@ async fn an_imported_key_has_no_successor_by_itself(scene: Scene) {
     scene.first().await;
     let taken = import(&scene, of(ED25519)).await.unwrap();
     scene.advance(LEAD + INTERVAL * 3);
-    assert!(scene.manager().ensure().await.unwrap().is_empty(), "another algorithm is no reason");
+    assert!(
+        scene.manager().ensure().await.unwrap().is_empty(),
+        "another algorithm is no reason"
+    );
     let made = scene.manager().rotate_what_is_due().await.unwrap();
-    assert_eq!(made.iter().map(|made| made.kind).collect::<Vec<_>>(), [Kind::Refresh]);
+    assert_eq!(
+        made.iter().map(|made| made.kind).collect::<Vec<_>>(),
+        [Kind::Refresh]
+    );
     let passphrase = passphrase(&scene.write("new", "another passphrase of a test"));
     scene.manager().rewrap(Some(&passphrase)).await.unwrap();
     let mut scene = scene;
     scene.encrypt("another passphrase of a test");
     scene.advance(INTERVAL * 3);
     scene.manager().rotate_what_is_due().await.unwrap();
-    assert_eq!(scene.signer(Kind::Access).await, taken.kid, "a new passphrase is no reason");
+    assert_eq!(
+        scene.signer(Kind::Access).await,
+        taken.kid,
+        "a new passphrase is no reason"
+    );
 
     let successor = scene.rotate(Kind::Access).await;
     scene.advance(LEAD + INTERVAL);
     assert_eq!(scene.signer(Kind::Access).await, successor.kid);
-    assert_eq!(scene.manager().rotate_what_is_due().await.unwrap()[0].kind, Kind::Access, "its own keys follow again");
+    assert_eq!(
+        scene.manager().rotate_what_is_due().await.unwrap()[0].kind,
+        Kind::Access,
+        "its own keys follow again"
+    );
 }
 
 #[tokio::test]
@@ -134,8 +219,17 @@ async fn imported_key_in_postgres_past_the_interval_signs_on() {
 #[tokio::test]
 async fn imported_secret_of_refresh_tokens_past_the_interval_signs_on() {
     let scene = Scene::directory();
-    let secret: [u8; 48] = std::array::from_fn(|index| 40 + u8::try_from(index * index * 7 % 83).unwrap());
-    let taken = import(&scene, Import { kind: Kind::Refresh, ..of(&secret) }).await.unwrap();
+    let secret: [u8; 48] =
+        std::array::from_fn(|index| 40 + u8::try_from(index * index * 7 % 83).unwrap());
+    let taken = import(
+        &scene,
+        Import {
+            kind: Kind::Refresh,
+            ..of(&secret)
+        },
+    )
+    .await
+    .unwrap();
     scene.manager().ensure().await.unwrap();
     scene.advance(INTERVAL * 2);
     scene.manager().rotate_what_is_due().await.unwrap();
@@ -146,7 +240,15 @@ async fn imported_secret_of_refresh_tokens_past_the_interval_signs_on() {
 #[tokio::test]
 async fn imported_key_with_rotate_gets_a_successor_after_the_interval() {
     let scene = Scene::directory();
-    let taken = import(&scene, Import { rotate: true, ..of(P256) }).await.unwrap();
+    let taken = import(
+        &scene,
+        Import {
+            rotate: true,
+            ..of(P256)
+        },
+    )
+    .await
+    .unwrap();
     scene.advance(INTERVAL);
     let made = scene.manager().rotate_what_is_due().await.unwrap();
     assert_eq!((made.len(), made[0].kind), (1, taken.kind));
@@ -158,9 +260,20 @@ async fn key_that_waits_for_its_time_is_withdrawn_by_an_import_that_signs_before
     scene.first().await;
     let waiting = scene.rotate(Kind::Access).await;
     let secret = scene.rotate(Kind::Refresh).await;
-    let imported = scene.manager().import(&Import { now: true, ..of(P256) }).await.unwrap();
+    let imported = scene
+        .manager()
+        .import(&Import {
+            now: true,
+            ..of(P256)
+        })
+        .await
+        .unwrap();
     assert_eq!(imported.withdrawn, [waiting]);
     scene.advance(LEAD * 2);
     assert_eq!(scene.signer(Kind::Access).await, imported.facts.kid);
-    assert_eq!(scene.signer(Kind::Refresh).await, secret.kid, "the other kind is left alone");
+    assert_eq!(
+        scene.signer(Kind::Refresh).await,
+        secret.kid,
+        "the other kind is left alone"
+    );
 }

@@ -8,7 +8,9 @@ use latchkey::store::key_directory::KeyDirectory;
 use super::scene::{Scene, line, passphrase};
 
 fn encrypted(scene: &Scene, kid: &str) -> bool {
-    fs::read_to_string(scene.file_of(kid)).unwrap().starts_with("-----BEGIN ENCRYPTED ")
+    fs::read_to_string(scene.file_of(kid))
+        .unwrap()
+        .starts_with("-----BEGIN ENCRYPTED ")
 }
 
 #[tokio::test]
@@ -16,25 +18,54 @@ async fn keys_are_encrypted_encrypted_anew_and_decrypted_and_stay_the_same() {
     let mut scene = Scene::directory();
     let (access, refresh) = scene.first().await;
     let kids = scene.kids().await;
-    let both = |scene: &Scene| (encrypted(scene, &access.kid), encrypted(scene, &refresh.kid));
+    let both = |scene: &Scene| {
+        (
+            encrypted(scene, &access.kid),
+            encrypted(scene, &refresh.kid),
+        )
+    };
     assert_eq!(both(&scene), (false, false));
 
     let one = scene.write("one", "the first passphrase");
-    assert_eq!(scene.manager().rewrap(Some(&passphrase(&one))).await.unwrap(), 2);
+    assert_eq!(
+        scene
+            .manager()
+            .rewrap(Some(&passphrase(&one)))
+            .await
+            .unwrap(),
+        2
+    );
     assert_eq!(both(&scene), (true, true));
-    assert!(line(scene.manager().ring().await).contains("is encrypted: set LATCHKEY_KEYS_PASSPHRASE_FILE"));
+    assert!(
+        line(scene.manager().ring().await)
+            .contains("is encrypted: set LATCHKEY_KEYS_PASSPHRASE_FILE")
+    );
     scene.passphrase = Some(one.clone());
     assert_eq!(scene.kids().await, kids);
 
     let other = scene.write("other", "the second passphrase");
-    assert_eq!(scene.manager().rewrap(Some(&passphrase(&other))).await.unwrap(), 2);
-    assert!(line(scene.manager().ring().await).contains("cannot be decrypted with the passphrase that was given"));
+    assert_eq!(
+        scene
+            .manager()
+            .rewrap(Some(&passphrase(&other)))
+            .await
+            .unwrap(),
+        2
+    );
+    assert!(
+        line(scene.manager().ring().await)
+            .contains("cannot be decrypted with the passphrase that was given")
+    );
     scene.passphrase = Some(other);
     assert_eq!(scene.kids().await, kids);
 
     assert_eq!(scene.manager().rewrap(None).await.unwrap(), 2);
     assert_eq!(both(&scene), (false, false));
-    assert_eq!(scene.kids().await, kids, "a passphrase that is not needed does no harm");
+    assert_eq!(
+        scene.kids().await,
+        kids,
+        "a passphrase that is not needed does no harm"
+    );
     scene.passphrase = None;
     assert_eq!(scene.kids().await, kids);
 }
@@ -47,7 +78,11 @@ async fn what_was_interrupted_half_way_is_done_again() {
     let kids = scene.kids().await;
     let new = scene.write("new", "the second passphrase");
     let old_text = fs::read(scene.file_of(&access.kid)).unwrap();
-    scene.manager().rewrap(Some(&passphrase(&new))).await.unwrap();
+    scene
+        .manager()
+        .rewrap(Some(&passphrase(&new)))
+        .await
+        .unwrap();
     fs::write(scene.file_of(&access.kid), old_text).unwrap();
 
     // Neither passphrase opens all of it.
@@ -55,7 +90,14 @@ async fn what_was_interrupted_half_way_is_done_again() {
     let half = scene.passphrase.replace(new.clone());
     assert!(scene.manager().ring().await.is_err());
     scene.passphrase = half;
-    assert_eq!(scene.manager().rewrap(Some(&passphrase(&new))).await.unwrap(), 2);
+    assert_eq!(
+        scene
+            .manager()
+            .rewrap(Some(&passphrase(&new)))
+            .await
+            .unwrap(),
+        2
+    );
     scene.passphrase = Some(new);
     assert_eq!(scene.kids().await, kids);
 }
@@ -69,12 +111,16 @@ async fn nothing_is_wrapped_while_a_key_cannot_be_opened() {
     let new = scene.write("new", "the second passphrase");
     let broken = scene.break_file(&access.kid);
     let before = directory.version().await.unwrap();
-    assert!(line(scene.manager().rewrap(Some(&passphrase(&new))).await).contains("is not a PEM file"));
+    assert!(
+        line(scene.manager().rewrap(Some(&passphrase(&new))).await).contains("is not a PEM file")
+    );
     assert_eq!(directory.version().await.unwrap(), before);
     broken.repair();
 
     scene.passphrase = Some(scene.write("wrong", "no passphrase of any key"));
-    assert!(line(scene.manager().rewrap(Some(&passphrase(&new))).await).contains("it is another one"));
+    assert!(
+        line(scene.manager().rewrap(Some(&passphrase(&new))).await).contains("it is another one")
+    );
 }
 
 #[tokio::test]
@@ -83,10 +129,16 @@ async fn a_passphrase_file_that_is_no_good_is_named() {
     scene.first().await;
     let missing = scene.keys().join("nowhere");
     let short = scene.write("short", "short");
-    for (path, reason) in [(missing, "cannot be read (No such file"), (short, "holds a passphrase of 5 bytes")] {
+    for (path, reason) in [
+        (missing, "cannot be read (No such file"),
+        (short, "holds a passphrase of 5 bytes"),
+    ] {
         scene.passphrase = Some(path.clone());
         let expected = format!("LATCHKEY_KEYS_PASSPHRASE_FILE: {} {reason}", path.display());
-        for refused in [line(scene.manager().ring().await), line(scene.manager().ensure().await)] {
+        for refused in [
+            line(scene.manager().ring().await),
+            line(scene.manager().ensure().await),
+        ] {
             assert!(refused.starts_with(&expected), "{refused}");
         }
     }

@@ -29,7 +29,10 @@ use crate::{contract::store::Store, support::ManualClock};
 
 pub const LEAD: TimeDelta = TimeDelta::minutes(15);
 pub const INTERVAL: TimeDelta = TimeDelta::days(90);
-pub const LIVES: TokenLives = TokenLives { access: TimeDelta::minutes(5), refresh: TimeDelta::days(1) };
+pub const LIVES: TokenLives = TokenLives {
+    access: TimeDelta::minutes(5),
+    refresh: TimeDelta::days(1),
+};
 
 /// A low cost, for tests that encrypt many keys.
 const CHEAP: WrappingCost = WrappingCost::new(10);
@@ -54,7 +57,11 @@ impl Scene {
 
     /// Rows that are encrypted.
     pub fn database(database: Store) -> Self {
-        let mut scene = Self::new(tempfile::tempdir().unwrap(), Arc::new(database.sql.clone()), Some(database));
+        let mut scene = Self::new(
+            tempfile::tempdir().unwrap(),
+            Arc::new(database.sql.clone()),
+            Some(database),
+        );
         scene.encrypt("the passphrase of a test");
         scene
     }
@@ -67,7 +74,14 @@ impl Scene {
             lives: LIVES,
             wrapping: CHEAP,
         };
-        Self { clock: Arc::default(), database, passphrase: None, rules, store, folder }
+        Self {
+            clock: Arc::default(),
+            database,
+            passphrase: None,
+            rules,
+            store,
+            folder,
+        }
     }
 
     /// From now on, keys are encrypted with this.
@@ -89,7 +103,10 @@ impl Scene {
 
     /// Another process that changes the ring.
     pub fn manager(&self) -> KeyManager {
-        let audit = self.database.as_ref().map(|database| Arc::new(database.sql.clone()) as Arc<dyn AuditStore>);
+        let audit = self
+            .database
+            .as_ref()
+            .map(|database| Arc::new(database.sql.clone()) as Arc<dyn AuditStore>);
         KeyManager {
             actor: Actor::Service,
             audit,
@@ -130,29 +147,55 @@ impl Scene {
 
     /// All kids, sorted.
     pub async fn kids(&self) -> Vec<String> {
-        let mut kids: Vec<_> = self.ring().await.keys().map(|key| key.facts.kid.clone()).collect();
+        let mut kids: Vec<_> = self
+            .ring()
+            .await
+            .keys()
+            .map(|key| key.facts.kid.clone())
+            .collect();
         kids.sort();
         kids
     }
 
     /// The key that signs now.
     pub async fn signer(&self, kind: Kind) -> String {
-        self.ring().await.signer(kind, self.now()).unwrap().kid().to_owned()
+        self.ring()
+            .await
+            .signer(kind, self.now())
+            .unwrap()
+            .kid()
+            .to_owned()
     }
 
     /// What each key does now, access before refresh, the oldest first.
     pub async fn states(&self) -> Vec<&'static str> {
-        self.ring().await.states(self.now(), LIVES).map(|(_, state)| KeyState::as_str(state)).collect()
+        self.ring()
+            .await
+            .states(self.now(), LIVES)
+            .map(|(_, state)| KeyState::as_str(state))
+            .collect()
     }
 
     pub async fn rotate(&self, kind: Kind) -> KeyFacts {
-        self.manager().rotate(Rotate { kind, algorithm: None, now: false }).await.unwrap()
+        self.manager()
+            .rotate(Rotate {
+                kind,
+                algorithm: None,
+                now: false,
+            })
+            .await
+            .unwrap()
     }
 
     /// The file of this key, whatever it is called.
     pub fn file_of(&self, kid: &str) -> PathBuf {
-        let entries = fs::read_dir(self.keys()).unwrap().map(|entry| entry.unwrap().path());
-        entries.into_iter().find(|path| path.to_str().unwrap().ends_with(&format!("{kid}.pem"))).unwrap()
+        let entries = fs::read_dir(self.keys())
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        entries
+            .into_iter()
+            .find(|path| path.to_str().unwrap().ends_with(&format!("{kid}.pem")))
+            .unwrap()
     }
 
     /// What the ring would be without the file of this key, and the key again.

@@ -20,21 +20,36 @@ struct Process {
 impl Process {
     async fn start(scene: &Scene) -> Self {
         let ring = scene.ring().await;
-        let in_force = Arc::new(KeysInForce::new(ring, Policy::new("https://auth.test"), 16).unwrap());
-        let process = Self { watch: KeyWatch::new(scene.manager(), Arc::clone(&in_force)), in_force };
+        let in_force =
+            Arc::new(KeysInForce::new(ring, Policy::new("https://auth.test"), 16).unwrap());
+        let process = Self {
+            watch: KeyWatch::new(scene.manager(), Arc::clone(&in_force)),
+            in_force,
+        };
         process.watch.look().await.unwrap();
         process
     }
 
     /// The kids in force, sorted.
     fn kids(&self) -> Vec<String> {
-        let mut kids: Vec<_> = self.in_force.current().ring.keys().map(|key| key.facts.kid.clone()).collect();
+        let mut kids: Vec<_> = self
+            .in_force
+            .current()
+            .ring
+            .keys()
+            .map(|key| key.facts.kid.clone())
+            .collect();
         kids.sort();
         kids
     }
 
     fn publishes(&self, kid: &str) -> bool {
-        self.in_force.current().published.body.windows(kid.len()).any(|part| part == kid.as_bytes())
+        self.in_force
+            .current()
+            .published
+            .body
+            .windows(kid.len())
+            .any(|part| part == kid.as_bytes())
     }
 }
 
@@ -68,7 +83,10 @@ async fn a_broken_file_changes_nothing_until_it_is_repaired() {
     scene.write("keys/mine.pem", "another nuisance");
     for _ in 0..2 {
         let refused = line(process.watch.look().await);
-        assert!(refused.starts_with("LATCHKEY_KEYS_DIR: ") && refused.contains("/keys/"), "{refused}");
+        assert!(
+            refused.starts_with("LATCHKEY_KEYS_DIR: ") && refused.contains("/keys/"),
+            "{refused}"
+        );
         assert_eq!(process.kids(), kids);
         assert!(process.in_force.is_broken() && process.publishes(&access.kid));
     }
@@ -90,7 +108,10 @@ async fn a_revocation_is_in_force_whatever_else_is_wrong() {
     // Another key is broken.
     let broken = scene.break_file(&refresh.kid);
     scene.manager().revoke(&access.kid).await.unwrap();
-    assert!(matches!(process.watch.look().await, Err(KeysError::Broken(..))));
+    assert!(matches!(
+        process.watch.look().await,
+        Err(KeysError::Broken(..))
+    ));
     let mut left = vec![refresh.kid.clone(), made.kid.clone()];
     left.sort();
     assert_eq!(process.kids(), left);
@@ -101,7 +122,11 @@ async fn a_revocation_is_in_force_whatever_else_is_wrong() {
     fs::remove_file(scene.passphrase.as_ref().unwrap()).unwrap();
     scene.manager().revoke(&made.kid).await.unwrap();
     let refused = line(process.watch.look().await);
-    assert!(refused.starts_with("LATCHKEY_KEYS_PASSPHRASE_FILE: ") && refused.contains("cannot be read"), "{refused}");
+    assert!(
+        refused.starts_with("LATCHKEY_KEYS_PASSPHRASE_FILE: ")
+            && refused.contains("cannot be read"),
+        "{refused}"
+    );
     assert!(process.in_force.is_broken());
     assert_eq!(process.kids(), [refresh.kid]);
 }
@@ -114,7 +139,10 @@ async fn an_emptied_or_vanished_directory_takes_no_key_away() {
     let kids = process.kids();
     let aside = scene.keys().with_extension("aside");
     fs::rename(scene.file_of(&refresh.kid), &aside).unwrap();
-    assert!(line(process.watch.look().await).contains("there is no key to sign with: put the keys back"));
+    assert!(
+        line(process.watch.look().await)
+            .contains("there is no key to sign with: put the keys back")
+    );
     assert_eq!(process.kids(), kids);
     fs::remove_dir_all(scene.keys()).unwrap();
     assert!(line(process.watch.look().await).contains("there is no key to sign with"));
@@ -130,7 +158,10 @@ async fn a_directory_that_everybody_can_write_to_is_not_followed() {
     scene.rotate(Kind::Access).await;
     chmod(&scene.keys(), 0o777);
     let refused = line(process.watch.look().await);
-    assert!(refused.starts_with("LATCHKEY_KEYS_DIR: ") && refused.contains("run chmod o-w"), "{refused}");
+    assert!(
+        refused.starts_with("LATCHKEY_KEYS_DIR: ") && refused.contains("run chmod o-w"),
+        "{refused}"
+    );
     assert_eq!(process.kids(), kids);
     chmod(&scene.keys(), 0o700);
     process.watch.look().await.unwrap();
@@ -145,13 +176,23 @@ async fn a_new_passphrase_is_taken_over_when_its_file_is_exchanged() {
     let process = Process::start(&scene).await;
     let kids = process.kids();
     let new: PathBuf = scene.write("new", "the second passphrase");
-    scene.manager().rewrap(Some(&passphrase(&new))).await.unwrap();
-    assert!(line(process.watch.look().await).contains("cannot be decrypted with the passphrase that was given"));
+    scene
+        .manager()
+        .rewrap(Some(&passphrase(&new)))
+        .await
+        .unwrap();
+    assert!(
+        line(process.watch.look().await)
+            .contains("cannot be decrypted with the passphrase that was given")
+    );
     assert_eq!(process.kids(), kids);
     // As a secret manager does it: another file under the same name.
     fs::rename(&new, scene.passphrase.as_ref().unwrap()).unwrap();
     process.watch.look().await.unwrap();
-    assert_eq!((process.kids(), process.in_force.is_broken()), (kids, false));
+    assert_eq!(
+        (process.kids(), process.in_force.is_broken()),
+        (kids, false)
+    );
     let made = scene.rotate(Kind::Access).await;
     process.watch.look().await.unwrap();
     assert!(process.publishes(&made.kid));
@@ -173,10 +214,20 @@ async fn what_is_due_is_made_and_removed_by_the_processes_themselves_once() {
     assert_eq!(scene.kids().await.len(), 2);
     scene.advance(INTERVAL - LEAD + TimeDelta::seconds(1));
     look().await;
-    assert_eq!(scene.states().await, ["signing", "published", "signing", "published"]);
-    assert!(processes.iter().all(|process| process.kids().len() == 4), "and all have it long before it signs");
+    assert_eq!(
+        scene.states().await,
+        ["signing", "published", "signing", "published"]
+    );
+    assert!(
+        processes.iter().all(|process| process.kids().len() == 4),
+        "and all have it long before it signs"
+    );
     scene.advance(LEAD + LIVES.refresh + TimeDelta::days(1) + TimeDelta::minutes(3));
     look().await;
     assert_eq!(scene.states().await, ["signing", "signing"]);
-    assert!(processes.iter().all(|process| process.kids().len() == 2 && !process.publishes(&access.kid)));
+    assert!(
+        processes
+            .iter()
+            .all(|process| process.kids().len() == 2 && !process.publishes(&access.kid))
+    );
 }

@@ -15,10 +15,17 @@ where
     M::State: Clone + std::fmt::Debug + std::hash::Hash + PartialEq + Send + Sync + 'static,
     M::Action: Clone + std::fmt::Debug + PartialEq,
 {
-    let checker = model.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let checker = model
+        .checker()
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
     checker.assert_properties();
     let states = checker.unique_state_count();
-    say(&format!("{name}: {states} states, the longest way has {} steps", checker.max_depth()));
+    say(&format!(
+        "{name}: {states} states, the longest way has {} steps",
+        checker.max_depth()
+    ));
 }
 
 /// Fails unless this promise is found broken.
@@ -30,11 +37,19 @@ where
 {
     let only = HasDiscoveries::AnyOf([promise].into());
     let checker = model.checker().finish_when(only).spawn_bfs().join();
-    let way = checker.discovery(promise).unwrap_or_else(|| panic!("in vain: {promise:?} holds"));
-    say(&format!("broken as it should be, in {} steps: {promise}", way.into_actions().len()));
+    let way = checker
+        .discovery(promise)
+        .unwrap_or_else(|| panic!("in vain: {promise:?} holds"));
+    say(&format!(
+        "broken as it should be, in {} steps: {promise}",
+        way.into_actions().len()
+    ));
 }
 
-#[expect(clippy::print_stdout, reason = "shown on --nocapture: how much was explored")]
+#[expect(
+    clippy::print_stdout,
+    reason = "shown on --nocapture: how much was explored"
+)]
 fn say(text: &str) {
     println!("{text}");
 }

@@ -7,14 +7,22 @@ use latchkey_verifier::Kind;
 
 use super::{Fleet, KeysIn, Traffic, on_both_places};
 
-const FLAGS: [&str; 4] =
-    ["--jwks-max-age=1m", "--key-publish-lead=65s", "--refresh-token-lifetime=2h", "--key-rotation-interval=15m"];
+const FLAGS: [&str; 4] = [
+    "--jwks-max-age=1m",
+    "--key-publish-lead=65s",
+    "--refresh-token-lifetime=2h",
+    "--key-rotation-interval=15m",
+];
 
 /// The newest key of each kind, and how many there are of it.
 async fn newest(fleet: &Fleet) -> [(KeyFacts, usize); 2] {
     let records = fleet.records().await;
     [Kind::Access, Kind::Refresh].map(|kind| {
-        let of_kind: Vec<_> = records.keys.iter().filter(|key| key.facts.kind == kind).collect();
+        let of_kind: Vec<_> = records
+            .keys
+            .iter()
+            .filter(|key| key.facts.kind == kind)
+            .collect();
         (of_kind.last().unwrap().facts.clone(), of_kind.len())
     })
 }

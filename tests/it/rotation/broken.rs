@@ -40,7 +40,10 @@ async fn a_file_that_is_no_key_is_told_and_stops_nothing_not_even_a_revocation()
     fleet.say("latchkey_keys_broken", 1).await;
     fleet.apps[0].keys().await.revoke(&dead.kid).await.unwrap();
     for app in &fleet.apps {
-        eventually("its tokens are refused", async || app.verify(&pair.access).await.status == 401).await;
+        eventually("its tokens are refused", async || {
+            app.verify(&pair.access).await.status == 401
+        })
+        .await;
         assert!(!app.kids().await.contains(&dead.kid));
     }
     fleet.say("latchkey_keys_broken", 1).await;

@@ -39,7 +39,10 @@ impl Fleet {
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         let first = TestApp::start_with(Backend::PostgresAndRedis, &all).await;
         let (second, third) = (first.twin().await, first.twin().await);
-        Self { apps: [first, second, third], _passphrase: passphrase }
+        Self {
+            apps: [first, second, third],
+            _passphrase: passphrase,
+        }
     }
 
     pub fn now(&self) -> Moment {
@@ -49,13 +52,21 @@ impl Fleet {
     /// Moves the clock to a millisecond before or after `moment`, or to it.
     pub fn advance_to(&self, moment: Moment, milliseconds: i64) {
         let span = moment + TimeDelta::milliseconds(milliseconds) - self.now();
-        assert!(span >= TimeDelta::zero(), "back to {moment} from {}", self.now());
+        assert!(
+            span >= TimeDelta::zero(),
+            "back to {moment} from {}",
+            self.now()
+        );
         self.apps[0].clock.advance_ms(span.num_milliseconds());
     }
 
     /// A new key, which signs after the lead.
     pub async fn rotate(&self, kind: Kind, algorithm: Algorithm) -> KeyFacts {
-        let order = Rotate { kind, algorithm: Some(algorithm), now: false };
+        let order = Rotate {
+            kind,
+            algorithm: Some(algorithm),
+            now: false,
+        };
         self.apps[0].keys().await.rotate(order).await.unwrap()
     }
 
@@ -95,7 +106,12 @@ impl Fleet {
     pub async fn tag(&self) -> String {
         let mut tags = Vec::new();
         for app in &self.apps {
-            tags.push(app.get("/.well-known/jwks.json").await.header("etag").to_owned());
+            tags.push(
+                app.get("/.well-known/jwks.json")
+                    .await
+                    .header("etag")
+                    .to_owned(),
+            );
         }
         tags.dedup();
         assert_eq!(tags.len(), 1, "{tags:?}");
@@ -105,13 +121,23 @@ impl Fleet {
 
 pub async fn gauge(app: &TestApp, name: &str) -> usize {
     let text = app.get("/metrics").await.text;
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value
+        .unwrap_or_else(|| panic!("no {name}"))
+        .parse()
+        .unwrap()
 }
 
 /// The name of the key that signed this token.
 pub fn kid(token: &str) -> String {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-    let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
-    serde_json::from_slice::<Value>(&header).unwrap()["kid"].as_str().unwrap().to_owned()
+    let header = URL_SAFE_NO_PAD
+        .decode(token.split('.').next().unwrap())
+        .unwrap();
+    serde_json::from_slice::<Value>(&header).unwrap()["kid"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }

@@ -20,7 +20,11 @@ impl Offline {
 
     /// Takes the token, with keys that it fetches from this server if it has to.
     #[track_caller]
-    pub fn check<'a>(&'a mut self, app: &'a TestApp, token: &'a str) -> impl Future<Output = ()> + 'a {
+    pub fn check<'a>(
+        &'a mut self,
+        app: &'a TestApp,
+        token: &'a str,
+    ) -> impl Future<Output = ()> + 'a {
         let caller = std::panic::Location::caller();
         async move {
             let now = app.clock.now();
@@ -29,14 +33,27 @@ impl Offline {
                 _ => self.kept.insert(fetch(app, now).await),
             };
             let checked = verifier.0.verify_access(token, now.timestamp());
-            assert!(checked.is_ok(), "refused at {now}: {:?}, {caller}", checked.err());
+            assert!(
+                checked.is_ok(),
+                "refused at {now}: {:?}, {caller}",
+                checked.err()
+            );
         }
     }
 }
 
 async fn fetch(app: &TestApp, now: Moment) -> (Verifier, Moment) {
     let answer = app.get("/.well-known/jwks.json").await;
-    let age = answer.header("cache-control").split_once("max-age=").unwrap().1.parse().unwrap();
-    let verifier = Verifier::new(KeySet::from_jwks(&answer.text).unwrap(), Policy::new("https://auth.test"));
+    let age = answer
+        .header("cache-control")
+        .split_once("max-age=")
+        .unwrap()
+        .1
+        .parse()
+        .unwrap();
+    let verifier = Verifier::new(
+        KeySet::from_jwks(&answer.text).unwrap(),
+        Policy::new("https://auth.test"),
+    );
     (verifier, now + TimeDelta::seconds(age))
 }

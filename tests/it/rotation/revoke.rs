@@ -9,7 +9,10 @@ use crate::support::{TestApp, servers::eventually};
 /// Waits until no server publishes the key.
 async fn gone(fleet: &Fleet, dead: &str) {
     for app in &fleet.apps {
-        eventually("the key is not published any more", async || !app.kids().await.contains(&dead.to_owned())).await;
+        eventually("the key is not published any more", async || {
+            !app.kids().await.contains(&dead.to_owned())
+        })
+        .await;
     }
 }
 

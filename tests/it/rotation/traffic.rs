@@ -22,7 +22,13 @@ impl Traffic {
             sessions.push(app.signed_in(&format!("user{number}")).await);
             sleepers.push(app.obtain(&format!("user{number}"), PASSWORD).await.pair());
         }
-        Self { offline: Default::default(), issued: Vec::new(), sessions, sleepers, turn: 0 }
+        Self {
+            offline: Default::default(),
+            issued: Vec::new(),
+            sessions,
+            sleepers,
+            turn: 0,
+        }
     }
 
     /// Each session refreshes at another server than before; everybody takes what was issued just now, and what is the next to
@@ -38,7 +44,8 @@ impl Traffic {
             }
         }
         let now = fleet.now().timestamp();
-        self.issued.retain(|token| Forge::claims_of(token)["exp"].as_i64().unwrap() > now);
+        self.issued
+            .retain(|token| Forge::claims_of(token)["exp"].as_i64().unwrap() > now);
         let oldest = self.issued.iter().take(3);
         for (number, token) in oldest.chain(self.issued.iter().rev().take(3)).enumerate() {
             let app = &fleet.apps[(number + self.turn) % 3];
@@ -59,7 +66,11 @@ impl Traffic {
     /// The keys of the newest tokens of all sessions: of access tokens, and of refresh tokens.
     #[track_caller]
     pub fn kids(&self) -> (String, String) {
-        let mut kids: Vec<_> = self.sessions.iter().map(|pair| (kid(&pair.access), kid(&pair.refresh))).collect();
+        let mut kids: Vec<_> = self
+            .sessions
+            .iter()
+            .map(|pair| (kid(&pair.access), kid(&pair.refresh)))
+            .collect();
         kids.dedup();
         assert_eq!(kids.len(), 1, "all sign with one key: {kids:?}");
         kids.remove(0)
@@ -68,7 +79,10 @@ impl Traffic {
     /// Those who have slept all the time are still signed in.
     pub async fn wake_up(self, fleet: &Fleet) {
         for (number, pair) in self.sleepers.iter().enumerate() {
-            let next = fleet.apps[(number + 1) % 3].refresh(&pair.refresh).await.pair();
+            let next = fleet.apps[(number + 1) % 3]
+                .refresh(&pair.refresh)
+                .await
+                .pair();
             for app in &fleet.apps {
                 app.live(&next).await;
             }

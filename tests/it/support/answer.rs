@@ -29,7 +29,10 @@ impl Answer {
 
     /// The value of a header, or "".
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .map(|value| value.to_str().unwrap())
+            .unwrap_or_default()
     }
 
     pub fn json(&self) -> Value {
@@ -48,7 +51,15 @@ impl Answer {
     pub fn pair(&self) -> Pair {
         assert_eq!(self.status, StatusCode::OK, "{self:?}");
         let body = self.json();
-        let token = |name: &str| body[name].as_str().unwrap_or_else(|| panic!("no {name} in {body}")).to_owned();
-        Pair { access: token("access"), refresh: token("refresh") }
+        let token = |name: &str| {
+            body[name]
+                .as_str()
+                .unwrap_or_else(|| panic!("no {name} in {body}"))
+                .to_owned()
+        };
+        Pair {
+            access: token("access"),
+            refresh: token("refresh"),
+        }
     }
 }

@@ -61,7 +61,10 @@ impl TestApp {
         let mut all = vec![format!("--data-dir={}/data", folder.path().display())];
         all.push(format!("--keys-dir={}/keys", folder.path().display()));
         if backend == Backend::PostgresAndRedis {
-            all.push(format!("--database-url={}", servers::fresh_database().await));
+            all.push(format!(
+                "--database-url={}",
+                servers::fresh_database().await
+            ));
             all.push(format!("--redis-url={}", servers::redis_url()));
             all.push(format!("--redis-prefix={}", servers::unique("test")));
         }
@@ -69,36 +72,72 @@ impl TestApp {
             all.push("--metrics-bind=main".to_owned());
         }
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        Self::run(backend, config(&all), folder, Arc::new(ManualClock::default())).await
+        Self::run(
+            backend,
+            config(&all),
+            folder,
+            Arc::new(ManualClock::default()),
+        )
+        .await
     }
 
     /// Another process over the same stores, the same keys and the same clock.
     pub async fn twin(&self) -> Self {
-        Self::run(self.backend, self.config.clone(), Arc::clone(&self.folder), Arc::clone(&self.clock)).await
+        Self::run(
+            self.backend,
+            self.config.clone(),
+            Arc::clone(&self.folder),
+            Arc::clone(&self.clock),
+        )
+        .await
     }
 
     /// Another process over the same stores, with other settings.
     pub async fn twin_with(&self, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = self.config.clone();
         change(&mut config);
-        Self::run(self.backend, config, Arc::clone(&self.folder), Arc::clone(&self.clock)).await
+        Self::run(
+            self.backend,
+            config,
+            Arc::clone(&self.folder),
+            Arc::clone(&self.clock),
+        )
+        .await
     }
 
     /// Another process over the same stores, whose own clock is so far ahead.
     pub async fn twin_ahead(&self, milliseconds: i64) -> Self {
         let clock = Arc::new(self.clock.ahead(milliseconds));
-        Self::run(self.backend, self.config.clone(), Arc::clone(&self.folder), clock).await
+        Self::run(
+            self.backend,
+            self.config.clone(),
+            Arc::clone(&self.folder),
+            clock,
+        )
+        .await
     }
 
-    async fn run(backend: Backend, mut config: Config, folder: Arc<TempDir>, clock: Arc<ManualClock>) -> Self {
+    async fn run(
+        backend: Backend,
+        mut config: Config,
+        folder: Arc<TempDir>,
+        clock: Arc<ManualClock>,
+    ) -> Self {
         config.http.bind = "127.0.0.1:0".parse().unwrap();
-        config.tokens.issuer.get_or_insert_with(|| "https://auth.test".to_owned());
+        config
+            .tokens
+            .issuer
+            .get_or_insert_with(|| "https://auth.test".to_owned());
         let (ready, started) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let (for_thread, clock_for_thread) = (config.clone(), Arc::clone(&clock));
         // A thread and a runtime of its own, as a process would have.
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async move {
                 let app = App::build(&for_thread, clock_for_thread).await.unwrap();
                 ready.send(app.address().unwrap()).unwrap();
@@ -109,13 +148,18 @@ impl TestApp {
             });
         });
         let address =
-            tokio::task::spawn_blocking(move || started.recv().expect("the server did not start")).await.unwrap();
+            tokio::task::spawn_blocking(move || started.recv().expect("the server did not start"))
+                .await
+                .unwrap();
         Self {
             address,
             backend,
             clock,
             config,
-            client: reqwest::Client::builder().timeout(Duration::from_mins(1)).build().unwrap(),
+            client: reqwest::Client::builder()
+                .timeout(Duration::from_mins(1))
+                .build()
+                .unwrap(),
             folder,
             stop: Some(stop),
             thread: Some(thread),
@@ -137,18 +181,28 @@ impl TestApp {
 
     /// A token maker that has this server's keys.
     pub fn forge(&self) -> Forge {
-        Forge::new(&self.config.keys.keys_dir, self.config.tokens.issuer.as_deref().unwrap(), self.now())
+        Forge::new(
+            &self.config.keys.keys_dir,
+            self.config.tokens.issuer.as_deref().unwrap(),
+            self.now(),
+        )
     }
 
     /// What operators do, by the same stores and the same clock.
     pub async fn accounts(&self) -> Accounts {
-        self.accounts_of(&self.config.redis, Arc::clone(&self.clock) as _).await
+        self.accounts_of(&self.config.redis, Arc::clone(&self.clock) as _)
+            .await
     }
 
     /// Returns an operator's commands on a machine without Redis, whose clock is this far ahead.
     pub async fn accounts_elsewhere(&self, ahead_ms: i64) -> Accounts {
-        let redis = RedisConfig { redis_url: None, redis_sentinels: None, ..self.config.redis.clone() };
-        self.accounts_of(&redis, Arc::new(self.clock.ahead(ahead_ms))).await
+        let redis = RedisConfig {
+            redis_url: None,
+            redis_sentinels: None,
+            ..self.config.redis.clone()
+        };
+        self.accounts_of(&redis, Arc::new(self.clock.ahead(ahead_ms)))
+            .await
     }
 
     async fn accounts_of(&self, redis: &RedisConfig, clock: Arc<dyn Clock>) -> Accounts {
@@ -160,12 +214,17 @@ impl TestApp {
             audit: &self.config.audit,
             actor: Actor::Operator(Some("test".to_owned())),
         };
-        operator::accounts(config, &self.config.passwords, clock).await.unwrap()
+        operator::accounts(config, &self.config.passwords, clock)
+            .await
+            .unwrap()
     }
 
     /// Returns the database's configuration with the default timeout: a short one is meant for the server under test.
     fn patient_database(&self) -> DatabaseConfig {
-        DatabaseConfig { database_timeout: Duration::from_secs(5), ..self.config.database.clone() }
+        DatabaseConfig {
+            database_timeout: Duration::from_secs(5),
+            ..self.config.database.clone()
+        }
     }
 
     /// What operators do with keys, by the same store and the same clock.
@@ -184,7 +243,12 @@ impl TestApp {
     /// The public keys, newest first, by `kid`.
     pub async fn kids(&self) -> Vec<String> {
         let keys = self.get("/.well-known/jwks.json").await.json();
-        keys["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+        keys["keys"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|key| key["kid"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// Makes a user who signs in with [`PASSWORD`].
@@ -205,24 +269,42 @@ impl TestApp {
     }
 
     pub async fn obtain(&self, username: &str, password: &str) -> Answer {
-        self.post("/api/token/", &json!({ "username": username, "password": password }).to_string()).await
+        self.post(
+            "/api/token/",
+            &json!({ "username": username, "password": password }).to_string(),
+        )
+        .await
     }
 
     pub async fn refresh(&self, token: &str) -> Answer {
-        self.post("/api/token/refresh/", &json!({ "refresh": token }).to_string()).await
+        self.post(
+            "/api/token/refresh/",
+            &json!({ "refresh": token }).to_string(),
+        )
+        .await
     }
 
     pub async fn verify(&self, token: &str) -> Answer {
-        self.post("/api/token/verify/", &json!({ "token": token }).to_string()).await
+        self.post("/api/token/verify/", &json!({ "token": token }).to_string())
+            .await
     }
 
     pub async fn blacklist(&self, token: &str) -> Answer {
-        self.post("/api/token/blacklist/", &json!({ "refresh": token }).to_string()).await
+        self.post(
+            "/api/token/blacklist/",
+            &json!({ "refresh": token }).to_string(),
+        )
+        .await
     }
 
     /// The protected view, with a whole `Authorization` header.
     pub async fn me(&self, authorization: &str) -> Answer {
-        self.send(self.client.get(self.url("/api/auth/user/")).header("authorization", authorization)).await
+        self.send(
+            self.client
+                .get(self.url("/api/auth/user/"))
+                .header("authorization", authorization),
+        )
+        .await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -231,7 +313,10 @@ impl TestApp {
 
     /// A JSON body as it stands.
     pub async fn post(&self, path: &str, body: &str) -> Answer {
-        let request = self.client.post(self.url(path)).header("content-type", "application/json");
+        let request = self
+            .client
+            .post(self.url(path))
+            .header("content-type", "application/json");
         self.send(request.body(body.to_owned())).await
     }
 
@@ -247,7 +332,9 @@ impl TestApp {
     /// Bytes as they stand, and whatever comes back until the server closes or ten seconds have passed.
     pub fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
         stream.write_all(bytes).unwrap();
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);

@@ -33,7 +33,10 @@ pub struct Place {
 impl Place {
     /// An empty folder and an empty environment: what a newcomer has.
     pub fn new() -> Self {
-        Self { environment: Vec::new(), folder: tempfile::tempdir().unwrap() }
+        Self {
+            environment: Vec::new(),
+            folder: tempfile::tempdir().unwrap(),
+        }
     }
 
     /// The same, with a database and a part of Redis if the backend asks for them.
@@ -56,12 +59,21 @@ impl Place {
 
     /// Returns the value of a variable that is set.
     pub fn variable(&self, name: &str) -> String {
-        self.environment.iter().find(|(known, _)| known == name).unwrap().1.clone()
+        self.environment
+            .iter()
+            .find(|(known, _)| known == name)
+            .unwrap()
+            .1
+            .clone()
     }
 
     /// Returns the name of its database on the shared Postgres.
     pub fn database(&self) -> String {
-        let (_, url) = self.environment.iter().find(|(name, _)| name == "DATABASE_URL").unwrap();
+        let (_, url) = self
+            .environment
+            .iter()
+            .find(|(name, _)| name == "DATABASE_URL")
+            .unwrap();
         url.rsplit('/').next().unwrap().to_owned()
     }
 
@@ -78,7 +90,13 @@ impl Place {
     pub fn write_bytes(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path).unwrap();
+        let mut file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .unwrap();
         file.write_all(bytes).unwrap();
         path
     }
@@ -92,7 +110,12 @@ impl Place {
                 if path.is_dir() {
                     folders.push(path);
                 } else {
-                    names.push(path.strip_prefix(&self.folder).unwrap().display().to_string());
+                    names.push(
+                        path.strip_prefix(&self.folder)
+                            .unwrap()
+                            .display()
+                            .to_string(),
+                    );
                 }
             }
         }
@@ -133,7 +156,10 @@ impl Place {
     pub fn run_unmasked(&self, words: &str, input: &str) -> Outcome {
         let plain = self.command(words);
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", "umask 000; exec \"$0\" \"$@\""]).arg(plain.get_program()).args(plain.get_args());
+        command
+            .args(["-c", "umask 000; exec \"$0\" \"$@\""])
+            .arg(plain.get_program())
+            .args(plain.get_args());
         command.current_dir(self.folder.path()).env_clear();
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Self::outcome(command, words, input)
@@ -163,7 +189,10 @@ impl Place {
 
     /// Runs a command that [`Place::command`] or [`Place::command_of_service`] made.
     pub fn outcome(mut command: Command, words: &str, input: impl AsRef<[u8]>) -> Outcome {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let pid = child.id();
         // The program may end without having read it.
@@ -177,7 +206,9 @@ impl Place {
         let output = output.unwrap();
         let out = String::from_utf8(output.stdout).unwrap();
         let is_place = |line: &&str| {
-            ["database: ", "keys: ", "not in the audit trail: "].iter().any(|start| line.starts_with(start))
+            ["database: ", "keys: ", "not in the audit trail: "]
+                .iter()
+                .any(|start| line.starts_with(start))
         };
         let (changed, lines): (Vec<_>, Vec<_>) = out.split_inclusive('\n').partition(is_place);
         Outcome {
@@ -198,7 +229,8 @@ impl Place {
     /// Makes a user who signs in with `password`, and before it the database if there is none.
     pub fn user(&self, name: &str, password: &str) {
         assert_eq!(self.run("migrate run").code, Some(0));
-        self.run_with_input(&format!("users create {name} --password-stdin"), password).done();
+        self.run_with_input(&format!("users create {name} --password-stdin"), password)
+            .done();
     }
 
     /// Starts a server on a free port and waits until it listens.
@@ -208,7 +240,8 @@ impl Place {
 
     /// Starts a server on this address and waits until it listens.
     pub fn serve_at(&self, address: SocketAddr, flags: &str) -> Server {
-        self.started(self.command(&format!("serve --bind {address} {flags}"))).listening()
+        self.started(self.command(&format!("serve --bind {address} {flags}")))
+            .listening()
     }
 
     /// Starts a server on a free port and does not wait for it.
@@ -220,8 +253,13 @@ impl Place {
     pub fn serve_ignoring(&self, signal: &str) -> Server {
         let plain = self.command("serve --bind 127.0.0.1:0");
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", &format!("trap '' {signal}; exec \"$0\" \"$@\"")]).arg(plain.get_program());
-        command.args(plain.get_args()).current_dir(self.folder.path()).env_clear();
+        command
+            .args(["-c", &format!("trap '' {signal}; exec \"$0\" \"$@\"")])
+            .arg(plain.get_program());
+        command
+            .args(plain.get_args())
+            .current_dir(self.folder.path())
+            .env_clear();
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         self.started(command).listening()
     }
@@ -229,18 +267,35 @@ impl Place {
     /// Starts a server by a command that [`Place::command_of_service`] made, and does not wait for it.
     pub fn started(&self, mut command: Command) -> Server {
         let log = self.folder.path().join(servers::unique("log"));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).unwrap());
         let mut child = command.spawn().unwrap();
         let (send, lines) = mpsc::channel();
         let out = BufReader::new(child.stdout.take().unwrap());
-        thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
-        Server { child: Some(child), client: Client::new(), lines, log, printed: Vec::new(), url: String::new() }
+        thread::spawn(move || {
+            out.lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| send.send(line))
+        });
+        Server {
+            child: Some(child),
+            client: Client::new(),
+            lines,
+            log,
+            printed: Vec::new(),
+            url: String::new(),
+        }
     }
 
     /// `latchkey` with these words, not yet started.
     pub fn command(&self, words: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
-        command.args(words.split_whitespace()).current_dir(self.folder.path()).env_clear();
+        command
+            .args(words.split_whitespace())
+            .current_dir(self.folder.path())
+            .env_clear();
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -249,9 +304,13 @@ impl Place {
 /// Returns the URL in the line with which a server says that it listens, in either form of the log.
 pub fn address(line: &str) -> Option<String> {
     match serde_json::from_str::<Value>(line) {
-        Ok(event) if event["message"] == "listening" => event["url"].as_str().map(ToOwned::to_owned),
+        Ok(event) if event["message"] == "listening" => {
+            event["url"].as_str().map(ToOwned::to_owned)
+        }
         Ok(_) => None,
-        Err(_) => line.strip_prefix("Latchkey listens on ").map(ToOwned::to_owned),
+        Err(_) => line
+            .strip_prefix("Latchkey listens on ")
+            .map(ToOwned::to_owned),
     }
 }
 
@@ -290,7 +349,11 @@ impl Server {
 
     fn read_line(&mut self, expected: &str) -> String {
         let Ok(line) = self.lines.recv_timeout(DEADLINE) else {
-            panic!("no line with {expected:?}: {:?} {}", self.printed, self.log());
+            panic!(
+                "no line with {expected:?}: {:?} {}",
+                self.printed,
+                self.log()
+            );
         };
         self.printed.push(line.clone());
         line
@@ -307,16 +370,30 @@ impl Server {
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
-        let request = self.client.post(format!("{}{path}", self.url)).header("content-type", "application/json");
+        let request = self
+            .client
+            .post(format!("{}{path}", self.url))
+            .header("content-type", "application/json");
         Answer::read(request.body(body.to_string()).send().await.unwrap()).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
-        Answer::read(self.client.get(format!("{}{path}", self.url)).send().await.unwrap()).await
+        Answer::read(
+            self.client
+                .get(format!("{}{path}", self.url))
+                .send()
+                .await
+                .unwrap(),
+        )
+        .await
     }
 
     pub async fn obtain(&self, username: &str, password: &str) -> Answer {
-        self.post("/api/token/", &json!({ "username": username, "password": password })).await
+        self.post(
+            "/api/token/",
+            &json!({ "username": username, "password": password }),
+        )
+        .await
     }
 
     /// Signs in.
@@ -325,11 +402,13 @@ impl Server {
     }
 
     pub async fn verify(&self, token: &str) -> Answer {
-        self.post("/api/token/verify/", &json!({ "token": token })).await
+        self.post("/api/token/verify/", &json!({ "token": token }))
+            .await
     }
 
     pub async fn refresh(&self, token: &str) -> Answer {
-        self.post("/api/token/refresh/", &json!({ "refresh": token })).await
+        self.post("/api/token/refresh/", &json!({ "refresh": token }))
+            .await
     }
 
     /// Sends a signal.
@@ -364,5 +443,7 @@ impl Drop for Server {
 }
 
 fn signal(name: &str, pid: u32) {
-    let _ = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
+    let _ = Command::new("sh")
+        .args(["-c", &format!("kill -{name} {pid}")])
+        .status();
 }

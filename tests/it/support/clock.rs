@@ -17,7 +17,9 @@ impl Default for ManualClock {
 impl ManualClock {
     /// Another one, which is so far ahead of this one now.
     pub fn ahead(&self, milliseconds: i64) -> Self {
-        Self(AtomicI64::new(self.0.load(Ordering::SeqCst) + milliseconds * 1000))
+        Self(AtomicI64::new(
+            self.0.load(Ordering::SeqCst) + milliseconds * 1000,
+        ))
     }
 
     pub fn advance_ms(&self, milliseconds: i64) {

@@ -21,12 +21,21 @@ impl Forge {
     pub fn new(keys: &Path, issuer: &str, now: i64) -> Self {
         let records = KeyDirectory::new(keys).read_now().unwrap();
         let keys = Keyring::open(&records.keys, &[], &Keyring::default()).0;
-        Self { issuer: issuer.to_owned(), keys, now }
+        Self {
+            issuer: issuer.to_owned(),
+            keys,
+            now,
+        }
     }
 
     /// The key that signs tokens of this kind.
     pub fn key(&self, kind: Kind) -> &SigningKey {
-        &self.keys.keys().find(|key| key.facts.kind == kind).unwrap().key
+        &self
+            .keys
+            .keys()
+            .find(|key| key.facts.kind == kind)
+            .unwrap()
+            .key
     }
 
     /// The header that the server would write.
@@ -60,7 +69,11 @@ impl Forge {
 
     /// A token with any header text and any payload text, signed with the server's key of this kind.
     pub fn signed(&self, kind: Kind, header: &str, payload: &str) -> String {
-        let input = format!("{}.{}", encode(header.as_bytes()), encode(payload.as_bytes()));
+        let input = format!(
+            "{}.{}",
+            encode(header.as_bytes()),
+            encode(payload.as_bytes())
+        );
         let signature = self.key(kind).sign(input.as_bytes()).unwrap();
         format!("{input}.{}", encode(&signature))
     }

@@ -18,7 +18,12 @@ impl Outcome {
     /// Returns its output, if it succeeded and standard error is empty.
     #[track_caller]
     pub fn done(&self) -> &str {
-        assert_eq!((self.code, self.err.as_str()), (Some(0), ""), "latchkey {}: {self:?}", self.words);
+        assert_eq!(
+            (self.code, self.err.as_str()),
+            (Some(0), ""),
+            "latchkey {}: {self:?}",
+            self.words
+        );
         &self.out
     }
 
@@ -26,7 +31,12 @@ impl Outcome {
     #[track_caller]
     pub fn done_with(&self, note: &str) -> &str {
         let expected = format!("latchkey: {note}\n");
-        assert_eq!((self.code, self.err.as_str()), (Some(0), expected.as_str()), "latchkey {}: {self:?}", self.words);
+        assert_eq!(
+            (self.code, self.err.as_str()),
+            (Some(0), expected.as_str()),
+            "latchkey {}: {self:?}",
+            self.words
+        );
         &self.out
     }
 
@@ -39,9 +49,18 @@ impl Outcome {
     /// The one line with which it refused, with this exit code and without having printed anything else.
     #[track_caller]
     pub fn refused(&self, code: i32) -> &str {
-        assert_eq!((self.code, self.out.as_str()), (Some(code), ""), "latchkey {}: {self:?}", self.words);
-        let line = self.err.strip_suffix('\n').unwrap_or_else(|| panic!("{self:?}"));
+        assert_eq!(
+            (self.code, self.out.as_str()),
+            (Some(code), ""),
+            "latchkey {}: {self:?}",
+            self.words
+        );
+        let line = self
+            .err
+            .strip_suffix('\n')
+            .unwrap_or_else(|| panic!("{self:?}"));
         assert!(!line.contains('\n'), "more than a line: {line}");
-        line.strip_prefix("latchkey: ").unwrap_or_else(|| panic!("who says that? {line}"))
+        line.strip_prefix("latchkey: ")
+            .unwrap_or_else(|| panic!("who says that? {line}"))
     }
 }

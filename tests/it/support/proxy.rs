@@ -59,7 +59,13 @@ enum Piece {
 
 impl Proxy {
     pub fn to(port: u16) -> Self {
-        let way = Arc::new(Way { state: Mutex::new(State { port, ..State::default() }), ..Way::default() });
+        let way = Arc::new(Way {
+            state: Mutex::new(State {
+                port,
+                ..State::default()
+            }),
+            ..Way::default()
+        });
         let for_threads = Arc::clone(&way);
         let address = listen(move |near| for_threads.carry(near));
         Self { address, way }
@@ -109,7 +115,12 @@ impl Proxy {
     /// Everything goes through again: also what was held.
     pub fn go_on(&self) {
         self.change(|state| {
-            (state.loses_answers, state.holds_answers, state.refuses, state.cuts_one_in) = (false, false, false, None);
+            (
+                state.loses_answers,
+                state.holds_answers,
+                state.refuses,
+                state.cuts_one_in,
+            ) = (false, false, false, None);
             state.holds_before = 0;
         });
     }
@@ -161,11 +172,19 @@ impl Way {
             state.accepted += 1;
             (state.port, state.accepted - 1)
         };
-        let Ok(far) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return };
+        let Ok(far) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
+            return;
+        };
         // As both ends would do it: otherwise each small answer waits for the acknowledgement of the one before.
         let _ = (near.set_nodelay(true), far.set_nodelay(true));
-        self.state().open.extend([near.try_clone().unwrap(), far.try_clone().unwrap()]);
-        let (answers_from, answers_to, way) = (far.try_clone().unwrap(), near.try_clone().unwrap(), Arc::clone(self));
+        self.state()
+            .open
+            .extend([near.try_clone().unwrap(), far.try_clone().unwrap()]);
+        let (answers_from, answers_to, way) = (
+            far.try_clone().unwrap(),
+            near.try_clone().unwrap(),
+            Arc::clone(self),
+        );
         std::thread::spawn(move || way.pump(answers_from, answers_to, number, true));
         self.pump(near, far, number, false);
     }
@@ -187,7 +206,10 @@ impl Way {
     /// What becomes of a piece that has just arrived.
     fn fate(&self, number: usize, answers: bool) -> Piece {
         let mut state = self.state();
-        while answers && (state.holds_answers || number < state.holds_before) && !state.loses_answers {
+        while answers
+            && (state.holds_answers || number < state.holds_before)
+            && !state.loses_answers
+        {
             state.waiting += 1;
             state = self.changed.wait(state).unwrap();
             state.waiting -= 1;
@@ -198,7 +220,14 @@ impl Way {
             return Piece::Lost;
         }
         let dice = state.pieces.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        if state.cuts_one_in.is_some_and(|pieces| dice.is_multiple_of(pieces)) { Piece::Cut } else { Piece::Through }
+        if state
+            .cuts_one_in
+            .is_some_and(|pieces| dice.is_multiple_of(pieces))
+        {
+            Piece::Cut
+        } else {
+            Piece::Through
+        }
     }
 }
 

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[expect(clippy::disallowed_methods, reason = "settings of the tests, not of the server")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "settings of the tests, not of the server"
+)]
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set: these tests need a Postgres and a Redis of their own, run scripts/test")
@@ -29,7 +32,11 @@ pub fn postgres_url() -> String {
 /// A word that no other test uses.
 pub fn unique(prefix: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("{prefix}_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst))
+    format!(
+        "{prefix}_{}_{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::SeqCst)
+    )
 }
 
 /// The URL of a new, empty database.
@@ -42,7 +49,9 @@ pub async fn fresh_database() -> String {
 /// Runs a statement in a database of the shared server.
 pub async fn execute(database: &str, statement: &str) {
     let url = format!("{}/{database}", postgres_url());
-    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+        .await
+        .unwrap();
     let driver = tokio::spawn(connection);
     client.batch_execute(statement).await.unwrap();
     drop(client);

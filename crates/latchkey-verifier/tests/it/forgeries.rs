@@ -7,18 +7,22 @@ use crate::signer::{KID, NOW, Signer, changed, claims, decode, encode};
 
 /// The order of the group of P-256 (FIPS 186), big-endian.
 const P256_ORDER: [u8; 32] = [
-    0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xBC, 0xE6, 0xFA, 0xAD, 0xA7,
-    0x17, 0x9E, 0x84, 0xF3, 0xB9, 0xCA, 0xC2, 0xFC, 0x63, 0x25, 0x51,
+    0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xBC, 0xE6,
+    0xFA, 0xAD, 0xA7, 0x17, 0x9E, 0x84, 0xF3, 0xB9, 0xCA, 0xC2, 0xFC, 0x63, 0x25, 0x51,
 ];
 /// The order of the group of Ed25519 (RFC 8032, section 5.1), little-endian.
 const ED25519_ORDER: [u8; 32] = [
-    0xED, 0xD3, 0xF5, 0x5C, 0x1A, 0x63, 0x12, 0x58, 0xD6, 0x9C, 0xF7, 0xA2, 0xDE, 0xF9, 0xDE, 0x14, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    0xED, 0xD3, 0xF5, 0x5C, 0x1A, 0x63, 0x12, 0x58, 0xD6, 0x9C, 0xF7, 0xA2, 0xDE, 0xF9, 0xDE, 0x14,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
 
 #[track_caller]
 fn refused(verifier: &Verifier, expected: Refusal, token: &str) {
-    assert_eq!(verifier.verify_access(token, NOW).err(), Some(expected), "{token}");
+    assert_eq!(
+        verifier.verify_access(token, NOW).err(),
+        Some(expected),
+        "{token}"
+    );
 }
 
 /// A good token: what is signed, and the bytes of the signature.
@@ -40,7 +44,12 @@ fn a_signature_has_exactly_the_length_of_its_algorithm() {
         let signer = Signer::new(algorithm);
         let verifier = signer.seasoned();
         let (input, signature) = good(&signer);
-        assert!(verifier.verify_access(&format!("{input}.{}", encode(&signature)), NOW).is_ok(), "{algorithm}");
+        assert!(
+            verifier
+                .verify_access(&format!("{input}.{}", encode(&signature)), NOW)
+                .is_ok(),
+            "{algorithm}"
+        );
         refused(&verifier, Refusal::Malformed, &format!("{input}."));
         refused(&verifier, Refusal::Malformed, &input);
         let length = signature.len();
@@ -56,7 +65,11 @@ fn a_signature_has_exactly_the_length_of_its_algorithm() {
             &vec![0xFF; length],
             &signature.iter().rev().copied().collect::<Vec<u8>>(),
         ] {
-            refused(&verifier, Refusal::Signature, &format!("{input}.{}", encode(other)));
+            refused(
+                &verifier,
+                Refusal::Signature,
+                &format!("{input}.{}", encode(other)),
+            );
         }
     }
 }
@@ -79,7 +92,11 @@ fn the_numbers_of_an_ecdsa_signature_lie_between_0_and_the_order() {
         (&one, &one),
         (s, r),
     ] {
-        refused(&signer.seasoned(), Refusal::Signature, &format!("{input}.{}", encode(&[r, s].concat())));
+        refused(
+            &signer.seasoned(),
+            Refusal::Signature,
+            &format!("{input}.{}", encode(&[r, s].concat())),
+        );
     }
 }
 
@@ -89,12 +106,20 @@ fn an_ecdsa_signature_in_der_is_none_of_a_jws() {
     let (input, signature) = good(&signer);
     let number = |bytes: &[u8]| {
         // A zero before it where the first bit is set, which would make it negative.
-        let positive = if bytes[0] > 127 { [&[0], bytes].concat() } else { bytes.to_vec() };
+        let positive = if bytes[0] > 127 {
+            [&[0], bytes].concat()
+        } else {
+            bytes.to_vec()
+        };
         [&[2, u8::try_from(positive.len()).unwrap()], &positive[..]].concat()
     };
     let body = [number(&signature[..32]), number(&signature[32..])].concat();
     let der = [&[0x30, u8::try_from(body.len()).unwrap()], &body[..]].concat();
-    refused(&signer.seasoned(), Refusal::Signature, &format!("{input}.{}", encode(&der)));
+    refused(
+        &signer.seasoned(),
+        Refusal::Signature,
+        &format!("{input}.{}", encode(&der)),
+    );
 }
 
 #[test]
@@ -109,28 +134,65 @@ fn an_eddsa_signature_has_no_twin() {
         carry = sum >> 8;
     }
     assert_eq!(carry, 0);
-    refused(&signer.seasoned(), Refusal::Signature, &format!("{input}.{}", encode(&signature)));
+    refused(
+        &signer.seasoned(),
+        Refusal::Signature,
+        &format!("{input}.{}", encode(&signature)),
+    );
 }
 
 #[test]
 fn a_segment_has_one_spelling_even_where_another_is_rightly_signed() {
-    for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256, Algorithm::Hs256] {
+    for algorithm in [
+        Algorithm::Es256,
+        Algorithm::EdDsa,
+        Algorithm::Rs256,
+        Algorithm::Hs256,
+    ] {
         let signer = Signer::new(algorithm);
         let verifier = signer.seasoned();
         // Spaces make both texts end in one byte over a multiple of three: padding and unused bits are possible.
         let one_over = |text: String| format!("{text}{}", " ".repeat((4 - text.len() % 3) % 3));
         let header = encode(one_over(signer.header().to_string()).as_bytes());
         let payload = encode(one_over(claims().to_string()).as_bytes());
-        assert!(verifier.verify_access(&spelt(&signer, &header, &payload), NOW).is_ok(), "{algorithm}");
+        assert!(
+            verifier
+                .verify_access(&spelt(&signer, &header, &payload), NOW)
+                .is_ok(),
+            "{algorithm}"
+        );
         for other in ["==", "=", "\n", " ", "%3D", "\0", "\u{a0}"] {
-            refused(&verifier, Refusal::Malformed, &spelt(&signer, &format!("{header}{other}"), &payload));
-            refused(&verifier, Refusal::Malformed, &spelt(&signer, &header, &format!("{payload}{other}")));
-            refused(&verifier, Refusal::Malformed, &spelt(&signer, &format!("{other}{header}"), &payload));
-            refused(&verifier, Refusal::Malformed, &format!("{}{other}", spelt(&signer, &header, &payload)));
+            refused(
+                &verifier,
+                Refusal::Malformed,
+                &spelt(&signer, &format!("{header}{other}"), &payload),
+            );
+            refused(
+                &verifier,
+                Refusal::Malformed,
+                &spelt(&signer, &header, &format!("{payload}{other}")),
+            );
+            refused(
+                &verifier,
+                Refusal::Malformed,
+                &spelt(&signer, &format!("{other}{header}"), &payload),
+            );
+            refused(
+                &verifier,
+                Refusal::Malformed,
+                &format!("{}{other}", spelt(&signer, &header, &payload)),
+            );
         }
         // One byte in two characters leaves four bits over, all zero: the next character of the alphabet has one set.
-        for (header, payload) in [(next(&header), payload.clone()), (header.clone(), next(&payload))] {
-            refused(&verifier, Refusal::Malformed, &spelt(&signer, &header, &payload));
+        for (header, payload) in [
+            (next(&header), payload.clone()),
+            (header.clone(), next(&payload)),
+        ] {
+            refused(
+                &verifier,
+                Refusal::Malformed,
+                &spelt(&signer, &header, &payload),
+            );
         }
     }
 }
@@ -139,16 +201,29 @@ fn a_segment_has_one_spelling_even_where_another_is_rightly_signed() {
 fn next(text: &str) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let (start, last) = text.split_at(text.len() - 1);
-    let position = ALPHABET.iter().position(|letter| *letter == last.as_bytes()[0]).unwrap();
+    let position = ALPHABET
+        .iter()
+        .position(|letter| *letter == last.as_bytes()[0])
+        .unwrap();
     format!("{start}{}", char::from(ALPHABET[position + 1]))
 }
 
 #[test]
 fn the_unused_bits_of_a_signature_are_zero() {
     // Of 64, 32 and 256 bytes. The 48 and 96 of the others fill their last character.
-    for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Hs256, Algorithm::Hs512, Algorithm::Ps256] {
+    for algorithm in [
+        Algorithm::Es256,
+        Algorithm::EdDsa,
+        Algorithm::Hs256,
+        Algorithm::Hs512,
+        Algorithm::Ps256,
+    ] {
         let signer = Signer::new(algorithm);
-        refused(&signer.seasoned(), Refusal::Malformed, &next(&signer.token(&json!({}))));
+        refused(
+            &signer.seasoned(),
+            Refusal::Malformed,
+            &next(&signer.token(&json!({}))),
+        );
     }
 }
 
@@ -179,12 +254,44 @@ fn nothing_is_accepted_without_a_signature_however_none_is_spelt() {
     for algorithm in [Algorithm::Es256, Algorithm::Hs256, Algorithm::Rs256] {
         let signer = Signer::new(algorithm);
         let payload = encode(claims().to_string().as_bytes());
-        for none in ["none", "None", "NONE", "nOnE", "nonE", "none ", " none", "none\0", "\u{ff4e}one", "null", ""] {
-            let header = encode(changed(signer.header(), &json!({ "alg": none })).to_string().as_bytes());
-            refused(&signer.seasoned(), Refusal::Malformed, &format!("{header}.{payload}."));
-            refused(&signer.seasoned(), Refusal::Malformed, &format!("{header}.{payload}"));
-            refused(&signer.seasoned(), Refusal::Header, &format!("{header}.{payload}.AA"));
-            refused(&signer.seasoned(), Refusal::Header, &spelt(&signer, &header, &payload));
+        for none in [
+            "none",
+            "None",
+            "NONE",
+            "nOnE",
+            "nonE",
+            "none ",
+            " none",
+            "none\0",
+            "\u{ff4e}one",
+            "null",
+            "",
+        ] {
+            let header = encode(
+                changed(signer.header(), &json!({ "alg": none }))
+                    .to_string()
+                    .as_bytes(),
+            );
+            refused(
+                &signer.seasoned(),
+                Refusal::Malformed,
+                &format!("{header}.{payload}."),
+            );
+            refused(
+                &signer.seasoned(),
+                Refusal::Malformed,
+                &format!("{header}.{payload}"),
+            );
+            refused(
+                &signer.seasoned(),
+                Refusal::Header,
+                &format!("{header}.{payload}.AA"),
+            );
+            refused(
+                &signer.seasoned(),
+                Refusal::Header,
+                &spelt(&signer, &header, &payload),
+            );
         }
     }
 }
@@ -194,11 +301,22 @@ fn a_member_that_stands_twice_is_a_refusal_even_under_another_spelling() {
     let signer = Signer::new(Algorithm::Es256);
     let (header, payload) = (signer.header().to_string(), claims().to_string());
     let twice = |object: &str, member: &str| object.replacen('{', &format!("{{{member},"), 1);
-    for member in [r#""alg":"none""#, r#""alg":"ES256""#, r#""al\u0067":"none""#, r#""kid":"x""#, r#""typ":"JWT""#] {
+    for member in [
+        r#""alg":"none""#,
+        r#""alg":"ES256""#,
+        r#""al\u0067":"none""#,
+        r#""kid":"x""#,
+        r#""typ":"JWT""#,
+    ] {
         let token = signer.signed(twice(&header, member).as_bytes(), payload.as_bytes());
         refused(&signer.seasoned(), Refusal::Malformed, &token);
     }
-    for member in [r#""exp":1"#, r#""e\u0078p":9999999999"#, r#""sub":"eve""#, r#""x":{"y":1,"y":2}"#] {
+    for member in [
+        r#""exp":1"#,
+        r#""e\u0078p":9999999999"#,
+        r#""sub":"eve""#,
+        r#""x":{"y":1,"y":2}"#,
+    ] {
         let token = signer.signed(header.as_bytes(), twice(&payload, member).as_bytes());
         refused(&signer.seasoned(), Refusal::Malformed, &token);
     }
@@ -215,11 +333,23 @@ fn nothing_critical_is_understood() {
         json!({ "crit": "alg" }),
         json!({ "crit": {} }),
     ] {
-        refused(&signer.seasoned(), Refusal::Header, &signer.headed(&changes));
+        refused(
+            &signer.seasoned(),
+            Refusal::Header,
+            &signer.headed(&changes),
+        );
     }
     // RFC 7797's own form: what is signed is the payload itself, and it stands there as it is.
-    let header = encode(changed(signer.header(), &json!({ "crit": ["b64"], "b64": false })).to_string().as_bytes());
-    refused(&signer.seasoned(), Refusal::Malformed, &spelt(&signer, &header, &claims().to_string()));
+    let header = encode(
+        changed(signer.header(), &json!({ "crit": ["b64"], "b64": false }))
+            .to_string()
+            .as_bytes(),
+    );
+    refused(
+        &signer.seasoned(),
+        Refusal::Malformed,
+        &spelt(&signer, &header, &claims().to_string()),
+    );
 }
 
 #[test]
@@ -231,8 +361,16 @@ fn a_token_does_not_bring_its_own_key() {
         json!({ "x5u": "https://evil.example.com/chain.pem" }),
         json!({ "x5c": ["MIIB"] }),
     ] {
-        refused(&ours.seasoned(), Refusal::Signature, &theirs.headed(&changes));
+        refused(
+            &ours.seasoned(),
+            Refusal::Signature,
+            &theirs.headed(&changes),
+        );
         let other_kid = changed(changes, &json!({ "kid": format!("{KID}-2") }));
-        refused(&ours.seasoned(), Refusal::UnknownKey, &theirs.headed(&other_kid));
+        refused(
+            &ours.seasoned(),
+            Refusal::UnknownKey,
+            &theirs.headed(&other_kid),
+        );
     }
 }

@@ -1,12 +1,16 @@
 //! What is a usable key set, what is passed over, and what is refused at once rather than at the first token.
 
-use latchkey_verifier::{Algorithm, Family, KeyError, KeySet, Kind, MAX_KEYS, Policy, Refusal, Verifier, VerifyingKey};
+use latchkey_verifier::{
+    Algorithm, Family, KeyError, KeySet, Kind, MAX_KEYS, Policy, Refusal, Verifier, VerifyingKey,
+};
 use serde_json::{Value, json};
 
 use crate::signer::{ISSUER, KID, NOW, Signer, changed, decode, encode, set};
 
 fn refusal(keys: &[Value]) -> KeyError {
-    KeySet::from_jwks(&set(keys)).err().unwrap_or_else(|| panic!("taken: {keys:?}"))
+    KeySet::from_jwks(&set(keys))
+        .err()
+        .unwrap_or_else(|| panic!("taken: {keys:?}"))
 }
 
 /// Whether a token of this key is accepted with the set.
@@ -22,7 +26,10 @@ fn knows(keys: &[Value], signer: &Signer) -> bool {
 }
 
 fn asymmetric() -> impl Iterator<Item = Signer> {
-    Algorithm::ALL.into_iter().filter(|algorithm| algorithm.family() != Family::Hmac).map(Signer::new)
+    Algorithm::ALL
+        .into_iter()
+        .filter(|algorithm| algorithm.family() != Family::Hmac)
+        .map(Signer::new)
 }
 
 #[test]
@@ -47,14 +54,32 @@ fn keys_that_are_not_meant_for_us_are_passed_over() {
         ("for encryption", json!({ "use": "enc" })),
         ("with a use that is no text", json!({ "use": ["sig"] })),
         ("to sign with", json!({ "key_ops": ["sign"] })),
-        ("with operations that are no list", json!({ "key_ops": "verify" })),
-        ("to verify with, for encryption", json!({ "use": "enc", "key_ops": ["verify"] })),
-        ("for signatures, to encrypt with", json!({ "use": "sig", "key_ops": ["encrypt"] })),
+        (
+            "with operations that are no list",
+            json!({ "key_ops": "verify" }),
+        ),
+        (
+            "to verify with, for encryption",
+            json!({ "use": "enc", "key_ops": ["verify"] }),
+        ),
+        (
+            "for signatures, to encrypt with",
+            json!({ "use": "sig", "key_ops": ["encrypt"] }),
+        ),
     ] {
         let other = Signer::new(Algorithm::EdDsa);
         let passed_over = changed(other.jwk(), &changes);
-        assert!(!knows(std::slice::from_ref(&passed_over), &other), "a key {what} was taken");
-        assert!(knows(&[passed_over, json!("no key at all"), json!(null), ours.jwk()], &ours), "{what}");
+        assert!(
+            !knows(std::slice::from_ref(&passed_over), &other),
+            "a key {what} was taken"
+        );
+        assert!(
+            knows(
+                &[passed_over, json!("no key at all"), json!(null), ours.jwk()],
+                &ours
+            ),
+            "{what}"
+        );
     }
 }
 
@@ -64,12 +89,18 @@ fn a_private_member_in_a_public_set_is_an_alarm() {
     for signer in asymmetric() {
         for name in ["d", "k", "p", "q", "dp", "dq", "qi", "oth"] {
             for value in [json!("AQAB"), json!([])] {
-                assert_eq!(refusal(&[changed(signer.jwk(), &json!({ name: value }))]), private);
+                assert_eq!(
+                    refusal(&[changed(signer.jwk(), &json!({ name: value }))]),
+                    private
+                );
             }
         }
     }
     for name in ["HS256", "HS384", "HS512"] {
-        assert_eq!(refusal(&[Signer::new(name.parse().unwrap()).jwk()]), private);
+        assert_eq!(
+            refusal(&[Signer::new(name.parse().unwrap()).jwk()]),
+            private
+        );
     }
 }
 
@@ -99,11 +130,23 @@ fn a_key_of_another_type_curve_or_length_is_refused() {
         (&es256, json!({ "x": null })),
         (&es256, json!({ "x": 5 })),
         (&es256, json!({ "y": null })),
-        (&es256, json!({ "x": format!("{}=", es256["x"].as_str().unwrap()) })),
+        (
+            &es256,
+            json!({ "x": format!("{}=", es256["x"].as_str().unwrap()) }),
+        ),
         (&es256, json!({ "x": "!".repeat(43) })),
-        (&es256, json!({ "x": format!(" {}", es256["x"].as_str().unwrap()) })),
-        (&es256, json!({ "x": format!("{}\n", es256["x"].as_str().unwrap()) })),
-        (&es256, json!({ "x": unused_bit_set(es256["x"].as_str().unwrap()) })),
+        (
+            &es256,
+            json!({ "x": format!(" {}", es256["x"].as_str().unwrap()) }),
+        ),
+        (
+            &es256,
+            json!({ "x": format!("{}\n", es256["x"].as_str().unwrap()) }),
+        ),
+        (
+            &es256,
+            json!({ "x": unused_bit_set(es256["x"].as_str().unwrap()) }),
+        ),
         (&es256, json!({ "kty": "oct" })),
         (&es256, json!({ "x": [es256["x"]] })),
         (&es384, json!({ "alg": "ES256" })),
@@ -115,13 +158,23 @@ fn a_key_of_another_type_curve_or_length_is_refused() {
         (&eddsa, json!({ "x": encode(&[1; 33]) })),
         (&rs256, json!({ "alg": "ES256" })),
         (&rs256, json!({ "kty": "EC" })),
-        (&eddsa, json!({ "x": unused_bit_set(eddsa["x"].as_str().unwrap()) })),
+        (
+            &eddsa,
+            json!({ "x": unused_bit_set(eddsa["x"].as_str().unwrap()) }),
+        ),
         (&rs256, json!({ "n": null })),
-        (&rs256, json!({ "n": format!("{}=", rs256["n"].as_str().unwrap()) })),
+        (
+            &rs256,
+            json!({ "n": format!("{}=", rs256["n"].as_str().unwrap()) }),
+        ),
         (&rs256, json!({ "e": null })),
         (&rs256, json!({ "e": "" })),
     ] {
-        assert_eq!(refusal(&[changed(jwk.clone(), &changes)]), unusable, "{changes}");
+        assert_eq!(
+            refusal(&[changed(jwk.clone(), &changes)]),
+            unusable,
+            "{changes}"
+        );
     }
 }
 
@@ -138,8 +191,15 @@ fn a_point_off_the_curve_is_refused_when_it_is_loaded() {
         let mut y = decode(jwk["y"].as_str().unwrap());
         y[5] ^= 1;
         let zero = encode(&vec![0; y.len()]);
-        for changes in [json!({ "y": encode(&y) }), json!({ "x": zero, "y": zero }), json!({ "x": jwk["y"] })] {
-            assert_eq!(refusal(&[changed(jwk.clone(), &changes)]), KeyError::NotAPublicKey(KID.to_owned()));
+        for changes in [
+            json!({ "y": encode(&y) }),
+            json!({ "x": zero, "y": zero }),
+            json!({ "x": jwk["y"] }),
+        ] {
+            assert_eq!(
+                refusal(&[changed(jwk.clone(), &changes)]),
+                KeyError::NotAPublicKey(KID.to_owned())
+            );
         }
     }
 }
@@ -180,15 +240,26 @@ const OFF_THE_CURVE: [&str; 3] = [
 ];
 
 fn bytes_of(hex: &str) -> Vec<u8> {
-    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+        .collect()
 }
 
 #[test]
 fn an_ed25519_key_of_small_order_that_anyone_can_sign_for_is_refused() {
     let jwk = Signer::new(Algorithm::EdDsa).jwk();
-    for point in SMALL_ORDER.iter().chain(&ANOTHER_SPELLING).chain(&OFF_THE_CURVE) {
+    for point in SMALL_ORDER
+        .iter()
+        .chain(&ANOTHER_SPELLING)
+        .chain(&OFF_THE_CURVE)
+    {
         let weak = changed(jwk.clone(), &json!({ "x": encode(&bytes_of(point)) }));
-        assert_eq!(refusal(&[weak]), KeyError::NotAPublicKey(KID.to_owned()), "{point}");
+        assert_eq!(
+            refusal(&[weak]),
+            KeyError::NotAPublicKey(KID.to_owned()),
+            "{point}"
+        );
     }
 }
 
@@ -209,14 +280,31 @@ fn a_coordinate_beyond_the_field_or_at_infinity_is_refused() {
     ] {
         let jwk = Signer::new(algorithm).jwk();
         let (p, y) = (bytes_of(p), bytes_of(y));
-        let point = |x: &[u8], y: &[u8]| changed(jwk.clone(), &json!({ "x": encode(x), "y": encode(y) }));
+        let point =
+            |x: &[u8], y: &[u8]| changed(jwk.clone(), &json!({ "x": encode(x), "y": encode(y) }));
         let zero = vec![0; p.len()];
-        assert!(KeySet::from_jwks(&set(&[point(&zero, &y)])).is_ok(), "a point with x = 0 is valid");
-        for (x, y) in [(&p, &y), (&vec![0xff; p.len()], &y), (&zero, &p), (&p, &zero), (&zero, &zero)] {
-            assert_eq!(refusal(&[point(x, y)]), KeyError::NotAPublicKey(KID.to_owned()), "{algorithm}");
+        assert!(
+            KeySet::from_jwks(&set(&[point(&zero, &y)])).is_ok(),
+            "a point with x = 0 is valid"
+        );
+        for (x, y) in [
+            (&p, &y),
+            (&vec![0xff; p.len()], &y),
+            (&zero, &p),
+            (&p, &zero),
+            (&zero, &zero),
+        ] {
+            assert_eq!(
+                refusal(&[point(x, y)]),
+                KeyError::NotAPublicKey(KID.to_owned()),
+                "{algorithm}"
+            );
         }
         // Its only encoding in SEC 1 is a zero byte.
-        assert_eq!(refusal(&[point(&[0], &[])]), KeyError::NotAPublicKey(KID.to_owned()));
+        assert_eq!(
+            refusal(&[point(&[0], &[])]),
+            KeyError::NotAPublicKey(KID.to_owned())
+        );
     }
 }
 
@@ -249,7 +337,11 @@ fn weak_and_odd_rsa_numbers_are_refused() {
         exponent(&[0, 1, 0, 1]),
         exponent(&[1, 0, 0, 0, 0, 0, 0, 0, 1]),
     ] {
-        assert_eq!(refusal(std::slice::from_ref(&odd_one)), unusable, "{odd_one}");
+        assert_eq!(
+            refusal(std::slice::from_ref(&odd_one)),
+            unusable,
+            "{odd_one}"
+        );
     }
 }
 
@@ -259,7 +351,10 @@ fn an_rsa_key_that_can_be_factored_is_refused() {
     let mut power = vec![1];
     for _ in 0..128 {
         // Times 65537 is the number itself, two bytes to the left, and the number once more.
-        let (shifted, unshifted) = ([&power[..], &[0, 0]].concat(), [&[0, 0], &power[..]].concat());
+        let (shifted, unshifted) = (
+            [&power[..], &[0, 0]].concat(),
+            [&[0, 0], &power[..]].concat(),
+        );
         let mut carry = 0;
         let mut sum: Vec<u8> = Vec::new();
         for (one, other) in shifted.iter().rev().zip(unshifted.iter().rev()) {
@@ -273,7 +368,10 @@ fn an_rsa_key_that_can_be_factored_is_refused() {
     for algorithm in [Algorithm::Rs256, Algorithm::Rs512, Algorithm::Ps256] {
         let jwk = Signer::new(algorithm).jwk();
         let modulus = |bytes: &[u8]| changed(jwk.clone(), &json!({ "n": encode(bytes) }));
-        assert_eq!(refusal(&[modulus(&power)]), KeyError::RocaRsa(KID.to_owned()));
+        assert_eq!(
+            refusal(&[modulus(&power)]),
+            KeyError::RocaRsa(KID.to_owned())
+        );
         // Its neighbour among the odd numbers has no such mark.
         let mut neighbour = power.clone();
         *neighbour.last_mut().unwrap() ^= 2;
@@ -283,16 +381,27 @@ fn an_rsa_key_that_can_be_factored_is_refused() {
 
 #[test]
 fn one_kid_is_one_key() {
-    let (first, second) = (Signer::new(Algorithm::Es256).jwk(), Signer::new(Algorithm::EdDsa).jwk());
-    assert_eq!(refusal(&[first.clone(), second]), KeyError::DuplicateKid(KID.to_owned()));
-    assert_eq!(refusal(&[first.clone(), first]), KeyError::DuplicateKid(KID.to_owned()));
+    let (first, second) = (
+        Signer::new(Algorithm::Es256).jwk(),
+        Signer::new(Algorithm::EdDsa).jwk(),
+    );
+    assert_eq!(
+        refusal(&[first.clone(), second]),
+        KeyError::DuplicateKid(KID.to_owned())
+    );
+    assert_eq!(
+        refusal(&[first.clone(), first]),
+        KeyError::DuplicateKid(KID.to_owned())
+    );
 }
 
 #[test]
 fn a_set_is_bounded() {
     let jwk = Signer::new(Algorithm::EdDsa).jwk();
     let many = |count: usize| -> Vec<Value> {
-        (0..count).map(|index| changed(jwk.clone(), &json!({ "kid": index.to_string() }))).collect()
+        (0..count)
+            .map(|index| changed(jwk.clone(), &json!({ "kid": index.to_string() })))
+            .collect()
     };
     assert!(KeySet::from_jwks(&set(&many(MAX_KEYS))).is_ok());
     assert_eq!(refusal(&many(MAX_KEYS + 1)), KeyError::TooMany);
@@ -300,24 +409,50 @@ fn a_set_is_bounded() {
 
 #[test]
 fn what_is_no_key_set_is_refused() {
-    let twice = format!(r#"{{"keys":[{}],"keys":[]}}"#, Signer::new(Algorithm::Es256).jwk());
-    let two_types = set(&[Signer::new(Algorithm::Es256).jwk()]).replacen("\"kty\"", "\"kty\":\"RSA\",\"kty\"", 1);
+    let twice = format!(
+        r#"{{"keys":[{}],"keys":[]}}"#,
+        Signer::new(Algorithm::Es256).jwk()
+    );
+    let two_types = set(&[Signer::new(Algorithm::Es256).jwk()]).replacen(
+        "\"kty\"",
+        "\"kty\":\"RSA\",\"kty\"",
+        1,
+    );
     let deep = format!(r#"{{"keys":{}{}}}"#, "[".repeat(500), "]".repeat(500));
-    for text in
-        ["", "[]", "null", "{}", r#"{"keys":null}"#, r#"{"keys":{}}"#, r#"{"keys":[]} x"#, "\u{feff}{\"keys\":[]}"]
-            .into_iter()
-            .chain([twice.as_str(), &two_types, &deep])
+    for text in [
+        "",
+        "[]",
+        "null",
+        "{}",
+        r#"{"keys":null}"#,
+        r#"{"keys":{}}"#,
+        r#"{"keys":[]} x"#,
+        "\u{feff}{\"keys\":[]}",
+    ]
+    .into_iter()
+    .chain([twice.as_str(), &two_types, &deep])
     {
-        assert_eq!(KeySet::from_jwks(text).err(), Some(KeyError::NotAKeySet), "{text}");
+        assert_eq!(
+            KeySet::from_jwks(text).err(),
+            Some(KeyError::NotAKeySet),
+            "{text}"
+        );
     }
     assert!(KeySet::from_jwks(r#"{"keys":[]}"#).is_ok());
 }
 
 #[test]
 fn a_secret_is_as_long_as_its_hash_and_for_hmac_alone() {
-    for (algorithm, least) in [(Algorithm::Hs256, 32), (Algorithm::Hs384, 48), (Algorithm::Hs512, 64)] {
+    for (algorithm, least) in [
+        (Algorithm::Hs256, 32),
+        (Algorithm::Hs384, 48),
+        (Algorithm::Hs512, 64),
+    ] {
         let secret = |length| VerifyingKey::from_secret(algorithm, Kind::Refresh, &vec![1; length]);
-        assert_eq!(secret(least - 1).err(), Some(KeyError::ShortSecret { algorithm, least }));
+        assert_eq!(
+            secret(least - 1).err(),
+            Some(KeyError::ShortSecret { algorithm, least })
+        );
         assert!(secret(least).is_ok());
     }
     for signer in asymmetric() {

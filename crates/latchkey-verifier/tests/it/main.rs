@@ -1,6 +1,11 @@
 //! The verifier as a service uses it: a key set in JSON, a token in text.
 
-#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
 
 mod forgeries;
 mod key_sets;

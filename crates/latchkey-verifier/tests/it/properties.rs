@@ -104,7 +104,9 @@ fn any_change_of_one_character_is_refused() {
 
 #[test]
 fn a_key_is_looked_up_by_the_whole_kid() {
-    for kid in ["", "a", "a-ke", "a-key ", "A-KEY", "a-key\0", "*", "../a-key"] {
+    for kid in [
+        "", "a", "a-ke", "a-key ", "A-KEY", "a-key\0", "*", "../a-key",
+    ] {
         assert!(!accepted(&SIGNER.headed(&json!({ "kid": kid }))), "{kid:?}");
     }
     assert!(accepted(&SIGNER.headed(&json!({ "kid": KID }))));

@@ -6,7 +6,10 @@ use aws_lc_rs::{
     hmac,
     rand::SystemRandom,
     rsa::KeySize,
-    signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaEncoding, RsaKeyPair, RsaPublicKeyComponents},
+    signature::{
+        self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaEncoding, RsaKeyPair,
+        RsaPublicKeyComponents,
+    },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use latchkey_verifier::{Algorithm, Family, KeySet, Kind, Policy, Verifier, VerifyingKey};
@@ -19,7 +22,8 @@ pub const NOW: i64 = 1_800_000_000;
 const SECRET: [u8; 64] = [7; 64];
 
 /// Making an RSA key takes long: one is enough.
-static RSA: LazyLock<RsaKeyPair> = LazyLock::new(|| RsaKeyPair::generate(KeySize::Rsa2048).unwrap());
+static RSA: LazyLock<RsaKeyPair> =
+    LazyLock::new(|| RsaKeyPair::generate(KeySize::Rsa2048).unwrap());
 
 enum Key {
     Ec(EcdsaKeyPair, &'static str),
@@ -37,12 +41,14 @@ impl Signer {
     pub fn new(algorithm: Algorithm) -> Self {
         let secret = |hash| Key::Hmac(Box::new(hmac::Key::new(hash, &SECRET)));
         let key = match algorithm {
-            Algorithm::Es256 => {
-                Key::Ec(EcdsaKeyPair::generate(&signature::ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(), "P-256")
-            }
-            Algorithm::Es384 => {
-                Key::Ec(EcdsaKeyPair::generate(&signature::ECDSA_P384_SHA384_FIXED_SIGNING).unwrap(), "P-384")
-            }
+            Algorithm::Es256 => Key::Ec(
+                EcdsaKeyPair::generate(&signature::ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
+                "P-256",
+            ),
+            Algorithm::Es384 => Key::Ec(
+                EcdsaKeyPair::generate(&signature::ECDSA_P384_SHA384_FIXED_SIGNING).unwrap(),
+                "P-384",
+            ),
             Algorithm::EdDsa => Key::Ed(Ed25519KeyPair::generate().unwrap()),
             Algorithm::Hs256 => secret(hmac::HMAC_SHA256),
             Algorithm::Hs384 => secret(hmac::HMAC_SHA384),
@@ -61,10 +67,13 @@ impl Signer {
     pub fn jwk(&self) -> Value {
         let mut jwk = match &self.key {
             Key::Ec(pair, crv) => {
-                let (x, y) = pair.public_key().as_ref()[1..].split_at(pair.public_key().as_ref().len() / 2);
+                let (x, y) =
+                    pair.public_key().as_ref()[1..].split_at(pair.public_key().as_ref().len() / 2);
                 json!({ "kty": "EC", "crv": crv, "x": encode(x), "y": encode(y) })
             }
-            Key::Ed(pair) => json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(pair.public_key().as_ref()) }),
+            Key::Ed(pair) => {
+                json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(pair.public_key().as_ref()) })
+            }
             Key::Hmac(_) => json!({ "kty": "oct", "k": encode(&SECRET) }),
             Key::Rsa(pair, _) => {
                 let public = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
@@ -83,7 +92,11 @@ impl Signer {
             return KeySet::from_jwks(&set(&[self.jwk()])).unwrap();
         }
         let mut keys = KeySet::new();
-        keys.insert(KID, VerifyingKey::from_secret(self.algorithm, Kind::Access, &SECRET).unwrap()).unwrap();
+        keys.insert(
+            KID,
+            VerifyingKey::from_secret(self.algorithm, Kind::Access, &SECRET).unwrap(),
+        )
+        .unwrap();
         keys
     }
 
@@ -94,7 +107,9 @@ impl Signer {
     /// One that has seen a good token, and knows the header of its like.
     pub fn seasoned(&self) -> Verifier {
         let verifier = self.verifier();
-        verifier.verify_access(&self.token(&json!({})), NOW).unwrap();
+        verifier
+            .verify_access(&self.token(&json!({})), NOW)
+            .unwrap();
         verifier
     }
 
@@ -106,7 +121,8 @@ impl Signer {
             Key::Hmac(key) => hmac::sign(key, message).as_ref().to_vec(),
             Key::Rsa(pair, encoding) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(*encoding, &random, message, &mut signature).unwrap();
+                pair.sign(*encoding, &random, message, &mut signature)
+                    .unwrap();
                 signature
             }
         }
@@ -124,12 +140,18 @@ impl Signer {
 
     /// A good token with some claims changed, or removed by null.
     pub fn token(&self, changes: &Value) -> String {
-        self.signed(self.header().to_string().as_bytes(), changed(claims(), changes).to_string().as_bytes())
+        self.signed(
+            self.header().to_string().as_bytes(),
+            changed(claims(), changes).to_string().as_bytes(),
+        )
     }
 
     /// A good token with some members of the header changed, or removed by null.
     pub fn headed(&self, changes: &Value) -> String {
-        self.signed(changed(self.header(), changes).to_string().as_bytes(), claims().to_string().as_bytes())
+        self.signed(
+            changed(self.header(), changes).to_string().as_bytes(),
+            claims().to_string().as_bytes(),
+        )
     }
 }
 

@@ -1,6 +1,8 @@
 //! One token, one verdict: the round trip of every algorithm, and each refusal.
 
-use latchkey_verifier::{Algorithm, KeySet, Kind, MAX_TOKEN_LENGTH, Policy, Refusal, Verifier, VerifyingKey};
+use latchkey_verifier::{
+    Algorithm, KeySet, Kind, MAX_TOKEN_LENGTH, Policy, Refusal, Verifier, VerifyingKey,
+};
 use serde_json::{Value, json};
 
 use crate::signer::{ISSUER, KID, NOW, Signer, claims, decode, encode};
@@ -12,7 +14,11 @@ fn signer() -> Signer {
 #[track_caller]
 fn verdict(signer: &Signer, token: &str) -> Option<Refusal> {
     let verdict = signer.verifier().verify_access(token, NOW).err();
-    assert_eq!(signer.seasoned().verify_access(token, NOW).err(), verdict, "what was seen before must not matter");
+    assert_eq!(
+        signer.seasoned().verify_access(token, NOW).err(),
+        verdict,
+        "what was seen before must not matter"
+    );
     verdict
 }
 
@@ -24,11 +30,16 @@ fn a_header_that_was_seen_before_says_nothing_of_the_rest_of_the_token() {
     for number in 0..20 {
         let changes = json!({ "n": number });
         for _ in 0..2 {
-            assert!(verifier.verify_access(&signer.headed(&changes), NOW).is_ok());
+            assert!(
+                verifier
+                    .verify_access(&signer.headed(&changes), NOW)
+                    .is_ok()
+            );
             let forged = verifier.verify_access(&stranger.headed(&changes), NOW);
             assert_eq!(forged.err(), Some(Refusal::Signature));
         }
-        let refused = verifier.verify_access(&signer.headed(&json!({ "n": number, "typ": "JWT" })), NOW);
+        let refused =
+            verifier.verify_access(&signer.headed(&json!({ "n": number, "typ": "JWT" })), NOW);
         assert_eq!(refused.err(), Some(Refusal::Typ));
     }
 }
@@ -38,14 +49,25 @@ fn every_algorithm_goes_round() {
     for algorithm in Algorithm::ALL {
         assert_eq!(algorithm.name().parse(), Ok(algorithm));
         let signer = Signer::new(algorithm);
-        let claims = signer.verifier().verify_access(&signer.token(&json!({})), NOW).unwrap();
-        assert_eq!((claims.subject(), claims.expires_at()), (Some("ada"), Some(NOW + 300)), "{algorithm}");
+        let claims = signer
+            .verifier()
+            .verify_access(&signer.token(&json!({})), NOW)
+            .unwrap();
+        assert_eq!(
+            (claims.subject(), claims.expires_at()),
+            (Some("ada"), Some(NOW + 300)),
+            "{algorithm}"
+        );
         let stranger = match algorithm.name().as_bytes() {
             // These share their key in these tests: another algorithm of theirs is the stranger.
             [b'H' | b'R' | b'P', ..] => continue,
             _ => Signer::new(algorithm),
         };
-        assert_eq!(verdict(&signer, &stranger.token(&json!({}))), Some(Refusal::Signature), "{algorithm}");
+        assert_eq!(
+            verdict(&signer, &stranger.token(&json!({}))),
+            Some(Refusal::Signature),
+            "{algorithm}"
+        );
     }
 }
 
@@ -54,22 +76,42 @@ fn a_key_is_for_one_algorithm_even_where_its_numbers_would_do_for_another() {
     for one in Algorithm::ALL {
         for other in Algorithm::ALL.into_iter().filter(|other| *other != one) {
             let token = Signer::new(other).token(&json!({}));
-            assert_eq!(verdict(&Signer::new(one), &token), Some(Refusal::Algorithm), "{other} for {one}");
+            assert_eq!(
+                verdict(&Signer::new(one), &token),
+                Some(Refusal::Algorithm),
+                "{other} for {one}"
+            );
             // Said to be the right one, the signature of the other does not fit.
             let renamed = Signer::new(other).headed(&json!({ "alg": one.name() }));
-            assert_eq!(verdict(&Signer::new(one), &renamed), Some(Refusal::Signature), "{other} as {one}");
+            assert_eq!(
+                verdict(&Signer::new(one), &renamed),
+                Some(Refusal::Signature),
+                "{other} as {one}"
+            );
         }
     }
 }
 
 #[test]
 fn algorithms_are_compared_byte_for_byte() {
-    for name in ["none", "None", "NONE", "nOnE", "", "es256", "ES256 ", " ES256", "ES256\0", "ES2560", "EdDSA ", "HS1"]
-    {
+    for name in [
+        "none", "None", "NONE", "nOnE", "", "es256", "ES256 ", " ES256", "ES256\0", "ES2560",
+        "EdDSA ", "HS1",
+    ] {
         assert!(name.parse::<Algorithm>().is_err(), "{name:?}");
-        assert_eq!(verdict(&signer(), &signer().headed(&json!({ "alg": name }))), Some(Refusal::Header), "{name:?}");
+        assert_eq!(
+            verdict(&signer(), &signer().headed(&json!({ "alg": name }))),
+            Some(Refusal::Header),
+            "{name:?}"
+        );
     }
-    for value in [json!(["ES256"]), json!({ "alg": "ES256" }), json!(256), json!(true), json!(null)] {
+    for value in [
+        json!(["ES256"]),
+        json!({ "alg": "ES256" }),
+        json!(256),
+        json!(true),
+        json!(null),
+    ] {
         let signer = signer();
         let header = json!({ "alg": value, "typ": "at+jwt", "kid": KID }).to_string();
         let token = signer.signed(header.as_bytes(), claims().to_string().as_bytes());
@@ -81,39 +123,147 @@ fn algorithms_are_compared_byte_for_byte() {
 fn each_refusal_has_its_cause() {
     let s = signer();
     for (token, refusal, cause) in [
-        (s.headed(&json!({ "kid": null })), Refusal::UnknownKey, "unknown_key"),
+        (
+            s.headed(&json!({ "kid": null })),
+            Refusal::UnknownKey,
+            "unknown_key",
+        ),
         (s.headed(&json!({ "kid": 5 })), Refusal::Header, "header"),
         (s.headed(&json!({ "crit": [] })), Refusal::Header, "header"),
         (s.headed(&json!({ "b64": true })), Refusal::Header, "header"),
-        (s.headed(&json!({ "typ": null })), Refusal::Typ, "wrong_type"),
-        (s.headed(&json!({ "typ": "AT+JWT" })), Refusal::Typ, "wrong_type"),
-        (s.headed(&json!({ "typ": "rt+jwt" })), Refusal::Typ, "wrong_type"),
-        (s.headed(&json!({ "typ": ["at+jwt"] })), Refusal::Header, "header"),
-        (s.token(&json!({ "exp": null })), Refusal::MissingExpiry, "no_expiry"),
+        (
+            s.headed(&json!({ "typ": null })),
+            Refusal::Typ,
+            "wrong_type",
+        ),
+        (
+            s.headed(&json!({ "typ": "AT+JWT" })),
+            Refusal::Typ,
+            "wrong_type",
+        ),
+        (
+            s.headed(&json!({ "typ": "rt+jwt" })),
+            Refusal::Typ,
+            "wrong_type",
+        ),
+        (
+            s.headed(&json!({ "typ": ["at+jwt"] })),
+            Refusal::Header,
+            "header",
+        ),
+        (
+            s.token(&json!({ "exp": null })),
+            Refusal::MissingExpiry,
+            "no_expiry",
+        ),
         (s.token(&json!({ "exp": NOW })), Refusal::Expired, "expired"),
-        (s.token(&json!({ "exp": 1_800_000_000.9 })), Refusal::Expired, "expired"),
+        (
+            s.token(&json!({ "exp": 1_800_000_000.9 })),
+            Refusal::Expired,
+            "expired",
+        ),
         (s.token(&json!({ "exp": -1 })), Refusal::Expired, "expired"),
-        (s.token(&json!({ "exp": i64::MIN })), Refusal::Expired, "expired"),
-        (s.token(&json!({ "exp": "1900000000" })), Refusal::Claim("exp"), "claim"),
-        (s.token(&json!({ "exp": u64::MAX })), Refusal::Claim("exp"), "claim"),
-        (s.token(&json!({ "exp": 1e300 })), Refusal::Claim("exp"), "claim"),
-        (s.token(&json!({ "exp": [NOW + 300] })), Refusal::Claim("exp"), "claim"),
-        (s.token(&json!({ "iat": NOW + 3 })), Refusal::NotYetValid, "not_yet_valid"),
-        (s.token(&json!({ "nbf": NOW + 1 })), Refusal::NotYetValid, "not_yet_valid"),
-        (s.token(&json!({ "nbf": "0" })), Refusal::Claim("nbf"), "claim"),
-        (s.token(&json!({ "iat": false })), Refusal::Claim("iat"), "claim"),
+        (
+            s.token(&json!({ "exp": i64::MIN })),
+            Refusal::Expired,
+            "expired",
+        ),
+        (
+            s.token(&json!({ "exp": "1900000000" })),
+            Refusal::Claim("exp"),
+            "claim",
+        ),
+        (
+            s.token(&json!({ "exp": u64::MAX })),
+            Refusal::Claim("exp"),
+            "claim",
+        ),
+        (
+            s.token(&json!({ "exp": 1e300 })),
+            Refusal::Claim("exp"),
+            "claim",
+        ),
+        (
+            s.token(&json!({ "exp": [NOW + 300] })),
+            Refusal::Claim("exp"),
+            "claim",
+        ),
+        (
+            s.token(&json!({ "iat": NOW + 3 })),
+            Refusal::NotYetValid,
+            "not_yet_valid",
+        ),
+        (
+            s.token(&json!({ "nbf": NOW + 1 })),
+            Refusal::NotYetValid,
+            "not_yet_valid",
+        ),
+        (
+            s.token(&json!({ "nbf": "0" })),
+            Refusal::Claim("nbf"),
+            "claim",
+        ),
+        (
+            s.token(&json!({ "iat": false })),
+            Refusal::Claim("iat"),
+            "claim",
+        ),
         (s.token(&json!({ "iss": null })), Refusal::Issuer, "issuer"),
-        (s.token(&json!({ "iss": [ISSUER] })), Refusal::Issuer, "issuer"),
-        (s.token(&json!({ "iss": format!("{ISSUER}/") })), Refusal::Issuer, "issuer"),
-        (s.token(&json!({ "iss": &ISSUER[..ISSUER.len() - 1] })), Refusal::Issuer, "issuer"),
-        (s.token(&json!({ "sub": 5 })), Refusal::Claim("sub"), "claim"),
-        (s.token(&json!({ "jti": 5 })), Refusal::Claim("jti"), "claim"),
-        (s.token(&json!({ "jti": null })), Refusal::MissingId, "no_id"),
-        (s.token(&json!({ "token_type": null })), Refusal::MissingType, "no_type"),
-        (s.token(&json!({ "token_type": "refresh" })), Refusal::WrongType, "wrong_type"),
-        (s.token(&json!({ "token_type": "Access" })), Refusal::WrongType, "wrong_type"),
-        (s.token(&json!({ "token_type": ["access"] })), Refusal::WrongType, "wrong_type"),
-        (s.token(&json!({ "filler": "x".repeat(MAX_TOKEN_LENGTH) })), Refusal::TooLong, "too_long"),
+        (
+            s.token(&json!({ "iss": [ISSUER] })),
+            Refusal::Issuer,
+            "issuer",
+        ),
+        (
+            s.token(&json!({ "iss": format!("{ISSUER}/") })),
+            Refusal::Issuer,
+            "issuer",
+        ),
+        (
+            s.token(&json!({ "iss": &ISSUER[..ISSUER.len() - 1] })),
+            Refusal::Issuer,
+            "issuer",
+        ),
+        (
+            s.token(&json!({ "sub": 5 })),
+            Refusal::Claim("sub"),
+            "claim",
+        ),
+        (
+            s.token(&json!({ "jti": 5 })),
+            Refusal::Claim("jti"),
+            "claim",
+        ),
+        (
+            s.token(&json!({ "jti": null })),
+            Refusal::MissingId,
+            "no_id",
+        ),
+        (
+            s.token(&json!({ "token_type": null })),
+            Refusal::MissingType,
+            "no_type",
+        ),
+        (
+            s.token(&json!({ "token_type": "refresh" })),
+            Refusal::WrongType,
+            "wrong_type",
+        ),
+        (
+            s.token(&json!({ "token_type": "Access" })),
+            Refusal::WrongType,
+            "wrong_type",
+        ),
+        (
+            s.token(&json!({ "token_type": ["access"] })),
+            Refusal::WrongType,
+            "wrong_type",
+        ),
+        (
+            s.token(&json!({ "filler": "x".repeat(MAX_TOKEN_LENGTH) })),
+            Refusal::TooLong,
+            "too_long",
+        ),
     ] {
         assert_eq!(
             verdict(&s, &token),
@@ -138,7 +288,10 @@ fn null_is_a_value_of_the_wrong_type_and_not_an_absence() {
     ] {
         let mut claims = claims();
         claims[name] = Value::Null;
-        let token = s.signed(s.header().to_string().as_bytes(), claims.to_string().as_bytes());
+        let token = s.signed(
+            s.header().to_string().as_bytes(),
+            claims.to_string().as_bytes(),
+        );
         assert_eq!(verdict(&s, &token), Some(refusal));
     }
 }
@@ -146,7 +299,13 @@ fn null_is_a_value_of_the_wrong_type_and_not_an_absence() {
 #[test]
 fn the_leeway_is_the_same_for_all_dates_and_none_by_default_but_for_two_seconds_of_iat() {
     let s = signer();
-    let verifier = Verifier::new(s.keys(), Policy { leeway: 10, ..Policy::new(ISSUER) });
+    let verifier = Verifier::new(
+        s.keys(),
+        Policy {
+            leeway: 10,
+            ..Policy::new(ISSUER)
+        },
+    );
     let check = |changes: Value| verifier.verify_access(&s.token(&changes), NOW).err();
     for name in ["iat", "nbf"] {
         assert_eq!(check(json!({ name: NOW + 10 })), None);
@@ -164,13 +323,29 @@ fn the_leeway_is_the_same_for_all_dates_and_none_by_default_but_for_two_seconds_
 #[test]
 fn an_audience_that_is_asked_for_must_be_named() {
     let s = signer();
-    let verifier = Verifier::new(s.keys(), Policy { audience: Some("shop".to_owned()), ..Policy::new(ISSUER) });
-    let check = |aud: Value| verifier.verify_access(&s.token(&json!({ "aud": aud })), NOW).err();
+    let verifier = Verifier::new(
+        s.keys(),
+        Policy {
+            audience: Some("shop".to_owned()),
+            ..Policy::new(ISSUER)
+        },
+    );
+    let check = |aud: Value| {
+        verifier
+            .verify_access(&s.token(&json!({ "aud": aud })), NOW)
+            .err()
+    };
     assert_eq!(check(json!("shop")), None);
     assert_eq!(check(json!(["mail", "shop"])), None);
-    for wrong in
-        [json!(null), json!("shops"), json!("sho"), json!("Shop"), json!([]), json!(["shop", 5]), json!({ "shop": 1 })]
-    {
+    for wrong in [
+        json!(null),
+        json!("shops"),
+        json!("sho"),
+        json!("Shop"),
+        json!([]),
+        json!(["shop", 5]),
+        json!({ "shop": 1 }),
+    ] {
         assert_eq!(check(wrong.clone()), Some(Refusal::Audience), "{wrong}");
     }
 }
@@ -179,30 +354,68 @@ fn an_audience_that_is_asked_for_must_be_named() {
 fn the_kind_comes_from_the_key_and_not_from_the_token() {
     let secret = [9; 32];
     let mut keys = KeySet::new();
-    keys.insert(KID, VerifyingKey::from_secret(Algorithm::Hs256, Kind::Refresh, &secret).unwrap()).unwrap();
+    keys.insert(
+        KID,
+        VerifyingKey::from_secret(Algorithm::Hs256, Kind::Refresh, &secret).unwrap(),
+    )
+    .unwrap();
     let verifier = Verifier::new(keys, Policy::new(ISSUER));
     let token = |typ: &str, token_type: &str| {
         let header = json!({ "alg": "HS256", "typ": typ, "kid": KID });
         let mut claims = claims();
         claims["token_type"] = json!(token_type);
         claims["aud"] = json!(ISSUER);
-        let input = format!("{}.{}", encode(header.to_string().as_bytes()), encode(claims.to_string().as_bytes()));
+        let input = format!(
+            "{}.{}",
+            encode(header.to_string().as_bytes()),
+            encode(claims.to_string().as_bytes())
+        );
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &secret);
-        format!("{input}.{}", encode(aws_lc_rs::hmac::sign(&key, input.as_bytes()).as_ref()))
+        format!(
+            "{input}.{}",
+            encode(aws_lc_rs::hmac::sign(&key, input.as_bytes()).as_ref())
+        )
     };
-    assert_eq!(verifier.check(&token("rt+jwt", "refresh"), NOW).map(|checked| checked.kind()), Ok(Kind::Refresh));
-    assert_eq!(verifier.verify_access(&token("rt+jwt", "access"), NOW).err(), Some(Refusal::WrongType));
-    assert_eq!(verifier.verify_access(&token("at+jwt", "access"), NOW).err(), Some(Refusal::Typ));
-    assert_eq!(verifier.verify_access(&token("rt+jwt", "refresh"), NOW).err(), Some(Refusal::WrongType));
+    assert_eq!(
+        verifier
+            .check(&token("rt+jwt", "refresh"), NOW)
+            .map(|checked| checked.kind()),
+        Ok(Kind::Refresh)
+    );
+    assert_eq!(
+        verifier
+            .verify_access(&token("rt+jwt", "access"), NOW)
+            .err(),
+        Some(Refusal::WrongType)
+    );
+    assert_eq!(
+        verifier
+            .verify_access(&token("at+jwt", "access"), NOW)
+            .err(),
+        Some(Refusal::Typ)
+    );
+    assert_eq!(
+        verifier
+            .verify_access(&token("rt+jwt", "refresh"), NOW)
+            .err(),
+        Some(Refusal::WrongType)
+    );
 }
 
 #[test]
 fn no_claim_is_looked_at_before_the_signature_holds() {
     let (ours, stranger) = (signer(), signer());
-    for changes in
-        [json!({}), json!({ "exp": 0 }), json!({ "iss": "x" }), json!({ "exp": "x" }), json!({ "nbf": NOW + 9 })]
-    {
-        assert_eq!(verdict(&ours, &stranger.token(&changes)), Some(Refusal::Signature));
+    for changes in [
+        json!({}),
+        json!({ "exp": 0 }),
+        json!({ "iss": "x" }),
+        json!({ "exp": "x" }),
+        json!({ "nbf": NOW + 9 }),
+    ] {
+        assert_eq!(
+            verdict(&ours, &stranger.token(&changes)),
+            Some(Refusal::Signature)
+        );
     }
     let garbage = stranger.signed(ours.header().to_string().as_bytes(), b"not json");
     assert_eq!(verdict(&ours, &garbage), Some(Refusal::Signature));

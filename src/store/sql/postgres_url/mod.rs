@@ -83,7 +83,13 @@ impl PostgresUrl {
             tls = TlsMode::Disable;
         }
         let options = all.text("options")?.map(ToOwned::to_owned);
-        Ok(Self { config, tls, trust, options, keepalives_idle })
+        Ok(Self {
+            config,
+            tls,
+            trust,
+            options,
+            keepalives_idle,
+        })
     }
 
     /// Returns true if the connection leaves this machine, and may be unencrypted or unverified.
@@ -98,19 +104,31 @@ struct Values(BTreeMap<&'static str, Vec<u8>>);
 impl Values {
     /// Returns the value. An empty one is as if it were not given.
     fn text(&self, name: &'static str) -> Result<Option<&str>, DatabaseUrlError> {
-        let Some(value) = self.0.get(name).filter(|value| !value.is_empty()) else { return Ok(None) };
-        str::from_utf8(value).map(Some).map_err(|_| DatabaseUrlError::Value(name, "text in UTF-8"))
+        let Some(value) = self.0.get(name).filter(|value| !value.is_empty()) else {
+            return Ok(None);
+        };
+        str::from_utf8(value)
+            .map(Some)
+            .map_err(|_| DatabaseUrlError::Value(name, "text in UTF-8"))
     }
 
     fn number(&self, name: &'static str) -> Result<Option<i64>, DatabaseUrlError> {
-        let number = |text: &str| text.trim().parse().map_err(|_| DatabaseUrlError::Value(name, "a number"));
+        let number = |text: &str| {
+            text.trim()
+                .parse()
+                .map_err(|_| DatabaseUrlError::Value(name, "a number"))
+        };
         self.text(name)?.map(number).transpose()
     }
 
     /// Returns a span in seconds. Zero and less mean the default, as in libpq.
     fn seconds(&self, name: &'static str) -> Result<Option<Duration>, DatabaseUrlError> {
-        let seconds = self.number(name)?.and_then(|number| u64::try_from(number).ok());
-        Ok(seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs))
+        let seconds = self
+            .number(name)?
+            .and_then(|number| u64::try_from(number).ok());
+        Ok(seconds
+            .filter(|seconds| *seconds > 0)
+            .map(Duration::from_secs))
     }
 
     fn login(&self, config: &mut Config) -> Result<(), DatabaseUrlError> {
@@ -132,36 +150,71 @@ impl Values {
             Some("disable") => drop(config.channel_binding(ChannelBinding::Disable)),
             Some("prefer") => drop(config.channel_binding(ChannelBinding::Prefer)),
             Some("require") => drop(config.channel_binding(ChannelBinding::Require)),
-            Some(_) => return Err(DatabaseUrlError::Value("channel_binding", "disable, prefer or require")),
+            Some(_) => {
+                return Err(DatabaseUrlError::Value(
+                    "channel_binding",
+                    "disable, prefer or require",
+                ));
+            }
         }
         Ok(())
     }
 
     fn place(&self, config: &mut Config) -> Result<(), DatabaseUrlError> {
-        for host in self.text("host")?.into_iter().flat_map(|hosts| hosts.split(',')) {
+        for host in self
+            .text("host")?
+            .into_iter()
+            .flat_map(|hosts| hosts.split(','))
+        {
             config.host(if host.is_empty() { "localhost" } else { host });
         }
-        for address in self.text("hostaddr")?.into_iter().flat_map(|addresses| addresses.split(',')) {
+        for address in self
+            .text("hostaddr")?
+            .into_iter()
+            .flat_map(|addresses| addresses.split(','))
+        {
             let wrong = DatabaseUrlError::Value("hostaddr", "IP addresses, separated by commas");
             config.hostaddr(address.parse().map_err(|_| wrong)?);
         }
-        for port in self.text("port")?.into_iter().flat_map(|ports| ports.split(',')) {
+        for port in self
+            .text("port")?
+            .into_iter()
+            .flat_map(|ports| ports.split(','))
+        {
             let wrong = DatabaseUrlError::Value("port", "a number from 1 to 65535");
-            let port = if port.is_empty() { Ok(5432) } else { port.trim().parse() };
+            let port = if port.is_empty() {
+                Ok(5432)
+            } else {
+                port.trim().parse()
+            };
             config.port(port.ok().filter(|port| *port > 0).ok_or(wrong)?);
         }
-        let (hosts, addresses, ports) =
-            (config.get_hosts().len(), config.get_hostaddrs().len(), config.get_ports().len());
+        let (hosts, addresses, ports) = (
+            config.get_hosts().len(),
+            config.get_hostaddrs().len(),
+            config.get_ports().len(),
+        );
         if hosts > 0 && addresses > 0 && hosts != addresses {
-            return Err(DatabaseUrlError::Value("hostaddr", "one address for each host"));
+            return Err(DatabaseUrlError::Value(
+                "hostaddr",
+                "one address for each host",
+            ));
         }
         if ports > 1 && ports != hosts.max(addresses) {
-            return Err(DatabaseUrlError::Value("port", "one number, or one for each host"));
+            return Err(DatabaseUrlError::Value(
+                "port",
+                "one number, or one for each host",
+            ));
         }
         match self.text("load_balance_hosts")? {
             None | Some("disable") => {}
             Some("random") => drop(config.load_balance_hosts(LoadBalanceHosts::Random)),
-            Some(_) => return Err(DatabaseUrlError::Value("load_balance_hosts", "disable or random")),
+            Some(_) => {
+                return Err(DatabaseUrlError::Value(
+                    "load_balance_hosts",
+                    "disable or random",
+                ));
+            }
         }
         Ok(())
     }
@@ -171,7 +224,10 @@ impl Values {
         if let Some(limit) = self.seconds("connect_timeout")? {
             config.connect_timeout(limit);
         }
-        if let Some(milliseconds) = self.number("tcp_user_timeout")?.and_then(|number| u64::try_from(number).ok()) {
+        if let Some(milliseconds) = self
+            .number("tcp_user_timeout")?
+            .and_then(|number| u64::try_from(number).ok())
+        {
             config.tcp_user_timeout(Duration::from_millis(milliseconds));
         }
         if let Some(keepalives) = self.number("keepalives")? {
@@ -180,7 +236,10 @@ impl Values {
         if let Some(interval) = self.seconds("keepalives_interval")? {
             config.keepalives_interval(interval);
         }
-        if let Some(count) = self.number("keepalives_count")?.and_then(|number| u32::try_from(number).ok()) {
+        if let Some(count) = self
+            .number("keepalives_count")?
+            .and_then(|number| u32::try_from(number).ok())
+        {
             config.keepalives_retries(count);
         }
         self.seconds("keepalives_idle")
@@ -205,13 +264,19 @@ fn is_remote(config: &Config) -> bool {
         Host::Tcp(name) => !host::is_loopback(name),
         Host::Unix(_) => false,
     });
-    named || config.get_hostaddrs().iter().any(|address| !address.to_canonical().is_loopback())
+    named
+        || config
+            .get_hostaddrs()
+            .iter()
+            .any(|address| !address.to_canonical().is_loopback())
 }
 
 /// The driver's `Debug` shows a user, which may hold a password by mistake.
 impl fmt::Debug for PostgresUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PostgresUrl").field(&self.to_string()).finish()
+        f.debug_tuple("PostgresUrl")
+            .field(&self.to_string())
+            .finish()
     }
 }
 
@@ -219,9 +284,17 @@ impl fmt::Debug for PostgresUrl {
 impl fmt::Display for PostgresUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("postgres://")?;
-        let secret = if self.config.get_password().is_some() { ":***" } else { "" };
+        let secret = if self.config.get_password().is_some() {
+            ":***"
+        } else {
+            ""
+        };
         if self.config.get_user().is_some() || !secret.is_empty() {
-            write!(f, "{}{secret}@", name(self.config.get_user().unwrap_or_default()))?;
+            write!(
+                f,
+                "{}{secret}@",
+                name(self.config.get_user().unwrap_or_default())
+            )?;
         }
         let addresses = self.config.get_hostaddrs().iter().map(ToString::to_string);
         let mut hosts: Vec<String> = self.config.get_hosts().iter().map(shown).collect();
@@ -234,11 +307,17 @@ impl fmt::Display for PostgresUrl {
                 f.write_char(',')?;
             }
             f.write_str(host)?;
-            if let Some(port) = ports.get(index).or(ports.first()).filter(|port| **port != 5432) {
+            if let Some(port) = ports
+                .get(index)
+                .or(ports.first())
+                .filter(|port| **port != 5432)
+            {
                 write!(f, ":{port}")?;
             }
         }
-        self.config.get_dbname().map_or(Ok(()), |database| write!(f, "/{}", name(database)))
+        self.config
+            .get_dbname()
+            .map_or(Ok(()), |database| write!(f, "/{}", name(database)))
     }
 }
 
@@ -256,7 +335,11 @@ fn shown(host: &Host) -> String {
 
 /// Returns the name, or asterisks if it has a character of no common name.
 fn name(text: &str) -> &str {
-    if text.contains(':') { "***" } else { host::shown(text) }
+    if text.contains(':') {
+        "***"
+    } else {
+        host::shown(text)
+    }
 }
 
 #[cfg(test)]

@@ -4,19 +4,32 @@ use super::*;
 use crate::store::sql::DatabaseUrl;
 
 fn parsed(text: &str) -> (String, Vec<Host>, Vec<u16>) {
-    let DatabaseUrl::Postgres(url) = text.parse().unwrap() else { panic!("{text}") };
-    (url.to_string(), url.config.get_hosts().to_vec(), url.config.get_ports().to_vec())
+    let DatabaseUrl::Postgres(url) = text.parse().unwrap() else {
+        panic!("{text}")
+    };
+    (
+        url.to_string(),
+        url.config.get_hosts().to_vec(),
+        url.config.get_ports().to_vec(),
+    )
 }
 
 fn named(names: &[&str]) -> Vec<Host> {
-    names.iter().map(|name| Host::Tcp((*name).to_owned())).collect()
+    names
+        .iter()
+        .map(|name| Host::Tcp((*name).to_owned()))
+        .collect()
 }
 
 #[test]
 fn several_hosts_are_all_tried_and_all_shown() {
-    let (shown, hosts, ports) = parsed("postgres://ada:hunter2@one:5433,two:5434,three/latchkey?sslmode=require");
+    let (shown, hosts, ports) =
+        parsed("postgres://ada:hunter2@one:5433,two:5434,three/latchkey?sslmode=require");
     assert_eq!(shown, "postgres://ada:***@one:5433,two:5434,three/latchkey");
-    assert_eq!((hosts, ports), (named(&["one", "two", "three"]), vec![5433, 5434, 5432]));
+    assert_eq!(
+        (hosts, ports),
+        (named(&["one", "two", "three"]), vec![5433, 5434, 5432])
+    );
     let (shown, hosts, ports) = parsed("postgres://one,two/latchkey");
     assert_eq!(shown, "postgres://one,two/latchkey");
     assert_eq!((hosts, ports), (named(&["one", "two"]), Vec::new()));
@@ -26,7 +39,11 @@ fn several_hosts_are_all_tried_and_all_shown() {
 fn a_single_host_is_parsed_as_one() {
     assert_eq!(
         parsed("postgres://ada:a,b%40c@one:5433/latchkey"),
-        ("postgres://ada:***@one:5433/latchkey".to_owned(), named(&["one"]), vec![5433])
+        (
+            "postgres://ada:***@one:5433/latchkey".to_owned(),
+            named(&["one"]),
+            vec![5433]
+        )
     );
     assert_eq!(parsed("postgres://one").1, named(&["one"]));
 }
@@ -35,11 +52,22 @@ fn a_single_host_is_parsed_as_one() {
 fn a_url_with_an_authority_requires_tls_unless_it_is_disabled() {
     for (text, expected) in [
         ("postgres://one/latchkey", TlsMode::Prefer),
-        ("postgres://one/latchkey?sslrootcert=root.pem", TlsMode::Require),
-        ("postgres://one/latchkey?sslmode=verify-ca", TlsMode::Require),
-        ("postgres://one/latchkey?sslmode=disable&sslrootcert=root.pem", TlsMode::Disable),
+        (
+            "postgres://one/latchkey?sslrootcert=root.pem",
+            TlsMode::Require,
+        ),
+        (
+            "postgres://one/latchkey?sslmode=verify-ca",
+            TlsMode::Require,
+        ),
+        (
+            "postgres://one/latchkey?sslmode=disable&sslrootcert=root.pem",
+            TlsMode::Disable,
+        ),
     ] {
-        let DatabaseUrl::Postgres(url) = text.parse().unwrap() else { panic!("{text}") };
+        let DatabaseUrl::Postgres(url) = text.parse().unwrap() else {
+            panic!("{text}")
+        };
         assert_eq!(url.tls, expected, "{text}");
     }
 }
@@ -47,7 +75,9 @@ fn a_url_with_an_authority_requires_tls_unless_it_is_disabled() {
 #[test]
 fn a_host_that_may_be_another_machine_counts_as_one() {
     let may_be_overheard = |text: &str| {
-        let DatabaseUrl::Postgres(url) = text.parse().unwrap() else { panic!("{text}") };
+        let DatabaseUrl::Postgres(url) = text.parse().unwrap() else {
+            panic!("{text}")
+        };
         url.may_be_overheard()
     };
     for here in [
@@ -76,12 +106,17 @@ fn a_host_that_may_be_another_machine_counts_as_one() {
     ] {
         assert!(may_be_overheard(elsewhere), "{elsewhere}");
         let warning = elsewhere.parse::<DatabaseUrl>().unwrap().warning().unwrap();
-        assert!(warning.ends_with("set sslmode=verify-full in DATABASE_URL"), "{warning}");
+        assert!(
+            warning.ends_with("set sslmode=verify-full in DATABASE_URL"),
+            "{warning}"
+        );
     }
 }
 
 fn config(text: &str) -> Box<Config> {
-    let DatabaseUrl::Postgres(url) = text.parse().unwrap() else { panic!("{text}") };
+    let DatabaseUrl::Postgres(url) = text.parse().unwrap() else {
+        panic!("{text}")
+    };
     url.config
 }
 
@@ -90,42 +125,147 @@ fn url_of_every_form_that_libpq_documents_is_parsed_alike() {
     let socket = || vec![Host::Unix(PathBuf::from("/run/postgresql"))];
     for (text, hosts, ports, user, database) in [
         ("postgresql://", vec![], vec![], None, None),
-        ("postgresql://localhost", named(&["localhost"]), vec![], None, None),
-        ("postgresql://localhost:5433", named(&["localhost"]), vec![5433], None, None),
-        ("postgresql://localhost/mydb", named(&["localhost"]), vec![], None, Some("mydb")),
-        ("postgresql://user@localhost", named(&["localhost"]), vec![], Some("user"), None),
-        ("postgresql://user:secret@localhost", named(&["localhost"]), vec![], Some("user"), None),
-        ("postgresql:///mydb?host=localhost&port=5433", named(&["localhost"]), vec![5433], None, Some("mydb")),
-        ("postgres://u:p@/db?host=/run/postgresql", socket(), vec![], Some("u"), Some("db")),
-        ("postgres://%2Frun%2Fpostgresql/db", socket(), vec![], None, Some("db")),
-        ("postgres://u:p@localhost:5433/db?host=/run/postgresql", socket(), vec![5433], Some("u"), Some("db")),
-        ("postgres://?host=a,b&port=1,2&dbname=db", named(&["a", "b"]), vec![1, 2], None, Some("db")),
-        ("postgres://a:1,b:2/x?dbname=y", named(&["a", "b"]), vec![1, 2], None, Some("y")),
-        ("postgres://[2001:db8::1]:5433,[::1]/db", named(&["2001:db8::1", "::1"]), vec![5433, 5432], None, Some("db")),
-        ("postgres://a,b/db?port=6432", named(&["a", "b"]), vec![6432], None, Some("db")),
-        ("postgres://h/db?user=me@corp&application_name=a@b", named(&["h"]), vec![], Some("me@corp"), Some("db")),
+        (
+            "postgresql://localhost",
+            named(&["localhost"]),
+            vec![],
+            None,
+            None,
+        ),
+        (
+            "postgresql://localhost:5433",
+            named(&["localhost"]),
+            vec![5433],
+            None,
+            None,
+        ),
+        (
+            "postgresql://localhost/mydb",
+            named(&["localhost"]),
+            vec![],
+            None,
+            Some("mydb"),
+        ),
+        (
+            "postgresql://user@localhost",
+            named(&["localhost"]),
+            vec![],
+            Some("user"),
+            None,
+        ),
+        (
+            "postgresql://user:secret@localhost",
+            named(&["localhost"]),
+            vec![],
+            Some("user"),
+            None,
+        ),
+        (
+            "postgresql:///mydb?host=localhost&port=5433",
+            named(&["localhost"]),
+            vec![5433],
+            None,
+            Some("mydb"),
+        ),
+        (
+            "postgres://u:p@/db?host=/run/postgresql",
+            socket(),
+            vec![],
+            Some("u"),
+            Some("db"),
+        ),
+        (
+            "postgres://%2Frun%2Fpostgresql/db",
+            socket(),
+            vec![],
+            None,
+            Some("db"),
+        ),
+        (
+            "postgres://u:p@localhost:5433/db?host=/run/postgresql",
+            socket(),
+            vec![5433],
+            Some("u"),
+            Some("db"),
+        ),
+        (
+            "postgres://?host=a,b&port=1,2&dbname=db",
+            named(&["a", "b"]),
+            vec![1, 2],
+            None,
+            Some("db"),
+        ),
+        (
+            "postgres://a:1,b:2/x?dbname=y",
+            named(&["a", "b"]),
+            vec![1, 2],
+            None,
+            Some("y"),
+        ),
+        (
+            "postgres://[2001:db8::1]:5433,[::1]/db",
+            named(&["2001:db8::1", "::1"]),
+            vec![5433, 5432],
+            None,
+            Some("db"),
+        ),
+        (
+            "postgres://a,b/db?port=6432",
+            named(&["a", "b"]),
+            vec![6432],
+            None,
+            Some("db"),
+        ),
+        (
+            "postgres://h/db?user=me@corp&application_name=a@b",
+            named(&["h"]),
+            vec![],
+            Some("me@corp"),
+            Some("db"),
+        ),
         ("postgres://:5433/db", vec![], vec![5433], None, Some("db")),
     ] {
         let config = config(text);
-        let seen = (config.get_hosts().to_vec(), config.get_ports().to_vec(), config.get_user(), config.get_dbname());
+        let seen = (
+            config.get_hosts().to_vec(),
+            config.get_ports().to_vec(),
+            config.get_user(),
+            config.get_dbname(),
+        );
         assert_eq!(seen, (hosts, ports, user, database), "{text}");
     }
 }
 
 #[test]
 fn password_is_the_text_between_colon_and_at() {
-    for (password, expected) in
-        [("pa$word", "pa$word"), ("pa?ss#1", "pa?ss#1"), ("p%40s%2Fs", "p@s/s"), ("a:b", "a:b"), ("a+b", "a+b")]
-    {
+    for (password, expected) in [
+        ("pa$word", "pa$word"),
+        ("pa?ss#1", "pa?ss#1"),
+        ("p%40s%2Fs", "p@s/s"),
+        ("a:b", "a:b"),
+        ("a+b", "a+b"),
+    ] {
         let config = config(&format!("postgres://u:{password}@h/db"));
-        assert_eq!(config.get_password(), Some(expected.as_bytes()), "{password}");
+        assert_eq!(
+            config.get_password(),
+            Some(expected.as_bytes()),
+            "{password}"
+        );
     }
-    assert_eq!(config("postgres://u:one@h/db?password=two").get_password(), Some(&b"two"[..]));
+    assert_eq!(
+        config("postgres://u:one@h/db?password=two").get_password(),
+        Some(&b"two"[..])
+    );
 }
 
 #[test]
 fn parameter_of_libpq_has_its_effect_or_is_refused_by_name() {
-    let refusal = |query: &str| format!("postgres://h/db?{query}").parse::<DatabaseUrl>().unwrap_err().to_string();
+    let refusal = |query: &str| {
+        format!("postgres://h/db?{query}")
+            .parse::<DatabaseUrl>()
+            .unwrap_err()
+            .to_string()
+    };
     for query in [
         "sslcert=a",
         "sslkey=a",
@@ -169,7 +309,9 @@ fn parameter_of_libpq_has_its_effect_or_is_refused_by_name() {
     }
     assert!(refusal("nonsense=1").starts_with("expected only parameters of libpq"));
     assert!(refusal("sslmode").starts_with("expected parameters as NAME=VALUE"));
-    assert!(refusal("application_name=%zz").starts_with("expected two hexadecimal digits after each %"));
+    assert!(
+        refusal("application_name=%zz").starts_with("expected two hexadecimal digits after each %")
+    );
     for query in ["port=1,2", "hostaddr=127.0.0.1,127.0.0.2"] {
         assert!(refusal(query).contains("one"), "{query}");
     }
@@ -192,14 +334,24 @@ fn parameter_of_libpq_has_its_effect_or_is_refused_by_name() {
          &application_name=web&hostaddr=127.0.0.1&load_balance_hosts=random",
     );
     assert_eq!(taken.get_connect_timeout(), Some(&Duration::from_secs(7)));
-    assert_eq!(taken.get_tcp_user_timeout(), Some(&Duration::from_millis(1500)));
-    assert_eq!((taken.get_keepalives(), taken.get_keepalives_retries()), (false, Some(4)));
+    assert_eq!(
+        taken.get_tcp_user_timeout(),
+        Some(&Duration::from_millis(1500))
+    );
+    assert_eq!(
+        (taken.get_keepalives(), taken.get_keepalives_retries()),
+        (false, Some(4))
+    );
     assert_eq!(taken.get_application_name(), Some("web"));
 }
 
 #[test]
 fn part_of_a_password_is_never_taken_for_a_host() {
-    for text in ["postgres://u:pa@ss@h/db", "postgres://u:pa/ss@h/db", "postgres://u@corp:pa@h/db"] {
+    for text in [
+        "postgres://u:pa@ss@h/db",
+        "postgres://u:pa/ss@h/db",
+        "postgres://u@corp:pa@h/db",
+    ] {
         let error = text.parse::<DatabaseUrl>().unwrap_err();
         assert_eq!(error, DatabaseUrlError::Unescaped, "{text}");
     }
@@ -207,8 +359,13 @@ fn part_of_a_password_is_never_taken_for_a_host() {
 
 #[test]
 fn socket_is_never_encrypted() {
-    for text in ["postgres:///db?host=/run/postgresql&sslmode=require", "postgres:///db?sslmode=verify-full"] {
-        let DatabaseUrl::Postgres(url) = text.parse().unwrap() else { panic!("{text}") };
+    for text in [
+        "postgres:///db?host=/run/postgresql&sslmode=require",
+        "postgres:///db?sslmode=verify-full",
+    ] {
+        let DatabaseUrl::Postgres(url) = text.parse().unwrap() else {
+            panic!("{text}")
+        };
         assert_eq!(url.tls, TlsMode::Disable, "{text}");
     }
 }

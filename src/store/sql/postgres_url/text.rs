@@ -15,14 +15,20 @@ pub(super) fn split(text: &str) -> Result<Parameters, DatabaseUrlError> {
         Some(at) => (text.get(..at), text.get(at + 1..).unwrap_or_default()),
         None => (None, text),
     };
-    let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
+    let (place, query) = rest
+        .split_once('?')
+        .map_or((rest, None), |(place, query)| (place, Some(query)));
     // The part after it may be the rest of a password.
     if place.contains('@') {
         return Err(DatabaseUrlError::Unescaped);
     }
-    let (hosts, database) = place.split_once('/').map_or((place, None), |(hosts, name)| (hosts, Some(name)));
+    let (hosts, database) = place
+        .split_once('/')
+        .map_or((place, None), |(hosts, name)| (hosts, Some(name)));
     if let Some(login) = login {
-        let (user, password) = login.split_once(':').map_or((login, None), |(user, word)| (user, Some(word)));
+        let (user, password) = login
+            .split_once(':')
+            .map_or((login, None), |(user, word)| (user, Some(word)));
         push(&mut all, "user", user)?;
         push(&mut all, "password", password.unwrap_or_default())?;
     }
@@ -30,10 +36,15 @@ pub(super) fn split(text: &str) -> Result<Parameters, DatabaseUrlError> {
     push(&mut all, "host", &names)?;
     push(&mut all, "port", &ports)?;
     push(&mut all, "dbname", database.unwrap_or_default())?;
-    for parameter in query.into_iter().flat_map(|query| query.split('&')).filter(|text| !text.is_empty()) {
+    for parameter in query
+        .into_iter()
+        .flat_map(|query| query.split('&'))
+        .filter(|text| !text.is_empty())
+    {
         match parameter.split_once('=') {
             Some((name, value)) if !value.contains('=') => {
-                let name = String::from_utf8(decode(name)?).map_err(|_| DatabaseUrlError::Parameter)?;
+                let name =
+                    String::from_utf8(decode(name)?).map_err(|_| DatabaseUrlError::Parameter)?;
                 all.push((name, decode(value)?));
             }
             _ => return Err(DatabaseUrlError::Syntax),
@@ -48,14 +59,22 @@ fn split_hosts(text: &str) -> Result<(String, String), DatabaseUrlError> {
     for host in text.split(',') {
         let (name, port) = match host.strip_prefix('[').map(|host| host.split_once(']')) {
             Some(Some((name, ""))) => (name, ""),
-            Some(Some((name, port))) => (name, port.strip_prefix(':').ok_or(DatabaseUrlError::Value("host", ADDRESS))?),
+            Some(Some((name, port))) => (
+                name,
+                port.strip_prefix(':')
+                    .ok_or(DatabaseUrlError::Value("host", ADDRESS))?,
+            ),
             Some(None) => return Err(DatabaseUrlError::Value("host", ADDRESS)),
             None => host.split_once(':').unwrap_or((host, "")),
         };
         names.push(name);
         ports.push(port);
     }
-    let ports = if ports.iter().all(|port| port.is_empty()) { String::new() } else { ports.join(",") };
+    let ports = if ports.iter().all(|port| port.is_empty()) {
+        String::new()
+    } else {
+        ports.join(",")
+    };
     Ok((names.join(","), ports))
 }
 
@@ -69,11 +88,18 @@ fn push(all: &mut Parameters, name: &str, value: &str) -> Result<(), DatabaseUrl
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, DatabaseUrlError> {
-    let is_escape =
-        |rest: &str| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    let is_escape = |rest: &str| {
+        rest.as_bytes()
+            .get(..2)
+            .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
     if !text.split('%').skip(1).all(is_escape) {
         return Err(DatabaseUrlError::Escape);
     }
     let bytes: Vec<u8> = percent_decode_str(text).collect();
-    if bytes.contains(&0) { Err(DatabaseUrlError::Escape) } else { Ok(bytes) }
+    if bytes.contains(&0) {
+        Err(DatabaseUrlError::Escape)
+    } else {
+        Ok(bytes)
+    }
 }

@@ -27,7 +27,10 @@ pub(super) struct RotateAlone {
 impl RotateAlone {
     /// Unless it is `deadline` by the clock of the database.
     pub(super) fn new(attempt: Attempt, deadline: Moment) -> Self {
-        Self { attempt, deadline: stored(deadline) }
+        Self {
+            attempt,
+            deadline: stored(deadline),
+        }
     }
 }
 
@@ -39,7 +42,13 @@ impl<C> RunQueryDsl<C> for RotateAlone {}
 
 impl QueryFragment<Pg> for RotateAlone {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let Attempt { id, version, generation, now, rotation } = &self.attempt;
+        let Attempt {
+            id,
+            version,
+            generation,
+            now,
+            rotation,
+        } = &self.attempt;
         out.push_sql("UPDATE sessions AS s SET generation = s.generation + 1, rotated_at = ");
         out.push_bind_param::<Timestamp, _>(now)?;
         out.push_sql(", last_ip = ");

@@ -48,7 +48,17 @@ pub(super) struct Rotated {
 pub(super) struct Unread(Vec<u8>);
 
 /// The types of [`Rotated`], column by column.
-pub(super) type RotatedTypes = (Timestamp, Timestamp, Text, Text, Text, Text, Bool, Timestamp, Nullable<Timestamp>);
+pub(super) type RotatedTypes = (
+    Timestamp,
+    Timestamp,
+    Text,
+    Text,
+    Text,
+    Text,
+    Bool,
+    Timestamp,
+    Nullable<Timestamp>,
+);
 
 impl Attempt {
     pub(super) fn new(rotation: Rotation, now: Moment) -> Self {
@@ -63,7 +73,13 @@ impl Attempt {
 
     /// The session and its user as they are after it: what was compared, what was written, and what came back.
     pub(super) fn done(self, row: Rotated) -> Result<SessionState, StoreError> {
-        let Rotation { id, user, ip, user_agent, .. } = self.rotation;
+        let Rotation {
+            id,
+            user,
+            ip,
+            user_agent,
+            ..
+        } = self.rotation;
         let version = number(self.version)?;
         let session = Session {
             id,
@@ -89,7 +105,10 @@ impl Attempt {
             created_at: moment(row.user_created_at)?,
             last_login: row.last_login.map(moment).transpose()?,
         };
-        Ok(SessionState { session, user: Some(user) })
+        Ok(SessionState {
+            session,
+            user: Some(user),
+        })
     }
 }
 
@@ -101,7 +120,8 @@ impl FromSql<Text, Pg> for Unread {
 
 impl Unread {
     fn read(self) -> Result<String, StoreError> {
-        String::from_utf8(self.0).map_err(|_| StoreError::Failed("a text of a user is not UTF-8".to_owned()))
+        String::from_utf8(self.0)
+            .map_err(|_| StoreError::Failed("a text of a user is not UTF-8".to_owned()))
     }
 }
 

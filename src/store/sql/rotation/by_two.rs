@@ -2,8 +2,8 @@
 //! a conditional write, which decides, and a read, which no longer decides anything.
 
 use diesel::{
-    BoolExpressionMethods as _, ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _,
-    dsl::exists,
+    BoolExpressionMethods as _, ExpressionMethods as _, OptionalExtension as _, QueryDsl as _,
+    SelectableHelper as _, dsl::exists,
 };
 use diesel_async::{RunQueryDsl as _, pooled_connection::deadpool::Pool};
 
@@ -60,12 +60,18 @@ impl SqlStore {
             match rotated {
                 None => Ok(None),
                 Some(row) => {
-                    let user = users::table.find(&row.user_id).select(UserRow::as_select()).first(conn).await;
+                    let user = users::table
+                        .find(&row.user_id)
+                        .select(UserRow::as_select())
+                        .first(conn)
+                        .await;
                     user.optional().map(|user| Some((row, user)))
                 }
             }
         })?
         .map_err(from_query)?;
-        rotated.map(|(session, user)| state(session, user)).transpose()
+        rotated
+            .map(|(session, user)| state(session, user))
+            .transpose()
     }
 }

@@ -57,21 +57,41 @@ impl Stage {
 
 impl<T> Line<T> {
     pub(super) fn new(rule: Rule) -> Self {
-        let state = State { items: VecDeque::new(), runners: 0, taken: None, starting: false };
-        Self { rule, state: Mutex::new(state) }
+        let state = State {
+            items: VecDeque::new(),
+            runners: 0,
+            taken: None,
+            starting: false,
+        };
+        Self {
+            rule,
+            state: Mutex::new(state),
+        }
     }
 
     /// Goes to the end of the line. With a runner, if one has to be started for it.
     pub(super) fn join(self: &Arc<Self>, item: T, now: Instant) -> Option<Runner<T>> {
         let mut state = self.state();
         state.items.push_back(item);
-        let slow = state.taken.is_some_and(|taken| now.saturating_duration_since(taken) > self.rule.patience);
-        if state.starting || state.runners >= if slow { self.rule.most } else { self.rule.usual } {
+        let slow = state
+            .taken
+            .is_some_and(|taken| now.saturating_duration_since(taken) > self.rule.patience);
+        if state.starting
+            || state.runners
+                >= if slow {
+                    self.rule.most
+                } else {
+                    self.rule.usual
+                }
+        {
             return None;
         }
         state.starting = true;
         state.runners += 1;
-        Some(Runner { line: Arc::clone(self), stage: Stage::Starting })
+        Some(Runner {
+            line: Arc::clone(self),
+            stage: Stage::Starting,
+        })
     }
 
     pub(super) fn length(&self) -> usize {
@@ -101,7 +121,12 @@ impl<T> Runner<T> {
         if mem::replace(&mut self.stage, Stage::Running) == Stage::Starting {
             state.starting = false;
         }
-        let count = state.items.iter().take(most).take_while(|item| meant(item)).count();
+        let count = state
+            .items
+            .iter()
+            .take(most)
+            .take_while(|item| meant(item))
+            .count();
         state.items.drain(..count).collect()
     }
 }
@@ -112,7 +137,11 @@ impl<T> Drop for Runner<T> {
     fn drop(&mut self) {
         let mut state = self.line.state();
         self.stage.end(&mut state);
-        let left = if state.runners == 0 { mem::take(&mut state.items) } else { VecDeque::new() };
+        let left = if state.runners == 0 {
+            mem::take(&mut state.items)
+        } else {
+            VecDeque::new()
+        };
         drop(state);
         drop(left);
     }
@@ -125,7 +154,11 @@ mod tests {
     const PATIENCE: Duration = Duration::from_millis(100);
 
     fn line(usual: usize) -> Arc<Line<u32>> {
-        Arc::new(Line::new(Rule { usual, most: usual + 1, patience: PATIENCE }))
+        Arc::new(Line::new(Rule {
+            usual,
+            most: usual + 1,
+            patience: PATIENCE,
+        }))
     }
 
     fn anybody<T>(_: &T) -> bool {
@@ -167,7 +200,10 @@ mod tests {
         let later = now + PATIENCE + Duration::from_millis(1);
         let mut second = line.join(3, later).unwrap();
         assert_eq!(second.next(9, later, anybody), [2, 3]);
-        assert!(line.join(4, later + PATIENCE * 9).is_none(), "the most there may be");
+        assert!(
+            line.join(4, later + PATIENCE * 9).is_none(),
+            "the most there may be"
+        );
     }
 
     #[test]
@@ -189,7 +225,11 @@ mod tests {
         assert_eq!(first.next(1, now, anybody), [2]);
         let mut second = line.join(3, now).unwrap();
         drop(first);
-        assert_eq!(second.next(9, now, anybody), [3], "one is left who serves them");
+        assert_eq!(
+            second.next(9, now, anybody),
+            [3],
+            "one is left who serves them"
+        );
         assert!(second.is_over() && line.join(4, now).is_some());
     }
 }

@@ -34,7 +34,9 @@ impl SqlStore {
     ) -> Result<Option<SessionState>, StoreError> {
         match place.rotations.rotate(rotation, clock).await? {
             Verdict::Rotated(state) => Ok(Some(*state)),
-            Verdict::Left(rotation) => Box::pin(self.rotate_alone(place, rotation, clock.as_ref())).await,
+            Verdict::Left(rotation) => {
+                Box::pin(self.rotate_alone(place, rotation, clock.as_ref())).await
+            }
         }
     }
 
@@ -44,13 +46,17 @@ impl SqlStore {
         rotation: Rotation,
         clock: &dyn Clock,
     ) -> Result<Option<SessionState>, StoreError> {
-        let (rotate, row): (RotateAlone, Option<Rotated>) = within!(&place.connections, self.pool.timeout, |conn| {
-            let deadline = self.pool.server_clock.deadline(self.pool.timeout);
-            let rotate = RotateAlone::new(Attempt::new(rotation, clock.now()), deadline);
-            // All rows, of which there is one: the first comes before the commit.
-            (&rotate).load(conn).await.map(|mut rows| (rotate, rows.pop()))
-        })?
-        .map_err(from_query)?;
+        let (rotate, row): (RotateAlone, Option<Rotated>) =
+            within!(&place.connections, self.pool.timeout, |conn| {
+                let deadline = self.pool.server_clock.deadline(self.pool.timeout);
+                let rotate = RotateAlone::new(Attempt::new(rotation, clock.now()), deadline);
+                // All rows, of which there is one: the first comes before the commit.
+                (&rotate)
+                    .load(conn)
+                    .await
+                    .map(|mut rows| (rotate, rows.pop()))
+            })?
+            .map_err(from_query)?;
         row.map(|row| rotate.attempt.done(row)).transpose()
     }
 }

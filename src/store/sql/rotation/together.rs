@@ -35,12 +35,20 @@ impl<'a> RotateTogether<'a> {
         let column = attempts.iter();
         Self {
             ids: column.clone().map(|attempt| attempt.id.as_str()).collect(),
-            users: column.clone().map(|attempt| attempt.rotation.user.as_str()).collect(),
+            users: column
+                .clone()
+                .map(|attempt| attempt.rotation.user.as_str())
+                .collect(),
             versions: column.clone().map(|attempt| attempt.version).collect(),
             generations: column.clone().map(|attempt| attempt.generation).collect(),
             moments: column.clone().map(|attempt| attempt.now).collect(),
-            ips: column.clone().map(|attempt| attempt.rotation.ip.as_deref()).collect(),
-            user_agents: column.map(|attempt| attempt.rotation.user_agent.as_deref()).collect(),
+            ips: column
+                .clone()
+                .map(|attempt| attempt.rotation.ip.as_deref())
+                .collect(),
+            user_agents: column
+                .map(|attempt| attempt.rotation.user_agent.as_deref())
+                .collect(),
             deadline: stored(deadline),
         }
     }
@@ -61,7 +69,9 @@ impl<C> RunQueryDsl<C> for RotateTogether<'_> {}
 impl QueryFragment<Pg> for RotateTogether<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         // `(SELECT …)` hides from the planner how many there are: else it would plan small statements anew each time.
-        out.push_sql("WITH w AS (SELECT a.place, a.now, a.ip, a.user_agent, l.* FROM unnest((SELECT ");
+        out.push_sql(
+            "WITH w AS (SELECT a.place, a.now, a.ip, a.user_agent, l.* FROM unnest((SELECT ",
+        );
         out.push_bind_param::<Array<Text>, _>(&self.ids)?;
         out.push_sql("), ");
         out.push_bind_param::<Array<Text>, _>(&self.users)?;

@@ -6,7 +6,8 @@ use std::{
 };
 
 use diesel_async::{
-    AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _, pooled_connection::deadpool::Pool,
+    AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _,
+    pooled_connection::deadpool::Pool,
 };
 use tokio::{runtime::Handle, sync::oneshot};
 
@@ -72,9 +73,23 @@ impl Rotations {
         limits: PoolLimits,
         runtime: Option<Handle>,
     ) -> Self {
-        let PoolLimits { connections: most, timeout, .. } = limits;
-        let rule = Rule { usual: RUNNERS, most: most.max(RUNNERS), patience: timeout / PATIENCE };
-        Self { clock, connections, line: Arc::new(Line::new(rule)), runtime, timeout }
+        let PoolLimits {
+            connections: most,
+            timeout,
+            ..
+        } = limits;
+        let rule = Rule {
+            usual: RUNNERS,
+            most: most.max(RUNNERS),
+            patience: timeout / PATIENCE,
+        };
+        Self {
+            clock,
+            connections,
+            line: Arc::new(Line::new(rule)),
+            runtime,
+            timeout,
+        }
     }
 
     /// How many wait.
@@ -92,7 +107,12 @@ impl Rotations {
         }
         let (answer, verdict) = oneshot::channel();
         let now = Instant::now();
-        let waiting = Waiting { rotation, clock: Arc::clone(clock), since: now, answer };
+        let waiting = Waiting {
+            rotation,
+            clock: Arc::clone(clock),
+            since: now,
+            answer,
+        };
         if let Some(runner) = self.line.join(waiting, now) {
             // A task of its own, where the connections are driven: it serves others, too, and must not end with this
             // caller or, where threads share connections, with this caller's thread.
@@ -102,7 +122,11 @@ impl Rotations {
                 None => tokio::spawn(run),
             };
         }
-        let ended = |_| Err(StoreError::Unavailable("the thread that asked the database has ended".to_owned()));
+        let ended = |_| {
+            Err(StoreError::Unavailable(
+                "the thread that asked the database has ended".to_owned(),
+            ))
+        };
         verdict.await.unwrap_or_else(ended)
     }
 
@@ -112,10 +136,15 @@ impl Rotations {
         while !runner.is_over() {
             let begun = Instant::now();
             match Lent::from_pool(&self.connections).await {
-                Ok(lent) => self.send(lent, runner.next(MOST, Instant::now(), |_| true)).await,
+                Ok(lent) => {
+                    self.send(lent, runner.next(MOST, Instant::now(), |_| true))
+                        .await
+                }
                 // Who came later tries anew: by then the server may be there again.
                 Err(error) => {
-                    for waiting in runner.next(usize::MAX, Instant::now(), |waiting| waiting.since <= begun) {
+                    for waiting in
+                        runner.next(usize::MAX, Instant::now(), |waiting| waiting.since <= begun)
+                    {
                         waiting.refuse(&error);
                     }
                 }
@@ -131,7 +160,13 @@ impl Rotations {
         }
         let statement = RotateTogether::new(&attempts, self.clock.deadline(self.timeout));
         let outcome = match lent.connection() {
-            Ok(connection) => limited(self.timeout, (&statement).load::<(i64, Rotated)>(connection)).await,
+            Ok(connection) => {
+                limited(
+                    self.timeout,
+                    (&statement).load::<(i64, Rotated)>(connection),
+                )
+                .await
+            }
             Err(error) => Err(error),
         };
         drop(statement);
@@ -163,8 +198,13 @@ impl Rotations {
     /// After an error. Where the connection lives on, the server itself has ended the statement, and what it had changed is
     /// undone. Of one that is gone nobody knows what it did, whatever was said last, by the server or by a proxy.
     async fn nothing_was_done(&self, lent: &mut Lent<AsyncPgConnection>) -> bool {
-        let Ok(connection) = lent.connection() else { return false };
-        matches!(limited(self.timeout, connection.batch_execute("SELECT 1")).await, Ok(Ok(())))
+        let Ok(connection) = lent.connection() else {
+            return false;
+        };
+        matches!(
+            limited(self.timeout, connection.batch_execute("SELECT 1")).await,
+            Ok(Ok(()))
+        )
     }
 }
 
@@ -184,10 +224,17 @@ fn begun(next: Vec<Waiting>, now: Instant, timeout: Duration) -> (Vec<Attempt>, 
             continue;
         }
         if now.duration_since(waiting.since) > timeout {
-            waiting.refuse(&StoreError::Unavailable("no free connection in time".to_owned()));
+            waiting.refuse(&StoreError::Unavailable(
+                "no free connection in time".to_owned(),
+            ));
             continue;
         }
-        let Waiting { rotation, clock, answer, .. } = waiting;
+        let Waiting {
+            rotation,
+            clock,
+            answer,
+            ..
+        } = waiting;
         attempts.push(Attempt::new(rotation, clock.now()));
         answers.push(answer);
     }
@@ -198,14 +245,18 @@ fn told(attempts: Vec<Attempt>, answers: Vec<Answer>, rows: Vec<(i64, Rotated)>)
     let mut by_place: Vec<Option<Rotated>> = Vec::new();
     by_place.resize_with(attempts.len(), || None);
     for (place, row) in rows {
-        let place = usize::try_from(place).ok().and_then(|place| by_place.get_mut(place.checked_sub(1)?));
+        let place = usize::try_from(place)
+            .ok()
+            .and_then(|place| by_place.get_mut(place.checked_sub(1)?));
         if let Some(place) = place {
             *place = Some(row);
         }
     }
     for ((attempt, answer), row) in attempts.into_iter().zip(answers).zip(by_place) {
         let _ = answer.send(match row {
-            Some(row) => attempt.done(row).map(|state| Verdict::Rotated(Box::new(state))),
+            Some(row) => attempt
+                .done(row)
+                .map(|state| Verdict::Rotated(Box::new(state))),
             None => Ok(Verdict::Left(attempt.rotation)),
         });
     }

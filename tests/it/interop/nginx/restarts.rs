@@ -29,7 +29,10 @@ struct Load {
 
 impl Load {
     async fn post(&self, client: &Client, url: &str, body: &Value) -> Option<Value> {
-        let request = client.post(url).header("content-type", "application/json").body(body.to_string());
+        let request = client
+            .post(url)
+            .header("content-type", "application/json")
+            .body(body.to_string());
         let answer = Answer::read(request.send().await.unwrap()).await;
         self.answered.fetch_add(1, SeqCst);
         if answer.status == 200 {
@@ -42,43 +45,68 @@ impl Load {
     async fn client(self, url: String, name: String) {
         let client = Client::new();
         let credentials = json!({ "username": name, "password": PASSWORD });
-        let mut pair = self.post(&client, &format!("{url}/api/token/"), &credentials).await.unwrap();
+        let mut pair = self
+            .post(&client, &format!("{url}/api/token/"), &credentials)
+            .await
+            .unwrap();
         while !self.stopped.load(SeqCst) {
             let refresh = json!({ "refresh": pair["refresh"] });
-            if let Some(next) = self.post(&client, &format!("{url}/api/token/refresh/"), &refresh).await {
+            if let Some(next) = self
+                .post(&client, &format!("{url}/api/token/refresh/"), &refresh)
+                .await
+            {
                 pair = next;
             }
-            self.post(&client, &format!("{url}/api/token/verify/"), &json!({ "token": pair["access"] })).await;
+            self.post(
+                &client,
+                &format!("{url}/api/token/verify/"),
+                &json!({ "token": pair["access"] }),
+            )
+            .await;
         }
     }
 
     async fn goes_on(&self) {
         let before = self.answered.load(SeqCst);
-        eventually("the clients go on", async || self.answered.load(SeqCst) > before + 200).await;
+        eventually("the clients go on", async || {
+            self.answered.load(SeqCst) > before + 200
+        })
+        .await;
     }
 }
 
 /// Restarts each of three instances in turn, as the guide to several instances says. Returns what clients saw.
 async fn rolling_restart(changes: &[(&str, &str)]) -> (usize, Vec<Answer>) {
-    let place = Place::on(Backend::PostgresAndRedis).await.with("LATCHKEY_TRUSTED_PROXIES", "127.0.0.1");
+    let place = Place::on(Backend::PostgresAndRedis)
+        .await
+        .with("LATCHKEY_TRUSTED_PROXIES", "127.0.0.1");
     let place = place.with("LATCHKEY_ISSUER", &format!("https://{NAME}"));
     for name in ["ada", "bob", "eve"] {
         place.user(name, PASSWORD);
     }
-    let addresses: Vec<SocketAddr> = (0..3).map(|_| SocketAddr::from(([127, 0, 0, 1], free_port()))).collect();
-    let mut servers: Vec<Server> = addresses.iter().map(|address| place.serve_at(*address, "")).collect();
+    let addresses: Vec<SocketAddr> = (0..3)
+        .map(|_| SocketAddr::from(([127, 0, 0, 1], free_port())))
+        .collect();
+    let mut servers: Vec<Server> = addresses
+        .iter()
+        .map(|address| place.serve_at(*address, ""))
+        .collect();
     // Without TLS, which the clients of this test do not speak.
     let changes = [&[("listen 443 ssl;", "listen 443;")], changes].concat();
     let nginx = Nginx::changed(&addresses, &changes).await;
     let load = Load::default();
     let url = format!("http://127.0.0.1:{}", nginx.port);
-    let clients = ["ada", "bob", "eve"].map(|name| tokio::spawn(load.clone().client(url.clone(), name.to_owned())));
+    let clients = ["ada", "bob", "eve"]
+        .map(|name| tokio::spawn(load.clone().client(url.clone(), name.to_owned())));
     for (index, address) in addresses.iter().enumerate() {
         load.goes_on().await;
         let stopped = servers.remove(index);
         assert!(block_in_place(|| stopped.stop("TERM")).0.success());
         let updated = block_in_place(|| place.serve_at(*address, ""));
-        eventually("it is ready", async || updated.get("/health/ready").await.status == 200).await;
+        eventually("it is ready", async || {
+            updated.get("/health/ready").await.status == 200
+        })
+        .await;
         servers.insert(index, updated);
     }
     load.goes_on().await;
@@ -93,18 +121,27 @@ async fn rolling_restart(changes: &[(&str, &str)]) -> (usize, Vec<Answer>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rolling_restart_of_three_instances_under_load_causes_no_error() {
     let (answered, errors) = rolling_restart(&[]).await;
-    assert!(errors.is_empty(), "{} of {answered}: {:?}", errors.len(), errors.first());
+    assert!(
+        errors.is_empty(),
+        "{} of {answered}: {:?}",
+        errors.len(),
+        errors.first()
+    );
 }
 
 /// The reason for `max_fails=0`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rolling_restart_with_the_defaults_of_nginx_causes_errors() {
     let (_, errors) = rolling_restart(&[(" max_fails=0;", ";")]).await;
-    assert!(errors.iter().any(|answer| answer.status == 502), "{errors:?}");
+    assert!(
+        errors.iter().any(|answer| answer.status == 502),
+        "{errors:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn request_that_an_instance_took_and_did_not_answer_goes_to_another_only_if_it_changes_nothing() {
+async fn request_that_an_instance_took_and_did_not_answer_goes_to_another_only_if_it_changes_nothing()
+ {
     let place = Place::new();
     place.user("ada", PASSWORD);
     let server = place.serve(&format!("--issuer https://{NAME}"));
@@ -120,15 +157,43 @@ async fn request_that_an_instance_took_and_did_not_answer_goes_to_another_only_i
         drop(reader);
     });
     for (path, body, repeated) in [
-        ("/api/token/verify/", Some(json!({ "token": pair.access })), true),
-        ("/api/token/verify", Some(json!({ "token": pair.access })), true),
+        (
+            "/api/token/verify/",
+            Some(json!({ "token": pair.access })),
+            true,
+        ),
+        (
+            "/api/token/verify",
+            Some(json!({ "token": pair.access })),
+            true,
+        ),
         ("/api/auth/user/", None, true),
         ("/.well-known/jwks.json", None, true),
-        ("/api/token/", Some(json!({ "username": "ada", "password": PASSWORD })), false),
-        ("/api/token/refresh/", Some(json!({ "refresh": pair.refresh })), false),
-        ("/api/token/refresh", Some(json!({ "refresh": pair.refresh })), false),
-        ("/api/token/blacklist/", Some(json!({ "refresh": pair.refresh })), false),
-        ("/api/auth/logout/", Some(json!({ "refresh": pair.refresh })), false),
+        (
+            "/api/token/",
+            Some(json!({ "username": "ada", "password": PASSWORD })),
+            false,
+        ),
+        (
+            "/api/token/refresh/",
+            Some(json!({ "refresh": pair.refresh })),
+            false,
+        ),
+        (
+            "/api/token/refresh",
+            Some(json!({ "refresh": pair.refresh })),
+            false,
+        ),
+        (
+            "/api/token/blacklist/",
+            Some(json!({ "refresh": pair.refresh })),
+            false,
+        ),
+        (
+            "/api/auth/logout/",
+            Some(json!({ "refresh": pair.refresh })),
+            false,
+        ),
         ("/api/auth/logout/all/", Some(json!({})), false),
     ] {
         // A new nginx begins with the first instance.
@@ -139,7 +204,11 @@ async fn request_that_an_instance_took_and_did_not_answer_goes_to_another_only_i
             None => nginx.curl(path, &["--header", &bearer]),
         };
         let expected = if repeated { 200 } else { 502 };
-        assert_eq!((reply.status, sent.load(SeqCst)), (expected, 1), "{path} {reply:?}");
+        assert_eq!(
+            (reply.status, sent.load(SeqCst)),
+            (expected, 1),
+            "{path} {reply:?}"
+        );
     }
     assert_eq!(
         server.refresh(&pair.refresh).await.status,

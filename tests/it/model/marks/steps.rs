@@ -2,7 +2,10 @@
 
 use stateright::{Model, Property};
 
-use super::{Action, Epoch, Found, Instance, Janitor, Mark, Marks, Outcome, Redis, Request, Rules, State, promises};
+use super::{
+    Action, Epoch, Found, Instance, Janitor, Mark, Marks, Outcome, Redis, Request, Rules, State,
+    promises,
+};
 
 const BOTH: [usize; 2] = [0, 1];
 
@@ -26,8 +29,17 @@ impl Instance {
 impl State {
     /// What the check of an access token says at this instance: whether "no mark" is believed, and there is none.
     pub fn says_clear(&self, instance: usize) -> bool {
-        let Instance { failed, covered, doubts, sealed, .. } = &self.instances[instance];
-        let epoch = self.redis.epoch.is_some_and(|epoch| *sealed == Some(epoch.name) || self.trusts_every_epoch);
+        let Instance {
+            failed,
+            covered,
+            doubts,
+            sealed,
+            ..
+        } = &self.instances[instance];
+        let epoch = self
+            .redis
+            .epoch
+            .is_some_and(|epoch| *sealed == Some(epoch.name) || self.trusts_every_epoch);
         self.redis.mark < Mark::Revoked && epoch && failed == covered && !doubts
     }
 }
@@ -71,15 +83,29 @@ impl Model for Marks {
             }
             match instance.request {
                 Request::None => {
-                    let later = [Mark::Rotated, Mark::Revoked].into_iter().filter(|mark| *mark > state.row);
+                    let later = [Mark::Rotated, Mark::Revoked]
+                        .into_iter()
+                        .filter(|mark| *mark > state.row);
                     actions.extend(later.map(|mark| Action::Begin(number, mark)));
                 }
-                Request::Mark(_) => actions.extend(outcomes.iter().map(|outcome| Action::Request(number, *outcome))),
-                Request::Row(_) | Request::Answer(_) => actions.push(Action::Request(number, Outcome::Done)),
+                Request::Mark(_) => actions.extend(
+                    outcomes
+                        .iter()
+                        .map(|outcome| Action::Request(number, *outcome)),
+                ),
+                Request::Row(_) | Request::Answer(_) => {
+                    actions.push(Action::Request(number, Outcome::Done))
+                }
             }
             match instance.janitor {
-                Janitor::Rests | Janitor::Rebuilds { .. } => actions.push(Action::Janitor(number, Outcome::Done)),
-                _ => actions.extend(outcomes.iter().map(|outcome| Action::Janitor(number, *outcome))),
+                Janitor::Rests | Janitor::Rebuilds { .. } => {
+                    actions.push(Action::Janitor(number, Outcome::Done))
+                }
+                _ => actions.extend(
+                    outcomes
+                        .iter()
+                        .map(|outcome| Action::Janitor(number, *outcome)),
+                ),
             }
             if state.crashes > 0 {
                 actions.push(Action::Crash(number));
@@ -106,22 +132,49 @@ impl Model for Marks {
         let mut state = last.clone();
         match action {
             Action::Begin(number, mark) => {
-                let first = if self.rules == Rules::MarkFirst { Request::Mark(mark) } else { Request::Row(mark) };
+                let first = if self.rules == Rules::MarkFirst {
+                    Request::Mark(mark)
+                } else {
+                    Request::Row(mark)
+                };
                 state.instances[number].request = first;
             }
             Action::Request(number, outcome) => self.request(&mut state, number, outcome),
             Action::Janitor(number, outcome) => self.janitor(&mut state, number, outcome),
             Action::Flood => {
                 state.floods -= 1;
-                let Redis { process, named, clock, .. } = state.redis;
+                let Redis {
+                    process,
+                    named,
+                    clock,
+                    ..
+                } = state.redis;
                 let (epoch, mark, tickets) = (None, Mark::Nothing, [None; 2]);
-                state.redis = Redis { process, epoch, named, mark, margin: MARGIN, clock, tickets };
+                state.redis = Redis {
+                    process,
+                    epoch,
+                    named,
+                    mark,
+                    margin: MARGIN,
+                    clock,
+                    tickets,
+                };
             }
             Action::Save => state.saved = Some(state.redis.clone()),
             Action::Restart => {
                 state.restarts -= 1;
-                let Redis { process, named, clock, .. } = state.redis;
-                state.redis = Redis { process: process + 1, named, clock, ..state.saved.take()? };
+                let Redis {
+                    process,
+                    named,
+                    clock,
+                    ..
+                } = state.redis;
+                state.redis = Redis {
+                    process: process + 1,
+                    named,
+                    clock,
+                    ..state.saved.take()?
+                };
                 for instance in &mut state.instances {
                     instance.doubts = self.rules != Rules::ConnectionsAreTrusted;
                 }
@@ -136,7 +189,10 @@ impl Model for Marks {
             }
             Action::Crash(number) => {
                 state.crashes -= 1;
-                state.instances[number] = Instance { excused: state.instances[number].excused, ..Instance::NEW };
+                state.instances[number] = Instance {
+                    excused: state.instances[number].excused,
+                    ..Instance::NEW
+                };
             }
         }
         (state != *last).then_some(state)
@@ -154,7 +210,10 @@ impl Redis {
             self.named += 1;
         }
         let name = self.epoch.map_or(self.named, |epoch| epoch.name);
-        self.epoch = Some(Epoch { name, renewed: true });
+        self.epoch = Some(Epoch {
+            name,
+            renewed: true,
+        });
         name
     }
 }
@@ -169,7 +228,10 @@ impl Marks {
         }
         let endless = self.rules == Rules::EpochsAreEndless;
         let left = redis.epoch.filter(|epoch| epoch.renewed || endless);
-        redis.epoch = left.map(|epoch| Epoch { renewed: false, ..epoch });
+        redis.epoch = left.map(|epoch| Epoch {
+            renewed: false,
+            ..epoch
+        });
     }
 
     fn request(&self, state: &mut State, number: usize, outcome: Outcome) {
@@ -178,7 +240,11 @@ impl Marks {
             Request::None => return,
             Request::Row(mark) => {
                 state.row = state.row.max(mark);
-                if mark_first { Request::Answer(mark) } else { Request::Mark(mark) }
+                if mark_first {
+                    Request::Answer(mark)
+                } else {
+                    Request::Mark(mark)
+                }
             }
             Request::Mark(mark) => {
                 let written = self.write(state, number, mark, outcome);
@@ -186,7 +252,11 @@ impl Marks {
                 if !written && mark == Mark::Revoked {
                     state.instances[1 - number].excused = true;
                 }
-                if mark_first { Request::Row(mark) } else { Request::Answer(mark) }
+                if mark_first {
+                    Request::Row(mark)
+                } else {
+                    Request::Answer(mark)
+                }
             }
             Request::Answer(mark) => {
                 state.told = state.told.max(mark);
@@ -199,7 +269,11 @@ impl Marks {
     fn write(&self, state: &mut State, number: usize, mark: Mark, outcome: Outcome) -> bool {
         if outcome != Outcome::Lost {
             let before = state.redis.mark;
-            state.redis.mark = if self.rules == Rules::LastWriteWins { mark } else { before.max(mark) };
+            state.redis.mark = if self.rules == Rules::LastWriteWins {
+                mark
+            } else {
+                before.max(mark)
+            };
             state.went_down |= state.redis.mark < before;
             state.redis.margin = MARGIN;
         }
@@ -217,7 +291,11 @@ impl Marks {
     fn janitor(&self, state: &mut State, number: usize, outcome: Outcome) {
         state.instances[number].janitor = match state.instances[number].janitor {
             Janitor::Rests => self.look(state, number),
-            Janitor::Rebuilds { ticket, found } => Janitor::Read { ticket, found, row: state.row },
+            Janitor::Rebuilds { ticket, found } => Janitor::Read {
+                ticket,
+                found,
+                row: state.row,
+            },
             Janitor::Read { ticket, found, row } => {
                 if self.write(state, number, row, outcome) {
                     Janitor::Wrote { ticket, found }
@@ -245,39 +323,65 @@ impl Marks {
     /// One look at Redis: lay a ticket and rebuild, or write again what was revoked lately, beginning in the database.
     fn look(&self, state: &mut State, number: usize) -> Janitor {
         let instance = &mut state.instances[number];
-        let found = Found { process: state.redis.process, clock: state.redis.clock };
-        let same = instance.filled.is_some_and(|filled| filled.process == found.process)
+        let found = Found {
+            process: state.redis.process,
+            clock: state.redis.clock,
+        };
+        let same = instance
+            .filled
+            .is_some_and(|filled| filled.process == found.process)
             || self.rules == Rules::ConnectionsAreTrusted;
-        let calm = instance.filled.is_some_and(|filled| filled.clock == found.clock)
+        let calm = instance
+            .filled
+            .is_some_and(|filled| filled.clock == found.clock)
             || matches!(self.rules, Rules::JumpsAreNotSeen | Rules::EpochsAreEndless);
-        let ours = |epoch: &Epoch| instance.sealed == Some(epoch.name) || self.rules == Rules::EveryEpochIsTrusted;
+        let ours = |epoch: &Epoch| {
+            instance.sealed == Some(epoch.name) || self.rules == Rules::EveryEpochIsTrusted
+        };
         let epoch = state.redis.epoch.filter(ours);
         if let Some(epoch) = epoch.filter(|_| calm || self.rules == Rules::RenewedAfterAJump) {
-            state.redis.epoch = Some(Epoch { renewed: true, ..epoch });
+            state.redis.epoch = Some(Epoch {
+                renewed: true,
+                ..epoch
+            });
         }
         if epoch.is_none() || instance.failed != instance.covered || !same || !calm {
             // Nothing is trusted until it is rebuilt.
             instance.doubts |= instance.filled.is_some();
             state.redis.tickets[number] = Some(instance.failed);
-            return Janitor::Rebuilds { ticket: instance.failed, found };
+            return Janitor::Rebuilds {
+                ticket: instance.failed,
+                found,
+            };
         }
         // Every second it writes again, needed or not. Where nothing is missing, that is a step that changes nothing.
         if instance.doubts || instance.excused {
-            return Janitor::Reapplies { row: state.row, doubts_before: instance.doubts };
+            return Janitor::Reapplies {
+                row: state.row,
+                doubts_before: instance.doubts,
+            };
         }
         Janitor::Rests
     }
 
     /// One script sets the epoch if the ticket still exists. Then a look checks that the memory is the same.
-    fn seal(&self, state: &mut State, number: usize, (ticket, found): (u8, Found), outcome: Outcome) {
-        let kept = state.redis.tickets[number] == Some(ticket) || self.rules == Rules::SealWithoutTicket;
+    fn seal(
+        &self,
+        state: &mut State,
+        number: usize,
+        (ticket, found): (u8, Found),
+        outcome: Outcome,
+    ) {
+        let kept =
+            state.redis.tickets[number] == Some(ticket) || self.rules == Rules::SealWithoutTicket;
         let calm = found.clock == state.redis.clock || self.rules == Rules::SealedAfterAJump;
         let kept = kept && calm;
         if outcome != Outcome::Lost && kept {
             state.redis.name_epoch();
             state.redis.tickets[number] = None;
         }
-        let same = state.redis.process == found.process || self.rules == Rules::ConnectionsAreTrusted;
+        let same =
+            state.redis.process == found.process || self.rules == Rules::ConnectionsAreTrusted;
         if outcome != Outcome::Done {
             state.failures -= 1;
             state.instances[number].doubts = true;

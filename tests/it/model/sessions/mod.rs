@@ -66,7 +66,10 @@ pub struct Place {
 }
 
 /// The place of clients that do not roam.
-pub const HOME: Place = Place { address: 0, agent: 0 };
+pub const HOME: Place = Place {
+    address: 0,
+    agent: 0,
+};
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct State {
@@ -243,6 +246,10 @@ impl State {
 
     fn token(&self, session: usize) -> Token {
         let row = &self.rows[session];
-        Token { session, generation: row.generation, made: row.rotated_at }
+        Token {
+            session,
+            generation: row.generation,
+            made: row.rotated_at,
+        }
     }
 }

@@ -13,39 +13,71 @@ pub const CAUSE: &str = "a session dies by reuse only when a token came outside 
 pub const PROMPT: &str = "a client that retries in time ends with the live token";
 
 pub const ELSEWHERE: &str = "a thief elsewhere gets nothing for a token that the owner has spent";
-pub const EFFECT: &str = "a thief elsewhere shows a token that the owner has spent nowhere without ending the session";
+pub const EFFECT: &str =
+    "a thief elsewhere shows a token that the owner has spent nowhere without ending the session";
 
 pub fn all() -> Vec<Property<Sessions>> {
     vec![
         Property::always(ONE_SUCCESSOR, |model: &Sessions, state: &State| {
             // Without an end of the window, any old token gives whatever is current.
             let alike = |one: &(u8, Token), other: &(u8, Token)| {
-                one.1.generation == other.1.generation || one.0 == other.0 && model.grace != Grace::Endless
+                one.1.generation == other.1.generation
+                    || one.0 == other.0 && model.grace != Grace::Endless
             };
-            let apart = |one: &(u8, Token), other: &(u8, Token)| one.1.session != other.1.session || one.1 == other.1;
+            let apart = |one: &(u8, Token), other: &(u8, Token)| {
+                one.1.session != other.1.session || one.1 == other.1
+            };
             let given = &state.story.given;
-            given.iter().all(|one| given.iter().all(|other| !alike(one, other) || apart(one, other)))
+            given.iter().all(|one| {
+                given
+                    .iter()
+                    .all(|other| !alike(one, other) || apart(one, other))
+            })
         }),
         Property::always(ONE_LIVE, |_, state: &State| {
             let live = |token: &Token| token.generation == state.rows[token.session].generation;
             let given = state.story.given.iter().map(|(_, token)| token);
-            given.filter(|token| live(token)).all(|token| *token == state.token(token.session))
+            given
+                .filter(|token| live(token))
+                .all(|token| *token == state.token(token.session))
         }),
-        Property::always(ENDED, |_, state: &State| is_not(state, Wrong::SucceededAfterTheEndWasTold)),
+        Property::always(ENDED, |_, state: &State| {
+            is_not(state, Wrong::SucceededAfterTheEndWasTold)
+        }),
         Property::always("what was told to be dead is dead", |_, state: &State| {
-            state.story.ended.iter().enumerate().all(|(session, ended)| !ended || state.dead(session))
+            state
+                .story
+                .ended
+                .iter()
+                .enumerate()
+                .all(|(session, ended)| !ended || state.dead(session))
         }),
-        Property::always(WINDOW, |_, state: &State| is_not(state, Wrong::ForgivenWithoutRight)),
-        Property::always(CAUSE, |_, state: &State| is_not(state, Wrong::KilledWithoutCause)),
-        Property::always(ELSEWHERE, |_, state: &State| is_not(state, Wrong::GivenElsewhere)),
-        Property::always(EFFECT, |_, state: &State| is_not(state, Wrong::AskedWithoutEffect)),
+        Property::always(WINDOW, |_, state: &State| {
+            is_not(state, Wrong::ForgivenWithoutRight)
+        }),
+        Property::always(CAUSE, |_, state: &State| {
+            is_not(state, Wrong::KilledWithoutCause)
+        }),
+        Property::always(ELSEWHERE, |_, state: &State| {
+            is_not(state, Wrong::GivenElsewhere)
+        }),
+        Property::always(EFFECT, |_, state: &State| {
+            is_not(state, Wrong::AskedWithoutEffect)
+        }),
         Property::always("a forged token changes nothing", |_, state: &State| {
             is_not(state, Wrong::ForgedTokenChangedARow)
         }),
-        Property::always("nothing is given after the end", |_, state: &State| is_not(state, Wrong::GivenAfterTheEnd)),
-        Property::always(PROMPT, |_, state: &State| is_not(state, Wrong::PromptClientRefused)),
+        Property::always("nothing is given after the end", |_, state: &State| {
+            is_not(state, Wrong::GivenAfterTheEnd)
+        }),
+        Property::always(PROMPT, |_, state: &State| {
+            is_not(state, Wrong::PromptClientRefused)
+        }),
         Property::sometimes("a second generation is held", |_, state: &State| {
-            state.clients.iter().any(|client| client.holds.generation > 1)
+            state
+                .clients
+                .iter()
+                .any(|client| client.holds.generation > 1)
         }),
         Property::sometimes("a retry is forgiven", |model: &Sessions, state: &State| {
             let strict = matches!(model.grace, Grace::Window(window) if window.is_zero());
@@ -56,12 +88,21 @@ pub fn all() -> Vec<Property<Sessions>> {
             let never = model.prompt || model.grace == Grace::Endless;
             never || state.rows.iter().any(|row| row.revoked == Some(Why::Reuse))
         }),
-        Property::sometimes("a log-out ends a session", |model: &Sessions, state: &State| {
-            model.log_outs == 0 || state.rows.iter().any(|row| row.revoked == Some(Why::LoggedOut))
-        }),
+        Property::sometimes(
+            "a log-out ends a session",
+            |model: &Sessions, state: &State| {
+                model.log_outs == 0
+                    || state
+                        .rows
+                        .iter()
+                        .any(|row| row.revoked == Some(Why::LoggedOut))
+            },
+        ),
         Property::sometimes("one session dies and another lives", |_, state: &State| {
             state.rows.len() == 1
-                || state.rows[0].revoked.is_some() && state.rows[1].revoked.is_none() && state.rows[1].generation > 0
+                || state.rows[0].revoked.is_some()
+                    && state.rows[1].revoked.is_none()
+                    && state.rows[1].generation > 0
         }),
     ]
 }

@@ -8,7 +8,9 @@ use latchkey::domain::{
     user::User,
 };
 
-use super::{Answer, Place, Request, Rules, Sessions, Stage, State, Token, What, Why, Wrong, steps::moment};
+use super::{
+    Answer, Place, Request, Rules, Sessions, Stage, State, Token, What, Why, Wrong, steps::moment,
+};
 
 impl Sessions {
     /// Returns true if the window is open for a token that is not current. It depends on the time when the successor
@@ -19,7 +21,9 @@ impl Sessions {
             Grace::Window(window) => {
                 let age = i64::from(now) - i64::from(state.story.made[token.session]);
                 let window = window.num_seconds();
-                window > 0 && token.generation + 1 == state.rows[token.session].generation && age <= window
+                window > 0
+                    && token.generation + 1 == state.rows[token.session].generation
+                    && age <= window
             }
         }
     }
@@ -30,7 +34,8 @@ impl Sessions {
         match self.grace {
             Grace::Endless => 0,
             Grace::Window(_) => {
-                u8::from(holder.address != request.from.address) + u8::from(holder.agent != request.from.agent)
+                u8::from(holder.address != request.from.address)
+                    + u8::from(holder.agent != request.from.agent)
             }
         }
     }
@@ -50,12 +55,18 @@ impl Sessions {
     pub(super) fn explain(&self, state: &mut State, request: &Request) -> Stage {
         let (refresh, verify) = (request.what == What::Refresh, request.what == What::Verify);
         let session = self.session(state, request);
-        let mut standing = session.standing(request.token.generation.into(), moment(request.now), self.grace);
+        let mut standing = session.standing(
+            request.token.generation.into(),
+            moment(request.now),
+            self.grace,
+        );
         if self.rules == Rules::NoForgiveness && standing == Standing::Grace {
             standing = Standing::Spent;
         }
         match standing {
-            Standing::Grace if verify && self.grace == Grace::Endless => Stage::Answered(Answer::Valid),
+            Standing::Grace if verify && self.grace == Grace::Endless => {
+                Stage::Answered(Answer::Valid)
+            }
             Standing::Grace | Standing::Spent => {
                 let purpose = match request.what {
                     What::Refresh => Purpose::Refresh,
@@ -63,10 +74,18 @@ impl Sessions {
                     What::Verify | What::Operate(_) => Purpose::Verify,
                 };
                 let unbound = self.grace == Grace::Endless || self.rules == Rules::Unbound;
-                let binding = if unbound { Binding::None } else { Binding::Client };
+                let binding = if unbound {
+                    Binding::None
+                } else {
+                    Binding::Client
+                };
                 let difference = Difference::between(&session.session, &origin(request.from));
                 let in_grace = standing == Standing::Grace;
-                self.follow(purpose.consequence(in_grace, difference, binding), state, request)
+                self.follow(
+                    purpose.consequence(in_grace, difference, binding),
+                    state,
+                    request,
+                )
             }
             Standing::Revoked(_) | Standing::CutOff => Stage::Answered(Answer::Dead),
             Standing::NoActiveUser if refresh || verify => Stage::Answered(Answer::Dead),
@@ -87,7 +106,9 @@ impl Sessions {
         }
         match consequence {
             Consequence::Successor => self.repeat(state, request),
-            Consequence::CountedSuccessor => Stage::Counts(state.rows[request.token.session].generation),
+            Consequence::CountedSuccessor => {
+                Stage::Counts(state.rows[request.token.session].generation)
+            }
             Consequence::Logout => Stage::Condemned(Why::LoggedOut),
             Consequence::Refusal => Stage::Answered(Answer::Refused),
             Consequence::Reuse => self.condemn(state, request),
@@ -98,7 +119,11 @@ impl Sessions {
         let session = request.token.session;
         if !self.owed(state, request) {
             let elsewhere = self.differences(state, request) == 2;
-            state.story.wrong = Some(if elsewhere { Wrong::GivenElsewhere } else { Wrong::ForgivenWithoutRight });
+            state.story.wrong = Some(if elsewhere {
+                Wrong::GivenElsewhere
+            } else {
+                Wrong::ForgivenWithoutRight
+            });
         }
         if self.differences(state, request) > 0 {
             state.story.holders[session].1 += 1;
@@ -119,7 +144,11 @@ impl Sessions {
     /// One statement: the condition and the count.
     pub(super) fn count(&self, state: &mut State, request: &Request, generation: u8) -> Stage {
         let row = &mut state.rows[request.token.session];
-        let counted = if row.repeats.0 == generation { row.repeats.1 } else { 0 };
+        let counted = if row.repeats.0 == generation {
+            row.repeats.1
+        } else {
+            0
+        };
         let left = counted < self.limit || self.rules == Rules::CountsWithoutLimit;
         if row.generation == generation && row.revoked.is_none() && left {
             row.repeats = (generation, counted + 1);
@@ -161,10 +190,16 @@ impl Sessions {
             created_at: moment(0),
             last_login: None,
         };
-        SessionState { session, user: Some(user) }
+        SessionState {
+            session,
+            user: Some(user),
+        }
     }
 }
 
 fn origin(place: Place) -> Origin {
-    Origin { ip: Some(format!("192.0.2.{}", place.address)), user_agent: Some(format!("agent/{}", place.agent)) }
+    Origin {
+        ip: Some(format!("192.0.2.{}", place.address)),
+        user_agent: Some(format!("agent/{}", place.agent)),
+    }
 }

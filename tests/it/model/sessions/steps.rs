@@ -5,8 +5,8 @@ use latchkey::domain::{session::Grace, time::Moment};
 use stateright::{Model, Property};
 
 use super::{
-    Action, Answer, Client, HOME, Operation, Place, Request, Row, Rules, Sessions, Stage, State, Story, Thief, Token,
-    What, Who, Why, Wrong, promises,
+    Action, Answer, Client, HOME, Operation, Place, Request, Row, Rules, Sessions, Stage, State,
+    Story, Thief, Token, What, Who, Why, Wrong, promises,
 };
 
 /// No model gets there.
@@ -17,16 +17,42 @@ impl Model for Sessions {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let sessions = self.clients.iter().map(|(session, _)| session).max().unwrap() + 1;
-        let first = |session| Token { session, generation: 0, made: 0 };
-        let client = |(session, tries): &(usize, u8)| Client { holds: first(*session), waits: false, tries: *tries };
+        let sessions = self
+            .clients
+            .iter()
+            .map(|(session, _)| session)
+            .max()
+            .unwrap()
+            + 1;
+        let first = |session| Token {
+            session,
+            generation: 0,
+            made: 0,
+        };
+        let client = |(session, tries): &(usize, u8)| Client {
+            holds: first(*session),
+            waits: false,
+            tries: *tries,
+        };
         vec![State {
             now: 0,
             version: 0,
             active: true,
-            rows: vec![Row { generation: 0, rotated_at: 0, revoked: None, holder: HOME, repeats: (0, 0) }; sessions],
+            rows: vec![
+                Row {
+                    generation: 0,
+                    rotated_at: 0,
+                    revoked: None,
+                    holder: HOME,
+                    repeats: (0, 0)
+                };
+                sessions
+            ],
             clients: self.clients.iter().map(client).collect(),
-            thief: Thief { stolen: None, tries: self.thefts },
+            thief: Thief {
+                stolen: None,
+                tries: self.thefts,
+            },
             log_outs: self.log_outs,
             operator: 0,
             forgeries: self.forgeries,
@@ -46,7 +72,8 @@ impl Model for Sessions {
             actions.push(Action::Tick);
         }
         for (number, client) in state.clients.iter().enumerate() {
-            if client.tries > 0 && !client.waits && (!self.prompt || self.is_prompt(state, number)) {
+            if client.tries > 0 && !client.waits && (!self.prompt || self.is_prompt(state, number))
+            {
                 actions.push(Action::Send(Who::Client(number), What::Refresh));
                 if state.log_outs > 0 {
                     actions.push(Action::Send(Who::Client(number), What::LogOut));
@@ -74,7 +101,11 @@ impl Model for Sessions {
                 Stage::Answered(_) => Action::Deliver(number),
                 _ => Action::Step(number),
             });
-            actions.push(if request.heard { Action::GiveUp(number) } else { Action::Crash(number) });
+            actions.push(if request.heard {
+                Action::GiveUp(number)
+            } else {
+                Action::Crash(number)
+            });
         }
     }
 
@@ -95,7 +126,9 @@ impl Model for Sessions {
             }
         }
         // An answer that nobody waits for is nothing.
-        state.requests.retain(|request| request.heard || !matches!(request.at, Stage::Answered(_)));
+        state
+            .requests
+            .retain(|request| request.heard || !matches!(request.at, Stage::Answered(_)));
         state.requests.sort_unstable();
         (state != *last).then_some(state)
     }
@@ -114,16 +147,34 @@ fn stops_waiting(state: &mut State, number: usize) {
 
 impl Sessions {
     fn send(&self, state: &mut State, by: Who, what: What) {
-        let first = |generation| Token { session: 0, generation, made: 0 };
+        let first = |generation| Token {
+            session: 0,
+            generation,
+            made: 0,
+        };
         let (token, from) = match by {
             Who::Client(number) => {
                 let client = &mut state.clients[number];
                 client.waits = true;
                 client.tries -= 1;
-                (client.holds, Place { address: if self.roaming { client.tries % 2 } else { HOME.address }, ..HOME })
+                (
+                    client.holds,
+                    Place {
+                        address: if self.roaming {
+                            client.tries % 2
+                        } else {
+                            HOME.address
+                        },
+                        ..HOME
+                    },
+                )
             }
             Who::Thief => {
-                let left = if what == What::Verify { &mut state.questions } else { &mut state.thief.tries };
+                let left = if what == What::Verify {
+                    &mut state.questions
+                } else {
+                    &mut state.thief.tries
+                };
                 *left -= 1;
                 (state.thief.stolen.unwrap(), self.thief)
             }
@@ -140,7 +191,16 @@ impl Sessions {
             state.log_outs -= 1;
         }
         let late = state.story.ended[token.session];
-        state.requests.push(Request { by, what, token, from, now: state.now, late, heard: true, at: Stage::Arrived });
+        state.requests.push(Request {
+            by,
+            what,
+            token,
+            from,
+            now: state.now,
+            late,
+            heard: true,
+            at: Stage::Arrived,
+        });
     }
 
     /// In time means: since the token was first sent, and no later than that since its successor was made. A new token
@@ -153,8 +213,8 @@ impl Sessions {
             Grace::Window(window) => i64::from(state.now - request.now) > window.num_seconds(),
         };
         let hinders = |request: &Request| of_an_old_one(request) || too_late(request);
-        let in_time =
-            holds.generation == state.rows[holds.session].generation || self.in_window(state, holds, state.now);
+        let in_time = holds.generation == state.rows[holds.session].generation
+            || self.in_window(state, holds, state.now);
         in_time && !state.requests.iter().any(hinders)
     }
 
@@ -167,11 +227,18 @@ impl Sessions {
             (Stage::Arrived, What::Operate(operation)) => operate(state, operation),
             (Stage::Checked(generation), _) => {
                 let (rotated_at, holder) = (request.now, request.from);
-                let next = Row { generation: generation + 1, rotated_at, holder, ..state.rows[session].clone() };
+                let next = Row {
+                    generation: generation + 1,
+                    rotated_at,
+                    holder,
+                    ..state.rows[session].clone()
+                };
                 state.rows[session] = next;
                 rotated(state, &request)
             }
-            (Stage::Arrived, What::LogOut | What::Verify) | (Stage::Lost, _) => self.explain(state, &request),
+            (Stage::Arrived, What::LogOut | What::Verify) | (Stage::Lost, _) => {
+                self.explain(state, &request)
+            }
             (Stage::Counts(generation), _) => self.count(state, &request, generation),
             (Stage::Uncounted(generation), _) => {
                 let row = &state.rows[session];
@@ -183,7 +250,11 @@ impl Sessions {
             }
             (Stage::Condemned(why), _) => {
                 state.rows[session].revoked.get_or_insert(why);
-                Stage::Answered(if why == Why::LoggedOut { Answer::Done } else { Answer::Dead })
+                Stage::Answered(if why == Why::LoggedOut {
+                    Answer::Done
+                } else {
+                    Answer::Dead
+                })
             }
             (Stage::Answered(_), _) => request.at,
         };
@@ -205,7 +276,8 @@ impl Sessions {
     fn rotate(&self, state: &mut State, request: &Request) -> Stage {
         let row = &state.rows[request.token.session];
         let revoked = row.revoked.is_some() && self.rules != Rules::RotatesTheRevoked;
-        let fits = row.generation == request.token.generation && !revoked && request.now < self.ends;
+        let fits =
+            row.generation == request.token.generation && !revoked && request.now < self.ends;
         if !(fits && state.active && state.version == 0) {
             return Stage::Lost;
         }
@@ -222,7 +294,9 @@ impl Sessions {
     fn deliver(&self, state: &mut State, number: usize) {
         let request = state.requests.remove(number);
         let session = request.token.session;
-        let Stage::Answered(answer) = request.at else { return };
+        let Stage::Answered(answer) = request.at else {
+            return;
+        };
         match answer {
             Answer::Next(token) | Answer::Again(token) => {
                 state.story.given.push((request.token.generation, token));
@@ -232,13 +306,16 @@ impl Sessions {
                     state.clients[client].holds = token;
                 }
             }
-            Answer::Done if matches!(request.what, What::Operate(_)) => state.story.ended.fill(true),
+            Answer::Done if matches!(request.what, What::Operate(_)) => {
+                state.story.ended.fill(true)
+            }
             Answer::Done | Answer::Dead => state.story.ended[session] = true,
             Answer::Refused | Answer::Unavailable | Answer::Valid => {}
         }
         if let Who::Client(client) = request.by {
             state.clients[client].waits = false;
-            let lives = request.now >= self.ends || state.clients[client].holds == state.token(session);
+            let lives =
+                request.now >= self.ends || state.clients[client].holds == state.token(session);
             if self.prompt && !(lives && answer != Answer::Dead) {
                 state.story.wrong = Some(Wrong::PromptClientRefused);
             }

@@ -16,16 +16,27 @@ impl OwnCluster {
             nodes.push(Node::start().await);
         }
         for (number, node) in nodes.iter().enumerate() {
-            let () = node.redis.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]).await;
+            let () = node
+                .redis
+                .ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()])
+                .await;
         }
         for (node, (first, last)) in nodes.iter().zip(SLOTS) {
-            let () = node.redis.ask(&["CLUSTER", "ADDSLOTSRANGE", first, last]).await;
+            let () = node
+                .redis
+                .ask(&["CLUSTER", "ADDSLOTSRANGE", first, last])
+                .await;
         }
         for other in &nodes[1..] {
             let (port, bus) = (other.redis.port.to_string(), other.bus.to_string());
-            let () = nodes[0].redis.ask(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]).await;
+            let () = nodes[0]
+                .redis
+                .ask(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus])
+                .await;
         }
-        let cluster = Self { nodes: nodes.into_iter().map(|node| node.redis).collect() };
+        let cluster = Self {
+            nodes: nodes.into_iter().map(|node| node.redis).collect(),
+        };
         for node in &cluster.nodes {
             eventually("all have met", async || {
                 let info: String = node.ask(&["CLUSTER", "INFO"]).await;
@@ -35,7 +46,9 @@ impl OwnCluster {
         }
         for number in 0..3 {
             let id: String = cluster.nodes[number].ask(&["CLUSTER", "MYID"]).await;
-            let () = cluster.nodes[number + 3].ask(&["CLUSTER", "REPLICATE", &id]).await;
+            let () = cluster.nodes[number + 3]
+                .ask(&["CLUSTER", "REPLICATE", &id])
+                .await;
         }
         cluster.eventually_whole().await;
         cluster
@@ -48,7 +61,9 @@ impl OwnCluster {
                 let info: String = node.ask(&["CLUSTER", "INFO"]).await;
                 let linked = node.info("master_link_status").await != "down";
                 let slots: Vec<Vec<redis::Value>> = node.ask(&["CLUSTER", "SLOTS"]).await;
-                info.contains("cluster_state:ok") && linked && slots.iter().all(|range| range.len() == 4)
+                info.contains("cluster_state:ok")
+                    && linked
+                    && slots.iter().all(|range| range.len() == 4)
             })
             .await;
         }

@@ -23,7 +23,9 @@ mod redis;
 mod sentinel;
 mod tls;
 
-pub use self::{cluster::OwnCluster, pooler::OwnPooler, redis::OwnRedis, sentinel::OwnSentinel, tls::Authority};
+pub use self::{
+    cluster::OwnCluster, pooler::OwnPooler, redis::OwnRedis, sentinel::OwnSentinel, tls::Authority,
+};
 
 use tempfile::TempDir;
 
@@ -31,7 +33,11 @@ use super::eventually;
 
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// A process that does not outlive its test.
@@ -39,11 +45,25 @@ struct Process(Child);
 
 impl Process {
     fn start(command: &mut Command) -> Self {
-        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+        Self(
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap(),
+        )
     }
 
     fn signal(&self, name: &str) {
-        assert!(Command::new("kill").arg(format!("-{name}")).arg(self.0.id().to_string()).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .arg(format!("-{name}"))
+                .arg(self.0.id().to_string())
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     fn end(&mut self, signal: &str) {
@@ -68,7 +88,12 @@ impl OwnPostgres {
     pub async fn start_with(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut postgres = Self { folder, flags, port: free_port(), process: None };
+        let mut postgres = Self {
+            folder,
+            flags,
+            port: free_port(),
+            process: None,
+        };
         postgres.make();
         postgres.again().await;
         postgres
@@ -80,19 +105,39 @@ impl OwnPostgres {
         }
         let mut command = as_servant(&binaries().join("initdb"));
         command.arg("-D").arg(self.data());
-        command.args(["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
+        command.args([
+            "-U",
+            "postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]);
         assert!(command.output().unwrap().status.success());
     }
 
     /// Starts it again, with all that it had.
     pub async fn again(&mut self) {
         let mut command = as_servant(&binaries().join("postgres"));
-        command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-h", "127.0.0.1", "-k", ""]);
-        command.args(["-c", "fsync=off", "-c", "shared_buffers=16MB"]).args(&self.flags);
+        command.arg("-D").arg(self.data()).args([
+            "-p",
+            &self.port.to_string(),
+            "-h",
+            "127.0.0.1",
+            "-k",
+            "",
+        ]);
+        command
+            .args(["-c", "fsync=off", "-c", "shared_buffers=16MB"])
+            .args(&self.flags);
         self.process = Some(Process::start(&mut command));
         let url = self.url();
-        eventually("Postgres answers", async || tokio_postgres::connect(&url, tokio_postgres::NoTls).await.is_ok())
-            .await;
+        eventually("Postgres answers", async || {
+            tokio_postgres::connect(&url, tokio_postgres::NoTls)
+                .await
+                .is_ok()
+        })
+        .await;
     }
 
     pub fn url(&self) -> String {
@@ -131,7 +176,11 @@ impl OwnPostgres {
         let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
         for child in children.split_whitespace() {
             // One of them may just have ended.
-            let _ = Command::new("kill").arg(format!("-{name}")).arg(child).stderr(Stdio::null()).status();
+            let _ = Command::new("kill")
+                .arg(format!("-{name}"))
+                .arg(child)
+                .stderr(Stdio::null())
+                .status();
         }
     }
 
@@ -141,7 +190,9 @@ impl OwnPostgres {
     }
 
     pub async fn client(&self) -> tokio_postgres::Client {
-        let (client, connection) = tokio_postgres::connect(&self.url(), tokio_postgres::NoTls).await.unwrap();
+        let (client, connection) = tokio_postgres::connect(&self.url(), tokio_postgres::NoTls)
+            .await
+            .unwrap();
         tokio::spawn(connection);
         client
     }
@@ -167,7 +218,10 @@ impl Drop for OwnPostgres {
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {
-    let found = Command::new("sh").args(["-c", &format!("command -v {name}")]).output().unwrap();
+    let found = Command::new("sh")
+        .args(["-c", &format!("command -v {name}")])
+        .output()
+        .unwrap();
     let path = String::from_utf8(found.stdout).unwrap();
     (!path.trim().is_empty()).then(|| PathBuf::from(path.trim()))
 }
@@ -176,9 +230,15 @@ fn in_path(name: &str) -> Option<PathBuf> {
 fn binaries() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
-        let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+        let debian = std::fs::read_dir("/usr/lib/postgresql")
+            .into_iter()
+            .flatten();
         let binary = in_path("postgres")
-            .or_else(|| debian.map(|version| version.unwrap().path().join("bin/postgres")).find(|path| path.exists()))
+            .or_else(|| {
+                debian
+                    .map(|version| version.unwrap().path().join("bin/postgres"))
+                    .find(|path| path.exists())
+            })
             .expect("Postgres is not installed: run scripts/test");
         binary.canonicalize().unwrap().parent().unwrap().to_owned()
     })
@@ -190,8 +250,15 @@ fn is_root() -> bool {
 
 /// The user whom `scripts/services` made: Postgres refuses to run as root.
 fn servant() -> u32 {
-    let output = Command::new("id").args(["-u", "latchkey-test"]).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+    let output = Command::new("id")
+        .args(["-u", "latchkey-test"])
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap()
 }
 
 fn as_servant(program: &Path) -> Command {
@@ -199,6 +266,13 @@ fn as_servant(program: &Path) -> Command {
         return Command::new(program);
     }
     let mut command = Command::new("setpriv");
-    command.args(["--reuid=latchkey-test", "--regid=latchkey-test", "--clear-groups", "--"]).arg(program);
+    command
+        .args([
+            "--reuid=latchkey-test",
+            "--regid=latchkey-test",
+            "--clear-groups",
+            "--",
+        ])
+        .arg(program);
     command
 }

@@ -31,10 +31,18 @@ impl OwnPooler {
         }
         let program = in_path("pgbouncer").unwrap_or_else(|| PathBuf::from("/usr/sbin/pgbouncer"));
         let process = Process::start(as_servant(&program).arg(&file));
-        let pooler = Self { _folder: folder, port, process };
+        let pooler = Self {
+            _folder: folder,
+            port,
+            process,
+        };
         let url = pooler.url();
-        eventually("PgBouncer answers", async || tokio_postgres::connect(&url, tokio_postgres::NoTls).await.is_ok())
-            .await;
+        eventually("PgBouncer answers", async || {
+            tokio_postgres::connect(&url, tokio_postgres::NoTls)
+                .await
+                .is_ok()
+        })
+        .await;
         pooler
     }
 

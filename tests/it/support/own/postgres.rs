@@ -10,15 +10,40 @@ impl OwnPostgres {
     /// A streaming replica, which answers what it has heard of.
     pub async fn replica(&self, flags: &[&str]) -> Self {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut replica = Self { folder: tempfile::tempdir().unwrap(), flags, port: free_port(), process: None };
+        let mut replica = Self {
+            folder: tempfile::tempdir().unwrap(),
+            flags,
+            port: free_port(),
+            process: None,
+        };
         if is_root() {
-            std::os::unix::fs::chown(replica.folder.path(), Some(servant()), Some(servant())).unwrap();
+            std::os::unix::fs::chown(replica.folder.path(), Some(servant()), Some(servant()))
+                .unwrap();
         }
         let mut command = as_servant(&binaries().join("pg_basebackup"));
-        command.args(["-R", "--no-sync", "-X", "stream", "-c", "fast", "-h", "127.0.0.1", "-U", "postgres", "-p"]);
-        command.arg(self.port.to_string()).arg("-D").arg(replica.data());
+        command.args([
+            "-R",
+            "--no-sync",
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "postgres",
+            "-p",
+        ]);
+        command
+            .arg(self.port.to_string())
+            .arg("-D")
+            .arg(replica.data());
         let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         replica.again().await;
         replica
     }
@@ -47,16 +72,28 @@ impl OwnPostgres {
 
     /// Sets what can be set while it runs, and waits until it holds.
     pub async fn set(&self, name: &str, value: &str) {
-        self.execute(&format!("ALTER SYSTEM SET {name} = '{value}'")).await;
+        self.execute(&format!("ALTER SYSTEM SET {name} = '{value}'"))
+            .await;
         self.execute("SELECT pg_reload_conf()").await;
         eventually("the setting holds", async || {
-            self.client().await.query_one(&format!("SHOW {name}"), &[]).await.unwrap().get::<_, String>(0) == value
+            self.client()
+                .await
+                .query_one(&format!("SHOW {name}"), &[])
+                .await
+                .unwrap()
+                .get::<_, String>(0)
+                == value
         })
         .await;
     }
 
     /// A number that a query finds.
     pub async fn number(&self, query: &str) -> i64 {
-        self.client().await.query_one(query, &[]).await.unwrap().get(0)
+        self.client()
+            .await
+            .query_one(query, &[])
+            .await
+            .unwrap()
+            .get(0)
     }
 }

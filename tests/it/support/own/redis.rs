@@ -20,13 +20,22 @@ pub struct OwnRedis {
 
 /// The library that gives a process its own clock, at its path in Debian.
 fn faketime() -> PathBuf {
-    let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().map(|entry| entry.unwrap().path());
+    let folders = std::fs::read_dir("/usr/lib")
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().path());
     let libraries = folders.map(|folder| folder.join("faketime/libfaketime.so.1"));
-    libraries.into_iter().find(|library| library.exists()).expect("faketime is not installed: run scripts/test")
+    libraries
+        .into_iter()
+        .find(|library| library.exists())
+        .expect("faketime is not installed: run scripts/test")
 }
 
 pub(super) fn binary() -> PathBuf {
-    ["redis-server", "valkey-server"].into_iter().find_map(in_path).unwrap()
+    ["redis-server", "valkey-server"]
+        .into_iter()
+        .find_map(in_path)
+        .unwrap()
 }
 
 impl OwnRedis {
@@ -51,7 +60,13 @@ impl OwnRedis {
 
     pub(super) fn new(flags: &[&str]) -> Self {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Self { folder: tempfile::tempdir().unwrap(), flags, has_own_clock: false, port: free_port(), process: None }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            flags,
+            has_own_clock: false,
+            port: free_port(),
+            process: None,
+        }
     }
 
     /// Sets its own clock to this many seconds ahead of the machine's. The server must have its own clock.
@@ -69,16 +84,33 @@ impl OwnRedis {
     /// Starts it again, with what it had saved.
     pub async fn again(&mut self) {
         let mut command = Command::new(binary());
-        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &self.port.to_string()]);
-        command.arg("--dir").arg(self.folder.path()).args(&self.flags);
+        command.args([
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--port",
+            &self.port.to_string(),
+        ]);
+        command
+            .arg("--dir")
+            .arg(self.folder.path())
+            .args(&self.flags);
         if self.has_own_clock {
             // The allocator of the C library instead of jemalloc, which asks for the time before faketime is ready.
             command.env("LD_PRELOAD", format!("{}:libc.so.6", faketime().display()));
             command.env("FAKETIME_TIMESTAMP_FILE", self.clock_file());
-            command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+            command
+                .env("FAKETIME_NO_CACHE", "1")
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
         self.process = Some(Process::start(&mut command));
-        eventually("Redis answers", async || self.try_ask(&["PING"]).await.is_some()).await;
+        eventually("Redis answers", async || {
+            self.try_ask(&["PING"]).await.is_some()
+        })
+        .await;
     }
 
     pub fn url(&self) -> String {
@@ -106,15 +138,22 @@ impl OwnRedis {
 
     /// Its replicas keep what they have, and hear of nothing new.
     pub async fn cut_replicas_off(&self) {
-        let () = self.ask(&["ACL", "SETUSER", "default", "-psync", "-sync", "-replconf"]).await;
+        let () = self
+            .ask(&["ACL", "SETUSER", "default", "-psync", "-sync", "-replconf"])
+            .await;
         let _: i64 = self.ask(&["CLIENT", "KILL", "TYPE", "replica"]).await;
     }
 
     /// What it says of itself under this name.
     pub async fn info(&self, name: &str) -> String {
-        let info: String =
-            self.try_ask(&["INFO"]).await.and_then(|info| redis::from_redis_value(info).ok()).unwrap_or_default();
-        let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let info: String = self
+            .try_ask(&["INFO"])
+            .await
+            .and_then(|info| redis::from_redis_value(info).ok())
+            .unwrap_or_default();
+        let line = info
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.unwrap_or_default().trim().to_owned()
     }
 

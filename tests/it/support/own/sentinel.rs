@@ -18,9 +18,17 @@ pub struct OwnSentinel {
 impl OwnSentinel {
     pub async fn start() -> Self {
         let quick = ["--repl-diskless-sync-delay", "0"];
-        let (master, replica) = (OwnRedis::start_with(&quick).await, OwnRedis::start_with(&quick).await);
-        let () = replica.ask(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]).await;
-        eventually("the replica has all", async || replica.info("master_link_status").await == "up").await;
+        let (master, replica) = (
+            OwnRedis::start_with(&quick).await,
+            OwnRedis::start_with(&quick).await,
+        );
+        let () = replica
+            .ask(&["REPLICAOF", "127.0.0.1", &master.port.to_string()])
+            .await;
+        eventually("the replica has all", async || {
+            replica.info("master_link_status").await == "up"
+        })
+        .await;
 
         let (port, file) = (free_port(), master.folder().join("sentinel.conf"));
         let watch = format!(
@@ -30,18 +38,35 @@ impl OwnSentinel {
         );
         std::fs::write(&file, watch).unwrap();
         let sentinel = Process::start(Command::new(binary()).arg(&file).arg("--sentinel"));
-        let own = Self { master, replica, port, sentinel };
-        eventually("the Sentinel knows the replica", async || own.replicas().await.contains("ok")).await;
+        let own = Self {
+            master,
+            replica,
+            port,
+            sentinel,
+        };
+        eventually("the Sentinel knows the replica", async || {
+            own.replicas().await.contains("ok")
+        })
+        .await;
         own
     }
 
     async fn replicas(&self) -> String {
         let client = redis::Client::open(self.sentinel_url()).unwrap();
-        let Ok(mut connection) = client.get_multiplexed_async_connection().await else { return String::new() };
+        let Ok(mut connection) = client.get_multiplexed_async_connection().await else {
+            return String::new();
+        };
         let mut question = redis::cmd("SENTINEL");
-        let answer: Result<Vec<Vec<String>>, _> = question.arg("REPLICAS").arg(NAME).query_async(&mut connection).await;
+        let answer: Result<Vec<Vec<String>>, _> = question
+            .arg("REPLICAS")
+            .arg(NAME)
+            .query_async(&mut connection)
+            .await;
         let told = answer.unwrap_or_default().concat();
-        let status = told.iter().position(|word| word == "master-link-status").map(|at| told[at + 1].clone());
+        let status = told
+            .iter()
+            .position(|word| word == "master-link-status")
+            .map(|at| told[at + 1].clone());
         status.unwrap_or_default()
     }
 
@@ -59,7 +84,12 @@ impl OwnSentinel {
         let client = redis::Client::open(self.sentinel_url()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let mut order = redis::cmd("SENTINEL");
-        let () = order.arg("FAILOVER").arg(NAME).query_async(&mut connection).await.unwrap();
+        let () = order
+            .arg("FAILOVER")
+            .arg(NAME)
+            .query_async(&mut connection)
+            .await
+            .unwrap();
     }
 
     pub fn kill_sentinel(&mut self) {

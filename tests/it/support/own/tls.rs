@@ -24,8 +24,10 @@ impl Authority {
     /// The flags with which a Redis serves TLS on this port, under the name 127.0.0.1.
     pub fn redis_flags(&self, folder: &Path, port: u16) -> Vec<String> {
         let key = KeyPair::generate().unwrap();
-        let certificate =
-            CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &self.0).unwrap();
+        let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()])
+            .unwrap()
+            .signed_by(&key, &self.0)
+            .unwrap();
         let (certificate_file, key_file) = (folder.join("server.pem"), folder.join("server.key"));
         std::fs::write(&certificate_file, certificate.pem()).unwrap();
         std::fs::write(&key_file, key.serialize_pem()).unwrap();
