@@ -210,7 +210,7 @@ async fn role(config: &Config, url: &DatabaseUrl) -> Option<Finding> {
         let name = output_name(&role.name);
         warning(
             "role",
-            format!("{name} is a superuser of Postgres: give the service a role that only owns its database (docs/postgres.md)"),
+            format!("{name} is a superuser of Postgres: give the service a role that only owns its database (docs/guides/postgres.md)"),
         )
     })
 }

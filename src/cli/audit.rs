@@ -33,7 +33,7 @@ pub(super) struct AuditArgs {
     /// End of the period: a span before now, or a time such as 2026-01-31T08:00:00Z
     #[arg(long, value_name = "SPAN|TIME", value_parser = when)]
     until: Option<When>,
-    /// Only events of this name, such as reuse (docs/audit.md lists them); may be repeated
+    /// Only events of this name, such as reuse (docs/reference/audit.md lists them); may be repeated
     #[arg(long = "event", value_name = "EVENT", value_parser = event_kind)]
     events: Vec<EventKind>,
     /// One JSON object a line

@@ -1,4 +1,4 @@
-//! `latchkey reference`: what `--help` says, as pages. `docs/settings.md`, `docs/cli.md` and `docs/latchkey.1` are made by it.
+//! `latchkey reference`: what `--help` says, as pages. `docs/reference/settings.md`, `docs/reference/cli.md` and `docs/reference/latchkey.1` are made by it.
 
 use std::fmt::Write as _;
 
@@ -30,7 +30,7 @@ pub(super) fn page(page: Page, mut program: Command) -> Result<Vec<u8>, Failure>
 fn settings() -> String {
     let mut text = "# Settings\n\n<!-- Made by `latchkey reference settings`. -->\n\n\
         Every setting is a variable of the environment, a line in a `.env` file in the working directory, and a flag of `latchkey serve`.\n\
-        Flags win over the environment, the environment wins over `.env`. `latchkey config` prints what is in force; [.env.example](../.env.example)\n\
+        Flags win over the environment, the environment wins over `.env`. `latchkey config` prints what is in force; [.env.example](../../.env.example)\n\
         is a file to begin with. A name that begins with `LATCHKEY_` and is none of these is an error.\n"
         .to_owned();
     let mut heading = None;

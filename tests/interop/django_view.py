@@ -1,4 +1,4 @@
-"""A Django with a view behind JWTAuthentication, configured and modelled as docs/from-simplejwt.md shows.
+"""A Django with a view behind JWTAuthentication, configured and modelled as docs/guides/from-simplejwt.md shows.
 
 Imports `simple_jwt` and `people.models`, which the test takes out of that document. Knows one person, ada, with the
 id that is the first argument; shows each token that follows to the view, and prints a line of JSON: status and body.

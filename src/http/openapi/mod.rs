@@ -1,4 +1,4 @@
-//! The OpenAPI document: what the handlers say of themselves, and what holds for all of them. `docs/openapi.json` is a
+//! The OpenAPI document: what the handlers say of themselves, and what holds for all of them. `docs/reference/openapi.json` is a
 //! copy of it, `/openapi.json` serves it.
 
 pub(super) mod refusals;

@@ -386,7 +386,7 @@ fn explained(error: &RedisError) -> String {
     if error.kind() == ErrorKind::AuthenticationFailed || says(&["NOAUTH", "WRONGPASS"]) {
         format!("it refuses the user or the password ({text})")
     } else if says(&["NOPERM", "can't run this command", "No permissions to"]) {
-        format!("its user may not do what is needed, see docs/redis.md ({text})")
+        format!("its user may not do what is needed, see docs/guides/redis.md ({text})")
     } else {
         text
     }

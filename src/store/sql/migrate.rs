@@ -279,7 +279,7 @@ fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> MigrateError {
         {
             let text = answer.message();
             ConnectError::Refused(format!(
-                "{text}: run `latchkey migrate run` with the URL of its owner (docs/postgres.md)"
+                "{text}: run `latchkey migrate run` with the URL of its owner (docs/guides/postgres.md)"
             ))
             .into()
         }

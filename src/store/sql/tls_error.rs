@@ -49,7 +49,7 @@ fn of_certificate(error: &CertificateError) -> String {
         _ if is_of_authority(error) => "the certificate of the server is one of an authority (CA:TRUE): create one with \
              basicConstraints=critical,CA:FALSE, or trust it alone: copy it and name the copy by sslrootcert=PATH in the URL"
             .to_owned(),
-        _ => "the certificate of the server cannot be verified: create another (docs/postgres.md), or trust it alone: copy \
+        _ => "the certificate of the server cannot be verified: create another (docs/guides/postgres.md), or trust it alone: copy \
               it and name the copy by sslrootcert=PATH in the URL"
             .to_owned(),
     }

@@ -104,7 +104,7 @@ on_both_backends! {
 #[test]
 fn each_event_and_each_reason_is_documented() {
     let text =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/audit.md")).unwrap();
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/audit.md")).unwrap();
     for kind in EventKind::ALL {
         assert!(
             text.contains(&format!("\n| `{}` |", kind.as_str())),

@@ -6,14 +6,15 @@ use regex::Regex;
 
 use crate::support::Place;
 
-/// Every `latchkey …` in code of README.md, SECURITY.md and the guides, with the name of the file.
+/// Every `latchkey …` in code of README.md, SECURITY.md and docs/, with the name of the file.
 fn shown() -> BTreeSet<(String, String)> {
     let root = env!("CARGO_MANIFEST_DIR");
-    let guides = fs::read_dir(format!("{root}/docs"))
-        .unwrap()
+    let pages = ["docs", "docs/guides", "docs/concepts", "docs/reference"]
+        .into_iter()
+        .flat_map(|folder| fs::read_dir(format!("{root}/{folder}")).unwrap())
         .map(|entry| entry.unwrap().path());
     let files =
-        guides.chain(["README.md", "SECURITY.md"].map(|name| format!("{root}/{name}").into()));
+        pages.chain(["README.md", "SECURITY.md"].map(|name| format!("{root}/{name}").into()));
     let inline = Regex::new(r"`(?:[A-Z_]+=\S+ )*latchkey ([^`]+)`").unwrap();
     let line =
         Regex::new(r"(?m)^(?:[A-Z_]+=\S+ )*(?:latchkey|docker compose exec (?:-T )?latchkey /latchkey) ([^#\n]+)")

@@ -15,11 +15,14 @@ fn the_pages_are_what_the_program_says() {
             .run(&format!("reference {page}"))
             .done()
             .to_owned();
-        let kept =
-            fs::read_to_string(format!("{}/docs/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let kept = fs::read_to_string(format!(
+            "{}/docs/reference/{file}",
+            env!("CARGO_MANIFEST_DIR")
+        ))
+        .unwrap();
         assert!(
             said == kept,
-            "docs/{file} is not what it should be: latchkey reference {page} > docs/{file}"
+            "docs/reference/{file} is stale: latchkey reference {page} > docs/reference/{file}"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The service's role in Postgres with a leaked password, as set up by docs/postgres.md.
+//! The service's role in Postgres with a leaked password, as set up by docs/guides/postgres.md.
 
 use tokio_postgres::{NoTls, error::SqlState};
 
@@ -8,7 +8,7 @@ const PASSWORD: &str = "correct horse battery staple";
 
 /// Runs the first SQL block of the guide in the server's databases.
 async fn set_up(postgres: &OwnPostgres) {
-    let guide = include_str!("../../../docs/postgres.md");
+    let guide = include_str!("../../../docs/guides/postgres.md");
     let sql = guide
         .split("```sql\n")
         .nth(1)
@@ -127,7 +127,7 @@ async fn role_that_owned_the_database_loses_it_by_the_guide() {
     );
     let place = Place::new().with("DATABASE_URL", &url);
     place.user("ada", PASSWORD);
-    let guide = include_str!("../../../docs/postgres.md");
+    let guide = include_str!("../../../docs/guides/postgres.md");
     let sql = guide
         .split("```sql\n")
         .nth(2)
@@ -157,7 +157,7 @@ async fn role_that_owned_the_database_loses_it_by_the_guide() {
 #[test]
 fn roles_of_the_stack_are_those_of_the_guide() {
     let (guide, stack) = (
-        include_str!("../../../docs/postgres.md"),
+        include_str!("../../../docs/guides/postgres.md"),
         include_str!("../../../docker-compose.yml"),
     );
     let sql = guide

@@ -9,9 +9,9 @@ use crate::support::{
     },
 };
 
-/// What docs/redis.md tells an administrator to enter.
+/// What docs/guides/redis.md tells an administrator to enter.
 fn needed() -> Vec<String> {
-    let docs = include_str!("../../../docs/redis.md");
+    let docs = include_str!("../../../docs/guides/redis.md");
     let rule = docs
         .lines()
         .find_map(|line| line.strip_prefix("ACL SETUSER latchkey "))
@@ -176,7 +176,7 @@ async fn a_user_who_lacks_a_right_is_told_of_by_the_doctor() {
         let told = report
             .out
             .lines()
-            .any(|line| line.contains("FAIL") && line.contains("docs/redis.md"));
+            .any(|line| line.contains("FAIL") && line.contains("docs/guides/redis.md"));
         assert!(told, "without {right}: {}", report.out);
     }
 }

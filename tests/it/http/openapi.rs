@@ -14,7 +14,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 fn committed() -> String {
-    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json")).unwrap()
+    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/openapi.json")).unwrap()
 }
 
 pub fn document() -> Value {
@@ -39,7 +39,7 @@ async fn what_is_served_is_what_is_printed_and_what_is_committed() {
     );
     assert!(
         served.text == committed(),
-        "latchkey openapi > docs/openapi.json"
+        "latchkey openapi > docs/reference/openapi.json"
     );
     let document = document();
     assert_eq!(

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{PASSWORD, documents::blocks, tampered, verifier::Verifier};
 use crate::support::Place;
 
-const GUIDE: &str = "docs/from-simplejwt.md";
+const GUIDE: &str = "docs/guides/from-simplejwt.md";
 
 #[tokio::test]
 async fn a_django_with_the_settings_of_the_guide_knows_who_calls() {

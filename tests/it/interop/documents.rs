@@ -36,7 +36,7 @@ fn the_programs_of_the_offline_guide_are_those_that_the_tests_run() {
         ("rust", "crates/latchkey-verifier/examples/verify.rs"),
     ] {
         assert_eq!(
-            blocks("docs/verify-offline.md", language),
+            blocks("docs/guides/verify-offline.md", language),
             [file(program)],
             "{program}"
         );
