@@ -56,8 +56,9 @@ pub struct KeysConfig {
     )]
     pub algorithm: Algorithm,
 
-    /// How long a new key is published before it signs; longer than clients cache the published keys
-    #[arg(long, env = "LATCHKEY_KEY_PUBLISH_LEAD", value_name = "SPAN", default_value = "15m", value_parser = value::duration)]
+    /// Time for which a new key is published before it signs. It must exceed the time for which verifiers cache the key
+    /// set: some never fetch it early (Istio: 20 minutes; API gateways: up to an hour)
+    #[arg(long, env = "LATCHKEY_KEY_PUBLISH_LEAD", value_name = "SPAN", default_value = "1h", value_parser = value::duration)]
     pub key_publish_lead: Duration,
 
     /// How long a key signs before its successor does, which is made in time by itself; 0 means until you make one
