@@ -3,100 +3,47 @@
 mod background;
 mod descriptors;
 pub mod doctor;
+mod error;
 mod first_run;
 pub mod keys;
 mod metrics;
 pub mod operator;
+mod state;
 mod stores;
 
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
     sync::Arc,
 };
 
 use latchkey_verifier::{Kind, Policy};
 
 pub use crate::http::openapi::document as openapi;
+pub use error::StartError;
 pub use first_run::{FirstPassword, FirstUser};
+use state::{Made, state};
 use stores::Opener;
 
 use crate::{
     config::{Config, ConfigError, keys::KeysPlace},
-    crypto::{
-        hasher::{HashError, Hasher},
-        keyring::Keyring,
-        sign::TokenShape,
-    },
+    crypto::{hasher::Hasher, keyring::Keyring},
     domain::{audit::Actor, keys::KeyFacts},
     files::reserve,
     http::{
         connection::{Capacity, Connections, Limits},
-        metrics::HttpMetrics,
         server,
-        state::{HttpSettings, State, Stopping, caching},
+        state::State,
     },
-    ports::{Clock, StoreError},
+    ports::Clock,
     service::{
-        Admission, AuditTrail, Auth, Error, KeysInForce, Metrics, Parts, Revocation, Rules,
-        TokenRules,
+        KeysInForce, Metrics,
         audit::audit_trail,
-        keys::{KeyManager, KeysError, OpenedKeys, watch::KeyWatch},
+        keys::{KeyManager, OpenedKeys, watch::KeyWatch},
         operators::OperatorWatch,
     },
-    store::sql::{ConnectError, DatabaseUrl, migrate::MigrateError},
+    store::sql::DatabaseUrl,
 };
-
-/// Why the server does not start. Each is one line that says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A setting.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The file with the first user's password.
-    #[error("{path} cannot be written ({1}): expected a directory in which this user may make files", path = .0.display())]
-    FirstPassword(PathBuf, io::Error),
-    /// The hashing threads.
-    #[error("the hashing threads could not be started: {0}")]
-    Hash(#[from] HashError),
-    /// The keys.
-    #[error(transparent)]
-    Keys(#[from] KeysError),
-    /// The keys together.
-    #[error("LATCHKEY_KEYS: {0}")]
-    KeySet(#[from] latchkey_verifier::KeyError),
-    /// The address.
-    #[error(
-        "LATCHKEY_BIND is {0}, which cannot be listened on ({1}): expected a free address of this machine"
-    )]
-    Listen(SocketAddr, io::Error),
-    /// The address of the metrics.
-    #[error(
-        "LATCHKEY_METRICS_BIND is {0}, which cannot be listened on ({1}): expected a free address of this machine"
-    )]
-    ListenMetrics(SocketAddr, io::Error),
-    /// A migration.
-    #[error(transparent)]
-    Migrate(#[from] MigrateError),
-    /// A use case at the start.
-    #[error(transparent)]
-    Service(#[from] Error),
-    /// A store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The database did not come.
-    #[error("DATABASE_URL: {0} cannot be reached ({1}): start it{2}, or correct the URL")]
-    Unreachable(DatabaseUrl, String, &'static str),
-    /// The database has no tables of Latchkey, and a command does not create them.
-    #[error(
-        "DATABASE_URL: {0} has no tables of Latchkey: correct the URL, or create them with latchkey migrate run"
-    )]
-    Empty(DatabaseUrl),
-    /// The database is there, and is not one to work with.
-    #[error("DATABASE_URL: {0} cannot be used: {1}")]
-    Unusable(DatabaseUrl, ConnectError),
-}
 
 /// A server that is ready to run.
 pub struct App {
@@ -298,17 +245,6 @@ impl App {
     }
 }
 
-/// What is there before the use cases are.
-struct Made {
-    keys: Arc<KeysInForce>,
-    hasher: Hasher,
-    clock: Arc<dyn Clock>,
-    connections: Arc<Connections>,
-    counters: Metrics,
-    audit: AuditTrail,
-    revocation: Revocation,
-}
-
 /// The ring, with what was missing in it. A new key that cannot be made stops the start only where there is no other.
 async fn ring(manager: &KeyManager, stores: &stores::Stores) -> Result<Keyring, StartError> {
     let failed = match manager.ensure().await {
@@ -366,88 +302,5 @@ fn policy(config: &Config) -> Result<Policy, ConfigError> {
         issuer: config.issuer()?,
         leeway: u32::try_from(tokens.leeway.as_secs()).unwrap_or_default(),
         names: tokens.claim_names(),
-    })
-}
-
-fn state(config: &Config, stores: &stores::Stores, made: Made) -> Result<State, StartError> {
-    let Made {
-        keys,
-        hasher,
-        clock,
-        connections,
-        counters,
-        audit,
-        revocation,
-    } = made;
-    let (issuer, tokens) = (config.issuer()?, &config.tokens);
-    let shape = TokenShape {
-        access_typ: tokens.access_token_typ.clone(),
-        audience: tokens.audience.clone(),
-        issuer: issuer.clone(),
-        names: tokens.claim_names(),
-    };
-    let rules = Rules {
-        tokens: TokenRules {
-            access_lifetime: config.lifetimes.access(),
-            access_jitter: config.lifetimes.jitter(),
-            refresh_lifetime: config.lifetimes.refresh(),
-            extra: tokens.access_claims.clone(),
-        },
-        session_lifetime: config.lifetimes.session(),
-        grace: tokens.grace(),
-        binding: tokens.binding(),
-        rotate: tokens.rotate_refresh_tokens,
-        update_last_login: tokens.update_last_login,
-        sessions_per_user: config.lifetimes.sessions_per_user,
-        audit_refreshes: config.audit.audit_refreshes,
-    };
-    let metrics = HttpMetrics::default();
-    let measured = metrics::Measured {
-        blacklist: revocation.blacklist().cloned(),
-        clock: Arc::clone(&clock),
-        connections: Arc::clone(&connections),
-        hasher: hasher.clone(),
-        keys: Arc::clone(&keys),
-        rotation_interval: config.keys.interval(),
-        sql: stores.sql(),
-    };
-    let registry = Arc::new(metrics::registry(&counters, &metrics, measured));
-    let auth = Auth::new(Parts {
-        admission: Admission::new(
-            config.passwords.threads() + usize::from(config.passwords.hash_queue),
-        ),
-        audit,
-        clock,
-        metrics: counters,
-        hasher,
-        keys,
-        revocation,
-        rules,
-        sessions: stores.sessions(),
-        shape,
-        users: stores.users(),
-    });
-    let settings = HttpSettings {
-        auth_header_types: tokens.auth_header_types.clone(),
-        body_limit: config.http.body_limit.try_into().unwrap_or(usize::MAX),
-        body_timeout: config.http.body_timeout,
-        docs: config.http.docs,
-        forwarded_header: config.http.forwarded_header.into(),
-        header_timeout: config.http.header_timeout,
-        issuer,
-        jwks_caching: caching(config.http.jwks_max_age),
-        shutdown_delay: config.http.shutdown_delay,
-        shutdown_timeout: config.http.shutdown_timeout,
-        trusted_proxies: config.http.trusted_proxies.clone().unwrap_or_default(),
-        workers: config.http.worker_threads(),
-        metrics: config.http.metrics_on_main_address(),
-    };
-    Ok(State {
-        auth: Arc::new(auth),
-        connections,
-        metrics,
-        registry,
-        settings,
-        stopping: Stopping::default(),
     })
 }

@@ -5,6 +5,7 @@ mod actor;
 mod audit;
 mod config;
 mod doctor;
+mod failure;
 mod flush_expired;
 mod hardening;
 mod healthcheck;
@@ -21,25 +22,23 @@ mod why;
 
 use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
-use clap::{
-    ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
-    error::ErrorKind,
-};
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use self::actor::OperatorArgs;
+use self::{
+    actor::OperatorArgs,
+    failure::{Failure, fail, usage},
+};
 use crate::{
-    app::{StartError, operator::OperatorConfig},
+    app::operator::OperatorConfig,
     config::{
-        AuditConfig, Config, ConfigError, DatabaseConfig, LifetimesConfig, LogConfig,
-        PasswordsConfig, RedisConfig,
+        AuditConfig, Config, DatabaseConfig, LifetimesConfig, LogConfig, PasswordsConfig,
+        RedisConfig,
         dotenv::{self, Dotenv},
         environment,
     },
     domain::{keys::later, time::Moment},
-    ports::{Clock, StoreError, clock::SystemClock},
-    service::{accounts::AccountError, keys::KeysError},
-    store::sql::ConnectError,
+    ports::{Clock, clock::SystemClock},
     telemetry,
 };
 
@@ -150,60 +149,6 @@ impl StoreArgs {
 fn changed(database: &DatabaseConfig) -> Result<(), Failure> {
     output::line(&format!("database: {}", database.existing()?));
     Ok(())
-}
-
-/// Why a command did not do what it was asked.
-#[derive(Debug)]
-enum Failure {
-    /// It was refused or failed: exit code 1.
-    Failed(String),
-    /// A setting is wrong: exit code 2.
-    Config(String),
-}
-
-impl From<StartError> for Failure {
-    fn from(error: StartError) -> Self {
-        match error {
-            StartError::Config(_)
-            | StartError::KeySet(_)
-            | StartError::Listen(..)
-            | StartError::ListenMetrics(..)
-            | StartError::Empty(_)
-            | StartError::Unusable(_, ConnectError::Refused(_)) => Self::Config(error.to_string()),
-            StartError::Keys(error) => error.into(),
-            _ => Self::Failed(error.to_string()),
-        }
-    }
-}
-
-impl From<KeysError> for Failure {
-    fn from(error: KeysError) -> Self {
-        match error {
-            KeysError::Broken(..)
-            | KeysError::Passphrase(..)
-            | KeysError::Store(_, StoreError::Failed(_))
-            | KeysError::Unprotected => Self::Config(error.to_string()),
-            _ => Self::Failed(error.to_string()),
-        }
-    }
-}
-
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        Self::Config(error.to_string())
-    }
-}
-
-impl From<AccountError> for Failure {
-    fn from(error: AccountError) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-impl From<crate::service::Error> for Failure {
-    fn from(error: crate::service::Error) -> Self {
-        Self::Failed(error.to_string())
-    }
 }
 
 /// Reads `.env`, the arguments and the environment, and does what they say.
@@ -361,41 +306,6 @@ fn serve_command() -> clap::Command {
 /// All settings: those of the server, and those that only other commands have.
 fn all_settings() -> clap::Command {
     OperatorArgs::augment_args(serve_command())
-}
-
-/// Wrong values in one line of ours; help, versions and unknown flags as clap says them.
-fn usage(error: &clap::Error) -> ExitCode {
-    if let Some(wrong) = environment::value_error(&all_settings(), error) {
-        return fail(&Failure::Config(wrong.to_string()));
-    }
-    // clap repeats an unexpected argument, which may be a URL with a password.
-    if matches!(
-        error.kind(),
-        ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand
-    ) && holds_url(error)
-    {
-        return fail(&Failure::Config(
-            "the arguments hold an unexpected URL: run latchkey help".to_owned(),
-        ));
-    }
-    output::usage(error);
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
-}
-
-fn holds_url(error: &clap::Error) -> bool {
-    let text = error.to_string();
-    ["://", "pass=", "password="]
-        .iter()
-        .any(|part| text.contains(part))
-}
-
-fn fail(failure: &Failure) -> ExitCode {
-    let (text, code) = match failure {
-        Failure::Failed(text) => (text, 1),
-        Failure::Config(text) => (text, 2),
-    };
-    output::error(text);
-    ExitCode::from(code)
 }
 
 /// The settings of password hashing, for commands that do not list them among their flags.

@@ -9,7 +9,7 @@ use latchkey_verifier::Algorithm;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::signing_key::Pair;
+use super::key_pair::Pair;
 
 /// The members that make the key, in RFC 7638's order. For a shared secret they are secret: see [`thumbprint`].
 pub(super) fn members(pair: &Pair) -> Vec<(&'static str, Zeroizing<String>)> {

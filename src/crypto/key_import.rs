@@ -15,9 +15,10 @@ use super::{
     guessable, key_der,
     key_forms::{self, Private},
     key_jwk,
+    key_pair::rejected,
     key_text::{self, Contents},
     passphrase::{self, Passphrase},
-    signing_key::{MaterialError, is_usable, rejected},
+    signing_key::{MaterialError, is_usable},
 };
 use crate::files;
 

@@ -7,6 +7,7 @@ mod key_der;
 mod key_forms;
 pub mod key_import;
 mod key_jwk;
+mod key_pair;
 mod key_ssh;
 pub mod key_text;
 pub mod keyring;

@@ -3,17 +3,12 @@
 use std::{borrow::Cow, fmt};
 
 use aws_lc_rs::{
-    encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der},
-    error::KeyRejected,
+    encoding::{AsDer as _, PublicKeyX509Der},
     hmac,
     rand::SystemRandom,
-    rsa::KeySize,
-    signature::{
-        self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
-        EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaEncoding, RsaKeyPair,
-    },
+    signature::KeyPair as _,
 };
-use latchkey_verifier::{Algorithm, Family, KeyError, Kind, VerifyingKey};
+use latchkey_verifier::{Algorithm, KeyError, Kind, VerifyingKey};
 use pem::Pem;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -21,30 +16,13 @@ use zeroize::Zeroizing;
 
 use super::{
     jwk,
+    key_pair::{self, Pair},
     key_text::{self, Contents},
     passphrase::{self, Passphrase},
-    random,
     sign::KeptHeader,
 };
 
 use crate::domain::keys::KeyFacts;
-
-/// The private part, ready to sign.
-pub(super) enum Pair {
-    Ec {
-        pair: Box<EcdsaKeyPair>,
-        crv: &'static str,
-    },
-    Ed(Ed25519KeyPair),
-    Hmac {
-        key: Box<hmac::Key>,
-        secret: Zeroizing<Vec<u8>>,
-    },
-    Rsa {
-        pair: Box<RsaKeyPair>,
-        encoding: &'static dyn RsaEncoding,
-    },
-}
 
 /// A key with its algorithm and the one kind of token that it signs.
 pub struct SigningKey {
@@ -142,7 +120,7 @@ impl SigningKey {
         kind: Kind,
         passphrase: Option<&Passphrase>,
     ) -> Result<(Self, SecretString), MaterialError> {
-        let der = Zeroizing::new(new_material(algorithm).ok_or(MaterialError::Generate)?);
+        let der = Zeroizing::new(key_pair::new_material(algorithm).ok_or(MaterialError::Generate)?);
         Self::keep(algorithm, kind, &der, passphrase)
     }
 
@@ -211,7 +189,7 @@ impl SigningKey {
         kind: Kind,
         contents: &[u8],
     ) -> Result<Self, MaterialError> {
-        let pair = pair(algorithm, contents)?;
+        let pair = key_pair::pair(algorithm, contents)?;
         let kid = jwk::thumbprint(&jwk::members(&pair));
         let key = Self {
             algorithm,
@@ -344,104 +322,6 @@ impl fmt::Debug for SigningKey {
 /// Whether a key for `algorithm` can be made of this material.
 pub(super) fn is_usable(algorithm: Algorithm, contents: &[u8]) -> Result<(), MaterialError> {
     SigningKey::from_contents(algorithm, Kind::Access, contents).map(drop)
-}
-
-fn new_material(algorithm: Algorithm) -> Option<Vec<u8>> {
-    let random = SystemRandom::new();
-    match algorithm.family() {
-        Family::Ec => {
-            let (curve, _) = curve(algorithm);
-            Some(
-                EcdsaKeyPair::generate_pkcs8(curve, &random)
-                    .ok()?
-                    .as_ref()
-                    .to_vec(),
-            )
-        }
-        Family::Okp => Some(
-            Ed25519KeyPair::generate_pkcs8v1(&random)
-                .ok()?
-                .as_ref()
-                .to_vec(),
-        ),
-        Family::Rsa => {
-            let pair = RsaKeyPair::generate(KeySize::Rsa2048).ok()?;
-            let der: Pkcs8V1Der<'_> = pair.as_der().ok()?;
-            Some(der.as_ref().to_vec())
-        }
-        Family::Hmac => Some(random::bytes::<64>().ok()?.to_vec()),
-    }
-}
-
-fn pair(algorithm: Algorithm, der: &[u8]) -> Result<Pair, MaterialError> {
-    let unfit = |_| MaterialError::NotForAlgorithm(algorithm);
-    match algorithm.family() {
-        Family::Ec => {
-            let (curve, crv) = curve(algorithm);
-            Ok(Pair::Ec {
-                pair: Box::new(EcdsaKeyPair::from_pkcs8(curve, der).map_err(unfit)?),
-                crv,
-            })
-        }
-        Family::Okp => Ok(Pair::Ed(
-            Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(unfit)?,
-        )),
-        Family::Rsa => {
-            let pair = RsaKeyPair::from_pkcs8(der).map_err(|error| rejected(algorithm, &error))?;
-            Ok(Pair::Rsa {
-                pair: Box::new(pair),
-                encoding: encoding(algorithm),
-            })
-        }
-        Family::Hmac => {
-            let least = algorithm.min_secret_length();
-            if der.len() < least {
-                return Err(MaterialError::ShortSecret {
-                    algorithm,
-                    got: der.len(),
-                    least,
-                });
-            }
-            Ok(Pair::Hmac {
-                key: Box::new(hmac::Key::new(hash(algorithm), der)),
-                secret: Zeroizing::new(der.to_vec()),
-            })
-        }
-    }
-}
-
-/// The library's only word for a key that is too short is the only one that is worth passing on.
-pub(super) fn rejected(algorithm: Algorithm, error: &KeyRejected) -> MaterialError {
-    match error.to_string().as_str() {
-        "TooSmall" => MaterialError::WeakRsa,
-        _ => MaterialError::NotForAlgorithm(algorithm),
-    }
-}
-
-fn curve(algorithm: Algorithm) -> (&'static EcdsaSigningAlgorithm, &'static str) {
-    match algorithm {
-        Algorithm::Es384 => (&ECDSA_P384_SHA384_FIXED_SIGNING, "P-384"),
-        _ => (&ECDSA_P256_SHA256_FIXED_SIGNING, "P-256"),
-    }
-}
-
-fn hash(algorithm: Algorithm) -> hmac::Algorithm {
-    match algorithm {
-        Algorithm::Hs384 => hmac::HMAC_SHA384,
-        Algorithm::Hs512 => hmac::HMAC_SHA512,
-        _ => hmac::HMAC_SHA256,
-    }
-}
-
-fn encoding(algorithm: Algorithm) -> &'static dyn RsaEncoding {
-    match algorithm {
-        Algorithm::Ps256 => &signature::RSA_PSS_SHA256,
-        Algorithm::Ps384 => &signature::RSA_PSS_SHA384,
-        Algorithm::Ps512 => &signature::RSA_PSS_SHA512,
-        Algorithm::Rs384 => &signature::RSA_PKCS1_SHA384,
-        Algorithm::Rs512 => &signature::RSA_PKCS1_SHA512,
-        _ => &signature::RSA_PKCS1_SHA256,
-    }
 }
 
 #[cfg(test)]

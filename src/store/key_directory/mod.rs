@@ -384,5 +384,4 @@ fn gone(error: io::Error) -> io::Result<()> {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

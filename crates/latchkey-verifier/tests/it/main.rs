@@ -7,8 +7,10 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod claims;
 mod forgeries;
 mod key_sets;
 mod properties;
 mod signer;
 mod tokens;
+mod unfit_keys;

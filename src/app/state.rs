@@ -1,0 +1,116 @@
+//! The state that the HTTP server shares between requests.
+
+use std::sync::Arc;
+
+use super::{StartError, metrics, stores};
+use crate::{
+    config::Config,
+    crypto::{hasher::Hasher, sign::TokenShape},
+    http::{
+        connection::Connections,
+        metrics::HttpMetrics,
+        state::{HttpSettings, State, Stopping, caching},
+    },
+    ports::Clock,
+    service::{
+        Admission, AuditTrail, Auth, KeysInForce, Metrics, Parts, Revocation, Rules, TokenRules,
+    },
+};
+
+/// What is there before the use cases are.
+pub(super) struct Made {
+    pub keys: Arc<KeysInForce>,
+    pub hasher: Hasher,
+    pub clock: Arc<dyn Clock>,
+    pub connections: Arc<Connections>,
+    pub counters: Metrics,
+    pub audit: AuditTrail,
+    pub revocation: Revocation,
+}
+
+pub(super) fn state(
+    config: &Config,
+    stores: &stores::Stores,
+    made: Made,
+) -> Result<State, StartError> {
+    let Made {
+        keys,
+        hasher,
+        clock,
+        connections,
+        counters,
+        audit,
+        revocation,
+    } = made;
+    let (issuer, tokens) = (config.issuer()?, &config.tokens);
+    let shape = TokenShape {
+        access_typ: tokens.access_token_typ.clone(),
+        audience: tokens.audience.clone(),
+        issuer: issuer.clone(),
+        names: tokens.claim_names(),
+    };
+    let rules = Rules {
+        tokens: TokenRules {
+            access_lifetime: config.lifetimes.access(),
+            access_jitter: config.lifetimes.jitter(),
+            refresh_lifetime: config.lifetimes.refresh(),
+            extra: tokens.access_claims.clone(),
+        },
+        session_lifetime: config.lifetimes.session(),
+        grace: tokens.grace(),
+        binding: tokens.binding(),
+        rotate: tokens.rotate_refresh_tokens,
+        update_last_login: tokens.update_last_login,
+        sessions_per_user: config.lifetimes.sessions_per_user,
+        audit_refreshes: config.audit.audit_refreshes,
+    };
+    let metrics = HttpMetrics::default();
+    let measured = metrics::Measured {
+        blacklist: revocation.blacklist().cloned(),
+        clock: Arc::clone(&clock),
+        connections: Arc::clone(&connections),
+        hasher: hasher.clone(),
+        keys: Arc::clone(&keys),
+        rotation_interval: config.keys.interval(),
+        sql: stores.sql(),
+    };
+    let registry = Arc::new(metrics::registry(&counters, &metrics, measured));
+    let auth = Auth::new(Parts {
+        admission: Admission::new(
+            config.passwords.threads() + usize::from(config.passwords.hash_queue),
+        ),
+        audit,
+        clock,
+        metrics: counters,
+        hasher,
+        keys,
+        revocation,
+        rules,
+        sessions: stores.sessions(),
+        shape,
+        users: stores.users(),
+    });
+    let settings = HttpSettings {
+        auth_header_types: tokens.auth_header_types.clone(),
+        body_limit: config.http.body_limit.try_into().unwrap_or(usize::MAX),
+        body_timeout: config.http.body_timeout,
+        docs: config.http.docs,
+        forwarded_header: config.http.forwarded_header.into(),
+        header_timeout: config.http.header_timeout,
+        issuer,
+        jwks_caching: caching(config.http.jwks_max_age),
+        shutdown_delay: config.http.shutdown_delay,
+        shutdown_timeout: config.http.shutdown_timeout,
+        trusted_proxies: config.http.trusted_proxies.clone().unwrap_or_default(),
+        workers: config.http.worker_threads(),
+        metrics: config.http.metrics_on_main_address(),
+    };
+    Ok(State {
+        auth: Arc::new(auth),
+        connections,
+        metrics,
+        registry,
+        settings,
+        stopping: Stopping::default(),
+    })
+}
