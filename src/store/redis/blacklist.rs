@@ -13,26 +13,25 @@
 //!
 //! In every other case the answer is `Unknown`, and the database decides. A mark that is there is always believed.
 
+mod observe;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use futures_util::future::{join, join_all};
-use redis::{FromRedisValue, Pipeline, Value, from_redis_value, pipe};
+use futures_util::future::join_all;
+use redis::{FromRedisValue, Pipeline, pipe};
 
 use super::{
     epoch::Epochs,
-    keys::Keys,
-    link::{Link, Way},
-    memory::{Belief, Seen, Trusted},
-    pace::Reading,
-    route::{Node, Route},
-    scripts::{self, Entry, Term},
-    server::Server,
+    key_names::KeyNames,
+    connection::{NodeConnection, Via},
+    trust::Trust,
+    slot_map::SlotMap,
+    scripts::{self, Entry},
     topology::Topology,
     url::RedisOptions,
 };
@@ -51,18 +50,10 @@ const BATCH: usize = 200;
 
 /// The blacklist of one process. Share it behind an `Arc`.
 pub struct RedisBlacklist {
-    belief: Belief,
-    keys: Keys,
+    belief: Trust,
+    keys: KeyNames,
     process: String,
     topology: Topology,
-}
-
-/// The response of one server.
-struct Answer {
-    server: Server,
-    reading: Reading,
-    epochs: Vec<Option<String>>,
-    tickets: bool,
 }
 
 impl RedisBlacklist {
@@ -76,181 +67,18 @@ impl RedisBlacklist {
         deployment: DeploymentId,
         process: String,
     ) -> Result<Self, StoreError> {
-        let belief = Belief::new(deployment);
+        let belief = Trust::new(deployment);
         let topology = Topology::new(options, Arc::clone(&belief.failures))?;
         Ok(Self {
             belief,
-            keys: Keys::new(&options.prefix),
+            keys: KeyNames::new(&options.prefix),
             process,
             topology,
         })
     }
 
-    /// Does all that a server does with Redis, on keys that live for a millisecond. What is wrong with how the servers
-    /// are set up, a sentence each. The owner of the blacklist is checked only if the deployment `is_known`.
-    ///
-    /// # Errors
-    /// What a server could not do.
-    pub async fn examine(&self, is_known: bool) -> Result<Vec<String>, StoreError> {
-        self.look().await?;
-        let term = Term {
-            life: Duration::from_millis(1),
-            latest: Duration::from_secs(u32::MAX.into()),
-        };
-        let name = self.belief.name_epochs(&self.process);
-        self.on_all::<i64>(Way::Standing, |_, bucket, pipeline| {
-            let key = self.keys.building(bucket, &self.process);
-            pipeline.cmd("MGET").arg(self.keys.epoch(bucket)).ignore();
-            pipeline.cmd("EXISTS").arg(self.keys.epoch(bucket)).ignore();
-            pipeline
-                .add_command(scripts::raise(&[(key.clone(), "0".to_owned(), 1)]))
-                .ignore();
-            pipeline
-                .cmd("SET")
-                .arg(&key)
-                .arg(0)
-                .arg("PX")
-                .arg(1)
-                .ignore();
-            pipeline
-                .add_command(scripts::renew(&key, "0", term))
-                .ignore();
-            pipeline
-                .add_command(scripts::seal(&key, (&key, 1), &name, term))
-                .ignore();
-            pipeline.cmd("DEL").arg(&key);
-        })
-        .await?;
-        Ok(self.belief.warnings(is_known))
-    }
-
-    /// Asks all servers, in one round trip to each. Trusted epochs are renewed.
-    async fn observe(&self) -> Result<Seen, StoreError> {
-        let route = self.topology.find(&self.keys).await?;
-        let mut seen = Seen::new(self.belief.failures.load(Ordering::Acquire));
-        let (filling, trusted) = (self.belief.filling(), self.belief.trusted());
-        let answers = join_all(
-            route
-                .nodes
-                .iter()
-                .map(|node| self.observe_node(node, filling, &trusted)),
-        )
-        .await;
-        let mut failure = None;
-        for (node, answer) in route.nodes.iter().zip(answers) {
-            let accepted = answer.and_then(|answer| {
-                self.accept(node, &answer.server)
-                    .inspect_err(|error| node.link.give_up(&error.to_string()))?;
-                Ok(answer)
-            });
-            // What is wrong with one server is no reason not to know the others.
-            let Answer {
-                server,
-                reading,
-                epochs,
-                tickets,
-            } = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    failure.get_or_insert(error);
-                    continue;
-                }
-            };
-            node.link.note_seen(&server.run_id);
-            seen.add(node.link.address(), &node.buckets, server, reading);
-            for (bucket, epoch) in node.buckets.iter().zip(epochs) {
-                seen.epochs.note(*bucket, epoch);
-            }
-            seen.tickets &= tickets;
-        }
-        failure.map_or(Ok(seen), Err)
-    }
-
-    async fn observe_node(
-        &self,
-        node: &Node,
-        filling: Option<u64>,
-        trusted: &Trusted,
-    ) -> Result<Answer, StoreError> {
-        let mut question = pipe();
-        question.cmd("INFO").cmd("TIME");
-        let term = trusted.term(node.link.address());
-        for bucket in &node.buckets {
-            let epoch = trusted.epochs.get(*bucket).unwrap_or_default();
-            question.add_command(scripts::renew(&self.keys.epoch(*bucket), epoch, term));
-        }
-        for bucket in node.buckets.iter().filter(|_| filling.is_some()) {
-            question
-                .cmd("GET")
-                .arg(self.keys.building(*bucket, &self.process));
-        }
-        let asked = Instant::now();
-        let ask = async {
-            (
-                node.link
-                    .ask_all::<Vec<Value>>(Way::Shared, &question)
-                    .await,
-                Instant::now(),
-            )
-        };
-        let ((answers, answered), ()) = join(ask, node.link.keep_own()).await;
-        let mut answers = answers?.into_iter();
-        let strange = || {
-            StoreError::Failed(format!(
-                "Redis at {} speaks another language",
-                node.link.address()
-            ))
-        };
-        let info: String = answers
-            .next()
-            .and_then(|info| from_redis_value(info).ok())
-            .ok_or_else(strange)?;
-        let time: (u64, u32) = answers
-            .next()
-            .and_then(|time| from_redis_value(time).ok())
-            .ok_or_else(strange)?;
-        let theirs = Duration::from_secs(time.0) + Duration::from_micros(time.1.into());
-        // A value that is not text names no deployment.
-        let epoch = |value| from_redis_value(value).unwrap_or_else(|_| Some(String::new()));
-        let epochs = answers
-            .by_ref()
-            .take(node.buckets.len())
-            .map(epoch)
-            .collect();
-        let mut tickets =
-            answers.map(|answer| from_redis_value::<Option<u64>>(answer).ok().flatten());
-        let tickets = tickets.all(|ticket| ticket.is_some() && ticket == filling);
-        Ok(Answer {
-            server: Server::parse(&info),
-            reading: Reading {
-                asked,
-                answered,
-                theirs,
-            },
-            epochs,
-            tickets,
-        })
-    }
-
-    /// Whether the server is what the route takes it for.
-    fn accept(&self, node: &Node, server: &Server) -> Result<(), StoreError> {
-        let address = node.link.address();
-        if server.cluster != self.topology.is_known_cluster() {
-            self.topology.forget_kind();
-            return Err(StoreError::Unavailable(format!(
-                "Redis at {address} is of another kind than before"
-            )));
-        }
-        if server.replica {
-            return Err(StoreError::Unavailable(format!(
-                "Redis at {address} is a replica, and takes no marks"
-            )));
-        }
-        Ok(())
-    }
-
     /// For writers, who may come before the first look: commands of operators never look.
-    async fn route(&self) -> Result<Arc<Route>, StoreError> {
+    async fn route(&self) -> Result<Arc<SlotMap>, StoreError> {
         match self.topology.route() {
             Some(route) => Ok(route),
             None => self.topology.find(&self.keys).await,
@@ -277,11 +105,11 @@ impl RedisBlacklist {
     }
 
     /// Whether the servers that took the marks had their epochs.
-    async fn raise(&self, marks: &[(Mark, TimeDelta)], way: Way) -> Result<bool, StoreError> {
+    async fn raise(&self, marks: &[(Mark, TimeDelta)], way: Via) -> Result<bool, StoreError> {
         let mut buckets: BTreeMap<u8, Vec<Entry>> = BTreeMap::new();
         for mark in marks {
             buckets
-                .entry(Keys::bucket(mark.0.user()))
+                .entry(KeyNames::bucket(mark.0.user()))
                 .or_default()
                 .push(self.entry(mark));
         }
@@ -303,7 +131,7 @@ impl RedisBlacklist {
     }
 
     /// Whether the servers are found elsewhere than `before`.
-    async fn have_moved(&self, before: Option<&Arc<Route>>) -> bool {
+    async fn have_moved(&self, before: Option<&Arc<SlotMap>>) -> bool {
         let Some(before) = before.filter(|_| self.topology.moves()) else {
             return false;
         };
@@ -317,11 +145,11 @@ impl RedisBlacklist {
     /// of its buckets. Returns one answer for each bucket with a command.
     async fn on_all<T: FromRedisValue>(
         &self,
-        way: Way,
+        way: Via,
         write: impl Fn(&str, u8, &mut Pipeline),
     ) -> Result<Vec<(u8, T)>, StoreError> {
         let route = self.route().await?;
-        let mut asked: Vec<(Arc<Link>, Vec<u8>, Pipeline)> = Vec::new();
+        let mut asked: Vec<(Arc<NodeConnection>, Vec<u8>, Pipeline)> = Vec::new();
         for node in &route.nodes {
             let (mut buckets, mut pipeline) = (Vec::new(), pipe());
             for bucket in &node.buckets {
@@ -336,7 +164,7 @@ impl RedisBlacklist {
             }
         }
         let answers = asked.iter().map(|(link, buckets, pipeline)| async move {
-            let answers = link.ask_all::<Vec<T>>(way, pipeline).await?;
+            let answers = link.query_pipeline::<Vec<T>>(way, pipeline).await?;
             Ok(buckets.iter().copied().zip(answers).collect::<Vec<_>>())
         });
         Ok(join_all(answers)
@@ -356,17 +184,17 @@ fn number(mark: Option<&String>) -> Option<u32> {
 #[async_trait]
 impl Blacklist for RedisBlacklist {
     async fn check(&self, token: &TokenRef) -> Verdict {
-        let bucket = Keys::bucket(&token.user);
-        let before = self.belief.before();
+        let bucket = KeyNames::bucket(&token.user);
+        let before = self.belief.counters();
         let Some(route) = self.topology.route() else {
             return Verdict::Unknown;
         };
-        let Some(link) = route.link(bucket) else {
+        let Some(link) = route.connection(bucket) else {
             return Verdict::Unknown;
         };
-        let question = self.keys.question(&token.user, token.session);
+        let question = self.keys.lookup_command(&token.user, token.session);
         let answer: Result<(Option<String>, Option<String>, Option<String>), _> =
-            link.ask(Way::Standing, &question).await;
+            link.query(Via::Worker, &question).await;
         let Ok((epoch, session, user)) = answer else {
             return Verdict::Unknown;
         };
@@ -385,7 +213,7 @@ impl Blacklist for RedisBlacklist {
         let readable = [&session, &user]
             .iter()
             .all(|mark| mark.is_none() || number(mark.as_ref()).is_some());
-        let believed = readable && self.belief.holds_for(bucket, epoch.as_deref(), before);
+        let believed = readable && self.belief.is_given_for(bucket, epoch.as_deref(), before);
         if believed {
             Verdict::Clear
         } else {
@@ -395,50 +223,50 @@ impl Blacklist for RedisBlacklist {
 
     async fn write(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
         let before = self.topology.route();
-        let mut written = self.raise(marks, Way::Standing).await;
+        let mut written = self.raise(marks, Via::Worker).await;
         // A master that others have left lives on for seconds, and takes marks that they do not see: it has lost its
         // epochs to the first who left it.
         let moved = !matches!(written, Ok(true)) && self.have_moved(before.as_ref()).await;
         // One slow answer, and the standing connection rests for a second. The others would go on believing that nothing
         // was revoked meanwhile.
         if moved || written.is_err() {
-            written = self.raise(marks, Way::Aside).await;
+            written = self.raise(marks, Via::OneOff).await;
         }
         if written.is_err() {
-            self.belief.miss_a_write();
+            self.belief.record_failed_write();
         }
         written.map(drop)
     }
 
     async fn fill(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
-        self.raise(marks, Way::Standing).await.map(drop)
+        self.raise(marks, Via::Worker).await.map(drop)
     }
 
     async fn look(&self) -> Result<Look, StoreError> {
         match self.observe().await {
             Ok(seen) => {
-                let look = self.belief.judge(&seen);
+                let look = self.belief.assess(&seen);
                 if look.memory != Memory::Kept {
                     // Nothing need have failed: a server may begin to copy another.
-                    self.belief.shake();
+                    self.belief.revoke();
                 }
                 Ok(look)
             }
             Err(error) => {
-                self.belief.shake();
+                self.belief.revoke();
                 Err(error)
             }
         }
     }
 
     fn believe(&self, look: &Look) {
-        self.belief.believe(look.connection);
+        self.belief.restore(look.connection);
     }
 
     async fn start_rebuild(&self) -> Result<u64, StoreError> {
-        let ticket = self.belief.begin(self.observe().await?);
-        self.on_all::<()>(Way::Standing, |_, bucket, pipeline| {
-            let key = self.keys.building(bucket, &self.process);
+        let ticket = self.belief.begin_rebuild(self.observe().await?);
+        self.on_all::<()>(Via::Worker, |_, bucket, pipeline| {
+            let key = self.keys.rebuild_ticket(bucket, &self.process);
             pipeline
                 .cmd("SET")
                 .arg(key)
@@ -457,10 +285,10 @@ impl Blacklist for RedisBlacklist {
     async fn finish_rebuild(&self, ticket: u64) -> Result<bool, StoreError> {
         let name = self.belief.name_epochs(&self.process);
         let seals = self
-            .on_all::<Option<String>>(Way::Standing, |address, bucket, pipeline| {
+            .on_all::<Option<String>>(Via::Worker, |address, bucket, pipeline| {
                 let (epoch, building) = (
                     self.keys.epoch(bucket),
-                    self.keys.building(bucket, &self.process),
+                    self.keys.rebuild_ticket(bucket, &self.process),
                 );
                 let term = self.belief.sealing_term(address);
                 pipeline.add_command(scripts::seal(&epoch, (&building, ticket), &name, term));
@@ -471,7 +299,7 @@ impl Blacklist for RedisBlacklist {
             sealed.note(bucket, epoch);
         }
         let seen = self.observe().await?;
-        Ok(self.belief.end(ticket, sealed, &seen))
+        Ok(self.belief.end_rebuild(ticket, sealed, &seen))
     }
 
     fn status(&self) -> BlacklistStatus {
@@ -480,7 +308,7 @@ impl Blacklist for RedisBlacklist {
                 .topology
                 .route()
                 .is_some_and(|route| route.is_reachable()),
-            believed: self.belief.holds(),
+            believed: self.belief.is_given(),
             rebuilds: self.belief.rebuilds.load(Ordering::Relaxed),
             failed_rebuilds: self.belief.failed_rebuilds.load(Ordering::Relaxed),
             failures: self.belief.failures.load(Ordering::Acquire),

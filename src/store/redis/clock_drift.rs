@@ -11,7 +11,7 @@ pub(super) const TOLERANCE: Duration = Duration::from_secs(5);
 
 /// The time of a server, and the two moments of our monotonic clock between which it was read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reading {
+pub(super) struct ClockReading {
     pub asked: Instant,
     pub answered: Instant,
     /// Since 1970.
@@ -19,13 +19,13 @@ pub(super) struct Reading {
 }
 
 /// The clocks of servers, by their addresses.
-pub(super) type Readings = BTreeMap<String, Reading>;
+pub(super) type ClockReadings = BTreeMap<String, ClockReading>;
 
-impl Reading {
+impl ClockReading {
     /// Returns true if the server's clock has jumped since `earlier`, in either direction. A clock that was set back
     /// may mean that the machine was restored from a snapshot, with its memory.
     pub(super) fn has_jumped_since(&self, earlier: &Self) -> bool {
-        self.strayed_since(earlier) > TOLERANCE
+        self.drift_since(earlier) > TOLERANCE
     }
 
     /// Returns the latest time that the server's clock can show now, unless it has jumped.
@@ -34,7 +34,7 @@ impl Reading {
     }
 
     /// Returns the difference between the times passed there and here, beyond what the round trips explain.
-    fn strayed_since(&self, earlier: &Self) -> Duration {
+    fn drift_since(&self, earlier: &Self) -> Duration {
         let least = self.asked.saturating_duration_since(earlier.answered);
         let most = self.answered.saturating_duration_since(earlier.asked);
         match self.theirs.checked_sub(earlier.theirs) {
@@ -50,9 +50,9 @@ impl Reading {
 mod tests {
     use super::*;
 
-    fn reading(start: Instant, asked: u64, answered: u64, theirs: u64) -> Reading {
+    fn reading(start: Instant, asked: u64, answered: u64, theirs: u64) -> ClockReading {
         let at = |seconds| start + Duration::from_secs(seconds);
-        Reading {
+        ClockReading {
             asked: at(asked),
             answered: at(answered),
             theirs: Duration::from_secs(1_800_000_000 + theirs),

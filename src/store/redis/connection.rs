@@ -30,39 +30,39 @@ use thread_local::ThreadLocal;
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{
-    line::{Connected, Connecting, Line, lock},
-    server::Server,
+    connection_slot::{Connected, Connecting, Slot, lock},
+    info::ServerInfo,
 };
 use crate::{ports::StoreError, store::thread};
 
-pub(super) struct Link {
+pub(super) struct NodeConnection {
     address: String,
     client: Client,
     down: AtomicBool,
     failures: Arc<AtomicU64>,
-    limit: Duration,
-    own: ThreadLocal<Mutex<Line>>,
+    timeout_after: Duration,
+    worker_slots: ThreadLocal<Mutex<Slot>>,
     runtime: Option<Handle>,
     /// The process that the last look saw.
-    seen: ArcSwapOption<String>,
-    shared: Mutex<Line>,
+    expected_run_id: ArcSwapOption<String>,
+    shared_slot: Mutex<Slot>,
 }
 
 /// How a server is asked.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Way {
+pub(super) enum Via {
     /// By a connection for this once, whether or not the standing one rests. Its failure says nothing of that one.
-    Aside,
+    OneOff,
     /// By a connection for this once, and whoever is at its end: of a server that is left.
-    AsideToAnyone,
+    OneOffUnverified,
     /// By the connection that the background shares. Whoever looks at a server goes this way: the others have to lead where
     /// the look led.
     Shared,
     /// By the thread's own connection, or where a thread has none by the shared one.
-    Standing,
+    Worker,
 }
 
-impl Link {
+impl NodeConnection {
     /// Connects at the first use, and again whenever it has to. `failures` counts, and may be shared by links; `runtime`
     /// drives the shared connection, and outlives those of the threads that have their own.
     pub(super) fn new(
@@ -78,11 +78,11 @@ impl Link {
             client,
             down,
             failures,
-            limit,
-            own,
+            timeout_after: limit,
+            worker_slots: own,
             runtime,
-            seen,
-            shared,
+            expected_run_id: seen,
+            shared_slot: shared,
         }
     }
 
@@ -98,10 +98,10 @@ impl Link {
 
     /// What a look saw through the shared connection: all others have to lead to this process. Counted as a failure when it
     /// is another than before, and after it is known: who reads the new count goes to the new process.
-    pub(super) fn note_seen(&self, run_id: &str) {
+    pub(super) fn expect_run_id(&self, run_id: &str) {
         let now = (!run_id.is_empty()).then_some(run_id);
-        if self.seen.load().as_ref().map(|seen| seen.as_str()) != now {
-            self.seen
+        if self.expected_run_id.load().as_ref().map(|seen| seen.as_str()) != now {
+            self.expected_run_id
                 .store(now.map(|run_id| Arc::new(run_id.to_owned())));
             self.failures.fetch_add(1, Ordering::AcqRel);
         }
@@ -109,22 +109,22 @@ impl Link {
 
     /// Gives up the shared connection, as after a failure: it leads to a server that is no use, and the next one may not. Where
     /// there is none, it rests no longer than it does: whoever asks often must not keep it from being made.
-    pub(super) fn give_up(&self, reason: &str) {
-        let standing = lock(&self.shared).standing();
+    pub(super) fn drop_shared(&self, reason: &str) {
+        let standing = lock(&self.shared_slot).current();
         if let Some((number, _)) = standing {
-            self.hang_up(&self.shared, number, reason);
+            self.disconnect(&self.shared_slot, number, reason);
         }
     }
 
     /// Asks by each thread's own connection for a sign of life: none is closed because it is idle, and a dead one is not
     /// left for a request to find. One that is slow may only have a busy thread: a Redis that hangs is found by whoever looks.
-    pub(super) async fn keep_own(&self) {
-        let own = self.own.iter().filter_map(|line| {
-            let (number, connecting) = lock(line).standing()?;
+    pub(super) async fn ping_worker_connections(&self) {
+        let own = self.worker_slots.iter().filter_map(|line| {
+            let (number, connecting) = lock(line).current()?;
             Some(async move {
-                match timeout(self.limit, identified(connecting)).await {
-                    Ok(Ok(connected)) if self.strays(&connected) => lock(line).leave(number),
-                    Ok(Err(error)) => self.hang_up(line, number, &explained(&error)),
+                match timeout(self.timeout_after, identified(connecting)).await {
+                    Ok(Ok(connected)) if self.is_wrong_server(&connected) => lock(line).discard(number),
+                    Ok(Err(error)) => self.disconnect(line, number, &describe(&error)),
                     Ok(Ok(_)) | Err(_) => {}
                 }
             })
@@ -133,24 +133,24 @@ impl Link {
     }
 
     /// Sends one command.
-    pub(super) async fn ask<T: FromRedisValue>(
+    pub(super) async fn query<T: FromRedisValue>(
         &self,
-        way: Way,
+        way: Via,
         command: &Cmd,
     ) -> Result<T, StoreError> {
-        self.ask_by(way, async |mut connection| {
+        self.query_via(way, async |mut connection| {
             command.query_async(&mut connection).await
         })
         .await
     }
 
     /// Sends commands in one round trip. An error of one is an error of all.
-    pub(super) async fn ask_all<T: FromRedisValue>(
+    pub(super) async fn query_pipeline<T: FromRedisValue>(
         &self,
-        way: Way,
+        way: Via,
         commands: &Pipeline,
     ) -> Result<T, StoreError> {
-        self.ask_by(way, async |mut connection| {
+        self.query_via(way, async |mut connection| {
             commands.query_async(&mut connection).await
         })
         .await
@@ -158,29 +158,29 @@ impl Link {
 
     /// Ways that few go are boxed: a future has room for all of them, and what is larger than a kilobyte costs the allocator
     /// ten times as much.
-    async fn ask_by<T>(
+    async fn query_via<T>(
         &self,
-        way: Way,
+        way: Via,
         ask: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
     ) -> Result<T, StoreError> {
         match way {
-            Way::Standing if thread::has_own_runtime() => {
-                let line = self.own.get_or_default();
-                match self.own_connection(line).await {
+            Via::Worker if thread::has_own_runtime() => {
+                let line = self.worker_slots.get_or_default();
+                match self.worker_connection(line).await {
                     Some((number, connection)) => {
-                        self.ask_through(line, number, ask(connection)).await
+                        self.query_slot(line, number, ask(connection)).await
                     }
-                    None => Box::pin(self.ask_shared(ask)).await,
+                    None => Box::pin(self.query_shared(ask)).await,
                 }
             }
-            Way::Shared | Way::Standing => Box::pin(self.ask_shared(ask)).await,
-            Way::Aside | Way::AsideToAnyone => {
-                let known = matches!(way, Way::Aside);
+            Via::Shared | Via::Worker => Box::pin(self.query_shared(ask)).await,
+            Via::OneOff | Via::OneOffUnverified => {
+                let known = matches!(way, Via::OneOff);
                 let answer = async {
                     let connected = self
-                        .connect(if known { Whose::Once } else { Whose::Shared })
+                        .connect(if known { Owner::OneOff } else { Owner::Shared })
                         .await?;
-                    if known && self.strays(&connected) {
+                    if known && self.is_wrong_server(&connected) {
                         return Err(io::Error::other(
                             "it is not the server that was looked at last",
                         )
@@ -188,67 +188,67 @@ impl Link {
                     }
                     ask(connected.connection).await
                 };
-                Box::pin(self.within(answer))
+                Box::pin(self.with_timeout(answer))
                     .await
                     .map_err(StoreError::Unavailable)
             }
         }
     }
 
-    async fn ask_shared<T>(
+    async fn query_shared<T>(
         &self,
         ask: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
     ) -> Result<T, StoreError> {
         let (number, connecting) = self
-            .connecting(&self.shared, Whose::Shared)
+            .connecting(&self.shared_slot, Owner::Shared)
             .map_err(StoreError::Unavailable)?;
         let answer = async { ask(connecting.await?.connection).await };
-        let answer = self.ask_through(&self.shared, number, answer).await?;
+        let answer = self.query_slot(&self.shared_slot, number, answer).await?;
         self.down.store(false, Ordering::Release);
         Ok(answer)
     }
 
     /// Waits for an answer, no longer than the limit. After a failure, the connection is given up, and the line rests:
     /// behind a connection that does not answer there may be nobody any more.
-    async fn ask_through<T>(
+    async fn query_slot<T>(
         &self,
-        line: &Mutex<Line>,
+        line: &Mutex<Slot>,
         number: u64,
         answer: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, StoreError> {
-        let answer = self.within(answer).await;
+        let answer = self.with_timeout(answer).await;
         answer.map_err(|failure| {
-            self.hang_up(line, number, &failure);
+            self.disconnect(line, number, &failure);
             StoreError::Unavailable(failure)
         })
     }
 
     /// The thread's own connection, to the process that the last look saw. Without one, and while there is none to be had,
     /// the shared connection serves: nothing was asked, so nothing has failed.
-    async fn own_connection(&self, line: &Mutex<Line>) -> Option<(u64, MultiplexedConnection)> {
+    async fn worker_connection(&self, line: &Mutex<Slot>) -> Option<(u64, MultiplexedConnection)> {
         // Twice: one that was made before the look that saw another process is no fault of the next.
         for first in [true, false] {
-            self.seen.load().as_ref()?;
-            let (number, connecting) = self.connecting(line, Whose::Own).ok()?;
+            self.expected_run_id.load().as_ref()?;
+            let (number, connecting) = self.connecting(line, Owner::Own).ok()?;
             // Nearly always it is there, and nothing has to be waited for.
             let there = connecting
                 .peek()
                 .and_then(|connected| connected.as_ref().ok().cloned());
             let connected = match there {
                 Some(connected) => Ok(connected),
-                None => Box::pin(self.within(connecting)).await,
+                None => Box::pin(self.with_timeout(connecting)).await,
             };
             match connected {
-                Ok(connected) if !self.strays(&connected) => {
+                Ok(connected) if !self.is_wrong_server(&connected) => {
                     return Some((number, connected.connection));
                 }
-                Ok(_) if first => lock(line).leave(number),
+                Ok(_) if first => lock(line).discard(number),
                 Ok(connected) => {
-                    lock(line).rest(number, "the address leads to another server now");
-                    self.follow(&connected);
+                    lock(line).back_off(number, "the address leads to another server now");
+                    self.invalidate_shared(&connected);
                 }
                 Err(failure) => {
-                    lock(line).rest(number, &failure);
+                    lock(line).back_off(number, &failure);
                     return None;
                 }
             }
@@ -258,45 +258,45 @@ impl Link {
 
     /// The address leads elsewhere than it did: unless the shared connection was made since then, too, it is given up, so
     /// that the next look sees where.
-    fn follow(&self, newer: &Connected) {
-        let standing = lock(&self.shared).standing();
+    fn invalidate_shared(&self, newer: &Connected) {
+        let standing = lock(&self.shared_slot).current();
         if let Some((number, connecting)) = standing
             && let Some(Ok(shared)) = connecting.peek()
-            && shared.leads_to != newer.leads_to
+            && shared.run_id != newer.run_id
         {
-            self.hang_up(
-                &self.shared,
+            self.disconnect(
+                &self.shared_slot,
                 number,
                 "the address leads to another server now",
             );
         }
     }
 
-    async fn within<T>(
+    async fn with_timeout<T>(
         &self,
         answer: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, String> {
-        let failure = match timeout(self.limit, answer).await {
+        let failure = match timeout(self.timeout_after, answer).await {
             Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => explained(&error),
+            Ok(Err(error)) => describe(&error),
             Err(_) => "no answer in time".to_owned(),
         };
         Err(format!("Redis at {}: {failure}", self.address))
     }
 
-    fn strays(&self, connected: &Connected) -> bool {
-        match (&connected.leads_to, &*self.seen.load()) {
+    fn is_wrong_server(&self, connected: &Connected) -> bool {
+        match (&connected.run_id, &*self.expected_run_id.load()) {
             (Some(leads_to), Some(seen)) => **leads_to != ***seen,
             _ => false,
         }
     }
 
-    fn connecting(&self, line: &Mutex<Line>, whose: Whose) -> Result<(u64, Connecting), String> {
+    fn connecting(&self, line: &Mutex<Slot>, whose: Owner) -> Result<(u64, Connecting), String> {
         lock(line).connection(|| self.connect(whose))
     }
 
-    fn connect(&self, whose: Whose) -> Connecting {
-        let (client, limit) = (self.client.clone(), self.limit);
+    fn connect(&self, whose: Owner) -> Connecting {
+        let (client, limit) = (self.client.clone(), self.timeout_after);
         let connect = async move {
             let config = AsyncConnectionConfig::new()
                 .set_connection_timeout(Some(limit))
@@ -306,11 +306,11 @@ impl Link {
                 .await?;
             match whose {
                 // Told where that may be asked: nothing depends on it.
-                Whose::Shared => Ok(identify(connection.clone()).await.unwrap_or(Connected {
+                Owner::Shared => Ok(identify(connection.clone()).await.unwrap_or(Connected {
                     connection,
-                    leads_to: None,
+                    run_id: None,
                 })),
-                Whose::Own | Whose::Once => identify(connection).await,
+                Owner::Own | Owner::OneOff => identify(connection).await,
             }
         };
         // Limited here, too: nobody may be left to wait for it.
@@ -319,7 +319,7 @@ impl Link {
                 .await
                 .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
         };
-        let runtime = if matches!(whose, Whose::Own) {
+        let runtime = if matches!(whose, Owner::Own) {
             Handle::try_current().ok()
         } else {
             self.runtime.clone()
@@ -337,21 +337,21 @@ impl Link {
     }
 
     /// Counted before the connection can be another: whoever hears from the next one finds the failure counted.
-    fn hang_up(&self, line: &Mutex<Line>, number: u64, failure: &str) {
+    fn disconnect(&self, line: &Mutex<Slot>, number: u64, failure: &str) {
         let mut line = lock(line);
-        if line.is_number(number) {
+        if line.is_current(number) {
             self.failures.fetch_add(1, Ordering::AcqRel);
             self.down.store(true, Ordering::Release);
-            line.rest(number, failure);
+            line.back_off(number, failure);
         }
     }
 }
 
 /// Whose a connection is.
 #[derive(Clone, Copy, Debug)]
-enum Whose {
+enum Owner {
     /// Nobody's for long.
-    Once,
+    OneOff,
     /// A thread's that has a runtime of its own, which drives it.
     Own,
     /// That of the background.
@@ -366,7 +366,7 @@ async fn identify(mut connection: MultiplexedConnection) -> Result<Connected, Re
         .await?;
     Ok(Connected {
         connection,
-        leads_to: Some(Server::parse(&info).run_id.into()),
+        run_id: Some(ServerInfo::parse(&info).run_id.into()),
     })
 }
 
@@ -375,7 +375,7 @@ async fn identified(connecting: Connecting) -> Result<Connected, RedisError> {
 }
 
 /// What went wrong and, where a setting is at fault, which. Of commands that were sent together, the first that failed.
-fn explained(error: &RedisError) -> String {
+fn describe(error: &RedisError) -> String {
     let text = match error.clone().into_server_errors().as_deref() {
         Some([(_, first), ..]) => {
             format!("{} {}", first.code(), first.details().unwrap_or_default())

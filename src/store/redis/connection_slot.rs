@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, Shared};
 use redis::{RedisError, aio::MultiplexedConnection};
 
 /// How long nothing is sent after a failure: a little less than the second between two looks, so that the next one finds it over.
-const REST: Duration = Duration::from_millis(900);
+const BACKOFF: Duration = Duration::from_millis(900);
 
 /// A connection that is there or being made: whoever needs it waits for the same one.
 pub(super) type Connecting = Shared<BoxFuture<'static, Result<Connected, RedisError>>>;
@@ -18,25 +18,25 @@ pub(super) type Connecting = Shared<BoxFuture<'static, Result<Connected, RedisEr
 #[derive(Clone)]
 pub(super) struct Connected {
     pub connection: MultiplexedConnection,
-    pub leads_to: Option<Arc<str>>,
+    pub run_id: Option<Arc<str>>,
 }
 
 #[derive(Default)]
-pub(super) struct Line {
+pub(super) struct Slot {
     connection: Option<Connecting>,
     /// The number of the connection: of many that wait for the same one in vain, the first hangs up.
     number: u64,
     /// After a failure: until when nothing is sent, and what to say so long.
-    resting: Option<(Instant, String)>,
+    backing_off: Option<(Instant, String)>,
 }
 
-impl Line {
+impl Slot {
     /// The connection and its number, made by `connect` if there is none. While the line rests, what is wrong.
     pub(super) fn connection(
         &mut self,
         connect: impl FnOnce() -> Connecting,
     ) -> Result<(u64, Connecting), String> {
-        if let Some((until, failure)) = &self.resting
+        if let Some((until, failure)) = &self.backing_off
             && Instant::now() < *until
         {
             return Err(failure.clone());
@@ -48,17 +48,17 @@ impl Line {
     }
 
     /// The connection, if there is one.
-    pub(super) fn standing(&self) -> Option<(u64, Connecting)> {
+    pub(super) fn current(&self) -> Option<(u64, Connecting)> {
         Some((self.number, self.connection.clone()?))
     }
 
     /// Whether the connection of this number is still the one.
-    pub(super) const fn is_number(&self, number: u64) -> bool {
+    pub(super) const fn is_current(&self, number: u64) -> bool {
         self.number == number
     }
 
     /// Gives up the connection of this number: the next question makes another.
-    pub(super) fn leave(&mut self, number: u64) {
+    pub(super) fn discard(&mut self, number: u64) {
         if self.number == number {
             self.number += 1;
             self.connection = None;
@@ -66,14 +66,14 @@ impl Line {
     }
 
     /// The same, and says for a while what is wrong.
-    pub(super) fn rest(&mut self, number: u64, failure: &str) {
+    pub(super) fn back_off(&mut self, number: u64, failure: &str) {
         if self.number == number {
-            self.leave(number);
-            self.resting = Some((Instant::now() + REST, failure.to_owned()));
+            self.discard(number);
+            self.backing_off = Some((Instant::now() + BACKOFF, failure.to_owned()));
         }
     }
 }
 
-pub(super) fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
+pub(super) fn lock(line: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
     line.lock().unwrap_or_else(PoisonError::into_inner)
 }

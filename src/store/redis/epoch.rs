@@ -7,18 +7,18 @@
 
 use std::time::Duration;
 
-use super::{keys::BUCKETS, pace};
+use super::{key_names::BUCKETS, clock_drift};
 use crate::{domain::ids::DeploymentId, ports::blacklist::MARGIN};
 
 /// The life of an epoch after its last renewal, and the time for which a process trusts its last look.
-pub(super) const LIFE: Duration = Duration::from_mins(1);
+pub(super) const LIFETIME: Duration = Duration::from_mins(1);
 
 /// The maximum of the leeway setting.
 const LEEWAY: Duration = Duration::from_mins(1);
 
 // A jump of the clock that ends an entry before its tokens also ends the epoch. The sum of smaller jumps is noticed.
 const _: () = assert!(
-    LIFE.as_secs() + 2 * pace::TOLERANCE.as_secs() + LEEWAY.as_secs()
+    LIFETIME.as_secs() + 2 * clock_drift::TOLERANCE.as_secs() + LEEWAY.as_secs()
         < MARGIN.num_seconds().unsigned_abs(),
     "entries must outlive their tokens by more than an epoch lives"
 );
@@ -59,7 +59,7 @@ impl Epochs {
     }
 
     /// Returns the first deployment other than `own` that an epoch names.
-    pub(super) fn stranger(&self, own: &DeploymentId) -> Option<&str> {
+    pub(super) fn foreign_owner(&self, own: &DeploymentId) -> Option<&str> {
         self.0
             .iter()
             .flatten()
@@ -89,10 +89,10 @@ mod tests {
     #[test]
     fn an_epoch_of_another_deployment_is_foreign_and_one_without_a_name_is_not() {
         let own = DeploymentId::new("ada");
-        assert_eq!(epochs(&["ada:1", "1", "ada:2"]).stranger(&own), None);
-        assert_eq!(epochs(&["ada:1", "adam:1"]).stranger(&own), Some("adam"));
-        assert_eq!(epochs(&["bob"]).stranger(&own), Some("bob"));
-        assert_eq!(epochs(&[""]).stranger(&own), Some(""));
+        assert_eq!(epochs(&["ada:1", "1", "ada:2"]).foreign_owner(&own), None);
+        assert_eq!(epochs(&["ada:1", "adam:1"]).foreign_owner(&own), Some("adam"));
+        assert_eq!(epochs(&["bob"]).foreign_owner(&own), Some("bob"));
+        assert_eq!(epochs(&[""]).foreign_owner(&own), Some(""));
     }
 
     #[test]

@@ -1,20 +1,20 @@
 //! What Redis says of itself.
 
 /// The lines of `INFO` that matter.
-pub(super) struct Server {
+pub(super) struct ServerInfo {
     /// Whether it is a node of a cluster.
     pub cluster: bool,
     /// Which memory it is: another after a restart, a fail-over, and after something was thrown away.
-    pub memory: String,
+    pub cache_identity: String,
     /// The policy by which it throws keys away, if it does.
-    pub evicts: Option<String>,
+    pub eviction_policy: Option<String>,
     /// Whether it copies another server, and takes no writes.
     pub replica: bool,
     /// Which process it is.
     pub run_id: String,
 }
 
-impl Server {
+impl ServerInfo {
     pub(super) fn parse(info: &str) -> Self {
         let field = |name: &str| {
             info.lines()
@@ -26,13 +26,13 @@ impl Server {
         let policy = field("maxmemory_policy");
         Self {
             cluster: field("cluster_enabled") == "1",
-            memory: format!(
+            cache_identity: format!(
                 "{} {} {}",
                 field("run_id"),
                 field("master_replid"),
                 field("evicted_keys")
             ),
-            evicts: (limited && !["", "noeviction"].contains(&policy)).then(|| policy.to_owned()),
+            eviction_policy: (limited && !["", "noeviction"].contains(&policy)).then(|| policy.to_owned()),
             replica: field("role") == "slave",
             run_id: field("run_id").to_owned(),
         }
@@ -41,7 +41,7 @@ impl Server {
 
 #[cfg(test)]
 mod tests {
-    use super::Server;
+    use super::ServerInfo;
 
     const INFO: &str = "# Server\r\nrun_id:a1\r\n# Memory\r\nmaxmemory:1024\r\nmaxmemory_human:1.00K\r\n\
         maxmemory_policy:volatile-lru\r\n# Stats\r\nevicted_keys:7\r\n# Replication\r\nrole:master\r\n\
@@ -49,24 +49,24 @@ mod tests {
 
     #[test]
     fn the_lines_of_info_are_read() {
-        let server = Server::parse(INFO);
+        let server = ServerInfo::parse(INFO);
         assert_eq!(
-            (server.memory.as_str(), server.evicts.as_deref()),
+            (server.cache_identity.as_str(), server.eviction_policy.as_deref()),
             ("a1 b2 7", Some("volatile-lru"))
         );
         assert_eq!(server.run_id, "a1");
         assert!(!server.cluster && !server.replica);
-        assert!(Server::parse(&INFO.replace("enabled:0", "enabled:1")).cluster);
-        assert!(Server::parse(&INFO.replace("role:master", "role:slave")).replica);
+        assert!(ServerInfo::parse(&INFO.replace("enabled:0", "enabled:1")).cluster);
+        assert!(ServerInfo::parse(&INFO.replace("role:master", "role:slave")).replica);
     }
 
     #[test]
     fn without_a_limit_or_with_noeviction_nothing_is_thrown_away() {
-        assert_eq!(Server::parse(&INFO.replace(":1024", ":0")).evicts, None);
+        assert_eq!(ServerInfo::parse(&INFO.replace(":1024", ":0")).eviction_policy, None);
         assert_eq!(
-            Server::parse(&INFO.replace("volatile-lru", "noeviction")).evicts,
+            ServerInfo::parse(&INFO.replace("volatile-lru", "noeviction")).eviction_policy,
             None
         );
-        assert_eq!(Server::parse("").evicts, None);
+        assert_eq!(ServerInfo::parse("").eviction_policy, None);
     }
 }

@@ -13,11 +13,11 @@ use crate::domain::ids::{SessionId, UserId};
 pub(super) const BUCKETS: u8 = 16;
 
 /// The beginnings of all keys, made once: a check needs three of them.
-pub(super) struct Keys {
+pub(super) struct KeyNames {
     tags: Vec<String>,
 }
 
-impl Keys {
+impl KeyNames {
     pub(super) fn new(prefix: &str) -> Self {
         Self {
             tags: (0..BUCKETS)
@@ -39,7 +39,7 @@ impl Keys {
 
     /// The question for all that may be said of a token: the epoch, the mark of its session, that of its user. Written in one
     /// piece: it is asked for every token.
-    pub(super) fn question(&self, user: &UserId, session: SessionId) -> Cmd {
+    pub(super) fn lookup_command(&self, user: &UserId, session: SessionId) -> Cmd {
         let tag = self.tag(Self::bucket(user));
         let mut text = [0; SessionId::LENGTH];
         let rest = [
@@ -68,7 +68,7 @@ impl Keys {
     }
 
     /// Each process that rebuilds has a key of its own: two at once are not in each other's way.
-    pub(super) fn building(&self, bucket: u8, ticket: &str) -> String {
+    pub(super) fn rebuild_ticket(&self, bucket: u8, ticket: &str) -> String {
         [self.tag(bucket), "building:", ticket].concat()
     }
 
@@ -99,14 +99,14 @@ mod tests {
 
     #[test]
     fn all_keys_of_a_user_have_one_tag_and_are_what_they_always_were() {
-        let keys = Keys::new("latchkey");
+        let keys = KeyNames::new("latchkey");
         let (user, session) = (
             UserId::new("ada"),
             SessionId::parse("0d0ba1b7-5a1b-4b39-9f6e-33b6a5a0a1c2").unwrap(),
         );
-        assert_eq!(Keys::bucket(&user), 11);
+        assert_eq!(KeyNames::bucket(&user), 11);
         assert_eq!(keys.epoch(11), "{latchkey:11}:epoch");
-        assert_eq!(keys.building(11, "t"), "{latchkey:11}:building:t");
+        assert_eq!(keys.rebuild_ticket(11, "t"), "{latchkey:11}:building:t");
         assert_eq!(
             keys.session(&user, session),
             "{latchkey:11}:s:0d0ba1b7-5a1b-4b39-9f6e-33b6a5a0a1c2"
@@ -118,7 +118,7 @@ mod tests {
             .arg(keys.session(&user, session))
             .arg(keys.user(&user));
         assert_eq!(
-            keys.question(&user, session).get_packed_command(),
+            keys.lookup_command(&user, session).get_packed_command(),
             question.get_packed_command()
         );
     }

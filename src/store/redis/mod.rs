@@ -6,14 +6,14 @@
 
 mod blacklist;
 mod epoch;
-mod keys;
-mod line;
-mod link;
-mod memory;
-mod pace;
-mod route;
+mod key_names;
+mod connection_slot;
+mod connection;
+mod trust;
+mod clock_drift;
+mod slot_map;
 mod scripts;
-mod server;
+mod info;
 mod topology;
 mod url;
 mod url_form;

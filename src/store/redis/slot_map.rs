@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use super::{keys::BUCKETS, link::Link};
+use super::{key_names::BUCKETS, connection::NodeConnection};
 
-pub(super) struct Route {
+pub(super) struct SlotMap {
     pub nodes: Vec<Node>,
 }
 
 /// A server, and the buckets that it holds.
 pub(super) struct Node {
-    pub link: Arc<Link>,
+    pub link: Arc<NodeConnection>,
     pub buckets: Vec<u8>,
 }
 
-impl Route {
+impl SlotMap {
     /// All buckets on one server.
-    pub(super) fn single(link: Arc<Link>) -> Self {
+    pub(super) fn single(link: Arc<NodeConnection>) -> Self {
         Self {
             nodes: vec![Node {
                 link,
@@ -26,7 +26,7 @@ impl Route {
     }
 
     /// The server that holds the bucket.
-    pub(super) fn link(&self, bucket: u8) -> Option<&Arc<Link>> {
+    pub(super) fn connection(&self, bucket: u8) -> Option<&Arc<NodeConnection>> {
         self.nodes
             .iter()
             .find(|node| node.buckets.contains(&bucket))
@@ -34,7 +34,7 @@ impl Route {
     }
 
     /// The link to this address, if there is one.
-    pub(super) fn at(&self, address: &str) -> Option<&Arc<Link>> {
+    pub(super) fn by_address(&self, address: &str) -> Option<&Arc<NodeConnection>> {
         self.nodes
             .iter()
             .map(|node| &node.link)
@@ -43,7 +43,7 @@ impl Route {
 
     /// Whether each bucket is reached by the same link.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        let same = |bucket| match (self.link(bucket), other.link(bucket)) {
+        let same = |bucket| match (self.connection(bucket), other.connection(bucket)) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             _ => false,
         };

@@ -10,10 +10,10 @@ use redis::{ConnectionInfo, RedisError, Value, cmd, from_redis_value, pipe};
 use tokio::runtime::Handle;
 
 use super::{
-    keys::{BUCKETS, Keys},
-    link::{Link, Way},
-    route::{Node, Route},
-    server::Server,
+    key_names::{BUCKETS, KeyNames},
+    connection::{NodeConnection, Via},
+    slot_map::{Node, SlotMap},
+    info::ServerInfo,
     url::{RedisOptions, client, moved, place},
 };
 use crate::ports::StoreError;
@@ -26,10 +26,10 @@ pub(super) struct Topology {
     options: RedisOptions,
     /// Which drives what the background shares, wherever a server is found anew.
     runtime: Option<Handle>,
-    route: RwLock<Option<Arc<Route>>>,
+    route: RwLock<Option<Arc<SlotMap>>>,
     /// What the URL names: one server, some of a cluster's, or the master by its name.
     seeds: Vec<ConnectionInfo>,
-    sentinels: Vec<Arc<Link>>,
+    sentinels: Vec<Arc<NodeConnection>>,
     /// The Sentinel that answered last.
     sentinel: AtomicUsize,
     /// The slot of each bucket, once a node was asked.
@@ -61,19 +61,19 @@ impl Topology {
             slots: Mutex::default(),
         };
         for info in sentinels {
-            topology.sentinels.push(topology.aside(info)?);
+            topology.sentinels.push(topology.one_off(info)?);
         }
         if topology.sentinels.is_empty() {
             // A certificate that cannot be used is found now.
             for info in topology.seeds.clone() {
-                topology.aside(info)?;
+                topology.one_off(info)?;
             }
         }
         Ok(topology)
     }
 
     /// The servers as they were found last.
-    pub(super) fn route(&self) -> Option<Arc<Route>> {
+    pub(super) fn route(&self) -> Option<Arc<SlotMap>> {
         self.route
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -81,7 +81,7 @@ impl Topology {
     }
 
     /// Looks where the servers are now. Where nobody can tell, they are where they were.
-    pub(super) async fn find(&self, keys: &Keys) -> Result<Arc<Route>, StoreError> {
+    pub(super) async fn find(&self, keys: &KeyNames) -> Result<Arc<SlotMap>, StoreError> {
         let known = self.route();
         let found = if !self.sentinels.is_empty() {
             self.by_sentinel(known.as_ref()).await?
@@ -91,7 +91,7 @@ impl Topology {
             self.by_url(known.as_ref())?
         };
         if let Some(known) = known.filter(|known| !known.is_same(&found)) {
-            disown(&known, &found, keys).await;
+            release_epochs(&known, &found, keys).await;
         }
         Ok(self.install(found))
     }
@@ -110,7 +110,7 @@ impl Topology {
         *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) == Some(true)
     }
 
-    fn install(&self, found: Route) -> Arc<Route> {
+    fn install(&self, found: SlotMap) -> Arc<SlotMap> {
         let mut route = self.route.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = route.as_ref().filter(|known| known.is_same(&found)) {
             return Arc::clone(known);
@@ -124,23 +124,23 @@ impl Topology {
         found
     }
 
-    fn by_url(&self, known: Option<&Arc<Route>>) -> Result<Route, StoreError> {
+    fn by_url(&self, known: Option<&Arc<SlotMap>>) -> Result<SlotMap, StoreError> {
         match self.seeds.as_slice() {
-            [info] => Ok(Route::single(self.link(info.clone(), known)?)),
+            [info] => Ok(SlotMap::single(self.link(info.clone(), known)?)),
             _ => Err(StoreError::Failed(
                 "REDIS_URL names several servers, which are no cluster".to_owned(),
             )),
         }
     }
 
-    async fn by_sentinel(&self, known: Option<&Arc<Route>>) -> Result<Route, StoreError> {
-        let seed = self.seeds.first().ok_or_else(nowhere)?;
+    async fn by_sentinel(&self, known: Option<&Arc<SlotMap>>) -> Result<SlotMap, StoreError> {
+        let seed = self.seeds.first().ok_or_else(no_server)?;
         let name = place(seed.addr())
             .map(|(host, _)| host.to_owned())
-            .ok_or_else(nowhere)?;
+            .ok_or_else(no_server)?;
         let mut question = cmd("SENTINEL");
         question.arg("get-master-addr-by-name").arg(&name);
-        let mut failure = nowhere();
+        let mut failure = no_server();
         let first = self.sentinel.load(Ordering::Relaxed);
         for number in
             (0..self.sentinels.len()).map(|number| (first + number) % self.sentinels.len())
@@ -149,12 +149,12 @@ impl Topology {
                 continue;
             };
             match sentinel
-                .ask::<Option<(String, u16)>>(Way::Shared, &question)
+                .query::<Option<(String, u16)>>(Via::Shared, &question)
                 .await
             {
                 Ok(Some((host, port))) => {
                     self.sentinel.store(number, Ordering::Relaxed);
-                    return Ok(Route::single(self.link(moved(seed, &host, port), known)?));
+                    return Ok(SlotMap::single(self.link(moved(seed, &host, port), known)?));
                 }
                 Ok(None) => {
                     failure =
@@ -165,7 +165,7 @@ impl Topology {
         }
         match known.and_then(|route| route.nodes.first()) {
             // No Sentinel answers, so none of them moves the master either.
-            Some(node) => Ok(Route::single(Arc::clone(&node.link))),
+            Some(node) => Ok(SlotMap::single(Arc::clone(&node.link))),
             None => Err(failure),
         }
     }
@@ -174,15 +174,15 @@ impl Topology {
         if let Some(cluster) = *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) {
             return Ok(cluster);
         }
-        let mut failure = nowhere();
+        let mut failure = no_server();
         for info in &self.seeds {
             match self
-                .aside(info.clone())?
-                .ask::<String>(Way::Shared, &cmd("INFO"))
+                .one_off(info.clone())?
+                .query::<String>(Via::Shared, &cmd("INFO"))
                 .await
             {
                 Ok(info) => {
-                    let cluster = Server::parse(&info).cluster;
+                    let cluster = ServerInfo::parse(&info).cluster;
                     *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster);
                     return Ok(cluster);
                 }
@@ -193,14 +193,14 @@ impl Topology {
     }
 
     /// Asks the nodes that are known, then those that the settings name.
-    async fn by_slots(&self, keys: &Keys, known: Option<&Arc<Route>>) -> Result<Route, StoreError> {
-        let mut failure = nowhere();
+    async fn by_slots(&self, keys: &KeyNames, known: Option<&Arc<SlotMap>>) -> Result<SlotMap, StoreError> {
+        let mut failure = no_server();
         let mut links: Vec<_> = Vec::new();
         for node in known.iter().flat_map(|route| &route.nodes) {
             links.push(Arc::clone(&node.link));
         }
         for info in &self.seeds {
-            links.push(self.aside(info.clone())?);
+            links.push(self.one_off(info.clone())?);
         }
         for link in links {
             match self.masters(keys, &link).await {
@@ -212,7 +212,7 @@ impl Topology {
     }
 
     /// The address of each bucket's master.
-    async fn masters(&self, keys: &Keys, link: &Link) -> Result<Vec<(String, u16)>, StoreError> {
+    async fn masters(&self, keys: &KeyNames, link: &NodeConnection) -> Result<Vec<(String, u16)>, StoreError> {
         let slots = self
             .slots
             .lock()
@@ -226,7 +226,7 @@ impl Topology {
                     .arg("KEYSLOT")
                     .arg(keys.epoch(bucket));
             }
-            let slots: Vec<u16> = link.ask_all(Way::Shared, &question).await?;
+            let slots: Vec<u16> = link.query_pipeline(Via::Shared, &question).await?;
             self.slots
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -235,7 +235,7 @@ impl Topology {
         } else {
             slots
         };
-        let answer: Vec<Vec<Value>> = link.ask(Way::Shared, cmd("CLUSTER").arg("SLOTS")).await?;
+        let answer: Vec<Vec<Value>> = link.query(Via::Shared, cmd("CLUSTER").arg("SLOTS")).await?;
         let asked = link.address().rsplit_once(':').map_or("", |(host, _)| host);
         let ranges: Vec<Range> = answer
             .into_iter()
@@ -256,9 +256,9 @@ impl Topology {
     fn spread(
         &self,
         masters: Vec<(String, u16)>,
-        known: Option<&Arc<Route>>,
-    ) -> Result<Route, StoreError> {
-        let seed = self.seeds.first().ok_or_else(nowhere)?;
+        known: Option<&Arc<SlotMap>>,
+    ) -> Result<SlotMap, StoreError> {
+        let seed = self.seeds.first().ok_or_else(no_server)?;
         let mut nodes: Vec<Node> = Vec::new();
         for (bucket, (host, port)) in (0..BUCKETS).zip(masters) {
             let info = moved(seed, &host, port);
@@ -273,23 +273,23 @@ impl Topology {
             }
         }
         nodes.sort_by(|a, b| a.link.address().cmp(b.link.address()));
-        Ok(Route { nodes })
+        Ok(SlotMap { nodes })
     }
 
     /// The link that is known to lead there, or another. Its failures shake the belief.
     fn link(
         &self,
         info: ConnectionInfo,
-        known: Option<&Arc<Route>>,
-    ) -> Result<Arc<Link>, StoreError> {
-        match known.and_then(|route| route.at(&info.addr().to_string())) {
+        known: Option<&Arc<SlotMap>>,
+    ) -> Result<Arc<NodeConnection>, StoreError> {
+        match known.and_then(|route| route.by_address(&info.addr().to_string())) {
             Some(link) => Ok(Arc::clone(link)),
             None => self.open(info, Arc::clone(&self.failures)),
         }
     }
 
     /// A link that holds no marks: its failures mean nothing for those.
-    fn aside(&self, info: ConnectionInfo) -> Result<Arc<Link>, StoreError> {
+    fn one_off(&self, info: ConnectionInfo) -> Result<Arc<NodeConnection>, StoreError> {
         self.open(info, Arc::default())
     }
 
@@ -297,11 +297,11 @@ impl Topology {
         &self,
         info: ConnectionInfo,
         failures: Arc<AtomicU64>,
-    ) -> Result<Arc<Link>, StoreError> {
+    ) -> Result<Arc<NodeConnection>, StoreError> {
         let address = info.addr().to_string();
         let client = client(info, self.options.root_certificate.as_deref())
             .map_err(|error| unusable(&error))?;
-        Ok(Arc::new(Link::new(
+        Ok(Arc::new(NodeConnection::new(
             address,
             client,
             self.options.timeout,
@@ -313,18 +313,18 @@ impl Topology {
 
 /// Takes the epochs of servers that are left: one that lives on is believed by all who have not heard yet, and they would
 /// not see what is written to its successor from now on. Where it is gone, so are their connections.
-async fn disown(known: &Route, found: &Route, keys: &Keys) {
+async fn release_epochs(known: &SlotMap, found: &SlotMap, keys: &KeyNames) {
     let left = known
         .nodes
         .iter()
-        .filter(|node| found.at(node.link.address()).is_none());
+        .filter(|node| found.by_address(node.link.address()).is_none());
     let forget = left.map(|node| {
         let mut command = pipe();
         for bucket in &node.buckets {
             command.cmd("DEL").arg(keys.epoch(*bucket));
         }
         let link = Arc::clone(&node.link);
-        async move { link.ask_all::<Vec<i64>>(Way::AsideToAnyone, &command).await }
+        async move { link.query_pipeline::<Vec<i64>>(Via::OneOffUnverified, &command).await }
     });
     join_all(forget).await;
 }
@@ -350,6 +350,6 @@ fn unusable(error: &RedisError) -> StoreError {
     StoreError::Failed(format!("Redis cannot be used as it is set up: {error}"))
 }
 
-fn nowhere() -> StoreError {
+fn no_server() -> StoreError {
     StoreError::Unavailable("no server of Redis answers".to_owned())
 }

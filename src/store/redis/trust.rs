@@ -12,16 +12,16 @@ use arc_swap::ArcSwap;
 
 use super::{
     epoch::{self, EpochName, Epochs},
-    pace::{Reading, Readings},
+    clock_drift::{ClockReading, ClockReadings},
     scripts::Term,
-    server::Server,
+    info::ServerInfo,
 };
 use crate::{
     domain::ids::DeploymentId,
     ports::{Look, Memory},
 };
 
-pub(super) struct Belief {
+pub(super) struct Trust {
     deployment: DeploymentId,
     /// How often a connection failed, or led elsewhere.
     pub failures: Arc<AtomicU64>,
@@ -33,22 +33,22 @@ pub(super) struct Belief {
     /// The value of `failures` at which the memory was last known to lack nothing.
     seen: AtomicU64,
     /// The start of this process, and the milliseconds from then to the last look that found the memory kept.
-    began: Instant,
-    kept_at: AtomicU64,
+    started_at: Instant,
+    verified_at: AtomicU64,
     /// The epochs that the last rebuild sealed.
-    trusted: ArcSwap<Trusted>,
+    sealed: ArcSwap<SealedCache>,
     evicts: AtomicBool,
-    memories: Mutex<Memories>,
+    memories: Mutex<TrustState>,
     pub rebuilds: AtomicU64,
     pub failed_rebuilds: AtomicU64,
 }
 
 #[derive(Default)]
-struct Memories {
+struct TrustState {
     /// The memory that the last rebuild filled.
-    filled: Option<Filled>,
+    filled: Option<FilledCache>,
     /// The one that is being filled, and by which ticket.
-    filling: Option<(Filled, u64)>,
+    filling: Option<(FilledCache, u64)>,
     /// The number of rebuilds begun.
     begun: u64,
     /// The one that was seen last, and the how-manieth it is.
@@ -60,27 +60,27 @@ struct Memories {
 }
 
 /// A memory, and the clocks of its servers when the rebuild began.
-struct Filled {
+struct FilledCache {
     memory: Vec<String>,
-    readings: Readings,
+    readings: ClockReadings,
 }
 
 /// The epochs of the memory that a rebuild filled, and the clocks when it began.
 #[derive(Default)]
-pub(super) struct Trusted {
+pub(super) struct SealedCache {
     pub epochs: Epochs,
-    readings: Readings,
+    readings: ClockReadings,
 }
 
 /// What all servers said at one moment.
-pub(super) struct Seen {
+pub(super) struct Observation {
     /// The value of `failures` before they were asked.
     pub failures: u64,
     /// The time before they were asked.
     pub asked: Instant,
     /// All memories, and who holds what.
     pub memory: Vec<String>,
-    pub readings: Readings,
+    pub readings: ClockReadings,
     /// The epochs found.
     pub epochs: Epochs,
     /// Whether every ticket of the rebuild that is under way is there.
@@ -91,12 +91,12 @@ pub(super) struct Seen {
 
 /// The counters before a request, to be compared with those after its answer.
 #[derive(Clone, Copy)]
-pub(super) struct Before {
+pub(super) struct Counters {
     failures: u64,
     rebuilds: u64,
 }
 
-impl Belief {
+impl Trust {
     pub(super) fn new(deployment: DeploymentId) -> Self {
         Self {
             deployment,
@@ -104,9 +104,9 @@ impl Belief {
             failed: AtomicU64::new(1),
             covered: AtomicU64::new(0),
             seen: AtomicU64::new(0),
-            began: Instant::now(),
-            kept_at: AtomicU64::new(0),
-            trusted: ArcSwap::default(),
+            started_at: Instant::now(),
+            verified_at: AtomicU64::new(0),
+            sealed: ArcSwap::default(),
             evicts: AtomicBool::new(false),
             memories: Mutex::default(),
             rebuilds: AtomicU64::new(0),
@@ -115,8 +115,8 @@ impl Belief {
     }
 
     /// Returns the state to compare with an answer that is requested now.
-    pub(super) fn before(&self) -> Before {
-        Before {
+    pub(super) fn counters(&self) -> Counters {
+        Counters {
             failures: self.failures.load(Ordering::Acquire),
             rebuilds: self.rebuilds.load(Ordering::Acquire),
         }
@@ -124,38 +124,38 @@ impl Belief {
 
     /// Returns true if the absence of a mark can be trusted with this `epoch`. `before` is the state when the answer
     /// was requested, because an answer from before a fail-over or a rebuild may arrive after it.
-    pub(super) fn holds_for(&self, bucket: u8, epoch: Option<&str>, before: Before) -> bool {
+    pub(super) fn is_given_for(&self, bucket: u8, epoch: Option<&str>, before: Counters) -> bool {
         epoch.is_some()
-            && self.trusted.load().epochs.get(bucket) == epoch
+            && self.sealed.load().epochs.get(bucket) == epoch
             && self.rebuilds.load(Ordering::Acquire) == before.rebuilds
             && self.failures.load(Ordering::Acquire) == before.failures
-            && self.holds()
+            && self.is_given()
     }
 
     /// Whether the absence of a mark is believed.
-    pub(super) fn holds(&self) -> bool {
-        self.holds_at(Instant::now())
+    pub(super) fn is_given(&self) -> bool {
+        self.is_given_at(Instant::now())
     }
 
-    fn holds_at(&self, now: Instant) -> bool {
-        !self.missed_a_write()
+    fn is_given_at(&self, now: Instant) -> bool {
+        !self.has_failed_write()
             && self.seen.load(Ordering::Acquire) == self.failures.load(Ordering::Acquire)
             && !self.evicts.load(Ordering::Acquire)
             && self.is_fresh_at(now)
     }
 
     /// Something is not as it was: until that is cleared up, nothing is believed.
-    pub(super) fn shake(&self) {
-        if self.holds() {
+    pub(super) fn revoke(&self) {
+        if self.is_given() {
             self.failures.fetch_add(1, Ordering::AcqRel);
         }
     }
 
-    pub(super) fn miss_a_write(&self) {
+    pub(super) fn record_failed_write(&self) {
         self.failed.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub(super) fn missed_a_write(&self) -> bool {
+    pub(super) fn has_failed_write(&self) -> bool {
         self.failed.load(Ordering::Acquire) != self.covered.load(Ordering::Acquire)
     }
 
@@ -165,17 +165,17 @@ impl Belief {
     }
 
     /// Returns the trusted memory, to be renewed.
-    pub(super) fn trusted(&self) -> Arc<Trusted> {
-        self.trusted.load_full()
+    pub(super) fn trusted(&self) -> Arc<SealedCache> {
+        self.sealed.load_full()
     }
 
-    pub(super) fn judge(&self, seen: &Seen) -> Look {
+    pub(super) fn assess(&self, seen: &Observation) -> Look {
         let evicts = seen.evicts.is_some();
         if self.evicts.swap(evicts, Ordering::AcqRel) && !evicts {
             // It does not any more, but nobody knows what it took away.
-            self.miss_a_write();
+            self.record_failed_write();
         }
-        let stranger = seen.epochs.stranger(&self.deployment);
+        let stranger = seen.epochs.foreign_owner(&self.deployment);
         let mut memories = self.memories();
         memories.evicts.clone_from(&seen.evicts);
         memories.stranger = stranger.map(ToOwned::to_owned);
@@ -183,10 +183,10 @@ impl Belief {
             memories.last.clone_from(&seen.memory);
             memories.number += 1;
         }
-        let kept = !self.missed_a_write()
+        let kept = !self.has_failed_write()
             && self.is_fresh_at(seen.asked)
             && seen.epochs.are_complete()
-            && self.trusted.load().epochs == seen.epochs
+            && self.sealed.load().epochs == seen.epochs
             && memories
                 .filled
                 .as_ref()
@@ -201,7 +201,7 @@ impl Belief {
             None => Memory::Lost,
         };
         if kept {
-            self.keep(seen.asked);
+            self.record_verified(seen.asked);
         }
         Look {
             memory,
@@ -210,17 +210,17 @@ impl Belief {
         }
     }
 
-    pub(super) fn believe(&self, failures: u64) {
+    pub(super) fn restore(&self, failures: u64) {
         self.seen.store(failures, Ordering::Release);
     }
 
     /// The ticket of a rebuild of this memory.
-    pub(super) fn begin(&self, seen: Seen) -> u64 {
+    pub(super) fn begin_rebuild(&self, seen: Observation) -> u64 {
         let ticket = self.failed.load(Ordering::Acquire);
         let mut memories = self.memories();
         memories.begun += 1;
         memories.filling = Some((
-            Filled {
+            FilledCache {
                 memory: seen.memory,
                 readings: seen.readings,
             },
@@ -254,7 +254,7 @@ impl Belief {
 
     /// Ends a rebuild. Returns true if the memory that was filled is the one `seen`, with the epochs that were
     /// `sealed`.
-    pub(super) fn end(&self, ticket: u64, sealed: Epochs, seen: &Seen) -> bool {
+    pub(super) fn end_rebuild(&self, ticket: u64, sealed: Epochs, seen: &Observation) -> bool {
         let mut memories = self.memories();
         let filling = memories
             .filling
@@ -270,11 +270,11 @@ impl Belief {
         drop(memories);
         // Counted first: an answer that was requested before must not be trusted with the state stored below.
         self.rebuilds.fetch_add(1, Ordering::AcqRel);
-        self.trusted.store(Arc::new(Trusted {
+        self.sealed.store(Arc::new(SealedCache {
             epochs: sealed,
             readings,
         }));
-        self.keep(seen.asked);
+        self.record_verified(seen.asked);
         self.seen.store(seen.failures, Ordering::Release);
         self.covered.store(ticket, Ordering::Release);
         true
@@ -287,15 +287,15 @@ impl Belief {
         memories
             .evicts
             .as_deref()
-            .map(evicting)
+            .map(eviction_warning)
             .into_iter()
-            .chain(stranger.map(foreign))
+            .chain(stranger.map(foreign_warning))
             .collect()
     }
 
     /// Records that the memory was kept at this moment.
-    fn keep(&self, at: Instant) {
-        self.kept_at.store(self.milliseconds(at), Ordering::Release);
+    fn record_verified(&self, at: Instant) {
+        self.verified_at.store(self.milliseconds(at), Ordering::Release);
     }
 
     /// Returns true if a look found the memory kept within the life of an epoch. A process that was paused or
@@ -303,24 +303,24 @@ impl Belief {
     fn is_fresh_at(&self, now: Instant) -> bool {
         self.milliseconds(now)
             < self
-                .kept_at
+                .verified_at
                 .load(Ordering::Acquire)
-                .saturating_add(milliseconds(epoch::LIFE))
+                .saturating_add(milliseconds(epoch::LIFETIME))
     }
 
     fn milliseconds(&self, at: Instant) -> u64 {
-        milliseconds(at.saturating_duration_since(self.began))
+        milliseconds(at.saturating_duration_since(self.started_at))
     }
 
-    fn memories(&self) -> MutexGuard<'_, Memories> {
+    fn memories(&self) -> MutexGuard<'_, TrustState> {
         self.memories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Filled {
+impl FilledCache {
     /// Returns true if it is the memory that was seen, and if no clock has jumped since the rebuild began.
-    fn is_still(&self, seen: &Seen) -> bool {
-        let keeps_pace = |(address, then): (&String, &Reading)| {
+    fn is_still(&self, seen: &Observation) -> bool {
+        let keeps_pace = |(address, then): (&String, &ClockReading)| {
             seen.readings
                 .get(address)
                 .is_some_and(|now| !now.has_jumped_since(then))
@@ -329,7 +329,7 @@ impl Filled {
     }
 }
 
-impl Trusted {
+impl SealedCache {
     /// Returns the terms on which the epochs of the server at `address` are renewed.
     pub(super) fn term(&self, address: &str) -> Term {
         term(self.readings.get(address))
@@ -337,31 +337,31 @@ impl Trusted {
 }
 
 /// Valid until the server's clock shows a later time than possible since `reading`.
-fn term(reading: Option<&Reading>) -> Term {
+fn term(reading: Option<&ClockReading>) -> Term {
     Term {
-        life: epoch::LIFE,
+        life: epoch::LIFETIME,
         latest: reading.map_or(Duration::ZERO, |reading| reading.latest(Instant::now())),
     }
 }
 
-impl Seen {
+impl Observation {
     pub(super) fn new(failures: u64) -> Self {
         Self {
             failures,
             asked: Instant::now(),
             memory: Vec::new(),
-            readings: Readings::new(),
+            readings: ClockReadings::new(),
             epochs: Epochs::default(),
             tickets: true,
             evicts: None,
         }
     }
 
-    pub(super) fn add(&mut self, address: &str, buckets: &[u8], server: Server, reading: Reading) {
+    pub(super) fn add(&mut self, address: &str, buckets: &[u8], server: ServerInfo, reading: ClockReading) {
         self.memory
-            .push(format!("{address} {buckets:?} {}", server.memory));
+            .push(format!("{address} {buckets:?} {}", server.cache_identity));
         self.readings.insert(address.to_owned(), reading);
-        self.evicts = self.evicts.take().or(server.evicts);
+        self.evicts = self.evicts.take().or(server.eviction_policy);
     }
 }
 
@@ -369,7 +369,7 @@ fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn foreign(deployment: &str) -> String {
+fn foreign_warning(deployment: &str) -> String {
     let name: String = deployment
         .chars()
         .take(64)
@@ -381,12 +381,12 @@ fn foreign(deployment: &str) -> String {
     )
 }
 
-fn evicting(policy: &str) -> String {
+fn eviction_warning(policy: &str) -> String {
     format!(
         "Redis evicts keys ({policy}), so every check also asks the database: set maxmemory-policy to noeviction"
     )
 }
 
 #[cfg(test)]
-#[path = "memory_tests.rs"]
+#[path = "trust_tests.rs"]
 mod tests;

@@ -1,7 +1,7 @@
 //! Trust over time, with a simulated clock.
 
 use super::*;
-use crate::store::redis::keys::BUCKETS;
+use crate::store::redis::key_names::BUCKETS;
 
 const INFO: &str = "run_id:a1\r\nmaster_replid:b2\r\nevicted_keys:0\r\nmaxmemory:0\r\n";
 
@@ -18,27 +18,27 @@ fn epochs(value: &str) -> Epochs {
 }
 
 /// The result of a look after this time, by our clock and by the server's.
-fn seen(belief: &Belief, ours: Duration, theirs: Duration) -> Seen {
-    let asked = belief.began + ours;
-    let reading = Reading {
+fn seen(belief: &Trust, ours: Duration, theirs: Duration) -> Observation {
+    let asked = belief.started_at + ours;
+    let reading = ClockReading {
         asked,
         answered: asked,
         theirs: seconds(1_800_000_000) + theirs,
     };
-    let mut seen = Seen {
+    let mut seen = Observation {
         asked,
         epochs: epochs("own:a.1"),
-        ..Seen::new(belief.failures.load(Ordering::Acquire))
+        ..Observation::new(belief.failures.load(Ordering::Acquire))
     };
-    seen.add("127.0.0.1:6379", &[], Server::parse(INFO), reading);
+    seen.add("127.0.0.1:6379", &[], ServerInfo::parse(INFO), reading);
     seen
 }
 
-fn filled() -> Belief {
-    let belief = Belief::new(DeploymentId::new("own"));
-    let ticket = belief.begin(seen(&belief, Duration::ZERO, Duration::ZERO));
+fn filled() -> Trust {
+    let belief = Trust::new(DeploymentId::new("own"));
+    let ticket = belief.begin_rebuild(seen(&belief, Duration::ZERO, Duration::ZERO));
     let ended = seen(&belief, Duration::ZERO, Duration::ZERO);
-    assert!(belief.end(ticket, epochs("own:a.1"), &ended));
+    assert!(belief.end_rebuild(ticket, epochs("own:a.1"), &ended));
     belief
 }
 
@@ -46,34 +46,34 @@ fn filled() -> Belief {
 #[test]
 fn a_look_is_trusted_for_no_longer_than_an_epoch_lives() {
     let belief = filled();
-    assert!(belief.holds_at(belief.began + seconds(59)));
-    assert!(!belief.holds_at(belief.began + seconds(60)));
+    assert!(belief.is_given_at(belief.started_at + seconds(59)));
+    assert!(!belief.is_given_at(belief.started_at + seconds(60)));
 }
 
 #[test]
 fn looks_in_time_keep_trust_and_a_late_one_asks_for_a_rebuild() {
     let belief = filled();
     for second in [50, 100, 150] {
-        let look = belief.judge(&seen(&belief, seconds(second), seconds(second)));
+        let look = belief.assess(&seen(&belief, seconds(second), seconds(second)));
         assert_eq!(look.memory, Memory::Kept);
-        assert!(belief.holds_at(belief.began + seconds(second + 59)));
+        assert!(belief.is_given_at(belief.started_at + seconds(second + 59)));
     }
     for second in [211, 212] {
-        let look = belief.judge(&seen(&belief, seconds(second), seconds(second)));
+        let look = belief.assess(&seen(&belief, seconds(second), seconds(second)));
         assert_eq!(
             look.memory,
             Memory::Lost,
             "a late look does not restore trust"
         );
-        assert!(!belief.holds_at(belief.began + seconds(second)));
+        assert!(!belief.is_given_at(belief.started_at + seconds(second)));
     }
-    let ticket = belief.begin(seen(&belief, seconds(213), seconds(213)));
-    assert!(belief.end(
+    let ticket = belief.begin_rebuild(seen(&belief, seconds(213), seconds(213)));
+    assert!(belief.end_rebuild(
         ticket,
         epochs("own:a.1"),
         &seen(&belief, seconds(214), seconds(214))
     ));
-    assert!(belief.holds_at(belief.began + seconds(215)));
+    assert!(belief.is_given_at(belief.started_at + seconds(215)));
 }
 
 /// The machine was suspended for an hour: its monotonic clock stood still, other instances kept the epoch alive.
@@ -82,7 +82,7 @@ fn an_hour_that_passed_only_on_the_server_asks_for_a_rebuild() {
     let belief = filled();
     assert_eq!(
         belief
-            .judge(&seen(&belief, seconds(1), seconds(3601)))
+            .assess(&seen(&belief, seconds(1), seconds(3601)))
             .memory,
         Memory::Lost
     );
@@ -93,13 +93,13 @@ fn drift_adds_up_from_the_rebuild_on() {
     let belief = filled();
     for look in 1..=5 {
         let memory = belief
-            .judge(&seen(&belief, seconds(look * 50), seconds(look * 51)))
+            .assess(&seen(&belief, seconds(look * 50), seconds(look * 51)))
             .memory;
         assert_eq!(memory, Memory::Kept, "{look}");
     }
     assert_eq!(
         belief
-            .judge(&seen(&belief, seconds(300), seconds(306)))
+            .assess(&seen(&belief, seconds(300), seconds(306)))
             .memory,
         Memory::Lost
     );
@@ -107,28 +107,28 @@ fn drift_adds_up_from_the_rebuild_on() {
 
 #[test]
 fn a_rebuild_during_which_the_clock_jumped_is_not_trusted() {
-    let belief = Belief::new(DeploymentId::new("own"));
-    let ticket = belief.begin(seen(&belief, Duration::ZERO, Duration::ZERO));
-    assert!(!belief.end(
+    let belief = Trust::new(DeploymentId::new("own"));
+    let ticket = belief.begin_rebuild(seen(&belief, Duration::ZERO, Duration::ZERO));
+    assert!(!belief.end_rebuild(
         ticket,
         epochs("own:a.1"),
         &seen(&belief, seconds(1), seconds(31))
     ));
-    assert!(!belief.holds_at(belief.began + seconds(1)));
+    assert!(!belief.is_given_at(belief.started_at + seconds(1)));
 }
 
 #[test]
 fn an_answer_requested_before_a_rebuild_ended_is_not_trusted_after_it() {
-    let belief = Belief::new(DeploymentId::new("own"));
-    let ticket = belief.begin(seen(&belief, Duration::ZERO, Duration::ZERO));
-    let before = belief.before();
-    assert!(belief.end(
+    let belief = Trust::new(DeploymentId::new("own"));
+    let ticket = belief.begin_rebuild(seen(&belief, Duration::ZERO, Duration::ZERO));
+    let before = belief.counters();
+    assert!(belief.end_rebuild(
         ticket,
         epochs("own:a.1"),
         &seen(&belief, Duration::ZERO, Duration::ZERO)
     ));
-    assert!(!belief.holds_for(0, Some("own:a.1"), before));
-    assert!(belief.holds_for(0, Some("own:a.1"), belief.before()));
+    assert!(!belief.is_given_for(0, Some("own:a.1"), before));
+    assert!(belief.is_given_for(0, Some("own:a.1"), belief.counters()));
     for epoch in [
         None,
         Some("1"),
@@ -136,6 +136,6 @@ fn an_answer_requested_before_a_rebuild_ended_is_not_trusted_after_it() {
         Some("own:a.2"),
         Some("other:a.1"),
     ] {
-        assert!(!belief.holds_for(0, epoch, belief.before()), "{epoch:?}");
+        assert!(!belief.is_given_for(0, epoch, belief.counters()), "{epoch:?}");
     }
 }
