@@ -41,7 +41,7 @@ fn session() -> Session {
     Session {
         id: SessionId::parse("0d0ba1b7-5a1b-4b39-9f6e-33b6a5a0a1c2").unwrap(),
         user_id: UserId::new("7b3ec1f0-64c8-4a61-9a35-0f1a3a1b7d11"),
-        user_version: 0,
+        session_epoch: 0,
         generation: 7,
         created_at: at,
         rotated_at: at,

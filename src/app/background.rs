@@ -17,8 +17,8 @@ use crate::{
     http::connection::Connections,
     ports::StoreError,
     service::{
-        audit::AuditWriter, hints::HintWriter, janitor::Janitor, keys::watch::KeyWatch,
-        operators::OperatorWatch,
+        audit::AuditWriter, janitor::Janitor, keys::watch::KeyWatch, operators::OperatorWatch,
+        write_behind::EntryWriter,
     },
 };
 
@@ -40,7 +40,7 @@ const FLUSH: Duration = Duration::from_hours(1);
 /// Work that has not begun.
 pub(super) struct Background {
     connections: Arc<Connections>,
-    hints: Option<HintWriter>,
+    hints: Option<EntryWriter>,
     janitor: Arc<Janitor>,
     keys: Arc<KeyWatch>,
     operators: Arc<OperatorWatch>,
@@ -64,7 +64,7 @@ impl Background {
     pub(super) fn new(
         janitor: Janitor,
         keys: KeyWatch,
-        hints: Option<HintWriter>,
+        hints: Option<EntryWriter>,
         writer: AuditWriter,
         operators: OperatorWatch,
         connections: Arc<Connections>,
@@ -106,7 +106,7 @@ impl Background {
             tokio::spawn(every(KEEP, stopped.clone(), move || {
                 let (janitor, complaint) = (Arc::clone(&keeper), Arc::clone(&blacklist));
                 async move {
-                    match janitor.keep_blacklist().await {
+                    match janitor.sync().await {
                         Ok(_) => complaint.tell(janitor.blacklist_warnings()),
                         // Redis or the database: which of them answers meanwhile is not known.
                         Err(error) => {
@@ -136,7 +136,7 @@ impl Background {
                 let (keys, complaint) = (Arc::clone(&keys), Arc::clone(&ring));
                 async move {
                     complaint.tell(
-                        keys.look()
+                        keys.poll()
                             .await
                             .map_or_else(|error| error.lines(), |()| Vec::new()),
                     )
@@ -164,7 +164,7 @@ impl Background {
             tokio::spawn(every(COUNT, stopped.clone(), move || {
                 let operators = Arc::clone(&self.operators);
                 async move {
-                    if let Err(error) = operators.look().await {
+                    if let Err(error) = operators.poll().await {
                         tracing::debug!(%error, "revocations by operators could not be counted");
                     }
                 }

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         audit::Actor,
         ids::DeploymentId,
-        keys::{NOTICE, later},
+        keys::{PROPAGATION, saturating_add},
     },
     files::Exposure,
     ports::{Clock, StoreError},
@@ -142,7 +142,11 @@ async fn keys(config: &Config, clock: Arc<dyn Clock>) -> Finding {
         Err(error) => return bad("keys", error.to_string()),
     };
     let far = |key: &&RingKey| {
-        key.facts.signs_from > later(now, value::delta(config.keys.key_publish_lead) + NOTICE)
+        key.facts.signs_from
+            > saturating_add(
+                now,
+                value::delta(config.keys.key_publish_lead) + PROPAGATION,
+            )
     };
     match (ring.keys().count(), ring.keys().find(far)) {
         (0, _) => good(

@@ -13,7 +13,7 @@ use crate::{
     crypto::passphrase::WrappingCost,
     domain::{
         audit::{Actor, AuditEntry, AuditEvent},
-        keys::TokenLives,
+        keys::MaxLifetimes,
         time::Moment,
     },
     ports::{AuditQuery, AuditStore, Clock, KeyStore, StoreError},
@@ -132,7 +132,7 @@ pub(super) fn manager(
         algorithm: keys.algorithm,
         lead: value::delta(keys.key_publish_lead),
         interval: keys.interval(),
-        lives: TokenLives {
+        lives: MaxLifetimes {
             access: lifetimes.access(),
             refresh: lifetimes.refresh(),
         },

@@ -13,13 +13,13 @@ use prometheus_client::{
 
 use crate::{
     crypto::hasher::Hasher,
-    domain::{keys::later, time::Moment},
+    domain::{keys::saturating_add, time::Moment},
     http::{
         connection::{ConnectionStatus, Connections},
         metrics::HttpMetrics,
     },
     ports::{Blacklist, BlacklistStatus, Clock},
-    service::{KeysInForce, Metrics, sampled::suppressed_lines},
+    service::{ActiveKeys, Metrics, sampled::suppressed_lines},
     store::sql::SqlStore,
     telemetry,
 };
@@ -30,7 +30,7 @@ pub(super) struct Measured {
     pub clock: Arc<dyn Clock>,
     pub connections: Arc<Connections>,
     pub hasher: Hasher,
-    pub keys: Arc<KeysInForce>,
+    pub keys: Arc<ActiveKeys>,
     /// The time that a key signs before its successor does; `None`: no successor is made.
     pub rotation_interval: Option<TimeDelta>,
     pub sql: Arc<SqlStore>,
@@ -105,7 +105,7 @@ impl Collector for Measured {
         )?;
         let help = "Whether the keys that lie in the store cannot be used, 1, and those before them stay in force.";
         gauge("keys_broken", help, self.keys.is_broken().into())?;
-        let age = self.keys.last_look_seconds(self.clock.now());
+        let age = self.keys.seconds_since_read(self.clock.now());
         let help = "Seconds since the keys in the store were last read: keys that were revoked since then are still accepted.";
         gauge(
             "keys_last_look_seconds",
@@ -176,7 +176,7 @@ impl Measured {
             .map(|(kind, (since, successor))| {
                 let planned = || {
                     self.rotation_interval
-                        .map(|interval| later(since, interval))
+                        .map(|interval| saturating_add(since, interval))
                 };
                 (
                     [("token", kind.token_type())],
@@ -263,7 +263,7 @@ fn encode_blacklist(
         (
             "redis_believed",
             "Whether Redis decides on access tokens, 1, or the database instead of it, 0.",
-            status.believed,
+            status.trusted,
         ),
     ];
     for (name, help, state) in states {

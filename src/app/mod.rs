@@ -28,7 +28,7 @@ use stores::Opener;
 use crate::{
     config::{Config, ConfigError, keys::KeysPlace},
     crypto::{hasher::Hasher, keyring::Keyring},
-    domain::{audit::Actor, keys::KeyFacts},
+    domain::{audit::Actor, keys::KeyMetadata},
     files::reserve,
     http::{
         connection::{Capacity, Connections, Limits},
@@ -37,7 +37,7 @@ use crate::{
     },
     ports::Clock,
     service::{
-        KeysInForce, Metrics,
+        ActiveKeys, Metrics,
         audit::audit_trail,
         keys::{KeyManager, OpenedKeys, watch::KeyWatch},
         operators::OperatorWatch,
@@ -134,8 +134,8 @@ impl App {
         let janitor = stores.janitor(Arc::clone(&clock), &config.lifetimes, &config.audit);
         let counters = Metrics::default();
         let (audit, writer) = audit_trail(stores.audit(), Arc::clone(&clock), &counters);
-        let (revocation, hints) = stores.revocation(&config.lifetimes).with_hints();
-        let keys = Arc::new(KeysInForce::new(
+        let (revocation, hints) = stores.revocation(&config.lifetimes).with_write_behind();
+        let keys = Arc::new(ActiveKeys::new(
             ring,
             policy(&config)?,
             config.tokens.verify_cache,
@@ -249,7 +249,7 @@ impl App {
 async fn ring(manager: &KeyManager, stores: &stores::Stores) -> Result<Keyring, StartError> {
     let failed = match manager.ensure().await {
         Ok(made) => {
-            for KeyFacts {
+            for KeyMetadata {
                 kid,
                 kind,
                 signs_from,
@@ -280,7 +280,7 @@ async fn ring(manager: &KeyManager, stores: &stores::Stores) -> Result<Keyring, 
         None => {}
     }
     // In a directory that cannot be written to, nothing is removed either.
-    if let Err(error) = manager.note_lives().await {
+    if let Err(error) = manager.record_lifetimes().await {
         tracing::warn!(%error, "the lives of tokens could not be noted");
     }
     Ok(ring)

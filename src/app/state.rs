@@ -13,13 +13,13 @@ use crate::{
     },
     ports::Clock,
     service::{
-        Admission, AuditTrail, Auth, KeysInForce, Metrics, Parts, Revocation, Rules, TokenRules,
+        ActiveKeys, Admission, AuditTrail, Auth, Metrics, Parts, Revocation, Rules, TokenRules,
     },
 };
 
 /// What is there before the use cases are.
 pub(super) struct Made {
-    pub keys: Arc<KeysInForce>,
+    pub keys: Arc<ActiveKeys>,
     pub hasher: Hasher,
     pub clock: Arc<dyn Clock>,
     pub connections: Arc<Connections>,

@@ -12,7 +12,7 @@ use crate::{
     domain::{audit::Actor, ids::DeploymentId},
     ports::{AuditStore, Blacklist, Clock, SessionStore, StoreError, UserStore},
     service::{
-        Revocation, accounts::Accounts, janitor::Janitor, revocation::MarkLifetimes, trail::Trail,
+        Revocation, accounts::Accounts, janitor::Janitor, revocation::EntryLifetimes, trail::Trail,
     },
     store::{
         redis::RedisBlacklist,
@@ -110,7 +110,7 @@ async fn migrated(
         };
         let over = started.elapsed() >= patience;
         match error {
-            MigrateError::Connect(ConnectError::Absent(reason))
+            MigrateError::Connect(ConnectError::Unreachable(reason))
             | MigrateError::Store(StoreError::Unavailable(reason)) => {
                 if over {
                     let longer = if patience.is_zero() {
@@ -160,7 +160,7 @@ impl Stores {
     }
 
     pub(super) fn revocation(&self, lifetimes: &LifetimesConfig) -> Revocation {
-        let lifetimes = MarkLifetimes {
+        let lifetimes = EntryLifetimes {
             refresh: lifetimes.refresh(),
             session: lifetimes.session(),
         };

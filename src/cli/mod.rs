@@ -37,7 +37,7 @@ use crate::{
         dotenv::{self, Dotenv},
         environment,
     },
-    domain::{keys::later, time::Moment},
+    domain::{keys::saturating_add, time::Moment},
     ports::{Clock, clock::SystemClock},
     telemetry,
 };
@@ -138,7 +138,7 @@ impl StoreArgs {
         let life = self.lifetimes.access();
         output::line(&format!(
             "verifiers that work offline may accept access tokens from before until {} (LATCHKEY_ACCESS_TOKEN_LIFETIME is {} here)",
-            later(now, life).format("%F %T UTC"),
+            saturating_add(now, life).format("%F %T UTC"),
             humantime::format_duration(self.lifetimes.access_token_lifetime),
         ));
         self.changed()

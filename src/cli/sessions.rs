@@ -136,7 +136,7 @@ async fn revoke(accounts: &Accounts, what: What) -> Result<(), Failure> {
         }
     } else {
         let count = accounts
-            .sign_everybody_out(|done| tracing::info!(users = done, "signed out"))
+            .revoke_all_users(|done| tracing::info!(users = done, "signed out"))
             .await?;
         output::line(&format!(
             "ended all sessions of {count} user{}",

@@ -9,11 +9,11 @@ use crate::{
     app::operator,
     domain::{
         audit::{AuditEntry, EventKind},
-        session::{RevokedReason, SessionState, Standing},
+        session::{RevokedReason, SessionState, TokenStatus},
         time::Moment,
     },
     ports::Clock,
-    service::trail::{Answer, Search, Story, TokenStory, UserStory},
+    service::trail::{Answer, History, Search, TokenHistory, UserHistory},
 };
 
 #[derive(Args, Debug)]
@@ -75,8 +75,8 @@ fn counted(number: u64, thing: &str) -> String {
     }
 }
 
-fn of_user(story: &UserStory) -> Vec<String> {
-    let (id, days) = (&story.id, UserStory::DAYS);
+fn of_user(story: &UserHistory) -> Vec<String> {
+    let (id, days) = (&story.id, UserHistory::DAYS);
     let mut lines = match &story.user {
         None => vec![format!(
             "The user {id} was deleted. All sign-ins and tokens are refused."
@@ -106,7 +106,7 @@ fn of_user(story: &UserStory) -> Vec<String> {
         ));
         return lines;
     }
-    let limit = if story.events.len() == UserStory::EVENTS {
+    let limit = if story.events.len() == UserHistory::EVENTS {
         ", the latest"
     } else {
         ""
@@ -122,7 +122,7 @@ fn of_user(story: &UserStory) -> Vec<String> {
     lines
 }
 
-fn told(story: &Story) -> Vec<String> {
+fn told(story: &History) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(state) = &story.state {
         lines.extend(beginning(state, story.token));
@@ -141,7 +141,7 @@ fn told(story: &Story) -> Vec<String> {
     lines
 }
 
-fn beginning(state: &SessionState, token: Option<TokenStory>) -> Vec<String> {
+fn beginning(state: &SessionState, token: Option<TokenHistory>) -> Vec<String> {
     let session = &state.session;
     let user = match &state.user {
         Some(user) => format!("{} ({})", user.username, user.id),
@@ -149,14 +149,14 @@ fn beginning(state: &SessionState, token: Option<TokenStory>) -> Vec<String> {
     };
     let mut lines = vec![format!("Session {} of {user}.", session.id)];
     match token {
-        Some(TokenStory::Refresh(generation)) if generation == session.generation => {
+        Some(TokenHistory::Refresh(generation)) if generation == session.generation => {
             lines.push(format!("The token is its refresh token of generation {generation}, the latest."));
         }
-        Some(TokenStory::Refresh(generation)) => lines.push(format!(
+        Some(TokenHistory::Refresh(generation)) => lines.push(format!(
             "The token is its refresh token of generation {generation}, which was exchanged: the latest is {}.",
             session.generation
         )),
-        Some(TokenStory::Noted) => lines.push("The token is one of its access tokens.".to_owned()),
+        Some(TokenHistory::Noted) => lines.push("The token is one of its access tokens.".to_owned()),
         None => {}
     }
     let (from, agent) = (session.last_ip.as_deref(), session.user_agent.as_deref());
@@ -211,8 +211,10 @@ fn happened(event: &AuditEntry) -> String {
             )
         }
         Some(EventKind::SessionRevoked) => format!("the session was revoked: {}", reason(cause)),
-        Some(EventKind::CutOff) => format!("all sessions of the user ended: {}", cut_off(cause)),
-        Some(EventKind::EverybodyCutOff) => "all sessions of all users ended".to_owned(),
+        Some(EventKind::AllSessionsRevoked) => {
+            format!("all sessions of the user ended: {}", cut_off(cause))
+        }
+        Some(EventKind::AllUsersSignedOut) => "all sessions of all users ended".to_owned(),
         Some(EventKind::TokenRefused) => match detail("token") {
             "access" => format!(
                 "an access token was refused by {} ({cause})",
@@ -227,7 +229,7 @@ fn happened(event: &AuditEntry) -> String {
         Some(EventKind::UserUpdated) => format!("the user was changed ({})", detail("fields")),
         // Of keys, and not of one session.
         Some(
-            EventKind::KeyMade
+            EventKind::KeyCreated
             | EventKind::KeyPruned
             | EventKind::KeyRevoked
             | EventKind::KeysRewrapped,
@@ -352,26 +354,26 @@ fn reason(cause: &str) -> &str {
     }
 }
 
-fn now(state: &SessionState, standing: Standing) -> String {
+fn now(state: &SessionState, standing: TokenStatus) -> String {
     let session = &state.session;
     match (standing, &state.user) {
-        (Standing::Current | Standing::Grace | Standing::Spent | Standing::Unissued, _) => {
+        (TokenStatus::Current | TokenStatus::Grace | TokenStatus::Spent | TokenStatus::UnknownGeneration, _) => {
             format!("The session is live, until {} at the latest.", moment(session.expires_at))
         }
-        (Standing::Revoked(why), _) => {
+        (TokenStatus::Revoked(why), _) => {
             let at = session.revoked.map(|(at, _)| moment(at)).unwrap_or_default();
             format!("The session is dead since {at}: {}. All its tokens are refused.", reason(why.as_str()))
         }
-        (Standing::CutOff, _) => {
+        (TokenStatus::StaleEpoch, _) => {
             "The session is dead: all sessions of the user ended after it began. All its tokens are refused.".to_owned()
         }
-        (Standing::NoActiveUser, Some(_)) => {
+        (TokenStatus::NoActiveUser, Some(_)) => {
             "The session is dead: the user is inactive. All its tokens are refused.".to_owned()
         }
-        (Standing::NoActiveUser, None) => {
+        (TokenStatus::NoActiveUser, None) => {
             "The session is dead: the user was deleted. All its tokens are refused.".to_owned()
         }
-        (Standing::Ended, _) => format!("The session is over since {}.", moment(session.expires_at)),
+        (TokenStatus::Ended, _) => format!("The session is over since {}.", moment(session.expires_at)),
     }
 }
 

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use latchkey_verifier::Algorithm;
 
 use super::{ConfigError, value};
-use crate::{domain::keys::NOTICE, files};
+use crate::{domain::keys::PROPAGATION, files};
 
 /// Where the keys are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -76,7 +76,7 @@ impl KeysConfig {
         jwks_max_age: Duration,
         longest_token: Duration,
     ) -> Result<(), ConfigError> {
-        let notice = NOTICE.to_std().unwrap_or_default();
+        let notice = PROPAGATION.to_std().unwrap_or_default();
         if self.key_publish_lead < jwks_max_age + notice {
             return Err(ConfigError::new(
                 "LATCHKEY_KEY_PUBLISH_LEAD",

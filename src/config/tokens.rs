@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use latchkey_verifier::ClaimNames;
 
 use super::{ConfigError, value};
-use crate::domain::{claims::ExtraClaim, session::Grace, spent::Binding};
+use crate::domain::{claims::ExtraClaim, reuse::ClientBinding, session::ReuseGrace};
 
 /// The longest tolerance for clocks: more is no tolerance but a longer life (RFC 7519, section 4.1.4).
 const MAX_LEEWAY: Duration = Duration::from_mins(1);
@@ -238,21 +238,21 @@ impl TokensConfig {
 
     /// What happens to a spent refresh token that comes back.
     #[must_use]
-    pub fn grace(&self) -> Grace {
+    pub fn grace(&self) -> ReuseGrace {
         if self.blacklist_after_rotation {
-            Grace::Window(value::delta(self.refresh_reuse_grace))
+            ReuseGrace::Window(value::delta(self.refresh_reuse_grace))
         } else {
-            Grace::Endless
+            ReuseGrace::Unlimited
         }
     }
 
     /// Returns how the sender of a spent refresh token is compared with the client of the last refresh. Nothing is
     /// compared if rotation leaves tokens valid.
     #[must_use]
-    pub const fn binding(&self) -> Binding {
+    pub const fn binding(&self) -> ClientBinding {
         match self.refresh_reuse_grace_binding {
-            GraceBinding::Client if self.blacklist_after_rotation => Binding::Client,
-            GraceBinding::Client | GraceBinding::None => Binding::None,
+            GraceBinding::Client if self.blacklist_after_rotation => ClientBinding::Client,
+            GraceBinding::Client | GraceBinding::None => ClientBinding::None,
         }
     }
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{key_text, passphrase::Passphrase, signing_key::SigningKey};
 use crate::{
     domain::{
-        keys::{self, KeyFacts, KeyState, TokenLives},
+        keys::{self, KeyMetadata, KeyState, MaxLifetimes},
         time::Moment,
     },
     ports::KeyRecord,
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct RingKey {
     /// What it is for.
-    pub facts: KeyFacts,
+    pub facts: KeyMetadata,
     /// The key.
     pub key: Arc<SigningKey>,
     /// True if the service makes no successor by itself.
@@ -113,7 +113,7 @@ impl Keyring {
 
     /// The ring without the keys that `is_dead` says.
     #[must_use]
-    pub fn without(&self, is_dead: impl Fn(&KeyFacts) -> bool) -> Self {
+    pub fn without(&self, is_dead: impl Fn(&KeyMetadata) -> bool) -> Self {
         let mut ring = Self::default();
         for key in self.keys().filter(|key| !is_dead(&key.facts)) {
             ring.push(key.clone());
@@ -142,7 +142,7 @@ impl Keyring {
     pub fn states(
         &self,
         now: Moment,
-        lives: TokenLives,
+        lives: MaxLifetimes,
     ) -> impl Iterator<Item = (&RingKey, KeyState)> {
         [Kind::Access, Kind::Refresh]
             .into_iter()

@@ -9,7 +9,7 @@ use crate::{
     domain::claims::{AccessClaims, RefreshClaims},
 };
 
-const LIVES: TokenLives = TokenLives {
+const LIVES: MaxLifetimes = MaxLifetimes {
     access: TimeDelta::minutes(5),
     refresh: TimeDelta::days(1),
 };
@@ -29,7 +29,7 @@ fn record(
     passphrase: Option<&Passphrase>,
 ) -> KeyRecord {
     let (key, text) = SigningKey::generate(algorithm, kind, passphrase).unwrap();
-    let facts = KeyFacts {
+    let facts = KeyMetadata {
         kid: key.kid().to_owned(),
         kind,
         algorithm,

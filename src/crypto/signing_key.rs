@@ -22,7 +22,7 @@ use super::{
     sign::KeptHeader,
 };
 
-use crate::domain::keys::KeyFacts;
+use crate::domain::keys::KeyMetadata;
 
 /// A key with its algorithm and the one kind of token that it signs.
 pub struct SigningKey {
@@ -154,7 +154,7 @@ impl SigningKey {
     /// # Errors
     /// When it is another key, a weak one, or encrypted with something else.
     pub fn open(
-        facts: &KeyFacts,
+        facts: &KeyMetadata,
         text: &SecretString,
         passphrases: &[Passphrase],
     ) -> Result<(Self, Zeroizing<Vec<u8>>), MaterialError> {

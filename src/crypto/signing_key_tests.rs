@@ -11,9 +11,9 @@ fn made(algorithm: Algorithm) -> (SigningKey, String) {
     (key, text.expose_secret().to_owned())
 }
 
-fn facts(algorithm: Algorithm, kid: &str) -> KeyFacts {
+fn facts(algorithm: Algorithm, kid: &str) -> KeyMetadata {
     let signs_from = Moment::from_timestamp(1_800_000_000, 0).unwrap();
-    KeyFacts {
+    KeyMetadata {
         kid: kid.to_owned(),
         kind: Kind::Access,
         algorithm,

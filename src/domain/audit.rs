@@ -9,11 +9,11 @@ use super::{
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum EventKind {
     /// Everything that a user holds died at once; the cause says why.
-    CutOff,
+    AllSessionsRevoked,
     /// Operators cut everybody off.
-    EverybodyCutOff,
+    AllUsersSignedOut,
     /// A signing key was made or taken in; the cause says why.
-    KeyMade,
+    KeyCreated,
     /// A signing key was removed: its tokens had expired.
     KeyPruned,
     /// A signing key was revoked: its tokens are refused.
@@ -45,9 +45,9 @@ pub enum EventKind {
 impl EventKind {
     /// All of them.
     pub const ALL: [Self; 16] = [
-        Self::CutOff,
-        Self::EverybodyCutOff,
-        Self::KeyMade,
+        Self::AllSessionsRevoked,
+        Self::AllUsersSignedOut,
+        Self::KeyCreated,
         Self::KeyPruned,
         Self::KeyRevoked,
         Self::KeysRewrapped,
@@ -67,9 +67,9 @@ impl EventKind {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::CutOff => "cut_off",
-            Self::EverybodyCutOff => "everybody_cut_off",
-            Self::KeyMade => "key_made",
+            Self::AllSessionsRevoked => "cut_off",
+            Self::AllUsersSignedOut => "everybody_cut_off",
+            Self::KeyCreated => "key_made",
             Self::KeyPruned => "key_pruned",
             Self::KeyRevoked => "key_revoked",
             Self::KeysRewrapped => "keys_rewrapped",
@@ -177,7 +177,7 @@ impl AuditEvent {
 
     /// With a cause.
     #[must_use]
-    pub const fn because(mut self, cause: &'static str) -> Self {
+    pub const fn with_cause(mut self, cause: &'static str) -> Self {
         self.cause = Some(cause);
         self
     }

@@ -35,7 +35,7 @@ impl RefreshClaims {
             jti: session.id.refresh_jti(session.generation),
             sid: session.id.to_string(),
             generation: session.generation,
-            version: session.user_version,
+            version: session.session_epoch,
         }
     }
 }
@@ -76,7 +76,7 @@ impl AccessClaims {
             expires_at: end(session, now, lifetime),
             jti,
             sid: session.id.to_string(),
-            version: session.user_version,
+            version: session.session_epoch,
             extra: extra
                 .iter()
                 .map(|claim| (*claim, claim.value(user)))

@@ -8,14 +8,14 @@ use latchkey_verifier::{Algorithm, Kind};
 use super::time::Moment;
 
 /// Within this every instance has noticed that the ring changed: it looks once a second.
-pub const NOTICE: TimeDelta = TimeDelta::seconds(5);
+pub const PROPAGATION: TimeDelta = TimeDelta::seconds(5);
 
 /// How much longer than its tokens a key is kept: the tolerance for clocks is at most a minute.
 const MARGIN: TimeDelta = TimeDelta::minutes(2);
 
 /// What is known of a key without its material.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct KeyFacts {
+pub struct KeyMetadata {
     /// The RFC 7638 thumbprint.
     pub kid: String,
     /// The kind of token that it signs.
@@ -28,14 +28,14 @@ pub struct KeyFacts {
 
 /// How long tokens live at the longest, and so how long a key is needed after it has signed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct TokenLives {
+pub struct MaxLifetimes {
     /// Of access tokens.
     pub access: TimeDelta,
     /// Of refresh tokens.
     pub refresh: TimeDelta,
 }
 
-impl TokenLives {
+impl MaxLifetimes {
     /// Of tokens of this kind.
     #[must_use]
     pub const fn of(&self, kind: Kind) -> TimeDelta {
@@ -55,7 +55,7 @@ impl TokenLives {
     }
 }
 
-impl KeyFacts {
+impl KeyMetadata {
     /// The order of a ring: who signs first comes first.
     #[must_use]
     pub fn order(&self) -> (Moment, &str) {
@@ -119,22 +119,24 @@ pub fn state(starts: &[Moment], index: usize, now: Moment, life: TimeDelta) -> K
             KeyState::Published(starts.get(index).copied().unwrap_or(now))
         }
         (std::cmp::Ordering::Equal, next) => KeyState::Signing(next),
-        (std::cmp::Ordering::Less, next) => match later(next.unwrap_or(now), life + MARGIN) {
-            until if until > now => KeyState::Verifying(until),
-            _ => KeyState::Prunable,
-        },
+        (std::cmp::Ordering::Less, next) => {
+            match saturating_add(next.unwrap_or(now), life + MARGIN) {
+                until if until > now => KeyState::Verifying(until),
+                _ => KeyState::Prunable,
+            }
+        }
     }
 }
 
 /// Whether it is time to make a successor of the newest key, so that it signs when the newest has signed for `interval`.
 #[must_use]
 pub fn is_due(newest: Moment, interval: TimeDelta, lead: TimeDelta, now: Moment) -> bool {
-    later(now, lead) >= later(newest, interval)
+    saturating_add(now, lead) >= saturating_add(newest, interval)
 }
 
 /// Beyond the calendar is its end.
 #[must_use]
-pub fn later(moment: Moment, span: TimeDelta) -> Moment {
+pub fn saturating_add(moment: Moment, span: TimeDelta) -> Moment {
     moment.checked_add_signed(span).unwrap_or(Moment::MAX_UTC)
 }
 

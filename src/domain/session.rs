@@ -9,10 +9,10 @@ use super::{
 };
 
 /// The largest cut-off counter of a user that a store holds: its column is a signed integer of four bytes.
-pub const LAST_EPOCH: u32 = i32::MAX.unsigned_abs();
+pub const MAX_EPOCH: u32 = i32::MAX.unsigned_abs();
 
 /// The largest generation that can be exchanged: the next one must fit into its column as well.
-pub const LAST_GENERATION: u32 = LAST_EPOCH - 1;
+pub const MAX_GENERATION: u32 = MAX_EPOCH - 1;
 
 /// One sign-in on one device.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,7 +22,7 @@ pub struct Session {
     /// Whose it is.
     pub user_id: UserId,
     /// The user's cut-off counter at sign-in: the claim `ver`.
-    pub user_version: u32,
+    pub session_epoch: u32,
     /// How often the refresh token has been rotated: the claim `gen`.
     pub generation: u32,
     /// When the user signed in.
@@ -94,7 +94,7 @@ pub struct SessionState {
 
 /// What a refresh token of some generation is worth.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Standing {
+pub enum TokenStatus {
     /// It is the live generation.
     Current,
     /// It was just rotated: the same successor is due again.
@@ -102,11 +102,11 @@ pub enum Standing {
     /// It was spent: whoever sends it now is not the one who holds the successor.
     Spent,
     /// A generation that was never issued, though the signature is ours: a database restored from a backup.
-    Unissued,
+    UnknownGeneration,
     /// The session was revoked.
     Revoked(RevokedReason),
     /// The user's cut-off came after the sign-in.
-    CutOff,
+    StaleEpoch,
     /// The user is inactive or gone.
     NoActiveUser,
     /// The session's absolute end has passed.
@@ -114,15 +114,15 @@ pub enum Standing {
 }
 
 /// Longer than any request waits for its turn.
-const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(1);
+const MAX_QUEUE_TIME: TimeDelta = TimeDelta::minutes(1);
 
 /// How long a spent token may still come back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Grace {
+pub enum ReuseGrace {
     /// For the immediate parent, this long after the rotation.
     Window(TimeDelta),
     /// For ever: simplejwt's `BLACKLIST_AFTER_ROTATION = False`.
-    Endless,
+    Unlimited,
 }
 
 impl SessionState {
@@ -132,51 +132,53 @@ impl SessionState {
     /// request that came before the rotation and waited is inside the window; one from long before is a clock that was
     /// set back, and that opens no window again.
     #[must_use]
-    pub fn standing(&self, generation: u32, now: Moment, grace: Grace) -> Standing {
+    pub fn token_status(&self, generation: u32, now: Moment, grace: ReuseGrace) -> TokenStatus {
         let Self { session, user } = self;
         if let Some((_, reason)) = session.revoked {
-            return Standing::Revoked(reason);
+            return TokenStatus::Revoked(reason);
         }
         if generation > session.generation {
-            return Standing::Unissued;
+            return TokenStatus::UnknownGeneration;
         }
         let active = user.as_ref().filter(|user| user.is_active);
         // A dead session has nothing left to steal: its old tokens are refused, but they revoke nothing.
         let Some(user) = active else {
-            return Standing::NoActiveUser;
+            return TokenStatus::NoActiveUser;
         };
-        if user.version != session.user_version {
-            return Standing::CutOff;
+        if user.session_epoch != session.session_epoch {
+            return TokenStatus::StaleEpoch;
         }
         if session.expires_at <= now {
-            return Standing::Ended;
+            return TokenStatus::Ended;
         }
         if generation == session.generation {
-            return Standing::Current;
+            return TokenStatus::Current;
         }
         let forgiven = match grace {
-            Grace::Endless => true,
-            Grace::Window(window) => {
+            ReuseGrace::Unlimited => true,
+            ReuseGrace::Window(window) => {
                 let age = now - session.rotated_at;
                 let parent = generation + 1 == session.generation;
                 window > TimeDelta::zero()
                     && parent
                     && age <= window
-                    && -age <= window.max(LONGEST_WAIT)
+                    && -age <= window.max(MAX_QUEUE_TIME)
             }
         };
         if forgiven {
-            Standing::Grace
+            TokenStatus::Grace
         } else {
-            Standing::Spent
+            TokenStatus::Spent
         }
     }
 
     /// What an access token of this session with the counter `version` is worth at `now`.
     #[must_use]
-    pub fn access_standing(&self, version: u32, now: Moment) -> Standing {
-        match self.standing(self.session.generation, now, Grace::Endless) {
-            Standing::Current if version != self.session.user_version => Standing::CutOff,
+    pub fn access_token_status(&self, version: u32, now: Moment) -> TokenStatus {
+        match self.token_status(self.session.generation, now, ReuseGrace::Unlimited) {
+            TokenStatus::Current if version != self.session.session_epoch => {
+                TokenStatus::StaleEpoch
+            }
             standing => standing,
         }
     }

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use uuid::Uuid;
 
-use super::{Grace, RevokedReason, Session, SessionState, Standing};
+use super::{ReuseGrace, RevokedReason, Session, SessionState, TokenStatus};
 use crate::domain::{
     ids::{SessionId, UserId},
     time::Moment,
@@ -19,7 +19,7 @@ fn state(generation: u32) -> SessionState {
     let session = Session {
         id: SessionId::new(Uuid::nil()),
         user_id: user_id.clone(),
-        user_version: 3,
+        session_epoch: 3,
         generation,
         created_at: start(),
         rotated_at: start(),
@@ -36,7 +36,7 @@ fn state(generation: u32) -> SessionState {
         last_name: String::new(),
         is_active: true,
         is_staff: false,
-        version: 3,
+        session_epoch: 3,
         created_at: start(),
         last_login: None,
     };
@@ -46,7 +46,7 @@ fn state(generation: u32) -> SessionState {
     }
 }
 
-const TEN_SECONDS: Grace = Grace::Window(TimeDelta::seconds(10));
+const TEN_SECONDS: ReuseGrace = ReuseGrace::Window(TimeDelta::seconds(10));
 
 fn after(seconds: i64) -> Moment {
     start() + TimeDelta::seconds(seconds)
@@ -55,49 +55,52 @@ fn after(seconds: i64) -> Moment {
 #[test]
 fn the_live_generation_is_current_and_a_later_one_was_never_issued() {
     assert_eq!(
-        state(5).standing(5, after(1), TEN_SECONDS),
-        Standing::Current
+        state(5).token_status(5, after(1), TEN_SECONDS),
+        TokenStatus::Current
     );
     assert_eq!(
-        state(5).standing(6, after(1), TEN_SECONDS),
-        Standing::Unissued
+        state(5).token_status(6, after(1), TEN_SECONDS),
+        TokenStatus::UnknownGeneration
     );
 }
 
 #[test]
 fn grace_is_for_the_parent_alone_and_ends_on_the_second() {
     assert_eq!(
-        state(5).standing(4, after(10), TEN_SECONDS),
-        Standing::Grace
+        state(5).token_status(4, after(10), TEN_SECONDS),
+        TokenStatus::Grace
     );
     assert_eq!(
-        state(5).standing(4, after(11), TEN_SECONDS),
-        Standing::Spent
+        state(5).token_status(4, after(11), TEN_SECONDS),
+        TokenStatus::Spent
     );
-    assert_eq!(state(5).standing(3, after(0), TEN_SECONDS), Standing::Spent);
+    assert_eq!(
+        state(5).token_status(3, after(0), TEN_SECONDS),
+        TokenStatus::Spent
+    );
 }
 
 #[test]
 fn no_grace_is_strict_even_in_the_same_instant() {
     assert_eq!(
-        state(1).standing(0, after(0), Grace::Window(TimeDelta::zero())),
-        Standing::Spent
+        state(1).token_status(0, after(0), ReuseGrace::Window(TimeDelta::zero())),
+        TokenStatus::Spent
     );
 }
 
 #[test]
 fn a_clock_set_back_does_not_turn_a_retry_into_a_theft() {
     assert_eq!(
-        state(1).standing(0, after(-60), TEN_SECONDS),
-        Standing::Grace
+        state(1).token_status(0, after(-60), TEN_SECONDS),
+        TokenStatus::Grace
     );
 }
 
 #[test]
 fn endless_grace_forgives_every_generation_that_was_issued() {
     assert_eq!(
-        state(5).standing(0, after(86_400), Grace::Endless),
-        Standing::Grace
+        state(5).token_status(0, after(86_400), ReuseGrace::Unlimited),
+        TokenStatus::Grace
     );
 }
 
@@ -110,7 +113,7 @@ fn nothing_of_a_dead_session_is_forgiven_or_punished() {
         .user
         .as_mut()
         .into_iter()
-        .for_each(|user| user.version = 4);
+        .for_each(|user| user.session_epoch = 4);
     let mut inactive = state(5);
     inactive
         .user
@@ -120,23 +123,29 @@ fn nothing_of_a_dead_session_is_forgiven_or_punished() {
     let mut gone = state(5);
     gone.user = None;
     for generation in [5, 4, 0] {
-        let standing = |state: &SessionState| state.standing(generation, after(2), TEN_SECONDS);
+        let standing = |state: &SessionState| state.token_status(generation, after(2), TEN_SECONDS);
         assert_eq!(
             standing(&revoked),
-            Standing::Revoked(RevokedReason::LoggedOut)
+            TokenStatus::Revoked(RevokedReason::LoggedOut)
         );
-        assert_eq!(standing(&cut_off), Standing::CutOff);
-        assert_eq!(standing(&inactive), Standing::NoActiveUser);
-        assert_eq!(standing(&gone), Standing::NoActiveUser);
+        assert_eq!(standing(&cut_off), TokenStatus::StaleEpoch);
+        assert_eq!(standing(&inactive), TokenStatus::NoActiveUser);
+        assert_eq!(standing(&gone), TokenStatus::NoActiveUser);
     }
     assert_eq!(
-        state(5).standing(5, after(30 * 86_400), TEN_SECONDS),
-        Standing::Ended
+        state(5).token_status(5, after(30 * 86_400), TEN_SECONDS),
+        TokenStatus::Ended
     );
 }
 
 #[test]
 fn an_access_token_lives_as_long_as_its_session_whatever_the_generation() {
-    assert_eq!(state(5).access_standing(3, after(3600)), Standing::Current);
-    assert_eq!(state(5).access_standing(2, after(3600)), Standing::CutOff);
+    assert_eq!(
+        state(5).access_token_status(3, after(3600)),
+        TokenStatus::Current
+    );
+    assert_eq!(
+        state(5).access_token_status(2, after(3600)),
+        TokenStatus::StaleEpoch
+    );
 }

@@ -7,6 +7,6 @@ pub type Moment = DateTime<Utc>;
 
 /// `moment` as both databases can keep it: cut to microseconds.
 #[must_use]
-pub fn storable(moment: Moment) -> Moment {
+pub fn truncate_to_micros(moment: Moment) -> Moment {
     moment.trunc_subsecs(6)
 }

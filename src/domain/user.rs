@@ -23,7 +23,7 @@ pub struct User {
     /// Django's mark for people who may use the admin.
     pub is_staff: bool,
     /// The cut-off counter: tokens with a smaller `ver` are dead.
-    pub version: u32,
+    pub session_epoch: u32,
     /// When the user was made.
     pub created_at: Moment,
     /// When the user last signed in with a password.

@@ -3,12 +3,12 @@
 use actix_web::{HttpRequest, http::header::USER_AGENT, web::Data};
 
 use super::{client_address::client_address, state::State};
-use crate::{domain::visible::is_hidden, service::Client};
+use crate::{domain::visible::is_hidden, service::ClientInfo};
 
 const MAX_USER_AGENT: usize = 256;
 
 /// Returns the address and the `User-Agent` of the client, for the audit trail and the list of sessions.
-pub(super) fn client(request: &HttpRequest) -> Client {
+pub(super) fn client(request: &HttpRequest) -> ClientInfo {
     let agent = request
         .headers()
         .get(USER_AGENT)
@@ -18,7 +18,7 @@ pub(super) fn client(request: &HttpRequest) -> Client {
         Some(state) => client_address(peer, request.headers(), &state.settings),
         None => peer.map(|address| address.to_canonical()),
     };
-    Client {
+    ClientInfo {
         ip,
         user_agent: agent,
     }

@@ -25,11 +25,11 @@ pub struct TokenRef {
 
 /// What the blacklist says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Verdict {
+pub enum Lookup {
     /// No mark speaks against the token, and the blacklist still has its memory.
     Clear,
     /// The user was cut off.
-    CutOff,
+    StaleEpoch,
     /// The session was revoked.
     Revoked,
     /// The refresh token was rotated.
@@ -40,7 +40,7 @@ pub enum Verdict {
 
 /// A mark. Marks only ever move forward: a late one never lowers a number or lifts a revocation.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Mark {
+pub enum BlacklistEntry {
     /// The user's tokens below this version are dead.
     CutOff {
         /// Whose tokens.
@@ -66,7 +66,7 @@ pub enum Mark {
     },
 }
 
-impl Mark {
+impl BlacklistEntry {
     /// Whose token it is about.
     #[must_use]
     pub const fn user(&self) -> &UserId {
@@ -80,11 +80,11 @@ impl Mark {
 
 /// What a look at the cache found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Memory {
+pub enum CacheState {
     /// The memory that a rebuild of this process filled.
-    Kept,
+    Current,
     /// The memory that the rebuild with this ticket is filling, and nothing is lost of what it wrote so far.
-    Filling(u64),
+    Rebuilding(u64),
     /// The memory of another deployment that uses it at present. It is neither trusted nor filled.
     Foreign,
     /// Another one, or one that lacks a mark: it must be filled from the database.
@@ -93,9 +93,9 @@ pub enum Memory {
 
 /// A look at the cache.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Look {
+pub struct Probe {
     /// What was found.
-    pub memory: Memory,
+    pub state: CacheState,
     /// The number of the memory: another one is another memory.
     pub number: u64,
     /// The number of the connection: another one means that it failed, or leads to other servers.
@@ -108,7 +108,7 @@ pub struct BlacklistStatus {
     /// Whether every server that is needed answered when it was last asked.
     pub reachable: bool,
     /// Whether the absence of a mark is believed.
-    pub believed: bool,
+    pub trusted: bool,
     /// Rebuilds that came to their end.
     pub rebuilds: u64,
     /// Steps of rebuilds that failed, each to be done again.
@@ -121,27 +121,30 @@ pub struct BlacklistStatus {
 #[async_trait]
 pub trait Blacklist: Send + Sync {
     /// One look, one round trip. Errors and lost memory are both [`Verdict::Unknown`].
-    async fn check(&self, token: &TokenRef) -> Verdict;
+    async fn check(&self, token: &TokenRef) -> Lookup;
 
     /// Writes marks, each with how long it must be kept. On an error this cache says `Unknown` until it was rebuilt.
-    async fn write(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError>;
+    async fn write(&self, marks: &[(BlacklistEntry, TimeDelta)]) -> Result<(), StoreError>;
 
     /// As [`Blacklist::write`], for marks that the caller writes again after an error, or that nobody relies on: an
     /// error asks for no rebuild.
-    async fn fill(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError>;
+    async fn write_best_effort(
+        &self,
+        marks: &[(BlacklistEntry, TimeDelta)],
+    ) -> Result<(), StoreError>;
 
     /// Looks at every server, and finds the servers anew where they may have changed places. Run it every second.
-    async fn look(&self) -> Result<Look, StoreError>;
+    async fn probe(&self) -> Result<Probe, StoreError>;
 
     /// Absence is believed again, unless the connection failed after `look`. Called when the memory was found to be
     /// kept, and what was revoked lately has been written to it again.
-    fn believe(&self, look: &Look);
+    fn trust(&self, look: &Probe);
 
     /// Begins a rebuild: called before the database is read. Its ticket goes to [`Blacklist::finish_rebuild`].
     async fn start_rebuild(&self) -> Result<u64, StoreError>;
 
     /// Notes that a step of a rebuild failed.
-    fn note_failed_rebuild(&self);
+    fn record_failed_rebuild(&self);
 
     /// Called after all marks were written again: from now on their absence is believed. `false` when the cache lost
     /// its memory in between: then it is to be done again.

@@ -5,7 +5,7 @@ use secrecy::SecretString;
 
 use super::StoreError;
 use crate::domain::{
-    keys::{KeyFacts, TokenLives},
+    keys::{KeyMetadata, MaxLifetimes},
     time::Moment,
 };
 
@@ -13,7 +13,7 @@ use crate::domain::{
 #[derive(Clone, Debug)]
 pub struct KeyRecord {
     /// What it is for.
-    pub facts: KeyFacts,
+    pub facts: KeyMetadata,
     /// The PEM text with its private part, encrypted or not.
     pub text: SecretString,
     /// Where it lies, for whoever has to repair it.
@@ -24,7 +24,7 @@ pub struct KeyRecord {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RevokedKey {
     /// What it was for.
-    pub facts: KeyFacts,
+    pub facts: KeyMetadata,
     /// When it was revoked.
     pub at: Moment,
 }
@@ -39,9 +39,9 @@ pub struct KeyRecords {
     /// In the same order.
     pub revoked: Vec<RevokedKey>,
     /// The longest lives of tokens that any server had, as far as it was noted.
-    pub lives: TokenLives,
+    pub lives: MaxLifetimes,
     /// Keys that could not be read: they can still be revoked.
-    pub unreadable: Vec<KeyFacts>,
+    pub unreadable: Vec<KeyMetadata>,
     /// What could not be read and why, a line each that names the place and what would be right.
     pub broken: Vec<String>,
 }
@@ -50,15 +50,15 @@ pub struct KeyRecords {
 #[derive(Clone, Debug)]
 pub enum KeyChange {
     /// A new key.
-    Add(KeyFacts, SecretString),
+    Add(KeyMetadata, SecretString),
     /// How long tokens live at the longest: noted, so that no key goes too early because a setting is another now.
-    Lives(TokenLives),
+    Lives(MaxLifetimes),
     /// Gone, and only a mark stays that it was there.
-    Revoke(KeyFacts, Moment),
+    Revoke(KeyMetadata, Moment),
     /// Gone.
-    Remove(KeyFacts),
+    Remove(KeyMetadata),
     /// The same key, wrapped in another way.
-    Rewrap(KeyFacts, SecretString),
+    Rewrap(KeyMetadata, SecretString),
 }
 
 /// Where the ring is kept.
@@ -76,7 +76,7 @@ pub trait KeyStore: Send + Sync {
 
     /// Marks a key as revoked without waiting for other changes of the ring. The mark is only added, and adding it
     /// twice has no effect. An error if the store does not support this.
-    async fn mark_revoked(&self, facts: &KeyFacts) -> Result<(), StoreError> {
+    async fn mark_revoked(&self, facts: &KeyMetadata) -> Result<(), StoreError> {
         Err(StoreError::Failed(format!(
             "{} cannot be revoked apart from other changes",
             facts.kid

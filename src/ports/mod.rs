@@ -9,9 +9,11 @@ pub mod sessions;
 pub mod users;
 
 pub use audit::{AuditQuery, AuditStore};
-pub use blacklist::{Blacklist, BlacklistStatus, Look, Mark, Memory, TokenRef, Verdict};
+pub use blacklist::{
+    Blacklist, BlacklistEntry, BlacklistStatus, CacheState, Lookup, Probe, TokenRef,
+};
 pub use clock::Clock;
 pub use error::StoreError;
 pub use keys::{KeyChange, KeyRecord, KeyRecords, KeyStore, RevokedKey};
 pub use sessions::{NewSession, Repeat, Revoke, Rotation, SessionPage, SessionStore};
-pub use users::{Credentials, CutOff, InsertUserError, UserStore};
+pub use users::{Credentials, InsertUserError, RevokeAll, UserStore};

@@ -46,7 +46,7 @@ pub struct Rotation {
     /// Whose the token says that it is.
     pub user: UserId,
     /// The user's cut-off counter in the token.
-    pub version: u32,
+    pub session_epoch: u32,
     /// The generation that was presented.
     pub generation: u32,
     /// Where the request came from.

@@ -23,7 +23,7 @@ pub struct Credentials {
 
 /// The end of everything that a user holds, and what goes with it.
 #[derive(Clone, Debug)]
-pub struct CutOff {
+pub struct RevokeAll {
     /// Whose.
     pub id: UserId,
     /// Now, by the caller's clock. The cut-off is stamped by [`SessionStore::stamping_clock`](super::SessionStore::stamping_clock).
@@ -92,24 +92,28 @@ pub trait UserStore: Send + Sync {
     /// Sets a new password: a cut-off. The user afterwards, or `None` when there is none.
     async fn set_password(
         &self,
-        cut_off: &CutOff,
+        cut_off: &RevokeAll,
         hash: &PasswordHash,
     ) -> Result<Option<User>, StoreError>;
 
     /// Activates, or deactivates: a cut-off. The user afterwards, or `None` when there is none.
-    async fn set_active(&self, cut_off: &CutOff, active: bool) -> Result<Option<User>, StoreError>;
+    async fn set_active(
+        &self,
+        cut_off: &RevokeAll,
+        active: bool,
+    ) -> Result<Option<User>, StoreError>;
 
     /// Cuts everything off that the user holds, if `version` is still the user's, where one is given. The user
     /// afterwards, or `None` when there is none or the version has moved on.
-    async fn cut_off(
+    async fn revoke_all_sessions(
         &self,
-        cut_off: &CutOff,
+        cut_off: &RevokeAll,
         version: Option<u32>,
     ) -> Result<Option<User>, StoreError>;
 
     /// Cuts off up to `limit` users, by id after `after`, raising each `version` by `step`. Id and new `version` of
     /// each.
-    async fn cut_off_page(
+    async fn bump_epochs(
         &self,
         now: Moment,
         step: u32,
@@ -119,11 +123,11 @@ pub trait UserStore: Send + Sync {
 
     /// Deletes: the name is free again, what the row said of the person is gone, and the row itself stays until the
     /// last token has ended, so that those tokens are refused. The new `version`, or `None` when there was no user.
-    async fn delete(&self, cut_off: &CutOff) -> Result<Option<u32>, StoreError>;
+    async fn delete(&self, cut_off: &RevokeAll) -> Result<Option<u32>, StoreError>;
 
     /// Returns moment, id and `version` of up to `limit` users, including deleted ones, who were cut off at or after
     /// `since` by the stamping clock. They are ordered by moment and id, and begin after `after`.
-    async fn cut_offs(
+    async fn epochs_raised_since(
         &self,
         since: Moment,
         after: Option<(Moment, UserId)>,

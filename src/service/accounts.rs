@@ -14,14 +14,14 @@ use crate::{
         user::{NewUser, User, UserChanges},
         username::{NewUsername, Username},
     },
-    ports::{AuditStore, Clock, CutOff, InsertUserError, Revoke, SessionStore, UserStore},
+    ports::{AuditStore, Clock, InsertUserError, Revoke, RevokeAll, SessionStore, UserStore},
 };
 
 /// Users at a time.
 const PAGE: i64 = 500;
 
 /// By how much the counters rise when everybody is signed out: more than any user was cut off since a backup.
-const EVERYBODY_STEP: u32 = 1000;
+const EPOCH_STEP: u32 = 1000;
 
 /// A user to be made.
 #[derive(Clone, Debug)]
@@ -194,13 +194,13 @@ impl Accounts {
         active: bool,
     ) -> Result<User, AccountError> {
         let user = self.find(username).await?;
-        let cut_off = self.cut_off(user.id, if active { "activated" } else { "deactivated" });
+        let cut_off = self.revoke_all(user.id, if active { "activated" } else { "deactivated" });
         let changed = self
             .users
             .set_active(&cut_off, active)
             .await
             .map_err(Error::from)?;
-        self.cut_off_done(username, changed).await
+        self.revoked_all(username, changed).await
     }
 
     /// Sets a new password, which ends every session of the user.
@@ -214,13 +214,13 @@ impl Accounts {
     ) -> Result<User, AccountError> {
         let user = self.find(username).await?;
         let hash = self.hasher.hash(password).await.map_err(Error::from)?;
-        let cut_off = self.cut_off(user.id, "password_changed");
+        let cut_off = self.revoke_all(user.id, "password_changed");
         let changed = self
             .users
             .set_password(&cut_off, &hash)
             .await
             .map_err(Error::from)?;
-        self.cut_off_done(username, changed).await
+        self.revoked_all(username, changed).await
     }
 
     /// Ends every session of the user.
@@ -229,13 +229,13 @@ impl Accounts {
     /// [`AccountError::NotFound`].
     pub async fn sign_out(&self, username: &Username) -> Result<User, AccountError> {
         let user = self.find(username).await?;
-        let cut_off = self.cut_off(user.id, "signed_out_everywhere");
+        let cut_off = self.revoke_all(user.id, "signed_out_everywhere");
         let changed = self
             .users
-            .cut_off(&cut_off, None)
+            .revoke_all_sessions(&cut_off, None)
             .await
             .map_err(Error::from)?;
-        self.cut_off_done(username, changed).await
+        self.revoked_all(username, changed).await
     }
 
     /// Deletes the user, with every session.
@@ -244,10 +244,10 @@ impl Accounts {
     /// [`AccountError::NotFound`].
     pub async fn delete(&self, username: &Username) -> Result<User, AccountError> {
         let user = self.find(username).await?;
-        let cut_off = self.cut_off(user.id.clone(), "deleted");
+        let cut_off = self.revoke_all(user.id.clone(), "deleted");
         let version = self.users.delete(&cut_off).await.map_err(Error::from)?;
         let version = version.ok_or_else(|| not_found(username))?;
-        self.revocation.mark_cut_off(&user.id, version).await;
+        self.revocation.record_epoch(&user.id, version).await;
         Ok(user)
     }
 
@@ -273,7 +273,7 @@ impl Accounts {
         let audit = self
             .event(EventKind::SessionRevoked)
             .of_session(id)
-            .because(reason.as_str());
+            .with_cause(reason.as_str());
         Ok(self
             .revocation
             .revoke(Revoke {
@@ -293,24 +293,21 @@ impl Accounts {
     ///
     /// # Errors
     /// [`Error::Unavailable`]; what was done stays done, and doing it again does the rest.
-    pub async fn sign_everybody_out(
-        &self,
-        mut progress: impl FnMut(usize),
-    ) -> Result<usize, Error> {
+    pub async fn revoke_all_users(&self, mut progress: impl FnMut(usize)) -> Result<usize, Error> {
         let audit = self
-            .event(EventKind::EverybodyCutOff)
-            .because("signed_out_everywhere");
+            .event(EventKind::AllUsersSignedOut)
+            .with_cause("signed_out_everywhere");
         self.audit.append(&[(audit, 1)]).await?;
         let (mut after, mut count) = (None, 0);
         loop {
             let page = self
                 .users
-                .cut_off_page(self.clock.now(), EVERYBODY_STEP, after.as_ref(), PAGE)
+                .bump_epochs(self.clock.now(), EPOCH_STEP, after.as_ref(), PAGE)
                 .await?;
             if page.is_empty() {
                 return Ok(count);
             }
-            self.revocation.mark_cut_offs(&page).await;
+            self.revocation.record_epochs(&page).await;
             count += page.len();
             progress(count);
             after = page.into_iter().next_back().map(|(id, _)| id);
@@ -321,22 +318,27 @@ impl Accounts {
         AuditEvent::new(self.clock.now(), kind, self.actor.clone())
     }
 
-    fn cut_off(&self, id: UserId, cause: &'static str) -> CutOff {
-        let audit = self.event(EventKind::CutOff).because(cause).of_user(&id);
-        CutOff {
+    fn revoke_all(&self, id: UserId, cause: &'static str) -> RevokeAll {
+        let audit = self
+            .event(EventKind::AllSessionsRevoked)
+            .with_cause(cause)
+            .of_user(&id);
+        RevokeAll {
             id,
             now: self.clock.now(),
             audit,
         }
     }
 
-    async fn cut_off_done(
+    async fn revoked_all(
         &self,
         username: &Username,
         changed: Option<User>,
     ) -> Result<User, AccountError> {
         let user = changed.ok_or_else(|| not_found(username))?;
-        self.revocation.mark_cut_off(&user.id, user.version).await;
+        self.revocation
+            .record_epoch(&user.id, user.session_epoch)
+            .await;
         Ok(user)
     }
 }

@@ -4,7 +4,7 @@
 //! with its client. The queues of the database (`store::sql`) and of the password hasher have separate limits.
 
 use super::{
-    Client, Error,
+    ClientInfo, Error,
     bulkhead::{Bulkhead, Place, Size},
 };
 use crate::domain::{
@@ -69,7 +69,7 @@ impl Admission {
     /// [`Error::Overloaded`], immediately, if too many are waiting.
     pub(super) async fn enter(
         &self,
-        client: &Client,
+        client: &ClientInfo,
         session: Option<SessionId>,
     ) -> Result<Admitted, Error> {
         let session = match session {
@@ -95,7 +95,7 @@ impl Admission {
     ///
     /// # Errors
     /// [`Error::Busy`], immediately, if the source already uses its part.
-    pub(super) async fn enter_sign_in(&self, client: &Client) -> Result<Admitted, Error> {
+    pub(super) async fn enter_sign_in(&self, client: &ClientInfo) -> Result<Admitted, Error> {
         let part = (self.hashes / PARTS).max(1);
         let places = |local| {
             if local {
@@ -121,7 +121,7 @@ impl Admission {
 /// Enters the bulkhead of the client's source. A request with an unknown address counts for no source.
 async fn enter(
     sources: &Bulkhead<Source>,
-    client: &Client,
+    client: &ClientInfo,
     size: impl Fn(bool) -> Size,
 ) -> Result<Option<Place<Source>>, Error> {
     let Some(address) = client.ip else {

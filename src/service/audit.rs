@@ -18,7 +18,9 @@ use tokio::{
 
 use budget::Budget;
 
-use super::{Auth, Client, Error, Metrics, TokenDetail, sampled::SampledCauses, tokens::token_ref};
+use super::{
+    Auth, ClientInfo, Error, Metrics, TokenDetail, sampled::SampledCauses, tokens::token_ref,
+};
 use crate::{
     domain::{
         audit::{Actor, AuditEvent, EventKind, Origin},
@@ -29,25 +31,25 @@ use crate::{
 };
 
 /// Events that may wait. More are counted and dropped: a flood of refusals must not take the memory.
-const WAITING: usize = 8192;
+const QUEUE_CAPACITY: usize = 8192;
 
 /// So many of them in the queue, and so many in the batch that is being gathered.
-const HALF: usize = WAITING / 2;
+const RESERVED_CAPACITY: usize = QUEUE_CAPACITY / 2;
 
 /// Events that are taken at once.
-const BATCH: usize = 500;
+const BATCH_SIZE: usize = 500;
 
 /// Rows that are written in one round at the most, which is about a second: what arises faster is counted and dropped.
-const MOST_ROWS: usize = 1000;
+const MAX_ROWS: usize = 1000;
 
 /// How long events are gathered: the same event in this time is one row.
-const GATHER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(1);
 
 /// How long a database that did not take a batch is left alone.
-const PAUSE: Duration = Duration::from_secs(1);
+const BACKOFF: Duration = Duration::from_secs(1);
 
 /// How long a stop waits for the last batch.
-const LAST: Duration = Duration::from_secs(3);
+const FINAL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Takes events and never waits. Cloning shares it.
 #[derive(Clone)]
@@ -77,7 +79,7 @@ pub fn audit_trail(
     clock: Arc<dyn Clock>,
     counters: &Metrics,
 ) -> (AuditTrail, AuditWriter) {
-    let (sender, events) = channel(HALF);
+    let (sender, events) = channel(RESERVED_CAPACITY);
     let trail = AuditTrail {
         events: sender,
         dropped: counters.audit_dropped.clone(),
@@ -141,14 +143,14 @@ impl AuditWriter {
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         loop {
-            let mut batch = Vec::with_capacity(BATCH);
+            let mut batch = Vec::with_capacity(BATCH_SIZE);
             tokio::select! {
                 () = &mut stop => return self.finish(Rows::new()).await,
                 // The last sender was dropped, as also happens at a stop.
-                received = self.events.recv_many(&mut batch, BATCH) => if received == 0 {
+                received = self.events.recv_many(&mut batch, BATCH_SIZE) => if received == 0 {
                     return self.finish(Rows::new()).await;
                 },
-                () = sleep(GATHER), if self.budget.owes() => {}
+                () = sleep(LINGER), if self.budget.owes() => {}
             }
             if !batch.is_empty() {
                 tokio::select! {
@@ -165,7 +167,7 @@ impl AuditWriter {
                 tracing::warn!(%error, events = batch.len(), "audit events wait for the database");
                 tokio::select! {
                     () = &mut stop => return self.finish(rows).await,
-                    () = sleep(PAUSE) => {}
+                    () = sleep(BACKOFF) => {}
                 }
             }
         }
@@ -178,8 +180,8 @@ impl AuditWriter {
         }
         rows.extend(self.within_budget(&batch));
         rows.extend(self.budget.close());
-        for part in rows.chunks(BATCH) {
-            if !matches!(timeout(LAST, self.write(part)).await, Ok(Ok(()))) {
+        for part in rows.chunks(BATCH_SIZE) {
+            if !matches!(timeout(FINAL_TIMEOUT, self.write(part)).await, Ok(Ok(()))) {
                 tracing::error!(rows = rows.len(), "the last audit events were not written");
                 return;
             }
@@ -195,10 +197,10 @@ impl AuditWriter {
     /// Limits the rows of one round. Refused tokens are dropped first, so that a flood of them does not displace other
     /// events.
     fn limit(&self, rows: &mut Rows) {
-        if rows.len() > MOST_ROWS {
+        if rows.len() > MAX_ROWS {
             rows.sort_by_key(|(event, _)| event.kind == EventKind::TokenRefused);
-            self.dropped.inc_by((rows.len() - MOST_ROWS) as u64);
-            rows.truncate(MOST_ROWS);
+            self.dropped.inc_by((rows.len() - MAX_ROWS) as u64);
+            rows.truncate(MAX_ROWS);
         }
     }
 
@@ -213,9 +215,9 @@ impl AuditWriter {
 }
 
 async fn gather(events: &mut Receiver<AuditEvent>, batch: &mut Vec<AuditEvent>) {
-    let _ = timeout(GATHER, async {
-        while batch.len() < HALF {
-            let room = HALF - batch.len();
+    let _ = timeout(LINGER, async {
+        while batch.len() < RESERVED_CAPACITY {
+            let room = RESERVED_CAPACITY - batch.len();
             if events.recv_many(batch, room).await == 0 {
                 return;
             }
@@ -283,16 +285,16 @@ impl View {
 impl Auth {
     /// Passes the outcome on, and tells the trail of a refusal. Only tokens that we signed come here: what others make
     /// up is counted, and fills no table.
-    pub(super) fn noted<T>(
+    pub(super) fn record_refusal<T>(
         &self,
         view: View,
         checked: &Checked,
-        client: &Client,
+        client: &ClientInfo,
         now: Moment,
         outcome: Result<T, Error>,
     ) -> Result<T, Error> {
         if let Err(error) = &outcome
-            && is_told(error)
+            && is_audited(error)
         {
             let kind = if checked.kind() == Kind::Access {
                 "access"
@@ -300,7 +302,7 @@ impl Auth {
                 "refresh"
             };
             let mut event = AuditEvent::new(now, EventKind::TokenRefused, Actor::Client)
-                .because(error.cause())
+                .with_cause(error.cause())
                 .from(&client.origin())
                 .with("view", view.as_str())
                 .with("token", kind);
@@ -318,7 +320,7 @@ impl Auth {
 }
 
 /// A token whose time is over is the everyday, and a failure of ours is the log's.
-fn is_told(error: &Error) -> bool {
+fn is_audited(error: &Error) -> bool {
     match error {
         Error::NoActiveAccount
         | Error::NoUserIdentification
@@ -346,7 +348,7 @@ mod tests {
     fn what_happens_again_is_counted_and_what_differs_is_a_row_of_its_own() {
         let at = |second| Moment::from_timestamp(second, 0).unwrap();
         let event = |second, cause| {
-            AuditEvent::new(at(second), EventKind::TokenRefused, Actor::Client).because(cause)
+            AuditEvent::new(at(second), EventKind::TokenRefused, Actor::Client).with_cause(cause)
         };
         let renamed = event(5, "spent").from(&Origin {
             ip: None,

@@ -3,15 +3,15 @@
 use latchkey_verifier::{Checked, Kind};
 
 use super::{
-    Auth, Client, Error,
+    Auth, ClientInfo, Error,
     admission::Admitted,
     audit::View,
-    spent::Call,
-    tokens::{blacklisted, ended, invalid, known, token_ref, unissued},
+    reuse::Call,
+    tokens::{blacklisted, ended, invalid, matching_session, token_ref, unknown_generation},
 };
 use crate::domain::{
-    session::{Session, Standing},
-    time::storable,
+    session::{Session, TokenStatus},
+    time::truncate_to_micros,
     user::User,
 };
 
@@ -31,7 +31,7 @@ impl Auth {
     /// # Errors
     /// [`Error::Token`], [`Error::NoUserIdentification`], [`Error::UserNotFound`], [`Error::UserInactive`],
     /// [`Error::Overloaded`], [`Error::Unavailable`].
-    pub async fn authenticate(&self, token: &str, client: &Client) -> Result<Identity, Error> {
+    pub async fn authenticate(&self, token: &str, client: &ClientInfo) -> Result<Identity, Error> {
         self.authenticate_admitted(token, client)
             .await
             .map(|(identity, _)| identity)
@@ -41,10 +41,10 @@ impl Auth {
     pub(super) async fn authenticate_admitted(
         &self,
         token: &str,
-        client: &Client,
+        client: &ClientInfo,
     ) -> Result<(Identity, Admitted), Error> {
-        let now = storable(self.parts.clock.now());
-        let checked = self.check_again(token, now)?;
+        let now = truncate_to_micros(self.parts.clock.now());
+        let checked = self.verify_cached(token, now)?;
         let admitted = self.admit(&checked, client).await?;
         let outcome = self
             .authenticate_checked(
@@ -56,7 +56,7 @@ impl Auth {
                 },
             )
             .await;
-        self.noted(View::Protected, &checked, client, now, outcome)
+        self.record_refusal(View::Protected, &checked, client, now, outcome)
             .map(|identity| (identity, admitted))
     }
 
@@ -68,7 +68,7 @@ impl Auth {
         let (policy, now) = (self.parts.keys.policy(), call.now);
         if let Err(refusal) = checked.require(Kind::Access, policy) {
             if checked.kind() == Kind::Refresh {
-                Box::pin(self.look_at_refused(checked, call)).await;
+                Box::pin(self.inspect_refused(checked, call)).await;
             }
             return Err(refusal.into());
         }
@@ -80,27 +80,31 @@ impl Auth {
             return Err(invalid());
         }
         let token = token_ref(checked)?;
-        let state = known(self.parts.sessions.find(token.session).await?, &token)?;
-        let standing = state.access_standing(token.version, now);
+        let state = matching_session(self.parts.sessions.find(token.session).await?, &token)?;
+        let standing = state.access_token_status(token.version, now);
         if matches!(
             standing,
-            Standing::Revoked(_) | Standing::CutOff | Standing::NoActiveUser
+            TokenStatus::Revoked(_) | TokenStatus::StaleEpoch | TokenStatus::NoActiveUser
         ) {
-            self.parts.revocation.mark_over(&state, now).await;
+            self.parts.revocation.record_over(&state, now).await;
         }
         match (standing, state.user) {
-            (Standing::Revoked(reason), _) => Err(blacklisted(reason.as_str())),
+            (TokenStatus::Revoked(reason), _) => Err(blacklisted(reason.as_str())),
             (_, None) => Err(Error::UserNotFound),
             (_, Some(user)) if !user.is_active => Err(Error::UserInactive),
-            (Standing::Current, Some(user)) => Ok(Identity {
+            (TokenStatus::Current, Some(user)) => Ok(Identity {
                 user,
                 session: state.session,
             }),
-            (Standing::Ended, _) => Err(ended()),
-            (Standing::Unissued, _) => Err(unissued()),
-            (Standing::CutOff | Standing::Grace | Standing::NoActiveUser | Standing::Spent, _) => {
-                Err(blacklisted("cut_off"))
-            }
+            (TokenStatus::Ended, _) => Err(ended()),
+            (TokenStatus::UnknownGeneration, _) => Err(unknown_generation()),
+            (
+                TokenStatus::StaleEpoch
+                | TokenStatus::Grace
+                | TokenStatus::NoActiveUser
+                | TokenStatus::Spent,
+                _,
+            ) => Err(blacklisted("cut_off")),
         }
     }
 }

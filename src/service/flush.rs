@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::janitor::{BATCH, Janitor};
+use super::janitor::{Janitor, PAGE_SIZE};
 use crate::ports::StoreError;
 
 /// How long what is over is still kept: more than any leeway and any difference between clocks.
@@ -29,14 +29,14 @@ impl Janitor {
         let before = now - MARGIN;
         let mut flushed = Flushed::default();
         loop {
-            let removed = self.sessions.purge(before, BATCH).await?;
+            let removed = self.sessions.purge(before, PAGE_SIZE).await?;
             flushed.sessions += removed;
             if removed == 0 {
                 break;
             }
         }
         loop {
-            let removed = self.users.purge(before, BATCH).await?;
+            let removed = self.users.purge(before, PAGE_SIZE).await?;
             flushed.users += removed;
             if removed == 0 {
                 break;
@@ -44,7 +44,7 @@ impl Janitor {
         }
         if let Some(retention) = self.audit_retention {
             loop {
-                let removed = self.audit.purge(now - retention, BATCH).await?;
+                let removed = self.audit.purge(now - retention, PAGE_SIZE).await?;
                 flushed.events += removed;
                 if removed == 0 {
                     break;

@@ -1,6 +1,6 @@
 //! Whether the service can do its work, and how well.
 
-use super::{Auth, Client, Error};
+use super::{Auth, ClientInfo, Error};
 use crate::ports::{BlacklistStatus, StoreError};
 
 /// How a part is, or the whole.
@@ -57,7 +57,7 @@ impl Auth {
     ///
     /// # Errors
     /// [`Error::Overloaded`] if the client sends too many requests at once.
-    pub async fn readiness(&self, client: &Client) -> Result<Readiness, Error> {
+    pub async fn readiness(&self, client: &ClientInfo) -> Result<Readiness, Error> {
         let _admitted = self.parts.admission.enter(client, None).await?;
         let database = match self.parts.sessions.ping().await {
             Ok(()) => Health::Ok,
@@ -72,13 +72,11 @@ impl Auth {
                 BlacklistStatus {
                     reachable: false, ..
                 } => Health::Down,
-                BlacklistStatus {
-                    believed: false, ..
-                } => Health::Degraded,
+                BlacklistStatus { trusted: false, .. } => Health::Degraded,
                 _ => Health::Ok,
             });
         let (keys, now) = (&self.parts.keys, self.parts.clock.now());
-        let keys_last_look_seconds = keys.last_look_seconds(now);
+        let keys_last_look_seconds = keys.seconds_since_read(now);
         let keys = if keys.is_watched(now) {
             Health::Ok
         } else {

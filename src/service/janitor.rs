@@ -8,28 +8,29 @@ use tokio::{sync::Mutex, time::timeout};
 pub use super::flush::Flushed;
 use super::{
     Revocation,
-    rebuild::{Rebuild, Rest},
-    written::Written,
+    cache_rebuild::{Backoff, Rebuild},
+    recent_writes::RecentWrites,
 };
 use crate::{
     domain::{ids::UserId, session::Session, time::Moment},
     ports::{
-        AuditStore, Blacklist, Clock, Look, Mark, Memory, SessionStore, StoreError, UserStore,
+        AuditStore, Blacklist, BlacklistEntry, CacheState, Clock, Probe, SessionStore, StoreError,
+        UserStore,
     },
 };
 
 /// Rows in one statement.
-pub(super) const BATCH: i64 = 500;
+pub(super) const PAGE_SIZE: i64 = 500;
 
 /// The period before the last round for which marks are written again. It is longer than the time between a statement's
 /// stamp and its commit.
 const OVERLAP: TimeDelta = TimeDelta::minutes(2);
 
 /// How far back the first time.
-const FIRST: TimeDelta = TimeDelta::minutes(5);
+const FIRST_OVERLAP: TimeDelta = TimeDelta::minutes(5);
 
 /// The interval between looks at Redis while a round waits for the database. It is shorter than the life of an epoch.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The janitor.
 pub struct Janitor {
@@ -44,10 +45,10 @@ pub struct Janitor {
 
 #[derive(Default)]
 struct State {
-    reapplied_until: Option<Moment>,
+    replayed_until: Option<Moment>,
     rebuild: Option<Rebuild>,
-    rest: Rest,
-    written: Written,
+    rest: Backoff,
+    recent_writes: RecentWrites,
 }
 
 impl Janitor {
@@ -77,37 +78,37 @@ impl Janitor {
     ///
     /// # Errors
     /// When a store cannot be reached; nothing is lost, a later run goes on from there.
-    pub async fn keep_blacklist(&self) -> Result<bool, StoreError> {
+    pub async fn sync(&self) -> Result<bool, StoreError> {
         let Some(blacklist) = self.revocation.blacklist() else {
             return Ok(false);
         };
         let mut state = self.state.lock().await;
-        let look = blacklist.look().await?;
-        match look.memory {
-            Memory::Kept => {
-                let reapply = self.reapply(blacklist.as_ref(), &mut state, &look);
+        let look = blacklist.probe().await?;
+        match look.state {
+            CacheState::Current => {
+                let reapply = self.replay_recent(blacklist.as_ref(), &mut state, &look);
                 let (reapplied, stayed) =
-                    while_looking(blacklist.as_ref(), LOOK_AGAIN, reapply).await;
+                    while_probing(blacklist.as_ref(), PROBE_INTERVAL, reapply).await;
                 reapplied?;
                 if stayed {
                     // Only now are revocations included that others made while the connection was down.
-                    blacklist.believe(&look);
+                    blacklist.trust(&look);
                 }
                 return Ok(false);
             }
             // The warnings name the other deployment.
-            Memory::Foreign => return Ok(false),
-            Memory::Filling(_) | Memory::Lost => {}
+            CacheState::Foreign => return Ok(false),
+            CacheState::Rebuilding(_) | CacheState::Lost => {}
         }
-        if state.rest.takes_a_round() {
+        if state.rest.should_skip() {
             return Ok(false);
         }
         let rebuilt = self.rebuild(blacklist.as_ref(), &mut state, &look).await;
         if matches!(rebuilt, Ok(true)) {
-            state.rest = Rest::default();
+            state.rest = Backoff::default();
         } else {
-            blacklist.note_failed_rebuild();
-            state.rest.after_failure();
+            blacklist.record_failed_rebuild();
+            state.rest.record_failure();
         }
         rebuilt
     }
@@ -133,12 +134,12 @@ impl Janitor {
         &self,
         blacklist: &dyn Blacklist,
         state: &mut State,
-        look: &Look,
+        look: &Probe,
     ) -> Result<bool, StoreError> {
         let resumed = state
             .rebuild
             .take()
-            .filter(|rebuild| look.memory == Memory::Filling(rebuild.ticket));
+            .filter(|rebuild| look.state == CacheState::Rebuilding(rebuild.ticket));
         let mut rebuild = if let Some(rebuild) = resumed {
             rebuild
         } else {
@@ -153,36 +154,36 @@ impl Janitor {
         state.rebuild = None;
         if sealed {
             // However long it took: what was revoked meanwhile is looked for from its beginning on.
-            state.reapplied_until = Some(began);
-            state.written = Written::default();
+            state.replayed_until = Some(began);
+            state.recent_writes = RecentWrites::default();
         }
         tracing::info!(sealed, "the blacklist was rebuilt from the database");
         Ok(sealed)
     }
 
-    async fn reapply(
+    async fn replay_recent(
         &self,
         blacklist: &dyn Blacklist,
         state: &mut State,
-        look: &Look,
+        look: &Probe,
     ) -> Result<(), StoreError> {
         // Read before the pages, and from the clock that stamps them: the local clock may differ.
         let now = self.sessions.stamping_clock(self.clock.now()).await?;
         // Starts at the last round, so that no revocation is missed while this instance could not look. A clock that
         // was set back stamps new revocations earlier than that, so the earlier time counts.
         let since = state
-            .reapplied_until
-            .map_or(now - FIRST, |last| last.min(now) - OVERLAP);
+            .replayed_until
+            .map_or(now - FIRST_OVERLAP, |last| last.min(now) - OVERLAP);
         let State {
-            reapplied_until,
-            written,
+            replayed_until: reapplied_until,
+            recent_writes: written,
             ..
         } = state;
-        written.keep((look.number, look.connection), since);
+        written.retain((look.number, look.connection), since);
         let mut after = None;
         loop {
-            let page = self.sessions.revoked_since(since, after, BATCH).await?;
-            write_new(blacklist, written, self.marks_of(&page, now), now).await?;
+            let page = self.sessions.revoked_since(since, after, PAGE_SIZE).await?;
+            write_new(blacklist, written, self.session_entries(&page, now), now).await?;
             after = page
                 .last()
                 .and_then(|last| Some((last.revoked?.0, last.id)));
@@ -192,8 +193,11 @@ impl Janitor {
         }
         let mut after = None;
         loop {
-            let page = self.users.cut_offs(since, after, BATCH).await?;
-            write_new(blacklist, written, self.cut_offs_of(&page), now).await?;
+            let page = self
+                .users
+                .epochs_raised_since(since, after, PAGE_SIZE)
+                .await?;
+            write_new(blacklist, written, self.epoch_entries(&page), now).await?;
             if is_last(page.len()) {
                 break;
             }
@@ -205,39 +209,46 @@ impl Janitor {
 
     /// Returns the marks of these sessions; `now` is the time of the stamping clock. The earlier of the two clocks
     /// counts, so that no mark expires too early.
-    pub(super) fn marks_of(&self, sessions: &[Session], now: Moment) -> Vec<(Mark, TimeDelta)> {
+    pub(super) fn session_entries(
+        &self,
+        sessions: &[Session],
+        now: Moment,
+    ) -> Vec<(BlacklistEntry, TimeDelta)> {
         let now = now.min(self.clock.now());
         sessions
             .iter()
-            .filter_map(|session| Revocation::mark_of(session, now))
+            .filter_map(|session| Revocation::entry_of(session, now))
             .collect()
     }
 
-    pub(super) fn cut_offs_of(&self, users: &[(Moment, UserId, u32)]) -> Vec<(Mark, TimeDelta)> {
+    pub(super) fn epoch_entries(
+        &self,
+        users: &[(Moment, UserId, u32)],
+    ) -> Vec<(BlacklistEntry, TimeDelta)> {
         users
             .iter()
-            .map(|(_, user, version)| self.revocation.cut_off(user.clone(), *version))
+            .map(|(_, user, version)| self.revocation.epoch_entry(user.clone(), *version))
             .collect()
     }
 }
 
 async fn write_new(
     blacklist: &dyn Blacklist,
-    written: &mut Written,
-    mut marks: Vec<(Mark, TimeDelta)>,
+    written: &mut RecentWrites,
+    mut marks: Vec<(BlacklistEntry, TimeDelta)>,
     now: Moment,
 ) -> Result<(), StoreError> {
-    marks.retain(|(mark, _)| written.lacks(mark));
-    blacklist.fill(&marks).await?;
+    marks.retain(|(mark, _)| written.is_missing(mark));
+    blacklist.write_best_effort(&marks).await?;
     for (mark, _) in &marks {
-        written.note(mark, now);
+        written.record(mark, now);
     }
     Ok(())
 }
 
 /// Runs `work`, and meanwhile looks at Redis often enough to keep its epochs alive. Also returns true if each look
 /// found the memory kept.
-async fn while_looking<T>(
+async fn while_probing<T>(
     blacklist: &dyn Blacklist,
     period: Duration,
     work: impl Future<Output = T>,
@@ -248,14 +259,14 @@ async fn while_looking<T>(
             return (done, stayed);
         }
         stayed &= blacklist
-            .look()
+            .probe()
             .await
-            .is_ok_and(|look| look.memory == Memory::Kept);
+            .is_ok_and(|look| look.state == CacheState::Current);
     }
 }
 
 fn is_last(rows: usize) -> bool {
-    i64::try_from(rows).is_ok_and(|rows| rows < BATCH)
+    i64::try_from(rows).is_ok_and(|rows| rows < PAGE_SIZE)
 }
 
 #[cfg(test)]

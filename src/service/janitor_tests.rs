@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 
 use super::*;
-use crate::ports::{BlacklistStatus, TokenRef, Verdict};
+use crate::ports::{BlacklistStatus, Lookup, TokenRef};
 
 /// Counts the looks at it. One of them finds the memory lost.
 struct Looks {
@@ -19,34 +19,34 @@ struct Looks {
 
 #[async_trait]
 impl Blacklist for Looks {
-    async fn look(&self) -> Result<Look, StoreError> {
+    async fn probe(&self) -> Result<Probe, StoreError> {
         let number = self.count.fetch_add(1, Ordering::SeqCst) + 1;
-        let memory = if number == self.lost {
-            Memory::Lost
+        let state = if number == self.lost {
+            CacheState::Lost
         } else {
-            Memory::Kept
+            CacheState::Current
         };
-        Ok(Look {
-            memory,
+        Ok(Probe {
+            state,
             number: 0,
             connection: 0,
         })
     }
 
-    async fn check(&self, _: &TokenRef) -> Verdict {
-        Verdict::Unknown
+    async fn check(&self, _: &TokenRef) -> Lookup {
+        Lookup::Unknown
     }
-    async fn write(&self, _: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
+    async fn write(&self, _: &[(BlacklistEntry, TimeDelta)]) -> Result<(), StoreError> {
         Ok(())
     }
-    async fn fill(&self, _: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
+    async fn write_best_effort(&self, _: &[(BlacklistEntry, TimeDelta)]) -> Result<(), StoreError> {
         Ok(())
     }
-    fn believe(&self, _: &Look) {}
+    fn trust(&self, _: &Probe) {}
     async fn start_rebuild(&self) -> Result<u64, StoreError> {
         Ok(0)
     }
-    fn note_failed_rebuild(&self) {}
+    fn record_failed_rebuild(&self) {}
     async fn finish_rebuild(&self, _: u64) -> Result<bool, StoreError> {
         Ok(false)
     }
@@ -64,7 +64,7 @@ async fn worked(looks: &Looks, long: usize) -> (usize, bool) {
         count if count >= long => Poll::Ready(count),
         _ => Poll::Pending,
     });
-    while_looking(looks, Duration::from_millis(1), work).await
+    while_probing(looks, Duration::from_millis(1), work).await
 }
 
 #[tokio::test]

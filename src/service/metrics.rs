@@ -33,11 +33,11 @@ pub struct Metrics {
     /// Audit events that were written off the request path.
     pub audit_written: Counter,
     /// Users who were cut off by a request.
-    pub cut_offs: Counter,
+    pub sign_outs_everywhere: Counter,
     /// Refresh tokens that came back within the grace and got the same successor.
     pub grace_hits: Counter,
     /// The part of [`Self::grace_hits`] from another address or another user agent than the last refresh.
-    pub grace_hits_elsewhere: Counter,
+    pub grace_hits_other_client: Counter,
     /// Revocations by operators, by the event in the audit trail.
     pub operator_revocations: Family<EventLabel, Counter>,
     /// Sessions that ended, by reason.
@@ -94,7 +94,7 @@ impl Metrics {
         registry.register(
             "grace_hits_elsewhere",
             help,
-            self.grace_hits_elsewhere.clone(),
+            self.grace_hits_other_client.clone(),
         );
         let help = "Sessions that this process ended, by reason; reuse is a spent refresh token that came back";
         registry.register("revocations", help, self.revocations.clone());
@@ -107,7 +107,7 @@ impl Metrics {
         registry.register(
             "cut_offs",
             "Users who signed out everywhere",
-            self.cut_offs.clone(),
+            self.sign_outs_everywhere.clone(),
         );
         let help = "Audit events that were written off the request path";
         registry.register("audit_events_written", help, self.audit_written.clone());

@@ -1,42 +1,42 @@
 //! The use cases: one a file, the one set of rules. Stores say who won, this layer says what it means.
 
 pub mod accounts;
+pub mod active_keys;
 pub mod admission;
 pub mod audit;
 mod authenticate;
-mod blacklist;
 mod bulkhead;
+mod cache_rebuild;
 pub mod error;
 mod flush;
 mod health;
-pub mod hints;
-pub mod in_force;
 pub mod janitor;
 pub mod keys;
+mod logout;
 pub mod metrics;
 mod obtain;
 pub mod operators;
-mod rebuild;
+mod recent_writes;
 mod refresh;
+mod reuse;
 pub mod revocation;
+mod run_to_completion;
 pub mod sampled;
 mod sessions;
-mod spent;
-mod to_the_end;
 mod tokens;
 pub mod trail;
 mod verify;
-mod written;
+pub mod write_behind;
 
 use std::{net::IpAddr, sync::Arc};
 
+pub use active_keys::ActiveKeys;
 pub use admission::Admission;
 pub use audit::AuditTrail;
 pub use authenticate::Identity;
 use chrono::TimeDelta;
 pub use error::{Error, TokenDetail};
 pub use health::{Health, Readiness};
-pub use in_force::KeysInForce;
 pub use metrics::Metrics;
 pub use revocation::Revocation;
 pub use sessions::OwnSession;
@@ -44,7 +44,7 @@ pub use tokens::{TokenPair, TokenRules};
 
 use crate::{
     crypto::{hasher::Hasher, sign::TokenShape},
-    domain::{audit::Origin, session::Grace, spent::Binding},
+    domain::{audit::Origin, reuse::ClientBinding, session::ReuseGrace},
     ports::{Clock, SessionStore, UserStore},
 };
 
@@ -56,9 +56,9 @@ pub struct Rules {
     /// How long a session lasts at the most.
     pub session_lifetime: TimeDelta,
     /// What happens to a spent refresh token that comes back.
-    pub grace: Grace,
+    pub grace: ReuseGrace,
     /// The comparison of the sender of a spent refresh token with the client of the last refresh.
-    pub binding: Binding,
+    pub binding: ClientBinding,
     /// Whether a refresh also gives a new refresh token.
     pub rotate: bool,
     /// Whether a sign-in is noted at the user.
@@ -71,14 +71,14 @@ pub struct Rules {
 
 /// Where a request came from, for the user's own list of sessions and for the audit trail.
 #[derive(Clone, Debug, Default)]
-pub struct Client {
+pub struct ClientInfo {
     /// The client's address.
     pub ip: Option<IpAddr>,
     /// The `User-Agent` header.
     pub user_agent: Option<String>,
 }
 
-impl Client {
+impl ClientInfo {
     fn origin(&self) -> Origin {
         Origin {
             ip: self.ip.map(|ip| ip.to_string()),
@@ -98,7 +98,7 @@ pub struct Parts {
     /// Password hashes.
     pub hasher: Hasher,
     /// Keys to sign and to check with.
-    pub keys: Arc<KeysInForce>,
+    pub keys: Arc<ActiveKeys>,
     /// What is counted.
     pub metrics: Metrics,
     /// Dead tokens.
@@ -127,7 +127,7 @@ impl Auth {
 
     /// The keys that are used just now.
     #[must_use]
-    pub fn keys(&self) -> &KeysInForce {
+    pub fn keys(&self) -> &ActiveKeys {
         &self.parts.keys
     }
 

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Auth, Client, Error, TokenPair, sampled::Sampled};
+use super::{Auth, ClientInfo, Error, TokenPair, sampled::Sampled};
 use crate::{
     crypto::random,
     domain::{
         audit::{Actor, AuditEvent, EventKind, Origin},
         password::{Password, PasswordHash},
         session::{RevokedReason, Session},
-        time::{Moment, storable},
+        time::{Moment, truncate_to_micros},
         user::User,
         username::Username,
     },
@@ -21,7 +21,7 @@ static NOT_RENEWED: Sampled = Sampled::new();
 
 /// How many sign-ins of one user may happen at once without seeing each other. Only who comes this close to the limit
 /// pays for a second look.
-const AT_ONCE: u32 = 16;
+const CONCURRENT_SIGN_INS: u32 = 16;
 
 impl Auth {
     /// A new session and its first tokens.
@@ -34,7 +34,7 @@ impl Auth {
         &self,
         username: &str,
         password: Password,
-        client: Client,
+        client: ClientInfo,
     ) -> Result<TokenPair, Error> {
         let _admitted = self.parts.admission.enter_sign_in(&client).await?;
         let credentials = match Username::parse(username) {
@@ -49,7 +49,7 @@ impl Auth {
             .as_ref()
             .filter(|found| verdict.fits && found.user.is_active)
         else {
-            self.tell_refused(
+            self.audit_refusal(
                 credentials.as_ref().map(|found| &found.user),
                 verdict.fits,
                 &client,
@@ -63,8 +63,8 @@ impl Auth {
         self.sign_in(&found.user, &client).await
     }
 
-    async fn sign_in(&self, user: &User, client: &Client) -> Result<TokenPair, Error> {
-        let now = storable(self.parts.clock.now());
+    async fn sign_in(&self, user: &User, client: &ClientInfo) -> Result<TokenPair, Error> {
+        let now = truncate_to_micros(self.parts.clock.now());
         let (session, jti) = (self.new_session(user, client.origin(), now), random::jti());
         let audit = AuditEvent::new(now, EventKind::SignIn, Actor::User)
             .of_user(&user.id)
@@ -83,11 +83,11 @@ impl Auth {
             .await?;
         let Some(others) = made else {
             // Deactivated, or given another password, while this one was being checked.
-            self.tell_refused(Some(user), true, client);
+            self.audit_refusal(Some(user), true, client);
             return Err(Error::BadCredentials);
         };
         self.parts.metrics.sign_ins.inc();
-        if others.saturating_add(AT_ONCE) >= self.parts.rules.sessions_per_user {
+        if others.saturating_add(CONCURRENT_SIGN_INS) >= self.parts.rules.sessions_per_user {
             self.trim(&session, now).await;
         }
         self.issue(&session, user, now, jti)
@@ -98,7 +98,7 @@ impl Auth {
     async fn trim(&self, newest: &Session, now: Moment) {
         let reason = RevokedReason::SessionLimit;
         let audit = AuditEvent::new(now, EventKind::SessionRevoked, Actor::Service)
-            .because(reason.as_str());
+            .with_cause(reason.as_str());
         let (sessions, revocation) = (
             Arc::clone(&self.parts.sessions),
             self.parts.revocation.clone(),
@@ -106,7 +106,7 @@ impl Auth {
         let (newest, limit) = (newest.clone(), self.parts.rules.sessions_per_user);
         let trimmed = tokio::spawn(async move {
             let gone = sessions.trim(&newest, limit, audit).await?;
-            revocation.mark_revoked(&gone, now).await;
+            revocation.record_revoked(&gone, now).await;
             Ok::<_, StoreError>(gone.len())
         });
         match trimmed.await {
@@ -129,14 +129,14 @@ impl Auth {
 
     /// Which of the reasons it was is for the trail alone: the wire has one answer for all. A name that nobody has is not
     /// kept, because people type passwords into the wrong field.
-    fn tell_refused(&self, user: Option<&User>, fits: bool, client: &Client) {
+    fn audit_refusal(&self, user: Option<&User>, fits: bool, client: &ClientInfo) {
         let mut event = AuditEvent::new(
-            storable(self.parts.clock.now()),
+            truncate_to_micros(self.parts.clock.now()),
             EventKind::SignInRefused,
             Actor::Client,
         )
         .from(&client.origin())
-        .because(match (user, fits) {
+        .with_cause(match (user, fits) {
             (None, _) => "unknown_user",
             (Some(_), false) => "wrong_password",
             (Some(_), true) => "user_inactive",
@@ -149,7 +149,7 @@ impl Auth {
         Session {
             id: random::session_id(),
             user_id: user.id.clone(),
-            user_version: user.version,
+            session_epoch: user.session_epoch,
             generation: 0,
             created_at: now,
             rotated_at: now,

@@ -13,8 +13,8 @@ use crate::{
 
 /// The events that are counted.
 pub(super) const REVOCATIONS: [EventKind; 4] = [
-    EventKind::CutOff,
-    EventKind::EverybodyCutOff,
+    EventKind::AllSessionsRevoked,
+    EventKind::AllUsersSignedOut,
     EventKind::KeyRevoked,
     EventKind::SessionRevoked,
 ];
@@ -50,7 +50,7 @@ impl OperatorWatch {
     ///
     /// # Errors
     /// When the store cannot be reached; the next look counts the rest.
-    pub async fn look(&self) -> Result<(), StoreError> {
+    pub async fn poll(&self) -> Result<(), StoreError> {
         let mut seen = self.seen.lock().await;
         let since = self.clock.now() - OVERLAP;
         let is_first = seen.is_none();

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use latchkey_verifier::Checked;
 
 use super::{
-    Auth, Client, Error, TokenPair,
+    Auth, ClientInfo, Error, TokenPair,
     audit::View,
+    reuse::{Call, Presented, with_holder},
     sampled::Sampled,
-    spent::{Call, Presented, with_holder},
-    tokens::{blacklisted, ended, known, unissued},
+    tokens::{blacklisted, ended, matching_session, unknown_generation},
 };
 use crate::{
     crypto::random,
     domain::{
         audit::{Actor, AuditEvent, EventKind, Origin},
-        session::{Grace, Session, SessionState, Standing},
-        spent::{Consequence, Purpose, REPEATS},
-        time::{Moment, storable},
+        reuse::{Consequence, Purpose, REPEATS},
+        session::{ReuseGrace, Session, SessionState, TokenStatus},
+        time::{Moment, truncate_to_micros},
     },
     ports::{Repeat, Rotation},
 };
@@ -38,12 +38,12 @@ impl Auth {
     pub async fn refresh(
         self: &Arc<Self>,
         token: &str,
-        client: Client,
+        client: ClientInfo,
     ) -> Result<TokenPair, Error> {
-        let now = storable(self.parts.clock.now());
-        let checked = self.check(token, now)?;
+        let now = truncate_to_micros(self.parts.clock.now());
+        let checked = self.verify_token(token, now)?;
         let admitted = self.admit(&checked, &client).await?;
-        self.to_the_end(admitted, async move |auth| {
+        self.run_to_completion(admitted, async move |auth| {
             let outcome = auth
                 .refresh_checked(
                     &checked,
@@ -54,7 +54,7 @@ impl Auth {
                     },
                 )
                 .await;
-            auth.noted(View::Refresh, &checked, &client, now, outcome)
+            auth.record_refusal(View::Refresh, &checked, &client, now, outcome)
         })
         .await
     }
@@ -73,7 +73,7 @@ impl Auth {
         let rotation = Rotation {
             id: token.session,
             user: token.user.clone(),
-            version: token.version,
+            session_epoch: token.version,
             generation,
             ip,
             user_agent,
@@ -85,33 +85,33 @@ impl Auth {
             .await?
         {
             self.parts.metrics.rotations.inc();
-            if self.parts.rules.grace != Grace::Endless {
-                self.parts.revocation.mark_rotated(&state.session);
+            if self.parts.rules.grace != ReuseGrace::Unlimited {
+                self.parts.revocation.enqueue_rotated(&state.session);
             }
             let (session, jti) = (&state.session, random::jti());
-            self.tell_refresh(session, &jti, call.client, session.rotated_at);
+            self.audit_refresh(session, &jti, call.client, session.rotated_at);
             return self.issue_for(&state, session.rotated_at, jti);
         }
-        Box::pin(self.explain(&presented)).await
+        Box::pin(self.resolve_lost_race(&presented)).await
     }
 
     /// Why nothing was rotated, and what follows from it.
-    async fn explain(&self, presented: &Presented<'_>) -> Result<TokenPair, Error> {
-        let state = known(
+    async fn resolve_lost_race(&self, presented: &Presented<'_>) -> Result<TokenPair, Error> {
+        let state = matching_session(
             self.parts.sessions.find(presented.token.session).await?,
             presented.token,
         )?;
-        self.explain_by(&state, presented).await
+        self.resolve_status(&state, presented).await
     }
 
-    async fn explain_by(
+    async fn resolve_status(
         &self,
         state: &SessionState,
         presented: &Presented<'_>,
     ) -> Result<TokenPair, Error> {
         let (session, now) = (&state.session, presented.call.now);
-        match state.standing(presented.generation, now, self.parts.rules.grace) {
-            standing @ (Standing::Grace | Standing::Spent) => {
+        match state.token_status(presented.generation, now, self.parts.rules.grace) {
+            standing @ (TokenStatus::Grace | TokenStatus::Spent) => {
                 match self.consequence(Purpose::Refresh, standing, session, presented) {
                     Consequence::Successor => self.repeat(state, presented),
                     Consequence::CountedSuccessor => self.repeat_counted(state, presented).await,
@@ -121,24 +121,24 @@ impl Auth {
                     }
                 }
             }
-            Standing::Revoked(reason) => {
-                self.parts.revocation.mark_over(state, now).await;
+            TokenStatus::Revoked(reason) => {
+                self.parts.revocation.record_over(state, now).await;
                 Err(blacklisted(reason.as_str()))
             }
-            Standing::CutOff => {
-                self.parts.revocation.mark_over(state, now).await;
+            TokenStatus::StaleEpoch => {
+                self.parts.revocation.record_over(state, now).await;
                 Err(blacklisted("cut_off"))
             }
-            Standing::NoActiveUser => {
-                self.parts.revocation.mark_over(state, now).await;
+            TokenStatus::NoActiveUser => {
+                self.parts.revocation.record_over(state, now).await;
                 Err(Error::NoActiveAccount)
             }
-            Standing::Ended => Err(ended()),
-            Standing::Unissued => Err(unissued()),
+            TokenStatus::Ended => Err(ended()),
+            TokenStatus::UnknownGeneration => Err(unknown_generation()),
             // What stood in the way is gone again: the user was activated in between, say, or the database was so late that
             // it let the statement be. The token is unspent. The database is asked for its time again, in case that its
             // clock was set.
-            Standing::Current => {
+            TokenStatus::Current => {
                 let _ = self.parts.sessions.ping().await;
                 Err(Error::Unavailable(
                     "the session changed meanwhile".to_owned(),
@@ -161,7 +161,7 @@ impl Auth {
         self.parts.metrics.grace_hits.inc();
         self.parts
             .metrics
-            .grace_hits_elsewhere
+            .grace_hits_other_client
             .inc_by(u64::from(elsewhere));
         let jti = random::jti();
         let actor = if elsewhere {
@@ -197,13 +197,13 @@ impl Auth {
         if self.parts.sessions.count_repeat(repeat).await? {
             return self.repeat(state, presented);
         }
-        let after = known(self.parts.sessions.find(session.id).await?, presented.token)?;
+        let after = matching_session(self.parts.sessions.find(session.id).await?, presented.token)?;
         if after.session.generation == session.generation && after.session.revoked.is_none() {
             self.end_by_reuse(presented, session, Some(REPEATS)).await?;
             return Err(blacklisted("reuse"));
         }
         // The session was rotated or revoked meanwhile, so the grace is over.
-        Box::pin(self.explain_by(&after, presented)).await
+        Box::pin(self.resolve_status(&after, presented)).await
     }
 
     /// simplejwt's `ROTATE_REFRESH_TOKENS = False`: only an access token, and the row stays as it is.
@@ -212,23 +212,23 @@ impl Auth {
         presented: &Presented<'_>,
     ) -> Result<TokenPair, Error> {
         let Call { client, now, .. } = presented.call;
-        let state = known(
+        let state = matching_session(
             self.parts.sessions.find(presented.token.session).await?,
             presented.token,
         )?;
         match (
-            state.standing(presented.generation, now, self.parts.rules.grace),
+            state.token_status(presented.generation, now, self.parts.rules.grace),
             &state.user,
         ) {
-            (Standing::Current | Standing::Grace, Some(user)) => {
+            (TokenStatus::Current | TokenStatus::Grace, Some(user)) => {
                 let jti = random::jti();
-                self.tell_refresh(&state.session, &jti, client, now);
+                self.audit_refresh(&state.session, &jti, client, now);
                 Ok(TokenPair {
                     access: self.issue_access(&state.session, user, now, jti)?,
                     refresh: None,
                 })
             }
-            _ => self.explain_by(&state, presented).await,
+            _ => self.resolve_status(&state, presented).await,
         }
     }
 
@@ -242,7 +242,7 @@ impl Auth {
         self.issue(&state.session, user, now, jti)
     }
 
-    fn tell_refresh(&self, session: &Session, jti: &str, client: &Client, now: Moment) {
+    fn audit_refresh(&self, session: &Session, jti: &str, client: &ClientInfo, now: Moment) {
         if self.parts.rules.audit_refreshes {
             let event = AuditEvent::new(now, EventKind::Refreshed, Actor::User);
             let event = event

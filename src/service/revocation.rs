@@ -6,8 +6,8 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use super::{
-    hints::{self, HintWriter, Hints},
     sampled::Sampled,
+    write_behind::{self, EntryQueue, EntryWriter},
 };
 use crate::{
     domain::{
@@ -16,15 +16,16 @@ use crate::{
         time::Moment,
     },
     ports::{
-        Blacklist, Mark, Revoke, SessionStore, StoreError, TokenRef, Verdict, blacklist::MARGIN,
+        Blacklist, BlacklistEntry, Lookup, Revoke, SessionStore, StoreError, TokenRef,
+        blacklist::MARGIN,
     },
 };
 
-static NOT_TAKEN: Sampled = Sampled::new();
+static WRITE_FAILED: Sampled = Sampled::new();
 
 /// How long marks are kept.
 #[derive(Clone, Copy, Debug)]
-pub struct MarkLifetimes {
+pub struct EntryLifetimes {
     /// The longest life of a refresh token: older generations are dead by themselves after it.
     pub refresh: TimeDelta,
     /// The longest life of a session: no token outlives it.
@@ -35,14 +36,14 @@ pub struct MarkLifetimes {
 #[derive(Clone)]
 pub struct Revocation {
     blacklist: Option<Arc<dyn Blacklist>>,
-    hints: Option<Hints>,
-    lifetimes: MarkLifetimes,
+    write_behind: Option<EntryQueue>,
+    lifetimes: EntryLifetimes,
     sessions: Arc<dyn SessionStore>,
 }
 
 /// How long a cut-off is remembered at the least. Tokens may have been signed under longer lifetimes than today's, and a
 /// cut-off is one small key.
-const CUT_OFF: TimeDelta = TimeDelta::days(400);
+const EPOCH_LIFETIME: TimeDelta = TimeDelta::days(400);
 
 impl Revocation {
     /// Over `sessions`, with `blacklist` in front if there is one.
@@ -50,11 +51,11 @@ impl Revocation {
     pub fn new(
         sessions: Arc<dyn SessionStore>,
         blacklist: Option<Arc<dyn Blacklist>>,
-        lifetimes: MarkLifetimes,
+        lifetimes: EntryLifetimes,
     ) -> Self {
         Self {
             blacklist,
-            hints: None,
+            write_behind: None,
             lifetimes,
             sessions,
         }
@@ -63,12 +64,12 @@ impl Revocation {
     /// With what writes the marks of rotations, if there is a blacklist: it has to run beside the server. Without it,
     /// rotations leave no marks.
     #[must_use]
-    pub fn with_hints(mut self) -> (Self, Option<HintWriter>) {
+    pub fn with_write_behind(mut self) -> (Self, Option<EntryWriter>) {
         let Some(blacklist) = &self.blacklist else {
             return (self, None);
         };
-        let (hints, writer) = hints::channel(Arc::clone(blacklist));
-        self.hints = Some(hints);
+        let (queue, writer) = write_behind::channel(Arc::clone(blacklist));
+        self.write_behind = Some(queue);
         (self, Some(writer))
     }
 
@@ -78,10 +79,10 @@ impl Revocation {
         self.blacklist.as_ref()
     }
 
-    pub(super) async fn check(&self, token: &TokenRef) -> Verdict {
+    pub(super) async fn check(&self, token: &TokenRef) -> Lookup {
         match &self.blacklist {
             Some(blacklist) => blacklist.check(token).await,
-            None => Verdict::Unknown,
+            None => Lookup::Unknown,
         }
     }
 
@@ -91,85 +92,91 @@ impl Revocation {
         let Some((session, by_us)) = self.sessions.revoke(revoke).await? else {
             return Ok(None);
         };
-        self.mark_revoked(&[session], now).await;
+        self.record_revoked(&[session], now).await;
         Ok(Some(by_us))
     }
 
     /// Says again what the database knows, before somebody hears that a session is over. Who ended it may have died
     /// before its mark, or never have heard that it did; from the answer on, it is over for everybody.
-    pub(super) async fn mark_over(&self, state: &SessionState, now: Moment) {
+    pub(super) async fn record_over(&self, state: &SessionState, now: Moment) {
         let SessionState { session, user } = state;
         let revoked = session
             .revoked
             .is_some()
-            .then(|| Self::revoked(session, now));
+            .then(|| Self::session_entry(session, now));
         let cut_off = user
             .as_ref()
-            .filter(|user| user.version > session.user_version);
-        let cut_off = cut_off.map(|user| self.cut_off(user.id.clone(), user.version));
+            .filter(|user| user.session_epoch > session.session_epoch);
+        let cut_off = cut_off.map(|user| self.epoch_entry(user.id.clone(), user.session_epoch));
         let marks: Vec<_> = revoked.into_iter().chain(cut_off).collect();
         if !marks.is_empty() {
             self.write(marks).await;
         }
     }
 
-    pub(super) async fn mark_revoked(&self, sessions: &[Session], now: Moment) {
+    pub(super) async fn record_revoked(&self, sessions: &[Session], now: Moment) {
         let revoked = sessions.iter().filter(|session| session.revoked.is_some());
-        let marks: Vec<_> = revoked.map(|session| Self::revoked(session, now)).collect();
+        let marks: Vec<_> = revoked
+            .map(|session| Self::session_entry(session, now))
+            .collect();
         if !marks.is_empty() {
             self.write(marks).await;
         }
     }
 
     /// Not waited for: the database is asked about every refresh token anyway.
-    pub(super) fn mark_rotated(&self, session: &Session) {
-        if let Some(hints) = &self.hints {
-            let mark = Mark::Rotated {
+    pub(super) fn enqueue_rotated(&self, session: &Session) {
+        if let Some(queue) = &self.write_behind {
+            let mark = BlacklistEntry::Rotated {
                 session: session.id,
                 user: session.user_id.clone(),
                 generation: session.generation,
             };
-            hints.give(mark, self.lifetimes.refresh + MARGIN);
+            queue.enqueue(mark, self.lifetimes.refresh + MARGIN);
         }
     }
 
-    pub(super) async fn mark_cut_off(&self, user: &UserId, version: u32) {
-        self.write(vec![self.cut_off(user.clone(), version)]).await;
+    pub(super) async fn record_epoch(&self, user: &UserId, version: u32) {
+        self.write(vec![self.epoch_entry(user.clone(), version)])
+            .await;
     }
 
-    pub(super) async fn mark_cut_offs(&self, users: &[(UserId, u32)]) {
+    pub(super) async fn record_epochs(&self, users: &[(UserId, u32)]) {
         self.write(
             users
                 .iter()
-                .map(|(user, version)| self.cut_off(user.clone(), *version))
+                .map(|(user, version)| self.epoch_entry(user.clone(), *version))
                 .collect(),
         )
         .await;
     }
 
     /// The mark of a session that was revoked, unless its last token has ended.
-    pub(super) fn mark_of(session: &Session, now: Moment) -> Option<(Mark, TimeDelta)> {
+    pub(super) fn entry_of(session: &Session, now: Moment) -> Option<(BlacklistEntry, TimeDelta)> {
         let ended = session.expires_at + MARGIN <= now;
         (session.revoked.is_some() && !ended).then(|| Self::entry(session, now))
     }
 
-    pub(super) fn cut_off(&self, user: UserId, version: u32) -> (Mark, TimeDelta) {
-        (Mark::CutOff { user, version }, self.longest())
+    pub(super) fn epoch_entry(&self, user: UserId, version: u32) -> (BlacklistEntry, TimeDelta) {
+        (
+            BlacklistEntry::CutOff { user, version },
+            self.epoch_lifetime(),
+        )
     }
 
     /// How far back a cut-off still matters.
-    pub(super) fn longest(&self) -> TimeDelta {
-        self.lifetimes.session.max(CUT_OFF) + MARGIN
+    pub(super) fn epoch_lifetime(&self) -> TimeDelta {
+        self.lifetimes.session.max(EPOCH_LIFETIME) + MARGIN
     }
 
     /// Returns the mark of a revoked session. Its life starts at the moment of the revocation or at `now`, whichever is
     /// earlier: the caller's clock may be ahead.
-    fn revoked(session: &Session, now: Moment) -> (Mark, TimeDelta) {
+    fn session_entry(session: &Session, now: Moment) -> (BlacklistEntry, TimeDelta) {
         Self::entry(session, session.revoked.map_or(now, |(at, _)| at.min(now)))
     }
 
-    fn entry(session: &Session, now: Moment) -> (Mark, TimeDelta) {
-        let mark = Mark::Revoked {
+    fn entry(session: &Session, now: Moment) -> (BlacklistEntry, TimeDelta) {
+        let mark = BlacklistEntry::Revoked {
             session: session.id,
             user: session.user_id.clone(),
         };
@@ -181,10 +188,10 @@ impl Revocation {
 
     /// The database knows already, so a blacklist that cannot be written to fails no request: it says `Unknown`
     /// until it was rebuilt, and the database answers.
-    async fn write(&self, marks: Vec<(Mark, TimeDelta)>) {
+    async fn write(&self, marks: Vec<(BlacklistEntry, TimeDelta)>) {
         if let Some(blacklist) = &self.blacklist
             && let Err(error) = blacklist.write(&marks).await
-            && let Some(suppressed) = NOT_TAKEN.due()
+            && let Some(suppressed) = WRITE_FAILED.due()
         {
             tracing::warn!(%error, suppressed, "Redis did not take a mark: the database answers until the blacklist \
                  is rebuilt");

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Auth, Client, Error, tokens::blacklisted};
+use super::{Auth, ClientInfo, Error, tokens::blacklisted};
 use crate::{
     domain::{
         audit::{Actor, AuditEvent, EventKind},
         ids::{SessionId, UserId},
         session::{RevokedReason, Session},
-        time::{Moment, storable},
+        time::{Moment, truncate_to_micros},
     },
-    ports::{CutOff, Revoke},
+    ports::{Revoke, RevokeAll},
 };
 
 /// A live session of the user who asks.
@@ -27,12 +27,19 @@ impl Auth {
     ///
     /// # Errors
     /// As [`Auth::authenticate`].
-    pub async fn sessions(&self, token: &str, client: &Client) -> Result<Vec<OwnSession>, Error> {
+    pub async fn sessions(
+        &self,
+        token: &str,
+        client: &ClientInfo,
+    ) -> Result<Vec<OwnSession>, Error> {
         let (identity, _admitted) = self.authenticate_admitted(token, client).await?;
         let live = self
             .parts
             .sessions
-            .list_live(&identity.user.id, storable(self.parts.clock.now()))
+            .list_live(
+                &identity.user.id,
+                truncate_to_micros(self.parts.clock.now()),
+            )
             .await?;
         let own = |session: Session| OwnSession {
             current: session.id == identity.session.id,
@@ -50,22 +57,22 @@ impl Auth {
         self: &Arc<Self>,
         token: &str,
         id: &str,
-        client: &Client,
+        client: &ClientInfo,
     ) -> Result<(), Error> {
         let (identity, admitted) = self.authenticate_admitted(token, client).await?;
         // The case of the digits of a UUID means nothing (RFC 9562, section 4), and some clients write them in uppercase.
         let id = SessionId::parse(&id.to_ascii_lowercase()).ok_or(Error::NoSession)?;
-        let now = storable(self.parts.clock.now());
+        let now = truncate_to_micros(self.parts.clock.now());
         let audit = AuditEvent::new(now, EventKind::SessionRevoked, Actor::User)
             .of_user(&identity.user.id)
             .from(&client.origin())
             .with("by_session", identity.session.id.to_string());
-        let of = (identity.user.id, identity.user.version);
+        let of = (identity.user.id, identity.user.session_epoch);
         let end = async move |auth: Arc<Self>| {
             auth.end(id, Some(of), RevokedReason::User, now, audit)
                 .await
         };
-        if self.to_the_end(admitted, end).await? {
+        if self.run_to_completion(admitted, end).await? {
             Ok(())
         } else {
             Err(Error::NoSession)
@@ -79,15 +86,15 @@ impl Auth {
     pub async fn log_out_by_access(
         self: &Arc<Self>,
         token: &str,
-        client: &Client,
+        client: &ClientInfo,
     ) -> Result<(), Error> {
         let (identity, admitted) = self.authenticate_admitted(token, client).await?;
-        let now = storable(self.parts.clock.now());
+        let now = truncate_to_micros(self.parts.clock.now());
         let audit = AuditEvent::new(now, EventKind::SessionRevoked, Actor::User)
             .of_user(&identity.user.id)
             .from(&client.origin());
         let (id, reason) = (identity.session.id, RevokedReason::LoggedOut);
-        self.to_the_end(admitted, async move |auth| {
+        self.run_to_completion(admitted, async move |auth| {
             auth.end(id, None, reason, now, audit).await
         })
         .await?;
@@ -101,28 +108,32 @@ impl Auth {
     pub async fn log_out_everywhere(
         self: &Arc<Self>,
         token: &str,
-        client: &Client,
+        client: &ClientInfo,
     ) -> Result<(), Error> {
         let (identity, admitted) = self.authenticate_admitted(token, client).await?;
-        let now = storable(self.parts.clock.now());
-        let audit = AuditEvent::new(now, EventKind::CutOff, Actor::User)
-            .because("signed_out_everywhere")
+        let now = truncate_to_micros(self.parts.clock.now());
+        let audit = AuditEvent::new(now, EventKind::AllSessionsRevoked, Actor::User)
+            .with_cause("signed_out_everywhere")
             .of_user(&identity.user.id)
             .of_session(identity.session.id)
             .from(&client.origin());
-        let cut_off = CutOff {
+        let cut_off = RevokeAll {
             id: identity.user.id,
             now,
             audit,
         };
-        let version = identity.session.user_version;
-        self.to_the_end(admitted, async move |auth| {
-            let changed = auth.parts.users.cut_off(&cut_off, Some(version)).await?;
+        let version = identity.session.session_epoch;
+        self.run_to_completion(admitted, async move |auth| {
+            let changed = auth
+                .parts
+                .users
+                .revoke_all_sessions(&cut_off, Some(version))
+                .await?;
             let user = changed.ok_or(blacklisted("cut_off"))?;
-            auth.parts.metrics.cut_offs.inc();
+            auth.parts.metrics.sign_outs_everywhere.inc();
             auth.parts
                 .revocation
-                .mark_cut_off(&user.id, user.version)
+                .record_epoch(&user.id, user.session_epoch)
                 .await;
             Ok(())
         })
@@ -139,7 +150,7 @@ impl Auth {
         now: Moment,
         audit: AuditEvent,
     ) -> Result<bool, Error> {
-        let audit = audit.of_session(id).because(reason.as_str());
+        let audit = audit.of_session(id).with_cause(reason.as_str());
         let ended = self
             .parts
             .revocation

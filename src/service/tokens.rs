@@ -3,13 +3,13 @@
 use chrono::TimeDelta;
 use latchkey_verifier::{Checked, Claims, Kind};
 
-use super::{Auth, Client, Error, TokenDetail, admission::Admitted, spent::Call};
+use super::{Auth, ClientInfo, Error, TokenDetail, admission::Admitted, reuse::Call};
 use crate::{
     crypto::random,
     domain::{
         claims::{AccessClaims, ExtraClaim, RefreshClaims},
         ids::{SessionId, UserId},
-        session::{LAST_EPOCH, LAST_GENERATION, Session, SessionState},
+        session::{MAX_EPOCH, MAX_GENERATION, Session, SessionState},
         time::Moment,
         user::User,
     },
@@ -109,7 +109,7 @@ impl Auth {
     pub(super) async fn admit(
         &self,
         checked: &Checked,
-        client: &Client,
+        client: &ClientInfo,
     ) -> Result<Admitted, Error> {
         self.parts
             .admission
@@ -118,13 +118,13 @@ impl Auth {
     }
 
     /// A token of ours that holds in itself, and may be presented often.
-    pub(super) fn check_again(&self, token: &str, now: Moment) -> Result<Checked, Error> {
-        Ok(self.parts.keys.check_again(token, now)?)
+    pub(super) fn verify_cached(&self, token: &str, now: Moment) -> Result<Checked, Error> {
+        Ok(self.parts.keys.verify_cached(token, now)?)
     }
 
     /// A token of ours that holds in itself.
-    pub(super) fn check(&self, token: &str, now: Moment) -> Result<Checked, Error> {
-        Ok(self.parts.keys.check(token, now)?)
+    pub(super) fn verify_token(&self, token: &str, now: Moment) -> Result<Checked, Error> {
+        Ok(self.parts.keys.verify(token, now)?)
     }
 }
 
@@ -146,10 +146,10 @@ pub(super) fn token_ref(checked: &Checked) -> Result<TokenRef, Error> {
             .filter(|sub| !sub.contains('\0'))
             .map(UserId::new)
             .ok_or_else(invalid)?,
-        version: counter("ver", LAST_EPOCH).ok_or_else(invalid)?,
+        version: counter("ver", MAX_EPOCH).ok_or_else(invalid)?,
         generation: match checked.kind() {
             Kind::Access => None,
-            Kind::Refresh => Some(counter("gen", LAST_GENERATION).ok_or_else(invalid)?),
+            Kind::Refresh => Some(counter("gen", MAX_GENERATION).ok_or_else(invalid)?),
         },
     })
 }
@@ -160,11 +160,14 @@ fn session_id(claims: &Claims) -> Option<SessionId> {
 
 /// The state, if the session exists and is the token's: signed by us, yet nothing in the database, is a key that
 /// leaked or a database that was restored.
-pub(super) fn known(state: Option<SessionState>, token: &TokenRef) -> Result<SessionState, Error> {
+pub(super) fn matching_session(
+    state: Option<SessionState>,
+    token: &TokenRef,
+) -> Result<SessionState, Error> {
     match state {
         Some(state)
             if state.session.user_id == token.user
-                && state.session.user_version == token.version =>
+                && state.session.session_epoch == token.version =>
         {
             Ok(state)
         }
@@ -184,7 +187,7 @@ pub(super) const fn invalid() -> Error {
     Error::token(TokenDetail::Invalid, "claim")
 }
 
-pub(super) const fn unissued() -> Error {
+pub(super) const fn unknown_generation() -> Error {
     Error::token(TokenDetail::Invalid, "unknown_generation")
 }
 

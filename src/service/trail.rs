@@ -14,7 +14,7 @@ use crate::{
     domain::{
         audit::{AuditEntry, EventKind},
         ids::{SessionId, UserId},
-        session::{Grace, SessionState, Standing},
+        session::{ReuseGrace, SessionState, TokenStatus},
         time::Moment,
         user::User,
         username::Username,
@@ -39,13 +39,13 @@ pub struct Trail {
 
 /// The story of a session, or of a token of it.
 #[derive(Clone, Debug)]
-pub struct Story {
+pub struct History {
     /// Whether the question was about a token, and what is known of it.
-    pub token: Option<TokenStory>,
+    pub token: Option<TokenHistory>,
     /// The session and its user, while the row is there.
     pub state: Option<SessionState>,
     /// What a token of the live generation is worth now.
-    pub standing: Option<Standing>,
+    pub standing: Option<TokenStatus>,
     /// What happened to the session, and to the whole account since it began; the oldest first.
     pub events: Vec<AuditEntry>,
 }
@@ -54,18 +54,18 @@ pub struct Story {
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// The story.
-    Story(Box<Story>),
+    Story(Box<History>),
     /// Unknown.
     Unknown,
     /// The story of a user.
-    User(Box<UserStory>),
+    User(Box<UserHistory>),
     /// Not found within the limits of the search: see [`Search`].
     Stopped,
 }
 
 /// The recent refusals of a user, and the ends of sessions.
 #[derive(Clone, Debug)]
-pub struct UserStory {
+pub struct UserHistory {
     /// The id.
     pub id: UserId,
     /// The user; `None` for a deleted one.
@@ -76,7 +76,7 @@ pub struct UserStory {
     pub events: Vec<AuditEntry>,
 }
 
-impl UserStory {
+impl UserHistory {
     /// The largest number of events.
     pub const EVENTS: usize = 30;
 
@@ -86,15 +86,15 @@ impl UserStory {
 
 /// What is known of a token by its `jti`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum TokenStory {
+pub enum TokenHistory {
     /// An event names it.
     Noted,
     /// It is the refresh token of this generation.
     Refresh(u32),
 }
 
-impl From<Option<Story>> for Answer {
-    fn from(story: Option<Story>) -> Self {
+impl From<Option<History>> for Answer {
+    fn from(story: Option<History>) -> Self {
         story.map_or(Self::Unknown, |story| Self::Story(Box::new(story)))
     }
 }
@@ -143,7 +143,7 @@ impl Trail {
     /// [`Error::Unavailable`].
     pub async fn why(&self, id: &str, search: &mut Search<'_>) -> Result<Answer, Error> {
         if let Some(session) = SessionId::parse(id)
-            && let Some(story) = self.story(session, None).await?
+            && let Some(story) = self.history(session, None).await?
         {
             return Ok(Answer::Story(Box::new(story)));
         }
@@ -163,20 +163,23 @@ impl Trail {
             .and_then(|event| event.session);
         match (self.find_refresh(id, noted, search).await?, noted) {
             (Found::Token(session, generation), _) => Ok(self
-                .story(session, Some(TokenStory::Refresh(generation)))
+                .history(session, Some(TokenHistory::Refresh(generation)))
                 .await?
                 .into()),
-            (_, Some(session)) => Ok(self.story(session, Some(TokenStory::Noted)).await?.into()),
+            (_, Some(session)) => Ok(self
+                .history(session, Some(TokenHistory::Noted))
+                .await?
+                .into()),
             (Found::Nothing, None) => Ok(Answer::Unknown),
             (Found::Stopped, None) => Ok(Answer::Stopped),
         }
     }
 
-    async fn story(
+    async fn history(
         &self,
         id: SessionId,
-        token: Option<TokenStory>,
-    ) -> Result<Option<Story>, Error> {
+        token: Option<TokenHistory>,
+    ) -> Result<Option<History>, Error> {
         let state = self.sessions.find(id).await?;
         let mut events = self
             .all(AuditQuery {
@@ -196,11 +199,11 @@ impl Trail {
             // A cut-off names the session that asked for it, which may be another one; that of everybody names nobody.
             let cut_off = AuditQuery {
                 since: began,
-                kinds: vec![EventKind::CutOff],
+                kinds: vec![EventKind::AllSessionsRevoked],
                 ..AuditQuery::default()
             };
             let everybody = AuditQuery {
-                kinds: vec![EventKind::EverybodyCutOff],
+                kinds: vec![EventKind::AllUsersSignedOut],
                 ..cut_off.clone()
             };
             let of_user = self
@@ -220,8 +223,8 @@ impl Trail {
         let now = self.clock.now();
         let standing = state
             .as_ref()
-            .map(|state| state.standing(state.session.generation, now, Grace::Endless));
-        Ok(Some(Story {
+            .map(|state| state.token_status(state.session.generation, now, ReuseGrace::Unlimited));
+        Ok(Some(History {
             token,
             state,
             standing,
@@ -229,7 +232,7 @@ impl Trail {
         }))
     }
 
-    async fn of_user(&self, name_or_id: &str) -> Result<Option<UserStory>, Error> {
+    async fn of_user(&self, name_or_id: &str) -> Result<Option<UserHistory>, Error> {
         let named = match Username::parse(name_or_id) {
             Ok(name) => self.users.find_by_username(&name).await?,
             Err(_) => return Ok(None),
@@ -243,7 +246,7 @@ impl Trail {
             self.users.find_by_id(&id).await?
         };
         let now = self.clock.now();
-        let since = Some(now - TimeDelta::days(UserStory::DAYS));
+        let since = Some(now - TimeDelta::days(UserHistory::DAYS));
         let about = AuditQuery {
             user: Some(id.clone()),
             since,
@@ -258,14 +261,14 @@ impl Trail {
             return Ok(None);
         }
         let kinds = vec![
-            EventKind::CutOff,
+            EventKind::AllSessionsRevoked,
             EventKind::Reuse,
             EventKind::SessionRevoked,
             EventKind::SignInRefused,
             EventKind::TokenRefused,
         ];
         let mut events = self.all(AuditQuery { kinds, ..about }).await?;
-        let everybody = vec![EventKind::EverybodyCutOff];
+        let everybody = vec![EventKind::AllUsersSignedOut];
         events.extend(
             self.all(AuditQuery {
                 since,
@@ -275,9 +278,9 @@ impl Trail {
             .await?,
         );
         events.sort_by_key(|event| (event.at, event.id));
-        let events = events.split_off(events.len().saturating_sub(UserStory::EVENTS));
+        let events = events.split_off(events.len().saturating_sub(UserHistory::EVENTS));
         let sessions = self.sessions.list_live(&id, now).await?.len();
-        Ok(Some(UserStory {
+        Ok(Some(UserHistory {
             id,
             user,
             sessions,

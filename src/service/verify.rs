@@ -3,18 +3,18 @@
 use latchkey_verifier::{Checked, Kind};
 
 use super::{
-    Auth, Client, Error,
+    Auth, ClientInfo, Error,
     admission::Admitted,
     audit::View,
-    spent::{Call, Presented},
-    tokens::{blacklisted, ended, known, token_ref, unissued},
+    reuse::{Call, Presented},
+    tokens::{blacklisted, ended, matching_session, token_ref, unknown_generation},
 };
 use crate::{
     domain::{
-        session::{Grace, Standing},
-        time::storable,
+        session::{ReuseGrace, TokenStatus},
+        time::truncate_to_micros,
     },
-    ports::{TokenRef, Verdict},
+    ports::{Lookup, TokenRef},
 };
 
 impl Auth {
@@ -24,9 +24,9 @@ impl Auth {
     /// # Errors
     /// [`Error::Token`]; [`Error::Unavailable`] when neither Redis nor the database can tell: of a refresh token, Redis
     /// can tell only that it is dead.
-    pub async fn verify(&self, token: &str, client: &Client) -> Result<(), Error> {
-        let now = storable(self.parts.clock.now());
-        let checked = self.check_again(token, now)?;
+    pub async fn verify(&self, token: &str, client: &ClientInfo) -> Result<(), Error> {
+        let now = truncate_to_micros(self.parts.clock.now());
+        let checked = self.verify_cached(token, now)?;
         let outcome = self
             .verify_checked(
                 &checked,
@@ -37,7 +37,7 @@ impl Auth {
                 },
             )
             .await;
-        self.noted(View::Verify, &checked, client, now, outcome)
+        self.record_refusal(View::Verify, &checked, client, now, outcome)
     }
 
     async fn verify_checked(&self, checked: &Checked, call: Call<'_>) -> Result<(), Error> {
@@ -61,24 +61,24 @@ impl Auth {
         call: Call<'_>,
     ) -> Result<(), Error> {
         match self.parts.revocation.check(token).await {
-            Verdict::Revoked => Err(blacklisted("revoked")),
-            Verdict::CutOff => Err(blacklisted("cut_off")),
-            Verdict::Spent if self.parts.rules.grace != Grace::Endless => {
+            Lookup::Revoked => Err(blacklisted("revoked")),
+            Lookup::StaleEpoch => Err(blacklisted("cut_off")),
+            Lookup::Spent if self.parts.rules.grace != ReuseGrace::Unlimited => {
                 Err(Box::pin(async {
                     // The token is refused in any case, even if the holder cannot be looked up.
-                    let Ok(_admitted) = self.admit_late(call, token).await else {
+                    let Ok(_admitted) = self.admit_uncached(call, token).await else {
                         return blacklisted("spent");
                     };
-                    self.refuse_marked_spent(token, call).await
+                    self.refuse_blacklisted_spent(token, call).await
                 })
                 .await)
             }
-            Verdict::Clear if kind == Kind::Access => Ok(()),
+            Lookup::Clear if kind == Kind::Access => Ok(()),
             // Nobody waits for a rotation's mark to be written, so its absence says nothing of a refresh token.
-            verdict @ (Verdict::Clear | Verdict::Spent | Verdict::Unknown) => {
+            verdict @ (Lookup::Clear | Lookup::Spent | Lookup::Unknown) => {
                 Box::pin(async {
-                    let _admitted = self.admit_late(call, token).await?;
-                    self.ask_database(token, verdict != Verdict::Unknown, call)
+                    let _admitted = self.admit_uncached(call, token).await?;
+                    self.ask_database(token, verdict != Lookup::Unknown, call)
                         .await
                 })
                 .await
@@ -88,7 +88,7 @@ impl Auth {
 
     /// Admits a request of the verify view, which needs the database only if Redis has no answer. Requests of other
     /// views were admitted before.
-    async fn admit_late(
+    async fn admit_uncached(
         &self,
         call: Call<'_>,
         token: &TokenRef,
@@ -110,23 +110,23 @@ impl Auth {
         believed: bool,
         call: Call<'_>,
     ) -> Result<(), Error> {
-        let state = known(self.parts.sessions.find(token.session).await?, token)?;
+        let state = matching_session(self.parts.sessions.find(token.session).await?, token)?;
         let grace = self.parts.rules.grace;
         let (generation, standing) = match token.generation {
             None => (
                 state.session.generation,
-                state.access_standing(token.version, call.now),
+                state.access_token_status(token.version, call.now),
             ),
-            Some(generation) => (generation, state.standing(generation, call.now, grace)),
+            Some(generation) => (generation, state.token_status(generation, call.now, grace)),
         };
-        if believed && matches!(standing, Standing::Revoked(_) | Standing::CutOff) {
-            self.parts.revocation.mark_over(&state, call.now).await;
+        if believed && matches!(standing, TokenStatus::Revoked(_) | TokenStatus::StaleEpoch) {
+            self.parts.revocation.record_over(&state, call.now).await;
         }
         match standing {
-            Standing::Current => Ok(()),
-            Standing::Grace if grace == Grace::Endless => Ok(()),
+            TokenStatus::Current => Ok(()),
+            TokenStatus::Grace if grace == ReuseGrace::Unlimited => Ok(()),
             // A spent token is refused even within the grace.
-            Standing::Grace | Standing::Spent => Err(self
+            TokenStatus::Grace | TokenStatus::Spent => Err(self
                 .refuse_spent(
                     standing,
                     &state.session,
@@ -137,11 +137,11 @@ impl Auth {
                     },
                 )
                 .await),
-            Standing::Revoked(reason) => Err(blacklisted(reason.as_str())),
-            Standing::CutOff => Err(blacklisted("cut_off")),
-            Standing::NoActiveUser => Err(blacklisted("user_inactive")),
-            Standing::Ended => Err(ended()),
-            Standing::Unissued => Err(unissued()),
+            TokenStatus::Revoked(reason) => Err(blacklisted(reason.as_str())),
+            TokenStatus::StaleEpoch => Err(blacklisted("cut_off")),
+            TokenStatus::NoActiveUser => Err(blacklisted("user_inactive")),
+            TokenStatus::Ended => Err(ended()),
+            TokenStatus::UnknownGeneration => Err(unknown_generation()),
         }
     }
 }

@@ -84,7 +84,7 @@ impl Mint {
         let session = Session {
             id: row.session,
             user_id: row.user.clone(),
-            user_version: 0,
+            session_epoch: 0,
             generation: 0,
             created_at: row.rotated_at,
             rotated_at: row.rotated_at,

@@ -17,7 +17,7 @@ use crate::{
     config::{HttpConfig, keys::KeysPlace, value},
     crypto::passphrase::{Passphrase, PassphraseError},
     domain::{
-        keys::{KeyFacts, NOTICE, later},
+        keys::{KeyMetadata, PROPAGATION, saturating_add},
         time::Moment,
     },
     files::{self, FileError},
@@ -120,10 +120,10 @@ pub(super) async fn revoke(
 }
 
 /// The time up to which offline verifiers may accept tokens of a revoked key.
-fn accepted_until(facts: &KeyFacts, ring: &RingArgs, now: Moment) -> Result<String, Failure> {
+fn accepted_until(facts: &KeyMetadata, ring: &RingArgs, now: Moment) -> Result<String, Failure> {
     let span = humantime::format_duration;
     let life = ring.lifetimes.access_token_lifetime;
-    let expired = later(now, NOTICE + ring.lifetimes.access()).format("%F %T UTC");
+    let expired = saturating_add(now, PROPAGATION + ring.lifetimes.access()).format("%F %T UTC");
     if facts.algorithm.family() == Family::Hmac {
         return Ok(format!(
             "Verifiers that have the secret accept its tokens until they expire, by {expired} (LATCHKEY_ACCESS_TOKEN_LIFETIME \
@@ -132,7 +132,8 @@ fn accepted_until(facts: &KeyFacts, ring: &RingArgs, now: Moment) -> Result<Stri
         ));
     }
     let http: HttpConfig = from_environment(&HttpConfig::augment_args(bare_command()))?;
-    let fetched = later(now, NOTICE + value::delta(http.jwks_max_age)).format("%F %T UTC");
+    let fetched =
+        saturating_add(now, PROPAGATION + value::delta(http.jwks_max_age)).format("%F %T UTC");
     Ok(format!(
         "Offline verifiers that obey Cache-Control refuse its tokens when they fetch the key set, within {} \
          (LATCHKEY_JWKS_MAX_AGE here), so they may accept them until {fetched}. Others may accept them until these expire, by \
@@ -233,13 +234,13 @@ pub(super) async fn import(
 }
 
 /// The end of an imported key.
-fn succession(taken: &KeyFacts, ring: &RingArgs, rotate: bool) -> Vec<String> {
+fn succession(taken: &KeyMetadata, ring: &RingArgs, rotate: bool) -> Vec<String> {
     let mut lines = Vec::new();
     match ring.keys.interval().filter(|_| rotate) {
         Some(interval) => lines.push(format!(
             "a new random key signs from {} on (LATCHKEY_KEY_ROTATION_INTERVAL): give it to the services that share this \
              key before then",
-            later(taken.signs_from, interval).format("%F %T UTC")
+            saturating_add(taken.signs_from, interval).format("%F %T UTC")
         )),
         None => lines.push("no key takes over by itself: latchkey keys rotate makes a successor".to_owned()),
     }
@@ -311,8 +312,8 @@ fn passphrase(
     read(path).map_err(|error| refused(error.to_string()))
 }
 
-fn described(facts: &KeyFacts, ring: &RingArgs, now: Moment) -> String {
-    let KeyFacts {
+fn described(facts: &KeyMetadata, ring: &RingArgs, now: Moment) -> String {
+    let KeyMetadata {
         kid,
         kind,
         algorithm,
@@ -321,7 +322,7 @@ fn described(facts: &KeyFacts, ring: &RingArgs, now: Moment) -> String {
     let when = match *signs_from {
         from if from <= now => "it signs at once".to_owned(),
         // Names have whole seconds.
-        from if from <= now + NOTICE + TimeDelta::seconds(1) => {
+        from if from <= now + PROPAGATION + TimeDelta::seconds(1) => {
             format!(
                 "it signs from {} on, as soon as every instance has seen it",
                 from.format("%T UTC")

@@ -12,7 +12,7 @@ use crate::{
     cli::{Failure, output},
     crypto::keyring::Keyring,
     domain::{
-        keys::{KeyFacts, KeyState, later, state},
+        keys::{KeyMetadata, KeyState, saturating_add, state},
         time::Moment,
     },
     ports::{Clock, KeyRecords, RevokedKey},
@@ -21,7 +21,7 @@ use crate::{
 
 /// A line of the list.
 struct Line<'a> {
-    facts: &'a KeyFacts,
+    facts: &'a KeyMetadata,
     state: &'static str,
     until: Option<Moment>,
     encrypted: Option<bool>,
@@ -107,7 +107,7 @@ fn lines<'a>(records: &'a KeyRecords, rules: &KeyRules, now: Moment) -> Vec<Line
 }
 
 fn words(
-    facts: &KeyFacts,
+    facts: &KeyMetadata,
     state: KeyState,
     is_rotated: bool,
     rules: &KeyRules,
@@ -126,7 +126,7 @@ fn words(
         }
         KeyState::Signing(None) => match rules.interval {
             Some(interval) if is_rotated => {
-                let due = later(facts.signs_from, interval - rules.lead);
+                let due = saturating_add(facts.signs_from, interval - rules.lead);
                 format!("its successor is made {}", moment(due.max(now), now))
             }
             _ => "until you make its successor".to_owned(),

@@ -19,7 +19,7 @@ use crate::{
         openapi::{refusals, schemas::LogOut},
         state::State,
     },
-    service::Client,
+    service::ClientInfo,
 };
 
 pub(super) fn configure(table: &mut Table) {
@@ -80,7 +80,7 @@ pub(in crate::http) async fn log_out(
             let token = char_field(input, Trim::Yes).unwrap_or_default();
             state
                 .auth
-                .blacklist(&token, client)
+                .log_out(&token, client)
                 .await
                 .map_err(HttpError::Logout)?;
         }
@@ -116,7 +116,7 @@ async fn access_token(request: &HttpRequest, state: &State) -> Result<Option<Str
 async fn end_of_access_token(
     access: Option<String>,
     state: Data<State>,
-    client: Client,
+    client: ClientInfo,
 ) -> Result<(), HttpError> {
     match access {
         None => Ok(()),

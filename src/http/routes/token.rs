@@ -193,7 +193,7 @@ pub(in crate::http) async fn blacklist(
 ) -> Result<HttpResponse, HttpError> {
     let data = body::Data::read(&request, payload, &state.settings).await?;
     let [token] = data.take([("refresh", Trim::Yes)])?;
-    state.auth.blacklist(&token, client(&request)).await?;
+    state.auth.log_out(&token, client(&request)).await?;
     Ok(ok("{}"))
 }
 

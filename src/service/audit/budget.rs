@@ -133,7 +133,8 @@ impl Share {
 
     /// Returns the row of the events beyond this bucket; `first` is the first of them.
     fn row(&self, first: &AuditEvent) -> AuditEvent {
-        let row = AuditEvent::new(first.at, first.kind, first.actor.clone()).because(OVER_BUDGET);
+        let row =
+            AuditEvent::new(first.at, first.kind, first.actor.clone()).with_cause(OVER_BUDGET);
         let from = |ip: Option<String>| Origin {
             ip,
             user_agent: None,

@@ -14,7 +14,7 @@ fn at(second: i64) -> Moment {
 }
 
 fn event(kind: EventKind, user: Option<&str>, ip: &str) -> AuditEvent {
-    let event = AuditEvent::new(at(0), kind, Actor::Client).because("spent");
+    let event = AuditEvent::new(at(0), kind, Actor::Client).with_cause("spent");
     let event = event.from(&Origin {
         ip: Some(ip.to_owned()),
         user_agent: Some("agent".to_owned()),

@@ -2,7 +2,7 @@
 
 use latchkey_verifier::{Algorithm, Kind};
 
-use super::{KeyManager, KeysError, Plan, make::Begin};
+use super::{KeyManager, KeysError, Plan, generate::Activation};
 use crate::{
     crypto::{
         key_import, key_text,
@@ -10,7 +10,7 @@ use crate::{
         passphrase::Passphrase,
         signing_key::{MaterialError, SigningKey},
     },
-    domain::{audit::EventKind, keys::KeyFacts},
+    domain::{audit::EventKind, keys::KeyMetadata},
     ports::KeyChange,
 };
 
@@ -34,9 +34,9 @@ pub struct Import<'a> {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Imported {
     /// The key.
-    pub facts: KeyFacts,
+    pub facts: KeyMetadata,
     /// Keys that would have taken over from it, and never signed: they were removed.
-    pub withdrawn: Vec<KeyFacts>,
+    pub withdrawn: Vec<KeyMetadata>,
 }
 
 impl KeyManager {
@@ -59,13 +59,13 @@ impl KeyManager {
             .collect();
         let (algorithm, contents) = key_import::read(import.bytes, algorithm, &passphrases)?;
         let begin = if import.now {
-            Begin::AtOnce
+            Activation::AtOnce
         } else {
-            Begin::AfterLead
+            Activation::AfterLead
         };
         self.change(|opened, passphrase| {
-            Self::room(&opened.records)?;
-            self.protected(passphrase)?;
+            Self::ensure_capacity(&opened.records)?;
+            self.require_encryption(passphrase)?;
             let (key, text) = SigningKey::keep(algorithm, import.kind, &contents, passphrase)?;
             let kid = key.kid().to_owned();
             if opened.ring.find(&kid).is_some() {
@@ -81,8 +81,8 @@ impl KeyManager {
             }
             key.verifying_key()
                 .map_err(|_| MaterialError::NotForAlgorithm(algorithm))?;
-            let signs_from = self.begins(&opened.records, import.kind, begin);
-            let facts = KeyFacts {
+            let signs_from = self.signs_from(&opened.records, import.kind, begin);
+            let facts = KeyMetadata {
                 kid,
                 kind: import.kind,
                 algorithm,
@@ -110,11 +110,14 @@ impl KeyManager {
             let withdrawn: Vec<_> = overtaking
                 .filter(|key| signer != Some(key.kid.as_str()))
                 .collect();
-            let mut events = vec![self.event(EventKind::KeyMade, &facts).because("imported")];
+            let mut events = vec![
+                self.event(EventKind::KeyCreated, &facts)
+                    .with_cause("imported"),
+            ];
             events.extend(
                 withdrawn
                     .iter()
-                    .map(|key| self.event(EventKind::KeyPruned, key).because("imported")),
+                    .map(|key| self.event(EventKind::KeyPruned, key).with_cause("imported")),
             );
             let mut changes = vec![KeyChange::Add(facts.clone(), text)];
             changes.extend(withdrawn.iter().cloned().map(KeyChange::Remove));

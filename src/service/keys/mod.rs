@@ -1,8 +1,8 @@
 //! What operators and the service itself do with signing keys: one change a file. Each reads the ring, decides, and writes only
 //! if nobody else wrote meanwhile; who comes too late decides anew. So of many instances that find a key due, one makes it.
 
+mod generate;
 mod import;
-mod make;
 mod prune;
 mod revoke;
 mod rewrap;
@@ -19,7 +19,7 @@ use latchkey_verifier::Algorithm;
 use secrecy::ExposeSecret as _;
 
 pub use import::{Import, Imported};
-pub use revoke::{HANDOVER, Revoked, Successor};
+pub use revoke::{HANDOVER_DELAY, Revoked, Successor};
 pub use rotate::Rotate;
 
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
     },
     domain::{
         audit::{Actor, AuditEvent, EventKind},
-        keys::{KeyFacts, TokenLives},
+        keys::{KeyMetadata, MaxLifetimes},
     },
     ports::{AuditStore, Clock, KeyChange, KeyRecords, KeyStore, StoreError},
 };
@@ -49,7 +49,7 @@ pub struct KeyRules {
     /// How long a key signs before the service itself makes its successor; `None`: it does not.
     pub interval: Option<TimeDelta>,
     /// How long tokens live.
-    pub lives: TokenLives,
+    pub lives: MaxLifetimes,
     /// The cost of a guess at the passphrase.
     pub wrapping: WrappingCost,
 }
@@ -181,7 +181,7 @@ impl KeyManager {
         let Opened { ring, wrong, .. } = self
             .opened_with(self.read().await?, passphrase, &Keyring::default())
             .await?;
-        sound(&wrong)?;
+        ensure_usable(&wrong)?;
         Ok(ring)
     }
 
@@ -285,7 +285,7 @@ impl KeyManager {
             let opened = self
                 .opened_with(self.read().await?, passphrase.clone(), &Keyring::default())
                 .await?;
-            sound(&opened.wrong)?;
+            ensure_usable(&opened.wrong)?;
             if let Some(outcome) = self
                 .attempt(&opened.records, decide(&opened, passphrase.as_ref())?)
                 .await?
@@ -314,7 +314,7 @@ impl KeyManager {
         {
             return Ok(None);
         }
-        self.tell(events).await;
+        self.audit(events).await;
         Ok(Some(outcome))
     }
 
@@ -339,7 +339,7 @@ impl KeyManager {
     }
 
     /// Told afterwards: a key that has to go must go, whatever the database does.
-    async fn tell(&self, events: Vec<AuditEvent>) {
+    async fn audit(&self, events: Vec<AuditEvent>) {
         let Some(audit) = &self.audit else { return };
         let events: Vec<_> = events.into_iter().map(|event| (event, 1)).collect();
         if let Err(error) = audit.append(&events).await {
@@ -347,7 +347,7 @@ impl KeyManager {
         }
     }
 
-    fn event(&self, kind: EventKind, facts: &KeyFacts) -> AuditEvent {
+    fn event(&self, kind: EventKind, facts: &KeyMetadata) -> AuditEvent {
         AuditEvent::new(self.clock.now(), kind, self.actor.clone())
             .with("kid", &facts.kid)
             .with("token", facts.kind.token_type())
@@ -370,7 +370,7 @@ impl<T> Plan<T> {
     }
 }
 
-fn sound(wrong: &[String]) -> Result<(), KeysError> {
+fn ensure_usable(wrong: &[String]) -> Result<(), KeysError> {
     if wrong.is_empty() {
         Ok(())
     } else {

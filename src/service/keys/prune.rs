@@ -7,20 +7,20 @@ use crate::{
     crypto::keyring::Keyring,
     domain::{
         audit::EventKind,
-        keys::{KeyFacts, KeyState, TokenLives},
+        keys::{KeyMetadata, KeyState, MaxLifetimes},
     },
     ports::KeyChange,
 };
 
 /// How much longer the service itself waits: its clock may be wrong, and nobody looks over its shoulder.
-const CAUTION: TimeDelta = TimeDelta::days(1);
+const PRUNE_DELAY: TimeDelta = TimeDelta::days(1);
 
 impl KeyManager {
     /// Removes the keys whose tokens have all expired, by the longest lives that any server ever had. What they were.
     ///
     /// # Errors
     /// [`KeysError`].
-    pub async fn prune(&self) -> Result<Vec<KeyFacts>, KeysError> {
+    pub async fn prune(&self) -> Result<Vec<KeyMetadata>, KeysError> {
         self.prune_by(self.rules.lives).await
     }
 
@@ -28,7 +28,7 @@ impl KeyManager {
     ///
     /// # Errors
     /// [`KeysError`].
-    pub async fn prune_cautiously(&self) -> Result<Vec<KeyFacts>, KeysError> {
+    pub async fn prune_cautiously(&self) -> Result<Vec<KeyMetadata>, KeysError> {
         self.prune_by(self.cautious()).await
     }
 
@@ -38,7 +38,7 @@ impl KeyManager {
         self.rules.interval.is_some() && !self.prunable(ring, self.cautious()).is_empty()
     }
 
-    async fn prune_by(&self, lives: TokenLives) -> Result<Vec<KeyFacts>, KeysError> {
+    async fn prune_by(&self, lives: MaxLifetimes) -> Result<Vec<KeyMetadata>, KeysError> {
         self.change(|opened, _| {
             let outcome = self.prunable(&opened.ring, lives.longest(opened.records.lives));
             let changes = outcome.iter().cloned().map(KeyChange::Remove).collect();
@@ -55,7 +55,7 @@ impl KeyManager {
         .await
     }
 
-    fn prunable(&self, ring: &Keyring, lives: TokenLives) -> Vec<KeyFacts> {
+    fn prunable(&self, ring: &Keyring, lives: MaxLifetimes) -> Vec<KeyMetadata> {
         let states = ring.states(self.clock.now(), lives);
         states
             .filter(|(_, state)| *state == KeyState::Prunable)
@@ -63,11 +63,11 @@ impl KeyManager {
             .collect()
     }
 
-    fn cautious(&self) -> TokenLives {
-        let TokenLives { access, refresh } = self.rules.lives;
-        TokenLives {
-            access: access + CAUTION,
-            refresh: refresh + CAUTION,
+    fn cautious(&self) -> MaxLifetimes {
+        let MaxLifetimes { access, refresh } = self.rules.lives;
+        MaxLifetimes {
+            access: access + PRUNE_DELAY,
+            refresh: refresh + PRUNE_DELAY,
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use chrono::TimeDelta;
 
-use super::{ATTEMPTS, KeyManager, KeysError, Plan, make::Begin, sound};
+use super::{ATTEMPTS, KeyManager, KeysError, Plan, ensure_usable, generate::Activation};
 use crate::{
     crypto::{keyring::Keyring, passphrase::Passphrase},
     domain::{
         audit::EventKind,
-        keys::{self, KeyFacts},
+        keys::{self, KeyMetadata},
         time::Moment,
     },
     ports::{KeyChange, KeyRecords},
@@ -15,15 +15,15 @@ use crate::{
 
 /// How long a successor that nobody has seen yet is there before it signs and the revoked key goes: every instance looks
 /// once a second.
-pub const HANDOVER: TimeDelta = TimeDelta::seconds(2);
+pub const HANDOVER_DELAY: TimeDelta = TimeDelta::seconds(2);
 
 /// Who signs when the key is gone.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Successor {
     /// A new key, from the moment when every instance has seen it: there is no other. Verifiers have not seen it.
-    AtOnce(KeyFacts),
+    AtOnce(KeyMetadata),
     /// An older key again, until a new one has been published long enough.
-    Later(KeyFacts),
+    Later(KeyMetadata),
     /// Whoever would have signed anyway.
     NotNeeded,
 }
@@ -32,7 +32,7 @@ pub enum Successor {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Revoked {
     /// The key as it was.
-    pub facts: KeyFacts,
+    pub facts: KeyMetadata,
     /// The reason why it was marked without the lock of the ring, if it was.
     pub obstacle: Option<String>,
 }
@@ -49,23 +49,23 @@ impl KeyManager {
             let Some((facts, begin)) = needed(&records, kid, self.clock.now())? else {
                 return Ok(Successor::NotNeeded);
             };
-            Self::room_for(&records, 1)?;
+            Self::ensure_capacity_for(&records, 1)?;
             let passphrase = self.passphrase_to_open()?;
             self.try_passphrase(&records, passphrase.as_ref()).await?;
-            let (made, text) = self.make(
+            let (made, text) = self.generate(
                 &records,
                 (facts.kind, facts.algorithm),
                 begin,
                 passphrase.as_ref(),
             )?;
             let events = vec![
-                self.event(EventKind::KeyMade, &made)
-                    .because("successor_of_revoked"),
+                self.event(EventKind::KeyCreated, &made)
+                    .with_cause("successor_of_revoked"),
             ];
             let changes = vec![KeyChange::Add(made.clone(), text)];
             let outcome = match begin {
-                Begin::AfterLead => Successor::Later(made),
-                Begin::AtOnce | Begin::Handover => Successor::AtOnce(made),
+                Activation::AfterLead => Successor::Later(made),
+                Activation::AtOnce | Activation::Handover => Successor::AtOnce(made),
             };
             if let Some(outcome) = self
                 .attempt(
@@ -102,7 +102,7 @@ impl KeyManager {
             keys: vec![one.clone()],
             ..KeyRecords::default()
         };
-        sound(
+        ensure_usable(
             &self
                 .opened_with(records, passphrase.cloned(), &Keyring::default())
                 .await?
@@ -154,7 +154,7 @@ impl KeyManager {
         if self.store.mark_revoked(&facts).await.is_err() {
             return Err(obstacle);
         }
-        self.tell(vec![self.event(EventKind::KeyRevoked, &facts)])
+        self.audit(vec![self.event(EventKind::KeyRevoked, &facts)])
             .await;
         Ok(Revoked {
             facts,
@@ -168,9 +168,9 @@ fn needed(
     records: &KeyRecords,
     kid: &str,
     now: Moment,
-) -> Result<Option<(KeyFacts, Begin)>, KeysError> {
+) -> Result<Option<(KeyMetadata, Activation)>, KeysError> {
     let facts = find(records, kid)?;
-    let mut ring: Vec<&KeyFacts> = records
+    let mut ring: Vec<&KeyMetadata> = records
         .keys
         .iter()
         .map(|key| &key.facts)
@@ -190,16 +190,16 @@ fn needed(
         .filter(|key| key.kind == facts.kind && key.kid != kid);
     let rest: Vec<Moment> = rest.map(|key| key.signs_from).collect();
     Ok(match rest.iter().max() {
-        None => Some((facts, Begin::Handover)),
+        None => Some((facts, Activation::Handover)),
         // One that begins as late or later takes over by itself.
         Some(last) if signs && *last <= now && *last < facts.signs_from => {
-            Some((facts, Begin::AfterLead))
+            Some((facts, Activation::AfterLead))
         }
         Some(_) => None,
     })
 }
 
-fn find(records: &KeyRecords, kid: &str) -> Result<KeyFacts, KeysError> {
+fn find(records: &KeyRecords, kid: &str) -> Result<KeyMetadata, KeysError> {
     if records.revoked.iter().any(|dead| dead.facts.kid == kid) {
         return Err(KeysError::Revoked(kid.to_owned()));
     }

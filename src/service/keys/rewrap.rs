@@ -2,7 +2,7 @@
 
 use secrecy::ExposeSecret as _;
 
-use super::{ATTEMPTS, KeyManager, KeysError, Opened, Plan, sound};
+use super::{ATTEMPTS, KeyManager, KeysError, Opened, Plan, ensure_usable};
 use crate::{
     crypto::{key_text, keyring::Keyring, passphrase::Passphrase, signing_key::SigningKey},
     domain::audit::{AuditEvent, EventKind},
@@ -28,7 +28,7 @@ impl KeyManager {
             let opened = self
                 .opened_with(self.read().await?, passphrases.clone(), &Keyring::default())
                 .await?;
-            sound(&opened.wrong)?;
+            ensure_usable(&opened.wrong)?;
             let plan = self.rewrapped(&opened, &passphrases, new)?;
             if let Some(count) = self.attempt(&opened.records, plan).await? {
                 return Ok(count);

@@ -2,12 +2,12 @@
 
 use latchkey_verifier::{Algorithm, Kind};
 
-use super::{ATTEMPTS, KeyManager, KeysError, Opened, Plan, make::Begin};
+use super::{ATTEMPTS, KeyManager, KeysError, Opened, Plan, generate::Activation};
 use crate::{
     crypto::{keyring::Keyring, passphrase::Passphrase},
     domain::{
         audit::EventKind,
-        keys::{self, KeyFacts},
+        keys::{self, KeyMetadata},
     },
     ports::KeyChange,
 };
@@ -29,7 +29,7 @@ impl KeyManager {
     ///
     /// # Errors
     /// [`KeysError`].
-    pub async fn ensure(&self) -> Result<Vec<KeyFacts>, KeysError> {
+    pub async fn ensure(&self) -> Result<Vec<KeyMetadata>, KeysError> {
         self.change(|opened, passphrase| {
             let mut wanted = Vec::new();
             match opened.ring.newest(Kind::Access) {
@@ -42,7 +42,7 @@ impl KeyManager {
             if opened.ring.newest(Kind::Refresh).is_none() {
                 wanted.push((Kind::Refresh, Algorithm::Hs256, "first"));
             }
-            self.plan(opened, &wanted, Begin::AfterLead, passphrase)
+            self.plan(opened, &wanted, Activation::AfterLead, passphrase)
         })
         .await
     }
@@ -51,7 +51,7 @@ impl KeyManager {
     ///
     /// # Errors
     /// [`KeysError`].
-    pub async fn note_lives(&self) -> Result<(), KeysError> {
+    pub async fn record_lifetimes(&self) -> Result<(), KeysError> {
         for _ in 0..ATTEMPTS {
             let records = self.read().await?;
             let lives = records.lives.longest(self.rules.lives);
@@ -76,19 +76,19 @@ impl KeyManager {
     ///
     /// # Errors
     /// [`KeysError`].
-    pub async fn rotate(&self, order: Rotate) -> Result<KeyFacts, KeysError> {
+    pub async fn rotate(&self, order: Rotate) -> Result<KeyMetadata, KeysError> {
         let algorithm = match order.kind {
             Kind::Access => order.algorithm.unwrap_or(self.rules.algorithm),
             Kind::Refresh => Algorithm::Hs256,
         };
         let begin = if order.now {
-            Begin::AtOnce
+            Activation::AtOnce
         } else {
-            Begin::AfterLead
+            Activation::AfterLead
         };
         let made = self
             .change(|opened, passphrase| {
-                Self::room(&opened.records)?;
+                Self::ensure_capacity(&opened.records)?;
                 self.plan(
                     opened,
                     &[(order.kind, algorithm, "rotated")],
@@ -110,7 +110,7 @@ impl KeyManager {
     ///
     /// # Errors
     /// [`KeysError`].
-    pub async fn rotate_what_is_due(&self) -> Result<Vec<KeyFacts>, KeysError> {
+    pub async fn rotate_due(&self) -> Result<Vec<KeyMetadata>, KeysError> {
         self.change(|opened, passphrase| {
             let algorithm = |kind| {
                 if kind == Kind::Access {
@@ -124,7 +124,7 @@ impl KeyManager {
                 .iter()
                 .map(|kind| (*kind, algorithm(*kind), "due"))
                 .collect();
-            self.plan(opened, &wanted, Begin::AfterLead, passphrase)
+            self.plan(opened, &wanted, Activation::AfterLead, passphrase)
         })
         .await
     }
@@ -151,16 +151,16 @@ impl KeyManager {
         &self,
         opened: &Opened,
         wanted: &[(Kind, Algorithm, &'static str)],
-        begin: Begin,
+        begin: Activation,
         passphrase: Option<&Passphrase>,
-    ) -> Result<Plan<Vec<KeyFacts>>, KeysError> {
-        Self::room_for(&opened.records, wanted.len())?;
+    ) -> Result<Plan<Vec<KeyMetadata>>, KeysError> {
+        Self::ensure_capacity_for(&opened.records, wanted.len())?;
         let mut plan = Plan::nothing(Vec::new());
         for (kind, algorithm, cause) in wanted {
             let (facts, text) =
-                self.make(&opened.records, (*kind, *algorithm), begin, passphrase)?;
+                self.generate(&opened.records, (*kind, *algorithm), begin, passphrase)?;
             plan.events
-                .push(self.event(EventKind::KeyMade, &facts).because(cause));
+                .push(self.event(EventKind::KeyCreated, &facts).with_cause(cause));
             plan.changes.push(KeyChange::Add(facts.clone(), text));
             plan.outcome.push(facts);
         }

@@ -6,27 +6,27 @@ use chrono::TimeDelta;
 use latchkey_verifier::Kind;
 use tokio::sync::Mutex;
 
-use super::{KeyManager, KeysError, sound};
+use super::{KeyManager, KeysError, ensure_usable};
 use crate::{
     crypto::{keyring::Keyring, passphrase},
     domain::{
-        keys::{KeyFacts, later},
+        keys::{KeyMetadata, saturating_add},
         time::Moment,
     },
     ports::{KeyRecords, StoreError},
-    service::in_force::KeysInForce,
+    service::active_keys::ActiveKeys,
 };
 
 /// How long a ring that cannot be used is left alone before it is read again: what was wrong may have been the reading.
-const AGAIN: TimeDelta = TimeDelta::seconds(5);
+const RETRY_INTERVAL: TimeDelta = TimeDelta::seconds(5);
 
 /// How long nothing is made after that failed: making a key is work, and a directory that cannot be written to stays so.
-const REST: TimeDelta = TimeDelta::minutes(1);
+const BACKOFF: TimeDelta = TimeDelta::minutes(1);
 
 /// Keeps the ring in force what it should be.
 pub struct KeyWatch {
     failed: Mutex<Option<(Moment, String)>>,
-    in_force: Arc<KeysInForce>,
+    in_force: Arc<ActiveKeys>,
     manager: KeyManager,
     seen: Mutex<Seen>,
 }
@@ -42,9 +42,9 @@ struct Seen {
 impl KeyWatch {
     /// A watch that puts what `manager` finds into `in_force`.
     #[must_use]
-    pub fn new(manager: KeyManager, in_force: Arc<KeysInForce>) -> Self {
+    pub fn new(manager: KeyManager, in_force: Arc<ActiveKeys>) -> Self {
         // The ring in force was read just before.
-        in_force.note_look(manager.clock.now());
+        in_force.record_read(manager.clock.now());
         Self {
             failed: Mutex::default(),
             in_force,
@@ -58,11 +58,11 @@ impl KeyWatch {
     ///
     /// # Errors
     /// What is wrong with the ring in the store, or with the store.
-    pub async fn look(&self) -> Result<(), KeysError> {
+    pub async fn poll(&self) -> Result<(), KeysError> {
         let mut seen = self.seen.lock().await;
-        let outcome = self.take_over(&mut seen).await;
+        let outcome = self.activate(&mut seen).await;
         // A database that is away is no broken ring.
-        self.in_force.note_broken(!matches!(
+        self.in_force.record_broken(!matches!(
             outcome,
             Ok(()) | Err(KeysError::Store(_, StoreError::Unavailable(_)))
         ));
@@ -78,17 +78,17 @@ impl KeyWatch {
         let mut failed = self.failed.lock().await;
         let now = self.manager.clock.now();
         if let Some((at, why)) = failed.as_ref()
-            && now < later(*at, REST)
+            && now < saturating_add(*at, BACKOFF)
         {
             return Err(KeysError::Resting(why.clone()));
         }
-        let kept = self.do_what_is_due().await;
+        let kept = self.rotate_if_due().await;
         *failed = kept.as_ref().err().map(|why| (now, why.to_string()));
-        self.in_force.note_overdue(failed.is_some());
+        self.in_force.record_overdue(failed.is_some());
         kept
     }
 
-    async fn take_over(&self, seen: &mut Seen) -> Result<(), KeysError> {
+    async fn activate(&self, seen: &mut Seen) -> Result<(), KeysError> {
         let store = &self.manager.store;
         let version = store
             .version()
@@ -103,16 +103,18 @@ impl KeyWatch {
             .unwrap_or_default();
         let version = format!("{version} {passphrase}");
         let now = self.manager.clock.now();
-        let fresh =
-            seen.wrong.is_empty() || seen.read_at.is_some_and(|read| now < later(read, AGAIN));
+        let fresh = seen.wrong.is_empty()
+            || seen
+                .read_at
+                .is_some_and(|read| now < saturating_add(read, RETRY_INTERVAL));
         if seen.version.as_ref() == Some(&version) && fresh {
-            self.in_force.note_look(now);
-            return sound(&seen.wrong);
+            self.in_force.record_read(now);
+            return ensure_usable(&seen.wrong);
         }
         let records = self.manager.read().await?;
         // First of all, and whatever is wrong with the rest: a key that has to go must go.
         self.drop_revoked(&records)?;
-        self.in_force.note_look(now);
+        self.in_force.record_read(now);
         let known = self.in_force.current().ring.clone();
         let opened = self.manager.opened(records, &known).await?;
         let mut wrong = opened.wrong;
@@ -134,12 +136,12 @@ impl KeyWatch {
             wrong,
             read_at: Some(now),
         };
-        sound(&seen.wrong)
+        ensure_usable(&seen.wrong)
     }
 
     fn drop_revoked(&self, records: &KeyRecords) -> Result<(), KeysError> {
         let ring = self.in_force.current().ring.clone();
-        let is_dead = |facts: &KeyFacts| {
+        let is_dead = |facts: &KeyMetadata| {
             records
                 .revoked
                 .iter()
@@ -152,21 +154,21 @@ impl KeyWatch {
         }
     }
 
-    async fn do_what_is_due(&self) -> Result<(), KeysError> {
+    async fn rotate_if_due(&self) -> Result<(), KeysError> {
         let ring = self.in_force.current().ring.clone();
         if self.manager.is_due(&ring) {
-            for KeyFacts {
+            for KeyMetadata {
                 kid,
                 kind,
                 signs_from,
                 ..
-            } in self.manager.rotate_what_is_due().await?
+            } in self.manager.rotate_due().await?
             {
                 tracing::info!(kid, token = kind.token_type(), %signs_from, "a key was made");
             }
         }
         if self.manager.has_prunable(&ring) {
-            for KeyFacts { kid, kind, .. } in self.manager.prune_cautiously().await? {
+            for KeyMetadata { kid, kind, .. } in self.manager.prune_cautiously().await? {
                 tracing::info!(
                     kid,
                     token = kind.token_type(),
@@ -190,7 +192,7 @@ impl KeyWatch {
         }
         let setting = self.manager.store.setting();
         self.in_force
-            .put(ring)
+            .replace(ring)
             .map_err(|error| KeysError::Broken(vec![format!("{setting}: {error}")]))?;
         for kid in new.iter().filter(|kid| !old.contains(kid)) {
             tracing::info!(kid, "a key was added");

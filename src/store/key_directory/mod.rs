@@ -2,7 +2,7 @@
 //! with its name and `.revoked`, so that it is known for ever, whatever else is broken and whatever is copied back.
 
 mod file;
-mod held;
+mod handle;
 mod name;
 
 use std::{
@@ -20,7 +20,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::{
     domain::{
-        keys::{KeyFacts, TokenLives},
+        keys::{KeyMetadata, MaxLifetimes},
         time::Moment,
     },
     files::{self, Access, Identity, Writers, reserve},
@@ -38,7 +38,7 @@ const LONGEST_LIVES: u64 = 1024;
 
 /// A directory of keys. One that does not exist has none, and is made when it is first written to.
 #[derive(Clone, Debug)]
-pub struct KeyDirectory(Arc<Path>, Arc<held::Held>);
+pub struct KeyDirectory(Arc<Path>, Arc<handle::DirectoryHandle>);
 
 impl KeyDirectory {
     /// The directory at this path.
@@ -114,7 +114,7 @@ impl KeyDirectory {
     }
 
     /// None, where nothing was noted or it cannot be read: nobody removes a key earlier by it, only later.
-    fn lives(&self) -> TokenLives {
+    fn lives(&self) -> MaxLifetimes {
         let read = || Ok(files::read(&self.0.join(LIVES), LONGEST_LIVES)?);
         let bytes = reserve::with_reserve(read).unwrap_or_default();
         let text = files::text(&bytes).unwrap_or_default();
@@ -125,7 +125,7 @@ impl KeyDirectory {
                 .and_then(TimeDelta::try_seconds)
                 .unwrap_or_default()
         });
-        TokenLives {
+        MaxLifetimes {
             access: spans.next().unwrap_or_default(),
             refresh: spans.next().unwrap_or_default(),
         }
@@ -162,7 +162,7 @@ impl KeyDirectory {
 
     /// Marks a key as revoked, and removes it. No lock is needed, because other processes cannot undo it: the mark is
     /// an empty file that is never removed, and it takes precedence over every copy of the key.
-    fn mark(&self, facts: &KeyFacts) -> io::Result<()> {
+    fn mark(&self, facts: &KeyMetadata) -> io::Result<()> {
         // The mark is written first: from here on, the key is revoked.
         file::touch(&self.path(facts, name::REVOKED))?;
         file::sync(&self.0)?;
@@ -182,7 +182,7 @@ impl KeyDirectory {
         Ok(())
     }
 
-    fn path(&self, facts: &KeyFacts, extension: &str) -> PathBuf {
+    fn path(&self, facts: &KeyMetadata, extension: &str) -> PathBuf {
         self.0.join(name::of(facts, extension))
     }
 
@@ -252,7 +252,7 @@ impl KeyStore for KeyDirectory {
             .await
     }
 
-    async fn mark_revoked(&self, facts: &KeyFacts) -> Result<(), StoreError> {
+    async fn mark_revoked(&self, facts: &KeyMetadata) -> Result<(), StoreError> {
         let facts = facts.clone();
         self.blocking(move |directory| {
             directory
@@ -318,7 +318,7 @@ fn check(path: &Path, metadata: &Metadata, owner: u32) -> Result<(), String> {
     Ok(())
 }
 
-fn written(lives: TokenLives) -> String {
+fn written(lives: MaxLifetimes) -> String {
     format!(
         "{} {}\n",
         lives.access.num_seconds(),
@@ -326,7 +326,7 @@ fn written(lives: TokenLives) -> String {
     )
 }
 
-fn read(facts: KeyFacts, path: &Path) -> Result<KeyRecord, String> {
+fn read(facts: KeyMetadata, path: &Path) -> Result<KeyRecord, String> {
     let place = path.display().to_string();
     match file::read(path) {
         Ok(Ok(text)) => Ok(KeyRecord { facts, text, place }),

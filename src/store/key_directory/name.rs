@@ -5,7 +5,7 @@ use std::path::Path;
 use chrono::NaiveDateTime;
 use latchkey_verifier::{Algorithm, Kind};
 
-use crate::domain::keys::KeyFacts;
+use crate::domain::keys::KeyMetadata;
 
 pub(super) const KEY: &str = "pem";
 pub(super) const REVOKED: &str = "revoked";
@@ -13,7 +13,7 @@ pub(super) const REVOKED: &str = "revoked";
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
 
 /// What the name says; `None` when it is not such a name. The `kid` comes last because it may hold hyphens itself.
-pub(super) fn parse(path: &Path) -> Option<KeyFacts> {
+pub(super) fn parse(path: &Path) -> Option<KeyMetadata> {
     let mut parts = path.file_stem()?.to_str()?.splitn(4, '-');
     let signs_from = NaiveDateTime::parse_from_str(parts.next()?, STAMP)
         .ok()?
@@ -36,7 +36,7 @@ pub(super) fn parse(path: &Path) -> Option<KeyFacts> {
     {
         return None;
     }
-    Some(KeyFacts {
+    Some(KeyMetadata {
         kid,
         kind,
         algorithm,
@@ -44,8 +44,8 @@ pub(super) fn parse(path: &Path) -> Option<KeyFacts> {
     })
 }
 
-pub(super) fn of(facts: &KeyFacts, extension: &str) -> String {
-    let KeyFacts {
+pub(super) fn of(facts: &KeyMetadata, extension: &str) -> String {
+    let KeyMetadata {
         kid,
         kind,
         algorithm,

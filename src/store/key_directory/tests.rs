@@ -20,9 +20,9 @@ fn directory(folder: &TempDir) -> KeyDirectory {
     KeyDirectory::new(&folder.path().join("keys"))
 }
 
-fn facts(kid: &str) -> KeyFacts {
+fn facts(kid: &str) -> KeyMetadata {
     let signs_from = Moment::from_timestamp(1_800_000_000, 0).unwrap();
-    KeyFacts {
+    KeyMetadata {
         kid: kid.to_owned(),
         kind: Kind::Access,
         algorithm: Algorithm::Es256,
@@ -92,17 +92,17 @@ fn a_directory_that_does_not_exist_has_no_keys_and_looking_makes_none() {
 fn what_was_added_is_there_in_order_and_can_be_read_by_its_owner_alone() {
     let folder = folder();
     let directory = directory(&folder);
-    let later = KeyFacts {
+    let later = KeyMetadata {
         signs_from: facts("a").signs_from + TimeDelta::seconds(1),
         ..facts("a-later")
     };
-    let refresh = KeyFacts {
+    let refresh = KeyMetadata {
         kind: Kind::Refresh,
         algorithm: Algorithm::Hs256,
         ..facts("-of-refresh-")
     };
     let add =
-        |facts: &KeyFacts| KeyChange::Add(facts.clone(), SecretString::from(facts.kid.clone()));
+        |facts: &KeyMetadata| KeyChange::Add(facts.clone(), SecretString::from(facts.kid.clone()));
     change(&directory, &[add(&later), add(&facts("z")), add(&refresh)]);
     let records = directory.read_now().unwrap();
     let found: Vec<_> = records.keys.iter().map(|key| &key.facts).collect();
@@ -175,7 +175,7 @@ fn of_a_revoked_key_only_the_mark_stays_and_it_beats_every_copy() {
 
     // Out of a backup, also under another time.
     fs::write(path(&directory, "a"), &copy).unwrap();
-    let other_time = KeyFacts {
+    let other_time = KeyMetadata {
         signs_from: facts("a").signs_from + TimeDelta::days(1),
         ..facts("a")
     };

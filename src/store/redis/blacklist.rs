@@ -26,31 +26,33 @@ use futures_util::future::join_all;
 use redis::{FromRedisValue, Pipeline, pipe};
 
 use super::{
+    connection::{NodeConnection, Via},
     epoch::Epochs,
     key_names::KeyNames,
-    connection::{NodeConnection, Via},
-    trust::Trust,
-    slot_map::SlotMap,
     scripts::{self, Entry},
+    slot_map::SlotMap,
     topology::Topology,
+    trust::Trust,
     url::RedisOptions,
 };
 use crate::{
     domain::ids::DeploymentId,
-    ports::{Blacklist, BlacklistStatus, Look, Mark, Memory, StoreError, TokenRef, Verdict},
+    ports::{
+        Blacklist, BlacklistEntry, BlacklistStatus, CacheState, Lookup, Probe, StoreError, TokenRef,
+    },
 };
 
 const REVOKED: &str = "revoked";
 
 /// What a rebuild leaves behind when its process dies goes by itself, in milliseconds.
-const TICKET_LIFE: u64 = 24 * 60 * 60 * 1000;
+const TICKET_LIFETIME: u64 = 24 * 60 * 60 * 1000;
 
 /// Marks in one call of the script, which nothing else runs beside.
-const BATCH: usize = 200;
+const ENTRIES_PER_SCRIPT: usize = 200;
 
 /// The blacklist of one process. Share it behind an `Arc`.
 pub struct RedisBlacklist {
-    belief: Trust,
+    trust: Trust,
     keys: KeyNames,
     process: String,
     topology: Topology,
@@ -70,7 +72,7 @@ impl RedisBlacklist {
         let belief = Trust::new(deployment);
         let topology = Topology::new(options, Arc::clone(&belief.failures))?;
         Ok(Self {
-            belief,
+            trust: belief,
             keys: KeyNames::new(&options.prefix),
             process,
             topology,
@@ -85,14 +87,16 @@ impl RedisBlacklist {
         }
     }
 
-    fn entry(&self, (mark, life): &(Mark, TimeDelta)) -> Entry {
+    fn entry(&self, (mark, life): &(BlacklistEntry, TimeDelta)) -> Entry {
         let life = life.num_milliseconds().max(1);
         match mark {
-            Mark::CutOff { user, version } => (self.keys.user(user), version.to_string(), life),
-            Mark::Revoked { session, user } => {
+            BlacklistEntry::CutOff { user, version } => {
+                (self.keys.user(user), version.to_string(), life)
+            }
+            BlacklistEntry::Revoked { session, user } => {
                 (self.keys.session(user, *session), REVOKED.to_owned(), life)
             }
-            Mark::Rotated {
+            BlacklistEntry::Rotated {
                 session,
                 user,
                 generation,
@@ -105,7 +109,11 @@ impl RedisBlacklist {
     }
 
     /// Whether the servers that took the marks had their epochs.
-    async fn raise(&self, marks: &[(Mark, TimeDelta)], way: Via) -> Result<bool, StoreError> {
+    async fn raise(
+        &self,
+        marks: &[(BlacklistEntry, TimeDelta)],
+        way: Via,
+    ) -> Result<bool, StoreError> {
         let mut buckets: BTreeMap<u8, Vec<Entry>> = BTreeMap::new();
         for mark in marks {
             buckets
@@ -121,7 +129,7 @@ impl RedisBlacklist {
                 let Some(entries) = buckets.get(&bucket) else {
                     return;
                 };
-                for entries in entries.chunks(BATCH) {
+                for entries in entries.chunks(ENTRIES_PER_SCRIPT) {
                     pipeline.add_command(scripts::raise(entries)).ignore();
                 }
                 pipeline.cmd("EXISTS").arg(self.keys.epoch(bucket));
@@ -183,45 +191,45 @@ fn number(mark: Option<&String>) -> Option<u32> {
 
 #[async_trait]
 impl Blacklist for RedisBlacklist {
-    async fn check(&self, token: &TokenRef) -> Verdict {
+    async fn check(&self, token: &TokenRef) -> Lookup {
         let bucket = KeyNames::bucket(&token.user);
-        let before = self.belief.counters();
+        let before = self.trust.counters();
         let Some(route) = self.topology.route() else {
-            return Verdict::Unknown;
+            return Lookup::Unknown;
         };
         let Some(link) = route.connection(bucket) else {
-            return Verdict::Unknown;
+            return Lookup::Unknown;
         };
         let question = self.keys.lookup_command(&token.user, token.session);
         let answer: Result<(Option<String>, Option<String>, Option<String>), _> =
             link.query(Via::Worker, &question).await;
         let Ok((epoch, session, user)) = answer else {
-            return Verdict::Unknown;
+            return Lookup::Unknown;
         };
         if session.as_deref() == Some(REVOKED) {
-            return Verdict::Revoked;
+            return Lookup::Revoked;
         }
         if number(user.as_ref()).is_some_and(|lowest| token.version < lowest) {
-            return Verdict::CutOff;
+            return Lookup::StaleEpoch;
         }
         if let (Some(generation), Some(lowest)) = (token.generation, number(session.as_ref()))
             && generation < lowest
         {
-            return Verdict::Spent;
+            return Lookup::Spent;
         }
         // A mark that cannot be read says nothing, and then neither does its absence.
         let readable = [&session, &user]
             .iter()
             .all(|mark| mark.is_none() || number(mark.as_ref()).is_some());
-        let believed = readable && self.belief.is_given_for(bucket, epoch.as_deref(), before);
+        let believed = readable && self.trust.is_given_for(bucket, epoch.as_deref(), before);
         if believed {
-            Verdict::Clear
+            Lookup::Clear
         } else {
-            Verdict::Unknown
+            Lookup::Unknown
         }
     }
 
-    async fn write(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
+    async fn write(&self, marks: &[(BlacklistEntry, TimeDelta)]) -> Result<(), StoreError> {
         let before = self.topology.route();
         let mut written = self.raise(marks, Via::Worker).await;
         // A master that others have left lives on for seconds, and takes marks that they do not see: it has lost its
@@ -233,38 +241,41 @@ impl Blacklist for RedisBlacklist {
             written = self.raise(marks, Via::OneOff).await;
         }
         if written.is_err() {
-            self.belief.record_failed_write();
+            self.trust.record_failed_write();
         }
         written.map(drop)
     }
 
-    async fn fill(&self, marks: &[(Mark, TimeDelta)]) -> Result<(), StoreError> {
+    async fn write_best_effort(
+        &self,
+        marks: &[(BlacklistEntry, TimeDelta)],
+    ) -> Result<(), StoreError> {
         self.raise(marks, Via::Worker).await.map(drop)
     }
 
-    async fn look(&self) -> Result<Look, StoreError> {
+    async fn probe(&self) -> Result<Probe, StoreError> {
         match self.observe().await {
             Ok(seen) => {
-                let look = self.belief.assess(&seen);
-                if look.memory != Memory::Kept {
+                let look = self.trust.assess(&seen);
+                if look.state != CacheState::Current {
                     // Nothing need have failed: a server may begin to copy another.
-                    self.belief.revoke();
+                    self.trust.revoke();
                 }
                 Ok(look)
             }
             Err(error) => {
-                self.belief.revoke();
+                self.trust.revoke();
                 Err(error)
             }
         }
     }
 
-    fn believe(&self, look: &Look) {
-        self.belief.restore(look.connection);
+    fn trust(&self, look: &Probe) {
+        self.trust.restore(look.connection);
     }
 
     async fn start_rebuild(&self) -> Result<u64, StoreError> {
-        let ticket = self.belief.begin_rebuild(self.observe().await?);
+        let ticket = self.trust.begin_rebuild(self.observe().await?);
         self.on_all::<()>(Via::Worker, |_, bucket, pipeline| {
             let key = self.keys.rebuild_ticket(bucket, &self.process);
             pipeline
@@ -272,25 +283,25 @@ impl Blacklist for RedisBlacklist {
                 .arg(key)
                 .arg(ticket)
                 .arg("PX")
-                .arg(TICKET_LIFE);
+                .arg(TICKET_LIFETIME);
         })
         .await?;
         Ok(ticket)
     }
 
-    fn note_failed_rebuild(&self) {
-        self.belief.failed_rebuilds.fetch_add(1, Ordering::Relaxed);
+    fn record_failed_rebuild(&self) {
+        self.trust.failed_rebuilds.fetch_add(1, Ordering::Relaxed);
     }
 
     async fn finish_rebuild(&self, ticket: u64) -> Result<bool, StoreError> {
-        let name = self.belief.name_epochs(&self.process);
+        let name = self.trust.name_epochs(&self.process);
         let seals = self
             .on_all::<Option<String>>(Via::Worker, |address, bucket, pipeline| {
                 let (epoch, building) = (
                     self.keys.epoch(bucket),
                     self.keys.rebuild_ticket(bucket, &self.process),
                 );
-                let term = self.belief.sealing_term(address);
+                let term = self.trust.sealing_term(address);
                 pipeline.add_command(scripts::seal(&epoch, (&building, ticket), &name, term));
             })
             .await?;
@@ -299,7 +310,7 @@ impl Blacklist for RedisBlacklist {
             sealed.note(bucket, epoch);
         }
         let seen = self.observe().await?;
-        Ok(self.belief.end_rebuild(ticket, sealed, &seen))
+        Ok(self.trust.end_rebuild(ticket, sealed, &seen))
     }
 
     fn status(&self) -> BlacklistStatus {
@@ -308,14 +319,14 @@ impl Blacklist for RedisBlacklist {
                 .topology
                 .route()
                 .is_some_and(|route| route.is_reachable()),
-            believed: self.belief.is_given(),
-            rebuilds: self.belief.rebuilds.load(Ordering::Relaxed),
-            failed_rebuilds: self.belief.failed_rebuilds.load(Ordering::Relaxed),
-            failures: self.belief.failures.load(Ordering::Acquire),
+            trusted: self.trust.is_given(),
+            rebuilds: self.trust.rebuilds.load(Ordering::Relaxed),
+            failed_rebuilds: self.trust.failed_rebuilds.load(Ordering::Relaxed),
+            failures: self.trust.failures.load(Ordering::Acquire),
         }
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.belief.warnings(true)
+        self.trust.warnings(true)
     }
 }

@@ -100,7 +100,13 @@ impl NodeConnection {
     /// is another than before, and after it is known: who reads the new count goes to the new process.
     pub(super) fn expect_run_id(&self, run_id: &str) {
         let now = (!run_id.is_empty()).then_some(run_id);
-        if self.expected_run_id.load().as_ref().map(|seen| seen.as_str()) != now {
+        if self
+            .expected_run_id
+            .load()
+            .as_ref()
+            .map(|seen| seen.as_str())
+            != now
+        {
             self.expected_run_id
                 .store(now.map(|run_id| Arc::new(run_id.to_owned())));
             self.failures.fetch_add(1, Ordering::AcqRel);
@@ -123,7 +129,9 @@ impl NodeConnection {
             let (number, connecting) = lock(line).current()?;
             Some(async move {
                 match timeout(self.timeout_after, identified(connecting)).await {
-                    Ok(Ok(connected)) if self.is_wrong_server(&connected) => lock(line).discard(number),
+                    Ok(Ok(connected)) if self.is_wrong_server(&connected) => {
+                        lock(line).discard(number)
+                    }
                     Ok(Err(error)) => self.disconnect(line, number, &describe(&error)),
                     Ok(Ok(_)) | Err(_) => {}
                 }

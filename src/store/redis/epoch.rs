@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{key_names::BUCKETS, clock_drift};
+use super::{clock_drift, key_names::BUCKETS};
 use crate::{domain::ids::DeploymentId, ports::blacklist::MARGIN};
 
 /// The life of an epoch after its last renewal, and the time for which a process trusts its last look.
@@ -90,7 +90,10 @@ mod tests {
     fn an_epoch_of_another_deployment_is_foreign_and_one_without_a_name_is_not() {
         let own = DeploymentId::new("ada");
         assert_eq!(epochs(&["ada:1", "1", "ada:2"]).foreign_owner(&own), None);
-        assert_eq!(epochs(&["ada:1", "adam:1"]).foreign_owner(&own), Some("adam"));
+        assert_eq!(
+            epochs(&["ada:1", "adam:1"]).foreign_owner(&own),
+            Some("adam")
+        );
         assert_eq!(epochs(&["bob"]).foreign_owner(&own), Some("bob"));
         assert_eq!(epochs(&[""]).foreign_owner(&own), Some(""));
     }

@@ -32,7 +32,8 @@ impl ServerInfo {
                 field("master_replid"),
                 field("evicted_keys")
             ),
-            eviction_policy: (limited && !["", "noeviction"].contains(&policy)).then(|| policy.to_owned()),
+            eviction_policy: (limited && !["", "noeviction"].contains(&policy))
+                .then(|| policy.to_owned()),
             replica: field("role") == "slave",
             run_id: field("run_id").to_owned(),
         }
@@ -51,7 +52,10 @@ mod tests {
     fn the_lines_of_info_are_read() {
         let server = ServerInfo::parse(INFO);
         assert_eq!(
-            (server.cache_identity.as_str(), server.eviction_policy.as_deref()),
+            (
+                server.cache_identity.as_str(),
+                server.eviction_policy.as_deref()
+            ),
             ("a1 b2 7", Some("volatile-lru"))
         );
         assert_eq!(server.run_id, "a1");
@@ -62,7 +66,10 @@ mod tests {
 
     #[test]
     fn without_a_limit_or_with_noeviction_nothing_is_thrown_away() {
-        assert_eq!(ServerInfo::parse(&INFO.replace(":1024", ":0")).eviction_policy, None);
+        assert_eq!(
+            ServerInfo::parse(&INFO.replace(":1024", ":0")).eviction_policy,
+            None
+        );
         assert_eq!(
             ServerInfo::parse(&INFO.replace("volatile-lru", "noeviction")).eviction_policy,
             None

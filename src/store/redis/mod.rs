@@ -5,16 +5,16 @@
 //! believed to be absent. Here every connection that fails, and every server that changes its place, is noticed.
 
 mod blacklist;
-mod epoch;
-mod key_names;
-mod connection_slot;
-mod connection;
-mod trust;
 mod clock_drift;
-mod slot_map;
-mod scripts;
+mod connection;
+mod connection_slot;
+mod epoch;
 mod info;
+mod key_names;
+mod scripts;
+mod slot_map;
 mod topology;
+mod trust;
 mod url;
 mod url_form;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{key_names::BUCKETS, connection::NodeConnection};
+use super::{connection::NodeConnection, key_names::BUCKETS};
 
 pub(super) struct SlotMap {
     pub nodes: Vec<Node>,

@@ -10,10 +10,10 @@ use redis::{ConnectionInfo, RedisError, Value, cmd, from_redis_value, pipe};
 use tokio::runtime::Handle;
 
 use super::{
-    key_names::{BUCKETS, KeyNames},
     connection::{NodeConnection, Via},
-    slot_map::{Node, SlotMap},
     info::ServerInfo,
+    key_names::{BUCKETS, KeyNames},
+    slot_map::{Node, SlotMap},
     url::{RedisOptions, client, moved, place},
 };
 use crate::ports::StoreError;
@@ -193,7 +193,11 @@ impl Topology {
     }
 
     /// Asks the nodes that are known, then those that the settings name.
-    async fn by_slots(&self, keys: &KeyNames, known: Option<&Arc<SlotMap>>) -> Result<SlotMap, StoreError> {
+    async fn by_slots(
+        &self,
+        keys: &KeyNames,
+        known: Option<&Arc<SlotMap>>,
+    ) -> Result<SlotMap, StoreError> {
         let mut failure = no_server();
         let mut links: Vec<_> = Vec::new();
         for node in known.iter().flat_map(|route| &route.nodes) {
@@ -212,7 +216,11 @@ impl Topology {
     }
 
     /// The address of each bucket's master.
-    async fn masters(&self, keys: &KeyNames, link: &NodeConnection) -> Result<Vec<(String, u16)>, StoreError> {
+    async fn masters(
+        &self,
+        keys: &KeyNames,
+        link: &NodeConnection,
+    ) -> Result<Vec<(String, u16)>, StoreError> {
         let slots = self
             .slots
             .lock()
@@ -324,7 +332,10 @@ async fn release_epochs(known: &SlotMap, found: &SlotMap, keys: &KeyNames) {
             command.cmd("DEL").arg(keys.epoch(*bucket));
         }
         let link = Arc::clone(&node.link);
-        async move { link.query_pipeline::<Vec<i64>>(Via::OneOffUnverified, &command).await }
+        async move {
+            link.query_pipeline::<Vec<i64>>(Via::OneOffUnverified, &command)
+                .await
+        }
     });
     join_all(forget).await;
 }

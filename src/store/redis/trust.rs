@@ -11,14 +11,14 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{
-    epoch::{self, EpochName, Epochs},
     clock_drift::{ClockReading, ClockReadings},
-    scripts::Term,
+    epoch::{self, EpochName, Epochs},
     info::ServerInfo,
+    scripts::Term,
 };
 use crate::{
     domain::ids::DeploymentId,
-    ports::{Look, Memory},
+    ports::{CacheState, Probe},
 };
 
 pub(super) struct Trust {
@@ -27,9 +27,9 @@ pub(super) struct Trust {
     pub failures: Arc<AtomicU64>,
     /// How many writes of this process failed. It starts at 1: what a process before this one failed to write is not
     /// known, so the first thing is a rebuild.
-    failed: AtomicU64,
+    failed_writes: AtomicU64,
     /// The value of `failed` that the last rebuild covered.
-    covered: AtomicU64,
+    covered_writes: AtomicU64,
     /// The value of `failures` at which the memory was last known to lack nothing.
     seen: AtomicU64,
     /// The start of this process, and the milliseconds from then to the last look that found the memory kept.
@@ -56,12 +56,12 @@ struct TrustState {
     number: u64,
     /// The policy by which a server evicts, and the deployment that uses the same keys.
     evicts: Option<String>,
-    stranger: Option<String>,
+    foreign_owner: Option<String>,
 }
 
 /// A memory, and the clocks of its servers when the rebuild began.
 struct FilledCache {
-    memory: Vec<String>,
+    identity: Vec<String>,
     readings: ClockReadings,
 }
 
@@ -101,8 +101,8 @@ impl Trust {
         Self {
             deployment,
             failures: Arc::default(),
-            failed: AtomicU64::new(1),
-            covered: AtomicU64::new(0),
+            failed_writes: AtomicU64::new(1),
+            covered_writes: AtomicU64::new(0),
             seen: AtomicU64::new(0),
             started_at: Instant::now(),
             verified_at: AtomicU64::new(0),
@@ -152,16 +152,16 @@ impl Trust {
     }
 
     pub(super) fn record_failed_write(&self) {
-        self.failed.fetch_add(1, Ordering::AcqRel);
+        self.failed_writes.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(super) fn has_failed_write(&self) -> bool {
-        self.failed.load(Ordering::Acquire) != self.covered.load(Ordering::Acquire)
+        self.failed_writes.load(Ordering::Acquire) != self.covered_writes.load(Ordering::Acquire)
     }
 
     /// The ticket of the rebuild that is under way.
-    pub(super) fn filling(&self) -> Option<u64> {
-        self.memories().filling.as_ref().map(|(_, ticket)| *ticket)
+    pub(super) fn rebuilding(&self) -> Option<u64> {
+        self.state().filling.as_ref().map(|(_, ticket)| *ticket)
     }
 
     /// Returns the trusted memory, to be renewed.
@@ -169,16 +169,16 @@ impl Trust {
         self.sealed.load_full()
     }
 
-    pub(super) fn assess(&self, seen: &Observation) -> Look {
+    pub(super) fn assess(&self, seen: &Observation) -> Probe {
         let evicts = seen.evicts.is_some();
         if self.evicts.swap(evicts, Ordering::AcqRel) && !evicts {
             // It does not any more, but nobody knows what it took away.
             self.record_failed_write();
         }
         let stranger = seen.epochs.foreign_owner(&self.deployment);
-        let mut memories = self.memories();
+        let mut memories = self.state();
         memories.evicts.clone_from(&seen.evicts);
-        memories.stranger = stranger.map(ToOwned::to_owned);
+        memories.foreign_owner = stranger.map(ToOwned::to_owned);
         if memories.last != seen.memory {
             memories.last.clone_from(&seen.memory);
             memories.number += 1;
@@ -192,19 +192,21 @@ impl Trust {
                 .as_ref()
                 .is_some_and(|filled| filled.is_still(seen));
         let filling = memories.filling.as_ref().filter(|(filling, ticket)| {
-            seen.tickets && filling.is_still(seen) && *ticket == self.failed.load(Ordering::Acquire)
+            seen.tickets
+                && filling.is_still(seen)
+                && *ticket == self.failed_writes.load(Ordering::Acquire)
         });
         let memory = match filling {
-            _ if kept => Memory::Kept,
-            _ if stranger.is_some() => Memory::Foreign,
-            Some((_, ticket)) => Memory::Filling(*ticket),
-            None => Memory::Lost,
+            _ if kept => CacheState::Current,
+            _ if stranger.is_some() => CacheState::Foreign,
+            Some((_, ticket)) => CacheState::Rebuilding(*ticket),
+            None => CacheState::Lost,
         };
         if kept {
             self.record_verified(seen.asked);
         }
-        Look {
-            memory,
+        Probe {
+            state: memory,
             number: memories.number,
             connection: seen.failures,
         }
@@ -216,12 +218,12 @@ impl Trust {
 
     /// The ticket of a rebuild of this memory.
     pub(super) fn begin_rebuild(&self, seen: Observation) -> u64 {
-        let ticket = self.failed.load(Ordering::Acquire);
-        let mut memories = self.memories();
+        let ticket = self.failed_writes.load(Ordering::Acquire);
+        let mut memories = self.state();
         memories.begun += 1;
         memories.filling = Some((
             FilledCache {
-                memory: seen.memory,
+                identity: seen.memory,
                 readings: seen.readings,
             },
             ticket,
@@ -231,7 +233,7 @@ impl Trust {
 
     /// Returns the terms on which the current rebuild seals the epochs of the server at `address`.
     pub(super) fn sealing_term(&self, address: &str) -> Term {
-        let memories = self.memories();
+        let memories = self.state();
         term(
             memories
                 .filling
@@ -247,7 +249,7 @@ impl Trust {
         let new_value = format!(
             "{owner}{}.{}",
             process.get(..12).unwrap_or(process),
-            self.memories().begun
+            self.state().begun
         );
         EpochName { owner, new_value }
     }
@@ -255,7 +257,7 @@ impl Trust {
     /// Ends a rebuild. Returns true if the memory that was filled is the one `seen`, with the epochs that were
     /// `sealed`.
     pub(super) fn end_rebuild(&self, ticket: u64, sealed: Epochs, seen: &Observation) -> bool {
-        let mut memories = self.memories();
+        let mut memories = self.state();
         let filling = memories
             .filling
             .take()
@@ -276,14 +278,14 @@ impl Trust {
         }));
         self.record_verified(seen.asked);
         self.seen.store(seen.failures, Ordering::Release);
-        self.covered.store(ticket, Ordering::Release);
+        self.covered_writes.store(ticket, Ordering::Release);
         true
     }
 
     /// Returns the problems of the last look, a sentence each. Another deployment is reported only if ours `is_known`.
     pub(super) fn warnings(&self, is_known: bool) -> Vec<String> {
-        let memories = self.memories();
-        let stranger = memories.stranger.as_deref().filter(|_| is_known);
+        let memories = self.state();
+        let stranger = memories.foreign_owner.as_deref().filter(|_| is_known);
         memories
             .evicts
             .as_deref()
@@ -295,7 +297,8 @@ impl Trust {
 
     /// Records that the memory was kept at this moment.
     fn record_verified(&self, at: Instant) {
-        self.verified_at.store(self.milliseconds(at), Ordering::Release);
+        self.verified_at
+            .store(self.milliseconds(at), Ordering::Release);
     }
 
     /// Returns true if a look found the memory kept within the life of an epoch. A process that was paused or
@@ -312,7 +315,7 @@ impl Trust {
         milliseconds(at.saturating_duration_since(self.started_at))
     }
 
-    fn memories(&self) -> MutexGuard<'_, TrustState> {
+    fn state(&self) -> MutexGuard<'_, TrustState> {
         self.memories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -325,7 +328,7 @@ impl FilledCache {
                 .get(address)
                 .is_some_and(|now| !now.has_jumped_since(then))
         };
-        self.memory == seen.memory && self.readings.iter().all(keeps_pace)
+        self.identity == seen.memory && self.readings.iter().all(keeps_pace)
     }
 }
 
@@ -357,7 +360,13 @@ impl Observation {
         }
     }
 
-    pub(super) fn add(&mut self, address: &str, buckets: &[u8], server: ServerInfo, reading: ClockReading) {
+    pub(super) fn add(
+        &mut self,
+        address: &str,
+        buckets: &[u8],
+        server: ServerInfo,
+        reading: ClockReading,
+    ) {
         self.memory
             .push(format!("{address} {buckets:?} {}", server.cache_identity));
         self.readings.insert(address.to_owned(), reading);

@@ -55,14 +55,14 @@ fn looks_in_time_keep_trust_and_a_late_one_asks_for_a_rebuild() {
     let belief = filled();
     for second in [50, 100, 150] {
         let look = belief.assess(&seen(&belief, seconds(second), seconds(second)));
-        assert_eq!(look.memory, Memory::Kept);
+        assert_eq!(look.state, CacheState::Current);
         assert!(belief.is_given_at(belief.started_at + seconds(second + 59)));
     }
     for second in [211, 212] {
         let look = belief.assess(&seen(&belief, seconds(second), seconds(second)));
         assert_eq!(
-            look.memory,
-            Memory::Lost,
+            look.state,
+            CacheState::Lost,
             "a late look does not restore trust"
         );
         assert!(!belief.is_given_at(belief.started_at + seconds(second)));
@@ -83,8 +83,8 @@ fn an_hour_that_passed_only_on_the_server_asks_for_a_rebuild() {
     assert_eq!(
         belief
             .assess(&seen(&belief, seconds(1), seconds(3601)))
-            .memory,
-        Memory::Lost
+            .state,
+        CacheState::Lost
     );
 }
 
@@ -94,14 +94,14 @@ fn drift_adds_up_from_the_rebuild_on() {
     for look in 1..=5 {
         let memory = belief
             .assess(&seen(&belief, seconds(look * 50), seconds(look * 51)))
-            .memory;
-        assert_eq!(memory, Memory::Kept, "{look}");
+            .state;
+        assert_eq!(memory, CacheState::Current, "{look}");
     }
     assert_eq!(
         belief
             .assess(&seen(&belief, seconds(300), seconds(306)))
-            .memory,
-        Memory::Lost
+            .state,
+        CacheState::Lost
     );
 }
 
@@ -136,6 +136,9 @@ fn an_answer_requested_before_a_rebuild_ended_is_not_trusted_after_it() {
         Some("own:a.2"),
         Some("other:a.1"),
     ] {
-        assert!(!belief.is_given_for(0, epoch, belief.counters()), "{epoch:?}");
+        assert!(
+            !belief.is_given_for(0, epoch, belief.counters()),
+            "{epoch:?}"
+        );
     }
 }

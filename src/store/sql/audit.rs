@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::{
     SqlStore,
     error::from_query,
-    pool::{PoolKind, on_conn, on_sqlite, within},
+    pool::{PoolKind, on_conn, on_sqlite, with_conn},
     rows::{number, stored},
     schema::audit_events,
 };
@@ -148,13 +148,15 @@ impl AuditStore for SqlStore {
             })
             .collect();
         match &self.pool.kind {
-            PoolKind::Postgres(pool) => within!(pool.here()?, self.pool.timeout, |conn| {
-                diesel::insert_into(audit_events::table)
-                    .values(&rows)
-                    .execute(conn)
-                    .await
-                    .map(drop)
-            })?,
+            PoolKind::Postgres(pool) => {
+                with_conn!(pool.connections()?, self.pool.timeout, |conn| {
+                    diesel::insert_into(audit_events::table)
+                        .values(&rows)
+                        .execute(conn)
+                        .await
+                        .map(drop)
+                })?
+            }
             // Of many rows in one statement, diesel makes many for SQLite anyway.
             PoolKind::Sqlite(pool) => on_sqlite!(pool, self.pool, |conn| {
                 conn.transaction(async |conn| {

@@ -12,7 +12,7 @@ use super::{clear_text::ClearText, tls_error::tls_meaning};
 pub enum ConnectError {
     /// No server answers, or it cannot serve yet. A later attempt may succeed.
     #[error("{0}")]
-    Absent(String),
+    Unreachable(String),
     /// A server that takes no writes is never read either: it may lack recent revocations.
     #[error(
         "the server is read-only: a replica, or not promoted yet after a fail-over; correct the URL to lead to the primary"
@@ -23,7 +23,7 @@ pub enum ConnectError {
     Refused(String),
 }
 
-pub(super) fn meaning(error: &Error) -> ConnectError {
+pub(super) fn classify(error: &Error) -> ConnectError {
     if let Some(answer) = error.as_db_error() {
         let refused =
             |what_to_do: &str| ConnectError::Refused(format!("{}: {what_to_do}", answer.message()));
@@ -40,7 +40,7 @@ pub(super) fn meaning(error: &Error) -> ConnectError {
             {
                 refused("correct the URL, or the configuration of the server")
             }
-            _ => ConnectError::Absent(answer.message().to_owned()),
+            _ => ConnectError::Unreachable(answer.message().to_owned()),
         };
     }
     let text = one_line(error);
@@ -70,7 +70,7 @@ pub(super) fn meaning(error: &Error) -> ConnectError {
     if text.starts_with("invalid configuration") || text.starts_with("authentication error") {
         return ConnectError::Refused(format!("{text}: correct the URL"));
     }
-    ConnectError::Absent(text)
+    ConnectError::Unreachable(text)
 }
 
 /// Returns true if the driver rejected the server because of `target_session_attrs`.

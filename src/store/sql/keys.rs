@@ -18,7 +18,7 @@ use super::{
     schema::{signing_key_ring, signing_keys},
 };
 use crate::{
-    domain::keys::{KeyFacts, TokenLives},
+    domain::keys::{KeyMetadata, MaxLifetimes},
     ports::{KeyChange, KeyRecord, KeyRecords, KeyStore, RevokedKey, StoreError},
 };
 
@@ -34,7 +34,7 @@ struct KeyRow {
 }
 
 impl KeyRow {
-    fn new(facts: &KeyFacts, text: &SecretString) -> Self {
+    fn new(facts: &KeyMetadata, text: &SecretString) -> Self {
         Self {
             kid: facts.kid.clone(),
             token_type: facts.kind.token_type().to_owned(),
@@ -46,12 +46,12 @@ impl KeyRow {
     }
 
     /// `None` for what a later version may have put there.
-    fn facts(&self) -> Option<KeyFacts> {
+    fn facts(&self) -> Option<KeyMetadata> {
         let kind = [Kind::Access, Kind::Refresh]
             .into_iter()
             .find(|kind| kind.token_type() == self.token_type)?;
         let (kid, algorithm) = (self.kid.clone(), self.algorithm.parse().ok()?);
-        Some(KeyFacts {
+        Some(KeyMetadata {
             kid,
             kind,
             algorithm,
@@ -61,7 +61,7 @@ impl KeyRow {
 }
 
 impl SqlStore {
-    async fn ring_row(&self) -> Result<(String, TokenLives), StoreError> {
+    async fn ring_row(&self) -> Result<(String, MaxLifetimes), StoreError> {
         let (version, access, refresh): (i64, i64, i64) = on_conn!(self.pool, |conn| {
             use signing_key_ring::{access_life, refresh_life, version};
             signing_key_ring::table
@@ -73,7 +73,7 @@ impl SqlStore {
         let span = |seconds| TimeDelta::try_seconds(seconds).unwrap_or_default();
         Ok((
             version.to_string(),
-            TokenLives {
+            MaxLifetimes {
                 access: span(access),
                 refresh: span(refresh),
             },

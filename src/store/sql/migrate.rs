@@ -17,7 +17,7 @@ use diesel_async::{
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::{ConnectError, DatabaseUrl, connect::Driver, pooler, server, sqlite};
+use super::{ConnectError, DatabaseUrl, connector::PgConnector, pooler, server, sqlite};
 use crate::ports::StoreError;
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
@@ -110,7 +110,7 @@ async fn migrate(
 ) -> Result<MigrationStatus, MigrateError> {
     match url {
         DatabaseUrl::Postgres(url) => {
-            let driver = Driver::new(url, timeout)?;
+            let driver = PgConnector::new(url, timeout)?;
             let mut connection = driver.connect().await?;
             if mode != Mode::Create {
                 use diesel_async::RunQueryDsl as _;

@@ -2,14 +2,14 @@
 
 mod audit;
 mod clear_text;
-mod connect;
 mod connect_error;
+mod connector;
 mod deployment;
 mod error;
 mod keys;
-mod lent;
 pub mod migrate;
 pub mod pool;
+mod pooled_conn;
 mod pooler;
 mod postgres_pool;
 mod postgres_url;
@@ -18,16 +18,16 @@ mod rows;
 mod schema;
 mod server;
 mod server_clock;
+mod server_time;
 mod session;
 mod sessions;
 mod sign_in;
 mod sqlite;
-mod stamp;
 mod tls;
 mod tls_error;
 mod url;
 mod users;
-mod writes;
+mod write_health;
 
 pub use connect_error::ConnectError;
 pub use pool::{PoolStatus, SqlPool};

@@ -11,7 +11,7 @@ use super::{
     postgres_pool::PostgresPool,
     server_clock::ServerClock,
     sqlite::{self, AsyncSqliteConnection},
-    writes::Writes,
+    write_health::WriteHealth,
 };
 use crate::ports::StoreError;
 
@@ -45,7 +45,7 @@ pub struct SqlPool {
     pub(super) kind: PoolKind,
     pub(super) server_clock: ServerClock,
     pub(super) timeout: Duration,
-    pub(super) writes: Arc<Writes>,
+    pub(super) writes: Arc<WriteHealth>,
     limit: usize,
 }
 
@@ -63,7 +63,11 @@ macro_rules! on_conn {
         let pool = &$pool;
         match &pool.kind {
             $crate::store::sql::pool::PoolKind::Postgres(connections) => {
-                $crate::store::sql::pool::within!(connections.here()?, pool.timeout, |$conn| $body)
+                $crate::store::sql::pool::with_conn!(
+                    connections.connections()?,
+                    pool.timeout,
+                    |$conn| $body
+                )
             }
             $crate::store::sql::pool::PoolKind::Sqlite(connections) => {
                 $crate::store::sql::pool::on_sqlite!(connections, pool, |$conn| $body)
@@ -74,23 +78,24 @@ macro_rules! on_conn {
 pub(super) use on_conn;
 
 /// Runs `$body` with `$conn`, a connection of one pool.
-macro_rules! within {
+macro_rules! with_conn {
     ($connections:expr, $timeout:expr, |$conn:ident| $body:expr) => {{
-        let mut lent = $crate::store::sql::lent::Lent::from_pool($connections).await?;
+        let mut lent = $crate::store::sql::pooled_conn::PooledConn::from_pool($connections).await?;
         let outcome = {
             let $conn = lent.connection()?;
-            $crate::store::sql::pool::limited($timeout, async { $body }).await
+            $crate::store::sql::pool::with_timeout($timeout, async { $body }).await
         };
-        lent.end(outcome.is_ok());
+        lent.release(outcome.is_ok());
         outcome
     }};
 }
-pub(super) use within;
+pub(super) use with_conn;
 
 /// Runs `$body` with `$conn`, a connection to SQLite, and remembers whether the disk took what it wrote.
 macro_rules! on_sqlite {
     ($connections:expr, $pool:expr, |$conn:ident| $body:expr) => {{
-        let outcome = $crate::store::sql::pool::within!($connections, $pool.timeout, |$conn| $body);
+        let outcome =
+            $crate::store::sql::pool::with_conn!($connections, $pool.timeout, |$conn| $body);
         $pool.writes.note(&outcome);
         outcome
     }};
@@ -98,7 +103,7 @@ macro_rules! on_sqlite {
 pub(super) use on_sqlite;
 
 /// What a statement in `on_conn!` came to: within its time, with the database's own answer inside.
-pub(super) async fn limited<T>(
+pub(super) async fn with_timeout<T>(
     timeout: Duration,
     statement: impl Future<Output = diesel::QueryResult<T>>,
 ) -> Result<diesel::QueryResult<T>, StoreError> {

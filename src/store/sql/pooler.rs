@@ -5,13 +5,13 @@ use std::time::Duration;
 use diesel::{IntoSql as _, sql_types::Integer};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 
-use super::{connect::Driver, connect_error::ConnectError};
+use super::{connect_error::ConnectError, connector::PgConnector};
 
 const ADVICE: &str = "the pooler does not support prepared statements in its pool mode: set max_prepared_statements in \
                       PgBouncer 1.21 or later, or pool_mode = session, or connect to Postgres directly";
 
 /// Checks that a prepared statement survives a change of the server connection.
-pub(super) async fn check(driver: &Driver, limit: Duration) -> Result<(), ConnectError> {
+pub(super) async fn check(driver: &PgConnector, limit: Duration) -> Result<(), ConnectError> {
     let (mut client, mut other) = (driver.connect().await?, driver.connect().await?);
     // With a single server connection, the second client waits for it: nothing can be changed under the first.
     tokio::time::timeout(limit, survives(&mut client, &mut other))
@@ -28,7 +28,7 @@ async fn survives(
     other
         .batch_execute("BEGIN")
         .await
-        .map_err(|error| ConnectError::Absent(error.to_string()))?;
+        .map_err(|error| ConnectError::Unreachable(error.to_string()))?;
     ask(client).await
 }
 
@@ -38,6 +38,6 @@ async fn ask(client: &mut AsyncPgConnection) -> Result<(), ConnectError> {
         .await;
     answer.map(drop).map_err(|error| match error.to_string() {
         text if text.contains("prepared statement") => ConnectError::Refused(ADVICE.to_owned()),
-        text => ConnectError::Absent(text),
+        text => ConnectError::Unreachable(text),
     })
 }

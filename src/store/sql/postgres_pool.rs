@@ -14,16 +14,16 @@ use thread_local::ThreadLocal;
 use tokio::runtime::Handle;
 
 use super::{
-    connect::Driver,
+    connector::PgConnector,
     pool::{PoolLimits, PoolStatus, bad, build},
     postgres_url::PostgresUrl,
-    rotation::Rotations,
+    rotation::RotationCoalescer,
     server_clock::ServerClock,
 };
 use crate::{ports::StoreError, store::thread};
 
 /// The fewest connections with which a thread is left to itself: one slow statement must not stop all others.
-const FEWEST: usize = 3;
+const MIN_CONNECTIONS: usize = 3;
 
 /// Cloning shares the pools.
 #[derive(Clone)]
@@ -31,17 +31,17 @@ pub(super) struct PostgresPool(Arc<Pools>);
 
 struct Pools {
     clock: ServerClock,
-    driver: Driver,
+    driver: PgConnector,
     /// The limits of a thread's own pool; `None`: all share one.
     each: Option<PoolLimits>,
-    own: ThreadLocal<Place>,
-    shared: Place,
+    own: ThreadLocal<WorkerPool>,
+    shared: WorkerPool,
 }
 
 /// What is used together by those who share connections.
-pub(super) struct Place {
+pub(super) struct WorkerPool {
     pub connections: Pool<AsyncPgConnection>,
-    pub rotations: Arc<Rotations>,
+    pub rotations: Arc<RotationCoalescer>,
 }
 
 impl PostgresPool {
@@ -51,10 +51,10 @@ impl PostgresPool {
         limits: PoolLimits,
         clock: &ServerClock,
     ) -> Result<Self, StoreError> {
-        let driver = Driver::new(url, limits.timeout)
+        let driver = PgConnector::new(url, limits.timeout)
             .map_err(|error| StoreError::Failed(error.to_string()))?;
-        let (shared, each) = divided(limits);
-        let shared = Place::new(&driver, clock, shared, Some(Handle::current()))?;
+        let (shared, each) = split_connections(limits);
+        let shared = WorkerPool::new(&driver, clock, shared, Some(Handle::current()))?;
         Ok(Self(Arc::new(Pools {
             clock: clock.clone(),
             driver,
@@ -65,17 +65,17 @@ impl PostgresPool {
     }
 
     /// The connections of the thread that asks.
-    pub(super) fn here(&self) -> Result<&Pool<AsyncPgConnection>, StoreError> {
-        Ok(&self.place()?.connections)
+    pub(super) fn connections(&self) -> Result<&Pool<AsyncPgConnection>, StoreError> {
+        Ok(&self.local()?.connections)
     }
 
     /// What the thread that asks has or shares.
-    pub(super) fn place(&self) -> Result<&Place, StoreError> {
+    pub(super) fn local(&self) -> Result<&WorkerPool, StoreError> {
         match self.0.each {
             Some(limits) if thread::has_own_runtime() => self
                 .0
                 .own
-                .get_or_try(|| Place::new(&self.0.driver, &self.0.clock, limits, None)),
+                .get_or_try(|| WorkerPool::new(&self.0.driver, &self.0.clock, limits, None)),
             _ => Ok(&self.0.shared),
         }
     }
@@ -98,15 +98,15 @@ impl PostgresPool {
     }
 }
 
-impl Place {
+impl WorkerPool {
     fn new(
-        driver: &Driver,
+        driver: &PgConnector,
         clock: &ServerClock,
         limits: PoolLimits,
         runtime: Option<Handle>,
     ) -> Result<Self, StoreError> {
         let connections = pool(driver, clock, limits, runtime.clone())?;
-        let rotations = Rotations::new(connections.clone(), clock.clone(), limits, runtime);
+        let rotations = RotationCoalescer::new(connections.clone(), clock.clone(), limits, runtime);
         Ok(Self {
             connections,
             rotations: Arc::new(rotations),
@@ -115,13 +115,13 @@ impl Place {
 }
 
 /// Who gets how many: first the shared pool, then each thread.
-fn divided(limits: PoolLimits) -> (PoolLimits, Option<PoolLimits>) {
+fn split_connections(limits: PoolLimits) -> (PoolLimits, Option<PoolLimits>) {
     let each = limits
         .connections
-        .saturating_sub(FEWEST)
+        .saturating_sub(MIN_CONNECTIONS)
         .checked_div(limits.threads)
         .unwrap_or_default();
-    if each < FEWEST {
+    if each < MIN_CONNECTIONS {
         return (limits, None);
     }
     let shared = limits.connections - each * limits.threads;
@@ -140,7 +140,7 @@ fn divided(limits: PoolLimits) -> (PoolLimits, Option<PoolLimits>) {
 /// Connections are driven by `runtime`, whoever asks first, or else by that of whoever asks: a thread that took the place
 /// of another has that one's pool, and not its runtime.
 fn pool(
-    driver: &Driver,
+    driver: &PgConnector,
     clock: &ServerClock,
     limits: PoolLimits,
     runtime: Option<Handle>,
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     fn numbers(connections: usize, threads: usize) -> (usize, Option<usize>) {
-        let (shared, each) = divided(PoolLimits {
+        let (shared, each) = split_connections(PoolLimits {
             connections,
             threads,
             timeout: Duration::from_secs(5),

@@ -9,7 +9,7 @@ use crate::{
         email::EmailAddress,
         ids::{SessionId, UserId},
         session::{RevokedReason, Session, SessionState},
-        time::{Moment, storable},
+        time::{Moment, truncate_to_micros},
         user::{NewUser, PersonName, User, UserChanges},
     },
     ports::StoreError,
@@ -106,7 +106,7 @@ pub(super) struct SessionRow {
 
 /// A moment as both databases keep it: UTC without a zone, in microseconds.
 pub(super) fn stored(moment: Moment) -> NaiveDateTime {
-    storable(moment).naive_utc()
+    truncate_to_micros(moment).naive_utc()
 }
 
 /// A counter as both databases keep it. One that has reached two thousand million stays there.
@@ -132,7 +132,7 @@ impl UserRow {
             last_name: self.last_name,
             is_active: self.is_active,
             is_staff: self.is_staff,
-            version: number(self.version)?,
+            session_epoch: number(self.version)?,
             created_at: self.created_at.and_utc(),
             last_login: self.last_login.map(|moment| moment.and_utc()),
         }))
@@ -167,7 +167,7 @@ impl From<&Session> for SessionRow {
         Self {
             id: session.id.to_string(),
             user_id: session.user_id.to_string(),
-            user_version: counter(session.user_version),
+            user_version: counter(session.session_epoch),
             generation: counter(session.generation),
             created_at: stored(session.created_at),
             rotated_at: stored(session.rotated_at),
@@ -200,7 +200,7 @@ impl SessionRow {
         Ok(Session {
             id,
             user_id: UserId::new(self.user_id),
-            user_version: number(self.user_version)?,
+            session_epoch: number(self.user_version)?,
             generation: number(self.generation)?,
             created_at: self.created_at.and_utc(),
             rotated_at: self.rotated_at.and_utc(),

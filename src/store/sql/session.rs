@@ -78,7 +78,7 @@ impl Settings {
         connection
             .batch_execute(&statements)
             .await
-            .map_err(|error| ConnectError::Absent(one_line(&error)))
+            .map_err(|error| ConnectError::Unreachable(one_line(&error)))
     }
 }
 

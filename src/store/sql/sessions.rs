@@ -15,11 +15,11 @@ use super::{
     SqlStore,
     audit::NewAuditRow,
     error::from_query,
-    pool::{PoolKind, on_conn, within},
+    pool::{PoolKind, on_conn, with_conn},
     rows::{SessionRow, UserRow, counter, state, stored},
     schema::{audit_events, sessions, users},
+    server_time::ServerTime,
     sign_in::InsertSession,
-    stamp::Stamp,
 };
 use crate::{
     domain::{
@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// A user who had more than this many sessions too many, because the limit was lowered, loses the rest at later sign-ins.
-const MOST_TRIMMED: i64 = 50;
+const MAX_TRIMMED: i64 = 50;
 
 #[async_trait]
 impl SessionStore for SqlStore {
@@ -40,13 +40,13 @@ impl SessionStore for SqlStore {
         match &self.pool.kind {
             PoolKind::Postgres(pool) => {
                 let clock = &self.pool.server_clock;
-                within!(pool.here()?, self.pool.timeout, |conn| clock
+                with_conn!(pool.connections()?, self.pool.timeout, |conn| clock
                     .measure(conn)
                     .await)?
                 .map_err(from_query)
             }
             PoolKind::Sqlite(pool) => {
-                within!(pool, self.pool.timeout, |conn| conn
+                with_conn!(pool, self.pool.timeout, |conn| conn
                     .batch_execute("SELECT 1")
                     .await)?
                 .map_err(from_query)?;
@@ -66,7 +66,7 @@ impl SessionStore for SqlStore {
                     SessionRow::from(&new.session),
                     NewAuditRow::from(&new.audit),
                 );
-                within!(pool.here()?, self.pool.timeout, |conn| {
+                with_conn!(pool.connections()?, self.pool.timeout, |conn| {
                     // All rows, of which there is one: the first comes before the commit.
                     if new.update_last_login {
                         InsertSession::<true>(row, audit).load(conn).await
@@ -103,7 +103,7 @@ impl SessionStore for SqlStore {
                     .await?;
                 let victims: Vec<String> = sessions::table
                     .filter(sessions::user_id.eq(user))
-                    .filter(sessions::user_version.eq(counter(newest.user_version)))
+                    .filter(sessions::user_version.eq(counter(newest.session_epoch)))
                     .filter(sessions::revoked_at.is_null())
                     .filter(sessions::expires_at.gt(now))
                     .order((
@@ -112,7 +112,7 @@ impl SessionStore for SqlStore {
                         sessions::id.desc(),
                     ))
                     .offset(i64::from(limit))
-                    .limit(MOST_TRIMMED)
+                    .limit(MAX_TRIMMED)
                     .select(sessions::id)
                     .load(conn)
                     .await?;
@@ -125,7 +125,7 @@ impl SessionStore for SqlStore {
                         .filter(sessions::revoked_at.is_null()),
                 )
                 .set((
-                    sessions::revoked_at.eq(Stamp::new(audit.at)),
+                    sessions::revoked_at.eq(ServerTime::new(audit.at)),
                     sessions::revoked_reason.eq(RevokedReason::SessionLimit.as_str()),
                 ))
                 .returning(SessionRow::as_returning())
@@ -153,11 +153,11 @@ impl SessionStore for SqlStore {
     ) -> Result<Option<SessionState>, StoreError> {
         match &self.pool.kind {
             PoolKind::Postgres(pool) => {
-                self.rotate_on_postgres(pool.place()?, rotation, clock)
+                self.rotate_on_postgres(pool.local()?, rotation, clock)
                     .await
             }
             PoolKind::Sqlite(pool) => {
-                Box::pin(self.rotate_by_two(pool, rotation, clock.as_ref())).await
+                Box::pin(self.rotate_on_sqlite(pool, rotation, clock.as_ref())).await
             }
         }
     }
@@ -215,7 +215,7 @@ impl SessionStore for SqlStore {
         } = revoke;
         let (text, stamp, now, audit) = (
             id.to_string(),
-            Stamp::new(now),
+            ServerTime::new(now),
             stored(now),
             NewAuditRow::from(&audit),
         );

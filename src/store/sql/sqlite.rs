@@ -82,7 +82,7 @@ pub(super) fn pool(
 /// A writer waits for the others a little less than a statement may take, so that it is SQLite who gives up.
 pub(super) fn open(file: &SqliteFile, timeout: Duration) -> ConnectionResult<SqliteConnection> {
     let path = file.path.to_string_lossy();
-    make(file).map_err(|error| {
+    create_file(file).map_err(|error| {
         ConnectionError::BadConnection(format!("{path} cannot be opened: {error}"))
     })?;
     let mut connection = SqliteConnection::establish(&path)?;
@@ -138,7 +138,7 @@ impl SqliteFile {
 ///
 /// A file that is there is not opened: to close it again would take the locks of all other connections of this process
 /// with it, and the next program that looked at the database would throw away what they write.
-fn make(file: &SqliteFile) -> io::Result<()> {
+fn create_file(file: &SqliteFile) -> io::Result<()> {
     if !file.create {
         return fs::metadata(&file.path).map(drop);
     }

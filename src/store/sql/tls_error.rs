@@ -8,15 +8,15 @@ use super::connect_error::ConnectError;
 pub(super) fn tls_meaning(error: &TlsError) -> ConnectError {
     match error {
         TlsError::InvalidCertificate(error) => ConnectError::Refused(of_certificate(error)),
-        TlsError::AlertReceived(_) => ConnectError::Absent("the server refused the TLS handshake".to_owned()),
+        TlsError::AlertReceived(_) => ConnectError::Unreachable("the server refused the TLS handshake".to_owned()),
         TlsError::InvalidMessage(_) | TlsError::InappropriateMessage { .. } => {
-            ConnectError::Absent("the server sent something other than TLS".to_owned())
+            ConnectError::Unreachable("the server sent something other than TLS".to_owned())
         }
         TlsError::PeerIncompatible(_) => ConnectError::Refused(
             "the server offers no version of TLS with a cipher that is safe: allow TLS 1.2 or 1.3 on the server"
                 .to_owned(),
         ),
-        _ => ConnectError::Absent("the TLS handshake failed".to_owned()),
+        _ => ConnectError::Unreachable("the TLS handshake failed".to_owned()),
     }
 }
 

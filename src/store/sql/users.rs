@@ -1,6 +1,6 @@
 //! Users in SQL.
 
-mod cut_offs;
+mod epochs;
 
 use async_trait::async_trait;
 use diesel::{
@@ -27,7 +27,7 @@ use crate::{
         user::{NewUser, User, UserChanges},
         username::Username,
     },
-    ports::{Credentials, CutOff, InsertUserError, StoreError, UserStore},
+    ports::{Credentials, InsertUserError, RevokeAll, StoreError, UserStore},
 };
 
 #[async_trait]
@@ -193,25 +193,29 @@ impl UserStore for SqlStore {
 
     async fn set_password(
         &self,
-        cut_off: &CutOff,
+        cut_off: &RevokeAll,
         hash: &PasswordHash,
     ) -> Result<Option<User>, StoreError> {
         self.change_password(cut_off, hash).await
     }
 
-    async fn set_active(&self, cut_off: &CutOff, active: bool) -> Result<Option<User>, StoreError> {
+    async fn set_active(
+        &self,
+        cut_off: &RevokeAll,
+        active: bool,
+    ) -> Result<Option<User>, StoreError> {
         self.change_active(cut_off, active).await
     }
 
-    async fn cut_off(
+    async fn revoke_all_sessions(
         &self,
-        cut_off: &CutOff,
+        cut_off: &RevokeAll,
         version: Option<u32>,
     ) -> Result<Option<User>, StoreError> {
         self.cut_off_user(cut_off, version).await
     }
 
-    async fn cut_off_page(
+    async fn bump_epochs(
         &self,
         now: Moment,
         step: u32,
@@ -221,11 +225,11 @@ impl UserStore for SqlStore {
         self.cut_off_users(now, step, after, limit).await
     }
 
-    async fn delete(&self, cut_off: &CutOff) -> Result<Option<u32>, StoreError> {
+    async fn delete(&self, cut_off: &RevokeAll) -> Result<Option<u32>, StoreError> {
         self.delete_user(cut_off).await
     }
 
-    async fn cut_offs(
+    async fn epochs_raised_since(
         &self,
         since: Moment,
         after: Option<(Moment, UserId)>,

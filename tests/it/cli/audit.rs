@@ -103,8 +103,11 @@ on_both_backends! {
 /// Whoever reads the trail finds each name in the documentation.
 #[test]
 fn each_event_and_each_reason_is_documented() {
-    let text =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/audit.md")).unwrap();
+    let text = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/docs/reference/audit.md"
+    ))
+    .unwrap();
     for kind in EventKind::ALL {
         assert!(
             text.contains(&format!("\n| `{}` |", kind.as_str())),

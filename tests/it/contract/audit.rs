@@ -15,7 +15,7 @@ use super::store::{
 };
 
 fn refused(second: i64, cause: &'static str) -> AuditEvent {
-    AuditEvent::new(after(second), EventKind::TokenRefused, Actor::Client).because(cause)
+    AuditEvent::new(after(second), EventKind::TokenRefused, Actor::Client).with_cause(cause)
 }
 
 fn everything() -> AuditQuery {
@@ -36,7 +36,7 @@ async fn causes(store: &Store, query: AuditQuery) -> Vec<String> {
 
 on_both_databases! {
     async fn events_by_operators_alone_are_those_of_every_operator_and_no_other_actor(store: Store) {
-        let by = |second, actor| (AuditEvent::new(after(second), EventKind::SessionRevoked, actor).because("x"), 1);
+        let by = |second, actor| (AuditEvent::new(after(second), EventKind::SessionRevoked, actor).with_cause("x"), 1);
         let operators = [by(1, Actor::Operator(None)), by(2, Actor::Operator(Some("ada %_".to_owned())))];
         let others = [by(3, Actor::Client), by(4, Actor::Service), by(5, Actor::User)];
         store.sql.append(&[operators, [others[0].clone(), others[1].clone()]].concat()).await.unwrap();
@@ -77,12 +77,12 @@ on_both_databases! {
             (event.of_user(if number % 2 == 0 { &ada } else { &bob }), 1)
         }).collect();
         store.sql.append(&events).await.unwrap();
-        let cut_off = AuditEvent::new(after(9), EventKind::CutOff, Actor::User).because("left").of_user(&ada);
+        let cut_off = AuditEvent::new(after(9), EventKind::AllSessionsRevoked, Actor::User).with_cause("left").of_user(&ada);
         store.sql.append(&[(cut_off, 1)]).await.unwrap();
         let of_ada = AuditQuery { user: Some(ada), ..everything() };
         assert_eq!(causes(&store, of_ada.clone()).await, ["zero", "two", "four", "left"]);
         assert_eq!(causes(&store, AuditQuery { since: Some(after(2)), ..of_ada.clone() }).await, ["two", "four", "left"]);
-        assert_eq!(causes(&store, AuditQuery { kinds: vec![EventKind::CutOff], ..everything() }).await, ["left"]);
+        assert_eq!(causes(&store, AuditQuery { kinds: vec![EventKind::AllSessionsRevoked], ..everything() }).await, ["left"]);
         assert!(causes(&store, AuditQuery { user: Some(stranger()), ..everything() }).await.is_empty());
         let first = store.sql.events(&AuditQuery { limit: 2, ..of_ada.clone() }).await.unwrap();
         assert_eq!(first.len(), 2);
@@ -121,10 +121,10 @@ on_both_databases! {
         let ada = store.user("ada").await;
         let session = store.session(&ada).await;
         let before = causes(&store, everything()).await.len();
-        assert!(!store.insert(&Session { user_version: 1, ..new_session(&ada) }).await);
-        store.sql.cut_off(&at(&ada.id, after(1)), Some(7)).await.unwrap();
+        assert!(!store.insert(&Session { session_epoch: 1, ..new_session(&ada) }).await);
+        store.sql.revoke_all_sessions(&at(&ada.id, after(1)), Some(7)).await.unwrap();
         store.sql.set_active(&at(&ada.id, after(1)), true).await.unwrap();
-        store.sql.cut_off(&at(&stranger(), after(1)), None).await.unwrap();
+        store.sql.revoke_all_sessions(&at(&stranger(), after(1)), None).await.unwrap();
         UserStore::insert(&store.sql, new_user("ADA"), told(start())).await.unwrap_err();
         store.sql.trim(&session, 1, told(after(1))).await.unwrap();
         let revoke = |id, of| Revoke { of, ..revocation(id, RevokedReason::User, after(1)) };
@@ -152,8 +152,8 @@ on_both_databases! {
         sql.revoke(revocation(old.id, RevokedReason::LoggedOut, now)).await.unwrap_err();
         sql.revoke(Revoke { of: Some((ada.id.clone(), 0)), ..revocation(old.id, RevokedReason::User, now) }).await.unwrap_err();
         sql.trim(&young, 1, told(now)).await.unwrap_err();
-        sql.cut_off(&at(&ada.id, now), None).await.unwrap_err();
-        sql.cut_off(&at(&ada.id, now), Some(0)).await.unwrap_err();
+        sql.revoke_all_sessions(&at(&ada.id, now), None).await.unwrap_err();
+        sql.revoke_all_sessions(&at(&ada.id, now), Some(0)).await.unwrap_err();
         sql.set_active(&at(&ada.id, now), false).await.unwrap_err();
         sql.set_password(&at(&ada.id, now), &hash("another")).await.unwrap_err();
         UserStore::delete(sql, &at(&ada.id, now)).await.unwrap_err();

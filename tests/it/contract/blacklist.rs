@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use latchkey::{
     crypto::random,
     domain::ids::{DeploymentId, SessionId, UserId},
-    ports::{Blacklist as _, Mark, Memory, StoreError, TokenRef, Verdict},
+    ports::{Blacklist as _, BlacklistEntry, CacheState, Lookup, StoreError, TokenRef},
     store::redis::{RedisBlacklist, RedisOptions},
 };
 
@@ -70,30 +70,30 @@ impl Filled {
         }
     }
 
-    pub(super) async fn check(&self) -> Verdict {
+    pub(super) async fn check(&self) -> Lookup {
         self.blacklist.check(&self.token(None)).await
     }
 
-    pub(super) async fn check_refresh(&self, generation: u32) -> Verdict {
+    pub(super) async fn check_refresh(&self, generation: u32) -> Lookup {
         self.blacklist.check(&self.token(Some(generation))).await
     }
 
-    pub(super) fn cut_off(&self, version: u32) -> Mark {
-        Mark::CutOff {
+    pub(super) fn cut_off(&self, version: u32) -> BlacklistEntry {
+        BlacklistEntry::CutOff {
             user: self.user.clone(),
             version,
         }
     }
 
-    pub(super) fn revoked(&self) -> Mark {
-        Mark::Revoked {
+    pub(super) fn revoked(&self) -> BlacklistEntry {
+        BlacklistEntry::Revoked {
             session: self.session,
             user: self.user.clone(),
         }
     }
 
-    pub(super) fn rotated(&self, generation: u32) -> Mark {
-        Mark::Rotated {
+    pub(super) fn rotated(&self, generation: u32) -> BlacklistEntry {
+        BlacklistEntry::Rotated {
             session: self.session,
             user: self.user.clone(),
             generation,
@@ -103,7 +103,7 @@ impl Filled {
     /// Waits until both the connection of whoever looks and that of this thread have rested after a failure.
     pub(super) async fn rested(&self) {
         let elsewhere = [(
-            Mark::CutOff {
+            BlacklistEntry::CutOff {
                 user: UserId::new("nobody"),
                 version: 0,
             },
@@ -111,12 +111,12 @@ impl Filled {
         )];
         eventually("the connections have rested", async || {
             needs_rebuild(&self.blacklist).await.is_ok()
-                && self.blacklist.fill(&elsewhere).await.is_ok()
+                && self.blacklist.write_best_effort(&elsewhere).await.is_ok()
         })
         .await;
     }
 
-    pub(super) async fn write(&self, mark: Mark, ttl: TimeDelta) {
+    pub(super) async fn write(&self, mark: BlacklistEntry, ttl: TimeDelta) {
         self.blacklist.write(&[(mark, ttl)]).await.unwrap();
     }
 
@@ -156,11 +156,11 @@ pub(super) fn open_as(deployment: &str, url: &str) -> RedisBlacklist {
 
 /// What the janitor does first: whether all is lost. If not, and nothing is to be written again, absence is believed.
 pub(super) async fn needs_rebuild(blacklist: &RedisBlacklist) -> Result<bool, StoreError> {
-    let look = blacklist.look().await?;
-    if look.memory == Memory::Kept {
-        blacklist.believe(&look);
+    let look = blacklist.probe().await?;
+    if look.state == CacheState::Current {
+        blacklist.trust(&look);
     }
-    Ok(look.memory != Memory::Kept)
+    Ok(look.state != CacheState::Current)
 }
 
 pub(super) async fn rebuild(blacklist: &RedisBlacklist) -> bool {
@@ -173,29 +173,29 @@ async fn without_marks_a_token_is_clear_and_with_one_it_is_not() {
     let it = Filled::start().await;
     assert_eq!(
         (it.check().await, it.check_refresh(0).await),
-        (Verdict::Clear, Verdict::Clear)
+        (Lookup::Clear, Lookup::Clear)
     );
     it.write(it.rotated(2), HOUR).await;
     assert_eq!(
         it.check().await,
-        Verdict::Clear,
+        Lookup::Clear,
         "access tokens outlive a rotation"
     );
     assert_eq!(
         (it.check_refresh(1).await, it.check_refresh(2).await),
-        (Verdict::Spent, Verdict::Clear)
+        (Lookup::Spent, Lookup::Clear)
     );
     it.write(it.cut_off(3), HOUR).await;
-    assert_eq!(it.check().await, Verdict::Clear);
+    assert_eq!(it.check().await, Lookup::Clear);
     it.write(it.cut_off(4), HOUR).await;
     assert_eq!(
         (it.check().await, it.check_refresh(2).await),
-        (Verdict::CutOff, Verdict::CutOff)
+        (Lookup::StaleEpoch, Lookup::StaleEpoch)
     );
     it.write(it.revoked(), HOUR).await;
     assert_eq!(
         (it.check().await, it.check_refresh(9).await),
-        (Verdict::Revoked, Verdict::Revoked)
+        (Lookup::Revoked, Lookup::Revoked)
     );
 }
 
@@ -207,14 +207,14 @@ async fn a_mark_speaks_of_its_own_session_and_its_own_user_only() {
         session: random::session_id(),
         ..it.token(Some(0))
     };
-    assert_eq!(it.blacklist.check(&other).await, Verdict::Clear);
+    assert_eq!(it.blacklist.check(&other).await, Lookup::Clear);
     it.write(it.cut_off(9), HOUR).await;
     let other = TokenRef {
         user: random::user_id(),
         session: random::session_id(),
         ..it.token(None)
     };
-    assert_eq!(it.blacklist.check(&other).await, Verdict::Clear);
+    assert_eq!(it.blacklist.check(&other).await, Lookup::Clear);
 }
 
 #[tokio::test]
@@ -224,16 +224,16 @@ async fn marks_only_move_forward_whatever_the_order() {
         it.write(it.rotated(generation), HOUR).await;
         assert_eq!(
             (it.check_refresh(9).await, it.check_refresh(10).await),
-            (Verdict::Spent, Verdict::Clear)
+            (Lookup::Spent, Lookup::Clear)
         );
     }
     for version in [5, 4, 1] {
         it.write(it.cut_off(version), HOUR).await;
-        assert_eq!(it.check().await, Verdict::CutOff);
+        assert_eq!(it.check().await, Lookup::StaleEpoch);
     }
     it.write(it.revoked(), HOUR).await;
     it.write(it.rotated(u32::MAX), HOUR).await;
-    assert_eq!(it.check_refresh(u32::MAX).await, Verdict::Revoked);
+    assert_eq!(it.check_refresh(u32::MAX).await, Lookup::Revoked);
 }
 
 #[tokio::test]
@@ -269,7 +269,7 @@ async fn many_marks_of_many_users_are_written_at_once() {
         .iter()
         .map(|user| {
             (
-                Mark::CutOff {
+                BlacklistEntry::CutOff {
                     user: user.clone(),
                     version: 4,
                 },
@@ -284,7 +284,7 @@ async fn many_marks_of_many_users_are_written_at_once() {
             user,
             ..it.token(None)
         };
-        assert_eq!(it.blacklist.check(&token).await, Verdict::CutOff);
+        assert_eq!(it.blacklist.check(&token).await, Lookup::StaleEpoch);
     }
 }
 
@@ -293,9 +293,9 @@ async fn a_process_that_was_never_filled_believes_marks_but_not_their_absence() 
     let it = Filled::start().await;
     let other = it.another();
     assert!(needs_rebuild(&other).await.unwrap());
-    assert_eq!(other.check(&it.token(None)).await, Verdict::Unknown);
+    assert_eq!(other.check(&it.token(None)).await, Lookup::Unknown);
     it.write(it.revoked(), HOUR).await;
-    assert_eq!(other.check(&it.token(None)).await, Verdict::Revoked);
+    assert_eq!(other.check(&it.token(None)).await, Lookup::Revoked);
 }
 
 #[tokio::test]
@@ -304,11 +304,11 @@ async fn a_lost_memory_is_noticed_by_the_same_look_and_healed_by_a_rebuild() {
     it.write(it.revoked(), HOUR).await;
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
     let () = it.redis.ask(&["FLUSHALL"]).await;
-    assert_eq!(it.check().await, Verdict::Unknown);
+    assert_eq!(it.check().await, Lookup::Unknown);
     assert!(needs_rebuild(&it.blacklist).await.unwrap());
     assert!(rebuild(&it.blacklist).await);
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
-    assert_eq!(it.check().await, Verdict::Clear);
+    assert_eq!(it.check().await, Lookup::Clear);
 }
 
 #[tokio::test]
@@ -318,7 +318,7 @@ async fn a_rebuild_whose_memory_was_lost_half_way_is_not_believed() {
     it.write(it.rotated(1), HOUR).await;
     let () = it.redis.ask(&["FLUSHALL"]).await;
     assert!(!it.blacklist.finish_rebuild(ticket).await.unwrap());
-    assert_eq!(it.check().await, Verdict::Unknown);
+    assert_eq!(it.check().await, Lookup::Unknown);
     assert!(needs_rebuild(&it.blacklist).await.unwrap());
 }
 
@@ -331,8 +331,8 @@ async fn two_processes_that_rebuild_at_once_are_not_in_each_others_way() {
     let second = other.start_rebuild().await.unwrap();
     assert!(it.blacklist.finish_rebuild(first).await.unwrap());
     assert!(other.finish_rebuild(second).await.unwrap());
-    assert_eq!(it.check().await, Verdict::Clear);
-    assert_eq!(other.check(&it.token(None)).await, Verdict::Clear);
+    assert_eq!(it.check().await, Lookup::Clear);
+    assert_eq!(other.check(&it.token(None)).await, Lookup::Clear);
     assert!(it.keys("*building*").await.is_empty());
 }
 
@@ -352,18 +352,18 @@ async fn after_a_write_that_failed_nothing_is_clear_until_a_rebuild_that_began_l
         .redis
         .ask(&["CONFIG", "SET", "min-replicas-to-write", "0"])
         .await;
-    assert_eq!(it.check().await, Verdict::Unknown);
+    assert_eq!(it.check().await, Lookup::Unknown);
     it.rested().await;
-    assert_eq!(it.check().await, Verdict::Unknown);
+    assert_eq!(it.check().await, Lookup::Unknown);
     assert!(needs_rebuild(&it.blacklist).await.unwrap());
     it.blacklist.finish_rebuild(begun_before).await.unwrap();
     assert_eq!(
         it.check().await,
-        Verdict::Unknown,
+        Lookup::Unknown,
         "that rebuild may have read before the revocation"
     );
     assert!(rebuild(&it.blacklist).await);
-    assert_eq!(it.check().await, Verdict::Clear);
+    assert_eq!(it.check().await, Lookup::Clear);
 }
 
 #[tokio::test]
@@ -384,7 +384,7 @@ async fn a_mark_that_cannot_be_read_is_neither_believed_nor_taken_for_none() {
             "99999999999999999999",
         ] {
             let () = it.redis.ask(&["SET", &key, strange]).await;
-            assert_eq!(it.check().await, Verdict::Unknown, "{strange:?}");
+            assert_eq!(it.check().await, Lookup::Unknown, "{strange:?}");
             it.write(
                 if pattern == "*:s:*" {
                     it.rotated(2)
@@ -396,7 +396,7 @@ async fn a_mark_that_cannot_be_read_is_neither_believed_nor_taken_for_none() {
             .await;
             assert_eq!(
                 it.check().await,
-                Verdict::Unknown,
+                Lookup::Unknown,
                 "{strange:?} was written over"
             );
         }
@@ -407,7 +407,7 @@ async fn a_mark_that_cannot_be_read_is_neither_believed_nor_taken_for_none() {
         .ask(&["SET", &it.keys("*:s:*").await[0], "strange"])
         .await;
     it.write(it.revoked(), HOUR).await;
-    assert_eq!(it.check().await, Verdict::Revoked);
+    assert_eq!(it.check().await, Lookup::Revoked);
 }
 
 #[tokio::test]
@@ -421,17 +421,17 @@ async fn a_redis_that_throws_keys_away_is_never_clear_and_says_so() {
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
     assert_eq!(
         it.check().await,
-        Verdict::Clear,
+        Lookup::Clear,
         "without a limit nothing is thrown away"
     );
     let () = it.redis.ask(&["CONFIG", "SET", "maxmemory", "100mb"]).await;
     needs_rebuild(&it.blacklist).await.unwrap();
-    assert_eq!(it.check().await, Verdict::Unknown);
+    assert_eq!(it.check().await, Lookup::Unknown);
     assert!(it.blacklist.warnings()[0].contains("allkeys-lru"));
     it.write(it.revoked(), HOUR).await;
     assert_eq!(
         it.check().await,
-        Verdict::Revoked,
+        Lookup::Revoked,
         "what is there is believed"
     );
 
@@ -443,14 +443,14 @@ async fn a_redis_that_throws_keys_away_is_never_clear_and_says_so() {
         needs_rebuild(&it.blacklist).await.unwrap(),
         "nobody knows what was thrown away"
     );
-    assert_eq!(it.check_refresh(0).await, Verdict::Revoked);
+    assert_eq!(it.check_refresh(0).await, Lookup::Revoked);
     let other = TokenRef {
         session: random::session_id(),
         ..it.token(None)
     };
-    assert_eq!(it.blacklist.check(&other).await, Verdict::Unknown);
+    assert_eq!(it.blacklist.check(&other).await, Lookup::Unknown);
     assert!(rebuild(&it.blacklist).await);
-    assert_eq!(it.blacklist.check(&other).await, Verdict::Clear);
+    assert_eq!(it.blacklist.check(&other).await, Lookup::Clear);
 }
 
 #[tokio::test]
@@ -458,7 +458,7 @@ async fn a_check_is_one_mget_and_nothing_else() {
     let it = Filled::start().await;
     let () = it.redis.ask(&["CONFIG", "RESETSTAT"]).await;
     for generation in 0..5 {
-        assert_eq!(it.check_refresh(generation).await, Verdict::Clear);
+        assert_eq!(it.check_refresh(generation).await, Lookup::Clear);
     }
     let stats: String = it.redis.ask(&["INFO", "commandstats"]).await;
     assert!(stats.contains("cmdstat_mget:calls=5,"), "{stats}");

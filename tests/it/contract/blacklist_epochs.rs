@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use latchkey::{
-    ports::{Blacklist as _, Memory, Verdict, blacklist::MARGIN},
+    ports::{Blacklist as _, CacheState, Lookup, blacklist::MARGIN},
     store::redis::RedisBlacklist,
 };
 
@@ -53,7 +53,7 @@ async fn a_memory_that_another_deployment_filled_is_neither_trusted_nor_taken() 
     let it = Filled::start().await;
     it.write(it.revoked(), HOUR).await;
     let other = stranger(&it);
-    assert_eq!(other.look().await.unwrap().memory, Memory::Foreign);
+    assert_eq!(other.probe().await.unwrap().state, CacheState::Foreign);
     assert!(
         !rebuild(&other).await,
         "an epoch of a live foreign deployment is not overwritten"
@@ -64,25 +64,28 @@ async fn a_memory_that_another_deployment_filled_is_neither_trusted_nor_taken() 
             .iter()
             .all(|epoch| epoch.starts_with(DEPLOYMENT))
     );
-    assert_eq!(it.check().await, Verdict::Revoked);
+    assert_eq!(it.check().await, Lookup::Revoked);
 
     let () = it.redis.ask(&["FLUSHALL"]).await;
     assert!(rebuild(&other).await);
     assert_eq!(
         it.check().await,
-        Verdict::Unknown,
+        Lookup::Unknown,
         "the mark is gone, and the foreign epoch is there"
     );
-    assert_eq!(it.blacklist.look().await.unwrap().memory, Memory::Foreign);
+    assert_eq!(
+        it.blacklist.probe().await.unwrap().state,
+        CacheState::Foreign
+    );
     let warnings = it.blacklist.warnings();
     assert!(
         warnings[0].contains("(fedcba9876543210)") && warnings[0].contains("LATCHKEY_REDIS_PREFIX"),
         "{warnings:?}"
     );
-    assert!(!it.blacklist.status().believed);
+    assert!(!it.blacklist.status().trusted);
     assert_eq!(
         other.check(&it.token(None)).await,
-        Verdict::Clear,
+        Lookup::Clear,
         "to the other deployment it is its own"
     );
 
@@ -104,13 +107,16 @@ async fn a_memory_that_a_copy_of_the_database_filled_is_lost() {
     assert!(rebuild(&copy).await);
     let () = it.redis.ask(&["FLUSHALL"]).await;
     assert!(rebuild(&copy).await);
-    assert_eq!(it.check().await, Verdict::Unknown);
+    assert_eq!(it.check().await, Lookup::Unknown);
     assert!(needs_rebuild(&it.blacklist).await.unwrap());
-    it.blacklist.fill(&[(it.revoked(), HOUR)]).await.unwrap();
+    it.blacklist
+        .write_best_effort(&[(it.revoked(), HOUR)])
+        .await
+        .unwrap();
     assert!(rebuild(&it.blacklist).await);
     assert_eq!(
         (it.check().await, copy.check(&it.token(None)).await),
-        (Verdict::Revoked, Verdict::Revoked)
+        (Lookup::Revoked, Lookup::Revoked)
     );
     assert!(
         !needs_rebuild(&copy).await.unwrap(),
@@ -122,7 +128,7 @@ async fn a_memory_that_a_copy_of_the_database_filled_is_lost() {
 async fn an_epoch_of_an_earlier_version_is_not_trusted_and_replaced() {
     let it = Filled::start().await;
     set_epochs(&it, "1").await;
-    assert_eq!(it.check().await, Verdict::Unknown);
+    assert_eq!(it.check().await, Lookup::Unknown);
     assert!(needs_rebuild(&it.blacklist).await.unwrap());
     assert_eq!(it.blacklist.warnings(), Vec::<String>::new());
     assert!(rebuild(&it.blacklist).await);
@@ -133,7 +139,7 @@ async fn an_epoch_of_an_earlier_version_is_not_trusted_and_replaced() {
             .all(|epoch| epoch.starts_with(DEPLOYMENT))
     );
     assert!(lives(&it).await.0 > 0, "it has an end from now on");
-    assert_eq!(it.check().await, Verdict::Clear);
+    assert_eq!(it.check().await, Lookup::Clear);
 }
 
 #[tokio::test]
@@ -141,10 +147,10 @@ async fn an_epoch_without_a_readable_name_is_foreign() {
     let it = Filled::start().await;
     for strange in ["", "2", "0123456789abcdef0:x", "\u{1f511}"] {
         set_epochs(&it, strange).await;
-        assert_eq!(it.check().await, Verdict::Unknown, "{strange:?}");
+        assert_eq!(it.check().await, Lookup::Unknown, "{strange:?}");
         assert_eq!(
-            it.blacklist.look().await.unwrap().memory,
-            Memory::Foreign,
+            it.blacklist.probe().await.unwrap().state,
+            CacheState::Foreign,
             "{strange:?}"
         );
     }
@@ -165,13 +171,16 @@ async fn an_epoch_is_renewed_only_by_looks_of_instances_that_trust_it() {
     let it = Filled::start().await;
     shorten_epochs(&it, "10000").await;
     let never_filled = it.another();
-    assert_eq!(never_filled.look().await.unwrap().memory, Memory::Lost);
-    assert_eq!(stranger(&it).look().await.unwrap().memory, Memory::Foreign);
+    assert_eq!(never_filled.probe().await.unwrap().state, CacheState::Lost);
+    assert_eq!(
+        stranger(&it).probe().await.unwrap().state,
+        CacheState::Foreign
+    );
     assert!(lives(&it).await.1 <= 10_000);
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
     assert!(lives(&it).await.0 > 50_000);
     set_epochs(&it, "fedcba9876543210:x").await;
-    it.blacklist.look().await.unwrap();
+    it.blacklist.probe().await.unwrap();
     assert_eq!(lives(&it).await, (-1, -1), "a foreign epoch is not renewed");
 }
 
@@ -179,10 +188,10 @@ async fn an_epoch_is_renewed_only_by_looks_of_instances_that_trust_it() {
 async fn without_looks_an_epoch_ends_and_only_a_rebuild_brings_trust_back() {
     let it = Filled::start().await;
     shorten_epochs(&it, "0").await;
-    assert_eq!(it.check().await, Verdict::Unknown);
-    assert_eq!(it.blacklist.look().await.unwrap().memory, Memory::Lost);
+    assert_eq!(it.check().await, Lookup::Unknown);
+    assert_eq!(it.blacklist.probe().await.unwrap().state, CacheState::Lost);
     assert!(rebuild(&it.blacklist).await);
-    assert_eq!(it.check().await, Verdict::Clear);
+    assert_eq!(it.check().await, Lookup::Clear);
 }
 
 #[tokio::test]
@@ -194,12 +203,12 @@ async fn a_jump_of_redis_clock_beyond_an_epoch_revives_no_token() {
         it.keys("*:s:*").await.is_empty(),
         "the mark has ended before its token"
     );
-    assert_eq!(it.check().await, Verdict::Unknown);
-    assert_eq!(it.blacklist.look().await.unwrap().memory, Memory::Lost);
+    assert_eq!(it.check().await, Lookup::Unknown);
+    assert_eq!(it.blacklist.probe().await.unwrap().state, CacheState::Lost);
     assert!(rebuild(&it.blacklist).await);
     assert_eq!(
         (it.check().await, it.blacklist.status().rebuilds),
-        (Verdict::Clear, 2)
+        (Lookup::Clear, 2)
     );
 }
 
@@ -213,13 +222,13 @@ async fn jumps_of_redis_clock_that_an_epoch_survives_are_seen_by_the_next_look()
         clock += jump;
         it.redis.jump(clock);
         assert_eq!(
-            it.blacklist.look().await.unwrap().memory,
-            Memory::Lost,
+            it.blacklist.probe().await.unwrap().state,
+            CacheState::Lost,
             "{jump}"
         );
-        assert_eq!(it.check().await, Verdict::Unknown);
+        assert_eq!(it.check().await, Lookup::Unknown);
         assert!(rebuild(&it.blacklist).await);
-        assert_eq!(it.check().await, Verdict::Clear);
+        assert_eq!(it.check().await, Lookup::Clear);
     }
 }
 
@@ -231,7 +240,7 @@ async fn a_look_that_sees_a_jump_of_redis_clock_renews_no_epoch() {
     let other = it.another();
     assert!(rebuild(&other).await);
     it.redis.jump(40);
-    it.blacklist.look().await.unwrap();
+    it.blacklist.probe().await.unwrap();
     assert!(lives(&it).await.1 <= 20_000, "by the look");
     assert!(
         !it.blacklist.finish_rebuild(ticket).await.unwrap(),
@@ -240,11 +249,11 @@ async fn a_look_that_sees_a_jump_of_redis_clock_renews_no_epoch() {
     assert!(lives(&it).await.1 <= 20_000, "by the seal");
     assert_eq!(
         other.check(&it.token(None)).await,
-        Verdict::Clear,
+        Lookup::Clear,
         "it has not looked, and nothing has ended"
     );
     it.redis.jump(80);
-    assert_eq!(other.check(&it.token(None)).await, Verdict::Unknown);
+    assert_eq!(other.check(&it.token(None)).await, Lookup::Unknown);
 }
 
 #[tokio::test]
@@ -253,7 +262,7 @@ async fn a_clock_of_redis_that_is_slightly_off_is_no_jump() {
     for clock in [2, -2] {
         it.redis.jump(clock);
         assert!(!needs_rebuild(&it.blacklist).await.unwrap());
-        assert_eq!(it.check().await, Verdict::Clear);
+        assert_eq!(it.check().await, Lookup::Clear);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the blacklist must do when Redis loses something, or is not what it was.
 
-use latchkey::ports::{Blacklist as _, BlacklistStatus, Memory, Verdict};
+use latchkey::ports::{Blacklist as _, BlacklistStatus, CacheState, Lookup};
 
 use super::blacklist::{Filled, HOUR, needs_rebuild, open, rebuild};
 use crate::support::servers::{eventually, own::OwnRedis};
@@ -14,15 +14,15 @@ async fn a_redis_that_comes_back_with_an_old_memory_is_not_believed() {
     it.redis.kill();
     it.redis.again().await;
     assert!(it.keys("*:s:*").await.is_empty() && !it.keys("*:epoch").await.is_empty());
-    assert_eq!(it.check().await, Verdict::Unknown);
+    assert_eq!(it.check().await, Lookup::Unknown);
     it.rested().await;
-    assert_eq!(it.check().await, Verdict::Unknown);
+    assert_eq!(it.check().await, Lookup::Unknown);
     assert!(
         needs_rebuild(&it.blacklist).await.unwrap(),
         "it is another memory"
     );
     assert!(rebuild(&it.blacklist).await);
-    assert_eq!(it.check().await, Verdict::Clear);
+    assert_eq!(it.check().await, Lookup::Clear);
 }
 
 #[tokio::test]
@@ -32,10 +32,10 @@ async fn a_connection_that_broke_without_a_loss_is_believed_again_without_a_rebu
         .redis
         .ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
         .await;
-    assert_eq!(it.check().await, Verdict::Unknown);
+    assert_eq!(it.check().await, Lookup::Unknown);
     it.rested().await;
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
-    assert_eq!(it.check().await, Verdict::Clear);
+    assert_eq!(it.check().await, Lookup::Clear);
 }
 
 /// The limit and the policy were there for less than a second, so nobody saw them.
@@ -84,18 +84,18 @@ async fn a_look_alone_restores_no_belief() {
         .redis
         .ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
         .await;
-    assert_eq!(it.check().await, Verdict::Unknown);
+    assert_eq!(it.check().await, Lookup::Unknown);
     eventually("the connection has rested", async || {
-        it.blacklist.look().await.is_ok()
+        it.blacklist.probe().await.is_ok()
     })
     .await;
-    let look = it.blacklist.look().await.unwrap();
+    let look = it.blacklist.probe().await.unwrap();
     assert_eq!(
-        (look.memory, it.check().await),
-        (Memory::Kept, Verdict::Unknown)
+        (look.state, it.check().await),
+        (CacheState::Current, Lookup::Unknown)
     );
-    it.blacklist.believe(&look);
-    assert_eq!(it.check().await, Verdict::Clear);
+    it.blacklist.trust(&look);
+    assert_eq!(it.check().await, Lookup::Clear);
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn a_mark_that_nobody_relies_on_or_that_is_written_again_may_fail() {
         .ask(&["CONFIG", "SET", "min-replicas-to-write", "1"])
         .await;
     it.blacklist
-        .fill(&[(it.rotated(1), HOUR)])
+        .write_best_effort(&[(it.rotated(1), HOUR)])
         .await
         .unwrap_err();
     let () = it
@@ -115,7 +115,7 @@ async fn a_mark_that_nobody_relies_on_or_that_is_written_again_may_fail() {
         .await;
     it.rested().await;
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
-    assert_eq!(it.check().await, Verdict::Clear);
+    assert_eq!(it.check().await, Lookup::Clear);
 }
 
 /// A command of an operator writes, and never looks.
@@ -123,23 +123,23 @@ async fn a_mark_that_nobody_relies_on_or_that_is_written_again_may_fail() {
 async fn a_process_that_only_writes_finds_the_server_too() {
     let it = Filled::start().await;
     it.another().write(&[(it.cut_off(9), HOUR)]).await.unwrap();
-    assert_eq!(it.check().await, Verdict::CutOff);
+    assert_eq!(it.check().await, Lookup::StaleEpoch);
 }
 
 #[tokio::test]
 async fn its_status_tells_reachable_from_believed() {
     let mut it = Filled::start().await;
-    let told = |status: BlacklistStatus| (status.reachable, status.believed, status.rebuilds);
+    let told = |status: BlacklistStatus| (status.reachable, status.trusted, status.rebuilds);
     assert_eq!(told(it.another().status()), (false, false, 0));
     assert_eq!(told(it.blacklist.status()), (true, true, 1));
     let before = it.blacklist.status().failures;
     it.redis.kill();
-    assert_eq!(it.check().await, Verdict::Unknown);
+    assert_eq!(it.check().await, Lookup::Unknown);
     assert_eq!(told(it.blacklist.status()), (false, false, 1));
     assert_eq!(it.blacklist.status().failures, before + 1);
     it.redis.again().await;
     eventually("the connection has rested", async || {
-        it.blacklist.look().await.is_ok()
+        it.blacklist.probe().await.is_ok()
     })
     .await;
     assert_eq!(told(it.blacklist.status()), (true, false, 1));
@@ -156,10 +156,10 @@ async fn a_replica_is_never_believed() {
         .ask(&["REPLICAOF", "127.0.0.1", &it.redis.port.to_string()])
         .await;
     let blacklist = open(&replica);
-    let error = blacklist.look().await.unwrap_err().to_string();
+    let error = blacklist.probe().await.unwrap_err().to_string();
     assert!(
         error.ends_with("is a replica, and takes no marks"),
         "{error}"
     );
-    assert_eq!(blacklist.check(&it.token(None)).await, Verdict::Unknown);
+    assert_eq!(blacklist.check(&it.token(None)).await, Lookup::Unknown);
 }

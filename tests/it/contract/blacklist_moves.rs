@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use latchkey::ports::{Blacklist as _, Verdict};
+use latchkey::ports::{Blacklist as _, Lookup};
 
 use super::blacklist::{Filled, HOUR, needs_rebuild, rebuild};
 use crate::support::{
@@ -17,7 +17,7 @@ const OWN: usize = 2;
 
 /// The replica is promoted, and the door leads to it from now on.
 async fn promoted(it: &Filled, door: &Proxy, other: &OwnRedis) {
-    assert_eq!(it.check().await, Verdict::Clear);
+    assert_eq!(it.check().await, Lookup::Clear);
     eventually("the epochs have arrived", async || {
         !epochs(other).await.is_empty()
     })
@@ -44,7 +44,7 @@ async fn a_revocation_that_would_go_to_another_server_than_was_looked_at_is_a_wr
         .await
         .unwrap_err();
     assert_eq!(
-        (it.blacklist.status().believed, marks(&other).await),
+        (it.blacklist.status().trusted, marks(&other).await),
         (false, 0)
     );
     followed(&it, &other).await;
@@ -56,7 +56,7 @@ async fn a_thread_that_is_led_elsewhere_asks_through_the_background_until_that_h
     promoted(&it, &door, &other).await;
     // The background's connection still leads to the first server, and believes it.
     door.cut_one(OWN);
-    assert_eq!(it.check().await, Verdict::Unknown);
+    assert_eq!(it.check().await, Lookup::Unknown);
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
     it.write(it.revoked(), HOUR).await;
     assert_eq!(
@@ -65,14 +65,14 @@ async fn a_thread_that_is_led_elsewhere_asks_through_the_background_until_that_h
             marks(&it.redis).await,
             marks(&other).await
         ),
-        (Verdict::Revoked, 1, 0)
+        (Lookup::Revoked, 1, 0)
     );
     // Once the thread has rested, it finds the second server, and makes the background look there.
     eventually("that the address leads elsewhere is noticed", async || {
-        it.check().await == Verdict::Unknown
+        it.check().await == Lookup::Unknown
     })
     .await;
-    assert!(!it.blacklist.status().believed);
+    assert!(!it.blacklist.status().trusted);
     followed(&it, &other).await;
 }
 
@@ -84,10 +84,7 @@ async fn followed(it: &Filled, other: &OwnRedis) {
     .await;
     it.rested().await;
     it.write(it.revoked(), HOUR).await;
-    assert_eq!(
-        (it.check().await, marks(other).await),
-        (Verdict::Revoked, 1)
-    );
+    assert_eq!((it.check().await, marks(other).await), (Lookup::Revoked, 1));
 }
 
 /// As many clients do: none of them may keep the background from its look.
@@ -105,7 +102,7 @@ async fn a_server_that_was_started_again_is_believed_within_moments_however_ofte
         }
     };
     let looking = eventually("it is believed", async || {
-        rebuild_if_needed(&it).await && it.blacklist.status().believed
+        rebuild_if_needed(&it).await && it.blacklist.status().trusted
     });
     tokio::select! {
         () = asking => {}
@@ -128,14 +125,14 @@ async fn an_answer_of_the_server_before_that_comes_after_the_next_is_believed_is
     promoted(&it, &door, &other).await;
     // The background's connection breaks, and this thread asks the first server, which takes its time.
     door.cut_one(SHARED);
-    it.blacklist.look().await.unwrap_err();
+    it.blacklist.probe().await.unwrap_err();
     door.hold_answers_so_far();
     let late = it.check();
     let meanwhile = async {
         eventually("the question has arrived", async || door.holds()).await;
         let key = it.revoked();
         eventually("the other is believed", async || {
-            rebuild_if_needed(&it).await && it.blacklist.status().believed
+            rebuild_if_needed(&it).await && it.blacklist.status().trusted
         })
         .await;
         it.blacklist.write(&[(key, HOUR)]).await.unwrap();
@@ -143,8 +140,8 @@ async fn an_answer_of_the_server_before_that_comes_after_the_next_is_believed_is
         door.go_on();
     };
     let (late, ()) = tokio::join!(late, meanwhile);
-    assert_eq!(late, Verdict::Unknown);
-    assert_eq!(it.check().await, Verdict::Revoked);
+    assert_eq!(late, Lookup::Unknown);
+    assert_eq!(it.check().await, Lookup::Revoked);
 }
 
 #[tokio::test]
@@ -155,7 +152,7 @@ async fn a_master_that_was_made_a_replica_is_left_for_whoever_the_address_leads_
         .redis
         .ask(&["REPLICAOF", "127.0.0.1", &other.port.to_string()])
         .await;
-    it.blacklist.look().await.unwrap_err();
+    it.blacklist.probe().await.unwrap_err();
     eventually("the other is found", async || rebuild_if_needed(&it).await).await;
     it.rested().await;
     it.write(it.revoked(), HOUR).await;
@@ -165,11 +162,11 @@ async fn a_master_that_was_made_a_replica_is_left_for_whoever_the_address_leads_
 #[tokio::test]
 async fn a_thread_s_connection_that_died_unused_is_found_by_the_next_look_and_not_by_a_request() {
     let (it, door, _) = Filled::behind_a_door().await;
-    assert_eq!(it.check().await, Verdict::Clear);
+    assert_eq!(it.check().await, Lookup::Clear);
     let before = it.blacklist.status().failures;
     door.cut_one(OWN);
     eventually("it is found dead", async || {
-        it.blacklist.look().await.unwrap();
+        it.blacklist.probe().await.unwrap();
         it.blacklist.status().failures == before + 1
     })
     .await;
@@ -177,6 +174,6 @@ async fn a_thread_s_connection_that_died_unused_is_found_by_the_next_look_and_no
     it.rested().await;
     assert_eq!(
         (it.check().await, it.blacklist.status().failures),
-        (Verdict::Clear, before + 1)
+        (Lookup::Clear, before + 1)
     );
 }

@@ -6,12 +6,12 @@ use chrono::TimeDelta;
 use latchkey::{
     domain::session::{RevokedReason, Session},
     ports::{
-        Blacklist as _, Clock as _, SessionStore, TokenRef, UserStore, Verdict, blacklist::MARGIN,
+        Blacklist as _, Clock as _, Lookup, SessionStore, TokenRef, UserStore, blacklist::MARGIN,
     },
     service::{
         Revocation,
         janitor::{Flushed, Janitor},
-        revocation::MarkLifetimes,
+        revocation::EntryLifetimes,
     },
     store::redis::RedisBlacklist,
 };
@@ -39,7 +39,7 @@ impl House {
         let blacklist = Arc::new(open(&redis));
         let clock = Arc::new(ManualClock::default());
         let sql = Arc::new(store.sql.clone());
-        let lifetimes = MarkLifetimes {
+        let lifetimes = EntryLifetimes {
             refresh: REFRESH,
             session: SESSION,
         };
@@ -71,8 +71,8 @@ impl House {
         session
     }
 
-    async fn check(&self, session: &Session, generation: Option<u32>) -> Verdict {
-        let (user, version) = (session.user_id.clone(), session.user_version);
+    async fn check(&self, session: &Session, generation: Option<u32>) -> Lookup {
+        let (user, version) = (session.user_id.clone(), session.session_epoch);
         self.blacklist
             .check(&TokenRef {
                 session: session.id,
@@ -122,66 +122,66 @@ on_both_databases! {
         let now = house.clock.now();
         assert_eq!(house.store.rotate(rotated.id, 0, now).await, Some(1));
         house.revoke(&revoked).await;
-        sql.cut_off(&at(&cut_off.user_id, now), None).await.unwrap();
+        sql.revoke_all_sessions(&at(&cut_off.user_id, now), None).await.unwrap();
         UserStore::delete(sql, &at(&deleted.user_id, now)).await.unwrap();
 
         for _ in 0..2 {
-            assert!(house.janitor.keep_blacklist().await.unwrap(), "rebuilt");
-            assert!(!house.janitor.keep_blacklist().await.unwrap(), "and then no more");
-            assert_eq!(house.check(&clear, Some(0)).await, Verdict::Clear);
-            assert_eq!(house.check(&rotated, Some(0)).await, Verdict::Clear, "of rotations the database is asked");
-            assert_eq!(house.check(&revoked, None).await, Verdict::Revoked);
-            assert_eq!(house.check(&cut_off, None).await, Verdict::CutOff);
-            assert_eq!(house.check(&deleted, None).await, Verdict::CutOff);
+            assert!(house.janitor.sync().await.unwrap(), "rebuilt");
+            assert!(!house.janitor.sync().await.unwrap(), "and then no more");
+            assert_eq!(house.check(&clear, Some(0)).await, Lookup::Clear);
+            assert_eq!(house.check(&rotated, Some(0)).await, Lookup::Clear, "of rotations the database is asked");
+            assert_eq!(house.check(&revoked, None).await, Lookup::Revoked);
+            assert_eq!(house.check(&cut_off, None).await, Lookup::StaleEpoch);
+            assert_eq!(house.check(&deleted, None).await, Lookup::StaleEpoch);
             let () = house.redis.ask(&["FLUSHALL"]).await;
-            assert_eq!(house.check(&clear, Some(0)).await, Verdict::Unknown);
+            assert_eq!(house.check(&clear, Some(0)).await, Lookup::Unknown);
         }
     }
 
     async fn what_another_instance_could_not_mark_is_marked_by_the_next_round(store: Store) {
         let house = House::new(store).await;
         let (revoked, cut_off) = (house.session_of("revoked").await, house.session_of("cut-off").await);
-        house.janitor.keep_blacklist().await.unwrap();
-        assert!(!house.janitor.keep_blacklist().await.unwrap());
+        house.janitor.sync().await.unwrap();
+        assert!(!house.janitor.sync().await.unwrap());
         house.revoke(&revoked).await;
-        house.store.sql.cut_off(&at(&cut_off.user_id, house.clock.now()), None).await.unwrap();
+        house.store.sql.revoke_all_sessions(&at(&cut_off.user_id, house.clock.now()), None).await.unwrap();
         house.advance(TimeDelta::seconds(20));
-        assert_eq!(house.check(&revoked, None).await, Verdict::Clear);
-        assert!(!house.janitor.keep_blacklist().await.unwrap());
-        assert_eq!(house.check(&revoked, None).await, Verdict::Revoked);
-        assert_eq!(house.check(&cut_off, None).await, Verdict::CutOff);
+        assert_eq!(house.check(&revoked, None).await, Lookup::Clear);
+        assert!(!house.janitor.sync().await.unwrap());
+        assert_eq!(house.check(&revoked, None).await, Lookup::Revoked);
+        assert_eq!(house.check(&cut_off, None).await, Lookup::StaleEpoch);
     }
 
     /// Its own way to the database was cut meanwhile, and Redis, which it could ask, had not been told.
     async fn a_janitor_that_could_not_look_for_long_looks_back_as_far(store: Store) {
         let house = House::new(store).await;
         let revoked = house.session_of("revoked").await;
-        house.janitor.keep_blacklist().await.unwrap();
-        house.janitor.keep_blacklist().await.unwrap();
+        house.janitor.sync().await.unwrap();
+        house.janitor.sync().await.unwrap();
         house.advance(TimeDelta::seconds(10));
         house.revoke(&revoked).await;
         house.advance(TimeDelta::hours(2));
-        assert!(!house.janitor.keep_blacklist().await.unwrap());
-        assert_eq!(house.check(&revoked, None).await, Verdict::Revoked);
+        assert!(!house.janitor.sync().await.unwrap());
+        assert_eq!(house.check(&revoked, None).await, Lookup::Revoked);
     }
 
     /// The caller is a command without Redis, and its clock is minutes off.
     async fn a_revocation_by_a_caller_with_a_wrong_clock_is_marked_by_the_next_round(store: Store) {
         let house = House::new(store).await;
-        house.janitor.keep_blacklist().await.unwrap();
+        house.janitor.sync().await.unwrap();
         if house.has_no_clock_of_its_own().await {
             return; // All processes that use an SQLite file are on one machine.
         }
         for off in [TimeDelta::minutes(-4), TimeDelta::minutes(4), TimeDelta::days(-400)] {
             let (revoked, cut_off) = (house.session_of(&format!("a{off}")).await, house.session_of(&format!("b{off}")).await);
-            assert!(!house.janitor.keep_blacklist().await.unwrap());
+            assert!(!house.janitor.sync().await.unwrap());
             let now = house.clock.now() + off;
             house.store.sql.revoke(revocation(revoked.id, RevokedReason::LoggedOut, now)).await.unwrap();
-            house.store.sql.cut_off(&at(&cut_off.user_id, now), None).await.unwrap();
-            assert_eq!(house.check(&revoked, None).await, Verdict::Clear);
-            assert!(!house.janitor.keep_blacklist().await.unwrap());
-            assert_eq!(house.check(&revoked, None).await, Verdict::Revoked, "{off}");
-            assert_eq!(house.check(&cut_off, None).await, Verdict::CutOff, "{off}");
+            house.store.sql.revoke_all_sessions(&at(&cut_off.user_id, now), None).await.unwrap();
+            assert_eq!(house.check(&revoked, None).await, Lookup::Clear);
+            assert!(!house.janitor.sync().await.unwrap());
+            assert_eq!(house.check(&revoked, None).await, Lookup::Revoked, "{off}");
+            assert_eq!(house.check(&cut_off, None).await, Lookup::StaleEpoch, "{off}");
         }
     }
 
@@ -191,11 +191,11 @@ on_both_databases! {
         let (rebuilt, marked, cut_off) =
             (house.session_of("rebuilt").await, house.session_of("marked").await, house.session_of("cut-off").await);
         house.revoke(&rebuilt).await;
-        house.store.sql.cut_off(&at(&cut_off.user_id, house.clock.now()), None).await.unwrap();
+        house.store.sql.revoke_all_sessions(&at(&cut_off.user_id, house.clock.now()), None).await.unwrap();
         house.advance(TimeDelta::hours(3));
-        assert!(house.janitor.keep_blacklist().await.unwrap());
+        assert!(house.janitor.sync().await.unwrap());
         house.revoke(&marked).await;
-        assert!(!house.janitor.keep_blacklist().await.unwrap());
+        assert!(!house.janitor.sync().await.unwrap());
         for session in [&rebuilt, &marked] {
             let left = session.expires_at - house.clock.now() + MARGIN;
             assert!(house.life(&format!("*:s:{}", session.id)).await > left - TimeDelta::seconds(30));

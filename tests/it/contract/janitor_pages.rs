@@ -16,10 +16,10 @@ use latchkey::{
         time::Moment,
     },
     ports::{
-        Blacklist as _, Clock, NewSession, Repeat, Revoke, Rotation, SessionPage, SessionStore,
-        StoreError, TokenRef, Verdict,
+        Blacklist as _, Clock, Lookup, NewSession, Repeat, Revoke, Rotation, SessionPage,
+        SessionStore, StoreError, TokenRef,
     },
-    service::{Revocation, janitor::Janitor, revocation::MarkLifetimes},
+    service::{Revocation, janitor::Janitor, revocation::EntryLifetimes},
     store::{redis::RedisBlacklist, sql::SqlStore},
 };
 
@@ -160,7 +160,7 @@ impl House {
             sql: store.sql.clone(),
         });
         let blacklist = Arc::new(open(&redis));
-        let lifetimes = MarkLifetimes {
+        let lifetimes = EntryLifetimes {
             refresh: TimeDelta::days(1),
             session: TimeDelta::days(30),
         };
@@ -197,7 +197,7 @@ impl House {
         }
     }
 
-    async fn check(&self, session: &Session) -> Verdict {
+    async fn check(&self, session: &Session) -> Lookup {
         self.blacklist.check(&Self::token(session)).await
     }
 
@@ -228,25 +228,25 @@ async fn a_rebuild_goes_on_from_the_page_that_failed_and_rests_between() {
         .sessions
         .fails_after_the_first_page
         .store(true, Ordering::SeqCst);
-    house.janitor.keep_blacklist().await.unwrap_err();
+    house.janitor.sync().await.unwrap_err();
     assert_eq!(house.asked(), [None, Some(house.id(499))]);
-    house.janitor.keep_blacklist().await.unwrap_err();
+    house.janitor.sync().await.unwrap_err();
     assert_eq!(house.asked(), [Some(house.id(499))]);
-    assert!(!house.janitor.keep_blacklist().await.unwrap(), "it rests");
+    assert!(!house.janitor.sync().await.unwrap(), "it rests");
     assert_eq!(house.asked(), []);
     let living = living();
     assert_eq!(
         house.check(&house.sessions.revoked[0]).await,
-        Verdict::Revoked
+        Lookup::Revoked
     );
-    assert_eq!(house.blacklist.check(&living).await, Verdict::Unknown);
+    assert_eq!(house.blacklist.check(&living).await, Lookup::Unknown);
     assert_eq!(house.blacklist.status().failed_rebuilds, 2);
 
     house
         .sessions
         .fails_after_the_first_page
         .store(false, Ordering::SeqCst);
-    assert!(house.janitor.keep_blacklist().await.unwrap());
+    assert!(house.janitor.sync().await.unwrap());
     assert_eq!(
         house.asked(),
         [
@@ -258,10 +258,10 @@ async fn a_rebuild_goes_on_from_the_page_that_failed_and_rests_between() {
     for session in [0, 499, 500, 1199] {
         assert_eq!(
             house.check(&house.sessions.revoked[session]).await,
-            Verdict::Revoked
+            Lookup::Revoked
         );
     }
-    assert_eq!(house.blacklist.check(&living).await, Verdict::Clear);
+    assert_eq!(house.blacklist.check(&living).await, Lookup::Clear);
 }
 
 #[tokio::test]
@@ -271,14 +271,14 @@ async fn a_rebuild_whose_memory_was_lost_begins_again() {
         .sessions
         .fails_after_the_first_page
         .store(true, Ordering::SeqCst);
-    house.janitor.keep_blacklist().await.unwrap_err();
+    house.janitor.sync().await.unwrap_err();
     let () = house.redis.ask(&["FLUSHALL"]).await;
     house
         .sessions
         .fails_after_the_first_page
         .store(false, Ordering::SeqCst);
     house.asked();
-    assert!(house.janitor.keep_blacklist().await.unwrap());
+    assert!(house.janitor.sync().await.unwrap());
     assert_eq!(
         house.asked(),
         [
@@ -290,7 +290,7 @@ async fn a_rebuild_whose_memory_was_lost_begins_again() {
     );
     assert_eq!(
         house.check(&house.sessions.revoked[0]).await,
-        Verdict::Revoked
+        Lookup::Revoked
     );
 }
 
@@ -298,8 +298,8 @@ async fn a_rebuild_whose_memory_was_lost_begins_again() {
 async fn what_was_written_to_the_same_memory_is_not_written_again_and_to_another_connection_it_is()
 {
     let house = House::new().await;
-    assert!(house.janitor.keep_blacklist().await.unwrap());
-    assert!(!house.janitor.keep_blacklist().await.unwrap());
+    assert!(house.janitor.sync().await.unwrap());
+    assert!(!house.janitor.sync().await.unwrap());
     assert_eq!(
         house.asked().len(),
         4 + 3,
@@ -308,7 +308,7 @@ async fn what_was_written_to_the_same_memory_is_not_written_again_and_to_another
     let written = house.writes().await;
     for _ in 0..3 {
         house.clock.advance_ms(1000);
-        house.janitor.keep_blacklist().await.unwrap();
+        house.janitor.sync().await.unwrap();
     }
     assert_eq!(house.writes().await, written);
     assert_eq!(house.asked().len(), 9, "it was looked for");
@@ -317,9 +317,9 @@ async fn what_was_written_to_the_same_memory_is_not_written_again_and_to_another
         .redis
         .ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
         .await;
-    house.janitor.keep_blacklist().await.unwrap_err();
+    house.janitor.sync().await.unwrap_err();
     eventually("the connection has rested", async || {
-        house.janitor.keep_blacklist().await.is_ok()
+        house.janitor.sync().await.is_ok()
     })
     .await;
     assert_ne!(house.writes().await, written);
@@ -330,32 +330,26 @@ async fn what_was_written_to_the_same_memory_is_not_written_again_and_to_another
 async fn after_a_failure_absence_is_believed_once_what_was_revoked_lately_was_written() {
     let house = House::new().await;
     let living = living();
-    assert!(house.janitor.keep_blacklist().await.unwrap());
-    assert_eq!(house.blacklist.check(&living).await, Verdict::Clear);
+    assert!(house.janitor.sync().await.unwrap());
+    assert_eq!(house.blacklist.check(&living).await, Lookup::Clear);
     let _: i64 = house
         .redis
         .ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
         .await;
-    assert_eq!(house.blacklist.check(&living).await, Verdict::Unknown);
+    assert_eq!(house.blacklist.check(&living).await, Lookup::Unknown);
     house.sessions.fails.store(true, Ordering::SeqCst);
     eventually("the connection has rested", async || {
-        house
-            .janitor
-            .keep_blacklist()
-            .await
-            .unwrap_err()
-            .to_string()
-            == "on purpose"
+        house.janitor.sync().await.unwrap_err().to_string() == "on purpose"
     })
     .await;
-    assert_eq!(house.blacklist.check(&living).await, Verdict::Unknown);
+    assert_eq!(house.blacklist.check(&living).await, Lookup::Unknown);
     assert_eq!(
         house.check(&house.sessions.revoked[7]).await,
-        Verdict::Revoked
+        Lookup::Revoked
     );
     house.sessions.fails.store(false, Ordering::SeqCst);
-    assert!(!house.janitor.keep_blacklist().await.unwrap());
-    assert_eq!(house.blacklist.check(&living).await, Verdict::Clear);
+    assert!(!house.janitor.sync().await.unwrap());
+    assert_eq!(house.blacklist.check(&living).await, Lookup::Clear);
 }
 
 /// By NTP, or by a fail-over to a server whose clock is behind. The next revocation is stamped earlier than those that
@@ -364,8 +358,8 @@ async fn after_a_failure_absence_is_believed_once_what_was_revoked_lately_was_wr
 async fn after_the_database_s_clock_was_set_back_no_revocation_is_missed() {
     let house = House::new().await;
     house.sessions.clock_is_ahead.store(600, Ordering::SeqCst);
-    assert!(house.janitor.keep_blacklist().await.unwrap());
-    assert!(!house.janitor.keep_blacklist().await.unwrap());
+    assert!(house.janitor.sync().await.unwrap());
+    assert!(!house.janitor.sync().await.unwrap());
     house.sessions.clock_is_ahead.store(0, Ordering::SeqCst);
     let session = house.store.session(&house.store.user("ada").await).await;
     house
@@ -378,7 +372,7 @@ async fn after_the_database_s_clock_was_set_back_no_revocation_is_missed() {
         ))
         .await
         .unwrap();
-    assert_eq!(house.check(&session).await, Verdict::Clear);
-    assert!(!house.janitor.keep_blacklist().await.unwrap());
-    assert_eq!(house.check(&session).await, Verdict::Revoked);
+    assert_eq!(house.check(&session).await, Lookup::Clear);
+    assert!(!house.janitor.sync().await.unwrap());
+    assert_eq!(house.check(&session).await, Lookup::Revoked);
 }

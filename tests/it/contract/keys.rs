@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use latchkey::{
-    domain::{audit::EventKind, keys::KeyFacts},
+    domain::{audit::EventKind, keys::KeyMetadata},
     ports::{AuditQuery, AuditStore, KeyChange, KeyRecords},
     service::keys::{KeysError, Rotate},
 };
@@ -13,10 +13,10 @@ use secrecy::ExposeSecret as _;
 use super::store::{Store, cut};
 use crate::keys::scene::{INTERVAL, LEAD, Scene, passphrase};
 
-fn facts(scene: &Scene, kid: &str, seconds: i64) -> KeyFacts {
+fn facts(scene: &Scene, kid: &str, seconds: i64) -> KeyMetadata {
     let signs_from =
         chrono::DateTime::from_timestamp(scene.now().timestamp() + seconds, 0).unwrap();
-    KeyFacts {
+    KeyMetadata {
         kid: kid.to_owned(),
         kind: Kind::Access,
         algorithm: Algorithm::Es256,
@@ -24,7 +24,7 @@ fn facts(scene: &Scene, kid: &str, seconds: i64) -> KeyFacts {
     }
 }
 
-fn add(facts: &KeyFacts) -> KeyChange {
+fn add(facts: &KeyMetadata) -> KeyChange {
     KeyChange::Add(facts.clone(), format!("the text of {}", facts.kid).into())
 }
 
@@ -88,7 +88,7 @@ async fn told(database: &Store) -> Vec<(String, String, String)> {
 on_every_ring! {
     async fn what_is_added_comes_back_as_it_was_whoever_begins_first_before_the_others(scene: Scene) {
         assert!(read(&scene).await.keys.is_empty());
-        let refresh = KeyFacts { kind: Kind::Refresh, algorithm: Algorithm::Hs256, ..facts(&scene, "-r-", 1) };
+        let refresh = KeyMetadata { kind: Kind::Refresh, algorithm: Algorithm::Hs256, ..facts(&scene, "-r-", 1) };
         let (late, early) = (facts(&scene, "a", 3), facts(&scene, "z", 0));
         change(&scene, &[add(&late), add(&refresh), add(&early)]).await;
         let records = read(&scene).await;
@@ -176,7 +176,7 @@ on_every_ring! {
         scene.advance(INTERVAL);
         let due = (0..8).map(|_| {
             let manager = scene.manager();
-            tokio::spawn(async move { manager.rotate_what_is_due().await.unwrap().len() })
+            tokio::spawn(async move { manager.rotate_due().await.unwrap().len() })
         });
         assert_eq!(join_all(due).await.into_iter().map(Result::unwrap).sum::<usize>(), 2);
         assert_eq!(scene.states().await, ["signing", "published", "signing", "published"]);
@@ -266,13 +266,13 @@ on_both_databases! {
         let (access, refresh) = scene.first().await;
         let rotated = scene.rotate(Kind::Access).await;
         scene.manager().revoke(&rotated.kid).await.unwrap();
-        let event = |kind: EventKind, cause: &str, facts: &KeyFacts| (kind.as_str().to_owned(), cause.to_owned(), facts.kid.clone());
+        let event = |kind: EventKind, cause: &str, facts: &KeyMetadata| (kind.as_str().to_owned(), cause.to_owned(), facts.kid.clone());
         assert_eq!(
             told(scene.database.as_ref().unwrap()).await,
             [
-                event(EventKind::KeyMade, "first", &access),
-                event(EventKind::KeyMade, "first", &refresh),
-                event(EventKind::KeyMade, "rotated", &rotated),
+                event(EventKind::KeyCreated, "first", &access),
+                event(EventKind::KeyCreated, "first", &refresh),
+                event(EventKind::KeyCreated, "rotated", &rotated),
                 event(EventKind::KeyRevoked, "", &rotated),
             ]
         );

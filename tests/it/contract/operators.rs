@@ -13,8 +13,8 @@ use super::store::Store;
 use crate::support::ManualClock;
 
 const KINDS: [(EventKind, &str); 4] = [
-    (EventKind::CutOff, "cut_off"),
-    (EventKind::EverybodyCutOff, "everybody_cut_off"),
+    (EventKind::AllSessionsRevoked, "cut_off"),
+    (EventKind::AllUsersSignedOut, "everybody_cut_off"),
     (EventKind::KeyRevoked, "key_revoked"),
     (EventKind::SessionRevoked, "session_revoked"),
 ];
@@ -45,18 +45,18 @@ on_both_databases! {
         };
         let ((first, of_first), (second, of_second)) = (instance(), instance());
         store.sql.append(&events(&clock, 1, &operator)).await.unwrap();
-        first.look().await.unwrap();
+        first.poll().await.unwrap();
         assert_eq!(counted(&of_first), [0; 4], "they were revoked before it started");
 
         let users_own = [events(&clock, 0, &Actor::User), events(&clock, 0, &Actor::Service), events(&clock, 0, &Actor::Client)];
         store.sql.append(&users_own.concat()).await.unwrap();
         store.sql.append(&events(&clock, 0, &operator)).await.unwrap();
-        second.look().await.unwrap();
+        second.poll().await.unwrap();
         // Its clock is behind, or its commit came late.
         store.sql.append(&events(&clock, 60, &Actor::Operator(None))).await.unwrap();
         for _ in 0..3 {
-            first.look().await.unwrap();
-            second.look().await.unwrap();
+            first.poll().await.unwrap();
+            second.poll().await.unwrap();
         }
         assert_eq!((counted(&of_first), counted(&of_second)), ([2; 4], [1; 4]));
 
@@ -64,7 +64,7 @@ on_both_databases! {
         for _ in 0..5 {
             clock.advance_ms(50_000);
             store.sql.append(&events(&clock, 0, &operator)).await.unwrap();
-            first.look().await.unwrap();
+            first.poll().await.unwrap();
         }
         assert_eq!(counted(&of_first), [7; 4]);
     }
@@ -73,10 +73,10 @@ on_both_databases! {
         let clock = Arc::new(ManualClock::default());
         let metrics = Metrics::default();
         let watch = OperatorWatch::new(Arc::new(store.sql.clone()), Arc::clone(&clock) as _, metrics.clone());
-        watch.look().await.unwrap();
+        watch.poll().await.unwrap();
         let event = events(&clock, 0, &Actor::Operator(None)).pop().unwrap();
         store.sql.append(&vec![event; 1201]).await.unwrap();
-        watch.look().await.unwrap();
+        watch.poll().await.unwrap();
         assert_eq!(counted(&metrics), [0, 0, 0, 1201]);
     }
 }
@@ -101,11 +101,11 @@ async fn revocations_before_a_first_look_that_failed_are_not_counted() {
         .execute("ALTER TABLE audit_events RENAME TO away")
         .await
         .unwrap();
-    watch.look().await.unwrap_err();
+    watch.poll().await.unwrap_err();
     store
         .execute("ALTER TABLE away RENAME TO audit_events")
         .await
         .unwrap();
-    watch.look().await.unwrap();
+    watch.poll().await.unwrap();
     assert_eq!(counted(&metrics), [0; 4]);
 }

@@ -41,16 +41,16 @@ on_both_databases! {
 
     async fn no_session_is_made_for_a_user_who_is_inactive_cut_off_deleted_or_unknown(store: Store) {
         let ada = store.user("ada").await;
-        let mut refused = vec![Session { user_version: 1, ..new_session(&ada) }];
+        let mut refused = vec![Session { session_epoch: 1, ..new_session(&ada) }];
         let inactive = store.user("inactive").await;
         let off = store.sql.set_active(&at(&inactive.id, after(1)), false).await.unwrap().unwrap();
         refused.push(new_session(&off));
         let cut_off = store.user("cut-off").await;
-        store.sql.cut_off(&at(&cut_off.id, after(1)), None).await.unwrap();
+        store.sql.revoke_all_sessions(&at(&cut_off.id, after(1)), None).await.unwrap();
         refused.push(new_session(&cut_off));
         let deleted = store.user("deleted").await;
         store.sql.delete(&at(&deleted.id, after(1))).await.unwrap();
-        refused.push(Session { user_version: 1, ..new_session(&deleted) });
+        refused.push(Session { session_epoch: 1, ..new_session(&deleted) });
         refused.push(Session { user_id: stranger(), ..new_session(&ada) });
         for session in refused {
             for update_last_login in [false, true] {
@@ -68,7 +68,7 @@ on_both_databases! {
         let rotation = Rotation {
             id: session.id,
             user: ada.id.clone(),
-            version: ada.version,
+            session_epoch: ada.session_epoch,
             generation: 0,
             ip: Some("2001:db8::1".to_owned()),
             user_agent: Some("a browser".to_owned()),
@@ -193,7 +193,7 @@ on_both_databases! {
         let live = store.sql.list_live(&ada.id, after(100)).await.unwrap();
         assert_eq!(ids(live), [made[3], made[1]], "the first is over, the third is revoked");
         assert!(store.sql.list_live(&stranger(), after(1)).await.unwrap().is_empty());
-        store.sql.cut_off(&at(&ada.id, after(20)), None).await.unwrap();
+        store.sql.revoke_all_sessions(&at(&ada.id, after(20)), None).await.unwrap();
         assert!(store.sql.list_live(&ada.id, after(21)).await.unwrap().is_empty());
     }
 
@@ -278,7 +278,7 @@ on_both_databases! {
         let session = Session { generation: u32::MAX - 5, ..new_session(&ada) };
         assert!(store.insert(&session).await);
         assert_eq!(store.stored(session.id).await.unwrap().generation, i32::MAX.unsigned_abs());
-        assert!(!store.insert(&Session { user_version: u32::MAX, ..new_session(&ada) }).await);
+        assert!(!store.insert(&Session { session_epoch: u32::MAX, ..new_session(&ada) }).await);
     }
 }
 

@@ -30,7 +30,7 @@ async fn is_stamped(store: &Store, before: Moment, stamp: Moment, now: Moment) {
 async fn cut_off_at(store: &Store, user: &UserId) -> Moment {
     let all = store
         .sql
-        .cut_offs(Moment::UNIX_EPOCH, None, 100)
+        .epochs_raised_since(Moment::UNIX_EPOCH, None, 100)
         .await
         .unwrap();
     all.into_iter().find(|(_, id, _)| id == user).unwrap().0
@@ -64,11 +64,11 @@ on_both_databases! {
             users.push(store.user(&format!("user{number}")).await.id);
         }
         users.sort();
-        store.sql.cut_off(&at(&users[0], now), None).await.unwrap();
+        store.sql.revoke_all_sessions(&at(&users[0], now), None).await.unwrap();
         store.sql.set_active(&at(&users[1], now), false).await.unwrap();
         store.sql.set_password(&at(&users[2], now), &hash("new")).await.unwrap();
         store.sql.delete(&at(&users[3], now)).await.unwrap();
-        store.sql.cut_off_page(now, 1000, Some(&users[3]), 1).await.unwrap();
+        store.sql.bump_epochs(now, 1000, Some(&users[3]), 1).await.unwrap();
         for user in &users {
             is_stamped(&store, before, cut_off_at(&store, user).await, now).await;
         }

@@ -18,7 +18,7 @@ use latchkey::{
         user::{NewUser, User},
         username::Username,
     },
-    ports::{Clock, CutOff, NewSession, Revoke, Rotation, SessionStore, UserStore},
+    ports::{Clock, NewSession, Revoke, RevokeAll, Rotation, SessionStore, UserStore},
     store::sql::{DatabaseUrl, SqlPool, SqlStore, migrate, pool::PoolLimits},
 };
 use tempfile::TempDir;
@@ -187,13 +187,13 @@ impl Store {
     /// Rotates at `now`. The generation afterwards, if it did.
     pub async fn rotate(&self, id: SessionId, generation: u32, now: Moment) -> Option<u32> {
         let (user, version) = match self.stored(id).await {
-            Some(session) => (session.user_id, session.user_version),
+            Some(session) => (session.user_id, session.session_epoch),
             None => (stranger(), 0),
         };
         let rotation = Rotation {
             id,
             user,
-            version,
+            session_epoch: version,
             generation,
             ip: None,
             user_agent: None,
@@ -215,7 +215,7 @@ impl Store {
             .await
             .unwrap()
             .unwrap()
-            .version
+            .session_epoch
     }
 
     /// As a session of this user finds it: the only way to see whether a user is gone.
@@ -267,7 +267,7 @@ pub fn new_session(user: &User) -> Session {
     Session {
         id: random::session_id(),
         user_id: user.id.clone(),
-        user_version: user.version,
+        session_epoch: user.session_epoch,
         generation: 0,
         created_at: start(),
         rotated_at: start(),
@@ -280,11 +280,11 @@ pub fn new_session(user: &User) -> Session {
 
 /// The exchange that a token of this generation asks for.
 pub fn rotation_of(session: &Session, generation: u32) -> Rotation {
-    let (user, version) = (session.user_id.clone(), session.user_version);
+    let (user, version) = (session.user_id.clone(), session.session_epoch);
     Rotation {
         id: session.id,
         user,
-        version,
+        session_epoch: version,
         generation,
         ip: None,
         user_agent: None,
@@ -306,12 +306,12 @@ impl Clock for Stopped {
 
 /// What the audit trail is told where a story is about something else.
 pub fn told(now: Moment) -> AuditEvent {
-    AuditEvent::new(now, EventKind::CutOff, Actor::Service)
+    AuditEvent::new(now, EventKind::AllSessionsRevoked, Actor::Service)
 }
 
 /// The end of all that a user holds.
-pub fn at(id: &UserId, now: Moment) -> CutOff {
-    CutOff {
+pub fn at(id: &UserId, now: Moment) -> RevokeAll {
+    RevokeAll {
         id: id.clone(),
         now,
         audit: told(now).of_user(id),

@@ -110,7 +110,7 @@ async fn each_has_its_own_condition_and_what_came_twice_is_done_once() {
             ),
             2 => (
                 Rotation {
-                    version: 1,
+                    session_epoch: 1,
                     ..right
                 },
                 false,
@@ -133,7 +133,7 @@ async fn each_has_its_own_condition_and_what_came_twice_is_done_once() {
             5 => {
                 store
                     .sql
-                    .cut_off(&at(&user.id, after(1)), None)
+                    .revoke_all_sessions(&at(&user.id, after(1)), None)
                     .await
                     .unwrap();
                 (right, false)

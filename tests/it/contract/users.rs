@@ -19,7 +19,7 @@ on_both_databases! {
             last_name: String::new(),
             is_active: true,
             is_staff: false,
-            version: 0,
+            session_epoch: 0,
             created_at: cut(start()),
             last_login: None,
         };
@@ -92,18 +92,18 @@ on_both_databases! {
         assert_eq!(store.sql.find_credentials(&name("ada")).await.unwrap().unwrap().password_hash.expose(), "a hash");
         store.sql.replace_hash(&ada.id, &hash("a hash"), &hash("new")).await.unwrap();
         let found = store.sql.find_credentials(&name("ada")).await.unwrap().unwrap();
-        assert_eq!((found.password_hash.expose(), found.user.version), ("new", 0));
+        assert_eq!((found.password_hash.expose(), found.user.session_epoch), ("new", 0));
         store.sql.replace_hash(&stranger(), &hash("a hash"), &hash("new")).await.unwrap();
     }
 
     async fn each_cut_off_counts_one_and_says_where_it_stands(store: Store) {
         let ada = store.user("ada").await;
         let bob = store.user("bob").await;
-        assert_eq!(store.sql.cut_off(&at(&ada.id, after(1)), None).await.unwrap().unwrap().version, 1);
+        assert_eq!(store.sql.revoke_all_sessions(&at(&ada.id, after(1)), None).await.unwrap().unwrap().session_epoch, 1);
         let changed = store.sql.set_password(&at(&ada.id, after(1)), &hash("new")).await.unwrap().unwrap();
-        assert_eq!(changed.version, 2);
+        assert_eq!(changed.session_epoch, 2);
         let found = store.sql.find_credentials(&name("ada")).await.unwrap().unwrap();
-        assert_eq!((found.password_hash.expose(), found.user.version), ("new", 2));
+        assert_eq!((found.password_hash.expose(), found.user.session_epoch), ("new", 2));
         assert_eq!(store.version(&bob).await, 0);
     }
 
@@ -111,7 +111,7 @@ on_both_databases! {
         let ada = store.user("ada").await;
         let all = (0..20).map(|_| {
             let (sql, id) = (store.sql.clone(), ada.id.clone());
-            tokio::spawn(async move { sql.cut_off(&at(&id, after(1)), None).await.unwrap().unwrap().version })
+            tokio::spawn(async move { sql.revoke_all_sessions(&at(&id, after(1)), None).await.unwrap().unwrap().session_epoch })
         });
         let mut versions = Vec::new();
         for task in all.collect::<Vec<_>>() {
@@ -124,13 +124,13 @@ on_both_databases! {
     async fn deactivating_twice_is_one_cut_off_and_activating_is_another(store: Store) {
         let ada = store.user("ada").await;
         let still = store.sql.set_active(&at(&ada.id, after(1)), true).await.unwrap().unwrap();
-        assert_eq!((still.is_active, still.version), (true, 0));
+        assert_eq!((still.is_active, still.session_epoch), (true, 0));
         for _ in 0..2 {
             let off = store.sql.set_active(&at(&ada.id, after(2)), false).await.unwrap().unwrap();
-            assert_eq!((off.is_active, off.version), (false, 1));
+            assert_eq!((off.is_active, off.session_epoch), (false, 1));
         }
         let on = store.sql.set_active(&at(&ada.id, after(3)), true).await.unwrap().unwrap();
-        assert_eq!((on.is_active, on.version), (true, 2));
+        assert_eq!((on.is_active, on.session_epoch), (true, 2));
     }
 
     async fn a_deleted_users_name_and_address_are_free_and_their_sessions_find_no_user(store: Store) {
@@ -152,7 +152,7 @@ on_both_databases! {
         store.sql.delete(&at(&ada.id, after(1))).await.unwrap();
         for id in [ada.id, stranger()] {
             assert_eq!(store.sql.delete(&at(&id, after(2))).await.unwrap(), None);
-            assert_eq!(store.sql.cut_off(&at(&id, after(2)), None).await.unwrap(), None);
+            assert_eq!(store.sql.revoke_all_sessions(&at(&id, after(2)), None).await.unwrap(), None);
             assert_eq!(store.sql.set_active(&at(&id, after(2)), true).await.unwrap(), None);
             assert_eq!(store.sql.set_active(&at(&id, after(2)), false).await.unwrap(), None);
             assert_eq!(store.sql.set_password(&at(&id, after(2)), &hash("new")).await.unwrap(), None);
@@ -165,8 +165,8 @@ on_both_databases! {
             users.push(store.user(&format!("user{number}")).await);
         }
         users.sort_by(|one, other| one.id.cmp(&other.id));
-        store.sql.cut_off(&at(&users[0].id, after(10)), None).await.unwrap();
-        store.sql.cut_off(&at(&users[1].id, after(20)), None).await.unwrap();
+        store.sql.revoke_all_sessions(&at(&users[0].id, after(10)), None).await.unwrap();
+        store.sql.revoke_all_sessions(&at(&users[1].id, after(20)), None).await.unwrap();
         store.sql.set_active(&at(&users[2].id, after(21)), false).await.unwrap();
         store.sql.set_password(&at(&users[3].id, after(22)), &hash("new")).await.unwrap();
         store.sql.delete(&at(&users[4].id, after(23))).await.unwrap();
@@ -176,11 +176,11 @@ on_both_databases! {
         let all: Vec<_> =
             users[1..5].iter().zip(20..).map(|(user, second)| (cut(after(second)), user.id.clone(), 1)).collect();
         let key = |number: usize| Some((all[number].0, all[number].1.clone()));
-        assert_eq!(store.sql.cut_offs(after(20), None, 10).await.unwrap(), all);
-        assert_eq!(store.sql.cut_offs(after(20), None, 2).await.unwrap(), all[..2]);
-        assert_eq!(store.sql.cut_offs(after(20), key(1), 2).await.unwrap(), all[2..]);
-        assert_eq!(store.sql.cut_offs(after(20), key(3), 2).await.unwrap(), []);
-        assert_eq!(store.sql.cut_offs(after(24), None, 10).await.unwrap(), []);
+        assert_eq!(store.sql.epochs_raised_since(after(20), None, 10).await.unwrap(), all);
+        assert_eq!(store.sql.epochs_raised_since(after(20), None, 2).await.unwrap(), all[..2]);
+        assert_eq!(store.sql.epochs_raised_since(after(20), key(1), 2).await.unwrap(), all[2..]);
+        assert_eq!(store.sql.epochs_raised_since(after(20), key(3), 2).await.unwrap(), []);
+        assert_eq!(store.sql.epochs_raised_since(after(24), None, 10).await.unwrap(), []);
     }
 
     async fn purging_takes_only_users_who_were_deleted_before_and_no_more_than_asked(store: Store) {
@@ -193,7 +193,7 @@ on_both_databases! {
         assert_eq!(store.sql.purge(after(1), 10).await.unwrap(), 0);
         assert_eq!(store.sql.purge(after(3), 1).await.unwrap(), 1);
         assert_eq!(store.sql.purge(after(3), 10).await.unwrap(), 1);
-        assert_eq!(store.sql.cut_offs(Moment::UNIX_EPOCH, None, 10).await.unwrap().len(), 1);
+        assert_eq!(store.sql.epochs_raised_since(Moment::UNIX_EPOCH, None, 10).await.unwrap().len(), 1);
         assert_eq!(store.sql.list(None, 10).await.unwrap().len(), 1);
     }
 }

@@ -158,7 +158,7 @@ on_both_backends! {
         accounts.set_password(&name, password).await.unwrap();
         accounts.sign_out(&name).await.unwrap();
         accounts.delete(&name).await.unwrap();
-        accounts.sign_everybody_out(|_| ()).await.unwrap();
+        accounts.revoke_all_users(|_| ()).await.unwrap();
         let told: Vec<_> = app.events().await.into_iter().skip_while(|event| event.event != "session_revoked")
             .map(|event| format!("{} {} by {}", event.event, event.cause.unwrap_or_default(), event.actor)).collect();
         assert_eq!(told, [

@@ -19,7 +19,7 @@ impl World {
         Left {
             generation: state.session.generation,
             row: state.session,
-            version: state.user.unwrap().version,
+            version: state.user.unwrap().session_epoch,
         }
     }
 

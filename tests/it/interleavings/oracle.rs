@@ -22,7 +22,7 @@ pub struct Left {
 
 impl Left {
     pub fn dead(&self) -> bool {
-        self.row.revoked.is_some() || self.version != self.row.user_version
+        self.row.revoked.is_some() || self.version != self.row.session_epoch
     }
 }
 
@@ -77,7 +77,7 @@ fn answers(record: &Record, left: &Left) -> Vec<String> {
             (What::Refresh { .. } | What::LogOut { .. }, 401, BLACKLISTED)
             | (What::LogOut { .. }, 200, "{}")
             | (What::VerifyAccess, 400, NOT_VALID) => left.dead(),
-            (What::CutOff, 200, _) => left.version > left.row.user_version,
+            (What::CutOff, 200, _) => left.version > left.row.session_epoch,
             (What::VerifyAccess, 200, "{}") => true,
             (What::VerifyRefresh { generation }, 200, "{}") => generation >= record.plan.generation,
             (What::VerifyRefresh { generation }, 400, NOT_VALID) => {
@@ -158,7 +158,7 @@ fn row(record: &Record, left: &Left) -> Vec<String> {
         ),
         (reason != Some(RevokedReason::Operator), "revoked by nobody"),
         (
-            left.version == left.row.user_version || cut_off,
+            left.version == left.row.session_epoch || cut_off,
             "cut off by nobody",
         ),
         (!surely_reuse || left.dead(), "it outlived a reuse"),

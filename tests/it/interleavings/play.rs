@@ -133,7 +133,7 @@ impl World {
         let session = Session {
             id: random::session_id(),
             user_id: user.id,
-            user_version: user.version,
+            session_epoch: user.session_epoch,
             generation: plan.generation,
             created_at: now - TimeDelta::minutes(1),
             rotated_at: now - TimeDelta::seconds(if plan.window_over { 11 } else { 1 }),
@@ -184,7 +184,7 @@ impl World {
         let mut claims = self.forge.claims(kind);
         let (user, sid) = (session.user_id.as_str(), session.id.to_string());
         let ours = json!({
-            "sub": user, "user_id": user, "sid": sid, "ver": session.user_version,
+            "sub": user, "user_id": user, "sid": sid, "ver": session.session_epoch,
             "iat": session.rotated_at.timestamp(), "exp": expires_at,
         });
         for part in [&ours, more] {

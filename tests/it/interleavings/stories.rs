@@ -135,7 +135,7 @@ fn kinds(record: &Record, left: &Left) -> Vec<&'static str> {
     let happened = [
         !left.dead(),
         reason == Some(RevokedReason::LoggedOut),
-        left.version != left.row.user_version,
+        left.version != left.row.session_epoch,
         reason == Some(RevokedReason::Reuse),
         given > rotations,
         record.events.iter().any(|event| event.answer.is_none()),

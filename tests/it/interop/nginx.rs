@@ -266,7 +266,8 @@ async fn clients_sign_in_and_refresh_through_it_and_see_nothing_of_the_operator(
 /// The setting and the header of the guide. The client claims another address.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_audit_trail_shows_the_client_and_not_the_proxy_or_a_spoofed_address() {
-    let guide = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guides/nginx.md")).unwrap();
+    let guide =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guides/nginx.md")).unwrap();
     assert!(
         guide.contains("`LATCHKEY_TRUSTED_PROXIES=127.0.0.1`"),
         "the guide names the setting"

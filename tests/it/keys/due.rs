@@ -15,17 +15,10 @@ async fn a_successor_is_made_so_early_that_it_signs_when_the_interval_is_over() 
     let (access, refresh) = scene.first().await;
     scene.advance(INTERVAL - LEAD - SECOND);
     assert!(!scene.manager().is_due(&scene.ring().await));
-    assert!(
-        scene
-            .manager()
-            .rotate_what_is_due()
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(scene.manager().rotate_due().await.unwrap().is_empty());
     scene.advance(SECOND);
     assert!(scene.manager().is_due(&scene.ring().await));
-    let made = scene.manager().rotate_what_is_due().await.unwrap();
+    let made = scene.manager().rotate_due().await.unwrap();
     assert_eq!(
         made.iter().map(|made| made.kind).collect::<Vec<_>>(),
         [Kind::Access, Kind::Refresh]
@@ -38,14 +31,7 @@ async fn a_successor_is_made_so_early_that_it_signs_when_the_interval_is_over() 
         !scene.manager().is_due(&scene.ring().await),
         "once is enough"
     );
-    assert!(
-        scene
-            .manager()
-            .rotate_what_is_due()
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(scene.manager().rotate_due().await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -55,7 +41,7 @@ async fn only_the_kind_that_is_due_gets_a_successor() {
     scene.advance(INTERVAL / 2);
     scene.rotate(Kind::Refresh).await;
     scene.advance(INTERVAL / 2);
-    let made = scene.manager().rotate_what_is_due().await.unwrap();
+    let made = scene.manager().rotate_due().await.unwrap();
     assert_eq!(
         made.iter().map(|made| made.kind).collect::<Vec<_>>(),
         [Kind::Access]
@@ -67,15 +53,8 @@ async fn who_slept_through_several_intervals_makes_one_key_and_not_several() {
     let scene = Scene::directory();
     let (access, _) = scene.first().await;
     scene.advance(INTERVAL * 5);
-    assert_eq!(scene.manager().rotate_what_is_due().await.unwrap().len(), 2);
-    assert!(
-        scene
-            .manager()
-            .rotate_what_is_due()
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert_eq!(scene.manager().rotate_due().await.unwrap().len(), 2);
+    assert!(scene.manager().rotate_due().await.unwrap().is_empty());
     assert_eq!(
         scene.signer(Kind::Access).await,
         access.kid,
@@ -92,7 +71,7 @@ async fn without_an_interval_nothing_is_due_and_nothing_goes_by_itself() {
     let manager = scene.manager_with(|rules| rules.interval = None);
     let ring = scene.ring().await;
     assert!(!manager.is_due(&ring) && !manager.has_prunable(&ring));
-    assert!(manager.rotate_what_is_due().await.unwrap().is_empty());
+    assert!(manager.rotate_due().await.unwrap().is_empty());
     assert_eq!(
         manager.prune().await.unwrap().len(),
         1,

@@ -4,7 +4,7 @@ use std::fs;
 
 use chrono::{SubsecRound as _, TimeDelta};
 use latchkey::{
-    domain::keys::{KeyFacts, NOTICE},
+    domain::keys::{KeyMetadata, PROPAGATION},
     service::keys::{Import, KeysError},
 };
 use latchkey_verifier::{Algorithm, Kind};
@@ -27,7 +27,7 @@ fn of(bytes: &[u8]) -> Import<'_> {
     }
 }
 
-async fn import(scene: &Scene, import: Import<'_>) -> Result<KeyFacts, KeysError> {
+async fn import(scene: &Scene, import: Import<'_>) -> Result<KeyMetadata, KeysError> {
     Ok(scene.manager().import(&import).await?.facts)
 }
 
@@ -52,7 +52,7 @@ async fn a_foreign_key_is_published_first_and_signs_later() {
     .await
     .unwrap();
     assert!(
-        now.signs_from - scene.now() < NOTICE + TimeDelta::seconds(1),
+        now.signs_from - scene.now() < PROPAGATION + TimeDelta::seconds(1),
         "verifiers know it"
     );
 }
@@ -174,7 +174,7 @@ async fn an_imported_key_has_no_successor_by_itself(scene: Scene) {
         scene.manager().ensure().await.unwrap().is_empty(),
         "another algorithm is no reason"
     );
-    let made = scene.manager().rotate_what_is_due().await.unwrap();
+    let made = scene.manager().rotate_due().await.unwrap();
     assert_eq!(
         made.iter().map(|made| made.kind).collect::<Vec<_>>(),
         [Kind::Refresh]
@@ -184,7 +184,7 @@ async fn an_imported_key_has_no_successor_by_itself(scene: Scene) {
     let mut scene = scene;
     scene.encrypt("another passphrase of a test");
     scene.advance(INTERVAL * 3);
-    scene.manager().rotate_what_is_due().await.unwrap();
+    scene.manager().rotate_due().await.unwrap();
     assert_eq!(
         scene.signer(Kind::Access).await,
         taken.kid,
@@ -195,7 +195,7 @@ async fn an_imported_key_has_no_successor_by_itself(scene: Scene) {
     scene.advance(LEAD + INTERVAL);
     assert_eq!(scene.signer(Kind::Access).await, successor.kid);
     assert_eq!(
-        scene.manager().rotate_what_is_due().await.unwrap()[0].kind,
+        scene.manager().rotate_due().await.unwrap()[0].kind,
         Kind::Access,
         "its own keys follow again"
     );
@@ -232,7 +232,7 @@ async fn imported_secret_of_refresh_tokens_past_the_interval_signs_on() {
     .unwrap();
     scene.manager().ensure().await.unwrap();
     scene.advance(INTERVAL * 2);
-    scene.manager().rotate_what_is_due().await.unwrap();
+    scene.manager().rotate_due().await.unwrap();
     scene.advance(LEAD);
     assert_eq!(scene.signer(Kind::Refresh).await, taken.kid);
 }
@@ -250,7 +250,7 @@ async fn imported_key_with_rotate_gets_a_successor_after_the_interval() {
     .await
     .unwrap();
     scene.advance(INTERVAL);
-    let made = scene.manager().rotate_what_is_due().await.unwrap();
+    let made = scene.manager().rotate_due().await.unwrap();
     assert_eq!((made.len(), made[0].kind), (1, taken.kind));
 }
 

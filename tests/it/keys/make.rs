@@ -2,7 +2,7 @@
 
 use chrono::{SubsecRound as _, TimeDelta};
 use latchkey::{
-    domain::keys::NOTICE,
+    domain::keys::PROPAGATION,
     service::keys::{KeysError, Rotate},
 };
 use latchkey_verifier::{Algorithm, Kind, MAX_KEYS};
@@ -107,11 +107,11 @@ async fn a_key_that_is_to_sign_now_waits_for_the_other_instances_alone() {
     let made = scene.manager().rotate(order).await.unwrap();
     assert_eq!(made.algorithm, Algorithm::Rs256);
     assert!(
-        made.signs_from - scene.now() >= NOTICE
-            && made.signs_from - scene.now() < NOTICE + TimeDelta::seconds(1)
+        made.signs_from - scene.now() >= PROPAGATION
+            && made.signs_from - scene.now() < PROPAGATION + TimeDelta::seconds(1)
     );
     assert_eq!(scene.signer(Kind::Access).await, access.kid);
-    scene.advance(NOTICE + TimeDelta::seconds(1));
+    scene.advance(PROPAGATION + TimeDelta::seconds(1));
     assert_eq!(scene.signer(Kind::Access).await, made.kid);
 }
 
@@ -155,7 +155,7 @@ async fn nothing_is_made_beside_a_key_that_cannot_be_used() {
     );
     for refused in [
         line(manager.ensure().await),
-        line(manager.rotate_what_is_due().await),
+        line(manager.rotate_due().await),
         line(manager.prune().await),
         line(manager.ring().await),
         line(
@@ -207,6 +207,6 @@ async fn there_is_an_end_to_what_operators_add_and_room_for_what_the_service_nee
         "another algorithm than the newest"
     );
     scene.advance(INTERVAL + TimeDelta::minutes(1));
-    assert_eq!(scene.manager().rotate_what_is_due().await.unwrap().len(), 2);
+    assert_eq!(scene.manager().rotate_due().await.unwrap().len(), 2);
     assert!(scene.ring().await.key_set().is_ok());
 }

@@ -15,7 +15,7 @@ use latchkey::{
     },
     domain::{
         audit::Actor,
-        keys::{KeyFacts, KeyState, TokenLives},
+        keys::{KeyMetadata, KeyState, MaxLifetimes},
         time::Moment,
     },
     ports::{AuditStore, Clock as _, KeyStore},
@@ -29,7 +29,7 @@ use crate::{contract::store::Store, support::ManualClock};
 
 pub const LEAD: TimeDelta = TimeDelta::minutes(15);
 pub const INTERVAL: TimeDelta = TimeDelta::days(90);
-pub const LIVES: TokenLives = TokenLives {
+pub const LIVES: MaxLifetimes = MaxLifetimes {
     access: TimeDelta::minutes(5),
     refresh: TimeDelta::days(1),
 };
@@ -134,9 +134,9 @@ impl Scene {
     }
 
     /// The first keys.
-    pub async fn first(&self) -> (KeyFacts, KeyFacts) {
+    pub async fn first(&self) -> (KeyMetadata, KeyMetadata) {
         let made = self.manager().ensure().await.unwrap();
-        let [access, refresh] = <[KeyFacts; 2]>::try_from(made).unwrap();
+        let [access, refresh] = <[KeyMetadata; 2]>::try_from(made).unwrap();
         assert_eq!((access.kind, refresh.kind), (Kind::Access, Kind::Refresh));
         (access, refresh)
     }
@@ -176,7 +176,7 @@ impl Scene {
             .collect()
     }
 
-    pub async fn rotate(&self, kind: Kind) -> KeyFacts {
+    pub async fn rotate(&self, kind: Kind) -> KeyMetadata {
         self.manager()
             .rotate(Rotate {
                 kind,

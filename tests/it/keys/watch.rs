@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc};
 
 use chrono::TimeDelta;
 use latchkey::service::{
-    in_force::KeysInForce,
+    active_keys::ActiveKeys,
     keys::{KeysError, watch::KeyWatch},
 };
 use latchkey_verifier::{Kind, Policy};
@@ -13,7 +13,7 @@ use super::scene::{INTERVAL, LEAD, LIVES, Scene, line, passphrase};
 
 /// One process: what is in force in it, and what looks after that.
 struct Process {
-    in_force: Arc<KeysInForce>,
+    in_force: Arc<ActiveKeys>,
     watch: KeyWatch,
 }
 
@@ -21,12 +21,12 @@ impl Process {
     async fn start(scene: &Scene) -> Self {
         let ring = scene.ring().await;
         let in_force =
-            Arc::new(KeysInForce::new(ring, Policy::new("https://auth.test"), 16).unwrap());
+            Arc::new(ActiveKeys::new(ring, Policy::new("https://auth.test"), 16).unwrap());
         let process = Self {
             watch: KeyWatch::new(scene.manager(), Arc::clone(&in_force)),
             in_force,
         };
-        process.watch.look().await.unwrap();
+        process.watch.poll().await.unwrap();
         process
     }
 
@@ -64,11 +64,11 @@ async fn what_others_change_is_in_force_after_the_next_look() {
     let process = Process::start(&scene).await;
     let made = scene.rotate(Kind::Access).await;
     assert!(!process.publishes(&made.kid), "it has not looked yet");
-    process.watch.look().await.unwrap();
+    process.watch.poll().await.unwrap();
     assert_eq!(process.kids(), scene.kids().await);
     assert!(process.publishes(&made.kid) && process.publishes(&access.kid));
     scene.manager().revoke(&access.kid).await.unwrap();
-    process.watch.look().await.unwrap();
+    process.watch.poll().await.unwrap();
     assert_eq!(process.kids(), scene.kids().await);
     assert!(!process.publishes(&access.kid));
 }
@@ -82,7 +82,7 @@ async fn a_broken_file_changes_nothing_until_it_is_repaired() {
     let broken = scene.break_file(&access.kid);
     scene.write("keys/mine.pem", "another nuisance");
     for _ in 0..2 {
-        let refused = line(process.watch.look().await);
+        let refused = line(process.watch.poll().await);
         assert!(
             refused.starts_with("LATCHKEY_KEYS_DIR: ") && refused.contains("/keys/"),
             "{refused}"
@@ -92,7 +92,7 @@ async fn a_broken_file_changes_nothing_until_it_is_repaired() {
     }
     broken.repair();
     fs::remove_file(scene.keys().join("mine.pem")).unwrap();
-    process.watch.look().await.unwrap();
+    process.watch.poll().await.unwrap();
     assert!(!process.in_force.is_broken());
     assert_eq!(process.kids(), kids);
 }
@@ -109,19 +109,19 @@ async fn a_revocation_is_in_force_whatever_else_is_wrong() {
     let broken = scene.break_file(&refresh.kid);
     scene.manager().revoke(&access.kid).await.unwrap();
     assert!(matches!(
-        process.watch.look().await,
+        process.watch.poll().await,
         Err(KeysError::Broken(..))
     ));
     let mut left = vec![refresh.kid.clone(), made.kid.clone()];
     left.sort();
     assert_eq!(process.kids(), left);
     broken.repair();
-    process.watch.look().await.unwrap();
+    process.watch.poll().await.unwrap();
 
     // The passphrase is away.
     fs::remove_file(scene.passphrase.as_ref().unwrap()).unwrap();
     scene.manager().revoke(&made.kid).await.unwrap();
-    let refused = line(process.watch.look().await);
+    let refused = line(process.watch.poll().await);
     assert!(
         refused.starts_with("LATCHKEY_KEYS_PASSPHRASE_FILE: ")
             && refused.contains("cannot be read"),
@@ -140,12 +140,12 @@ async fn an_emptied_or_vanished_directory_takes_no_key_away() {
     let aside = scene.keys().with_extension("aside");
     fs::rename(scene.file_of(&refresh.kid), &aside).unwrap();
     assert!(
-        line(process.watch.look().await)
+        line(process.watch.poll().await)
             .contains("there is no key to sign with: put the keys back")
     );
     assert_eq!(process.kids(), kids);
     fs::remove_dir_all(scene.keys()).unwrap();
-    assert!(line(process.watch.look().await).contains("there is no key to sign with"));
+    assert!(line(process.watch.poll().await).contains("there is no key to sign with"));
     assert_eq!((process.kids(), process.in_force.is_broken()), (kids, true));
 }
 
@@ -157,14 +157,14 @@ async fn a_directory_that_everybody_can_write_to_is_not_followed() {
     let kids = process.kids();
     scene.rotate(Kind::Access).await;
     chmod(&scene.keys(), 0o777);
-    let refused = line(process.watch.look().await);
+    let refused = line(process.watch.poll().await);
     assert!(
         refused.starts_with("LATCHKEY_KEYS_DIR: ") && refused.contains("run chmod o-w"),
         "{refused}"
     );
     assert_eq!(process.kids(), kids);
     chmod(&scene.keys(), 0o700);
-    process.watch.look().await.unwrap();
+    process.watch.poll().await.unwrap();
     assert_eq!(process.kids(), scene.kids().await);
 }
 
@@ -182,19 +182,19 @@ async fn a_new_passphrase_is_taken_over_when_its_file_is_exchanged() {
         .await
         .unwrap();
     assert!(
-        line(process.watch.look().await)
+        line(process.watch.poll().await)
             .contains("cannot be decrypted with the passphrase that was given")
     );
     assert_eq!(process.kids(), kids);
     // As a secret manager does it: another file under the same name.
     fs::rename(&new, scene.passphrase.as_ref().unwrap()).unwrap();
-    process.watch.look().await.unwrap();
+    process.watch.poll().await.unwrap();
     assert_eq!(
         (process.kids(), process.in_force.is_broken()),
         (kids, false)
     );
     let made = scene.rotate(Kind::Access).await;
-    process.watch.look().await.unwrap();
+    process.watch.poll().await.unwrap();
     assert!(process.publishes(&made.kid));
 }
 
@@ -205,9 +205,9 @@ async fn what_is_due_is_made_and_removed_by_the_processes_themselves_once() {
     let processes = [Process::start(&scene).await, Process::start(&scene).await];
     let look = async || {
         for process in processes.iter().chain(&processes) {
-            process.watch.look().await.unwrap();
+            process.watch.poll().await.unwrap();
             process.watch.keep().await.unwrap();
-            process.watch.look().await.unwrap();
+            process.watch.poll().await.unwrap();
         }
     };
     look().await;

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
-use latchkey::{domain::keys::KeyFacts, service::keys::KeyManager};
+use latchkey::{domain::keys::KeyMetadata, service::keys::KeyManager};
 use latchkey_verifier::Kind;
 
 use super::{Fleet, KeysIn, Traffic, on_both_places};
@@ -15,7 +15,7 @@ const FLAGS: [&str; 4] = [
 ];
 
 /// The newest key of each kind, and how many there are of it.
-async fn newest(fleet: &Fleet) -> [(KeyFacts, usize); 2] {
+async fn newest(fleet: &Fleet) -> [(KeyMetadata, usize); 2] {
     let records = fleet.records().await;
     [Kind::Access, Kind::Refresh].map(|kind| {
         let of_kind: Vec<_> = records
@@ -44,7 +44,7 @@ on_both_places! {
             for app in &fleet.apps {
                 managers.push(app.keys().await);
             }
-            let made = join_all(managers.iter().map(KeyManager::rotate_what_is_due)).await;
+            let made = join_all(managers.iter().map(KeyManager::rotate_due)).await;
             assert!(made.into_iter().map(|made| made.unwrap().len()).sum::<usize>() <= 2);
             fleet.have(2 * round + 2).await;
             let [(access, _), (refresh, _)] = newest(&fleet).await;

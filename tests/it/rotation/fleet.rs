@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use chrono::TimeDelta;
 use latchkey::{
-    domain::{keys::KeyFacts, time::Moment},
+    domain::{keys::KeyMetadata, time::Moment},
     ports::{Clock as _, KeyRecords},
     service::keys::Rotate,
 };
@@ -61,7 +61,7 @@ impl Fleet {
     }
 
     /// A new key, which signs after the lead.
-    pub async fn rotate(&self, kind: Kind, algorithm: Algorithm) -> KeyFacts {
+    pub async fn rotate(&self, kind: Kind, algorithm: Algorithm) -> KeyMetadata {
         let order = Rotate {
             kind,
             algorithm: Some(algorithm),
@@ -71,7 +71,7 @@ impl Fleet {
     }
 
     /// A new key that everybody has noticed and that signs from now on.
-    pub async fn rotated(&self, kind: Kind, algorithm: Algorithm) -> KeyFacts {
+    pub async fn rotated(&self, kind: Kind, algorithm: Algorithm) -> KeyMetadata {
         let made = self.rotate(kind, algorithm).await;
         self.noticed().await;
         self.advance_to(made.signs_from, 0);

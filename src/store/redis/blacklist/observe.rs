@@ -12,17 +12,17 @@ use super::RedisBlacklist;
 use crate::{
     ports::{Blacklist as _, StoreError},
     store::redis::{
-        connection::Via,
-        trust::{Observation, SealedCache},
         clock_drift::ClockReading,
-        slot_map::Node,
-        scripts::{self, Term},
+        connection::Via,
         info::ServerInfo,
+        scripts::{self, Term},
+        slot_map::Node,
+        trust::{Observation, SealedCache},
     },
 };
 
 /// The response of one server.
-struct Answer {
+struct ServerReply {
     server: ServerInfo,
     reading: ClockReading,
     epochs: Vec<Option<String>>,
@@ -36,12 +36,12 @@ impl RedisBlacklist {
     /// # Errors
     /// What a server could not do.
     pub async fn examine(&self, is_known: bool) -> Result<Vec<String>, StoreError> {
-        self.look().await?;
+        self.probe().await?;
         let term = Term {
             life: Duration::from_millis(1),
             latest: Duration::from_secs(u32::MAX.into()),
         };
-        let name = self.belief.name_epochs(&self.process);
+        let name = self.trust.name_epochs(&self.process);
         self.on_all::<i64>(Via::Worker, |_, bucket, pipeline| {
             let key = self.keys.rebuild_ticket(bucket, &self.process);
             pipeline.cmd("MGET").arg(self.keys.epoch(bucket)).ignore();
@@ -65,14 +65,14 @@ impl RedisBlacklist {
             pipeline.cmd("DEL").arg(&key);
         })
         .await?;
-        Ok(self.belief.warnings(is_known))
+        Ok(self.trust.warnings(is_known))
     }
 
     /// Asks all servers, in one round trip to each. Trusted epochs are renewed.
     pub(super) async fn observe(&self) -> Result<Observation, StoreError> {
         let route = self.topology.find(&self.keys).await?;
-        let mut seen = Observation::new(self.belief.failures.load(Ordering::Acquire));
-        let (filling, trusted) = (self.belief.filling(), self.belief.trusted());
+        let mut seen = Observation::new(self.trust.failures.load(Ordering::Acquire));
+        let (filling, trusted) = (self.trust.rebuilding(), self.trust.trusted());
         let answers = join_all(
             route
                 .nodes
@@ -88,7 +88,7 @@ impl RedisBlacklist {
                 Ok(answer)
             });
             // What is wrong with one server is no reason not to know the others.
-            let Answer {
+            let ServerReply {
                 server,
                 reading,
                 epochs,
@@ -115,7 +115,7 @@ impl RedisBlacklist {
         node: &Node,
         filling: Option<u64>,
         trusted: &SealedCache,
-    ) -> Result<Answer, StoreError> {
+    ) -> Result<ServerReply, StoreError> {
         let mut question = pipe();
         question.cmd("INFO").cmd("TIME");
         let term = trusted.term(node.link.address());
@@ -164,7 +164,7 @@ impl RedisBlacklist {
         let mut tickets =
             answers.map(|answer| from_redis_value::<Option<u64>>(answer).ok().flatten());
         let tickets = tickets.all(|ticket| ticket.is_some() && ticket == filling);
-        Ok(Answer {
+        Ok(ServerReply {
             server: ServerInfo::parse(&info),
             reading: ClockReading {
                 asked,

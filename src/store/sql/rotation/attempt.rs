@@ -31,13 +31,13 @@ pub(super) struct Attempt {
 ///
 /// As it lies there: what cannot be read concerns its own session, not the others in the statement.
 #[derive(Queryable)]
-pub(super) struct Rotated {
+pub(super) struct RotatedRow {
     created_at: PgTimestamp,
     expires_at: PgTimestamp,
-    username: Unread,
-    email: Unread,
-    first_name: Unread,
-    last_name: Unread,
+    username: RawText,
+    email: RawText,
+    first_name: RawText,
+    last_name: RawText,
     is_staff: bool,
     user_created_at: PgTimestamp,
     last_login: Option<PgTimestamp>,
@@ -45,7 +45,7 @@ pub(super) struct Rotated {
 
 /// The bytes of a text.
 #[derive(Debug, FromSqlRow)]
-pub(super) struct Unread(Vec<u8>);
+pub(super) struct RawText(Vec<u8>);
 
 /// The types of [`Rotated`], column by column.
 pub(super) type RotatedTypes = (
@@ -64,7 +64,7 @@ impl Attempt {
     pub(super) fn new(rotation: Rotation, now: Moment) -> Self {
         Self {
             id: rotation.id.to_string(),
-            version: counter(rotation.version),
+            version: counter(rotation.session_epoch),
             generation: counter(rotation.generation),
             now: stored(now),
             rotation,
@@ -72,7 +72,7 @@ impl Attempt {
     }
 
     /// The session and its user as they are after it: what was compared, what was written, and what came back.
-    pub(super) fn done(self, row: Rotated) -> Result<SessionState, StoreError> {
+    pub(super) fn into_state(self, row: RotatedRow) -> Result<SessionState, StoreError> {
         let Rotation {
             id,
             user,
@@ -84,7 +84,7 @@ impl Attempt {
         let session = Session {
             id,
             user_id: user.clone(),
-            user_version: version,
+            session_epoch: version,
             generation: number(self.generation)? + 1,
             created_at: moment(row.created_at)?,
             rotated_at: self.now.and_utc(),
@@ -101,7 +101,7 @@ impl Attempt {
             last_name: row.last_name.read()?,
             is_active: true,
             is_staff: row.is_staff,
-            version,
+            session_epoch: version,
             created_at: moment(row.user_created_at)?,
             last_login: row.last_login.map(moment).transpose()?,
         };
@@ -112,13 +112,13 @@ impl Attempt {
     }
 }
 
-impl FromSql<Text, Pg> for Unread {
+impl FromSql<Text, Pg> for RawText {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
         Ok(Self(value.as_bytes().to_vec()))
     }
 }
 
-impl Unread {
+impl RawText {
     fn read(self) -> Result<String, StoreError> {
         String::from_utf8(self.0)
             .map_err(|_| StoreError::Failed("a text of a user is not UTF-8".to_owned()))

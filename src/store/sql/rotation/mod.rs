@@ -1,55 +1,55 @@
 //! Rotation: a conditional write. On Postgres those that come while others are under way go together, in one statement.
 
-mod alone;
 mod attempt;
-mod by_two;
-mod line;
-mod together;
-mod waiting;
+mod batch_queue;
+mod batch_statement;
+mod coalescer;
+mod single_statement;
+mod sqlite;
 
 use std::sync::Arc;
 
 use diesel_async::RunQueryDsl as _;
 
 use self::{
-    alone::RotateAlone,
-    attempt::{Attempt, Rotated},
+    attempt::{Attempt, RotatedRow},
+    single_statement::RotateOne,
 };
-use super::{SqlStore, error::from_query, pool::within, postgres_pool::Place};
+use super::{SqlStore, error::from_query, pool::with_conn, postgres_pool::WorkerPool};
 use crate::{
     domain::session::SessionState,
     ports::{Clock, Rotation, StoreError},
 };
 
-pub(super) use waiting::{Rotations, Verdict};
+pub(super) use coalescer::{BatchOutcome, RotationCoalescer};
 
 impl SqlStore {
     /// Together with all others that wait; and if it was not done so, because somebody held its row or its condition
     /// does not hold, then alone, which decides.
     pub(super) async fn rotate_on_postgres(
         &self,
-        place: &Place,
+        place: &WorkerPool,
         rotation: Rotation,
         clock: &Arc<dyn Clock>,
     ) -> Result<Option<SessionState>, StoreError> {
         match place.rotations.rotate(rotation, clock).await? {
-            Verdict::Rotated(state) => Ok(Some(*state)),
-            Verdict::Left(rotation) => {
-                Box::pin(self.rotate_alone(place, rotation, clock.as_ref())).await
+            BatchOutcome::Rotated(state) => Ok(Some(*state)),
+            BatchOutcome::NotInBatch(rotation) => {
+                Box::pin(self.rotate_one(place, rotation, clock.as_ref())).await
             }
         }
     }
 
-    async fn rotate_alone(
+    async fn rotate_one(
         &self,
-        place: &Place,
+        place: &WorkerPool,
         rotation: Rotation,
         clock: &dyn Clock,
     ) -> Result<Option<SessionState>, StoreError> {
-        let (rotate, row): (RotateAlone, Option<Rotated>) =
-            within!(&place.connections, self.pool.timeout, |conn| {
+        let (rotate, row): (RotateOne, Option<RotatedRow>) =
+            with_conn!(&place.connections, self.pool.timeout, |conn| {
                 let deadline = self.pool.server_clock.deadline(self.pool.timeout);
-                let rotate = RotateAlone::new(Attempt::new(rotation, clock.now()), deadline);
+                let rotate = RotateOne::new(Attempt::new(rotation, clock.now()), deadline);
                 // All rows, of which there is one: the first comes before the commit.
                 (&rotate)
                     .load(conn)
@@ -57,6 +57,6 @@ impl SqlStore {
                     .map(|mut rows| (rotate, rows.pop()))
             })?
             .map_err(from_query)?;
-        row.map(|row| rotate.attempt.done(row)).transpose()
+        row.map(|row| rotate.attempt.into_state(row)).transpose()
     }
 }

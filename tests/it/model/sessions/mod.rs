@@ -9,12 +9,12 @@ mod rules;
 mod steps;
 mod stories;
 
-use latchkey::domain::session::Grace;
+use latchkey::domain::session::ReuseGrace;
 
 /// Which clients there are, what they may do, and by which rules the service goes.
 #[derive(Clone, Debug)]
 pub struct Sessions {
-    pub grace: Grace,
+    pub grace: ReuseGrace,
     /// For each client, the session whose token it has, and how often it may send one.
     pub clients: Vec<(usize, u8)>,
     /// True if a client changes its network at each request.

@@ -1,6 +1,6 @@
 //! What holds in every state, and what must be met at least once, or the rest would say nothing.
 
-use latchkey::domain::session::Grace;
+use latchkey::domain::session::ReuseGrace;
 use stateright::Property;
 
 use super::{Answer, Request, Rules, Sessions, Stage, State, Token, Why, Wrong};
@@ -22,7 +22,7 @@ pub fn all() -> Vec<Property<Sessions>> {
             // Without an end of the window, any old token gives whatever is current.
             let alike = |one: &(u8, Token), other: &(u8, Token)| {
                 one.1.generation == other.1.generation
-                    || one.0 == other.0 && model.grace != Grace::Endless
+                    || one.0 == other.0 && model.grace != ReuseGrace::Unlimited
             };
             let apart = |one: &(u8, Token), other: &(u8, Token)| {
                 one.1.session != other.1.session || one.1 == other.1
@@ -80,12 +80,12 @@ pub fn all() -> Vec<Property<Sessions>> {
                 .any(|client| client.holds.generation > 1)
         }),
         Property::sometimes("a retry is forgiven", |model: &Sessions, state: &State| {
-            let strict = matches!(model.grace, Grace::Window(window) if window.is_zero());
+            let strict = matches!(model.grace, ReuseGrace::Window(window) if window.is_zero());
             let again = |request: &Request| matches!(request.at, Stage::Answered(Answer::Again(_)));
             strict || model.rules == Rules::NoForgiveness || state.requests.iter().any(again)
         }),
         Property::sometimes("reuse ends a session", |model: &Sessions, state: &State| {
-            let never = model.prompt || model.grace == Grace::Endless;
+            let never = model.prompt || model.grace == ReuseGrace::Unlimited;
             never || state.rows.iter().any(|row| row.revoked == Some(Why::Reuse))
         }),
         Property::sometimes(

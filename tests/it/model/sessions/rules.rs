@@ -3,8 +3,8 @@
 use latchkey::domain::{
     audit::Origin,
     ids::{SessionId, UserId},
-    session::{Grace, RevokedReason, Session, SessionState, Standing},
-    spent::{Binding, Consequence, Difference, Purpose},
+    reuse::{ClientBinding, Consequence, Difference, Purpose},
+    session::{ReuseGrace, RevokedReason, Session, SessionState, TokenStatus},
     user::User,
 };
 
@@ -17,8 +17,8 @@ impl Sessions {
     /// was first made, which no statement can change.
     pub(super) fn in_window(&self, state: &State, token: Token, now: u8) -> bool {
         match self.grace {
-            Grace::Endless => true,
-            Grace::Window(window) => {
+            ReuseGrace::Unlimited => true,
+            ReuseGrace::Window(window) => {
                 let age = i64::from(now) - i64::from(state.story.made[token.session]);
                 let window = window.num_seconds();
                 window > 0
@@ -32,8 +32,8 @@ impl Sessions {
     fn differences(&self, state: &State, request: &Request) -> u8 {
         let (holder, _) = state.story.holders[request.token.session];
         match self.grace {
-            Grace::Endless => 0,
-            Grace::Window(_) => {
+            ReuseGrace::Unlimited => 0,
+            ReuseGrace::Window(_) => {
                 u8::from(holder.address != request.from.address)
                     + u8::from(holder.agent != request.from.agent)
             }
@@ -55,43 +55,43 @@ impl Sessions {
     pub(super) fn explain(&self, state: &mut State, request: &Request) -> Stage {
         let (refresh, verify) = (request.what == What::Refresh, request.what == What::Verify);
         let session = self.session(state, request);
-        let mut standing = session.standing(
+        let mut standing = session.token_status(
             request.token.generation.into(),
             moment(request.now),
             self.grace,
         );
-        if self.rules == Rules::NoForgiveness && standing == Standing::Grace {
-            standing = Standing::Spent;
+        if self.rules == Rules::NoForgiveness && standing == TokenStatus::Grace {
+            standing = TokenStatus::Spent;
         }
         match standing {
-            Standing::Grace if verify && self.grace == Grace::Endless => {
+            TokenStatus::Grace if verify && self.grace == ReuseGrace::Unlimited => {
                 Stage::Answered(Answer::Valid)
             }
-            Standing::Grace | Standing::Spent => {
+            TokenStatus::Grace | TokenStatus::Spent => {
                 let purpose = match request.what {
                     What::Refresh => Purpose::Refresh,
                     What::LogOut => Purpose::Logout,
                     What::Verify | What::Operate(_) => Purpose::Verify,
                 };
-                let unbound = self.grace == Grace::Endless || self.rules == Rules::Unbound;
+                let unbound = self.grace == ReuseGrace::Unlimited || self.rules == Rules::Unbound;
                 let binding = if unbound {
-                    Binding::None
+                    ClientBinding::None
                 } else {
-                    Binding::Client
+                    ClientBinding::Client
                 };
                 let difference = Difference::between(&session.session, &origin(request.from));
-                let in_grace = standing == Standing::Grace;
+                let in_grace = standing == TokenStatus::Grace;
                 self.follow(
                     purpose.consequence(in_grace, difference, binding),
                     state,
                     request,
                 )
             }
-            Standing::Revoked(_) | Standing::CutOff => Stage::Answered(Answer::Dead),
-            Standing::NoActiveUser if refresh || verify => Stage::Answered(Answer::Dead),
-            Standing::NoActiveUser => Stage::Condemned(Why::LoggedOut),
-            Standing::Ended | Standing::Unissued => Stage::Answered(Answer::Refused),
-            Standing::Current => match request.what {
+            TokenStatus::Revoked(_) | TokenStatus::StaleEpoch => Stage::Answered(Answer::Dead),
+            TokenStatus::NoActiveUser if refresh || verify => Stage::Answered(Answer::Dead),
+            TokenStatus::NoActiveUser => Stage::Condemned(Why::LoggedOut),
+            TokenStatus::Ended | TokenStatus::UnknownGeneration => Stage::Answered(Answer::Refused),
+            TokenStatus::Current => match request.what {
                 What::LogOut => Stage::Condemned(Why::LoggedOut),
                 What::Verify => Stage::Answered(Answer::Valid),
                 What::Refresh | What::Operate(_) => Stage::Answered(Answer::Unavailable),
@@ -169,7 +169,7 @@ impl Sessions {
         let session = Session {
             id: SessionId::parse("00000000-0000-4000-8000-000000000000").unwrap(),
             user_id: UserId::new(""),
-            user_version: 0,
+            session_epoch: 0,
             generation: row.generation.into(),
             created_at: moment(0),
             rotated_at: moment(row.rotated_at),
@@ -186,7 +186,7 @@ impl Sessions {
             last_name: String::new(),
             is_active: state.active,
             is_staff: false,
-            version: state.version.into(),
+            session_epoch: state.version.into(),
             created_at: moment(0),
             last_login: None,
         };

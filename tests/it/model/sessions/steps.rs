@@ -1,7 +1,7 @@
 //! What may happen next, and what follows.
 
 use chrono::TimeDelta;
-use latchkey::domain::{session::Grace, time::Moment};
+use latchkey::domain::{session::ReuseGrace, time::Moment};
 use stateright::{Model, Property};
 
 use super::{
@@ -209,8 +209,8 @@ impl Sessions {
         let holds = state.clients[number].holds;
         let of_an_old_one = |request: &Request| request.token != holds;
         let too_late = |request: &Request| match self.grace {
-            Grace::Endless => false,
-            Grace::Window(window) => i64::from(state.now - request.now) > window.num_seconds(),
+            ReuseGrace::Unlimited => false,
+            ReuseGrace::Window(window) => i64::from(state.now - request.now) > window.num_seconds(),
         };
         let hinders = |request: &Request| of_an_old_one(request) || too_late(request);
         let in_time = holds.generation == state.rows[holds.session].generation

@@ -1,7 +1,7 @@
 //! What was explored. Each world has the most that can be looked through in a few seconds.
 
 use chrono::TimeDelta;
-use latchkey::domain::session::Grace;
+use latchkey::domain::session::ReuseGrace;
 
 use super::{
     HOME, Operation, Place, Rules, Sessions,
@@ -9,14 +9,14 @@ use super::{
 };
 use crate::model::{explored, found_broken};
 
-const STRICT: Grace = Grace::Window(TimeDelta::zero());
+const STRICT: ReuseGrace = ReuseGrace::Window(TimeDelta::zero());
 
-fn ticks(number: i64) -> Grace {
-    Grace::Window(TimeDelta::seconds(number))
+fn ticks(number: i64) -> ReuseGrace {
+    ReuseGrace::Window(TimeDelta::seconds(number))
 }
 
 /// Two tabs that have the same token, a thief who steals one of theirs, and time beyond the window.
-fn two_tabs_and_a_thief(grace: Grace) -> Sessions {
+fn two_tabs_and_a_thief(grace: ReuseGrace) -> Sessions {
     Sessions {
         grace,
         clients: vec![(0, 2), (0, 1)],
@@ -36,7 +36,7 @@ fn two_tabs_and_a_thief(grace: Grace) -> Sessions {
 }
 
 /// Those who end sessions race those who use them.
-fn somebody_ends_it(grace: Grace) -> Sessions {
+fn somebody_ends_it(grace: ReuseGrace) -> Sessions {
     Sessions {
         thefts: 0,
         log_outs: 1,
@@ -46,7 +46,7 @@ fn somebody_ends_it(grace: Grace) -> Sessions {
     }
 }
 
-fn a_prompt_client(grace: Grace) -> Sessions {
+fn a_prompt_client(grace: ReuseGrace) -> Sessions {
     Sessions {
         clients: vec![(0, 4)],
         prompt: true,
@@ -160,7 +160,7 @@ fn with_no_window_every_promise_is_kept() {
 fn with_an_endless_window_every_promise_is_kept() {
     explored(
         "two tabs and a thief, endless",
-        two_tabs_and_a_thief(Grace::Endless),
+        two_tabs_and_a_thief(ReuseGrace::Unlimited),
     );
 }
 
@@ -169,7 +169,7 @@ fn whoever_ends_a_session_at_whatever_moment_it_is_over() {
     for (name, grace) in [
         ("a window", ticks(1)),
         ("strictly once", STRICT),
-        ("endless", Grace::Endless),
+        ("endless", ReuseGrace::Unlimited),
     ] {
         explored(
             &format!("log-out and cut-off, {name}"),
@@ -233,7 +233,10 @@ fn the_death_of_one_session_leaves_the_other_alone() {
 #[test]
 fn a_client_that_retries_in_time_is_never_refused() {
     explored("a prompt client, a window", a_prompt_client(ticks(1)));
-    explored("a prompt client, endless", a_prompt_client(Grace::Endless));
+    explored(
+        "a prompt client, endless",
+        a_prompt_client(ReuseGrace::Unlimited),
+    );
 }
 
 #[test]

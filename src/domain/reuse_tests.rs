@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{Binding, Consequence, Difference, Purpose, apart};
+use super::{ClientBinding, Consequence, Difference, Purpose, apart};
 use crate::domain::{
     audit::Origin,
     ids::{SessionId, UserId},
@@ -32,7 +32,7 @@ fn held_by(ip: Option<&str>, agent: Option<&str>) -> Session {
     Session {
         id: SessionId::new(Uuid::nil()),
         user_id: UserId::new("ada"),
-        user_version: 0,
+        session_epoch: 0,
         generation: 1,
         created_at: Moment::UNIX_EPOCH,
         rotated_at: Moment::UNIX_EPOCH,
@@ -66,14 +66,14 @@ fn each_purpose_and_difference_has_its_consequence() {
         (Purpose::Verify, false, [Refusal, Refusal, Refusal, Reuse]),
     ] {
         for (difference, expected) in [SAME, ADDRESS, AGENT, BOTH].into_iter().zip(by_difference) {
-            let found = purpose.consequence(in_grace, difference, Binding::Client);
+            let found = purpose.consequence(in_grace, difference, ClientBinding::Client);
             assert_eq!(
                 found,
                 expected,
                 "{purpose:?}, in grace: {in_grace}, differs in {}",
                 difference.as_str()
             );
-            let unbound = purpose.consequence(in_grace, difference, Binding::None);
+            let unbound = purpose.consequence(in_grace, difference, ClientBinding::None);
             assert_eq!(unbound, by_difference[0], "{purpose:?} without binding");
         }
     }
@@ -84,7 +84,7 @@ fn a_client_that_differs_in_both_always_ends_the_session() {
     for purpose in [Purpose::Refresh, Purpose::Logout, Purpose::Verify] {
         for in_grace in [true, false] {
             assert_eq!(
-                purpose.consequence(in_grace, BOTH, Binding::Client),
+                purpose.consequence(in_grace, BOTH, ClientBinding::Client),
                 Consequence::Reuse
             );
         }

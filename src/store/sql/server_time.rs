@@ -16,27 +16,27 @@ use crate::domain::time::Moment;
 /// The time of Postgres' clock, which is the same for all processes. For SQLite, it is the caller's time, because all
 /// processes that use the file are on one machine.
 #[derive(Clone, Copy, Debug, QueryId)]
-pub(super) struct Stamp(NaiveDateTime);
+pub(super) struct ServerTime(NaiveDateTime);
 
-impl Stamp {
+impl ServerTime {
     pub(super) fn new(ours: Moment) -> Self {
         Self(stored(ours))
     }
 }
 
-impl Expression for Stamp {
+impl Expression for ServerTime {
     type SqlType = Nullable<Timestamp>;
 }
 
-impl<T> ValidGrouping<T> for Stamp {
+impl<T> ValidGrouping<T> for ServerTime {
     type IsAggregate = is_aggregate::Never;
 }
 
-impl<T> SelectableExpression<T> for Stamp {}
+impl<T> SelectableExpression<T> for ServerTime {}
 
-impl<T> AppearsOnTable<T> for Stamp {}
+impl<T> AppearsOnTable<T> for ServerTime {}
 
-impl QueryFragment<Pg> for Stamp {
+impl QueryFragment<Pg> for ServerTime {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         // Not the start of the transaction, which may have waited for a row.
         out.push_sql("(clock_timestamp() AT TIME ZONE 'UTC')");
@@ -44,7 +44,7 @@ impl QueryFragment<Pg> for Stamp {
     }
 }
 
-impl QueryFragment<Sqlite> for Stamp {
+impl QueryFragment<Sqlite> for ServerTime {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         out.push_bind_param::<Timestamp, _>(&self.0)
     }

@@ -7,7 +7,7 @@ use super::{Auth, Error, admission::Admitted};
 impl Auth {
     /// Runs a use case that writes to its end, even if the client disconnects. The web server then drops the handler,
     /// which could leave a rotation without its mark. The use case counts as work in progress until its end.
-    pub(super) async fn to_the_end<T, F>(
+    pub(super) async fn run_to_completion<T, F>(
         self: &Arc<Self>,
         admitted: Admitted,
         work: impl FnOnce(Arc<Self>) -> F,

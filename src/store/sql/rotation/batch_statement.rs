@@ -18,7 +18,7 @@ use crate::{domain::time::Moment, store::sql::rows::stored};
 /// these statements could wait for each other. A row is changed in the version that was locked, or not at all.
 ///
 /// Of two attempts on one session one is done at most: a statement changes a row once, and says for whom.
-pub(super) struct RotateTogether<'a> {
+pub(super) struct RotateBatch<'a> {
     ids: Vec<&'a str>,
     users: Vec<&'a str>,
     versions: Vec<i32>,
@@ -29,7 +29,7 @@ pub(super) struct RotateTogether<'a> {
     deadline: NaiveDateTime,
 }
 
-impl<'a> RotateTogether<'a> {
+impl<'a> RotateBatch<'a> {
     /// Unless it is `deadline` by the clock of the database.
     pub(super) fn new(attempts: &'a [Attempt], deadline: Moment) -> Self {
         let column = attempts.iter();
@@ -54,19 +54,19 @@ impl<'a> RotateTogether<'a> {
     }
 }
 
-impl QueryId for RotateTogether<'_> {
-    type QueryId = RotateTogether<'static>;
+impl QueryId for RotateBatch<'_> {
+    type QueryId = RotateBatch<'static>;
 
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-impl Query for RotateTogether<'_> {
+impl Query for RotateBatch<'_> {
     type SqlType = (BigInt, RotatedTypes);
 }
 
-impl<C> RunQueryDsl<C> for RotateTogether<'_> {}
+impl<C> RunQueryDsl<C> for RotateBatch<'_> {}
 
-impl QueryFragment<Pg> for RotateTogether<'_> {
+impl QueryFragment<Pg> for RotateBatch<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         // `(SELECT …)` hides from the planner how many there are: else it would plan small statements anew each time.
         out.push_sql(

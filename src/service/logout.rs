@@ -5,16 +5,16 @@ use std::sync::Arc;
 use latchkey_verifier::Checked;
 
 use super::{
-    Auth, Client, Error,
+    Auth, ClientInfo, Error,
     audit::View,
-    spent::{Call, Presented},
-    tokens::{blacklisted, ended, known, unissued},
+    reuse::{Call, Presented},
+    tokens::{blacklisted, ended, matching_session, unknown_generation},
 };
 use crate::domain::{
     audit::{Actor, AuditEvent, EventKind},
-    session::{RevokedReason, Standing},
-    spent::{Consequence, Purpose},
-    time::storable,
+    reuse::{Consequence, Purpose},
+    session::{RevokedReason, TokenStatus},
+    time::truncate_to_micros,
 };
 
 impl Auth {
@@ -24,13 +24,13 @@ impl Auth {
     ///
     /// # Errors
     /// [`Error::Token`]; [`Error::Unavailable`], and then nobody knows whether the session ended: ask again.
-    pub async fn blacklist(self: &Arc<Self>, token: &str, client: Client) -> Result<(), Error> {
-        let now = storable(self.parts.clock.now());
-        let checked = self.check(token, now)?;
+    pub async fn log_out(self: &Arc<Self>, token: &str, client: ClientInfo) -> Result<(), Error> {
+        let now = truncate_to_micros(self.parts.clock.now());
+        let checked = self.verify_token(token, now)?;
         let admitted = self.admit(&checked, &client).await?;
-        self.to_the_end(admitted, async move |auth| {
+        self.run_to_completion(admitted, async move |auth| {
             let outcome = auth
-                .blacklist_checked(
+                .log_out_checked(
                     &checked,
                     Call {
                         view: View::Blacklist,
@@ -39,28 +39,28 @@ impl Auth {
                     },
                 )
                 .await;
-            auth.noted(View::Blacklist, &checked, &client, now, outcome)
+            auth.record_refusal(View::Blacklist, &checked, &client, now, outcome)
         })
         .await
     }
 
-    async fn blacklist_checked(&self, checked: &Checked, call: Call<'_>) -> Result<(), Error> {
+    async fn log_out_checked(&self, checked: &Checked, call: Call<'_>) -> Result<(), Error> {
         let (Call { client, now, .. }, (token, generation)) =
             (call, self.check_refresh(checked, call).await?);
-        let state = known(self.parts.sessions.find(token.session).await?, &token)?;
-        let standing = state.standing(generation, now, self.parts.rules.grace);
+        let state = matching_session(self.parts.sessions.find(token.session).await?, &token)?;
+        let standing = state.token_status(generation, now, self.parts.rules.grace);
         match standing {
-            Standing::Revoked(reason) => {
-                self.parts.revocation.mark_over(&state, now).await;
+            TokenStatus::Revoked(reason) => {
+                self.parts.revocation.record_over(&state, now).await;
                 return Err(blacklisted(reason.as_str()));
             }
-            Standing::CutOff => {
-                self.parts.revocation.mark_over(&state, now).await;
+            TokenStatus::StaleEpoch => {
+                self.parts.revocation.record_over(&state, now).await;
                 return Err(blacklisted("cut_off"));
             }
-            Standing::Ended => return Err(ended()),
-            Standing::Unissued => return Err(unissued()),
-            Standing::Grace | Standing::Spent => {
+            TokenStatus::Ended => return Err(ended()),
+            TokenStatus::UnknownGeneration => return Err(unknown_generation()),
+            TokenStatus::Grace | TokenStatus::Spent => {
                 let presented = Presented {
                     token: &token,
                     generation,
@@ -73,7 +73,7 @@ impl Auth {
                     return Err(blacklisted("reuse"));
                 }
             }
-            Standing::Current | Standing::NoActiveUser => {}
+            TokenStatus::Current | TokenStatus::NoActiveUser => {}
         }
         let audit = AuditEvent::new(now, EventKind::SessionRevoked, Actor::User)
             .of_user(&token.user)

@@ -14,10 +14,10 @@ use crate::{ports::StoreError, store::thread};
 
 /// The maximum number of requests that wait for a connection of one pool. With more, requests would wait longer than
 /// clients do.
-const QUEUE: usize = 256;
+const QUEUE_CAPACITY: usize = 256;
 
 /// Gives the connection back when it is dropped, unless something of the last statement is still under way in it.
-pub(super) struct Lent<C: Lendable>
+pub(super) struct PooledConn<C: CancelSafe>
 where
     AsyncDieselConnectionManager<C>: Manager<Type = C, Error = PoolError>,
 {
@@ -26,31 +26,31 @@ where
 }
 
 /// What becomes of a connection whose statement nobody waits for any more, because the client went away.
-pub(super) trait Lendable: AsyncConnection + 'static {
+pub(super) trait CancelSafe: AsyncConnection + 'static {
     /// Whether it can be used again.
-    const OUTLIVES_A_STATEMENT: bool;
+    const REUSABLE_AFTER_CANCEL: bool;
 }
 
 /// The driver reads the answer and throws it away.
-impl Lendable for AsyncPgConnection {
-    const OUTLIVES_A_STATEMENT: bool = true;
+impl CancelSafe for AsyncPgConnection {
+    const REUSABLE_AFTER_CANCEL: bool = true;
 }
 
 /// A thread still works with it.
-impl Lendable for AsyncSqliteConnection {
-    const OUTLIVES_A_STATEMENT: bool = false;
+impl CancelSafe for AsyncSqliteConnection {
+    const REUSABLE_AFTER_CANCEL: bool = false;
 }
 
-impl<C: Lendable> Lent<C>
+impl<C: CancelSafe> PooledConn<C>
 where
     AsyncDieselConnectionManager<C>: Manager<Type = C, Error = PoolError>,
 {
     pub(super) async fn from_pool(pool: &Pool<C>) -> Result<Self, StoreError> {
         // If all threads share a pool, work other than requests keeps some room.
         let room = if thread::has_own_runtime() {
-            QUEUE
+            QUEUE_CAPACITY
         } else {
-            2 * QUEUE
+            2 * QUEUE_CAPACITY
         };
         if pool.status().waiting >= room {
             return Err(StoreError::Overloaded);
@@ -58,7 +58,7 @@ where
         let object = pool.get().await.map_err(from_pool)?;
         Ok(Self {
             object: Some(object),
-            returns: C::OUTLIVES_A_STATEMENT,
+            returns: C::REUSABLE_AFTER_CANCEL,
         })
     }
 
@@ -68,12 +68,12 @@ where
     }
 
     /// A statement that did not end in time may never end: behind the connection there may be nobody any more.
-    pub(super) fn end(mut self, in_time: bool) {
+    pub(super) fn release(mut self, in_time: bool) {
         self.returns = in_time;
     }
 }
 
-impl<C: Lendable> Drop for Lent<C>
+impl<C: CancelSafe> Drop for PooledConn<C>
 where
     AsyncDieselConnectionManager<C>: Manager<Type = C, Error = PoolError>,
 {

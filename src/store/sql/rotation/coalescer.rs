@@ -12,60 +12,60 @@ use diesel_async::{
 use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
-    attempt::{Attempt, Rotated},
-    line::{Line, Rule, Runner},
-    together::RotateTogether,
+    attempt::{Attempt, RotatedRow},
+    batch_queue::{BatchQueue, Flusher, Limits},
+    batch_statement::RotateBatch,
 };
 use crate::{
     domain::session::SessionState,
     ports::{Clock, Rotation, StoreError},
     store::sql::{
         error::from_query,
-        lent::Lent,
-        pool::{PoolLimits, limited},
+        pool::{PoolLimits, with_timeout},
+        pooled_conn::PooledConn,
         server_clock::ServerClock,
     },
 };
 
 /// Statements under way at once, for each pool. While one is written to the disk another can be worked on; more would
 /// only make each smaller.
-const RUNNERS: usize = 2;
+const CONCURRENT_BATCHES: usize = 2;
 
 /// Sessions in one statement: what takes Postgres some two milliseconds.
-const MOST: usize = 64;
+const MAX_BATCH_SIZE: usize = 64;
 
 /// The maximum number of waiting rotations. A pool writes them in some tens of milliseconds.
-const QUEUE: usize = 1024;
+const QUEUE_CAPACITY: usize = 1024;
 
 /// The part of the time limit after which statements under way are slow, and no reason to wait.
-const PATIENCE: u32 = 20;
+const STALL_FRACTION: u32 = 20;
 
 /// The rotations that go over the connections of one pool.
-pub(in crate::store::sql) struct Rotations {
+pub(in crate::store::sql) struct RotationCoalescer {
     clock: ServerClock,
     connections: Pool<AsyncPgConnection>,
-    line: Arc<Line<Waiting>>,
+    line: Arc<BatchQueue<PendingRotation>>,
     runtime: Option<Handle>,
     timeout: Duration,
 }
 
 /// What became of a rotation in a statement with others.
-pub(in crate::store::sql) enum Verdict {
+pub(in crate::store::sql) enum BatchOutcome {
     Rotated(Box<SessionState>),
     /// It was not done there. That says nothing about why.
-    Left(Rotation),
+    NotInBatch(Rotation),
 }
 
-struct Waiting {
+struct PendingRotation {
     rotation: Rotation,
     clock: Arc<dyn Clock>,
     since: Instant,
     answer: Answer,
 }
 
-type Answer = oneshot::Sender<Result<Verdict, StoreError>>;
+type Answer = oneshot::Sender<Result<BatchOutcome, StoreError>>;
 
-impl Rotations {
+impl RotationCoalescer {
     /// `runtime` is that which drives the connections; `None`: that of whoever rotates.
     pub(in crate::store::sql) fn new(
         connections: Pool<AsyncPgConnection>,
@@ -78,15 +78,15 @@ impl Rotations {
             timeout,
             ..
         } = limits;
-        let rule = Rule {
-            usual: RUNNERS,
-            most: most.max(RUNNERS),
-            patience: timeout / PATIENCE,
+        let rule = Limits {
+            concurrency: CONCURRENT_BATCHES,
+            max_concurrency: most.max(CONCURRENT_BATCHES),
+            stall_after: timeout / STALL_FRACTION,
         };
         Self {
             clock,
             connections,
-            line: Arc::new(Line::new(rule)),
+            line: Arc::new(BatchQueue::new(rule)),
             runtime,
             timeout,
         }
@@ -101,19 +101,19 @@ impl Rotations {
         self: &Arc<Self>,
         rotation: Rotation,
         clock: &Arc<dyn Clock>,
-    ) -> Result<Verdict, StoreError> {
-        if self.line.length() >= QUEUE {
+    ) -> Result<BatchOutcome, StoreError> {
+        if self.line.length() >= QUEUE_CAPACITY {
             return Err(StoreError::Overloaded);
         }
         let (answer, verdict) = oneshot::channel();
         let now = Instant::now();
-        let waiting = Waiting {
+        let waiting = PendingRotation {
             rotation,
             clock: Arc::clone(clock),
             since: now,
             answer,
         };
-        if let Some(runner) = self.line.join(waiting, now) {
+        if let Some(runner) = self.line.push(waiting, now) {
             // A task of its own, where the connections are driven: it serves others, too, and must not end with this
             // caller or, where threads share connections, with this caller's thread.
             let run = Arc::clone(self).run(runner);
@@ -132,18 +132,21 @@ impl Rotations {
 
     /// Serves the line until it is empty. The connection comes first: whoever arrives while it is waited for goes with the
     /// others.
-    async fn run(self: Arc<Self>, mut runner: Runner<Waiting>) {
-        while !runner.is_over() {
+    async fn run(self: Arc<Self>, mut runner: Flusher<PendingRotation>) {
+        while !runner.ends_if_empty() {
             let begun = Instant::now();
-            match Lent::from_pool(&self.connections).await {
+            match PooledConn::from_pool(&self.connections).await {
                 Ok(lent) => {
-                    self.send(lent, runner.next(MOST, Instant::now(), |_| true))
-                        .await
+                    self.send(
+                        lent,
+                        runner.next_batch(MAX_BATCH_SIZE, Instant::now(), |_| true),
+                    )
+                    .await
                 }
                 // Who came later tries anew: by then the server may be there again.
                 Err(error) => {
-                    for waiting in
-                        runner.next(usize::MAX, Instant::now(), |waiting| waiting.since <= begun)
+                    for waiting in runner
+                        .next_batch(usize::MAX, Instant::now(), |waiting| waiting.since <= begun)
                     {
                         waiting.refuse(&error);
                     }
@@ -152,18 +155,18 @@ impl Rotations {
         }
     }
 
-    async fn send(&self, mut lent: Lent<AsyncPgConnection>, next: Vec<Waiting>) {
+    async fn send(&self, mut lent: PooledConn<AsyncPgConnection>, next: Vec<PendingRotation>) {
         let started = Instant::now();
-        let (attempts, answers) = begun(next, started, self.timeout);
+        let (attempts, answers) = admit(next, started, self.timeout);
         if attempts.is_empty() {
             return;
         }
-        let statement = RotateTogether::new(&attempts, self.clock.deadline(self.timeout));
+        let statement = RotateBatch::new(&attempts, self.clock.deadline(self.timeout));
         let outcome = match lent.connection() {
             Ok(connection) => {
-                limited(
+                with_timeout(
                     self.timeout,
-                    (&statement).load::<(i64, Rotated)>(connection),
+                    (&statement).load::<(i64, RotatedRow)>(connection),
                 )
                 .await
             }
@@ -172,21 +175,21 @@ impl Rotations {
         drop(statement);
         let refused = match outcome {
             Ok(Ok(rows)) => {
-                lent.end(true);
-                return told(attempts, answers, rows);
+                lent.release(true);
+                return complete(attempts, answers, rows);
             }
             Ok(Err(error)) => {
                 // Perhaps because of one of them, and there is time to find out.
                 let several = answers.len() > 1 && started.elapsed() < self.timeout / 2;
-                let undone = several && self.nothing_was_done(&mut lent).await;
-                lent.end(undone || !several);
+                let undone = several && self.was_rolled_back(&mut lent).await;
+                lent.release(undone || !several);
                 if undone {
-                    return left(attempts, answers);
+                    return retry_individually(attempts, answers);
                 }
                 from_query(error)
             }
             Err(error) => {
-                lent.end(false);
+                lent.release(false);
                 error
             }
         };
@@ -197,18 +200,18 @@ impl Rotations {
 
     /// After an error. Where the connection lives on, the server itself has ended the statement, and what it had changed is
     /// undone. Of one that is gone nobody knows what it did, whatever was said last, by the server or by a proxy.
-    async fn nothing_was_done(&self, lent: &mut Lent<AsyncPgConnection>) -> bool {
+    async fn was_rolled_back(&self, lent: &mut PooledConn<AsyncPgConnection>) -> bool {
         let Ok(connection) = lent.connection() else {
             return false;
         };
         matches!(
-            limited(self.timeout, connection.batch_execute("SELECT 1")).await,
+            with_timeout(self.timeout, connection.batch_execute("SELECT 1")).await,
             Ok(Ok(()))
         )
     }
 }
 
-impl Waiting {
+impl PendingRotation {
     fn refuse(self, error: &StoreError) {
         let _ = self.answer.send(Err(error.clone()));
     }
@@ -216,7 +219,11 @@ impl Waiting {
 
 /// Those whose turn it is, at this moment by their clocks. Whoever has waited for too long is refused, and whoever does
 /// not wait any more is forgotten.
-fn begun(next: Vec<Waiting>, now: Instant, timeout: Duration) -> (Vec<Attempt>, Vec<Answer>) {
+fn admit(
+    next: Vec<PendingRotation>,
+    now: Instant,
+    timeout: Duration,
+) -> (Vec<Attempt>, Vec<Answer>) {
     let mut attempts: Vec<Attempt> = Vec::with_capacity(next.len());
     let mut answers = Vec::with_capacity(next.len());
     for waiting in next {
@@ -229,7 +236,7 @@ fn begun(next: Vec<Waiting>, now: Instant, timeout: Duration) -> (Vec<Attempt>, 
             ));
             continue;
         }
-        let Waiting {
+        let PendingRotation {
             rotation,
             clock,
             answer,
@@ -241,8 +248,8 @@ fn begun(next: Vec<Waiting>, now: Instant, timeout: Duration) -> (Vec<Attempt>, 
     (attempts, answers)
 }
 
-fn told(attempts: Vec<Attempt>, answers: Vec<Answer>, rows: Vec<(i64, Rotated)>) {
-    let mut by_place: Vec<Option<Rotated>> = Vec::new();
+fn complete(attempts: Vec<Attempt>, answers: Vec<Answer>, rows: Vec<(i64, RotatedRow)>) {
+    let mut by_place: Vec<Option<RotatedRow>> = Vec::new();
     by_place.resize_with(attempts.len(), || None);
     for (place, row) in rows {
         let place = usize::try_from(place)
@@ -255,14 +262,14 @@ fn told(attempts: Vec<Attempt>, answers: Vec<Answer>, rows: Vec<(i64, Rotated)>)
     for ((attempt, answer), row) in attempts.into_iter().zip(answers).zip(by_place) {
         let _ = answer.send(match row {
             Some(row) => attempt
-                .done(row)
-                .map(|state| Verdict::Rotated(Box::new(state))),
-            None => Ok(Verdict::Left(attempt.rotation)),
+                .into_state(row)
+                .map(|state| BatchOutcome::Rotated(Box::new(state))),
+            None => Ok(BatchOutcome::NotInBatch(attempt.rotation)),
         });
     }
 }
 
 /// None was done: each is tried alone.
-fn left(attempts: Vec<Attempt>, answers: Vec<Answer>) {
-    told(attempts, answers, Vec::new());
+fn retry_individually(attempts: Vec<Attempt>, answers: Vec<Answer>) {
+    complete(attempts, answers, Vec::new());
 }

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 
 use super::*;
 
-fn sorted(held: &Held, path: &Path) -> Vec<String> {
+fn sorted(held: &DirectoryHandle, path: &Path) -> Vec<String> {
     let mut names: Vec<_> = held
         .names(path)
         .unwrap()
@@ -29,7 +29,7 @@ fn a_directory_that_changes_is_listed_with_its_new_entries() {
     let folder = tempfile::tempdir().unwrap();
     let (path, held) = (
         directory(folder.path(), "keys", &["a", "b"]),
-        Held::default(),
+        DirectoryHandle::default(),
     );
     assert_eq!(sorted(&held, &path), ["a", "b"]);
     fs::write(path.join("c"), "").unwrap();
@@ -49,7 +49,10 @@ fn a_directory_that_changes_is_listed_with_its_new_entries() {
 #[test]
 fn a_directory_that_is_replaced_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
-    let (path, held) = (directory(folder.path(), "keys", &["old"]), Held::default());
+    let (path, held) = (
+        directory(folder.path(), "keys", &["old"]),
+        DirectoryHandle::default(),
+    );
     assert_eq!(sorted(&held, &path), ["old"]);
     fs::rename(&path, folder.path().join("aside")).unwrap();
     assert_eq!(
@@ -76,7 +79,7 @@ fn a_link_that_leads_to_another_directory_is_followed() {
     let folder = tempfile::tempdir().unwrap();
     directory(folder.path(), "..first", &["old"]);
     directory(folder.path(), "..second", &["new"]);
-    let (data, held) = (folder.path().join("..data"), Held::default());
+    let (data, held) = (folder.path().join("..data"), DirectoryHandle::default());
     symlink("..first", &data).unwrap();
     assert_eq!(sorted(&held, &data), ["old"]);
     symlink("..second", folder.path().join("..tmp")).unwrap();

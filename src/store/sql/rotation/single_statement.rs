@@ -19,12 +19,12 @@ use crate::{domain::time::Moment, store::sql::rows::stored};
 ///
 /// A diesel query node, not `sql_query`: it has a static id, so each connection prepares it once.
 #[derive(QueryId)]
-pub(super) struct RotateAlone {
+pub(super) struct RotateOne {
     pub attempt: Attempt,
     deadline: NaiveDateTime,
 }
 
-impl RotateAlone {
+impl RotateOne {
     /// Unless it is `deadline` by the clock of the database.
     pub(super) fn new(attempt: Attempt, deadline: Moment) -> Self {
         Self {
@@ -34,13 +34,13 @@ impl RotateAlone {
     }
 }
 
-impl Query for RotateAlone {
+impl Query for RotateOne {
     type SqlType = RotatedTypes;
 }
 
-impl<C> RunQueryDsl<C> for RotateAlone {}
+impl<C> RunQueryDsl<C> for RotateOne {}
 
-impl QueryFragment<Pg> for RotateAlone {
+impl QueryFragment<Pg> for RotateOne {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let Attempt {
             id,

@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl SqlStore {
-    pub(in crate::store::sql) async fn rotate_by_two(
+    pub(in crate::store::sql) async fn rotate_on_sqlite(
         &self,
         pool: &Pool<AsyncSqliteConnection>,
         rotation: Rotation,
@@ -35,7 +35,7 @@ impl SqlStore {
                 sessions::table
                     .filter(sessions::id.eq(&id))
                     .filter(sessions::user_id.eq(rotation.user.as_str()))
-                    .filter(sessions::user_version.eq(counter(rotation.version)))
+                    .filter(sessions::user_version.eq(counter(rotation.session_epoch)))
                     .filter(sessions::generation.eq(generation))
                     .filter(sessions::revoked_at.is_null())
                     .filter(sessions::expires_at.gt(now))

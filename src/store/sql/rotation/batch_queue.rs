@@ -8,24 +8,24 @@ use std::{
 };
 
 /// A line of waiting items and the runners who serve it.
-pub(super) struct Line<T> {
-    rule: Rule,
+pub(super) struct BatchQueue<T> {
+    rule: Limits,
     state: Mutex<State<T>>,
 }
 
 /// How many runners there may be.
 #[derive(Clone, Copy)]
-pub(super) struct Rule {
+pub(super) struct Limits {
     /// As a rule: fewer runners take more at once.
-    pub usual: usize,
+    pub concurrency: usize,
     /// Where nobody has taken anything for longer than `patience`: what the others wait for may never come.
-    pub most: usize,
-    pub patience: Duration,
+    pub max_concurrency: usize,
+    pub stall_after: Duration,
 }
 
 struct State<T> {
     items: VecDeque<T>,
-    runners: usize,
+    flushers: usize,
     /// When something was taken last.
     taken: Option<Instant>,
     /// One of the runners has not taken anything yet: it will also take what comes until then.
@@ -33,8 +33,8 @@ struct State<T> {
 }
 
 /// The right to serve a line, and the duty: whoever has it goes on until it [is over](Runner::is_over).
-pub(super) struct Runner<T> {
-    line: Arc<Line<T>>,
+pub(super) struct Flusher<T> {
+    line: Arc<BatchQueue<T>>,
     stage: Stage,
 }
 
@@ -48,18 +48,18 @@ enum Stage {
 impl Stage {
     fn end<T>(&mut self, state: &mut State<T>) {
         match mem::replace(self, Self::Ended) {
-            Self::Starting => (state.starting, state.runners) = (false, state.runners - 1),
-            Self::Running => state.runners -= 1,
+            Self::Starting => (state.starting, state.flushers) = (false, state.flushers - 1),
+            Self::Running => state.flushers -= 1,
             Self::Ended => {}
         }
     }
 }
 
-impl<T> Line<T> {
-    pub(super) fn new(rule: Rule) -> Self {
+impl<T> BatchQueue<T> {
+    pub(super) fn new(rule: Limits) -> Self {
         let state = State {
             items: VecDeque::new(),
-            runners: 0,
+            flushers: 0,
             taken: None,
             starting: false,
         };
@@ -70,25 +70,25 @@ impl<T> Line<T> {
     }
 
     /// Goes to the end of the line. With a runner, if one has to be started for it.
-    pub(super) fn join(self: &Arc<Self>, item: T, now: Instant) -> Option<Runner<T>> {
+    pub(super) fn push(self: &Arc<Self>, item: T, now: Instant) -> Option<Flusher<T>> {
         let mut state = self.state();
         state.items.push_back(item);
         let slow = state
             .taken
-            .is_some_and(|taken| now.saturating_duration_since(taken) > self.rule.patience);
+            .is_some_and(|taken| now.saturating_duration_since(taken) > self.rule.stall_after);
         if state.starting
-            || state.runners
+            || state.flushers
                 >= if slow {
-                    self.rule.most
+                    self.rule.max_concurrency
                 } else {
-                    self.rule.usual
+                    self.rule.concurrency
                 }
         {
             return None;
         }
         state.starting = true;
-        state.runners += 1;
-        Some(Runner {
+        state.flushers += 1;
+        Some(Flusher {
             line: Arc::clone(self),
             stage: Stage::Starting,
         })
@@ -103,9 +103,9 @@ impl<T> Line<T> {
     }
 }
 
-impl<T> Runner<T> {
+impl<T> Flusher<T> {
     /// Whether nobody waits; then this runner has ended, and the next who comes brings another.
-    pub(super) fn is_over(&mut self) -> bool {
+    pub(super) fn ends_if_empty(&mut self) -> bool {
         let mut state = self.line.state();
         let over = state.items.is_empty();
         if over {
@@ -115,7 +115,12 @@ impl<T> Runner<T> {
     }
 
     /// The first in the line who are `meant`, up to `most`.
-    pub(super) fn next(&mut self, most: usize, now: Instant, meant: impl Fn(&T) -> bool) -> Vec<T> {
+    pub(super) fn next_batch(
+        &mut self,
+        most: usize,
+        now: Instant,
+        meant: impl Fn(&T) -> bool,
+    ) -> Vec<T> {
         let mut state = self.line.state();
         state.taken = Some(now);
         if mem::replace(&mut self.stage, Stage::Running) == Stage::Starting {
@@ -133,11 +138,11 @@ impl<T> Runner<T> {
 
 /// A runner may go away with its thread. Its place is free then, and where it was the last, nobody is left behind who
 /// would wait for the next to come.
-impl<T> Drop for Runner<T> {
+impl<T> Drop for Flusher<T> {
     fn drop(&mut self) {
         let mut state = self.line.state();
         self.stage.end(&mut state);
-        let left = if state.runners == 0 {
+        let left = if state.flushers == 0 {
             mem::take(&mut state.items)
         } else {
             VecDeque::new()
@@ -153,11 +158,11 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_millis(100);
 
-    fn line(usual: usize) -> Arc<Line<u32>> {
-        Arc::new(Line::new(Rule {
-            usual,
-            most: usual + 1,
-            patience: PATIENCE,
+    fn queue(usual: usize) -> Arc<BatchQueue<u32>> {
+        Arc::new(BatchQueue::new(Limits {
+            concurrency: usual,
+            max_concurrency: usual + 1,
+            stall_after: PATIENCE,
         }))
     }
 
@@ -167,69 +172,71 @@ mod tests {
 
     #[test]
     fn the_first_brings_a_runner_that_takes_all_who_came_until_it_looked() {
-        let (line, now) = (line(2), Instant::now());
-        let mut runner = line.join(1, now).unwrap();
-        assert!(line.join(2, now).is_none() && !runner.is_over() && line.join(3, now).is_none());
-        assert_eq!(runner.next(2, now, anybody), [1, 2]);
-        assert_eq!(runner.next(2, now, anybody), [3]);
-        assert!(runner.next(2, now, anybody).is_empty() && runner.is_over());
-        assert!(line.join(4, now).is_some(), "it has ended");
+        let (line, now) = (queue(2), Instant::now());
+        let mut runner = line.push(1, now).unwrap();
+        assert!(
+            line.push(2, now).is_none() && !runner.ends_if_empty() && line.push(3, now).is_none()
+        );
+        assert_eq!(runner.next_batch(2, now, anybody), [1, 2]);
+        assert_eq!(runner.next_batch(2, now, anybody), [3]);
+        assert!(runner.next_batch(2, now, anybody).is_empty() && runner.ends_if_empty());
+        assert!(line.push(4, now).is_some(), "it has ended");
     }
 
     #[test]
     fn while_as_many_run_as_may_the_others_wait_for_whichever_is_free_first() {
-        let (line, now) = (line(2), Instant::now());
-        let mut first = line.join(1, now).unwrap();
-        assert_eq!(first.next(9, now, anybody), [1]);
-        let mut second = line.join(2, now).unwrap();
-        assert_eq!(second.next(9, now, anybody), [2]);
-        assert!(line.join(3, now).is_none() && line.join(4, now).is_none());
+        let (line, now) = (queue(2), Instant::now());
+        let mut first = line.push(1, now).unwrap();
+        assert_eq!(first.next_batch(9, now, anybody), [1]);
+        let mut second = line.push(2, now).unwrap();
+        assert_eq!(second.next_batch(9, now, anybody), [2]);
+        assert!(line.push(3, now).is_none() && line.push(4, now).is_none());
         assert_eq!(line.length(), 2);
-        assert_eq!(second.next(9, now, anybody), [3, 4]);
-        assert!(first.is_over() && first.is_over());
-        let third = line.join(5, now);
-        assert!(third.is_some() && line.join(6, now).is_none());
+        assert_eq!(second.next_batch(9, now, anybody), [3, 4]);
+        assert!(first.ends_if_empty() && first.ends_if_empty());
+        let third = line.push(5, now);
+        assert!(third.is_some() && line.push(6, now).is_none());
     }
 
     #[test]
     fn where_all_are_slow_another_may_run_but_not_any_number() {
-        let (line, now) = (line(1), Instant::now());
-        let mut first = line.join(1, now).unwrap();
-        assert_eq!(first.next(9, now, anybody), [1]);
-        assert!(line.join(2, now + PATIENCE).is_none());
+        let (line, now) = (queue(1), Instant::now());
+        let mut first = line.push(1, now).unwrap();
+        assert_eq!(first.next_batch(9, now, anybody), [1]);
+        assert!(line.push(2, now + PATIENCE).is_none());
         let later = now + PATIENCE + Duration::from_millis(1);
-        let mut second = line.join(3, later).unwrap();
-        assert_eq!(second.next(9, later, anybody), [2, 3]);
+        let mut second = line.push(3, later).unwrap();
+        assert_eq!(second.next_batch(9, later, anybody), [2, 3]);
         assert!(
-            line.join(4, later + PATIENCE * 9).is_none(),
+            line.push(4, later + PATIENCE * 9).is_none(),
             "the most there may be"
         );
     }
 
     #[test]
     fn those_who_are_not_meant_stay_and_so_do_all_behind_them() {
-        let (line, now) = (line(1), Instant::now());
-        let mut runner = line.join(1, now).unwrap();
-        (2..=4).for_each(|item| assert!(line.join(item, now).is_none()));
-        assert_eq!(runner.next(9, now, |item| *item != 3), [1, 2]);
-        assert!(!runner.is_over());
-        assert_eq!(runner.next(9, now, anybody), [3, 4]);
+        let (line, now) = (queue(1), Instant::now());
+        let mut runner = line.push(1, now).unwrap();
+        (2..=4).for_each(|item| assert!(line.push(item, now).is_none()));
+        assert_eq!(runner.next_batch(9, now, |item| *item != 3), [1, 2]);
+        assert!(!runner.ends_if_empty());
+        assert_eq!(runner.next_batch(9, now, anybody), [3, 4]);
     }
 
     #[test]
     fn a_runner_that_goes_away_before_or_after_it_looked_leaves_nobody_behind() {
-        let (line, now) = (line(2), Instant::now());
-        drop(line.join(1, now).unwrap());
+        let (line, now) = (queue(2), Instant::now());
+        drop(line.push(1, now).unwrap());
         assert_eq!(line.length(), 0);
-        let mut first = line.join(2, now).unwrap();
-        assert_eq!(first.next(1, now, anybody), [2]);
-        let mut second = line.join(3, now).unwrap();
+        let mut first = line.push(2, now).unwrap();
+        assert_eq!(first.next_batch(1, now, anybody), [2]);
+        let mut second = line.push(3, now).unwrap();
         drop(first);
         assert_eq!(
-            second.next(9, now, anybody),
+            second.next_batch(9, now, anybody),
             [3],
             "one is left who serves them"
         );
-        assert!(second.is_over() && line.join(4, now).is_some());
+        assert!(second.ends_if_empty() && line.push(4, now).is_some());
     }
 }

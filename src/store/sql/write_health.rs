@@ -12,7 +12,7 @@ use diesel_async::SimpleAsyncConnection as _;
 use super::{
     SqlStore,
     error::from_query,
-    pool::{PoolKind, within},
+    pool::{PoolKind, with_conn},
 };
 use crate::ports::StoreError;
 
@@ -35,7 +35,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 
 /// The outcome of the last write.
 #[derive(Debug)]
-pub(super) struct Writes(Mutex<Last>);
+pub(super) struct WriteHealth(Mutex<Last>);
 
 #[derive(Debug)]
 struct Last {
@@ -43,7 +43,7 @@ struct Last {
     probed: Instant,
 }
 
-impl Default for Writes {
+impl Default for WriteHealth {
     fn default() -> Self {
         Self(Mutex::new(Last {
             failure: None,
@@ -52,7 +52,7 @@ impl Default for Writes {
     }
 }
 
-impl Writes {
+impl WriteHealth {
     /// Remembers the failure of a statement, if it is one of the disk.
     pub(super) fn note<T>(&self, outcome: &Result<QueryResult<T>, StoreError>) {
         if let Ok(Err(error)) = outcome
@@ -107,7 +107,7 @@ impl SqlStore {
         if !self.pool.writes.is_due() {
             return Ok(());
         }
-        let outcome = within!(pool, self.pool.timeout, |conn| {
+        let outcome = with_conn!(pool, self.pool.timeout, |conn| {
             let written = conn.batch_execute(PROBE).await;
             if written.is_err() {
                 // A transaction that failed may still be open.

@@ -12,7 +12,7 @@ use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 use super::user;
 use crate::{
     domain::{ids::UserId, password::PasswordHash, time::Moment, user::User},
-    ports::{CutOff, StoreError},
+    ports::{RevokeAll, StoreError},
     store::sql::{
         SqlStore,
         audit::NewAuditRow,
@@ -20,13 +20,13 @@ use crate::{
         pool::on_conn,
         rows::{UserRow, counter, number, stored},
         schema::{audit_events, users},
-        stamp::Stamp,
+        server_time::ServerTime,
     },
 };
 
 /// Changes one row of users, if `$rows` finds it, and tells the audit trail so in the same transaction. What
 /// `$returning` names, of the row that was changed.
-macro_rules! changed {
+macro_rules! update_audited {
     ($self:ident, $cut_off:ident, $rows:expr, $changes:expr, $returning:expr) => {{
         let audit = NewAuditRow::from(&$cut_off.audit);
         on_conn!($self.pool, |conn| {
@@ -54,10 +54,10 @@ macro_rules! changed {
 impl SqlStore {
     pub(super) async fn change_password(
         &self,
-        cut_off: &CutOff,
+        cut_off: &RevokeAll,
         hash: &PasswordHash,
     ) -> Result<Option<User>, StoreError> {
-        let changed: Option<UserRow> = changed!(
+        let changed: Option<UserRow> = update_audited!(
             self,
             cut_off,
             users::table
@@ -66,7 +66,7 @@ impl SqlStore {
             (
                 users::password_hash.eq(hash.expose()),
                 users::version.eq(users::version + 1),
-                users::cut_off_at.eq(Stamp::new(cut_off.now)),
+                users::cut_off_at.eq(ServerTime::new(cut_off.now)),
             ),
             UserRow::as_returning()
         );
@@ -75,11 +75,11 @@ impl SqlStore {
 
     pub(super) async fn change_active(
         &self,
-        cut_off: &CutOff,
+        cut_off: &RevokeAll,
         active: bool,
     ) -> Result<Option<User>, StoreError> {
         // Only a change is a cut-off: saying it twice signs nobody out who was activated in between.
-        let changed: Option<UserRow> = changed!(
+        let changed: Option<UserRow> = update_audited!(
             self,
             cut_off,
             users::table
@@ -89,7 +89,7 @@ impl SqlStore {
             (
                 users::is_active.eq(active),
                 users::version.eq(users::version + 1),
-                users::cut_off_at.eq(Stamp::new(cut_off.now)),
+                users::cut_off_at.eq(ServerTime::new(cut_off.now)),
             ),
             UserRow::as_returning()
         );
@@ -101,11 +101,11 @@ impl SqlStore {
 
     pub(super) async fn cut_off_user(
         &self,
-        cut_off: &CutOff,
+        cut_off: &RevokeAll,
         version: Option<u32>,
     ) -> Result<Option<User>, StoreError> {
         let (any, version) = (version.is_none(), counter(version.unwrap_or_default()));
-        let changed: Option<UserRow> = changed!(
+        let changed: Option<UserRow> = update_audited!(
             self,
             cut_off,
             users::table
@@ -114,7 +114,7 @@ impl SqlStore {
                 .filter(users::version.eq(version).or(any.into_sql::<Bool>())),
             (
                 users::version.eq(users::version + 1),
-                users::cut_off_at.eq(Stamp::new(cut_off.now))
+                users::cut_off_at.eq(ServerTime::new(cut_off.now))
             ),
             UserRow::as_returning()
         );
@@ -129,7 +129,7 @@ impl SqlStore {
         limit: i64,
     ) -> Result<Vec<(UserId, u32)>, StoreError> {
         let (stamp, mut after) = (
-            Stamp::new(now),
+            ServerTime::new(now),
             after.map(ToString::to_string).unwrap_or_default(),
         );
         loop {
@@ -171,9 +171,9 @@ impl SqlStore {
         }
     }
 
-    pub(super) async fn delete_user(&self, cut_off: &CutOff) -> Result<Option<u32>, StoreError> {
+    pub(super) async fn delete_user(&self, cut_off: &RevokeAll) -> Result<Option<u32>, StoreError> {
         let (now, nothing) = (stored(cut_off.now), Option::<String>::None);
-        let version: Option<i32> = changed!(
+        let version: Option<i32> = update_audited!(
             self,
             cut_off,
             users::table
@@ -189,7 +189,7 @@ impl SqlStore {
                 users::last_name.eq(""),
                 users::is_active.eq(false),
                 users::version.eq(users::version + 1),
-                users::cut_off_at.eq(Stamp::new(cut_off.now)),
+                users::cut_off_at.eq(ServerTime::new(cut_off.now)),
                 users::deleted_at.eq(now),
             ),
             users::version

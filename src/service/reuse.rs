@@ -3,16 +3,16 @@
 use latchkey_verifier::Checked;
 
 use super::{
-    Auth, Client, Error,
+    Auth, ClientInfo, Error,
     audit::View,
     sampled::Sampled,
-    tokens::{blacklisted, known, token_ref},
+    tokens::{blacklisted, matching_session, token_ref},
 };
 use crate::{
     domain::{
         audit::{Actor, AuditEvent, EventKind},
-        session::{Grace, RevokedReason, Session, SessionState, Standing},
-        spent::{Binding, Consequence, Difference, Purpose},
+        reuse::{ClientBinding, Consequence, Difference, Purpose},
+        session::{ReuseGrace, RevokedReason, Session, SessionState, TokenStatus},
         time::Moment,
     },
     ports::{Revoke, TokenRef},
@@ -26,7 +26,7 @@ pub(super) struct Call<'a> {
     /// The view.
     pub view: View,
     /// The sender.
-    pub client: &'a Client,
+    pub client: &'a ClientInfo,
     /// The time of its arrival.
     pub now: Moment,
 }
@@ -51,12 +51,12 @@ impl Auth {
     pub(super) fn consequence(
         &self,
         purpose: Purpose,
-        standing: Standing,
+        standing: TokenStatus,
         session: &Session,
         presented: &Presented<'_>,
     ) -> Consequence {
         purpose.consequence(
-            standing == Standing::Grace,
+            standing == TokenStatus::Grace,
             presented.difference(session),
             self.parts.rules.binding,
         )
@@ -69,7 +69,7 @@ impl Auth {
     /// The token is refused in any case, so a failure to end the session does not change the response.
     pub(super) async fn refuse_spent(
         &self,
-        standing: Standing,
+        standing: TokenStatus,
         session: &Session,
         presented: &Presented<'_>,
     ) -> Error {
@@ -87,10 +87,10 @@ impl Auth {
 
     /// As [`Auth::refuse_spent`], for a token that is spent according to Redis. One query to the database finds the
     /// holder. The token is refused regardless of the result, and even if the database does not answer.
-    pub(super) async fn refuse_marked_spent(&self, token: &TokenRef, call: Call<'_>) -> Error {
+    pub(super) async fn refuse_blacklisted_spent(&self, token: &TokenRef, call: Call<'_>) -> Error {
         let Some(generation) = token
             .generation
-            .filter(|_| self.parts.rules.binding == Binding::Client)
+            .filter(|_| self.parts.rules.binding == ClientBinding::Client)
         else {
             return blacklisted("spent");
         };
@@ -102,14 +102,14 @@ impl Auth {
             generation,
             call,
         };
-        match state.standing(generation, call.now, self.parts.rules.grace) {
-            standing @ (Standing::Grace | Standing::Spent) => {
+        match state.token_status(generation, call.now, self.parts.rules.grace) {
+            standing @ (TokenStatus::Grace | TokenStatus::Spent) => {
                 self.refuse_spent(standing, &state.session, &presented)
                     .await
             }
-            Standing::Revoked(reason) => {
+            TokenStatus::Revoked(reason) => {
                 // From now on, Redis answers.
-                self.parts.revocation.mark_over(&state, call.now).await;
+                self.parts.revocation.record_over(&state, call.now).await;
                 blacklisted(reason.as_str())
             }
             _ => blacklisted("spent"),
@@ -117,21 +117,21 @@ impl Auth {
     }
 
     /// Checks a refresh token that a view has refused because of its type. The response does not depend on the result.
-    pub(super) async fn look_at_refused(&self, checked: &Checked, call: Call<'_>) {
+    pub(super) async fn inspect_refused(&self, checked: &Checked, call: Call<'_>) {
         let Ok(token) = token_ref(checked) else {
             return;
         };
         let Some(generation) = token
             .generation
-            .filter(|_| self.parts.rules.binding == Binding::Client)
+            .filter(|_| self.parts.rules.binding == ClientBinding::Client)
         else {
             return;
         };
         let Some(state) = self.state_of(&token).await else {
             return;
         };
-        let standing = state.standing(generation, call.now, self.parts.rules.grace);
-        if matches!(standing, Standing::Grace | Standing::Spent) {
+        let standing = state.token_status(generation, call.now, self.parts.rules.grace);
+        if matches!(standing, TokenStatus::Grace | TokenStatus::Spent) {
             let presented = Presented {
                 token: &token,
                 generation,
@@ -145,7 +145,7 @@ impl Auth {
     /// Returns the state of the token's session, if the database answers.
     async fn state_of(&self, token: &TokenRef) -> Option<SessionState> {
         match self.parts.sessions.find(token.session).await {
-            Ok(state) => known(state, token).ok(),
+            Ok(state) => matching_session(state, token).ok(),
             Err(error) => {
                 tracing::debug!(session = %token.session, %error, "the holder of a session is not known");
                 None
@@ -181,7 +181,7 @@ impl Auth {
             .of_user(&token.user)
             .of_session(token.session)
             .of_token(token.session.refresh_jti(generation))
-            .because(RevokedReason::Reuse.as_str())
+            .with_cause(RevokedReason::Reuse.as_str())
             .from(&call.client.origin())
             .with("presented_generation", generation.to_string())
             .with("current_generation", session.generation.to_string())
@@ -222,7 +222,7 @@ impl Auth {
         presented: &Presented<'_>,
     ) -> (EventKind, Difference) {
         let difference = presented.difference(session);
-        if difference.any() && self.parts.rules.grace != Grace::Endless {
+        if difference.any() && self.parts.rules.grace != ReuseGrace::Unlimited {
             (EventKind::RefreshRepeatedElsewhere, difference)
         } else {
             (EventKind::RefreshRepeated, difference)

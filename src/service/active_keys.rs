@@ -12,15 +12,15 @@ use quick_cache::sync::Cache;
 
 use crate::{
     crypto::keyring::{Keyring, PublishedKeys},
-    domain::{keys::NOTICE, time::Moment},
+    domain::{keys::PROPAGATION, time::Moment},
 };
 
 /// The number of seconds without a look at the ring that count as a fault. It is the time that an instance may take to
 /// notice a change.
-const LONGEST_BLINDNESS: u64 = NOTICE.num_seconds().unsigned_abs();
+const MAX_READ_AGE: u64 = PROPAGATION.num_seconds().unsigned_abs();
 
 /// One ring, and what follows from it.
-pub struct Current {
+pub struct Snapshot {
     /// The keys.
     pub ring: Keyring,
     /// The public ones.
@@ -32,24 +32,24 @@ pub struct Current {
 }
 
 /// The ring in force. Share it behind an `Arc`.
-pub struct KeysInForce {
+pub struct ActiveKeys {
     broken: AtomicBool,
     overdue: AtomicBool,
     /// The time of the last look at the store, in seconds since 1970.
     looked_at: AtomicI64,
-    current: ArcSwap<Current>,
+    current: ArcSwap<Snapshot>,
     policy: Policy,
     remembered: usize,
 }
 
-impl KeysInForce {
+impl ActiveKeys {
     /// With this ring to begin with; tokens are checked by `policy`, and of as many as `remembered` it is known that their
     /// signature holds.
     ///
     /// # Errors
     /// When the keys cannot be used together.
     pub fn new(ring: Keyring, policy: Policy, remembered: usize) -> Result<Self, KeyError> {
-        let current = ArcSwap::from_pointee(Current::new(ring, &policy, remembered)?);
+        let current = ArcSwap::from_pointee(Snapshot::new(ring, &policy, remembered)?);
         let (broken, overdue, looked_at) = Default::default();
         Ok(Self {
             broken,
@@ -65,15 +65,18 @@ impl KeysInForce {
     ///
     /// # Errors
     /// When the keys cannot be used together; the ring in force stays.
-    pub fn put(&self, ring: Keyring) -> Result<(), KeyError> {
-        self.current
-            .store(Arc::new(Current::new(ring, &self.policy, self.remembered)?));
+    pub fn replace(&self, ring: Keyring) -> Result<(), KeyError> {
+        self.current.store(Arc::new(Snapshot::new(
+            ring,
+            &self.policy,
+            self.remembered,
+        )?));
         Ok(())
     }
 
     /// What is in force. Do not keep it across an `await`: the next request shall see the next ring.
     #[must_use]
-    pub fn current(&self) -> Guard<Arc<Current>> {
+    pub fn current(&self) -> Guard<Arc<Snapshot>> {
         self.current.load()
     }
 
@@ -91,7 +94,7 @@ impl KeysInForce {
 
     /// Returns the seconds since the last look at the ring in the store; a key that was revoked since then is still accepted.
     #[must_use]
-    pub fn last_look_seconds(&self, now: Moment) -> u64 {
+    pub fn seconds_since_read(&self, now: Moment) -> u64 {
         let age = now
             .timestamp()
             .saturating_sub(self.looked_at.load(Ordering::Relaxed));
@@ -101,28 +104,28 @@ impl KeysInForce {
     /// Returns true while the looks at the store succeed.
     #[must_use]
     pub fn is_watched(&self, now: Moment) -> bool {
-        self.last_look_seconds(now) <= LONGEST_BLINDNESS
+        self.seconds_since_read(now) <= MAX_READ_AGE
     }
 
-    pub(super) fn note_look(&self, now: Moment) {
+    pub(super) fn record_read(&self, now: Moment) {
         self.looked_at.store(now.timestamp(), Ordering::Relaxed);
     }
 
-    pub(super) fn note_overdue(&self, overdue: bool) {
+    pub(super) fn record_overdue(&self, overdue: bool) {
         self.overdue.store(overdue, Ordering::Relaxed);
     }
 
-    pub(super) fn note_broken(&self, broken: bool) {
+    pub(super) fn record_broken(&self, broken: bool) {
         self.broken.store(broken, Ordering::Relaxed);
     }
 
     /// A token that is presented once, as a rule: a refresh token.
-    pub(super) fn check(&self, token: &str, now: Moment) -> Result<Checked, Refusal> {
+    pub(super) fn verify(&self, token: &str, now: Moment) -> Result<Checked, Refusal> {
         self.current().verifier.check(token, now.timestamp())
     }
 
     /// A token that may be presented again and again. Only the signature is remembered: times are checked every time.
-    pub(super) fn check_again(&self, token: &str, now: Moment) -> Result<Checked, Refusal> {
+    pub(super) fn verify_cached(&self, token: &str, now: Moment) -> Result<Checked, Refusal> {
         let current = self.current();
         let Some(seen) = &current.seen else {
             return current.verifier.check(token, now.timestamp());
@@ -142,7 +145,7 @@ impl KeysInForce {
     }
 }
 
-impl Current {
+impl Snapshot {
     fn new(ring: Keyring, policy: &Policy, remembered: usize) -> Result<Self, KeyError> {
         let verifier = Verifier::new(ring.key_set()?, policy.clone());
         let seen = (remembered > 0).then(|| Cache::new(remembered));

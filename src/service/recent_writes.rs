@@ -7,15 +7,15 @@ use crate::{
         ids::{SessionId, UserId},
         time::Moment,
     },
-    ports::Mark,
+    ports::BlacklistEntry,
 };
 
 /// More are written again each time, which harms nobody.
-const ROOM: usize = 100_000;
+const CAPACITY: usize = 100_000;
 
 /// Marks by what they say, each with when it was written.
 #[derive(Default)]
-pub(super) struct Written {
+pub(super) struct RecentWrites {
     memory: (u64, u64),
     marks: HashMap<Key, Moment>,
 }
@@ -26,10 +26,10 @@ enum Key {
     User(UserId, u32),
 }
 
-impl Written {
+impl RecentWrites {
     /// Forgets all that was written to another memory or by another connection, and what was written before `since`:
     /// what is as old as that is not looked for any more.
-    pub(super) fn keep(&mut self, memory: (u64, u64), since: Moment) {
+    pub(super) fn retain(&mut self, memory: (u64, u64), since: Moment) {
         if self.memory == memory {
             self.marks.retain(|_, written| *written >= since);
         } else {
@@ -40,21 +40,21 @@ impl Written {
         }
     }
 
-    pub(super) fn lacks(&self, mark: &Mark) -> bool {
+    pub(super) fn is_missing(&self, mark: &BlacklistEntry) -> bool {
         key(mark).is_none_or(|key| !self.marks.contains_key(&key))
     }
 
-    pub(super) fn note(&mut self, mark: &Mark, now: Moment) {
-        if let Some(key) = key(mark).filter(|_| self.marks.len() < ROOM) {
+    pub(super) fn record(&mut self, mark: &BlacklistEntry, now: Moment) {
+        if let Some(key) = key(mark).filter(|_| self.marks.len() < CAPACITY) {
             self.marks.insert(key, now);
         }
     }
 }
 
-fn key(mark: &Mark) -> Option<Key> {
+fn key(mark: &BlacklistEntry) -> Option<Key> {
     match mark {
-        Mark::CutOff { user, version } => Some(Key::User(user.clone(), *version)),
-        Mark::Revoked { session, .. } => Some(Key::Session(*session)),
-        Mark::Rotated { .. } => None,
+        BlacklistEntry::CutOff { user, version } => Some(Key::User(user.clone(), *version)),
+        BlacklistEntry::Revoked { session, .. } => Some(Key::Session(*session)),
+        BlacklistEntry::Rotated { .. } => None,
     }
 }

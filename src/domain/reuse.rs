@@ -13,7 +13,7 @@ const SITE_BITS: u32 = 64;
 
 /// The comparison of the sender of a spent token with the holder.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Binding {
+pub enum ClientBinding {
     /// By address and `User-Agent`.
     Client,
     /// No comparison: any sender counts as the holder.
@@ -91,11 +91,11 @@ impl Purpose {
         self,
         in_grace: bool,
         difference: Difference,
-        binding: Binding,
+        binding: ClientBinding,
     ) -> Consequence {
         let differences = match binding {
-            Binding::Client => difference.address as u8 + difference.agent as u8,
-            Binding::None => 0,
+            ClientBinding::Client => difference.address as u8 + difference.agent as u8,
+            ClientBinding::None => 0,
         };
         match (self, in_grace, differences) {
             (Self::Refresh, true, 0) => Consequence::Successor,
@@ -128,5 +128,5 @@ fn network(address: IpAddr) -> IpAddr {
 }
 
 #[cfg(test)]
-#[path = "spent_tests.rs"]
+#[path = "reuse_tests.rs"]
 mod tests;

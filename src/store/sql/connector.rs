@@ -19,7 +19,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     clear_text::Guard,
-    connect_error::{self, ConnectError, meaning, one_line},
+    connect_error::{self, ConnectError, classify, one_line},
     postgres_url::{PostgresUrl, TlsMode, Trust},
     session::Settings,
     tls,
@@ -38,7 +38,7 @@ enum Connector {
 
 /// How connections are made.
 #[derive(Clone)]
-pub(super) struct Driver {
+pub(super) struct PgConnector {
     config: Config,
     /// The same without the startup parameter `options`, which poolers refuse.
     pooled: Config,
@@ -67,7 +67,7 @@ enum Failure {
     Connect(ConnectError),
 }
 
-impl Driver {
+impl PgConnector {
     pub(super) fn new(url: &PostgresUrl, timeout: Duration) -> Result<Self, ConnectError> {
         let mut config = (*url.config).clone();
         if config.get_hosts().is_empty() {
@@ -110,7 +110,9 @@ impl Driver {
         // A server that takes connections and says nothing would otherwise be waited for without end.
         match tokio::time::timeout(self.timeout, self.attempt()).await {
             Ok(connection) => connection,
-            Err(_) => Err(ConnectError::Absent("no connection in time".to_owned())),
+            Err(_) => Err(ConnectError::Unreachable(
+                "no connection in time".to_owned(),
+            )),
         }
     }
 
@@ -251,11 +253,11 @@ where
             .await
             .map_err(|error| match error.as_db_error() {
                 Some(answer) if answer.message().contains("startup parameter") => Failure::Options,
-                _ if connect_error::is_of_tls(&error) => Failure::Tls(meaning(&error)),
-                _ => Failure::Connect(meaning(&error)),
+                _ if connect_error::is_of_tls(&error) => Failure::Tls(classify(&error)),
+                _ => Failure::Connect(classify(&error)),
             })?;
     let connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await;
-    connection.map_err(|error| Failure::Connect(ConnectError::Absent(one_line(&error))))
+    connection.map_err(|error| Failure::Connect(ConnectError::Unreachable(one_line(&error))))
 }
 
 #[cfg(test)]
@@ -263,11 +265,11 @@ mod tests {
     use super::*;
     use crate::store::sql::DatabaseUrl;
 
-    fn driver(url: &str, timeout: Duration) -> Driver {
+    fn driver(url: &str, timeout: Duration) -> PgConnector {
         let Ok(DatabaseUrl::Postgres(url)) = url.parse() else {
             panic!("{url}")
         };
-        Driver::new(&url, timeout).unwrap()
+        PgConnector::new(&url, timeout).unwrap()
     }
 
     #[test]

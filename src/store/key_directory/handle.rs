@@ -13,7 +13,7 @@ use crate::files::reserve;
 
 /// The open directory, after the first look at it.
 #[derive(Debug, Default)]
-pub(super) struct Held(Mutex<Option<Open>>);
+pub(super) struct DirectoryHandle(Mutex<Option<Open>>);
 
 /// A directory and its identity, which differs from that of another directory at the same path.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ struct Open {
     identity: (u64, u64),
 }
 
-impl Held {
+impl DirectoryHandle {
     /// Returns the names of all entries of the directory at `path`. If the directory was replaced, the new one is
     /// opened: after a rename, a new mount, or a changed link, as in Kubernetes secrets.
     pub(super) fn names(&self, path: &Path) -> io::Result<Vec<OsString>> {
@@ -83,5 +83,5 @@ fn names(_directory: &File, path: &Path) -> io::Result<Vec<OsString>> {
 }
 
 #[cfg(test)]
-#[path = "held_tests.rs"]
+#[path = "handle_tests.rs"]
 mod tests;

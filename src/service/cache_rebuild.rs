@@ -1,6 +1,6 @@
 //! Filling a blacklist that lost its memory: in pages, from where the last attempt came to.
 
-use super::janitor::{BATCH, Janitor};
+use super::janitor::{Janitor, PAGE_SIZE};
 use crate::{
     domain::{
         ids::{SessionId, UserId},
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Rounds that are left out at the most after failures.
-const LONGEST_REST: u32 = 8;
+const MAX_SKIPPED_ROUNDS: u32 = 8;
 
 /// How far a rebuild has come.
 pub(super) struct Rebuild {
@@ -29,23 +29,25 @@ enum Progress<T> {
 
 /// How many rounds are left out after how many failures: none after the first.
 #[derive(Default)]
-pub(super) struct Rest {
+pub(super) struct Backoff {
     failures: u32,
     rounds: u32,
 }
 
-impl Rest {
+impl Backoff {
     /// Whether this round is left out.
-    pub(super) fn takes_a_round(&mut self) -> bool {
+    pub(super) fn should_skip(&mut self) -> bool {
         let rests = self.rounds > 0;
         self.rounds = self.rounds.saturating_sub(1);
         rests
     }
 
-    pub(super) fn after_failure(&mut self) {
+    pub(super) fn record_failure(&mut self) {
         self.rounds = 1_u32
             .checked_shl(self.failures)
-            .map_or(LONGEST_REST, |rounds| (rounds / 2).min(LONGEST_REST));
+            .map_or(MAX_SKIPPED_ROUNDS, |rounds| {
+                (rounds / 2).min(MAX_SKIPPED_ROUNDS)
+            });
         self.failures += 1;
     }
 }
@@ -72,18 +74,25 @@ impl Janitor {
         while let Some(after) = rebuild.sessions.after() {
             let page = self
                 .sessions
-                .revoked_since(Moment::UNIX_EPOCH, after.copied(), BATCH)
+                .revoked_since(Moment::UNIX_EPOCH, after.copied(), PAGE_SIZE)
                 .await?;
-            blacklist.fill(&self.marks_of(&page, rebuild.began)).await?;
+            blacklist
+                .write_best_effort(&self.session_entries(&page, rebuild.began))
+                .await?;
             rebuild.sessions = Progress::to(
                 page.last()
                     .and_then(|last| Some((last.revoked?.0, last.id))),
             );
         }
-        let since = rebuild.began - self.revocation.longest();
+        let since = rebuild.began - self.revocation.epoch_lifetime();
         while let Some(after) = rebuild.users.after() {
-            let page = self.users.cut_offs(since, after.cloned(), BATCH).await?;
-            blacklist.fill(&self.cut_offs_of(&page)).await?;
+            let page = self
+                .users
+                .epochs_raised_since(since, after.cloned(), PAGE_SIZE)
+                .await?;
+            blacklist
+                .write_best_effort(&self.epoch_entries(&page))
+                .await?;
             rebuild.users =
                 Progress::to(page.into_iter().next_back().map(|(at, user, _)| (at, user)));
         }
@@ -112,15 +121,15 @@ impl<T> Progress<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::Rest;
+    use super::Backoff;
 
     #[test]
     fn more_rounds_are_left_out_after_each_failure_and_none_after_the_first() {
-        let mut rest = Rest::default();
+        let mut rest = Backoff::default();
         let mut rested = Vec::new();
         for _ in 0..40 {
-            rest.after_failure();
-            rested.push((0..100).take_while(|_| rest.takes_a_round()).count());
+            rest.record_failure();
+            rested.push((0..100).take_while(|_| rest.should_skip()).count());
         }
         assert_eq!(rested[..7], [0, 1, 2, 4, 8, 8, 8]);
         assert_eq!(rested.last(), Some(&8));
