@@ -23,19 +23,19 @@ use crate::{
 };
 
 /// How often the blacklist is looked after: a mark that one instance could not write reaches the others this soon.
-const KEEP: Duration = Duration::from_secs(1);
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often the ring of keys is looked at: every instance follows a change this soon.
-const LOOK: Duration = Duration::from_secs(1);
+const KEY_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The interval between two searches for connections that are past their deadline.
-const REAP: Duration = Duration::from_secs(1);
+const CONNECTION_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The interval between two looks at the revocations by operators: that between two scrapes, or less.
-const COUNT: Duration = Duration::from_secs(5);
+const OPERATOR_POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often rows that are over are removed.
-const FLUSH: Duration = Duration::from_hours(1);
+const PURGE_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Work that has not begun.
 pub(super) struct Background {
@@ -48,7 +48,7 @@ pub(super) struct Background {
 }
 
 /// What is wrong with a part, told when it changes and not at each round.
-struct Complaint {
+struct StateLog {
     told: Mutex<Vec<String>>,
     part: &'static str,
     meanwhile: &'static str,
@@ -85,33 +85,33 @@ impl Background {
         let keeper = Arc::clone(&self.janitor);
         let writer = Arc::clone(&self.janitor);
         let flusher = self.janitor;
-        let disk = Arc::new(Complaint::of(
+        let disk = Arc::new(StateLog::of(
             "the database",
             "sign-ins and refreshes are refused",
         ));
         let mut writer_stopped = stopped.clone();
-        let blacklist = Arc::new(Complaint::of("the blacklist", "the database answers"));
+        let blacklist = Arc::new(StateLog::of("the blacklist", "the database answers"));
         let (keys, ring) = (
             Arc::clone(&self.keys),
-            Arc::new(Complaint::of("the ring of keys", "the keys in force stay")),
+            Arc::new(StateLog::of("the ring of keys", "the keys in force stay")),
         );
         let (keeper_of_keys, due) = (
             self.keys,
-            Arc::new(Complaint::of(
+            Arc::new(StateLog::of(
                 "what keys are due",
                 "it is tried again in a minute",
             )),
         );
         let mut tasks = vec![
-            tokio::spawn(every(KEEP, stopped.clone(), move || {
+            tokio::spawn(every(SYNC_INTERVAL, stopped.clone(), move || {
                 let (janitor, complaint) = (Arc::clone(&keeper), Arc::clone(&blacklist));
                 async move {
                     match janitor.sync().await {
-                        Ok(_) => complaint.tell(janitor.blacklist_warnings()),
+                        Ok(_) => complaint.report(janitor.blacklist_warnings()),
                         // Redis or the database: which of them answers meanwhile is not known.
                         Err(error) => {
                             let failed = format!("the blacklist could not be updated: {error}");
-                            complaint.tell_with(
+                            complaint.report_with(
                                 vec![failed],
                                 "the next attempt follows within a second",
                             );
@@ -119,12 +119,12 @@ impl Background {
                     }
                 }
             })),
-            tokio::spawn(every(KEEP, stopped.clone(), move || {
+            tokio::spawn(every(SYNC_INTERVAL, stopped.clone(), move || {
                 let (janitor, complaint) = (Arc::clone(&writer), Arc::clone(&disk));
                 async move {
                     let failed =
                         |error: StoreError| vec![format!("the database takes no writes: {error}")];
-                    complaint.tell(
+                    complaint.report(
                         janitor
                             .check_writes()
                             .await
@@ -132,27 +132,27 @@ impl Background {
                     );
                 }
             })),
-            tokio::spawn(every(LOOK, stopped.clone(), move || {
+            tokio::spawn(every(KEY_POLL_INTERVAL, stopped.clone(), move || {
                 let (keys, complaint) = (Arc::clone(&keys), Arc::clone(&ring));
                 async move {
-                    complaint.tell(
+                    complaint.report(
                         keys.poll()
                             .await
                             .map_or_else(|error| error.lines(), |()| Vec::new()),
                     )
                 }
             })),
-            tokio::spawn(every(LOOK, stopped.clone(), move || {
+            tokio::spawn(every(KEY_POLL_INTERVAL, stopped.clone(), move || {
                 let (keys, complaint) = (Arc::clone(&keeper_of_keys), Arc::clone(&due));
                 async move {
-                    complaint.tell(
+                    complaint.report(
                         keys.keep()
                             .await
                             .map_or_else(|error| error.lines(), |()| Vec::new()),
                     )
                 }
             })),
-            tokio::spawn(every(FLUSH, stopped.clone(), move || {
+            tokio::spawn(every(PURGE_INTERVAL, stopped.clone(), move || {
                 let janitor = Arc::clone(&flusher);
                 async move {
                     match janitor.flush_expired().await {
@@ -161,7 +161,7 @@ impl Background {
                     }
                 }
             })),
-            tokio::spawn(every(COUNT, stopped.clone(), move || {
+            tokio::spawn(every(OPERATOR_POLL_INTERVAL, stopped.clone(), move || {
                 let operators = Arc::clone(&self.operators);
                 async move {
                     if let Err(error) = operators.poll().await {
@@ -169,10 +169,14 @@ impl Background {
                     }
                 }
             })),
-            tokio::spawn(every(REAP, stopped.clone(), move || {
-                self.connections.reap();
-                async {}
-            })),
+            tokio::spawn(every(
+                CONNECTION_CHECK_INTERVAL,
+                stopped.clone(),
+                move || {
+                    self.connections.close_expired();
+                    async {}
+                },
+            )),
             tokio::spawn(self.writer.run(async move {
                 let _ = writer_stopped.changed().await;
             })),
@@ -182,7 +186,7 @@ impl Background {
     }
 }
 
-impl Complaint {
+impl StateLog {
     const fn of(part: &'static str, meanwhile: &'static str) -> Self {
         Self {
             told: Mutex::new(Vec::new()),
@@ -191,12 +195,12 @@ impl Complaint {
         }
     }
 
-    fn tell(&self, found: Vec<String>) {
-        self.tell_with(found, self.meanwhile);
+    fn report(&self, found: Vec<String>) {
+        self.report_with(found, self.meanwhile);
     }
 
     /// Logs what was found and what happens meanwhile, if it is not the same as before.
-    fn tell_with(&self, found: Vec<String>, meanwhile: &str) {
+    fn report_with(&self, found: Vec<String>, meanwhile: &str) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if found == *told {
             return;

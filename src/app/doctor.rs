@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use super::keys::{KeysSettings, manager};
 use crate::{
     config::{Config, keys::KeysPlace, value},
-    crypto::{keyring::RingKey, random},
+    crypto::{key_ring::RingKey, random},
     domain::{
         audit::Actor,
         ids::DeploymentId,
@@ -26,7 +26,7 @@ const MAX_SKEW: TimeDelta = TimeDelta::seconds(2);
 
 /// The verdict of one line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Verdict {
+pub enum Severity {
     /// No problem.
     Good,
     /// It works, but the operator should know about it.
@@ -41,7 +41,7 @@ pub struct Finding {
     /// What was looked at.
     pub part: &'static str,
     /// Whether it is as it should be.
-    pub verdict: Verdict,
+    pub verdict: Severity,
     /// What was found, and if it is wrong what to do.
     pub text: String,
 }
@@ -49,7 +49,7 @@ pub struct Finding {
 fn good(part: &'static str, text: impl Into<String>) -> Finding {
     Finding {
         part,
-        verdict: Verdict::Good,
+        verdict: Severity::Good,
         text: text.into(),
     }
 }
@@ -57,7 +57,7 @@ fn good(part: &'static str, text: impl Into<String>) -> Finding {
 fn bad(part: &'static str, text: impl Into<String>) -> Finding {
     Finding {
         part,
-        verdict: Verdict::Bad,
+        verdict: Severity::Bad,
         text: text.into(),
     }
 }
@@ -65,7 +65,7 @@ fn bad(part: &'static str, text: impl Into<String>) -> Finding {
 fn warning(part: &'static str, text: impl Into<String>) -> Finding {
     Finding {
         part,
-        verdict: Verdict::Warning,
+        verdict: Severity::Warning,
         text: text.into(),
     }
 }
@@ -80,7 +80,7 @@ pub async fn examine(config: &Config, clock: Arc<dyn Clock>) -> Vec<Finding> {
         Err(error) => bad("configuration", error.to_string()),
     }];
     let database = database(config, clock.as_ref()).await;
-    let unready = |finding: &Finding| finding.verdict == Verdict::Bad && finding.part != "clock";
+    let unready = |finding: &Finding| finding.verdict == Severity::Bad && finding.part != "clock";
     let broken = config.database.url().is_err() || database.iter().any(unready);
     // A cause is reported once, where it is. A missing passphrase is another one.
     if broken && config.keys.keys == KeysPlace::Database && config.keys.check_protection().is_ok() {

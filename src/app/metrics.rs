@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The sources of values that are read for each response.
-pub(super) struct Measured {
+pub(super) struct RuntimeMetrics {
     pub blacklist: Option<Arc<dyn Blacklist>>,
     pub clock: Arc<dyn Clock>,
     pub connections: Arc<Connections>,
@@ -36,7 +36,7 @@ pub(super) struct Measured {
     pub sql: Arc<SqlStore>,
 }
 
-impl fmt::Debug for Measured {
+impl fmt::Debug for RuntimeMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Measured")
     }
@@ -49,7 +49,11 @@ struct Process {
 }
 
 /// Everything, ready to be read.
-pub(super) fn registry(service: &Metrics, http: &HttpMetrics, measured: Measured) -> Registry {
+pub(super) fn registry(
+    service: &Metrics,
+    http: &HttpMetrics,
+    measured: RuntimeMetrics,
+) -> Registry {
     let mut all = Registry::default();
     all.register_collector(Box::new(Process {
         started: measured.clock.now(),
@@ -80,7 +84,7 @@ fn seconds(moment: Moment) -> f64 {
         .as_secs_f64()
 }
 
-impl Collector for Measured {
+impl Collector for RuntimeMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         // The registry ends its own sentences itself.
         let mut gauge = |name: &str, help: &str, value: usize| {
@@ -167,7 +171,7 @@ impl Collector for Measured {
     }
 }
 
-impl Measured {
+impl RuntimeMetrics {
     fn encode_signing_keys(&self, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
         let (now, current) = (self.clock.now(), self.keys.current());
         let periods = [Kind::Access, Kind::Refresh]

@@ -22,12 +22,12 @@ use latchkey_verifier::{Kind, Policy};
 pub use crate::http::openapi::document as openapi;
 pub use error::StartError;
 pub use first_run::{FirstPassword, FirstUser};
-use state::{Made, state};
+use state::{KeyRingSetup, state};
 use stores::Opener;
 
 use crate::{
     config::{Config, ConfigError, keys::KeysPlace},
-    crypto::{hasher::Hasher, keyring::Keyring},
+    crypto::{hasher::Hasher, key_ring::KeyRing},
     domain::{audit::Actor, keys::KeyMetadata},
     files::reserve,
     http::{
@@ -151,7 +151,7 @@ impl App {
             operators,
             Arc::clone(&connections),
         );
-        let made = Made {
+        let made = KeyRingSetup {
             keys,
             hasher,
             clock,
@@ -246,7 +246,7 @@ impl App {
 }
 
 /// The ring, with what was missing in it. A new key that cannot be made stops the start only where there is no other.
-async fn ring(manager: &KeyManager, stores: &stores::Stores) -> Result<Keyring, StartError> {
+async fn ring(manager: &KeyManager, stores: &stores::Stores) -> Result<KeyRing, StartError> {
     let failed = match manager.ensure().await {
         Ok(made) => {
             for KeyMetadata {

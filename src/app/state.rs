@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What is there before the use cases are.
-pub(super) struct Made {
+pub(super) struct KeyRingSetup {
     pub keys: Arc<ActiveKeys>,
     pub hasher: Hasher,
     pub clock: Arc<dyn Clock>,
@@ -31,9 +31,9 @@ pub(super) struct Made {
 pub(super) fn state(
     config: &Config,
     stores: &stores::Stores,
-    made: Made,
+    made: KeyRingSetup,
 ) -> Result<State, StartError> {
-    let Made {
+    let KeyRingSetup {
         keys,
         hasher,
         clock,
@@ -65,7 +65,7 @@ pub(super) fn state(
         audit_refreshes: config.audit.audit_refreshes,
     };
     let metrics = HttpMetrics::default();
-    let measured = metrics::Measured {
+    let measured = metrics::RuntimeMetrics {
         blacklist: revocation.blacklist().cloned(),
         clock: Arc::clone(&clock),
         connections: Arc::clone(&connections),

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long between two attempts to reach a database that is not there.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The program that opens a database.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +129,7 @@ async fn migrated(
             MigrateError::Connect(error) => return Err(StartError::Unusable(url.clone(), error)),
             error => return Err(error.into()),
         }
-        tokio::time::sleep(PAUSE.min(patience)).await;
+        tokio::time::sleep(RETRY_INTERVAL.min(patience)).await;
     }
 }
 

@@ -4,7 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use super::{Failure, output};
 use crate::{
-    app::doctor::{self, Verdict},
+    app::doctor::{self, Severity},
     config::Config,
     ports::Clock,
 };
@@ -14,9 +14,9 @@ pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCo
     let findings = doctor::examine(config, clock).await;
     for finding in &findings {
         let verdict = match finding.verdict {
-            Verdict::Good => "ok",
-            Verdict::Warning => "warn",
-            Verdict::Bad => "FAIL",
+            Severity::Good => "ok",
+            Severity::Warning => "warn",
+            Severity::Bad => "FAIL",
         };
         output::line(&format!(
             "{verdict:4}  {:13}  {}",
@@ -25,7 +25,7 @@ pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCo
     }
     let sound = findings
         .iter()
-        .all(|finding| finding.verdict != Verdict::Bad);
+        .all(|finding| finding.verdict != Severity::Bad);
     Ok(if sound {
         ExitCode::SUCCESS
     } else {

@@ -234,7 +234,7 @@ async fn dispatch(
     log_empty(dotenv);
     let done = execute(command, matches, dotenv, clock).await;
     // The log is flushed first, so that the error comes last.
-    output::patiently(move || drop(log));
+    output::with_retries(move || drop(log));
     done
 }
 

@@ -88,7 +88,7 @@ pub(super) fn event_line(fields: Value) {
 
 /// Prints on a separate thread, and returns after [`PATIENCE`] at the latest: writing to a full pipe that is not read
 /// blocks forever.
-pub(super) fn patiently(print: impl FnOnce() + Send + 'static) {
+pub(super) fn with_retries(print: impl FnOnce() + Send + 'static) {
     let (done, printed) = mpsc::channel();
     let thread = thread::Builder::new()
         .name("output".to_owned())
@@ -137,7 +137,7 @@ fn say(level: &str, text: &str) {
     } else {
         format!("latchkey: {}", visible::line(text))
     };
-    patiently(move || print(io::stderr(), &[&line]));
+    with_retries(move || print(io::stderr(), &[&line]));
 }
 
 /// The progress of a long command, on standard error: standard output is for the result.

@@ -24,7 +24,7 @@ enum SessionsCommand {
     /// Show the live sessions of a user
     List {
         #[command(flatten)]
-        of: Whose,
+        of: Target,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -43,7 +43,7 @@ enum SessionsCommand {
 }
 
 #[derive(Args, Debug)]
-struct Whose {
+struct Target {
     /// The user's name
     #[arg(long, value_name = "USERNAME", value_parser = username)]
     user: Username,

@@ -83,22 +83,22 @@ enum UsersCommand {
         store: StoreArgs,
     },
     /// Let a user sign in again
-    Activate(Who),
+    Activate(UserArg),
     /// Keep a user from signing in, and end all sessions
-    Deactivate(Who),
+    Deactivate(UserArg),
     /// Delete a user, and end all sessions
-    Delete(Who),
+    Delete(UserArg),
     /// Set a new password, and end all sessions
     SetPassword {
         #[command(flatten)]
-        who: Who,
+        who: UserArg,
         #[command(flatten)]
         password: PasswordArgs,
     },
 }
 
 #[derive(Args, Debug)]
-struct Who {
+struct UserArg {
     /// The user's name
     #[arg(value_parser = username)]
     username: Username,

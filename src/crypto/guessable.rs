@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 /// The minimum of distinct bytes. A secret with fewer is not random.
-const FEWEST_BYTES: usize = 8;
+const MIN_BYTES: usize = 8;
 
 /// The length of the prefix that is rated. A longer one would not change the result.
 const JUDGED: usize = 100;
@@ -36,7 +36,7 @@ pub(super) fn flaw(secret: &[u8], digits: f64) -> Option<&'static str> {
     let mut different = Zeroizing::new(secret.to_vec());
     different.sort_unstable();
     different.dedup();
-    if different.len() < FEWEST_BYTES {
+    if different.len() < MIN_BYTES {
         return Some("has fewer than 8 distinct bytes");
     }
     let text = std::str::from_utf8(secret).ok()?;
@@ -56,8 +56,7 @@ fn is_example(text: &str) -> bool {
     );
     // Once or again and again, with a few characters more.
     let known = |example: &&str| {
-        plain.contains(*example)
-            && Zeroizing::new(plain.replace(*example, "")).len() <= FEWEST_BYTES
+        plain.contains(*example) && Zeroizing::new(plain.replace(*example, "")).len() <= MIN_BYTES
     };
     EXAMPLES.iter().any(known) || plain.starts_with("djangoinsecure")
 }

@@ -38,7 +38,7 @@ const HASH_LENGTH: usize = 32;
 const IDLE: Duration = Duration::from_secs(5);
 /// Room in blocks (KiB) that an allocation asks for at the least, so that freeing it gives it back: up to 32 MiB, glibc may
 /// put it where it stays with the process. What is not used of it is never resident.
-const OF_ITS_OWN: usize = 33 * 1024;
+const MMAP_THRESHOLD_BLOCKS: usize = 33 * 1024;
 /// Less than this in blocks may stay.
 const SMALL: usize = 1024;
 
@@ -66,7 +66,7 @@ pub enum HashError {
 
 /// What came of a check.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Verdict {
+pub struct PasswordCheck {
     /// Whether the password is the right one.
     pub fits: bool,
     /// Whether the hash was made with other parameters than the present ones.
@@ -97,7 +97,7 @@ struct Worker {
 }
 
 /// What the threads take their jobs from, and the memory that none of them uses just now.
-struct Desk {
+struct WorkerMemory {
     jobs: Mutex<Receiver<Job>>,
     idle: Duration,
     spare: Mutex<Vec<Vec<Block>>>,
@@ -117,11 +117,11 @@ impl Hasher {
         threads: usize,
         queue: usize,
         idle: Duration,
-    ) -> Result<(Self, Arc<Desk>), HashError> {
+    ) -> Result<(Self, Arc<WorkerMemory>), HashError> {
         let params = Params::new(cost.memory, cost.passes, cost.lanes, Some(HASH_LENGTH))
             .map_err(|_| HashError::Failed)?;
         let (jobs, receiver) = sync_channel::<Job>(queue);
-        let desk = Arc::new(Desk {
+        let desk = Arc::new(WorkerMemory {
             jobs: Mutex::new(receiver),
             idle,
             spare: Mutex::default(),
@@ -190,12 +190,12 @@ impl Hasher {
         &self,
         password: Password,
         hash: Option<PasswordHash>,
-    ) -> Result<Verdict, HashError> {
+    ) -> Result<PasswordCheck, HashError> {
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.dummy.as_ref().clone());
         self.run(move |worker| {
             let verdict = worker.verify(password.expose(), &hash);
-            Ok(Verdict {
+            Ok(PasswordCheck {
                 fits: known && verdict.fits,
                 ..verdict
             })
@@ -232,7 +232,7 @@ impl Hasher {
     }
 }
 
-fn work(desk: &Desk, mut worker: Worker) {
+fn work(desk: &WorkerMemory, mut worker: Worker) {
     loop {
         let job = desk
             .jobs
@@ -251,7 +251,7 @@ fn work(desk: &Desk, mut worker: Worker) {
     }
 }
 
-impl Desk {
+impl WorkerMemory {
     fn spare(&self) -> MutexGuard<'_, Vec<Vec<Block>>> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -274,8 +274,8 @@ impl Worker {
 
     /// A hash that cannot be read, or that asks for too much, fits no password. Finding that out takes as long as
     /// any other check: who has such a hash is nobody's business.
-    fn verify(&mut self, password: &[u8], hash: &PasswordHash) -> Verdict {
-        let no = Verdict {
+    fn verify(&mut self, password: &[u8], hash: &PasswordHash) -> PasswordCheck {
+        let no = PasswordCheck {
             fits: false,
             outdated: false,
         };
@@ -292,7 +292,7 @@ impl Worker {
             || stored.params.t_cost() != self.params.t_cost()
             || stored.params.p_cost() != self.params.p_cost();
         match self.compute(password, &stored.salt, stored.params, stored.output.len()) {
-            Ok(output) => Verdict {
+            Ok(output) => PasswordCheck {
                 fits: verify_slices_are_equal(&output, &stored.output).is_ok(),
                 outdated,
             },
@@ -311,7 +311,7 @@ impl Worker {
         if self.memory.len() < blocks {
             if blocks > SMALL {
                 self.memory
-                    .reserve_exact(blocks.max(OF_ITS_OWN) - self.memory.len());
+                    .reserve_exact(blocks.max(MMAP_THRESHOLD_BLOCKS) - self.memory.len());
             }
             self.memory.resize(blocks, Block::default());
         }

@@ -29,7 +29,7 @@ fn worker(cost: HashCost) -> Worker {
     }
 }
 
-const NO: Verdict = Verdict {
+const NO: PasswordCheck = PasswordCheck {
     fits: false,
     outdated: false,
 };
@@ -49,7 +49,7 @@ async fn the_right_password_fits_and_only_it() {
         .unwrap();
     assert_eq!(
         verdict,
-        Verdict {
+        PasswordCheck {
             fits: true,
             outdated: false
         }
@@ -111,7 +111,7 @@ async fn a_hash_of_other_parameters_fits_and_is_outdated() {
         let verdict = |text| hasher.verify(password(text), Some(old.clone()));
         assert_eq!(
             verdict("secret").await.unwrap(),
-            Verdict {
+            PasswordCheck {
                 fits: true,
                 outdated: true
             },

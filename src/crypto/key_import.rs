@@ -16,7 +16,7 @@ use super::{
     key_forms::{self, Private},
     key_jwk,
     key_pair::rejected,
-    key_text::{self, Contents},
+    key_pem::{self, Contents},
     passphrase::{self, Passphrase},
     signing_key::{MaterialError, is_usable},
 };
@@ -35,7 +35,7 @@ const PSS: [Algorithm; 3] = [Algorithm::Ps256, Algorithm::Ps384, Algorithm::Ps51
 
 /// The minimum of guesses, as a power of ten. A guess takes less than a microsecond, so a text must be as hard to guess
 /// as a random secret. The estimate does not exceed 19.
-const LEAST_GUESSES: f64 = 18.0;
+const MIN_GUESSES: f64 = 18.0;
 
 /// The material of a foreign key, as this service keeps it, and what it is for: `algorithm` if that is given, else the usual one
 /// for such a key.
@@ -56,7 +56,7 @@ pub fn read(
         contents,
         algorithm: named,
     } = key_forms::read(bytes)?;
-    let (label, contents) = match label.strip_prefix(key_text::ENCRYPTED) {
+    let (label, contents) = match label.strip_prefix(key_pem::ENCRYPTED) {
         Some(label) => (
             label.to_owned(),
             decrypted(&contents, passphrases, key_der::is_pkcs8)?,
@@ -105,7 +105,7 @@ fn secret(
     bytes: &[u8],
     passphrases: &[Passphrase],
 ) -> Result<Zeroizing<Vec<u8>>, MaterialError> {
-    match std::str::from_utf8(bytes).map(|text| key_text::parse(algorithm, text)) {
+    match std::str::from_utf8(bytes).map(|text| key_pem::parse(algorithm, text)) {
         Ok(Ok(Contents::Plain(secret))) => return Ok(secret),
         Ok(Ok(Contents::Encrypted(sealed))) => return decrypted(&sealed, passphrases, |_| true),
         _ => {}
@@ -123,7 +123,7 @@ fn secret(
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     // A short secret is refused later, with an error of its own.
     if text.len() >= algorithm.min_secret_length()
-        && let Some(flaw) = guessable::flaw(text, LEAST_GUESSES)
+        && let Some(flaw) = guessable::flaw(text, MIN_GUESSES)
     {
         return Err(MaterialError::NoSecret(flaw));
     }

@@ -43,15 +43,15 @@ impl WrappingCost {
 
 /// The minimum of guesses that a passphrase must take, as a power of ten: at [`WrappingCost::OWASP`], thousands of
 /// years on one machine.
-const LEAST_GUESSES: f64 = 12.0;
+const MIN_GUESSES: f64 = 12.0;
 
 /// The shortest that is taken, in bytes.
-const SHORTEST: usize = 16;
-const LONGEST: u64 = 4096;
+const MIN_LENGTH: usize = 16;
+const MAX_LENGTH: u64 = 4096;
 
 /// A key of others may ask for much more work than ours; there is an end to it.
-const MOST_MEMORY: u64 = 256 * 1024 * 1024;
-const MOST_ITERATIONS: u32 = 10_000_000;
+const MAX_MEMORY: u64 = 256 * 1024 * 1024;
+const MAX_ITERATIONS: u32 = 10_000_000;
 
 /// A passphrase, or the bytes of a key file, and the cost at which it encrypts. Wiped when it is dropped.
 ///
@@ -73,11 +73,11 @@ pub enum PassphraseError {
     #[error("has the mode {0:04o}, so every user can read it: run chmod o-rwx on it")]
     Mode(u32),
     /// Too long.
-    #[error("holds more than {LONGEST} bytes")]
+    #[error("holds more than {MAX_LENGTH} bytes")]
     Long,
     /// Too short.
     #[error(
-        "holds a passphrase of {0} bytes: at least {SHORTEST}, such as those that `openssl rand -base64 32` prints"
+        "holds a passphrase of {0} bytes: at least {MIN_LENGTH}, such as those that `openssl rand -base64 32` prints"
     )]
     Short(usize),
     /// The passphrase is guessable.
@@ -95,7 +95,7 @@ impl Passphrase {
     /// If it cannot be read, is too short, or is guessable.
     pub fn from_file(path: &Path) -> Result<Self, PassphraseError> {
         let passphrase = Self::from_file_to_open(path)?;
-        if is_guessable(&passphrase.bytes, LEAST_GUESSES) {
+        if is_guessable(&passphrase.bytes, MIN_GUESSES) {
             Err(PassphraseError::Weak)
         } else {
             Ok(passphrase)
@@ -109,7 +109,7 @@ impl Passphrase {
     pub fn from_file_to_open(path: &Path) -> Result<Self, PassphraseError> {
         let passphrase = Self::of_foreign_key(path)?;
         match passphrase.bytes.len() {
-            length if length < SHORTEST => Err(PassphraseError::Short(length)),
+            length if length < MIN_LENGTH => Err(PassphraseError::Short(length)),
             _ => Ok(passphrase),
         }
     }
@@ -123,7 +123,7 @@ impl Passphrase {
         if let Some(mode) = exposed {
             return Err(PassphraseError::Mode(mode));
         }
-        if bytes.len() as u64 > LONGEST {
+        if bytes.len() as u64 > MAX_LENGTH {
             return Err(PassphraseError::Long);
         }
         // As it was before byte order marks were removed, and as `openssl -passin file:` reads it.
@@ -223,9 +223,9 @@ fn read(path: &Path) -> io::Result<(Option<u32>, Zeroizing<Vec<u8>>)> {
     let exposed = (mode & allowed != 0).then_some(mode);
     // Allocated in full: growing would leave copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(
-        usize::try_from(LONGEST).unwrap_or_default() + 1,
+        usize::try_from(MAX_LENGTH).unwrap_or_default() + 1,
     ));
-    file.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    file.take(MAX_LENGTH + 1).read_to_end(&mut bytes)?;
     Ok((exposed, bytes))
 }
 
@@ -275,9 +275,9 @@ fn is_bounded(kdf: &Kdf) -> bool {
             let memory = scrypt
                 .cost_parameter
                 .checked_mul(u64::from(scrypt.block_size) * 128);
-            memory.is_some_and(|memory| memory <= MOST_MEMORY) && scrypt.parallelization <= 16
+            memory.is_some_and(|memory| memory <= MAX_MEMORY) && scrypt.parallelization <= 16
         }
-        Kdf::Pbkdf2(pbkdf2) => pbkdf2.iteration_count <= MOST_ITERATIONS,
+        Kdf::Pbkdf2(pbkdf2) => pbkdf2.iteration_count <= MAX_ITERATIONS,
         _ => false,
     }
 }

@@ -49,7 +49,7 @@ impl TokenShape {
                 ExtraValue::Text(text) => payload.text(claim.name(), text),
             }
         }
-        seal(key, &self.access_typ, &payload.end())
+        sign_compact(key, &self.access_typ, &payload.end())
     }
 
     /// A refresh token with a MAC, for this service alone: its audience is the issuer.
@@ -72,7 +72,7 @@ impl TokenShape {
         payload.text("sid", &claims.sid);
         payload.number("gen", claims.generation.into());
         payload.number("ver", claims.version.into());
-        seal(key, "rt+jwt", &payload.end())
+        sign_compact(key, "rt+jwt", &payload.end())
     }
 
     fn payload<'a>(
@@ -82,8 +82,8 @@ impl TokenShape {
         iat: i64,
         jti: &str,
         subject: &str,
-    ) -> Object<'a> {
-        let mut payload = Object::default();
+    ) -> JsonWriter<'a> {
+        let mut payload = JsonWriter::default();
         payload.text(&self.names.token_type, token_type);
         payload.number("exp", exp);
         payload.number("iat", iat);
@@ -95,7 +95,7 @@ impl TokenShape {
     }
 }
 
-fn seal(key: &SigningKey, typ: &str, payload: &[u8]) -> Result<String, SignatureError> {
+fn sign_compact(key: &SigningKey, typ: &str, payload: &[u8]) -> Result<String, SignatureError> {
     let header = key.header(typ);
     let rest = [payload.len(), key.signature_length()]
         .map(|length| 1 + encoded_len(length, false).unwrap_or_default());
@@ -111,12 +111,12 @@ fn seal(key: &SigningKey, typ: &str, payload: &[u8]) -> Result<String, Signature
 
 /// The first segment of a key's tokens. It never changes, so a key keeps the one of the `typ` that it is used with.
 #[derive(Default)]
-pub(super) struct KeptHeader(OnceLock<(String, String)>);
+pub(super) struct CachedHeader(OnceLock<(String, String)>);
 
-impl KeptHeader {
+impl CachedHeader {
     pub(super) fn of(&self, algorithm: Algorithm, kid: &str, typ: &str) -> Cow<'_, str> {
         let made = || {
-            let mut header = Object::default();
+            let mut header = JsonWriter::default();
             header.text("alg", algorithm.name());
             header.text("typ", typ);
             header.text("kid", kid);
@@ -131,7 +131,7 @@ impl KeptHeader {
 
 /// Compact JSON, written member by member. A name that stands twice (a renamed claim that is called `sub`, say) is
 /// written once: a token never has duplicate members.
-struct Object<'a> {
+struct JsonWriter<'a> {
     names: [&'a str; MOST_NAMES],
     count: usize,
     text: Vec<u8>,
@@ -140,7 +140,7 @@ struct Object<'a> {
 /// More different names than any token has: ten of its own and one for each [`ExtraClaim`].
 const MOST_NAMES: usize = 10 + ExtraClaim::ALL.len();
 
-impl Default for Object<'_> {
+impl Default for JsonWriter<'_> {
     fn default() -> Self {
         Self {
             names: [""; MOST_NAMES],
@@ -150,7 +150,7 @@ impl Default for Object<'_> {
     }
 }
 
-impl<'a> Object<'a> {
+impl<'a> JsonWriter<'a> {
     fn text(&mut self, name: &'a str, value: &str) {
         if self.begin(name) {
             quote(&mut self.text, value);

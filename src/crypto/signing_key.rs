@@ -17,9 +17,9 @@ use zeroize::Zeroizing;
 use super::{
     jwk,
     key_pair::{self, Pair},
-    key_text::{self, Contents},
+    key_pem::{self, Contents},
     passphrase::{self, Passphrase},
-    sign::KeptHeader,
+    sign::CachedHeader,
 };
 
 use crate::domain::keys::KeyMetadata;
@@ -29,7 +29,7 @@ pub struct SigningKey {
     algorithm: Algorithm,
     kid: String,
     kind: Kind,
-    header: KeptHeader,
+    header: CachedHeader,
     pair: Pair,
 }
 
@@ -135,7 +135,7 @@ impl SigningKey {
         passphrase: Option<&Passphrase>,
     ) -> Result<(Self, SecretString), MaterialError> {
         let key = Self::from_contents(algorithm, kind, contents)?;
-        Ok((key, key_text::write(algorithm, contents, passphrase)?))
+        Ok((key, key_pem::write(algorithm, contents, passphrase)?))
     }
 
     /// The key in a PEM text that is not encrypted.
@@ -143,7 +143,7 @@ impl SigningKey {
     /// # Errors
     /// When it is another kind of key, or a weak one.
     pub fn from_pem(algorithm: Algorithm, kind: Kind, text: &str) -> Result<Self, MaterialError> {
-        match key_text::parse(algorithm, text)? {
+        match key_pem::parse(algorithm, text)? {
             Contents::Plain(contents) => Self::from_contents(algorithm, kind, &contents),
             Contents::Encrypted(_) => Err(MaterialError::Encrypted),
         }
@@ -166,7 +166,7 @@ impl SigningKey {
                 Err(MaterialError::OtherKey(key.kid))
             }
         };
-        match key_text::parse(facts.algorithm, text.expose_secret())? {
+        match key_pem::parse(facts.algorithm, text.expose_secret())? {
             Contents::Plain(contents) => Ok((key(&contents)?, contents)),
             Contents::Encrypted(_) if passphrases.is_empty() => Err(MaterialError::Encrypted),
             Contents::Encrypted(sealed) => {
@@ -195,7 +195,7 @@ impl SigningKey {
             algorithm,
             kid,
             kind,
-            header: KeptHeader::default(),
+            header: CachedHeader::default(),
             pair,
         };
         // A key whose tokens every verifier refuses must not begin to sign.

@@ -147,8 +147,8 @@ fn an_encrypted_key_is_said_to_be_one_whether_it_can_be_opened_or_not() {
         passphrase("some other passphrase"),
     );
     let (key, text) = SigningKey::generate(Algorithm::Es256, Kind::Access, Some(&right)).unwrap();
-    assert!(key_text::is_encrypted(text.expose_secret()));
-    assert!(!key_text::is_encrypted(&made(Algorithm::Es256).1));
+    assert!(key_pem::is_encrypted(text.expose_secret()));
+    assert!(!key_pem::is_encrypted(&made(Algorithm::Es256).1));
     let open = |passphrases: &[Passphrase]| {
         SigningKey::open(&facts(Algorithm::Es256, key.kid()), &text, passphrases)
     };

@@ -2,7 +2,7 @@
 //! of the file that it opened.
 
 mod access;
-mod made;
+mod create;
 mod mount;
 pub mod reserve;
 mod text;
@@ -10,7 +10,7 @@ mod text;
 pub use access::{
     Access, Exposure, Identity, Writers, exposures, refuse_foreign_owner, refuse_foreign_writers,
 };
-pub use made::{create, create_folders, create_new, refuse_folder_of_others, user_name};
+pub use create::{create, create_folders, create_new, refuse_folder_of_others, user_name};
 pub use mount::{is_mendable, is_on_read_only};
 pub use text::{text, without_mark};
 

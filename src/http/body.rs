@@ -21,17 +21,17 @@ use zeroize::Zeroizing;
 
 use self::{
     charset::Charset, form::form, multipart::multipart, parameters::parameter, text::unescaped,
-    wiped::Body,
+    wiped::ZeroizingBody,
 };
 use super::{
     connection::Connection,
     error::HttpError,
-    fields::{Input, Trim, char_field},
+    fields::{RawField, Trim, char_field},
     state::HttpSettings,
 };
 
 /// The fields of a body, before anything is asked of them. Of several with one name, the last counts.
-pub(super) struct Data(Vec<(Cow<'static, str>, Input)>);
+pub(super) struct Data(Vec<(Cow<'static, str>, RawField)>);
 
 impl Data {
     /// Reads the body. An empty one has no fields, whatever its content type.
@@ -84,13 +84,13 @@ impl Data {
     }
 
     /// What stands under a name.
-    pub(super) fn remove(mut self, name: &str) -> Input {
-        self.last(name).unwrap_or(Input::Missing)
+    pub(super) fn remove(mut self, name: &str) -> RawField {
+        self.last(name).unwrap_or(RawField::Missing)
     }
 
-    fn last(&mut self, name: &str) -> Option<Input> {
+    fn last(&mut self, name: &str) -> Option<RawField> {
         let (_, input) = self.0.iter_mut().rfind(|(known, _)| known == name)?;
-        Some(mem::replace(input, Input::Missing))
+        Some(mem::replace(input, RawField::Missing))
     }
 
     /// Takes fields of these names, all of them or all that is wrong with them, in this order.
@@ -100,7 +100,7 @@ impl Data {
     ) -> Result<[Zeroizing<String>; N], HttpError> {
         let mut wrong = Vec::new();
         let values = names.map(|(name, trim)| {
-            char_field(self.last(name).unwrap_or(Input::Missing), trim).unwrap_or_else(|texts| {
+            char_field(self.last(name).unwrap_or(RawField::Missing), trim).unwrap_or_else(|texts| {
                 wrong.push((name, texts));
                 Zeroizing::default()
             })
@@ -117,7 +117,7 @@ async fn collect(
     request: &HttpRequest,
     mut payload: Payload,
     limit: usize,
-) -> Result<Body, HttpError> {
+) -> Result<ZeroizingBody, HttpError> {
     let announced = request
         .headers()
         .get(CONTENT_LENGTH)
@@ -130,7 +130,7 @@ async fn collect(
     if let Some(connection) = connection {
         connection.note_body_wanted();
     }
-    let mut body = Body::default();
+    let mut body = ZeroizingBody::default();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| HttpError::BadRequest)?;
         if body.as_slice().len() + chunk.len() > limit {
@@ -205,7 +205,7 @@ fn members(text: &str) -> Result<Data, HttpError> {
 }
 
 /// The members of an object, in one pass and without a table: there are one or two.
-struct Members(Vec<(Cow<'static, str>, Input)>);
+struct Members(Vec<(Cow<'static, str>, RawField)>);
 
 impl<'de> Deserialize<'de> for Members {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -293,20 +293,20 @@ fn is_integer(raw: &str) -> bool {
     !raw.contains(['.', 'e', 'E'])
 }
 
-fn input(raw: &str) -> Input {
+fn input(raw: &str) -> RawField {
     match kind(raw) {
-        Kind::Array | Kind::Bool | Kind::Object => Input::NotText,
-        Kind::Null => Input::Null,
-        Kind::Number => Input::Text(number(raw).into()),
+        Kind::Array | Kind::Bool | Kind::Object => RawField::NotText,
+        Kind::Null => RawField::Null,
+        Kind::Number => RawField::Text(number(raw).into()),
         // Without an escape, the text is what stands between the quotes.
-        Kind::Text if !raw.contains('\\') => Input::Text(
+        Kind::Text if !raw.contains('\\') => RawField::Text(
             raw.get(1..raw.len() - 1)
                 .unwrap_or_default()
                 .to_owned()
                 .into(),
         ),
         // The syntax was checked above; what can be wrong is half of a surrogate pair.
-        Kind::Text => unescaped(raw).map_or_else(Input::LoneSurrogate, Input::Text),
+        Kind::Text => unescaped(raw).map_or_else(RawField::LoneSurrogate, RawField::Text),
     }
 }
 

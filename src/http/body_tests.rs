@@ -3,13 +3,13 @@
 use proptest::prelude::*;
 
 use super::{Charset, HttpError, text::unescaped};
-use crate::http::fields::{Input, Trim};
+use crate::http::fields::{RawField, Trim};
 
 fn json(body: &[u8]) -> Result<super::Data, HttpError> {
     super::json(body, Charset::UTF_8)
 }
 
-fn field(body: &str) -> Option<Input> {
+fn field(body: &str) -> Option<RawField> {
     json(body.as_bytes())
         .ok()
         .and_then(|mut data| data.last("a"))
@@ -17,7 +17,7 @@ fn field(body: &str) -> Option<Input> {
 
 #[test]
 fn values_are_told_apart_as_the_framework_does() {
-    let text = |text: &str| Some(Input::Text(text.to_owned().into()));
+    let text = |text: &str| Some(RawField::Text(text.to_owned().into()));
     for (body, expected) in [
         (r#"{"a":"x"}"#, text("x")),
         (r#"{"a":12345}"#, text("12345")),
@@ -29,13 +29,16 @@ fn values_are_told_apart_as_the_framework_does() {
             r#"{"a":123456789012345678901234567890}"#,
             text("123456789012345678901234567890"),
         ),
-        (r#"{"a":null}"#, Some(Input::Null)),
-        (r#"{"a":true}"#, Some(Input::NotText)),
-        (r#"{"a":["x"]}"#, Some(Input::NotText)),
+        (r#"{"a":null}"#, Some(RawField::Null)),
+        (r#"{"a":true}"#, Some(RawField::NotText)),
+        (r#"{"a":["x"]}"#, Some(RawField::NotText)),
         (r#"{"a":"x","a":"y"}"#, text("y")),
         (r#"{"a":"\ud83d\ude00"}"#, text("😀")),
-        (r#"{"a":"\ud800"}"#, Some(Input::LoneSurrogate(0xD800))),
-        (r#"{"a":"é\\\udfffx"}"#, Some(Input::LoneSurrogate(0xDFFF))),
+        (r#"{"a":"\ud800"}"#, Some(RawField::LoneSurrogate(0xD800))),
+        (
+            r#"{"a":"é\\\udfffx"}"#,
+            Some(RawField::LoneSurrogate(0xDFFF)),
+        ),
     ] {
         assert_eq!(field(body), expected, "{body}");
     }

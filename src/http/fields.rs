@@ -6,7 +6,7 @@ use crate::domain::white_space::strip;
 
 /// What stands in the body under a name.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Input {
+pub(super) enum RawField {
     /// Text with half of a surrogate pair in it: the code unit.
     LoneSurrogate(u16),
     /// Nothing.
@@ -30,17 +30,17 @@ pub(super) enum Trim {
 
 /// The text of a field, or what is wrong with it in the framework's words. The limit of the body is the
 /// limit of a field: what is too long to be right is for the use case to refuse, as any wrong value.
-pub(super) fn char_field(input: Input, trim: Trim) -> Result<Zeroizing<String>, Vec<String>> {
+pub(super) fn char_field(input: RawField, trim: Trim) -> Result<Zeroizing<String>, Vec<String>> {
     let text = match input {
-        Input::LoneSurrogate(unit) => {
+        RawField::LoneSurrogate(unit) => {
             return refuse(&format!(
                 "Surrogate characters are not allowed: U+{unit:04X}."
             ));
         }
-        Input::Missing => return refuse("This field is required."),
-        Input::NotText => return refuse("Not a valid string."),
-        Input::Null => return refuse("This field may not be null."),
-        Input::Text(text) => text,
+        RawField::Missing => return refuse("This field is required."),
+        RawField::NotText => return refuse("Not a valid string."),
+        RawField::Null => return refuse("This field may not be null."),
+        RawField::Text(text) => text,
     };
     let trimmed = strip(&text);
     if trimmed.is_empty() {

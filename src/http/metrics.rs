@@ -14,23 +14,23 @@ use prometheus_client::{
 
 use super::{
     labels::{OUTCOMES, ROUTES, causes, statuses},
-    striped::{Count, Durations},
+    sharded_metrics::{ShardedCounter, ShardedHistogram},
 };
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Answered {
+struct RequestLabels {
     route: &'static str,
     status: u16,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Took {
+struct DurationLabels {
     route: &'static str,
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Refused {
+struct RefusalLabels {
     route: &'static str,
     cause: &'static str,
 }
@@ -42,27 +42,31 @@ pub(super) struct Route(usize);
 /// Counters and histograms. Cloning shares them.
 #[derive(Clone, Debug, Default)]
 pub struct HttpMetrics {
-    durations: Family<Took, Durations>,
+    durations: Family<DurationLabels, ShardedHistogram>,
     /// Those of nearly all answers, by route: found once, not looked for each time.
-    good: Arc<[OnceLock<(Answers, Durations)>; ROUTES.len()]>,
-    refusals: Family<Refused, Counter>,
-    requests: Family<Answered, Answers>,
+    good: Arc<[OnceLock<(Answers, ShardedHistogram)>; ROUTES.len()]>,
+    refusals: Family<RefusalLabels, Counter>,
+    requests: Family<RequestLabels, Answers>,
 }
 
-type Answers = Counter<u64, Count>;
+type Answers = Counter<u64, ShardedCounter>;
 
 impl HttpMetrics {
     /// Names them in `registry`, each series at 0.
     pub fn register(&self, registry: &mut Registry) {
         for route in ROUTES {
             for status in statuses(route) {
-                let _ = self.requests.get_or_create(&Answered { route, status });
+                let _ = self
+                    .requests
+                    .get_or_create(&RequestLabels { route, status });
             }
             for outcome in OUTCOMES {
-                let _ = self.durations.get_or_create(&Took { route, outcome });
+                let _ = self
+                    .durations
+                    .get_or_create(&DurationLabels { route, outcome });
             }
             for cause in causes(route) {
-                let _ = self.refusals.get_or_create(&Refused { route, cause });
+                let _ = self.refusals.get_or_create(&RefusalLabels { route, cause });
             }
         }
         registry.register(
@@ -91,13 +95,14 @@ impl HttpMetrics {
         if let (StatusCode::OK, None, Some(good)) = (status, cause, self.good.get(route.0)) {
             let (requests, duration) = good.get_or_init(|| {
                 let (route, outcome) = (route.label(), "ok");
-                let requests = self.requests.get_or_create_owned(&Answered {
+                let requests = self.requests.get_or_create_owned(&RequestLabels {
                     route,
                     status: StatusCode::OK.as_u16(),
                 });
                 (
                     requests,
-                    self.durations.get_or_create_owned(&Took { route, outcome }),
+                    self.durations
+                        .get_or_create_owned(&DurationLabels { route, outcome }),
                 )
             });
             requests.inc();
@@ -112,16 +117,18 @@ impl HttpMetrics {
             _ => ok,
         };
         self.requests
-            .get_or_create(&Answered {
+            .get_or_create(&RequestLabels {
                 route,
                 status: status.as_u16(),
             })
             .inc();
         self.durations
-            .get_or_create(&Took { route, outcome })
+            .get_or_create(&DurationLabels { route, outcome })
             .observe(took);
         if let Some(cause) = cause {
-            self.refusals.get_or_create(&Refused { route, cause }).inc();
+            self.refusals
+                .get_or_create(&RefusalLabels { route, cause })
+                .inc();
         }
     }
 }

@@ -3,8 +3,8 @@
 mod access_log;
 mod bearer;
 mod body;
-mod client;
 mod client_address;
+mod client_info;
 pub mod connection;
 pub mod error;
 mod fields;
@@ -14,5 +14,5 @@ mod middleware;
 pub mod openapi;
 mod routes;
 pub mod server;
+mod sharded_metrics;
 pub mod state;
-mod striped;

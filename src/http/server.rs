@@ -100,7 +100,7 @@ fn app(
         InitError = (),
     > + use<>,
 > {
-    let state = state.own();
+    let state = state.for_worker();
     let settings = state.settings.clone();
     let app = App::new()
         .app_data(Data::new(state))

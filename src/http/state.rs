@@ -83,15 +83,15 @@ impl Stopping {
 impl State {
     /// For one thread. What is in every answer of it shares no count of references with other threads: that would go
     /// to and fro between the cores.
-    pub(super) fn own(&self) -> Self {
+    pub(super) fn for_worker(&self) -> Self {
         let mut own = self.clone();
-        own.settings.jwks_caching = apart(&self.settings.jwks_caching);
+        own.settings.jwks_caching = deep_clone(&self.settings.jwks_caching);
         own
     }
 }
 
 /// The same value in memory of its own.
-pub(super) fn apart(value: &HeaderValue) -> HeaderValue {
+pub(super) fn deep_clone(value: &HeaderValue) -> HeaderValue {
     HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 

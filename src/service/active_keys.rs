@@ -7,11 +7,11 @@ use std::sync::{
 
 use arc_swap::{ArcSwap, Guard};
 use aws_lc_rs::digest::{SHA256, digest};
-use latchkey_verifier::{Checked, KeyError, Policy, Refusal, Signed, Verifier};
+use latchkey_verifier::{Checked, KeyError, Policy, Signed, Verifier, VerifyError};
 use quick_cache::sync::Cache;
 
 use crate::{
-    crypto::keyring::{Keyring, PublishedKeys},
+    crypto::key_ring::{KeyRing, PublishedKeys},
     domain::{keys::PROPAGATION, time::Moment},
 };
 
@@ -22,7 +22,7 @@ const MAX_READ_AGE: u64 = PROPAGATION.num_seconds().unsigned_abs();
 /// One ring, and what follows from it.
 pub struct Snapshot {
     /// The keys.
-    pub ring: Keyring,
+    pub ring: KeyRing,
     /// The public ones.
     pub published: PublishedKeys,
     /// Tokens whose signature was checked with these keys, by the hash of the whole token: never by a part of it, which
@@ -48,7 +48,7 @@ impl ActiveKeys {
     ///
     /// # Errors
     /// When the keys cannot be used together.
-    pub fn new(ring: Keyring, policy: Policy, remembered: usize) -> Result<Self, KeyError> {
+    pub fn new(ring: KeyRing, policy: Policy, remembered: usize) -> Result<Self, KeyError> {
         let current = ArcSwap::from_pointee(Snapshot::new(ring, &policy, remembered)?);
         let (broken, overdue, looked_at) = Default::default();
         Ok(Self {
@@ -65,7 +65,7 @@ impl ActiveKeys {
     ///
     /// # Errors
     /// When the keys cannot be used together; the ring in force stays.
-    pub fn replace(&self, ring: Keyring) -> Result<(), KeyError> {
+    pub fn replace(&self, ring: KeyRing) -> Result<(), KeyError> {
         self.current.store(Arc::new(Snapshot::new(
             ring,
             &self.policy,
@@ -120,12 +120,12 @@ impl ActiveKeys {
     }
 
     /// A token that is presented once, as a rule: a refresh token.
-    pub(super) fn verify(&self, token: &str, now: Moment) -> Result<Checked, Refusal> {
+    pub(super) fn verify(&self, token: &str, now: Moment) -> Result<Checked, VerifyError> {
         self.current().verifier.check(token, now.timestamp())
     }
 
     /// A token that may be presented again and again. Only the signature is remembered: times are checked every time.
-    pub(super) fn verify_cached(&self, token: &str, now: Moment) -> Result<Checked, Refusal> {
+    pub(super) fn verify_cached(&self, token: &str, now: Moment) -> Result<Checked, VerifyError> {
         let current = self.current();
         let Some(seen) = &current.seen else {
             return current.verifier.check(token, now.timestamp());
@@ -146,7 +146,7 @@ impl ActiveKeys {
 }
 
 impl Snapshot {
-    fn new(ring: Keyring, policy: &Policy, remembered: usize) -> Result<Self, KeyError> {
+    fn new(ring: KeyRing, policy: &Policy, remembered: usize) -> Result<Self, KeyError> {
         let verifier = Verifier::new(ring.key_set()?, policy.clone());
         let seen = (remembered > 0).then(|| Cache::new(remembered));
         Ok(Self {

@@ -1,6 +1,6 @@
 //! Why a use case did not do what it was asked. What it looks like on the wire is the HTTP layer's.
 
-use latchkey_verifier::Refusal;
+use latchkey_verifier::VerifyError;
 
 use crate::{crypto::hasher::HashError, ports::StoreError};
 
@@ -89,25 +89,25 @@ impl Error {
     }
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
+impl From<VerifyError> for Error {
+    fn from(refusal: VerifyError) -> Self {
         let detail = match refusal {
-            Refusal::Expired => TokenDetail::Expired,
-            Refusal::MissingExpiry => TokenDetail::NoExpiry,
-            Refusal::MissingId => TokenDetail::NoId,
-            Refusal::MissingType => TokenDetail::NoType,
-            Refusal::WrongType => TokenDetail::WrongType,
-            Refusal::Algorithm
-            | Refusal::Audience
-            | Refusal::Claim(_)
-            | Refusal::Header
-            | Refusal::Issuer
-            | Refusal::Malformed
-            | Refusal::NotYetValid
-            | Refusal::Signature
-            | Refusal::TooLong
-            | Refusal::Typ
-            | Refusal::UnknownKey => TokenDetail::Invalid,
+            VerifyError::Expired => TokenDetail::Expired,
+            VerifyError::MissingExpiry => TokenDetail::NoExpiry,
+            VerifyError::MissingId => TokenDetail::NoId,
+            VerifyError::MissingType => TokenDetail::NoType,
+            VerifyError::WrongType => TokenDetail::WrongType,
+            VerifyError::Algorithm
+            | VerifyError::Audience
+            | VerifyError::Claim(_)
+            | VerifyError::Header
+            | VerifyError::Issuer
+            | VerifyError::Malformed
+            | VerifyError::NotYetValid
+            | VerifyError::Signature
+            | VerifyError::TooLong
+            | VerifyError::Typ
+            | VerifyError::UnknownKey => TokenDetail::Invalid,
         };
         Self::token(detail, refusal.cause())
     }

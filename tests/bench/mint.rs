@@ -4,7 +4,7 @@ use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey::{
-    crypto::{keyring::Keyring, sign::TokenShape, signing_key::SigningKey},
+    crypto::{key_ring::KeyRing, sign::TokenShape, signing_key::SigningKey},
     domain::{
         claims::{AccessClaims, ExtraClaim, ExtraValue, RefreshClaims},
         ids::{SessionId, UserId},
@@ -27,7 +27,7 @@ pub struct Row {
 /// Makes tokens.
 pub struct Mint {
     issuer: String,
-    keys: Keyring,
+    keys: KeyRing,
     shape: TokenShape,
     next: u64,
 }
@@ -35,7 +35,7 @@ pub struct Mint {
 impl Mint {
     pub fn new(folder: &Path, issuer: &str) -> Self {
         let records = KeyDirectory::new(folder).read_now().unwrap();
-        let keys = Keyring::open(&records.keys, &[], &Keyring::default()).0;
+        let keys = KeyRing::open(&records.keys, &[], &KeyRing::default()).0;
         let shape = TokenShape {
             access_typ: "at+jwt".to_owned(),
             audience: None,

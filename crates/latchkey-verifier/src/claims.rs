@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::{
-    Policy, Refusal,
-    members::{Member, Members},
+    Policy, VerifyError,
+    claims_set::{ClaimsSet, Member},
 };
 
 /// Seconds since 1970-01-01 (RFC 7519's `NumericDate`, cut to whole seconds).
@@ -15,7 +15,7 @@ const LATEST: f64 = 253_402_300_799.0;
 
 /// A claims set: a JSON object of unique members (RFC 7519, section 4).
 #[derive(Clone, Debug)]
-pub struct Claims(Members);
+pub struct Claims(ClaimsSet);
 
 /// The same claims, whatever their order.
 impl PartialEq for Claims {
@@ -29,7 +29,7 @@ impl PartialEq for Claims {
 }
 
 impl Claims {
-    pub(crate) const fn new(members: Members) -> Self {
+    pub(crate) const fn new(members: ClaimsSet) -> Self {
         Self(members)
     }
 
@@ -87,22 +87,22 @@ impl Claims {
     }
 
     /// `iat`, `nbf`, `exp` against `now`, in `PyJWT`'s order. An ill-typed date is a refusal, never "not there".
-    pub(crate) fn check_times(&self, now: Seconds, leeway: u32) -> Result<(), Refusal> {
+    pub(crate) fn check_times(&self, now: Seconds, leeway: u32) -> Result<(), VerifyError> {
         let leeway = Seconds::from(leeway);
         for (name, tolerance) in [("iat", leeway.max(SKEW)), ("nbf", leeway)] {
             if self
                 .date(name)?
                 .is_some_and(|date| date > now.saturating_add(tolerance))
             {
-                return Err(Refusal::NotYetValid);
+                return Err(VerifyError::NotYetValid);
             }
         }
         // Python reads `true` as 1, a moment long past: simplejwt answers "expired", so `exp` does here.
         if matches!(self.0.get("exp"), Some(Member::Other(Value::Bool(_)))) {
-            return Err(Refusal::Expired);
+            return Err(VerifyError::Expired);
         }
         match self.date("exp")? {
-            Some(exp) if exp <= now.saturating_sub(leeway) => Err(Refusal::Expired),
+            Some(exp) if exp <= now.saturating_sub(leeway) => Err(VerifyError::Expired),
             _ => Ok(()),
         }
     }
@@ -112,18 +112,18 @@ impl Claims {
         &self,
         policy: &Policy,
         audience: Option<&str>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), VerifyError> {
         if self.text("iss") != Some(&policy.issuer) {
-            return Err(Refusal::Issuer);
+            return Err(VerifyError::Issuer);
         }
         if audience.is_some_and(|audience| !self.names_audience(audience)) {
-            return Err(Refusal::Audience);
+            return Err(VerifyError::Audience);
         }
         if self.is_no_text("sub") {
-            return Err(Refusal::Claim("sub"));
+            return Err(VerifyError::Claim("sub"));
         }
         if self.is_no_text(&policy.names.jti) {
-            return Err(Refusal::Claim("jti"));
+            return Err(VerifyError::Claim("jti"));
         }
         Ok(())
     }
@@ -144,14 +144,14 @@ impl Claims {
         }
     }
 
-    fn date(&self, name: &'static str) -> Result<Option<Seconds>, Refusal> {
+    fn date(&self, name: &'static str) -> Result<Option<Seconds>, VerifyError> {
         match self.0.get(name) {
             None => Ok(None),
             Some(Member::Number(number)) => match number.as_f64() {
                 Some(date) if date <= LATEST => Ok(Some(whole(date))),
-                _ => Err(Refusal::Claim(name)),
+                _ => Err(VerifyError::Claim(name)),
             },
-            Some(_) => Err(Refusal::Claim(name)),
+            Some(_) => Err(VerifyError::Claim(name)),
         }
     }
 }
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     fn claims(text: &str) -> Claims {
-        Claims::new(Members::parse(text.as_bytes().to_vec()).unwrap())
+        Claims::new(ClaimsSet::parse(text.as_bytes().to_vec()).unwrap())
     }
 
     #[test]

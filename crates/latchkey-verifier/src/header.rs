@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::de::{MapAccess, Visitor};
 
-use crate::{Algorithm, Refusal, json};
+use crate::{Algorithm, VerifyError, json};
 
 /// What a header says. Only `alg`, `kid` and `typ` are read; `jwk`, `jku`, `x5u`, `x5c` and `x5t` are ignored:
 /// a token does not bring its own key (RFC 8725, section 3.10).
@@ -15,23 +15,23 @@ pub(crate) struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Refusal> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, VerifyError> {
         let Members {
             alg,
             kid,
             typ,
             others,
-        } = json::parse(bytes, MembersVisitor).ok_or(Refusal::Malformed)?;
+        } = json::parse(bytes, MembersVisitor).ok_or(VerifyError::Malformed)?;
         // No extension is understood, so any `crit` is a refusal (RFC 7515, section 4.1.11), and so is `b64`,
         // which changes what the signature is over (RFC 7797).
         if others.iter().any(|name| name == "crit" || name == "b64") {
-            return Err(Refusal::Header);
+            return Err(VerifyError::Header);
         }
         let algorithm = text(alg)?
-            .ok_or(Refusal::Header)?
+            .ok_or(VerifyError::Header)?
             .parse()
-            .map_err(|_| Refusal::Header)?;
-        let kid = text(kid)?.ok_or(Refusal::UnknownKey)?;
+            .map_err(|_| VerifyError::Header)?;
+        let kid = text(kid)?.ok_or(VerifyError::UnknownKey)?;
         let typ = text(typ)?;
         Ok(Self {
             algorithm,
@@ -44,11 +44,11 @@ impl<'a> Header<'a> {
 /// A member that may be missing, whose value may be something else than a text.
 type Member<'a> = Option<Option<Cow<'a, str>>>;
 
-fn text(member: Member<'_>) -> Result<Option<Cow<'_, str>>, Refusal> {
+fn text(member: Member<'_>) -> Result<Option<Cow<'_, str>>, VerifyError> {
     match member {
         None => Ok(None),
         Some(Some(text)) => Ok(Some(text)),
-        Some(None) => Err(Refusal::Header),
+        Some(None) => Err(VerifyError::Header),
     }
 }
 
@@ -123,11 +123,11 @@ mod tests {
         r#""kid":{}"#,
     ];
 
-    type Parsed = Result<(Algorithm, String, Option<String>), Refusal>;
+    type Parsed = Result<(Algorithm, String, Option<String>), VerifyError>;
 
     /// The same of a header whose members are all kept.
     fn model(bytes: &[u8]) -> Parsed {
-        let members = json::object(bytes).ok_or(Refusal::Malformed)?;
+        let members = json::object(bytes).ok_or(VerifyError::Malformed)?;
         let find = |name: &str| {
             members
                 .iter()
@@ -137,17 +137,17 @@ mod tests {
         let text = |name| match find(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(Refusal::Header),
+            Some(_) => Err(VerifyError::Header),
         };
         if find("crit").or(find("b64")).is_some() {
-            return Err(Refusal::Header);
+            return Err(VerifyError::Header);
         }
         let algorithm = text("alg")?
             .and_then(|name| name.parse().ok())
-            .ok_or(Refusal::Header)?;
+            .ok_or(VerifyError::Header)?;
         Ok((
             algorithm,
-            text("kid")?.ok_or(Refusal::UnknownKey)?,
+            text("kid")?.ok_or(VerifyError::UnknownKey)?,
             text("typ")?,
         ))
     }
@@ -174,14 +174,17 @@ mod tests {
     #[test]
     fn of_several_faults_the_first_is_told() {
         for (text, expected) in [
-            (r#"{"crit":[],"crit":[]}"#, Refusal::Malformed),
-            (r#"{"alg":5,"alg":"ES256"}"#, Refusal::Malformed),
-            (r#"{"alg":5,"x":"\ud800"}"#, Refusal::Malformed),
-            (r#"{"alg":"ES256","kid":"a","b64":true}"#, Refusal::Header),
-            (r#"{"typ":5}"#, Refusal::Header),
-            (r#"{"alg":"ES256","typ":5}"#, Refusal::UnknownKey),
-            (r#"{"alg":"ES256","kid":"a","typ":5}"#, Refusal::Header),
-            ("[]", Refusal::Malformed),
+            (r#"{"crit":[],"crit":[]}"#, VerifyError::Malformed),
+            (r#"{"alg":5,"alg":"ES256"}"#, VerifyError::Malformed),
+            (r#"{"alg":5,"x":"\ud800"}"#, VerifyError::Malformed),
+            (
+                r#"{"alg":"ES256","kid":"a","b64":true}"#,
+                VerifyError::Header,
+            ),
+            (r#"{"typ":5}"#, VerifyError::Header),
+            (r#"{"alg":"ES256","typ":5}"#, VerifyError::UnknownKey),
+            (r#"{"alg":"ES256","kid":"a","typ":5}"#, VerifyError::Header),
+            ("[]", VerifyError::Malformed),
         ] {
             assert_eq!(parsed(text.as_bytes()), Err(expected), "{text}");
         }

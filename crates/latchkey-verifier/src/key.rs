@@ -144,7 +144,7 @@ impl VerifyingKey {
     }
 
     /// Whether `signature` is this key's over `message`.
-    pub(crate) fn fits(&self, signature: &[u8], message: &[u8]) -> bool {
+    pub(crate) fn verifies(&self, signature: &[u8], message: &[u8]) -> bool {
         match &self.material {
             Material::Point(key) => key.verify_sig(message, signature).is_ok(),
             Material::Rsa(key) => {

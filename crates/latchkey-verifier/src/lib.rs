@@ -21,20 +21,20 @@
 
 mod algorithm;
 mod claims;
+mod claims_set;
 mod compact;
+mod error;
 mod header;
 mod json;
 mod key;
-mod members;
 mod policy;
-mod refusal;
 mod roca;
 mod verifier;
 
 pub use algorithm::{Algorithm, Family, UnknownAlgorithm};
 pub use claims::{Claims, Seconds};
 pub use compact::MAX_TOKEN_LENGTH;
+pub use error::VerifyError;
 pub use key::{KeyError, KeySet, MAX_KEYS, VerifyingKey};
 pub use policy::{ClaimNames, Kind, Policy};
-pub use refusal::Refusal;
 pub use verifier::{Checked, Signed, Verifier};

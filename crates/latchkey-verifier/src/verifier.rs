@@ -3,23 +3,23 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::{
-    Claims, KeySet, Kind, Policy, Refusal, Seconds, VerifyingKey, compact::Compact, header::Header,
-    members::Members,
+    Claims, KeySet, Kind, Policy, Seconds, VerifyError, VerifyingKey, claims_set::ClaimsSet,
+    compact::Compact, header::Header,
 };
 
 /// The headers of so many keys are remembered: of those that sign, and of those that did until lately.
-const REMEMBERED: usize = 8;
+const HEADER_CACHE_CAPACITY: usize = 8;
 
 /// Keys and a policy. Cheap to share behind an `Arc`; checking takes `&self` and never blocks.
 pub struct Verifier {
     keys: KeySet,
     policy: Policy,
     /// The tokens that a key signs have one header: read once, then compared.
-    usual: [OnceLock<Usual>; REMEMBERED],
+    usual: [OnceLock<HeaderCache>; HEADER_CACHE_CAPACITY],
 }
 
 /// A header that stood in a token whose signature held, and that says of it what it should.
-struct Usual {
+struct HeaderCache {
     header: Box<str>,
     kid: Arc<str>,
     key: VerifyingKey,
@@ -60,7 +60,7 @@ impl Verifier {
     ///
     /// # Errors
     /// The first [`Refusal`].
-    pub fn verify_access(&self, token: &str, now: Seconds) -> Result<Claims, Refusal> {
+    pub fn verify_access(&self, token: &str, now: Seconds) -> Result<Claims, VerifyError> {
         let checked = self.check(token, now)?;
         checked.require(Kind::Access, &self.policy)?;
         Ok(Arc::unwrap_or_clone(checked.0).claims)
@@ -71,7 +71,7 @@ impl Verifier {
     ///
     /// # Errors
     /// The first [`Refusal`].
-    pub fn check(&self, token: &str, now: Seconds) -> Result<Checked, Refusal> {
+    pub fn check(&self, token: &str, now: Seconds) -> Result<Checked, VerifyError> {
         self.check_claims(Arc::new(self.check_signature(token)?), now)
     }
 
@@ -79,16 +79,21 @@ impl Verifier {
     ///
     /// # Errors
     /// The first [`Refusal`].
-    pub fn check_signature(&self, token: &str) -> Result<Signed, Refusal> {
+    pub fn check_signature(&self, token: &str) -> Result<Signed, VerifyError> {
         let compact = Compact::parse(token)?;
-        let (kid, kind) = match self.usual().find(|usual| *usual.header == *compact.header) {
-            Some(Usual { kid, key, .. }) if key.fits(&compact.signature, compact.signing_input) => {
+        let (kid, kind) = match self
+            .cached_header()
+            .find(|usual| *usual.header == *compact.header)
+        {
+            Some(HeaderCache { kid, key, .. })
+                if key.verifies(&compact.signature, compact.signing_input) =>
+            {
                 (kid, key.kind)
             }
-            Some(_) => return Err(Refusal::Signature),
-            None => self.check_unusual(&compact)?,
+            Some(_) => return Err(VerifyError::Signature),
+            None => self.check_full(&compact)?,
         };
-        let claims = Claims::new(Members::parse(compact.payload).ok_or(Refusal::Malformed)?);
+        let claims = Claims::new(ClaimsSet::parse(compact.payload).ok_or(VerifyError::Malformed)?);
         Ok(Signed {
             claims,
             kid: Arc::clone(kid),
@@ -97,20 +102,20 @@ impl Verifier {
     }
 
     /// Header, key, signature and type, and that the header is known from now on.
-    fn check_unusual(&self, compact: &Compact<'_>) -> Result<(&Arc<str>, Kind), Refusal> {
+    fn check_full(&self, compact: &Compact<'_>) -> Result<(&Arc<str>, Kind), VerifyError> {
         let header = compact.decoded_header()?;
         let header = Header::parse(&header)?;
-        let (kid, key) = self.keys.find(&header.kid).ok_or(Refusal::UnknownKey)?;
+        let (kid, key) = self.keys.find(&header.kid).ok_or(VerifyError::UnknownKey)?;
         if header.algorithm != key.algorithm {
-            return Err(Refusal::Algorithm);
+            return Err(VerifyError::Algorithm);
         }
-        if !key.fits(&compact.signature, compact.signing_input) {
-            return Err(Refusal::Signature);
+        if !key.verifies(&compact.signature, compact.signing_input) {
+            return Err(VerifyError::Signature);
         }
         if header.typ.as_deref() != Some(self.policy.typ(key.kind)) {
-            return Err(Refusal::Typ);
+            return Err(VerifyError::Typ);
         }
-        let usual = || Usual {
+        let usual = || HeaderCache {
             header: compact.header.into(),
             kid: Arc::clone(kid),
             key: key.clone(),
@@ -123,7 +128,7 @@ impl Verifier {
         Ok((kid, key.kind))
     }
 
-    fn usual(&self) -> impl Iterator<Item = &Usual> {
+    fn cached_header(&self) -> impl Iterator<Item = &HeaderCache> {
         self.usual.iter().map_while(OnceLock::get)
     }
 
@@ -131,7 +136,7 @@ impl Verifier {
     ///
     /// # Errors
     /// The first [`Refusal`].
-    pub fn check_claims(&self, signed: Arc<Signed>, now: Seconds) -> Result<Checked, Refusal> {
+    pub fn check_claims(&self, signed: Arc<Signed>, now: Seconds) -> Result<Checked, VerifyError> {
         signed.claims.check_times(now, self.policy.leeway)?;
         signed
             .claims
@@ -145,14 +150,14 @@ impl Checked {
     ///
     /// # Errors
     /// [`Refusal::MissingExpiry`], [`Refusal::MissingId`], [`Refusal::MissingType`], [`Refusal::WrongType`].
-    pub fn require(&self, kind: Kind, policy: &Policy) -> Result<(), Refusal> {
+    pub fn require(&self, kind: Kind, policy: &Policy) -> Result<(), VerifyError> {
         self.require_identity(policy)?;
         let (claims, name) = (&self.0.claims, &*policy.names.token_type);
         if !claims.contains(name) {
-            return Err(Refusal::MissingType);
+            return Err(VerifyError::MissingType);
         }
         if self.0.kind != kind || claims.text(name) != Some(kind.token_type()) {
-            return Err(Refusal::WrongType);
+            return Err(VerifyError::WrongType);
         }
         Ok(())
     }
@@ -161,12 +166,12 @@ impl Checked {
     ///
     /// # Errors
     /// [`Refusal::MissingExpiry`], [`Refusal::MissingId`].
-    pub fn require_identity(&self, policy: &Policy) -> Result<(), Refusal> {
+    pub fn require_identity(&self, policy: &Policy) -> Result<(), VerifyError> {
         if !self.0.claims.contains("exp") {
-            return Err(Refusal::MissingExpiry);
+            return Err(VerifyError::MissingExpiry);
         }
         if !self.0.claims.contains(&policy.names.jti) {
-            return Err(Refusal::MissingId);
+            return Err(VerifyError::MissingId);
         }
         Ok(())
     }
@@ -224,11 +229,14 @@ mod tests {
             // As threads do that have all found nothing.
             for _ in 0..3 {
                 let (kid, kind) = verifier
-                    .check_unusual(&Compact::parse(&token).unwrap())
+                    .check_full(&Compact::parse(&token).unwrap())
                     .unwrap();
                 assert_eq!((&**kid, kind), (&*number.to_string(), Kind::Access));
             }
-            assert_eq!(verifier.usual().count(), (number + 1).min(REMEMBERED));
+            assert_eq!(
+                verifier.cached_header().count(),
+                (number + 1).min(HEADER_CACHE_CAPACITY)
+            );
         }
     }
 }

@@ -33,7 +33,7 @@ impl Tally {
             // What is wrong with it may be that it follows our rules and not its own.
             return;
         }
-        let fits = key.fits(case.signature, case.message);
+        let fits = key.verifies(case.signature, case.message);
         assert_eq!(fits, valid && case.ours, "{}: {what}", key.algorithm);
         *(if fits {
             &mut self.accepted

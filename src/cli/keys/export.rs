@@ -9,7 +9,7 @@ use super::{Format, RingArgs};
 use crate::{
     app::keys,
     cli::{Failure, output},
-    crypto::keyring::RingKey,
+    crypto::key_ring::RingKey,
     ports::Clock,
     service::keys::KeysError,
 };

@@ -10,7 +10,7 @@ use super::RingArgs;
 use crate::{
     app::keys,
     cli::{Failure, output},
-    crypto::keyring::Keyring,
+    crypto::key_ring::KeyRing,
     domain::{
         keys::{KeyMetadata, KeyState, saturating_add, state},
         time::Moment,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A line of the list.
-struct Line<'a> {
+struct KeyRow<'a> {
     facts: &'a KeyMetadata,
     state: &'static str,
     until: Option<Moment>,
@@ -35,13 +35,13 @@ pub(super) async fn run(
     clock: Arc<dyn Clock>,
 ) -> Result<ExitCode, Failure> {
     let manager = keys::looker(&ring.settings(), Arc::clone(&clock))?;
-    let opened = manager.open(&Keyring::default()).await?;
+    let opened = manager.open(&KeyRing::default()).await?;
     let lines = lines(&opened.records, &manager.rules, clock.now());
     if as_json {
-        let all: Vec<_> = lines.iter().map(Line::json).collect();
+        let all: Vec<_> = lines.iter().map(KeyRow::json).collect();
         output::json(&json!(all));
     } else if !lines.is_empty() || opened.wrong.is_empty() {
-        let rows: Vec<_> = lines.iter().map(Line::row).collect();
+        let rows: Vec<_> = lines.iter().map(KeyRow::row).collect();
         let none = "there are no keys yet: `latchkey serve` makes them";
         output::table(&["KID", "USE", "ALGORITHM", "STATE", ""], &rows, none);
     }
@@ -55,7 +55,7 @@ pub(super) async fn run(
     })
 }
 
-fn lines<'a>(records: &'a KeyRecords, rules: &KeyRules, now: Moment) -> Vec<Line<'a>> {
+fn lines<'a>(records: &'a KeyRecords, rules: &KeyRules, now: Moment) -> Vec<KeyRow<'a>> {
     let encrypted = KeyManager::encrypted(records);
     let by_hand = KeyManager::successor_by_hand(records);
     let lives = records.lives.longest(rules.lives);
@@ -71,7 +71,7 @@ fn lines<'a>(records: &'a KeyRecords, rules: &KeyRules, now: Moment) -> Vec<Line
         for (index, facts) in ring.into_iter().enumerate() {
             let is_rotated = index + 1 == starts.len() && !by_hand.contains(&facts.kid.as_str());
             let state = state(&starts, index, now, lives.of(kind));
-            lines.push(Line {
+            lines.push(KeyRow {
                 facts,
                 state: state.as_str(),
                 until: state.until(),
@@ -80,7 +80,7 @@ fn lines<'a>(records: &'a KeyRecords, rules: &KeyRules, now: Moment) -> Vec<Line
             });
         }
     }
-    let bare = |facts, state, words| Line {
+    let bare = |facts, state, words| KeyRow {
         facts,
         state,
         until: None,
@@ -149,7 +149,7 @@ fn moment(moment: Moment, now: Moment) -> String {
     format!("{} (in {left})", moment.format("%F %T UTC"))
 }
 
-impl Line<'_> {
+impl KeyRow<'_> {
     fn row(&self) -> Vec<String> {
         let facts = self.facts;
         let usage = facts.kind.token_type().to_owned();

@@ -15,14 +15,14 @@ use crate::{
 pub(super) fn print(address: SocketAddr, user: Option<&FirstUser>, config: &Config) {
     if output::is_json() {
         let events = events(address, user);
-        return output::patiently(move || events.into_iter().for_each(output::event_line));
+        return output::with_retries(move || events.into_iter().for_each(output::event_line));
     }
     let mut text = format!("Latchkey listens on http://{address}");
     if let Some(user) = user {
         text.push('\n');
         text.push_str(&welcome(address, user, config));
     }
-    output::patiently(move || output::lines(&text));
+    output::with_retries(move || output::lines(&text));
 }
 
 /// Returns the events that stand for the text.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use zeroize::Zeroizing;
 
 use super::{Data, charset::Charset};
-use crate::http::fields::Input;
+use crate::http::fields::RawField;
 
 /// Returns the fields of a form. Any bytes are a valid form.
 pub(super) fn form(body: &[u8], charset: Charset) -> Data {
@@ -23,7 +23,7 @@ pub(super) fn form(body: &[u8], charset: Charset) -> Data {
                 let (name, value) = pair.split_at(at);
                 let name = Cow::Owned(String::from_utf8_lossy(&decoded(name)).into_owned());
                 let value = charset.decode(&decoded(value.get(1..).unwrap_or_default()));
-                (name, value.map_or(Input::NotText, Input::Text))
+                (name, value.map_or(RawField::NotText, RawField::Text))
             })
             .collect(),
     )
@@ -72,9 +72,9 @@ mod tests {
                 for ((name, input), (expected_name, expected)) in ours.into_iter().zip(expected) {
                     prop_assert_eq!(name, expected_name);
                     match input {
-                        Input::Text(text) => prop_assert_eq!(text.as_str(), expected),
+                        RawField::Text(text) => prop_assert_eq!(text.as_str(), expected),
                         other => {
-                            let is_replaced = other == Input::NotText && expected.contains('\u{fffd}');
+                            let is_replaced = other == RawField::NotText && expected.contains('\u{fffd}');
                             prop_assert!(is_replaced, "{:?} {}", other, expected);
                         }
                     }

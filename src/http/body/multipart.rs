@@ -6,9 +6,9 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use zeroize::Zeroizing;
 
 use super::{Data, charset::Charset, parameters::parameter};
-use crate::http::{error::HttpError, fields::Input};
+use crate::http::{error::HttpError, fields::RawField};
 
-type Field = (Cow<'static, str>, Input);
+type Field = (Cow<'static, str>, RawField);
 
 /// Returns the fields of a form, up to its end. A file counts as the last field of its name, as in Django REST framework.
 pub(super) fn multipart(boundary: &str, charset: Charset, body: &[u8]) -> Result<Data, HttpError> {
@@ -27,7 +27,7 @@ fn fields(boundary: &[u8], charset: Charset, body: &[u8]) -> Result<Vec<Field>, 
         // Browsers send an empty name for a file that the user has not chosen.
         let named = |parameter: Option<String>| parameter.is_some_and(|name| !name.is_empty());
         if named(parameter(disposition, "filename")) || named(parameter(disposition, "filename*")) {
-            files.push((Cow::Owned(name), Input::NotText));
+            files.push((Cow::Owned(name), RawField::NotText));
         } else {
             fields.push((Cow::Owned(name), text(head, value, charset)?));
         }
@@ -59,7 +59,7 @@ fn parts<'a>(boundary: &[u8], body: &'a [u8]) -> Option<Vec<(&'a str, &'a [u8])>
 }
 
 /// Returns the text of a part, in the encodings that its own headers name.
-fn text(head: &str, value: &[u8], charset: Charset) -> Result<Input, HttpError> {
+fn text(head: &str, value: &[u8], charset: Charset) -> Result<RawField, HttpError> {
     let content_type = header(head, "content-type");
     let unsupported = |value: &str| HttpError::UnsupportedMediaType(value.trim().to_owned());
     let charset = Charset::named(content_type, charset).ok_or_else(|| unsupported(content_type))?;
@@ -79,7 +79,7 @@ fn text(head: &str, value: &[u8], charset: Charset) -> Result<Input, HttpError> 
         }
         _ => return Err(unsupported(encoding)),
     };
-    Ok(value.map_or(Input::NotText, Input::Text))
+    Ok(value.map_or(RawField::NotText, RawField::Text))
 }
 
 /// Splits a text at the first occurrence of `pattern`.
@@ -129,7 +129,7 @@ mod tests {
 
     fn ours(body: &[u8]) -> Option<Vec<(String, Option<String>)>> {
         let text = |input| match input {
-            Input::Text(text) => Some(text.to_string()),
+            RawField::Text(text) => Some(text.to_string()),
             _ => None,
         };
         let read = fields(b"b", Charset::UTF_8, body).ok();

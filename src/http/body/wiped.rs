@@ -5,7 +5,7 @@ use actix_web::web::Bytes;
 use zeroize::{Zeroize as _, Zeroizing};
 
 /// A whole body.
-pub(super) enum Body {
+pub(super) enum ZeroizingBody {
     /// One piece, in the connection's buffer, which belongs to the web server. It is overwritten here if nothing else
     /// uses it, and otherwise by the next data of the connection.
     Whole(Bytes),
@@ -13,13 +13,13 @@ pub(super) enum Body {
     Joined(Zeroizing<Vec<u8>>),
 }
 
-impl Default for Body {
+impl Default for ZeroizingBody {
     fn default() -> Self {
         Self::Whole(Bytes::new())
     }
 }
 
-impl Body {
+impl ZeroizingBody {
     /// Adds the next piece. Most bodies have one piece, which is not copied.
     pub(super) fn push(&mut self, piece: Bytes) {
         if self.as_slice().is_empty() {
@@ -51,7 +51,7 @@ impl Body {
     }
 }
 
-impl Drop for Body {
+impl Drop for ZeroizingBody {
     fn drop(&mut self) {
         if let Self::Whole(bytes) = self {
             wipe(std::mem::take(bytes));

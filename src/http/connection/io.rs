@@ -17,7 +17,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::{offers::Offers, progress::Connection, refusal::replacement};
+use super::{progress::Connection, refusal::replacement, upgrade_offers::UpgradeOffers};
 
 /// Bytes at the beginning of a request that are taken at once. Most requests are shorter.
 const PIECE: usize = 2 * 1024;
@@ -41,7 +41,7 @@ pub(in crate::http) struct Observed {
     passed: usize,
     /// What was passed on holds a request, which is parsed before more is read.
     pause: bool,
-    offers: Offers,
+    offers: UpgradeOffers,
     refusal: Refusal,
 }
 

@@ -4,11 +4,11 @@
 //! and idle connections, but neither slow readers nor bodies that never end.
 
 mod io;
-mod offers;
 mod progress;
 mod refusal;
 mod register;
 mod service;
+mod upgrade_offers;
 
 pub(super) use self::{io::Observed, progress::Connection, service::Bounded};
 pub use self::{

@@ -49,7 +49,7 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(in crate::http) struct Connection {
     opened: Instant,
-    noted: Noted,
+    noted: Activity,
     close: Mutex<Option<oneshot::Sender<()>>>,
     /// The task that wants to read once the connection is free.
     reader: Mutex<Option<Waker>>,
@@ -57,7 +57,7 @@ pub(in crate::http) struct Connection {
 
 /// Records of the socket and of the handlers. Times are milliseconds since the connection was opened; 0 means never.
 #[derive(Debug, Default)]
-struct Noted {
+struct Activity {
     active: AtomicU64,
     handling: AtomicU64,
     reading: AtomicU64,
@@ -82,7 +82,7 @@ impl Connection {
     pub(super) fn new(close: oneshot::Sender<()>) -> Self {
         Self {
             opened: Instant::now(),
-            noted: Noted::default(),
+            noted: Activity::default(),
             close: Mutex::new(Some(close)),
             reader: Mutex::default(),
         }

@@ -89,7 +89,7 @@ impl Connections {
     }
 
     /// Closes every connection that has been in its state for too long. Run it every second.
-    pub fn reap(&self) {
+    pub fn close_expired(&self) {
         let now = Instant::now();
         let connections = self.by_source();
         for connection in connections.values().flatten() {

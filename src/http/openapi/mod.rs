@@ -1,13 +1,13 @@
 //! The OpenAPI document: what the handlers say of themselves, and what holds for all of them. `docs/reference/openapi.json` is a
 //! copy of it, `/openapi.json` serves it.
 
-pub(super) mod refusals;
+pub(super) mod error_responses;
+mod modifiers;
 pub(super) mod schemas;
-mod shared;
 
 use std::sync::LazyLock;
 
-use shared::Shared;
+use modifiers::Shared;
 use utoipa::OpenApi;
 
 use super::routes::{discovery, docs, health, jwks, logout, metrics, sessions, token, user};

@@ -5,10 +5,10 @@ use actix_web::{HttpResponse, http::header::CACHE_CONTROL, web::Data};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Table;
-use crate::http::{error::HttpError, openapi::refusals, state::State};
+use super::RouteTable;
+use crate::http::{error::HttpError, openapi::error_responses, state::State};
 
-pub(super) fn configure(table: &mut Table) {
+pub(super) fn configure(table: &mut RouteTable) {
     table.get("/.well-known/openid-configuration", discovery);
     table.get(
         "/.well-known/oauth-authorization-server",
@@ -44,7 +44,7 @@ struct Metadata<'a> {
     get, path = "/.well-known/openid-configuration", tag = "keys", operation_id = "openid_configuration",
     summary = "Issuer, key set, algorithms and endpoints",
     description = "Where the libraries of OpenID Connect look for the keys. Only an issuer that is a URL has it.",
-    responses((status = 200, description = "The document.", body = Metadata), refusals::Discovery)
+    responses((status = 200, description = "The document.", body = Metadata), error_responses::Discovery)
 )]
 pub(in crate::http) async fn discovery(state: Data<State>) -> Result<HttpResponse, HttpError> {
     let issuer = &state.settings.issuer;
@@ -85,7 +85,7 @@ pub(in crate::http) async fn discovery(state: Data<State>) -> Result<HttpRespons
     get, path = "/.well-known/oauth-authorization-server", tag = "keys", operation_id = "oauth_authorization_server",
     summary = "The same, where RFC 8414 puts it",
     description = "Only an issuer that is a URL has it.",
-    responses((status = 200, description = "The document.", body = Metadata), refusals::Discovery)
+    responses((status = 200, description = "The document.", body = Metadata), error_responses::Discovery)
 )]
 pub(in crate::http) async fn authorization_server(
     state: Data<State>,

@@ -21,11 +21,11 @@ use flate2::read::GzDecoder;
 use futures_util::stream;
 use utoipa_swagger_ui::{Config, SwaggerFile, serve};
 
-use super::Table;
+use super::RouteTable;
 use crate::{
     http::{
         error::HttpError,
-        openapi::{document, refusals, schemas::Description},
+        openapi::{document, error_responses, schemas::Description},
     },
     service::Error,
 };
@@ -37,7 +37,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// The size of the pieces in which a large response is copied for each client.
 const PIECE: usize = 8 * 1024;
 
-pub(super) fn configure(table: &mut Table) {
+pub(super) fn configure(table: &mut RouteTable) {
     table.get("/openapi.json", openapi);
     table.get("/docs", page);
     table.get("/docs/{file}", page);
@@ -47,7 +47,7 @@ pub(super) fn configure(table: &mut Table) {
     get, path = "/openapi.json", tag = "operation", operation_id = "openapi",
     summary = "This document",
     description = "It and Swagger UI under `/docs/` are here unless `LATCHKEY_DOCS=false`.",
-    responses((status = 200, description = "OpenAPI 3.1.", body = Description), refusals::Public)
+    responses((status = 200, description = "OpenAPI 3.1.", body = Description), error_responses::Public)
 )]
 pub(in crate::http) async fn openapi() -> HttpResponse {
     HttpResponse::Ok()

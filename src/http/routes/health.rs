@@ -8,13 +8,13 @@ use actix_web::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Table;
+use super::RouteTable;
 use crate::{
-    http::{client::client, error::HttpError, openapi::refusals, state::State},
+    http::{client_info::client, error::HttpError, openapi::error_responses, state::State},
     service::Health,
 };
 
-pub(super) fn configure(table: &mut Table) {
+pub(super) fn configure(table: &mut RouteTable) {
     table.get("/health/live", live);
     table.get("/health/ready", ready);
 }
@@ -52,7 +52,7 @@ const STOPPING: &str = "stopping";
     get, path = "/health/live", tag = "operation",
     summary = "Whether the process runs",
     description = "Asks nobody else: a database that is away is no reason to start the process again.",
-    responses((status = 200, description = "It runs.", body = Live, example = json!({ "status": "ok" })), refusals::Public)
+    responses((status = 200, description = "It runs.", body = Live, example = json!({ "status": "ok" })), error_responses::Public)
 )]
 pub(in crate::http) async fn live() -> HttpResponse {
     HttpResponse::Ok().json(Live {
@@ -78,7 +78,7 @@ pub(in crate::http) async fn live() -> HttpResponse {
                 ("down" = (value = json!({ "status": "down", "database": "down", "keys": "ok" }))),
                 ("stopping" = (value = json!({ "status": "stopping", "database": "ok", "keys": "ok" })))
             )),
-        refusals::Public
+        error_responses::Public
     )
 )]
 pub(in crate::http) async fn ready(

@@ -9,16 +9,16 @@ use actix_web::{
     web::{Bytes, Data},
 };
 
-use super::Table;
+use super::RouteTable;
 use crate::{
-    crypto::keyring::PublishedKeys,
+    crypto::key_ring::PublishedKeys,
     http::{
-        openapi::{refusals, schemas::JwkSet},
+        openapi::{error_responses, schemas::JwkSet},
         state::State,
     },
 };
 
-pub(super) fn configure(table: &mut Table) {
+pub(super) fn configure(table: &mut RouteTable) {
     table.get("/.well-known/jwks.json", jwks);
 }
 
@@ -35,7 +35,7 @@ pub(super) fn configure(table: &mut Table) {
                 "kid": "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U", "use": "sig"
             }] })),
         (status = 304, description = "They are still the same.", headers(("ETag" = String, description = "Names this set."))),
-        refusals::Public
+        error_responses::Public
     )
 )]
 pub(in crate::http) async fn jwks(request: HttpRequest, state: Data<State>) -> HttpResponse {

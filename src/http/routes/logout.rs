@@ -9,20 +9,20 @@ use actix_web::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Table, method_not_allowed, on, signed_in_first};
+use super::{RouteTable, method_not_allowed, on, signed_in_first};
 use crate::{
     http::{
         bearer, body,
-        client::client,
+        client_info::client,
         error::HttpError,
-        fields::{Input, Trim, char_field},
-        openapi::{refusals, schemas::LogOut},
+        fields::{RawField, Trim, char_field},
+        openapi::{error_responses, schemas::LogOut},
         state::State,
     },
     service::ClientInfo,
 };
 
-pub(super) fn configure(table: &mut Table) {
+pub(super) fn configure(table: &mut RouteTable) {
     // dj-rest-auth's, which names GET also where its setting makes it a 405.
     table.add("/api/auth/logout", "GET, POST, HEAD, OPTIONS", |resource| {
         resource
@@ -54,7 +54,7 @@ struct Done {
     security((), ("bearerAuth" = [])),
     responses(
         (status = 200, description = "Logged out.", body = Done, example = json!({ "detail": "Successfully logged out." })),
-        refusals::LogOut
+        error_responses::LogOut
     )
 )]
 pub(in crate::http) async fn log_out(
@@ -67,11 +67,11 @@ pub(in crate::http) async fn log_out(
         .await?
         .remove("refresh");
     match refresh {
-        Input::Missing => {
+        RawField::Missing => {
             access_token(&request, &state).await?;
             return Err(HttpError::NoRefreshToken);
         }
-        Input::Null => {
+        RawField::Null => {
             let access = access_token(&request, &state).await?;
             end_of_access_token(access, state, client).await?;
         }
@@ -135,7 +135,7 @@ async fn end_of_access_token(
     security(("bearerAuth" = [])),
     responses(
         (status = 200, description = "Logged out.", body = Done, example = json!({ "detail": "Successfully logged out." })),
-        refusals::Protected
+        error_responses::Protected
     )
 )]
 pub(in crate::http) async fn log_out_everywhere(

@@ -7,10 +7,10 @@ use actix_web::{
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
-use super::Table;
-use crate::http::{error::HttpError, openapi::refusals};
+use super::RouteTable;
+use crate::http::{error::HttpError, openapi::error_responses};
 
-pub(super) fn configure(table: &mut Table) {
+pub(super) fn configure(table: &mut RouteTable) {
     table.get("/metrics", metrics);
 }
 
@@ -22,7 +22,7 @@ pub(super) fn configure(table: &mut Table) {
     responses(
         (status = 200, description = "`OpenMetrics` text.", body = String,
             content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"),
-        refusals::Public
+        error_responses::Public
     )
 )]
 pub(in crate::http) async fn metrics(

@@ -6,8 +6,8 @@ pub(super) mod health;
 pub(super) mod jwks;
 pub(super) mod logout;
 pub(super) mod metrics;
+mod router;
 pub(super) mod sessions;
-mod table;
 pub(super) mod token;
 pub(super) mod user;
 
@@ -16,11 +16,11 @@ use actix_web::{
     web::{self, Data, ServiceConfig},
 };
 
-pub(super) use self::table::Allowed;
-use self::table::{Table, method_not_allowed, on, read};
+pub(super) use self::router::Allowed;
+use self::router::{RouteTable, method_not_allowed, on, read};
 use super::{
     bearer,
-    client::client,
+    client_info::client,
     error::HttpError,
     state::{HttpSettings, State},
 };
@@ -28,7 +28,7 @@ use crate::service::Identity;
 
 /// All of them, those that are asked for most first.
 pub(super) fn configure(config: &mut ServiceConfig, settings: &HttpSettings) {
-    let mut table = Table::default();
+    let mut table = RouteTable::default();
     token::configure_frequent(&mut table);
     jwks::configure(&mut table);
     token::configure_rare(&mut table);
@@ -49,7 +49,7 @@ pub(super) fn configure(config: &mut ServiceConfig, settings: &HttpSettings) {
 
 /// `/metrics` and nothing else.
 pub(super) fn configure_metrics(config: &mut ServiceConfig) {
-    let mut table = Table::default();
+    let mut table = RouteTable::default();
     metrics::configure(&mut table);
     table.register(config);
     config.default_service(web::route().to(not_found));

@@ -8,14 +8,14 @@ use actix_web::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Table, on, read, signed_in_first};
+use super::{RouteTable, on, read, signed_in_first};
 use crate::{
     domain::time::Moment,
-    http::{bearer, client::client, error::HttpError, openapi::refusals, state::State},
+    http::{bearer, client_info::client, error::HttpError, openapi::error_responses, state::State},
     service::OwnSession,
 };
 
-pub(super) fn configure(table: &mut Table) {
+pub(super) fn configure(table: &mut RouteTable) {
     table.add("/api/auth/sessions", "GET, HEAD, OPTIONS", |resource| {
         read(resource, list).default_service(web::route().to(signed_in_first))
     });
@@ -76,7 +76,7 @@ impl From<OwnSession> for SessionDetails {
                 "created_at": "2026-01-31T12:00:00.000000Z", "last_used_at": "2026-01-31T12:00:00.000000Z",
                 "expires_at": "2026-02-01T12:00:00.000000Z", "ip": "192.0.2.7", "user_agent": null
             }])),
-        refusals::Protected
+        error_responses::Protected
     )
 )]
 pub(in crate::http) async fn list(
@@ -103,7 +103,7 @@ pub(in crate::http) async fn list(
     description = "With all its tokens. Whatever is no live session of this user is a 404.",
     security(("bearerAuth" = [])),
     params(("id" = String, Path, description = "The `id` in the list.", format = "uuid")),
-    responses((status = 204, description = "It has ended."), refusals::OwnSession)
+    responses((status = 204, description = "It has ended."), error_responses::OwnSession)
 )]
 pub(in crate::http) async fn end(
     request: HttpRequest,

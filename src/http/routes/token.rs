@@ -9,16 +9,16 @@ use actix_web::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Table;
+use super::RouteTable;
 use crate::{
     domain::password::Password,
     http::{
         body,
-        client::client,
+        client_info::client,
         error::HttpError,
         fields::Trim,
         openapi::{
-            refusals,
+            error_responses,
             schemas::{AnyToken, Credentials, RefreshToken},
         },
         state::State,
@@ -27,13 +27,13 @@ use crate::{
 };
 
 /// What clients ask for again and again.
-pub(super) fn configure_frequent(table: &mut Table) {
+pub(super) fn configure_frequent(table: &mut RouteTable) {
     table.post("/api/token/verify", verify);
     table.post("/api/token/refresh", refresh);
 }
 
 /// What they ask for once.
-pub(super) fn configure_rare(table: &mut Table) {
+pub(super) fn configure_rare(table: &mut RouteTable) {
     table.post("/api/token", obtain);
     table.post("/api/token/blacklist", blacklist);
 }
@@ -116,7 +116,7 @@ fn ok(body: impl MessageBody + 'static) -> HttpResponse {
     responses(
         (status = 200, description = "Signed in.", body = Obtained,
             example = json!({ "refresh": "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl", "access": "eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl" })),
-        refusals::Obtain
+        error_responses::Obtain
     )
 )]
 pub(in crate::http) async fn obtain(
@@ -143,7 +143,7 @@ pub(in crate::http) async fn obtain(
     responses(
         (status = 200, description = "The next pair.", body = Refreshed,
             example = json!({ "access": "eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl", "refresh": "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl" })),
-        refusals::Refresh
+        error_responses::Refresh
     )
 )]
 pub(in crate::http) async fn refresh(
@@ -162,7 +162,7 @@ pub(in crate::http) async fn refresh(
     summary = "Ask whether a token is good",
     description = "Of any kind. One that was revoked is a 400, as in simplejwt, and one that is no good otherwise a 401.",
     request_body = AnyToken,
-    responses((status = 200, description = "It is good.", body = Empty, example = json!({})), refusals::Verify)
+    responses((status = 200, description = "It is good.", body = Empty, example = json!({})), error_responses::Verify)
 )]
 pub(in crate::http) async fn verify(
     request: HttpRequest,
@@ -184,7 +184,7 @@ pub(in crate::http) async fn verify(
     summary = "End the session of a refresh token",
     description = "With all its tokens, access tokens as well.",
     request_body = RefreshToken,
-    responses((status = 200, description = "It has ended.", body = Empty, example = json!({})), refusals::Blacklist)
+    responses((status = 200, description = "It has ended.", body = Empty, example = json!({})), error_responses::Blacklist)
 )]
 pub(in crate::http) async fn blacklist(
     request: HttpRequest,

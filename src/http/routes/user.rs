@@ -7,10 +7,10 @@ use actix_web::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Table, authenticated, read, signed_in_first};
-use crate::http::{error::HttpError, openapi::refusals, state::State};
+use super::{RouteTable, authenticated, read, signed_in_first};
+use crate::http::{error::HttpError, openapi::error_responses, state::State};
 
-pub(super) fn configure(table: &mut Table) {
+pub(super) fn configure(table: &mut RouteTable) {
     table.add("/api/auth/user", "GET, HEAD, OPTIONS", |resource| {
         read(resource, user).default_service(web::route().to(signed_in_first))
     });
@@ -37,7 +37,7 @@ struct UserDetails<'a> {
     responses(
         (status = 200, description = "The user.", body = UserDetails,
             example = json!({ "pk": "3f0e5b52-6a5c-4f0e-9d0b-0d7f6f3f8a11", "username": "ada", "email": "", "first_name": "", "last_name": "" })),
-        refusals::Protected
+        error_responses::Protected
     )
 )]
 pub(in crate::http) async fn user(

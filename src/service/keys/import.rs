@@ -5,8 +5,8 @@ use latchkey_verifier::{Algorithm, Kind};
 use super::{KeyManager, KeysError, Plan, generate::Activation};
 use crate::{
     crypto::{
-        key_import, key_text,
-        keyring::RingKey,
+        key_import, key_pem,
+        key_ring::RingKey,
         passphrase::Passphrase,
         signing_key::{MaterialError, SigningKey},
     },
@@ -91,7 +91,7 @@ impl KeyManager {
             let text = if import.rotate {
                 text
             } else {
-                key_text::with_successor_by_hand(&text)
+                key_pem::with_successor_by_hand(&text)
             };
             let overtakes = |key: &&RingKey| {
                 let waits = key.facts.signs_from > self.clock.now() && !key.successor_by_hand;

@@ -24,8 +24,8 @@ pub use rotate::Rotate;
 
 use crate::{
     crypto::{
-        key_text,
-        keyring::Keyring,
+        key_pem,
+        key_ring::KeyRing,
         passphrase::{Passphrase, PassphraseError, WrappingCost},
         signing_key::MaterialError,
     },
@@ -120,7 +120,7 @@ pub struct Opened {
     /// What the store says.
     pub records: KeyRecords,
     /// The keys that can be used.
-    pub ring: Keyring,
+    pub ring: KeyRing,
     /// What is wrong with the others, a line each.
     pub wrong: Vec<String>,
 }
@@ -128,10 +128,10 @@ pub struct Opened {
 /// A cache of keys that were opened with a passphrase. Opening is slow on purpose, so unchanged keys are not opened
 /// again. With another passphrase all keys are opened, to detect a passphrase that opens only some of them.
 #[derive(Debug, Default)]
-pub struct OpenedKeys(Mutex<(Vec<Passphrase>, Keyring)>);
+pub struct OpenedKeys(Mutex<(Vec<Passphrase>, KeyRing)>);
 
 impl OpenedKeys {
-    fn with(&self, passphrases: &[Passphrase], known: &Keyring) -> Keyring {
+    fn with(&self, passphrases: &[Passphrase], known: &KeyRing) -> KeyRing {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.0 == passphrases {
             known.with(&kept.1)
@@ -140,7 +140,7 @@ impl OpenedKeys {
         }
     }
 
-    fn keep(&self, passphrases: Vec<Passphrase>, ring: &Keyring) {
+    fn keep(&self, passphrases: Vec<Passphrase>, ring: &KeyRing) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (passphrases, ring.clone());
     }
 }
@@ -168,7 +168,7 @@ impl KeyManager {
     ///
     /// # Errors
     /// [`KeysError::Store`].
-    pub async fn open(&self, known: &Keyring) -> Result<Opened, KeysError> {
+    pub async fn open(&self, known: &KeyRing) -> Result<Opened, KeysError> {
         self.opened(self.read().await?, known).await
     }
 
@@ -176,10 +176,10 @@ impl KeyManager {
     ///
     /// # Errors
     /// [`KeysError`].
-    pub async fn ring(&self) -> Result<Keyring, KeysError> {
+    pub async fn ring(&self) -> Result<KeyRing, KeysError> {
         let passphrase = self.passphrase()?;
         let Opened { ring, wrong, .. } = self
-            .opened_with(self.read().await?, passphrase, &Keyring::default())
+            .opened_with(self.read().await?, passphrase, &KeyRing::default())
             .await?;
         ensure_usable(&wrong)?;
         Ok(ring)
@@ -199,7 +199,7 @@ impl KeyManager {
         let encrypted = records
             .keys
             .iter()
-            .filter(|key| key_text::is_encrypted(key.text.expose_secret()));
+            .filter(|key| key_pem::is_encrypted(key.text.expose_secret()));
         encrypted.map(|key| key.facts.kid.as_str()).collect()
     }
 
@@ -209,7 +209,7 @@ impl KeyManager {
         let by_hand = records
             .keys
             .iter()
-            .filter(|key| key_text::has_successor_by_hand(key.text.expose_secret()));
+            .filter(|key| key_pem::has_successor_by_hand(key.text.expose_secret()));
         by_hand.map(|key| key.facts.kid.as_str()).collect()
     }
 
@@ -218,7 +218,7 @@ impl KeyManager {
     }
 
     /// A passphrase that cannot be read is one more thing that is wrong.
-    async fn opened(&self, records: KeyRecords, known: &Keyring) -> Result<Opened, KeysError> {
+    async fn opened(&self, records: KeyRecords, known: &KeyRing) -> Result<Opened, KeysError> {
         match self.passphrase() {
             Ok(passphrase) => self.opened_with(records, passphrase, known).await,
             Err(error) => {
@@ -234,7 +234,7 @@ impl KeyManager {
         &self,
         records: KeyRecords,
         passphrases: impl IntoIterator<Item = Passphrase>,
-        known: &Keyring,
+        known: &KeyRing,
     ) -> Result<Opened, KeysError> {
         let (passphrases, sealed) = (
             passphrases.into_iter().collect::<Vec<_>>(),
@@ -248,7 +248,7 @@ impl KeyManager {
             let mut keys = records.keys.clone();
             // Whoever can write a row could plant a key, without the passphrase.
             keys.retain(|key| {
-                let fine = !sealed || key_text::is_encrypted(key.text.expose_secret());
+                let fine = !sealed || key_pem::is_encrypted(key.text.expose_secret());
                 if !fine {
                     wrong.push(format!(
                         "{}: is not encrypted: remove it, or put it back as it was",
@@ -257,7 +257,7 @@ impl KeyManager {
                 }
                 fine
             });
-            let (ring, unusable) = Keyring::open(&keys, &passphrases, &known);
+            let (ring, unusable) = KeyRing::open(&keys, &passphrases, &known);
             wrong.extend(unusable);
             let wrong = wrong
                 .into_iter()
@@ -283,7 +283,7 @@ impl KeyManager {
         for _ in 0..ATTEMPTS {
             let passphrase = self.passphrase()?;
             let opened = self
-                .opened_with(self.read().await?, passphrase.clone(), &Keyring::default())
+                .opened_with(self.read().await?, passphrase.clone(), &KeyRing::default())
                 .await?;
             ensure_usable(&opened.wrong)?;
             if let Some(outcome) = self

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use super::{KeyManager, KeysError, Plan};
 use crate::{
-    crypto::keyring::Keyring,
+    crypto::key_ring::KeyRing,
     domain::{
         audit::EventKind,
         keys::{KeyMetadata, KeyState, MaxLifetimes},
@@ -34,7 +34,7 @@ impl KeyManager {
 
     /// Whether [`prune_cautiously`](Self::prune_cautiously) would find any.
     #[must_use]
-    pub fn has_prunable(&self, ring: &Keyring) -> bool {
+    pub fn has_prunable(&self, ring: &KeyRing) -> bool {
         self.rules.interval.is_some() && !self.prunable(ring, self.cautious()).is_empty()
     }
 
@@ -55,7 +55,7 @@ impl KeyManager {
         .await
     }
 
-    fn prunable(&self, ring: &Keyring, lives: MaxLifetimes) -> Vec<KeyMetadata> {
+    fn prunable(&self, ring: &KeyRing, lives: MaxLifetimes) -> Vec<KeyMetadata> {
         let states = ring.states(self.clock.now(), lives);
         states
             .filter(|(_, state)| *state == KeyState::Prunable)

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use super::{ATTEMPTS, KeyManager, KeysError, Plan, ensure_usable, generate::Activation};
 use crate::{
-    crypto::{keyring::Keyring, passphrase::Passphrase},
+    crypto::{key_ring::KeyRing, passphrase::Passphrase},
     domain::{
         audit::EventKind,
         keys::{self, KeyMetadata},
@@ -104,7 +104,7 @@ impl KeyManager {
         };
         ensure_usable(
             &self
-                .opened_with(records, passphrase.cloned(), &Keyring::default())
+                .opened_with(records, passphrase.cloned(), &KeyRing::default())
                 .await?
                 .wrong,
         )

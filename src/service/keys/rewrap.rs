@@ -4,7 +4,7 @@ use secrecy::ExposeSecret as _;
 
 use super::{ATTEMPTS, KeyManager, KeysError, Opened, Plan, ensure_usable};
 use crate::{
-    crypto::{key_text, keyring::Keyring, passphrase::Passphrase, signing_key::SigningKey},
+    crypto::{key_pem, key_ring::KeyRing, passphrase::Passphrase, signing_key::SigningKey},
     domain::audit::{AuditEvent, EventKind},
     ports::KeyChange,
 };
@@ -26,7 +26,7 @@ impl KeyManager {
             .collect();
         for _ in 0..ATTEMPTS {
             let opened = self
-                .opened_with(self.read().await?, passphrases.clone(), &Keyring::default())
+                .opened_with(self.read().await?, passphrases.clone(), &KeyRing::default())
                 .await?;
             ensure_usable(&opened.wrong)?;
             let plan = self.rewrapped(&opened, &passphrases, new)?;
@@ -48,9 +48,9 @@ impl KeyManager {
             let facts = &record.facts;
             let (_, contents) = SigningKey::open(facts, &record.text, passphrases)?;
             let (_, text) = SigningKey::keep(facts.algorithm, facts.kind, &contents, new)?;
-            let by_hand = key_text::has_successor_by_hand(record.text.expose_secret());
+            let by_hand = key_pem::has_successor_by_hand(record.text.expose_secret());
             let text = if by_hand {
-                key_text::with_successor_by_hand(&text)
+                key_pem::with_successor_by_hand(&text)
             } else {
                 text
             };

@@ -4,7 +4,7 @@ use latchkey_verifier::{Algorithm, Kind};
 
 use super::{ATTEMPTS, KeyManager, KeysError, Opened, Plan, generate::Activation};
 use crate::{
-    crypto::{keyring::Keyring, passphrase::Passphrase},
+    crypto::{key_ring::KeyRing, passphrase::Passphrase},
     domain::{
         audit::EventKind,
         keys::{self, KeyMetadata},
@@ -102,7 +102,7 @@ impl KeyManager {
 
     /// Whether any key has signed so long that its successor is due.
     #[must_use]
-    pub fn is_due(&self, ring: &Keyring) -> bool {
+    pub fn is_due(&self, ring: &KeyRing) -> bool {
         !self.due(ring).is_empty()
     }
 
@@ -129,7 +129,7 @@ impl KeyManager {
         .await
     }
 
-    fn due(&self, ring: &Keyring) -> Vec<Kind> {
+    fn due(&self, ring: &KeyRing) -> Vec<Kind> {
         let Some(interval) = self.rules.interval else {
             return Vec::new();
         };

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 
 use super::{KeyManager, KeysError, ensure_usable};
 use crate::{
-    crypto::{keyring::Keyring, passphrase},
+    crypto::{key_ring::KeyRing, passphrase},
     domain::{
         keys::{KeyMetadata, saturating_add},
         time::Moment,
@@ -179,9 +179,9 @@ impl KeyWatch {
         Ok(())
     }
 
-    fn put(&self, ring: Keyring) -> Result<(), KeysError> {
+    fn put(&self, ring: KeyRing) -> Result<(), KeysError> {
         let known = self.in_force.current().ring.clone();
-        let kids = |ring: &Keyring| {
+        let kids = |ring: &KeyRing| {
             ring.keys()
                 .map(|key| key.facts.kid.clone())
                 .collect::<Vec<_>>()

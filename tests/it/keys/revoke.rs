@@ -3,7 +3,7 @@
 use std::fs;
 
 use chrono::TimeDelta;
-use latchkey::{crypto::keyring::Keyring, service::keys::Successor};
+use latchkey::{crypto::key_ring::KeyRing, service::keys::Successor};
 use latchkey_verifier::{Algorithm, Kind};
 
 use super::scene::{LEAD, LIVES, Scene, line};
@@ -186,7 +186,7 @@ async fn a_key_that_is_copied_back_stays_revoked() {
     );
     scene.manager().revoke(&access.kid).await.unwrap();
     fs::write(&path, text).unwrap();
-    let opened = scene.manager().open(&Keyring::default()).await.unwrap();
+    let opened = scene.manager().open(&KeyRing::default()).await.unwrap();
     assert!(opened.ring.find(&access.kid).is_none() && opened.records.revoked[0].facts == access);
     let made = scene.manager().ensure().await.unwrap();
     assert_eq!((made.len(), made[0].algorithm), (1, Algorithm::Es256));

@@ -10,7 +10,7 @@ use std::{
 use chrono::TimeDelta;
 use latchkey::{
     crypto::{
-        keyring::Keyring,
+        key_ring::KeyRing,
         passphrase::{Passphrase, WrappingCost},
     },
     domain::{
@@ -141,7 +141,7 @@ impl Scene {
         (access, refresh)
     }
 
-    pub async fn ring(&self) -> Keyring {
+    pub async fn ring(&self) -> KeyRing {
         self.manager().ring().await.unwrap()
     }
 

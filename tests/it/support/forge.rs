@@ -4,7 +4,7 @@ use std::path::Path;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use latchkey::{
-    crypto::{keyring::Keyring, signing_key::SigningKey},
+    crypto::{key_ring::KeyRing, signing_key::SigningKey},
     store::key_directory::KeyDirectory,
 };
 use latchkey_verifier::Kind;
@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 /// Makes tokens with any header and any claims.
 pub struct Forge {
     issuer: String,
-    keys: Keyring,
+    keys: KeyRing,
     now: i64,
 }
 
 impl Forge {
     pub fn new(keys: &Path, issuer: &str, now: i64) -> Self {
         let records = KeyDirectory::new(keys).read_now().unwrap();
-        let keys = Keyring::open(&records.keys, &[], &Keyring::default()).0;
+        let keys = KeyRing::open(&records.keys, &[], &KeyRing::default()).0;
         Self {
             issuer: issuer.to_owned(),
             keys,

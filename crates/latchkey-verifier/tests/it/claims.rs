@@ -1,6 +1,6 @@
 //! Tests of claims: each refusal and its cause, dates, issuer and audience.
 
-use latchkey_verifier::{MAX_TOKEN_LENGTH, Policy, Refusal, Verifier};
+use latchkey_verifier::{MAX_TOKEN_LENGTH, Policy, Verifier, VerifyError};
 use serde_json::{Value, json};
 
 use crate::{
@@ -14,143 +14,167 @@ fn each_refusal_has_its_cause() {
     for (token, refusal, cause) in [
         (
             s.headed(&json!({ "kid": null })),
-            Refusal::UnknownKey,
+            VerifyError::UnknownKey,
             "unknown_key",
         ),
-        (s.headed(&json!({ "kid": 5 })), Refusal::Header, "header"),
-        (s.headed(&json!({ "crit": [] })), Refusal::Header, "header"),
-        (s.headed(&json!({ "b64": true })), Refusal::Header, "header"),
+        (
+            s.headed(&json!({ "kid": 5 })),
+            VerifyError::Header,
+            "header",
+        ),
+        (
+            s.headed(&json!({ "crit": [] })),
+            VerifyError::Header,
+            "header",
+        ),
+        (
+            s.headed(&json!({ "b64": true })),
+            VerifyError::Header,
+            "header",
+        ),
         (
             s.headed(&json!({ "typ": null })),
-            Refusal::Typ,
+            VerifyError::Typ,
             "wrong_type",
         ),
         (
             s.headed(&json!({ "typ": "AT+JWT" })),
-            Refusal::Typ,
+            VerifyError::Typ,
             "wrong_type",
         ),
         (
             s.headed(&json!({ "typ": "rt+jwt" })),
-            Refusal::Typ,
+            VerifyError::Typ,
             "wrong_type",
         ),
         (
             s.headed(&json!({ "typ": ["at+jwt"] })),
-            Refusal::Header,
+            VerifyError::Header,
             "header",
         ),
         (
             s.token(&json!({ "exp": null })),
-            Refusal::MissingExpiry,
+            VerifyError::MissingExpiry,
             "no_expiry",
         ),
-        (s.token(&json!({ "exp": NOW })), Refusal::Expired, "expired"),
         (
-            s.token(&json!({ "exp": 1_800_000_000.9 })),
-            Refusal::Expired,
+            s.token(&json!({ "exp": NOW })),
+            VerifyError::Expired,
             "expired",
         ),
-        (s.token(&json!({ "exp": -1 })), Refusal::Expired, "expired"),
+        (
+            s.token(&json!({ "exp": 1_800_000_000.9 })),
+            VerifyError::Expired,
+            "expired",
+        ),
+        (
+            s.token(&json!({ "exp": -1 })),
+            VerifyError::Expired,
+            "expired",
+        ),
         (
             s.token(&json!({ "exp": i64::MIN })),
-            Refusal::Expired,
+            VerifyError::Expired,
             "expired",
         ),
         (
             s.token(&json!({ "exp": "1900000000" })),
-            Refusal::Claim("exp"),
+            VerifyError::Claim("exp"),
             "claim",
         ),
         (
             s.token(&json!({ "exp": u64::MAX })),
-            Refusal::Claim("exp"),
+            VerifyError::Claim("exp"),
             "claim",
         ),
         (
             s.token(&json!({ "exp": 1e300 })),
-            Refusal::Claim("exp"),
+            VerifyError::Claim("exp"),
             "claim",
         ),
         (
             s.token(&json!({ "exp": [NOW + 300] })),
-            Refusal::Claim("exp"),
+            VerifyError::Claim("exp"),
             "claim",
         ),
         (
             s.token(&json!({ "iat": NOW + 3 })),
-            Refusal::NotYetValid,
+            VerifyError::NotYetValid,
             "not_yet_valid",
         ),
         (
             s.token(&json!({ "nbf": NOW + 1 })),
-            Refusal::NotYetValid,
+            VerifyError::NotYetValid,
             "not_yet_valid",
         ),
         (
             s.token(&json!({ "nbf": "0" })),
-            Refusal::Claim("nbf"),
+            VerifyError::Claim("nbf"),
             "claim",
         ),
         (
             s.token(&json!({ "iat": false })),
-            Refusal::Claim("iat"),
+            VerifyError::Claim("iat"),
             "claim",
         ),
-        (s.token(&json!({ "iss": null })), Refusal::Issuer, "issuer"),
+        (
+            s.token(&json!({ "iss": null })),
+            VerifyError::Issuer,
+            "issuer",
+        ),
         (
             s.token(&json!({ "iss": [ISSUER] })),
-            Refusal::Issuer,
+            VerifyError::Issuer,
             "issuer",
         ),
         (
             s.token(&json!({ "iss": format!("{ISSUER}/") })),
-            Refusal::Issuer,
+            VerifyError::Issuer,
             "issuer",
         ),
         (
             s.token(&json!({ "iss": &ISSUER[..ISSUER.len() - 1] })),
-            Refusal::Issuer,
+            VerifyError::Issuer,
             "issuer",
         ),
         (
             s.token(&json!({ "sub": 5 })),
-            Refusal::Claim("sub"),
+            VerifyError::Claim("sub"),
             "claim",
         ),
         (
             s.token(&json!({ "jti": 5 })),
-            Refusal::Claim("jti"),
+            VerifyError::Claim("jti"),
             "claim",
         ),
         (
             s.token(&json!({ "jti": null })),
-            Refusal::MissingId,
+            VerifyError::MissingId,
             "no_id",
         ),
         (
             s.token(&json!({ "token_type": null })),
-            Refusal::MissingType,
+            VerifyError::MissingType,
             "no_type",
         ),
         (
             s.token(&json!({ "token_type": "refresh" })),
-            Refusal::WrongType,
+            VerifyError::WrongType,
             "wrong_type",
         ),
         (
             s.token(&json!({ "token_type": "Access" })),
-            Refusal::WrongType,
+            VerifyError::WrongType,
             "wrong_type",
         ),
         (
             s.token(&json!({ "token_type": ["access"] })),
-            Refusal::WrongType,
+            VerifyError::WrongType,
             "wrong_type",
         ),
         (
             s.token(&json!({ "filler": "x".repeat(MAX_TOKEN_LENGTH) })),
-            Refusal::TooLong,
+            VerifyError::TooLong,
             "too_long",
         ),
     ] {
@@ -168,12 +192,12 @@ fn each_refusal_has_its_cause() {
 fn null_is_a_value_of_the_wrong_type_and_not_an_absence() {
     let s = signer();
     for (name, refusal) in [
-        ("exp", Refusal::Claim("exp")),
-        ("nbf", Refusal::Claim("nbf")),
-        ("iat", Refusal::Claim("iat")),
-        ("iss", Refusal::Issuer),
-        ("sub", Refusal::Claim("sub")),
-        ("jti", Refusal::Claim("jti")),
+        ("exp", VerifyError::Claim("exp")),
+        ("nbf", VerifyError::Claim("nbf")),
+        ("iat", VerifyError::Claim("iat")),
+        ("iss", VerifyError::Issuer),
+        ("sub", VerifyError::Claim("sub")),
+        ("jti", VerifyError::Claim("jti")),
     ] {
         let mut claims = claims();
         claims[name] = Value::Null;
@@ -198,15 +222,27 @@ fn the_leeway_is_the_same_for_all_dates_and_none_by_default_but_for_two_seconds_
     let check = |changes: Value| verifier.verify_access(&s.token(&changes), NOW).err();
     for name in ["iat", "nbf"] {
         assert_eq!(check(json!({ name: NOW + 10 })), None);
-        assert_eq!(check(json!({ name: NOW + 11 })), Some(Refusal::NotYetValid));
+        assert_eq!(
+            check(json!({ name: NOW + 11 })),
+            Some(VerifyError::NotYetValid)
+        );
     }
     assert_eq!(check(json!({ "exp": NOW - 9 })), None);
-    assert_eq!(check(json!({ "exp": NOW - 10 })), Some(Refusal::Expired));
+    assert_eq!(
+        check(json!({ "exp": NOW - 10 })),
+        Some(VerifyError::Expired)
+    );
     assert_eq!(Policy::new(ISSUER).leeway, 0);
     let check = |changes: Value| s.verifier().verify_access(&s.token(&changes), NOW).err();
     assert_eq!(check(json!({ "iat": NOW + 2 })), None);
-    assert_eq!(check(json!({ "iat": NOW + 3 })), Some(Refusal::NotYetValid));
-    assert_eq!(check(json!({ "nbf": NOW + 1 })), Some(Refusal::NotYetValid));
+    assert_eq!(
+        check(json!({ "iat": NOW + 3 })),
+        Some(VerifyError::NotYetValid)
+    );
+    assert_eq!(
+        check(json!({ "nbf": NOW + 1 })),
+        Some(VerifyError::NotYetValid)
+    );
 }
 
 #[test]
@@ -235,7 +271,7 @@ fn an_audience_that_is_asked_for_must_be_named() {
         json!(["shop", 5]),
         json!({ "shop": 1 }),
     ] {
-        assert_eq!(check(wrong.clone()), Some(Refusal::Audience), "{wrong}");
+        assert_eq!(check(wrong.clone()), Some(VerifyError::Audience), "{wrong}");
     }
 }
 
@@ -251,9 +287,9 @@ fn no_claim_is_looked_at_before_the_signature_holds() {
     ] {
         assert_eq!(
             verdict(&ours, &stranger.token(&changes)),
-            Some(Refusal::Signature)
+            Some(VerifyError::Signature)
         );
     }
     let garbage = stranger.signed(ours.header().to_string().as_bytes(), b"not json");
-    assert_eq!(verdict(&ours, &garbage), Some(Refusal::Signature));
+    assert_eq!(verdict(&ours, &garbage), Some(VerifyError::Signature));
 }

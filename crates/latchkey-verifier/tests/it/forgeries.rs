@@ -1,6 +1,6 @@
 //! Tokens that somebody made by hand: signatures of the wrong shape, and other spellings of good tokens.
 
-use latchkey_verifier::{Algorithm, Refusal, Verifier};
+use latchkey_verifier::{Algorithm, Verifier, VerifyError};
 use serde_json::json;
 
 use crate::signer::{KID, NOW, Signer, changed, claims, decode, encode};
@@ -17,7 +17,7 @@ const ED25519_ORDER: [u8; 32] = [
 ];
 
 #[track_caller]
-fn refused(verifier: &Verifier, expected: Refusal, token: &str) {
+fn refused(verifier: &Verifier, expected: VerifyError, token: &str) {
     assert_eq!(
         verifier.verify_access(token, NOW).err(),
         Some(expected),
@@ -50,8 +50,8 @@ fn a_signature_has_exactly_the_length_of_its_algorithm() {
                 .is_ok(),
             "{algorithm}"
         );
-        refused(&verifier, Refusal::Malformed, &format!("{input}."));
-        refused(&verifier, Refusal::Malformed, &input);
+        refused(&verifier, VerifyError::Malformed, &format!("{input}."));
+        refused(&verifier, VerifyError::Malformed, &input);
         let length = signature.len();
         for other in [
             &signature[..1],
@@ -67,7 +67,7 @@ fn a_signature_has_exactly_the_length_of_its_algorithm() {
         ] {
             refused(
                 &verifier,
-                Refusal::Signature,
+                VerifyError::Signature,
                 &format!("{input}.{}", encode(other)),
             );
         }
@@ -94,7 +94,7 @@ fn the_numbers_of_an_ecdsa_signature_lie_between_0_and_the_order() {
     ] {
         refused(
             &signer.seasoned(),
-            Refusal::Signature,
+            VerifyError::Signature,
             &format!("{input}.{}", encode(&[r, s].concat())),
         );
     }
@@ -117,7 +117,7 @@ fn an_ecdsa_signature_in_der_is_none_of_a_jws() {
     let der = [&[0x30, u8::try_from(body.len()).unwrap()], &body[..]].concat();
     refused(
         &signer.seasoned(),
-        Refusal::Signature,
+        VerifyError::Signature,
         &format!("{input}.{}", encode(&der)),
     );
 }
@@ -136,7 +136,7 @@ fn an_eddsa_signature_has_no_twin() {
     assert_eq!(carry, 0);
     refused(
         &signer.seasoned(),
-        Refusal::Signature,
+        VerifyError::Signature,
         &format!("{input}.{}", encode(&signature)),
     );
 }
@@ -164,22 +164,22 @@ fn a_segment_has_one_spelling_even_where_another_is_rightly_signed() {
         for other in ["==", "=", "\n", " ", "%3D", "\0", "\u{a0}"] {
             refused(
                 &verifier,
-                Refusal::Malformed,
+                VerifyError::Malformed,
                 &spelt(&signer, &format!("{header}{other}"), &payload),
             );
             refused(
                 &verifier,
-                Refusal::Malformed,
+                VerifyError::Malformed,
                 &spelt(&signer, &header, &format!("{payload}{other}")),
             );
             refused(
                 &verifier,
-                Refusal::Malformed,
+                VerifyError::Malformed,
                 &spelt(&signer, &format!("{other}{header}"), &payload),
             );
             refused(
                 &verifier,
-                Refusal::Malformed,
+                VerifyError::Malformed,
                 &format!("{}{other}", spelt(&signer, &header, &payload)),
             );
         }
@@ -190,7 +190,7 @@ fn a_segment_has_one_spelling_even_where_another_is_rightly_signed() {
         ] {
             refused(
                 &verifier,
-                Refusal::Malformed,
+                VerifyError::Malformed,
                 &spelt(&signer, &header, &payload),
             );
         }
@@ -221,7 +221,7 @@ fn the_unused_bits_of_a_signature_are_zero() {
         let signer = Signer::new(algorithm);
         refused(
             &signer.seasoned(),
-            Refusal::Malformed,
+            VerifyError::Malformed,
             &next(&signer.token(&json!({}))),
         );
     }
@@ -245,7 +245,7 @@ fn a_token_has_three_segments_and_is_no_json() {
         json!({ "protected": header, "payload": payload, "signature": signature }).to_string(),
         json!({ "payload": payload, "signatures": [{ "protected": header, "signature": signature }] }).to_string(),
     ] {
-        refused(&signer.seasoned(), Refusal::Malformed, &other);
+        refused(&signer.seasoned(), VerifyError::Malformed, &other);
     }
 }
 
@@ -274,22 +274,22 @@ fn nothing_is_accepted_without_a_signature_however_none_is_spelt() {
             );
             refused(
                 &signer.seasoned(),
-                Refusal::Malformed,
+                VerifyError::Malformed,
                 &format!("{header}.{payload}."),
             );
             refused(
                 &signer.seasoned(),
-                Refusal::Malformed,
+                VerifyError::Malformed,
                 &format!("{header}.{payload}"),
             );
             refused(
                 &signer.seasoned(),
-                Refusal::Header,
+                VerifyError::Header,
                 &format!("{header}.{payload}.AA"),
             );
             refused(
                 &signer.seasoned(),
-                Refusal::Header,
+                VerifyError::Header,
                 &spelt(&signer, &header, &payload),
             );
         }
@@ -309,7 +309,7 @@ fn a_member_that_stands_twice_is_a_refusal_even_under_another_spelling() {
         r#""typ":"JWT""#,
     ] {
         let token = signer.signed(twice(&header, member).as_bytes(), payload.as_bytes());
-        refused(&signer.seasoned(), Refusal::Malformed, &token);
+        refused(&signer.seasoned(), VerifyError::Malformed, &token);
     }
     for member in [
         r#""exp":1"#,
@@ -318,7 +318,7 @@ fn a_member_that_stands_twice_is_a_refusal_even_under_another_spelling() {
         r#""x":{"y":1,"y":2}"#,
     ] {
         let token = signer.signed(header.as_bytes(), twice(&payload, member).as_bytes());
-        refused(&signer.seasoned(), Refusal::Malformed, &token);
+        refused(&signer.seasoned(), VerifyError::Malformed, &token);
     }
 }
 
@@ -335,7 +335,7 @@ fn nothing_critical_is_understood() {
     ] {
         refused(
             &signer.seasoned(),
-            Refusal::Header,
+            VerifyError::Header,
             &signer.headed(&changes),
         );
     }
@@ -347,7 +347,7 @@ fn nothing_critical_is_understood() {
     );
     refused(
         &signer.seasoned(),
-        Refusal::Malformed,
+        VerifyError::Malformed,
         &spelt(&signer, &header, &claims().to_string()),
     );
 }
@@ -363,13 +363,13 @@ fn a_token_does_not_bring_its_own_key() {
     ] {
         refused(
             &ours.seasoned(),
-            Refusal::Signature,
+            VerifyError::Signature,
             &theirs.headed(&changes),
         );
         let other_kid = changed(changes, &json!({ "kid": format!("{KID}-2") }));
         refused(
             &ours.seasoned(),
-            Refusal::UnknownKey,
+            VerifyError::UnknownKey,
             &theirs.headed(&other_kid),
         );
     }

@@ -1,7 +1,8 @@
 //! What is a usable key set, what is passed over, and what is refused at once rather than at the first token.
 
 use latchkey_verifier::{
-    Algorithm, Family, KeyError, KeySet, Kind, MAX_KEYS, Policy, Refusal, Verifier, VerifyingKey,
+    Algorithm, Family, KeyError, KeySet, Kind, MAX_KEYS, Policy, Verifier, VerifyError,
+    VerifyingKey,
 };
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ fn knows(keys: &[Value], signer: &Signer) -> bool {
     match Verifier::new(keys, Policy::new(ISSUER)).verify_access(&signer.token(&json!({})), NOW) {
         Ok(_) => true,
         Err(refusal) => {
-            assert_eq!(refusal, Refusal::UnknownKey);
+            assert_eq!(refusal, VerifyError::UnknownKey);
             false
         }
     }

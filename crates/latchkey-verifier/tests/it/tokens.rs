@@ -1,6 +1,6 @@
 //! One token, one verdict: the round trip of every algorithm, and the key that decides.
 
-use latchkey_verifier::{Algorithm, KeySet, Kind, Policy, Refusal, Verifier, VerifyingKey};
+use latchkey_verifier::{Algorithm, KeySet, Kind, Policy, Verifier, VerifyError, VerifyingKey};
 use serde_json::json;
 
 use crate::signer::{ISSUER, KID, NOW, Signer, claims, encode};
@@ -10,7 +10,7 @@ pub(super) fn signer() -> Signer {
 }
 
 #[track_caller]
-pub(super) fn verdict(signer: &Signer, token: &str) -> Option<Refusal> {
+pub(super) fn verdict(signer: &Signer, token: &str) -> Option<VerifyError> {
     let verdict = signer.verifier().verify_access(token, NOW).err();
     assert_eq!(
         signer.seasoned().verify_access(token, NOW).err(),
@@ -34,11 +34,11 @@ fn a_header_that_was_seen_before_says_nothing_of_the_rest_of_the_token() {
                     .is_ok()
             );
             let forged = verifier.verify_access(&stranger.headed(&changes), NOW);
-            assert_eq!(forged.err(), Some(Refusal::Signature));
+            assert_eq!(forged.err(), Some(VerifyError::Signature));
         }
         let refused =
             verifier.verify_access(&signer.headed(&json!({ "n": number, "typ": "JWT" })), NOW);
-        assert_eq!(refused.err(), Some(Refusal::Typ));
+        assert_eq!(refused.err(), Some(VerifyError::Typ));
     }
 }
 
@@ -63,7 +63,7 @@ fn every_algorithm_goes_round() {
         };
         assert_eq!(
             verdict(&signer, &stranger.token(&json!({}))),
-            Some(Refusal::Signature),
+            Some(VerifyError::Signature),
             "{algorithm}"
         );
     }
@@ -76,14 +76,14 @@ fn a_key_is_for_one_algorithm_even_where_its_numbers_would_do_for_another() {
             let token = Signer::new(other).token(&json!({}));
             assert_eq!(
                 verdict(&Signer::new(one), &token),
-                Some(Refusal::Algorithm),
+                Some(VerifyError::Algorithm),
                 "{other} for {one}"
             );
             // Said to be the right one, the signature of the other does not fit.
             let renamed = Signer::new(other).headed(&json!({ "alg": one.name() }));
             assert_eq!(
                 verdict(&Signer::new(one), &renamed),
-                Some(Refusal::Signature),
+                Some(VerifyError::Signature),
                 "{other} as {one}"
             );
         }
@@ -99,7 +99,7 @@ fn algorithms_are_compared_byte_for_byte() {
         assert!(name.parse::<Algorithm>().is_err(), "{name:?}");
         assert_eq!(
             verdict(&signer(), &signer().headed(&json!({ "alg": name }))),
-            Some(Refusal::Header),
+            Some(VerifyError::Header),
             "{name:?}"
         );
     }
@@ -113,7 +113,11 @@ fn algorithms_are_compared_byte_for_byte() {
         let signer = signer();
         let header = json!({ "alg": value, "typ": "at+jwt", "kid": KID }).to_string();
         let token = signer.signed(header.as_bytes(), claims().to_string().as_bytes());
-        assert_eq!(verdict(&signer, &token), Some(Refusal::Header), "{header}");
+        assert_eq!(
+            verdict(&signer, &token),
+            Some(VerifyError::Header),
+            "{header}"
+        );
     }
 }
 
@@ -153,18 +157,18 @@ fn the_kind_comes_from_the_key_and_not_from_the_token() {
         verifier
             .verify_access(&token("rt+jwt", "access"), NOW)
             .err(),
-        Some(Refusal::WrongType)
+        Some(VerifyError::WrongType)
     );
     assert_eq!(
         verifier
             .verify_access(&token("at+jwt", "access"), NOW)
             .err(),
-        Some(Refusal::Typ)
+        Some(VerifyError::Typ)
     );
     assert_eq!(
         verifier
             .verify_access(&token("rt+jwt", "refresh"), NOW)
             .err(),
-        Some(Refusal::WrongType)
+        Some(VerifyError::WrongType)
     );
 }

@@ -17,7 +17,7 @@ use prometheus_client::{
 };
 
 /// Places. Threads beyond them share.
-const STRIPES: usize = 8;
+const SHARDS: usize = 8;
 
 /// Upper bounds in seconds, from a JWKS out of memory to a request that waited for a database.
 const BOUNDS: [f64; 13] = [
@@ -26,19 +26,19 @@ const BOUNDS: [f64; 13] = [
 
 /// The number behind a [`counter::Counter`].
 #[derive(Debug, Default)]
-pub(super) struct Count(Striped<AtomicU64>);
+pub(super) struct ShardedCounter(Sharded<AtomicU64>);
 
 /// A histogram of durations in seconds. Cloning shares it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Durations(Arc<Striped<Observed>>);
+pub(super) struct ShardedHistogram(Arc<Sharded<Observed>>);
 
 #[derive(Debug, Default)]
-struct Striped<T>([Apart<T>; STRIPES]);
+struct Sharded<T>([CachePadded<T>; SHARDS]);
 
 /// Alone on its cache lines.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct Apart<T>(T);
+struct CachePadded<T>(T);
 
 #[derive(Debug, Default)]
 struct Observed {
@@ -47,12 +47,12 @@ struct Observed {
     nanoseconds: AtomicU64,
 }
 
-impl<T> Striped<T> {
+impl<T> Sharded<T> {
     /// That of this thread.
-    fn own(&self) -> &T {
+    fn local_shard(&self) -> &T {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
         thread_local! {
-            static OWN: usize = THREADS.fetch_add(1, Relaxed) % STRIPES;
+            static OWN: usize = THREADS.fetch_add(1, Relaxed) % SHARDS;
         }
         let Self(stripes) = self;
         let own = OWN.with(|own| stripes.get(*own)).unwrap_or(&stripes[0]);
@@ -67,14 +67,14 @@ impl<T> Striped<T> {
     }
 }
 
-impl counter::Atomic<u64> for Count {
+impl counter::Atomic<u64> for ShardedCounter {
     fn inc(&self) -> u64 {
         self.inc_by(1)
     }
 
     /// What this thread had counted before.
     fn inc_by(&self, number: u64) -> u64 {
-        self.0.own().fetch_add(number, Relaxed)
+        self.0.local_shard().fetch_add(number, Relaxed)
     }
 
     fn get(&self) -> u64 {
@@ -82,9 +82,9 @@ impl counter::Atomic<u64> for Count {
     }
 }
 
-impl Durations {
+impl ShardedHistogram {
     pub(super) fn observe(&self, took: Duration) {
-        let (own, seconds) = (self.0.own(), took.as_secs_f64());
+        let (own, seconds) = (self.0.local_shard(), took.as_secs_f64());
         let above = BOUNDS.iter().take_while(|bound| seconds > **bound).count();
         if let Some(bucket) = own.buckets.get(above) {
             bucket.fetch_add(1, Relaxed);
@@ -94,11 +94,11 @@ impl Durations {
     }
 }
 
-impl TypedMetric for Durations {
+impl TypedMetric for ShardedHistogram {
     const TYPE: MetricType = MetricType::Histogram;
 }
 
-impl EncodeMetric for Durations {
+impl EncodeMetric for ShardedHistogram {
     fn encode(&self, mut encoder: MetricEncoder) -> Result<(), Error> {
         let counts: [u64; BOUNDS.len() + 1] = array::from_fn(|bucket| {
             self.0.sum(|own| {
@@ -131,7 +131,10 @@ mod tests {
 
     #[test]
     fn what_many_threads_counted_is_told_as_one() {
-        let (counter, durations) = (Counter::<u64, Count>::default(), Durations::default());
+        let (counter, durations) = (
+            Counter::<u64, ShardedCounter>::default(),
+            ShardedHistogram::default(),
+        );
         thread::scope(|scope| {
             for thread in 0..20 {
                 let (counter, durations) = (&counter, &durations);

@@ -3,7 +3,7 @@
 /// The first reason that was found, in the order of the checks: form, key, signature, time, issuer and audience,
 /// then what must be there.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
-pub enum Refusal {
+pub enum VerifyError {
     /// The header's `alg` is not the one that the key is for (RFC 8725, section 3.1).
     #[error("the token's algorithm is not its key's")]
     Algorithm,
@@ -54,7 +54,7 @@ pub enum Refusal {
     WrongType,
 }
 
-impl Refusal {
+impl VerifyError {
     /// A short label for logs and metrics. Labels are few and stable.
     #[must_use]
     pub const fn cause(self) -> &'static str {

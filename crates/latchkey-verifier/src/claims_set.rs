@@ -10,21 +10,21 @@ use crate::json::{self, ValueVisitor, are_unique};
 
 /// The members of an object, in order, each name once.
 #[derive(Clone, Debug)]
-pub(crate) struct Members {
+pub(crate) struct ClaimsSet {
     /// The JSON text, and after it whatever was escaped in it, as it is meant.
     text: String,
-    row: Vec<(Place, Held)>,
+    row: Vec<(Span, Slot)>,
 }
 
 /// Where a name or a value begins and ends.
 #[derive(Clone, Copy, Debug)]
-struct Place(u16, u16);
+struct Span(u16, u16);
 
 #[derive(Clone, Debug)]
-enum Held {
+enum Slot {
     Number(Number),
     Other(Box<Value>),
-    Text(Place),
+    Text(Span),
 }
 
 /// A member's value.
@@ -36,7 +36,7 @@ pub(crate) enum Member<'a> {
     Text(&'a str),
 }
 
-impl Members {
+impl ClaimsSet {
     /// The members of the JSON object in `bytes`, or `None` when it is anything else than one object of unique members, or
     /// longer than any token.
     pub(crate) fn parse(bytes: Vec<u8>) -> Option<Self> {
@@ -72,11 +72,11 @@ impl Members {
             .map(|(name, held)| (name.of(&self.text), self.member(held)))
     }
 
-    fn member<'a>(&'a self, held: &'a Held) -> Member<'a> {
+    fn member<'a>(&'a self, held: &'a Slot) -> Member<'a> {
         match held {
-            Held::Number(number) => Member::Number(number),
-            Held::Other(value) => Member::Other(value),
-            Held::Text(place) => Member::Text(place.of(&self.text)),
+            Slot::Number(number) => Member::Number(number),
+            Slot::Other(value) => Member::Other(value),
+            Slot::Text(place) => Member::Text(place.of(&self.text)),
         }
     }
 }
@@ -91,7 +91,7 @@ impl Member<'_> {
     }
 }
 
-impl Place {
+impl Span {
     fn of(self, text: &str) -> &str {
         text.get(usize::from(self.0)..usize::from(self.1))
             .unwrap_or_default()
@@ -123,7 +123,7 @@ struct Reader<'de, 'a> {
 
 impl Reader<'_, '_> {
     /// Where `part` stands in the text, of which it is a piece, or else behind it.
-    fn place<E: Error>(&mut self, part: &str) -> Result<Place, E> {
+    fn place<E: Error>(&mut self, part: &str) -> Result<Span, E> {
         let there = (part.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
         let whole = there
             .checked_add(part.len())
@@ -135,7 +135,7 @@ impl Reader<'_, '_> {
             self.text.len() + self.unescaped.len() - part.len()
         };
         match (u16::try_from(start), u16::try_from(start + part.len())) {
-            (Ok(start), Ok(end)) => Ok(Place(start, end)),
+            (Ok(start), Ok(end)) => Ok(Span(start, end)),
             _ => Err(E::custom("longer than any token")),
         }
     }
@@ -144,7 +144,7 @@ impl Reader<'_, '_> {
 struct RowVisitor<'de, 'a>(Reader<'de, 'a>);
 
 impl<'de> Visitor<'de> for RowVisitor<'de, '_> {
-    type Value = Vec<(Place, Held)>;
+    type Value = Vec<(Span, Slot)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -167,56 +167,56 @@ impl<'de> Visitor<'de> for RowVisitor<'de, '_> {
 struct HeldSeed<'de, 'a, 'b>(&'b mut Reader<'de, 'a>);
 
 impl<'de> DeserializeSeed<'de> for HeldSeed<'de, '_, '_> {
-    type Value = Held;
+    type Value = Slot;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Held, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Slot, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-fn other<E>(value: Result<Value, E>) -> Result<Held, E> {
+fn other<E>(value: Result<Value, E>) -> Result<Slot, E> {
     Ok(match value? {
-        Value::Number(number) => Held::Number(number),
-        value => Held::Other(Box::new(value)),
+        Value::Number(number) => Slot::Number(number),
+        value => Slot::Other(Box::new(value)),
     })
 }
 
 impl<'de> Visitor<'de> for HeldSeed<'de, '_, '_> {
-    type Value = Held;
+    type Value = Slot;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         ValueVisitor.expecting(f)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Held, E> {
-        Ok(Held::Other(Box::new(Value::Bool(value))))
+    fn visit_bool<E>(self, value: bool) -> Result<Slot, E> {
+        Ok(Slot::Other(Box::new(Value::Bool(value))))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Held, E> {
-        Ok(Held::Number(value.into()))
+    fn visit_i64<E>(self, value: i64) -> Result<Slot, E> {
+        Ok(Slot::Number(value.into()))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Held, E> {
-        Ok(Held::Number(value.into()))
+    fn visit_u64<E>(self, value: u64) -> Result<Slot, E> {
+        Ok(Slot::Number(value.into()))
     }
 
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Held, E> {
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Slot, E> {
         other(ValueVisitor.visit_f64(value))
     }
 
-    fn visit_str<E: Error>(self, value: &str) -> Result<Held, E> {
-        self.0.place(value).map(Held::Text)
+    fn visit_str<E: Error>(self, value: &str) -> Result<Slot, E> {
+        self.0.place(value).map(Slot::Text)
     }
 
-    fn visit_unit<E>(self) -> Result<Held, E> {
-        Ok(Held::Other(Box::new(Value::Null)))
+    fn visit_unit<E>(self) -> Result<Slot, E> {
+        Ok(Slot::Other(Box::new(Value::Null)))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Held, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Slot, A::Error> {
         other(ValueVisitor.visit_seq(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Held, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Slot, A::Error> {
         other(ValueVisitor.visit_map(members))
     }
 }
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Option<Vec<(String, Value)>> {
-        let members = Members::parse(text.as_bytes().to_vec())?;
+        let members = ClaimsSet::parse(text.as_bytes().to_vec())?;
         assert_eq!(members.len(), members.iter().count());
         let all: Vec<_> = members
             .iter()

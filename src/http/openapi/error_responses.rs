@@ -236,7 +236,7 @@ fn answer(errors: &[&HttpError]) -> Response {
     for (name, _) in headers.into_iter().filter(|(_, sent)| *sent) {
         response
             .headers
-            .insert(name.to_owned(), super::shared::header(name));
+            .insert(name.to_owned(), super::modifiers::header(name));
     }
     response
 }

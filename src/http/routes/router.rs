@@ -16,13 +16,13 @@ pub(in crate::http) struct Allowed(pub HeaderValue);
 /// Resources in the order in which they are tried: as clients usually write them, then written otherwise, then patterns,
 /// each of which costs whatever follows it a regular expression.
 #[derive(Default)]
-pub(super) struct Table {
+pub(super) struct RouteTable {
     usual: Vec<Resource>,
     otherwise: Vec<Resource>,
     patterns: Vec<Resource>,
 }
 
-impl Table {
+impl RouteTable {
     /// A resource that is read.
     #[expect(
         clippy::needless_pass_by_value,

@@ -14,7 +14,7 @@ const LONGEST: usize = "transfer-encoding".len();
 
 /// The place in the requests of a connection.
 #[derive(Debug, Default)]
-pub(super) struct Offers {
+pub(super) struct UpgradeOffers {
     place: Place,
     /// The beginning of the header's name, in lowercase.
     name: [u8; LONGEST],
@@ -58,7 +58,7 @@ enum Header {
     Other,
 }
 
-impl Offers {
+impl UpgradeOffers {
     /// Removes the offers from the next bytes of the connection.
     pub(super) fn remove(&mut self, mut bytes: &mut [u8]) {
         while let Some(first) = bytes.first_mut() {
@@ -217,7 +217,7 @@ mod tests {
 
     /// Passes a connection on in pieces of this size.
     fn passed(sent: &str, piece: usize) -> String {
-        let (mut offers, mut bytes) = (Offers::default(), sent.as_bytes().to_vec());
+        let (mut offers, mut bytes) = (UpgradeOffers::default(), sent.as_bytes().to_vec());
         bytes
             .chunks_mut(piece)
             .for_each(|piece| offers.remove(piece));

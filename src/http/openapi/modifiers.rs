@@ -13,7 +13,7 @@ use utoipa::{
     },
 };
 
-use super::refusals;
+use super::error_responses;
 
 const HEADERS: [(&str, &str); 7] = [
     (
@@ -127,7 +127,7 @@ fn components(components: &mut Components) {
             .build();
         components.headers.insert(name.to_owned(), RefOr::T(header));
     }
-    for (name, mut response) in refusals::components() {
+    for (name, mut response) in error_responses::components() {
         headers(&mut response);
         components
             .responses

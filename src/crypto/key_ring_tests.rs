@@ -42,8 +42,8 @@ fn record(
     }
 }
 
-fn ring(records: &[KeyRecord]) -> Keyring {
-    Keyring::open(records, &[], &Keyring::default()).0
+fn ring(records: &[KeyRecord]) -> KeyRing {
+    KeyRing::open(records, &[], &KeyRing::default()).0
 }
 
 fn passphrase(text: &str) -> Passphrase {
@@ -165,7 +165,7 @@ fn an_encrypted_ring_is_opened_with_its_passphrase_alone() {
         assert!(text.starts_with("-----BEGIN ENCRYPTED "), "{text}");
         let records = [record];
         let open =
-            |passphrases: &[Passphrase]| Keyring::open(&records, passphrases, &Keyring::default());
+            |passphrases: &[Passphrase]| KeyRing::open(&records, passphrases, &KeyRing::default());
         let opened = open(&[wrong.clone(), right.clone()]).0;
         assert_eq!(
             opened.keys().next().unwrap().key.kid(),
@@ -183,14 +183,14 @@ fn an_encrypted_ring_is_opened_with_its_passphrase_alone() {
             refusal(std::slice::from_ref(&wrong))
         );
         // What is known is not opened again.
-        assert!(Keyring::open(&records, &[], &opened).1.is_empty());
+        assert!(KeyRing::open(&records, &[], &opened).1.is_empty());
     }
 }
 
 #[test]
 fn a_key_that_is_there_twice_is_named() {
     let one = record(Kind::Access, Algorithm::Es256, start(), None);
-    let wrong = Keyring::open(&[one.clone(), one], &[], &Keyring::default()).1;
+    let wrong = KeyRing::open(&[one.clone(), one], &[], &KeyRing::default()).1;
     assert!(wrong[0].contains("is there twice"), "{wrong:?}");
 }
 
@@ -210,7 +210,7 @@ fn a_refresh_token_is_of_the_secret_that_was_in_force_when_its_generation_began(
         generation: 3,
         version: 0,
     };
-    let token = |ring: &Keyring| {
+    let token = |ring: &KeyRing| {
         shape()
             .refresh(ring.signer(Kind::Refresh, after(10)).unwrap(), &claims)
             .unwrap()

@@ -9,7 +9,7 @@ use latchkey_verifier::{Algorithm, KeyError, KeySet, Kind};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
-use super::{key_text, passphrase::Passphrase, signing_key::SigningKey};
+use super::{key_pem, passphrase::Passphrase, signing_key::SigningKey};
 use crate::{
     domain::{
         keys::{self, KeyMetadata, KeyState, MaxLifetimes},
@@ -33,7 +33,7 @@ pub struct RingKey {
 
 /// The keys of one store. A ring that is in force has at least one of either kind.
 #[derive(Clone, Debug, Default)]
-pub struct Keyring {
+pub struct KeyRing {
     access: Keys,
     refresh: Keys,
 }
@@ -56,7 +56,7 @@ pub struct PublishedKeys {
     pub etag: Bytes,
 }
 
-impl Keyring {
+impl KeyRing {
     /// The ring of these records, which are in order. Those that `known` already has are taken from there. Also a line for
     /// each key that cannot be used: a ring with a hole in it would refuse good tokens.
     #[must_use]
@@ -85,7 +85,7 @@ impl Keyring {
                 wrong.push(format!("{place}: is there twice: remove one of the two"));
                 continue;
             }
-            let successor_by_hand = key_text::has_successor_by_hand(text.expose_secret());
+            let successor_by_hand = key_pem::has_successor_by_hand(text.expose_secret());
             ring.push(RingKey {
                 facts: facts.clone(),
                 key,
@@ -231,5 +231,5 @@ fn hash(bytes: &[u8]) -> [u8; 32] {
 }
 
 #[cfg(test)]
-#[path = "keyring_tests.rs"]
+#[path = "key_ring_tests.rs"]
 mod tests;
