@@ -17,7 +17,7 @@ use crate::{
     http::connection::Connections,
     ports::StoreError,
     service::{
-        audit::AuditWriter, janitor::Janitor, keys::watch::KeyWatch, operators::OperatorWatch,
+        audit::AuditWriter, janitor::Maintenance, keys::watch::KeyWatch, operators::OperatorWatch,
         write_behind::EntryWriter,
     },
 };
@@ -41,7 +41,7 @@ const PURGE_INTERVAL: Duration = Duration::from_hours(1);
 pub(super) struct Background {
     connections: Arc<Connections>,
     hints: Option<EntryWriter>,
-    janitor: Arc<Janitor>,
+    janitor: Arc<Maintenance>,
     keys: Arc<KeyWatch>,
     operators: Arc<OperatorWatch>,
     writer: AuditWriter,
@@ -62,7 +62,7 @@ pub(super) struct Running {
 
 impl Background {
     pub(super) fn new(
-        janitor: Janitor,
+        janitor: Maintenance,
         keys: KeyWatch,
         hints: Option<EntryWriter>,
         writer: AuditWriter,
@@ -155,7 +155,7 @@ impl Background {
             tokio::spawn(every(PURGE_INTERVAL, stopped.clone(), move || {
                 let janitor = Arc::clone(&flusher);
                 async move {
-                    match janitor.flush_expired().await {
+                    match janitor.purge_expired().await {
                         Ok(flushed) => tracing::debug!(?flushed, "expired sessions were removed"),
                         Err(error) => tracing::warn!(%error, "expired sessions were not removed"),
                     }

@@ -18,7 +18,7 @@ use crate::{
     files,
     service::{
         Error,
-        accounts::{AccountError, Accounts, Registration},
+        user_admin::{AccountError, Registration, UserAdmin},
     },
 };
 
@@ -44,7 +44,7 @@ const NAME: &str = "admin";
 const FILE: &str = "admin-password";
 
 pub(super) async fn admin(
-    accounts: &Accounts,
+    accounts: &UserAdmin,
     database: &Path,
 ) -> Result<Option<FirstUser>, StartError> {
     if accounts.any().await? {

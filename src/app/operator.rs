@@ -8,7 +8,7 @@ use crate::{
     crypto::hasher::Hasher,
     domain::audit::Actor,
     ports::Clock,
-    service::{accounts::Accounts, janitor::Janitor, trail::Trail},
+    service::{janitor::Maintenance, trail::Trail, user_admin::UserAdmin},
 };
 
 /// The settings that a command needs.
@@ -33,7 +33,7 @@ pub async fn accounts(
     config: OperatorConfig<'_>,
     passwords: &PasswordsConfig,
     clock: Arc<dyn Clock>,
-) -> Result<Accounts, StartError> {
+) -> Result<UserAdmin, StartError> {
     passwords.check()?;
     let stores = open(&config).await?;
     Ok(stores.accounts(config.actor, clock, Hasher::start(passwords.cost(), 1, 1)?))
@@ -46,7 +46,7 @@ pub async fn accounts(
 pub async fn janitor(
     config: OperatorConfig<'_>,
     clock: Arc<dyn Clock>,
-) -> Result<Janitor, StartError> {
+) -> Result<Maintenance, StartError> {
     let stores = open(&config).await?;
     Ok(stores.janitor(clock, config.lifetimes, config.audit))
 }

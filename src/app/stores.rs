@@ -12,7 +12,8 @@ use crate::{
     domain::{audit::Actor, ids::DeploymentId},
     ports::{AuditStore, Blacklist, Clock, SessionStore, StoreError, UserStore},
     service::{
-        Revocation, accounts::Accounts, janitor::Janitor, revocation::EntryLifetimes, trail::Trail,
+        Revocation, janitor::Maintenance, revocation::EntryLifetimes, trail::Trail,
+        user_admin::UserAdmin,
     },
     store::{
         redis::RedisBlacklist,
@@ -167,8 +168,13 @@ impl Stores {
         Revocation::new(self.sessions(), self.blacklist.clone(), lifetimes)
     }
 
-    pub(super) fn accounts(&self, actor: Actor, clock: Arc<dyn Clock>, hasher: Hasher) -> Accounts {
-        Accounts {
+    pub(super) fn accounts(
+        &self,
+        actor: Actor,
+        clock: Arc<dyn Clock>,
+        hasher: Hasher,
+    ) -> UserAdmin {
+        UserAdmin {
             actor,
             audit: self.audit(),
             clock,
@@ -184,9 +190,9 @@ impl Stores {
         clock: Arc<dyn Clock>,
         lifetimes: &LifetimesConfig,
         audit: &AuditConfig,
-    ) -> Janitor {
+    ) -> Maintenance {
         let trail = (self.audit(), audit.retention());
-        Janitor::new(
+        Maintenance::new(
             clock,
             self.users(),
             self.sessions(),

@@ -9,7 +9,7 @@ use crate::{
     app::StartError,
     config::{ConfigError, environment},
     ports::StoreError,
-    service::{accounts::AccountError, keys::KeysError},
+    service::{keys::KeysError, user_admin::AccountError},
     store::sql::ConnectError,
 };
 

@@ -19,7 +19,7 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     let janitor = operator::janitor(arguments.store.operator(), clock).await?;
     let flushed = janitor
-        .flush_expired()
+        .purge_expired()
         .await
         .map_err(|error| Failure::Failed(error.to_string()))?;
     let counted =

@@ -10,7 +10,7 @@ use crate::{
     app::operator,
     domain::{ids::SessionId, username::Username},
     ports::Clock,
-    service::accounts::Accounts,
+    service::user_admin::UserAdmin,
 };
 
 #[derive(Args, Debug)]
@@ -124,7 +124,7 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn revoke(accounts: &Accounts, what: What) -> Result<(), Failure> {
+async fn revoke(accounts: &UserAdmin, what: What) -> Result<(), Failure> {
     if let Some(user) = what.user {
         let user = accounts.sign_out(&user).await?;
         output::line(&format!("ended all sessions of {}", user.username));

@@ -23,7 +23,7 @@ use crate::{
     },
     files,
     ports::Clock,
-    service::accounts::{Accounts, Registration},
+    service::user_admin::{Registration, UserAdmin},
 };
 
 #[derive(Args, Debug)]
@@ -273,7 +273,7 @@ pub(super) async fn run(arguments: UsersArgs, clock: Arc<dyn Clock>) -> Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-async fn accounts(store: &StoreArgs, clock: Arc<dyn Clock>) -> Result<Accounts, Failure> {
+async fn accounts(store: &StoreArgs, clock: Arc<dyn Clock>) -> Result<UserAdmin, Failure> {
     Ok(operator::accounts(store.operator(), &passwords()?, clock).await?)
 }
 

@@ -18,7 +18,7 @@ pub struct TokenRef {
     /// The claim `sub`.
     pub user: UserId,
     /// The claim `ver`.
-    pub version: u32,
+    pub session_epoch: u32,
     /// The claim `gen`, of refresh tokens.
     pub generation: Option<u32>,
 }
@@ -42,21 +42,21 @@ pub enum Lookup {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum BlacklistEntry {
     /// The user's tokens below this version are dead.
-    CutOff {
+    SessionEpoch {
         /// Whose tokens.
         user: UserId,
         /// The lowest live version.
-        version: u32,
+        session_epoch: u32,
     },
     /// The session is dead.
-    Revoked {
+    SessionRevoked {
         /// Which one.
         session: SessionId,
         /// Whose it is.
         user: UserId,
     },
     /// The session's refresh tokens below this generation are dead. Advisory: its absence says nothing.
-    Rotated {
+    GenerationRotated {
         /// Which one.
         session: SessionId,
         /// Whose it is.
@@ -71,9 +71,9 @@ impl BlacklistEntry {
     #[must_use]
     pub const fn user(&self) -> &UserId {
         match self {
-            Self::CutOff { user, .. } | Self::Revoked { user, .. } | Self::Rotated { user, .. } => {
-                user
-            }
+            Self::SessionEpoch { user, .. }
+            | Self::SessionRevoked { user, .. }
+            | Self::GenerationRotated { user, .. } => user,
         }
     }
 }
@@ -88,7 +88,7 @@ pub enum CacheState {
     /// The memory of another deployment that uses it at present. It is neither trusted nor filled.
     Foreign,
     /// Another one, or one that lacks a mark: it must be filled from the database.
-    Lost,
+    Unknown,
 }
 
 /// A look at the cache.

@@ -92,7 +92,7 @@ pub trait UserStore: Send + Sync {
     /// Sets a new password: a cut-off. The user afterwards, or `None` when there is none.
     async fn set_password(
         &self,
-        cut_off: &RevokeAll,
+        revoke_all: &RevokeAll,
         hash: &PasswordHash,
     ) -> Result<Option<User>, StoreError>;
 

@@ -81,7 +81,7 @@ impl Auth {
         }
         let token = token_ref(checked)?;
         let state = matching_session(self.parts.sessions.find(token.session).await?, &token)?;
-        let standing = state.access_token_status(token.version, now);
+        let standing = state.access_token_status(token.session_epoch, now);
         if matches!(
             standing,
             TokenStatus::Revoked(_) | TokenStatus::StaleEpoch | TokenStatus::NoActiveUser

@@ -1,6 +1,6 @@
 //! Filling a blacklist that lost its memory: in pages, from where the last attempt came to.
 
-use super::janitor::{Janitor, PAGE_SIZE};
+use super::janitor::{Maintenance, PAGE_SIZE};
 use crate::{
     domain::{
         ids::{SessionId, UserId},
@@ -63,7 +63,7 @@ impl Rebuild {
     }
 }
 
-impl Janitor {
+impl Maintenance {
     /// Writes the marks of all sessions that are revoked and not over, and of all cut-offs that still matter. Of
     /// sessions that were rotated the database is asked anyway.
     pub(super) async fn fill(

@@ -5,7 +5,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use tokio::{sync::Mutex, time::timeout};
 
-pub use super::flush::Flushed;
+pub use super::purge::Purged;
 use super::{
     Revocation,
     cache_rebuild::{Backoff, Rebuild},
@@ -33,7 +33,7 @@ const FIRST_OVERLAP: TimeDelta = TimeDelta::minutes(5);
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The janitor.
-pub struct Janitor {
+pub struct Maintenance {
     pub(super) audit: Arc<dyn AuditStore>,
     pub(super) audit_retention: Option<TimeDelta>,
     pub(super) clock: Arc<dyn Clock>,
@@ -51,7 +51,7 @@ struct State {
     recent_writes: RecentWrites,
 }
 
-impl Janitor {
+impl Maintenance {
     /// A janitor over these stores. Audit events are kept for `audit_retention`, or for ever.
     #[must_use]
     pub fn new(
@@ -98,7 +98,7 @@ impl Janitor {
             }
             // The warnings name the other deployment.
             CacheState::Foreign => return Ok(false),
-            CacheState::Rebuilding(_) | CacheState::Lost => {}
+            CacheState::Rebuilding(_) | CacheState::Unknown => {}
         }
         if state.rest.should_skip() {
             return Ok(false);

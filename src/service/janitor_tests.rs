@@ -22,7 +22,7 @@ impl Blacklist for Looks {
     async fn probe(&self) -> Result<Probe, StoreError> {
         let number = self.count.fetch_add(1, Ordering::SeqCst) + 1;
         let state = if number == self.lost {
-            CacheState::Lost
+            CacheState::Unknown
         } else {
             CacheState::Current
         };

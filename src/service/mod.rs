@@ -1,6 +1,5 @@
 //! The use cases: one a file, the one set of rules. Stores say who won, this layer says what it means.
 
-pub mod accounts;
 pub mod active_keys;
 pub mod admission;
 pub mod audit;
@@ -8,7 +7,6 @@ mod authenticate;
 mod bulkhead;
 mod cache_rebuild;
 pub mod error;
-mod flush;
 mod health;
 pub mod janitor;
 pub mod keys;
@@ -16,6 +14,7 @@ mod logout;
 pub mod metrics;
 mod obtain;
 pub mod operators;
+mod purge;
 mod recent_writes;
 mod refresh;
 mod reuse;
@@ -25,6 +24,7 @@ pub mod sampled;
 mod sessions;
 mod tokens;
 pub mod trail;
+pub mod user_admin;
 mod verify;
 pub mod write_behind;
 

@@ -53,8 +53,11 @@ impl RecentWrites {
 
 fn key(mark: &BlacklistEntry) -> Option<Key> {
     match mark {
-        BlacklistEntry::CutOff { user, version } => Some(Key::User(user.clone(), *version)),
-        BlacklistEntry::Revoked { session, .. } => Some(Key::Session(*session)),
-        BlacklistEntry::Rotated { .. } => None,
+        BlacklistEntry::SessionEpoch {
+            user,
+            session_epoch: version,
+        } => Some(Key::User(user.clone(), *version)),
+        BlacklistEntry::SessionRevoked { session, .. } => Some(Key::Session(*session)),
+        BlacklistEntry::GenerationRotated { .. } => None,
     }
 }

@@ -73,7 +73,7 @@ impl Auth {
         let rotation = Rotation {
             id: token.session,
             user: token.user.clone(),
-            session_epoch: token.version,
+            session_epoch: token.session_epoch,
             generation,
             ip,
             user_agent,

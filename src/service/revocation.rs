@@ -127,7 +127,7 @@ impl Revocation {
     /// Not waited for: the database is asked about every refresh token anyway.
     pub(super) fn enqueue_rotated(&self, session: &Session) {
         if let Some(queue) = &self.write_behind {
-            let mark = BlacklistEntry::Rotated {
+            let mark = BlacklistEntry::GenerationRotated {
                 session: session.id,
                 user: session.user_id.clone(),
                 generation: session.generation,
@@ -159,7 +159,10 @@ impl Revocation {
 
     pub(super) fn epoch_entry(&self, user: UserId, version: u32) -> (BlacklistEntry, TimeDelta) {
         (
-            BlacklistEntry::CutOff { user, version },
+            BlacklistEntry::SessionEpoch {
+                user,
+                session_epoch: version,
+            },
             self.epoch_lifetime(),
         )
     }
@@ -176,7 +179,7 @@ impl Revocation {
     }
 
     fn entry(session: &Session, now: Moment) -> (BlacklistEntry, TimeDelta) {
-        let mark = BlacklistEntry::Revoked {
+        let mark = BlacklistEntry::SessionRevoked {
             session: session.id,
             user: session.user_id.clone(),
         };

@@ -105,7 +105,7 @@ impl Auth {
     ///
     /// # Errors
     /// As [`Auth::authenticate`]; of two at once, the second finds itself signed out.
-    pub async fn log_out_everywhere(
+    pub async fn revoke_all_sessions(
         self: &Arc<Self>,
         token: &str,
         client: &ClientInfo,

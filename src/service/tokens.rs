@@ -146,7 +146,7 @@ pub(super) fn token_ref(checked: &Checked) -> Result<TokenRef, Error> {
             .filter(|sub| !sub.contains('\0'))
             .map(UserId::new)
             .ok_or_else(invalid)?,
-        version: counter("ver", MAX_EPOCH).ok_or_else(invalid)?,
+        session_epoch: counter("ver", MAX_EPOCH).ok_or_else(invalid)?,
         generation: match checked.kind() {
             Kind::Access => None,
             Kind::Refresh => Some(counter("gen", MAX_GENERATION).ok_or_else(invalid)?),
@@ -167,7 +167,7 @@ pub(super) fn matching_session(
     match state {
         Some(state)
             if state.session.user_id == token.user
-                && state.session.session_epoch == token.version =>
+                && state.session.session_epoch == token.session_epoch =>
         {
             Ok(state)
         }

@@ -115,7 +115,7 @@ impl Auth {
         let (generation, standing) = match token.generation {
             None => (
                 state.session.generation,
-                state.access_token_status(token.version, call.now),
+                state.access_token_status(token.session_epoch, call.now),
             ),
             Some(generation) => (generation, state.token_status(generation, call.now, grace)),
         };

@@ -55,7 +55,7 @@ impl Blacklist for Notes {
 
 fn mark() -> BlacklistEntry {
     let session = SessionId::parse("00000000-0000-4000-8000-000000000000").unwrap();
-    BlacklistEntry::Rotated {
+    BlacklistEntry::GenerationRotated {
         session,
         user: UserId::new("ada"),
         generation: 1,

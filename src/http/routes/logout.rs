@@ -145,7 +145,7 @@ pub(in crate::http) async fn log_out_everywhere(
     let token = bearer::token(&request, &state.settings.auth_header_types)?;
     state
         .auth
-        .log_out_everywhere(&token, &client(&request))
+        .revoke_all_sessions(&token, &client(&request))
         .await
         .map_err(HttpError::AccessToken)?;
     Ok(logged_out())

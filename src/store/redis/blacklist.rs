@@ -90,13 +90,14 @@ impl RedisBlacklist {
     fn entry(&self, (mark, life): &(BlacklistEntry, TimeDelta)) -> Entry {
         let life = life.num_milliseconds().max(1);
         match mark {
-            BlacklistEntry::CutOff { user, version } => {
-                (self.keys.user(user), version.to_string(), life)
-            }
-            BlacklistEntry::Revoked { session, user } => {
+            BlacklistEntry::SessionEpoch {
+                user,
+                session_epoch: version,
+            } => (self.keys.user(user), version.to_string(), life),
+            BlacklistEntry::SessionRevoked { session, user } => {
                 (self.keys.session(user, *session), REVOKED.to_owned(), life)
             }
-            BlacklistEntry::Rotated {
+            BlacklistEntry::GenerationRotated {
                 session,
                 user,
                 generation,
@@ -209,7 +210,7 @@ impl Blacklist for RedisBlacklist {
         if session.as_deref() == Some(REVOKED) {
             return Lookup::Revoked;
         }
-        if number(user.as_ref()).is_some_and(|lowest| token.version < lowest) {
+        if number(user.as_ref()).is_some_and(|lowest| token.session_epoch < lowest) {
             return Lookup::StaleEpoch;
         }
         if let (Some(generation), Some(lowest)) = (token.generation, number(session.as_ref()))

@@ -200,7 +200,7 @@ impl Trust {
             _ if kept => CacheState::Current,
             _ if stranger.is_some() => CacheState::Foreign,
             Some((_, ticket)) => CacheState::Rebuilding(*ticket),
-            None => CacheState::Lost,
+            None => CacheState::Unknown,
         };
         if kept {
             self.record_verified(seen.asked);

@@ -25,7 +25,7 @@ pub(super) struct UserRow {
     last_name: String,
     is_active: bool,
     is_staff: bool,
-    version: i32,
+    session_epoch: i32,
     created_at: NaiveDateTime,
     last_login: Option<NaiveDateTime>,
     deleted_at: Option<NaiveDateTime>,
@@ -44,7 +44,7 @@ pub(super) struct NewUserRow {
     last_name: String,
     is_active: bool,
     is_staff: bool,
-    version: i32,
+    session_epoch: i32,
     created_at: NaiveDateTime,
 }
 
@@ -93,7 +93,7 @@ impl From<&UserChanges> for UserChangesRow {
 pub(super) struct SessionRow {
     pub id: String,
     pub user_id: String,
-    pub user_version: i32,
+    pub session_epoch: i32,
     pub generation: i32,
     pub created_at: NaiveDateTime,
     pub rotated_at: NaiveDateTime,
@@ -132,7 +132,7 @@ impl UserRow {
             last_name: self.last_name,
             is_active: self.is_active,
             is_staff: self.is_staff,
-            session_epoch: number(self.version)?,
+            session_epoch: number(self.session_epoch)?,
             created_at: self.created_at.and_utc(),
             last_login: self.last_login.map(|moment| moment.and_utc()),
         }))
@@ -156,7 +156,7 @@ impl From<NewUser> for NewUserRow {
             last_name: String::new(),
             is_active: true,
             is_staff: user.is_staff,
-            version: 0,
+            session_epoch: 0,
             created_at: stored(user.created_at),
         }
     }
@@ -167,7 +167,7 @@ impl From<&Session> for SessionRow {
         Self {
             id: session.id.to_string(),
             user_id: session.user_id.to_string(),
-            user_version: counter(session.session_epoch),
+            session_epoch: counter(session.session_epoch),
             generation: counter(session.generation),
             created_at: stored(session.created_at),
             rotated_at: stored(session.rotated_at),
@@ -200,7 +200,7 @@ impl SessionRow {
         Ok(Session {
             id,
             user_id: UserId::new(self.user_id),
-            session_epoch: number(self.user_version)?,
+            session_epoch: number(self.session_epoch)?,
             generation: number(self.generation)?,
             created_at: self.created_at.and_utc(),
             rotated_at: self.rotated_at.and_utc(),

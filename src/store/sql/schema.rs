@@ -12,10 +12,10 @@ diesel::table! {
         last_name -> Text,
         is_active -> Bool,
         is_staff -> Bool,
-        version -> Integer,
+        session_epoch -> Integer,
         created_at -> Timestamp,
         last_login -> Nullable<Timestamp>,
-        cut_off_at -> Nullable<Timestamp>,
+        epoch_raised_at -> Nullable<Timestamp>,
         deleted_at -> Nullable<Timestamp>,
     }
 }
@@ -24,7 +24,7 @@ diesel::table! {
     sessions (id) {
         id -> Text,
         user_id -> Text,
-        user_version -> Integer,
+        session_epoch -> Integer,
         generation -> Integer,
         created_at -> Timestamp,
         rotated_at -> Timestamp,

@@ -98,12 +98,12 @@ impl SessionStore for SqlStore {
                 // Nothing changes here: it makes others wait who would do the same for this user, and who would take
                 // this session for one of those that must go, as this one takes theirs.
                 diesel::update(users::table.find(user))
-                    .set(users::version.eq(users::version))
+                    .set(users::session_epoch.eq(users::session_epoch))
                     .execute(conn)
                     .await?;
                 let victims: Vec<String> = sessions::table
                     .filter(sessions::user_id.eq(user))
-                    .filter(sessions::user_version.eq(counter(newest.session_epoch)))
+                    .filter(sessions::session_epoch.eq(counter(newest.session_epoch)))
                     .filter(sessions::revoked_at.is_null())
                     .filter(sessions::expires_at.gt(now))
                     .order((
@@ -220,9 +220,9 @@ impl SessionStore for SqlStore {
             NewAuditRow::from(&audit),
         );
         let anybodys = of.is_none();
-        let (owner, version) = of.as_ref().map_or(("", 0), |(user, version)| {
-            (user.as_str(), counter(*version))
-        });
+        let (owner, epoch) = of
+            .as_ref()
+            .map_or(("", 0), |(user, epoch)| (user.as_str(), counter(*epoch)));
         let revoked: Option<SessionRow> = on_conn!(self.pool, |conn| {
             conn.transaction(async |conn| {
                 let revoked: Option<SessionRow> = diesel::update(
@@ -232,7 +232,7 @@ impl SessionStore for SqlStore {
                         .filter(
                             anybodys.into_sql::<Bool>().or(sessions::user_id
                                 .eq(owner)
-                                .and(sessions::user_version.eq(version))
+                                .and(sessions::session_epoch.eq(epoch))
                                 .and(sessions::expires_at.gt(now))),
                         ),
                 )
@@ -272,7 +272,7 @@ impl SessionStore for SqlStore {
                 .filter(sessions::user_id.eq(user.as_str()))
                 .filter(sessions::revoked_at.is_null())
                 .filter(sessions::expires_at.gt(now))
-                .filter(users::version.eq(sessions::user_version))
+                .filter(users::session_epoch.eq(sessions::session_epoch))
                 .order((sessions::created_at.desc(), sessions::id.desc()))
                 .select(SessionRow::as_select())
                 .load(conn)

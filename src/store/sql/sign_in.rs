@@ -49,17 +49,17 @@ impl<const NOTED: bool> QueryFragment<Pg> for InsertSession<NOTED> {
         }
         out.push_sql(" WHERE id = ");
         out.push_bind_param::<Text, _>(&row.user_id)?;
-        out.push_sql(" AND version = ");
-        out.push_bind_param::<Integer, _>(&row.user_version)?;
+        out.push_sql(" AND session_epoch = ");
+        out.push_bind_param::<Integer, _>(&row.session_epoch)?;
         out.push_sql(" AND is_active AND deleted_at IS NULL");
         out.push_sql(if NOTED { " RETURNING id)" } else { ")" });
         out.push_sql(
-            ", s AS (INSERT INTO sessions (id, user_id, user_version, generation, created_at, rotated_at, expires_at, \
+            ", s AS (INSERT INTO sessions (id, user_id, session_epoch, generation, created_at, rotated_at, expires_at, \
              last_ip, user_agent) SELECT ",
         );
         out.push_bind_param::<Text, _>(&row.id)?;
         out.push_sql(", u.id, ");
-        out.push_bind_param::<Integer, _>(&row.user_version)?;
+        out.push_bind_param::<Integer, _>(&row.session_epoch)?;
         out.push_sql(", ");
         out.push_bind_param::<Integer, _>(&row.generation)?;
         for moment in [&row.created_at, &row.rotated_at, &row.expires_at] {
@@ -96,9 +96,9 @@ impl<const NOTED: bool> QueryFragment<Pg> for InsertSession<NOTED> {
         // The live sessions as they were before this statement: it does not see its own row.
         out.push_sql(
             ", 1 FROM s) SELECT (SELECT count(*) FROM sessions AS o WHERE o.user_id = s.user_id \
-             AND o.revoked_at IS NULL AND o.user_version = ",
+             AND o.revoked_at IS NULL AND o.session_epoch = ",
         );
-        out.push_bind_param::<Integer, _>(&row.user_version)?;
+        out.push_bind_param::<Integer, _>(&row.session_epoch)?;
         out.push_sql(" AND o.expires_at > ");
         out.push_bind_param::<Timestamp, _>(&row.created_at)?;
         out.push_sql(") FROM s");
@@ -117,20 +117,20 @@ impl SqlStore {
             SessionRow::from(&new.session),
             NewAuditRow::from(&new.audit),
         );
-        let (made_at, version) = (row.created_at, row.user_version);
+        let (created_at, epoch) = (row.created_at, row.session_epoch);
         on_sqlite!(pool, self.pool, |conn| {
             conn.transaction(async |conn| {
                 let user = users::table
                     .filter(users::id.eq(row.user_id.clone()))
-                    .filter(users::version.eq(version))
+                    .filter(users::session_epoch.eq(epoch))
                     .filter(users::is_active.eq(true))
                     .filter(users::deleted_at.is_null());
                 let values = (
                     row.id.as_str().into_sql::<Text>(),
                     users::id,
-                    version.into_sql::<Integer>(),
+                    epoch.into_sql::<Integer>(),
                     row.generation.into_sql::<Integer>(),
-                    made_at.into_sql::<Timestamp>(),
+                    created_at.into_sql::<Timestamp>(),
                     row.rotated_at.into_sql::<Timestamp>(),
                     row.expires_at.into_sql::<Timestamp>(),
                     row.last_ip.as_deref().into_sql::<Nullable<Text>>(),
@@ -139,7 +139,7 @@ impl SqlStore {
                 let columns = (
                     sessions::id,
                     sessions::user_id,
-                    sessions::user_version,
+                    sessions::session_epoch,
                     sessions::generation,
                     sessions::created_at,
                     sessions::rotated_at,
@@ -156,7 +156,7 @@ impl SqlStore {
                 if new.update_last_login {
                     let user = users::table.find(&row.user_id);
                     diesel::update(user)
-                        .set(users::last_login.eq(made_at))
+                        .set(users::last_login.eq(created_at))
                         .execute(conn)
                         .await?;
                 }
@@ -167,8 +167,8 @@ impl SqlStore {
                 let others: i64 = sessions::table
                     .filter(sessions::user_id.eq(&row.user_id))
                     .filter(sessions::revoked_at.is_null())
-                    .filter(sessions::expires_at.gt(made_at))
-                    .filter(sessions::user_version.eq(version))
+                    .filter(sessions::expires_at.gt(created_at))
+                    .filter(sessions::session_epoch.eq(epoch))
                     .filter(sessions::id.ne(&row.id))
                     .count()
                     .get_result(conn)

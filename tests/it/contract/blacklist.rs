@@ -65,7 +65,7 @@ impl Filled {
         TokenRef {
             session: self.session,
             user: self.user.clone(),
-            version: 3,
+            session_epoch: 3,
             generation,
         }
     }
@@ -79,21 +79,21 @@ impl Filled {
     }
 
     pub(super) fn cut_off(&self, version: u32) -> BlacklistEntry {
-        BlacklistEntry::CutOff {
+        BlacklistEntry::SessionEpoch {
             user: self.user.clone(),
-            version,
+            session_epoch: version,
         }
     }
 
     pub(super) fn revoked(&self) -> BlacklistEntry {
-        BlacklistEntry::Revoked {
+        BlacklistEntry::SessionRevoked {
             session: self.session,
             user: self.user.clone(),
         }
     }
 
     pub(super) fn rotated(&self, generation: u32) -> BlacklistEntry {
-        BlacklistEntry::Rotated {
+        BlacklistEntry::GenerationRotated {
             session: self.session,
             user: self.user.clone(),
             generation,
@@ -103,9 +103,9 @@ impl Filled {
     /// Waits until both the connection of whoever looks and that of this thread have rested after a failure.
     pub(super) async fn rested(&self) {
         let elsewhere = [(
-            BlacklistEntry::CutOff {
+            BlacklistEntry::SessionEpoch {
                 user: UserId::new("nobody"),
-                version: 0,
+                session_epoch: 0,
             },
             TimeDelta::milliseconds(1),
         )];
@@ -269,9 +269,9 @@ async fn many_marks_of_many_users_are_written_at_once() {
         .iter()
         .map(|user| {
             (
-                BlacklistEntry::CutOff {
+                BlacklistEntry::SessionEpoch {
                     user: user.clone(),
-                    version: 4,
+                    session_epoch: 4,
                 },
                 HOUR,
             )

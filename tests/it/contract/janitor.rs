@@ -10,7 +10,7 @@ use latchkey::{
     },
     service::{
         Revocation,
-        janitor::{Flushed, Janitor},
+        janitor::{Maintenance, Purged},
         revocation::EntryLifetimes,
     },
     store::redis::RedisBlacklist,
@@ -28,7 +28,7 @@ const SESSION: TimeDelta = TimeDelta::days(30);
 struct House {
     blacklist: Arc<RedisBlacklist>,
     clock: Arc<ManualClock>,
-    janitor: Janitor,
+    janitor: Maintenance,
     redis: OwnRedis,
     store: Store,
 }
@@ -49,7 +49,7 @@ impl House {
             lifetimes,
         );
         let trail = (Arc::clone(&sql) as _, None);
-        let janitor = Janitor::new(
+        let janitor = Maintenance::new(
             Arc::clone(&clock) as _,
             Arc::clone(&sql) as _,
             sql,
@@ -77,7 +77,7 @@ impl House {
             .check(&TokenRef {
                 session: session.id,
                 user,
-                version,
+                session_epoch: version,
                 generation,
             })
             .await
@@ -207,14 +207,14 @@ on_both_databases! {
         let house = House::new(store).await;
         let (kept, deleted) = (house.session_of("kept").await, house.session_of("deleted").await);
         UserStore::delete(&house.store.sql, &at(&deleted.user_id, house.clock.now())).await.unwrap();
-        assert_eq!(house.janitor.flush_expired().await.unwrap(), Flushed::default());
+        assert_eq!(house.janitor.purge_expired().await.unwrap(), Purged::default());
         house.advance(SESSION - REFRESH);
         let later = Session { expires_at: house.clock.now() + SESSION, ..new_session(&house.store.user("later").await) };
         assert!(house.store.insert(&later).await);
-        assert_eq!(house.janitor.flush_expired().await.unwrap(), Flushed::default());
+        assert_eq!(house.janitor.purge_expired().await.unwrap(), Purged::default());
         assert!(house.store.stored(kept.id).await.is_some());
         house.advance(REFRESH * 3);
-        assert_eq!(house.janitor.flush_expired().await.unwrap(), Flushed { sessions: 2, users: 1, events: 0 });
+        assert_eq!(house.janitor.purge_expired().await.unwrap(), Purged { sessions: 2, users: 1, events: 0 });
         let left = SessionStore::page(&house.store.sql, None, 10).await.unwrap().sessions;
         assert_eq!(left.iter().map(|session| session.id).collect::<Vec<_>>(), [later.id]);
     }

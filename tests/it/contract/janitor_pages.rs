@@ -19,7 +19,7 @@ use latchkey::{
         Blacklist as _, Clock, Lookup, NewSession, Repeat, Revoke, Rotation, SessionPage,
         SessionStore, StoreError, TokenRef,
     },
-    service::{Revocation, janitor::Janitor, revocation::EntryLifetimes},
+    service::{Revocation, janitor::Maintenance, revocation::EntryLifetimes},
     store::{redis::RedisBlacklist, sql::SqlStore},
 };
 
@@ -44,7 +44,7 @@ struct Sessions {
 }
 
 /// Seven of them at each moment, whose ids decide on their order.
-const REVOKED: &str = "INSERT INTO sessions (id, user_id, user_version, generation, created_at, rotated_at, expires_at, \
+const REVOKED: &str = "INSERT INTO sessions (id, user_id, session_epoch, generation, created_at, rotated_at, expires_at, \
      revoked_at, revoked_reason) \
      SELECT gen_random_uuid()::text, gen_random_uuid()::text, 0, 0, at - interval '1 hour', at - interval '1 hour', \
      at + interval '1 day', at - interval '90 s' + (number / 7) * interval '1 ms', 'logged_out' \
@@ -55,7 +55,7 @@ fn living() -> TokenRef {
     TokenRef {
         session: random::session_id(),
         user: random::user_id(),
-        version: 0,
+        session_epoch: 0,
         generation: None,
     }
 }
@@ -134,7 +134,7 @@ impl SessionStore for Sessions {
 struct House {
     blacklist: Arc<RedisBlacklist>,
     clock: Arc<ManualClock>,
-    janitor: Janitor,
+    janitor: Maintenance,
     redis: OwnRedis,
     sessions: Arc<Sessions>,
     store: Store,
@@ -171,7 +171,7 @@ impl House {
         );
         let users = Arc::new(store.sql.clone());
         let trail = (Arc::new(store.sql.clone()) as _, None);
-        let janitor = Janitor::new(
+        let janitor = Maintenance::new(
             Arc::clone(&clock) as _,
             users,
             Arc::clone(&sessions) as _,
@@ -192,7 +192,7 @@ impl House {
         TokenRef {
             session: session.id,
             user: session.user_id.clone(),
-            version: 0,
+            session_epoch: 0,
             generation: None,
         }
     }

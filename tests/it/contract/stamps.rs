@@ -27,7 +27,7 @@ async fn is_stamped(store: &Store, before: Moment, stamp: Moment, now: Moment) {
     );
 }
 
-async fn cut_off_at(store: &Store, user: &UserId) -> Moment {
+async fn epoch_raised_at(store: &Store, user: &UserId) -> Moment {
     let all = store
         .sql
         .epochs_raised_since(Moment::UNIX_EPOCH, None, 100)
@@ -70,7 +70,7 @@ on_both_databases! {
         store.sql.delete(&at(&users[3], now)).await.unwrap();
         store.sql.bump_epochs(now, 1000, Some(&users[3]), 1).await.unwrap();
         for user in &users {
-            is_stamped(&store, before, cut_off_at(&store, user).await, now).await;
+            is_stamped(&store, before, epoch_raised_at(&store, user).await, now).await;
         }
     }
 }

@@ -172,8 +172,8 @@ async fn signing_out_everywhere_costs_the_same_with_one_session_and_with_a_thous
                 .pair()
         };
         let copies = format!(
-            "INSERT INTO sessions (id, user_id, user_version, generation, created_at, rotated_at, expires_at)
-             SELECT gen_random_uuid()::text, user_id, user_version, 0, created_at, rotated_at, expires_at
+            "INSERT INTO sessions (id, user_id, session_epoch, generation, created_at, rotated_at, expires_at)
+             SELECT gen_random_uuid()::text, user_id, session_epoch, 0, created_at, rotated_at, expires_at
              FROM sessions, generate_series(1, {sessions}) WHERE id = '{}'",
             sid(&pair.access)
         );
@@ -193,7 +193,7 @@ async fn signing_out_everywhere_costs_the_same_with_one_session_and_with_a_thous
                 .count(),
         );
         let live = "SELECT count(*), (SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL) FROM sessions s
-             JOIN users u ON u.id = s.user_id AND u.version = s.user_version";
+             JOIN users u ON u.id = s.user_id AND u.session_epoch = s.session_epoch";
         assert_eq!(
             observed.postgres.two_numbers(live).await,
             (0, 0),

@@ -120,7 +120,7 @@ impl Store {
     pub async fn stamp_cut_off(&self, id: &UserId, at: Moment) {
         let at = at.format("%F %T%.6f");
         self.execute(&format!(
-            "UPDATE users SET cut_off_at = '{at}' WHERE id = '{id}'"
+            "UPDATE users SET epoch_raised_at = '{at}' WHERE id = '{id}'"
         ))
         .await
         .unwrap();

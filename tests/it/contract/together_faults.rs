@@ -241,8 +241,8 @@ async fn rows_are_found_by_the_primary_key_alone() {
         );
     }
     let copies = format!(
-        "INSERT INTO sessions (id, user_id, user_version, generation, created_at, rotated_at, expires_at)
-         SELECT gen_random_uuid()::text, user_id, user_version, 0, created_at, rotated_at, expires_at
+        "INSERT INTO sessions (id, user_id, session_epoch, generation, created_at, rotated_at, expires_at)
+         SELECT gen_random_uuid()::text, user_id, session_epoch, 0, created_at, rotated_at, expires_at
          FROM sessions, generate_series(1, 20000) WHERE id = '{}'",
         first.id
     );

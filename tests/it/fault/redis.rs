@@ -321,7 +321,7 @@ async fn who_hears_that_a_session_is_over_can_rely_on_it_at_every_server() {
     tokio::spawn(connection);
     let end = "UPDATE sessions SET revoked_at = '2000-01-01', revoked_reason = 'logged_out' FROM users \
                WHERE users.id = user_id AND username < 'e'; \
-               UPDATE users SET version = version + 1, cut_off_at = '2000-01-01' WHERE username > 'e'";
+               UPDATE users SET session_epoch = session_epoch + 1, epoch_raised_at = '2000-01-01' WHERE username > 'e'";
     client.batch_execute(end).await.unwrap();
     for four in pairs.chunks(4) {
         scene

@@ -15,7 +15,7 @@ use latchkey::{
         username::Username,
     },
     ports::{Clock as _, NewSession, SessionStore as _},
-    service::accounts::Accounts,
+    service::user_admin::UserAdmin,
     store::sql::{SqlPool, SqlStore, pool::PoolLimits},
 };
 use latchkey_verifier::Kind;
@@ -32,7 +32,7 @@ use crate::support::{Answer, Backend, Forge, TestApp, username};
 pub struct World {
     pub servers: Vec<TestApp>,
     pub store: SqlStore,
-    accounts: Accounts,
+    accounts: UserAdmin,
     forge: Forge,
     order: AtomicU64,
 }

@@ -23,8 +23,8 @@ use latchkey::{
     },
     ports::Clock,
     service::{
-        accounts::{Accounts, Registration},
         keys::KeyManager,
+        user_admin::{Registration, UserAdmin},
     },
 };
 use reqwest::RequestBuilder;
@@ -189,13 +189,13 @@ impl TestApp {
     }
 
     /// What operators do, by the same stores and the same clock.
-    pub async fn accounts(&self) -> Accounts {
+    pub async fn accounts(&self) -> UserAdmin {
         self.accounts_of(&self.config.redis, Arc::clone(&self.clock) as _)
             .await
     }
 
     /// Returns an operator's commands on a machine without Redis, whose clock is this far ahead.
-    pub async fn accounts_elsewhere(&self, ahead_ms: i64) -> Accounts {
+    pub async fn accounts_elsewhere(&self, ahead_ms: i64) -> UserAdmin {
         let redis = RedisConfig {
             redis_url: None,
             redis_sentinels: None,
@@ -205,7 +205,7 @@ impl TestApp {
             .await
     }
 
-    async fn accounts_of(&self, redis: &RedisConfig, clock: Arc<dyn Clock>) -> Accounts {
+    async fn accounts_of(&self, redis: &RedisConfig, clock: Arc<dyn Clock>) -> UserAdmin {
         let database = self.patient_database();
         let config = operator::OperatorConfig {
             database: &database,

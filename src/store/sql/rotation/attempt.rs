@@ -21,7 +21,7 @@ use crate::{
 /// A rotation at a moment, in the types of the columns.
 pub(super) struct Attempt {
     pub id: String,
-    pub version: i32,
+    pub session_epoch: i32,
     pub generation: i32,
     pub now: NaiveDateTime,
     pub rotation: Rotation,
@@ -64,7 +64,7 @@ impl Attempt {
     pub(super) fn new(rotation: Rotation, now: Moment) -> Self {
         Self {
             id: rotation.id.to_string(),
-            version: counter(rotation.session_epoch),
+            session_epoch: counter(rotation.session_epoch),
             generation: counter(rotation.generation),
             now: stored(now),
             rotation,
@@ -80,11 +80,11 @@ impl Attempt {
             user_agent,
             ..
         } = self.rotation;
-        let version = number(self.version)?;
+        let session_epoch = number(self.session_epoch)?;
         let session = Session {
             id,
             user_id: user.clone(),
-            session_epoch: version,
+            session_epoch,
             generation: number(self.generation)? + 1,
             created_at: moment(row.created_at)?,
             rotated_at: self.now.and_utc(),
@@ -101,7 +101,7 @@ impl Attempt {
             last_name: row.last_name.read()?,
             is_active: true,
             is_staff: row.is_staff,
-            session_epoch: version,
+            session_epoch,
             created_at: moment(row.user_created_at)?,
             last_login: row.last_login.map(moment).transpose()?,
         };

@@ -21,7 +21,7 @@ use crate::{domain::time::Moment, store::sql::rows::stored};
 pub(super) struct RotateBatch<'a> {
     ids: Vec<&'a str>,
     users: Vec<&'a str>,
-    versions: Vec<i32>,
+    session_epochs: Vec<i32>,
     generations: Vec<i32>,
     moments: Vec<NaiveDateTime>,
     ips: Vec<Option<&'a str>>,
@@ -39,7 +39,10 @@ impl<'a> RotateBatch<'a> {
                 .clone()
                 .map(|attempt| attempt.rotation.user.as_str())
                 .collect(),
-            versions: column.clone().map(|attempt| attempt.version).collect(),
+            session_epochs: column
+                .clone()
+                .map(|attempt| attempt.session_epoch)
+                .collect(),
             generations: column.clone().map(|attempt| attempt.generation).collect(),
             moments: column.clone().map(|attempt| attempt.now).collect(),
             ips: column
@@ -76,7 +79,7 @@ impl QueryFragment<Pg> for RotateBatch<'_> {
         out.push_sql("), ");
         out.push_bind_param::<Array<Text>, _>(&self.users)?;
         out.push_sql(", ");
-        out.push_bind_param::<Array<Integer>, _>(&self.versions)?;
+        out.push_bind_param::<Array<Integer>, _>(&self.session_epochs)?;
         out.push_sql(", ");
         out.push_bind_param::<Array<Integer>, _>(&self.generations)?;
         out.push_sql(", ");
@@ -86,11 +89,11 @@ impl QueryFragment<Pg> for RotateBatch<'_> {
         out.push_sql(", ");
         out.push_bind_param::<Array<Nullable<Text>>, _>(&self.user_agents)?;
         out.push_sql(
-            ") WITH ORDINALITY AS a (id, user_id, version, generation, now, ip, user_agent, place) CROSS JOIN LATERAL \
+            ") WITH ORDINALITY AS a (id, user_id, session_epoch, generation, now, ip, user_agent, place) CROSS JOIN LATERAL \
              (SELECT s.tableoid AS part, s.ctid AS tid, s.created_at, s.expires_at, u.username, u.email, u.first_name, \
              u.last_name, u.is_staff, u.created_at AS user_created_at, u.last_login \
              FROM sessions AS s JOIN users AS u ON u.id = a.user_id WHERE s.id = a.id \
-             AND (s.user_id = a.user_id) IS TRUE AND (s.user_version = a.version) IS TRUE \
+             AND (s.user_id = a.user_id) IS TRUE AND (s.session_epoch = a.session_epoch) IS TRUE \
              AND (s.generation = a.generation) IS TRUE AND (s.revoked_at IS NULL) IS TRUE \
              AND (s.expires_at > a.now) IS TRUE AND clock_timestamp() AT TIME ZONE 'UTC' < ",
         );
@@ -98,7 +101,7 @@ impl QueryFragment<Pg> for RotateBatch<'_> {
         // `LATERAL`: locked one by one. `w.place + 0`: the planner takes them for few, and so, even where it knows
         // nothing of the table yet, finds them by their place in it and does not read all of it.
         out.push_sql(
-            " AND (u.version = s.user_version) IS TRUE AND u.is_active AND u.deleted_at IS NULL \
+            " AND (u.session_epoch = s.session_epoch) IS TRUE AND u.is_active AND u.deleted_at IS NULL \
              FOR NO KEY UPDATE OF s SKIP LOCKED) AS l) \
              UPDATE sessions AS s SET generation = s.generation + 1, rotated_at = w.now, last_ip = w.ip, \
              user_agent = w.user_agent FROM w \

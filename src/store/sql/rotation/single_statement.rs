@@ -44,7 +44,7 @@ impl QueryFragment<Pg> for RotateOne {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let Attempt {
             id,
-            version,
+            session_epoch,
             generation,
             now,
             rotation,
@@ -61,8 +61,8 @@ impl QueryFragment<Pg> for RotateOne {
         out.push_bind_param::<Text, _>(id)?;
         out.push_sql(" AND (s.user_id = ");
         out.push_bind_param::<Text, _>(rotation.user.as_str())?;
-        out.push_sql(") IS TRUE AND (s.user_version = ");
-        out.push_bind_param::<Integer, _>(version)?;
+        out.push_sql(") IS TRUE AND (s.session_epoch = ");
+        out.push_bind_param::<Integer, _>(session_epoch)?;
         out.push_sql(") IS TRUE AND (s.generation = ");
         out.push_bind_param::<Integer, _>(generation)?;
         out.push_sql(") IS TRUE AND (s.revoked_at IS NULL) IS TRUE AND (s.expires_at > ");
@@ -70,7 +70,7 @@ impl QueryFragment<Pg> for RotateOne {
         out.push_sql(") IS TRUE AND clock_timestamp() AT TIME ZONE 'UTC' < ");
         out.push_bind_param::<Timestamp, _>(&self.deadline)?;
         out.push_sql(
-            " AND u.id = s.user_id AND (u.version = s.user_version) IS TRUE AND u.is_active AND u.deleted_at IS NULL \
+            " AND u.id = s.user_id AND (u.session_epoch = s.session_epoch) IS TRUE AND u.is_active AND u.deleted_at IS NULL \
              RETURNING s.created_at, s.expires_at, u.username, u.email, u.first_name, u.last_name, u.is_staff, \
              u.created_at, u.last_login",
         );

@@ -35,14 +35,14 @@ impl SqlStore {
                 sessions::table
                     .filter(sessions::id.eq(&id))
                     .filter(sessions::user_id.eq(rotation.user.as_str()))
-                    .filter(sessions::user_version.eq(counter(rotation.session_epoch)))
+                    .filter(sessions::session_epoch.eq(counter(rotation.session_epoch)))
                     .filter(sessions::generation.eq(generation))
                     .filter(sessions::revoked_at.is_null())
                     .filter(sessions::expires_at.gt(now))
                     .filter(exists(
                         users::table
                             .filter(users::id.eq(sessions::user_id))
-                            .filter(users::version.eq(sessions::user_version))
+                            .filter(users::session_epoch.eq(sessions::session_epoch))
                             .filter(users::is_active.eq(true).and(users::deleted_at.is_null())),
                     )),
             )

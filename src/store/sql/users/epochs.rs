@@ -27,8 +27,8 @@ use crate::{
 /// Changes one row of users, if `$rows` finds it, and tells the audit trail so in the same transaction. What
 /// `$returning` names, of the row that was changed.
 macro_rules! update_audited {
-    ($self:ident, $cut_off:ident, $rows:expr, $changes:expr, $returning:expr) => {{
-        let audit = NewAuditRow::from(&$cut_off.audit);
+    ($self:ident, $revoke_all:ident, $rows:expr, $changes:expr, $returning:expr) => {{
+        let audit = NewAuditRow::from(&$revoke_all.audit);
         on_conn!($self.pool, |conn| {
             conn.transaction(async |conn| {
                 let changed = diesel::update($rows)
@@ -54,19 +54,19 @@ macro_rules! update_audited {
 impl SqlStore {
     pub(super) async fn change_password(
         &self,
-        cut_off: &RevokeAll,
+        revoke_all: &RevokeAll,
         hash: &PasswordHash,
     ) -> Result<Option<User>, StoreError> {
         let changed: Option<UserRow> = update_audited!(
             self,
-            cut_off,
+            revoke_all,
             users::table
-                .filter(users::id.eq(cut_off.id.as_str()))
+                .filter(users::id.eq(revoke_all.id.as_str()))
                 .filter(users::deleted_at.is_null()),
             (
                 users::password_hash.eq(hash.expose()),
-                users::version.eq(users::version + 1),
-                users::cut_off_at.eq(ServerTime::new(cut_off.now)),
+                users::session_epoch.eq(users::session_epoch + 1),
+                users::epoch_raised_at.eq(ServerTime::new(revoke_all.now)),
             ),
             UserRow::as_returning()
         );
@@ -75,46 +75,46 @@ impl SqlStore {
 
     pub(super) async fn change_active(
         &self,
-        cut_off: &RevokeAll,
+        revoke_all: &RevokeAll,
         active: bool,
     ) -> Result<Option<User>, StoreError> {
         // Only a change is a cut-off: saying it twice signs nobody out who was activated in between.
         let changed: Option<UserRow> = update_audited!(
             self,
-            cut_off,
+            revoke_all,
             users::table
-                .filter(users::id.eq(cut_off.id.as_str()))
+                .filter(users::id.eq(revoke_all.id.as_str()))
                 .filter(users::deleted_at.is_null())
                 .filter(users::is_active.ne(active)),
             (
                 users::is_active.eq(active),
-                users::version.eq(users::version + 1),
-                users::cut_off_at.eq(ServerTime::new(cut_off.now)),
+                users::session_epoch.eq(users::session_epoch + 1),
+                users::epoch_raised_at.eq(ServerTime::new(revoke_all.now)),
             ),
             UserRow::as_returning()
         );
         match changed {
             Some(row) => row.into_user(),
-            None => self.find_user(&cut_off.id).await,
+            None => self.find_user(&revoke_all.id).await,
         }
     }
 
     pub(super) async fn cut_off_user(
         &self,
-        cut_off: &RevokeAll,
-        version: Option<u32>,
+        revoke_all: &RevokeAll,
+        epoch: Option<u32>,
     ) -> Result<Option<User>, StoreError> {
-        let (any, version) = (version.is_none(), counter(version.unwrap_or_default()));
+        let (any, epoch) = (epoch.is_none(), counter(epoch.unwrap_or_default()));
         let changed: Option<UserRow> = update_audited!(
             self,
-            cut_off,
+            revoke_all,
             users::table
-                .filter(users::id.eq(cut_off.id.as_str()))
+                .filter(users::id.eq(revoke_all.id.as_str()))
                 .filter(users::deleted_at.is_null())
-                .filter(users::version.eq(version).or(any.into_sql::<Bool>())),
+                .filter(users::session_epoch.eq(epoch).or(any.into_sql::<Bool>())),
             (
-                users::version.eq(users::version + 1),
-                users::cut_off_at.eq(ServerTime::new(cut_off.now))
+                users::session_epoch.eq(users::session_epoch + 1),
+                users::epoch_raised_at.eq(ServerTime::new(revoke_all.now))
             ),
             UserRow::as_returning()
         );
@@ -147,10 +147,10 @@ impl SqlStore {
             let changed: Vec<(String, i32)> = on_conn!(self.pool, |conn| {
                 diesel::update(users::table.filter(users::id.eq_any(&ids)))
                     .set((
-                        users::version.eq(users::version + counter(step)),
-                        users::cut_off_at.eq(stamp),
+                        users::session_epoch.eq(users::session_epoch + counter(step)),
+                        users::epoch_raised_at.eq(stamp),
                     ))
-                    .returning((users::id, users::version))
+                    .returning((users::id, users::session_epoch))
                     .get_results(conn)
                     .await
             })?
@@ -161,23 +161,26 @@ impl SqlStore {
                 continue;
             }
             // In the order of the database, which need not be that of the bytes.
-            let versions: HashMap<String, i32> = changed.into_iter().collect();
+            let epochs: HashMap<String, i32> = changed.into_iter().collect();
             let known = ids
                 .into_iter()
-                .filter_map(|id| versions.get(&id).map(|version| (id, *version)));
+                .filter_map(|id| epochs.get(&id).map(|epoch| (id, *epoch)));
             return known
-                .map(|(id, version)| Ok((UserId::new(id), number(version)?)))
+                .map(|(id, epoch)| Ok((UserId::new(id), number(epoch)?)))
                 .collect();
         }
     }
 
-    pub(super) async fn delete_user(&self, cut_off: &RevokeAll) -> Result<Option<u32>, StoreError> {
-        let (now, nothing) = (stored(cut_off.now), Option::<String>::None);
-        let version: Option<i32> = update_audited!(
+    pub(super) async fn delete_user(
+        &self,
+        revoke_all: &RevokeAll,
+    ) -> Result<Option<u32>, StoreError> {
+        let (now, nothing) = (stored(revoke_all.now), Option::<String>::None);
+        let epoch: Option<i32> = update_audited!(
             self,
-            cut_off,
+            revoke_all,
             users::table
-                .filter(users::id.eq(cut_off.id.as_str()))
+                .filter(users::id.eq(revoke_all.id.as_str()))
                 .filter(users::deleted_at.is_null()),
             (
                 users::username.eq(""),
@@ -188,13 +191,13 @@ impl SqlStore {
                 users::first_name.eq(""),
                 users::last_name.eq(""),
                 users::is_active.eq(false),
-                users::version.eq(users::version + 1),
-                users::cut_off_at.eq(ServerTime::new(cut_off.now)),
+                users::session_epoch.eq(users::session_epoch + 1),
+                users::epoch_raised_at.eq(ServerTime::new(revoke_all.now)),
                 users::deleted_at.eq(now),
             ),
-            users::version
+            users::session_epoch
         );
-        version.map(number).transpose()
+        epoch.map(number).transpose()
     }
 
     pub(super) async fn cut_offs_since(
@@ -211,22 +214,22 @@ impl SqlStore {
         let rows: Vec<(Option<NaiveDateTime>, String, i32)> = on_conn!(self.pool, |conn| {
             users::table
                 // Said twice: the index serves a lower bound, not an `OR`.
-                .filter(users::cut_off_at.ge(from))
-                .filter(users::cut_off_at.gt(from).or(users::id.gt(&last)))
-                .order((users::cut_off_at, users::id))
+                .filter(users::epoch_raised_at.ge(from))
+                .filter(users::epoch_raised_at.gt(from).or(users::id.gt(&last)))
+                .order((users::epoch_raised_at, users::id))
                 .limit(limit)
-                .select((users::cut_off_at, users::id, users::version))
+                .select((users::epoch_raised_at, users::id, users::session_epoch))
                 .load(conn)
                 .await
         })?
         .map_err(from_query)?;
-        let cut_off = |(at, id, version): (Option<NaiveDateTime>, String, i32)| {
+        let revoke_all = |(at, id, epoch): (Option<NaiveDateTime>, String, i32)| {
             Ok((
                 at.unwrap_or_default().and_utc(),
                 UserId::new(id),
-                number(version)?,
+                number(epoch)?,
             ))
         };
-        rows.into_iter().map(cut_off).collect()
+        rows.into_iter().map(revoke_all).collect()
     }
 }

@@ -51,7 +51,7 @@ pub enum AccountError {
 }
 
 /// Users and their sessions, for operators.
-pub struct Accounts {
+pub struct UserAdmin {
     /// Who gives the orders.
     pub actor: Actor,
     /// Where orders are noted that have no row of their own.
@@ -68,7 +68,7 @@ pub struct Accounts {
     pub users: Arc<dyn UserStore>,
 }
 
-impl Accounts {
+impl UserAdmin {
     /// Whether there is any user.
     ///
     /// # Errors

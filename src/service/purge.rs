@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::janitor::{Janitor, PAGE_SIZE};
+use super::janitor::{Maintenance, PAGE_SIZE};
 use crate::ports::StoreError;
 
 /// How long what is over is still kept: more than any leeway and any difference between clocks.
@@ -10,7 +10,7 @@ const MARGIN: TimeDelta = TimeDelta::days(1);
 
 /// What was removed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Flushed {
+pub struct Purged {
     /// Sessions that have ended, and every token of theirs with them.
     pub sessions: usize,
     /// Deleted users who have no session left.
@@ -19,15 +19,15 @@ pub struct Flushed {
     pub events: usize,
 }
 
-impl Janitor {
+impl Maintenance {
     /// Removes sessions and deleted users whose last token has ended: simplejwt's `flushexpiredtokens`, in batches.
     ///
     /// # Errors
     /// When the database cannot be reached; what was removed stays removed.
-    pub async fn flush_expired(&self) -> Result<Flushed, StoreError> {
+    pub async fn purge_expired(&self) -> Result<Purged, StoreError> {
         let now = self.clock.now();
         let before = now - MARGIN;
-        let mut flushed = Flushed::default();
+        let mut flushed = Purged::default();
         loop {
             let removed = self.sessions.purge(before, PAGE_SIZE).await?;
             flushed.sessions += removed;

@@ -1,0 +1,7 @@
+-- The counter that revokes all sessions of a user is the session epoch: one name in the schema, the code and the
+-- documentation. The claim in tokens stays `ver`.
+ALTER TABLE users RENAME COLUMN version TO session_epoch;
+ALTER TABLE users RENAME COLUMN cut_off_at TO epoch_raised_at;
+ALTER TABLE sessions RENAME COLUMN user_version TO session_epoch;
+DROP INDEX users_cut_offs;
+CREATE INDEX users_epoch_raised_at ON users (epoch_raised_at, id) WHERE epoch_raised_at IS NOT NULL;
