@@ -2,12 +2,12 @@
 #
 #   docker build -t latchkey .
 #
-# Behind a proxy or with a mirror of the crates registry, hand in what cargo needs; nothing of it stays in the image:
+# Behind a proxy or with a mirror of the crates registry, pass the configuration of cargo. The image does not contain it:
 #   docker build --secret id=cargo-config,src=$HOME/.cargo/config.toml --secret id=ca-certificates,src=ca.crt -t latchkey .
 
 ARG BUILD_IMAGE=docker.io/library/rust:1.95.0-bookworm
 
-# The manifests with empty crates around them. Only when this stage's result changes are the dependencies built again.
+# The manifests with empty crates. The dependencies are rebuilt only when the result of this stage changes.
 FROM ${BUILD_IMAGE} AS manifests
 WORKDIR /source
 COPY . .
@@ -16,11 +16,11 @@ RUN find . -type f -not -name Cargo.toml -not -name Cargo.lock -delete \
     && echo 'fn main() {}' >src/main.rs
 
 FROM ${BUILD_IMAGE} AS build
-# For a look at the image: --build-arg LTO=off --build-arg CODEGEN_UNITS=16 builds in half the time.
+# For a test of the image: --build-arg LTO=off --build-arg CODEGEN_UNITS=16 builds in half the time.
 ARG LTO=fat
 ARG CODEGEN_UNITS=1
-# The libraries of C are linked in (glibc: musl's allocator is slow with many threads). Only what is built for the target is
-# static; build scripts and macros are not, and so the target has to be named.
+# The C libraries are linked statically (glibc: musl's allocator is slow with many threads). Only code for the target is
+# static, and build scripts and macros are not. So the commands name the target.
 ENV CARGO_PROFILE_RELEASE_CODEGEN_UNITS=${CODEGEN_UNITS} \
     CARGO_PROFILE_RELEASE_LTO=${LTO} \
     CARGO_TARGET_DIR=/target \
@@ -32,7 +32,7 @@ RUN --mount=type=secret,id=cargo-config,target=/usr/local/cargo/config.toml \
     cargo build --release --locked --bin latchkey --target "$(rustc --print host-tuple)"
 
 COPY . .
-# Their times may be older than those of the empty crates, and cargo goes by times.
+# The files may be older than those of the empty crates, and cargo compares modification times.
 RUN --mount=type=secret,id=cargo-config,target=/usr/local/cargo/config.toml \
     --mount=type=secret,id=ca-certificates,target=/etc/ssl/certs/ca-certificates.crt \
     find . -name '*.rs' -exec touch {} + \
@@ -46,14 +46,14 @@ FROM scratch
 LABEL org.opencontainers.image.title="Latchkey" \
       org.opencontainers.image.description="A JWT access and refresh token service with the wire of Django's simplejwt" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
-# For Postgres and Redis over TLS; from the stage in which nothing was mounted over them.
+# For Postgres and Redis over TLS, from the stage that mounts nothing over them.
 COPY --from=manifests /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /image/etc /etc
 COPY --from=build --chown=65532:65532 /image/var/lib/latchkey /var/lib/latchkey
 COPY --from=build /image/latchkey /latchkey
-# By number: an engine can only then see that it is not root.
+# A number, so that an engine can verify that the user is not root.
 USER 65532:65532
-# The one place that is written to, and only without DATABASE_URL or with keys in files: data/ and keys/ are made in it.
+# The only directory that the program writes to, without DATABASE_URL or with keys in files: it creates data/ and keys/.
 WORKDIR /var/lib/latchkey
 ENV LATCHKEY_BIND=0.0.0.0:8000
 EXPOSE 8000
