@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use actix_web::http::{StatusCode, header::HeaderValue};
 
-use super::{error::HttpError, metrics::Route};
+use super::{error::HttpError, labels::RouteLabel};
 use crate::service::sampled::SampledCauses;
 
 static CAUSES: LazyLock<SampledCauses> = LazyLock::new(SampledCauses::default);
@@ -14,15 +14,15 @@ static CAUSES: LazyLock<SampledCauses> = LazyLock::new(SampledCauses::default);
 /// An unknown path or method may be a misplaced token, so only known ones are logged.
 pub(super) fn log(
     method: &str,
-    route: Route,
+    route: RouteLabel,
     id: &HeaderValue,
     status: StatusCode,
-    error: Option<&actix_web::Error>,
+    error: Option<&HttpError>,
 ) {
-    let (path, status, id) = (route.label(), status.as_u16(), || {
+    let (path, status, id) = (route.text(), status.as_u16(), || {
         id.to_str().unwrap_or_default()
     });
-    let Some(error) = error.and_then(|error| error.as_error::<HttpError>()) else {
+    let Some(error) = error else {
         tracing::debug!(method, path, status, request = id());
         return;
     };

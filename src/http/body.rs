@@ -11,26 +11,20 @@ use std::{borrow::Cow, fmt, mem, sync::Arc};
 
 use actix_web::{
     HttpRequest,
+    dev::Payload,
     http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName},
-    web::Payload,
 };
 use futures_util::StreamExt as _;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{error::Category, value::RawValue};
-use zeroize::Zeroizing;
 
 use self::{
     charset::Charset, form::form, multipart::multipart, parameters::parameter, text::unescaped,
     wiped::ZeroizingBody,
 };
-use super::{
-    connection::Connection,
-    error::HttpError,
-    fields::{RawField, Trim, char_field},
-    state::HttpSettings,
-};
+use super::{connection::Connection, error::HttpError, fields::RawField, state::HttpSettings};
 
-/// The fields of a body, before anything is asked of them. Of several with one name, the last counts.
+/// Fields of a body, not yet checked.
 pub(super) struct Data(Vec<(Cow<'static, str>, RawField)>);
 
 impl Data {
@@ -83,33 +77,14 @@ impl Data {
         }
     }
 
-    /// What stands under a name.
-    pub(super) fn remove(mut self, name: &str) -> RawField {
-        self.last(name).unwrap_or(RawField::Missing)
-    }
-
-    fn last(&mut self, name: &str) -> Option<RawField> {
-        let (_, input) = self.0.iter_mut().rfind(|(known, _)| known == name)?;
-        Some(mem::replace(input, RawField::Missing))
-    }
-
-    /// Takes fields of these names, all of them or all that is wrong with them, in this order.
-    pub(super) fn take<const N: usize>(
-        mut self,
-        names: [(&'static str, Trim); N],
-    ) -> Result<[Zeroizing<String>; N], HttpError> {
-        let mut wrong = Vec::new();
-        let values = names.map(|(name, trim)| {
-            char_field(self.last(name).unwrap_or(RawField::Missing), trim).unwrap_or_else(|texts| {
-                wrong.push((name, texts));
-                Zeroizing::default()
+    /// Takes the value of a field. Of several with one name, the last counts.
+    pub(super) fn take(&mut self, name: &str) -> RawField {
+        self.0
+            .iter_mut()
+            .rfind(|(known, _)| known == name)
+            .map_or(RawField::Missing, |(_, value)| {
+                mem::replace(value, RawField::Missing)
             })
-        });
-        if wrong.is_empty() {
-            Ok(values)
-        } else {
-            Err(HttpError::Fields(wrong))
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Errors on the wire: the one table of codes, statuses and public texts. No text of a library ever gets out.
+//! Errors on the wire: the only table of codes, statuses and public texts. No text of a library reaches a client.
 
 use actix_web::{
     HttpResponse, ResponseError,
@@ -9,14 +9,15 @@ use actix_web::{
 };
 use serde_json::{Map, Value, json};
 
+use super::endpoint::Dialect;
 use crate::service::{Error, TokenDetail};
 
 /// An error as a client sees it.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// A protected view refuses a token.
+    /// The access token of a request is refused, whatever the dialect of the endpoint.
     #[error(transparent)]
-    AccessToken(Error),
+    Authentication(Error),
     /// `Authorization` is not a scheme and one value.
     #[error("bad authorization header")]
     BadAuthorizationHeader,
@@ -41,9 +42,6 @@ pub enum HttpError {
     /// The body is JSON, but no object: the name of its type in Python.
     #[error("the body is no object")]
     InvalidData(&'static str),
-    /// dj-rest-auth's logout refuses a refresh token.
-    #[error(transparent)]
-    Logout(Error),
     /// The body is not JSON.
     #[error("bad JSON")]
     Json(String),
@@ -74,9 +72,6 @@ pub enum HttpError {
     /// A content type that is not read.
     #[error("unsupported media type")]
     UnsupportedMediaType(String),
-    /// The verify view refuses a token.
-    #[error(transparent)]
-    Verify(Error),
 }
 
 /// How long a client should wait when it is told to come back.
@@ -86,10 +81,7 @@ impl HttpError {
     /// A label for logs and metrics.
     pub(super) const fn cause(&self) -> &'static str {
         match self {
-            Self::AccessToken(error)
-            | Self::Logout(error)
-            | Self::Service(error)
-            | Self::Verify(error) => error.cause(),
+            Self::Authentication(error) | Self::Service(error) => error.cause(),
             Self::BadAuthorizationHeader => "bad_authorization_header",
             Self::BadRequest => "bad_request",
             Self::BodyTooLarge => "body_too_large",
@@ -109,18 +101,15 @@ impl HttpError {
         }
     }
 
-    /// Whether a 401 tells how to authenticate: dj-rest-auth's logout does not.
-    pub(super) const fn challenges(&self) -> bool {
-        !matches!(self, Self::Logout(_) | Self::NoRefreshToken)
+    /// Returns true if a 401 names an authentication scheme. dj-rest-auth's views do not.
+    pub(super) fn challenges(&self, dialect: Dialect) -> bool {
+        dialect != Dialect::DjRestAuth || !matches!(self, Self::Service(_) | Self::NoRefreshToken)
     }
 
-    /// What a failure of ours is, for the log alone.
+    /// Returns a failure of the service, for the log alone.
     pub(super) fn internal(&self) -> Option<&Error> {
         match self {
-            Self::AccessToken(error)
-            | Self::Logout(error)
-            | Self::Service(error)
-            | Self::Verify(error)
+            Self::Authentication(error) | Self::Service(error)
                 if matches!(error, Error::Internal(_) | Error::Unavailable(_)) =>
             {
                 Some(error)
@@ -129,24 +118,23 @@ impl HttpError {
         }
     }
 
-    /// The table.
-    pub(super) fn answer(&self) -> (StatusCode, Value) {
+    /// Returns the response in the dialect of the endpoint.
+    pub(super) fn response(&self, dialect: Dialect) -> HttpResponse {
+        let (status, body) = self.answer(dialect);
+        let mut response = HttpResponse::build(status).json(body);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
+        response
+    }
+
+    /// Returns status and body.
+    pub(super) fn answer(&self, dialect: Dialect) -> (StatusCode, Value) {
         match self {
-            Self::AccessToken(Error::Token { detail, .. }) => {
-                (StatusCode::UNAUTHORIZED, access_token(*detail))
-            }
-            // simplejwt's verify view answers a blacklisted token as a validation error.
-            Self::Verify(Error::Token {
-                detail: TokenDetail::Blacklisted,
-                ..
-            }) => (StatusCode::BAD_REQUEST, non_field("Token is blacklisted")),
-            Self::Logout(Error::Token { detail: text, .. }) => {
-                detail(StatusCode::UNAUTHORIZED, token_text(*text))
-            }
-            Self::AccessToken(error)
-            | Self::Logout(error)
-            | Self::Service(error)
-            | Self::Verify(error) => service(error),
+            Self::Authentication(error) => service(error, Dialect::Protected),
+            Self::Service(error) => service(error, dialect),
             Self::BadAuthorizationHeader => coded(
                 StatusCode::UNAUTHORIZED,
                 "Authorization header must contain two space-delimited values",
@@ -210,7 +198,7 @@ impl HttpError {
     }
 }
 
-fn service(error: &Error) -> (StatusCode, Value) {
+fn service(error: &Error, dialect: Dialect) -> (StatusCode, Value) {
     match error {
         Error::BadCredentials => detail(
             StatusCode::UNAUTHORIZED,
@@ -231,11 +219,7 @@ fn service(error: &Error) -> (StatusCode, Value) {
             "Token contained no recognizable user identification",
             "token_not_valid",
         ),
-        Error::Token { detail, .. } => coded(
-            StatusCode::UNAUTHORIZED,
-            token_text(*detail),
-            "token_not_valid",
-        ),
+        Error::Token { detail, .. } => refused_token(*detail, dialect),
         Error::Overloaded | Error::Unavailable(_) => detail(
             StatusCode::SERVICE_UNAVAILABLE,
             "Service temporarily unavailable. Try again shortly.",
@@ -246,6 +230,18 @@ fn service(error: &Error) -> (StatusCode, Value) {
             "user_inactive",
         ),
         Error::UserNotFound => coded(StatusCode::UNAUTHORIZED, "User not found", "user_not_found"),
+    }
+}
+
+fn refused_token(refusal: TokenDetail, dialect: Dialect) -> (StatusCode, Value) {
+    let text = token_text(refusal);
+    match (dialect, refusal) {
+        (Dialect::Verify, TokenDetail::Blacklisted) => (StatusCode::BAD_REQUEST, non_field(text)),
+        (Dialect::Simplejwt | Dialect::Verify, _) => {
+            coded(StatusCode::UNAUTHORIZED, text, "token_not_valid")
+        }
+        (Dialect::Protected, _) => (StatusCode::UNAUTHORIZED, access_token(refusal)),
+        (Dialect::DjRestAuth, _) => detail(StatusCode::UNAUTHORIZED, text),
     }
 }
 
@@ -282,20 +278,14 @@ fn non_field(text: &str) -> Value {
     json!({ "non_field_errors": [text] })
 }
 
+/// The response without a body. The middleware replaces it, because the endpoint's dialect is part of the request.
 impl ResponseError for HttpError {
     fn status_code(&self) -> StatusCode {
-        self.answer().0
+        self.answer(Dialect::Simplejwt).0
     }
 
     fn error_response(&self) -> HttpResponse {
-        let (status, body) = self.answer();
-        let mut response = HttpResponse::build(status).json(body);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
-        }
-        response
+        HttpResponse::new(self.status_code())
     }
 }
 

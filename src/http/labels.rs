@@ -1,27 +1,97 @@
 //! The values of the labels in the metrics. All that can occur are listed here, so each series is exposed at 0 from the
 //! start: an alert on the increase of a series that appears with its first event would miss that event.
 
-/// Routes. A path that is none of them is `other`: a client cannot make up a label or a line in the log.
-pub(super) const ROUTES: [&str; 18] = [
-    "other",
-    "/.well-known/jwks.json",
-    "/.well-known/oauth-authorization-server",
-    "/.well-known/openid-configuration",
-    "/api/auth/logout",
-    "/api/auth/logout/all",
-    "/api/auth/sessions",
-    "/api/auth/sessions/{id}",
-    "/api/auth/user",
-    "/api/token",
-    "/api/token/blacklist",
-    "/api/token/refresh",
-    "/api/token/verify",
-    "/docs",
-    "/health/live",
-    "/health/ready",
-    "/metrics",
-    "/openapi.json",
-];
+use std::sync::LazyLock;
+
+use super::router::endpoints;
+
+/// Label of a route. A path that belongs to no endpoint is `other`, so a client cannot create labels or put text into
+/// the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct RouteLabel(usize);
+
+/// Labels by index, and the paths that belong to them.
+struct Labels {
+    texts: Vec<&'static str>,
+    paths: Vec<Labelled>,
+}
+
+struct Labelled {
+    /// The path, or its part before the first parameter.
+    path: &'static str,
+    is_prefix: bool,
+    any_origin: bool,
+    label: RouteLabel,
+}
+
+static LABELS: LazyLock<Labels> = LazyLock::new(|| {
+    let mut labels = Labels {
+        texts: vec!["other"],
+        paths: Vec::new(),
+    };
+    for endpoint in endpoints() {
+        let known = labels.texts.iter().position(|text| *text == endpoint.label);
+        let index = known.unwrap_or(labels.texts.len());
+        if known.is_none() {
+            labels.texts.push(endpoint.label);
+        }
+        let (path, is_prefix) = match endpoint.path.split_once('{') {
+            Some((prefix, _)) => (prefix, true),
+            None => (endpoint.path, false),
+        };
+        labels.paths.push(Labelled {
+            path,
+            is_prefix,
+            any_origin: endpoint.any_origin,
+            label: RouteLabel(index),
+        });
+    }
+    labels
+});
+
+impl RouteLabel {
+    /// Label of unknown paths.
+    pub(super) const OTHER: Self = Self(0);
+
+    /// Returns the label of a path.
+    pub(super) fn of(path: &str) -> Self {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        LABELS
+            .paths
+            .iter()
+            .find(|known| {
+                if known.is_prefix {
+                    path.starts_with(known.path)
+                } else {
+                    path == known.path
+                }
+            })
+            .map_or(Self::OTHER, |known| known.label)
+    }
+
+    /// Returns all labels.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        (0..LABELS.texts.len()).map(Self)
+    }
+
+    /// Returns the text in metrics and in the log.
+    pub(super) fn text(self) -> &'static str {
+        LABELS.texts.get(self.0).copied().unwrap_or_default()
+    }
+
+    /// Returns the position among [`Self::all`].
+    pub(super) const fn index(self) -> usize {
+        self.0
+    }
+
+    /// Returns true for documents that pages of any origin may read: keys and discovery.
+    pub(super) fn is_any_origin(self) -> bool {
+        LABELS
+            .paths
+            .iter()
+            .any(|known| known.label == self && known.any_origin)
+    }
+}
 
 /// Outcomes of requests.
 pub(super) const OUTCOMES: [&str; 3] = ["ok", "refused", "failed"];
@@ -114,8 +184,26 @@ mod tests {
     use actix_web::http::StatusCode;
     use regex::Regex;
 
-    use super::{causes, statuses};
+    use super::{RouteLabel, causes, statuses};
     use crate::domain::session::RevokedReason;
+
+    #[test]
+    fn path_with_and_without_its_slash_has_one_label() {
+        let label = |path| RouteLabel::of(path).text();
+        assert_eq!(
+            (label("/api/token/"), label("/api/token")),
+            ("/api/token", "/api/token")
+        );
+        assert_eq!(label("/api/auth/sessions/1b2c/"), "/api/auth/sessions/{id}");
+        assert_eq!(
+            (label("/docs"), label("/docs/"), label("/docs/index.css")),
+            ("/docs", "/docs", "/docs")
+        );
+        assert_eq!(
+            (label("/"), label("/api/token/x"), label("/api/token//")),
+            ("other", "other", "other")
+        );
+    }
 
     fn sources(folder: &Path, all: &mut String) {
         for entry in fs::read_dir(folder).unwrap() {

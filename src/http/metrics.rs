@@ -13,7 +13,7 @@ use prometheus_client::{
 };
 
 use super::{
-    labels::{OUTCOMES, ROUTES, causes, statuses},
+    labels::{OUTCOMES, RouteLabel, causes, statuses},
     sharded_metrics::{ShardedCounter, ShardedHistogram},
 };
 
@@ -35,26 +35,33 @@ struct RefusalLabels {
     cause: &'static str,
 }
 
-/// One of the routes that there are, or none of them.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Route(usize);
-
 /// Counters and histograms. Cloning shares them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct HttpMetrics {
     durations: Family<DurationLabels, ShardedHistogram>,
     /// Those of nearly all answers, by route: found once, not looked for each time.
-    good: Arc<[OnceLock<(Answers, ShardedHistogram)>; ROUTES.len()]>,
+    good: Arc<[OnceLock<(Answers, ShardedHistogram)>]>,
     refusals: Family<RefusalLabels, Counter>,
     requests: Family<RequestLabels, Answers>,
 }
 
 type Answers = Counter<u64, ShardedCounter>;
 
+impl Default for HttpMetrics {
+    fn default() -> Self {
+        Self {
+            durations: Family::default(),
+            good: RouteLabel::all().map(|_| OnceLock::new()).collect(),
+            refusals: Family::default(),
+            requests: Family::default(),
+        }
+    }
+}
+
 impl HttpMetrics {
     /// Names them in `registry`, each series at 0.
     pub fn register(&self, registry: &mut Registry) {
-        for route in ROUTES {
+        for route in RouteLabel::all().map(RouteLabel::text) {
             for status in statuses(route) {
                 let _ = self
                     .requests
@@ -87,14 +94,14 @@ impl HttpMetrics {
 
     pub(super) fn count(
         &self,
-        route: Route,
+        route: RouteLabel,
         status: StatusCode,
         cause: Option<&'static str>,
         took: Duration,
     ) {
-        if let (StatusCode::OK, None, Some(good)) = (status, cause, self.good.get(route.0)) {
+        if let (StatusCode::OK, None, Some(good)) = (status, cause, self.good.get(route.index())) {
             let (requests, duration) = good.get_or_init(|| {
-                let (route, outcome) = (route.label(), "ok");
+                let (route, outcome) = (route.text(), "ok");
                 let requests = self.requests.get_or_create_owned(&RequestLabels {
                     route,
                     status: StatusCode::OK.as_u16(),
@@ -109,7 +116,7 @@ impl HttpMetrics {
             duration.observe(took);
             return;
         }
-        let route = route.label();
+        let route = route.text();
         let [ok, refused, failed] = OUTCOMES;
         let outcome = match status.as_u16() {
             500.. => failed,
@@ -130,52 +137,5 @@ impl HttpMetrics {
                 .get_or_create(&RefusalLabels { route, cause })
                 .inc();
         }
-    }
-}
-
-impl Route {
-    /// The one of a path.
-    pub(super) fn of(path: &str) -> Self {
-        let path = path.strip_suffix('/').unwrap_or(path);
-        let label = match path {
-            path if path.starts_with("/api/auth/sessions/") => "/api/auth/sessions/{id}",
-            path if path.starts_with("/docs/") => "/docs",
-            path => path,
-        };
-        Self(
-            ROUTES
-                .iter()
-                .position(|known| *known == label)
-                .unwrap_or_default(),
-        )
-    }
-
-    /// Returns true for documents that pages of any origin may read: keys and discovery.
-    pub(super) fn is_open(self) -> bool {
-        self.label().starts_with("/.well-known/")
-    }
-
-    /// Its name in metrics and in the log.
-    pub(super) fn label(self) -> &'static str {
-        ROUTES.get(self.0).copied().unwrap_or_default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Route;
-
-    #[test]
-    fn a_route_is_a_label_with_and_without_its_slash_and_nothing_else_is() {
-        let route = |path| Route::of(path).label();
-        assert_eq!(
-            (route("/api/token/"), route("/api/token")),
-            ("/api/token", "/api/token")
-        );
-        assert_eq!(route("/api/auth/sessions/1b2c/"), "/api/auth/sessions/{id}");
-        assert_eq!(
-            (route("/"), route("/api/token/x"), route("/api/token//")),
-            ("other", "other", "other")
-        );
     }
 }

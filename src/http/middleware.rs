@@ -4,7 +4,7 @@ use std::{cell::RefCell, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use actix_web::{
     body::MessageBody,
-    dev::{ServiceRequest, ServiceResponse},
+    dev::{ResponseHead, ServiceRequest, ServiceResponse},
     error::InternalError,
     http::{
         ConnectionType, Method, StatusCode, Uri,
@@ -23,8 +23,8 @@ use futures_util::FutureExt as _;
 use uuid::Uuid;
 
 use super::{
-    access_log::log, connection::Connection, error::HttpError, metrics::Route, routes::Allowed,
-    state::State,
+    access_log::log, connection::Connection, endpoint::Dialect, error::HttpError,
+    labels::RouteLabel, router::Matched, state::State,
 };
 use crate::{crypto::random, service::Error};
 
@@ -60,17 +60,15 @@ pub(super) async fn around<B: MessageBody>(
         .as_deref()
         .and_then(|state| state.settings.auth_header_types.first())
         .map(String::as_str);
-    let (method, route, began) = (
+    let (method, by_path, began) = (
         known(request.method()),
-        Route::of(request.path()),
+        RouteLabel::of(request.path()),
         Instant::now(),
     );
-    let done = |status: StatusCode, error: Option<&actix_web::Error>| {
+    let done = |route: RouteLabel, status: StatusCode, error: Option<&HttpError>| {
         log(method, route, &id, status, error);
         if let Some(state) = &state {
-            let cause = error
-                .and_then(|error| error.as_error::<HttpError>())
-                .map(HttpError::cause);
+            let cause = error.map(HttpError::cause);
             state.metrics.count(route, status, cause, began.elapsed());
         }
     };
@@ -91,55 +89,73 @@ pub(super) async fn around<B: MessageBody>(
     };
     let ends = || offered || unread() || stopping();
     let is_options = request.method() == Method::OPTIONS;
-    let finish =
-        |status: StatusCode, headers: &mut HeaderMap, id: HeaderValue, challenge: Option<&str>| {
-            finish(status, headers, id, challenge);
-            if route.is_open() {
-                open(headers, is_options);
-            }
-        };
+    let finish = |route: RouteLabel,
+                  status: StatusCode,
+                  headers: &mut HeaderMap,
+                  challenge: Option<&str>| {
+        finish(status, headers, id.clone(), challenge);
+        if route.is_any_origin() {
+            allow_any_origin(headers, is_options);
+        }
+    };
     let answered = if too_long(request.uri()) {
         Ok(Err(HttpError::UriTooLong.into()))
     } else {
         AssertUnwindSafe(next.call(request)).catch_unwind().await
     };
+    let close = |head: &mut ResponseHead| {
+        if ends() {
+            head.set_connection_type(ConnectionType::Close);
+        }
+    };
+    let refuse = |error: &HttpError, matched: Option<Matched>| {
+        let (route, dialect) = matched
+            .as_ref()
+            .map_or((by_path, Dialect::Simplejwt), |matched| {
+                (matched.label, matched.dialect)
+            });
+        let mut refusal = error.response(dialect);
+        if let Some(matched) = matched {
+            refusal.headers_mut().append(ALLOW, matched.allow);
+        }
+        let challenge = challenge.filter(|_| error.challenges(dialect));
+        done(route, refusal.status(), Some(error));
+        finish(route, refusal.status(), refusal.headers_mut(), challenge);
+        close(refusal.head_mut());
+        InternalError::from_response(error.cause(), refusal).into()
+    };
     let error = match answered {
         Ok(Ok(mut response)) => {
-            done(response.status(), response.response().error());
-            let challenge = challenge.filter(|_| challenges(response.response().error()));
-            let allowed = response
-                .request()
-                .app_data::<Allowed>()
-                .map(|allowed| allowed.0.clone());
-            if let Some(allowed) = allowed {
-                response.headers_mut().append(ALLOW, allowed);
+            let matched = response.request().app_data::<Matched>().cloned();
+            let error = response.response().error();
+            if let Some(error) = error.and_then(|error| error.as_error::<HttpError>()) {
+                return Err(refuse(error, matched));
             }
-            finish(response.status(), response.headers_mut(), id, challenge);
-            if ends() {
-                response
-                    .response_mut()
-                    .head_mut()
-                    .set_connection_type(ConnectionType::Close);
+            let route = matched.as_ref().map_or(by_path, |matched| matched.label);
+            done(route, response.status(), None);
+            if let Some(matched) = matched {
+                response.headers_mut().append(ALLOW, matched.allow);
             }
+            finish(route, response.status(), response.headers_mut(), challenge);
+            close(response.response_mut().head_mut());
             return Ok(response);
         }
         Ok(Err(error)) => error,
-        // The panic's own message has gone to standard error; the client learns nothing, and the server goes on.
+        // The panic hook has logged it. The client learns nothing, and the worker goes on.
         Err(_) => HttpError::Service(Error::Internal("a handler panicked".to_owned())).into(),
     };
+    if let Some(error) = error.as_error::<HttpError>() {
+        return Err(refuse(error, None));
+    }
     let mut response = error.error_response();
-    done(response.status(), Some(&error));
+    done(by_path, response.status(), None);
     finish(
+        by_path,
         response.status(),
         response.headers_mut(),
-        id,
-        challenge.filter(|_| challenges(Some(&error))),
+        challenge,
     );
-    if ends() {
-        response
-            .head_mut()
-            .set_connection_type(ConnectionType::Close);
-    }
+    close(response.head_mut());
     Err(InternalError::from_response(error, response).into())
 }
 
@@ -147,12 +163,6 @@ pub(super) async fn around<B: MessageBody>(
 fn too_long(uri: &Uri) -> bool {
     uri.path_and_query()
         .is_some_and(|rest| rest.as_str().len() > MAX_URI)
-}
-
-fn challenges(error: Option<&actix_web::Error>) -> bool {
-    error
-        .and_then(|error| error.as_error::<HttpError>())
-        .is_none_or(HttpError::challenges)
 }
 
 /// What every answer carries.
@@ -167,7 +177,7 @@ fn finish(status: StatusCode, headers: &mut HeaderMap, id: HeaderValue, challeng
 }
 
 /// Lets pages of any origin read the response, which is public and the same for every client.
-fn open(headers: &mut HeaderMap, is_options: bool) {
+fn allow_any_origin(headers: &mut HeaderMap, is_options: bool) {
     headers.append(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     if is_options {
         headers.append(
@@ -190,9 +200,9 @@ fn open(headers: &mut HeaderMap, is_options: bool) {
 
 /// Returns the headers and the body of a refusal that the web server made before there was a request.
 pub(super) fn unrouted(error: HttpError) -> (HeaderMap, String) {
-    let (status, body) = error.answer();
+    let (status, body) = error.answer(Dialect::Simplejwt);
     let (mut headers, id) = (HeaderMap::new(), new_id());
-    log("other", Route::of(""), &id, status, Some(&error.into()));
+    log("other", RouteLabel::OTHER, &id, status, Some(&error));
     headers.append(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     finish(status, &mut headers, id, None);
     (headers, body.to_string())

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use super::{
     connection::{Bounded, Observed},
-    middleware, routes,
+    middleware, router,
     state::{HttpSettings, State},
 };
 
@@ -106,7 +106,7 @@ fn app(
         .app_data(Data::new(state))
         .app_data(registry.clone())
         .wrap(from_fn(middleware::around));
-    app.configure(|config| routes::configure(config, &settings))
+    app.configure(|config| router::configure(config, &settings))
 }
 
 /// A server of `/metrics` alone, on an address of its own: what it says is not for everybody.
@@ -119,7 +119,7 @@ pub fn serve_metrics(listener: TcpListener, registry: Arc<Registry>) -> io::Resu
         App::new()
             .app_data(registry.clone())
             .wrap(from_fn(middleware::around))
-            .configure(routes::configure_metrics)
+            .configure(router::configure_metrics)
     };
     Ok(HttpServer::new(app)
         .workers(1)

@@ -1,4 +1,4 @@
-//! Who sends this access token: simplejwt's `JWTAuthentication`.
+//! Authentication by access token: simplejwt's `JWTAuthentication`.
 
 use latchkey_verifier::{Checked, Kind};
 
@@ -15,49 +15,47 @@ use crate::domain::{
     user::User,
 };
 
-/// Who sends a request, and by which session.
+/// User and session of an authenticated request.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The user.
+    /// User.
     pub user: User,
-    /// The session that the access token belongs to.
+    /// Session of the access token.
     pub session: Session,
 }
 
+/// Authenticated request. It counts as work in progress until it is dropped.
+pub struct Caller {
+    /// User and session.
+    pub identity: Identity,
+    pub(super) client: ClientInfo,
+    pub(super) admitted: Admitted,
+}
+
 impl Auth {
-    /// The user of an access token, and the session. The row is read anyway, so the database alone decides, in simplejwt's order:
-    /// the token, then whom it names, then whether that user is there and active.
+    /// Authenticates a request by its access token. The database is always queried, because its row
+    /// is needed anyway. The order of checks is that of simplejwt: the token, the user in the
+    /// token, and the state of that user.
     ///
     /// # Errors
-    /// [`Error::Token`], [`Error::NoUserIdentification`], [`Error::UserNotFound`], [`Error::UserInactive`],
-    /// [`Error::Overloaded`], [`Error::Unavailable`].
-    pub async fn authenticate(&self, token: &str, client: &ClientInfo) -> Result<Identity, Error> {
-        self.authenticate_admitted(token, client)
-            .await
-            .map(|(identity, _)| identity)
-    }
-
-    /// As above, and returns the admission of the request.
-    pub(super) async fn authenticate_admitted(
-        &self,
-        token: &str,
-        client: &ClientInfo,
-    ) -> Result<(Identity, Admitted), Error> {
+    /// [`Error::Token`], [`Error::NoUserIdentification`], [`Error::UserNotFound`],
+    /// [`Error::UserInactive`], [`Error::Overloaded`], [`Error::Unavailable`].
+    pub async fn authenticate(&self, token: &str, client: ClientInfo) -> Result<Caller, Error> {
         let now = truncate_to_micros(self.parts.clock.now());
         let checked = self.verify_cached(token, now)?;
-        let admitted = self.admit(&checked, client).await?;
-        let outcome = self
-            .authenticate_checked(
-                &checked,
-                Call {
-                    view: View::Protected,
-                    client,
-                    now,
-                },
-            )
-            .await;
-        self.record_refusal(View::Protected, &checked, client, now, outcome)
-            .map(|identity| (identity, admitted))
+        let admitted = self.admit(&checked, &client).await?;
+        let call = Call {
+            view: View::Protected,
+            client: &client,
+            now,
+        };
+        let outcome = self.authenticate_checked(&checked, call).await;
+        let identity = self.record_refusal(View::Protected, &checked, &client, now, outcome)?;
+        Ok(Caller {
+            identity,
+            client,
+            admitted,
+        })
     }
 
     async fn authenticate_checked(
@@ -81,14 +79,14 @@ impl Auth {
         }
         let token = token_ref(checked)?;
         let state = matching_session(self.parts.sessions.find(token.session).await?, &token)?;
-        let standing = state.access_token_status(token.session_epoch, now);
+        let status = state.access_token_status(token.session_epoch, now);
         if matches!(
-            standing,
+            status,
             TokenStatus::Revoked(_) | TokenStatus::StaleEpoch | TokenStatus::NoActiveUser
         ) {
             self.parts.revocation.record_over(&state, now).await;
         }
-        match (standing, state.user) {
+        match (status, state.user) {
             (TokenStatus::Revoked(reason), _) => Err(blacklisted(reason.as_str())),
             (_, None) => Err(Error::UserNotFound),
             (_, Some(user)) if !user.is_active => Err(Error::UserInactive),

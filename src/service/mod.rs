@@ -1,4 +1,5 @@
-//! The use cases: one a file, the one set of rules. Stores say who won, this layer says what it means.
+//! Use cases, one per file. Stores return facts, such as the winner of a race, and this layer
+//! applies the rules.
 
 pub mod active_keys;
 pub mod admission;
@@ -33,7 +34,7 @@ use std::{net::IpAddr, sync::Arc};
 pub use active_keys::ActiveKeys;
 pub use admission::Admission;
 pub use audit::AuditTrail;
-pub use authenticate::Identity;
+pub use authenticate::{Caller, Identity};
 use chrono::TimeDelta;
 pub use error::{Error, TokenDetail};
 pub use health::{Health, Readiness};
@@ -48,28 +49,28 @@ use crate::{
     ports::{Clock, SessionStore, UserStore},
 };
 
-/// What the use cases decide by.
+/// Settings of the use cases.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// How tokens are made.
+    /// Format and lifetimes of tokens.
     pub tokens: TokenRules,
-    /// How long a session lasts at the most.
+    /// Maximum lifetime of a session.
     pub session_lifetime: TimeDelta,
-    /// What happens to a spent refresh token that comes back.
+    /// Treatment of a spent refresh token within the reuse grace.
     pub grace: ReuseGrace,
     /// The comparison of the sender of a spent refresh token with the client of the last refresh.
     pub binding: ClientBinding,
-    /// Whether a refresh also gives a new refresh token.
+    /// True if a refresh also returns a new refresh token.
     pub rotate: bool,
-    /// Whether a sign-in is noted at the user.
+    /// True if a sign-in updates the user's `last_login`.
     pub update_last_login: bool,
-    /// How many live sessions a user may have; the oldest goes.
+    /// Maximum number of live sessions of a user. A further sign-in ends the oldest.
     pub sessions_per_user: u32,
-    /// Whether the audit trail is told of each refresh.
+    /// True if each refresh is recorded in the audit trail.
     pub audit_refreshes: bool,
 }
 
-/// Where a request came from, for the user's own list of sessions and for the audit trail.
+/// Client of a request, for the user's list of sessions and for the audit trail.
 #[derive(Clone, Debug, Default)]
 pub struct ClientInfo {
     /// The client's address.
@@ -87,29 +88,29 @@ impl ClientInfo {
     }
 }
 
-/// What the use cases work with.
+/// Dependencies of the use cases.
 pub struct Parts {
-    /// Limits of the work in progress for each client.
+    /// Limits of the work in progress for each session and each source.
     pub admission: Admission,
-    /// Who is told what happened.
+    /// Audit trail.
     pub audit: AuditTrail,
-    /// The time.
+    /// Clock of this process.
     pub clock: Arc<dyn Clock>,
-    /// Password hashes.
+    /// Password hasher.
     pub hasher: Hasher,
-    /// Keys to sign and to check with.
+    /// Keys that sign and verify tokens.
     pub keys: Arc<ActiveKeys>,
-    /// What is counted.
+    /// Counters.
     pub metrics: Metrics,
-    /// Dead tokens.
+    /// Revocations: the database, and the blacklist if there is one.
     pub revocation: Revocation,
     /// Settings.
     pub rules: Rules,
-    /// Sessions.
+    /// Session store.
     pub sessions: Arc<dyn SessionStore>,
-    /// What all tokens have in common.
+    /// Claims and headers that all tokens have in common.
     pub shape: TokenShape,
-    /// Users.
+    /// User store.
     pub users: Arc<dyn UserStore>,
 }
 
@@ -119,19 +120,19 @@ pub struct Auth {
 }
 
 impl Auth {
-    /// A service of these parts.
+    /// Returns a service with these dependencies.
     #[must_use]
     pub const fn new(parts: Parts) -> Self {
         Self { parts }
     }
 
-    /// The keys that are used just now.
+    /// Returns the active keys.
     #[must_use]
     pub fn keys(&self) -> &ActiveKeys {
         &self.parts.keys
     }
 
-    /// What is known of dead tokens.
+    /// Returns the revocations.
     #[must_use]
     pub const fn revocation(&self) -> &Revocation {
         &self.parts.revocation

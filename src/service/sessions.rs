@@ -1,8 +1,8 @@
-//! Sessions for the people whose they are: the list, the end of one, the end of all. And how a session ends at all.
+//! Sessions of an authenticated user: lists them, ends one, ends all.
 
 use std::sync::Arc;
 
-use super::{Auth, ClientInfo, Error, tokens::blacklisted};
+use super::{Auth, Caller, Error, tokens::blacklisted};
 use crate::{
     domain::{
         audit::{Actor, AuditEvent, EventKind},
@@ -13,33 +13,27 @@ use crate::{
     ports::{Revoke, RevokeAll},
 };
 
-/// A live session of the user who asks.
+/// Live session of an authenticated user.
 #[derive(Clone, Debug)]
 pub struct OwnSession {
     /// The session.
     pub session: Session,
-    /// Whether the request came by it.
+    /// True for the session of the request.
     pub current: bool,
 }
 
 impl Auth {
-    /// The live sessions of the user of an access token, the newest first.
+    /// Returns the live sessions of the caller, newest first.
     ///
     /// # Errors
-    /// As [`Auth::authenticate`].
-    pub async fn sessions(
-        &self,
-        token: &str,
-        client: &ClientInfo,
-    ) -> Result<Vec<OwnSession>, Error> {
-        let (identity, _admitted) = self.authenticate_admitted(token, client).await?;
+    /// [`Error::Overloaded`], [`Error::Unavailable`].
+    pub async fn sessions(&self, caller: &Caller) -> Result<Vec<OwnSession>, Error> {
+        let now = truncate_to_micros(self.parts.clock.now());
+        let identity = &caller.identity;
         let live = self
             .parts
             .sessions
-            .list_live(
-                &identity.user.id,
-                truncate_to_micros(self.parts.clock.now()),
-            )
+            .list_live(&identity.user.id, now)
             .await?;
         let own = |session: Session| OwnSession {
             current: session.id == identity.session.id,
@@ -48,19 +42,19 @@ impl Auth {
         Ok(live.into_iter().map(own).collect())
     }
 
-    /// Ends one session of the user of an access token, with its tokens; it may be the one that asks.
+    /// Ends one session of the caller, with its tokens. It may be the session of the request.
     ///
     /// # Errors
-    /// [`Error::NoSession`] for an id that is no live session of this user, whoever else's it may be; and as
-    /// [`Auth::authenticate`].
-    pub async fn end_session(
-        self: &Arc<Self>,
-        token: &str,
-        id: &str,
-        client: &ClientInfo,
-    ) -> Result<(), Error> {
-        let (identity, admitted) = self.authenticate_admitted(token, client).await?;
-        // The case of the digits of a UUID means nothing (RFC 9562, section 4), and some clients write them in uppercase.
+    /// [`Error::NoSession`] for an id that is no live session of the caller; [`Error::Overloaded`],
+    /// [`Error::Unavailable`].
+    pub async fn end_session(self: &Arc<Self>, caller: Caller, id: &str) -> Result<(), Error> {
+        let Caller {
+            identity,
+            client,
+            admitted,
+        } = caller;
+        // UUIDs are case-insensitive on input (RFC 9562, section 4), and some clients write
+        // uppercase.
         let id = SessionId::parse(&id.to_ascii_lowercase()).ok_or(Error::NoSession)?;
         let now = truncate_to_micros(self.parts.clock.now());
         let audit = AuditEvent::new(now, EventKind::SessionRevoked, Actor::User)
@@ -79,16 +73,16 @@ impl Auth {
         }
     }
 
-    /// Ends the session of an access token.
+    /// Ends the session of the request.
     ///
     /// # Errors
-    /// As [`Auth::authenticate`].
-    pub async fn log_out_by_access(
-        self: &Arc<Self>,
-        token: &str,
-        client: &ClientInfo,
-    ) -> Result<(), Error> {
-        let (identity, admitted) = self.authenticate_admitted(token, client).await?;
+    /// [`Error::Overloaded`], [`Error::Unavailable`].
+    pub async fn end_own_session(self: &Arc<Self>, caller: Caller) -> Result<(), Error> {
+        let Caller {
+            identity,
+            client,
+            admitted,
+        } = caller;
         let now = truncate_to_micros(self.parts.clock.now());
         let audit = AuditEvent::new(now, EventKind::SessionRevoked, Actor::User)
             .of_user(&identity.user.id)
@@ -101,34 +95,33 @@ impl Auth {
         Ok(())
     }
 
-    /// Ends every session of the user of an access token: one row, however many there are.
+    /// Ends all sessions of the caller by raising the session epoch. This changes one row,
+    /// regardless of their number.
     ///
     /// # Errors
-    /// As [`Auth::authenticate`]; of two at once, the second finds itself signed out.
-    pub async fn revoke_all_sessions(
-        self: &Arc<Self>,
-        token: &str,
-        client: &ClientInfo,
-    ) -> Result<(), Error> {
-        let (identity, admitted) = self.authenticate_admitted(token, client).await?;
+    /// [`Error::Token`] for the second of two concurrent calls. [`Error::Overloaded`],
+    /// [`Error::Unavailable`].
+    pub async fn revoke_all_sessions(self: &Arc<Self>, caller: Caller) -> Result<(), Error> {
+        let Caller {
+            identity,
+            client,
+            admitted,
+        } = caller;
         let now = truncate_to_micros(self.parts.clock.now());
         let audit = AuditEvent::new(now, EventKind::AllSessionsRevoked, Actor::User)
             .with_cause("signed_out_everywhere")
             .of_user(&identity.user.id)
             .of_session(identity.session.id)
             .from(&client.origin());
-        let cut_off = RevokeAll {
+        let revoke = RevokeAll {
             id: identity.user.id,
             now,
             audit,
         };
-        let version = identity.session.session_epoch;
+        let epoch = identity.session.session_epoch;
         self.run_to_completion(admitted, async move |auth| {
-            let changed = auth
-                .parts
-                .users
-                .revoke_all_sessions(&cut_off, Some(version))
-                .await?;
+            let users = &auth.parts.users;
+            let changed = users.revoke_all_sessions(&revoke, Some(epoch)).await?;
             let user = changed.ok_or(blacklisted("cut_off"))?;
             auth.parts.metrics.sign_outs_everywhere.inc();
             auth.parts
@@ -140,8 +133,8 @@ impl Auth {
         .await
     }
 
-    /// Ends a session, which must be a live one `of` this user, at this version, where one is given. Whether it was this
-    /// call that did.
+    /// Ends a session. If `of` is given, the session must be a live one of this user at this
+    /// session epoch. Returns true if this call ended it.
     pub(super) async fn end(
         &self,
         id: SessionId,

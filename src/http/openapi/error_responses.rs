@@ -1,111 +1,50 @@
-//! What each operation refuses, written as the errors themselves: statuses, bodies and words are those of the one table in
-//! `http/error.rs`, so that the document cannot say something else.
+//! Error responses of each operation, generated from the errors themselves. Statuses, bodies and texts come from the table
+//! in `http/error.rs`, so the document cannot differ from it.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use utoipa::{
-    IntoResponses,
-    openapi::{
-        Content, ContentBuilder, OneOfBuilder, Ref, RefOr, Response, ResponseBuilder,
-        example::{Example, ExampleBuilder},
-    },
+use utoipa::openapi::{
+    Content, ContentBuilder, OneOfBuilder, Ref, RefOr, Response, ResponseBuilder,
+    example::{Example, ExampleBuilder},
 };
 
 use crate::{
-    http::error::HttpError,
+    http::{
+        endpoint::{Access, Dialect, Endpoint, Limit},
+        error::HttpError,
+    },
     service::{Error, TokenDetail},
 };
 
 type Answers = BTreeMap<String, RefOr<Response>>;
 
-/// `POST /api/token/`.
-pub(in crate::http) struct Obtain;
-/// `POST /api/token/refresh/`.
-pub(in crate::http) struct Refresh;
-/// `POST /api/token/verify/`.
-pub(in crate::http) struct Verify;
-/// `POST /api/token/blacklist/`.
-pub(in crate::http) struct Blacklist;
-/// `POST /api/auth/logout/`.
-pub(in crate::http) struct LogOut;
-/// Whatever asks for an access token and for no body.
-pub(in crate::http) struct Protected;
-/// One session of those that are the user's own.
-pub(in crate::http) struct OwnSession;
-/// What is read by everybody.
-pub(in crate::http) struct Public;
-/// The documents that only an issuer that is a URL has.
-pub(in crate::http) struct Discovery;
-
-impl IntoResponses for Obtain {
-    fn responses() -> Answers {
-        let mut errors = fields(&["username", "password"]);
-        errors.extend([Error::BadCredentials, unavailable(), Error::Busy].map(HttpError::Service));
-        answers(&errors, &[BODY, ALWAYS])
+/// Returns the error responses of an endpoint, by status.
+pub(super) fn of(endpoint: &Endpoint) -> Answers {
+    let mut errors = Vec::new();
+    let mut shared = vec![ALWAYS];
+    if let Some(names) = endpoint.fields {
+        errors.extend(if names.is_empty() {
+            body()
+        } else {
+            fields(names)
+        });
+        shared.push(BODY);
     }
-}
-
-impl IntoResponses for Refresh {
-    fn responses() -> Answers {
-        let mut errors = fields(&["refresh"]);
-        errors.extend(token(&[Invalid, Expired, WrongType, Blacklisted]).map(HttpError::Service));
-        errors.push(HttpError::Service(Error::NoActiveAccount));
-        answers(&errors, &[BODY, ALWAYS, STORE])
+    errors.extend((endpoint.errors)());
+    match endpoint.access {
+        Access::Public => {}
+        Access::Optional => {
+            errors.extend([HttpError::BadAuthorizationHeader, bad_access_token()]);
+        }
+        Access::Required => shared.push(SIGNED_IN),
     }
-}
-
-impl IntoResponses for Verify {
-    fn responses() -> Answers {
-        let mut errors = fields(&["token"]);
-        errors.extend(token(&[Invalid, Expired, Blacklisted]).map(HttpError::Verify));
-        answers(&errors, &[BODY, ALWAYS, STORE])
+    match endpoint.limit {
+        Limit::Unlimited => {}
+        Limit::SignIn => errors.extend([unavailable(), Error::Busy].map(HttpError::Service)),
+        Limit::Session => shared.push(STORE),
     }
-}
-
-impl IntoResponses for Blacklist {
-    fn responses() -> Answers {
-        let mut errors = fields(&["refresh"]);
-        errors.extend(token(&[Invalid, Expired, WrongType, Blacklisted]).map(HttpError::Service));
-        answers(&errors, &[BODY, ALWAYS, STORE])
-    }
-}
-
-impl IntoResponses for LogOut {
-    fn responses() -> Answers {
-        let mut errors = body();
-        errors.push(HttpError::NoRefreshToken);
-        errors.extend(token(&[Invalid, Expired, WrongType, Blacklisted]).map(HttpError::Logout));
-        errors.extend([HttpError::BadAuthorizationHeader, access_token()]);
-        answers(&errors, &[BODY, ALWAYS, STORE])
-    }
-}
-
-impl IntoResponses for Protected {
-    fn responses() -> Answers {
-        answers(&[], &[SIGNED_IN, ALWAYS, STORE])
-    }
-}
-
-impl IntoResponses for OwnSession {
-    fn responses() -> Answers {
-        answers(
-            &[HttpError::AccessToken(Error::NoSession)],
-            &[SIGNED_IN, ALWAYS, STORE],
-        )
-    }
-}
-
-impl IntoResponses for Public {
-    fn responses() -> Answers {
-        answers(&[], &[ALWAYS])
-    }
-}
-
-impl IntoResponses for Discovery {
-    fn responses() -> Answers {
-        answers(&[HttpError::NotFound], &[ALWAYS])
-    }
+    answers(&errors, &shared, endpoint.dialect)
 }
 
 /// Answers that several operations share, by status and by their names among the components.
@@ -140,26 +79,23 @@ pub(super) fn components() -> impl Iterator<Item = (&'static str, Response)> {
         ),
     ]
     .into_iter()
-    .map(|(name, errors)| (name, answer(&errors.iter().collect::<Vec<_>>())))
+    .map(|(name, errors)| {
+        let errors: Vec<_> = errors.iter().collect();
+        (name, answer(&errors, Dialect::Simplejwt))
+    })
 }
 
-use TokenDetail::{Blacklisted, Expired, Invalid, WrongType};
-
-fn token<const N: usize>(details: &[TokenDetail; N]) -> [Error; N] {
-    details.map(|detail| Error::token(detail, ""))
-}
-
-fn access_token() -> HttpError {
-    HttpError::AccessToken(Error::token(Invalid, ""))
+fn bad_access_token() -> HttpError {
+    HttpError::Authentication(Error::token(TokenDetail::Invalid, ""))
 }
 
 fn not_signed_in() -> Vec<HttpError> {
     let mut errors = vec![
         HttpError::NotAuthenticated,
         HttpError::BadAuthorizationHeader,
-        access_token(),
+        bad_access_token(),
     ];
-    errors.extend([Error::UserInactive, Error::UserNotFound].map(HttpError::AccessToken));
+    errors.extend([Error::UserInactive, Error::UserNotFound].map(HttpError::Authentication));
     errors
 }
 
@@ -192,17 +128,17 @@ fn fields(names: &[&'static str]) -> Vec<HttpError> {
     errors
 }
 
-fn answers(errors: &[HttpError], shared: &[Shared]) -> Answers {
+fn answers(errors: &[HttpError], shared: &[Shared], dialect: Dialect) -> Answers {
     let mut by_status: BTreeMap<String, Vec<&HttpError>> = BTreeMap::new();
     for error in errors {
         by_status
-            .entry(error.answer().0.as_str().to_owned())
+            .entry(error.answer(dialect).0.as_str().to_owned())
             .or_default()
             .push(error);
     }
     let own = by_status
         .into_iter()
-        .map(|(status, errors)| (status, RefOr::T(answer(&errors))));
+        .map(|(status, errors)| (status, RefOr::T(answer(&errors, dialect))));
     let shared = shared.iter().copied().flatten();
     own.chain(shared.map(|(status, name)| {
         (
@@ -214,13 +150,15 @@ fn answers(errors: &[HttpError], shared: &[Shared]) -> Answers {
 }
 
 /// One status with an example of each error.
-fn answer(errors: &[&HttpError]) -> Response {
-    let bodies: Vec<Value> = errors.iter().map(|error| error.answer().1).collect();
+fn answer(errors: &[&HttpError], dialect: Dialect) -> Response {
+    let bodies: Vec<Value> = errors.iter().map(|error| error.answer(dialect).1).collect();
     let mut shapes: Vec<_> = bodies.iter().map(shape).collect();
     shapes.sort_unstable();
     shapes.dedup();
     let examples = bodies.into_iter().map(|body| (key(&body), example(body)));
-    let status = errors.first().map_or(0, |error| error.answer().0.as_u16());
+    let status = errors
+        .first()
+        .map_or(0, |error| error.answer(dialect).0.as_u16());
     let content = content(&shapes).examples_from_iter(examples).build();
     let mut response = ResponseBuilder::new()
         .description(description(status))
@@ -230,7 +168,7 @@ fn answer(errors: &[&HttpError]) -> Response {
         ("Retry-After", status == 503),
         (
             "WWW-Authenticate",
-            status == 401 && errors.iter().any(|error| error.challenges()),
+            status == 401 && errors.iter().any(|error| error.challenges(dialect)),
         ),
     ];
     for (name, _) in headers.into_iter().filter(|(_, sent)| *sent) {

@@ -1,52 +1,13 @@
-//! The shapes of bodies that no handler has a type for: requests, which are read field by field, and errors.
+//! Schemas of bodies that no handler has a type for.
 
-#![expect(dead_code, reason = "they are written down, never made")]
+#![expect(dead_code, reason = "schemas of the OpenAPI document")]
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// A name and a password.
-#[derive(ToSchema)]
-pub(in crate::http) struct Credentials {
-    /// White space around it is cut off.
-    #[schema(
-        min_length = 1,
-        pattern = r"^[^\u0000]*[^\s\u0000][^\u0000]*$",
-        example = "ada"
-    )]
-    username: String,
-    /// Compared exactly as sent.
-    #[schema(min_length = 1, pattern = r"^[^\u0000]*[^\s\u0000][^\u0000]*$", format = Password, example = "correct horse battery staple")]
-    password: String,
-}
-
-/// A refresh token.
-#[derive(ToSchema)]
-pub(in crate::http) struct RefreshToken {
-    /// The newest one of its session, or the one before it within the grace.
-    #[schema(
-        min_length = 1,
-        pattern = r"^[^\u0000]*[^\s\u0000][^\u0000]*$",
-        example = "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl"
-    )]
-    refresh: String,
-}
-
-/// A token of any kind.
-#[derive(ToSchema)]
-pub(in crate::http) struct AnyToken {
-    /// An access token or a refresh token.
-    #[schema(
-        min_length = 1,
-        pattern = r"^[^\u0000]*[^\s\u0000][^\u0000]*$",
-        example = "eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl"
-    )]
-    token: String,
-}
-
-/// What to log out.
+/// Refresh token of the session that ends.
 #[derive(ToSchema)]
 pub(in crate::http) struct LogOut {
     /// The refresh token; `null` to say by the access token alone which session ends.

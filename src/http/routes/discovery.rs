@@ -1,54 +1,108 @@
-//! `/.well-known/openid-configuration` and `/.well-known/oauth-authorization-server` (RFC 8414): what is true here,
-//! and no value from the request's headers.
+//! `/.well-known/openid-configuration` and `/.well-known/oauth-authorization-server` (RFC 8414). No value comes from the
+//! headers of a request.
 
-use actix_web::{HttpResponse, http::header::CACHE_CONTROL, web::Data};
+use std::collections::BTreeMap;
+
+use actix_web::{
+    HttpResponse,
+    http::{Method, Uri, header::CACHE_CONTROL},
+    web::Data,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::RouteTable;
-use crate::http::{error::HttpError, openapi::error_responses, state::State};
+use crate::http::{
+    endpoint::{Endpoint, route},
+    error::HttpError,
+    router,
+    state::State,
+};
 
-pub(super) fn configure(table: &mut RouteTable) {
-    table.get("/.well-known/openid-configuration", discovery);
-    table.get(
-        "/.well-known/oauth-authorization-server",
-        authorization_server,
-    );
+const OPENID: &str = "/.well-known/openid-configuration";
+const OAUTH: &str = "/.well-known/oauth-authorization-server";
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        route(Method::GET, OPENID)
+            .any_origin()
+            .errors(|| vec![HttpError::NotFound])
+            .document::<__path_openid_configuration>()
+            .handle(openid_configuration),
+        route(Method::GET, OAUTH)
+            .any_origin()
+            .errors(|| vec![HttpError::NotFound])
+            .document::<__path_authorization_server>()
+            .handle(authorization_server),
+    ]
 }
 
-/// Where everything is.
+/// Returns further paths of the documents, for an issuer with a path. OAuth inserts the well-known part before the path
+/// of the issuer (RFC 8414, section 3.1), OpenID Connect appends it (Discovery, section 4); libraries do both with both.
+pub(in crate::http) fn aliases(issuer: &str) -> Vec<(&'static str, String)> {
+    let path = issuer.parse::<Uri>().ok().filter(|_| is_url(issuer));
+    let path = path.as_ref().map_or("", Uri::path).trim_end_matches('/');
+    // A parameter in braces would be a pattern of the router.
+    if path.is_empty() || path.contains(['{', '}']) {
+        return Vec::new();
+    }
+    [OPENID, OAUTH]
+        .into_iter()
+        .flat_map(|known| {
+            [
+                (known, format!("{known}{path}")),
+                (known, format!("{path}{known}")),
+            ]
+        })
+        .collect()
+}
+
+/// Issuer, key set, algorithms and endpoints.
 #[derive(Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 struct Metadata<'a> {
     issuer: &'a str,
     jwks_uri: String,
-    response_types_supported: [&'static str; 0],
-    grant_types_supported: [&'static str; 0],
+    /// `none`: there is no authorization endpoint. RFC 8414 requires the member and forbids an empty list.
+    response_types_supported: [&'static str; 1],
     subject_types_supported: [&'static str; 1],
     #[schema(value_type = Vec<String>)]
     id_token_signing_alg_values_supported: &'a [&'static str],
     #[schema(value_type = Vec<String>)]
     access_token_signing_alg_values_supported: &'a [&'static str],
-    token_obtain_endpoint: String,
-    token_refresh_endpoint: String,
-    token_verify_endpoint: String,
-    token_blacklist_endpoint: String,
-    user_endpoint: String,
-    sessions_endpoint: String,
-    logout_endpoint: String,
-    logout_all_endpoint: String,
+    /// URLs of the endpoints that advertise themselves.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    endpoints: BTreeMap<&'static str, String>,
 }
 
-/// Only an issuer that is a URL has a place where its endpoints are.
 #[utoipa::path(
     get, path = "/.well-known/openid-configuration", tag = "keys", operation_id = "openid_configuration",
-    summary = "Issuer, key set, algorithms and endpoints",
-    description = "Where the libraries of OpenID Connect look for the keys. Only an issuer that is a URL has it.",
-    responses((status = 200, description = "The document.", body = Metadata), error_responses::Discovery)
+    summary = "Get issuer, key set, algorithms and endpoints",
+    description = "Libraries of OpenID Connect find the keys here. Requires an issuer that is a URL. If the issuer has a path, \
+         the document is also at `/.well-known/openid-configuration` followed by the path, and at the path followed by it.",
+    responses((status = 200, description = "The document.", body = Metadata))
 )]
-pub(in crate::http) async fn discovery(state: Data<State>) -> Result<HttpResponse, HttpError> {
+async fn openid_configuration(state: Data<State>) -> Result<HttpResponse, HttpError> {
+    metadata(&state)
+}
+
+#[utoipa::path(
+    get, path = "/.well-known/oauth-authorization-server", tag = "keys", operation_id = "oauth_authorization_server",
+    summary = "Get the same document at the path of RFC 8414",
+    description = "Requires an issuer that is a URL. If the issuer has a path, the document is also at \
+         `/.well-known/oauth-authorization-server` followed by the path, and at the path followed by it.",
+    responses((status = 200, description = "The document.", body = Metadata))
+)]
+async fn authorization_server(state: Data<State>) -> Result<HttpResponse, HttpError> {
+    metadata(&state)
+}
+
+fn is_url(issuer: &str) -> bool {
+    issuer.starts_with("https://") || issuer.starts_with("http://")
+}
+
+fn metadata(state: &State) -> Result<HttpResponse, HttpError> {
     let issuer = &state.settings.issuer;
-    if !(issuer.starts_with("https://") || issuer.starts_with("http://")) {
+    if !is_url(issuer) {
         return Err(HttpError::NotFound);
     }
     let base = issuer.trim_end_matches('/');
@@ -59,36 +113,20 @@ pub(in crate::http) async fn discovery(state: Data<State>) -> Result<HttpRespons
         .iter()
         .map(|algorithm| algorithm.name())
         .collect();
+    let endpoints = router::endpoints().iter().filter_map(|endpoint| {
+        let url = format!("{base}{}/", endpoint.path);
+        endpoint.advertised.map(|member| (member, url))
+    });
     let document = Metadata {
         issuer,
         jwks_uri: format!("{base}/.well-known/jwks.json"),
-        response_types_supported: [],
-        grant_types_supported: [],
+        response_types_supported: ["none"],
         subject_types_supported: ["public"],
         id_token_signing_alg_values_supported: &algorithms,
         access_token_signing_alg_values_supported: &algorithms,
-        token_obtain_endpoint: format!("{base}/api/token/"),
-        token_refresh_endpoint: format!("{base}/api/token/refresh/"),
-        token_verify_endpoint: format!("{base}/api/token/verify/"),
-        token_blacklist_endpoint: format!("{base}/api/token/blacklist/"),
-        user_endpoint: format!("{base}/api/auth/user/"),
-        sessions_endpoint: format!("{base}/api/auth/sessions/"),
-        logout_endpoint: format!("{base}/api/auth/logout/"),
-        logout_all_endpoint: format!("{base}/api/auth/logout/all/"),
+        endpoints: endpoints.collect(),
     };
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, state.settings.jwks_caching.clone()))
         .json(document))
-}
-
-#[utoipa::path(
-    get, path = "/.well-known/oauth-authorization-server", tag = "keys", operation_id = "oauth_authorization_server",
-    summary = "The same, where RFC 8414 puts it",
-    description = "Only an issuer that is a URL has it.",
-    responses((status = 200, description = "The document.", body = Metadata), error_responses::Discovery)
-)]
-pub(in crate::http) async fn authorization_server(
-    state: Data<State>,
-) -> Result<HttpResponse, HttpError> {
-    discovery(state).await
 }

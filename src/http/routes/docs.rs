@@ -11,9 +11,12 @@ use std::{
 use actix_web::{
     HttpRequest, HttpResponse,
     body::{MessageBody, SizedStream},
-    http::header::{
-        AcceptEncoding, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, Encoding,
-        Header as _, LOCATION, VARY,
+    http::{
+        Method,
+        header::{
+            AcceptEncoding, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, Encoding,
+            Header as _, LOCATION, VARY,
+        },
     },
     web::Bytes,
 };
@@ -21,11 +24,11 @@ use flate2::read::GzDecoder;
 use futures_util::stream;
 use utoipa_swagger_ui::{Config, SwaggerFile, serve};
 
-use super::RouteTable;
 use crate::{
     http::{
+        endpoint::{Builder, Endpoint, route},
         error::HttpError,
-        openapi::{document, error_responses, schemas::Description},
+        openapi::{document, schemas::Description},
     },
     service::Error,
 };
@@ -37,19 +40,24 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// The size of the pieces in which a large response is copied for each client.
 const PIECE: usize = 8 * 1024;
 
-pub(super) fn configure(table: &mut RouteTable) {
-    table.get("/openapi.json", openapi);
-    table.get("/docs", page);
-    table.get("/docs/{file}", page);
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let get = |path| -> Builder { route(Method::GET, path).enabled(|settings| settings.docs) };
+    vec![
+        get("/openapi.json")
+            .document::<__path_openapi>()
+            .handle(openapi),
+        get("/docs").handle(page),
+        get("/docs/{file}").label("/docs").handle(page),
+    ]
 }
 
 #[utoipa::path(
     get, path = "/openapi.json", tag = "operation", operation_id = "openapi",
-    summary = "This document",
-    description = "It and Swagger UI under `/docs/` are here unless `LATCHKEY_DOCS=false`.",
-    responses((status = 200, description = "OpenAPI 3.1.", body = Description), error_responses::Public)
+    summary = "Get this document",
+    description = "`LATCHKEY_DOCS=false` disables it, and Swagger UI under `/docs/`.",
+    responses((status = 200, description = "OpenAPI 3.1.", body = Description))
 )]
-pub(in crate::http) async fn openapi() -> HttpResponse {
+async fn openapi() -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "application/json"))
         .body(in_pieces(document().into()))

@@ -1,22 +1,32 @@
 //! `/health/live`: the process runs. `/health/ready`: it can answer requests, and how well.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{StatusCode, header::RETRY_AFTER},
+    HttpResponse,
+    http::{Method, StatusCode, header::RETRY_AFTER},
     web::Data,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::RouteTable;
 use crate::{
-    http::{client_info::client, error::HttpError, openapi::error_responses, state::State},
+    http::{
+        endpoint::{Endpoint, route},
+        error::HttpError,
+        extract::Client,
+        state::State,
+    },
     service::Health,
 };
 
-pub(super) fn configure(table: &mut RouteTable) {
-    table.get("/health/live", live);
-    table.get("/health/ready", ready);
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        route(Method::GET, "/health/live")
+            .document::<__path_live>()
+            .handle(live),
+        route(Method::GET, "/health/ready")
+            .document::<__path_ready>()
+            .handle(ready),
+    ]
 }
 
 /// The process runs.
@@ -50,11 +60,11 @@ const STOPPING: &str = "stopping";
 
 #[utoipa::path(
     get, path = "/health/live", tag = "operation",
-    summary = "Whether the process runs",
-    description = "Asks nobody else: a database that is away is no reason to start the process again.",
-    responses((status = 200, description = "It runs.", body = Live, example = json!({ "status": "ok" })), error_responses::Public)
+    summary = "Check that the process runs",
+    description = "Queries no other server: an unavailable database is no reason to restart the process.",
+    responses((status = 200, description = "The process runs.", body = Live, example = json!({ "status": "ok" })))
 )]
-pub(in crate::http) async fn live() -> HttpResponse {
+async fn live() -> HttpResponse {
     HttpResponse::Ok().json(Live {
         status: Health::Ok.as_str(),
     })
@@ -62,30 +72,26 @@ pub(in crate::http) async fn live() -> HttpResponse {
 
 #[utoipa::path(
     get, path = "/health/ready", tag = "operation",
-    summary = "Whether requests can be answered",
+    summary = "Check that requests can be served",
     description = "Without Redis, or if it cannot read its keys, the instance is degraded but serves requests. \
          Without its database, or if the embedded database cannot be written to, it is down. After a signal to stop, \
          it is stopping.",
     responses(
-        (status = 200, description = "They can.", body = Ready,
+        (status = 200, description = "Ready.", body = Ready,
             examples(
                 ("embedded" = (value = json!({ "status": "ok", "database": "ok", "keys": "ok" }))),
                 ("with_redis" = (value = json!({ "status": "ok", "database": "ok", "redis": "ok", "keys": "ok" })))
             )),
-        (status = 503, description = "They cannot.", body = Ready,
+        (status = 503, description = "Not ready.", body = Ready,
             headers(("Retry-After" = u32, description = "Seconds to wait.")),
             examples(
                 ("down" = (value = json!({ "status": "down", "database": "down", "keys": "ok" }))),
                 ("stopping" = (value = json!({ "status": "stopping", "database": "ok", "keys": "ok" })))
             )),
-        error_responses::Public
     )
 )]
-pub(in crate::http) async fn ready(
-    request: HttpRequest,
-    state: Data<State>,
-) -> Result<HttpResponse, HttpError> {
-    let readiness = state.auth.readiness(&client(&request)).await?;
+async fn ready(Client(client): Client, state: Data<State>) -> Result<HttpResponse, HttpError> {
+    let readiness = state.auth.readiness(&client).await?;
     let status = if state.stopping.has_begun() {
         STOPPING
     } else {

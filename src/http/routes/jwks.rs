@@ -1,45 +1,51 @@
-//! `/.well-known/jwks.json`: the public keys of access tokens (RFC 7517, section 5). From memory: no server that may
-//! be down has a part in it.
+//! `/.well-known/jwks.json`: the public keys of access tokens (RFC 7517, section 5), served from memory.
 
 use std::cell::RefCell;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH},
+    http::{
+        Method,
+        header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH},
+    },
     web::{Bytes, Data},
 };
 
-use super::RouteTable;
 use crate::{
     crypto::key_ring::PublishedKeys,
     http::{
-        openapi::{error_responses, schemas::JwkSet},
+        endpoint::{Endpoint, route},
+        openapi::schemas::JwkSet,
         state::State,
     },
 };
 
-pub(super) fn configure(table: &mut RouteTable) {
-    table.get("/.well-known/jwks.json", jwks);
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        route(Method::GET, "/.well-known/jwks.json")
+            .any_origin()
+            .document::<__path_jwks>()
+            .handle(jwks),
+    ]
 }
 
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", tag = "keys",
-    summary = "The public keys of access tokens",
-    description = "A JWK Set (RFC 7517). A new key is in it before it signs.",
-    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier answer.")),
+    summary = "Get the public keys of access tokens",
+    description = "A JWK Set (RFC 7517). It contains a new key before the key signs.",
+    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier response.")),
     responses(
-        (status = 200, description = "The keys.", body = JwkSet, headers(("ETag" = String, description = "Names this set.")),
+        (status = 200, description = "The keys.", body = JwkSet, headers(("ETag" = String, description = "Identifies this key set.")),
             example = json!({ "keys": [{
                 "crv": "P-256", "kty": "EC", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
                 "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0", "alg": "ES256",
                 "kid": "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U", "use": "sig"
             }] })),
-        (status = 304, description = "They are still the same.", headers(("ETag" = String, description = "Names this set."))),
-        error_responses::Public
+        (status = 304, description = "The keys have not changed.", headers(("ETag" = String, description = "Identifies this key set."))),
     )
 )]
-pub(in crate::http) async fn jwks(request: HttpRequest, state: Data<State>) -> HttpResponse {
-    let (etag, body) = own(&state.auth.keys().current().published);
+async fn jwks(request: HttpRequest, state: Data<State>) -> HttpResponse {
+    let (etag, body) = worker_copy(&state.auth.keys().current().published);
     let unchanged = matches(&request, etag.as_bytes());
     let mut response = if unchanged {
         HttpResponse::NotModified()
@@ -56,14 +62,14 @@ pub(in crate::http) async fn jwks(request: HttpRequest, state: Data<State>) -> H
         .body(body)
 }
 
-/// `ETag` and body in memory of this thread's own, copied when the key set is another than the one before: a shared count
-/// of references would go to and fro between the cores.
-fn own(published: &PublishedKeys) -> (HeaderValue, Bytes) {
+/// Returns the worker's copies of `ETag` and body, which change with the key set. A reference count that all workers
+/// share would cause contention on its cache line.
+fn worker_copy(published: &PublishedKeys) -> (HeaderValue, Bytes) {
     thread_local! {
         static OWN: RefCell<(HeaderValue, Bytes)> = const { RefCell::new((HeaderValue::from_static(""), Bytes::new())) };
     }
     OWN.with_borrow_mut(|own| {
-        // It is a hash of the body.
+        // The `ETag` is a hash of the body.
         if own.0.as_bytes() != published.etag {
             let etag = HeaderValue::from_bytes(&published.etag)
                 .unwrap_or_else(|_| HeaderValue::from_static(""));
@@ -73,7 +79,7 @@ fn own(published: &PublishedKeys) -> (HeaderValue, Bytes) {
     })
 }
 
-/// RFC 9110, section 13.1.2: a weak comparison, and `*` fits anything.
+/// Compares weakly, and accepts `*` (RFC 9110, section 13.1.2).
 fn matches(request: &HttpRequest, etag: &[u8]) -> bool {
     request
         .headers()

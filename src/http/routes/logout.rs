@@ -1,50 +1,57 @@
-//! `/api/auth/logout/`: dj-rest-auth's `LogoutView`, for clients that keep their refresh token themselves. And
-//! `/api/auth/logout/all/`: everywhere.
+//! `/api/auth/logout/`: dj-rest-auth's `LogoutView`, for clients that store their refresh token.
+//! `/api/auth/logout/all/`: ends all sessions of the user.
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::Method,
-    web::{self, Data, Payload},
-};
+use actix_web::{FromRequest as _, HttpRequest, HttpResponse, http::Method, web::Data};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{RouteTable, method_not_allowed, on, signed_in_first};
+use super::token::tokens;
 use crate::{
     http::{
-        bearer, body,
-        client_info::client,
+        endpoint::{Access, Dialect, Endpoint, Limit, route},
         error::HttpError,
+        extract::{Auth, Client, Form, OptionalAuth, RawForm},
         fields::{RawField, Trim, char_field},
-        openapi::{error_responses, schemas::LogOut},
+        openapi::schemas::LogOut,
         state::State,
     },
-    service::ClientInfo,
+    service::TokenDetail::{Blacklisted, Expired, Invalid, WrongType},
 };
 
-pub(super) fn configure(table: &mut RouteTable) {
-    // dj-rest-auth's, which names GET also where its setting makes it a 405.
-    table.add("/api/auth/logout", "GET, POST, HEAD, OPTIONS", |resource| {
-        resource
-            .route(on(Method::POST).to(log_out))
-            .default_service(web::route().to(not_a_log_out))
-    });
-    table.add("/api/auth/logout/all", "POST, OPTIONS", |resource| {
-        resource
-            .route(on(Method::POST).to(log_out_everywhere))
-            .default_service(web::route().to(signed_in_first))
-    });
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        route(Method::POST, "/api/auth/logout")
+            .access(Access::Optional)
+            .dialect(Dialect::DjRestAuth)
+            .limit(Limit::Session)
+            // dj-rest-auth lists GET although its setting makes it a 405.
+            .allow("GET, POST, HEAD, OPTIONS")
+            .advertise("logout_endpoint")
+            .body::<RawForm>()
+            .errors(|| {
+                let mut errors = vec![HttpError::NoRefreshToken];
+                errors.extend(tokens(&[Invalid, Expired, WrongType, Blacklisted]));
+                errors
+            })
+            .document::<__path_log_out>()
+            .handle(log_out),
+        route(Method::POST, "/api/auth/logout/all")
+            .access(Access::Required)
+            .dialect(Dialect::Protected)
+            .limit(Limit::Session)
+            .advertise("logout_all_endpoint")
+            .document::<__path_log_out_everywhere>()
+            .handle(log_out_everywhere),
+    ]
 }
 
-/// That it is done.
+/// Confirmation of a log-out.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Done {
     detail: &'static str,
 }
 
-/// The refresh token decides. `Authorization` is read only where the body holds no token: a client that logs out often has
-/// an access token that expired.
 #[utoipa::path(
     post, path = "/api/auth/logout/", tag = "account",
     summary = "Log out",
@@ -54,78 +61,34 @@ struct Done {
     security((), ("bearerAuth" = [])),
     responses(
         (status = 200, description = "Logged out.", body = Done, example = json!({ "detail": "Successfully logged out." })),
-        error_responses::LogOut
     )
 )]
-pub(in crate::http) async fn log_out(
+/// The refresh token decides. `Authorization` is read only if the body holds no token: a client that logs out often has
+/// an expired access token.
+async fn log_out(
+    Form(RawForm(mut data)): Form<RawForm>,
+    Client(client): Client,
     request: HttpRequest,
-    payload: Payload,
     state: Data<State>,
 ) -> Result<HttpResponse, HttpError> {
-    let client = client(&request);
-    let refresh = body::Data::read(&request, payload, &state.settings)
-        .await?
-        .remove("refresh");
-    match refresh {
+    match data.take("refresh") {
         RawField::Missing => {
-            access_token(&request, &state).await?;
+            OptionalAuth::extract(&request).await?;
             return Err(HttpError::NoRefreshToken);
         }
+        // dj-rest-auth accepts `null` and does nothing. Here the session of the access token ends, if there is one.
         RawField::Null => {
-            let access = access_token(&request, &state).await?;
-            end_of_access_token(access, state, client).await?;
+            if let OptionalAuth(Some(caller)) = OptionalAuth::extract(&request).await? {
+                state.auth.end_own_session(caller).await?;
+            }
         }
-        // A text that cannot be a token is refused as one.
-        input => {
-            let token = char_field(input, Trim::Yes).unwrap_or_default();
-            state
-                .auth
-                .log_out(&token, client)
-                .await
-                .map_err(HttpError::Logout)?;
+        // A value that cannot be a token is refused like a bad token.
+        field => {
+            let token = char_field(field, Trim::Yes).unwrap_or_default();
+            state.auth.log_out(&token, client).await?;
         }
     }
     Ok(logged_out())
-}
-
-async fn not_a_log_out(
-    request: HttpRequest,
-    state: Data<State>,
-) -> Result<HttpResponse, HttpError> {
-    access_token(&request, &state).await?;
-    method_not_allowed(request).await
-}
-
-async fn access_token(request: &HttpRequest, state: &State) -> Result<Option<String>, HttpError> {
-    match bearer::token(request, &state.settings.auth_header_types) {
-        Ok(token) => {
-            state
-                .auth
-                .authenticate(&token, &client(request))
-                .await
-                .map_err(HttpError::AccessToken)?;
-            Ok(Some(token))
-        }
-        Err(HttpError::NotAuthenticated) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// dj-rest-auth says yes to `null` and does nothing. Where the request says by its access token which session it means,
-/// that session ends.
-async fn end_of_access_token(
-    access: Option<String>,
-    state: Data<State>,
-    client: ClientInfo,
-) -> Result<(), HttpError> {
-    match access {
-        None => Ok(()),
-        Some(token) => state
-            .auth
-            .log_out_by_access(&token, &client)
-            .await
-            .map_err(HttpError::AccessToken),
-    }
 }
 
 #[utoipa::path(
@@ -135,19 +98,13 @@ async fn end_of_access_token(
     security(("bearerAuth" = [])),
     responses(
         (status = 200, description = "Logged out.", body = Done, example = json!({ "detail": "Successfully logged out." })),
-        error_responses::Protected
     )
 )]
-pub(in crate::http) async fn log_out_everywhere(
-    request: HttpRequest,
+async fn log_out_everywhere(
+    Auth(caller): Auth,
     state: Data<State>,
 ) -> Result<HttpResponse, HttpError> {
-    let token = bearer::token(&request, &state.settings.auth_header_types)?;
-    state
-        .auth
-        .revoke_all_sessions(&token, &client(&request))
-        .await
-        .map_err(HttpError::AccessToken)?;
+    state.auth.revoke_all_sessions(caller).await?;
     Ok(logged_out())
 }
 

@@ -1,41 +1,52 @@
-//! `/metrics`: what Prometheus reads: `OpenMetrics`, or the older text format for clients that ask for it.
+//! `/metrics`: `OpenMetrics` for Prometheus, or the older text format for clients that accept only that.
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{ACCEPT, CONTENT_TYPE},
+    http::{
+        Method,
+        header::{ACCEPT, CONTENT_TYPE},
+    },
     web::Data,
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
-use super::RouteTable;
-use crate::http::{error::HttpError, openapi::error_responses};
+use crate::{
+    http::{
+        endpoint::{Endpoint, route},
+        error::HttpError,
+    },
+    service::Error,
+};
 
-pub(super) fn configure(table: &mut RouteTable) {
-    table.get("/metrics", metrics);
+/// Path on the main address and on the address of metrics.
+pub(in crate::http) const PATH: &str = "/metrics";
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        route(Method::GET, PATH)
+            .enabled(|settings| settings.metrics)
+            .document::<__path_metrics>()
+            .handle(metrics),
+    ]
 }
 
 #[utoipa::path(
     get, path = "/metrics", tag = "operation",
-    summary = "Numbers for Prometheus",
+    summary = "Get metrics for Prometheus",
     description = "Served on the address of `LATCHKEY_METRICS_BIND`. On the main address, it is a 404 unless \
          `LATCHKEY_METRICS_BIND=main`.",
     responses(
         (status = 200, description = "`OpenMetrics` text.", body = String,
             content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"),
-        error_responses::Public
     )
 )]
-pub(in crate::http) async fn metrics(
+async fn metrics(
     request: HttpRequest,
     registry: Data<Registry>,
 ) -> Result<HttpResponse, HttpError> {
     let mut text = String::new();
-    let failed = |_| {
-        HttpError::Service(crate::service::Error::Internal(
-            "metrics cannot be written".to_owned(),
-        ))
-    };
-    encode(&mut text, &registry).map_err(failed)?;
+    encode(&mut text, &registry)
+        .map_err(|_| Error::Internal("metrics cannot be encoded".to_owned()))?;
     let accept = request
         .headers()
         .get(ACCEPT)
@@ -55,8 +66,8 @@ pub(in crate::http) async fn metrics(
         .body(text))
 }
 
-/// The same in the text format of version 0.0.4. It knows no units and no end, and describes a counter by the name of its
-/// samples.
+/// Converts to the text format of version 0.0.4. It has no units and no end marker, and describes a counter by the name
+/// of its samples.
 fn plain(open_metrics: &str) -> String {
     let mut plain = String::with_capacity(open_metrics.len());
     let mut lines = open_metrics.split_inclusive('\n').peekable();

@@ -1,39 +1,47 @@
-//! `/api/auth/sessions/`: where the user is signed in, and the end of one of these sign-ins.
+//! `/api/auth/sessions/`: lists the user's live sessions, and ends one of them.
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::Method,
-    web::{self, Data},
-};
+use actix_web::{HttpRequest, HttpResponse, http::Method, web::Data};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{RouteTable, on, read, signed_in_first};
 use crate::{
     domain::time::Moment,
-    http::{bearer, client_info::client, error::HttpError, openapi::error_responses, state::State},
-    service::OwnSession,
+    http::{
+        endpoint::{Access, Dialect, Endpoint, Limit, route},
+        error::HttpError,
+        extract::Auth,
+        state::State,
+    },
+    service::{Error, OwnSession},
 };
 
-pub(super) fn configure(table: &mut RouteTable) {
-    table.add("/api/auth/sessions", "GET, HEAD, OPTIONS", |resource| {
-        read(resource, list).default_service(web::route().to(signed_in_first))
-    });
-    table.add("/api/auth/sessions/{id}", "DELETE, OPTIONS", |resource| {
-        resource
-            .route(on(Method::DELETE).to(end))
-            .default_service(web::route().to(signed_in_first))
-    });
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        route(Method::GET, "/api/auth/sessions")
+            .access(Access::Required)
+            .dialect(Dialect::Protected)
+            .limit(Limit::Session)
+            .advertise("sessions_endpoint")
+            .document::<__path_list>()
+            .handle(list),
+        route(Method::DELETE, "/api/auth/sessions/{id}")
+            .access(Access::Required)
+            .dialect(Dialect::Protected)
+            .limit(Limit::Session)
+            .errors(|| vec![Error::NoSession.into()])
+            .document::<__path_end>()
+            .handle(end),
+    ]
 }
 
-/// One sign-in. Moments are in UTC (RFC 3339), as Django REST framework writes them.
+/// A session. Times are in UTC (RFC 3339), as Django REST framework writes them.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct SessionDetails {
     /// The claim `sid`.
     #[schema(format = "uuid")]
     id: String,
-    /// Whether it is the session of the access token that asks.
+    /// True for the session of the access token.
     current: bool,
     #[schema(format = DateTime)]
     created_at: String,
@@ -41,10 +49,10 @@ struct SessionDetails {
     last_used_at: String,
     #[schema(format = DateTime)]
     expires_at: String,
-    /// Of the sign-in or the last refresh.
+    /// Recorded at the sign-in or the last refresh.
     #[schema(required = true)]
     ip: Option<String>,
-    /// Of the sign-in or the last refresh.
+    /// Recorded at the sign-in or the last refresh.
     #[schema(required = true)]
     user_agent: Option<String>,
 }
@@ -66,8 +74,8 @@ impl From<OwnSession> for SessionDetails {
 
 #[utoipa::path(
     get, path = "/api/auth/sessions/", tag = "account", operation_id = "list_sessions",
-    summary = "Where the user is signed in",
-    description = "The live sessions of the access token's user, the newest first.",
+    summary = "List the live sessions",
+    description = "Returns the live sessions of the access token's user, the newest first.",
     security(("bearerAuth" = [])),
     responses(
         (status = 200, description = "The sessions.", body = [SessionDetails],
@@ -76,50 +84,28 @@ impl From<OwnSession> for SessionDetails {
                 "created_at": "2026-01-31T12:00:00.000000Z", "last_used_at": "2026-01-31T12:00:00.000000Z",
                 "expires_at": "2026-02-01T12:00:00.000000Z", "ip": "192.0.2.7", "user_agent": null
             }])),
-        error_responses::Protected
     )
 )]
-pub(in crate::http) async fn list(
-    request: HttpRequest,
-    state: Data<State>,
-) -> Result<HttpResponse, HttpError> {
-    let token = bearer::token(&request, &state.settings.auth_header_types)?;
-    let sessions = state
-        .auth
-        .sessions(&token, &client(&request))
-        .await
-        .map_err(HttpError::AccessToken)?;
-    Ok(HttpResponse::Ok().json(
-        sessions
-            .into_iter()
-            .map(SessionDetails::from)
-            .collect::<Vec<_>>(),
-    ))
+async fn list(Auth(caller): Auth, state: Data<State>) -> Result<HttpResponse, HttpError> {
+    let sessions = state.auth.sessions(&caller).await?;
+    let details: Vec<_> = sessions.into_iter().map(SessionDetails::from).collect();
+    Ok(HttpResponse::Ok().json(details))
 }
 
 #[utoipa::path(
     delete, path = "/api/auth/sessions/{id}/", tag = "account", operation_id = "end_session",
-    summary = "End one of these sessions",
-    description = "With all its tokens. Whatever is no live session of this user is a 404.",
+    summary = "End a session",
+    description = "Revokes all its tokens. An id that is no live session of this user is a 404.",
     security(("bearerAuth" = [])),
     params(("id" = String, Path, description = "The `id` in the list.", format = "uuid")),
-    responses((status = 204, description = "It has ended."), error_responses::OwnSession)
+    responses((status = 204, description = "The session has ended."))
 )]
-pub(in crate::http) async fn end(
+async fn end(
+    Auth(caller): Auth,
     request: HttpRequest,
     state: Data<State>,
 ) -> Result<HttpResponse, HttpError> {
-    let token = bearer::token(&request, &state.settings.auth_header_types)?;
-    // Not as an argument: one that is no text would be refused before anybody asked who that is.
-    let id = request
-        .match_info()
-        .get("id")
-        .unwrap_or_default()
-        .to_owned();
-    state
-        .auth
-        .end_session(&token, &id, &client(&request))
-        .await
-        .map_err(HttpError::AccessToken)?;
+    let id = request.match_info().get("id").unwrap_or_default();
+    state.auth.end_session(caller, id).await?;
     Ok(HttpResponse::NoContent().finish())
 }

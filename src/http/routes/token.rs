@@ -1,41 +1,100 @@
 //! `/api/token/…`: simplejwt's four views.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpResponse,
     body::MessageBody,
-    http::header::{self, HeaderValue},
-    web::{Data, Payload},
+    http::{
+        Method,
+        header::{self, HeaderValue},
+    },
+    web::Data,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::RouteTable;
 use crate::{
     domain::password::Password,
     http::{
-        body,
-        client_info::client,
+        endpoint::{Dialect, Endpoint, Limit, route},
         error::HttpError,
-        fields::Trim,
-        openapi::{
-            error_responses,
-            schemas::{AnyToken, Credentials, RefreshToken},
-        },
+        extract::{Client, Form, form},
         state::State,
     },
-    service::{Error, TokenPair},
+    service::{
+        Error,
+        TokenDetail::{self, Blacklisted, Expired, Invalid, WrongType},
+        TokenPair,
+    },
 };
 
-/// What clients ask for again and again.
-pub(super) fn configure_frequent(table: &mut RouteTable) {
-    table.post("/api/token/verify", verify);
-    table.post("/api/token/refresh", refresh);
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        route(Method::POST, "/api/token/verify")
+            .dialect(Dialect::Verify)
+            .limit(Limit::Session)
+            .advertise("token_verify_endpoint")
+            .body::<AnyToken>()
+            .errors(|| tokens(&[Invalid, Expired, Blacklisted]))
+            .document::<__path_verify>()
+            .handle(verify),
+        route(Method::POST, "/api/token/refresh")
+            .limit(Limit::Session)
+            .advertise("token_refresh_endpoint")
+            .body::<RefreshToken>()
+            .errors(|| {
+                let mut errors = tokens(&[Invalid, Expired, WrongType, Blacklisted]);
+                errors.push(Error::NoActiveAccount.into());
+                errors
+            })
+            .document::<__path_refresh>()
+            .handle(refresh),
+        route(Method::POST, "/api/token")
+            .limit(Limit::SignIn)
+            .advertise("token_obtain_endpoint")
+            .body::<Credentials>()
+            .errors(|| vec![Error::BadCredentials.into()])
+            .document::<__path_obtain>()
+            .handle(obtain),
+        route(Method::POST, "/api/token/blacklist")
+            .limit(Limit::Session)
+            .advertise("token_blacklist_endpoint")
+            .body::<RefreshToken>()
+            .errors(|| tokens(&[Invalid, Expired, WrongType, Blacklisted]))
+            .document::<__path_blacklist>()
+            .handle(blacklist),
+    ]
 }
 
-/// What they ask for once.
-pub(super) fn configure_rare(table: &mut RouteTable) {
-    table.post("/api/token", obtain);
-    table.post("/api/token/blacklist", blacklist);
+/// Returns the errors of a token in the body.
+pub(super) fn tokens(details: &[TokenDetail]) -> Vec<HttpError> {
+    let error = |detail: &TokenDetail| Error::token(*detail, "").into();
+    details.iter().map(error).collect()
+}
+
+form! {
+    /// A name and a password.
+    Credentials {
+        /// Surrounding white space is removed.
+        username: Text(example = "ada"),
+        /// Compared exactly as sent.
+        password: Verbatim(format = Password, example = "correct horse battery staple"),
+    }
+}
+
+form! {
+    /// A refresh token.
+    RefreshToken {
+        /// The newest one of its session, or the one before it within the reuse grace.
+        refresh: Text(example = "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl"),
+    }
+}
+
+form! {
+    /// A token of any type.
+    AnyToken {
+        /// An access token or a refresh token.
+        token: Text(example = "eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl"),
+    }
 }
 
 /// simplejwt's order: refresh before access.
@@ -61,13 +120,13 @@ struct Refreshed {
     refresh: Option<String>,
 }
 
-/// Yes.
+/// An empty object.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Empty {}
 
 impl Obtained {
-    /// The JSON text, which is only copied together: base64url and dots are nothing that JSON escapes.
+    /// Returns the JSON text. It is concatenated, because base64url and dots need no escapes in JSON.
     fn text(&self) -> String {
         match &self.refresh {
             Some(refresh) => [
@@ -111,25 +170,20 @@ fn ok(body: impl MessageBody + 'static) -> HttpResponse {
 #[utoipa::path(
     post, path = "/api/token/", tag = "tokens",
     summary = "Sign in",
-    description = "A name and a password become a pair of tokens and a session. Unknown, wrong and inactive are one answer.",
+    description = "Exchanges a name and a password for a pair of tokens, and creates a session. An unknown user, a wrong password and an inactive user have the same response.",
     request_body = Credentials,
     responses(
         (status = 200, description = "Signed in.", body = Obtained,
             example = json!({ "refresh": "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl", "access": "eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl" })),
-        error_responses::Obtain
     )
 )]
-pub(in crate::http) async fn obtain(
-    request: HttpRequest,
-    payload: Payload,
+async fn obtain(
+    Form(Credentials { username, password }): Form<Credentials>,
+    Client(client): Client,
     state: Data<State>,
 ) -> Result<HttpResponse, HttpError> {
-    let data = body::Data::read(&request, payload, &state.settings).await?;
-    let [username, password] = data.take([("username", Trim::Yes), ("password", Trim::No)])?;
-    let password =
-        Password::parse(password).map_err(|_| HttpError::Service(Error::BadCredentials))?;
-    let client = client(&request);
-    // Not to the end: its writes are whole each by itself, and nobody hashes for a client that has gone.
+    let password = Password::parse(password.0).map_err(|_| Error::BadCredentials)?;
+    // Not run to completion: each of its writes is atomic, and no password is hashed for a client that disconnected.
     let TokenPair { access, refresh } = state.auth.obtain(&username, password, client).await?;
     Ok(ok(Obtained { refresh, access }.text()))
 }
@@ -137,63 +191,52 @@ pub(in crate::http) async fn obtain(
 #[utoipa::path(
     post, path = "/api/token/refresh/", tag = "tokens",
     summary = "Exchange a refresh token for the next pair",
-    description = "A refresh token can be used once. Within the grace, the same client gets the same pair again. \
-         Later, or from elsewhere, reuse ends the session.",
+    description = "A refresh token can be used once. Within the reuse grace, the same client receives the same pair again. \
+         Reuse later, or by another client, ends the session.",
     request_body = RefreshToken,
     responses(
         (status = 200, description = "The next pair.", body = Refreshed,
             example = json!({ "access": "eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl", "refresh": "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl" })),
-        error_responses::Refresh
     )
 )]
-pub(in crate::http) async fn refresh(
-    request: HttpRequest,
-    payload: Payload,
+async fn refresh(
+    Form(RefreshToken { refresh: token }): Form<RefreshToken>,
+    Client(client): Client,
     state: Data<State>,
 ) -> Result<HttpResponse, HttpError> {
-    let data = body::Data::read(&request, payload, &state.settings).await?;
-    let [token] = data.take([("refresh", Trim::Yes)])?;
-    let TokenPair { access, refresh } = state.auth.refresh(&token, client(&request)).await?;
+    let TokenPair { access, refresh } = state.auth.refresh(&token, client).await?;
     Ok(ok(Refreshed { access, refresh }.text()))
 }
 
 #[utoipa::path(
     post, path = "/api/token/verify/", tag = "tokens",
-    summary = "Ask whether a token is good",
-    description = "Of any kind. One that was revoked is a 400, as in simplejwt, and one that is no good otherwise a 401.",
+    summary = "Verify a token",
+    description = "Accepts access and refresh tokens. A revoked token is a 400, as in simplejwt, and any other invalid token a 401.",
     request_body = AnyToken,
-    responses((status = 200, description = "It is good.", body = Empty, example = json!({})), error_responses::Verify)
+    responses((status = 200, description = "The token is valid.", body = Empty, example = json!({})))
 )]
-pub(in crate::http) async fn verify(
-    request: HttpRequest,
-    payload: Payload,
+async fn verify(
+    Form(AnyToken { token }): Form<AnyToken>,
+    Client(client): Client,
     state: Data<State>,
 ) -> Result<HttpResponse, HttpError> {
-    let data = body::Data::read(&request, payload, &state.settings).await?;
-    let [token] = data.take([("token", Trim::Yes)])?;
-    state
-        .auth
-        .verify(&token, &client(&request))
-        .await
-        .map_err(HttpError::Verify)?;
+    state.auth.verify(&token, &client).await?;
     Ok(ok("{}"))
 }
 
 #[utoipa::path(
     post, path = "/api/token/blacklist/", tag = "tokens",
     summary = "End the session of a refresh token",
-    description = "With all its tokens, access tokens as well.",
+    description = "Revokes all tokens of the session, including access tokens.",
     request_body = RefreshToken,
-    responses((status = 200, description = "It has ended.", body = Empty, example = json!({})), error_responses::Blacklist)
+    responses((status = 200, description = "The session has ended.", body = Empty, example = json!({})))
 )]
-pub(in crate::http) async fn blacklist(
-    request: HttpRequest,
-    payload: Payload,
+async fn blacklist(
+    Form(RefreshToken { refresh }): Form<RefreshToken>,
+    Client(client): Client,
     state: Data<State>,
 ) -> Result<HttpResponse, HttpError> {
-    let data = body::Data::read(&request, payload, &state.settings).await?;
-    let [token] = data.take([("refresh", Trim::Yes)])?;
-    state.auth.log_out(&token, client(&request)).await?;
+    state.auth.log_out(&refresh, client).await?;
     Ok(ok("{}"))
 }
 

@@ -1,22 +1,27 @@
-//! `/api/auth/user/`: who the access token is about, in dj-rest-auth's shape.
+//! `/api/auth/user/`: the user of the access token, in dj-rest-auth's format.
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    web::{self, Data},
-};
+use actix_web::{HttpResponse, http::Method};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{RouteTable, authenticated, read, signed_in_first};
-use crate::http::{error::HttpError, openapi::error_responses, state::State};
+use crate::http::{
+    endpoint::{Access, Dialect, Endpoint, Limit, route},
+    extract::Auth,
+};
 
-pub(super) fn configure(table: &mut RouteTable) {
-    table.add("/api/auth/user", "GET, HEAD, OPTIONS", |resource| {
-        read(resource, user).default_service(web::route().to(signed_in_first))
-    });
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        route(Method::GET, "/api/auth/user")
+            .access(Access::Required)
+            .dialect(Dialect::Protected)
+            .limit(Limit::Session)
+            .advertise("user_endpoint")
+            .document::<__path_user>()
+            .handle(user),
+    ]
 }
 
-/// A user, in dj-rest-auth's shape.
+/// A user, in dj-rest-auth's format.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct UserDetails<'a> {
@@ -31,25 +36,21 @@ struct UserDetails<'a> {
 
 #[utoipa::path(
     get, path = "/api/auth/user/", tag = "account",
-    summary = "Who is signed in",
+    summary = "Get the signed-in user",
     description = "The user of the access token, read from the database.",
     security(("bearerAuth" = [])),
     responses(
         (status = 200, description = "The user.", body = UserDetails,
             example = json!({ "pk": "3f0e5b52-6a5c-4f0e-9d0b-0d7f6f3f8a11", "username": "ada", "email": "", "first_name": "", "last_name": "" })),
-        error_responses::Protected
     )
 )]
-pub(in crate::http) async fn user(
-    request: HttpRequest,
-    state: Data<State>,
-) -> Result<HttpResponse, HttpError> {
-    let user = authenticated(&request, &state).await?.user;
-    Ok(HttpResponse::Ok().json(UserDetails {
+async fn user(Auth(caller): Auth) -> HttpResponse {
+    let user = &caller.identity.user;
+    HttpResponse::Ok().json(UserDetails {
         pk: user.id.as_str(),
         username: &user.username,
         email: &user.email,
         first_name: &user.first_name,
         last_name: &user.last_name,
-    }))
+    })
 }

@@ -1,4 +1,4 @@
-//! The discovery documents (RFC 8414).
+//! Discovery documents (RFC 8414).
 
 use reqwest::Method;
 
@@ -10,7 +10,7 @@ const PATHS: [&str; 2] = [
 ];
 
 on_both_backends! {
-    async fn the_documents_name_the_endpoints_under_the_issuer(backend: Backend) {
+    async fn documents_name_the_endpoints_under_the_issuer(backend: Backend) {
         let app = TestApp::start_with(backend, &["--issuer=https://login.example.com/", "--algorithm=EdDSA"]).await;
         for path in PATHS {
             let answer = app.get(path).await;
@@ -35,8 +35,8 @@ on_both_backends! {
         }
     }
 
-    /// Whoever can send a `Host` could otherwise have the keys looked up at a place of his own.
-    async fn no_header_of_a_request_gets_into_a_document(backend: Backend) {
+    /// Otherwise a forged `Host` could direct verifiers to foreign keys.
+    async fn request_headers_do_not_affect_the_documents(backend: Backend) {
         let app = TestApp::start(backend).await;
         for path in PATHS {
             let request = app.request(Method::GET, path).header("host", "evil.test").header("forwarded", "host=evil.test");
@@ -45,10 +45,38 @@ on_both_backends! {
         }
     }
 
-    async fn an_issuer_that_is_no_url_has_no_documents(backend: Backend) {
+    async fn issuer_that_is_not_a_url_has_no_documents(backend: Backend) {
         let app = TestApp::start_with(backend, &["--issuer=latchkey"]).await;
         for path in PATHS {
             app.get(path).await.expect(404, r#"{"detail":"Not found."}"#);
+        }
+    }
+
+    /// RFC 8414, section 3.1, inserts the well-known part into the URL; OpenID Connect Discovery, section 4, appends it.
+    async fn issuer_with_a_path_has_documents_in_both_forms(backend: Backend) {
+        let app = TestApp::start_with(backend, &["--issuer=https://example.com/auth/eu"]).await;
+        for path in PATHS {
+            let document = app.get(path).await;
+            assert_eq!(document.json()["issuer"], "https://example.com/auth/eu");
+            assert_eq!(document.json()["jwks_uri"], "https://example.com/auth/eu/.well-known/jwks.json");
+            for alias in [format!("{path}/auth/eu"), format!("{path}/auth/eu/"), format!("/auth/eu{path}")] {
+                let answer = app.get(&alias).await;
+                assert_eq!((answer.status, &answer.text), (200, &document.text), "{alias}");
+                assert_eq!(answer.header("access-control-allow-origin"), "*");
+            }
+            app.get(&format!("{path}/auth")).await.expect(404, r#"{"detail":"Not found."}"#);
+        }
+    }
+
+    /// RFC 8414, section 3.2.
+    async fn documents_hold_no_empty_list(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        for path in PATHS {
+            let document = app.get(path).await.json();
+            for (name, value) in document.as_object().unwrap() {
+                assert!(value.as_array().is_none_or(|list| !list.is_empty()), "{path}: {name}");
+            }
+            assert_eq!(document["response_types_supported"], serde_json::json!(["none"]));
         }
     }
 }

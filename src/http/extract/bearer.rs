@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, http::header::AUTHORIZATION};
 
-use super::error::HttpError;
+use crate::http::error::HttpError;
 
 /// The token of a request.
 pub(super) fn token(request: &HttpRequest, schemes: &[String]) -> Result<String, HttpError> {

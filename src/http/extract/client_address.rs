@@ -4,8 +4,10 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use actix_web::http::header::{FORWARDED, HeaderMap, HeaderValue, X_FORWARDED_FOR};
 
-use super::state::HttpSettings;
-use crate::domain::network::{ForwardedHeader, TrustedProxies};
+use crate::{
+    domain::network::{ForwardedHeader, TrustedProxies},
+    http::state::HttpSettings,
+};
 
 /// The maximum number of hops that are read. No real chain of proxies is longer.
 const MAX_HOPS: usize = 64;

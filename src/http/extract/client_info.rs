@@ -1,14 +1,31 @@
-//! Where a request comes from.
+//! Client of a request.
 
-use actix_web::{HttpRequest, http::header::USER_AGENT, web::Data};
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+};
 
-use super::{client_address::client_address, state::State};
-use crate::{domain::visible::is_hidden, service::ClientInfo};
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::USER_AGENT, web::Data};
+
+use super::client_address::client_address;
+use crate::{domain::visible::is_hidden, http::state::State, service::ClientInfo};
 
 const MAX_USER_AGENT: usize = 256;
 
+/// Address and `User-Agent` of the client.
+pub(in crate::http) struct Client(pub ClientInfo);
+
+impl FromRequest for Client {
+    type Error = Infallible;
+    type Future = Ready<Result<Self, Infallible>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Self(client_info(request))))
+    }
+}
+
 /// Returns the address and the `User-Agent` of the client, for the audit trail and the list of sessions.
-pub(super) fn client(request: &HttpRequest) -> ClientInfo {
+pub(super) fn client_info(request: &HttpRequest) -> ClientInfo {
     let agent = request
         .headers()
         .get(USER_AGENT)
