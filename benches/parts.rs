@@ -1,8 +1,8 @@
-//! The parts that a request is made of, one by one: `cargo bench`. docs/performance.md puts them together.
+//! Parts of a request, measured one by one: `cargo bench`. docs/performance.md combines them.
 
 #![expect(
     clippy::unwrap_used,
-    reason = "criterion's macros; it ends where it is surprised"
+    reason = "criterion's macros; a benchmark fails by panicking"
 )]
 
 use std::hint::black_box;
@@ -76,10 +76,10 @@ fn access_tokens(c: &mut Criterion) {
         let (key, shape, claims) = (key(algorithm, Kind::Access), shape(), access_claims());
         let name = algorithm.name();
         let message = [b'x'; 420];
-        c.bench_function(&format!("{name}: the signature alone"), |b| {
+        c.bench_function(&format!("{name}: signature alone"), |b| {
             b.iter(|| key.sign(black_box(&message)))
         });
-        c.bench_function(&format!("{name}: an access token is signed"), |b| {
+        c.bench_function(&format!("{name}: sign an access token"), |b| {
             b.iter(|| shape.access(&key, black_box(&claims)));
         });
         let mut keys = KeySet::new();
@@ -87,7 +87,7 @@ fn access_tokens(c: &mut Criterion) {
             .unwrap();
         let verifier = Verifier::new(keys, Policy::new(ISSUER));
         let token = shape.access(&key, &claims).unwrap();
-        c.bench_function(&format!("{name}: an access token is verified"), |b| {
+        c.bench_function(&format!("{name}: verify an access token"), |b| {
             b.iter(|| verifier.verify_access(black_box(&token), NOW));
         });
     }
@@ -95,7 +95,7 @@ fn access_tokens(c: &mut Criterion) {
 
 fn refresh_tokens(c: &mut Criterion) {
     let (key, shape, session) = (key(Algorithm::Hs256, Kind::Refresh), shape(), session());
-    c.bench_function("HS256: a refresh token is made of its row", |b| {
+    c.bench_function("HS256: create a refresh token from its row", |b| {
         b.iter(|| {
             shape.refresh(
                 &key,
@@ -110,7 +110,7 @@ fn refresh_tokens(c: &mut Criterion) {
     let token = shape
         .refresh(&key, &RefreshClaims::of(&session, TimeDelta::days(1)))
         .unwrap();
-    c.bench_function("HS256: a refresh token is checked", |b| {
+    c.bench_function("HS256: check a refresh token", |b| {
         b.iter(|| verifier.check(black_box(&token), NOW))
     });
 }
@@ -121,7 +121,7 @@ fn passwords(c: &mut Criterion) {
     let hash = Argon2::new(Argon2Kind::Argon2id, Version::V0x13, params);
     let mut group = c.benchmark_group("argon2id");
     group.sample_size(20);
-    group.bench_function("a password is hashed: 19 MiB, 2 passes", |b| {
+    group.bench_function("hash a password: 19 MiB, 2 passes", |b| {
         b.iter(|| {
             let mut output = [0; 32];
             hash.hash_password_into_with_memory(

@@ -1,13 +1,13 @@
-//! Latchkey: a JWT access and refresh token service with the wire of Django's simplejwt.
+//! Latchkey: a JWT access and refresh token service with the wire format of Django's simplejwt.
 //!
-//! Every arrow points down; `tests/architecture.rs` holds the sources against this picture:
+//! A layer uses only layers below it, as `tests/architecture.rs` checks:
 //!
 //! ```text
-//! main, cli      arguments, printing, exit codes          config, telemetry: read by cli and app
-//! app            the composition root
-//! http           actix-web: wire <-> domain, one mapping of errors
-//! service        the use cases: the one set of rules
-//! crypto, store  keys, tokens, hashes; SQL and Redis (siblings: neither knows the other)
+//! main, cli      arguments, output, exit codes            config, telemetry: used by cli and app
+//! app            composition root
+//! http           actix-web: mapping of requests, responses and errors
+//! service        use cases
+//! crypto, store  keys, tokens, hashes; SQL and Redis (siblings that do not use each other)
 //! ports          traits of the stores and the clock
 //! domain         types and pure rules
 //! files          bounded reads and checks of modes, for config, store, cli, crypto

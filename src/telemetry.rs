@@ -1,8 +1,8 @@
-//! The log: pretty for people on a terminal, JSON lines for machines, always on standard error.
+//! Log on standard error: text for people, or JSON lines for machines.
 //!
-//! A line holds no token, password, key or body: their types cannot be printed, and handlers do not log them. A thread
-//! writes the lines from a bounded queue, so a stalled reader of the log does not delay requests. If the queue is full,
-//! a line is dropped and counted.
+//! A line holds no token, password, key or body: their types cannot be printed, and handlers do not
+//! log them. A thread writes the lines from a bounded queue, so a stalled reader of the log does
+//! not delay requests. If the queue is full, the line is dropped and counted.
 
 use std::{
     collections::HashMap,
@@ -34,31 +34,32 @@ use crate::{
     service::sampled::{Sampled, count_suppressed},
 };
 
-/// The length of the queue of lines below warnings.
-const LINES: usize = 8192;
+/// Capacity of the queue of lines below warnings.
+const LINE_CAPACITY: usize = 8192;
 
-/// The length of the queue of warnings, errors and panics. It is separate, so that a flood of other lines does not
-/// displace them.
-const WARNINGS: usize = 1024;
+/// Capacity of the queue of warnings, errors and panics. It is separate, so that a flood of other
+/// lines does not displace them.
+const WARNING_CAPACITY: usize = 1024;
 
-/// The number of places of panics that are counted separately.
-const PLACES: usize = 64;
+/// Maximum number of places of panics that are sampled separately.
+const MAX_PANIC_PLACES: usize = 64;
 
 static QUEUES: OnceLock<[ErrorCounter; 2]> = OnceLock::new();
 
-/// The threads that write the log. Dropping it writes the waiting lines, within about a second for each thread.
+/// Threads that write the log. Dropping it writes the queued lines, within about a second for each
+/// thread.
 #[must_use]
 pub struct Log {
     _threads: [WorkerGuard; 2],
 }
 
-/// Starts the log of this process. Calling it again changes nothing.
+/// Starts the log of this process. A second call has no effect.
 ///
 /// # Errors
-/// When the filter is not one.
+/// If the filter is invalid.
 pub fn start(config: &LogConfig) -> Result<Log, ConfigError> {
     let filter = filter(&config.filter).ok_or_else(|| {
-        let wrong = format!("is {:?}, which is not a filter", config.filter);
+        let wrong = format!("is {:?}, which is not a valid filter", config.filter);
         ConfigError::new(
             "LATCHKEY_LOG",
             &wrong,
@@ -70,8 +71,8 @@ pub fn start(config: &LogConfig) -> Result<Log, ConfigError> {
         LogFormat::Json => true,
         LogFormat::Pretty => false,
     };
-    let ((warnings, first), (lines, second)) = (queue(WARNINGS), queue(LINES));
-    // An error means that a log is there already, as in a test.
+    let ((warnings, first), (lines, second)) = (queue(WARNING_CAPACITY), queue(LINE_CAPACITY));
+    // An error means that the log runs already, as in tests.
     let _ = QUEUES.set([warnings.error_counter(), lines.error_counter()]);
     std::panic::set_hook(Box::new(log_panic));
     let _ = tracing_subscriber::registry()
@@ -84,7 +85,7 @@ pub fn start(config: &LogConfig) -> Result<Log, ConfigError> {
     })
 }
 
-/// Returns the number of lines that were dropped because the reader of the log did not keep up.
+/// Number of lines that were dropped because the reader of the log did not keep up.
 #[must_use]
 pub fn dropped_lines() -> u64 {
     QUEUES.get().map_or(0, |queues| {
@@ -95,9 +96,9 @@ pub fn dropped_lines() -> u64 {
     })
 }
 
-fn queue(length: usize) -> (NonBlocking, WorkerGuard) {
+fn queue(capacity: usize) -> (NonBlocking, WorkerGuard) {
     NonBlockingBuilder::default()
-        .buffered_lines_limit(length)
+        .buffered_lines_limit(capacity)
         .lossy(true)
         .thread_name("log")
         .finish(io::stderr())
@@ -128,7 +129,8 @@ where
         .boxed()
 }
 
-/// Logs the place of a panic, at most once a second for each place. The message may hold a secret, and is left out.
+/// Logs the place of a panic, at most once a second for each place. The message may hold a secret,
+/// so it is omitted.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     static SEEN: LazyLock<RwLock<HashMap<String, Sampled>>> = LazyLock::new(RwLock::default);
     let place = panic
@@ -136,7 +138,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
         .map(ToString::to_string)
         .unwrap_or_default();
     let mut seen = SEEN.write().unwrap_or_else(PoisonError::into_inner);
-    if seen.len() >= PLACES && !seen.contains_key(&place) {
+    if seen.len() >= MAX_PANIC_PLACES && !seen.contains_key(&place) {
         seen.clear();
     }
     let due = seen.entry(place.clone()).or_default().due();
@@ -150,7 +152,8 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     }
 }
 
-/// Writes one field of an event as text. Only the formatter sets colours: control characters in a value are escaped.
+/// Writes one field of an event as text. Control characters in a value are escaped, so that only
+/// the formatter sets colours.
 fn field(out: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
     let value = format!("{value:?}");
     let value = visible::line(&value);
@@ -176,7 +179,8 @@ impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for MakeVisibleJson<M> {
     }
 }
 
-/// Writes lines of JSON, with control and invisible characters escaped as in JSON. Each line arrives in one piece.
+/// Writer of JSON lines that escapes control and invisible characters. Each call of `write` passes
+/// a whole line.
 struct VisibleJson<W>(W);
 
 impl<W: Write> Write for VisibleJson<W> {
@@ -193,7 +197,8 @@ impl<W: Write> Write for VisibleJson<W> {
     }
 }
 
-/// tracing takes a lone word for the name of a module, so that a misspelt level would silence the log.
+/// Parses a filter. tracing reads a single word as the name of a module, so a misspelt level would
+/// silence the log; it is refused here.
 fn filter(text: &str) -> Option<EnvFilter> {
     let plain = |word: &&str| !word.contains(['=', '[']);
     let levels = text
@@ -207,7 +212,8 @@ fn filter(text: &str) -> Option<EnvFilter> {
         .filter(|_| levels)
 }
 
-/// Limits the lines of libraries, most of which clients can cause, to one a second for each place in the code.
+/// Limits the lines of libraries to one a second for each place in the code. Clients can cause
+/// most of them.
 #[derive(Default)]
 struct Libraries(RwLock<HashMap<Identifier, Sampled>>);
 
@@ -237,8 +243,8 @@ impl<S: Subscriber> Layer<S> for Libraries {
         if metadata.target().starts_with("latchkey") || *metadata.level() > Level::INFO {
             return true;
         }
-        // The HTTP library logs bytes that are not HTTP as an error. The client causes it, so it is shown only at
-        // debug.
+        // The HTTP library logs bytes that are not HTTP as an error. Clients cause it, so it is
+        // logged only at debug.
         if metadata.target().starts_with("actix_http")
             && LevelFilter::current() < LevelFilter::DEBUG
         {

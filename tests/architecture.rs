@@ -1,4 +1,4 @@
-//! Holds the sources against the picture in `src/lib.rs`: every arrow points down, and no file grows large.
+//! Checks the sources against the layers in `src/lib.rs`, and limits the size of files.
 
 #![expect(
     clippy::panic,
@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What each top-level module may use. Who is not listed here may use nothing.
+/// Permitted dependencies of each top-level module. A module that is not listed may have none.
 const ALLOWED: [(&str, &[&str]); 12] = [
     ("domain", &[]),
     ("files", &[]),
@@ -54,7 +54,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("main", &["cli"]),
 ];
 
-/// What may not occur in the code of a folder, comments aside.
+/// Forbidden text in the code of a folder. Comments are ignored.
 const FORBIDDEN: [(&str, &[&str]); 4] = [
     (
         "domain",
@@ -85,10 +85,10 @@ const FORBIDDEN: [(&str, &[&str]); 4] = [
 ];
 
 const SQL: [&str; 4] = ["SELECT ", "INSERT INTO ", "UPDATE ", "DELETE FROM "];
-const MOST_LINES: usize = 400;
+const MAX_LINES: usize = 400;
 
 #[test]
-fn every_arrow_points_down() {
+fn modules_use_only_permitted_modules() {
     let mut wrong = Vec::new();
     for file in sources("src") {
         let modules = modules(&file);
@@ -110,7 +110,7 @@ fn every_arrow_points_down() {
 }
 
 #[test]
-fn every_module_has_its_place_in_the_picture() {
+fn every_module_is_listed() {
     let listed: BTreeSet<_> = ALLOWED.iter().map(|(name, _)| (*name).to_owned()).collect();
     let found: BTreeSet<_> = sources("src")
         .iter()
@@ -121,7 +121,7 @@ fn every_module_has_its_place_in_the_picture() {
 }
 
 #[test]
-fn inner_layers_do_not_know_the_libraries_of_outer_ones() {
+fn inner_layers_do_not_use_outer_libraries() {
     let mut wrong = Vec::new();
     for (folder, forbidden) in FORBIDDEN {
         for file in sources(&format!("src/{folder}")) {
@@ -138,7 +138,7 @@ fn inner_layers_do_not_know_the_libraries_of_outer_ones() {
 }
 
 #[test]
-fn handlers_hold_no_sql() {
+fn handlers_contain_no_sql() {
     let mut wrong = Vec::new();
     for file in sources("src/http") {
         let text = read(&file);
@@ -150,21 +150,18 @@ fn handlers_hold_no_sql() {
 }
 
 #[test]
-fn no_file_is_longer_than_four_hundred_lines() {
+fn files_have_at_most_four_hundred_lines() {
     let long: Vec<_> = ["src", "crates", "tests"]
         .into_iter()
         .flat_map(sources)
         .map(|file| (read(&file).lines().count(), file))
-        .filter(|(lines, _)| *lines > MOST_LINES)
+        .filter(|(lines, _)| *lines > MAX_LINES)
         .collect();
-    assert!(
-        long.is_empty(),
-        "{long:?}: split them by what they are about"
-    );
+    assert!(long.is_empty(), "{long:?}: split them by topic");
 }
 
 #[test]
-fn exceptions_from_lints_are_expected_and_give_a_reason() {
+fn lint_exceptions_are_expected_with_a_reason() {
     let mut wrong = Vec::new();
     for file in sources("src").into_iter().chain(sources("crates")) {
         let code = code(&read(&file)).replace("#![", "#[");
@@ -191,7 +188,7 @@ fn exceptions_from_lints_are_expected_and_give_a_reason() {
 }
 
 #[test]
-fn the_check_itself_sees_every_way_to_write_an_arrow() {
+fn edges_finds_every_form_of_path() {
     let seen = |module: &[&str], text: &str| {
         let module: Vec<_> = module.iter().map(|name| (*name).to_owned()).collect();
         edges(&module, &code(text))
@@ -231,13 +228,13 @@ fn the_check_itself_sees_every_way_to_write_an_arrow() {
     assert_eq!(seen(&["http"], "use latchkey_verifier::Kind;"), "");
 }
 
-/// The top-level modules that a file names.
+/// Returns the top-level modules that a file names.
 fn edges(modules: &[String], code: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for root in ["crate::", "latchkey::"] {
         found.extend(words(code, root).flat_map(|at| firsts(&code[at + root.len()..])));
     }
-    // As many `super::` as there are modules lead to the root.
+    // One `super::` for each module leads to the root.
     let climb = "super::".repeat(modules.len());
     found.extend(
         code.match_indices(&climb)
@@ -247,7 +244,7 @@ fn edges(modules: &[String], code: &str) -> BTreeSet<String> {
     found
 }
 
-/// Where `word` begins without being the end of a longer one.
+/// Returns the positions of `word`, except at the end of a longer word.
 fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     let inside = |at: usize| {
         code[..at]
@@ -260,7 +257,7 @@ fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
         .filter(move |at| !inside(*at))
 }
 
-/// `a` of `a::b`, and `a`, `c` of `{a::{b}, c::d}`.
+/// Returns `a` for `a::b`, and `a` and `c` for `{a::{b}, c::d}`.
 fn firsts(path: &str) -> Vec<String> {
     let name = |text: &str| {
         text.trim()
@@ -286,7 +283,7 @@ fn firsts(path: &str) -> Vec<String> {
     names
 }
 
-/// A source without its comments. A line comment begins where `//` is not part of a URL.
+/// Removes the comments. A line comment starts at a `//` that is not part of a URL.
 fn code(text: &str) -> String {
     let line = |line: &str| {
         let starts = line
@@ -297,7 +294,7 @@ fn code(text: &str) -> String {
     text.lines().map(line).collect()
 }
 
-/// `src/http/routes/mod.rs` is `[http, routes]`.
+/// Returns the module path of a file: `[http, routes]` for `src/http/routes/mod.rs`.
 fn modules(file: &Path) -> Vec<String> {
     let inside = file
         .strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
@@ -317,7 +314,7 @@ fn read(file: &Path) -> String {
     fs::read_to_string(file).unwrap()
 }
 
-/// All Rust files below a folder of this repository.
+/// Returns all Rust files below a folder of this repository.
 fn sources(folder: &str) -> Vec<PathBuf> {
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
     let mut files = Vec::new();
@@ -333,6 +330,6 @@ fn sources(folder: &str) -> Vec<PathBuf> {
             }
         }
     }
-    assert!(!files.is_empty(), "there is no source in {folder}");
+    assert!(!files.is_empty(), "no source in {folder}");
     files
 }

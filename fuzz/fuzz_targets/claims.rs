@@ -1,15 +1,15 @@
-//! Any payload that is rightly signed, at any moment, with any leeway.
+//! Any correctly signed payload, at any time, with any leeway.
 #![no_main]
 
 use latchkey_fuzz::{HEADER, assert_claims, object, signed, verifier};
-use latchkey_verifier::{Kind, Refusal};
+use latchkey_verifier::{Kind, VerifyError};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let Some((moment, payload)) = data.split_at_checked(6) else {
         return;
     };
-    // Within some 70 years around the moments that the seeds name, or anything at all.
+    // Within some 70 years of the times in the seeds, or any time.
     let offset = i64::from(i32::from_le_bytes([
         moment[0], moment[1], moment[2], moment[3],
     ]));
@@ -27,14 +27,14 @@ fuzz_target!(|data: &[u8]| {
             assert_claims(&claims, now, leeway);
             let end = checked.claims().expires_at();
             assert_eq!(end.is_some(), claims.get("exp").is_some());
-            // It ends when it says, and has ended for good.
+            // The token expires at its `exp` plus the leeway, and stays expired.
             for later in [0, 1, 1_000_000] {
-                let refusal = end.map(|end| {
+                let error = end.map(|end| {
                     verifier
                         .check(&token, end + i64::from(leeway) + later)
                         .err()
                 });
-                assert!(refusal.is_none_or(|refusal| refusal == Some(Refusal::Expired)));
+                assert!(error.is_none_or(|error| error == Some(VerifyError::Expired)));
             }
             if checked.require(Kind::Access, verifier.policy()).is_ok() {
                 assert!(
@@ -44,14 +44,14 @@ fuzz_target!(|data: &[u8]| {
             assert!(checked.require(Kind::Refresh, verifier.policy()).is_err());
         }
         Err(
-            Refusal::Audience
-            | Refusal::Claim(_)
-            | Refusal::Expired
-            | Refusal::Issuer
-            | Refusal::Malformed
-            | Refusal::NotYetValid
-            | Refusal::TooLong,
+            VerifyError::Audience
+            | VerifyError::Claim(_)
+            | VerifyError::Expired
+            | VerifyError::Issuer
+            | VerifyError::Malformed
+            | VerifyError::NotYetValid
+            | VerifyError::TooLong,
         ) => {}
-        Err(other) => panic!("not the claims' fault: {other}"),
+        Err(other) => panic!("the claims cannot cause this error: {other}"),
     }
 });

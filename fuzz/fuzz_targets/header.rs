@@ -1,10 +1,10 @@
-//! Any bytes as the header of a token that is right in all the rest.
+//! Any bytes as the header of a token that is otherwise valid.
 #![no_main]
 
 use std::sync::LazyLock;
 
 use latchkey_fuzz::{CLAIMS, NOW, assert_header, object, signed, verifier};
-use latchkey_verifier::{Refusal, Verifier};
+use latchkey_verifier::{Verifier, VerifyError};
 use libfuzzer_sys::fuzz_target;
 
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| verifier(0));
@@ -17,13 +17,13 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(checked.kid(), header["kid"]);
         }
         Err(
-            Refusal::Algorithm
-            | Refusal::Header
-            | Refusal::Malformed
-            | Refusal::TooLong
-            | Refusal::Typ
-            | Refusal::UnknownKey,
+            VerifyError::Algorithm
+            | VerifyError::Header
+            | VerifyError::Malformed
+            | VerifyError::TooLong
+            | VerifyError::Typ
+            | VerifyError::UnknownKey,
         ) => {}
-        Err(other) => panic!("not the header's fault: {other}"),
+        Err(other) => panic!("the header cannot cause this error: {other}"),
     }
 });

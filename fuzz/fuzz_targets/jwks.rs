@@ -1,11 +1,11 @@
-//! Any text as a published key set. What is taken is public, strong, and one key a `kid`.
+//! Any text as a published key set. Accepted keys are public and strong, and have unique `kid`s.
 #![no_main]
 
 use std::collections::HashSet;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use latchkey_fuzz::{CLAIMS, HEADER, ISSUER, NOW, encode, object, signed};
-use latchkey_verifier::{Algorithm, Family, KeySet, MAX_KEYS, Policy, Refusal, Verifier};
+use latchkey_verifier::{Algorithm, Family, KeySet, MAX_KEYS, Policy, Verifier, VerifyError};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
             encode(CLAIMS.as_bytes()),
             encode(&[1; 64])
         );
-        if verifier.check(&forged, NOW).err() == Some(Refusal::TooLong) {
+        if verifier.check(&forged, NOW).err() == Some(VerifyError::TooLong) {
             continue;
         }
         if jwk.get("use").is_some_and(|purpose| purpose != "sig")
@@ -41,9 +41,12 @@ fuzz_target!(|data: &[u8]| {
         {
             continue;
         }
-        // It is in the set: the signature is what is wrong.
-        assert_eq!(verifier.check(&forged, NOW).err(), Some(Refusal::Signature));
-        assert!(kids.insert(kid), "one kid twice: {kid}");
+        // The key is in the set, so only the signature is wrong.
+        assert_eq!(
+            verifier.check(&forged, NOW).err(),
+            Some(VerifyError::Signature)
+        );
+        assert!(kids.insert(kid), "duplicate kid: {kid}");
         assert!(
             ["d", "k", "p", "q", "dp", "dq", "qi", "oth"]
                 .iter()
@@ -62,7 +65,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     assert!(kids.len() <= MAX_KEYS);
-    // No public key makes a MAC good.
+    // No public key verifies a MAC.
     assert!(
         verifier
             .check(&signed(HEADER.as_bytes(), CLAIMS.as_bytes()), NOW)

@@ -1,4 +1,4 @@
-//! Any text as the text of a key file, for each algorithm. A key that is taken works, and shows nothing.
+//! Any text as a key file, for each algorithm. An accepted key works, and `Debug` does not show it.
 #![no_main]
 
 use latchkey::crypto::signing_key::SigningKey;
@@ -15,7 +15,7 @@ fuzz_target!(|data: &[u8]| {
     let text = if wrapped % 2 == 0 {
         String::from_utf8_lossy(contents).into_owned()
     } else {
-        // Base64 keeps the fuzzer from what is within: here the input is the bytes of the key.
+        // Base64 hides the key from the fuzzer, so here the input is the bytes of the key.
         let label = if algorithm.family() == Family::Hmac {
             "LATCHKEY SHARED SECRET"
         } else {
@@ -39,9 +39,9 @@ fuzz_target!(|data: &[u8]| {
     let mut keys = KeySet::new();
     keys.insert(
         key.kid(),
-        key.verifying_key().expect("a key that was taken verifies"),
+        key.verifying_key().expect("an accepted key verifies"),
     )
-    .expect("it is the first");
+    .expect("the set is empty");
     match key.public_jwk() {
         None => assert_eq!(algorithm.family(), Family::Hmac),
         Some(jwk) => {
@@ -57,10 +57,7 @@ fuzz_target!(|data: &[u8]| {
     );
     let token = format!(
         "{input}.{}",
-        encode(
-            &key.sign(input.as_bytes())
-                .expect("a key that was taken signs")
-        )
+        encode(&key.sign(input.as_bytes()).expect("an accepted key signs"))
     );
     assert!(
         Verifier::new(keys, Policy::new(ISSUER))

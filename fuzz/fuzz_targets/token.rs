@@ -1,4 +1,5 @@
-//! Any text as a token, and any segments with the right signature. Of all spellings of a token one is accepted.
+//! Any text as a token, and any segments with the correct signature. Only one encoding of a token
+//! is accepted.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -10,7 +11,7 @@ use latchkey_verifier::Verifier;
 use libfuzzer_sys::fuzz_target;
 
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| verifier(0));
-/// The only good token that the corpus may hold, so the only text that may be accepted: any other is a forgery.
+/// The only valid token that the corpus may contain. Any other accepted text is a forgery.
 static GOOD: LazyLock<String> = LazyLock::new(|| signed(HEADER.as_bytes(), CLAIMS.as_bytes()));
 
 fn accepted(token: &str) -> bool {
@@ -21,7 +22,8 @@ fuzz_target!(|data: &[u8]| {
     let text = String::from_utf8_lossy(data);
     assert!(!accepted(&text) || *text == **GOOD, "a forgery: {text}");
 
-    // The text for two segments, with the right signature: what is accepted decodes and encodes to itself.
+    // The text as two segments, with the correct signature: accepted segments are canonical
+    // base64url.
     let token = sealed(&text);
     if accepted(&token) {
         let [header, payload, _] = token
@@ -33,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!([encode(&bytes[0]), encode(&bytes[1])], [header, payload]);
     }
 
-    // The bytes for a header and a payload, with the right signature.
+    // The bytes as a header and a payload, with the correct signature.
     let (header, payload) = match data.iter().position(|byte| *byte == b'\n') {
         Some(end) => (&data[..end], &data[end + 1..]),
         None => (HEADER.as_bytes(), data),
@@ -43,7 +45,7 @@ fuzz_target!(|data: &[u8]| {
         assert_header(&object(header));
         assert_claims(&object(payload), NOW, 0);
         for twin in twins(&token) {
-            assert!(!accepted(&twin), "two spellings of one token: {twin}");
+            assert!(!accepted(&twin), "two encodings of one token: {twin}");
         }
     }
 });
@@ -52,10 +54,11 @@ fn decode(segment: &str) -> Vec<u8> {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     URL_SAFE_NO_PAD
         .decode(segment)
-        .expect("a segment that was accepted is base64url")
+        .expect("an accepted segment is base64url")
 }
 
-/// Other spellings of a token: with more around it, and with its first two segments spelt otherwise and signed again.
+/// Returns other encodings of a token: with added characters, and with other, newly signed,
+/// encodings of the first two segments.
 fn twins(token: &str) -> Vec<String> {
     let (input, signature) = token.rsplit_once('.').expect("three segments");
     let (header, payload) = input.split_once('.').expect("three segments");
@@ -71,7 +74,8 @@ fn twins(token: &str) -> Vec<String> {
         }
     }
     for (before, segment, after) in [("", header, payload), (header, payload, "")] {
-        // The next letters of the alphabet differ in the last bits alone, which are unused unless the length is full.
+        // The next letter of the alphabet differs only in the last bits, which are unused unless
+        // the length is a multiple of four.
         if segment.len() % 4 != 0 {
             let (start, last) = segment.split_at(segment.len() - 1);
             let other = char::from(last.as_bytes()[0] + 1);

@@ -1,4 +1,4 @@
-//! What the targets share: one verifier, and a way to sign anything with a key that it knows.
+//! Shared code of the fuzz targets: a verifier, and signatures of arbitrary bytes with its key.
 
 use std::{fmt, sync::LazyLock};
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 pub const ISSUER: &str = "https://auth.example.com";
 pub const AUDIENCE: &str = "shop";
 pub const KID: &str = "a-key";
-/// The moment at which tokens are looked at.
+/// Time of verification, in seconds since the epoch.
 pub const NOW: i64 = 1_800_000_000;
 const SECRET: &[u8] = b"a secret that is no secret at all";
 
@@ -20,16 +20,16 @@ pub const CLAIMS: &str = r#"{"token_type":"access","exp":1800000300,"iat":180000
 
 static KEY: LazyLock<hmac::Key> = LazyLock::new(|| hmac::Key::new(hmac::HMAC_SHA256, SECRET));
 
-/// A set with the key that [`signed`] signs with.
+/// Returns a set with the key that [`signed`] uses.
 pub fn keys() -> KeySet {
     let mut keys = KeySet::new();
     let key = VerifyingKey::from_secret(Algorithm::Hs256, Kind::Access, SECRET)
         .expect("the secret is long enough");
-    keys.insert(KID, key).expect("it is the first");
+    keys.insert(KID, key).expect("the set is empty");
     keys
 }
 
-/// A verifier of tokens of that key for [`AUDIENCE`], with this leeway in seconds.
+/// Returns a verifier of tokens of that key for [`AUDIENCE`], with this leeway in seconds.
 pub fn verifier(leeway: u32) -> Verifier {
     let audience = Some(AUDIENCE.to_owned());
     let verifier = Verifier::new(
@@ -40,13 +40,13 @@ pub fn verifier(leeway: u32) -> Verifier {
             ..Policy::new(ISSUER)
         },
     );
-    // One that refuses everything would keep every promise.
+    // Control: a verifier that refuses everything would pass every assertion.
     let good = verifier.check(&signed(HEADER.as_bytes(), CLAIMS.as_bytes()), NOW);
     assert!(good.is_ok(), "a good token is refused: {good:?}");
     verifier
 }
 
-/// Two segments as they are, and the right signature of them.
+/// Returns two segments unchanged, with their correct signature.
 pub fn sealed(input: &str) -> String {
     format!(
         "{input}.{}",
@@ -54,7 +54,7 @@ pub fn sealed(input: &str) -> String {
     )
 }
 
-/// A token of these bytes, rightly signed.
+/// Returns a correctly signed token of these bytes.
 pub fn signed(header: &[u8], payload: &[u8]) -> String {
     sealed(&format!("{}.{}", encode(header), encode(payload)))
 }
@@ -63,18 +63,22 @@ pub fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The JSON object in `bytes` as a parser reads it that knows nothing of our rules. Fails if one of its members stands
-/// twice: there are parsers that would read another value.
+/// Returns the JSON object in `bytes` as an independent parser reads it. Panics on a duplicate
+/// member, because other parsers may read another value.
 pub fn object(bytes: &[u8]) -> Value {
     let Members(members) =
-        serde_json::from_slice(bytes).expect("what was accepted is a JSON object");
+        serde_json::from_slice(bytes).expect("the accepted bytes are a JSON object");
     let count = members.len();
     let object: Map<String, Value> = members.into_iter().collect();
-    assert_eq!(object.len(), count, "what was accepted has a member twice");
+    assert_eq!(
+        object.len(),
+        count,
+        "the accepted object has a duplicate member"
+    );
     Value::Object(object)
 }
 
-/// The members of an object in the order in which they stand there, whatever their names.
+/// Members of an object in their order in the text, including duplicates.
 struct Members(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -101,7 +105,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// Fails unless a header that was accepted says what it must.
+/// Asserts that an accepted header satisfies the policy.
 pub fn assert_header(header: &Value) {
     assert_eq!(header["alg"], "HS256");
     assert_eq!(header["kid"], KID);
@@ -109,7 +113,8 @@ pub fn assert_header(header: &Value) {
     assert!(header.get("crit").is_none() && header.get("b64").is_none());
 }
 
-/// Fails unless claims that were accepted hold at `now`, judged by rules that are written down here once more.
+/// Asserts that accepted claims are valid at `now`, with an independent implementation of the
+/// rules.
 pub fn assert_claims(claims: &Value, now: i64, leeway: u32) {
     let (now, leeway) = (now as f64, f64::from(leeway));
     let date = |name: &str| {

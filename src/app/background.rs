@@ -1,4 +1,4 @@
-//! What runs beside the server, until it stops.
+//! Background tasks of the server.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -22,22 +22,24 @@ use crate::{
     },
 };
 
-/// How often the blacklist is looked after: a mark that one instance could not write reaches the others this soon.
+/// Interval between two updates of the blacklist. An entry that one instance could not write is
+/// written by others within this time.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the ring of keys is looked at: every instance follows a change this soon.
+/// Interval between two reads of the key ring. Every instance applies a change within this time.
 const KEY_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The interval between two searches for connections that are past their deadline.
+/// Interval between two searches for connections that are past their deadline.
 const CONNECTION_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The interval between two looks at the revocations by operators: that between two scrapes, or less.
+/// Interval between two counts of revocations by operators. It is not longer than a usual scrape
+/// interval.
 const OPERATOR_POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How often rows that are over are removed.
+/// Interval between two removals of expired rows.
 const PURGE_INTERVAL: Duration = Duration::from_hours(1);
 
-/// Work that has not begun.
+/// Background tasks that have not started.
 pub(super) struct Background {
     connections: Arc<Connections>,
     hints: Option<EntryWriter>,
@@ -47,14 +49,14 @@ pub(super) struct Background {
     writer: AuditWriter,
 }
 
-/// What is wrong with a part, told when it changes and not at each round.
+/// Log of the faults of a part. They are logged if they differ from those of the round before.
 struct StateLog {
-    told: Mutex<Vec<String>>,
+    logged: Mutex<Vec<String>>,
     part: &'static str,
-    meanwhile: &'static str,
+    consequence: &'static str,
 }
 
-/// Work that runs.
+/// Background tasks that run.
 pub(super) struct Running {
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -90,28 +92,35 @@ impl Background {
             "sign-ins and refreshes are refused",
         ));
         let mut writer_stopped = stopped.clone();
-        let blacklist = Arc::new(StateLog::of("the blacklist", "the database answers"));
+        let blacklist = Arc::new(StateLog::of(
+            "the blacklist",
+            "the database answers every check",
+        ));
         let (keys, ring) = (
             Arc::clone(&self.keys),
-            Arc::new(StateLog::of("the ring of keys", "the keys in force stay")),
+            Arc::new(StateLog::of(
+                "the key ring",
+                "the active keys remain in use",
+            )),
         );
-        let (keeper_of_keys, due) = (
+        let (key_rotation, due) = (
             self.keys,
             Arc::new(StateLog::of(
-                "what keys are due",
-                "it is tried again in a minute",
+                "key rotation",
+                "the next attempt follows within a minute",
             )),
         );
         let mut tasks = vec![
             tokio::spawn(every(SYNC_INTERVAL, stopped.clone(), move || {
-                let (janitor, complaint) = (Arc::clone(&keeper), Arc::clone(&blacklist));
+                let (janitor, log) = (Arc::clone(&keeper), Arc::clone(&blacklist));
                 async move {
                     match janitor.sync().await {
-                        Ok(_) => complaint.report(janitor.blacklist_warnings()),
-                        // Redis or the database: which of them answers meanwhile is not known.
+                        Ok(_) => log.report(janitor.blacklist_warnings()),
+                        // Redis or the database may have failed, so the log does not name the
+                        // one that answers.
                         Err(error) => {
                             let failed = format!("the blacklist could not be updated: {error}");
-                            complaint.report_with(
+                            log.report_with(
                                 vec![failed],
                                 "the next attempt follows within a second",
                             );
@@ -120,11 +129,11 @@ impl Background {
                 }
             })),
             tokio::spawn(every(SYNC_INTERVAL, stopped.clone(), move || {
-                let (janitor, complaint) = (Arc::clone(&writer), Arc::clone(&disk));
+                let (janitor, log) = (Arc::clone(&writer), Arc::clone(&disk));
                 async move {
                     let failed =
                         |error: StoreError| vec![format!("the database takes no writes: {error}")];
-                    complaint.report(
+                    log.report(
                         janitor
                             .check_writes()
                             .await
@@ -133,9 +142,9 @@ impl Background {
                 }
             })),
             tokio::spawn(every(KEY_POLL_INTERVAL, stopped.clone(), move || {
-                let (keys, complaint) = (Arc::clone(&keys), Arc::clone(&ring));
+                let (keys, log) = (Arc::clone(&keys), Arc::clone(&ring));
                 async move {
-                    complaint.report(
+                    log.report(
                         keys.poll()
                             .await
                             .map_or_else(|error| error.lines(), |()| Vec::new()),
@@ -143,9 +152,9 @@ impl Background {
                 }
             })),
             tokio::spawn(every(KEY_POLL_INTERVAL, stopped.clone(), move || {
-                let (keys, complaint) = (Arc::clone(&keeper_of_keys), Arc::clone(&due));
+                let (keys, log) = (Arc::clone(&key_rotation), Arc::clone(&due));
                 async move {
-                    complaint.report(
+                    log.report(
                         keys.keep()
                             .await
                             .map_or_else(|error| error.lines(), |()| Vec::new()),
@@ -156,8 +165,8 @@ impl Background {
                 let janitor = Arc::clone(&flusher);
                 async move {
                     match janitor.purge_expired().await {
-                        Ok(flushed) => tracing::debug!(?flushed, "expired sessions were removed"),
-                        Err(error) => tracing::warn!(%error, "expired sessions were not removed"),
+                        Ok(flushed) => tracing::debug!(?flushed, "expired sessions removed"),
+                        Err(error) => tracing::warn!(%error, "expired sessions not removed"),
                     }
                 }
             })),
@@ -165,7 +174,7 @@ impl Background {
                 let operators = Arc::clone(&self.operators);
                 async move {
                     if let Err(error) = operators.poll().await {
-                        tracing::debug!(%error, "revocations by operators could not be counted");
+                        tracing::debug!(%error, "revocations by operators not counted");
                     }
                 }
             })),
@@ -187,37 +196,37 @@ impl Background {
 }
 
 impl StateLog {
-    const fn of(part: &'static str, meanwhile: &'static str) -> Self {
+    const fn of(part: &'static str, consequence: &'static str) -> Self {
         Self {
-            told: Mutex::new(Vec::new()),
+            logged: Mutex::new(Vec::new()),
             part,
-            meanwhile,
+            consequence,
         }
     }
 
-    fn report(&self, found: Vec<String>) {
-        self.report_with(found, self.meanwhile);
+    fn report(&self, faults: Vec<String>) {
+        self.report_with(faults, self.consequence);
     }
 
-    /// Logs what was found and what happens meanwhile, if it is not the same as before.
-    fn report_with(&self, found: Vec<String>, meanwhile: &str) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if found == *told {
+    /// Logs the faults with their consequence, if they are not the same as before.
+    fn report_with(&self, faults: Vec<String>, consequence: &str) {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if faults == *logged {
             return;
         }
-        for wrong in &found {
-            tracing::warn!("{wrong}; {meanwhile}");
+        for fault in &faults {
+            tracing::warn!("{fault}; {consequence}");
         }
-        if found.is_empty() {
-            tracing::info!("{} is as it should be again", self.part);
+        if faults.is_empty() {
+            tracing::info!("{} has recovered", self.part);
         }
-        *told = found;
+        *logged = faults;
     }
 }
 
 impl Running {
-    /// Ends what runs, wherever it is: each piece of it may be left half done, and the next start does it again. Marks
-    /// that wait are written.
+    /// Stops the tasks. A round in progress is dropped, and the next start does its work. Queued
+    /// entries and audit events are written first.
     pub(super) async fn stop(self) {
         let _ = self.stop.send(true);
         for task in self.tasks {
@@ -236,9 +245,9 @@ async fn every<F: Future<Output = ()>>(
     loop {
         let round = async {
             ticks.tick().await;
-            // The next round may fare better: nobody else would do this work.
+            // A panic must not end the task: no other task does this work.
             if AssertUnwindSafe(work()).catch_unwind().await.is_err() {
-                tracing::error!("background work panicked: it is tried again");
+                tracing::error!("a background task panicked: its next round follows");
             }
         };
         tokio::select! {

@@ -1,4 +1,4 @@
-//! File descriptors: the limit of this process, and the share for client connections.
+//! File descriptors: limit of this process, and share for client connections.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -7,24 +7,25 @@ use crate::{
     http::server::{METRICS_CONNECTIONS, OVERLAP},
 };
 
-/// For keys, the log, the listeners, and short-lived files of libraries.
-const RESERVE: usize = 96;
-/// For Redis: each thread has a connection to each server.
-const REDIS: usize = 64;
-/// For the event queues of a thread.
-const WORKER: usize = 8;
-/// SQLite opens three files for a connection: the database, its log, and the index of the log.
-const DATABASE_CONNECTION: usize = 3;
-/// The minimum of connections that a server needs.
-const FEWEST: usize = 32;
-/// The limit to request if the system sets none.
-const PLENTY: u64 = 1 << 20;
+/// Descriptors for keys, the log, the listeners, and short-lived files of libraries.
+const BASE_RESERVE: usize = 96;
+/// Descriptors for Redis: each thread has a connection to each server.
+const REDIS_RESERVE: usize = 64;
+/// Descriptors for the event queues of a worker.
+const WORKER_RESERVE: usize = 8;
+/// Descriptors of a database connection. SQLite opens the database, its write-ahead log, and the
+/// index of the log.
+const DATABASE_CONNECTION_RESERVE: usize = 3;
+/// Minimum number of client connections.
+const MIN_CONNECTIONS: usize = 32;
+/// Limit to set if the system has no hard limit.
+const DEFAULT_LIMIT: u64 = 1 << 20;
 
-/// Raises the limit of open files to the hard limit, and returns it. The usual limit of 1,024 exists for programs that
-/// call `select`.
+/// Raises the limit of open files to the hard limit, and returns it. The usual limit of 1,024
+/// exists for programs that call `select`.
 pub(super) fn raise_limit() -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = maximum.unwrap_or(PLENTY);
+    let wanted = maximum.unwrap_or(DEFAULT_LIMIT);
     let raised = current.is_some_and(|current| current < wanted)
         && setrlimit(
             Resource::Nofile,
@@ -40,20 +41,24 @@ pub(super) fn raise_limit() -> usize {
     })
 }
 
-/// Returns the number of client connections for a process with so many descriptors: the number in the settings, or
-/// fewer if keys, databases and metrics leave fewer descriptors.
+/// Returns the maximum number of client connections: the number in the settings, or fewer if keys,
+/// databases and metrics leave fewer of the `descriptors`.
 ///
 /// # Errors
-/// If too few are left for a server.
+/// If fewer than [`MIN_CONNECTIONS`] are left.
 pub(super) fn connections(config: &Config, descriptors: usize) -> Result<usize, ConfigError> {
     let workers = config.http.worker_threads();
-    let database = usize::from(config.database.database_pool_size) * DATABASE_CONNECTION;
-    let reserved = RESERVE + REDIS + METRICS_CONNECTIONS + database + workers * (WORKER + OVERLAP);
-    let asked = usize::try_from(config.http.max_connections)
+    let database = usize::from(config.database.database_pool_size) * DATABASE_CONNECTION_RESERVE;
+    let reserved = BASE_RESERVE
+        + REDIS_RESERVE
+        + METRICS_CONNECTIONS
+        + database
+        + workers * (WORKER_RESERVE + OVERLAP);
+    let wanted = usize::try_from(config.http.max_connections)
         .unwrap_or(usize::MAX)
         .saturating_mul(workers);
-    let left = descriptors.saturating_sub(reserved);
-    if left < FEWEST.min(asked) {
+    let available = descriptors.saturating_sub(reserved);
+    if available < MIN_CONNECTIONS.min(wanted) {
         return Err(ConfigError::new(
             "the limit of open files",
             &format!(
@@ -61,16 +66,16 @@ pub(super) fn connections(config: &Config, descriptors: usize) -> Result<usize, 
             ),
             &format!(
                 "at least {}: raise it (ulimit -n, LimitNOFILE=, --ulimit nofile=)",
-                reserved + FEWEST
+                reserved + MIN_CONNECTIONS
             ),
         ));
     }
-    if left < asked {
+    if available < wanted {
         tracing::debug!(
-            connections = left,
+            connections = available,
             descriptors,
             "the limit of open files limits connections"
         );
     }
-    Ok(left.min(asked))
+    Ok(available.min(wanted))
 }

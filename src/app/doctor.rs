@@ -1,4 +1,5 @@
-//! Looks at everything that a server would need, changes nothing that lasts, and says a line about each.
+//! Checks everything that a server needs, without lasting changes, and reports one line for each
+//! part.
 
 use std::sync::Arc;
 
@@ -21,28 +22,29 @@ use crate::{
     },
 };
 
-/// More than this between two clocks shortens or lengthens grace and lifetimes noticeably.
+/// Maximum difference between the clocks of this machine and the database. A larger one changes the
+/// reuse grace and lifetimes noticeably.
 const MAX_SKEW: TimeDelta = TimeDelta::seconds(2);
 
-/// The verdict of one line.
+/// Severity of one finding.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Severity {
     /// No problem.
     Good,
-    /// It works, but the operator should know about it.
+    /// Weakness that does not stop the server.
     Warning,
-    /// Wrong.
+    /// Fault.
     Bad,
 }
 
-/// One line of the report.
+/// Line of the report.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Finding {
-    /// What was looked at.
+    /// Part that was checked.
     pub part: &'static str,
-    /// Whether it is as it should be.
+    /// Severity.
     pub verdict: Severity,
-    /// What was found, and if it is wrong what to do.
+    /// Result, and the remedy for a fault.
     pub text: String,
 }
 
@@ -70,7 +72,7 @@ fn warning(part: &'static str, text: impl Into<String>) -> Finding {
     }
 }
 
-/// The findings, in the order in which a server would meet them.
+/// Returns the findings, in the order in which a server would meet them.
 pub async fn examine(config: &Config, clock: Arc<dyn Clock>) -> Vec<Finding> {
     let mut findings = vec![match config.check() {
         Ok(()) => good(
@@ -82,11 +84,11 @@ pub async fn examine(config: &Config, clock: Arc<dyn Clock>) -> Vec<Finding> {
     let database = database(config, clock.as_ref()).await;
     let unready = |finding: &Finding| finding.verdict == Severity::Bad && finding.part != "clock";
     let broken = config.database.url().is_err() || database.iter().any(unready);
-    // A cause is reported once, where it is. A missing passphrase is another one.
+    // A fault of the database is reported once. A missing passphrase is a separate fault.
     if broken && config.keys.keys == KeysPlace::Database && config.keys.check_protection().is_ok() {
         findings.push(warning(
             "keys",
-            "not looked at: they are in the database, which is not ready",
+            "not checked: they are in the database, which is not ready",
         ));
     } else {
         findings.push(keys(config, Arc::clone(&clock)).await);
@@ -112,7 +114,7 @@ pub async fn examine(config: &Config, clock: Arc<dyn Clock>) -> Vec<Finding> {
 
 async fn keys(config: &Config, clock: Arc<dyn Clock>) -> Finding {
     if config.keys.check_protection().is_err() {
-        return bad("keys", "not looked at: their passphrase is missing");
+        return bad("keys", "not checked: their passphrase is missing");
     }
     let now = clock.now();
     let settings = KeysSettings {
@@ -126,7 +128,7 @@ async fn keys(config: &Config, clock: Arc<dyn Clock>) -> Finding {
         (KeysPlace::Database, Ok(DatabaseUrl::Sqlite(file)))
             if file.create && !file.path.exists() =>
         {
-            return good("keys", "none yet in the database: the server makes them");
+            return good("keys", "none yet in the database: the server creates them");
         }
         (KeysPlace::Database, Ok(url)) => match SqlPool::open(&url, config.database.limits()) {
             Ok(pool) => Some(Arc::new(SqlStore::new(pool))),
@@ -151,13 +153,13 @@ async fn keys(config: &Config, clock: Arc<dyn Clock>) -> Finding {
     match (ring.keys().count(), ring.keys().find(far)) {
         (0, _) => good(
             "keys",
-            format!("none yet in {place}: the server makes them"),
+            format!("none yet in {place}: the server creates them"),
         ),
         (_, Some(key)) => {
             let (kid, from) = (&key.facts.kid, key.facts.signs_from.format("%F %T UTC"));
             bad(
                 "keys",
-                format!("{kid} signs from {from} on, which is far away: check the clock"),
+                format!("{kid} signs from {from} on, later than any new key: check the clock"),
             )
         }
         (count, None) => good("keys", format!("{count} in {place}")),
@@ -174,7 +176,7 @@ async fn database(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
     {
         return vec![good(
             "database",
-            format!("{url} is not there yet: the server makes it"),
+            format!("{url} does not exist yet: the server creates it"),
         )];
     }
     let migrations = match migrate::status(&url, config.database.database_timeout).await {
@@ -182,7 +184,7 @@ async fn database(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
         Ok(status) if !status.unknown.is_empty() => bad(
             "migrations",
             format!(
-                "{} unknown here: a newer latchkey was run",
+                "{} unknown here: a newer version of latchkey has migrated the database",
                 status.unknown.join(", ")
             ),
         ),
@@ -206,7 +208,8 @@ async fn database(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
     findings
 }
 
-/// Warns about a superuser, who can bypass all rules of the database, including the trigger that protects audit events.
+/// Warns about a superuser, who can bypass all rules of the database, including the trigger that
+/// protects audit events.
 async fn role(config: &Config, url: &DatabaseUrl) -> Option<Finding> {
     let store = SqlStore::new(SqlPool::open(url, config.database.limits()).ok()?);
     let role = store.role().await.ok()?;
@@ -219,7 +222,7 @@ async fn role(config: &Config, url: &DatabaseUrl) -> Option<Finding> {
     })
 }
 
-/// A name that the server sent.
+/// Removes control characters from a name that the database server sent.
 fn output_name(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(63).collect()
 }
@@ -246,7 +249,7 @@ async fn skew(config: &Config, url: &DatabaseUrl, clock: &dyn Clock) -> Finding 
 async fn redis(config: &Config) -> Finding {
     let options = match config.redis.options() {
         Err(error) => return bad("redis", error.to_string()),
-        Ok(None) => return good("redis", "not used: the database answers alone"),
+        Ok(None) => return good("redis", "not used: the database answers every check"),
         Ok(Some(options)) => options,
     };
     let (deployment, is_known) = match deployment(config).await {
@@ -267,7 +270,8 @@ async fn redis(config: &Config) -> Finding {
     }
 }
 
-/// Reads the id in the database. A deployment that was never started has none: entries in Redis are not its own.
+/// Reads the deployment id in the database. A deployment that was never started has none, and
+/// entries in Redis belong to another.
 async fn deployment(config: &Config) -> Result<Option<DeploymentId>, StoreError> {
     let url = config
         .database

@@ -10,52 +10,52 @@ use crate::{
     store::sql::{ConnectError, DatabaseUrl, migrate::MigrateError},
 };
 
-/// Why the server does not start. Each is one line that says what to do.
+/// Reason that the server or a command does not start. Each message is one line, with the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A setting.
+    /// Invalid setting.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The file with the first user's password.
-    #[error("{path} cannot be written ({1}): expected a directory in which this user may make files", path = .0.display())]
+    /// File with the first user's password that cannot be written.
+    #[error("{path} cannot be written ({1}): expected a directory in which this user may create files", path = .0.display())]
     FirstPassword(PathBuf, io::Error),
-    /// The hashing threads.
+    /// Failure to start the hashing threads.
     #[error("the hashing threads could not be started: {0}")]
     Hash(#[from] HashError),
-    /// The keys.
+    /// Key that cannot be used.
     #[error(transparent)]
     Keys(#[from] KeysError),
-    /// The keys together.
+    /// Key set that cannot be used.
     #[error("LATCHKEY_KEYS: {0}")]
     KeySet(#[from] latchkey_verifier::KeyError),
-    /// The address.
+    /// Address that the server cannot listen on.
     #[error(
-        "LATCHKEY_BIND is {0}, which cannot be listened on ({1}): expected a free address of this machine"
+        "LATCHKEY_BIND is {0}, which is not available ({1}): expected a free address of this machine"
     )]
     Listen(SocketAddr, io::Error),
-    /// The address of the metrics.
+    /// Address of the metrics that the server cannot listen on.
     #[error(
-        "LATCHKEY_METRICS_BIND is {0}, which cannot be listened on ({1}): expected a free address of this machine"
+        "LATCHKEY_METRICS_BIND is {0}, which is not available ({1}): expected a free address of this machine"
     )]
     ListenMetrics(SocketAddr, io::Error),
-    /// A migration.
+    /// Failed migration.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
-    /// A use case at the start.
+    /// Failed use case at the start.
     #[error(transparent)]
     Service(#[from] Error),
-    /// A store.
+    /// Failure of a store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The database did not come.
+    /// Database that cannot be reached.
     #[error("DATABASE_URL: {0} cannot be reached ({1}): start it{2}, or correct the URL")]
     Unreachable(DatabaseUrl, String, &'static str),
-    /// The database has no tables of Latchkey, and a command does not create them.
+    /// Database without the tables of Latchkey, which a command does not create.
     #[error(
         "DATABASE_URL: {0} has no tables of Latchkey: correct the URL, or create them with latchkey migrate run"
     )]
     Empty(DatabaseUrl),
-    /// The database is there, and is not one to work with.
+    /// Database that can be reached but not used.
     #[error("DATABASE_URL: {0} cannot be used: {1}")]
     Unusable(DatabaseUrl, ConnectError),
 }

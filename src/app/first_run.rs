@@ -1,5 +1,7 @@
-//! The first user of an embedded database. There is no default password. A random one is shown on a terminal, or else
-//! written to a file that its owner alone can read: the output of a service is kept by a log.
+//! First user of an embedded database.
+//!
+//! There is no default password. A random one is shown on a terminal, or otherwise written to a
+//! file that only its owner can read, because a log keeps the output of a service.
 
 use std::{
     fs,
@@ -22,25 +24,25 @@ use crate::{
     },
 };
 
-/// A user who was made because there was none.
+/// User that was created in an empty database.
 pub struct FirstUser {
-    /// The name to sign in with.
+    /// Username.
     pub username: &'static str,
-    /// The password, or its file.
+    /// Password, or its file.
     pub password: FirstPassword,
 }
 
-/// The place of the first password. It is kept nowhere else.
+/// Password of the first user, or the file that holds it. There is no other copy.
 pub enum FirstPassword {
-    /// For the terminal.
+    /// Password to show on the terminal.
     Shown(SecretString),
-    /// In this file.
+    /// File with the password.
     Written(PathBuf),
 }
 
 const NAME: &str = "admin";
 
-/// The name of the file, beside the database.
+/// Name of the password file, in the directory of the database.
 const FILE: &str = "admin-password";
 
 pub(super) async fn admin(
@@ -58,8 +60,9 @@ pub(super) async fn admin(
         email: None,
         is_staff: true,
     };
-    // It is written before the user is made: a user whose password is lost is of no use.
-    let draft = if terminal_forgets() {
+    // The file is written before the user is created, so that no user exists without a known
+    // password.
+    let draft = if is_unlogged_terminal() {
         None
     } else {
         Some(Draft::write(database, &password)?)
@@ -75,28 +78,29 @@ pub(super) async fn admin(
                 password,
             }))
         }
-        // Another process that started at the same moment was first.
+        // Another process has created the user at the same time.
         Err(AccountError::Taken(_)) => {
             draft.into_iter().for_each(Draft::discard);
             Ok(None)
         }
-        // The user may have been made, so the file stays.
+        // The user may have been created, so the file is kept.
         Err(AccountError::Failed(error)) => Err(error.into()),
         Err(error @ AccountError::NotFound(_)) => Err(internal(&error).into()),
     }
 }
 
-/// Returns true if standard output is a terminal that keeps no log. A container engine logs what the terminal of its
-/// first process shows, also where an init (`docker run --init`) has started the server.
-fn terminal_forgets() -> bool {
+/// True if standard output is a terminal without a log. A container engine logs the terminal of its
+/// first process, even if an init (`docker run --init`) has started the server.
+fn is_unlogged_terminal() -> bool {
     let first = || std::process::id() == 1 || getppid().is_none_or(Pid::is_init);
     io::stdout().is_terminal() && !first()
 }
 
-/// A file with a password that is not in force yet. Two processes that start at once write two.
+/// File with a password that is not valid yet. Each of several processes that start at once writes
+/// one.
 struct Draft {
     path: PathBuf,
-    place: PathBuf,
+    target: PathBuf,
 }
 
 impl Draft {
@@ -107,18 +111,18 @@ impl Draft {
         let folder = folder.unwrap_or_default();
         let draft = Self {
             path: folder.join(format!("{FILE}.{}", random::jti())),
-            place: folder.join(FILE),
+            target: folder.join(FILE),
         };
         files::create_new(&draft.path)
             .and_then(|mut file| writeln!(file, "{password}").and_then(|()| file.sync_all()))
-            .map_err(|error| StartError::FirstPassword(draft.place.clone(), error))?;
+            .map_err(|error| StartError::FirstPassword(draft.target.clone(), error))?;
         Ok(draft)
     }
 
-    /// Gives the file its name, in place of one from a database that was removed.
+    /// Renames the file to its final name, and replaces a file of a database that was removed.
     fn keep(self) -> PathBuf {
-        if fs::rename(&self.path, &self.place).is_ok() {
-            self.place
+        if fs::rename(&self.path, &self.target).is_ok() {
+            self.target
         } else {
             self.path
         }

@@ -1,4 +1,4 @@
-//! The ring of signing keys: where it is, and who looks after it.
+//! Opens the key ring for the server and for commands.
 
 use std::sync::Arc;
 
@@ -24,25 +24,27 @@ use crate::{
     },
 };
 
-/// The settings of what changes keys.
+/// Settings of the key ring.
 pub struct KeysSettings<'a> {
-    /// Keys.
+    /// Signing keys.
     pub keys: &'a KeysConfig,
-    /// The database, for the audit trail, and for the keys where they are there.
+    /// Database of the audit trail, and of the keys if they are stored in it.
     pub database: &'a DatabaseConfig,
-    /// How long keys are needed.
+    /// Lifetimes of tokens, for the removal of keys.
     pub lifetimes: &'a LifetimesConfig,
-    /// Who gives the orders.
+    /// Actor of the audit events.
     pub actor: Actor,
 }
 
-/// For commands that look and change nothing, and for `revoke`: the database is opened only where the keys are there, and not
-/// brought to this version. What is done goes into the audit trail afterwards, if that can be reached then: a key that has to go
-/// must go.
+/// Opens the key ring for commands that only read it, and for `revoke`.
+///
+/// The database is not migrated, and is opened only if it holds the keys. An audit event is written
+/// after the change, if the database can be reached: a failure of the audit trail must not prevent
+/// a revocation.
 ///
 /// # Errors
 /// [`StartError`].
-pub fn looker(
+pub fn reader(
     settings: &KeysSettings<'_>,
     clock: Arc<dyn Clock>,
 ) -> Result<KeyManager, StartError> {
@@ -50,18 +52,18 @@ pub fn looker(
         KeysPlace::Database => Some(connect(settings.database)?),
         KeysPlace::Directory => None,
     };
-    // Keys may come before the database, which no change of theirs creates.
+    // Keys can be created before the database. A change of keys does not create it.
     let audit = if settings.database.is_missing() {
         None
     } else {
-        Some(Arc::new(AuditLater {
+        Some(Arc::new(LazyAuditStore {
             database: settings.database.clone(),
         }) as Arc<dyn AuditStore>)
     };
     Ok(manager(settings, sql.as_ref(), audit, clock))
 }
 
-/// For commands that make and change keys.
+/// Opens the key ring for commands that create and change keys.
 ///
 /// # Errors
 /// [`StartError`].
@@ -71,20 +73,20 @@ pub async fn writer(
 ) -> Result<KeyManager, StartError> {
     settings.keys.check_protection()?;
     if settings.keys.keys == KeysPlace::Directory {
-        return looker(settings, clock);
+        return reader(settings, clock);
     }
     let (sql, _) = stores::open_sql(settings.database, Opener::Command).await?;
     let audit = Arc::<SqlStore>::clone(&sql) as Arc<dyn AuditStore>;
     Ok(manager(settings, Some(&sql), Some(audit), clock))
 }
 
-/// An audit trail whose database is opened when there is something to tell.
-struct AuditLater {
+/// Audit trail that opens its database at the first event.
+struct LazyAuditStore {
     database: DatabaseConfig,
 }
 
 #[async_trait]
-impl AuditStore for AuditLater {
+impl AuditStore for LazyAuditStore {
     async fn append(&self, events: &[(AuditEvent, u32)]) -> Result<(), StoreError> {
         let opened = stores::open_sql(&self.database, Opener::Command).await;
         let (sql, _) = opened.map_err(|error| StoreError::Unavailable(error.to_string()))?;

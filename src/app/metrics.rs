@@ -1,4 +1,4 @@
-//! All that is counted and measured, under one name each.
+//! Registry of all metrics.
 
 use std::{env::consts, fmt, sync::Arc, time::Duration};
 
@@ -24,44 +24,41 @@ use crate::{
     telemetry,
 };
 
-/// The sources of values that are read for each response.
+/// Sources of values that are read for each response.
 pub(super) struct RuntimeMetrics {
     pub blacklist: Option<Arc<dyn Blacklist>>,
     pub clock: Arc<dyn Clock>,
     pub connections: Arc<Connections>,
     pub hasher: Hasher,
     pub keys: Arc<ActiveKeys>,
-    /// The time that a key signs before its successor does; `None`: no successor is made.
+    /// Time for which a key signs before its automatic successor takes over. `None` means that
+    /// there is none.
     pub rotation_interval: Option<TimeDelta>,
     pub sql: Arc<SqlStore>,
 }
 
 impl fmt::Debug for RuntimeMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Measured")
+        f.write_str("RuntimeMetrics")
     }
 }
 
-/// The process, under the names that all programs use.
+/// Metrics of the process, under the names that all programs use.
 #[derive(Debug)]
 struct Process {
     started: Moment,
 }
 
-/// Everything, ready to be read.
-pub(super) fn registry(
-    service: &Metrics,
-    http: &HttpMetrics,
-    measured: RuntimeMetrics,
-) -> Registry {
+/// Returns the registry with all metrics.
+pub(super) fn registry(service: &Metrics, http: &HttpMetrics, runtime: RuntimeMetrics) -> Registry {
     let mut all = Registry::default();
     all.register_collector(Box::new(Process {
-        started: measured.clock.now(),
+        started: runtime.clock.now(),
     }));
     let registry = all.sub_registry_with_prefix("latchkey");
     service.register(registry);
     http.register(registry);
-    registry.register_collector(Box::new(measured));
+    registry.register_collector(Box::new(runtime));
     all
 }
 
@@ -78,7 +75,7 @@ impl Collector for Process {
     }
 }
 
-/// Seconds since 1970.
+/// Converts a time to seconds since 1970.
 fn seconds(moment: Moment) -> f64 {
     Duration::from_millis(u64::try_from(moment.timestamp_millis()).unwrap_or_default())
         .as_secs_f64()
@@ -86,7 +83,8 @@ fn seconds(moment: Moment) -> f64 {
 
 impl Collector for RuntimeMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        // The registry ends its own sentences itself.
+        // The help of a collector is printed as it is. The registry adds a full stop only to other
+        // metrics.
         let mut gauge = |name: &str, help: &str, value: usize| {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(metric)
@@ -104,13 +102,13 @@ impl Collector for RuntimeMetrics {
         )?;
         gauge(
             "keys",
-            "Signing keys that are in force, of both kinds.",
+            "Active signing keys of both kinds.",
             self.keys.current().ring.keys().count(),
         )?;
-        let help = "Whether the keys that lie in the store cannot be used, 1, and those before them stay in force.";
+        let help = "1 if the keys in the store cannot be used, and the keys that were read before remain active.";
         gauge("keys_broken", help, self.keys.is_broken().into())?;
         let age = self.keys.seconds_since_read(self.clock.now());
-        let help = "Seconds since the keys in the store were last read: keys that were revoked since then are still accepted.";
+        let help = "Seconds since the keys in the store were last read. Keys revoked since then are still accepted.";
         gauge(
             "keys_last_look_seconds",
             help,
@@ -119,17 +117,17 @@ impl Collector for RuntimeMetrics {
         let pool = self.sql.pool_status();
         gauge(
             "database_connections_open",
-            "Connections to the database.",
+            "Open connections to the database.",
             pool.open,
         )?;
         gauge(
             "database_connections_idle",
-            "Connections to the database that nobody uses.",
+            "Idle connections to the database.",
             pool.idle,
         )?;
         gauge(
             "database_connections_limit",
-            "Connections to the database at the most.",
+            "Maximum number of connections to the database.",
             pool.limit,
         )?;
         gauge(
@@ -140,7 +138,7 @@ impl Collector for RuntimeMetrics {
         let connections = self.connections.status();
         gauge(
             "connections_open",
-            "Connections of clients.",
+            "Open connections of clients.",
             connections.open,
         )?;
         gauge(
@@ -159,7 +157,7 @@ impl Collector for RuntimeMetrics {
             ),
             (
                 "log_lines_suppressed",
-                "Log lines that were not written because they repeat another.",
+                "Log lines that were not written because they repeat another line.",
                 suppressed_lines(),
             ),
         ];
@@ -195,8 +193,7 @@ impl RuntimeMetrics {
             ConstGauge::new((now - since).num_seconds().max(0))
                 .encode(ages.encode_family(&label)?)?;
         }
-        let help =
-            "Time at which the next key begins to sign tokens of this type, in seconds since 1970.";
+        let help = "Time from which the next key signs tokens of this type, in seconds since 1970.";
         let name = "signing_key_next_rotation_time_seconds";
         let mut rotations = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (label, _, next) in periods {
@@ -208,7 +205,7 @@ impl RuntimeMetrics {
     }
 }
 
-/// A constant whose labels describe the program.
+/// Encodes a constant with labels that describe the program.
 fn encode_build(encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
     let help = "Always 1; the labels name the version and the platform.";
     let mut metric = encoder.encode_descriptor("build_info", help, None, MetricType::Gauge)?;
@@ -220,7 +217,7 @@ fn encode_build(encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
     ConstGauge::new(1_i64).encode(metric.encode_family(&labels)?)
 }
 
-/// A name, a help text and a count.
+/// Name, help text and value of a counter.
 type NamedCount = (&'static str, &'static str, u64);
 
 fn encode_counters<const N: usize>(
@@ -238,7 +235,7 @@ const fn connection_counters(status: ConnectionStatus) -> [NamedCount; 3] {
     [
         (
             "connections_evicted",
-            "Idle connections that were closed to make room for others.",
+            "Idle connections that were closed for new ones.",
             status.evicted,
         ),
         (
@@ -261,12 +258,12 @@ fn encode_blacklist(
     let states = [
         (
             "redis_reachable",
-            "Whether Redis answers: 1 or 0.",
+            "1 if Redis answers, otherwise 0.",
             status.reachable,
         ),
         (
             "redis_believed",
-            "Whether Redis decides on access tokens, 1, or the database instead of it, 0.",
+            "1 if Redis is trusted with checks of access tokens, 0 if the database answers them.",
             status.trusted,
         ),
     ];
@@ -277,17 +274,17 @@ fn encode_blacklist(
     let counts = [
         (
             "redis_failures",
-            "Commands that Redis did not answer as it should.",
+            "Commands without a valid response from Redis.",
             status.failures,
         ),
         (
             "blacklist_rebuilds",
-            "How often the marks in Redis were written anew from the database.",
+            "Rebuilds of the blacklist from the database.",
             status.rebuilds,
         ),
         (
             "blacklist_rebuilds_failed",
-            "How often that failed.",
+            "Failed rebuilds of the blacklist.",
             status.failed_rebuilds,
         ),
     ];

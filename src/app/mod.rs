@@ -1,4 +1,4 @@
-//! The composition root: the only place that names concrete stores.
+//! Composition root: the only module that uses concrete stores.
 
 mod background;
 mod descriptors;
@@ -22,7 +22,7 @@ use latchkey_verifier::{Kind, Policy};
 pub use crate::http::openapi::document as openapi;
 pub use error::StartError;
 pub use first_run::{FirstPassword, FirstUser};
-use state::{KeyRingSetup, state};
+use state::{Components, state};
 use stores::Opener;
 
 use crate::{
@@ -45,7 +45,7 @@ use crate::{
     store::sql::DatabaseUrl,
 };
 
-/// A server that is ready to run.
+/// Server that is ready to run.
 pub struct App {
     background: background::Background,
     embedded: bool,
@@ -56,8 +56,8 @@ pub struct App {
 }
 
 impl App {
-    /// Does everything that can fail: binds the address, waits for the database and migrates it, opens the keys, and
-    /// makes the first user of an embedded database.
+    /// Prepares the server: binds the address, waits for the database and migrates it, opens the
+    /// keys, and creates the first user of an embedded database.
     ///
     /// # Errors
     /// [`StartError`].
@@ -89,7 +89,7 @@ impl App {
                 TcpListener::bind(bind).map_err(|error| StartError::ListenMetrics(bind, error))?,
             ),
         };
-        // Port 0 means a free one: from here on, it has a number.
+        // The system replaces port 0 with a free port.
         let mut config = config.clone();
         config.http.bind = listener.local_addr().map_err(listen)?;
         let settings = keys::KeysSettings {
@@ -98,7 +98,7 @@ impl App {
             lifetimes: &config.lifetimes,
             actor: Actor::Service,
         };
-        // A key that cannot be used is found before anything is made.
+        // An unusable key is an error before the database is created.
         let mut opened = OpenedKeys::default();
         if config.keys.keys == KeysPlace::Directory {
             let early = keys::manager(&settings, None, None, Arc::clone(&clock));
@@ -107,7 +107,7 @@ impl App {
         }
         let opener = Opener::Server {
             threads: config.http.worker_threads(),
-            patience: config.http.startup_timeout,
+            timeout: config.http.startup_timeout,
         };
         let stores =
             stores::open(&config.database, &config.redis, &config.lifetimes, opener).await?;
@@ -151,7 +151,7 @@ impl App {
             operators,
             Arc::clone(&connections),
         );
-        let made = KeyRingSetup {
+        let components = Components {
             keys,
             hasher,
             clock,
@@ -160,7 +160,7 @@ impl App {
             audit,
             revocation,
         };
-        let state = state(&config, &stores, made)?;
+        let state = state(&config, &stores, components)?;
         Ok(Self {
             background,
             embedded,
@@ -171,15 +171,15 @@ impl App {
         })
     }
 
-    /// The address that is listened on.
+    /// Returns the address that the server listens on.
     ///
     /// # Errors
-    /// When the socket has none.
+    /// Errors of the operating system.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// The address of `/metrics`, where it has one of its own.
+    /// Separate address of `/metrics`, if it has one.
     #[must_use]
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics
@@ -187,24 +187,26 @@ impl App {
             .and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Whether this is one process over a file of its own.
+    /// True if the database is an SQLite file.
     #[must_use]
     pub const fn is_embedded(&self) -> bool {
         self.embedded
     }
 
-    /// The user who was made just now, with the password or its file.
+    /// First user, with the password or its file, if this start created it.
     #[must_use]
     pub const fn first_user(&self) -> Option<&FirstUser> {
         self.first_user.as_ref()
     }
 
-    /// Serves until `stop` is done. Then, in this order: requests are answered while `/health/ready` is 503, until the
-    /// shutdown delay is over or `hurry` is done; no new connections; requests that began are answered, within the
-    /// shutdown timeout; the background work ends; the stores close.
+    /// Serves requests until `stop` completes.
+    ///
+    /// Then `/health/ready` is 503, and requests are served until the shutdown delay is over or
+    /// `hurry` completes. After that, no connections are accepted, and requests in progress may
+    /// finish within the shutdown timeout. At last, the background tasks stop.
     ///
     /// # Errors
-    /// When the socket fails.
+    /// If the server cannot be started, or its socket fails.
     pub async fn run(
         self,
         stop: impl Future<Output = ()> + Send + 'static,
@@ -229,7 +231,7 @@ impl App {
         let stopper = tokio::spawn(async move {
             stop.await;
             stopping.begin();
-            // A second request to stop ends the delay.
+            // A second signal ends the delay.
             if !delay.is_zero() {
                 let _ = tokio::time::timeout(delay, hurry).await;
             }
@@ -245,20 +247,21 @@ impl App {
     }
 }
 
-/// The ring, with what was missing in it. A new key that cannot be made stops the start only where there is no other.
+/// Creates missing keys, and returns the key ring. A failure stops the start only if there is no
+/// other key of a kind.
 async fn ring(manager: &KeyManager, stores: &stores::Stores) -> Result<KeyRing, StartError> {
     let failed = match manager.ensure().await {
-        Ok(made) => {
+        Ok(created) => {
             for KeyMetadata {
                 kid,
                 kind,
                 signs_from,
                 ..
-            } in &made
+            } in &created
             {
-                tracing::info!(kid, token = kind.token_type(), %signs_from, "a key was made");
+                tracing::info!(kid, token = kind.token_type(), %signs_from, "key created");
             }
-            if made.len() > 1 && !stores.sessions().page(None, 1).await?.sessions.is_empty() {
+            if created.len() > 1 && !stores.sessions().page(None, 1).await?.sessions.is_empty() {
                 tracing::warn!(
                     "there were no keys, but there are sessions: all their tokens are refused. Was the directory mounted?"
                 );
@@ -276,12 +279,13 @@ async fn ring(manager: &KeyManager, stores: &stores::Stores) -> Result<KeyRing, 
         {
             return Err(error.into());
         }
-        Some(error) => tracing::warn!(%error, "no key was made; those that there are go on"),
+        Some(error) => tracing::warn!(%error, "no key created: the existing keys remain in use"),
         None => {}
     }
-    // In a directory that cannot be written to, nothing is removed either.
+    // The lifetimes protect keys from removal. In a read-only directory, keys cannot be removed
+    // either.
     if let Err(error) = manager.record_lifetimes().await {
-        tracing::warn!(%error, "the lives of tokens could not be noted");
+        tracing::warn!(%error, "token lifetimes not recorded");
     }
     Ok(ring)
 }

@@ -1,4 +1,4 @@
-//! What commands other than `serve` work with.
+//! Services for commands other than `serve`.
 
 use std::sync::Arc;
 
@@ -11,21 +11,21 @@ use crate::{
     service::{janitor::Maintenance, trail::Trail, user_admin::UserAdmin},
 };
 
-/// The settings that a command needs.
+/// Settings of a command.
 pub struct OperatorConfig<'a> {
-    /// The database.
+    /// Database.
     pub database: &'a DatabaseConfig,
-    /// The blacklist, so that what a command revokes is marked at once.
+    /// Blacklist. A command writes the entries of its revocations at once.
     pub redis: &'a RedisConfig,
-    /// How long marks are kept.
+    /// Lifetimes, for the expiry of entries.
     pub lifetimes: &'a LifetimesConfig,
-    /// How long audit events are kept.
+    /// Retention of audit events.
     pub audit: &'a AuditConfig,
-    /// Who gives the orders.
+    /// Actor of the audit events.
     pub actor: Actor,
 }
 
-/// Users and sessions.
+/// Opens the administration of users and sessions.
 ///
 /// # Errors
 /// [`StartError`].
@@ -39,7 +39,7 @@ pub async fn accounts(
     Ok(stores.accounts(config.actor, clock, Hasher::start(passwords.cost(), 1, 1)?))
 }
 
-/// The janitor.
+/// Opens the maintenance of the database.
 ///
 /// # Errors
 /// [`StartError`].
@@ -51,7 +51,7 @@ pub async fn janitor(
     Ok(stores.janitor(clock, config.lifetimes, config.audit))
 }
 
-/// The audit trail, to be read.
+/// Opens the audit trail for reading.
 ///
 /// # Errors
 /// [`StartError`].

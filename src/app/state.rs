@@ -1,4 +1,4 @@
-//! The state that the HTTP server shares between requests.
+//! State that the HTTP server shares between requests.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use crate::{
     },
 };
 
-/// What is there before the use cases are.
-pub(super) struct KeyRingSetup {
+/// Components that the use cases need.
+pub(super) struct Components {
     pub keys: Arc<ActiveKeys>,
     pub hasher: Hasher,
     pub clock: Arc<dyn Clock>,
@@ -31,9 +31,9 @@ pub(super) struct KeyRingSetup {
 pub(super) fn state(
     config: &Config,
     stores: &stores::Stores,
-    made: KeyRingSetup,
+    components: Components,
 ) -> Result<State, StartError> {
-    let KeyRingSetup {
+    let Components {
         keys,
         hasher,
         clock,
@@ -41,7 +41,7 @@ pub(super) fn state(
         counters,
         audit,
         revocation,
-    } = made;
+    } = components;
     let (issuer, tokens) = (config.issuer()?, &config.tokens);
     let shape = TokenShape {
         access_typ: tokens.access_token_typ.clone(),
@@ -65,7 +65,7 @@ pub(super) fn state(
         audit_refreshes: config.audit.audit_refreshes,
     };
     let metrics = HttpMetrics::default();
-    let measured = metrics::RuntimeMetrics {
+    let runtime = metrics::RuntimeMetrics {
         blacklist: revocation.blacklist().cloned(),
         clock: Arc::clone(&clock),
         connections: Arc::clone(&connections),
@@ -74,7 +74,7 @@ pub(super) fn state(
         rotation_interval: config.keys.interval(),
         sql: stores.sql(),
     };
-    let registry = Arc::new(metrics::registry(&counters, &metrics, measured));
+    let registry = Arc::new(metrics::registry(&counters, &metrics, runtime));
     let auth = Auth::new(Parts {
         admission: Admission::new(
             config.passwords.threads() + usize::from(config.passwords.hash_queue),

@@ -1,4 +1,4 @@
-//! The stores of a configuration: opened, waited for, migrated.
+//! Opens the stores, waits for the database, and migrates it.
 
 use std::{
     sync::Arc,
@@ -24,24 +24,24 @@ use crate::{
     },
 };
 
-/// How long between two attempts to reach a database that is not there.
+/// Interval between two attempts to reach the database.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The program that opens a database.
+/// Program that opens a database.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Opener {
-    /// A server with so many threads, which creates the database and waits for it.
+    /// Server, which creates the database and waits for it.
     Server {
-        /// The threads of the web server.
+        /// Number of workers.
         threads: usize,
-        /// The longest wait.
-        patience: Duration,
+        /// Maximum time to wait.
+        timeout: Duration,
     },
-    /// A command, which does neither.
+    /// Command, which does neither.
     Command,
 }
 
-/// The opened stores.
+/// Opened stores.
 pub(super) struct Stores {
     blacklist: Option<Arc<dyn Blacklist>>,
     sql: Arc<SqlStore>,
@@ -89,14 +89,15 @@ pub(super) async fn open(
     })
 }
 
-/// Waits for a database that is still starting, or being promoted. One that refuses is not waited for.
+/// Migrates the database, and returns the names of the migrations. Waits for a database that is
+/// starting or being promoted, but not for one that refuses the connection.
 async fn migrated(
     url: &DatabaseUrl,
     timeout: Duration,
     opener: Opener,
 ) -> Result<Vec<String>, StartError> {
-    let patience = match opener {
-        Opener::Server { patience, .. } => patience,
+    let startup_timeout = match opener {
+        Opener::Server { timeout, .. } => timeout,
         Opener::Command => Duration::ZERO,
     };
     let started = Instant::now();
@@ -109,19 +110,19 @@ async fn migrated(
             Ok(names) => return Ok(names),
             Err(error) => error,
         };
-        let over = started.elapsed() >= patience;
+        let over = started.elapsed() >= startup_timeout;
         match error {
             MigrateError::Connect(ConnectError::Unreachable(reason))
             | MigrateError::Store(StoreError::Unavailable(reason)) => {
                 if over {
-                    let longer = if patience.is_zero() {
+                    let longer = if startup_timeout.is_zero() {
                         ""
                     } else {
                         ", raise LATCHKEY_STARTUP_TIMEOUT"
                     };
                     return Err(StartError::Unreachable(url.clone(), reason, longer));
                 }
-                tracing::warn!(database = %url, reason, "the database is not there yet: trying again");
+                tracing::warn!(database = %url, reason, "the database cannot be reached yet: trying again");
             }
             MigrateError::Connect(ConnectError::ReadOnly) if !over => {
                 tracing::warn!(database = %url, reason = %ConnectError::ReadOnly, "the database takes no writes: trying again");
@@ -130,7 +131,7 @@ async fn migrated(
             MigrateError::Connect(error) => return Err(StartError::Unusable(url.clone(), error)),
             error => return Err(error.into()),
         }
-        tokio::time::sleep(RETRY_INTERVAL.min(patience)).await;
+        tokio::time::sleep(RETRY_INTERVAL.min(startup_timeout)).await;
     }
 }
 

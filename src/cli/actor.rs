@@ -1,12 +1,13 @@
-//! The operator's name in the audit trail.
+//! Name of the operator in the audit trail.
 
 use clap::Args;
 
 use crate::domain::audit::Actor;
 
-const LONGEST: usize = 64;
+/// Maximum length of the name in characters.
+const MAX_NAME: usize = 64;
 
-/// The setting that names the operator.
+/// Setting that names the operator.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Audit trail")]
 pub(super) struct OperatorArgs {
@@ -16,23 +17,23 @@ pub(super) struct OperatorArgs {
 }
 
 impl OperatorArgs {
-    /// Returns the operator, by the name that is set or else by the one that the machine gives. After sudo, it is the
-    /// name of the user who called it.
+    /// Returns the operator, with the name of the setting or of the environment. With sudo, it is
+    /// the user who ran sudo.
     pub(super) fn actor(&self) -> Actor {
         Actor::Operator(
             self.operator
                 .as_deref()
                 .and_then(readable)
-                .or_else(of_the_machine),
+                .or_else(name_in_environment),
         )
     }
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "these names are the machine's and no settings of ours"
+    reason = "these variables are not settings of Latchkey"
 )]
-fn of_the_machine() -> Option<String> {
+fn name_in_environment() -> Option<String> {
     ["SUDO_USER", "USER", "LOGNAME"]
         .into_iter()
         .find_map(|name| readable(&std::env::var(name).ok()?))
@@ -43,7 +44,7 @@ fn readable(name: &str) -> Option<String> {
         .trim()
         .chars()
         .filter(|c| !c.is_control())
-        .take(LONGEST)
+        .take(MAX_NAME)
         .collect();
     (!name.trim().is_empty()).then_some(name)
 }

@@ -19,31 +19,32 @@ use crate::{
     service::trail::Trail,
 };
 
-/// Events at a time.
-const PAGE: i64 = 1000;
+/// Number of events in one query.
+const PAGE_SIZE: i64 = 1000;
 
 #[derive(Args, Debug)]
 pub(super) struct AuditArgs {
-    /// Only what concerns this user: a name, or the id of a user who was deleted
+    /// Only events of this user: a username, or the id of a deleted user
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Start of the period: a span before now, or a time such as 2026-01-31T08:00:00Z
-    #[arg(long, value_name = "SPAN|TIME", default_value = "24h", value_parser = when)]
+    /// Start of the period: a duration before now, or a time such as 2026-01-31T08:00:00Z
+    #[arg(long, value_name = "DURATION|TIME", default_value = "24h", value_parser = when)]
     since: When,
-    /// End of the period: a span before now, or a time such as 2026-01-31T08:00:00Z
-    #[arg(long, value_name = "SPAN|TIME", value_parser = when)]
+    /// End of the period: a duration before now, or a time such as 2026-01-31T08:00:00Z
+    #[arg(long, value_name = "DURATION|TIME", value_parser = when)]
     until: Option<When>,
-    /// Only events of this name, such as reuse (docs/reference/audit.md lists them); may be repeated
+    /// Only events with this name, such as reuse (docs/reference/audit.md lists them); may be
+    /// repeated
     #[arg(long = "event", value_name = "EVENT", value_parser = event_kind)]
     events: Vec<EventKind>,
-    /// One JSON object a line
+    /// Print one JSON object for each line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     store: StoreArgs,
 }
 
-/// A moment, as a time or as a span before now.
+/// Limit of the period: a time, or a duration before now.
 #[derive(Clone, Copy, Debug)]
 enum When {
     Ago(Duration),
@@ -66,7 +67,7 @@ fn when(text: &str) -> Result<When, String> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(When::At(time.to_utc()));
     }
-    // As the table shows it, which is UTC.
+    // The table shows times in this format, in UTC.
     let shown = ["%F %T", "%FT%T", "%F %H:%M", "%FT%H:%M"];
     let shown = shown
         .iter()
@@ -80,8 +81,7 @@ fn when(text: &str) -> Result<When, String> {
         .or_else(day)
         .filter(|time| (1970..=9999).contains(&time.year()));
     time.map(|time| When::At(time.and_utc())).ok_or_else(|| {
-        "expected a span of time such as 2h, or a time in UTC such as 2026-01-31T08:00:00Z"
-            .to_owned()
+        "expected a duration such as 2h, or a time in UTC such as 2026-01-31T08:00:00Z".to_owned()
     })
 }
 
@@ -108,7 +108,7 @@ pub(super) async fn run(arguments: AuditArgs, clock: Arc<dyn Clock>) -> Result<E
     );
     if until.is_some_and(|until| until <= since) {
         return Err(Failure::Config(
-            "--until is not after --since: expected a later time, or a shorter span".to_owned(),
+            "--until is not after --since: expected a later time, or a shorter duration".to_owned(),
         ));
     }
     let kinds = arguments.events;
@@ -117,7 +117,7 @@ pub(super) async fn run(arguments: AuditArgs, clock: Arc<dyn Clock>) -> Result<E
         since: Some(since),
         until,
         kinds,
-        limit: PAGE,
+        limit: PAGE_SIZE,
         ..AuditQuery::default()
     };
     let mut names = HashMap::new();
@@ -137,7 +137,7 @@ pub(super) async fn run(arguments: AuditArgs, clock: Arc<dyn Clock>) -> Result<E
     }
     if let Some(text) = unknown {
         let none = format!(
-            "there is no user {text}, and in this time no event of a deleted user with this id"
+            "there is no user {text}, and no event of a deleted user with this id in this period"
         );
         return Err(Failure::Failed(none));
     }
@@ -153,12 +153,12 @@ pub(super) async fn run(arguments: AuditArgs, clock: Arc<dyn Clock>) -> Result<E
             "TIMES",
             "DETAILS",
         ];
-        output::table(&headings, &rows, "nothing happened in this time");
+        output::table(&headings, &rows, "there are no events in this period");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the present name of a user; `None` for a deleted one.
+/// Returns the current username of a user, or `None` if the user was deleted.
 async fn name_of<'a>(
     trail: &Trail,
     names: &'a mut HashMap<UserId, Option<String>>,

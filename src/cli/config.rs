@@ -10,9 +10,10 @@ use crate::{
     store::sql::DatabaseUrl,
 };
 
-/// Prints one `NAME=value` line for each setting, in `.env` syntax, with the source of the value. An unset setting is a
-/// comment with the value in effect. A setting that holds a secret is a comment without it. Contradictory settings are
-/// an error, as for `serve`.
+/// Prints one `NAME=value` line for each setting, in `.env` syntax, with the source of the value.
+///
+/// An unset setting is a comment with the value in effect. A setting that holds a secret is a
+/// comment without it. Invalid or conflicting settings are an error, as for `serve`.
 pub(super) fn run(
     config: &Config,
     matches: &ArgMatches,
@@ -54,7 +55,7 @@ pub(super) fn run(
             // URL parameters are never shown, so the shown URL may not be equivalent.
             (Some(given), Some(shown)) if given != shown || given.contains(unwritable) => {
                 format!(
-                    "# {name} is set, and not repeated here: {}  # {source}",
+                    "# {name} is set, and shown without its secret: {}  # {source}",
                     comment(&shown)
                 )
             }
@@ -68,12 +69,12 @@ pub(super) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// A character that a `.env` file cannot escape.
+/// True for a character that a `.env` file cannot escape.
 fn unwritable(c: char) -> bool {
     c.is_control() && c != '\n'
 }
 
-/// Returns the text without line breaks, which would end a comment.
+/// Replaces control characters. A line break would end the comment.
 fn comment(text: &str) -> String {
     text.replace(char::is_control, "?")
 }

@@ -9,7 +9,7 @@ use crate::{
     ports::Clock,
 };
 
-/// A line for each part; exit code 1 when any is wrong.
+/// Prints a line for each part. The exit code is 1 if any part has a fault.
 pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
     let findings = doctor::examine(config, clock).await;
     for finding in &findings {

@@ -13,12 +13,12 @@ use crate::{
     store::sql::ConnectError,
 };
 
-/// Why a command did not do what it was asked.
+/// Reason that a command failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// It was refused or failed: exit code 1.
+    /// Failure or refusal: exit code 1.
     Failed(String),
-    /// A setting is wrong: exit code 2.
+    /// Invalid arguments or settings: exit code 2.
     Config(String),
 }
 
@@ -67,7 +67,8 @@ impl From<crate::service::Error> for Failure {
     }
 }
 
-/// Wrong values in one line of ours; help, versions and unknown flags as clap says them.
+/// Prints an error of clap, and returns its exit code. An invalid value is printed in one line that
+/// names the setting. Help, the version and unknown flags are printed as by clap.
 pub(super) fn usage(error: &clap::Error) -> ExitCode {
     if let Some(wrong) = environment::value_error(&all_settings(), error) {
         return fail(&Failure::Config(wrong.to_string()));
@@ -79,7 +80,7 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
     ) && holds_url(error)
     {
         return fail(&Failure::Config(
-            "the arguments hold an unexpected URL: run latchkey help".to_owned(),
+            "an unexpected argument holds a URL or a password: run latchkey help".to_owned(),
         ));
     }
     output::usage(error);

@@ -1,10 +1,10 @@
-//! Keeps secrets in memory out of files.
+//! Protection of secrets in memory.
 
-/// Disables core dumps of this process. A dump would copy private keys, passwords and tokens to a file or to a crash
-/// handler.
+/// Disables core dumps of this process. A dump would copy private keys, passwords and tokens to a
+/// file or to a crash handler.
 ///
-/// On Linux other processes of the same user can no longer attach to this one or read its memory and environment either.
-/// If the kernel refuses, the command runs without this protection.
+/// On Linux, other processes of the same user can then neither attach to this process nor read its
+/// memory and environment. If the kernel refuses, the command runs without this protection.
 pub(super) fn forbid_core_dumps() {
     #[cfg(target_os = "linux")]
     {

@@ -1,4 +1,4 @@
-//! `latchkey healthcheck`: what a container's health check runs, where there is no curl.
+//! `latchkey healthcheck`: health check of a container without curl.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -12,27 +12,26 @@ use clap::Args;
 use super::{Failure, output};
 use crate::config::{http, value};
 
-/// More than the answer ever is.
-const LONGEST: u64 = 4096;
+/// Maximum size of a response. The responses of the server are shorter.
+const MAX_RESPONSE: u64 = 4096;
 
 #[derive(Args, Debug)]
 pub(super) struct HealthcheckArgs {
-    /// The address that the server listens on; one that means all addresses is asked on loopback
+    /// Address that the server listens on; a wildcard address is checked on loopback
     #[arg(long, env = "LATCHKEY_BIND", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000", value_parser = http::address)]
     bind: SocketAddr,
-    /// How long connecting and each wait for the answer may take
-    #[arg(long, value_name = "SPAN", default_value = "3s", value_parser = value::positive_duration)]
+    /// Time limit for connecting, and for each read of the response
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = value::positive_duration)]
     timeout: Duration,
 }
 
-/// Asks `/health/ready`. Without a runtime's help: it is one request to ourselves.
+/// Requests `/health/ready`.
 pub(super) fn run(arguments: &HealthcheckArgs) -> Result<ExitCode, Failure> {
     let address = reachable(arguments.bind);
-    let answer = ask(address, arguments.timeout)
-        .map_err(|error| Failure::Failed(format!("http://{address} does not answer: {error}")))?;
-    let (status, body) = parts(&answer).ok_or_else(|| {
-        Failure::Failed(format!("what listens on {address} does not answer in HTTP"))
-    })?;
+    let response = fetch(address, arguments.timeout)
+        .map_err(|error| Failure::Failed(format!("http://{address} does not respond: {error}")))?;
+    let (status, body) = parts(&response)
+        .ok_or_else(|| Failure::Failed(format!("the response of {address} is not HTTP")))?;
     if status == "200" {
         output::line(body);
         return Ok(ExitCode::SUCCESS);
@@ -43,7 +42,7 @@ pub(super) fn run(arguments: &HealthcheckArgs) -> Result<ExitCode, Failure> {
     )))
 }
 
-/// Where a server that listens there can be asked from this machine.
+/// Returns the address at which this machine reaches a server that listens on `bind`.
 fn reachable(mut bind: SocketAddr) -> SocketAddr {
     match bind.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => bind.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -53,21 +52,21 @@ fn reachable(mut bind: SocketAddr) -> SocketAddr {
     bind
 }
 
-fn ask(address: SocketAddr, timeout: Duration) -> io::Result<String> {
+fn fetch(address: SocketAddr, timeout: Duration) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, timeout)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
     let request =
         format!("GET /health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    stream.take(LONGEST).read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
+    let mut response = Vec::new();
+    stream.take(MAX_RESPONSE).read_to_end(&mut response)?;
+    Ok(String::from_utf8_lossy(&response).into_owned())
 }
 
-/// The status code and the body.
-fn parts(answer: &str) -> Option<(&str, &str)> {
-    let (head, body) = answer.split_once("\r\n\r\n")?;
+/// Returns the status code and the body of a response.
+fn parts(response: &str) -> Option<(&str, &str)> {
+    let (head, body) = response.split_once("\r\n\r\n")?;
     let mut words = head.lines().next()?.split(' ');
     let version = words.next()?;
     Some((
@@ -81,15 +80,15 @@ mod tests {
     use super::{parts, reachable};
 
     #[test]
-    fn an_address_that_means_all_is_asked_on_loopback() {
-        let asked = |bind: &str| reachable(bind.parse().unwrap()).to_string();
-        assert_eq!(asked("0.0.0.0:8000"), "127.0.0.1:8000");
-        assert_eq!(asked("[::]:8000"), "[::1]:8000");
-        assert_eq!(asked("192.0.2.7:80"), "192.0.2.7:80");
+    fn unspecified_address_is_checked_on_loopback() {
+        let reached = |bind: &str| reachable(bind.parse().unwrap()).to_string();
+        assert_eq!(reached("0.0.0.0:8000"), "127.0.0.1:8000");
+        assert_eq!(reached("[::]:8000"), "[::1]:8000");
+        assert_eq!(reached("192.0.2.7:80"), "192.0.2.7:80");
     }
 
     #[test]
-    fn only_http_is_an_answer() {
+    fn response_that_is_not_http_is_refused() {
         assert_eq!(
             parts("HTTP/1.1 200 OK\r\na: b\r\n\r\n{}\n"),
             Some(("200", "{}"))

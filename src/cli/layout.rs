@@ -1,9 +1,9 @@
-//! The order of `--help`: a command's own arguments come first, the settings that it shares with others come last.
+//! Order of `--help`: the arguments of a command come first, then the settings that it shares with
+//! others.
 
 use clap::{Arg, Command};
 
-/// Arranges the help of a command and of all commands below it. The rule is applied to the whole tree, so that a new
-/// command follows it without an attribute.
+/// Arranges the help of a command and its subcommands. New commands need no attribute.
 pub(super) fn arrange(program: Command) -> Command {
     let name = program.get_name().to_owned();
     arranged(program, &name)
@@ -17,13 +17,13 @@ fn arranged(command: Command, path: &str) -> Command {
     if command.has_subcommands() {
         return command;
     }
-    // Without it, the usage of an error repeats each setting of the environment.
+    // Otherwise, the usage in an error repeats each setting that is set in the environment.
     let usage = command.clone().bin_name(path).render_usage().to_string();
     command.override_usage(usage.trim_start_matches("Usage: ").to_owned())
 }
 
-/// Moves an argument that is no setting to "Arguments" or "Options". The heading of flattened settings goes over to all
-/// arguments after them.
+/// Moves an argument that is not a setting to "Arguments" or "Options". Otherwise, it has the
+/// heading of the flattened settings before it.
 fn own_heading(argument: Arg) -> Arg {
     match (argument.get_env(), argument.get_help_heading()) {
         (None, _) => argument.help_heading(None::<&str>),

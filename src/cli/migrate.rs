@@ -18,22 +18,23 @@ pub(super) struct MigrateArgs {
 
 #[derive(Debug, Subcommand)]
 enum MigrateCommand {
-    /// Run what is pending; `serve` does so too
+    /// Apply pending migrations, as `serve` does at the start
     Run(DatabaseConfig),
-    /// Say what was run and what is pending; exit code 1 when the database is not at this version
+    /// List applied and pending migrations; the exit code is 1 if the database is not at this
+    /// version
     Status(DatabaseConfig),
 }
 
 pub(super) async fn run(arguments: MigrateArgs) -> Result<ExitCode, Failure> {
     match arguments.command {
         MigrateCommand::Run(database) => {
-            let ran = migrate::run(&database.url()?, database.database_timeout)
+            let applied = migrate::run(&database.url()?, database.database_timeout)
                 .await
                 .map_err(|error| failed(&error))?;
-            for name in &ran {
-                output::line(&format!("ran {name}"));
+            for name in &applied {
+                output::line(&format!("applied {name}"));
             }
-            if ran.is_empty() {
+            if applied.is_empty() {
                 output::line("nothing to do: the database is at this version");
             }
             changed(&database)?;

@@ -1,5 +1,7 @@
-//! The command line: arguments in, lines and an exit code out. 0: done. 1: it failed or was refused, and a sentence on
-//! standard error says why. 2: the arguments or the settings are wrong, in one line.
+//! Command line.
+//!
+//! Exit codes: 0 for success; 1 for a failure or a refusal, with a message on standard error; 2 for
+//! invalid arguments or settings, with a message of one line.
 
 mod actor;
 mod audit;
@@ -42,14 +44,14 @@ use crate::{
     telemetry,
 };
 
-/// A JWT access and refresh token service with the wire of Django's simplejwt.
+/// A JWT access and refresh token service with the API of Django's simplejwt
 #[derive(Debug, Parser)]
 #[command(
     name = "latchkey",
     version,
     propagate_version = true,
     arg_required_else_help = true,
-    after_help = "Start with `latchkey serve`. Every setting is a flag, an environment variable, or a line in the file .env of the\nworking directory; `latchkey serve --help` lists them."
+    after_help = "Start with `latchkey serve`. Each setting is a flag, an environment variable, or a line in the file .env of the working directory; `latchkey serve --help` lists them."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -58,44 +60,45 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the server: with no settings at all, on an embedded database
+    /// Run the server; without settings, on an embedded database
     Serve(Box<Config>),
-    /// Print the settings in force, with secrets hidden
+    /// Print the settings in effect, with secrets hidden
     Config(Box<Config>),
-    /// Bring the database to this version, or say what is missing
+    /// Migrate the database, or show its migrations
     Migrate(migrate::MigrateArgs),
-    /// Make, show and change users
+    /// Create, show, change and delete users
     Users(users::UsersArgs),
-    /// Show, make, revoke, import and encrypt signing keys
+    /// List, rotate, revoke, import, export and encrypt signing keys
     Keys(Box<keys::KeysArgs>),
-    /// Show a user's sessions, or end them
+    /// List or revoke sessions
     Sessions(sessions::SessionsArgs),
-    /// Show what happened: sign-ins, refusals, revocations, and who did it from where
+    /// List audit events: sign-ins, refusals, revocations and changes of keys, with actor and
+    /// address
     Audit(audit::AuditArgs),
-    /// Show what happened to a user, a session (sid) or a token (jti), in sentences
+    /// Explain the history of a user, a session (sid) or a token (jti)
     Why(why::WhyArgs),
-    /// Remove sessions whose tokens have all expired (simplejwt's flushexpiredtokens) and audit events past their
+    /// Remove expired sessions (simplejwt's flushexpiredtokens) and audit events past their
     /// retention; the server also does it hourly
     FlushExpired(flush_expired::FlushExpiredArgs),
-    /// Look at configuration, keys, database, migrations, Redis and clock, and change nothing
+    /// Check configuration, keys, database, migrations, Redis and clock, without changes
     Doctor(Box<Config>),
-    /// Print a reference: the settings or the commands as Markdown, or a man page
+    /// Print a reference: settings or commands as Markdown, or a man page
     Reference {
-        /// What to print
+        /// Page to print
         page: reference::Page,
     },
-    /// Ask the server on this machine whether it is ready; exit code 1 when it is not
+    /// Check that the server on this machine is ready; the exit code is 1 if it is not
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print the OpenAPI document
     Openapi,
     /// Print a completion script for a shell
     Completions {
-        /// bash, elvish, fish, powershell or zsh
+        /// Shell: bash, elvish, fish, powershell or zsh
         shell: Shell,
     },
 }
 
-/// The settings that commands other than `serve` share.
+/// Settings that commands other than `serve` share.
 #[derive(Args, Clone, Debug)]
 struct StoreArgs {
     #[command(flatten)]
@@ -128,40 +131,42 @@ impl StoreArgs {
         }
     }
 
-    /// Names the database that was changed.
+    /// Prints the database that was changed.
     fn changed(&self) -> Result<(), Failure> {
         changed(&self.database)
     }
 
-    /// Names the time up to which offline verifiers may accept access tokens that were revoked, and the database.
+    /// Prints the time until which offline verifiers may accept the revoked access tokens, and the
+    /// database.
     fn revoked(&self, now: Moment) -> Result<(), Failure> {
-        let life = self.lifetimes.access();
+        let lifetime = self.lifetimes.access();
         output::line(&format!(
-            "verifiers that work offline may accept access tokens from before until {} (LATCHKEY_ACCESS_TOKEN_LIFETIME is {} here)",
-            saturating_add(now, life).format("%F %T UTC"),
+            "offline verifiers may accept earlier access tokens until {} (LATCHKEY_ACCESS_TOKEN_LIFETIME is {} here)",
+            saturating_add(now, lifetime).format("%F %T UTC"),
             humantime::format_duration(self.lifetimes.access_token_lifetime),
         ));
         self.changed()
     }
 }
 
-/// Names the database that a command changed. The URL is shown without its password.
+/// Prints the database that a command changed. The URL is shown without its password.
 fn changed(database: &DatabaseConfig) -> Result<(), Failure> {
     output::line(&format!("database: {}", database.existing()?));
     Ok(())
 }
 
-/// Reads `.env`, the arguments and the environment, and does what they say.
+/// Runs the command in the arguments, with the settings of `.env` and the environment. Returns its
+/// exit code.
 #[must_use]
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
     hardening::forbid_core_dumps();
     output::choose_form(&arguments);
-    // The environment may only change while there is one thread.
+    // The environment may change only while the process has one thread.
     let dotenv = match dotenv::load(&environment::names(&all_settings())) {
         Ok(dotenv) => dotenv,
         Err(error) => return fail(&error.into()),
     };
-    // The file may name the form as well.
+    // The file can set the log format as well.
     output::choose_form(&arguments);
     if let Some(wrong) = &dotenv.wrong {
         return fail(&wrong.clone().into());
@@ -174,8 +179,9 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
         Ok(cli) => cli.command,
         Err(error) => return usage(&error),
     };
-    // Requests run on the web server's own threads, which drive connections of their own. Those of this runtime do what is left:
-    // on half of the cores they find more to do each time that they wake, and wake each other less.
+    // Requests run on the workers of the web server, which have their own runtimes and connections.
+    // This runtime has the remaining work. With half as many threads as cores, each wake-up finds
+    // more work, and the threads wake each other less.
     let threads = std::thread::available_parallelism()
         .map_or(1, usize::from)
         .div_ceil(2);
@@ -204,7 +210,7 @@ async fn dispatch(
 ) -> Result<ExitCode, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     if let Command::Completions { shell } = command {
-        // Into memory first: clap_complete panics when its reader goes away.
+        // The script is generated in memory: clap_complete panics if standard output is closed.
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut program(), "latchkey", &mut script);
         output::bytes(&script);
@@ -233,7 +239,7 @@ async fn dispatch(
     };
     log_empty(dotenv);
     let done = execute(command, matches, dotenv, clock).await;
-    // The log is flushed first, so that the error comes last.
+    // The log is flushed before an error is printed, so that the error is the last line.
     output::with_retries(move || drop(log));
     done
 }
@@ -262,12 +268,12 @@ async fn execute(
     }
 }
 
-/// Logs the names in a `.env` file as events: a server's log is read by programs.
+/// Logs the names in a `.env` file as events, because programs read the log of a server.
 fn log_dotenv(dotenv: &Dotenv) {
     if !dotenv.ignored.is_empty() {
         tracing::warn!(
             names = dotenv.ignored.join(", "),
-            "names in .env ignored: not settings"
+            "names in .env ignored, because they are not settings"
         );
     }
     if !dotenv.taken.is_empty() {
@@ -292,28 +298,28 @@ fn log_empty(dotenv: &Dotenv) {
     }
 }
 
-/// The command line, with its help in order.
+/// Returns the command line, with its help arranged.
 fn program() -> clap::Command {
     layout::arrange(Cli::command())
 }
 
-/// The command whose settings are all settings of the server.
+/// Returns the command `serve`, which has all settings of the server.
 fn serve_command() -> clap::Command {
     let cli = Cli::command();
     cli.find_subcommand("serve").cloned().unwrap_or_default()
 }
 
-/// All settings: those of the server, and those that only other commands have.
+/// Returns a command with all settings of the server and of other commands.
 fn all_settings() -> clap::Command {
     OperatorArgs::augment_args(serve_command())
 }
 
-/// The settings of password hashing, for commands that do not list them among their flags.
+/// Returns the settings of password hashing, for commands that have no flags for them.
 fn passwords() -> Result<PasswordsConfig, Failure> {
     from_environment(&PasswordsConfig::augment_args(bare_command()))
 }
 
-/// The log of commands that do one thing: warnings only, unless it is told otherwise.
+/// Starts the log of a command other than `serve`. Its default level is `warn`.
 fn start_log() -> Result<telemetry::Log, Failure> {
     let command = LogConfig::augment_args(bare_command())
         .mut_arg("filter", |filter| filter.default_value("warn"));

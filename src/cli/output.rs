@@ -1,5 +1,5 @@
-//! Prints to standard output and standard error; no other module does. Characters that would move the cursor, or hide
-//! or reorder other text, are escaped.
+//! Output to standard output and standard error. No other module prints. Characters that move the
+//! cursor, or hide or reorder other text, are escaped.
 
 use std::{
     borrow::Cow,
@@ -21,14 +21,14 @@ use crate::{
     ports::{Clock as _, clock::SystemClock},
 };
 
-/// The longest time that a stalled reader delays a server.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Maximum time for which a stalled reader delays the process.
+const PRINT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// True if standard error is a log in JSON: then its every line is an event.
+/// True if standard error is a log in JSON. Each of its lines is then an event.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 
-/// Looks for `--log-format` in the arguments and for `LATCHKEY_LOG_FORMAT`. What is printed before the log starts, and
-/// after it ended, has the form of the log.
+/// Sets the format of output before the log starts and after it ends: that of the log, from
+/// `--log-format` in the arguments or `LATCHKEY_LOG_FORMAT`.
 pub(super) fn choose_form(arguments: &[OsString]) {
     let mut words = arguments.iter().skip(1).map(|word| word.to_string_lossy());
     let set = std::env::var_os("LATCHKEY_LOG_FORMAT");
@@ -46,7 +46,7 @@ pub(super) fn choose_form(arguments: &[OsString]) {
     }
     let is_json = format == "json";
     if is_json && !IS_JSON.swap(is_json, Ordering::Relaxed) {
-        // The log replaces it when it starts.
+        // The log replaces this hook when it starts.
         std::panic::set_hook(Box::new(|panic| {
             let place = panic
                 .location()
@@ -64,12 +64,12 @@ pub(super) fn choose_form(arguments: &[OsString]) {
     IS_JSON.store(is_json, Ordering::Relaxed);
 }
 
-/// Returns true if standard error is a log in JSON.
+/// True if standard error is a log in JSON.
 pub(super) fn is_json() -> bool {
     IS_JSON.load(Ordering::Relaxed)
 }
 
-/// An event in the form of the log.
+/// Returns an event in the format of the log.
 fn event(level: &str, fields: Value) -> String {
     let now = SystemClock
         .now()
@@ -81,13 +81,13 @@ fn event(level: &str, fields: Value) -> String {
     visible::json(&event.to_string()).into_owned()
 }
 
-/// An event on standard output.
+/// Prints an event to standard output.
 pub(super) fn event_line(fields: Value) {
     print(io::stdout(), &[&event("INFO", fields)]);
 }
 
-/// Prints on a separate thread, and returns after [`PATIENCE`] at the latest: writing to a full pipe that is not read
-/// blocks forever.
+/// Prints on a separate thread, and returns after at most [`PRINT_TIMEOUT`], because a write to a
+/// full pipe without a reader blocks forever.
 pub(super) fn with_retries(print: impl FnOnce() + Send + 'static) {
     let (done, printed) = mpsc::channel();
     let thread = thread::Builder::new()
@@ -97,36 +97,36 @@ pub(super) fn with_retries(print: impl FnOnce() + Send + 'static) {
             let _ = done.send(());
         });
     if thread.is_ok() {
-        let _ = printed.recv_timeout(PATIENCE);
+        let _ = printed.recv_timeout(PRINT_TIMEOUT);
     }
 }
 
-/// A line on standard output.
+/// Prints a line to standard output.
 pub(super) fn line(text: &str) {
     print(io::stdout(), &[&visible::line(text)]);
 }
 
-/// A multi-line text on standard output, such as a key in PEM.
+/// Prints a text of several lines to standard output, such as a key in PEM.
 pub(super) fn lines(text: &str) {
     print(io::stdout(), &[&visible::lines(text)]);
 }
 
-/// A generated file on standard output: a completion script or a reference.
+/// Prints a generated file to standard output, such as a completion script.
 pub(super) fn bytes(bytes: &[u8]) {
     let _ = io::stdout().write_all(bytes);
 }
 
-/// An error on standard error, with the program's name in front.
+/// Prints an error to standard error, with the name of the program in front.
 pub(super) fn error(text: &str) {
     say("ERROR", text);
 }
 
-/// A warning on standard error, as [`error`].
+/// Prints a warning to standard error, as [`error`].
 pub(super) fn warning(text: &str) {
     say("WARN", text);
 }
 
-/// Other information on standard error, as [`error`].
+/// Prints other information to standard error, as [`error`].
 pub(super) fn notice(text: &str) {
     say("INFO", text);
 }
@@ -140,7 +140,7 @@ fn say(level: &str, text: &str) {
     with_retries(move || print(io::stderr(), &[&line]));
 }
 
-/// The progress of a long command, on standard error: standard output is for the result.
+/// Prints the progress of a long command to standard error. Standard output is for the result.
 pub(super) fn progress(text: &str) {
     let line = if is_json() {
         event("INFO", json!({ "message": text }))
@@ -150,8 +150,8 @@ pub(super) fn progress(text: &str) {
     print(io::stderr(), &[&line]);
 }
 
-/// Prints help, the version or an argument error, as rendered by clap. An error repeats the arguments, and help shows
-/// values from the environment.
+/// Prints help, the version or an argument error of clap. It is escaped, because an error repeats
+/// arguments, and help shows values from the environment.
 pub(super) fn usage(error: &clap::Error) {
     let text = error.render().to_string();
     let text = text.trim_end_matches('\n');
@@ -166,17 +166,17 @@ pub(super) fn usage(error: &clap::Error) {
     }
 }
 
-/// JSON for scripts, indented for people who look at it.
+/// Prints indented JSON to standard output.
 pub(super) fn json(value: &Value) {
     print(io::stdout(), &[&visible::json(&format!("{value:#}"))]);
 }
 
-/// A JSON text in one line.
+/// Prints JSON in one line to standard output.
 pub(super) fn json_line(value: &Value) {
     print(io::stdout(), &[&visible::json(&value.to_string())]);
 }
 
-/// Columns under their headings, or a sentence when there are no rows.
+/// Prints columns under their headings, or the sentence `none` if there are no rows.
 pub(super) fn table(headings: &[&str], rows: &[Vec<String>], none: &str) {
     if rows.is_empty() {
         return line(none);

@@ -21,22 +21,21 @@ pub(super) struct SessionsArgs {
 
 #[derive(Debug, Subcommand)]
 enum SessionsCommand {
-    /// Show the live sessions of a user
+    /// List the live sessions of a user
     List {
         #[command(flatten)]
         of: Target,
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// End all sessions of a user, one session, or those of all users, without a question: their tokens are refused at once
+    /// Revoke one session, all sessions of a user, or those of all users, without confirmation
     #[command(
-        after_help = "After a backup of the database was restored, run `latchkey sessions revoke --all`: the\n\
-        backup has forgotten every log-out that came after it."
+        after_help = "Their tokens are refused at once. After a restore of the database from a backup, run `latchkey sessions revoke --all`: the backup lacks all later revocations."
     )]
     Revoke {
         #[command(flatten)]
-        what: What,
+        what: Selection,
         #[command(flatten)]
         store: StoreArgs,
     },
@@ -44,7 +43,7 @@ enum SessionsCommand {
 
 #[derive(Args, Debug)]
 struct Target {
-    /// The user's name
+    /// Username
     #[arg(long, value_name = "USERNAME", value_parser = username)]
     user: Username,
     #[command(flatten)]
@@ -53,11 +52,11 @@ struct Target {
 
 #[derive(Args, Debug)]
 #[group(required = true, multiple = false)]
-struct What {
+struct Selection {
     /// All sessions of this user
     #[arg(long, value_name = "USERNAME", value_parser = username)]
     user: Option<Username>,
-    /// The session with this id: the claim sid, or the ID of `latchkey sessions list`
+    /// Session with this id: the claim sid, or an id from `latchkey sessions list`
     #[arg(long, value_name = "SID", value_parser = session_id)]
     session: Option<SessionId>,
     /// All sessions of all users
@@ -124,22 +123,22 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn revoke(accounts: &UserAdmin, what: What) -> Result<(), Failure> {
+async fn revoke(accounts: &UserAdmin, what: Selection) -> Result<(), Failure> {
     if let Some(user) = what.user {
         let user = accounts.sign_out(&user).await?;
-        output::line(&format!("ended all sessions of {}", user.username));
+        output::line(&format!("revoked all sessions of {}", user.username));
     } else if let Some(id) = what.session {
         match accounts.end_session(id).await? {
-            Some(true) => output::line(&format!("ended session {id}")),
-            Some(false) => output::line(&format!("session {id} had been ended before")),
+            Some(true) => output::line(&format!("revoked session {id}")),
+            Some(false) => output::line(&format!("session {id} was revoked before")),
             None => return Err(Failure::Failed(format!("there is no session {id}"))),
         }
     } else {
         let count = accounts
-            .revoke_all_users(|done| tracing::info!(users = done, "signed out"))
+            .revoke_all_users(|done| tracing::info!(users = done, "sessions revoked"))
             .await?;
         output::line(&format!(
-            "ended all sessions of {count} user{}",
+            "revoked all sessions of {count} user{}",
             if count == 1 { "" } else { "s" }
         ));
     }

@@ -34,9 +34,9 @@ pub(super) struct UsersArgs {
 
 #[derive(Debug, Subcommand)]
 enum UsersCommand {
-    /// Make a user
+    /// Create a user
     Create {
-        /// Username: letters, digits and ASCII punctuation such as @ . + - _
+        /// Username of letters, digits and ASCII punctuation such as @ . + - _
         #[arg(value_parser = new_username)]
         username: NewUsername,
         #[command(flatten)]
@@ -44,26 +44,26 @@ enum UsersCommand {
         /// E-mail address
         #[arg(long, value_parser = email)]
         email: Option<EmailAddress>,
-        /// Mark as staff
+        /// Set the staff flag
         #[arg(long)]
         staff: bool,
         #[command(flatten)]
         store: StoreArgs,
     },
-    /// Show all users
+    /// List all users
     List {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
         #[command(flatten)]
         store: StoreArgs,
     },
-    /// Change the first or last name, e-mail address or staff mark of a user; sessions stay live
+    /// Change the name, e-mail address or staff flag of a user, without ending sessions
     #[command(
-        after_help = "Access tokens that hold a changed claim keep its old value until they expire."
+        after_help = "Access tokens with a changed claim keep its old value until they expire."
     )]
     Update {
-        /// The user's name
+        /// Username
         #[arg(value_parser = username)]
         username: Username,
         #[command(flatten)]
@@ -73,22 +73,22 @@ enum UsersCommand {
     },
     /// Show a user
     Show {
-        /// The user's name or id
+        /// Username or id
         #[arg(value_name = "USERNAME|ID", value_parser = username)]
         who: Username,
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
         #[command(flatten)]
         store: StoreArgs,
     },
-    /// Let a user sign in again
+    /// Allow a user to sign in again
     Activate(UserArg),
-    /// Keep a user from signing in, and end all sessions
+    /// Prevent a user from signing in, and revoke all sessions
     Deactivate(UserArg),
-    /// Delete a user, and end all sessions
+    /// Delete a user, and revoke all sessions
     Delete(UserArg),
-    /// Set a new password, and end all sessions
+    /// Set a new password, and revoke all sessions
     SetPassword {
         #[command(flatten)]
         who: UserArg,
@@ -99,7 +99,7 @@ enum UsersCommand {
 
 #[derive(Args, Debug)]
 struct UserArg {
-    /// The user's name
+    /// Username
     #[arg(value_parser = username)]
     username: Username,
     #[command(flatten)]
@@ -118,10 +118,10 @@ struct ChangesArgs {
     /// E-mail address; '' removes it
     #[arg(long, value_name = "EMAIL", value_parser = new_email)]
     email: Option<NewEmail>,
-    /// Mark as staff
+    /// Set the staff flag
     #[arg(long, conflicts_with = "no_staff")]
     staff: bool,
-    /// Remove the staff mark
+    /// Clear the staff flag
     #[arg(long)]
     no_staff: bool,
 }
@@ -145,13 +145,13 @@ impl From<ChangesArgs> for UserChanges {
     }
 }
 
-/// An address, or none.
+/// New e-mail address. `None` removes it.
 #[derive(Clone, Debug)]
 struct NewEmail(Option<EmailAddress>);
 
 #[derive(Args, Debug)]
 struct PasswordArgs {
-    /// Read the password from standard input (one line) instead of asking for it
+    /// Read the password from the first line of standard input, without a prompt
     #[arg(long)]
     password_stdin: bool,
 }
@@ -198,7 +198,10 @@ pub(super) async fn run(arguments: UsersArgs, clock: Arc<dyn Clock>) -> Result<E
                 is_staff: staff,
             };
             let user = accounts.create(registration).await?;
-            output::line(&format!("made {} with the id {}", user.username, user.id));
+            output::line(&format!(
+                "created {} with the id {}",
+                user.username, user.id
+            ));
             store.changed()?;
         }
         UsersCommand::List { json, store } => {
@@ -217,7 +220,7 @@ pub(super) async fn run(arguments: UsersArgs, clock: Arc<dyn Clock>) -> Result<E
                 .await?;
             output::line(&if fields.is_empty() {
                 format!(
-                    "{} already has these values: nothing was changed",
+                    "{} has these values already: nothing was changed",
                     user.username
                 )
             } else {
@@ -241,7 +244,7 @@ pub(super) async fn run(arguments: UsersArgs, clock: Arc<dyn Clock>) -> Result<E
                 .set_active(&who.username, false)
                 .await?;
             output::line(&format!(
-                "{} cannot sign in, and all sessions have ended",
+                "{} cannot sign in, and all sessions were revoked",
                 user.username
             ));
             who.store.revoked(clock.now())?;
@@ -252,7 +255,7 @@ pub(super) async fn run(arguments: UsersArgs, clock: Arc<dyn Clock>) -> Result<E
                 .delete(&who.username)
                 .await?;
             output::line(&format!(
-                "deleted {}, and all sessions have ended",
+                "deleted {}, and all sessions were revoked",
                 user.username
             ));
             who.store.revoked(clock.now())?;
@@ -264,7 +267,7 @@ pub(super) async fn run(arguments: UsersArgs, clock: Arc<dyn Clock>) -> Result<E
                 .set_password(&who.username, password)
                 .await?;
             output::line(&format!(
-                "{} has a new password, and all sessions have ended",
+                "{} has a new password, and all sessions were revoked",
                 user.username
             ));
             who.store.revoked(clock.now())?;
@@ -278,15 +281,17 @@ async fn accounts(store: &StoreArgs, clock: Arc<dyn Clock>) -> Result<UserAdmin,
 }
 
 impl PasswordArgs {
-    /// From a line of standard input, or asked for twice.
+    /// Reads the password from a line of standard input, or prompts for it twice.
     fn read(&self) -> Result<Password, Failure> {
         let failed =
-            |error: io::Error| Failure::Failed(format!("no password could be read: {error}"));
+            |error: io::Error| Failure::Failed(format!("the password cannot be read: {error}"));
         let text = if self.password_stdin {
             one_line().map_err(failed)?
         } else if io::stdin().is_terminal() {
             let first = Zeroizing::new(rpassword::prompt_password("Password: ").map_err(failed)?);
-            if Zeroizing::new(rpassword::prompt_password("Once more: ").map_err(failed)?) != first {
+            if Zeroizing::new(rpassword::prompt_password("Password (again): ").map_err(failed)?)
+                != first
+            {
                 return Err(Failure::Failed(
                     "the two passwords differ: nothing was changed".to_owned(),
                 ));
@@ -294,28 +299,29 @@ impl PasswordArgs {
             first
         } else {
             return Err(Failure::Failed(
-                "there is no terminal to ask for a password on: use --password-stdin".to_owned(),
+                "there is no terminal to prompt for a password: use --password-stdin".to_owned(),
             ));
         };
         Password::parse_new(text).map_err(|error| Failure::Failed(error.to_string()))
     }
 }
 
-/// The longest line that is read: more than any password in UTF-16, with a byte order mark and a line break.
-const LONGEST_LINE: usize = 2 * MAX_PASSWORD + 8;
+/// Maximum length of a line: more than any password in UTF-16, with a byte order mark and a line
+/// break.
+const MAX_LINE: usize = 2 * MAX_PASSWORD + 8;
 
-/// Reads the first line of standard input, without a buffer that is not wiped. A byte order mark is not part of it:
-/// PowerShell writes one, perhaps in front of UTF-16.
+/// Reads the first line of standard input into a buffer that is wiped. A byte order mark is
+/// removed: PowerShell writes one, sometimes with UTF-16.
 fn one_line() -> io::Result<Zeroizing<String>> {
     let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let (mut line, mut byte) = (
-        Zeroizing::new(Vec::with_capacity(LONGEST_LINE)),
+        Zeroizing::new(Vec::with_capacity(MAX_LINE)),
         Zeroizing::new([0]),
     );
-    while line.len() < LONGEST_LINE && !is_ended(&line) && input.read(&mut *byte)? == 1 {
+    while line.len() < MAX_LINE && !is_ended(&line) && input.read(&mut *byte)? == 1 {
         line.extend_from_slice(&*byte);
     }
-    if line.len() == LONGEST_LINE {
+    if line.len() == MAX_LINE {
         return Err(io::Error::other(format!(
             "standard input holds more than {MAX_PASSWORD} bytes"
         )));
@@ -326,7 +332,8 @@ fn one_line() -> io::Result<Zeroizing<String>> {
     Ok(Zeroizing::new(line.trim_end_matches('\r').to_owned()))
 }
 
-/// Returns true if the line has its line break: two bytes after a byte order mark of UTF-16.
+/// True if the line ends with a line break. After a byte order mark of UTF-16, a line break has two
+/// bytes.
 fn is_ended(line: &[u8]) -> bool {
     match line {
         [0xff, 0xfe, ..] => line.len().is_multiple_of(2) && line.ends_with(b"\n\0"),

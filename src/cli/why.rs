@@ -18,11 +18,11 @@ use crate::{
 
 #[derive(Args, Debug)]
 pub(super) struct WhyArgs {
-    /// A user's name or id, the claim sid of any token, or the claim jti of a refresh token or of a token that the audit
-    /// trail names
+    /// Username or id of a user, claim sid of any token, or claim jti of a refresh token or of a
+    /// token in the audit trail
     #[arg(value_name = "USER|SID|JTI")]
     id: String,
-    /// Search all refresh tokens of all sessions, however long it takes
+    /// Search all refresh tokens of all sessions, without a time limit
     #[arg(long)]
     exhaustive: bool,
     #[command(flatten)]
@@ -42,20 +42,20 @@ pub(super) async fn run(arguments: &WhyArgs, clock: Arc<dyn Clock>) -> Result<Ex
     let mut search = Search::new(arguments.exhaustive, &mut progress);
     match trail.why(id, &mut search).await? {
         Answer::Story(story) => {
-            for line in told(&story) {
+            for line in session_lines(&story) {
                 output::line(&line);
             }
             Ok(ExitCode::SUCCESS)
         }
         Answer::User(story) => {
-            for line in of_user(&story) {
+            for line in user_lines(&story) {
                 output::line(&line);
             }
             Ok(ExitCode::SUCCESS)
         }
         Answer::Unknown => Err(Failure::Failed(format!(
-            "no user, session or token matches {id}: try the user's name, or the claim sid of the token; an access token is found by its jti \
-             only after a sign-in, if an event names it, or with LATCHKEY_AUDIT_REFRESHES=true"
+            "no user, session or token matches {id}: try the username, or the claim sid of the token. An access token is found by its jti \
+             only if an audit event names it: that of a sign-in, and with LATCHKEY_AUDIT_REFRESHES=true that of a refresh"
         ))),
         Answer::Stopped => Err(Failure::Failed(format!(
             "{id} was not found among {} refresh tokens of {}. The search covers {}: try the claim sid of the token, \
@@ -75,7 +75,7 @@ fn counted(number: u64, thing: &str) -> String {
     }
 }
 
-fn of_user(story: &UserHistory) -> Vec<String> {
+fn user_lines(story: &UserHistory) -> Vec<String> {
     let (id, days) = (&story.id, UserHistory::DAYS);
     let mut lines = match &story.user {
         None => vec![format!(
@@ -122,13 +122,13 @@ fn of_user(story: &UserHistory) -> Vec<String> {
     lines
 }
 
-fn told(story: &History) -> Vec<String> {
+fn session_lines(story: &History) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(state) = &story.state {
         lines.extend(beginning(state, story.token));
     } else {
         lines.push(
-            "The session is over, and no longer in the database. What the audit trail knows of it:"
+            "The session has ended, and is no longer in the database. Its events in the audit trail:"
                 .to_owned(),
         );
         lines.push(String::new());
@@ -150,10 +150,10 @@ fn beginning(state: &SessionState, token: Option<TokenHistory>) -> Vec<String> {
     let mut lines = vec![format!("Session {} of {user}.", session.id)];
     match token {
         Some(TokenHistory::Refresh(generation)) if generation == session.generation => {
-            lines.push(format!("The token is its refresh token of generation {generation}, the latest."));
+            lines.push(format!("The token is its refresh token of generation {generation}, the current one."));
         }
         Some(TokenHistory::Refresh(generation)) => lines.push(format!(
-            "The token is its refresh token of generation {generation}, which was exchanged: the latest is {}.",
+            "The token is its refresh token of generation {generation}, which is spent. The current generation is {}.",
             session.generation
         )),
         Some(TokenHistory::Noted) => lines.push("The token is one of its access tokens.".to_owned()),
@@ -179,7 +179,7 @@ fn beginning(state: &SessionState, token: Option<TokenHistory>) -> Vec<String> {
 
 fn happened(event: &AuditEntry) -> String {
     let detail = |name: &str| detail(event, name);
-    let cause = event.cause.as_deref().unwrap_or("no cause given");
+    let cause = event.cause.as_deref().unwrap_or("unknown cause");
     let from = origin(
         event.origin.ip.as_deref(),
         event.origin.user_agent.as_deref(),
@@ -187,18 +187,17 @@ fn happened(event: &AuditEntry) -> String {
     let what = match EventKind::parse(&event.event) {
         Some(EventKind::SignIn) => "the user signed in".to_owned(),
         Some(EventKind::SignInRefused) => format!("a sign-in was refused ({cause})"),
-        Some(EventKind::Refreshed) => format!(
-            "it was refreshed, which began generation {},",
-            detail("generation")
-        ),
+        Some(EventKind::Refreshed) => {
+            format!("it was refreshed to generation {},", detail("generation"))
+        }
         Some(EventKind::RefreshRepeated) => {
             format!(
-                "its last refresh was repeated in time and gave generation {} again",
+                "its last refresh was repeated within the reuse grace, and returned generation {} again",
                 detail("generation")
             )
         }
         Some(EventKind::RefreshRepeatedElsewhere) => format!(
-            "a client with {} repeated its last refresh in time and got generation {} again",
+            "a client with {} repeated its last refresh within the reuse grace, and received generation {} again",
             another(detail("differs")),
             detail("generation")
         ),
@@ -212,9 +211,12 @@ fn happened(event: &AuditEntry) -> String {
         }
         Some(EventKind::SessionRevoked) => format!("the session was revoked: {}", reason(cause)),
         Some(EventKind::AllSessionsRevoked) => {
-            format!("all sessions of the user ended: {}", cut_off(cause))
+            format!(
+                "all sessions of the user were revoked: {}",
+                epoch_cause(cause)
+            )
         }
-        Some(EventKind::AllUsersSignedOut) => "all sessions of all users ended".to_owned(),
+        Some(EventKind::AllUsersSignedOut) => "all sessions of all users were revoked".to_owned(),
         Some(EventKind::TokenRefused) => match detail("token") {
             "access" => format!(
                 "an access token was refused by {} ({cause})",
@@ -227,7 +229,7 @@ fn happened(event: &AuditEntry) -> String {
         },
         Some(EventKind::UserCreated) => "the user was created".to_owned(),
         Some(EventKind::UserUpdated) => format!("the user was changed ({})", detail("fields")),
-        // Of keys, and not of one session.
+        // Events of keys do not belong to a session.
         Some(
             EventKind::KeyCreated
             | EventKind::KeyPruned
@@ -243,7 +245,7 @@ fn happened(event: &AuditEntry) -> String {
     } else {
         from
     };
-    // Of what users and clients do, the sentence says it. The operator of a revocation is its subject.
+    // The sentence itself names users, clients, and the operator of a revocation.
     let by = match event.actor.strip_prefix("operator") {
         Some(_) if cause == RevokedReason::Operator.as_str() => String::new(),
         Some(name) => format!(", by an operator{}", named(name)),
@@ -257,7 +259,7 @@ fn happened(event: &AuditEntry) -> String {
     format!("{}  {what}{from}{by}{times}.", moment(event.at))
 }
 
-/// Returns an operator's name in parentheses, or nothing where none is known.
+/// Returns the name of an operator in parentheses, or nothing if it is unknown.
 fn named(name: &str) -> String {
     let name = name.trim();
     if name.is_empty() {
@@ -275,8 +277,8 @@ fn detail<'a>(event: &'a AuditEntry, name: &str) -> &'a str {
         .map_or("?", |(_, value)| value.as_str())
 }
 
-/// Returns the sentence for a spent token that came back. Events of earlier versions have neither a view nor a
-/// difference.
+/// Returns the sentences about the reuse of a spent refresh token. Events of earlier versions have
+/// neither a view nor a difference.
 fn reuse(event: &AuditEntry, from: &str) -> String {
     let detail = |name: &str| detail(event, name);
     let to = match detail("view") {
@@ -289,14 +291,14 @@ fn reuse(event: &AuditEntry, from: &str) -> String {
         (differs, repeats) => {
             let another = another(differs);
             format!(
-                " It came from a client with {another}, after all {repeats} repeats for such clients were used up."
+                " It came from a client with {another}, after the {repeats} repeats that such clients may have."
             )
         }
     };
     format!(
-        "the refresh token of generation {} came back{to}{from}, {} s after the client at {} was given generation \
-         {}.{differs} Either a client repeated an old refresh, such as a tab that slept or a device that was restored, or one of \
-         the two holds a stolen token. The session was revoked",
+        "the spent refresh token of generation {} was presented again{to}{from}, {} s after the client at {} received generation \
+         {}.{differs} Either a client repeated an old refresh, such as a suspended tab or a restored device, or one of \
+         the two clients has a stolen token. The session was revoked",
         detail("presented_generation"),
         detail("seconds_since_rotation"),
         detail("holder_ip"),
@@ -324,19 +326,20 @@ fn origin(ip: Option<&str>, agent: Option<&str>) -> String {
 fn view(view: &str) -> &str {
     match view {
         "blacklist" => "a log-out",
-        "protected" => "a view for people who are signed in",
+        "protected" => "a view that requires an access token",
         "refresh" => "a refresh",
         other => other,
     }
 }
 
-fn cut_off(cause: &str) -> &str {
+/// Returns the reason for which the session epoch of a user was raised.
+fn epoch_cause(cause: &str) -> &str {
     match cause {
         "activated" => "the user was activated again",
         "deactivated" => "the user was deactivated",
         "deleted" => "the user was deleted",
         "password_changed" => "a new password was set",
-        "signed_out_everywhere" => "signed out everywhere",
+        "signed_out_everywhere" => "the user signed out everywhere",
         other => other,
     }
 }
@@ -345,7 +348,7 @@ fn reason(cause: &str) -> &str {
     match RevokedReason::parse(cause) {
         Some(RevokedReason::LoggedOut) => "the user logged out",
         Some(RevokedReason::Operator) => "an operator ended it",
-        Some(RevokedReason::Reuse) => "a refresh token came back that had been exchanged",
+        Some(RevokedReason::Reuse) => "a spent refresh token was presented again",
         Some(RevokedReason::SessionLimit) => {
             "the user had too many sessions, and this was the oldest"
         }
@@ -357,23 +360,41 @@ fn reason(cause: &str) -> &str {
 fn now(state: &SessionState, standing: TokenStatus) -> String {
     let session = &state.session;
     match (standing, &state.user) {
-        (TokenStatus::Current | TokenStatus::Grace | TokenStatus::Spent | TokenStatus::UnknownGeneration, _) => {
-            format!("The session is live, until {} at the latest.", moment(session.expires_at))
+        (
+            TokenStatus::Current
+            | TokenStatus::Grace
+            | TokenStatus::Spent
+            | TokenStatus::UnknownGeneration,
+            _,
+        ) => {
+            format!(
+                "The session is live, and expires at {}.",
+                moment(session.expires_at)
+            )
         }
         (TokenStatus::Revoked(why), _) => {
-            let at = session.revoked.map(|(at, _)| moment(at)).unwrap_or_default();
-            format!("The session is dead since {at}: {}. All its tokens are refused.", reason(why.as_str()))
+            let at = session
+                .revoked
+                .map(|(at, _)| moment(at))
+                .unwrap_or_default();
+            format!(
+                "The session was revoked at {at}: {}. All its tokens are refused.",
+                reason(why.as_str())
+            )
         }
         (TokenStatus::StaleEpoch, _) => {
-            "The session is dead: all sessions of the user ended after it began. All its tokens are refused.".to_owned()
+            "The session was revoked, with all sessions of the user. All its tokens are refused."
+                .to_owned()
         }
         (TokenStatus::NoActiveUser, Some(_)) => {
-            "The session is dead: the user is inactive. All its tokens are refused.".to_owned()
+            "The session has ended: the user is inactive. All its tokens are refused.".to_owned()
         }
         (TokenStatus::NoActiveUser, None) => {
-            "The session is dead: the user was deleted. All its tokens are refused.".to_owned()
+            "The session has ended: the user was deleted. All its tokens are refused.".to_owned()
         }
-        (TokenStatus::Ended, _) => format!("The session is over since {}.", moment(session.expires_at)),
+        (TokenStatus::Ended, _) => {
+            format!("The session expired at {}.", moment(session.expires_at))
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The database.
+//! Settings of the database.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -8,23 +8,24 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{ConfigError, environment::secret, exposure::refuse_foreign_writers, value};
 use crate::store::sql::{DatabaseUrl, DatabaseUrlError, SqliteFile, pool::PoolLimits};
 
-const OWN_FILE: &str = "a file and a directory that no other user can write to";
+const PRIVATE_FILE: &str = "a file and a directory that no other user can write to";
 
-/// Others look for late revocations as far back as this allows.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum timeout. The replay of entries goes back far enough for statements of this length.
+const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn timeout(text: &str) -> Result<Duration, String> {
     match value::positive_duration(text) {
-        Ok(timeout) if timeout <= LONGEST_TIMEOUT => Ok(timeout),
-        _ => Err("expected a span of time up to 30s, such as 5s".to_owned()),
+        Ok(timeout) if timeout <= MAX_TIMEOUT => Ok(timeout),
+        _ => Err("expected a duration up to 30s, such as 5s".to_owned()),
     }
 }
 
-/// Where users and sessions live.
+/// Database of users, sessions and the audit trail.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Database")]
 pub struct DatabaseConfig {
-    /// postgres://USER:PASSWORD@HOST,HOST/DATABASE or sqlite://PATH; without it, a file in the data directory
+    /// postgres://USER:PASSWORD@HOST,HOST/DATABASE or sqlite://PATH; without it, a file in the data
+    /// directory
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database_url: Option<SecretString>,
 
@@ -32,7 +33,7 @@ pub struct DatabaseConfig {
     #[arg(long, env = "DATABASE_URL_FILE", value_name = "PATH")]
     pub database_url_file: Option<PathBuf>,
 
-    /// Where the embedded database is kept
+    /// Directory of the embedded database
     #[arg(
         long,
         env = "LATCHKEY_DATA_DIR",
@@ -41,22 +42,24 @@ pub struct DatabaseConfig {
     )]
     pub data_dir: PathBuf,
 
-    /// Connections to the database at the most. With Postgres each worker has its own if there are three for each and
-    /// three more, which saves it a quarter of its time; else they share all
+    /// Maximum number of connections to the database. With Postgres, each worker has a pool of its
+    /// own if there are three connections for each and three more; otherwise, all workers share one
+    /// pool
     #[arg(long, env = "LATCHKEY_DATABASE_POOL_SIZE", value_name = "NUMBER", default_value = "16", value_parser = value::number::<u16>(1..=1000))]
     pub database_pool_size: u16,
 
-    /// How long connecting, waiting for a free connection and a statement may take, each; an idle connection whose
-    /// server is gone is found out within twice that
-    #[arg(long, env = "LATCHKEY_DATABASE_TIMEOUT", value_name = "SPAN", default_value = "5s", value_parser = timeout)]
+    /// Time limit for connecting, for waiting for a free connection, and for a statement, each. An
+    /// idle connection to a lost server is detected within twice that time
+    #[arg(long, env = "LATCHKEY_DATABASE_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = timeout)]
     pub database_timeout: Duration,
 }
 
 impl DatabaseConfig {
-    /// The database that is meant.
+    /// Returns the URL of the database. Without one, it is the embedded database.
     ///
     /// # Errors
-    /// When the URL is not one, names a file that is not there, or cannot be read from its own file.
+    /// If the URL is invalid, its file cannot be read, or the SQLite file does not exist or can be
+    /// changed by other users.
     pub fn url(&self) -> Result<DatabaseUrl, ConfigError> {
         let given = secret(
             "DATABASE_URL",
@@ -68,7 +71,7 @@ impl DatabaseConfig {
                 path: self.data_dir.join("latchkey.db"),
                 create: true,
             };
-            return guarded("LATCHKEY_DATA_DIR", file);
+            return private("LATCHKEY_DATA_DIR", file);
         };
         let url = url
             .expose_secret()
@@ -87,17 +90,18 @@ impl DatabaseConfig {
             }) if !path.is_file() => Err(ConfigError::new(
                 "DATABASE_URL",
                 &format!("names {}, which is not a file", path.display()),
-                "an existing file, or ?mode=rwc at the end to make it",
+                "an existing file, or ?mode=rwc at the end to create it",
             )),
-            DatabaseUrl::Sqlite(file) => guarded("DATABASE_URL", file),
+            DatabaseUrl::Sqlite(file) => private("DATABASE_URL", file),
             url @ DatabaseUrl::Postgres(_) => Ok(url),
         }
     }
 
-    /// Returns the database for a command that does not create one. The path of an SQLite file is absolute.
+    /// Returns the database for a command that does not create one. The path of an SQLite file is
+    /// absolute.
     ///
     /// # Errors
-    /// As for [`url`](Self::url), and if the SQLite file does not exist.
+    /// Errors of [`url`](Self::url), and an SQLite file that does not exist.
     pub fn existing(&self) -> Result<DatabaseUrl, ConfigError> {
         let DatabaseUrl::Sqlite(file) = self.url()? else {
             return self.url();
@@ -123,24 +127,24 @@ impl DatabaseConfig {
         );
         Err(ConfigError::new(
             name,
-            &format!("leads to {}, which does not exist", path.display()),
+            &format!("is set to {}, which does not exist", path.display()),
             &right,
         ))
     }
 
-    /// Returns true if the SQLite file does not exist yet.
+    /// True if the SQLite file does not exist yet.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         matches!(self.url(), Ok(DatabaseUrl::Sqlite(file)) if !file.path.is_file())
     }
 
-    /// Limits of the pool of a program that serves nobody.
+    /// Limits of the pool of a command that is not the server.
     #[must_use]
     pub fn limits(&self) -> PoolLimits {
         self.limits_for(0)
     }
 
-    /// Limits of the pool of a server with so many threads.
+    /// Limits of the pool of a server with `threads` workers.
     #[must_use]
     pub fn limits_for(&self, threads: usize) -> PoolLimits {
         PoolLimits {
@@ -152,9 +156,9 @@ impl DatabaseConfig {
 }
 
 /// Refuses a database that other users can write to: its contents cannot be trusted.
-fn guarded(setting: &str, file: SqliteFile) -> Result<DatabaseUrl, ConfigError> {
+fn private(setting: &str, file: SqliteFile) -> Result<DatabaseUrl, ConfigError> {
     refuse_foreign_writers(&file.paths(), file.folder()).map_err(|wrong| {
-        ConfigError::new(setting, &format!("cannot be used: {wrong}"), OWN_FILE)
+        ConfigError::new(setting, &format!("cannot be used: {wrong}"), PRIVATE_FILE)
     })?;
     Ok(DatabaseUrl::Sqlite(file))
 }

@@ -1,8 +1,8 @@
-//! The `.env` file of the working directory.
+//! `.env` file of the working directory.
 //!
-//! Other programs and users can often write to the working directory. So the file can set only Latchkey's settings. It
-//! must belong to root or to the user of the process, and no other user may be able to write to it. Other programs read
-//! the same file: their lines are skipped, whatever they hold.
+//! Other programs and users can often write to the working directory. So the file can set only
+//! Latchkey's settings. It must belong to root or to the user of the process, and no other user may
+//! be able to write to it. Other programs read the same file, so their lines are skipped.
 
 use std::{collections::HashSet, env, path::Path};
 
@@ -15,17 +15,18 @@ use crate::files::{self, FileError};
 
 const FILE: &str = ".env";
 
-/// The size limit of the file. All settings with long values take less.
-const LIMIT: u64 = 64 * 1024;
+/// Maximum size of the file. All settings with long values need less.
+const MAX_SIZE: u64 = 64 * 1024;
 
-/// The settings that were taken from the file.
+/// Settings of the file, and remarks about its lines.
 #[derive(Debug, Default)]
 pub struct Dotenv {
     /// Settings that the file added to the environment.
     pub taken: HashSet<String>,
     /// Names in the file that are not settings, in the order of the file.
     pub ignored: Vec<String>,
-    /// The first line of a setting that cannot be read. The settings of other lines are in the environment nevertheless.
+    /// First setting that cannot be read. The settings of other lines are added to the environment
+    /// all the same.
     pub wrong: Option<ConfigError>,
     empty: Vec<String>,
     of_compose: Vec<&'static str>,
@@ -39,7 +40,8 @@ impl Dotenv {
         (!self.taken.is_empty()).then(|| format!("settings from {FILE}: {}", self.names()))
     }
 
-    /// Returns warnings about names in the file that are not settings, and about lines without effect.
+    /// Returns warnings about names in the file that are not settings, and about lines without
+    /// effect.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let names = self.ignored.join(", ");
@@ -48,12 +50,12 @@ impl Dotenv {
         self.remarks.iter().cloned().chain(ignored).collect()
     }
 
-    /// Returns sentences about lines that have no effect.
+    /// Returns the remarks about lines that have no effect.
     pub fn remarks(&self) -> impl Iterator<Item = &str> {
         self.remarks.iter().map(String::as_str)
     }
 
-    /// Returns the settings that the file leaves empty.
+    /// Returns the settings that are empty in the file.
     pub fn empty(&self) -> impl Iterator<Item = &String> {
         self.empty.iter()
     }
@@ -72,18 +74,21 @@ impl Dotenv {
     }
 }
 
-/// Adds the file's values of `settings` to the environment. A variable that is set already wins, unless it is empty. Of
-/// several lines with one name, the last one counts. Call it before other threads start. A missing file is not an error.
+/// Adds the file's values of `settings` to the environment.
+///
+/// A variable that is set already takes precedence, unless it is empty. If several lines have the
+/// same name, the last one counts. A missing file is not an error. It must be called before other
+/// threads start.
 ///
 /// # Errors
 /// If the file cannot be read or is not trusted.
 pub fn load(settings: &[String]) -> Result<Dotenv, ConfigError> {
-    let bytes = match files::read_own(Path::new(FILE), LIMIT) {
+    let bytes = match files::read_own(Path::new(FILE), MAX_SIZE) {
         Err(error) if error.is_absent() => return Ok(Dotenv::default()),
         Err(error) => return Err(refused(&error)),
         Ok(bytes) => files::without_mark(bytes),
     };
-    // A misspelt setting is added as well, and refused like one in the environment.
+    // A misspelt setting is added as well, so that it is refused like one in the environment.
     let is_setting = |name: &str| {
         settings.iter().any(|known| known == name)
             || (name.starts_with("LATCHKEY_") && environment::of_compose(name).is_none())
@@ -123,7 +128,7 @@ pub fn load(settings: &[String]) -> Result<Dotenv, ConfigError> {
             line
         })
         .collect();
-    // Only dotenvy can change the environment here: the standard library's function is unsafe.
+    // The standard library's function is unsafe, so dotenvy changes the environment.
     if dotenvy::from_read_override(accepted.as_bytes()).is_err() {
         return Err(ConfigError::new(FILE, "cannot be read", "NAME=value lines"));
     }
@@ -150,7 +155,7 @@ impl Dotenv {
     }
 }
 
-/// Returns the value, as dotenvy reads it.
+/// Returns the value as dotenvy reads it.
 fn decoded(name: &str, value: &Value) -> Result<String, Problem> {
     let text = match value {
         Value::Plain(text) => return Ok(text.clone()),
@@ -201,7 +206,7 @@ fn refused(error: &FileError) -> ConfigError {
     ConfigError::new(FILE, &error.to_string(), right)
 }
 
-/// The text of a line may be a secret, so it is not shown.
+/// Creates the error about a line. The text of the line may be a secret, so it is not shown.
 fn malformed(number: usize, name: &str, problem: Problem) -> ConfigError {
     let (wrong, right) = problem.texts();
     ConfigError::new(
@@ -219,8 +224,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_value_is_read_back_from_a_file(value in "[^\\r\\x00]{0,40}", rest in "[a-z. ]{0,20}") {
-            let text = format!("{}  # {rest}\nNEXT=1\n", line("NAME", &value).trim_end_matches('\n'));
+        fn line_of_any_value_parses_to_the_value(value in "[^\\r\\x00]{0,40}", comment in "[a-z. ]{0,20}") {
+            let text = format!("{}  # {comment}\nNEXT=1\n", line("NAME", &value).trim_end_matches('\n'));
             let pairs: Vec<_> = dotenvy::from_read_iter(text.as_bytes()).collect::<Result<_, _>>().unwrap();
             prop_assert_eq!(pairs, [("NAME".to_owned(), value), ("NEXT".to_owned(), "1".to_owned())]);
         }

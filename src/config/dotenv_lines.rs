@@ -1,58 +1,58 @@
-//! The lines of a `.env` file, which several programs share.
+//! Parser of a `.env` file, which several programs share.
 //!
-//! Programs disagree about `$`, `\` and quotes inside a value. A setting is therefore only taken from a line that all of
-//! them read alike. Lines of other programs are skipped, whatever they hold.
+//! Programs disagree about `$`, `\` and quotes inside a value. A setting is therefore accepted only
+//! from a line that all of them read alike. Lines of other programs are skipped.
 
-/// A part of the file that matters to Latchkey.
+/// Part of the file that concerns Latchkey.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Entry {
-    /// A setting.
+    /// Setting of Latchkey.
     Setting {
-        /// The number of its first line, from 1.
+        /// Number of its first line, from 1.
         number: usize,
-        /// Its name.
+        /// Name.
         name: String,
-        /// Its value in a form that dotenvy reads, or what is wrong with it.
+        /// Value in a form that dotenvy reads, or the problem with it.
         value: Result<Value, Problem>,
     },
-    /// An assignment to a name that is not a setting.
+    /// Assignment to a name that is not a setting.
     Foreign(String),
-    /// A line that looks like a setting, inside the quoted value of another program.
+    /// Line in the form of a setting, inside the quoted value of another program.
     Hidden(usize, String),
 }
 
-/// A value of a setting.
+/// Value of a setting.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Value {
-    /// Without quotes: the value itself.
+    /// Value without quotes.
     Plain(String),
-    /// With its quotes and escapes.
+    /// Value with its quotes and escapes.
     Quoted(String),
 }
 
-/// The reason why a value is not taken.
+/// Reason to refuse a value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Problem {
-    /// Something after the closing quote.
+    /// Text after the closing quote.
     AfterQuote,
-    /// A `$` that some programs replace.
+    /// `$` that some programs replace.
     Dollar,
-    /// An escape that dotenvy does not know.
+    /// Escape that dotenvy does not support.
     Escape,
-    /// A name without `=`.
+    /// Name without `=`.
     NoEquals,
     /// Bytes that are not UTF-8.
     NotText,
-    /// A NUL character, which no variable can hold.
+    /// NUL character, which no variable can hold.
     Nul,
-    /// A quote or a backslash that some programs remove.
+    /// Quote or backslash that some programs remove.
     Special,
-    /// A quote that is never closed.
+    /// Quote that is not closed.
     Unclosed,
 }
 
 impl Problem {
-    /// Returns the problem and its repair. The texts follow the number of the line and the name.
+    /// Returns the fault and the remedy. The texts follow the number of the line and the name.
     pub(super) const fn texts(self) -> (&'static str, &'static str) {
         let literal = "the value in single quotes, such as NAME='value'";
         match self {
@@ -72,12 +72,12 @@ impl Problem {
                 "has a quote or a backslash inside the value, which some programs remove",
                 "the value in single quotes; if it has one, in double quotes with \\ before each $, \\ and \"",
             ),
-            Self::Unclosed => ("has a quote that is never closed", literal),
+            Self::Unclosed => ("has a quote that is not closed", literal),
         }
     }
 }
 
-/// Returns the entries of a file, in its order. Only their lines are read as text.
+/// Returns the entries of a file, in its order. Only the lines of settings must be UTF-8.
 pub(super) fn entries(bytes: &[u8], is_setting: impl Fn(&str) -> bool) -> Vec<Entry> {
     let lines = lines(bytes);
     let (mut entries, mut at) = (Vec::new(), 0);
@@ -103,7 +103,7 @@ pub(super) fn entries(bytes: &[u8], is_setting: impl Fn(&str) -> bool) -> Vec<En
                 value,
             });
         } else {
-            entries.extend(is_name_of_others(&name, raw).then_some(Entry::Foreign(name)));
+            entries.extend(is_foreign_name(&name, raw).then_some(Entry::Foreign(name)));
             let inside = (at + 1..=last)
                 .filter_map(|index| Some((index + 1, assignment(lines.get(index)?)?.0)));
             entries.extend(
@@ -117,7 +117,7 @@ pub(super) fn entries(bytes: &[u8], is_setting: impl Fn(&str) -> bool) -> Vec<En
     entries
 }
 
-/// Splits at LF, CR LF and CR.
+/// Splits the file into lines at LF, CR LF and CR.
 fn lines(bytes: &[u8]) -> Vec<&[u8]> {
     let mut lines: Vec<&[u8]> = Vec::new();
     for line in bytes.split(|byte| *byte == b'\n') {
@@ -130,7 +130,7 @@ fn lines(bytes: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
-/// Splits `NAME=value` or `export NAME=value`. A comment is none.
+/// Splits `NAME=value` or `export NAME=value`. Returns `None` for a comment or another line.
 fn assignment(line: &[u8]) -> Option<(String, &[u8])> {
     let line = without_export(line.trim_ascii());
     let at = line.iter().position(|byte| *byte == b'=')?;
@@ -151,7 +151,7 @@ fn without_export(line: &[u8]) -> &[u8] {
     }
 }
 
-/// Returns the setting that a line without `=` begins with. `export NAME` alone is complete.
+/// Returns the setting at the start of a line without `=`. `export NAME` alone is not an error.
 fn bare(line: &[u8], is_setting: impl Fn(&str) -> bool) -> Option<String> {
     let line = line.trim_ascii();
     let text = without_export(line);
@@ -164,8 +164,9 @@ fn bare(line: &[u8], is_setting: impl Fn(&str) -> bool) -> Option<String> {
     (is_setting(name) && !(end == text.len() && text.len() < line.len())).then(|| name.to_owned())
 }
 
-/// Returns true for what is certainly the name of a variable. Other lines may be pieces of a secret.
-fn is_name_of_others(name: &str, raw: &[u8]) -> bool {
+/// True if `name` is certainly the name of a variable. Other lines may be parts of a secret, so
+/// they are not reported.
+fn is_foreign_name(name: &str, raw: &[u8]) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.';
     let starts = name
         .bytes()
@@ -178,8 +179,8 @@ fn is_name_of_others(name: &str, raw: &[u8]) -> bool {
         && !raw.starts_with(b"=")
 }
 
-/// Returns the index of the line on which a value ends. A quote that is not closed on its line, and not at the end of a
-/// later one, opens nothing: `None`.
+/// Returns the index of the line on which a value ends. Returns `None` for a quote that is not
+/// closed on its line, nor at the end of a later one.
 fn end_of_value(lines: &[&[u8]], at: usize, raw: &[u8]) -> Option<usize> {
     let Some((quote @ (b'"' | b'\''), rest)) = raw.split_first() else {
         return Some(at);
@@ -195,7 +196,8 @@ fn end_of_value(lines: &[&[u8]], at: usize, raw: &[u8]) -> Option<usize> {
     is_blank(line.get(place + 1..)?).then_some(index)
 }
 
-/// Returns the place of the first quote that no backslash escapes. In single quotes, there are no escapes.
+/// Returns the position of the first quote that no backslash escapes. Single quotes have no
+/// escapes.
 fn closing(text: &[u8], quote: u8) -> Option<usize> {
     let mut escaped = false;
     text.iter().position(|byte| {
@@ -208,7 +210,7 @@ fn closing(text: &[u8], quote: u8) -> Option<usize> {
     })
 }
 
-/// Returns true for white space, a comment, or nothing.
+/// True if `text` is empty, white space or a comment.
 fn is_blank(text: &[u8]) -> bool {
     matches!(text.trim_ascii_start().first(), None | Some(b'#'))
 }
@@ -237,7 +239,7 @@ fn quoted(text: &str, quote: u8, is_closed: bool) -> Result<Value, Problem> {
     if !is_blank(inside.as_bytes().get(end + 1..).unwrap_or_default()) {
         return Err(Problem::AfterQuote);
     }
-    if quote == b'"' && holds_dollar(inside.get(..end).unwrap_or_default()) {
+    if quote == b'"' && contains_dollar(inside.get(..end).unwrap_or_default()) {
         return Err(Problem::Dollar);
     }
     Ok(Value::Quoted(
@@ -245,8 +247,8 @@ fn quoted(text: &str, quote: u8, is_closed: bool) -> Result<Value, Problem> {
     ))
 }
 
-/// Returns true if there is a `$` without a backslash in front.
-fn holds_dollar(text: &str) -> bool {
+/// True if `text` contains a `$` without a backslash in front.
+fn contains_dollar(text: &str) -> bool {
     let mut escaped = false;
     text.bytes().any(|byte| {
         let found = byte == b'$' && !escaped;

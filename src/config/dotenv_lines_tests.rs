@@ -23,7 +23,7 @@ fn quoted(text: &str) -> Value {
 }
 
 #[test]
-fn value_that_programs_read_alike_is_taken() {
+fn value_that_programs_read_alike_is_accepted() {
     for (raw, value) in [
         ("1", plain("1")),
         ("  1  ", plain("1")),
@@ -78,7 +78,7 @@ fn value_that_programs_read_differently_is_a_problem() {
 }
 
 #[test]
-fn lines_of_others_are_skipped_with_all_that_their_quotes_hold() {
+fn foreign_lines_are_skipped_with_their_quoted_values() {
     let foreign = |name: &str| Entry::Foreign(name.to_owned());
     let one = || setting(2, "OWN", Ok(plain("1")));
     for line in [
@@ -133,7 +133,7 @@ fn lines_of_others_are_skipped_with_all_that_their_quotes_hold() {
 }
 
 #[test]
-fn line_ends_of_other_systems_are_line_ends() {
+fn line_ends_of_all_systems_are_accepted() {
     for end in ["\n", "\r\n", "\r"] {
         let text = ["X=1", "export OWN=1", "OWN2='a", "b'", ""].join(end);
         let expected = [
@@ -147,14 +147,14 @@ fn line_ends_of_other_systems_are_line_ends() {
 
 proptest! {
     #[test]
-    fn a_setting_after_any_lines_without_quotes_is_found(lines in "[^'\"]{0,80}") {
+    fn setting_after_any_lines_without_quotes_is_found(lines in "[^'\"]{0,80}") {
         let entries = read(&format!("{lines}\nOWN=last\n"));
         let last = matches!(entries.last(), Some(Entry::Setting { value, .. }) if *value == Ok(plain("last")));
         prop_assert!(last);
     }
 
     #[test]
-    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+    fn any_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
         let _ = entries(&bytes, |name| name.len() < 3);
     }
 }

@@ -1,4 +1,4 @@
-//! The environment: unknown names, secrets in files, and errors in one line.
+//! Environment: unknown names, secrets in files, and errors in one line.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -14,11 +14,11 @@ use secrecy::SecretString;
 
 use crate::files;
 
-/// Variables of `docker-compose.yml` that are not settings of the program. Compose reads them from the environment and
-/// from the same `.env` file.
+/// Variables of `docker-compose.yml` that are not settings of the program. Compose reads them from
+/// the environment and from the same `.env` file.
 const COMPOSE: [&str; 1] = ["LATCHKEY_PORT"];
 
-/// A setting that is wrong: its name, what is wrong, what would be right. One line.
+/// Invalid setting: its name, the fault and the remedy, in one line.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigError {
     name: String,
@@ -27,7 +27,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// The texts read "NAME wrong: expected right".
+    /// Creates an error that reads "NAME wrong: expected right".
     #[must_use]
     pub fn new(name: &str, wrong: &str, right: &str) -> Self {
         let right = right.strip_prefix("expected ").unwrap_or(right);
@@ -47,7 +47,8 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// A secret from a setting or from the file that a second setting names (as compose and systemd hand secrets over).
+/// Returns a secret from a setting, or from the file that a second setting names, as Compose and
+/// systemd pass secrets.
 pub(super) fn secret(
     name: &str,
     given: Option<&SecretString>,
@@ -70,7 +71,7 @@ pub(super) fn secret(
                     &format!("names {}, which is empty", shown_path(path)),
                     "a file with the secret in it",
                 )),
-                // A URL has no white space at its ends; editors and `echo` put some there.
+                // A URL has no white space at its ends, but editors and `echo` add some.
                 Ok(text) => Ok(Some(text.trim().to_owned().into())),
                 Err(error) => Err(ConfigError::new(
                     &format!("{name}_FILE"),
@@ -82,12 +83,13 @@ pub(super) fn secret(
     }
 }
 
-/// A path as errors show it. A URL that was set where a path belongs often holds a password.
+/// Returns a path for an error. A URL in place of a path often holds a password.
 pub(super) fn shown_path(path: &Path) -> String {
     shown_value(&path.to_string_lossy())
 }
 
-/// A wrong value as errors show it: only the scheme of a URL, and nothing of a value that may hold a password.
+/// Returns a value for an error: only the scheme of a URL, and nothing of a value that may hold a
+/// password.
 fn shown_value(value: &str) -> String {
     match value.split_once("://") {
         Some((scheme, _))
@@ -102,10 +104,10 @@ fn shown_value(value: &str) -> String {
     }
 }
 
-/// A `LATCHKEY_*` variable that no setting has is a mistake, most often in the spelling.
+/// Refuses `LATCHKEY_*` variables that are not settings, such as misspelt ones.
 ///
 /// # Errors
-/// The first such name, with the nearest one that exists.
+/// The first such name, with the most similar setting.
 pub fn unknown_names(
     command: &Command,
     variables: impl Iterator<Item = (OsString, OsString)>,
@@ -137,8 +139,8 @@ pub fn unknown_names(
     Ok(())
 }
 
-/// Whether Kubernetes (or Docker's old links) made the variable: where a service is called `latchkey` or
-/// `latchkey-something`, every pod of the namespace is told its address so.
+/// True if Kubernetes (or Docker's old links) may have set the variable. In a namespace with a
+/// service `latchkey` or `latchkey-NAME`, the environment of every pod holds its address.
 fn is_service_link(name: &str, value: &str) -> bool {
     let port = name.contains("_SERVICE_PORT") && value.bytes().all(|byte| byte.is_ascii_digit());
     let link = name.contains("_PORT")
@@ -160,7 +162,7 @@ pub fn of_compose(name: &str) -> Option<&'static str> {
     COMPOSE.into_iter().find(|known| *known == name)
 }
 
-/// Returns the names of such variables in the environment.
+/// Returns the names of variables in the environment that only `docker-compose.yml` uses.
 pub fn names_of_compose() -> impl Iterator<Item = &'static str> {
     COMPOSE.into_iter().filter(|name| {
         let value = std::env::var_os(name).unwrap_or_default();
@@ -168,8 +170,8 @@ pub fn names_of_compose() -> impl Iterator<Item = &'static str> {
     })
 }
 
-/// Returns the command, in which an empty variable counts as unset: Compose and CI systems cannot leave out a
-/// variable.
+/// Returns the command, in which an empty variable counts as unset: Compose and CI systems cannot
+/// leave out a variable.
 #[must_use]
 pub fn without_empty(command: Command) -> Command {
     let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
@@ -190,7 +192,7 @@ pub fn empty_names(command: &Command) -> Vec<String> {
         .collect()
 }
 
-/// The variables of a command's settings.
+/// Returns the names of the variables of a command's settings.
 #[must_use]
 pub fn names(command: &Command) -> Vec<String> {
     command
@@ -199,8 +201,8 @@ pub fn names(command: &Command) -> Vec<String> {
         .collect()
 }
 
-/// clap's error about a value as one line that names the variable; `None` for an error that is not about a value, such
-/// as an unknown flag or a request for help, which clap says better itself.
+/// Converts clap's error about a value to one line that names the variable. Returns `None` for any
+/// other error, such as an unknown flag or a request for help.
 #[must_use]
 pub fn value_error(command: &Command, error: &clap::Error) -> Option<ConfigError> {
     match error.kind() {
@@ -231,18 +233,18 @@ pub fn value_error(command: &Command, error: &clap::Error) -> Option<ConfigError
         Some(ContextValue::Strings(values)) if !values.is_empty() => {
             format!("one of {}", values.join(", "))
         }
-        // An empty path is refused before its parser could say why.
+        // clap refuses an empty path before its parser runs, so there is no source.
         _ => std::error::Error::source(error)
             .map_or_else(|| "a value, or none set".to_owned(), ToString::to_string),
     };
     Some(ConfigError::new(
         &name,
-        &format!("is {value:?}, which cannot be used"),
+        &format!("is {value:?}, which is not valid"),
         &right,
     ))
 }
 
-/// clap does not say which value it was.
+/// Finds the variable that is not UTF-8. clap's error does not name it.
 fn not_unicode(command: &Command) -> Option<ConfigError> {
     let unreadable =
         |name: &String| std::env::var_os(name).is_some_and(|value| value.to_str().is_none());

@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl Config {
-    /// Returns files that more users can access than necessary, and that a server accepts. Files that other users can
-    /// change are errors of [`Config::check`] instead.
+    /// Returns the files that more users can access than necessary, but that a server accepts.
+    /// Files that other users can change are errors of [`Config::check`] instead.
     #[must_use]
     pub fn exposures(&self) -> Vec<Exposure> {
         let secrets = [
@@ -66,7 +66,7 @@ impl Config {
 
 /// Refuses the files of an SQLite database, or their folder, if other users can change them.
 pub(super) fn refuse_foreign_writers(paths: &[PathBuf], folder: &Path) -> Result<(), String> {
-    // In a directory where everybody may make files, another user may have made the database.
+    // In a world-writable directory, another user may have created the database.
     paths
         .iter()
         .try_for_each(|path| files::refuse_foreign_owner(path))?;

@@ -1,4 +1,4 @@
-//! Where the server listens, and the limits of requests.
+//! Addresses, connections, and limits of requests.
 
 use std::{net::SocketAddr, thread, time::Duration};
 
@@ -7,16 +7,16 @@ use clap::{ArgAction, Args, ValueEnum};
 use super::value;
 use crate::domain::network;
 
-/// The address that serves `/metrics`.
+/// Address that serves `/metrics`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MetricsBind {
-    /// The main address, beside the API.
+    /// Main address, together with the API.
     Main,
-    /// A separate address.
+    /// Separate address.
     Own(SocketAddr),
 }
 
-/// HTTP.
+/// Settings of the HTTP server.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
 pub struct HttpConfig {
@@ -24,13 +24,14 @@ pub struct HttpConfig {
     #[arg(long, env = "LATCHKEY_BIND", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000", value_parser = address)]
     pub bind: SocketAddr,
 
-    /// Address and port that serve only /metrics, or main to serve it on the main address, where every client of the
-    /// API can read it. Without this setting, /metrics is off
+    /// Address and port that serve only /metrics, or main to serve it on the main address, where
+    /// every client of the API can read it. Without this setting, /metrics is off
     #[arg(long, env = "LATCHKEY_METRICS_BIND", value_name = "ADDRESS:PORT", value_parser = metrics_bind)]
     pub metrics_bind: Option<MetricsBind>,
 
-    /// Networks of trusted proxies, separated by commas, such as 10.0.0.0/8,2001:db8::/32. Requests from them carry the
-    /// client's address in LATCHKEY_FORWARDED_HEADER; any other peer is the client itself
+    /// Networks of trusted proxies, separated by commas, such as 10.0.0.0/8,2001:db8::/32. Requests
+    /// from them carry the client's address in LATCHKEY_FORWARDED_HEADER; any other peer is the
+    /// client itself
     #[arg(long, env = "LATCHKEY_TRUSTED_PROXIES", value_name = "NETWORKS", value_parser = network::TrustedProxies::parse)]
     pub trusted_proxies: Option<network::TrustedProxies>,
 
@@ -47,51 +48,53 @@ pub struct HttpConfig {
     #[arg(long, env = "LATCHKEY_WORKERS", value_name = "NUMBER", default_value = "0", value_parser = value::number::<u16>(0..=1024))]
     pub workers: u16,
 
-    /// Maximum number of connections for each worker. The limit of open files, which is raised to the hard limit at the
-    /// start, may allow fewer. When all are in use, idle connections are closed to make room for new ones
+    /// Maximum number of connections for each worker. The limit of open files, which is raised to
+    /// the hard limit at the start, may allow fewer. If all are in use, idle connections are closed
+    /// for new ones
     #[arg(long, env = "LATCHKEY_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "10000", value_parser = value::number::<u32>(1..=1_000_000))]
     pub max_connections: u32,
 
-    /// Maximum number of connections from one source: an IPv4 address or an IPv6 /64 network. A source on this machine
-    /// or in a private network may have seven eighths of all connections, and a trusted proxy all of them
+    /// Maximum number of connections from one source: an IPv4 address or an IPv6 /64 network. A
+    /// source on this machine or in a private network may have seven eighths of all connections,
+    /// and a trusted proxy all of them
     #[arg(long, env = "LATCHKEY_MAX_CONNECTIONS_PER_SOURCE", value_name = "NUMBER", default_value = "256", value_parser = value::number::<u32>(1..=1_000_000))]
     pub max_connections_per_source: u32,
 
-    /// Bytes of a request body at the most
+    /// Maximum size of a request body in bytes
     #[arg(long, env = "LATCHKEY_BODY_LIMIT", value_name = "BYTES", default_value = "16384", value_parser = value::number::<u32>(1024..=1_048_576))]
     pub body_limit: u32,
 
-    /// How long the header of a request may take to arrive
-    #[arg(long, env = "LATCHKEY_HEADER_TIMEOUT", value_name = "SPAN", default_value = "5s", value_parser = value::positive_duration)]
+    /// Time limit for receiving the header of a request
+    #[arg(long, env = "LATCHKEY_HEADER_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = value::positive_duration)]
     pub header_timeout: Duration,
 
-    /// How long the body of a request may take to arrive
-    #[arg(long, env = "LATCHKEY_BODY_TIMEOUT", value_name = "SPAN", default_value = "10s", value_parser = value::positive_duration)]
+    /// Time limit for receiving the body of a request
+    #[arg(long, env = "LATCHKEY_BODY_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = value::positive_duration)]
     pub body_timeout: Duration,
 
-    /// Delay between a signal to stop and the stop: requests are accepted and /health/ready is 503, so that load
-    /// balancers take the instance out. A second signal ends the delay
-    #[arg(long, env = "LATCHKEY_SHUTDOWN_DELAY", value_name = "SPAN", default_value = "0s", value_parser = value::duration)]
+    /// Delay between a signal to stop and the stop: requests are accepted and /health/ready is 503,
+    /// so that load balancers take the instance out. A second signal ends the delay
+    #[arg(long, env = "LATCHKEY_SHUTDOWN_DELAY", value_name = "DURATION", default_value = "0s", value_parser = value::duration)]
     pub shutdown_delay: Duration,
 
     /// Time that requests may take to finish after the shutdown delay
-    #[arg(long, env = "LATCHKEY_SHUTDOWN_TIMEOUT", value_name = "SPAN", default_value = "10s", value_parser = value::whole_seconds)]
+    #[arg(long, env = "LATCHKEY_SHUTDOWN_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = value::whole_seconds)]
     pub shutdown_timeout: Duration,
 
-    /// How long a missing database is waited for at the start
-    #[arg(long, env = "LATCHKEY_STARTUP_TIMEOUT", value_name = "SPAN", default_value = "30s", value_parser = value::duration)]
+    /// Time for which the start waits for an unreachable database
+    #[arg(long, env = "LATCHKEY_STARTUP_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = value::duration)]
     pub startup_timeout: Duration,
 
-    /// How long clients may cache the published keys (Cache-Control of the JWKS)
-    #[arg(long, env = "LATCHKEY_JWKS_MAX_AGE", value_name = "SPAN", default_value = "5m", value_parser = value::duration)]
+    /// Time for which clients may cache the key set (Cache-Control of the JWKS)
+    #[arg(long, env = "LATCHKEY_JWKS_MAX_AGE", value_name = "DURATION", default_value = "5m", value_parser = value::duration)]
     pub jwks_max_age: Duration,
 
-    /// Whether the OpenAPI document is served at /openapi.json, and Swagger UI with it at /docs/
+    /// Serve the OpenAPI document at /openapi.json, and Swagger UI at /docs/
     #[arg(long, env = "LATCHKEY_DOCS", value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
     pub docs: bool,
 }
 
-/// The header in which trusted proxies pass on the client's address.
+/// Header in which trusted proxies pass on the client's address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum ForwardedHeader {
     /// `Forwarded` (RFC 7239).
@@ -109,10 +112,10 @@ impl From<ForwardedHeader> for network::ForwardedHeader {
     }
 }
 
-/// An address with its port.
+/// Parses an address and a port.
 ///
 /// # Errors
-/// What would be right.
+/// The expected format.
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| "expected an address and a port, such as 127.0.0.1:8000".to_owned())
@@ -128,7 +131,7 @@ fn metrics_bind(text: &str) -> Result<MetricsBind, String> {
 }
 
 impl HttpConfig {
-    /// Returns the separate address of `/metrics`, if it has one.
+    /// Separate address of `/metrics`, if it has one.
     #[must_use]
     pub const fn own_metrics_address(&self) -> Option<SocketAddr> {
         match self.metrics_bind {
@@ -137,13 +140,13 @@ impl HttpConfig {
         }
     }
 
-    /// Whether `/metrics` is answered on the main address.
+    /// True if `/metrics` is served on the main address.
     #[must_use]
     pub const fn metrics_on_main_address(&self) -> bool {
         matches!(self.metrics_bind, Some(MetricsBind::Main))
     }
 
-    /// How many threads that is on this machine.
+    /// Number of workers on this machine.
     #[must_use]
     pub fn worker_threads(&self) -> usize {
         match self.workers {

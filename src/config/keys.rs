@@ -1,4 +1,4 @@
-//! Signing keys.
+//! Settings of the signing keys.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -9,21 +9,21 @@ use latchkey_verifier::Algorithm;
 use super::{ConfigError, value};
 use crate::{domain::keys::PROPAGATION, files};
 
-/// Where the keys are.
+/// Store of the key ring.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum KeysPlace {
-    /// In the database.
+    /// Database.
     Database,
-    /// In files.
+    /// Directory of key files.
     Directory,
 }
 
-/// Keys.
+/// Store, protection and rotation of the signing keys.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Keys")]
 pub struct KeysConfig {
-    /// Where keys are kept: directory, one file each, for one instance or several that share it; database, encrypted, for instances
-    /// that share nothing else
+    /// Store of the keys: directory, one file for each key, for one instance or several that share
+    /// it; database, encrypted, for instances that share only the database
     #[arg(
         long,
         env = "LATCHKEY_KEYS",
@@ -33,7 +33,7 @@ pub struct KeysConfig {
     )]
     pub keys: KeysPlace,
 
-    /// The directory, whose files are readable by their owner alone
+    /// Directory of the key files, which only their owner can read
     #[arg(
         long,
         env = "LATCHKEY_KEYS_DIR",
@@ -42,12 +42,13 @@ pub struct KeysConfig {
     )]
     pub keys_dir: PathBuf,
 
-    /// A file with the passphrase that private keys are encrypted with, at least 16 characters; without it they are not
+    /// File with the passphrase that encrypts private keys: at least 16 characters, and hard to
+    /// guess. Without it, they are not encrypted
     #[arg(long, env = "LATCHKEY_KEYS_PASSPHRASE_FILE", value_name = "PATH")]
     pub keys_passphrase_file: Option<PathBuf>,
 
-    /// What access tokens are signed with: ES256, ES384, EdDSA, RS256, RS384, RS512, PS256, PS384, PS512, or a shared
-    /// secret with HS256, HS384, HS512
+    /// Algorithm that signs access tokens: ES256, ES384, EdDSA, RS256, RS384, RS512, PS256, PS384,
+    /// PS512, or HS256, HS384, HS512 with a shared secret
     #[arg(
         long,
         env = "LATCHKEY_ALGORITHM",
@@ -56,39 +57,42 @@ pub struct KeysConfig {
     )]
     pub algorithm: Algorithm,
 
-    /// Time for which a new key is published before it signs. It must exceed the time for which verifiers cache the key
-    /// set: some never fetch it early (Istio: 20 minutes; API gateways: up to an hour)
-    #[arg(long, env = "LATCHKEY_KEY_PUBLISH_LEAD", value_name = "SPAN", default_value = "1h", value_parser = value::duration)]
+    /// Time for which a new key is published before it signs. It must exceed the time for which
+    /// verifiers cache the key set: some never fetch it early (Istio: 20 minutes; API gateways: up
+    /// to an hour)
+    #[arg(long, env = "LATCHKEY_KEY_PUBLISH_LEAD", value_name = "DURATION", default_value = "1h", value_parser = value::duration)]
     pub key_publish_lead: Duration,
 
-    /// How long a key signs before its successor does, which is made in time by itself; 0 means until you make one
-    #[arg(long, env = "LATCHKEY_KEY_ROTATION_INTERVAL", value_name = "SPAN", default_value = "90d", value_parser = value::duration)]
+    /// Time for which a key signs before its automatic successor takes over; 0 means until an
+    /// operator rotates it
+    #[arg(long, env = "LATCHKEY_KEY_ROTATION_INTERVAL", value_name = "DURATION", default_value = "90d", value_parser = value::duration)]
     pub key_rotation_interval: Duration,
 }
 
 impl KeysConfig {
-    /// Settings that contradict each other.
+    /// Checks the publish lead, the rotation interval, and the protection of private keys.
     ///
     /// # Errors
-    /// The first contradiction.
+    /// The first conflict between settings, or a passphrase file that cannot be used.
     pub fn check(
         &self,
         jwks_max_age: Duration,
         longest_token: Duration,
     ) -> Result<(), ConfigError> {
-        let notice = PROPAGATION.to_std().unwrap_or_default();
-        if self.key_publish_lead < jwks_max_age + notice {
+        let propagation = PROPAGATION.to_std().unwrap_or_default();
+        if self.key_publish_lead < jwks_max_age + propagation {
             return Err(ConfigError::new(
                 "LATCHKEY_KEY_PUBLISH_LEAD",
-                "is not longer than LATCHKEY_JWKS_MAX_AGE, so clients would meet a key that they have not seen",
-                "at least LATCHKEY_JWKS_MAX_AGE and 5s more, in which every instance notices a new key",
+                "is too short for LATCHKEY_JWKS_MAX_AGE, so keys would sign before clients have fetched them",
+                "at least LATCHKEY_JWKS_MAX_AGE and 5s more, in which all instances load a new key",
             ));
         }
         self.check_interval(longest_token)?;
         self.check_protection()
     }
 
-    /// Keys that are made faster than they go would fill the ring.
+    /// Refuses an interval in which keys are created faster than they retire, as the key ring would
+    /// grow without limit.
     fn check_interval(&self, longest_token: Duration) -> Result<(), ConfigError> {
         let interval = self.key_rotation_interval;
         if interval.is_zero() || interval > self.key_publish_lead.max(longest_token / 10) {
@@ -101,16 +105,18 @@ impl KeysConfig {
         ))
     }
 
-    /// Private parts never lie in the database as they are.
+    /// Checks that private keys in the database are encrypted, and that the passphrase file is
+    /// protected.
     ///
     /// # Errors
-    /// When they would.
+    /// If the passphrase file is missing although it is required, is a special file, or can be
+    /// changed by other users.
     pub fn check_protection(&self) -> Result<(), ConfigError> {
         if self.keys == KeysPlace::Database && self.keys_passphrase_file.is_none() {
             return Err(ConfigError::new(
                 "LATCHKEY_KEYS_PASSPHRASE_FILE",
-                "is missing, and with LATCHKEY_KEYS=database private keys are kept only encrypted",
-                "a file with a passphrase, such as what `openssl rand -base64 32` prints",
+                "is missing, but LATCHKEY_KEYS=database requires encrypted private keys",
+                "a file with a passphrase, such as the output of `openssl rand -base64 32`",
             ));
         }
         let Some(path) = &self.keys_passphrase_file else {
@@ -129,7 +135,8 @@ impl KeysConfig {
         files::refuse_foreign_writers(path).map_err(|wrong| refused(&wrong))
     }
 
-    /// How long a key signs before the service makes its successor; `None`: it does not.
+    /// Time for which a key signs before its automatic successor takes over. `None` means that keys
+    /// are rotated only by an operator.
     #[must_use]
     pub fn interval(&self) -> Option<TimeDelta> {
         (!self.key_rotation_interval.is_zero()).then(|| value::delta(self.key_rotation_interval))

@@ -1,18 +1,20 @@
-//! The log.
+//! Settings of the log.
 
 use clap::{Args, ValueEnum};
 
 use super::value;
 
-/// The log, on standard error.
+/// Log on standard error.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Log")]
 pub struct LogConfig {
-    /// What is logged: error, warn, info, debug, trace, or tracing's filters such as latchkey=debug
+    /// Level of the log: error, warn, info, debug, trace, or tracing's filters such as
+    /// latchkey=debug
     #[arg(long = "log", env = "LATCHKEY_LOG", value_name = "FILTER", default_value = "info", value_parser = value::text)]
     pub filter: String,
 
-    /// How: pretty for people, json for machines, auto decides by whether it is a terminal
+    /// Format of the log: pretty for people, json for machines, auto for pretty on a terminal and
+    /// json elsewhere
     #[arg(
         long = "log-format",
         env = "LATCHKEY_LOG_FORMAT",
@@ -22,13 +24,13 @@ pub struct LogConfig {
     pub format: LogFormat,
 }
 
-/// The form of a line.
+/// Format of the log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum LogFormat {
     /// Pretty on a terminal, JSON elsewhere.
     Auto,
-    /// One JSON object a line.
+    /// One JSON object for each line.
     Json,
-    /// For people.
+    /// Text for people.
     Pretty,
 }

@@ -1,8 +1,9 @@
-//! Settings: each one is a flag, an environment variable and a line of `latchkey serve --help`. Sections are structs;
-//! they are read by the command line and the composition root alone and handed down as plain values.
+//! Settings. Each one is a flag, an environment variable and an entry of `latchkey serve --help`.
+//!
+//! Only the command line and the composition root read the sections, and pass on plain values.
 #![expect(
     clippy::doc_markdown,
-    reason = "the comments on settings are what --help prints: no backticks, no brackets"
+    reason = "the doc comments of settings are the text of --help, without markup"
 )]
 
 mod audit;
@@ -34,40 +35,41 @@ use clap::Args;
 /// All settings of a server.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
-    /// Where it listens, and limits of requests.
+    /// HTTP server.
     #[command(flatten)]
     pub http: HttpConfig,
-    /// The database.
+    /// Database.
     #[command(flatten)]
     pub database: DatabaseConfig,
-    /// The blacklist in front of it.
+    /// Blacklist in Redis.
     #[command(flatten)]
     pub redis: RedisConfig,
-    /// Keys.
+    /// Signing keys.
     #[command(flatten)]
     pub keys: KeysConfig,
-    /// How long things last.
+    /// Lifetimes of tokens and sessions.
     #[command(flatten)]
     pub lifetimes: LifetimesConfig,
-    /// What tokens say, and how they are exchanged.
+    /// Contents and rotation of tokens.
     #[command(flatten)]
     pub tokens: TokensConfig,
-    /// The audit trail.
+    /// Audit trail.
     #[command(flatten)]
     pub audit: AuditConfig,
     /// Password hashing.
     #[command(flatten)]
     pub passwords: PasswordsConfig,
-    /// The log.
+    /// Log.
     #[command(flatten)]
     pub log: LogConfig,
 }
 
 impl Config {
-    /// The issuer: the one that is set, else the address that is listened on, where that is only this machine's.
+    /// Returns the issuer of the tokens. Without the setting, it is the address to listen on,
+    /// if that is a loopback address.
     ///
     /// # Errors
-    /// When other machines can reach the address, and so the name has to be told.
+    /// If the issuer is not set and the address is not a loopback address.
     pub fn issuer(&self) -> Result<String, ConfigError> {
         match &self.tokens.issuer {
             Some(issuer) => Ok(issuer.clone()),
@@ -80,10 +82,10 @@ impl Config {
         }
     }
 
-    /// Settings that contradict each other.
+    /// Checks all settings, and their agreement with each other.
     ///
     /// # Errors
-    /// The first contradiction.
+    /// The first invalid setting, or the first conflict between settings.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.issuer()?;
         self.database.url()?;

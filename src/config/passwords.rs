@@ -1,4 +1,4 @@
-//! Password hashing.
+//! Settings of password hashing.
 
 use std::thread;
 
@@ -11,7 +11,8 @@ use crate::crypto::hasher::HashCost;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Passwords")]
 pub struct PasswordsConfig {
-    /// Memory of one hash in KiB; passwords of users are hashed anew when they next sign in
+    /// Memory of one hash in KiB. After a change, the next sign-in of a user hashes the password
+    /// again
     #[arg(long, env = "LATCHKEY_ARGON2_MEMORY", value_name = "KIB", default_value = "19456", value_parser = value::number::<u32>(7168..=262_144))]
     pub argon2_memory: u32,
 
@@ -27,25 +28,25 @@ pub struct PasswordsConfig {
     #[arg(long, env = "LATCHKEY_HASH_THREADS", value_name = "NUMBER", default_value = "0", value_parser = value::number::<u16>(0..=1024))]
     pub hash_threads: u16,
 
-    /// Sign-ins that wait for a hash; more are told to come back (503)
+    /// Sign-ins that wait for a hash; further ones receive 503 with Retry-After
     #[arg(long, env = "LATCHKEY_HASH_QUEUE", value_name = "NUMBER", default_value = "128", value_parser = value::number::<u16>(1..=10_000))]
     pub hash_queue: u16,
 }
 
 impl PasswordsConfig {
-    /// OWASP's equivalents: less memory needs more passes.
+    /// Checks the cost against OWASP's minimums for argon2id: less memory needs more passes.
     ///
     /// # Errors
-    /// When hashes would be weaker than those.
+    /// If hashes would be weaker than every minimum.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let least = [
+        let minimums = [
             (47_104, 1),
             (19_456, 2),
             (12_288, 3),
             (9_216, 4),
             (7_168, 5),
         ];
-        let strong = least
+        let strong = minimums
             .iter()
             .any(|(memory, passes)| self.argon2_memory >= *memory && self.argon2_passes >= *passes);
         if strong {
@@ -61,7 +62,7 @@ impl PasswordsConfig {
         ))
     }
 
-    /// argon2's parameters.
+    /// Parameters of argon2id.
     #[must_use]
     pub const fn cost(&self) -> HashCost {
         HashCost {
@@ -71,7 +72,7 @@ impl PasswordsConfig {
         }
     }
 
-    /// How many threads that is on this machine.
+    /// Number of hashing threads on this machine.
     #[must_use]
     pub fn threads(&self) -> usize {
         match self.hash_threads {

@@ -1,4 +1,4 @@
-//! Redis.
+//! Settings of the blacklist in Redis.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,12 +21,12 @@ use crate::{
 const SENTINELS: &str = "LATCHKEY_REDIS_SENTINELS";
 const ROOT_CERTIFICATE: &str = "LATCHKEY_REDIS_ROOT_CERTIFICATE";
 
-/// The blacklist in front of the database.
+/// Connection to the blacklist.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Redis")]
 pub struct RedisConfig {
-    /// redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS; of a cluster, some nodes separated by commas;
-    /// without it, the database answers alone
+    /// redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS; of a cluster, some nodes
+    /// separated by commas. Without it, the database answers every check
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
     pub redis_url: Option<SecretString>,
 
@@ -34,7 +34,8 @@ pub struct RedisConfig {
     #[arg(long, env = "REDIS_URL_FILE", value_name = "PATH")]
     pub redis_url_file: Option<PathBuf>,
 
-    /// Sentinels, redis:// URLs separated by commas; the host in the Redis URL is then the name of their master
+    /// Sentinels, redis:// URLs separated by commas; the host in the Redis URL is then the name of
+    /// their master
     #[arg(
         long,
         env = "LATCHKEY_REDIS_SENTINELS",
@@ -43,20 +44,21 @@ pub struct RedisConfig {
     )]
     pub redis_sentinels: Option<SecretString>,
 
-    /// File with the certificates (PEM) that Redis over TLS is verified by, instead of the system's
+    /// File with the certificates (PEM) that verify Redis over TLS, instead of the system's
     #[arg(long, env = "LATCHKEY_REDIS_ROOT_CERTIFICATE", value_name = "PATH")]
     pub redis_root_certificate: Option<PathBuf>,
 
-    /// What the names of all keys in Redis begin with
+    /// Prefix of the names of all keys in Redis
     #[arg(long, env = "LATCHKEY_REDIS_PREFIX", value_name = "TEXT", default_value = "latchkey", value_parser = prefix)]
     pub redis_prefix: String,
 
-    /// How long Redis may take to connect and answer; after a failure it is left alone for a second
-    #[arg(long, env = "LATCHKEY_REDIS_TIMEOUT", value_name = "SPAN", default_value = "200ms", value_parser = value::positive_duration)]
+    /// Time limit for connecting to Redis and for its response. A failure is followed by a
+    /// back-off of a second
+    #[arg(long, env = "LATCHKEY_REDIS_TIMEOUT", value_name = "DURATION", default_value = "200ms", value_parser = value::positive_duration)]
     pub redis_timeout: Duration,
 }
 
-/// Braces would make another hash tag.
+/// Parses a prefix. Braces are refused: they would form another hash tag.
 fn prefix(text: &str) -> Result<String, String> {
     if !text.is_empty()
         && text
@@ -70,10 +72,10 @@ fn prefix(text: &str) -> Result<String, String> {
 }
 
 impl RedisConfig {
-    /// The server that is meant, if any.
+    /// Returns the URL of Redis, if one is set.
     ///
     /// # Errors
-    /// When the URL is not one, or the file cannot be read.
+    /// If the URL is invalid, or its file cannot be read.
     pub fn url(&self) -> Result<Option<RedisUrl>, ConfigError> {
         let given = secret(
             "REDIS_URL",
@@ -86,10 +88,10 @@ impl RedisConfig {
             .map_err(|error| ConfigError::new("REDIS_URL", &error.wrong, error.right))
     }
 
-    /// The Sentinels, if there are any.
+    /// Returns the URLs of the Sentinels, if any are set.
     ///
     /// # Errors
-    /// When one is not the URL of a server, or there is no master to ask them for.
+    /// If a URL is invalid, or the Redis URL does not name a master.
     pub fn sentinels(&self) -> Result<Option<RedisUrl>, ConfigError> {
         let Some(text) = &self.redis_sentinels else {
             return Ok(None);
@@ -104,8 +106,7 @@ impl RedisConfig {
         match self.url()? {
             Some(master) if !master.is_list() && master.is_network() => Ok(Some(url)),
             _ => {
-                let right =
-                    "redis://NAME/DATABASE, with the name by which the Sentinels know the master";
+                let right = "redis://NAME/DATABASE, with the name of the master in the Sentinels";
                 Err(ConfigError::new(
                     "REDIS_URL",
                     &format!("does not name a master, and {SENTINELS} is set"),
@@ -123,17 +124,18 @@ impl RedisConfig {
             let right = "rediss:// in REDIS_URL, or no certificate";
             return Err(ConfigError::new(
                 ROOT_CERTIFICATE,
-                "is set, and no Redis is spoken to over TLS",
+                "is set, but no connection to Redis uses TLS",
                 right,
             ));
         }
         read_certificates(path).map(Some)
     }
 
-    /// How to use it, if at all.
+    /// Returns the options of the blacklist, if Redis is configured.
     ///
     /// # Errors
-    /// As [`RedisConfig::url`] and [`RedisConfig::sentinels`], and when there is no certificate in the file for it.
+    /// Errors of [`RedisConfig::url`] and [`RedisConfig::sentinels`], and a file without
+    /// certificates.
     pub fn options(&self) -> Result<Option<RedisOptions>, ConfigError> {
         let (prefix, timeout) = (self.redis_prefix.clone(), self.redis_timeout);
         let (url, sentinels) = (self.url()?, self.sentinels()?);
@@ -152,7 +154,8 @@ impl RedisConfig {
     }
 }
 
-/// A file without a certificate would otherwise be found by the first connection.
+/// Reads a file of certificates. A file without one would otherwise fail only at the first
+/// connection.
 fn read_certificates(path: &Path) -> Result<Vec<u8>, ConfigError> {
     let shown = shown_path(path);
     let refused =

@@ -1,4 +1,4 @@
-//! Lifetimes, and what tokens say.
+//! Lifetimes, contents and rotation of tokens.
 
 use std::time::Duration;
 
@@ -9,59 +9,61 @@ use latchkey_verifier::ClaimNames;
 use super::{ConfigError, value};
 use crate::domain::{claims::ExtraClaim, reuse::ClientBinding, session::ReuseGrace};
 
-/// The longest tolerance for clocks: more is no tolerance but a longer life (RFC 7519, section 4.1.4).
+/// Maximum tolerance for clock skew: "usually no more than a few minutes" in RFC 7519, section
+/// 4.1.4.
 const MAX_LEEWAY: Duration = Duration::from_mins(1);
 
-/// Names that a renamed claim may not take.
-const TAKEN: [&str; 10] = [
+/// Names that a renamed claim may not have.
+const RESERVED_CLAIMS: [&str; 10] = [
     "iss", "sub", "aud", "exp", "nbf", "iat", "sid", "gen", "ver", "typ",
 ];
 
-/// The binding of a spent refresh token to a client.
+/// Binding of a spent refresh token to a client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum GraceBinding {
-    /// The address and `User-Agent` of the last refresh.
+    /// Address and `User-Agent` of the last refresh.
     Client,
     /// No binding.
     None,
 }
 
-/// How long things last.
+/// Lifetimes of tokens and sessions.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Lifetimes")]
 pub struct LifetimesConfig {
-    /// How long an access token is valid
-    #[arg(long, env = "LATCHKEY_ACCESS_TOKEN_LIFETIME", value_name = "SPAN", default_value = "5m", value_parser = value::whole_seconds)]
+    /// Lifetime of an access token
+    #[arg(long, env = "LATCHKEY_ACCESS_TOKEN_LIFETIME", value_name = "DURATION", default_value = "5m", value_parser = value::whole_seconds)]
     pub access_token_lifetime: Duration,
 
-    /// By how much at the most an access token is shorter, at random, so that tabs which signed in together do not
-    /// refresh together
-    #[arg(long, env = "LATCHKEY_ACCESS_TOKEN_JITTER", value_name = "SPAN", default_value = "0s", value_parser = value::duration)]
+    /// Maximum random reduction of the lifetime of an access token, so that tabs which signed in
+    /// together do not refresh together
+    #[arg(long, env = "LATCHKEY_ACCESS_TOKEN_JITTER", value_name = "DURATION", default_value = "0s", value_parser = value::duration)]
     pub access_token_jitter: Duration,
 
-    /// How long a refresh token is valid, which is how long a client may be away
-    #[arg(long, env = "LATCHKEY_REFRESH_TOKEN_LIFETIME", value_name = "SPAN", default_value = "1d", value_parser = value::whole_seconds)]
+    /// Lifetime of a refresh token, and so the longest absence of a client
+    #[arg(long, env = "LATCHKEY_REFRESH_TOKEN_LIFETIME", value_name = "DURATION", default_value = "1d", value_parser = value::whole_seconds)]
     pub refresh_token_lifetime: Duration,
 
-    /// How long a sign-in lasts, however often it is refreshed
-    #[arg(long, env = "LATCHKEY_SESSION_LIFETIME", value_name = "SPAN", default_value = "30d", value_parser = value::whole_seconds)]
+    /// Lifetime of a session, regardless of the number of refreshes
+    #[arg(long, env = "LATCHKEY_SESSION_LIFETIME", value_name = "DURATION", default_value = "30d", value_parser = value::whole_seconds)]
     pub session_lifetime: Duration,
 
-    /// How many live sessions a user may have; at the next sign-in the oldest goes
+    /// Maximum number of live sessions of a user; a further sign-in ends the oldest
     #[arg(long, env = "LATCHKEY_SESSIONS_PER_USER", value_name = "NUMBER", default_value = "50", value_parser = value::number::<u32>(1..=100_000))]
     pub sessions_per_user: u32,
 }
 
 impl LifetimesConfig {
-    /// A token never outlives what it belongs to.
+    /// Checks the order of the lifetimes: access token, refresh token, session.
     ///
     /// # Errors
-    /// When a shorter life is set to be the longer one.
+    /// If a lifetime exceeds the next one, or the jitter is not less than the lifetime of an access
+    /// token.
     pub fn check(&self) -> Result<(), ConfigError> {
         if self.access_token_jitter >= self.access_token_lifetime {
             return Err(ConfigError::new(
                 "LATCHKEY_ACCESS_TOKEN_JITTER",
-                "leaves nothing of LATCHKEY_ACCESS_TOKEN_LIFETIME",
+                "is not less than LATCHKEY_ACCESS_TOKEN_LIFETIME",
                 "less than LATCHKEY_ACCESS_TOKEN_LIFETIME",
             ));
         }
@@ -91,61 +93,63 @@ impl LifetimesConfig {
         Ok(())
     }
 
-    /// simplejwt's `ACCESS_TOKEN_LIFETIME`.
+    /// Lifetime of an access token: simplejwt's `ACCESS_TOKEN_LIFETIME`.
     #[must_use]
     pub fn access(&self) -> TimeDelta {
         value::delta(self.access_token_lifetime)
     }
 
-    /// By how much an access token may be shorter.
+    /// Maximum random reduction of the lifetime of an access token.
     #[must_use]
     pub fn jitter(&self) -> TimeDelta {
         value::delta(self.access_token_jitter)
     }
 
-    /// simplejwt's `REFRESH_TOKEN_LIFETIME`.
+    /// Lifetime of a refresh token: simplejwt's `REFRESH_TOKEN_LIFETIME`.
     #[must_use]
     pub fn refresh(&self) -> TimeDelta {
         value::delta(self.refresh_token_lifetime)
     }
 
-    /// The absolute end of a session.
+    /// Absolute lifetime of a session.
     #[must_use]
     pub fn session(&self) -> TimeDelta {
         value::delta(self.session_lifetime)
     }
 }
 
-/// What tokens say, and how they are exchanged.
+/// Contents and rotation of tokens.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Tokens")]
 pub struct TokensConfig {
-    /// Who issues the tokens (claim iss): the URL under which clients reach this server; by default the address that
-    /// it listens on, while that is a loopback address
+    /// Issuer of the tokens (claim iss): the URL under which clients reach this server. By default,
+    /// it is the address to listen on, if that is a loopback address
     #[arg(long, env = "LATCHKEY_ISSUER", value_name = "URL", value_parser = value::text)]
     pub issuer: Option<String>,
 
-    /// Whom access tokens are for (claim aud); without it, they do not say
+    /// Audience of access tokens (claim aud); without it, they have no such claim
     #[arg(long, env = "LATCHKEY_AUDIENCE", value_name = "TEXT", value_parser = value::text)]
     pub audience: Option<String>,
 
-    /// Whether a refresh also gives a new refresh token
+    /// Return a new refresh token with each refresh
     #[arg(long, env = "LATCHKEY_ROTATE_REFRESH_TOKENS", value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
     pub rotate_refresh_tokens: bool,
 
-    /// Whether the old refresh token is dead then; if not, it gives the same new one until it expires
+    /// Revoke the old refresh token at a rotation; if not, it returns the same successor until it
+    /// expires
     #[arg(long, env = "LATCHKEY_BLACKLIST_AFTER_ROTATION", value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
     pub blacklist_after_rotation: bool,
 
-    /// How long after its first use a refresh token still gives the same new one, for retries and second tabs; 0
-    /// means never, and then an answer that is lost on its way costs a sign-in
-    #[arg(long, env = "LATCHKEY_REFRESH_REUSE_GRACE", value_name = "SPAN", default_value = "10s", value_parser = value::duration)]
+    /// Time after a rotation in which the spent refresh token still returns the same successor, for
+    /// retries and concurrent tabs. With 0, a client whose response was lost must sign in again
+    #[arg(long, env = "LATCHKEY_REFRESH_REUSE_GRACE", value_name = "DURATION", default_value = "10s", value_parser = value::duration)]
     pub refresh_reuse_grace: Duration,
 
-    /// Binding of spent refresh tokens to the client of the last refresh. With client, its address (IPv4, or IPv6 /64)
-    /// and its User-Agent are compared with those of the sender: if one differs, the refresh can be repeated 3 times
-    /// within LATCHKEY_REFRESH_REUSE_GRACE; if both differ, the session ends. With none, nothing is compared, as needed
-    /// where a backend and browsers refresh the same token
+    /// Binding of spent refresh tokens to the client of the last refresh. With client, its address
+    /// (IPv4, or IPv6 /64) and its User-Agent are compared with those of the sender: if one
+    /// differs, the refresh can be repeated 3 times within LATCHKEY_REFRESH_REUSE_GRACE; if both
+    /// differ, the session ends. With none, nothing is compared, as needed where a backend and
+    /// browsers refresh the same token
     #[arg(
         long,
         env = "LATCHKEY_REFRESH_REUSE_GRACE_BINDING",
@@ -155,20 +159,20 @@ pub struct TokensConfig {
     )]
     pub refresh_reuse_grace_binding: GraceBinding,
 
-    /// Whether a sign-in is noted at the user (last_login)
+    /// Update the last_login of a user at each sign-in
     #[arg(long, env = "LATCHKEY_UPDATE_LAST_LOGIN", value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
     pub update_last_login: bool,
 
-    /// Tolerance for the clocks of others when tokens are checked; at most 60s
-    #[arg(long, env = "LATCHKEY_LEEWAY", value_name = "SPAN", default_value = "0s", value_parser = leeway)]
+    /// Tolerance for clocks of other machines when tokens are checked; at most 60s
+    #[arg(long, env = "LATCHKEY_LEEWAY", value_name = "DURATION", default_value = "0s", value_parser = leeway)]
     pub leeway: Duration,
 
-    /// Access tokens whose signature is remembered, so that it is not checked again when they come back; whether they
-    /// are revoked or expired is looked at every time. About 1 KiB each; 0 means none
+    /// Number of access tokens whose signature is cached, so that it is not verified again.
+    /// Revocation and expiry are checked every time. About 1 KiB each; 0 means none
     #[arg(long, env = "LATCHKEY_VERIFY_CACHE", value_name = "NUMBER", default_value = "8192", value_parser = value::number::<usize>(0..=1_000_000))]
     pub verify_cache: usize,
 
-    /// Schemes of the Authorization header, separated by commas; the first is named in challenges
+    /// Schemes of the Authorization header, separated by commas; challenges name the first one
     #[arg(long, env = "LATCHKEY_AUTH_HEADER_TYPES", value_name = "LIST", default_value = "Bearer", value_delimiter = ',', value_parser = scheme)]
     pub auth_header_types: Vec<String>,
 
@@ -184,12 +188,12 @@ pub struct TokensConfig {
     #[arg(long, env = "LATCHKEY_JTI_CLAIM", value_name = "NAME", default_value = "jti", value_parser = claim_name)]
     pub jti_claim: String,
 
-    /// What access tokens say of the user beyond the id, separated by commas: email, first_name, is_staff, last_name,
-    /// username
+    /// Claims about the user in access tokens besides the id, separated by commas: email,
+    /// first_name, is_staff, last_name, username
     #[arg(long, env = "LATCHKEY_ACCESS_CLAIMS", value_name = "LIST", value_delimiter = ',', value_parser = extra_claim)]
     pub access_claims: Vec<ExtraClaim>,
 
-    /// Type in the header of access tokens: at+jwt (RFC 9068), or JWT for verifiers that insist on it
+    /// Type in the header of access tokens: at+jwt (RFC 9068), or JWT for verifiers that require it
     #[arg(long, env = "LATCHKEY_ACCESS_TOKEN_TYP", value_name = "TYPE", default_value = "at+jwt", value_parser = ["at+jwt", "JWT"])]
     pub access_token_typ: String,
 }
@@ -199,7 +203,7 @@ impl TokensConfig {
         if self.blacklist_after_rotation && !self.rotate_refresh_tokens {
             return Err(ConfigError::new(
                 "LATCHKEY_BLACKLIST_AFTER_ROTATION",
-                "is on, but LATCHKEY_ROTATE_REFRESH_TOKENS is off, so nothing is ever rotated",
+                "is true, but LATCHKEY_ROTATE_REFRESH_TOKENS is false",
                 "false, or LATCHKEY_ROTATE_REFRESH_TOKENS=true",
             ));
         }
@@ -215,18 +219,18 @@ impl TokensConfig {
                 .iter()
                 .any(|claim| claim.name() == name.as_str());
             let twice = names.iter().skip(index + 1).any(|other| other == name);
-            if extra || twice || TAKEN.contains(&name.as_str()) {
+            if extra || twice || RESERVED_CLAIMS.contains(&name.as_str()) {
                 return Err(ConfigError::new(
                     variable,
-                    &format!("is {name}, which another claim is called"),
-                    "a name of its own",
+                    &format!("is {name}, the name of another claim"),
+                    "a unique name",
                 ));
             }
         }
         Ok(())
     }
 
-    /// The names of the claims that can be renamed.
+    /// Names of the claims that can be renamed.
     #[must_use]
     pub fn claim_names(&self) -> ClaimNames {
         ClaimNames {
@@ -236,7 +240,7 @@ impl TokensConfig {
         }
     }
 
-    /// What happens to a spent refresh token that comes back.
+    /// Reuse grace of a spent refresh token. It is unlimited if rotation leaves tokens valid.
     #[must_use]
     pub fn grace(&self) -> ReuseGrace {
         if self.blacklist_after_rotation {
@@ -246,8 +250,8 @@ impl TokensConfig {
         }
     }
 
-    /// Returns how the sender of a spent refresh token is compared with the client of the last refresh. Nothing is
-    /// compared if rotation leaves tokens valid.
+    /// Binding of a spent refresh token to the client of the last refresh. There is none if
+    /// rotation leaves tokens valid.
     #[must_use]
     pub const fn binding(&self) -> ClientBinding {
         match self.refresh_reuse_grace_binding {
@@ -294,6 +298,6 @@ fn extra_claim(text: &str) -> Result<ExtraClaim, String> {
         .into_iter()
         .find(|claim| claim.name() == text.trim());
     known.ok_or_else(|| {
-        "expected some of email, first_name, is_staff, last_name, username".to_owned()
+        "expected names among email, first_name, is_staff, last_name, username".to_owned()
     })
 }

@@ -1,43 +1,41 @@
-//! Values as they are written in settings.
+//! Parsers of values in settings.
 
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use chrono::TimeDelta;
 
-/// A hundred years: more than any setting, less than any overflow.
-const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
+/// Maximum duration: a hundred years. Sums of such durations and dates do not overflow.
+const MAX_DURATION: Duration = Duration::from_hours(100 * 365 * 24);
 
-/// A span of time: `5m`, `1d`, `1h 30m`, or a plain number of seconds as in Django.
+/// Parses a duration: `5m`, `1d`, `1h 30m`, or a plain number of seconds as in Django.
 ///
 /// # Errors
-/// What would be right.
+/// The expected format.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed = match text.trim().parse::<u64>() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => humantime::parse_duration(text).ok(),
     };
     parsed
-        .filter(|duration| *duration <= LONGEST)
-        .ok_or_else(|| {
-            "expected a span of time such as 10s, 5m, 1d, or a number of seconds".to_owned()
-        })
+        .filter(|duration| *duration <= MAX_DURATION)
+        .ok_or_else(|| "expected a duration such as 10s, 5m, 1d, or a number of seconds".to_owned())
 }
 
-/// As [`duration`], but more than none.
+/// Parses a [`duration`] that is not zero.
 ///
 /// # Errors
-/// What would be right.
+/// The expected format.
 pub fn positive_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err("expected more than no time, such as 5m".to_owned()),
+        Duration::ZERO => Err("expected a duration above zero, such as 5m".to_owned()),
         duration => Ok(duration),
     }
 }
 
-/// As [`positive_duration`], in whole seconds: tokens know no others.
+/// Parses a [`positive_duration`] in whole seconds, the unit of times in tokens.
 ///
 /// # Errors
-/// What would be right.
+/// The expected format.
 pub fn whole_seconds(text: &str) -> Result<Duration, String> {
     match positive_duration(text)? {
         duration if duration.subsec_nanos() == 0 => Ok(duration),
@@ -45,7 +43,7 @@ pub fn whole_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A parser of numbers within `range`.
+/// Returns a parser of numbers within `range`.
 pub fn number<T>(
     range: RangeInclusive<T>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
@@ -68,16 +66,16 @@ where
     }
 }
 
-/// For arithmetic with moments.
+/// Converts a duration for arithmetic with times.
 #[must_use]
 pub fn delta(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }
 
-/// A text that is not blank.
+/// Parses a text that is not blank, and trims it.
 ///
 /// # Errors
-/// What would be right.
+/// The expected format.
 pub fn text(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("expected some text".to_owned()),
@@ -94,7 +92,7 @@ mod tests {
     use super::{duration, positive_duration, whole_seconds};
 
     #[test]
-    fn spans_are_read_with_a_unit_or_as_seconds() {
+    fn duration_is_parsed_with_a_unit_or_as_seconds() {
         assert_eq!(duration("5m").unwrap(), Duration::from_mins(5));
         assert_eq!(duration("300").unwrap(), Duration::from_mins(5));
         assert_eq!(duration("1d").unwrap(), Duration::from_hours(24));
@@ -108,7 +106,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics(text in "\\PC{0,20}") {
+        fn duration_of_any_text_does_not_panic(text in "\\PC{0,20}") {
             let _ = duration(&text);
         }
     }

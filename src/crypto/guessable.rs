@@ -1,15 +1,15 @@
-//! Guessable secrets: published examples, and texts that people make up. Checks passphrases and shared secrets.
+//! Detection of guessable passphrases and shared secrets: published examples, words and patterns.
 
 use zeroize::Zeroizing;
 
-/// The minimum of distinct bytes. A secret with fewer is not random.
-const MIN_BYTES: usize = 8;
+/// Minimum number of distinct bytes. A secret with fewer is not random.
+const MIN_DISTINCT_BYTES: usize = 8;
 
-/// The length of the prefix that is rated. A longer one would not change the result.
-const JUDGED: usize = 100;
+/// Length of the prefix that is rated. A longer one would not change the result.
+const MAX_RATED_LENGTH: usize = 100;
 
-/// Examples that are long enough to pass as secrets, reduced to lower-case letters and digits: from xkcd 936, jwt.io,
-/// Django, and RFC 7515, appendix A.1.
+/// Published examples that are long enough for a secret, reduced to lowercase letters and digits:
+/// from xkcd 936, jwt.io, Django, and RFC 7515, appendix A.1.
 const EXAMPLES: [&str; 8] = [
     "correcthorsebatterystaple",
     "astringsecretatleast256bitslong",
@@ -21,22 +21,23 @@ const EXAMPLES: [&str; 8] = [
     "aym1sysppbydfgzld3umj1qzkobwvmkoqqestjqlrt1qs0gzh75aktmn3yj0ips4hcguutwjazzr1z9caow",
 ];
 
-/// Returns true for a secret that is public (a key, a certificate, an example), that has a pattern, or that takes fewer
-/// than 10^`digits` guesses.
+/// Returns true for a secret that is public (a key, a certificate, an example), has a pattern, or
+/// takes fewer than 10^`digits` guesses.
 pub(super) fn is_guessable(secret: &[u8], digits: f64) -> bool {
     flaw(secret, digits).is_some()
 }
 
-/// Returns the reason why a secret is guessable, after "holds a secret that". It does not repeat the secret.
+/// Returns the reason for which a secret is guessable, to follow "holds a secret that". It does not
+/// contain the secret.
 pub(super) fn flaw(secret: &[u8], digits: f64) -> Option<&'static str> {
     let holds = |word: &[u8]| secret.windows(word.len()).any(|window| window == word);
     if holds(b"-----BEGIN ") || secret.starts_with(b"ssh-") {
         return Some("is a key or a certificate in a text format, whose public part is known");
     }
-    let mut different = Zeroizing::new(secret.to_vec());
-    different.sort_unstable();
-    different.dedup();
-    if different.len() < MIN_BYTES {
+    let mut distinct = Zeroizing::new(secret.to_vec());
+    distinct.sort_unstable();
+    distinct.dedup();
+    if distinct.len() < MIN_DISTINCT_BYTES {
         return Some("has fewer than 8 distinct bytes");
     }
     let text = std::str::from_utf8(secret).ok()?;
@@ -54,17 +55,18 @@ fn is_example(text: &str) -> bool {
             .filter(char::is_ascii_alphanumeric)
             .map(|c| c.to_ascii_lowercase()),
     );
-    // Once or again and again, with a few characters more.
+    // One or several copies, with a few additional characters.
     let known = |example: &&str| {
-        plain.contains(*example) && Zeroizing::new(plain.replace(*example, "")).len() <= MIN_BYTES
+        plain.contains(*example)
+            && Zeroizing::new(plain.replace(*example, "")).len() <= MIN_DISTINCT_BYTES
     };
     EXAMPLES.iter().any(known) || plain.starts_with("djangoinsecure")
 }
 
 fn is_weak(text: &str, digits: f64) -> bool {
-    let judged = text
+    let rated = text
         .char_indices()
-        .nth(JUDGED)
+        .nth(MAX_RATED_LENGTH)
         .map_or(text, |(end, _)| text.get(..end).unwrap_or(text));
-    zxcvbn::zxcvbn(judged, &["latchkey"]).guesses_log10() < digits
+    zxcvbn::zxcvbn(rated, &["latchkey"]).guesses_log10() < digits
 }

@@ -1,9 +1,9 @@
-//! argon2id on threads of its own.
+//! Password hashing with argon2id in a pool of threads.
 //!
-//! A hash takes about 20 ms of a core and 19 MiB. On the web server's threads it would stop all other requests, on a
-//! pool that grows it would take all memory. So: a fixed number of threads, each with memory that it uses again,
-//! behind a queue of fixed length. A full queue is an answer (503), not a wait. When nobody has signed in for a while, the
-//! memory goes back to the system.
+//! A hash takes about 20 ms of one core and 19 MiB of memory. On a thread of the web server it
+//! would block other requests, and an unbounded pool could exhaust the memory. So the number of
+//! threads and the length of the queue are fixed, and the threads reuse their memory. A full queue
+//! fails at once (503). The memory is released when the pool is idle.
 
 use std::{
     mem,
@@ -26,23 +26,24 @@ use tokio::sync::oneshot;
 use super::random;
 use crate::domain::password::{Password, PasswordHash};
 
-/// The largest memory of a stored hash that is verified, in KiB: a planted hash must not take the machine.
+/// Maximum memory of a stored hash that is verified, in KiB. It prevents a planted hash from
+/// exhausting the machine.
 const MAX_STORED_MEMORY: u32 = 256 * 1024;
 const MAX_STORED_PASSES: u32 = 16;
 const MAX_STORED_LANES: u32 = 16;
-/// Bytes of salt and of hash (RFC 9106, section 4).
+/// Length of salts and hashes in bytes (RFC 9106, section 4).
 const SALT_LENGTH: usize = 16;
 const HASH_LENGTH: usize = 32;
 
-/// After so long without a job, the memory is given back. Taking it again costs a sign-in a few milliseconds.
-const IDLE: Duration = Duration::from_secs(5);
-/// Room in blocks (KiB) that an allocation asks for at the least, so that freeing it gives it back: up to 32 MiB, glibc may
-/// put it where it stays with the process. What is not used of it is never resident.
+/// Idle time after which the memory is released. Allocating it again takes a few milliseconds.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Minimum allocation in blocks (KiB) that is returned to the system when freed. glibc may keep
+/// smaller ones, up to 32 MiB, in the heap. Unused parts never become resident.
 const MMAP_THRESHOLD_BLOCKS: usize = 33 * 1024;
-/// Less than this in blocks may stay.
-const SMALL: usize = 1024;
+/// Size in blocks below which memory may stay in the heap.
+const MAX_HEAP_BLOCKS: usize = 1024;
 
-/// argon2's parameters.
+/// Parameters of argon2.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct HashCost {
     /// Memory in KiB (`m`).
@@ -53,29 +54,29 @@ pub struct HashCost {
     pub lanes: u32,
 }
 
-/// Why there is no hash and no verdict.
+/// Failure to compute a hash.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum HashError {
-    /// The queue is full: come back later.
+    /// The queue is full. The request may be repeated later.
     #[error("too many passwords are being hashed")]
     Busy,
-    /// argon2 refused, or no randomness.
+    /// argon2 rejected the parameters, or no random bytes were available.
     #[error("the password could not be hashed")]
     Failed,
 }
 
-/// What came of a check.
+/// Result of a password check.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PasswordCheck {
-    /// Whether the password is the right one.
+    /// True if the password is correct.
     pub fits: bool,
-    /// Whether the hash was made with other parameters than the present ones.
+    /// True if the hash was computed with other parameters than the present ones.
     pub outdated: bool,
 }
 
 type Job = Box<dyn FnOnce(&mut Worker) + Send>;
 
-/// The pool. Cloning shares it; the threads end with the last clone.
+/// Pool of hashing threads. Clones share it, and dropping the last one ends the threads.
 #[derive(Clone)]
 pub struct Hasher {
     jobs: SyncSender<Job>,
@@ -84,7 +85,7 @@ pub struct Hasher {
     load: Arc<Load>,
 }
 
-/// What the pool has to do just now.
+/// Present load of the pool.
 #[derive(Default)]
 struct Load {
     running: AtomicUsize,
@@ -96,7 +97,7 @@ struct Worker {
     memory: Vec<Block>,
 }
 
-/// What the threads take their jobs from, and the memory that none of them uses just now.
+/// Queue of the threads, and memory that no thread uses at present.
 struct WorkerMemory {
     jobs: Mutex<Receiver<Job>>,
     idle: Duration,
@@ -104,12 +105,12 @@ struct WorkerMemory {
 }
 
 impl Hasher {
-    /// Starts `threads` threads behind a queue of `queue` places.
+    /// Starts `threads` threads with a queue of `queue` jobs.
     ///
     /// # Errors
-    /// [`HashError::Failed`] when argon2 does not take the parameters or a thread cannot be started.
+    /// [`HashError::Failed`] if argon2 rejects the parameters or a thread cannot be started.
     pub fn start(cost: HashCost, threads: usize, queue: usize) -> Result<Self, HashError> {
-        Self::start_with(cost, threads, queue, IDLE).map(|(hasher, _)| hasher)
+        Self::start_with(cost, threads, queue, IDLE_TIMEOUT).map(|(hasher, _)| hasher)
     }
 
     fn start_with(
@@ -121,25 +122,25 @@ impl Hasher {
         let params = Params::new(cost.memory, cost.passes, cost.lanes, Some(HASH_LENGTH))
             .map_err(|_| HashError::Failed)?;
         let (jobs, receiver) = sync_channel::<Job>(queue);
-        let desk = Arc::new(WorkerMemory {
+        let shared = Arc::new(WorkerMemory {
             jobs: Mutex::new(receiver),
             idle,
             spare: Mutex::default(),
         });
-        // A user who does not exist costs what a user costs who does: one check, against this.
+        // Unknown users are checked against this hash, so that they cost the same as known ones.
         let dummy = Worker {
             params: params.clone(),
             memory: Vec::new(),
         }
         .hash(&random::bytes::<16>().map_err(|_| HashError::Failed)?)?;
         for index in 0..threads {
-            let desk = Arc::clone(&desk);
+            let shared = Arc::clone(&shared);
             let params = params.clone();
             thread::Builder::new()
                 .name(format!("argon2-{index}"))
                 .spawn(move || {
                     work(
-                        &desk,
+                        &shared,
                         Worker {
                             params,
                             memory: Vec::new(),
@@ -155,17 +156,17 @@ impl Hasher {
                 dummy: Arc::new(dummy),
                 load: Arc::default(),
             },
-            desk,
+            shared,
         ))
     }
 
-    /// The parameters of new hashes.
+    /// Returns the parameters of new hashes.
     #[must_use]
     pub const fn cost(&self) -> HashCost {
         self.cost
     }
 
-    /// How many passwords wait to be hashed, and how many are being hashed.
+    /// Returns the numbers of waiting and of running jobs.
     #[must_use]
     pub fn load(&self) -> (usize, usize) {
         (
@@ -174,7 +175,7 @@ impl Hasher {
         )
     }
 
-    /// The hash of `password` with a fresh salt, in PHC form.
+    /// Returns the hash of `password` with a random salt, in PHC form.
     ///
     /// # Errors
     /// [`HashError`].
@@ -182,7 +183,7 @@ impl Hasher {
         self.run(move |worker| worker.hash(password.expose())).await
     }
 
-    /// Whether `password` is the one of `hash`. Without a hash, the same work for a "no".
+    /// Checks `password` against `hash`. Without a hash it does the same work, and the check fails.
     ///
     /// # Errors
     /// [`HashError`].
@@ -212,7 +213,7 @@ impl Hasher {
         let load = Arc::clone(&self.load);
         let job: Job = Box::new(move |worker| {
             load.waiting.fetch_sub(1, Ordering::Relaxed);
-            // Whoever asked may have gone: then nobody needs the hash.
+            // Skips the work if the request was dropped.
             if !reply.is_closed() {
                 load.running.fetch_add(1, Ordering::Relaxed);
                 let outcome = job(worker);
@@ -232,20 +233,20 @@ impl Hasher {
     }
 }
 
-fn work(desk: &WorkerMemory, mut worker: Worker) {
+fn work(shared: &WorkerMemory, mut worker: Worker) {
     loop {
-        let job = desk
+        let job = shared
             .jobs
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .recv_timeout(desk.idle);
+            .recv_timeout(shared.idle);
         match job {
             Ok(job) => {
-                worker.memory = desk.spare().pop().unwrap_or_default();
+                worker.memory = shared.spare().pop().unwrap_or_default();
                 job(&mut worker);
-                desk.spare().push(mem::take(&mut worker.memory));
+                shared.spare().push(mem::take(&mut worker.memory));
             }
-            Err(RecvTimeoutError::Timeout) => desk.spare().clear(),
+            Err(RecvTimeoutError::Timeout) => shared.spare().clear(),
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
@@ -272,8 +273,8 @@ impl Worker {
         Ok(PasswordHash::new(phc.to_string()))
     }
 
-    /// A hash that cannot be read, or that asks for too much, fits no password. Finding that out takes as long as
-    /// any other check: who has such a hash is nobody's business.
+    /// Checks a password. An unreadable hash, or one with excessive parameters, does not match any
+    /// password. The check takes the usual time even then, so that such users cannot be detected.
     fn verify(&mut self, password: &[u8], hash: &PasswordHash) -> PasswordCheck {
         let no = PasswordCheck {
             fits: false,
@@ -309,7 +310,7 @@ impl Worker {
     ) -> Result<Vec<u8>, HashError> {
         let blocks = params.block_count();
         if self.memory.len() < blocks {
-            if blocks > SMALL {
+            if blocks > MAX_HEAP_BLOCKS {
                 self.memory
                     .reserve_exact(blocks.max(MMAP_THRESHOLD_BLOCKS) - self.memory.len());
             }
@@ -319,7 +320,7 @@ impl Worker {
         let memory = self.memory.get_mut(..blocks).ok_or(HashError::Failed)?;
         let done = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into_with_memory(password, salt, &mut output, memory);
-        // What one old hash needed beyond the present parameters is given back.
+        // Releases additional memory that an old hash with other parameters required.
         let own = self.params.block_count();
         if self.memory.len() > own {
             self.memory.truncate(own);

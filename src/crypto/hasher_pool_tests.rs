@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::*;
 
 #[test]
-fn memory_beyond_the_present_parameters_is_given_back() {
+fn memory_for_an_old_hash_is_released() {
     let old = worker(HashCost {
         memory: 4096,
         ..COST
@@ -26,10 +26,16 @@ fn memory_beyond_the_present_parameters_is_given_back() {
 }
 
 #[tokio::test]
-async fn when_nobody_signs_in_the_memory_is_given_back_and_taken_again() {
-    let (hasher, desk) = Hasher::start_with(COST, 2, 8, Duration::from_millis(1)).unwrap();
+async fn idle_pool_releases_its_memory() {
+    let (hasher, shared_memory) = Hasher::start_with(COST, 2, 8, Duration::from_millis(1)).unwrap();
     let hash = hasher.hash(password("secret")).await.unwrap();
-    let held = || desk.spare().iter().map(Vec::capacity).sum::<usize>();
+    let held = || {
+        shared_memory
+            .spare()
+            .iter()
+            .map(Vec::capacity)
+            .sum::<usize>()
+    };
     let deadline = Instant::now() + Duration::from_secs(20);
     while held() > 0 {
         assert!(
@@ -49,21 +55,21 @@ async fn when_nobody_signs_in_the_memory_is_given_back_and_taken_again() {
 }
 
 #[tokio::test]
-async fn while_people_sign_in_the_memory_is_kept() {
-    let (hasher, desk) = Hasher::start_with(COST, 1, 8, Duration::from_hours(1)).unwrap();
+async fn busy_pool_keeps_its_memory() {
+    let (hasher, shared_memory) = Hasher::start_with(COST, 1, 8, Duration::from_hours(1)).unwrap();
     hasher.hash(password("secret")).await.unwrap();
-    // The reply comes before the memory is put back; the next job only after it.
+    // The reply is sent before the memory is returned. The second job starts after that.
     hasher.hash(password("secret")).await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
-    while desk.spare().is_empty() {
+    while shared_memory.spare().is_empty() {
         assert!(Instant::now() < deadline, "nothing was kept");
         tokio::task::yield_now().await;
     }
-    assert_eq!(desk.spare().len(), 1);
+    assert_eq!(shared_memory.spare().len(), 1);
 }
 
 #[test]
-fn what_one_job_left_in_memory_does_not_change_the_next_verdict() {
+fn reused_memory_does_not_affect_the_result() {
     let costs = [
         COST,
         HashCost {
@@ -85,13 +91,13 @@ fn what_one_job_left_in_memory_does_not_change_the_next_verdict() {
         let fresh = shared.hash(b"other").unwrap();
         assert!(
             worker(COST).verify(b"other", &fresh).fits,
-            "a used worker makes the hashes of a new one"
+            "a used worker computes the same hashes as a new one"
         );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_at_once_each_get_their_own_verdict() {
+async fn concurrent_checks_get_their_own_results() {
     let hasher = hasher(3, 64);
     let one = hasher.hash(password("one")).await.unwrap();
     let two = hasher.hash(password("two")).await.unwrap();
@@ -106,13 +112,13 @@ async fn many_at_once_each_get_their_own_verdict() {
                 },
             );
             tokio::spawn(async move {
-                let said = if index % 3 == 0 { "one" } else { "two" };
+                let given = if index % 3 == 0 { "one" } else { "two" };
                 let fits = hasher
-                    .verify(password(said), Some(hash))
+                    .verify(password(given), Some(hash))
                     .await
                     .unwrap()
                     .fits;
-                assert_eq!(fits, (index % 2 == 0) == (said == "one"), "job {index}");
+                assert_eq!(fits, (index % 2 == 0) == (given == "one"), "job {index}");
             })
         })
         .collect();
@@ -121,7 +127,7 @@ async fn many_at_once_each_get_their_own_verdict() {
     }
 }
 
-/// Keeps the only worker busy until the returned sender is dropped or sends.
+/// Keeps the only worker busy until the returned sender is dropped.
 async fn occupy(hasher: &Hasher) -> (std::sync::mpsc::Sender<()>, tokio::task::JoinHandle<()>) {
     let (release, released) = channel::<()>();
     let (started, running) = oneshot::channel();
@@ -139,14 +145,14 @@ async fn occupy(hasher: &Hasher) -> (std::sync::mpsc::Sender<()>, tokio::task::J
 }
 
 #[tokio::test]
-async fn a_full_queue_is_an_answer_and_not_a_wait() {
+async fn full_queue_fails_without_waiting() {
     let hasher = hasher(1, 1);
     let (release, busy) = occupy(&hasher).await;
     let waiting = tokio::spawn({
         let hasher = hasher.clone();
         async move { hasher.verify(password("x"), None).await }
     });
-    // The waiting one takes the only place when it first runs; nobody has to be slept for.
+    // The task takes the only place at its first poll, so no sleep is needed.
     tokio::task::yield_now().await;
     assert_eq!(
         hasher.verify(password("x"), None).await,
@@ -162,12 +168,12 @@ async fn a_full_queue_is_an_answer_and_not_a_wait() {
     assert_eq!(
         hasher.verify(password("x"), None).await,
         Ok(NO),
-        "and afterwards there is room again"
+        "the queue accepts jobs again"
     );
 }
 
 #[tokio::test]
-async fn a_job_that_nobody_waits_for_is_not_done() {
+async fn abandoned_job_is_skipped() {
     let hasher = hasher(1, 2);
     let (release, busy) = occupy(&hasher).await;
     let done = Arc::new(AtomicBool::new(false));
@@ -188,7 +194,7 @@ async fn a_job_that_nobody_waits_for_is_not_done() {
     let _ = abandoned.await;
     drop(release);
     busy.await.unwrap();
-    // The queue is in order: when this one is done, the abandoned one has been passed over.
+    // Jobs run in order, so the abandoned one was skipped when this one is done.
     hasher.verify(password("x"), None).await.unwrap();
     assert!(!done.load(Ordering::SeqCst));
 }

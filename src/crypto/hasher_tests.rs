@@ -1,4 +1,4 @@
-//! The pool that hashes passwords: verdicts, stored hashes, and the bounds of both.
+//! Tests of password checks and of stored hashes with their limits.
 
 #[path = "hasher_pool_tests.rs"]
 mod pool;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// As cheap as argon2 gets: these tests are about all the rest.
+/// Minimum cost, to keep the tests fast.
 const COST: HashCost = HashCost {
     memory: 64,
     passes: 1,
@@ -35,7 +35,7 @@ const NO: PasswordCheck = PasswordCheck {
 };
 
 #[tokio::test]
-async fn the_right_password_fits_and_only_it() {
+async fn only_the_right_password_fits() {
     let hasher = hasher(1, 8);
     let hash = hasher.hash(password("pass\0word ")).await.unwrap();
     assert!(
@@ -72,7 +72,7 @@ async fn the_right_password_fits_and_only_it() {
             "{wrong:?}"
         );
     }
-    // Not cut after 72 bytes.
+    // Long passwords are not truncated after 72 bytes, as they are by bcrypt.
     let hash = hasher.hash(password(&long)).await.unwrap();
     assert!(
         !hasher
@@ -84,7 +84,7 @@ async fn the_right_password_fits_and_only_it() {
 }
 
 #[tokio::test]
-async fn each_hash_has_a_salt_of_its_own() {
+async fn each_hash_has_its_own_salt() {
     let hasher = hasher(1, 8);
     let one = hasher.hash(password("same")).await.unwrap();
     let other = hasher.hash(password("same")).await.unwrap();
@@ -96,7 +96,7 @@ async fn each_hash_has_a_salt_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_hash_of_other_parameters_fits_and_is_outdated() {
+async fn hash_with_other_parameters_is_outdated() {
     let hasher = hasher(1, 8);
     for cost in [
         HashCost {
@@ -122,7 +122,7 @@ async fn a_hash_of_other_parameters_fits_and_is_outdated() {
 }
 
 #[tokio::test]
-async fn an_unknown_user_costs_what_a_known_one_costs() {
+async fn unknown_user_costs_the_same_as_a_known_one() {
     let hasher = hasher(1, 8);
     assert_eq!(hasher.verify(password("anything"), None).await.unwrap(), NO);
     let dummy = Stored::parse(hasher.dummy.expose()).unwrap();
@@ -141,10 +141,10 @@ async fn an_unknown_user_costs_what_a_known_one_costs() {
 }
 
 #[test]
-fn a_hash_that_cannot_be_read_fits_nothing_and_takes_as_long() {
-    let good = worker(COST).hash(b"secret").unwrap();
-    let good = good.expose();
-    for bad in [
+fn unreadable_hash_takes_the_usual_time() {
+    let valid = worker(COST).hash(b"secret").unwrap();
+    let valid = valid.expose();
+    for invalid in [
         "",
         "!",
         "!abcdef",
@@ -155,30 +155,30 @@ fn a_hash_that_cannot_be_read_fits_nothing_and_takes_as_long() {
         "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA",
         "pbkdf2_sha256$1000000$salt$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g=",
         "$2b$12$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234",
-        &good.replace("argon2id", "argon2i"),
-        &good.replace("argon2id", "argon2d"),
-        &good.replace("v=19", "v=16"),
-        &good.replace("v=19$", ""),
-        &good.replace("m=64", "m=7"),
-        &good.replace("t=1", "t=0"),
-        &good.replace("p=1", "p=0"),
-        &good[..good.len() - 1],
-        &format!("{good}$"),
-        &format!("{good}\n"),
+        &valid.replace("argon2id", "argon2i"),
+        &valid.replace("argon2id", "argon2d"),
+        &valid.replace("v=19", "v=16"),
+        &valid.replace("v=19$", ""),
+        &valid.replace("m=64", "m=7"),
+        &valid.replace("t=1", "t=0"),
+        &valid.replace("p=1", "p=0"),
+        &valid[..valid.len() - 1],
+        &format!("{valid}$"),
+        &format!("{valid}\n"),
     ] {
         let mut worker = worker(COST);
         assert_eq!(
-            worker.verify(b"secret", &PasswordHash::new(bad)),
+            worker.verify(b"secret", &PasswordHash::new(invalid)),
             NO,
-            "{bad}"
+            "{invalid}"
         );
-        assert_eq!(worker.memory.len(), 64, "no work was done for {bad}");
+        assert_eq!(worker.memory.len(), 64, "no work was done for {invalid}");
     }
 }
 
 #[test]
-fn a_planted_hash_does_not_take_the_machine() {
-    let good = worker(COST).hash(b"secret").unwrap();
+fn planted_hash_with_excessive_cost_is_refused() {
+    let valid = worker(COST).hash(b"secret").unwrap();
     for (from, to) in [
         ("m=64", "m=262145"),
         ("m=64", "m=4294967295"),
@@ -187,16 +187,20 @@ fn a_planted_hash_does_not_take_the_machine() {
         ("m=64,t=1,p=1", "m=262144,t=1,p=17"),
         ("m=64,t=1,p=1", "m=4294967295,t=4294967295,p=16777215"),
     ] {
-        let planted = good.expose().replace(from, to);
+        let planted = valid.expose().replace(from, to);
         assert!(Stored::parse(&planted).is_none(), "{planted}");
         let mut worker = worker(COST);
         assert_eq!(worker.verify(b"secret", &PasswordHash::new(planted)), NO);
-        assert_eq!(worker.memory.len(), 64, "it took more memory than its own");
+        assert_eq!(
+            worker.memory.len(),
+            64,
+            "more memory than for the present parameters"
+        );
     }
 }
 
 #[test]
-fn impossible_parameters_do_not_start() {
+fn invalid_parameters_are_rejected() {
     for cost in [
         HashCost { memory: 0, ..COST },
         HashCost { passes: 0, ..COST },
@@ -211,7 +215,7 @@ fn impossible_parameters_do_not_start() {
 }
 
 #[test]
-fn a_hash_and_a_password_are_not_shown() {
+fn debug_output_has_no_hash_or_password() {
     let hash = worker(COST).hash(b"secret").unwrap();
     assert!(!format!("{hash:?} {:?}", password("secret")).contains("argon2id"));
     assert!(!format!("{:?}", password("hunter2")).contains("hunter2"));
@@ -219,12 +223,12 @@ fn a_hash_and_a_password_are_not_shown() {
 
 proptest! {
     #[test]
-    fn any_text_is_a_stored_hash_or_none(text in any::<String>()) {
+    fn parsing_a_hash_never_panics(text in any::<String>()) {
         let _ = Stored::parse(&text);
     }
 
     #[test]
-    fn nearly_a_hash_is_a_stored_hash_or_none(text in r"\$argon2(id|i|d)\$(v=[0-9]{1,3}\$)?([mtpk]=[0-9]{0,12},?){0,5}(\$[A-Za-z0-9+/=]{0,100}){0,3}") {
+    fn parsed_hash_is_within_the_limits(text in r"\$argon2(id|i|d)\$(v=[0-9]{1,3}\$)?([mtpk]=[0-9]{0,12},?){0,5}(\$[A-Za-z0-9+/=]{0,100}){0,3}") {
         if let Some(stored) = Stored::parse(&text) {
             prop_assert!(stored.params.m_cost() <= MAX_STORED_MEMORY && stored.params.t_cost() <= MAX_STORED_PASSES);
         }

@@ -1,4 +1,4 @@
-//! Keys in DER: their form follows from the elements of the outer sequence, and their name from the algorithm.
+//! Keys in DER. The elements of the outer sequence determine the format.
 
 use pkcs8::{
     PrivateKeyInfoRef,
@@ -18,7 +18,7 @@ const EC: &str = "1.2.840.10045.2.1";
 const RSA: &str = "1.2.840.113549.1.1.1";
 const RSA_PSS: &str = "1.2.840.113549.1.1.10";
 
-/// Algorithms and curves of keys that other programs make.
+/// Names of algorithms and curves of foreign keys.
 const NAMES: [(&str, &str); 22] = [
     ("1.2.840.10040.4.1", "DSA"),
     ("1.2.840.10045.3.1.1", "P-192"),
@@ -44,14 +44,14 @@ const NAMES: [(&str, &str); 22] = [
     (RSA_PSS, "RSA"),
 ];
 
-/// Returns what a DER file holds; `None` if it is not DER.
+/// Returns the private key in a DER file, or `None` if the file is not DER.
 pub(super) fn read(bytes: &[u8]) -> Option<Result<Private, MaterialError>> {
     let store = || {
         other(
             "is a PKCS#12 store: convert it with openssl pkcs12 -in FILE -nocerts -noenc -out NEW",
         )
     };
-    // BER, which Java and Mozilla write.
+    // BER, as written by Java and Mozilla.
     if bytes.starts_with(&[0x30, 0x80]) {
         return Some(Err(store()));
     }
@@ -89,11 +89,11 @@ pub(super) fn read(bytes: &[u8]) -> Option<Result<Private, MaterialError>> {
 
 fn without_key(what: &str) -> MaterialError {
     MaterialError::OtherForm(format!(
-        "holds {what}, and no private key: give the file with the private key"
+        "holds {what} and no private key: pass the file with the private key"
     ))
 }
 
-/// The elements of the one sequence that the bytes are.
+/// Returns the elements of the outer sequence.
 fn elements(bytes: &[u8]) -> Option<Vec<AnyRef<'_>>> {
     let outer = AnyRef::from_der(bytes)
         .ok()
@@ -110,7 +110,8 @@ fn inside(sequence: AnyRef<'_>) -> Option<Vec<AnyRef<'_>>> {
     Some(elements)
 }
 
-/// Returns the key in PKCS#8 whose algorithm is RSASSA-PSS as a key in PKCS#1, which says nothing of its use.
+/// Returns a PKCS#8 key with the algorithm RSASSA-PSS as a PKCS#1 key, which has no such
+/// restriction.
 pub(super) fn pss(pkcs8: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let key = PrivateKeyInfoRef::try_from(pkcs8).ok()?;
     (key.algorithm.oid.to_string() == RSA_PSS)
@@ -122,7 +123,8 @@ pub(super) fn is_pkcs8(contents: &[u8]) -> bool {
     PrivateKeyInfoRef::try_from(contents).is_ok()
 }
 
-/// The curve of a key that was refused, or its algorithm; an error of its own if it writes the curve out.
+/// Returns an error with the curve or algorithm of an unsupported key. Explicit curve parameters
+/// have a separate error.
 pub(super) fn named(label: &str, contents: &[u8]) -> Option<MaterialError> {
     let parameters = if label == "EC PRIVATE KEY" {
         let elements = elements(contents)?;
@@ -139,7 +141,7 @@ pub(super) fn named(label: &str, contents: &[u8]) -> Option<MaterialError> {
     };
     if parameters.tag() == Tag::Sequence {
         return Some(other(
-            "holds a key whose curve is written out: convert it with openssl ec -in FILE -param_enc named_curve -out NEW",
+            "holds a key with explicit curve parameters: convert it with openssl ec -in FILE -param_enc named_curve -out NEW",
         ));
     }
     named_by(parameters.decode_as().ok()?)
@@ -155,14 +157,14 @@ fn named_by(oid: ObjectIdentifier) -> Option<MaterialError> {
         .then(|| MaterialError::OtherAlgorithm(name.to_owned()))
 }
 
-/// An RSA key in PKCS#1, from its eight numbers in big-endian bytes.
+/// Encodes an RSA key in PKCS#1 from its eight numbers in big-endian bytes.
 pub(super) fn rsa(numbers: &[&[u8]]) -> Option<Zeroizing<Vec<u8>>> {
     let mut body = Zeroizing::new(vec![2, 1, 0]);
     for number in numbers {
         let first = number.iter().position(|byte| *byte != 0)?;
         let mut value = Zeroizing::new(vec![0]);
         value.extend_from_slice(number.get(first..)?);
-        // The zero in front stays where the number would be negative without it.
+        // The leading zero is kept if the number would be negative without it.
         let start = usize::from(value.get(1).is_some_and(|byte| *byte < 0x80));
         let integer = AnyRef::new(Tag::Integer, value.get(start..)?)
             .ok()?

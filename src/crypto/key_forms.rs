@@ -1,7 +1,8 @@
-//! The forms in which other programs write a private key, and the names of those that are not read.
+//! Import formats of private keys, and names for files in other formats.
 //!
-//! Read: PEM (also with other blocks and text around it, indented, in one line, with escaped line breaks), DER, either
-//! one in base64, PEM or JWK in JSON, and unencrypted keys in OpenSSH's own format.
+//! Supported: PEM (also with other blocks and text around it, indented, in one line, or with
+//! escaped line breaks), DER, either of them in base64, PEM or JWK in JSON, and unencrypted keys in
+//! OpenSSH's format.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use pem::Pem;
@@ -10,16 +11,16 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::{key_der, key_jwk, key_ssh, signing_key::MaterialError};
 use crate::files;
 
-/// The beginning of a PEM block in base64.
+/// Start of a PEM block in base64.
 const PEM_IN_BASE64: &str = "LS0tLS1CRUdJTi";
 
-/// A private key in one of the forms of [`read`].
+/// Private key in one of the formats of [`read`].
 pub(super) struct Private {
-    /// The form of the contents, by the name that PEM has for it.
+    /// Format of the contents, as a PEM label.
     pub label: String,
-    /// In DER.
+    /// DER bytes.
     pub contents: Zeroizing<Vec<u8>>,
-    /// The algorithm that the file names.
+    /// Algorithm in the file, if any.
     pub algorithm: Option<String>,
 }
 
@@ -33,12 +34,13 @@ impl Private {
     }
 }
 
-/// Something that is not a private key in a form that is read: its name, and perhaps a command.
+/// Returns an error for anything but a supported private key. The text has the name of the format,
+/// and possibly a command to convert it.
 pub(super) fn other(text: &str) -> MaterialError {
     MaterialError::OtherForm(text.to_owned())
 }
 
-/// Returns the private key in a file, of whatever form.
+/// Returns the private key of a file in any supported format.
 pub(super) fn read(bytes: &[u8]) -> Result<Private, MaterialError> {
     if bytes.starts_with(&[0xfe, 0xed, 0xfe, 0xed]) {
         return Err(other(
@@ -87,7 +89,7 @@ fn from_text(text: &str) -> Result<Private, MaterialError> {
     };
     if starts(&["ssh-", "ecdsa-sha2-", "sk-", "---- BEGIN SSH2 PUBLIC KEY"]) {
         return Err(other(
-            "holds a public key of OpenSSH: give the file with the private key",
+            "holds a public key of OpenSSH: pass the file with the private key",
         ));
     }
     if starts(&["PuTTY-User-Key-File"]) {
@@ -108,7 +110,8 @@ fn from_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
         .filter(|decoded| !decoded.is_empty())
 }
 
-/// A JWK or a key set, or a PEM text in a string, as cfssl, Kubernetes and the accounts of clouds have it.
+/// Reads a JWK, a key set, or PEM text in a string, as written by cfssl, Kubernetes and cloud
+/// providers.
 fn from_json(text: &str) -> Result<Private, MaterialError> {
     let json = serde_json::from_str(text).map_err(|_| MaterialError::NoPrivateKey)?;
     if let Some(found) = key_jwk::read(&json) {
@@ -142,10 +145,11 @@ fn from_json(text: &str) -> Result<Private, MaterialError> {
     }
 }
 
-/// The only block with a private key; blocks with parameters or public parts may stand beside it.
+/// Returns the only block with a private key. Other blocks with parameters or public parts are
+/// allowed.
 fn from_pem(text: &str) -> Result<Private, MaterialError> {
     let text = plain_pem(text);
-    let damaged = || other("holds a PEM block that is cut off or damaged");
+    let damaged = || other("holds a PEM block that is truncated or damaged");
     let blocks = pem::parse_many(text.as_bytes()).map_err(|_| damaged())?;
     let names: Vec<String> = blocks.iter().map(|block| block.tag().to_owned()).collect();
     let mut private: Vec<Pem> = blocks
@@ -186,17 +190,17 @@ fn without_key(label: &str) -> MaterialError {
         "X509 CRL" => "a list of revoked certificates",
         "PGP PRIVATE KEY BLOCK" | "PGP PUBLIC KEY BLOCK" => "a PGP key",
         "LATCHKEY SHARED SECRET" | "ENCRYPTED LATCHKEY SHARED SECRET" => {
-            return other("holds a shared secret: name its algorithm, such as --as HS256");
+            return other("holds a shared secret: give its algorithm, such as --as HS256");
         }
         _ => return MaterialError::NoPrivateKey,
     };
     MaterialError::OtherForm(format!(
-        "holds {what}, and no private key: give the file with the private key"
+        "holds {what} and no private key: pass the file with the private key"
     ))
 }
 
-/// Returns the text with each block in the form of RFC 7468. Environment variables hold PEM in one line, with escaped
-/// line breaks or spaces instead; YAML indents it.
+/// Returns the text with each block in the format of RFC 7468. Environment variables hold PEM in
+/// one line, with escaped line breaks or with spaces, and YAML indents it.
 fn plain_pem(text: &str) -> Zeroizing<String> {
     let mut rest = Zeroizing::new(
         text.replace("\\r", "")

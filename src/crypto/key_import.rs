@@ -1,5 +1,5 @@
-//! Keys that were made elsewhere: private keys in the forms that `key_forms` lists, plain or encrypted; for HMAC the
-//! secret as it stands.
+//! Import of keys: private keys in the formats of `key_forms`, unencrypted or encrypted, and
+//! secrets for HMAC.
 
 use aws_lc_rs::{
     encoding::{AsDer as _, Pkcs8V1Der},
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::files;
 
-/// What a key without a word on its algorithm may be for, the most usual first.
+/// Algorithms to try for a key that does not specify one, most common first.
 const CANDIDATES: [Algorithm; 4] = [
     Algorithm::Es256,
     Algorithm::Es384,
@@ -30,18 +30,19 @@ const CANDIDATES: [Algorithm; 4] = [
     Algorithm::Rs256,
 ];
 
-/// The algorithms of an RSA key that is only for PSS.
+/// Algorithms of an RSA key that is restricted to PSS.
 const PSS: [Algorithm; 3] = [Algorithm::Ps256, Algorithm::Ps384, Algorithm::Ps512];
 
-/// The minimum of guesses, as a power of ten. A guess takes less than a microsecond, so a text must be as hard to guess
-/// as a random secret. The estimate does not exceed 19.
+/// Minimum number of guesses, as a power of ten. A guess takes less than a microsecond, so a text
+/// must be as hard to guess as a random secret. The estimate does not exceed 19.
 const MIN_GUESSES: f64 = 18.0;
 
-/// The material of a foreign key, as this service keeps it, and what it is for: `algorithm` if that is given, else the usual one
-/// for such a key.
+/// Reads the material of a foreign key. Returns it in the stored format, with its algorithm:
+/// `algorithm` if given, or else the usual one for the type of key.
 ///
 /// # Errors
-/// When the file holds no private key, another one, a weak one, or is encrypted with another passphrase.
+/// The file has no private key, another one, a weak one, or one that the passphrases do not
+/// decrypt.
 pub fn read(
     bytes: &[u8],
     algorithm: Option<Algorithm>,
@@ -63,7 +64,7 @@ pub fn read(
         ),
         None => (label, contents),
     };
-    // A key that is only for PSS.
+    // A key that is restricted to PSS.
     let (label, contents, usual) = match key_der::pss(&contents) {
         Some(inner) => ("RSA PRIVATE KEY".to_owned(), inner, &PSS[..]),
         None => (label, contents, &CANDIDATES[..]),
@@ -98,8 +99,8 @@ pub fn read(
         .unwrap_or(MaterialError::NoPrivateKey))
 }
 
-/// The secret in a file of ours, else all that the file holds. A text with one newline at its end is meant without:
-/// editors put it there.
+/// Returns the secret in a file of Latchkey or a JWK, or else the whole file. A newline at the
+/// end of a text is removed, because editors add it.
 fn secret(
     algorithm: Algorithm,
     bytes: &[u8],
@@ -116,12 +117,12 @@ fn secret(
     {
         return Ok(secret);
     }
-    // Random bytes may look like a byte order mark.
+    // The byte order mark is only removed from text, because random bytes may begin like it.
     let plain = files::without_mark(Zeroizing::new(bytes.to_vec()));
     let bytes = if plain.is_ascii() { &plain } else { bytes };
     let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
-    // A short secret is refused later, with an error of its own.
+    // A short secret is refused later, with a separate error.
     if text.len() >= algorithm.min_secret_length()
         && let Some(flaw) = guessable::flaw(text, MIN_GUESSES)
     {
@@ -130,7 +131,7 @@ fn secret(
     Ok(Zeroizing::new(text.to_vec()))
 }
 
-/// The contents of an encrypted block. With a wrong passphrase something else may come out.
+/// Decrypts a block. A wrong passphrase may yield arbitrary bytes, which `is_right` detects.
 fn decrypted(
     sealed: &[u8],
     passphrases: &[Passphrase],
@@ -150,7 +151,7 @@ fn decrypted(
         .ok_or(MaterialError::Passphrase)
 }
 
-/// `None` where it is no key for `algorithm`.
+/// Converts a key to PKCS#8. Returns `None` if it is not a key for `algorithm`.
 fn pkcs8(
     algorithm: Algorithm,
     label: &str,

@@ -1,4 +1,5 @@
-//! Keys that were made by OpenSSL 3 (`openssl genpkey`, `ecparam`, `genrsa`, `pkcs8`), for these tests alone.
+//! Tests with keys from OpenSSL 3 (`openssl genpkey`, `ecparam`, `genrsa`, `pkcs8`), which are not
+//! used elsewhere.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
@@ -22,7 +23,7 @@ const RSA_WEAK: &[u8] = include_bytes!("weak_rsa_test_key.pem");
 const RSA_WEAK_PKCS1: &[u8] = include_bytes!("fixtures/rsa1024_pkcs1_test_key.pem");
 const SECP256K1: &[u8] = include_bytes!("fixtures/secp256k1_test_key.pem");
 
-/// What the encrypted ones among them are encrypted with.
+/// Passphrase of the encrypted keys.
 const PASSPHRASE: &str = "correct horse battery staple";
 
 fn passphrase(text: &str) -> Passphrase {
@@ -35,8 +36,8 @@ fn passphrase(text: &str) -> Passphrase {
         .at(passphrase::WrappingCost::new(10))
 }
 
-/// The key in a file, and what it is taken for.
-fn taken(
+/// Imports a key. Returns its algorithm and the key.
+fn import(
     bytes: &[u8],
     algorithm: Option<Algorithm>,
     passphrase: Option<&Passphrase>,
@@ -58,7 +59,7 @@ fn refusal(bytes: &[u8], algorithm: Option<Algorithm>) -> MaterialError {
 }
 
 #[test]
-fn a_key_says_what_it_is_for_and_rsa_may_be_told_otherwise() {
+fn algorithm_follows_from_the_key_except_for_rsa() {
     for (bytes, algorithm) in [
         (P256, Algorithm::Es256),
         (P256_SEC1, Algorithm::Es256),
@@ -67,38 +68,41 @@ fn a_key_says_what_it_is_for_and_rsa_may_be_told_otherwise() {
         (RSA, Algorithm::Rs256),
         (RSA_PKCS1, Algorithm::Rs256),
     ] {
-        let (found, key) = taken(bytes, None, None);
+        let (found, key) = import(bytes, None, None);
         assert_eq!(found, algorithm);
         assert!(
             key.verifying_key().is_ok() && key.sign(b"a message").is_ok(),
             "{algorithm}"
         );
-        assert_eq!(taken(bytes, Some(algorithm), None).1.kid(), key.kid());
+        assert_eq!(import(bytes, Some(algorithm), None).1.kid(), key.kid());
     }
     for algorithm in [Algorithm::Ps256, Algorithm::Rs512] {
-        assert_eq!(taken(RSA, Some(algorithm), None).0, algorithm);
+        assert_eq!(import(RSA, Some(algorithm), None).0, algorithm);
     }
 }
 
 #[test]
-fn what_older_tools_write_is_the_same_key() {
+fn pkcs1_and_pkcs8_yield_the_same_key() {
     assert_eq!(
-        taken(RSA_PKCS1, None, None).1.kid(),
-        taken(RSA, None, None).1.kid()
+        import(RSA_PKCS1, None, None).1.kid(),
+        import(RSA, None, None).1.kid()
     );
 }
 
 #[test]
-fn the_public_part_is_the_one_that_openssl_shows() {
-    assert_eq!(taken(P256, None, None).1.public_pem().unwrap(), P256_PUBLIC);
+fn public_key_equals_that_of_openssl() {
+    assert_eq!(
+        import(P256, None, None).1.public_pem().unwrap(),
+        P256_PUBLIC
+    );
 }
 
 #[test]
-fn an_encrypted_key_is_opened_by_its_passphrase_alone() {
+fn encrypted_key_requires_its_passphrase() {
     let (right, wrong) = (passphrase(PASSPHRASE), passphrase("some other passphrase"));
-    let kid = taken(P256, None, None).1.kid().to_owned();
+    let kid = import(P256, None, None).1.kid().to_owned();
     for bytes in [P256_PBKDF2, P256_SCRYPT] {
-        assert_eq!(taken(bytes, None, Some(&right)).1.kid(), kid);
+        assert_eq!(import(bytes, None, Some(&right)).1.kid(), kid);
         assert_eq!(refusal(bytes, None), MaterialError::EncryptedImport);
         let refused = read(bytes, None, std::slice::from_ref(&wrong)).unwrap_err();
         assert!(
@@ -109,12 +113,12 @@ fn an_encrypted_key_is_opened_by_its_passphrase_alone() {
             "{refused}"
         );
     }
-    // A key that is not encrypted needs none, and is not hurt by one.
-    assert_eq!(taken(P256, None, Some(&wrong)).1.kid(), kid);
+    // A passphrase for an unencrypted key is ignored.
+    assert_eq!(import(P256, None, Some(&wrong)).1.kid(), kid);
 }
 
 #[test]
-fn keys_that_cannot_be_used_are_refused_with_what_could() {
+fn unsupported_keys_are_refused_with_the_reason() {
     for bytes in [
         &b""[..],
         b"a secret of some kind that is no PEM",
@@ -133,7 +137,7 @@ fn keys_that_cannot_be_used_are_refused_with_what_could() {
     for algorithm in [None, Some(Algorithm::Es256)] {
         let refused = refusal(P256_PUBLIC.as_bytes(), algorithm).to_string();
         assert!(
-            refused.starts_with("holds a public key, and no private key"),
+            refused.starts_with("holds a public key and no private key"),
             "{refused}"
         );
     }
@@ -151,12 +155,12 @@ fn keys_that_cannot_be_used_are_refused_with_what_could() {
     assert_eq!(
         refusal(&two, None),
         MaterialError::SeveralKeys(2),
-        "which of the two?"
+        "the key is ambiguous"
     );
 }
 
 #[test]
-fn a_weak_rsa_key_is_refused_as_one_however_it_is_written() {
+fn weak_rsa_key_is_refused_in_any_format() {
     for bytes in [RSA_WEAK, RSA_WEAK_PKCS1] {
         assert_eq!(refusal(bytes, None), MaterialError::WeakRsa);
         assert_eq!(
@@ -174,9 +178,9 @@ fn der(hex: &str) -> Vec<u8> {
     pem::encode(&Pem::new("PRIVATE KEY", contents)).into_bytes()
 }
 
-/// A number that is not a private key, or one with the public half of another key.
+/// Numbers that are not private keys, and a private key with the public part of another.
 #[test]
-fn a_private_key_out_of_range_or_with_another_public_key_is_refused() {
+fn inconsistent_private_keys_are_refused() {
     const ORDER: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
     const ABOVE: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632552";
     const GENERATOR: &str = "6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c2964fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5";
@@ -196,10 +200,10 @@ fn a_private_key_out_of_range_or_with_another_public_key_is_refused() {
     assert_eq!(
         refusal(&bytes, None),
         MaterialError::NoPrivateKey,
-        "the generator is the public key of 1"
+        "the generator is the public key of 1, not of 7"
     );
 
-    // PKCS#8 version 2, which carries the public key as well: here one of small order.
+    // PKCS#8 version 2, which includes the public key. This one has small order.
     let (seed, small) = (
         "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
         "01".to_owned() + &"0".repeat(62),
@@ -209,11 +213,11 @@ fn a_private_key_out_of_range_or_with_another_public_key_is_refused() {
     ));
     assert_eq!(refusal(&bytes, None), MaterialError::NoPrivateKey);
     let bytes = der(&format!("302e020100300506032b657004220420{seed}"));
-    assert_eq!(taken(&bytes, None, None).0, Algorithm::EdDsa);
+    assert_eq!(import(&bytes, None, None).0, Algorithm::EdDsa);
 }
 
 #[test]
-fn a_key_for_key_exchange_or_of_another_curve_is_refused() {
+fn keys_of_x25519_and_ed448_are_refused() {
     let seed = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
     // X25519, and Ed448 with its 57 bytes (RFC 8410).
     let x25519 = der(&format!("302e020100300506032b656e04220420{seed}"));
@@ -232,8 +236,8 @@ fn a_key_for_key_exchange_or_of_another_curve_is_refused() {
 }
 
 #[test]
-fn a_secret_is_the_file_without_the_newline_at_its_end() {
-    // Not in order, which would be a pattern.
+fn secret_is_the_file_without_the_last_newline() {
+    // Not in ascending order, which would be a pattern.
     let secret: [u8; 40] =
         std::array::from_fn(|index| 40 + u8::try_from(index * index * 7 % 83).unwrap());
     let read = |bytes: &[u8]| read(bytes, Some(Algorithm::Hs256), &[]).unwrap().1.to_vec();
@@ -244,18 +248,18 @@ fn a_secret_is_the_file_without_the_newline_at_its_end() {
     assert_eq!(
         read(&[&secret[..], b"\n\n"].concat()),
         [&secret[..], b"\n"].concat(),
-        "one, and no more"
+        "only one newline is removed"
     );
     assert_eq!(
         read(&[b"\xef\xbb\xbf", &secret[..], b"\r\n"].concat()),
         secret,
-        "as an editor of Windows saves it"
+        "as saved by editors on Windows"
     );
     let random: Vec<u8> = [0xff, 0xfe]
         .into_iter()
         .chain((0..40).map(|index: u8| index.wrapping_mul(151) ^ 0x5a))
         .collect();
-    assert_eq!(read(&random), random, "random bytes are no UTF-16");
+    assert_eq!(read(&random), random, "random bytes are not UTF-16");
     let short = |algorithm, got, least| MaterialError::ShortSecret {
         algorithm,
         got,
@@ -276,7 +280,7 @@ fn a_secret_is_the_file_without_the_newline_at_its_end() {
 }
 
 #[test]
-fn what_others_know_is_no_secret() {
+fn public_or_guessable_text_is_not_a_secret() {
     let django = b"django-insecure-0123456789abcdefghijklmnopqrstuvwxyz";
     let ssh = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ1dCB0aGlzIGlzIG5vIGtleSBhdCBhbGwhISE=";
     let order: [u8; 64] = std::array::from_fn(|index| 40 + u8::try_from(index).unwrap());
@@ -304,15 +308,15 @@ fn what_others_know_is_no_secret() {
     }
 }
 
-/// A ring that moves: the PEM text is what our own files hold around a secret, and no part of it.
+/// A secret in the PEM text of another key ring is imported without the PEM encoding.
 #[test]
-fn a_secret_that_another_ring_kept_is_the_same_secret() {
+fn secret_of_another_ring_can_be_imported() {
     let right = passphrase(PASSPHRASE);
     for with in [None, Some(&right)] {
         let (key, text) = SigningKey::generate(Algorithm::Hs256, Kind::Refresh, with).unwrap();
         let bytes = secrecy::ExposeSecret::expose_secret(&text).as_bytes();
         assert_eq!(
-            taken(bytes, Some(Algorithm::Hs256), with).1.kid(),
+            import(bytes, Some(Algorithm::Hs256), with).1.kid(),
             key.kid()
         );
         if with.is_some() {
@@ -327,6 +331,6 @@ fn a_secret_that_another_ring_kept_is_the_same_secret() {
             refusal(P256, Some(Algorithm::Hs256)),
             MaterialError::NoSecret(_)
         ),
-        "a private key is no secret"
+        "a private key is not a secret"
     );
 }

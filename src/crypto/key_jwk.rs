@@ -17,18 +17,18 @@ use super::{
     signing_key::MaterialError,
 };
 
-/// The longest nesting that is looked through.
-const DEPTH: usize = 8;
+/// Maximum depth of nested values that are searched.
+const MAX_DEPTH: usize = 8;
 
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Returns the only private key among the JWKs of a document; `None` if it has no JWK.
+/// Returns the only private key among the JWKs of a document, or `None` if it has no JWK.
 pub(super) fn read(json: &Value) -> Option<Result<Private, MaterialError>> {
     let mut keys = Vec::new();
-    collect(json, DEPTH, &mut keys);
+    collect(json, MAX_DEPTH, &mut keys);
     if keys.is_empty() {
         return None;
     }
@@ -36,28 +36,28 @@ pub(super) fn read(json: &Value) -> Option<Result<Private, MaterialError>> {
     Some(match private.as_slice() {
         [key] => private_key(key),
         [] if keys.iter().any(|key| key["kty"] == "oct") => Err(other(
-            "holds a shared secret (JWK): name its algorithm, such as --as HS256",
+            "holds a shared secret (JWK): give its algorithm, such as --as HS256",
         )),
         [] => Err(other(
-            "holds a public key (JWK), and no private key: give the file with the private key",
+            "holds a public key (JWK) and no private key: pass the file with the private key",
         )),
         several => Err(MaterialError::SeveralKeys(several.len())),
     })
 }
 
-/// Returns the secret of the only symmetric key of a document.
+/// Returns the secret of the only JWK of a document, if it is symmetric.
 pub(super) fn secret(json: &Value) -> Option<Zeroizing<Vec<u8>>> {
     let mut keys = Vec::new();
-    collect(json, DEPTH, &mut keys);
+    collect(json, MAX_DEPTH, &mut keys);
     match keys.as_slice() {
         [key] if key["kty"] == "oct" => member(key, "k"),
         _ => None,
     }
 }
 
-/// Hands over all strings of a document.
+/// Calls `found` with each string of a document.
 pub(super) fn strings(json: &Value, found: &mut impl FnMut(&str)) {
-    visit(json, DEPTH, found);
+    visit(json, MAX_DEPTH, found);
 }
 
 fn visit(json: &Value, depth: usize, found: &mut impl FnMut(&str)) {
@@ -93,7 +93,7 @@ fn private_key(key: &Value) -> Result<Private, MaterialError> {
         .as_str()
         .or(key["kty"].as_str())
         .unwrap_or_default();
-    let damaged = || other("holds a JWK with a member that is missing or damaged");
+    let damaged = || other("holds a JWK with a missing or damaged member");
     let mut private = match name {
         "P-256" => ec(key, &ECDSA_P256_SHA256_FIXED_SIGNING, 32).ok_or_else(damaged)?,
         "P-384" => ec(key, &ECDSA_P384_SHA384_FIXED_SIGNING, 48).ok_or_else(damaged)?,
@@ -161,7 +161,7 @@ fn member(key: &Value, name: &str) -> Option<Zeroizing<Vec<u8>>> {
         .map(Zeroizing::new)
 }
 
-/// Returns the number with zeros in front, in so many bytes.
+/// Returns the number in `length` bytes, with leading zeros.
 pub(super) fn padded(number: &[u8], length: usize) -> Option<Zeroizing<Vec<u8>>> {
     let first = number
         .iter()

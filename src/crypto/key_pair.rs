@@ -1,4 +1,4 @@
-//! The private part of a key: parsed, checked and made, for each algorithm.
+//! Private keys of each algorithm: parsing, checks and generation.
 
 use aws_lc_rs::{
     encoding::{AsDer as _, Pkcs8V1Der},
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::{random, signing_key::MaterialError};
 
-/// The private part, ready to sign.
+/// Private key, ready to sign.
 pub(super) enum Pair {
     Ec {
         pair: Box<EcdsaKeyPair>,
@@ -81,12 +81,12 @@ pub(super) fn pair(algorithm: Algorithm, der: &[u8]) -> Result<Pair, MaterialErr
             })
         }
         Family::Hmac => {
-            let least = algorithm.min_secret_length();
-            if der.len() < least {
+            let min_length = algorithm.min_secret_length();
+            if der.len() < min_length {
                 return Err(MaterialError::ShortSecret {
                     algorithm,
                     got: der.len(),
-                    least,
+                    least: min_length,
                 });
             }
             Ok(Pair::Hmac {
@@ -97,7 +97,8 @@ pub(super) fn pair(algorithm: Algorithm, der: &[u8]) -> Result<Pair, MaterialErr
     }
 }
 
-/// The library's only word for a key that is too short is the only one that is worth passing on.
+/// Maps the error of the library. Only "too small" is distinguished, because other texts do not
+/// help the user.
 pub(super) fn rejected(algorithm: Algorithm, error: &KeyRejected) -> MaterialError {
     match error.to_string().as_str() {
         "TooSmall" => MaterialError::WeakRsa,

@@ -1,4 +1,5 @@
-//! Keys as PEM texts: PKCS#8 for asymmetric algorithms, the bytes of the secret for HMAC; both perhaps encrypted.
+//! Keys as PEM text: PKCS#8 for asymmetric algorithms, the bytes of the secret for HMAC. Both can
+//! be encrypted.
 
 use latchkey_verifier::{Algorithm, Family};
 use pem::Pem;
@@ -11,15 +12,15 @@ const PKCS8: &str = "PRIVATE KEY";
 const SECRET: &str = "LATCHKEY SHARED SECRET";
 pub(super) const ENCRYPTED: &str = "ENCRYPTED ";
 
-/// What the one block of a text says.
+/// Contents of the only block of a text.
 pub(super) enum Contents {
-    /// A key.
+    /// Unencrypted key.
     Plain(Zeroizing<Vec<u8>>),
-    /// A key, for whoever has the passphrase.
+    /// Encrypted key.
     Encrypted(Zeroizing<Vec<u8>>),
 }
 
-/// The block of a key for `algorithm`.
+/// Parses the block of a key for `algorithm`.
 pub(super) fn parse(algorithm: Algorithm, text: &str) -> Result<Contents, MaterialError> {
     let label = label(algorithm);
     let mut blocks = pem::parse_many(text).map_err(|_| MaterialError::Label(label))?;
@@ -38,7 +39,7 @@ pub(super) fn parse(algorithm: Algorithm, text: &str) -> Result<Contents, Materi
     })
 }
 
-/// The text for `contents`, encrypted where there is a passphrase.
+/// Returns the text for `contents`, encrypted if there is a passphrase.
 pub(super) fn write(
     algorithm: Algorithm,
     contents: &[u8],
@@ -53,26 +54,27 @@ pub(super) fn write(
     Ok(text)
 }
 
-/// Whether the text holds a key that is encrypted.
+/// Returns true if the text has an encrypted key.
 #[must_use]
 pub fn is_encrypted(text: &str) -> bool {
     text.trim_start().starts_with("-----BEGIN ENCRYPTED ")
 }
 
-/// The line after the block of a key that the service does not succeed by itself. Readers of PEM skip it.
-const BY_HAND: &str = "Successor: by hand";
+/// Line after the block of a key that the service does not rotate automatically. PEM parsers skip
+/// it.
+const MANUAL_ROTATION: &str = "Successor: by hand";
 
-/// Returns the text with a note that the service makes no successor of the key by itself.
+/// Returns the text with the line for manual rotation.
 #[must_use]
 pub fn with_successor_by_hand(text: &SecretString) -> SecretString {
     let text = text.expose_secret();
-    SecretString::from([text.trim_end(), "\n", BY_HAND, "\n"].concat())
+    SecretString::from([text.trim_end(), "\n", MANUAL_ROTATION, "\n"].concat())
 }
 
-/// Returns true if the text has that note.
+/// Returns true if the text has the line for manual rotation.
 #[must_use]
 pub fn has_successor_by_hand(text: &str) -> bool {
-    text.lines().any(|line| line == BY_HAND)
+    text.lines().any(|line| line == MANUAL_ROTATION)
 }
 
 fn label(algorithm: Algorithm) -> &'static str {

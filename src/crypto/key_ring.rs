@@ -1,4 +1,5 @@
-//! The ring: the keys of a store, ready to be used, and which of them signs at a given moment ([`crate::domain::keys`]).
+//! Key ring: the usable keys of a store. The key that signs at a given time follows from
+//! [`crate::domain::keys`].
 
 use std::sync::Arc;
 
@@ -18,47 +19,48 @@ use crate::{
     ports::KeyRecord,
 };
 
-/// A key of the ring.
+/// Key of the ring.
 #[derive(Clone, Debug)]
 pub struct RingKey {
-    /// What it is for.
+    /// Metadata.
     pub facts: KeyMetadata,
-    /// The key.
+    /// Key.
     pub key: Arc<SigningKey>,
-    /// True if the service makes no successor by itself.
+    /// True if the service does not rotate the key automatically.
     pub successor_by_hand: bool,
-    /// Of the text that it came from, so that a text that did not change is not opened again: that takes long on purpose.
+    /// Hash of the stored text. An unchanged text is not decrypted again, because that is slow on
+    /// purpose.
     text: [u8; 32],
 }
 
-/// The keys of one store. A ring that is in force has at least one of either kind.
+/// Keys of one store. Active keys have at least one of either kind.
 #[derive(Clone, Debug, Default)]
 pub struct KeyRing {
     access: Keys,
     refresh: Keys,
 }
 
-/// The keys of one kind, in the order in which they begin.
+/// Keys of one kind, in the order of their starts.
 #[derive(Clone, Debug, Default)]
 struct Keys {
     keys: Vec<RingKey>,
     starts: Vec<Moment>,
 }
 
-/// The published key set, made once.
+/// Published key set, encoded once.
 #[derive(Clone, Debug)]
 pub struct PublishedKeys {
-    /// The algorithms of the keys of access tokens, the newest key's first.
+    /// Algorithms of the keys of access tokens, starting with that of the newest key.
     pub algorithms: Vec<Algorithm>,
-    /// The JSON text.
+    /// JSON text.
     pub body: Bytes,
-    /// A strong entity tag with its quotes (RFC 9110, section 8.8.3).
+    /// Strong entity tag with its quotes (RFC 9110, section 8.8.3).
     pub etag: Bytes,
 }
 
 impl KeyRing {
-    /// The ring of these records, which are in order. Those that `known` already has are taken from there. Also a line for
-    /// each key that cannot be used: a ring with a hole in it would refuse good tokens.
+    /// Opens sorted records. Keys that are unchanged in `known` are taken from there. Also returns
+    /// one line for each unusable key, because a ring without it would refuse valid tokens.
     #[must_use]
     pub fn open(
         records: &[KeyRecord],
@@ -82,7 +84,7 @@ impl KeyRing {
                 },
             };
             if ring.find(&facts.kid).is_some() {
-                wrong.push(format!("{place}: is there twice: remove one of the two"));
+                wrong.push(format!("{place}: is a duplicate: remove one of the two"));
                 continue;
             }
             let successor_by_hand = key_pem::has_successor_by_hand(text.expose_secret());
@@ -96,7 +98,7 @@ impl KeyRing {
         (ring, wrong)
     }
 
-    /// The keys of both: of one that both have, this ring's.
+    /// Returns the union of both rings. If both have a key, this ring's is used.
     #[must_use]
     pub fn with(&self, other: &Self) -> Self {
         let theirs = other
@@ -111,17 +113,18 @@ impl KeyRing {
         ring
     }
 
-    /// The ring without the keys that `is_dead` says.
+    /// Returns the ring without the keys for which `is_revoked` returns true.
     #[must_use]
-    pub fn without(&self, is_dead: impl Fn(&KeyMetadata) -> bool) -> Self {
+    pub fn without(&self, is_revoked: impl Fn(&KeyMetadata) -> bool) -> Self {
         let mut ring = Self::default();
-        for key in self.keys().filter(|key| !is_dead(&key.facts)) {
+        for key in self.keys().filter(|key| !is_revoked(&key.facts)) {
             ring.push(key.clone());
         }
         ring
     }
 
-    /// The key that signs `kind` tokens dated `at`. `None` only where there is no key of that kind.
+    /// Returns the key that signs tokens of this kind issued at `at`, or `None` if there is no
+    /// key of that kind.
     #[must_use]
     pub fn signer(&self, kind: Kind, at: Moment) -> Option<&SigningKey> {
         let Keys { keys, starts } = self.of(kind);
@@ -129,8 +132,8 @@ impl KeyRing {
             .map(|key| key.key.as_ref())
     }
 
-    /// Returns the time since which the key of this kind signs that signs `at`, and the time from which on its successor
-    /// does, if there is one.
+    /// Returns the period in which the key that signs at `at` signs: its start, and the start of
+    /// its successor, if there is one.
     #[must_use]
     pub fn signing_period(&self, kind: Kind, at: Moment) -> Option<(Moment, Option<Moment>)> {
         let starts = &self.of(kind).starts;
@@ -138,7 +141,8 @@ impl KeyRing {
         Some((*starts.get(signer)?, starts.get(signer + 1).copied()))
     }
 
-    /// Each key, access before refresh, in the order in which they begin, with what it does at `now`.
+    /// Returns each key with its state at `now`: access before refresh, in the order of their
+    /// starts.
     pub fn states(
         &self,
         now: Moment,
@@ -155,27 +159,27 @@ impl KeyRing {
             })
     }
 
-    /// All keys, access before refresh.
+    /// Returns all keys, access before refresh.
     pub fn keys(&self) -> impl Iterator<Item = &RingKey> {
         self.access.keys.iter().chain(&self.refresh.keys)
     }
 
-    /// The key of this kind that begins last.
+    /// Returns the key of this kind with the latest start.
     #[must_use]
     pub fn newest(&self, kind: Kind) -> Option<&RingKey> {
         self.of(kind).keys.last()
     }
 
-    /// The key with this `kid`.
+    /// Returns the key with this `kid`.
     #[must_use]
     pub fn find(&self, kid: &str) -> Option<&RingKey> {
         self.keys().find(|key| key.facts.kid == kid)
     }
 
-    /// All keys, to verify with.
+    /// Returns all keys as a key set for verification.
     ///
     /// # Errors
-    /// When there are too many, or two are the same.
+    /// There are too many keys, or two keys are equal.
     pub fn key_set(&self) -> Result<KeySet, KeyError> {
         let mut set = KeySet::new();
         for key in self.keys() {
@@ -184,7 +188,8 @@ impl KeyRing {
         Ok(set)
     }
 
-    /// The public halves of the keys of access tokens as a JSON Web Key Set (RFC 7517, section 5), the newest first.
+    /// Returns the public keys of access tokens as a JSON Web Key Set (RFC 7517, section 5), newest
+    /// first.
     #[must_use]
     pub fn published(&self) -> PublishedKeys {
         let newest_first = || self.access.keys.iter().rev();

@@ -1,4 +1,4 @@
-//! The ring: what every algorithm signs, who signs when, and what is published.
+//! Tests of the key ring: signing, verification, state and publication.
 
 use chrono::TimeDelta;
 use latchkey_verifier::{ClaimNames, Family, Policy, Verifier};
@@ -76,7 +76,7 @@ fn access_claims() -> AccessClaims {
 }
 
 #[test]
-fn a_ring_of_every_algorithm_signs_what_it_verifies_and_publishes_no_secret() {
+fn each_algorithm_signs_and_verifies_without_publishing_secrets() {
     for algorithm in Algorithm::ALL {
         let ring = ring(&[record(Kind::Access, algorithm, start(), None)]);
         let token = shape()
@@ -120,7 +120,7 @@ fn a_ring_of_every_algorithm_signs_what_it_verifies_and_publishes_no_secret() {
 }
 
 #[test]
-fn who_signs_is_a_matter_of_time() {
+fn signer_depends_on_the_time() {
     let records = [
         record(Kind::Access, Algorithm::Es256, start(), None),
         record(Kind::Access, Algorithm::EdDsa, after(15), None),
@@ -139,7 +139,7 @@ fn who_signs_is_a_matter_of_time() {
     assert_eq!(
         ring.published().algorithms,
         [Algorithm::EdDsa, Algorithm::Es256],
-        "the newest first"
+        "newest first"
     );
     let states: Vec<_> = ring
         .states(after(15), LIVES)
@@ -149,7 +149,7 @@ fn who_signs_is_a_matter_of_time() {
 }
 
 #[test]
-fn an_encrypted_ring_is_opened_with_its_passphrase_alone() {
+fn encrypted_ring_requires_its_passphrase() {
     let (right, wrong) = (
         passphrase("the right passphrase\n"),
         passphrase("some other passphrase"),
@@ -178,24 +178,24 @@ fn an_encrypted_ring_is_opened_with_its_passphrase_alone() {
             refusal(&[])
         );
         assert!(
-            refusal(std::slice::from_ref(&wrong)).contains("it is another one"),
+            refusal(std::slice::from_ref(&wrong)).contains("the passphrase is wrong"),
             "{}",
             refusal(std::slice::from_ref(&wrong))
         );
-        // What is known is not opened again.
+        // Known keys are not decrypted again.
         assert!(KeyRing::open(&records, &[], &opened).1.is_empty());
     }
 }
 
 #[test]
-fn a_key_that_is_there_twice_is_named() {
+fn duplicate_key_is_reported() {
     let one = record(Kind::Access, Algorithm::Es256, start(), None);
     let wrong = KeyRing::open(&[one.clone(), one], &[], &KeyRing::default()).1;
-    assert!(wrong[0].contains("is there twice"), "{wrong:?}");
+    assert!(wrong[0].contains("is a duplicate"), "{wrong:?}");
 }
 
 #[test]
-fn a_refresh_token_is_of_the_secret_that_was_in_force_when_its_generation_began() {
+fn new_secret_does_not_change_refresh_tokens() {
     let records = [
         record(Kind::Refresh, Algorithm::Hs256, start(), None),
         record(Kind::Refresh, Algorithm::Hs256, after(15), None),
@@ -215,5 +215,9 @@ fn a_refresh_token_is_of_the_secret_that_was_in_force_when_its_generation_began(
             .refresh(ring.signer(Kind::Refresh, after(10)).unwrap(), &claims)
             .unwrap()
     };
-    assert_eq!(token(&old), token(&both), "a new secret changes no token");
+    assert_eq!(
+        token(&old),
+        token(&both),
+        "a new secret does not change the token"
+    );
 }

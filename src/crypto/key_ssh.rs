@@ -1,4 +1,4 @@
-//! Private keys in OpenSSH's own format (PROTOCOL.key), which ssh-keygen writes by default.
+//! Private keys in OpenSSH's format (PROTOCOL.key), the default of ssh-keygen.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
@@ -14,14 +14,14 @@ use super::{
 
 const MAGIC: &[u8] = b"openssh-key-v1\0";
 
-/// Returns an unencrypted key of ECDSA or Ed25519.
+/// Parses an unencrypted key of ECDSA or Ed25519.
 pub(super) fn read(bytes: &[u8]) -> Result<Private, MaterialError> {
-    let damaged = || other("holds a key of OpenSSH that is cut off or damaged");
+    let damaged = || other("holds a key of OpenSSH that is truncated or damaged");
     let mut outer = Fields(bytes.strip_prefix(MAGIC).ok_or_else(damaged)?);
     let cipher = outer.text().ok_or_else(damaged)?;
     if cipher != b"none" {
         return Err(other(
-            "is encrypted in OpenSSH's own format: copy it, and decrypt the copy with ssh-keygen -p -N \"\" -m PEM -f COPY",
+            "is encrypted in OpenSSH's format: copy it, and decrypt the copy with ssh-keygen -p -N \"\" -m PEM -f COPY",
         ));
     }
     let inner = outer
@@ -43,7 +43,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Private, MaterialError> {
         b"ecdsa-sha2-nistp384" => ec(&mut inner, &ECDSA_P384_SHA384_FIXED_SIGNING, 48),
         b"ssh-rsa" => {
             return Err(other(
-                "is an RSA key in OpenSSH's own format: copy it, and convert the copy with ssh-keygen -p -N \"\" -m PEM -f COPY",
+                "is an RSA key in OpenSSH's format: copy it, and convert the copy with ssh-keygen -p -N \"\" -m PEM -f COPY",
             ));
         }
         name => {
@@ -56,14 +56,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Private, MaterialError> {
     contents.ok_or_else(damaged)
 }
 
-/// The public key, then the seed with the public key once more.
+/// Parses the public key, and the seed followed by the public key.
 fn ed25519(fields: &mut Fields<'_>) -> Option<Zeroizing<Vec<u8>>> {
     let (public, private) = (fields.text()?, fields.text()?);
     let pair = Ed25519KeyPair::from_seed_and_public_key(private.get(..32)?, public).ok()?;
     Some(Zeroizing::new(pair.to_pkcs8v1().ok()?.as_ref().to_vec()))
 }
 
-/// The name of the curve, the point, the number.
+/// Parses the name of the curve, the point and the private number.
 fn ec(
     fields: &mut Fields<'_>,
     curve: &'static EcdsaSigningAlgorithm,
@@ -76,7 +76,7 @@ fn ec(
     Some(Zeroizing::new(pair.to_pkcs8v1().ok()?.as_ref().to_vec()))
 }
 
-/// Numbers of four bytes, and byte strings with their length in front (RFC 4251, section 5).
+/// Reader of numbers of four bytes, and of byte strings with a length prefix (RFC 4251, section 5).
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {

@@ -1,4 +1,5 @@
-//! Keys, signatures, password hashes and randomness. Knows the domain and the ports, and nothing of stores or HTTP.
+//! Keys, signatures, password hashes and random values. Depends on the domain and the ports, but
+//! not on stores or HTTP.
 
 mod guessable;
 pub mod hasher;

@@ -1,6 +1,7 @@
-//! The encryption of keys at rest: PKCS#8's PBES2 (RFC 8018, section 6.2) with scrypt and AES-256-CBC. Keys written by
-//! `openssl pkcs8 -scrypt` can be read. OpenSSL cannot read keys written here, because its memory limit for scrypt is
-//! lower.
+//! Encryption of stored keys: PBES2 of PKCS#8 (RFC 8018, section 6.2) with scrypt and AES-256-CBC.
+//!
+//! Keys written by `openssl pkcs8 -scrypt` can be read. OpenSSL cannot read keys written here,
+//! because its memory limit for scrypt is lower.
 
 use std::{
     fs,
@@ -24,14 +25,15 @@ use zeroize::Zeroizing;
 use super::{guessable::is_guessable, key_der, random, signing_key::MaterialError};
 use crate::files::{self, reserve};
 
-/// The cost of a guess with scrypt, r = 8 and p = 1.
+/// Cost of one guess with scrypt, with r = 8 and p = 1.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct WrappingCost {
     log_n: u8,
 }
 
 impl WrappingCost {
-    /// OWASP's first choice, N = 2^17: 128 MiB and about 0.3 s. All stored keys are encrypted at this cost.
+    /// OWASP's first choice, N = 2^17: 128 MiB and about 0.3 s. Stored keys are encrypted at this
+    /// cost.
     pub const OWASP: Self = Self { log_n: 17 };
 
     /// N = 2^`log_n`, for tests that encrypt many keys.
@@ -41,21 +43,22 @@ impl WrappingCost {
     }
 }
 
-/// The minimum of guesses that a passphrase must take, as a power of ten: at [`WrappingCost::OWASP`], thousands of
-/// years on one machine.
+/// Minimum number of guesses for a passphrase, as a power of ten. At [`WrappingCost::OWASP`] it
+/// takes thousands of years on one machine.
 const MIN_GUESSES: f64 = 12.0;
 
-/// The shortest that is taken, in bytes.
+/// Minimum length in bytes.
 const MIN_LENGTH: usize = 16;
 const MAX_LENGTH: u64 = 4096;
 
-/// A key of others may ask for much more work than ours; there is an end to it.
+/// Limits for the decryption of foreign keys, which may have a much higher cost.
 const MAX_MEMORY: u64 = 256 * 1024 * 1024;
 const MAX_ITERATIONS: u32 = 10_000_000;
 
-/// A passphrase, or the bytes of a key file, and the cost at which it encrypts. Wiped when it is dropped.
+/// Passphrase or contents of a key file, with the cost of encryption. Zeroed when dropped.
 ///
-/// Programs differ in what of a file they take for the passphrase, so the other readings open keys as well.
+/// Programs interpret passphrase files differently, so decryption also tries the other
+/// interpretations.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Passphrase {
     bytes: Zeroizing<Vec<u8>>,
@@ -63,36 +66,36 @@ pub struct Passphrase {
     others: Vec<Zeroizing<Vec<u8>>>,
 }
 
-/// Why a passphrase cannot be used. The texts follow the name of a file.
+/// Reason for which a passphrase cannot be used. The texts follow the name of a file.
 #[derive(Debug, thiserror::Error)]
 pub enum PassphraseError {
-    /// The file.
+    /// The file cannot be read.
     #[error("cannot be read ({0})")]
     Io(#[from] io::Error),
-    /// Every user can read it.
+    /// Every user can read the file.
     #[error("has the mode {0:04o}, so every user can read it: run chmod o-rwx on it")]
     Mode(u32),
-    /// Too long.
+    /// The passphrase is too long.
     #[error("holds more than {MAX_LENGTH} bytes")]
     Long,
-    /// Too short.
+    /// The passphrase is too short.
     #[error(
-        "holds a passphrase of {0} bytes: at least {MIN_LENGTH}, such as those that `openssl rand -base64 32` prints"
+        "holds a passphrase of {0} bytes: expected at least {MIN_LENGTH}, such as the output of `openssl rand -base64 32`"
     )]
     Short(usize),
     /// The passphrase is guessable.
     #[error(
-        "holds a passphrase that can be guessed: expected random characters, such as from `openssl rand -base64 32`; \
+        "holds a passphrase that can be guessed: expected random characters, such as the output of `openssl rand -base64 32`; \
          replace it with latchkey keys rewrap --new-passphrase-file"
     )]
     Weak,
 }
 
 impl Passphrase {
-    /// Reads a passphrase to encrypt keys with: the contents of a file, without the newline at its end.
+    /// Reads a passphrase for encryption from a file. A newline at its end is removed.
     ///
     /// # Errors
-    /// If it cannot be read, is too short, or is guessable.
+    /// The file cannot be read, or the passphrase is too short or guessable.
     pub fn from_file(path: &Path) -> Result<Self, PassphraseError> {
         let passphrase = Self::from_file_to_open(path)?;
         if is_guessable(&passphrase.bytes, MIN_GUESSES) {
@@ -102,10 +105,10 @@ impl Passphrase {
         }
     }
 
-    /// As [`from_file`](Self::from_file), to open encrypted keys: a weak passphrase is accepted.
+    /// Like [`from_file`](Self::from_file), for decryption: a guessable passphrase is accepted.
     ///
     /// # Errors
-    /// If it cannot be read or is too short.
+    /// The file cannot be read, or the passphrase is too short.
     pub fn from_file_to_open(path: &Path) -> Result<Self, PassphraseError> {
         let passphrase = Self::of_foreign_key(path)?;
         match passphrase.bytes.len() {
@@ -114,10 +117,11 @@ impl Passphrase {
         }
     }
 
-    /// As [`from_file`](Self::from_file), for a key that another program encrypted: any passphrase is accepted.
+    /// Like [`from_file`](Self::from_file), for a key that another program encrypted: any
+    /// passphrase is accepted.
     ///
     /// # Errors
-    /// If it cannot be read or is empty.
+    /// The file cannot be read or is empty.
     pub fn of_foreign_key(path: &Path) -> Result<Self, PassphraseError> {
         let (exposed, bytes) = reserve::with_reserve(|| read(path))?;
         if let Some(mode) = exposed {
@@ -126,7 +130,8 @@ impl Passphrase {
         if bytes.len() as u64 > MAX_LENGTH {
             return Err(PassphraseError::Long);
         }
-        // As it was before byte order marks were removed, and as `openssl -passin file:` reads it.
+        // Other interpretations: with the byte order mark, and the first line, as in `openssl
+        // -passin file:`.
         let raw = without_line_end(bytes.clone());
         let first = raw.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let first = Zeroizing::new(first.strip_suffix(b"\r").unwrap_or(first).to_vec());
@@ -150,10 +155,10 @@ impl Passphrase {
         Self { cost, ..self }
     }
 
-    /// The block with its contents encrypted, and its label saying so.
+    /// Encrypts the contents of a PEM block, and adapts its label.
     ///
     /// # Errors
-    /// [`MaterialError::Generate`] when there is no randomness.
+    /// [`MaterialError::Generate`] if there are no random bytes.
     pub(super) fn wrap(&self, label: &str, contents: &[u8]) -> Result<Pem, MaterialError> {
         let failed = || MaterialError::Generate;
         let salt = random::bytes::<16>().map_err(|_| failed())?;
@@ -175,9 +180,9 @@ impl Passphrase {
         ))
     }
 
-    /// The contents of an encrypted block, once for each reading of the passphrase by which it can be decrypted. Nothing
-    /// for another passphrase, and for a block that is damaged: the scheme does not tell them apart. Nor is a wrong
-    /// passphrase always found out here; the key that comes out is another then.
+    /// Decrypts a block with each interpretation of the passphrase. Yields nothing for a wrong
+    /// passphrase or a damaged block, which the scheme cannot distinguish. A wrong passphrase may
+    /// also yield arbitrary bytes.
     pub(super) fn unwrap(&self, sealed: &[u8]) -> impl Iterator<Item = Zeroizing<Vec<u8>>> {
         let info = EncryptedPrivateKeyInfoRef::try_from(sealed).ok();
         let scheme = info
@@ -210,8 +215,9 @@ fn without_line_end(mut bytes: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
     bytes
 }
 
-/// Returns the contents of a file, up to slightly more than the limit, and its mode if every user can access it. A mode
-/// that this process cannot change is that of a mounted secret: then every user may be able to read it.
+/// Returns the contents of a file, up to slightly more than the limit, and its mode if every user
+/// can access it. If this process cannot change the mode, the file is a mounted secret, which every
+/// user may have to read.
 fn read(path: &Path) -> io::Result<(Option<u32>, Zeroizing<Vec<u8>>)> {
     let (file, metadata) = files::open(path)?;
     let mode = files::permissions(&metadata) & 0o777;
@@ -221,7 +227,7 @@ fn read(path: &Path) -> io::Result<(Option<u32>, Zeroizing<Vec<u8>>)> {
         0o002
     };
     let exposed = (mode & allowed != 0).then_some(mode);
-    // Allocated in full: growing would leave copies behind.
+    // Allocated in full, because growing would leave copies in memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(
         usize::try_from(MAX_LENGTH).unwrap_or_default() + 1,
     ));
@@ -229,11 +235,11 @@ fn read(path: &Path) -> io::Result<(Option<u32>, Zeroizing<Vec<u8>>)> {
     Ok((exposed, bytes))
 }
 
-/// Returns the reason why no passphrase could open the block. A planted file must not block the readers of the ring, so
-/// there is a limit of memory and time. A block in an old scheme is not opened, whatever the passphrase is.
+/// Returns the reason for which no passphrase can decrypt the block. Memory and time are limited,
+/// so that a planted file cannot block the readers of the key ring. Old schemes are not supported.
 pub(super) fn obstacle(sealed: &[u8]) -> Option<MaterialError> {
     let Ok(info) = EncryptedPrivateKeyInfoRef::try_from(sealed) else {
-        // Damaged, unless it is the form and only the scheme is unknown.
+        // Either an unknown scheme or a damaged block.
         return key_der::read(sealed).map(|_| MaterialError::OldEncryption);
     };
     match &info.encryption_algorithm {
@@ -248,7 +254,7 @@ pub(super) fn obstacle(sealed: &[u8]) -> Option<MaterialError> {
     }
 }
 
-/// Changes when the file does.
+/// Returns a value that changes whenever the file changes.
 #[must_use]
 pub fn version(path: &Path) -> String {
     let version = |file: fs::Metadata| {

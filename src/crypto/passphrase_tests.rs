@@ -1,4 +1,4 @@
-//! Passphrases: what a file gives, and what is done with blocks that are not as they should be.
+//! Tests of passphrase files, and of damaged or excessive blocks.
 
 use std::{os::unix::fs::PermissionsExt as _, path::PathBuf};
 
@@ -11,9 +11,9 @@ fn is_too_much(sealed: &[u8]) -> bool {
     obstacle(sealed) == Some(MaterialError::TooMuchWork)
 }
 
-const SECRET: &[u8] = b"what nobody else may read";
+const SECRET: &[u8] = b"contents of a private key";
 
-/// A file with these bytes, and the folder that it lies in.
+/// Creates a file with these bytes. Returns its temporary directory and its path.
 fn file(bytes: &[u8]) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("passphrase");
@@ -34,8 +34,8 @@ fn passphrase(bytes: &[u8]) -> Passphrase {
         .at(WrappingCost::new(10))
 }
 
-/// A block that asks for this work and holds nothing of worth.
-fn demanding(kdf: Kdf) -> Vec<u8> {
+/// Returns a block with this key derivation and no useful contents.
+fn with_kdf(kdf: Kdf) -> Vec<u8> {
     let encryption = pbes2::EncryptionScheme::Aes256Cbc { iv: [1; 16] };
     let encryption_algorithm = EncryptionScheme::Pbes2(pbes2::Parameters { kdf, encryption });
     let encrypted_data = OctetString::new(vec![0; 32]).unwrap();
@@ -49,7 +49,7 @@ fn demanding(kdf: Kdf) -> Vec<u8> {
 
 fn scrypt_of(log_n: u8, block_size: u32, parallelization: u32) -> Vec<u8> {
     let cost = scrypt::Params::new(log_n, block_size, parallelization).unwrap();
-    demanding(
+    with_kdf(
         pbes2::ScryptParams::from_params_and_salt(cost, &[2; 16])
             .unwrap()
             .into(),
@@ -57,12 +57,15 @@ fn scrypt_of(log_n: u8, block_size: u32, parallelization: u32) -> Vec<u8> {
 }
 
 #[test]
-fn a_passphrase_has_sixteen_to_4096_bytes() {
-    assert!(refusal(b"").contains("holds a passphrase of 0 bytes: at least 16"));
-    assert!(refusal(b"fifteen letters").contains("holds a passphrase of 15 bytes: at least 16"));
+fn passphrase_has_16_to_4096_bytes() {
+    assert!(refusal(b"").contains("holds a passphrase of 0 bytes: expected at least 16"));
+    assert!(
+        refusal(b"fifteen letters")
+            .contains("holds a passphrase of 15 bytes: expected at least 16")
+    );
     assert!(
         refusal(b"fifteen letters\n").contains("15 bytes"),
-        "a newline is no part of it"
+        "the newline does not count"
     );
     assert!(refusal(&[b'\n'; 100]).contains("0 bytes"));
     let (_folder, path) = file(b"sixteen letters!");
@@ -73,7 +76,7 @@ fn a_passphrase_has_sixteen_to_4096_bytes() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_no_passphrase() {
+fn missing_file_or_directory_is_an_error() {
     let (folder, path) = file(b"the passphrase of a test");
     assert!(
         Passphrase::from_file(&folder.path().join("other"))
@@ -91,7 +94,7 @@ fn a_file_that_is_not_there_is_no_passphrase() {
 }
 
 #[test]
-fn the_newline_that_an_editor_leaves_makes_no_other_passphrase() {
+fn newline_at_the_end_is_ignored() {
     let sealed = passphrase(b"the passphrase of a test")
         .wrap("PRIVATE KEY", SECRET)
         .unwrap();
@@ -121,7 +124,7 @@ fn the_newline_that_an_editor_leaves_makes_no_other_passphrase() {
 }
 
 #[test]
-fn a_key_file_of_any_bytes_will_do() {
+fn key_file_may_have_any_bytes() {
     for bytes in [
         &[0; 32][..],
         &[0xff; 32],
@@ -142,7 +145,7 @@ fn a_key_file_of_any_bytes_will_do() {
 }
 
 #[test]
-fn the_same_key_looks_different_each_time() {
+fn encryption_is_randomised() {
     let passphrase = passphrase(b"the passphrase of a test");
     let [one, other] = [(), ()].map(|()| passphrase.wrap("PRIVATE KEY", SECRET).unwrap());
     assert_ne!(one.contents(), other.contents());
@@ -154,7 +157,7 @@ fn the_same_key_looks_different_each_time() {
 }
 
 #[test]
-fn a_block_that_is_damaged_opens_nothing_and_stops_nothing() {
+fn damaged_block_yields_nothing() {
     let passphrase = passphrase(b"the passphrase of a test");
     let sealed = passphrase
         .wrap("PRIVATE KEY", SECRET)
@@ -169,7 +172,7 @@ fn a_block_that_is_damaged_opens_nothing_and_stops_nothing() {
     ] {
         assert!(passphrase.unwrap(damaged).next().is_none(), "{damaged:?}");
     }
-    // A flipped bit of the text itself is not always found out here, but never gives the text.
+    // A flipped bit of the ciphertext is not always detected, but never yields the contents.
     let mut flipped = sealed.clone();
     *flipped.last_mut().unwrap() ^= 1;
     assert_ne!(
@@ -182,9 +185,9 @@ fn a_block_that_is_damaged_opens_nothing_and_stops_nothing() {
     );
 }
 
-/// Hundreds of gigabytes, hours: neither is asked of this machine, or this test would not end.
+/// These would take hundreds of gigabytes or hours, and this test would not end.
 #[test]
-fn a_block_that_asks_for_too_much_work_is_refused_at_once() {
+fn excessive_cost_is_refused() {
     let passphrase = passphrase(b"the passphrase of a test");
     let hours = pbes2::Pbkdf2Params::hmac_sha256(90_000_000, &[2; 16]).unwrap();
     for sealed in [
@@ -192,7 +195,7 @@ fn a_block_that_asks_for_too_much_work_is_refused_at_once() {
         scrypt_of(28, 8, 1),
         scrypt_of(19, 8, 1),
         scrypt_of(10, 8, 1000),
-        demanding(hours.into()),
+        with_kdf(hours.into()),
     ] {
         assert!(is_too_much(&sealed) && passphrase.unwrap(&sealed).next().is_none());
     }
@@ -200,7 +203,7 @@ fn a_block_that_asks_for_too_much_work_is_refused_at_once() {
 }
 
 #[test]
-fn a_new_key_costs_what_owasp_recommends() {
+fn new_key_has_the_cost_that_owasp_recommends() {
     let (_folder, path) = file(b"the passphrase of a test");
     let sealed = Passphrase::from_file(&path)
         .unwrap()
@@ -220,7 +223,7 @@ fn a_new_key_costs_what_owasp_recommends() {
 }
 
 #[test]
-fn a_guessable_passphrase_opens_keys_but_does_not_encrypt_them() {
+fn guessable_passphrase_only_decrypts() {
     for weak in [
         &b"correct horse battery staple"[..],
         b"Correct-Horse-Battery-Staple!",
@@ -248,14 +251,14 @@ fn a_guessable_passphrase_opens_keys_but_does_not_encrypt_them() {
 }
 
 #[test]
-fn what_it_is_is_not_shown() {
+fn debug_output_and_errors_have_no_passphrase() {
     assert_eq!(
         format!("{:?}", passphrase(b"the passphrase of a test")),
         "Passphrase(…)"
     );
     assert!(
         !refusal(b"hunter2").contains("hunter2"),
-        "nor what would have been one"
+        "not even a refused passphrase"
     );
 }
 
@@ -263,7 +266,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn decryption_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(passphrase(b"the passphrase of a test").unwrap(&bytes).next().is_none());
     }
 }

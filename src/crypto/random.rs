@@ -1,4 +1,4 @@
-//! The one source of ids and secrets: the operating system's generator.
+//! Random ids and secrets from the operating system's generator.
 
 use aws_lc_rs::rand;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use crate::domain::ids::{SessionId, UserId};
 
-/// Randomness could not be had. Nothing may be signed or made without it.
+/// Failure of the random generator. Nothing may be signed or created without it.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the operating system gave no randomness")]
+#[error("the operating system returned no random bytes")]
 pub struct NoRandomness;
 
-/// `N` unpredictable bytes.
+/// Returns `N` random bytes.
 ///
 /// # Errors
 /// [`NoRandomness`].
@@ -22,25 +22,26 @@ pub fn bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
     Ok(bytes)
 }
 
-/// A fresh session id: 122 random bits.
+/// Returns a new session id with 122 random bits.
 #[must_use]
 pub fn session_id() -> SessionId {
     SessionId::new(uuid())
 }
 
-/// A fresh user id: a UUID in text.
+/// Returns a new user id: a UUID as text.
 #[must_use]
 pub fn user_id() -> UserId {
     UserId::new(uuid().to_string())
 }
 
-/// A fresh `jti`: 122 random bits as 32 lowercase hex digits, as simplejwt writes them.
+/// Returns a new `jti`: 122 random bits as 32 lowercase hex digits, in simplejwt's format.
 #[must_use]
 pub fn jti() -> String {
     uuid().simple().to_string()
 }
 
-/// A span of whole seconds from none to `longest`, each as likely as any other, as near as 64 bits divide.
+/// Returns a span of whole seconds from 0 to `longest`, uniformly distributed up to the
+/// remainder of 64 bits.
 ///
 /// # Errors
 /// [`NoRandomness`].
@@ -54,7 +55,7 @@ pub fn up_to(longest: TimeDelta) -> Result<TimeDelta, NoRandomness> {
     }
 }
 
-/// A password of 144 random bits, for the first user.
+/// Returns a password of 144 random bits, for the first user.
 ///
 /// # Errors
 /// [`NoRandomness`].
@@ -62,10 +63,7 @@ pub fn password() -> Result<String, NoRandomness> {
     Ok(URL_SAFE_NO_PAD.encode(bytes::<18>()?))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the one place that makes ids"
-)]
+#[expect(clippy::disallowed_methods, reason = "ids are only created here")]
 fn uuid() -> Uuid {
     Uuid::new_v4()
 }

@@ -1,4 +1,4 @@
-//! Claims to signed tokens in compact form (RFC 7515, section 7.1).
+//! Encoding and signing of tokens in compact form (RFC 7515, section 7.1).
 
 use std::{borrow::Cow, sync::OnceLock};
 
@@ -8,21 +8,21 @@ use latchkey_verifier::{Algorithm, ClaimNames};
 use super::signing_key::{SignatureError, SigningKey};
 use crate::domain::claims::{AccessClaims, ExtraClaim, ExtraValue, RefreshClaims};
 
-/// What every token of this service has in common.
+/// Claims and headers that all tokens of a deployment have in common.
 #[derive(Clone, Debug)]
 pub struct TokenShape {
-    /// `typ` of an access token's header.
+    /// Header `typ` of access tokens.
     pub access_typ: String,
-    /// `aud` of access tokens, if any.
+    /// Claim `aud` of access tokens, if any.
     pub audience: Option<String>,
-    /// `iss`.
+    /// Claim `iss`.
     pub issuer: String,
-    /// The names of the claims that can be renamed.
+    /// Names of the claims that can be renamed.
     pub names: ClaimNames,
 }
 
 impl TokenShape {
-    /// A signed access token. simplejwt's claims come first and in its order, ours after them.
+    /// Returns a signed access token. The claims of simplejwt come first, in its order.
     ///
     /// # Errors
     /// [`SignatureError`].
@@ -52,7 +52,8 @@ impl TokenShape {
         sign_compact(key, &self.access_typ, &payload.end())
     }
 
-    /// A refresh token with a MAC, for this service alone: its audience is the issuer.
+    /// Returns a refresh token with a MAC. Its audience is the issuer, because only this service
+    /// accepts it.
     ///
     /// # Errors
     /// [`SignatureError`].
@@ -97,9 +98,9 @@ impl TokenShape {
 
 fn sign_compact(key: &SigningKey, typ: &str, payload: &[u8]) -> Result<String, SignatureError> {
     let header = key.header(typ);
-    let rest = [payload.len(), key.signature_length()]
+    let lengths = [payload.len(), key.signature_length()]
         .map(|length| 1 + encoded_len(length, false).unwrap_or_default());
-    let mut token = String::with_capacity(header.len() + rest.iter().sum::<usize>());
+    let mut token = String::with_capacity(header.len() + lengths.iter().sum::<usize>());
     token.push_str(&header);
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(payload, &mut token);
@@ -109,41 +110,41 @@ fn sign_compact(key: &SigningKey, typ: &str, payload: &[u8]) -> Result<String, S
     Ok(token)
 }
 
-/// The first segment of a key's tokens. It never changes, so a key keeps the one of the `typ` that it is used with.
+/// First segment of a key's tokens. It does not change, so that of the first `typ` is cached.
 #[derive(Default)]
 pub(super) struct CachedHeader(OnceLock<(String, String)>);
 
 impl CachedHeader {
     pub(super) fn of(&self, algorithm: Algorithm, kid: &str, typ: &str) -> Cow<'_, str> {
-        let made = || {
+        let encode = || {
             let mut header = JsonWriter::default();
             header.text("alg", algorithm.name());
             header.text("typ", typ);
             header.text("kid", kid);
             URL_SAFE_NO_PAD.encode(header.end())
         };
-        match self.0.get_or_init(|| (typ.to_owned(), made())) {
-            (kept, header) if kept == typ => Cow::Borrowed(header),
-            _ => Cow::Owned(made()),
+        match self.0.get_or_init(|| (typ.to_owned(), encode())) {
+            (cached, header) if cached == typ => Cow::Borrowed(header),
+            _ => Cow::Owned(encode()),
         }
     }
 }
 
-/// Compact JSON, written member by member. A name that stands twice (a renamed claim that is called `sub`, say) is
-/// written once: a token never has duplicate members.
+/// Writer of compact JSON. A repeated name, such as a claim that was renamed to `sub`, is written
+/// once, because tokens must not have duplicate members.
 struct JsonWriter<'a> {
-    names: [&'a str; MOST_NAMES],
+    names: [&'a str; MAX_NAMES],
     count: usize,
     text: Vec<u8>,
 }
 
-/// More different names than any token has: ten of its own and one for each [`ExtraClaim`].
-const MOST_NAMES: usize = 10 + ExtraClaim::ALL.len();
+/// Maximum number of distinct names in a token: ten, and one for each [`ExtraClaim`].
+const MAX_NAMES: usize = 10 + ExtraClaim::ALL.len();
 
 impl Default for JsonWriter<'_> {
     fn default() -> Self {
         Self {
-            names: [""; MOST_NAMES],
+            names: [""; MAX_NAMES],
             count: 0,
             text: Vec::with_capacity(512),
         }
@@ -159,7 +160,7 @@ impl<'a> JsonWriter<'a> {
 
     fn number(&mut self, name: &'a str, value: i64) {
         if self.begin(name) {
-            // Into memory: it cannot fail.
+            // Writing to memory cannot fail.
             let _ = serde_json::to_writer(&mut self.text, &value);
         }
     }
@@ -171,7 +172,7 @@ impl<'a> JsonWriter<'a> {
         }
     }
 
-    /// Writes the name, and says whether a value is to follow.
+    /// Writes the name. Returns false if it is a repetition, which gets no value.
     fn begin(&mut self, name: &'a str) -> bool {
         if self
             .names
@@ -181,8 +182,8 @@ impl<'a> JsonWriter<'a> {
         {
             return false;
         }
-        if let Some(place) = self.names.get_mut(self.count) {
-            *place = name;
+        if let Some(slot) = self.names.get_mut(self.count) {
+            *slot = name;
             self.count += 1;
         }
         self.text
@@ -198,16 +199,16 @@ impl<'a> JsonWriter<'a> {
     }
 }
 
-/// A JSON string. Ids and names have nothing to escape as a rule, which is seen at a glance (RFC 8259, section 7); the rest
-/// goes character by character.
+/// Writes a JSON string. Ids and names rarely need escapes (RFC 8259, section 7), so the fast path
+/// copies the bytes.
 fn quote(text: &mut Vec<u8>, value: &str) {
     let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    // All of it, with no way out in between: so the compiler takes many bytes at once.
+    // Without an early exit, so that the compiler can vectorise the loop.
     if value
         .bytes()
         .fold(false, |found, byte| found | special(byte))
     {
-        // Into memory, and of a text: it cannot fail.
+        // Writing a text to memory cannot fail.
         let _ = serde_json::to_writer(text, value);
     } else {
         text.push(b'"');

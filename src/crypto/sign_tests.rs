@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// The first two segments, made of whole values by `serde_json`, a name that stands twice written once.
+/// Returns the first two segments as `serde_json` writes them, with repeated names written once.
 fn model(key: &SigningKey, typ: &str, members: &[(&str, Value)]) -> String {
     let object = |members: &[(&str, Value)]| {
         let mut written = serde_json::Map::new();
@@ -34,9 +34,9 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Mostly one of a token's other names.
+/// Names of claims, mostly those that a token already has.
 fn name() -> impl Strategy<Value = String> {
-    const OURS: [&str; 12] = [
+    const NAMES: [&str; 12] = [
         "aud",
         "exp",
         "gen",
@@ -50,7 +50,7 @@ fn name() -> impl Strategy<Value = String> {
         "ver",
         "email",
     ];
-    prop_oneof![4 => select(&OURS[..]).prop_map(str::to_owned), 1 => text()]
+    prop_oneof![4 => select(&NAMES[..]).prop_map(str::to_owned), 1 => text()]
 }
 
 fn extra() -> impl Strategy<Value = (ExtraClaim, ExtraValue)> {
@@ -100,7 +100,7 @@ fn begin<'a>(
     ]
 }
 
-/// What is signed, and that the token fills the memory that was taken for it.
+/// Returns the signing input. Checks the signature, and that the token fills its allocation.
 fn signed(key: &SigningKey, token: String) -> String {
     let capacity = token.capacity();
     let token = token.into_boxed_str();
@@ -115,7 +115,7 @@ fn signed(key: &SigningKey, token: String) -> String {
 
 proptest! {
     #[test]
-    fn tokens_are_what_serde_json_would_write(
+    fn tokens_equal_those_written_by_serde_json(
         shape in shape(),
         times in any::<(i64, i64)>(),
         (jti, subject, sid) in (text(), text(), text()),
@@ -147,7 +147,7 @@ proptest! {
 }
 
 #[test]
-fn a_key_writes_the_header_of_the_typ_that_it_is_asked_for() {
+fn header_has_the_requested_typ() {
     let key = key(Algorithm::Es256, Kind::Access);
     for typ in ["at+jwt", "at+jwt", "JWT", "\"\n", "at+jwt"] {
         let header = URL_SAFE_NO_PAD.decode(&*key.header(typ)).unwrap();
@@ -162,7 +162,7 @@ fn a_key_writes_the_header_of_the_typ_that_it_is_asked_for() {
 }
 
 #[test]
-fn the_length_of_a_signature_is_known_before() {
+fn signature_length_is_correct() {
     for algorithm in Algorithm::ALL {
         let key = key(algorithm, Kind::Access);
         assert_eq!(

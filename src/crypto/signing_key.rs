@@ -1,4 +1,4 @@
-//! One key that signs: prepared once, so that no signature parses it again.
+//! Signing key, prepared once so that signatures need no parsing.
 
 use std::{borrow::Cow, fmt};
 
@@ -24,7 +24,7 @@ use super::{
 
 use crate::domain::keys::KeyMetadata;
 
-/// A key with its algorithm and the one kind of token that it signs.
+/// Signing key with its algorithm and kind of token.
 pub struct SigningKey {
     algorithm: Algorithm,
     kid: String,
@@ -33,85 +33,81 @@ pub struct SigningKey {
     pair: Pair,
 }
 
-/// Why key material was not taken. The texts follow the name of a file.
+/// Reason for which key material is not accepted. The texts follow the name of a file.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum MaterialError {
-    /// Encrypted, and nobody said with what.
+    /// The key is encrypted, and no passphrase is set.
     #[error("is encrypted: set LATCHKEY_KEYS_PASSPHRASE_FILE to the file with its passphrase")]
     Encrypted,
-    /// A foreign file that is encrypted, and nobody said with what.
-    #[error("is encrypted: give the file with its passphrase by --passphrase-file")]
+    /// The imported file is encrypted, and no passphrase was given.
+    #[error("is encrypted: pass the file with its passphrase with --passphrase-file")]
     EncryptedImport,
-    /// Not PEM, or not the PEM that the algorithm needs.
+    /// Not PEM, or not the PEM block that the algorithm requires.
     #[error("is not a PEM file with one \"{0}\" block")]
     Label(&'static str),
     /// The block is not a key for the algorithm.
     #[error("does not hold a private key for {0} (PKCS#8)")]
     NotForAlgorithm(Algorithm),
-    /// What is no secret at all.
+    /// The secret is not random.
     #[error(
-        "holds a secret that {0}: expected random bytes, such as what `openssl rand -base64 48` prints"
+        "holds a secret that {0}: expected random bytes, such as the output of `openssl rand -base64 48`"
     )]
     NoSecret(&'static str),
-    /// A foreign file without a key that could be taken.
-    #[error(
-        "holds no private key that can be used: expected one in PEM, of RSA, of the curves P-256 or P-384, or Ed25519"
-    )]
+    /// The imported file has no supported private key.
+    #[error("holds no supported private key: expected RSA, P-256, P-384 or Ed25519, in PEM")]
     NoPrivateKey,
-    /// Encrypted in a way that is not read.
+    /// The encryption scheme is not supported.
     #[error(
         "is encrypted with an unsupported old scheme: convert it with openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out \
          NEW (with -provider legacy -provider default for DES, RC2 and RC4)"
     )]
     OldEncryption,
-    /// A key of an algorithm or a curve that is not used.
-    #[error("holds a key of {0}: expected one of RSA, of the curves P-256 or P-384, or Ed25519")]
+    /// The algorithm or the curve is not supported.
+    #[error("holds a key of type {0}: expected RSA, P-256, P-384 or Ed25519")]
     OtherAlgorithm(String),
-    /// Something else than a private key, or a private key in a form that is not read.
+    /// Not a private key, or a private key in an unsupported form.
     #[error("{0}")]
     OtherForm(String),
-    /// Which of them is meant is not said.
-    #[error("holds {0} private keys: keep one of them in the file")]
+    /// The file has several private keys.
+    #[error("holds {0} private keys: keep only one of them in the file")]
     SeveralKeys(usize),
-    /// Another key than it was said to be.
-    #[error("holds another key than its name says: its kid is {0}")]
+    /// The key does not match its record.
+    #[error("holds a key that does not match its name: its kid is {0}")]
     OtherKey(String),
-    /// Encrypted with something else.
-    #[error(
-        "cannot be decrypted with the passphrase that was given: it is another one, or the key is damaged"
-    )]
+    /// The passphrase does not decrypt the key.
+    #[error("cannot be decrypted: the passphrase is wrong, or the key is damaged")]
     Passphrase,
-    /// A new key could not be made.
-    #[error("could not be made: the operating system gave no randomness")]
+    /// A new key could not be generated.
+    #[error("could not be generated: the operating system returned no random bytes")]
     Generate,
-    /// An RSA key whose public half betrays the private one.
+    /// RSA key whose private part can be computed from the public part.
     #[error(
-        "holds an RSA key that was made by a broken generator and can be factored (ROCA, CVE-2017-15361)"
+        "holds an RSA key from a broken generator, which can be factored (ROCA, CVE-2017-15361)"
     )]
     RocaRsa,
-    /// Too short a secret.
+    /// The secret is too short.
     #[error("holds a secret of {got} bytes: {algorithm} needs at least {least}")]
     ShortSecret {
-        /// What it is for.
+        /// Algorithm of the secret.
         algorithm: Algorithm,
-        /// What it has.
+        /// Length in bytes.
         got: usize,
-        /// What it needs.
+        /// Minimum length in bytes.
         least: usize,
     },
-    /// Encrypted at an excessive cost, by attack or by mistake.
+    /// The cost of decryption exceeds the limit, by attack or by mistake.
     #[error(
         "takes more memory or time to decrypt than allowed (256 MiB): it was not written by Latchkey, so remove \
          it"
     )]
     TooMuchWork,
-    /// Too small an RSA key.
+    /// The RSA key is too small.
     #[error("holds an RSA key of fewer than 2048 bits")]
     WeakRsa,
 }
 
 impl SigningKey {
-    /// A new key, and the PEM text to keep it in, encrypted where there is a passphrase.
+    /// Generates a key. Returns it with its PEM text, which is encrypted if there is a passphrase.
     ///
     /// # Errors
     /// [`MaterialError::Generate`].
@@ -124,10 +120,11 @@ impl SigningKey {
         Self::keep(algorithm, kind, &der, passphrase)
     }
 
-    /// The key of this material, and the PEM text to keep it in, encrypted where there is a passphrase.
+    /// Creates a key from this material. Returns it with its PEM text, which is encrypted if there
+    /// is a passphrase.
     ///
     /// # Errors
-    /// When the material is not usable.
+    /// The material is not usable.
     pub fn keep(
         algorithm: Algorithm,
         kind: Kind,
@@ -138,10 +135,10 @@ impl SigningKey {
         Ok((key, key_pem::write(algorithm, contents, passphrase)?))
     }
 
-    /// The key in a PEM text that is not encrypted.
+    /// Parses a PEM text that is not encrypted.
     ///
     /// # Errors
-    /// When it is another kind of key, or a weak one.
+    /// The key is of another type, or weak.
     pub fn from_pem(algorithm: Algorithm, kind: Kind, text: &str) -> Result<Self, MaterialError> {
         match key_pem::parse(algorithm, text)? {
             Contents::Plain(contents) => Self::from_contents(algorithm, kind, &contents),
@@ -149,10 +146,11 @@ impl SigningKey {
         }
     }
 
-    /// The key that `facts` tell of, in a PEM text that may be encrypted with any of `passphrases`. Also the material.
+    /// Parses the key of `facts` from a PEM text, which may be encrypted with any of `passphrases`.
+    /// Returns the key and its material.
     ///
     /// # Errors
-    /// When it is another key, a weak one, or encrypted with something else.
+    /// The key is another one, weak, or encrypted with another passphrase.
     pub fn open(
         facts: &KeyMetadata,
         text: &SecretString,
@@ -173,7 +171,7 @@ impl SigningKey {
                 if let Some(obstacle) = passphrase::obstacle(&sealed) {
                     return Err(obstacle);
                 }
-                // With a wrong passphrase anything may come out, and none of it is a key of this kid.
+                // A wrong passphrase may yield arbitrary bytes, but never a key with this kid.
                 passphrases
                     .iter()
                     .flat_map(|passphrase| passphrase.unwrap(&sealed))
@@ -183,7 +181,7 @@ impl SigningKey {
         }
     }
 
-    /// Of material that a [`key_text`] holds.
+    /// Creates a key from the contents of a PEM block of [`key_pem`].
     pub(super) fn from_contents(
         algorithm: Algorithm,
         kind: Kind,
@@ -198,7 +196,7 @@ impl SigningKey {
             header: CachedHeader::default(),
             pair,
         };
-        // A key whose tokens every verifier refuses must not begin to sign.
+        // A key that every verifier rejects must not start to sign.
         key.verifying_key().map_err(|error| match error {
             KeyError::RocaRsa(_) => MaterialError::RocaRsa,
             _ => MaterialError::NotForAlgorithm(algorithm),
@@ -206,25 +204,26 @@ impl SigningKey {
         Ok(key)
     }
 
-    /// The one algorithm that it is for.
+    /// Returns the signature algorithm.
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The RFC 7638 thumbprint.
+    /// Returns the RFC 7638 thumbprint.
     #[must_use]
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// The kind of token that it signs.
+    /// Returns the kind of tokens that the key signs.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The key as a JWKS publishes it; `None` for a shared secret and for a key of refresh tokens.
+    /// Returns the public key as a JWK, or `None` for a shared secret and for a key of refresh
+    /// tokens.
     #[must_use]
     pub fn public_jwk(&self) -> Option<Value> {
         match self.kind {
@@ -233,8 +232,8 @@ impl SigningKey {
         }
     }
 
-    /// The public half as a PEM text (`SubjectPublicKeyInfo`, RFC 7468 section 13); `None` for a shared secret and for a
-    /// key of refresh tokens.
+    /// Returns the public key as PEM text (`SubjectPublicKeyInfo`, RFC 7468 section 13), or `None`
+    /// for a shared secret and for a key of refresh tokens.
     #[must_use]
     pub fn public_pem(&self) -> Option<String> {
         let der = |der: Result<PublicKeyX509Der<'_>, _>| der.ok().map(|der| der.as_ref().to_vec());
@@ -251,10 +250,10 @@ impl SigningKey {
         ))
     }
 
-    /// The other half.
+    /// Returns the verifying key.
     ///
     /// # Errors
-    /// Never: a key of which this could not be made was refused.
+    /// Never, because a key without a verifying key is rejected at its creation.
     pub fn verifying_key(&self) -> Result<VerifyingKey, KeyError> {
         match &self.pair {
             Pair::Hmac { secret, .. } => {
@@ -267,12 +266,12 @@ impl SigningKey {
         }
     }
 
-    /// The header of a token of this `typ`, in base64url.
+    /// Returns the header of a token with this `typ`, in base64url.
     pub(super) fn header(&self, typ: &str) -> Cow<'_, str> {
         self.header.of(self.algorithm, &self.kid, typ)
     }
 
-    /// How many bytes a signature has (RFC 7518, section 3; RFC 8032, section 5.1).
+    /// Returns the length of a signature in bytes (RFC 7518, section 3; RFC 8032, section 5.1).
     pub(super) fn signature_length(&self) -> usize {
         match &self.pair {
             Pair::Ec { .. } if self.algorithm == Algorithm::Es384 => 96,
@@ -282,10 +281,11 @@ impl SigningKey {
         }
     }
 
-    /// The JWS signature of `message`: r and s for ECDSA, not DER (RFC 7518, section 3.4).
+    /// Returns the JWS signature of `message`. For ECDSA it is r and s, not DER (RFC 7518, section
+    /// 3.4).
     ///
     /// # Errors
-    /// [`SignatureError`] when the generator of nonces or blinds fails.
+    /// [`SignatureError`] if random nonces or blinding values cannot be generated.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignatureError> {
         let random = SystemRandom::new();
         match &self.pair {
@@ -308,9 +308,9 @@ impl SigningKey {
     }
 }
 
-/// Signing failed.
+/// Failure to sign.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the signature could not be made")]
+#[error("the signature could not be generated")]
 pub struct SignatureError;
 
 impl fmt::Debug for SigningKey {
@@ -319,7 +319,7 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// Whether a key for `algorithm` can be made of this material.
+/// Checks that this material is usable as a key for `algorithm`.
 pub(super) fn is_usable(algorithm: Algorithm, contents: &[u8]) -> Result<(), MaterialError> {
     SigningKey::from_contents(algorithm, Kind::Access, contents).map(drop)
 }

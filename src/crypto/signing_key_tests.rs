@@ -1,12 +1,12 @@
-//! Keys as texts: what goes round, and what is refused because it is another key, a weak one, or none.
+//! Tests of keys as PEM text, and of refused keys.
 
 use super::*;
 use crate::domain::time::Moment;
 
-/// 1024 bits, made for this test and used nowhere else.
+/// RSA key of 1024 bits, generated for this test and not used elsewhere.
 const WEAK_RSA: &str = include_str!("weak_rsa_test_key.pem");
 
-fn made(algorithm: Algorithm) -> (SigningKey, String) {
+fn generated(algorithm: Algorithm) -> (SigningKey, String) {
     let (key, text) = SigningKey::generate(algorithm, Kind::Access, None).unwrap();
     (key, text.expose_secret().to_owned())
 }
@@ -26,25 +26,25 @@ fn refusal(algorithm: Algorithm, text: &str) -> MaterialError {
 }
 
 #[test]
-fn a_key_of_every_algorithm_comes_back_as_it_was_made() {
+fn key_of_each_algorithm_survives_a_round_trip() {
     for algorithm in Algorithm::ALL {
-        let (made, text) = made(algorithm);
+        let (generated, text) = generated(algorithm);
         let read = SigningKey::from_pem(algorithm, Kind::Access, &text).unwrap();
         assert_eq!(
             (read.kid(), read.algorithm(), read.kind()),
-            (made.kid(), algorithm, Kind::Access)
+            (generated.kid(), algorithm, Kind::Access)
         );
         assert_eq!(
             (read.public_jwk(), read.public_pem()),
-            (made.public_jwk(), made.public_pem())
+            (generated.public_jwk(), generated.public_pem())
         );
         assert!(read.verifying_key().is_ok(), "{algorithm}");
     }
 }
 
 #[test]
-fn a_key_under_the_name_of_another_is_refused() {
-    let (one, (other, text)) = (made(Algorithm::Es256).0, made(Algorithm::Es256));
+fn key_with_the_name_of_another_is_refused() {
+    let (one, (other, text)) = (generated(Algorithm::Es256).0, generated(Algorithm::Es256));
     let opened = SigningKey::open(
         &facts(Algorithm::Es256, one.kid()),
         &text.clone().into(),
@@ -58,8 +58,8 @@ fn a_key_under_the_name_of_another_is_refused() {
 }
 
 #[test]
-fn a_key_for_another_algorithm_is_refused() {
-    for (actual, said) in [
+fn key_for_another_algorithm_is_refused() {
+    for (actual, requested) in [
         (Algorithm::Es256, Algorithm::Rs256),
         (Algorithm::Rs256, Algorithm::Es256),
         (Algorithm::Es256, Algorithm::Es384),
@@ -69,26 +69,29 @@ fn a_key_for_another_algorithm_is_refused() {
         (Algorithm::EdDsa, Algorithm::Ps512),
     ] {
         assert_eq!(
-            refusal(said, &made(actual).1),
-            MaterialError::NotForAlgorithm(said),
-            "{actual} as {said}"
+            refusal(requested, &generated(actual).1),
+            MaterialError::NotForAlgorithm(requested),
+            "{actual} as {requested}"
         );
     }
-    // A public key's algorithm has no use for a secret, and a secret none for a private key.
-    for (actual, said) in [
+    // Secrets and private keys have different labels.
+    for (actual, requested) in [
         (Algorithm::Hs256, Algorithm::Es256),
         (Algorithm::Es256, Algorithm::Hs256),
     ] {
         assert!(
-            matches!(refusal(said, &made(actual).1), MaterialError::Label(_)),
-            "{actual} as {said}"
+            matches!(
+                refusal(requested, &generated(actual).1),
+                MaterialError::Label(_)
+            ),
+            "{actual} as {requested}"
         );
     }
 }
 
 #[test]
-fn a_text_that_is_not_one_whole_key_is_refused_without_telling_what_it_holds() {
-    let (_, good) = made(Algorithm::Es256);
+fn malformed_text_is_refused_without_revealing_it() {
+    let (_, valid) = generated(Algorithm::Es256);
     for text in [
         "",
         "\0\0\0\0",
@@ -96,11 +99,11 @@ fn a_text_that_is_not_one_whole_key_is_refused_without_telling_what_it_holds() {
         "-----BEGIN PRIVATE KEY-----\n!!!!\n-----END PRIVATE KEY-----\n",
         "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n",
         "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n",
-        &good[..good.len() / 2],
-        &good[..good.len() - 10],
-        &good.repeat(2),
-        &good.replace("PRIVATE", "PUBLIC"),
-        &good.replace("PRIVATE", "EC PRIVATE"),
+        &valid[..valid.len() / 2],
+        &valid[..valid.len() - 10],
+        &valid.repeat(2),
+        &valid.replace("PRIVATE", "PUBLIC"),
+        &valid.replace("PRIVATE", "EC PRIVATE"),
     ] {
         let reason = refusal(Algorithm::Es256, text).to_string();
         assert!(
@@ -108,7 +111,7 @@ fn a_text_that_is_not_one_whole_key_is_refused_without_telling_what_it_holds() {
             "{reason}"
         );
     }
-    assert!(SigningKey::from_pem(Algorithm::Es256, Kind::Access, &good).is_ok());
+    assert!(SigningKey::from_pem(Algorithm::Es256, Kind::Access, &valid).is_ok());
 }
 
 #[test]
@@ -131,7 +134,7 @@ fn weak_keys_are_refused() {
 }
 
 #[test]
-fn an_encrypted_key_is_said_to_be_one_whether_it_can_be_opened_or_not() {
+fn encrypted_key_requires_the_right_passphrase() {
     let folder = tempfile::tempdir().unwrap();
     let passphrase = |text: &str| {
         let path = folder.path().join("passphrase");
@@ -148,7 +151,7 @@ fn an_encrypted_key_is_said_to_be_one_whether_it_can_be_opened_or_not() {
     );
     let (key, text) = SigningKey::generate(Algorithm::Es256, Kind::Access, Some(&right)).unwrap();
     assert!(key_pem::is_encrypted(text.expose_secret()));
-    assert!(!key_pem::is_encrypted(&made(Algorithm::Es256).1));
+    assert!(!key_pem::is_encrypted(&generated(Algorithm::Es256).1));
     let open = |passphrases: &[Passphrase]| {
         SigningKey::open(&facts(Algorithm::Es256, key.kid()), &text, passphrases)
     };
@@ -158,13 +161,13 @@ fn an_encrypted_key_is_said_to_be_one_whether_it_can_be_opened_or_not() {
         MaterialError::Passphrase
     );
     assert_eq!(open(&[wrong, right.clone()]).unwrap().0.kid(), key.kid());
-    // With the right passphrase, under another name: it is no less wrong.
-    let strange = SigningKey::open(&facts(Algorithm::Es256, "x"), &text, &[right]);
-    assert_eq!(strange.unwrap_err(), MaterialError::Passphrase);
+    // With the right passphrase, but the name of another key.
+    let renamed = SigningKey::open(&facts(Algorithm::Es256, "x"), &text, &[right]);
+    assert_eq!(renamed.unwrap_err(), MaterialError::Passphrase);
 }
 
 #[test]
-fn a_secret_has_no_public_part_and_a_key_of_refresh_tokens_shows_none() {
+fn secrets_and_refresh_keys_have_no_public_part() {
     for (algorithm, kind) in [
         (Algorithm::Hs256, Kind::Access),
         (Algorithm::Hs256, Kind::Refresh),
@@ -177,7 +180,7 @@ fn a_secret_has_no_public_part_and_a_key_of_refresh_tokens_shows_none() {
             "{algorithm} {kind:?}"
         );
     }
-    let (key, text) = made(Algorithm::Es256);
+    let (key, text) = generated(Algorithm::Es256);
     let public = key.public_pem().unwrap();
     assert!(
         public.starts_with("-----BEGIN PUBLIC KEY-----\n")
@@ -186,9 +189,9 @@ fn a_secret_has_no_public_part_and_a_key_of_refresh_tokens_shows_none() {
 }
 
 #[test]
-fn a_key_is_not_shown() {
+fn debug_output_has_no_key_material() {
     for algorithm in Algorithm::ALL {
-        let (key, _) = made(algorithm);
+        let (key, _) = generated(algorithm);
         assert_eq!(
             format!("{key:?}"),
             format!("SigningKey({algorithm} {})", key.kid())

@@ -1,49 +1,51 @@
-//! What the audit trail is told: who did what to which session, from where, and why it was refused.
+//! Events of the audit trail.
 
 use super::{
     ids::{SessionId, UserId},
     time::Moment,
 };
 
-/// What happened. The names are stable: scripts read them.
+/// Kind of event. The names are stable, because scripts depend on them.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum EventKind {
-    /// Everything that a user holds died at once; the cause says why.
+    /// All sessions of a user were revoked. The cause has the reason.
     AllSessionsRevoked,
-    /// Operators cut everybody off.
+    /// Operators revoked all sessions of all users.
     AllUsersSignedOut,
-    /// A signing key was made or taken in; the cause says why.
+    /// A signing key was created or imported. The cause has the reason.
     KeyCreated,
-    /// A signing key was removed: its tokens had expired.
+    /// A signing key was removed because all its tokens had expired.
     KeyPruned,
-    /// A signing key was revoked: its tokens are refused.
+    /// A signing key was revoked, so that its tokens are refused.
     KeyRevoked,
-    /// All signing keys were encrypted anew.
+    /// All signing keys were encrypted with a new passphrase.
     KeysRewrapped,
-    /// A refresh gave new tokens. Noted only where the settings ask for it.
+    /// A refresh issued new tokens. Only recorded if enabled in the settings.
     Refreshed,
-    /// A refresh token came back within the grace and got the same successor.
+    /// A spent refresh token within the reuse grace received the same successor.
     RefreshRepeated,
-    /// As [`Self::RefreshRepeated`], from a client that differs in address or `User-Agent` from the last one.
+    /// Like [`Self::RefreshRepeated`], for a client that differs from the holder in address or
+    /// `User-Agent`.
     RefreshRepeatedElsewhere,
-    /// A spent refresh token came back: its session died of it.
+    /// Reuse of a spent refresh token, which revoked its session.
     Reuse,
-    /// One session was ended; the cause says why.
+    /// One session was revoked. The cause has the reason.
     SessionRevoked,
-    /// Somebody signed in.
+    /// A user signed in.
     SignIn,
     /// A sign-in was refused.
     SignInRefused,
-    /// A token that we signed was refused.
+    /// A token with a valid signature was refused.
     TokenRefused,
-    /// A user was made.
+    /// A user was created.
     UserCreated,
-    /// First or last name, e-mail address or staff mark of a user was changed; the detail `fields` lists them.
+    /// First name, last name, email address or staff status of a user changed. The detail `fields`
+    /// lists the fields.
     UserUpdated,
 }
 
 impl EventKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 16] = [
         Self::AllSessionsRevoked,
         Self::AllUsersSignedOut,
@@ -63,7 +65,7 @@ impl EventKind {
         Self::UserUpdated,
     ];
 
-    /// As it is stored and shown.
+    /// Returns the name that is stored and displayed.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -86,31 +88,31 @@ impl EventKind {
         }
     }
 
-    /// The kind of this name; `None` for one of a later version.
+    /// Parses a name. Returns `None` for a kind of a later version.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
-/// The beginning of the text of each [`Actor::Operator`], and of no other actor.
+/// Prefix of the text of each [`Actor::Operator`], and of no other actor.
 pub const OPERATOR: &str = "operator";
 
-/// Who did it.
+/// Initiator of an event.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Actor {
-    /// Whoever sent the request; nobody knows who that was.
+    /// Sender of a request whose identity is not known.
     Client,
-    /// Somebody at the command line, by the name that the machine gave.
+    /// Operator at the command line, with the name from the operating system if known.
     Operator(Option<String>),
-    /// The service itself, by its rules.
+    /// Service, by its own rules.
     Service,
-    /// The user, by a token.
+    /// User, authenticated by a token or a password.
     User,
 }
 
 impl Actor {
-    /// As it is stored and shown.
+    /// Returns the text that is stored and displayed.
     #[must_use]
     pub fn as_text(&self) -> String {
         match self {
@@ -123,40 +125,40 @@ impl Actor {
     }
 }
 
-/// Where a request came from.
+/// Client of a request.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Origin {
-    /// The client's address.
+    /// Client address.
     pub ip: Option<String>,
-    /// The `User-Agent` header.
+    /// `User-Agent` header.
     pub user_agent: Option<String>,
 }
 
-/// An event that is to be written.
+/// Event to be written.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct AuditEvent {
-    /// When.
+    /// Time of the event.
     pub at: Moment,
-    /// What.
+    /// Kind of event.
     pub kind: EventKind,
-    /// Why, as a stable label.
+    /// Cause, as a stable label.
     pub cause: Option<&'static str>,
-    /// By whom.
+    /// Initiator.
     pub actor: Actor,
-    /// Whose account.
+    /// User concerned.
     pub user: Option<UserId>,
-    /// Which session.
+    /// Session concerned.
     pub session: Option<SessionId>,
-    /// The id of the token that was presented or given. Never the token.
+    /// Id of the token that was presented or issued. The token itself is never recorded.
     pub jti: Option<String>,
-    /// From where.
+    /// Client of the request.
     pub origin: Origin,
-    /// What else there is to know, by name.
+    /// Further facts, by name.
     pub details: Vec<(&'static str, String)>,
 }
 
 impl AuditEvent {
-    /// An event of which nothing more is known.
+    /// Returns an event without further facts.
     #[must_use]
     pub const fn new(at: Moment, kind: EventKind, actor: Actor) -> Self {
         Self {
@@ -175,42 +177,42 @@ impl AuditEvent {
         }
     }
 
-    /// With a cause.
+    /// Sets the cause.
     #[must_use]
     pub const fn with_cause(mut self, cause: &'static str) -> Self {
         self.cause = Some(cause);
         self
     }
 
-    /// About a user.
+    /// Sets the user.
     #[must_use]
     pub fn of_user(mut self, user: &UserId) -> Self {
         self.user = Some(user.clone());
         self
     }
 
-    /// About a session.
+    /// Sets the session.
     #[must_use]
     pub const fn of_session(mut self, session: SessionId) -> Self {
         self.session = Some(session);
         self
     }
 
-    /// About a token.
+    /// Sets the token id.
     #[must_use]
     pub fn of_token(mut self, jti: impl Into<String>) -> Self {
         self.jti = Some(jti.into());
         self
     }
 
-    /// From somewhere.
+    /// Sets the client.
     #[must_use]
     pub fn from(mut self, origin: &Origin) -> Self {
         self.origin = origin.clone();
         self
     }
 
-    /// With something more.
+    /// Adds a detail.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.details.push((name, value.into()));
@@ -218,29 +220,29 @@ impl AuditEvent {
     }
 }
 
-/// An event as it was written.
+/// Event as read from the trail.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AuditEntry {
-    /// Grows with time.
+    /// Sequence number, which increases with time.
     pub id: i64,
-    /// When it happened for the first time.
+    /// Time of the first occurrence.
     pub at: Moment,
-    /// The name of an [`EventKind`], perhaps of a later version.
+    /// Name of an [`EventKind`], possibly of a later version.
     pub event: String,
-    /// Why.
+    /// Cause.
     pub cause: Option<String>,
-    /// By whom.
+    /// Text of the [`Actor`].
     pub actor: String,
-    /// Whose account.
+    /// User concerned.
     pub user: Option<UserId>,
-    /// Which session.
+    /// Session concerned.
     pub session: Option<SessionId>,
-    /// Which token.
+    /// Token id.
     pub jti: Option<String>,
-    /// From where.
+    /// Client of the request.
     pub origin: Origin,
-    /// What else there is to know, by name.
+    /// Further facts, by name.
     pub details: Vec<(String, String)>,
-    /// How often the same happened within about a second.
+    /// Number of equal events within about a second, or of events beyond a budget.
     pub times: u32,
 }

@@ -1,31 +1,31 @@
-//! What goes into the two kinds of token. How it is written and signed is the crypto layer's.
+//! Claims of both kinds of token. Encoding and signing are in the crypto layer.
 
 use chrono::TimeDelta;
 
 use super::{session::Session, time::Moment, user::User};
 
-/// The claims of a refresh token: a pure function of the session row, so a retry gets the identical bytes and no
-/// token has to be stored.
+/// Claims of a refresh token. They are a pure function of the session's row, so that a repeat
+/// returns identical bytes and no token has to be stored.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RefreshClaims {
     /// `sub` and the user id claim.
     pub subject: String,
-    /// Seconds since 1970: when this generation was made.
+    /// Time of the rotation, in seconds since 1970.
     pub issued_at: i64,
-    /// Seconds since 1970: the end, never after the session's.
+    /// Expiry in seconds since 1970, at most that of the session.
     pub expires_at: i64,
     /// UUID version 5 of session and generation.
     pub jti: String,
-    /// The session.
+    /// Session id.
     pub sid: String,
-    /// The generation.
+    /// Generation.
     pub generation: u32,
-    /// The user's cut-off counter at sign-in.
+    /// Session epoch of the user at sign-in.
     pub version: u32,
 }
 
 impl RefreshClaims {
-    /// The claims of the session's present generation.
+    /// Returns the claims for the session's current generation.
     #[must_use]
     pub fn of(session: &Session, lifetime: TimeDelta) -> Self {
         Self {
@@ -40,27 +40,27 @@ impl RefreshClaims {
     }
 }
 
-/// The claims of an access token (RFC 9068, section 2.2, and simplejwt's).
+/// Claims of an access token (RFC 9068, section 2.2, and those of simplejwt).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AccessClaims {
     /// `sub` and the user id claim.
     pub subject: String,
-    /// Seconds since 1970.
+    /// Time of issue, in seconds since 1970.
     pub issued_at: i64,
-    /// Seconds since 1970, never after the session's end.
+    /// Expiry in seconds since 1970, at most that of the session.
     pub expires_at: i64,
     /// 32 lowercase hex digits.
     pub jti: String,
-    /// The session.
+    /// Session id.
     pub sid: String,
-    /// The user's cut-off counter at sign-in.
+    /// Session epoch of the user at sign-in.
     pub version: u32,
-    /// What the settings add of the user, read from the database just now.
+    /// Additional claims about the user that the settings enable.
     pub extra: Vec<(ExtraClaim, ExtraValue)>,
 }
 
 impl AccessClaims {
-    /// Claims for a token made at `now`.
+    /// Returns the claims for a token issued at `now`.
     #[must_use]
     pub fn of(
         session: &Session,
@@ -89,7 +89,7 @@ fn end(session: &Session, from: Moment, lifetime: TimeDelta) -> i64 {
     (from.timestamp() + lifetime.num_seconds()).min(session.expires_at.timestamp())
 }
 
-/// A fact about the user that access tokens may carry.
+/// Fact about the user that access tokens may contain.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ExtraClaim {
     /// `email`
@@ -104,17 +104,17 @@ pub enum ExtraClaim {
     Username,
 }
 
-/// The value of an [`ExtraClaim`].
+/// Value of an [`ExtraClaim`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ExtraValue {
-    /// A yes or a no.
+    /// Boolean.
     Flag(bool),
-    /// A text.
+    /// Text.
     Text(String),
 }
 
 impl ExtraClaim {
-    /// All of them.
+    /// All additional claims.
     pub const ALL: [Self; 5] = [
         Self::Email,
         Self::FirstName,
@@ -123,7 +123,7 @@ impl ExtraClaim {
         Self::Username,
     ];
 
-    /// The claim's name, which is Django's name of the field.
+    /// Returns the name of the claim, which is Django's name of the field.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

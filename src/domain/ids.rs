@@ -1,39 +1,15 @@
-//! Ids as types, so that one is never passed for another.
+//! Ids as distinct types, so that the compiler detects a mix-up.
 
 use std::fmt;
 
 use uuid::Uuid;
 
-/// A user's id: what tokens carry as `sub` and `user_id`. A UUID unless the user was imported from elsewhere.
+/// User id, as in the claims `sub` and `user_id`. A UUID, unless the user was imported.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct UserId(String);
 
 impl UserId {
-    /// Takes any text: an id is only ever compared.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for UserId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The id of a deployment: one database and all instances that use it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct DeploymentId(String);
-
-impl DeploymentId {
-    /// Wraps a text, which has no colon.
+    /// Wraps any text, because ids are only compared.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
@@ -46,7 +22,31 @@ impl DeploymentId {
     }
 }
 
-/// A session's id: the claim `sid`. Random, so that nobody guesses one.
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Id of a deployment: one database and all instances that use it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DeploymentId(String);
+
+impl DeploymentId {
+    /// Wraps a text without a colon.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Session id, the claim `sid`. It is random and cannot be guessed.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SessionId(Uuid);
 
@@ -57,24 +57,25 @@ impl SessionId {
         Self(uuid)
     }
 
-    /// The id in its one spelling (lowercase, hyphens), or `None` for any other text.
+    /// Parses the canonical form (lowercase, with hyphens). Returns `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let id = Self(Uuid::try_parse(text).ok()?);
         (id.encode(&mut [0; Self::LENGTH]) == text).then_some(id)
     }
 
-    /// Bytes of its spelling.
+    /// Length of the canonical form in bytes.
     pub const LENGTH: usize = uuid::fmt::Hyphenated::LENGTH;
 
-    /// Its spelling, written into `buffer`.
+    /// Writes the canonical form into `buffer`.
     #[must_use]
     pub fn encode(self, buffer: &mut [u8; Self::LENGTH]) -> &str {
         self.0.hyphenated().encode_lower(buffer)
     }
 
-    /// The `jti` of the refresh token of this generation: UUID version 5 (RFC 9562, section 5.5) of the session and
-    /// the generation, as 32 lowercase hex digits. The same row always gives the same token.
+    /// Returns the `jti` of the refresh token of this generation, as 32 lowercase hex digits. It is
+    /// the UUID version 5 (RFC 9562, section 5.5) of the session and the generation, so the same
+    /// row always has the same id.
     #[must_use]
     pub fn refresh_jti(self, generation: u32) -> String {
         Uuid::new_v5(&self.0, &generation.to_be_bytes())
@@ -84,8 +85,9 @@ impl SessionId {
 }
 
 impl SessionId {
-    /// Returns true if the text has the form of a [`refresh_jti`](Self::refresh_jti): 32 lower-case hex digits, two of
-    /// which encode the version and the variant (RFC 9562, section 4). One in 64 random ids has this form.
+    /// Returns true if the text has the form of a [`refresh_jti`](Self::refresh_jti): 32 lowercase
+    /// hex digits, of which two encode the version and the variant (RFC 9562, section 4). One in 64
+    /// random ids has this form.
     #[must_use]
     pub fn may_be_refresh_jti(text: &str) -> bool {
         let digits = text.len() == 32

@@ -1,42 +1,45 @@
-//! The life of a key. What a key does follows from the time alone, so that all instances that see one ring agree without
-//! talking: it is published at once, signs from the moment in its record, and verifies until its successor has been
-//! signing for as long as a token lives.
+//! Life cycle of a key. A new key is published at once. It signs from the time in its record, and
+//! verifies until its successor has been signing for the lifetime of a token.
+//!
+//! The state follows from the time alone, so all instances with the same key ring agree without
+//! communication.
 
 use chrono::TimeDelta;
 use latchkey_verifier::{Algorithm, Kind};
 
 use super::time::Moment;
 
-/// Within this every instance has noticed that the ring changed: it looks once a second.
+/// Time within which every instance has read a change of the key ring. Each reads it once a second.
 pub const PROPAGATION: TimeDelta = TimeDelta::seconds(5);
 
-/// How much longer than its tokens a key is kept: the tolerance for clocks is at most a minute.
+/// Additional time for which a key is kept after its last token. The tolerance for clocks is at
+/// most one minute.
 const MARGIN: TimeDelta = TimeDelta::minutes(2);
 
-/// What is known of a key without its material.
+/// Properties of a key without its material.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KeyMetadata {
-    /// The RFC 7638 thumbprint.
+    /// RFC 7638 thumbprint.
     pub kid: String,
-    /// The kind of token that it signs.
+    /// Kind of tokens that the key signs.
     pub kind: Kind,
-    /// The one algorithm that it is for.
+    /// Signature algorithm.
     pub algorithm: Algorithm,
-    /// From when on it signs, in whole seconds.
+    /// Start of signing, in whole seconds.
     pub signs_from: Moment,
 }
 
-/// How long tokens live at the longest, and so how long a key is needed after it has signed.
+/// Maximum lifetimes of tokens. They determine how long a key is needed after its last signature.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct MaxLifetimes {
-    /// Of access tokens.
+    /// Access tokens.
     pub access: TimeDelta,
-    /// Of refresh tokens.
+    /// Refresh tokens.
     pub refresh: TimeDelta,
 }
 
 impl MaxLifetimes {
-    /// Of tokens of this kind.
+    /// Returns the maximum lifetime of tokens of this kind.
     #[must_use]
     pub const fn of(&self, kind: Kind) -> TimeDelta {
         match kind {
@@ -45,7 +48,7 @@ impl MaxLifetimes {
         }
     }
 
-    /// The longer of both, each.
+    /// Returns the longer lifetime for each kind.
     #[must_use]
     pub fn longest(self, other: Self) -> Self {
         Self {
@@ -56,28 +59,28 @@ impl MaxLifetimes {
 }
 
 impl KeyMetadata {
-    /// The order of a ring: who signs first comes first.
+    /// Returns the sort key of a key ring: the start of signing, then the `kid`.
     #[must_use]
     pub fn order(&self) -> (Moment, &str) {
         (self.signs_from, &self.kid)
     }
 }
 
-/// What a key does at a moment, and until when.
+/// State of a key, with the time of its end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum KeyState {
-    /// In the key set, waiting for the verifiers to see it: signs from then on.
+    /// In the key set, but not signing until this time.
     Published(Moment),
-    /// Signs, until its successor does if there is one.
+    /// Signing until this time, if it has a successor.
     Signing(Option<Moment>),
-    /// Signs no more; tokens that it signed may live until then.
+    /// No longer signing. Its tokens may be valid until this time.
     Verifying(Moment),
-    /// All its tokens have expired.
+    /// No longer needed, because all its tokens have expired.
     Prunable,
 }
 
 impl KeyState {
-    /// The state in a word.
+    /// Returns the label of the state.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -88,7 +91,7 @@ impl KeyState {
         }
     }
 
-    /// When the next state begins, if that is known.
+    /// Returns the start of the next state, if known.
     #[must_use]
     pub const fn until(self) -> Option<Moment> {
         match self {
@@ -99,8 +102,8 @@ impl KeyState {
     }
 }
 
-/// Which of the keys of one kind signs at `at`, given when each begins, in order: the newest that has begun. Where none
-/// has, the first: it is the oldest that there is.
+/// Returns the index of the key of one kind that signs at `at`, from the sorted starts of signing.
+/// It is the newest key that has started, or the first if none has.
 #[must_use]
 pub fn signer(starts: &[Moment], at: Moment) -> Option<usize> {
     starts
@@ -109,7 +112,7 @@ pub fn signer(starts: &[Moment], at: Moment) -> Option<usize> {
         .or(if starts.is_empty() { None } else { Some(0) })
 }
 
-/// What the key at `index` does at `now`, where tokens live for `life` at the longest.
+/// Returns the state at `now` of the key at `index`. `life` is the maximum lifetime of tokens.
 #[must_use]
 pub fn state(starts: &[Moment], index: usize, now: Moment, life: TimeDelta) -> KeyState {
     let signer = signer(starts, now).unwrap_or_default();
@@ -128,13 +131,14 @@ pub fn state(starts: &[Moment], index: usize, now: Moment, life: TimeDelta) -> K
     }
 }
 
-/// Whether it is time to make a successor of the newest key, so that it signs when the newest has signed for `interval`.
+/// Returns true if the successor of the newest key must be created now, so that it signs after
+/// `interval`.
 #[must_use]
 pub fn is_due(newest: Moment, interval: TimeDelta, lead: TimeDelta, now: Moment) -> bool {
     saturating_add(now, lead) >= saturating_add(newest, interval)
 }
 
-/// Beyond the calendar is its end.
+/// Adds `span` to `moment`, limited to the largest representable time.
 #[must_use]
 pub fn saturating_add(moment: Moment, span: TimeDelta) -> Moment {
     moment.checked_add_signed(span).unwrap_or(Moment::MAX_UTC)
@@ -153,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_published_signs_verifies_and_can_go() {
+    fn key_passes_through_all_states() {
         let starts = [at(0), at(15)];
         let states = |now| [state(&starts, 0, now, LIFE), state(&starts, 1, now, LIFE)];
         assert_eq!(
@@ -171,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn where_no_key_has_begun_the_first_signs() {
+    fn first_key_signs_before_any_start() {
         assert_eq!(signer(&[], at(0)), None);
         assert_eq!(signer(&[at(5), at(6)], at(0)), Some(0));
         assert_eq!(
@@ -181,19 +185,19 @@ mod tests {
     }
 
     #[test]
-    fn a_successor_is_made_so_early_that_it_signs_in_time() {
+    fn successor_is_due_one_lead_before_the_interval_ends() {
         let (interval, lead) = (TimeDelta::minutes(90), TimeDelta::minutes(15));
         assert!(!is_due(at(0), interval, lead, at(74)));
         assert!(is_due(at(0), interval, lead, at(75)));
         assert!(
             !is_due(at(0), TimeDelta::MAX, lead, at(1_000_000)),
-            "never is beyond the calendar"
+            "an infinite interval is never due"
         );
     }
 
     proptest! {
         #[test]
-        fn one_key_signs_and_none_goes_while_its_tokens_live(
+        fn one_key_signs_and_no_needed_key_is_prunable(
             mut minutes in prop::collection::vec(0..200_i64, 1..8), now in 0..300_i64,
         ) {
             minutes.sort_unstable();
@@ -201,7 +205,7 @@ mod tests {
             let states: Vec<_> = (0..starts.len()).map(|index| state(&starts, index, at(now), LIFE)).collect();
             let signing = states.iter().filter(|state| matches!(state, KeyState::Signing(_))).count();
             prop_assert_eq!(signing, 1);
-            // A token of any minute within the last LIFE is of a key that is still there.
+            // The signer of each token within the last LIFE must not be prunable.
             for minute in (now - 5)..=now {
                 let signer = signer(&starts, at(minute)).unwrap();
                 prop_assert!(states[signer] != KeyState::Prunable, "{:?} {:?}", starts, states);

@@ -1,4 +1,4 @@
-//! Types and pure rules: no async, no I/O, no library of a server in here. The lowest layer.
+//! Domain types and pure rules: the lowest layer, without async code, I/O or server libraries.
 
 pub mod audit;
 pub mod claims;

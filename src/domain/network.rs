@@ -1,19 +1,19 @@
-//! Addresses: trusted proxies, and the sources that limits apply to.
+//! Network addresses: trusted proxies, and the sources to which limits apply.
 
 use std::{fmt, net::IpAddr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// The leading bits of an IPv6 address that a provider assigns. The customer chooses the rest.
+/// Leading bits of an IPv6 address that a provider assigns. The customer chooses the others.
 const IPV6_PREFIX: u8 = 64;
-/// The leading bits that all IPv4-mapped IPv6 addresses share.
+/// Leading bits that all IPv4-mapped IPv6 addresses share.
 const MAPPED_PREFIX: u8 = 96;
 
-/// The unit that limits apply to: an IPv4 address or an IPv6 /64 network.
+/// Unit of limits: an IPv4 address or an IPv6 /64 network.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Source(IpNet);
 
-/// Returns the source of an address. An IPv4-mapped IPv6 address is the IPv4 address.
+/// Returns the source of an address. An IPv4-mapped IPv6 address counts as the IPv4 address.
 #[must_use]
 pub fn source_of(address: IpAddr) -> Source {
     let address = address.to_canonical();
@@ -26,7 +26,8 @@ pub fn source_of(address: IpAddr) -> Source {
     Source(network)
 }
 
-/// Returns true for an address of this machine or of a private network (RFC 1918, RFC 4193, RFC 6598, link-local).
+/// Returns true for an address of this machine or of a private network (RFC 1918, RFC 4193, RFC
+/// 6598, link-local).
 #[must_use]
 pub const fn is_local(address: IpAddr) -> bool {
     match address.to_canonical() {
@@ -52,7 +53,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// The header in which trusted proxies pass on the client's address.
+/// Header in which trusted proxies pass the client's address.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ForwardedHeader {
     /// `Forwarded` (RFC 7239).
@@ -62,15 +63,15 @@ pub enum ForwardedHeader {
     XForwardedFor,
 }
 
-/// The networks of trusted proxies. Empty by default.
+/// Networks of trusted proxies. Empty by default.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
-    /// Parses networks that are separated by commas. A single address is a network of one.
+    /// Parses a comma-separated list of networks. A single address is a network of one address.
     ///
     /// # Errors
-    /// The expected form.
+    /// Returns a description of the expected form.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.trim().is_empty() {
             return Ok(Self::default());
@@ -125,7 +126,7 @@ mod tests {
     use super::{TrustedProxies, source_of};
 
     #[test]
-    fn an_ipv6_network_is_one_source_and_an_ipv4_address_is_its_own() {
+    fn source_is_an_ipv4_address_or_an_ipv6_network() {
         let source = |text: &str| source_of(text.parse().unwrap());
         assert_eq!(
             source("2001:db8:1:2::1"),
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn trusted_proxies_are_networks_or_addresses_and_nothing_else() {
+    fn trusted_proxies_are_networks_or_addresses() {
         let proxies =
             TrustedProxies::parse(" 10.0.0.0/8, 192.0.2.1,2001:db8::/32 ,::ffff:198.51.100.0/120")
                 .unwrap();
@@ -162,7 +163,7 @@ mod tests {
             TrustedProxies::parse(" ").unwrap(),
             TrustedProxies::default()
         );
-        for wrong in [
+        for invalid in [
             "10.0.0.1/8",
             "0.0.0.0/0",
             "::/0",
@@ -172,7 +173,7 @@ mod tests {
             "10.0.0.0/8,",
             ",",
         ] {
-            TrustedProxies::parse(wrong).unwrap_err();
+            TrustedProxies::parse(invalid).unwrap_err();
         }
     }
 }

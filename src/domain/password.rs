@@ -1,23 +1,24 @@
-//! Passwords in the clear, for as short as possible.
+//! Passwords in plain text, and their hashes.
 
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use super::white_space::strip;
 
-/// The longest password in bytes: checked before anything is hashed.
+/// Maximum length of a password in bytes. It is checked before hashing.
 pub const MAX_PASSWORD: usize = 1024;
 
-/// The shortest password that operators may set, in characters (NIST SP 800-63B, section 3.1.1.2, with the
-/// eight that it allows where a second check stands beside it).
+/// Minimum length of a new password in characters: the eight that NIST SP 800-63B, section 3.1.1.2,
+/// allows in combination with a second factor.
 pub const MIN_NEW_PASSWORD: usize = 8;
 
-/// A password as it was typed: not trimmed, not folded, not cut. Printing it shows nothing; dropping it wipes it.
+/// Password as entered, not trimmed, normalised or truncated. `Debug` redacts it, and dropping it
+/// zeroes the memory.
 #[derive(Clone, Debug)]
 pub struct Password(SecretString);
 
-/// The names with which a hash begins in Django (before the first `$`), Werkzeug, the modular crypt format and PHC
-/// strings (between the first two `$`), and LDAP (in braces).
+/// Algorithm names at the start of a hash: in Django (before the first `$`), in Werkzeug, in the
+/// modular crypt format and PHC strings (between the first two `$`), and in LDAP (in braces).
 const HASH_NAMES: [&str; 38] = [
     "1",
     "2",
@@ -59,16 +60,16 @@ const HASH_NAMES: [&str; 38] = [
     "SSHA512",
 ];
 
-/// Why a password was not taken.
+/// Reason for which a password is not accepted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PasswordError {
-    /// White space alone, which a sign-in refuses as blank.
+    /// Only white space, which a sign-in would refuse as blank.
     #[error("a password may not be blank")]
     Blank,
-    /// A NUL character, which a sign-in refuses.
+    /// Contains a NUL character, which a sign-in would refuse.
     #[error("a password may not contain NUL characters")]
     Nul,
-    /// A hash of a password.
+    /// Hash of a password.
     #[error(
         "a password may not be a password hash, such as Django stores: expected the password itself; a hash cannot be \
          imported"
@@ -83,7 +84,7 @@ pub enum PasswordError {
 }
 
 impl Password {
-    /// A password of a sign-in. The text is wiped in every case.
+    /// Parses the password of a sign-in. The text is zeroed in any case.
     ///
     /// # Errors
     /// [`PasswordError::TooLong`].
@@ -92,11 +93,11 @@ impl Password {
         if text.len() > MAX_PASSWORD {
             return Err(PasswordError::TooLong);
         }
-        // A copy of the exact length: shrinking the text would leave its old memory unwiped.
+        // Copies the exact length: shrinking the text would leave its old memory unzeroed.
         Ok(Self(SecretString::from(text.as_str())))
     }
 
-    /// A password that is to be set. A sign-in can send every such password.
+    /// Parses a new password. A sign-in accepts every such password.
     ///
     /// # Errors
     /// [`PasswordError`].
@@ -117,42 +118,43 @@ impl Password {
         Self::parse(text)
     }
 
-    /// The bytes to hash.
+    /// Returns the bytes to hash.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         self.0.expose_secret().as_bytes()
     }
 }
 
-/// Returns true for a text in the form of a password's hash: the name of an algorithm, then other parts. After a short
-/// name, which a password may contain as well, the last part must be as long as a hash.
+/// Returns true for a text with the form of a password hash: the name of an algorithm, followed by
+/// other parts. Short names may occur in passwords too, so after one the last part must be as
+/// long as a hash.
 fn is_hash(text: &str) -> bool {
-    const SHORTEST: usize = 22;
+    const MIN_HASH_LENGTH: usize = 22;
     let text = text.trim();
-    let (name, rest) = if let Some((scheme, hash)) =
+    let (name, hash_part) = if let Some((scheme, hash)) =
         text.strip_prefix('{').and_then(|text| text.split_once('}'))
     {
         (scheme, hash)
-    } else if let Some((name, rest)) = text.strip_prefix('$').unwrap_or(text).split_once('$') {
-        (name, rest)
+    } else if let Some((name, hash_part)) = text.strip_prefix('$').unwrap_or(text).split_once('$') {
+        (name, hash_part)
     } else {
         return false;
     };
-    // Werkzeug writes the parameters after the name: scrypt:32768:8:1$….
+    // Werkzeug appends the parameters to the name: scrypt:32768:8:1$….
     let name = name.split(':').next().unwrap_or_default();
-    let hash = rest.rsplit('$').next().unwrap_or_default();
+    let hash = hash_part.rsplit('$').next().unwrap_or_default();
     let known = HASH_NAMES.contains(&name) && (name.len() > 2 || text.starts_with('$'));
-    // A cut or shortened hash of Django is one, too.
-    let of_django = name.contains('_') || (name.len() > 2 && rest.contains('$'));
+    // A truncated hash of Django counts as well.
+    let of_django = name.contains('_') || (name.len() > 2 && hash_part.contains('$'));
     known && of_django
         || known
-            && hash.len() >= SHORTEST
+            && hash.len() >= MIN_HASH_LENGTH
             && hash
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || "+/=.-_".contains(c))
 }
 
-/// A password's hash in PHC form. Not shown by `Debug`: it does not belong in a log.
+/// Password hash in PHC form. `Debug` redacts it, to keep it out of logs.
 #[derive(Clone, Debug)]
 pub struct PasswordHash(SecretString);
 
@@ -163,7 +165,7 @@ impl PasswordHash {
         Self(phc.into().into())
     }
 
-    /// The PHC string.
+    /// Returns the PHC string.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()

@@ -1,78 +1,78 @@
-//! Spent refresh tokens that come back: the comparison of the sender with the holder of the successor, and the
-//! consequence.
+//! Use of spent refresh tokens: comparison of the client with the holder, and the consequence.
 
 use std::net::IpAddr;
 
 use super::{audit::Origin, session::Session};
 
-/// The number of times that clients that differ in one respect get the successor of one generation.
+/// Maximum number of repeats per generation for clients that differ from the holder in one respect.
 pub const REPEATS: u32 = 3;
 
-/// The leading bits of an IPv6 address that identify a site. Hosts choose the rest, and change it daily (RFC 8981).
+/// Leading bits of an IPv6 address that identify a site. Hosts choose the others and change them
+/// daily (RFC 8981).
 const SITE_BITS: u32 = 64;
 
-/// The comparison of the sender of a spent token with the holder.
+/// Comparison of the client that presents a spent token with the holder.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ClientBinding {
-    /// By address and `User-Agent`.
+    /// Comparison by address and `User-Agent`.
     Client,
-    /// No comparison: any sender counts as the holder.
+    /// No comparison: any client counts as the holder.
     None,
 }
 
-/// The differences between the sender of a spent token and the client of the last rotation, which holds the successor.
+/// Differences between the client that presents a spent token and the holder of the successor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Difference {
-    /// Both addresses are known, and belong to different networks.
+    /// True if both addresses are known and belong to different networks.
     pub address: bool,
-    /// The two `User-Agent` headers differ. A missing header is a value like any other.
+    /// True if the two `User-Agent` headers differ. A missing header is a value like any other.
     pub agent: bool,
 }
 
-/// The request that a spent token comes with.
+/// Purpose for which a spent token is presented.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Purpose {
-    /// The successor.
+    /// Refresh.
     Refresh,
-    /// The end of the session.
+    /// Log-out.
     Logout,
-    /// Requests that are never granted for a spent token: "valid", or a protected view.
+    /// Verification, or access to a protected view. Both refuse a spent token in any case.
     Verify,
 }
 
-/// The consequence of a spent token.
+/// Consequence of presenting a spent token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Consequence {
-    /// The same successor.
+    /// The same successor is issued.
     Successor,
-    /// The same successor, if one of the [`REPEATS`] of its generation is left. Otherwise the end of the session by
-    /// reuse.
+    /// The same successor is issued, up to [`REPEATS`] times per generation. After that the session
+    /// is revoked because of reuse.
     CountedSuccessor,
-    /// The log-out that was asked for.
+    /// The requested log-out is performed.
     Logout,
-    /// A refusal that changes nothing.
+    /// The token is refused, without further consequences.
     Refusal,
-    /// The end of the session by reuse.
+    /// The session is revoked because of reuse.
     Reuse,
 }
 
 impl Difference {
-    /// Compares the holder that `session` records with the sender of a request.
+    /// Compares the holder recorded in `session` with the sender of a request.
     #[must_use]
     pub fn between(session: &Session, sender: &Origin) -> Self {
         Self {
-            address: apart(session.last_ip.as_deref(), sender.ip.as_deref()),
+            address: networks_differ(session.last_ip.as_deref(), sender.ip.as_deref()),
             agent: session.user_agent != sender.user_agent,
         }
     }
 
-    /// Returns whether the two differ in anything.
+    /// Returns true if there is any difference.
     #[must_use]
     pub const fn any(self) -> bool {
         self.address || self.agent
     }
 
-    /// Returns the difference as shown in the audit trail and in the log.
+    /// Returns the label for the audit trail and the log.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match (self.address, self.agent) {
@@ -85,7 +85,8 @@ impl Difference {
 }
 
 impl Purpose {
-    /// Returns the consequence of a spent token, inside or outside the grace. The service has no other table of it.
+    /// Returns the consequence of a spent token within or outside the grace. All views use this
+    /// table.
     #[must_use]
     pub const fn consequence(
         self,
@@ -107,9 +108,10 @@ impl Purpose {
     }
 }
 
-/// Returns true if two addresses are known to belong to different networks. An IPv4 address is a network of one; IPv6
-/// networks are /64. An unknown address does not count as different.
-fn apart(holder: Option<&str>, sender: Option<&str>) -> bool {
+/// Returns true if two addresses are known to belong to different networks. An IPv4 address is a
+/// network of one address, and IPv6 networks are /64. An unknown address does not count as
+/// different.
+fn networks_differ(holder: Option<&str>, sender: Option<&str>) -> bool {
     let network = |address: Option<&str>| address.and_then(|text| text.parse().ok()).map(network);
     match (network(holder), network(sender)) {
         (Some(holder), Some(sender)) => holder != sender,

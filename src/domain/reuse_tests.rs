@@ -1,9 +1,9 @@
-//! The table of consequences, cell by cell, and the comparison of clients.
+//! Tests of each consequence and of the comparison of clients.
 
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{ClientBinding, Consequence, Difference, Purpose, apart};
+use super::{ClientBinding, Consequence, Difference, Purpose, networks_differ};
 use crate::domain::{
     audit::Origin,
     ids::{SessionId, UserId},
@@ -51,7 +51,7 @@ fn sent_by(ip: Option<&str>, agent: Option<&str>) -> Origin {
 }
 
 #[test]
-fn each_purpose_and_difference_has_its_consequence() {
+fn consequence_depends_on_purpose_grace_and_difference() {
     use Consequence::{CountedSuccessor, Logout, Refusal, Reuse, Successor};
     for (purpose, in_grace, by_difference) in [
         (
@@ -80,7 +80,7 @@ fn each_purpose_and_difference_has_its_consequence() {
 }
 
 #[test]
-fn a_client_that_differs_in_both_always_ends_the_session() {
+fn difference_in_address_and_agent_is_always_reuse() {
     for purpose in [Purpose::Refresh, Purpose::Logout, Purpose::Verify] {
         for in_grace in [true, false] {
             assert_eq!(
@@ -92,7 +92,7 @@ fn a_client_that_differs_in_both_always_ends_the_session() {
 }
 
 #[test]
-fn an_unknown_address_is_not_a_difference_and_a_missing_agent_is_one() {
+fn missing_agent_differs_but_unknown_address_does_not() {
     let holder = held_by(Some("192.0.2.1"), Some("phone"));
     assert_eq!(
         Difference::between(&holder, &sent_by(Some("192.0.2.1"), Some("phone"))),
@@ -146,7 +146,7 @@ fn addresses_are_compared_by_network() {
         ("2001:db8::1", "192.0.2.1", true),
     ] {
         assert_eq!(
-            apart(Some(holder), Some(sender)),
+            networks_differ(Some(holder), Some(sender)),
             expected,
             "{holder} {sender}"
         );
@@ -168,13 +168,13 @@ fn agent() -> impl Strategy<Value = Option<String>> {
 
 proptest! {
     #[test]
-    fn a_client_never_differs_from_itself(ip in address(), agent in agent()) {
+    fn client_does_not_differ_from_itself(ip in address(), agent in agent()) {
         let (holder, sender) = (held_by(ip.as_deref(), agent.as_deref()), sent_by(ip.as_deref(), agent.as_deref()));
         prop_assert_eq!(Difference::between(&holder, &sender), SAME);
     }
 
     #[test]
-    fn two_clients_differ_the_same_way_from_either_side(one in (address(), agent()), other in (address(), agent())) {
+    fn comparison_is_symmetric(one in (address(), agent()), other in (address(), agent())) {
         let there = Difference::between(
             &held_by(one.0.as_deref(), one.1.as_deref()),
             &sent_by(other.0.as_deref(), other.1.as_deref()),
@@ -186,18 +186,18 @@ proptest! {
         prop_assert_eq!(there, back);
     }
 
-    /// A sender cannot pass as the holder by omitting a header.
+    /// A sender cannot impersonate the holder by omitting a header.
     #[test]
-    fn a_missing_agent_never_hides_a_difference(holder in "[ab]{0,2}", sender in agent()) {
+    fn missing_agent_does_not_hide_a_difference(holder in "[ab]{0,2}", sender in agent()) {
         let difference = Difference::between(&held_by(None, Some(&holder)), &sent_by(None, sender.as_deref()));
         prop_assert_eq!(difference.agent, sender.as_deref() != Some(holder.as_str()));
     }
 
     #[test]
-    fn hosts_of_one_site_are_one_network(site in any::<u64>(), one in any::<u64>(), other in any::<u64>()) {
-        // Except addresses that map an IPv4 address.
+    fn hosts_of_one_site_do_not_differ(site in any::<u64>(), one in any::<u64>(), other in any::<u64>()) {
+        // Excludes IPv4-mapped addresses.
         prop_assume!(site != 0);
         let host = |host: u64| std::net::Ipv6Addr::from(u128::from(site) << 64 | u128::from(host)).to_string();
-        prop_assert!(!apart(Some(&host(one)), Some(&host(other))));
+        prop_assert!(!networks_differ(Some(&host(one)), Some(&host(other))));
     }
 }

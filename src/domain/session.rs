@@ -1,4 +1,4 @@
-//! Sessions: a family of refresh tokens, one row for its whole life, and what that row means for a token.
+//! Sessions: one row per sign-in for its whole lifetime, and the status of its tokens.
 
 use chrono::TimeDelta;
 
@@ -8,54 +8,54 @@ use super::{
     user::User,
 };
 
-/// The largest cut-off counter of a user that a store holds: its column is a signed integer of four bytes.
+/// Maximum session epoch, limited by the column type: a signed integer of four bytes.
 pub const MAX_EPOCH: u32 = i32::MAX.unsigned_abs();
 
-/// The largest generation that can be exchanged: the next one must fit into its column as well.
+/// Maximum generation that can be rotated, because the next one must fit into its column as well.
 pub const MAX_GENERATION: u32 = MAX_EPOCH - 1;
 
-/// One sign-in on one device.
+/// One sign-in of one user on one device.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Session {
-    /// The claim `sid`.
+    /// Session id, the claim `sid`.
     pub id: SessionId,
-    /// Whose it is.
+    /// User of the session.
     pub user_id: UserId,
-    /// The user's cut-off counter at sign-in: the claim `ver`.
+    /// Session epoch of the user at sign-in, the claim `ver`.
     pub session_epoch: u32,
-    /// How often the refresh token has been rotated: the claim `gen`.
+    /// Number of rotations, the claim `gen`.
     pub generation: u32,
-    /// When the user signed in.
+    /// Time of the sign-in.
     pub created_at: Moment,
-    /// When the refresh token of this generation was made.
+    /// Time of the last rotation, or of the sign-in for generation 0.
     pub rotated_at: Moment,
-    /// The absolute end.
+    /// Absolute expiry.
     pub expires_at: Moment,
-    /// When it was revoked, and why.
+    /// Time and reason of the revocation, if revoked.
     pub revoked: Option<(Moment, RevokedReason)>,
-    /// The address that the last refresh came from.
+    /// Client address of the last rotation, or of the sign-in.
     pub last_ip: Option<String>,
-    /// The `User-Agent` at sign-in or at the last refresh.
+    /// `User-Agent` of the last rotation, or of the sign-in.
     pub user_agent: Option<String>,
 }
 
-/// Why a session was revoked.
+/// Reason of a revocation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RevokedReason {
-    /// Its refresh token was blacklisted: somebody signed out.
+    /// Log-out: the refresh token was blacklisted.
     LoggedOut,
-    /// An operator ended it.
+    /// Revoked by an operator.
     Operator,
-    /// A refresh token that had been spent came back (RFC 9700, section 4.14.2).
+    /// Reuse of a spent refresh token (RFC 9700, section 4.14.2).
     Reuse,
-    /// The user has signed in so often that the oldest session had to go.
+    /// Oldest session of a user beyond the session limit.
     SessionLimit,
-    /// The user ended it from another session.
+    /// Ended by the user from another session.
     User,
 }
 
 impl RevokedReason {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 5] = [
         Self::LoggedOut,
         Self::Operator,
@@ -64,7 +64,7 @@ impl RevokedReason {
         Self::User,
     ];
 
-    /// As it is stored, logged and counted.
+    /// Returns the label that is stored, logged and counted.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -76,61 +76,63 @@ impl RevokedReason {
         }
     }
 
-    /// The reason of this name.
+    /// Parses a label.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == text)
     }
 }
 
-/// A session and its user, read at one moment. No user: the account was deleted.
+/// Session and its user, read at one moment. There is no user if the account was deleted.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SessionState {
-    /// The session.
+    /// Session.
     pub session: Session,
-    /// Its user.
+    /// User, or `None` if deleted.
     pub user: Option<User>,
 }
 
-/// What a refresh token of some generation is worth.
+/// Status of a refresh token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TokenStatus {
-    /// It is the live generation.
+    /// Current generation.
     Current,
-    /// It was just rotated: the same successor is due again.
+    /// Spent, but within the reuse grace: the same successor is issued again.
     Grace,
-    /// It was spent: whoever sends it now is not the one who holds the successor.
+    /// Spent, and outside the reuse grace.
     Spent,
-    /// A generation that was never issued, though the signature is ours: a database restored from a backup.
+    /// Generation that was never issued, although the signature is valid. The database was restored
+    /// from a backup.
     UnknownGeneration,
-    /// The session was revoked.
+    /// Session revoked.
     Revoked(RevokedReason),
-    /// The user's cut-off came after the sign-in.
+    /// Session epoch of the user raised since the sign-in.
     StaleEpoch,
-    /// The user is inactive or gone.
+    /// User inactive or deleted.
     NoActiveUser,
-    /// The session's absolute end has passed.
+    /// Session expired.
     Ended,
 }
 
-/// Longer than any request waits for its turn.
+/// Upper bound of the time that a request waits in queues.
 const MAX_QUEUE_TIME: TimeDelta = TimeDelta::minutes(1);
 
-/// How long a spent token may still come back.
+/// Reuse grace.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ReuseGrace {
-    /// For the immediate parent, this long after the rotation.
+    /// For the direct predecessor of the current generation, this long after the rotation.
     Window(TimeDelta),
-    /// For ever: simplejwt's `BLACKLIST_AFTER_ROTATION = False`.
+    /// For all generations without limit: simplejwt's `BLACKLIST_AFTER_ROTATION = False`.
     Unlimited,
 }
 
 impl SessionState {
-    /// What the refresh token of `generation` is worth at `now`.
+    /// Returns the status of the refresh token of `generation` at `now`, the arrival of the
+    /// request.
     ///
-    /// `now` is when the request came. The window counts from the rotation and never moves: a replay writes nothing. A
-    /// request that came before the rotation and waited is inside the window; one from long before is a clock that was
-    /// set back, and that opens no window again.
+    /// The window of the grace starts at the rotation, and repeats do not extend it. A request that
+    /// arrived before the rotation and waited is within the window. If it arrived longer before
+    /// than any request waits, the clock was set back, and the grace does not apply.
     #[must_use]
     pub fn token_status(&self, generation: u32, now: Moment, grace: ReuseGrace) -> TokenStatus {
         let Self { session, user } = self;
@@ -141,7 +143,8 @@ impl SessionState {
             return TokenStatus::UnknownGeneration;
         }
         let active = user.as_ref().filter(|user| user.is_active);
-        // A dead session has nothing left to steal: its old tokens are refused, but they revoke nothing.
+        // A dead session has no valid tokens to protect, so its old tokens are refused without
+        // further consequences.
         let Some(user) = active else {
             return TokenStatus::NoActiveUser;
         };
@@ -154,7 +157,7 @@ impl SessionState {
         if generation == session.generation {
             return TokenStatus::Current;
         }
-        let forgiven = match grace {
+        let in_grace = match grace {
             ReuseGrace::Unlimited => true,
             ReuseGrace::Window(window) => {
                 let age = now - session.rotated_at;
@@ -165,21 +168,22 @@ impl SessionState {
                     && -age <= window.max(MAX_QUEUE_TIME)
             }
         };
-        if forgiven {
+        if in_grace {
             TokenStatus::Grace
         } else {
             TokenStatus::Spent
         }
     }
 
-    /// What an access token of this session with the counter `version` is worth at `now`.
+    /// Returns the status at `now` of an access token of this session with the session epoch
+    /// `version`.
     #[must_use]
     pub fn access_token_status(&self, version: u32, now: Moment) -> TokenStatus {
         match self.token_status(self.session.generation, now, ReuseGrace::Unlimited) {
             TokenStatus::Current if version != self.session.session_epoch => {
                 TokenStatus::StaleEpoch
             }
-            standing => standing,
+            status => status,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The table of what a refresh token is worth, row by row.
+//! Tests of each status of a token.
 
 use chrono::TimeDelta;
 use uuid::Uuid;
@@ -53,7 +53,7 @@ fn after(seconds: i64) -> Moment {
 }
 
 #[test]
-fn the_live_generation_is_current_and_a_later_one_was_never_issued() {
+fn only_the_latest_generation_is_current() {
     assert_eq!(
         state(5).token_status(5, after(1), TEN_SECONDS),
         TokenStatus::Current
@@ -65,7 +65,7 @@ fn the_live_generation_is_current_and_a_later_one_was_never_issued() {
 }
 
 #[test]
-fn grace_is_for_the_parent_alone_and_ends_on_the_second() {
+fn grace_is_limited_to_the_predecessor_and_the_window() {
     assert_eq!(
         state(5).token_status(4, after(10), TEN_SECONDS),
         TokenStatus::Grace
@@ -81,7 +81,7 @@ fn grace_is_for_the_parent_alone_and_ends_on_the_second() {
 }
 
 #[test]
-fn no_grace_is_strict_even_in_the_same_instant() {
+fn window_of_zero_disables_the_grace() {
     assert_eq!(
         state(1).token_status(0, after(0), ReuseGrace::Window(TimeDelta::zero())),
         TokenStatus::Spent
@@ -89,7 +89,7 @@ fn no_grace_is_strict_even_in_the_same_instant() {
 }
 
 #[test]
-fn a_clock_set_back_does_not_turn_a_retry_into_a_theft() {
+fn repeat_before_the_rotation_is_within_the_grace() {
     assert_eq!(
         state(1).token_status(0, after(-60), TEN_SECONDS),
         TokenStatus::Grace
@@ -97,7 +97,7 @@ fn a_clock_set_back_does_not_turn_a_retry_into_a_theft() {
 }
 
 #[test]
-fn endless_grace_forgives_every_generation_that_was_issued() {
+fn unlimited_grace_covers_all_generations() {
     assert_eq!(
         state(5).token_status(0, after(86_400), ReuseGrace::Unlimited),
         TokenStatus::Grace
@@ -105,11 +105,11 @@ fn endless_grace_forgives_every_generation_that_was_issued() {
 }
 
 #[test]
-fn nothing_of_a_dead_session_is_forgiven_or_punished() {
+fn status_of_a_dead_session_overrides_grace_and_reuse() {
     let mut revoked = state(5);
     revoked.session.revoked = Some((after(1), RevokedReason::LoggedOut));
-    let mut cut_off = state(5);
-    cut_off
+    let mut stale = state(5);
+    stale
         .user
         .as_mut()
         .into_iter()
@@ -120,17 +120,17 @@ fn nothing_of_a_dead_session_is_forgiven_or_punished() {
         .as_mut()
         .into_iter()
         .for_each(|user| user.is_active = false);
-    let mut gone = state(5);
-    gone.user = None;
+    let mut deleted = state(5);
+    deleted.user = None;
     for generation in [5, 4, 0] {
-        let standing = |state: &SessionState| state.token_status(generation, after(2), TEN_SECONDS);
+        let status = |state: &SessionState| state.token_status(generation, after(2), TEN_SECONDS);
         assert_eq!(
-            standing(&revoked),
+            status(&revoked),
             TokenStatus::Revoked(RevokedReason::LoggedOut)
         );
-        assert_eq!(standing(&cut_off), TokenStatus::StaleEpoch);
-        assert_eq!(standing(&inactive), TokenStatus::NoActiveUser);
-        assert_eq!(standing(&gone), TokenStatus::NoActiveUser);
+        assert_eq!(status(&stale), TokenStatus::StaleEpoch);
+        assert_eq!(status(&inactive), TokenStatus::NoActiveUser);
+        assert_eq!(status(&deleted), TokenStatus::NoActiveUser);
     }
     assert_eq!(
         state(5).token_status(5, after(30 * 86_400), TEN_SECONDS),
@@ -139,7 +139,7 @@ fn nothing_of_a_dead_session_is_forgiven_or_punished() {
 }
 
 #[test]
-fn an_access_token_lives_as_long_as_its_session_whatever_the_generation() {
+fn access_token_does_not_depend_on_the_generation() {
     assert_eq!(
         state(5).access_token_status(3, after(3600)),
         TokenStatus::Current

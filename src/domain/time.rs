@@ -1,11 +1,11 @@
-//! Moments and spans. Databases keep microseconds, tokens whole seconds; both are cut here and nowhere else.
+//! Time. Databases store microseconds, and tokens whole seconds.
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 
-/// A moment in UTC.
+/// Moment in UTC.
 pub type Moment = DateTime<Utc>;
 
-/// `moment` as both databases can keep it: cut to microseconds.
+/// Returns `moment` truncated to microseconds, the precision of both databases.
 #[must_use]
 pub fn truncate_to_micros(moment: Moment) -> Moment {
     moment.trunc_subsecs(6)

@@ -5,59 +5,59 @@ use super::{
     visible,
 };
 
-/// Who signs in.
+/// User account.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct User {
-    /// What tokens carry.
+    /// User id, as in tokens.
     pub id: UserId,
-    /// As it is shown; unique without regard to case.
+    /// Username as displayed. It is unique, ignoring case.
     pub username: String,
-    /// Empty when there is none.
+    /// Email address, or empty.
     pub email: String,
-    /// Empty when unknown.
+    /// First name, or empty.
     pub first_name: String,
-    /// Empty when unknown.
+    /// Last name, or empty.
     pub last_name: String,
-    /// An inactive user cannot sign in, and holds nothing that is valid.
+    /// False for a user that cannot sign in and has no valid tokens.
     pub is_active: bool,
-    /// Django's mark for people who may use the admin.
+    /// Django's `is_staff`: the user may use the admin site.
     pub is_staff: bool,
-    /// The cut-off counter: tokens with a smaller `ver` are dead.
+    /// Session epoch. Tokens with a lower `ver` are revoked.
     pub session_epoch: u32,
-    /// When the user was made.
+    /// Time of creation.
     pub created_at: Moment,
-    /// When the user last signed in with a password.
+    /// Time of the last sign-in.
     pub last_login: Option<Moment>,
 }
 
-/// A user who is to be made.
+/// User to be created.
 #[derive(Clone, Debug)]
 pub struct NewUser {
-    /// The id to give.
+    /// User id.
     pub id: UserId,
-    /// The name to sign in with.
+    /// Username.
     pub username: Username,
-    /// An address, if any.
+    /// Email address, if any.
     pub email: Option<EmailAddress>,
-    /// The hash to check passwords against.
+    /// Password hash.
     pub password_hash: PasswordHash,
-    /// Django's mark for people who may use the admin.
+    /// Django's `is_staff`: the user may use the admin site.
     pub is_staff: bool,
-    /// Now.
+    /// Time of creation.
     pub created_at: Moment,
 }
 
-/// The longest first or last name in characters, as in Django.
+/// Maximum length of a first or last name in characters, as in Django.
 const MAX_NAME: usize = 150;
 
-/// A first or last name; empty when unknown.
+/// First or last name, or empty.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PersonName(String);
 
-/// Why a name was not taken.
+/// Reason for which a name is not accepted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PersonNameError {
-    /// A control character, or one that cannot be seen.
+    /// Contains a control character or an invisible one.
     #[error("a name without control characters and invisible characters")]
     Hidden,
     /// More than `MAX_NAME` characters.
@@ -66,7 +66,7 @@ pub enum PersonNameError {
 }
 
 impl PersonName {
-    /// Returns a name without the spaces around it.
+    /// Parses a name, without surrounding spaces.
     ///
     /// # Errors
     /// [`PersonNameError`].
@@ -81,28 +81,28 @@ impl PersonName {
         Ok(Self(text.to_owned()))
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Changes of a user that end no session. `None` leaves a field as it is.
+/// Changes of a user that keep the sessions. `None` leaves a field unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct UserChanges {
-    /// The address; `Some(None)` removes it.
+    /// Email address. `Some(None)` removes it.
     pub email: Option<Option<EmailAddress>>,
-    /// The first name.
+    /// First name.
     pub first_name: Option<PersonName>,
-    /// The last name.
+    /// Last name.
     pub last_name: Option<PersonName>,
-    /// Django's mark for people who may use the admin.
+    /// Django's `is_staff`: the user may use the admin site.
     pub is_staff: Option<bool>,
 }
 
 impl UserChanges {
-    /// Returns the names of the fields that differ from the user's.
+    /// Returns the names of the fields whose new values differ from the user's.
     #[must_use]
     pub fn fields(&self, user: &User) -> Vec<&'static str> {
         let address =

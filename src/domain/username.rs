@@ -1,4 +1,4 @@
-//! Usernames: what is shown, and the key that makes them unique.
+//! Usernames: the displayed form, and the key that must be unique.
 
 use precis_profiles::{
     UsernameCaseMapped, UsernameCasePreserved,
@@ -8,36 +8,38 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use super::visible::is_hidden;
 
-/// The longest username in characters, as in Django.
+/// Maximum length of a username in characters, as in Django.
 pub const MAX_USERNAME: usize = 150;
 
-/// A username in NFKC, 1 to 150 characters, without control characters or surrounding white space.
+/// Username in NFKC, with 1 to 150 characters, without control characters or surrounding white
+/// space.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Username(String);
 
-/// Why a text is not a username.
+/// Reason for which a text is not a username.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum UsernameError {
     /// Left-to-right and right-to-left letters in an ambiguous order (RFC 5893, section 2).
     #[error("a username may not mix left-to-right and right-to-left letters")]
     BothDirections,
-    /// Nothing there.
+    /// Empty, or only white space.
     #[error("a username may not be blank")]
     Blank,
-    /// A control character or a line break.
+    /// Control character or line break.
     #[error("a username may not contain control characters")]
     ControlCharacter,
-    /// A character that RFC 8265 forbids in usernames.
+    /// Character that RFC 8265 forbids in usernames.
     #[error("a username may not contain {shown} (U+{code:04X}): expected letters, digits and ASCII punctuation such \
          as @ . + - _", shown = shown(*.0), code = u32::from(*.0))]
     Character(char),
-    /// More than [`MAX_USERNAME`].
+    /// More than [`MAX_USERNAME`] characters.
     #[error("a username has at most {MAX_USERNAME} characters")]
     TooLong,
 }
 
 impl Username {
-    /// Parses the name of an account that may already exist: trims and normalises `text` (NFKC, as Django does).
+    /// Parses the name of an account that may already exist. Trims and normalises `text` (NFKC, as
+    /// Django does).
     ///
     /// # Errors
     /// [`UsernameError`].
@@ -56,39 +58,41 @@ impl Username {
         Ok(Self(name.to_owned()))
     }
 
-    /// Parses the name of a new account, in a form that RFC 8265 allows. The case is kept, as in Django. The key, by
-    /// which names are unique and looked up, is case-folded.
+    /// Parses the name of a new account, in a form that RFC 8265 allows. The case is kept, as in
+    /// Django. Uniqueness and lookups use the case-folded key.
     ///
     /// # Errors
     /// [`UsernameError`].
     pub fn parse_new(text: &str) -> Result<NewUsername, UsernameError> {
         let name = Self::parse(text)?;
-        // RFC 8264 allows joiners between some letters. They are invisible, so two names could look the same.
+        // RFC 8264 allows joiners between some letters. They are invisible, so two names could be
+        // displayed alike.
         if let Some(hidden) = name.0.chars().find(|c| is_hidden(*c)) {
             return Err(UsernameError::Character(hidden));
         }
         let shown = UsernameCasePreserved::enforce(name.0.as_str())
             .map_err(refusal)?
             .into_owned();
-        // The key must be an allowed name as well.
+        // The key must be an allowed name too.
         UsernameCaseMapped::enforce(folded(&shown)).map_err(refusal)?;
         Self::parse(&shown).map(NewUsername)
     }
 
-    /// As it is shown and as it is compared at login.
+    /// Returns the name as it is displayed.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What must be unique: see [`folded`].
+    /// Returns the form that must be unique. See [`folded`].
     #[must_use]
     pub fn key(&self) -> String {
         folded(&self.0)
     }
 }
 
-/// A username that a new account may have: see [`Username::parse_new`]. Imported accounts may have others.
+/// Username that is allowed for a new account. See [`Username::parse_new`]. Imported accounts may
+/// have other names.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NewUsername(Username);
 
@@ -109,7 +113,7 @@ fn refusal(error: PrecisError) -> UsernameError {
     }
 }
 
-/// Returns a visible character in quotes, and a description of any other.
+/// Returns a visible character in quotes, or a description of any other.
 fn shown(c: char) -> String {
     match c {
         ' ' => "a space".to_owned(),
@@ -118,12 +122,14 @@ fn shown(c: char) -> String {
     }
 }
 
-/// `text` in lowercase and NFKC. Lowercasing can undo a normalisation and the other way round, so both run until
-/// nothing changes: the key of a key is itself (RFC 8265's `UsernameCaseMapped` in effect).
+/// Returns `text` in lowercase and NFKC. Lowercasing can undo the normalisation and vice versa, so
+/// both run until nothing changes. The key of a key is therefore the key itself, as with RFC 8265's
+/// `UsernameCaseMapped`.
 #[must_use]
 pub fn folded(text: &str) -> String {
     let mut key = text.to_owned();
-    // Two rounds settle every character of Unicode; the bound is there so that a new one can never hang a login.
+    // Two rounds suffice for every Unicode character. The bound prevents an endless loop with
+    // future ones.
     for _ in 0..4 {
         let next: String = key.nfkc().collect::<String>().to_lowercase();
         if next == key {
@@ -145,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn look_alikes_by_width_and_case_share_a_key() {
+    fn names_that_differ_in_width_or_case_share_a_key() {
         let keys: Vec<String> = ["ada", "ADA", "Ａｄａ", "  ada "]
             .iter()
             .map(|text| Username::parse(text).unwrap().key())
@@ -169,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_name_keeps_its_case_and_is_unique_without_it() {
+    fn new_name_keeps_its_case_but_its_key_does_not() {
         for name in [
             "ada",
             "Ada.Lovelace+1@Example-1_x",
@@ -189,9 +195,9 @@ mod tests {
         assert_eq!(
             new(" Ａｄａ ").as_deref(),
             Ok("Ada"),
-            "wide letters are the letters"
+            "wide letters are normalised"
         );
-        assert_eq!(new("e\u{301}").as_deref(), Ok("é"), "in one form");
+        assert_eq!(new("e\u{301}").as_deref(), Ok("é"), "composed form");
         assert_eq!(
             Username::parse_new("ADA").unwrap().into_inner().key(),
             "ada"
@@ -199,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_name_with_hidden_or_control_characters_is_refused() {
+    fn new_name_with_unusual_characters_is_refused() {
         let hidden = [
             "a\u{200b}da",
             "a\u{200d}da",
@@ -262,9 +268,9 @@ mod tests {
         );
     }
 
-    /// Imported names are looked up as before.
+    /// Lookups accept any name that may have been imported.
     #[test]
-    fn a_name_that_is_refused_for_new_accounts_is_still_looked_up() {
+    fn name_refused_for_new_accounts_can_be_looked_up() {
         for name in ["ada lovelace", "a\u{200d}da", "🙂"] {
             assert_eq!(Username::parse(name).unwrap().as_str(), name);
         }
@@ -272,19 +278,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_new_name_and_its_key_parse_again(text in prop_oneof![any::<String>(), "\\PC{0,12}", "[\\p{L}\\p{Nd}@.+_-]{1,12}"]) {
+        fn new_name_and_its_key_can_be_parsed_again(text in prop_oneof![any::<String>(), "\\PC{0,12}", "[\\p{L}\\p{Nd}@.+_-]{1,12}"]) {
             if let Ok(name) = Username::parse_new(&text) {
                 let name = name.into_inner();
                 prop_assert_eq!(new(name.as_str()), Ok(name.as_str().to_owned()));
                 prop_assert!(!name.as_str().contains(is_hidden));
                 let key = Username::parse_new(&name.key());
                 prop_assert_eq!(key.map(|key| key.into_inner().key()), Ok(name.key()));
-                prop_assert_eq!(Username::parse(&text).unwrap().key(), name.key(), "it is found by what was typed");
+                prop_assert_eq!(Username::parse(&text).unwrap().key(), name.key(), "the typed text finds the user");
             }
         }
 
         #[test]
-        fn the_key_of_a_key_is_itself(text in "\\PC{0,40}") {
+        fn folding_is_idempotent(text in "\\PC{0,40}") {
             let key = folded(&text);
             prop_assert_eq!(folded(&key), key);
         }

@@ -1,9 +1,10 @@
-//! Escapes text from outside for display: no character can move the cursor, hide other text, or change its order.
+//! Escaping of external text for display, so that no character can move the cursor, hide other text
+//! or change its order.
 
 use std::{borrow::Cow, fmt::Write as _};
 
-/// Letters and marks that are invisible (`Default_Ignorable_Code_Point`): Hangul fillers, joiners, variation selectors.
-/// Other invisible characters are format characters, which [`is_hidden`] detects by category.
+/// Invisible letters and marks (`Default_Ignorable_Code_Point`): Hangul fillers, joiners, variation
+/// selectors. Invisible format characters are detected by category in [`is_hidden`].
 const BLANK: [(char, char); 9] = [
     ('\u{34f}', '\u{34f}'),
     ('\u{115f}', '\u{1160}'),
@@ -16,14 +17,15 @@ const BLANK: [(char, char); 9] = [
     ('\u{e0100}', '\u{e01ef}'),
 ];
 
-/// Returns true for control, format, bidirectional and zero-width characters, unusual spaces, and unassigned
-/// characters.
+/// Returns true for control, format, bidirectional and zero-width characters, unusual spaces, and
+/// unassigned characters.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_control();
     }
-    // The standard library escapes characters that are not printable. A mark is printable after a letter.
+    // `escape_debug` escapes unprintable characters. The letter is needed because a mark alone is
+    // not printable.
     let mut text = String::from("x");
     text.push(c);
     BLANK
@@ -32,13 +34,14 @@ pub fn is_hidden(c: char) -> bool {
         || text.escape_debug().count() > 2
 }
 
-/// Returns the text in one line, with hidden characters as `\u{202e}` and line breaks as `\n`.
+/// Returns the text as one line, with hidden characters as `\u{202e}` and line breaks as `
+/// `.
 #[must_use]
 pub fn line(text: &str) -> Cow<'_, str> {
     escaped(text, is_hidden, |out, c| out.extend(c.escape_default()))
 }
 
-/// As [`line()`], but keeps line breaks: for multi-line texts that Latchkey itself lays out.
+/// Like [`line()`], but keeps line breaks, for multi-line texts of Latchkey.
 #[must_use]
 pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(
@@ -48,8 +51,8 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     )
 }
 
-/// Returns the JSON text with hidden characters in strings as `\u202e` (RFC 8259, section 7). The document is the same,
-/// and line breaks between members are kept.
+/// Returns the JSON text with hidden characters in strings as `\u202e` (RFC 8259, section 7). The
+/// document is equivalent, and line breaks between members are kept.
 #[must_use]
 pub fn json(text: &str) -> Cow<'_, str> {
     escaped(
@@ -170,14 +173,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn escaped_text_has_no_hidden_characters_and_is_stable(text in any::<String>()) {
+        fn escaping_removes_hidden_characters_and_is_idempotent(text in any::<String>()) {
             let shown = line(&text).into_owned();
             prop_assert!(!shown.contains(is_hidden));
             prop_assert_eq!(line(&shown), shown.as_str());
         }
 
         #[test]
-        fn json_stays_the_same_document(text in any::<String>()) {
+        fn escaped_json_is_equivalent(text in any::<String>()) {
             let document = serde_json::json!({ "text": text, "list": [text, 1] });
             for written in [document.to_string(), format!("{document:#}")] {
                 let shown = json(&written).into_owned();

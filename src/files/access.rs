@@ -1,4 +1,4 @@
-//! Rules about access: pure functions of a mode, an owner and a group.
+//! Rules about access to files, by mode, owner and group.
 
 use std::{
     fs::{self, Metadata},
@@ -8,12 +8,12 @@ use std::{
 
 use rustix::process::{getegid, geteuid, getgroups};
 
-/// The user and the groups of a process.
+/// User and groups of a process.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Identity {
-    /// The effective user.
+    /// Effective user.
     pub user: u32,
-    /// The effective group and the supplementary ones.
+    /// Effective group and supplementary groups.
     pub groups: Vec<u32>,
 }
 
@@ -32,12 +32,13 @@ impl Identity {
     }
 }
 
-/// Users other than the owner who can write.
+/// Users who can write to a file or directory.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Writers {
-    /// The owner alone.
+    /// Only the owner.
     Owner,
-    /// Members of a group that this process belongs to: a user's private group, or `fsGroup` of Kubernetes.
+    /// Members of a group that this process belongs to: a user's private group, or `fsGroup` of
+    /// Kubernetes.
     OwnGroup,
     /// Members of a group that this process does not belong to.
     ForeignGroup,
@@ -45,14 +46,14 @@ pub enum Writers {
     World,
 }
 
-/// The part of a file's metadata that controls access to it.
+/// Metadata that controls access to a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Access {
-    /// The permission bits.
+    /// Permission bits.
     pub mode: u32,
-    /// The owner.
+    /// Owner.
     pub owner: u32,
-    /// The group.
+    /// Group.
     pub group: u32,
     /// True for a directory. Its sticky bit protects files from other users.
     pub directory: bool,
@@ -81,8 +82,8 @@ impl Access {
         }
     }
 
-    /// Returns the users who can write to the file, or put new files into the directory. A sticky bit does not keep them
-    /// from that.
+    /// Returns the users who can write to the file, or create files in the directory. A sticky bit
+    /// does not prevent that.
     #[must_use]
     pub fn creators(self, who: &Identity) -> Writers {
         match self.mode {
@@ -93,24 +94,25 @@ impl Access {
         }
     }
 
-    /// Returns true if every user of the machine can read it.
+    /// True if every user of the machine can read it.
     #[must_use]
     pub const fn is_world_readable(self) -> bool {
         self.mode & 0o004 != 0
     }
 
-    /// Returns the mode in octal: `0666`, or `2770` with a set-group-ID bit.
+    /// Mode in octal: `0666`, or `2770` with a set-group-ID bit.
     #[must_use]
     pub fn shown(self) -> String {
         format!("{:04o}", self.mode)
     }
 }
 
-/// Refuses an existing file or directory that other users can change. A group of this process may have write access: it
-/// is a user's private group or `fsGroup` of Kubernetes, and [`exposures`] reports it.
+/// Refuses an existing file or directory that other users can change. A group of this process may
+/// have write access: it is a user's private group or `fsGroup` of Kubernetes, and [`exposures`]
+/// reports it.
 ///
 /// # Errors
-/// One line with the path and the repair.
+/// One line with the path, the fault and the remedy.
 pub fn refuse_foreign_writers(path: &Path) -> Result<(), String> {
     let Ok(metadata) = fs::metadata(path) else {
         return Ok(());
@@ -141,11 +143,12 @@ pub fn refuse_foreign_writers(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Refuses an existing file that belongs to another user, who can change it at any time. Root may own it. Root itself
-/// may use a file in a directory that the same user owns and no other user can write to, such as that of a service.
+/// Refuses an existing file that belongs to another user, who can change it at any time. Root may
+/// own it. A process of root may use a file in a directory that the same user owns and no other
+/// user can write to, such as the directory of a service.
 ///
 /// # Errors
-/// One line with the path and the repair.
+/// One line with the path, the fault and the remedy.
 pub fn refuse_foreign_owner(path: &Path) -> Result<(), String> {
     let Ok(metadata) = fs::metadata(path) else {
         return Ok(());
@@ -170,53 +173,56 @@ fn is_in_folder_of(path: &Path, owner: u32) -> bool {
         .is_ok_and(|folder| folder.uid() == owner && super::permissions(&folder) & 0o022 == 0)
 }
 
-/// A file or a directory that more users can access than necessary, and that is not refused.
+/// File or directory that more users can access than necessary, but that is not refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Exposure {
-    /// True if it is certainly a mistake; false if an orchestrator may have caused it.
+    /// True if it is certainly a mistake. False if an orchestrator may have caused it.
     pub severe: bool,
-    /// The path, the problem and the repair.
+    /// Path, fault and remedy.
     pub text: String,
 }
 
-/// Returns the exposures of an existing file or directory. If it is `mounted`, such as a secret, and root owns it,
-/// every user may be able to read it: Docker Swarm and Kubernetes mount such files.
+/// Returns the exposures of an existing file or directory. If a file is `mounted`, such as a
+/// secret, and root owns it, a mode that lets every user read it is not severe: Docker Swarm and
+/// Kubernetes mount such files.
 #[must_use]
 pub fn exposures(path: &Path, mounted: bool) -> Vec<Exposure> {
     let Ok(metadata) = fs::metadata(path) else {
         return Vec::new();
     };
-    let kind = match (mounted, super::mount::is_mendable_at(path, &metadata)) {
-        (false, _) => Kept::Stored,
-        (true, true) => Kept::Mounted,
-        (true, false) => Kept::Fixed,
+    let origin = match (mounted, super::mount::is_mendable_at(path, &metadata)) {
+        (false, _) => FileOrigin::Service,
+        (true, true) => FileOrigin::Mounted,
+        (true, false) => FileOrigin::Fixed,
     };
-    judge(path, Access::from(&metadata), kind, &Identity::current())
+    evaluate(path, Access::from(&metadata), origin, &Identity::current())
 }
 
-/// The origin of a file.
+/// Origin of a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kept {
-    /// Mounted or written by an orchestrator, and this process cannot change its mode.
+enum FileOrigin {
+    /// Mounted or written by an orchestrator, with a mode that this process cannot change.
     Fixed,
     /// Mounted or written by an orchestrator or an operator.
     Mounted,
     /// Written by this service.
-    Stored,
+    Service,
 }
 
-fn judge(path: &Path, access: Access, kept: Kept, who: &Identity) -> Vec<Exposure> {
+fn evaluate(path: &Path, access: Access, origin: FileOrigin, who: &Identity) -> Vec<Exposure> {
     let (shown, mode) = (path.display(), access.shown());
-    let mounted = kept != Kept::Stored;
+    let mounted = origin != FileOrigin::Service;
     let mut found = Vec::new();
     if !access.directory && access.is_world_readable() {
-        let repair = match kept {
-            Kept::Fixed => "mount it with a mode such as 0400, or 0440 and the group of this user",
-            Kept::Mounted | Kept::Stored => "run chmod o-r on it",
+        let repair = match origin {
+            FileOrigin::Fixed => {
+                "mount it with a mode such as 0400, or 0440 and the group of this user"
+            }
+            FileOrigin::Mounted | FileOrigin::Service => "run chmod o-r on it",
         };
         let text = format!("{shown} has the mode {mode}, so every user can read it: {repair}");
         found.push(Exposure {
-            severe: !(mounted && access.owner == 0) && kept != Kept::Fixed,
+            severe: !(mounted && access.owner == 0) && origin != FileOrigin::Fixed,
             text,
         });
     }
@@ -248,30 +254,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_every_user_can_read_is_severe_unless_root_mounted_it() {
+    fn world_readable_file_is_severe_unless_root_mounted_it() {
         let who = Identity {
             user: 65532,
             groups: vec![65532, 2000],
         };
-        let judged = |mode, owner, mounted| {
+        let severities = |mode, owner, mounted| {
             let access = Access {
                 mode,
                 owner,
                 group: 2000,
                 directory: false,
             };
-            let kept = if mounted { Kept::Mounted } else { Kept::Stored };
-            judge(Path::new("f"), access, kept, &who)
+            let origin = if mounted {
+                FileOrigin::Mounted
+            } else {
+                FileOrigin::Service
+            };
+            evaluate(Path::new("f"), access, origin, &who)
                 .iter()
                 .map(|found| found.severe)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(judged(0o600, 65532, true), [] as [bool; 0]);
-        assert_eq!(judged(0o440, 0, true), [] as [bool; 0], "fsGroup");
-        assert_eq!(judged(0o444, 0, true), [false], "Docker Swarm");
-        assert_eq!(judged(0o444, 65532, true), [true]);
-        assert_eq!(judged(0o644, 0, false), [true], "a database is not mounted");
-        assert_eq!(judged(0o660, 65532, false), [false], "fsGroup");
-        assert_eq!(judged(0o600, 1000, false), [false]);
+        assert_eq!(severities(0o600, 65532, true), [] as [bool; 0]);
+        assert_eq!(severities(0o440, 0, true), [] as [bool; 0], "fsGroup");
+        assert_eq!(severities(0o444, 0, true), [false], "Docker Swarm");
+        assert_eq!(severities(0o444, 65532, true), [true]);
+        assert_eq!(
+            severities(0o644, 0, false),
+            [true],
+            "a database is not mounted"
+        );
+        assert_eq!(severities(0o660, 65532, false), [false], "fsGroup");
+        assert_eq!(severities(0o600, 1000, false), [false]);
     }
 }

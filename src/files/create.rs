@@ -1,7 +1,7 @@
-//! New files and directories, for their owner alone.
+//! Creation of files and directories that only their owner can access.
 //!
-//! If root makes them in a directory of another user, that user becomes their owner, as in SQLite: the service must be
-//! able to read what `sudo latchkey` writes.
+//! If root creates one in a directory of another user, that user becomes its owner, as in SQLite:
+//! the service must be able to read files that `sudo latchkey` writes.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -23,7 +23,8 @@ const PASSWD_LIMIT: u64 = 1024 * 1024;
 /// Creates a file with the mode 0600 and opens it for writing. An existing file is an error.
 ///
 /// # Errors
-/// Those of the operating system, and a line with the repair if the file cannot be given to its owner.
+/// Errors of the operating system, and a line with the remedy if the owner of the file cannot be
+/// changed.
 pub fn create_new(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .create_new(true)
@@ -36,10 +37,11 @@ pub fn create_new(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// As [`create_new`], but opens an existing file. A link is not followed, and a pipe not waited for.
+/// Opens a file for writing, and creates it as [`create_new`] if it does not exist. It does not
+/// follow a link, and does not wait for a pipe.
 ///
 /// # Errors
-/// As [`create_new`].
+/// Errors of [`create_new`].
 pub fn create(path: &Path) -> io::Result<File> {
     match create_new(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -54,11 +56,11 @@ pub fn create(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Creates a directory with the mode 0700, and the directories above it that are missing. An existing one stays as it
-/// is.
+/// Creates a directory with the mode 0700, and all missing directories above it. An existing
+/// directory is not changed.
 ///
 /// # Errors
-/// As [`create_new`].
+/// Errors of [`create_new`].
 pub fn create_folders(path: &Path) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
@@ -68,25 +70,25 @@ pub fn create_folders(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(error),
         Ok(()) => {
-            // The owner of the directory above could have put a link there.
+            // The owner of the directory above could have replaced it with a link.
             let flags =
                 i32::try_from((OFlags::NOFOLLOW | OFlags::DIRECTORY).bits()).unwrap_or_default();
-            let made = OpenOptions::new()
+            let created = OpenOptions::new()
                 .read(true)
                 .custom_flags(flags)
                 .open(path)?;
-            give_to_owner(&made, folder_of(path)).inspect_err(|_| {
+            give_to_owner(&created, folder_of(path)).inspect_err(|_| {
                 let _ = fs::remove_dir(path);
             })
         }
     }
 }
 
-/// Refuses a directory of another user in which this one may create files: its owner could not read them. Root can give
-/// them away, and a directory of root is meant for others.
+/// Refuses a directory of another user: its owner could not read files that this user creates
+/// there. Root can change their owner. A directory of root is accepted.
 ///
 /// # Errors
-/// A line with the repair.
+/// Errors of the operating system, and a line with the remedy.
 pub fn refuse_folder_of_others(folder: &Path) -> io::Result<()> {
     let (me, owner) = (Identity::current().user, fs::metadata(folder)?.uid());
     if [0, me].contains(&owner) || me == 0 {
@@ -94,7 +96,7 @@ pub fn refuse_folder_of_others(folder: &Path) -> io::Result<()> {
     }
     let name = user_name(owner);
     Err(io::Error::other(format!(
-        "it belongs to the user {name}, who could not read what this user writes: run the command by sudo -u {name}"
+        "it belongs to the user {name}, who could not read files of this user: run the command with sudo -u {name}"
     )))
 }
 
@@ -107,7 +109,7 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-fn give_to_owner(made: impl AsFd, folder: &Path) -> io::Result<()> {
+fn give_to_owner(created: impl AsFd, folder: &Path) -> io::Result<()> {
     if Identity::current().user != 0 {
         return Ok(());
     }
@@ -115,16 +117,16 @@ fn give_to_owner(made: impl AsFd, folder: &Path) -> io::Result<()> {
     if owner.uid() == 0 {
         return Ok(());
     }
-    fchown(made, Some(owner.uid()), Some(owner.gid())).map_err(|error| {
+    fchown(created, Some(owner.uid()), Some(owner.gid())).map_err(|error| {
         let name = user_name(owner.uid());
         io::Error::other(format!(
-            "new files cannot be given to the user {name}, who owns {} ({error}): run the command by sudo -u {name}",
+            "the owner of new files cannot be changed to {name}, who owns {} ({error}): run the command with sudo -u {name}",
             folder.display()
         ))
     })
 }
 
-/// Returns the name of a user as `sudo -u` takes it.
+/// Returns the name of a user in the form that `sudo -u` accepts.
 #[must_use]
 pub fn user_name(user: u32) -> String {
     let bytes = read(Path::new(PASSWD), PASSWD_LIMIT).unwrap_or_default();

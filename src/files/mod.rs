@@ -1,5 +1,5 @@
-//! Reads files that an attacker may have prepared. Each read has a limit, does not wait for a pipe, and checks the mode
-//! of the file that it opened.
+//! Reads of files that an attacker may have prepared. Each read has a limit, does not wait for a
+//! pipe, and checks the mode of the file that it opened.
 
 mod access;
 mod create;
@@ -24,42 +24,42 @@ use std::{
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-/// The size limit of a file with one secret: a URL or a passphrase.
+/// Maximum size of a file with one secret: a URL or a passphrase.
 pub const SECRET_LIMIT: u64 = 16 * 1024;
 
-/// The size limit of a file of certificates. The bundle of a whole system has about 250 KiB.
+/// Maximum size of a file of certificates. The bundle of a whole system has about 250 KiB.
 pub const CERTIFICATES_LIMIT: u64 = 4 * 1024 * 1024;
 
-/// The reason why a file or a stream was not read. The messages follow the name of the file.
+/// Reason for refusing to read a file or a stream. The messages follow the name of the file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// An error of the operating system.
+    /// Error of the operating system.
     #[error("cannot be read ({0})")]
     Io(#[from] io::Error),
-    /// A directory, a pipe, a device.
+    /// Directory, pipe or device.
     #[error("is not a regular file")]
     NotRegular,
-    /// The stream or the file exceeds the limit.
+    /// Stream or file that exceeds the limit.
     #[error("holds more than {0} bytes")]
     TooLong(u64),
-    /// Not text.
+    /// Bytes that are not text.
     #[error("holds bytes that are not UTF-8")]
     NotText,
-    /// Other users can write to it.
+    /// File that other users can write to.
     #[error("has the mode {0:04o}, so other users can write to it: run chmod go-w on it")]
     WritableByOthers(u32),
-    /// Other users can write to it, and this user cannot change that.
+    /// File that other users can write to, with a mode that this user cannot change.
     #[error(
         "has the mode {0:04o}, so other users can write to it: mount it with a mode such as 0440"
     )]
     WritableMount(u32),
-    /// Another user owns it.
+    /// File of another user.
     #[error("belongs to the user {0}, and not to root or the user who runs Latchkey")]
     Foreign(u32),
 }
 
 impl FileError {
-    /// Returns true if there is no such file.
+    /// True if the file does not exist.
     #[must_use]
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::NotFound)
@@ -104,7 +104,7 @@ pub fn refuse_special(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Reads a regular file of at most `limit` bytes. They are wiped when they are dropped.
+/// Reads a regular file of at most `limit` bytes. The bytes are wiped when they are dropped.
 ///
 /// # Errors
 /// [`FileError`].
@@ -113,7 +113,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
     read_opened(file, &metadata, limit)
 }
 
-/// As [`read`], for a file that the service trusts: only its owner may be able to write to it.
+/// Reads a file, as [`read`], that only its owner can write to.
 ///
 /// # Errors
 /// [`FileError`].
@@ -123,7 +123,7 @@ pub fn read_protected(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Fil
     read_opened(file, &metadata, limit)
 }
 
-/// As [`read_protected`], for a file that root or the user of this process must own.
+/// Reads a file, as [`read_protected`], that belongs to root or to the user of this process.
 ///
 /// # Errors
 /// [`FileError`].
@@ -137,7 +137,7 @@ pub fn read_own(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError
     read_opened(file, &metadata, limit)
 }
 
-/// Reads a stream of at most `limit` bytes to its end. They are wiped when they are dropped.
+/// Reads a stream of at most `limit` bytes to its end. The bytes are wiped when they are dropped.
 ///
 /// # Errors
 /// [`FileError::Io`], [`FileError::TooLong`].
@@ -182,7 +182,7 @@ pub fn refuse_writers(file: &File, metadata: &Metadata) -> Result<(), FileError>
     }
 }
 
-/// Reads an open file. If it is too long, it is refused before anything is read.
+/// Reads an open file. A file that is too long is refused before anything is read.
 ///
 /// # Errors
 /// [`FileError::Io`], [`FileError::TooLong`].
@@ -198,14 +198,15 @@ pub fn read_opened(
     }
 }
 
-/// The buffer is allocated in full: growing would leave copies of a secret behind.
+/// Reads a stream into a buffer that is allocated in full: growing would leave copies of a secret
+/// in memory.
 fn drain(stream: impl Read, limit: u64, expected: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
-    let room = if expected == 0 {
+    let size = if expected == 0 {
         limit.min(64 * 1024)
     } else {
         expected
     };
-    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity(room)));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity(size)));
     stream.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         Err(FileError::TooLong(limit))

@@ -1,4 +1,5 @@
-//! Files whose mode this process cannot change: orchestrators mount secrets of root, or read-only.
+//! Files with a mode that this process cannot change. Orchestrators mount secrets of root, or
+//! read-only.
 
 use std::{
     fs::{File, Metadata},
@@ -10,18 +11,18 @@ use rustix::fs::{StatVfsMountFlags, fstatvfs, statvfs};
 
 use super::Identity;
 
-/// Returns true if this process can change the mode of the open file.
+/// True if this process can change the mode of the open file.
 #[must_use]
 pub fn is_mendable(file: &File, metadata: &Metadata) -> bool {
     is_own(metadata) && !is_read_only(file)
 }
 
-/// As [`is_mendable`], by path.
+/// True if this process can change the mode of the file.
 pub(super) fn is_mendable_at(path: &Path, metadata: &Metadata) -> bool {
     is_own(metadata) && !is_on_read_only(path)
 }
 
-/// Returns true if nothing can be changed in the file system of the path.
+/// True if the path is in a file system that is mounted read-only.
 #[must_use]
 pub fn is_on_read_only(path: &Path) -> bool {
     statvfs(path).is_ok_and(|system| system.f_flag.contains(StatVfsMountFlags::RDONLY))

@@ -1,5 +1,5 @@
-//! A reserve of file descriptors. Connections can use up all descriptors of the process, but revoked keys must still be
-//! noticed.
+//! Reserve of file descriptors. Connections can use up all descriptors of the process, but
+//! changes of the key ring must still be read.
 
 use std::{
     fs::File,
@@ -9,25 +9,26 @@ use std::{
 
 use rustix::io::Errno;
 
-/// The size of the reserve. One is needed at a time; the others replace those that new connections take first.
-const RESERVE: usize = 4;
+/// Capacity of the reserve. One descriptor is needed at a time. A new connection may take a
+/// released one first, so there are spares.
+const RESERVE_CAPACITY: usize = 4;
 
 static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
 /// Fills the reserve as far as descriptors are available.
 pub fn fill() {
     let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-    while held.len() < RESERVE {
+    while held.len() < RESERVE_CAPACITY {
         let Ok(spare) = File::open("/") else { return };
         held.push(spare);
     }
 }
 
-/// Runs `work`, which opens and closes files. If no descriptor is left, it releases the descriptors of the reserve, one
-/// at a time, and tries again.
+/// Runs `work`, which opens and closes files. If no descriptor is available, it releases one of the
+/// reserve and tries again, until the reserve is empty.
 ///
 /// # Errors
-/// The errors of `work`.
+/// Errors of `work`.
 pub fn with_reserve<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match work() {
@@ -45,7 +46,7 @@ pub fn with_reserve<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T>
     }
 }
 
-/// Returns true if the process or the machine has no descriptor left.
+/// True if the process or the machine has no descriptor left.
 fn is_exhausted(error: &io::Error) -> bool {
     let code = error.raw_os_error();
     code == Some(Errno::MFILE.raw_os_error()) || code == Some(Errno::NFILE.raw_os_error())

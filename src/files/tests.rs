@@ -10,7 +10,7 @@ fn file(folder: &tempfile::TempDir, bytes: &[u8], mode: u32) -> PathBuf {
 }
 
 #[test]
-fn a_file_over_the_limit_is_refused_and_one_at_the_limit_is_read() {
+fn file_over_the_limit_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(&folder, b"12345", 0o600);
     assert_eq!(&**read(&path, 5).unwrap(), b"12345");
@@ -18,7 +18,7 @@ fn a_file_over_the_limit_is_refused_and_one_at_the_limit_is_read() {
 }
 
 #[test]
-fn a_device_a_pipe_and_a_directory_are_refused_without_waiting() {
+fn special_file_is_refused_without_waiting() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe");
     assert!(
@@ -38,7 +38,7 @@ fn a_device_a_pipe_and_a_directory_are_refused_without_waiting() {
 }
 
 #[test]
-fn a_stream_without_end_is_read_up_to_the_limit() {
+fn endless_stream_is_read_up_to_the_limit() {
     assert!(matches!(
         read_stream(io::repeat(b'x'), 100),
         Err(FileError::TooLong(100))
@@ -55,7 +55,7 @@ fn a_stream_without_end_is_read_up_to_the_limit() {
 }
 
 #[test]
-fn a_file_that_others_can_write_to_is_refused() {
+fn file_that_others_can_write_to_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for mode in [0o666, 0o620, 0o602] {
         let path = file(&folder, b"x", mode);
@@ -73,12 +73,12 @@ fn a_file_that_others_can_write_to_is_refused() {
 }
 
 #[test]
-fn writers_are_judged_by_group_and_by_the_sticky_bit() {
+fn writers_depend_on_the_group_and_the_sticky_bit() {
     let who = Identity {
         user: 65532,
         groups: vec![65532, 2000],
     };
-    let judged = |mode, group, directory| {
+    let writers = |mode, group, directory| {
         Access {
             mode,
             owner: 65532,
@@ -87,15 +87,15 @@ fn writers_are_judged_by_group_and_by_the_sticky_bit() {
         }
         .writers(&who)
     };
-    assert_eq!(judged(0o600, 65532, false), Writers::Owner);
-    assert_eq!(judged(0o666, 65532, false), Writers::World);
-    assert_eq!(judged(0o660, 2000, false), Writers::OwnGroup);
-    assert_eq!(judged(0o660, 100, false), Writers::ForeignGroup);
+    assert_eq!(writers(0o600, 65532, false), Writers::Owner);
+    assert_eq!(writers(0o666, 65532, false), Writers::World);
+    assert_eq!(writers(0o660, 2000, false), Writers::OwnGroup);
+    assert_eq!(writers(0o660, 100, false), Writers::ForeignGroup);
     // `fsGroup` of Kubernetes, and /tmp.
-    assert_eq!(judged(0o2770, 2000, true), Writers::OwnGroup);
-    assert_eq!(judged(0o1777, 0, true), Writers::Owner);
+    assert_eq!(writers(0o2770, 2000, true), Writers::OwnGroup);
+    assert_eq!(writers(0o1777, 0, true), Writers::Owner);
     assert_eq!(
-        judged(0o1666, 0, false),
+        writers(0o1666, 0, false),
         Writers::World,
         "the bit has no effect on a file"
     );
@@ -116,7 +116,7 @@ fn text_with_a_byte_order_mark_is_read_without_it() {
             bytes.escape_ascii()
         );
     }
-    // Half a unit, half a pair of surrogates, and no mark at all.
+    // Half a unit, half a pair of surrogates, and no mark.
     for bytes in [&b"\xff\xfea"[..], b"\xff\xfe\0\xd8", b"\xff"] {
         assert!(
             matches!(text(bytes), Err(FileError::NotText)),

@@ -1,4 +1,5 @@
-//! Text as editors and shells write it: with a byte order mark, or in UTF-16 as Windows PowerShell does.
+//! Text from editors and shells, with or without a byte order mark, in UTF-8 or UTF-16. Windows
+//! PowerShell writes UTF-16.
 
 use zeroize::Zeroizing;
 
@@ -8,7 +9,7 @@ const UTF8_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
 const UTF16_LITTLE: &[u8] = &[0xff, 0xfe];
 const UTF16_BIG: &[u8] = &[0xfe, 0xff];
 
-/// Returns the bytes as text, without a byte order mark. UTF-16 with such a mark is text as well.
+/// Decodes text, and removes a byte order mark. UTF-16 is recognised by its mark.
 ///
 /// # Errors
 /// [`FileError::NotText`].
@@ -22,7 +23,8 @@ pub fn text(bytes: &[u8]) -> Result<Zeroizing<String>, FileError> {
         .map_err(|_| FileError::NotText)
 }
 
-/// Returns the bytes without a byte order mark, and UTF-16 with such a mark as UTF-8. Other bytes stay as they are.
+/// Removes a byte order mark, and converts UTF-16 with such a mark to UTF-8. Other bytes are
+/// returned unchanged.
 #[must_use]
 pub fn without_mark(bytes: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
     match utf16(&bytes) {
@@ -35,7 +37,8 @@ pub fn without_mark(bytes: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
     }
 }
 
-/// Returns `None` if the bytes do not begin with a mark of UTF-16, and an error if they are malformed.
+/// Decodes UTF-16. Returns `None` if the bytes do not begin with a mark of UTF-16, and an error if
+/// they are malformed.
 fn utf16(bytes: &[u8]) -> Option<Result<Zeroizing<String>, FileError>> {
     let (rest, unit): (_, fn([u8; 2]) -> u16) = match bytes.strip_prefix(UTF16_LITTLE) {
         Some(rest) => (rest, u16::from_le_bytes),
@@ -45,7 +48,7 @@ fn utf16(bytes: &[u8]) -> Option<Result<Zeroizing<String>, FileError>> {
     if !pairs.remainder().is_empty() {
         return Some(Err(FileError::NotText));
     }
-    // Three bytes for each unit are enough: growing would leave copies of a secret behind.
+    // Three bytes for each unit are enough: growing would leave copies of a secret in memory.
     let mut text = Zeroizing::new(String::with_capacity(rest.len() / 2 * 3));
     let units = pairs.map(|pair| <[u8; 2]>::try_from(pair).map(unit).unwrap_or_default());
     for character in char::decode_utf16(units) {

@@ -1,4 +1,4 @@
-//! The audit trail in a store.
+//! Port of the audit trail.
 
 use async_trait::async_trait;
 
@@ -9,39 +9,40 @@ use crate::domain::{
     time::Moment,
 };
 
-/// Which events are wanted: those that fit everything that is set.
+/// Filter for events. An event must match every field that is set.
 #[derive(Clone, Debug, Default)]
 pub struct AuditQuery {
-    /// About this user.
+    /// User of the event.
     pub user: Option<UserId>,
-    /// About this session.
+    /// Session of the event.
     pub session: Option<SessionId>,
-    /// About this token.
+    /// Token of the event, by its claim `jti`.
     pub jti: Option<String>,
-    /// The kinds of the events; empty for all kinds.
+    /// Kinds of events. Empty for all kinds.
     pub kinds: Vec<EventKind>,
-    /// True for events of operators alone.
+    /// True for events of operators only.
     pub by_operators: bool,
-    /// At or after this moment.
+    /// Earliest time, inclusive.
     pub since: Option<Moment>,
-    /// Before this moment.
+    /// Latest time, exclusive.
     pub until: Option<Moment>,
-    /// After the event of this moment and id.
+    /// Time and id of the last event of the previous page.
     pub after: Option<(Moment, i64)>,
-    /// So many at the most.
+    /// Maximum number of events.
     pub limit: i64,
 }
 
-/// Events, by moment and id. They are added here or in one transaction with what they tell of
-/// (see [`super::SessionStore`] and [`super::UserStore`]), and never changed.
+/// Store of audit events, ordered by time and id. Events are only added: here, or in one
+/// transaction with the change that they describe (see [`super::SessionStore`] and
+/// [`super::UserStore`]).
 #[async_trait]
 pub trait AuditStore: Send + Sync {
-    /// Adds events, each with how often it happened: all or none.
+    /// Adds all events or none, each with the number of its occurrences.
     async fn append(&self, events: &[(AuditEvent, u32)]) -> Result<(), StoreError>;
 
-    /// The events that fit, the oldest first.
+    /// Returns the matching events, oldest first.
     async fn events(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError>;
 
-    /// Removes up to `limit` events from before `before`. How many.
+    /// Removes up to `limit` events older than `before`. Returns their number.
     async fn purge(&self, before: Moment, limit: i64) -> Result<usize, StoreError>;
 }

@@ -1,4 +1,4 @@
-//! The blacklist: a cache of what the database knows about dead tokens.
+//! Port of the blacklist, a cache of the revocations in the database.
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -6,11 +6,12 @@ use chrono::TimeDelta;
 use super::StoreError;
 use crate::domain::ids::{SessionId, UserId};
 
-/// The time by which an entry outlives the tokens that it refuses. It covers the leeway, differences between clocks,
-/// and the part of an entry's life that a jump of the cache's clock may cut off before it is noticed.
+/// Time by which an entry outlives the tokens that it refuses. It covers the leeway, differences
+/// between clocks, and the lifetime that a jump of the cache's clock can take from an entry before
+/// it is detected.
 pub const MARGIN: TimeDelta = TimeDelta::minutes(5);
 
-/// What of a token the blacklist is asked about.
+/// Claims of a token that a lookup needs.
 #[derive(Clone, Debug)]
 pub struct TokenRef {
     /// The claim `sid`.
@@ -19,55 +20,56 @@ pub struct TokenRef {
     pub user: UserId,
     /// The claim `ver`.
     pub session_epoch: u32,
-    /// The claim `gen`, of refresh tokens.
+    /// The claim `gen` of a refresh token.
     pub generation: Option<u32>,
 }
 
-/// What the blacklist says.
+/// Result of a lookup.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Lookup {
-    /// No mark speaks against the token, and the blacklist still has its memory.
+    /// No entry refuses the token, and the blacklist is trusted.
     Clear,
-    /// The user was cut off.
+    /// The token has a stale epoch.
     StaleEpoch,
-    /// The session was revoked.
+    /// The session is revoked.
     Revoked,
-    /// The refresh token was rotated.
+    /// The refresh token is spent.
     Spent,
-    /// The blacklist cannot tell: ask the database.
+    /// The blacklist cannot decide: the database must be queried.
     Unknown,
 }
 
-/// A mark. Marks only ever move forward: a late one never lowers a number or lifts a revocation.
+/// Entry of the blacklist. A late write never lowers a number or undoes a revocation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum BlacklistEntry {
-    /// The user's tokens below this version are dead.
+    /// Tokens of the user with a lower session epoch are revoked.
     SessionEpoch {
-        /// Whose tokens.
+        /// User of the tokens.
         user: UserId,
-        /// The lowest live version.
+        /// Lowest valid session epoch.
         session_epoch: u32,
     },
-    /// The session is dead.
+    /// The session is revoked.
     SessionRevoked {
-        /// Which one.
+        /// Revoked session.
         session: SessionId,
-        /// Whose it is.
+        /// User of the session.
         user: UserId,
     },
-    /// The session's refresh tokens below this generation are dead. Advisory: its absence says nothing.
+    /// Refresh tokens of the session with a lower generation are spent. A hint: a missing entry
+    /// proves nothing.
     GenerationRotated {
-        /// Which one.
+        /// Session of the refresh tokens.
         session: SessionId,
-        /// Whose it is.
+        /// User of the session.
         user: UserId,
-        /// The lowest live generation.
+        /// Lowest valid generation.
         generation: u32,
     },
 }
 
 impl BlacklistEntry {
-    /// Whose token it is about.
+    /// Returns the user of the tokens.
     #[must_use]
     pub const fn user(&self) -> &UserId {
         match self {
@@ -78,81 +80,86 @@ impl BlacklistEntry {
     }
 }
 
-/// What a look at the cache found.
+/// State of the cache, as found by a probe.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CacheState {
-    /// The memory that a rebuild of this process filled.
+    /// The cache that a rebuild of this process filled.
     Current,
-    /// The memory that the rebuild with this ticket is filling, and nothing is lost of what it wrote so far.
+    /// The cache that the rebuild with this ticket is filling. Nothing written so far was lost.
     Rebuilding(u64),
-    /// The memory of another deployment that uses it at present. It is neither trusted nor filled.
+    /// The cache of another deployment that uses it at present. It is neither trusted nor filled.
     Foreign,
-    /// Another one, or one that lacks a mark: it must be filled from the database.
+    /// Another cache, or one that may lack an entry: it must be rebuilt from the database.
     Unknown,
 }
 
-/// A look at the cache.
+/// Result of a probe.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Probe {
-    /// What was found.
+    /// State of the cache.
     pub state: CacheState,
-    /// The number of the memory: another one is another memory.
+    /// Number of the cache identity. It changes with the identity.
     pub number: u64,
-    /// The number of the connection: another one means that it failed, or leads to other servers.
+    /// Number of the connection. It changes after a failed connection and a change of servers.
     pub connection: u64,
 }
 
-/// How the cache is, in numbers since the process began.
+/// Status of the blacklist. Counters start with the process.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct BlacklistStatus {
-    /// Whether every server that is needed answered when it was last asked.
+    /// True if every server replied to its last request.
     pub reachable: bool,
-    /// Whether the absence of a mark is believed.
+    /// True if the blacklist is trusted.
     pub trusted: bool,
-    /// Rebuilds that came to their end.
+    /// Completed rebuilds.
     pub rebuilds: u64,
-    /// Steps of rebuilds that failed, each to be done again.
+    /// Failed steps of rebuilds. Each is repeated.
     pub failed_rebuilds: u64,
-    /// How often a connection failed, or led to other servers than before.
+    /// Failed connections, and changes of servers.
     pub failures: u64,
 }
 
-/// A cache of marks. It may lose its memory at any time; then it must say [`Verdict::Unknown`], never `Clear`.
+/// Cache of revocations. It may lose entries at any time, and must then return [`Lookup::Unknown`]
+/// in place of [`Lookup::Clear`].
 #[async_trait]
 pub trait Blacklist: Send + Sync {
-    /// One look, one round trip. Errors and lost memory are both [`Verdict::Unknown`].
+    /// Looks up a token in one round trip. Returns [`Lookup::Unknown`] after an error.
     async fn check(&self, token: &TokenRef) -> Lookup;
 
-    /// Writes marks, each with how long it must be kept. On an error this cache says `Unknown` until it was rebuilt.
-    async fn write(&self, marks: &[(BlacklistEntry, TimeDelta)]) -> Result<(), StoreError>;
+    /// Writes entries, each with its time to live. After an error, lookups return `Unknown` until a
+    /// rebuild.
+    async fn write(&self, entries: &[(BlacklistEntry, TimeDelta)]) -> Result<(), StoreError>;
 
-    /// As [`Blacklist::write`], for marks that the caller writes again after an error, or that nobody relies on: an
-    /// error asks for no rebuild.
+    /// Like [`Blacklist::write`], for entries that the caller retries or that are only hints. An
+    /// error requires no rebuild.
     async fn write_best_effort(
         &self,
-        marks: &[(BlacklistEntry, TimeDelta)],
+        entries: &[(BlacklistEntry, TimeDelta)],
     ) -> Result<(), StoreError>;
 
-    /// Looks at every server, and finds the servers anew where they may have changed places. Run it every second.
+    /// Probes every server, and finds the servers again if they may have moved. Call it every
+    /// second.
     async fn probe(&self) -> Result<Probe, StoreError>;
 
-    /// Absence is believed again, unless the connection failed after `look`. Called when the memory was found to be
-    /// kept, and what was revoked lately has been written to it again.
-    fn trust(&self, look: &Probe);
+    /// Restores trust, unless a connection failed after `probe`. Called after a probe found the
+    /// cache kept and recent revocations were replayed to it.
+    fn trust(&self, probe: &Probe);
 
-    /// Begins a rebuild: called before the database is read. Its ticket goes to [`Blacklist::finish_rebuild`].
+    /// Starts a rebuild, before the database is read. Returns the ticket for
+    /// [`Blacklist::finish_rebuild`].
     async fn start_rebuild(&self) -> Result<u64, StoreError>;
 
-    /// Notes that a step of a rebuild failed.
+    /// Counts a failed step of a rebuild.
     fn record_failed_rebuild(&self);
 
-    /// Called after all marks were written again: from now on their absence is believed. `false` when the cache lost
-    /// its memory in between: then it is to be done again.
+    /// Seals the cache after all entries were written, which restores trust. Returns false if the
+    /// cache lost entries in between; the rebuild must then be repeated.
     async fn finish_rebuild(&self, ticket: u64) -> Result<bool, StoreError>;
 
-    /// How it is, from what is known already: asks nobody.
+    /// Returns the status known so far. Sends no request.
     fn status(&self) -> BlacklistStatus;
 
-    /// What the last look found wrong with how the servers are set up, a sentence each.
+    /// Returns the problems of the servers' configuration that the last probe found, one sentence
+    /// each.
     fn warnings(&self) -> Vec<String>;
 }

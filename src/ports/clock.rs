@@ -1,14 +1,14 @@
-//! The time as a parameter.
+//! Port of the clock, so that tests can set the time.
 
 use crate::domain::time::Moment;
 
-/// Says what time it is.
+/// Source of the current time.
 pub trait Clock: Send + Sync {
-    /// Now, in UTC.
+    /// Returns the current time in UTC.
     fn now(&self) -> Moment;
 }
 
-/// The clock of the machine.
+/// Clock of the machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

@@ -1,15 +1,16 @@
-//! What can go wrong with a store.
+//! Errors of stores.
 
-/// A store did not do what it was asked. It may have: after `Unavailable` nobody knows.
+/// Failure of a store operation. After `Unavailable`, the operation may or may not have taken
+/// effect.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The store answered with an error that no request should cause.
+    /// The store returned an error that no request should cause.
     #[error("{0}")]
     Failed(String),
-    /// Too many requests wait for the store. This one was not sent to it.
+    /// Too many requests wait for the store. This one was not sent.
     #[error("too many requests wait for the store")]
     Overloaded,
-    /// The store cannot be reached, or did not answer in time.
+    /// The store is unreachable or did not reply in time.
     #[error("{0}")]
     Unavailable(String),
 }

@@ -1,4 +1,4 @@
-//! The ring of signing keys in a store: a directory, or a table.
+//! Port of the key ring: a directory of files, or a table.
 
 use async_trait::async_trait;
 use secrecy::SecretString;
@@ -9,73 +9,77 @@ use crate::domain::{
     time::Moment,
 };
 
-/// A key as it is kept.
+/// Stored signing key.
 #[derive(Clone, Debug)]
 pub struct KeyRecord {
-    /// What it is for.
+    /// Id, purpose and state of the key.
     pub facts: KeyMetadata,
-    /// The PEM text with its private part, encrypted or not.
+    /// PEM text with the private part, encrypted or not.
     pub text: SecretString,
-    /// Where it lies, for whoever has to repair it.
+    /// Location in the store, for error messages.
     pub place: String,
 }
 
-/// A key that must never be used again.
+/// Revoked key. It must never be used again.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RevokedKey {
-    /// What it was for.
+    /// Id, purpose and last state of the key.
     pub facts: KeyMetadata,
-    /// When it was revoked.
+    /// Time of the revocation.
     pub at: Moment,
 }
 
-/// All that a store knows.
+/// Content of a key store.
 #[derive(Clone, Debug, Default)]
 pub struct KeyRecords {
-    /// Changes whenever anything else does.
+    /// Version of the content. Any change of the content changes it.
     pub version: String,
-    /// In the order of [`KeyFacts::order`].
+    /// Keys in the order of [`KeyMetadata::order`].
     pub keys: Vec<KeyRecord>,
-    /// In the same order.
+    /// Revoked keys in the same order.
     pub revoked: Vec<RevokedKey>,
-    /// The longest lives of tokens that any server had, as far as it was noted.
+    /// Longest token lifetimes of any server, as recorded by [`KeyChange::Lives`].
     pub lives: MaxLifetimes,
-    /// Keys that could not be read: they can still be revoked.
+    /// Keys that could not be read. They can still be revoked.
     pub unreadable: Vec<KeyMetadata>,
-    /// What could not be read and why, a line each that names the place and what would be right.
+    /// Errors of unreadable parts: one line each with the location, the fault and the remedy.
     pub broken: Vec<String>,
 }
 
-/// A change of the ring.
+/// Change of the key ring.
 #[derive(Clone, Debug)]
 pub enum KeyChange {
-    /// A new key.
+    /// Adds a new key.
     Add(KeyMetadata, SecretString),
-    /// How long tokens live at the longest: noted, so that no key goes too early because a setting is another now.
+    /// Records the longest token lifetimes, so that a later, shorter setting does not remove a key
+    /// too early.
     Lives(MaxLifetimes),
-    /// Gone, and only a mark stays that it was there.
+    /// Deletes a key and records its revocation.
     Revoke(KeyMetadata, Moment),
-    /// Gone.
+    /// Deletes a key.
     Remove(KeyMetadata),
-    /// The same key, wrapped in another way.
+    /// Replaces the text of a key, which is encrypted in another way.
     Rewrap(KeyMetadata, SecretString),
 }
 
-/// Where the ring is kept.
+/// Store of the key ring.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
-    /// The version of what [`read`](Self::read) would give: cheap enough for once a second.
+    /// Returns the version that [`read`](Self::read) would return. Cheap enough to poll every
+    /// second.
     async fn version(&self) -> Result<String, StoreError>;
 
-    /// Everything.
+    /// Returns the whole content.
     async fn read(&self) -> Result<KeyRecords, StoreError>;
 
-    /// Does all of `changes` if the version is still `seen`, else nothing. Whether it did: of many who try at once,
-    /// one does.
+    /// Applies all `changes` if the version is still `seen`, else none. Returns true if they were
+    /// applied. Of concurrent calls with one version, exactly one succeeds.
     async fn change(&self, seen: &str, changes: &[KeyChange]) -> Result<bool, StoreError>;
 
-    /// Marks a key as revoked without waiting for other changes of the ring. The mark is only added, and adding it
-    /// twice has no effect. An error if the store does not support this.
+    /// Records a revocation without a check of the version. Idempotent.
+    ///
+    /// # Errors
+    /// Fails if the store does not support this.
     async fn mark_revoked(&self, facts: &KeyMetadata) -> Result<(), StoreError> {
         Err(StoreError::Failed(format!(
             "{} cannot be revoked apart from other changes",
@@ -83,10 +87,10 @@ pub trait KeyStore: Send + Sync {
         )))
     }
 
-    /// The setting that says where it is, for messages.
+    /// Returns the name of the setting that locates the store, for messages.
     fn setting(&self) -> &'static str;
 
-    /// Whether private parts must not lie there as they are.
+    /// Returns true if private parts must be encrypted in this store.
     fn wants_encryption(&self) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! What the use cases need of the outside: traits, and the two things that can go wrong with a store.
+//! Ports of the use cases: traits for stores and the clock, and the errors of stores.
 
 pub mod audit;
 pub mod blacklist;

@@ -1,4 +1,4 @@
-//! Sessions in a store: the truth about every token.
+//! Port of the session store, the source of truth for every token.
 
 use std::sync::Arc;
 
@@ -12,91 +12,93 @@ use crate::domain::{
     time::Moment,
 };
 
-/// A session that is to be made.
+/// Session to insert.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// The session, at generation 0.
+    /// Session at generation 0.
     pub session: Session,
-    /// Whether the sign-in is also noted at the user, in the same statement.
+    /// True to update the user's time of the last login in the same statement.
     pub update_last_login: bool,
-    /// What the audit trail is told, in the same transaction.
+    /// Audit event, written in the same transaction.
     pub audit: AuditEvent,
 }
 
-/// The end of one session.
+/// Revocation of one session.
 #[derive(Clone, Debug)]
 pub struct Revoke {
-    /// Which one.
+    /// Session to revoke.
     pub id: SessionId,
-    /// Whose live session it must be, where that matters: the user, and the user's `version`.
+    /// User and session epoch of a live session. If set, no other session is revoked.
     pub of: Option<(UserId, u32)>,
-    /// Why.
+    /// Reason that is stored.
     pub reason: RevokedReason,
-    /// Now, by the caller's clock. The revocation is stamped by [`SessionStore::stamping_clock`].
+    /// Current time by the caller's clock. The revocation is stamped by
+    /// [`SessionStore::stamping_clock`].
     pub now: Moment,
-    /// What the audit trail is told, in the same transaction.
+    /// Audit event, written in the same transaction.
     pub audit: AuditEvent,
 }
 
-/// The exchange of one generation for the next.
+/// Rotation from one generation to the next.
 #[derive(Clone, Debug)]
 pub struct Rotation {
-    /// Which session.
+    /// Session of the refresh token.
     pub id: SessionId,
-    /// Whose the token says that it is.
+    /// User in the token.
     pub user: UserId,
-    /// The user's cut-off counter in the token.
+    /// Session epoch in the token.
     pub session_epoch: u32,
-    /// The generation that was presented.
+    /// Generation in the token.
     pub generation: u32,
-    /// Where the request came from.
+    /// Address of the client.
     pub ip: Option<String>,
-    /// What sent it.
+    /// `User-Agent` of the client.
     pub user_agent: Option<String>,
 }
 
-/// A repeat of a refresh within the grace, by a client that differs from the holder.
+/// Repeat within the reuse grace, by a client other than the holder.
 #[derive(Clone, Copy, Debug)]
 pub struct Repeat {
-    /// The session.
+    /// Session of the refresh token.
     pub id: SessionId,
-    /// The live generation, which is issued again.
+    /// Current generation, which is issued again.
     pub generation: u32,
-    /// The limit of repeats of a generation, at least 1.
+    /// Maximum number of repeats of a generation, at least 1.
     pub limit: u32,
 }
 
-/// A stretch of all sessions.
+/// Page of all sessions.
 #[derive(Clone, Debug)]
 pub struct SessionPage {
-    /// Sessions by id.
+    /// Sessions, ordered by id.
     pub sessions: Vec<Session>,
-    /// Where to go on; `None` at the end.
+    /// Position of the next page. `None` at the end.
     pub next: Option<SessionId>,
 }
 
-/// Sessions.
+/// Store of sessions.
 ///
-/// Every method that changes something does so in a statement that carries its own condition: of any number of callers
-/// at once exactly one changes the row, and the others are told that they did not.
+/// Each change is one statement that contains its own condition. Of any number of concurrent
+/// callers, exactly one changes the row; the result shows the others that they did not.
 #[async_trait]
 pub trait SessionStore: Send + Sync {
-    /// Succeeds if the store answers and took the last write.
+    /// Succeeds if the store responds and its last write succeeded.
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// Tries a write that changes nothing, where a store may answer and yet take no writes: on the embedded database,
-    /// whose disk may be full. [`ping`](Self::ping) reports the outcome.
+    /// Tries a write that changes nothing. For the embedded database, which may respond although
+    /// its disk is full. [`ping`](Self::ping) reports the result.
     async fn check_writes(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Makes the session if its user is still there, active, and at the session's version. How many other sessions of
-    /// the user were live just before, or `None` when it was not made.
+    /// Inserts the session if its user exists, is active and has the session's epoch. Returns the
+    /// number of other live sessions of the user just before, or `None` if nothing was inserted.
     async fn insert(&self, new: NewSession) -> Result<Option<u32>, StoreError>;
 
-    /// Revokes the oldest live sessions of the user of `newest` so that `limit` stay, itself among them if it is still
-    /// live. Of several calls at once for one user each sees what the others did. Those that this call revoked; each is
-    /// also told to the audit trail as `audit` says, in the same transaction.
+    /// Revokes the oldest live sessions of the user of `newest` until `limit` remain. `newest`
+    /// itself remains if it is live. Concurrent calls for one user see each other's changes.
+    /// Returns the sessions that this call revoked. For each, `audit` is written in the same
+    /// transaction.
     async fn trim(
         &self,
         newest: &Session,
@@ -104,40 +106,41 @@ pub trait SessionStore: Send + Sync {
         audit: AuditEvent,
     ) -> Result<Vec<Session>, StoreError>;
 
-    /// Raises the generation if it is the one presented, the session is the token's and neither revoked nor over,
-    /// and its user is active and not cut off. The state afterwards for the one caller who won, `None` for all others: they read the
-    /// row with [`SessionStore::find`] and explain.
+    /// Rotates a session. Its row must match the token's user, epoch and generation, be neither
+    /// revoked nor expired, and belong to an active user with the same epoch. Returns the state
+    /// afterwards to the one caller that succeeds, and `None` to all others. They read the row with
+    /// [`SessionStore::find`] to find the reason.
     ///
-    /// The moment of the rotation is read from the clock when the statement is sent, not when the request came: it may
-    /// have waited for a connection, and the grace would have run out while it did.
+    /// The clock is read when the statement is sent. A request may have waited for a connection,
+    /// and that time must not shorten the reuse grace.
     async fn rotate(
         &self,
         rotation: Rotation,
         clock: &Arc<dyn Clock>,
     ) -> Result<Option<SessionState>, StoreError>;
 
-    /// Counts a repeat if the session is at this generation and not revoked, and if the generation has repeats left.
-    /// Returns true if it was counted. Of any number of concurrent calls, `limit` are counted.
+    /// Counts a repeat if the session has this generation, is not revoked, and has repeats left.
+    /// Returns true if it was counted. Of concurrent calls, at most `limit` are counted.
     async fn count_repeat(&self, repeat: Repeat) -> Result<bool, StoreError>;
 
-    /// The session and its user.
+    /// Returns the session and its user, or `None` if it does not exist.
     async fn find(&self, id: SessionId) -> Result<Option<SessionState>, StoreError>;
 
-    /// Revokes if it is not revoked yet and, where `of` says so, if it is a live session of that user. The session
-    /// afterwards, whoever revoked it, or `None` when there is none, and whether it was this call that did it.
+    /// Revokes the session if it is not revoked and matches [`Revoke::of`]. Returns the session
+    /// afterwards, and true if this call revoked it. Returns `None` if it does not exist.
     async fn revoke(&self, revoke: Revoke) -> Result<Option<(Session, bool)>, StoreError>;
 
-    /// The sessions of a user that could still be alive by their own row, the newest first.
+    /// Returns the sessions of a user that are neither revoked nor expired at `now`, newest first.
     async fn list_live(&self, user: &UserId, now: Moment) -> Result<Vec<Session>, StoreError>;
 
-    /// Up to `limit` sessions after `after` by id, dead or alive.
+    /// Returns up to `limit` sessions with ids after `after`, in any state.
     async fn page(&self, after: Option<SessionId>, limit: i64) -> Result<SessionPage, StoreError>;
 
-    /// Returns the time of the clock that stamps revocations and cut-offs: the database's if it has one, else `ours`.
+    /// Returns the time of the stamping clock: the database's if it has a clock, else `ours`.
     async fn stamping_clock(&self, ours: Moment) -> Result<Moment, StoreError>;
 
-    /// Returns up to `limit` sessions that were revoked at or after `since` by the stamping clock, ordered by that
-    /// moment and by id. Only sessions after `after` in this order are returned.
+    /// Returns up to `limit` sessions that were revoked at or after `since` by the stamping clock,
+    /// ordered by time of revocation and id. The page begins after `after`.
     async fn revoked_since(
         &self,
         since: Moment,
@@ -145,7 +148,7 @@ pub trait SessionStore: Send + Sync {
         limit: i64,
     ) -> Result<Vec<Session>, StoreError>;
 
-    /// Removes up to `limit` sessions whose absolute end lies before `before`. How many. The end of a session is in its
-    /// row, so no setting of the process that purges decides what is over.
+    /// Removes up to `limit` sessions that expired before `before`. Returns their number. Each row
+    /// holds its own expiry, so the settings of the calling process do not matter.
     async fn purge(&self, before: Moment, limit: i64) -> Result<usize, StoreError>;
 }

@@ -1,4 +1,4 @@
-//! Users in a store.
+//! Port of the user store.
 
 use async_trait::async_trait;
 
@@ -12,59 +12,61 @@ use crate::domain::{
     username::Username,
 };
 
-/// A user and what the password is checked against.
+/// User with the password hash.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// The user.
     pub user: User,
-    /// The hash.
+    /// Hash of the password.
     pub password_hash: PasswordHash,
 }
 
-/// The end of everything that a user holds, and what goes with it.
+/// Revocation of all sessions of a user.
 #[derive(Clone, Debug)]
 pub struct RevokeAll {
-    /// Whose.
+    /// Id of the user.
     pub id: UserId,
-    /// Now, by the caller's clock. The cut-off is stamped by [`SessionStore::stamping_clock`](super::SessionStore::stamping_clock).
+    /// Current time by the caller's clock. The change is stamped by
+    /// [`SessionStore::stamping_clock`](super::SessionStore::stamping_clock).
     pub now: Moment,
-    /// What the audit trail is told, in the same transaction, if anything changed.
+    /// Audit event, written in the same transaction if anything changes.
     pub audit: AuditEvent,
 }
 
-/// Why a user was not made.
+/// Error of an insert or an update of a user.
 #[derive(Debug, thiserror::Error)]
 pub enum InsertUserError {
-    /// Another user has this e-mail address, without regard to case.
+    /// Another user has this e-mail address, ignoring case.
     #[error("a user with that e-mail address already exists")]
     EmailTaken,
-    /// The store.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Another user has this name, without regard to case.
+    /// Another user has this name, ignoring case.
     #[error("a user with that username already exists")]
     UsernameTaken,
 }
 
-/// Users. Deleted ones are not found by anything here; only their sessions remember them.
+/// Store of users. Deleted users are not found by these methods, except by
+/// [`epochs_raised_since`](Self::epochs_raised_since).
 ///
-/// Whatever raises `version` is a cut-off: one row, and everything that the user holds is dead.
+/// Raising the session epoch revokes all sessions of a user with the change of one row.
 #[async_trait]
 pub trait UserStore: Send + Sync {
-    /// The user with exactly this name, case included, as at a simplejwt login.
+    /// Returns the user with exactly this name, case-sensitive like a simplejwt login.
     async fn find_credentials(
         &self,
         username: &Username,
     ) -> Result<Option<Credentials>, StoreError>;
 
-    /// The user of this name, without regard to case.
+    /// Returns the user with this name, ignoring case.
     async fn find_by_username(&self, username: &Username) -> Result<Option<User>, StoreError>;
 
-    /// The user with this id.
+    /// Returns the user with this id.
     async fn find_by_id(&self, id: &UserId) -> Result<Option<User>, StoreError>;
 
-    /// Changes a user, with an audit event in the same transaction; no cut-off. The user afterwards, or `None` when there
-    /// is none.
+    /// Changes a user, with an audit event in the same transaction. Sessions stay valid. Returns
+    /// the user afterwards, or `None` if there is none.
     async fn update(
         &self,
         id: &UserId,
@@ -72,16 +74,16 @@ pub trait UserStore: Send + Sync {
         audit: AuditEvent,
     ) -> Result<Option<User>, InsertUserError>;
 
-    /// Makes a user. Two at once with one name: one is made.
+    /// Inserts a user. Of concurrent inserts with the same name, one succeeds.
     async fn insert(&self, user: NewUser, audit: AuditEvent) -> Result<User, InsertUserError>;
 
-    /// Up to `limit` users whose id is greater than `after`, by id.
+    /// Returns up to `limit` users with ids after `after`, ordered by id.
     async fn list(&self, after: Option<&UserId>, limit: i64) -> Result<Vec<User>, StoreError>;
 
-    /// Whether there is any user at all.
+    /// Returns true if there is any user.
     async fn any(&self) -> Result<bool, StoreError>;
 
-    /// Exchanges the hash if it is still `old`. The password is the same, so nothing is cut off.
+    /// Replaces the hash if it is still `old`. The password is the same, so sessions stay valid.
     async fn replace_hash(
         &self,
         id: &UserId,
@@ -89,30 +91,32 @@ pub trait UserStore: Send + Sync {
         new: &PasswordHash,
     ) -> Result<(), StoreError>;
 
-    /// Sets a new password: a cut-off. The user afterwards, or `None` when there is none.
+    /// Sets a new password and revokes all sessions. Returns the user afterwards, or `None` if
+    /// there is none.
     async fn set_password(
         &self,
         revoke_all: &RevokeAll,
         hash: &PasswordHash,
     ) -> Result<Option<User>, StoreError>;
 
-    /// Activates, or deactivates: a cut-off. The user afterwards, or `None` when there is none.
+    /// Activates or deactivates a user. A change revokes all sessions. Returns the user afterwards,
+    /// or `None` if there is none.
     async fn set_active(
         &self,
-        cut_off: &RevokeAll,
+        revoke_all: &RevokeAll,
         active: bool,
     ) -> Result<Option<User>, StoreError>;
 
-    /// Cuts everything off that the user holds, if `version` is still the user's, where one is given. The user
-    /// afterwards, or `None` when there is none or the version has moved on.
+    /// Revokes all sessions of a user. If `epoch` is given, it must be the user's session epoch.
+    /// Returns the user afterwards, or `None` if there is none or the epoch differs.
     async fn revoke_all_sessions(
         &self,
-        cut_off: &RevokeAll,
-        version: Option<u32>,
+        revoke_all: &RevokeAll,
+        epoch: Option<u32>,
     ) -> Result<Option<User>, StoreError>;
 
-    /// Cuts off up to `limit` users, by id after `after`, raising each `version` by `step`. Id and new `version` of
-    /// each.
+    /// Raises the session epochs of up to `limit` users after `after` by `step`, in the order of
+    /// ids. Returns id and new epoch of each.
     async fn bump_epochs(
         &self,
         now: Moment,
@@ -121,12 +125,14 @@ pub trait UserStore: Send + Sync {
         limit: i64,
     ) -> Result<Vec<(UserId, u32)>, StoreError>;
 
-    /// Deletes: the name is free again, what the row said of the person is gone, and the row itself stays until the
-    /// last token has ended, so that those tokens are refused. The new `version`, or `None` when there was no user.
-    async fn delete(&self, cut_off: &RevokeAll) -> Result<Option<u32>, StoreError>;
+    /// Deletes a user. The name is free at once, and personal data is erased. The row itself stays
+    /// until the last token has expired, so that those tokens are refused. Returns the new session
+    /// epoch, or `None` if there was no user.
+    async fn delete(&self, revoke_all: &RevokeAll) -> Result<Option<u32>, StoreError>;
 
-    /// Returns moment, id and `version` of up to `limit` users, including deleted ones, who were cut off at or after
-    /// `since` by the stamping clock. They are ordered by moment and id, and begin after `after`.
+    /// Returns time, id and session epoch of up to `limit` users whose epoch was raised at or after
+    /// `since` by the stamping clock. Deleted users are included. The order is by time and id, and
+    /// the page begins after `after`.
     async fn epochs_raised_since(
         &self,
         since: Moment,
@@ -134,6 +140,7 @@ pub trait UserStore: Send + Sync {
         limit: i64,
     ) -> Result<Vec<(Moment, UserId, u32)>, StoreError>;
 
-    /// Removes up to `limit` rows of users who were deleted before `before` and have no session left. How many.
+    /// Removes up to `limit` rows of users deleted before `before` that have no session left.
+    /// Returns their number.
     async fn purge(&self, before: Moment, limit: i64) -> Result<usize, StoreError>;
 }

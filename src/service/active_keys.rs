@@ -1,4 +1,5 @@
-//! The keys that are used just now: exchanged as a whole when the ring changes, while requests go on.
+//! Active keys: the key ring that this process uses. It is replaced as a whole when the stored ring
+//! changes, without interrupting requests.
 
 use std::sync::{
     Arc,
@@ -15,100 +16,102 @@ use crate::{
     domain::{keys::PROPAGATION, time::Moment},
 };
 
-/// The number of seconds without a look at the ring that count as a fault. It is the time that an instance may take to
-/// notice a change.
+/// Age in seconds of the last read of the key ring that counts as a fault. It is the time
+/// within which each instance must notice a change.
 const MAX_READ_AGE: u64 = PROPAGATION.num_seconds().unsigned_abs();
 
-/// One ring, and what follows from it.
+/// One key ring with its derived data.
 pub struct Snapshot {
-    /// The keys.
+    /// All keys.
     pub ring: KeyRing,
-    /// The public ones.
+    /// Public keys.
     pub published: PublishedKeys,
-    /// Tokens whose signature was checked with these keys, by the hash of the whole token: never by a part of it, which
-    /// another token may share.
-    seen: Option<Cache<[u8; 32], Arc<Signed>>>,
+    /// Cache of tokens with a valid signature. The key is the hash of the whole token, because two
+    /// tokens may share a part.
+    cache: Option<Cache<[u8; 32], Arc<Signed>>>,
     verifier: Verifier,
 }
 
-/// The ring in force. Share it behind an `Arc`.
+/// Key ring in use. Share it behind an `Arc`.
 pub struct ActiveKeys {
     broken: AtomicBool,
     overdue: AtomicBool,
-    /// The time of the last look at the store, in seconds since 1970.
-    looked_at: AtomicI64,
+    /// Time of the last read of the store, in seconds since 1970.
+    read_at: AtomicI64,
     current: ArcSwap<Snapshot>,
     policy: Policy,
-    remembered: usize,
+    cache_capacity: usize,
 }
 
 impl ActiveKeys {
-    /// With this ring to begin with; tokens are checked by `policy`, and of as many as `remembered` it is known that their
-    /// signature holds.
+    /// Returns active keys with this ring. Tokens are verified by `policy`. `cache_capacity` is the
+    /// capacity of the signature cache, where 0 disables it.
     ///
     /// # Errors
-    /// When the keys cannot be used together.
-    pub fn new(ring: KeyRing, policy: Policy, remembered: usize) -> Result<Self, KeyError> {
-        let current = ArcSwap::from_pointee(Snapshot::new(ring, &policy, remembered)?);
-        let (broken, overdue, looked_at) = Default::default();
+    /// The keys cannot be used together.
+    pub fn new(ring: KeyRing, policy: Policy, cache_capacity: usize) -> Result<Self, KeyError> {
+        let current = ArcSwap::from_pointee(Snapshot::new(ring, &policy, cache_capacity)?);
+        let (broken, overdue, read_at) = Default::default();
         Ok(Self {
             broken,
             overdue,
-            looked_at,
+            read_at,
             current,
             policy,
-            remembered,
+            cache_capacity,
         })
     }
 
-    /// From now on, this ring.
+    /// Replaces the key ring.
     ///
     /// # Errors
-    /// When the keys cannot be used together; the ring in force stays.
+    /// The keys cannot be used together. The previous ring remains in use.
     pub fn replace(&self, ring: KeyRing) -> Result<(), KeyError> {
         self.current.store(Arc::new(Snapshot::new(
             ring,
             &self.policy,
-            self.remembered,
+            self.cache_capacity,
         )?));
         Ok(())
     }
 
-    /// What is in force. Do not keep it across an `await`: the next request shall see the next ring.
+    /// Returns the present ring. Callers must not hold it across an `await`, so that the next
+    /// request sees the next ring.
     #[must_use]
     pub fn current(&self) -> Guard<Arc<Snapshot>> {
         self.current.load()
     }
 
-    /// What tokens are checked by, whatever the keys.
+    /// Returns the policy for tokens, which does not depend on the keys.
     #[must_use]
     pub const fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// Whether something in the ring that lies in the store cannot be used, or a key that is due cannot be made.
+    /// Returns true if the stored ring has unusable keys, or if a due key could not be created.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed) || self.overdue.load(Ordering::Relaxed)
     }
 
-    /// Returns the seconds since the last look at the ring in the store; a key that was revoked since then is still accepted.
+    /// Returns the seconds since the last read of the stored ring. A key that was revoked in that
+    /// time is still accepted.
     #[must_use]
     pub fn seconds_since_read(&self, now: Moment) -> u64 {
         let age = now
             .timestamp()
-            .saturating_sub(self.looked_at.load(Ordering::Relaxed));
+            .saturating_sub(self.read_at.load(Ordering::Relaxed));
         u64::try_from(age).unwrap_or_default()
     }
 
-    /// Returns true while the looks at the store succeed.
+    /// Returns true if the last read of the store is recent.
     #[must_use]
     pub fn is_watched(&self, now: Moment) -> bool {
         self.seconds_since_read(now) <= MAX_READ_AGE
     }
 
     pub(super) fn record_read(&self, now: Moment) {
-        self.looked_at.store(now.timestamp(), Ordering::Relaxed);
+        self.read_at.store(now.timestamp(), Ordering::Relaxed);
     }
 
     pub(super) fn record_overdue(&self, overdue: bool) {
@@ -119,26 +122,27 @@ impl ActiveKeys {
         self.broken.store(broken, Ordering::Relaxed);
     }
 
-    /// A token that is presented once, as a rule: a refresh token.
+    /// Verifies a token that is usually presented once, such as a refresh token.
     pub(super) fn verify(&self, token: &str, now: Moment) -> Result<Checked, VerifyError> {
         self.current().verifier.check(token, now.timestamp())
     }
 
-    /// A token that may be presented again and again. Only the signature is remembered: times are checked every time.
+    /// Verifies a token that may be presented repeatedly. Only the signature is cached: times are
+    /// checked each time.
     pub(super) fn verify_cached(&self, token: &str, now: Moment) -> Result<Checked, VerifyError> {
         let current = self.current();
-        let Some(seen) = &current.seen else {
+        let Some(cache) = &current.cache else {
             return current.verifier.check(token, now.timestamp());
         };
         let hash: [u8; 32] = digest(&SHA256, token.as_bytes())
             .as_ref()
             .try_into()
             .unwrap_or_default();
-        let signed = if let Some(signed) = seen.get(&hash) {
+        let signed = if let Some(signed) = cache.get(&hash) {
             signed
         } else {
             let signed = Arc::new(current.verifier.check_signature(token)?);
-            seen.insert(hash, Arc::clone(&signed));
+            cache.insert(hash, Arc::clone(&signed));
             signed
         };
         current.verifier.check_claims(signed, now.timestamp())
@@ -146,12 +150,12 @@ impl ActiveKeys {
 }
 
 impl Snapshot {
-    fn new(ring: KeyRing, policy: &Policy, remembered: usize) -> Result<Self, KeyError> {
+    fn new(ring: KeyRing, policy: &Policy, cache_capacity: usize) -> Result<Self, KeyError> {
         let verifier = Verifier::new(ring.key_set()?, policy.clone());
-        let seen = (remembered > 0).then(|| Cache::new(remembered));
+        let cache = (cache_capacity > 0).then(|| Cache::new(cache_capacity));
         Ok(Self {
             published: ring.published(),
-            seen,
+            cache,
             verifier,
             ring,
         })

@@ -1,7 +1,8 @@
 //! Admission: limits of the work in progress for each session and each source.
 //!
-//! An admitted use case counts until it ends, even if its client has disconnected. One that waits for admission ends
-//! with its client. The queues of the database (`store::sql`) and of the password hasher have separate limits.
+//! A use case counts from its admission to its end, even if the client disconnects. A request that
+//! waits for admission is dropped with its connection. The queues of the database (`store::sql`)
+//! and of the password hasher have separate limits.
 
 use super::{
     ClientInfo, Error,
@@ -12,31 +13,31 @@ use crate::domain::{
     network::{Source, is_local, source_of},
 };
 
-/// The limit of a session. Tabs of one browser that refresh at once wait for each other anyway, because they need the
-/// same row.
+/// Limit of a session. Concurrent refreshes of its tabs wait for each other anyway, because they
+/// need the same row.
 const SESSION: Size = Size {
     places: 4,
     queue: 124,
 };
 
-/// The limit of a public source, which may be the network of a company.
+/// Limit of a public source, which may be the network of a company.
 const SOURCE: Size = Size {
     places: 32,
     queue: 224,
 };
 
-/// The limit of a source on this machine or in a private network, which may be a proxy that is not configured. It is
-/// lower than the queue of the database, so that other sources are still served.
+/// Limit of a source on this machine or in a private network, which may be a proxy that is not
+/// configured. It is lower than the queue of the database, so that other sources are still served.
 const LOCAL_SOURCE: Size = Size {
     places: 192,
     queue: 3904,
 };
 
-/// The number of parts of the hashing queue. A source may use one of them, and a source on this machine or in a private
-/// network all but one.
+/// Number of parts of the hashing queue. A source may use one part. A source on this machine or in
+/// a private network may use all but one.
 const PARTS: usize = 4;
 
-/// Admits use cases. Cloning shares it.
+/// Admission of use cases. Clones share the limits.
 #[derive(Clone)]
 pub struct Admission {
     sessions: Bulkhead<SessionId>,
@@ -45,14 +46,14 @@ pub struct Admission {
     hashes: usize,
 }
 
-/// The permission to work on one request. It ends when it is dropped.
+/// Permission to process one request, until it is dropped.
 pub(super) struct Admitted {
     _session: Option<Place<SessionId>>,
     _source: Option<Place<Source>>,
 }
 
 impl Admission {
-    /// `hashes` is the number of passwords that may be hashed or wait for hashing at once.
+    /// Returns limits for a hasher that accepts `hashes` passwords at once, including queued ones.
     #[must_use]
     pub fn new(hashes: usize) -> Self {
         Self {
@@ -66,7 +67,7 @@ impl Admission {
     /// Admits a request of a client on a session.
     ///
     /// # Errors
-    /// [`Error::Overloaded`], immediately, if too many are waiting.
+    /// [`Error::Overloaded`], without waiting, if the queue is full.
     pub(super) async fn enter(
         &self,
         client: &ClientInfo,
@@ -91,10 +92,11 @@ impl Admission {
         })
     }
 
-    /// Admits a sign-in. Each source has only a part of the hashing queue, so that others are still served.
+    /// Admits a sign-in. Each source may use only a part of the hashing queue, so that others are
+    /// still served.
     ///
     /// # Errors
-    /// [`Error::Busy`], immediately, if the source already uses its part.
+    /// [`Error::Busy`], without waiting, if the source already uses its part.
     pub(super) async fn enter_sign_in(&self, client: &ClientInfo) -> Result<Admitted, Error> {
         let part = (self.hashes / PARTS).max(1);
         let places = |local| {
@@ -118,7 +120,8 @@ impl Admission {
     }
 }
 
-/// Enters the bulkhead of the client's source. A request with an unknown address counts for no source.
+/// Enters the bulkhead of the client's source. A request with an unknown address counts for no
+/// source.
 async fn enter(
     sources: &Bulkhead<Source>,
     client: &ClientInfo,

@@ -1,5 +1,7 @@
-//! The audit trail: events that need no transaction of their own are handed over here and written in batches, off the
-//! request path. What matters (sign-ins, revocations, cut-offs) is written by the stores together with what it tells of.
+//! Audit trail of events that need no transaction. The events are queued and written in batches,
+//! off the request path.
+//!
+//! Sign-ins and revocations are not queued: the stores write them in the transaction of the change.
 
 mod budget;
 
@@ -30,35 +32,36 @@ use crate::{
     ports::{AuditStore, Clock, StoreError},
 };
 
-/// Events that may wait. More are counted and dropped: a flood of refusals must not take the memory.
+/// Capacity of the queue and the batch. Further events are counted and dropped, so that a flood of
+/// refusals does not exhaust the memory.
 const QUEUE_CAPACITY: usize = 8192;
 
-/// So many of them in the queue, and so many in the batch that is being gathered.
+/// Share of the capacity for the queue. The other half is for the batch.
 const RESERVED_CAPACITY: usize = QUEUE_CAPACITY / 2;
 
-/// Events that are taken at once.
+/// Events per receive, and rows per write at a stop.
 const BATCH_SIZE: usize = 500;
 
-/// Rows that are written in one round at the most, which is about a second: what arises faster is counted and dropped.
+/// Maximum number of rows in one round of about one second. Further rows are counted and dropped.
 const MAX_ROWS: usize = 1000;
 
-/// How long events are gathered: the same event in this time is one row.
+/// Time for which a batch waits for more events. Equal events within it become one row.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long a database that did not take a batch is left alone.
+/// Back-off after a failed write.
 const BACKOFF: Duration = Duration::from_secs(1);
 
-/// How long a stop waits for the last batch.
+/// Time limit for each of the last writes at a stop.
 const FINAL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Takes events and never waits. Cloning shares it.
+/// Sending half of the audit trail. It never waits. Clones share the queue.
 #[derive(Clone)]
 pub struct AuditTrail {
     events: Sender<AuditEvent>,
     dropped: Counter,
 }
 
-/// Writes the events of the trail, within a budget.
+/// Receiving half of the audit trail, which writes the events within a budget.
 pub struct AuditWriter {
     budget: Budget,
     clock: Arc<dyn Clock>,
@@ -69,10 +72,10 @@ pub struct AuditWriter {
     written: Counter,
 }
 
-/// Rows to be written, each with the number of its events.
+/// Rows to be written, each with its number of events.
 type Rows = Vec<(AuditEvent, u32)>;
 
-/// Returns a trail that ends in `store`, and its writer.
+/// Returns a trail that writes to `store`, and its writer.
 #[must_use]
 pub fn audit_trail(
     store: Arc<dyn AuditStore>,
@@ -97,19 +100,19 @@ pub fn audit_trail(
 }
 
 impl AuditTrail {
-    /// Hands an event over.
+    /// Enqueues an event, or drops it if the queue is full.
     pub fn record(&self, event: AuditEvent) {
         log_refusal(&event);
         if self.events.try_send(event).is_err() && self.dropped.inc() == 0 {
             tracing::error!(
-                "audit events are dropped: the database takes them more slowly than they arise"
+                "audit events dropped: the queue is full because the database is too slow"
             );
         }
     }
 }
 
-/// Logs a refusal with the user, the session and the address, once a second for each cause. The line of the request has
-/// none of them, because a request is not known to belong to a user.
+/// Logs a refusal with user, session and address, once a second for each cause. The log line of the
+/// request has none of these, because a request is not known to belong to a user.
 fn log_refusal(event: &AuditEvent) {
     static SIGN_INS: LazyLock<SampledCauses> = LazyLock::new(SampledCauses::default);
     static TOKENS: LazyLock<SampledCauses> = LazyLock::new(SampledCauses::default);
@@ -138,19 +141,19 @@ fn log_refusal(event: &AuditEvent) {
 }
 
 impl AuditWriter {
-    /// Writes until `stop` completes, and then the remaining rows. Rows that the database does not accept are tried
-    /// again.
+    /// Writes events until `stop` completes, and then the remaining rows. A failed write is
+    /// repeated after the back-off.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         loop {
             let mut batch = Vec::with_capacity(BATCH_SIZE);
             tokio::select! {
                 () = &mut stop => return self.finish(Rows::new()).await,
-                // The last sender was dropped, as also happens at a stop.
+                // The last sender was dropped, which also happens at a stop.
                 received = self.events.recv_many(&mut batch, BATCH_SIZE) => if received == 0 {
                     return self.finish(Rows::new()).await;
                 },
-                () = sleep(LINGER), if self.budget.owes() => {}
+                () = sleep(LINGER), if self.budget.has_pending() => {}
             }
             if !batch.is_empty() {
                 tokio::select! {
@@ -164,7 +167,7 @@ impl AuditWriter {
             let mut rows = self.within_budget(&batch);
             self.limit(&mut rows);
             while let Err(error) = self.write(&rows).await {
-                tracing::warn!(%error, events = batch.len(), "audit events wait for the database");
+                tracing::warn!(%error, events = batch.len(), "audit events not written, retrying");
                 tokio::select! {
                     () = &mut stop => return self.finish(rows).await,
                     () = sleep(BACKOFF) => {}
@@ -182,7 +185,7 @@ impl AuditWriter {
         rows.extend(self.budget.close());
         for part in rows.chunks(BATCH_SIZE) {
             if !matches!(timeout(FINAL_TIMEOUT, self.write(part)).await, Ok(Ok(()))) {
-                tracing::error!(rows = rows.len(), "the last audit events were not written");
+                tracing::error!(rows = rows.len(), "last audit events not written");
                 return;
             }
         }
@@ -194,8 +197,8 @@ impl AuditWriter {
         rows
     }
 
-    /// Limits the rows of one round. Refused tokens are dropped first, so that a flood of them does not displace other
-    /// events.
+    /// Limits the rows of one round. Refused tokens are dropped first, so that a flood of them does
+    /// not displace other events.
     fn limit(&self, rows: &mut Rows) {
         if rows.len() > MAX_ROWS {
             rows.sort_by_key(|(event, _)| event.kind == EventKind::TokenRefused);
@@ -217,8 +220,8 @@ impl AuditWriter {
 async fn gather(events: &mut Receiver<AuditEvent>, batch: &mut Vec<AuditEvent>) {
     let _ = timeout(LINGER, async {
         while batch.len() < RESERVED_CAPACITY {
-            let room = RESERVED_CAPACITY - batch.len();
-            if events.recv_many(batch, room).await == 0 {
+            let free = RESERVED_CAPACITY - batch.len();
+            if events.recv_many(batch, free).await == 0 {
                 return;
             }
         }
@@ -226,18 +229,20 @@ async fn gather(events: &mut Receiver<AuditEvent>, batch: &mut Vec<AuditEvent>) 
     .await;
 }
 
-/// One row for what happened several times: a client that does not stop asking with a dead token must not fill the
-/// disk, not even one that calls itself something else each time or goes through all tokens of a session. The row has
-/// what the first had.
+/// Combines equal events into one row, which has the values of the first event.
+///
+/// Thus a client that repeats a request with a revoked token does not fill the disk. The user agent
+/// is ignored, and so is the token id, except for refreshes. A client therefore gains nothing by
+/// varying its user agent or by using all tokens of a session.
 fn grouped(batch: &[AuditEvent]) -> Vec<(AuditEvent, u32)> {
     let mut rows: Vec<(AuditEvent, u32)> = Vec::new();
-    let mut places: HashMap<AuditEvent, usize> = HashMap::new();
+    let mut indexes: HashMap<AuditEvent, usize> = HashMap::new();
     for event in batch {
         let origin = Origin {
             user_agent: None,
             ..event.origin.clone()
         };
-        // Of refreshes, each token counts: that is why somebody asked for them.
+        // With refreshes audited, each token has its own row.
         let jti = event
             .jti
             .clone()
@@ -248,22 +253,22 @@ fn grouped(batch: &[AuditEvent]) -> Vec<(AuditEvent, u32)> {
             origin,
             ..event.clone()
         };
-        if let Some((_, times)) = places.get(&alike).and_then(|place| rows.get_mut(*place)) {
+        if let Some((_, times)) = indexes.get(&alike).and_then(|index| rows.get_mut(*index)) {
             *times = times.saturating_add(1);
         } else {
-            places.insert(alike, rows.len());
+            indexes.insert(alike, rows.len());
             rows.push((event.clone(), 1));
         }
     }
     rows
 }
 
-/// Where a token was presented.
+/// View to which a token was presented.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum View {
     /// simplejwt's blacklist view, and dj-rest-auth's logout.
     Blacklist,
-    /// A view for people who are signed in.
+    /// View that requires authentication.
     Protected,
     /// simplejwt's refresh view.
     Refresh,
@@ -283,8 +288,8 @@ impl View {
 }
 
 impl Auth {
-    /// Passes the outcome on, and tells the trail of a refusal. Only tokens that we signed come here: what others make
-    /// up is counted, and fills no table.
+    /// Returns the outcome, and records a refusal in the trail. Only tokens with a valid signature
+    /// get here: invented tokens are counted but not recorded.
     pub(super) fn record_refusal<T>(
         &self,
         view: View,
@@ -319,7 +324,8 @@ impl Auth {
     }
 }
 
-/// A token whose time is over is the everyday, and a failure of ours is the log's.
+/// Returns true if the error belongs in the audit trail. Expired tokens are routine, and internal
+/// failures belong in the log.
 fn is_audited(error: &Error) -> bool {
     match error {
         Error::NoActiveAccount
@@ -345,14 +351,14 @@ mod tests {
     };
 
     #[test]
-    fn what_happens_again_is_counted_and_what_differs_is_a_row_of_its_own() {
+    fn equal_events_are_combined_and_different_ones_are_not() {
         let at = |second| Moment::from_timestamp(second, 0).unwrap();
         let event = |second, cause| {
             AuditEvent::new(at(second), EventKind::TokenRefused, Actor::Client).with_cause(cause)
         };
         let renamed = event(5, "spent").from(&Origin {
             ip: None,
-            user_agent: Some("somebody else".to_owned()),
+            user_agent: Some("another agent".to_owned()),
         });
         let moved = event(6, "spent").from(&Origin {
             ip: Some("192.0.2.1".to_owned()),

@@ -1,5 +1,5 @@
-//! A bulkhead: each key (a session, a source) has a limited number of places, so that its requests cannot starve
-//! others.
+//! Bulkhead: each key (a session, a source) has a limited number of places, so that its requests
+//! cannot starve others.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -9,19 +9,19 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The number of locks. With several, threads rarely wait for each other.
+/// Number of locks. Sharding reduces contention between threads.
 const SHARDS: usize = 16;
 
-/// The size of a bulkhead for one key.
+/// Limits of a bulkhead for one key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Size {
-    /// Requests that run at once.
+    /// Maximum number of requests in progress.
     pub places: usize,
-    /// Requests that may wait for a place.
+    /// Maximum number of waiting requests.
     pub queue: usize,
 }
 
-/// The keys that have requests at present. Clones share them.
+/// Keys with requests at present. Clones share them.
 #[derive(Clone)]
 pub(super) struct Bulkhead<K: Eq + Hash>(Arc<Shared<K>>);
 
@@ -32,19 +32,19 @@ struct Shared<K> {
 
 struct Slot {
     places: Arc<Semaphore>,
-    /// Requests that run or wait.
+    /// Number of requests in progress or waiting.
     requests: usize,
 }
 
-/// A place. Dropping it gives the place to the next request in the queue.
+/// Permission for one request. Dropping it admits the next request in the queue.
 pub(super) struct Place<K: Eq + Hash> {
-    // Dropped in this order: the place is freed before the request is uncounted, so a key with a waiting request is
-    // never removed.
+    // Dropped in this order: the permit is released before the request is uncounted, so a key with
+    // a waiting request is never removed.
     _permit: OwnedSemaphorePermit,
     _entry: Entry<K>,
 }
 
-/// A counted request of a key, until it is dropped.
+/// Counted request of a key. Dropping it uncounts the request.
 struct Entry<K: Eq + Hash> {
     bulkhead: Bulkhead<K>,
     key: K,
@@ -58,8 +58,8 @@ impl<K: Clone + Eq + Hash> Bulkhead<K> {
         }))
     }
 
-    /// Waits for a place, in the order of arrival. Returns `None` immediately if the queue is full. A waiting request
-    /// that is dropped leaves the queue.
+    /// Waits for a place, in order of arrival. Returns `None` immediately if the queue is full.
+    /// Dropping the future leaves the queue.
     pub(super) async fn enter(&self, key: K, size: Size) -> Option<Place<K>> {
         let (entry, places) = self.join(key, size)?;
         let permit = match Arc::clone(&places).try_acquire_owned() {
@@ -136,7 +136,7 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn a_full_queue_is_refused_at_once_and_other_keys_have_their_own_places() {
+    async fn full_queue_refuses_without_affecting_other_keys() {
         let bulkhead = Bulkhead::new();
         let (first, _second) = (
             bulkhead.enter("a", SIZE).await.unwrap(),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_that_stops_waiting_leaves_the_queue() {
+    async fn dropped_request_leaves_the_queue() {
         let bulkhead = Bulkhead::new();
         let places = (
             bulkhead.enter(1, SIZE).await.unwrap(),
@@ -168,6 +168,6 @@ mod tests {
             assert!(waiting.as_mut().now_or_never().is_none());
         }
         drop(places);
-        assert_eq!(bulkhead.keys(), 0, "a key without requests takes no memory");
+        assert_eq!(bulkhead.keys(), 0, "a key without requests uses no memory");
     }
 }

@@ -1,4 +1,4 @@
-//! Filling a blacklist that lost its memory: in pages, from where the last attempt came to.
+//! Rebuild of the blacklist from the database. It is done in pages, and resumes after a failure.
 
 use super::janitor::{Maintenance, PAGE_SIZE};
 use crate::{
@@ -9,25 +9,25 @@ use crate::{
     ports::{Blacklist, StoreError},
 };
 
-/// Rounds that are left out at the most after failures.
+/// Maximum number of rounds that are skipped after failures.
 const MAX_SKIPPED_ROUNDS: u32 = 8;
 
-/// How far a rebuild has come.
+/// Progress of a rebuild.
 pub(super) struct Rebuild {
     pub ticket: u64,
-    /// The time of the stamping clock. Later revocations are searched for again.
-    pub began: Moment,
+    /// Start, by the stamping clock. The replay after the rebuild covers later revocations.
+    pub started: Moment,
     sessions: Progress<(Moment, SessionId)>,
     users: Progress<(Moment, UserId)>,
 }
 
 enum Progress<T> {
-    Begun,
+    Start,
     After(T),
     Done,
 }
 
-/// How many rounds are left out after how many failures: none after the first.
+/// Exponential back-off, counted in rounds. No round is skipped after the first failure.
 #[derive(Default)]
 pub(super) struct Backoff {
     failures: u32,
@@ -35,11 +35,11 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Whether this round is left out.
+    /// Returns true if this round is to be skipped.
     pub(super) fn should_skip(&mut self) -> bool {
-        let rests = self.rounds > 0;
+        let skip = self.rounds > 0;
         self.rounds = self.rounds.saturating_sub(1);
-        rests
+        skip
     }
 
     pub(super) fn record_failure(&mut self) {
@@ -53,19 +53,20 @@ impl Backoff {
 }
 
 impl Rebuild {
-    pub(super) const fn new(ticket: u64, began: Moment) -> Self {
+    pub(super) const fn new(ticket: u64, started: Moment) -> Self {
         Self {
             ticket,
-            began,
-            sessions: Progress::Begun,
-            users: Progress::Begun,
+            started,
+            sessions: Progress::Start,
+            users: Progress::Start,
         }
     }
 }
 
 impl Maintenance {
-    /// Writes the marks of all sessions that are revoked and not over, and of all cut-offs that still matter. Of
-    /// sessions that were rotated the database is asked anyway.
+    /// Writes the entries of all revoked sessions that have not expired, and of all session epochs
+    /// within their lifetime. Rotations have no entries here, because the database checks each
+    /// refresh token anyway.
     pub(super) async fn fill(
         &self,
         blacklist: &dyn Blacklist,
@@ -77,14 +78,14 @@ impl Maintenance {
                 .revoked_since(Moment::UNIX_EPOCH, after.copied(), PAGE_SIZE)
                 .await?;
             blacklist
-                .write_best_effort(&self.session_entries(&page, rebuild.began))
+                .write_best_effort(&self.session_entries(&page, rebuild.started))
                 .await?;
-            rebuild.sessions = Progress::to(
+            rebuild.sessions = Progress::from_last(
                 page.last()
                     .and_then(|last| Some((last.revoked?.0, last.id))),
             );
         }
-        let since = rebuild.began - self.revocation.epoch_lifetime();
+        let since = rebuild.started - self.revocation.epoch_lifetime();
         while let Some(after) = rebuild.users.after() {
             let page = self
                 .users
@@ -94,27 +95,27 @@ impl Maintenance {
                 .write_best_effort(&self.epoch_entries(&page))
                 .await?;
             rebuild.users =
-                Progress::to(page.into_iter().next_back().map(|(at, user, _)| (at, user)));
+                Progress::from_last(page.into_iter().next_back().map(|(at, user, _)| (at, user)));
         }
         Ok(())
     }
 }
 
 impl<T> Progress<T> {
-    /// `None` when nothing is left, else after what to go on.
+    /// Returns the last row that was written, or `None` if all were. `Some(None)` is the beginning.
     #[expect(
         clippy::option_option,
-        reason = "the outer says whether, the inner after what"
+        reason = "the outer option is the end, the inner one the beginning"
     )]
     const fn after(&self) -> Option<Option<&T>> {
         match self {
-            Self::Begun => Some(None),
+            Self::Start => Some(None),
             Self::After(last) => Some(Some(last)),
             Self::Done => None,
         }
     }
 
-    fn to(last: Option<T>) -> Self {
+    fn from_last(last: Option<T>) -> Self {
         last.map_or(Self::Done, Self::After)
     }
 }
@@ -124,14 +125,14 @@ mod tests {
     use super::Backoff;
 
     #[test]
-    fn more_rounds_are_left_out_after_each_failure_and_none_after_the_first() {
-        let mut rest = Backoff::default();
-        let mut rested = Vec::new();
+    fn backoff_doubles_up_to_the_maximum() {
+        let mut backoff = Backoff::default();
+        let mut skipped = Vec::new();
         for _ in 0..40 {
-            rest.record_failure();
-            rested.push((0..100).take_while(|_| rest.should_skip()).count());
+            backoff.record_failure();
+            skipped.push((0..100).take_while(|_| backoff.should_skip()).count());
         }
-        assert_eq!(rested[..7], [0, 1, 2, 4, 8, 8, 8]);
-        assert_eq!(rested.last(), Some(&8));
+        assert_eq!(skipped[..7], [0, 1, 2, 4, 8, 8, 8]);
+        assert_eq!(skipped.last(), Some(&8));
     }
 }

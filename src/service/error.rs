@@ -1,68 +1,69 @@
-//! Why a use case did not do what it was asked. What it looks like on the wire is the HTTP layer's.
+//! Errors of the use cases. The HTTP layer maps them to responses.
 
 use latchkey_verifier::VerifyError;
 
 use crate::{crypto::hasher::HashError, ports::StoreError};
 
-/// A refusal or a failure. Each refusal of a token also has a precise cause, for logs and metrics: never on the wire.
+/// Refusal or failure. A refused token also has a precise cause, which goes to logs and metrics but
+/// never into a response.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Unknown user, wrong password, or inactive: one answer for all three.
+    /// Unknown user, wrong password or inactive user. The three are not distinguished.
     #[error("bad credentials")]
     BadCredentials,
-    /// Too many passwords are being hashed.
+    /// The queue of the password hasher is full.
     #[error("the hashing queue is full")]
     Busy,
-    /// Something broke that no request should break.
+    /// Internal failure that no request should cause.
     #[error("internal error: {0}")]
     Internal(String),
-    /// A refresh for a user who is inactive or gone.
-    #[error("the user is inactive or gone")]
+    /// Refresh for a user that is inactive or deleted.
+    #[error("the user is inactive or deleted")]
     NoActiveAccount,
-    /// No such session, or another user's.
-    #[error("there is no such session")]
+    /// No such session, or a session of another user.
+    #[error("no such session")]
     NoSession,
-    /// An access token without the user id claim.
+    /// Access token without the user id claim.
     #[error("the token names no user")]
     NoUserIdentification,
-    /// Too much work is in progress, in total or for one client.
+    /// Too much work is in progress, in total or for one session or source.
     #[error("overloaded")]
     Overloaded,
     /// The token is refused.
     #[error("the token is refused: {cause}")]
     Token {
-        /// What the client is told.
+        /// Category, from which the response is derived.
         detail: TokenDetail,
-        /// What the log is told.
+        /// Precise cause, for logs and metrics.
         cause: &'static str,
     },
-    /// A store that is needed cannot be reached.
+    /// A required store cannot be reached.
     #[error("unavailable: {0}")]
     Unavailable(String),
-    /// An access token of a user who is inactive.
+    /// Access token of an inactive user.
     #[error("the user is inactive")]
     UserInactive,
-    /// An access token of a user who is gone.
-    #[error("the user is gone")]
+    /// Access token of a deleted user.
+    #[error("the user does not exist")]
     UserNotFound,
 }
 
-/// simplejwt's words for a token that is refused.
+/// Category of a refused token, after the messages of simplejwt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TokenDetail {
-    /// It was revoked, spent or cut off.
+    /// Revoked, spent, or of a stale epoch.
     Blacklisted,
-    /// Its time is over.
+    /// Expired.
     Expired,
-    /// It is not a token of ours.
+    /// Not a valid token of this service.
     Invalid,
-    /// It has no `exp`.
+    /// The claim `exp` is missing.
     NoExpiry,
-    /// It has no id.
+    /// The token id is missing.
     NoId,
-    /// It has no type.
+    /// The token type is missing.
     NoType,
-    /// It is of another type.
+    /// The token has another type.
     WrongType,
 }
 
@@ -71,7 +72,7 @@ impl Error {
         Self::Token { detail, cause }
     }
 
-    /// A label for logs and metrics.
+    /// Returns the label of the error for logs and metrics.
     #[must_use]
     pub const fn cause(&self) -> &'static str {
         match self {

@@ -1,21 +1,21 @@
-//! Whether the service can do its work, and how well.
+//! Readiness of the service and its dependencies.
 
 use super::{Auth, ClientInfo, Error};
 use crate::ports::{BlacklistStatus, StoreError};
 
-/// How a part is, or the whole.
+/// Health of a dependency, or of the service.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Health {
-    /// Every answer is still right, only slower.
+    /// Works correctly, but slower.
     Degraded,
-    /// Not there.
+    /// Unavailable.
     Down,
-    /// As it should be.
+    /// Works normally.
     Ok,
 }
 
 impl Health {
-    /// The state in a word.
+    /// Returns the label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -26,22 +26,24 @@ impl Health {
     }
 }
 
-/// The parts: the database asked just now, Redis as it was found within the last second.
+/// Health of the dependencies. The database is queried for it. The health of Redis comes from the
+/// last probe.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Readiness {
-    /// The truth.
+    /// Database, the source of truth.
     pub database: Health,
-    /// The blacklist in front of it, where there is one.
+    /// Redis, if there is a blacklist.
     pub redis: Option<Health>,
-    /// The key ring. Degraded if it cannot be read, so that revocations are not noticed.
+    /// Key ring. Degraded if it cannot be read, because revocations of keys are then not noticed.
     pub keys: Health,
-    /// Seconds since the ring was last read.
+    /// Seconds since the key ring was last read.
     pub keys_last_look_seconds: u64,
 }
 
 impl Readiness {
-    /// Returns the overall state. Without the database, sign-ins and refreshes fail: down. Without Redis, the database
-    /// answers; without a readable ring, the keys in force are used: degraded.
+    /// Returns the overall health. Without the database it is down, because sign-ins and refreshes
+    /// fail. Without Redis, or with an unreadable key ring, it is degraded: the database is
+    /// queried, and the active keys remain in use.
     #[must_use]
     pub fn overall(&self) -> Health {
         match (self.database, self.redis, self.keys) {
@@ -53,10 +55,10 @@ impl Readiness {
 }
 
 impl Auth {
-    /// How each part is.
+    /// Returns the health of each dependency.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] if the client sends too many requests at once.
+    /// [`Error::Overloaded`] if the source sends too many requests at once.
     pub async fn readiness(&self, client: &ClientInfo) -> Result<Readiness, Error> {
         let _admitted = self.parts.admission.enter(client, None).await?;
         let database = match self.parts.sessions.ping().await {

@@ -1,4 +1,5 @@
-//! What is done off the request path: keeping the blacklist true, and (`flush.rs`) removing what is over.
+//! Periodic synchronisation of the blacklist with the database, off the request path. Expired rows
+//! are removed in `purge.rs`.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -19,20 +20,21 @@ use crate::{
     },
 };
 
-/// Rows in one statement.
+/// Rows per query.
 pub(super) const PAGE_SIZE: i64 = 500;
 
-/// The period before the last round for which marks are written again. It is longer than the time between a statement's
-/// stamp and its commit.
+/// Period before the last round whose entries are written again. It is longer than the time between
+/// the time stamp of a statement and its commit.
 const OVERLAP: TimeDelta = TimeDelta::minutes(2);
 
-/// How far back the first time.
+/// Period that the first round covers.
 const FIRST_OVERLAP: TimeDelta = TimeDelta::minutes(5);
 
-/// The interval between looks at Redis while a round waits for the database. It is shorter than the life of an epoch.
+/// Interval of the probes while a round waits for the database. It is shorter than the lifetime of
+/// a cache epoch.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The janitor.
+/// Periodic maintenance of the blacklist and the stores.
 pub struct Maintenance {
     pub(super) audit: Arc<dyn AuditStore>,
     pub(super) audit_retention: Option<TimeDelta>,
@@ -47,12 +49,13 @@ pub struct Maintenance {
 struct State {
     replayed_until: Option<Moment>,
     rebuild: Option<Rebuild>,
-    rest: Backoff,
+    backoff: Backoff,
     recent_writes: RecentWrites,
 }
 
 impl Maintenance {
-    /// A janitor over these stores. Audit events are kept for `audit_retention`, or for ever.
+    /// Returns the maintenance of these stores. Audit events are kept for `audit_retention`, or
+    /// indefinitely if it is `None`.
     #[must_use]
     pub fn new(
         clock: Arc<dyn Clock>,
@@ -72,48 +75,50 @@ impl Maintenance {
         }
     }
 
-    /// Keeps the blacklist true: rebuilds it when it lost its memory, else writes again what was revoked lately, so
-    /// that a mark which one instance could not write is missed by the others for no more than a moment. Run it
-    /// every second. Whether it rebuilt.
+    /// Synchronises the blacklist with the database: rebuilds it if its entries were lost, and
+    /// otherwise replays recent revocations. The replay supplies entries that another instance
+    /// failed to write. To be called every second. Returns true after a complete rebuild.
     ///
     /// # Errors
-    /// When a store cannot be reached; nothing is lost, a later run goes on from there.
+    /// A store cannot be reached. The next call continues from there.
     pub async fn sync(&self) -> Result<bool, StoreError> {
         let Some(blacklist) = self.revocation.blacklist() else {
             return Ok(false);
         };
         let mut state = self.state.lock().await;
-        let look = blacklist.probe().await?;
-        match look.state {
+        let probe = blacklist.probe().await?;
+        match probe.state {
             CacheState::Current => {
-                let reapply = self.replay_recent(blacklist.as_ref(), &mut state, &look);
-                let (reapplied, stayed) =
-                    while_probing(blacklist.as_ref(), PROBE_INTERVAL, reapply).await;
-                reapplied?;
-                if stayed {
-                    // Only now are revocations included that others made while the connection was down.
-                    blacklist.trust(&look);
+                let replay = self.replay_recent(blacklist.as_ref(), &mut state, &probe);
+                let (replayed, intact) =
+                    while_probing(blacklist.as_ref(), PROBE_INTERVAL, replay).await;
+                replayed?;
+                if intact {
+                    // Only now does the blacklist include revocations by other instances during the
+                    // disconnection.
+                    blacklist.trust(&probe);
                 }
                 return Ok(false);
             }
-            // The warnings name the other deployment.
+            // The warnings report the other deployment.
             CacheState::Foreign => return Ok(false),
             CacheState::Rebuilding(_) | CacheState::Unknown => {}
         }
-        if state.rest.should_skip() {
+        if state.backoff.should_skip() {
             return Ok(false);
         }
-        let rebuilt = self.rebuild(blacklist.as_ref(), &mut state, &look).await;
+        let rebuilt = self.rebuild(blacklist.as_ref(), &mut state, &probe).await;
         if matches!(rebuilt, Ok(true)) {
-            state.rest = Backoff::default();
+            state.backoff = Backoff::default();
         } else {
             blacklist.record_failed_rebuild();
-            state.rest.record_failure();
+            state.backoff.record_failure();
         }
         rebuilt
     }
 
-    /// What the last look found wrong with how the blacklist's servers are set up, a sentence each.
+    /// Returns the configuration faults of the blacklist's servers that the last probe found, one
+    /// sentence each.
     #[must_use]
     pub fn blacklist_warnings(&self) -> Vec<String> {
         self.revocation
@@ -122,10 +127,11 @@ impl Maintenance {
             .unwrap_or_default()
     }
 
-    /// Tries a write, so that readiness reports a full disk before a sign-in finds out, and its end without one.
+    /// Attempts a write, so that readiness detects a full disk, and its end, without waiting for a
+    /// sign-in.
     ///
     /// # Errors
-    /// When the database takes no writes.
+    /// The database does not accept writes.
     pub async fn check_writes(&self) -> Result<(), StoreError> {
         self.sessions.check_writes().await
     }
@@ -134,30 +140,30 @@ impl Maintenance {
         &self,
         blacklist: &dyn Blacklist,
         state: &mut State,
-        look: &Probe,
+        probe: &Probe,
     ) -> Result<bool, StoreError> {
         let resumed = state
             .rebuild
             .take()
-            .filter(|rebuild| look.state == CacheState::Rebuilding(rebuild.ticket));
+            .filter(|rebuild| probe.state == CacheState::Rebuilding(rebuild.ticket));
         let mut rebuild = if let Some(rebuild) = resumed {
             rebuild
         } else {
-            let began = self.sessions.stamping_clock(self.clock.now()).await?;
-            Rebuild::new(blacklist.start_rebuild().await?, began)
+            let started = self.sessions.stamping_clock(self.clock.now()).await?;
+            Rebuild::new(blacklist.start_rebuild().await?, started)
         };
         let filled = self.fill(blacklist, &mut rebuild).await;
-        let (ticket, began) = (rebuild.ticket, rebuild.began);
+        let (ticket, started) = (rebuild.ticket, rebuild.started);
         state.rebuild = Some(rebuild);
         filled?;
         let sealed = blacklist.finish_rebuild(ticket).await?;
         state.rebuild = None;
         if sealed {
-            // However long it took: what was revoked meanwhile is looked for from its beginning on.
-            state.replayed_until = Some(began);
+            // The replay starts at the beginning of the rebuild, however long that took.
+            state.replayed_until = Some(started);
             state.recent_writes = RecentWrites::default();
         }
-        tracing::info!(sealed, "the blacklist was rebuilt from the database");
+        tracing::info!(sealed, "blacklist rebuilt from the database");
         Ok(sealed)
     }
 
@@ -165,21 +171,22 @@ impl Maintenance {
         &self,
         blacklist: &dyn Blacklist,
         state: &mut State,
-        look: &Probe,
+        probe: &Probe,
     ) -> Result<(), StoreError> {
-        // Read before the pages, and from the clock that stamps them: the local clock may differ.
+        // Read before the pages, from the clock that stamps them. The local clock may differ.
         let now = self.sessions.stamping_clock(self.clock.now()).await?;
-        // Starts at the last round, so that no revocation is missed while this instance could not look. A clock that
-        // was set back stamps new revocations earlier than that, so the earlier time counts.
+        // Starts at the last round, so that no revocation is missed if this instance could not
+        // connect. If the clock was set back, new revocations have earlier stamps, so the earlier
+        // time counts.
         let since = state
             .replayed_until
             .map_or(now - FIRST_OVERLAP, |last| last.min(now) - OVERLAP);
         let State {
-            replayed_until: reapplied_until,
+            replayed_until,
             recent_writes: written,
             ..
         } = state;
-        written.retain((look.number, look.connection), since);
+        written.retain((probe.number, probe.connection), since);
         let mut after = None;
         loop {
             let page = self.sessions.revoked_since(since, after, PAGE_SIZE).await?;
@@ -203,12 +210,12 @@ impl Maintenance {
             }
             after = page.into_iter().next_back().map(|(at, user, _)| (at, user));
         }
-        *reapplied_until = Some(now);
+        *replayed_until = Some(now);
         Ok(())
     }
 
-    /// Returns the marks of these sessions; `now` is the time of the stamping clock. The earlier of the two clocks
-    /// counts, so that no mark expires too early.
+    /// Returns the entries of these sessions. `now` is the time of the stamping clock. The
+    /// earlier of the two clocks counts, so that no entry expires too early.
     pub(super) fn session_entries(
         &self,
         sessions: &[Session],
@@ -235,33 +242,33 @@ impl Maintenance {
 async fn write_new(
     blacklist: &dyn Blacklist,
     written: &mut RecentWrites,
-    mut marks: Vec<(BlacklistEntry, TimeDelta)>,
+    mut entries: Vec<(BlacklistEntry, TimeDelta)>,
     now: Moment,
 ) -> Result<(), StoreError> {
-    marks.retain(|(mark, _)| written.is_missing(mark));
-    blacklist.write_best_effort(&marks).await?;
-    for (mark, _) in &marks {
-        written.record(mark, now);
+    entries.retain(|(entry, _)| written.is_missing(entry));
+    blacklist.write_best_effort(&entries).await?;
+    for (entry, _) in &entries {
+        written.record(entry, now);
     }
     Ok(())
 }
 
-/// Runs `work`, and meanwhile looks at Redis often enough to keep its epochs alive. Also returns true if each look
-/// found the memory kept.
+/// Runs `work`, with probes at an interval that keeps the cache epoch alive. The second value is
+/// true if each probe found the cache intact.
 async fn while_probing<T>(
     blacklist: &dyn Blacklist,
     period: Duration,
     work: impl Future<Output = T>,
 ) -> (T, bool) {
-    let (mut work, mut stayed) = (pin!(work), true);
+    let (mut work, mut intact) = (pin!(work), true);
     loop {
         if let Ok(done) = timeout(period, &mut work).await {
-            return (done, stayed);
+            return (done, intact);
         }
-        stayed &= blacklist
+        intact &= blacklist
             .probe()
             .await
-            .is_ok_and(|look| look.state == CacheState::Current);
+            .is_ok_and(|probe| probe.state == CacheState::Current);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Looks at Redis while the database is slow.
+//! Tests of the probes while the database is slow.
 
 use std::{
     future::poll_fn,
@@ -11,14 +11,14 @@ use async_trait::async_trait;
 use super::*;
 use crate::ports::{BlacklistStatus, Lookup, TokenRef};
 
-/// Counts the looks at it. One of them finds the memory lost.
-struct Looks {
+/// Counts the probes. One of them reports a lost cache.
+struct ProbeCounter {
     count: AtomicUsize,
     lost: usize,
 }
 
 #[async_trait]
-impl Blacklist for Looks {
+impl Blacklist for ProbeCounter {
     async fn probe(&self) -> Result<Probe, StoreError> {
         let number = self.count.fetch_add(1, Ordering::SeqCst) + 1;
         let state = if number == self.lost {
@@ -58,29 +58,29 @@ impl Blacklist for Looks {
     }
 }
 
-/// Work that completes after a number of looks.
-async fn worked(looks: &Looks, long: usize) -> (usize, bool) {
-    let work = poll_fn(|_| match looks.count.load(Ordering::SeqCst) {
-        count if count >= long => Poll::Ready(count),
+/// Runs a task that completes after `probes` probes.
+async fn run_slow_task(blacklist: &ProbeCounter, probes: usize) -> (usize, bool) {
+    let work = poll_fn(|_| match blacklist.count.load(Ordering::SeqCst) {
+        count if count >= probes => Poll::Ready(count),
         _ => Poll::Pending,
     });
-    while_probing(looks, Duration::from_millis(1), work).await
+    while_probing(blacklist, Duration::from_millis(1), work).await
 }
 
 #[tokio::test]
-async fn epochs_are_renewed_while_the_database_is_slow() {
-    let looks = Looks {
+async fn slow_database_does_not_stop_the_probes() {
+    let blacklist = ProbeCounter {
         count: AtomicUsize::new(0),
         lost: 0,
     };
-    assert_eq!(worked(&looks, 3).await, (3, true));
+    assert_eq!(run_slow_task(&blacklist, 3).await, (3, true));
 }
 
 #[tokio::test]
-async fn a_memory_that_was_lost_meanwhile_does_not_count_as_kept() {
-    let looks = Looks {
+async fn cache_lost_meanwhile_is_reported() {
+    let blacklist = ProbeCounter {
         count: AtomicUsize::new(0),
         lost: 2,
     };
-    assert_eq!(worked(&looks, 4).await, (4, false));
+    assert_eq!(run_slow_task(&blacklist, 4).await, (4, false));
 }

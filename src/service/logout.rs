@@ -18,12 +18,13 @@ use crate::domain::{
 };
 
 impl Auth {
-    /// Ends the session of a refresh token, whichever of its generations it is: a stale tab's log-out is a log-out.
-    /// If the grace of a spent token is over, or if the client differs from the holder in both address and
-    /// `User-Agent`, the session ends by reuse, and the response is a refusal.
+    /// Ends the session of a refresh token of any generation, so that a stale tab can log out. If
+    /// the grace of a spent token is over, or if the client differs from the holder in both address
+    /// and `User-Agent`, the session is revoked because of reuse, and the token is refused.
     ///
     /// # Errors
-    /// [`Error::Token`]; [`Error::Unavailable`], and then nobody knows whether the session ended: ask again.
+    /// [`Error::Token`]. [`Error::Unavailable`], after which the session may or may not have ended:
+    /// the client should retry.
     pub async fn log_out(self: &Arc<Self>, token: &str, client: ClientInfo) -> Result<(), Error> {
         let now = truncate_to_micros(self.parts.clock.now());
         let checked = self.verify_token(token, now)?;
@@ -48,8 +49,8 @@ impl Auth {
         let (Call { client, now, .. }, (token, generation)) =
             (call, self.check_refresh(checked, call).await?);
         let state = matching_session(self.parts.sessions.find(token.session).await?, &token)?;
-        let standing = state.token_status(generation, now, self.parts.rules.grace);
-        match standing {
+        let status = state.token_status(generation, now, self.parts.rules.grace);
+        match status {
             TokenStatus::Revoked(reason) => {
                 self.parts.revocation.record_over(&state, now).await;
                 return Err(blacklisted(reason.as_str()));
@@ -66,7 +67,7 @@ impl Auth {
                     generation,
                     call,
                 };
-                if self.consequence(Purpose::Logout, standing, &state.session, &presented)
+                if self.consequence(Purpose::Logout, status, &state.session, &presented)
                     != Consequence::Logout
                 {
                     self.end_by_reuse(&presented, &state.session, None).await?;
@@ -79,7 +80,7 @@ impl Auth {
             .of_user(&token.user)
             .of_token(token.session.refresh_jti(generation))
             .from(&client.origin());
-        // Of two log-outs at once, one ended the session and the other finds it ended.
+        // The second of two concurrent log-outs is refused.
         if self
             .end(token.session, None, RevokedReason::LoggedOut, now, audit)
             .await?

@@ -1,4 +1,4 @@
-//! What the use cases count.
+//! Counters of the use cases.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -9,34 +9,36 @@ use prometheus_client::{
 use super::operators::REVOCATIONS;
 use crate::domain::{audit::EventKind, session::RevokedReason};
 
-/// The label of a revocation.
+/// Label of a revocation.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct ReasonLabel {
     /// `logged_out`, `reuse`, …
     pub reason: &'static str,
 }
 
-/// The label of a revocation by an operator.
+/// Label of a revocation by an operator.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct EventLabel {
     /// `session_revoked`, `key_revoked`, …
     pub event: &'static str,
 }
 
-/// Counters. Cloning shares them.
+/// Counters. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
-    /// Audit events that were lost because too many waited.
+    /// Audit events that were dropped because the queue or a round was full.
     pub audit_dropped: Counter,
     /// Audit events beyond a budget, which summary rows count.
     pub audit_summarised: Counter,
-    /// Audit events that were written off the request path.
+    /// Audit rows that were written off the request path.
     pub audit_written: Counter,
-    /// Users who were cut off by a request.
+    /// Requests that revoked all sessions of a user.
     pub sign_outs_everywhere: Counter,
-    /// Refresh tokens that came back within the grace and got the same successor.
+    /// Refresh tokens that were presented again within the reuse grace and received the same
+    /// successor.
     pub grace_hits: Counter,
-    /// The part of [`Self::grace_hits`] from another address or another user agent than the last refresh.
+    /// Subset of [`Self::grace_hits`] with another address or another user agent than the last
+    /// refresh.
     pub grace_hits_other_client: Counter,
     /// Revocations by operators, by the event in the audit trail.
     pub operator_revocations: Family<EventLabel, Counter>,
@@ -49,7 +51,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Counts a session that ended for this reason.
+    /// Adds `count` sessions that ended for this reason.
     pub(super) fn count_revoked(&self, reason: RevokedReason, count: usize) {
         self.revocations
             .get_or_create(&ReasonLabel {
@@ -67,9 +69,9 @@ impl Metrics {
             .inc();
     }
 
-    /// Names them in `registry`, each series at 0.
+    /// Registers the counters in `registry`, with each series at 0.
     pub fn register(&self, registry: &mut Registry) {
-        // What operators end is counted apart: they do it in other processes.
+        // Revocations by operators have a separate counter, because they happen in other processes.
         for reason in RevokedReason::ALL
             .into_iter()
             .filter(|reason| *reason != RevokedReason::Operator)
@@ -87,7 +89,7 @@ impl Metrics {
             "Refresh tokens that were exchanged",
             self.rotations.clone(),
         );
-        let help = "Refresh tokens that came back within the grace and got the same successor";
+        let help = "Refresh tokens that were presented again within the reuse grace and received the same successor";
         registry.register("grace_hits", help, self.grace_hits.clone());
         let help =
             "Grace hits from another address or with another user agent than the last refresh";
@@ -96,7 +98,7 @@ impl Metrics {
             help,
             self.grace_hits_other_client.clone(),
         );
-        let help = "Sessions that this process ended, by reason; reuse is a spent refresh token that came back";
+        let help = "Sessions that this process ended, by reason; reuse is the use of a spent refresh token";
         registry.register("revocations", help, self.revocations.clone());
         let help = "Revocations by operators, by audit event; every instance counts all of them";
         registry.register(
@@ -106,10 +108,10 @@ impl Metrics {
         );
         registry.register(
             "cut_offs",
-            "Users who signed out everywhere",
+            "Requests that revoked all sessions of a user",
             self.sign_outs_everywhere.clone(),
         );
-        let help = "Audit events that were written off the request path";
+        let help = "Audit rows that were written off the request path";
         registry.register("audit_events_written", help, self.audit_written.clone());
         let help = "Audit events beyond a budget, which are counted in one row a minute";
         registry.register(

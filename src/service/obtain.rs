@@ -16,20 +16,22 @@ use crate::{
     ports::{NewSession, StoreError},
 };
 
-static NOT_ENDED: Sampled = Sampled::new();
-static NOT_RENEWED: Sampled = Sampled::new();
+static TRIM_FAILED: Sampled = Sampled::new();
+static REHASH_FAILED: Sampled = Sampled::new();
 
-/// How many sign-ins of one user may happen at once without seeing each other. Only who comes this close to the limit
-/// pays for a second look.
+/// Number of concurrent sign-ins of a user that may not see each other's sessions. Only users this
+/// close to the session limit need a second query.
 const CONCURRENT_SIGN_INS: u32 = 16;
 
 impl Auth {
-    /// A new session and its first tokens.
+    /// Creates a session and its first tokens.
     ///
-    /// Unknown user, wrong password and inactive user are one answer at one cost: each does exactly one hash.
+    /// Unknown user, wrong password and inactive user have the same response and the same cost:
+    /// exactly one hash.
     ///
     /// # Errors
-    /// [`Error::BadCredentials`]; [`Error::Busy`] when too many sign in at once; [`Error::Unavailable`].
+    /// [`Error::BadCredentials`]. [`Error::Busy`] if too many sign-ins are in progress.
+    /// [`Error::Unavailable`].
     pub async fn obtain(
         &self,
         username: &str,
@@ -72,7 +74,7 @@ impl Auth {
             .of_token(jti.clone())
             .from(&client.origin());
         let update_last_login = self.parts.rules.update_last_login;
-        let made = self
+        let inserted = self
             .parts
             .sessions
             .insert(NewSession {
@@ -81,8 +83,8 @@ impl Auth {
                 audit,
             })
             .await?;
-        let Some(others) = made else {
-            // Deactivated, or given another password, while this one was being checked.
+        let Some(others) = inserted else {
+            // The user was deactivated or got another password during the check.
             self.audit_refusal(Some(user), true, client);
             return Err(Error::BadCredentials);
         };
@@ -93,8 +95,9 @@ impl Auth {
         self.issue(&session, user, now, jti)
     }
 
-    /// The oldest sessions go, so that no more stay than a user may have. To the end, whoever stops waiting: what is
-    /// revoked must be marked. The sign-in does not fail of it: the next one does what this one could not.
+    /// Ends the oldest sessions of the user beyond the limit. The task completes even if the client
+    /// disconnects, so that each revocation has its entry. A failure does not fail the sign-in: the
+    /// next sign-in trims again.
     async fn trim(&self, newest: &Session, now: Moment) {
         let reason = RevokedReason::SessionLimit;
         let audit = AuditEvent::new(now, EventKind::SessionRevoked, Actor::Service)
@@ -105,30 +108,30 @@ impl Auth {
         );
         let (newest, limit) = (newest.clone(), self.parts.rules.sessions_per_user);
         let trimmed = tokio::spawn(async move {
-            let gone = sessions.trim(&newest, limit, audit).await?;
-            revocation.record_revoked(&gone, now).await;
-            Ok::<_, StoreError>(gone.len())
+            let ended = sessions.trim(&newest, limit, audit).await?;
+            revocation.record_revoked(&ended, now).await;
+            Ok::<_, StoreError>(ended.len())
         });
         match trimmed.await {
             Ok(Ok(count)) => self.count_revoked(reason, count),
             Ok(Err(error)) => {
-                if let Some(suppressed) = NOT_ENDED.due() {
-                    tracing::warn!(%error, suppressed, "a user's oldest sessions were not ended");
+                if let Some(suppressed) = TRIM_FAILED.due() {
+                    tracing::warn!(%error, suppressed, "oldest sessions of a user not ended");
                 }
             }
             Err(_) => {
-                if let Some(suppressed) = NOT_ENDED.due() {
+                if let Some(suppressed) = TRIM_FAILED.due() {
                     tracing::error!(
                         suppressed,
-                        "a user's oldest sessions were not ended: a use case panicked"
+                        "oldest sessions of a user not ended: a use case panicked"
                     );
                 }
             }
         }
     }
 
-    /// Which of the reasons it was is for the trail alone: the wire has one answer for all. A name that nobody has is not
-    /// kept, because people type passwords into the wrong field.
+    /// Records a refused sign-in. Only the audit trail has the reason. An unknown name is not
+    /// recorded, because users sometimes type a password into the wrong field.
     fn audit_refusal(&self, user: Option<&User>, fits: bool, client: &ClientInfo) {
         let mut event = AuditEvent::new(
             truncate_to_micros(self.parts.clock.now()),
@@ -160,9 +163,9 @@ impl Auth {
         }
     }
 
-    /// A courtesy: a sign-in does not fail because the hash could not be renewed.
+    /// Replaces an outdated hash. A failure does not fail the sign-in.
     async fn rehash(&self, user: &User, old: &PasswordHash, password: Password) {
-        let renewed = match self.parts.hasher.hash(password).await {
+        let replaced = match self.parts.hasher.hash(password).await {
             Ok(new) => self
                 .parts
                 .users
@@ -171,10 +174,10 @@ impl Auth {
                 .map_err(Error::from),
             Err(error) => Err(error.into()),
         };
-        if let Err(error) = renewed
-            && let Some(suppressed) = NOT_RENEWED.due()
+        if let Err(error) = replaced
+            && let Some(suppressed) = REHASH_FAILED.due()
         {
-            tracing::warn!(user = %user.id, %error, suppressed, "an outdated password hash was not renewed");
+            tracing::warn!(user = %user.id, %error, suppressed, "outdated password hash not replaced");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Counts what operators revoke. Each of their commands is a process of its own, so its events in the audit trail are read.
+//! Counter of revocations by operators. Each command of an operator is a separate process, so its
+//! events are read from the audit trail.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -11,7 +12,7 @@ use crate::{
     ports::{AuditQuery, AuditStore, Clock, StoreError},
 };
 
-/// The events that are counted.
+/// Counted events.
 pub(super) const REVOCATIONS: [EventKind; 4] = [
     EventKind::AllSessionsRevoked,
     EventKind::AllUsersSignedOut,
@@ -19,23 +20,23 @@ pub(super) const REVOCATIONS: [EventKind; 4] = [
     EventKind::SessionRevoked,
 ];
 
-/// The time before a look from which events are read again: commits come late, and clocks of machines differ.
+/// Period before each poll that is read again, because commits may be delayed and clocks differ.
 const OVERLAP: TimeDelta = TimeDelta::minutes(2);
 
-/// Events in one statement.
+/// Events per query.
 const PAGE: i64 = 500;
 
-/// Reads the trail for revocations by operators.
+/// Poller of the audit trail for revocations by operators.
 pub struct OperatorWatch {
     audit: Arc<dyn AuditStore>,
     clock: Arc<dyn Clock>,
     counters: Metrics,
-    /// Events that were counted, or written before the first look; `None` before it.
+    /// Counted events, and those from before the first poll. `None` before the first poll.
     seen: Mutex<Option<HashMap<i64, Moment>>>,
 }
 
 impl OperatorWatch {
-    /// A watch that counts what it finds in `counters`.
+    /// Returns a poller that counts in `counters`.
     #[must_use]
     pub fn new(audit: Arc<dyn AuditStore>, clock: Arc<dyn Clock>, counters: Metrics) -> Self {
         Self {
@@ -46,28 +47,28 @@ impl OperatorWatch {
         }
     }
 
-    /// Counts what was written since the last look. Run it every few seconds.
+    /// Counts the events since the last poll. To be called every few seconds.
     ///
     /// # Errors
-    /// When the store cannot be reached; the next look counts the rest.
+    /// The store cannot be reached. The next poll counts the remaining events.
     pub async fn poll(&self) -> Result<(), StoreError> {
         let mut seen = self.seen.lock().await;
         let since = self.clock.now() - OVERLAP;
         let is_first = seen.is_none();
         let mut known = seen.take().unwrap_or_default();
         known.retain(|_, at| *at >= since);
-        let mut looked = Ok(());
+        let mut outcome = Ok(());
         for kind in REVOCATIONS {
-            looked = self.count(kind, since, is_first, &mut known).await;
-            if looked.is_err() {
+            outcome = self.count(kind, since, is_first, &mut known).await;
+            if outcome.is_err() {
                 break;
             }
         }
-        // What a failed first look has not read would count as new.
-        if looked.is_ok() || !is_first {
+        // After a failed first poll, old events that were not read yet would count as new.
+        if outcome.is_ok() || !is_first {
             *seen = Some(known);
         }
-        looked
+        outcome
     }
 
     async fn count(

@@ -1,43 +1,44 @@
-//! Removing what is over.
+//! Removal of expired rows.
 
 use chrono::TimeDelta;
 
 use super::janitor::{Maintenance, PAGE_SIZE};
 use crate::ports::StoreError;
 
-/// How long what is over is still kept: more than any leeway and any difference between clocks.
+/// Time for which expired rows are kept. It exceeds any leeway and any difference between clocks.
 const MARGIN: TimeDelta = TimeDelta::days(1);
 
-/// What was removed.
+/// Numbers of removed rows.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Purged {
-    /// Sessions that have ended, and every token of theirs with them.
+    /// Expired sessions, whose tokens have all expired.
     pub sessions: usize,
-    /// Deleted users who have no session left.
+    /// Deleted users without remaining sessions.
     pub users: usize,
-    /// Audit events that are older than they are kept.
+    /// Audit events older than the retention.
     pub events: usize,
 }
 
 impl Maintenance {
-    /// Removes sessions and deleted users whose last token has ended: simplejwt's `flushexpiredtokens`, in batches.
+    /// Removes sessions and deleted users whose last token has expired, in batches. Corresponds to
+    /// simplejwt's `flushexpiredtokens`.
     ///
     /// # Errors
-    /// When the database cannot be reached; what was removed stays removed.
+    /// The database cannot be reached. Finished batches keep their effect.
     pub async fn purge_expired(&self) -> Result<Purged, StoreError> {
         let now = self.clock.now();
         let before = now - MARGIN;
-        let mut flushed = Purged::default();
+        let mut purged = Purged::default();
         loop {
             let removed = self.sessions.purge(before, PAGE_SIZE).await?;
-            flushed.sessions += removed;
+            purged.sessions += removed;
             if removed == 0 {
                 break;
             }
         }
         loop {
             let removed = self.users.purge(before, PAGE_SIZE).await?;
-            flushed.users += removed;
+            purged.users += removed;
             if removed == 0 {
                 break;
             }
@@ -45,12 +46,12 @@ impl Maintenance {
         if let Some(retention) = self.audit_retention {
             loop {
                 let removed = self.audit.purge(now - retention, PAGE_SIZE).await?;
-                flushed.events += removed;
+                purged.events += removed;
                 if removed == 0 {
                     break;
                 }
             }
         }
-        Ok(flushed)
+        Ok(purged)
     }
 }

@@ -1,4 +1,4 @@
-//! What this process has written to one memory of the blacklist already.
+//! Entries that this process has recently written to the blacklist.
 
 use std::collections::HashMap;
 
@@ -10,14 +10,14 @@ use crate::{
     ports::BlacklistEntry,
 };
 
-/// More are written again each time, which harms nobody.
+/// Maximum number of records. Further entries are written again by each replay, which is harmless.
 const CAPACITY: usize = 100_000;
 
-/// Marks by what they say, each with when it was written.
+/// Time of the last write of each entry.
 #[derive(Default)]
 pub(super) struct RecentWrites {
-    memory: (u64, u64),
-    marks: HashMap<Key, Moment>,
+    cache: (u64, u64),
+    entries: HashMap<Key, Moment>,
 }
 
 #[derive(Eq, Hash, PartialEq)]
@@ -27,32 +27,32 @@ enum Key {
 }
 
 impl RecentWrites {
-    /// Forgets all that was written to another memory or by another connection, and what was written before `since`:
-    /// what is as old as that is not looked for any more.
-    pub(super) fn retain(&mut self, memory: (u64, u64), since: Moment) {
-        if self.memory == memory {
-            self.marks.retain(|_, written| *written >= since);
+    /// Removes all records if the cache or the connection has changed, and otherwise those before
+    /// `since`, which the replay no longer covers.
+    pub(super) fn retain(&mut self, cache: (u64, u64), since: Moment) {
+        if self.cache == cache {
+            self.entries.retain(|_, written| *written >= since);
         } else {
             *self = Self {
-                memory,
-                marks: HashMap::new(),
+                cache,
+                entries: HashMap::new(),
             };
         }
     }
 
-    pub(super) fn is_missing(&self, mark: &BlacklistEntry) -> bool {
-        key(mark).is_none_or(|key| !self.marks.contains_key(&key))
+    pub(super) fn is_missing(&self, entry: &BlacklistEntry) -> bool {
+        key(entry).is_none_or(|key| !self.entries.contains_key(&key))
     }
 
-    pub(super) fn record(&mut self, mark: &BlacklistEntry, now: Moment) {
-        if let Some(key) = key(mark).filter(|_| self.marks.len() < CAPACITY) {
-            self.marks.insert(key, now);
+    pub(super) fn record(&mut self, entry: &BlacklistEntry, now: Moment) {
+        if let Some(key) = key(entry).filter(|_| self.entries.len() < CAPACITY) {
+            self.entries.insert(key, now);
         }
     }
 }
 
-fn key(mark: &BlacklistEntry) -> Option<Key> {
-    match mark {
+fn key(entry: &BlacklistEntry) -> Option<Key> {
+    match entry {
         BlacklistEntry::SessionEpoch {
             user,
             session_epoch: version,

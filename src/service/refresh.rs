@@ -1,4 +1,5 @@
-//! Rotation: simplejwt's `TokenRefreshView`, and what it leaves open (RFC 9700, section 4.14.2).
+//! Rotation of refresh tokens: simplejwt's `TokenRefreshView`, with reuse detection (RFC 9700,
+//! section 4.14.2).
 
 use std::sync::Arc;
 
@@ -27,11 +28,12 @@ static REPEATED: Sampled = Sampled::new();
 impl Auth {
     /// Exchanges a refresh token.
     ///
-    /// Two tabs, A and B, send the same token of generation 4 at once. One of the two conditional writes changes the
-    /// row: say A's. A gets generation 5. B's write changed nothing, so B reads the row and finds itself one
-    /// generation behind, moments after the rotation: it gets generation 5 too, the same bytes. A thief C who sends
-    /// generation 4 from elsewhere, or after the grace, or after generation 6 was issued, ends the session with its
-    /// access tokens.
+    /// Example: two tabs, A and B, send the same token of generation 4 concurrently. Each performs
+    /// a conditional write, and only one of them, say A's, changes the row. A receives generation
+    /// 5. B's write changes nothing, so B reads the row, finds its token within the reuse grace,
+    /// and receives the same token of generation 5. A client C with generation 4 is a reuse if it
+    /// is not the same client, if the grace is over, or if generation 6 exists. Reuse revokes the
+    /// session with its access tokens.
     ///
     /// # Errors
     /// [`Error::Token`], [`Error::NoActiveAccount`], [`Error::Overloaded`], [`Error::Unavailable`].
@@ -95,7 +97,7 @@ impl Auth {
         Box::pin(self.resolve_lost_race(&presented)).await
     }
 
-    /// Why nothing was rotated, and what follows from it.
+    /// Determines the reason for which the row was not changed, and responds accordingly.
     async fn resolve_lost_race(&self, presented: &Presented<'_>) -> Result<TokenPair, Error> {
         let state = matching_session(
             self.parts.sessions.find(presented.token.session).await?,
@@ -111,8 +113,8 @@ impl Auth {
     ) -> Result<TokenPair, Error> {
         let (session, now) = (&state.session, presented.call.now);
         match state.token_status(presented.generation, now, self.parts.rules.grace) {
-            standing @ (TokenStatus::Grace | TokenStatus::Spent) => {
-                match self.consequence(Purpose::Refresh, standing, session, presented) {
+            status @ (TokenStatus::Grace | TokenStatus::Spent) => {
+                match self.consequence(Purpose::Refresh, status, session, presented) {
                     Consequence::Successor => self.repeat(state, presented),
                     Consequence::CountedSuccessor => self.repeat_counted(state, presented).await,
                     Consequence::Logout | Consequence::Refusal | Consequence::Reuse => {
@@ -135,9 +137,9 @@ impl Auth {
             }
             TokenStatus::Ended => Err(ended()),
             TokenStatus::UnknownGeneration => Err(unknown_generation()),
-            // What stood in the way is gone again: the user was activated in between, say, or the database was so late that
-            // it let the statement be. The token is unspent. The database is asked for its time again, in case that its
-            // clock was set.
+            // The obstacle no longer exists. For example, the user was activated in between, or the
+            // database delayed the statement. The token is unspent. A ping reads the time of the
+            // database again, in case its clock was set.
             TokenStatus::Current => {
                 let _ = self.parts.sessions.ping().await;
                 Err(Error::Unavailable(
@@ -147,7 +149,7 @@ impl Auth {
         }
     }
 
-    /// The same successor again.
+    /// Issues the same successor again.
     fn repeat(&self, state: &SessionState, presented: &Presented<'_>) -> Result<TokenPair, Error> {
         let (session, Call { client, now, .. }) = (&state.session, presented.call);
         let (kind, difference) = self.repeated(session, presented);
@@ -155,7 +157,7 @@ impl Auth {
         if let Some(suppressed) = REPEATED.due() {
             tracing::info!(
                 session = %session.id, cause = "reuse_in_grace", differs = difference.as_str(), suppressed,
-                "the same successor was given again"
+                "same successor issued again"
             );
         }
         self.parts.metrics.grace_hits.inc();
@@ -182,7 +184,8 @@ impl Auth {
         self.issue_for(state, now.max(session.rotated_at), jti)
     }
 
-    /// Issues the same successor again to a client that differs from the holder, up to the limit of repeats.
+    /// Issues the same successor again to a client that differs from the holder, up to the limit of
+    /// repeats.
     async fn repeat_counted(
         &self,
         state: &SessionState,
@@ -206,7 +209,8 @@ impl Auth {
         Box::pin(self.resolve_status(&after, presented)).await
     }
 
-    /// simplejwt's `ROTATE_REFRESH_TOKENS = False`: only an access token, and the row stays as it is.
+    /// Issues only an access token and leaves the row unchanged, like simplejwt with
+    /// `ROTATE_REFRESH_TOKENS = False`.
     async fn refresh_without_rotation(
         &self,
         presented: &Presented<'_>,

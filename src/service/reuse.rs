@@ -1,4 +1,4 @@
-//! Spent refresh tokens that come back, in any view.
+//! Detection of refresh token reuse, in all views.
 
 use latchkey_verifier::Checked;
 
@@ -20,18 +20,18 @@ use crate::{
 
 static REUSE: Sampled = Sampled::new();
 
-/// A request to a view.
+/// Request to a view.
 #[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
-    /// The view.
+    /// View.
     pub view: View,
-    /// The sender.
+    /// Client that sent the request.
     pub client: &'a ClientInfo,
-    /// The time of its arrival.
+    /// Time of arrival.
     pub now: Moment,
 }
 
-/// A refresh token in a request.
+/// Refresh token in a request.
 #[derive(Clone, Copy)]
 pub(super) struct Presented<'a> {
     pub token: &'a TokenRef,
@@ -47,46 +47,48 @@ impl Presented<'_> {
 }
 
 impl Auth {
-    /// Returns the consequence of a token whose standing is [`Standing::Grace`] or [`Standing::Spent`].
+    /// Returns the consequence of a token with the status [`TokenStatus::Grace`] or
+    /// [`TokenStatus::Spent`].
     pub(super) fn consequence(
         &self,
         purpose: Purpose,
-        standing: TokenStatus,
+        status: TokenStatus,
         session: &Session,
         presented: &Presented<'_>,
     ) -> Consequence {
         purpose.consequence(
-            standing == TokenStatus::Grace,
+            status == TokenStatus::Grace,
             presented.difference(session),
             self.parts.rules.binding,
         )
     }
 
-    /// Refuses a spent token in a view that grants nothing for one. If the sender differs from the holder in both
-    /// address and `User-Agent`, the session ends. Otherwise a thief could learn without risk if the owner has
-    /// refreshed.
+    /// Refuses a spent token in a view that returns no successor. If the client differs from the
+    /// holder in both address and `User-Agent`, the session is revoked. Otherwise a thief could
+    /// find out without risk if the owner has refreshed.
     ///
-    /// The token is refused in any case, so a failure to end the session does not change the response.
+    /// The token is refused in any case, so a failed revocation does not change the response.
     pub(super) async fn refuse_spent(
         &self,
-        standing: TokenStatus,
+        status: TokenStatus,
         session: &Session,
         presented: &Presented<'_>,
     ) -> Error {
-        if self.consequence(Purpose::Verify, standing, session, presented) != Consequence::Reuse {
+        if self.consequence(Purpose::Verify, status, session, presented) != Consequence::Reuse {
             return blacklisted("spent");
         }
         match self.end_by_reuse(presented, session, None).await {
             Ok(()) => blacklisted("reuse"),
             Err(error) => {
-                tracing::warn!(session = %session.id, %error, "a session was not revoked for the reuse of its token");
+                tracing::warn!(session = %session.id, %error, "session not revoked after token reuse");
                 blacklisted("spent")
             }
         }
     }
 
-    /// As [`Auth::refuse_spent`], for a token that is spent according to Redis. One query to the database finds the
-    /// holder. The token is refused regardless of the result, and even if the database does not answer.
+    /// Like [`Auth::refuse_spent`], for a token that is spent according to the blacklist. One
+    /// database query finds the holder. The token is refused regardless of the result, even if the
+    /// database is unavailable.
     pub(super) async fn refuse_blacklisted_spent(&self, token: &TokenRef, call: Call<'_>) -> Error {
         let Some(generation) = token
             .generation
@@ -103,12 +105,11 @@ impl Auth {
             call,
         };
         match state.token_status(generation, call.now, self.parts.rules.grace) {
-            standing @ (TokenStatus::Grace | TokenStatus::Spent) => {
-                self.refuse_spent(standing, &state.session, &presented)
-                    .await
+            status @ (TokenStatus::Grace | TokenStatus::Spent) => {
+                self.refuse_spent(status, &state.session, &presented).await
             }
             TokenStatus::Revoked(reason) => {
-                // From now on, Redis answers.
+                // Later requests are then answered from the blacklist.
                 self.parts.revocation.record_over(&state, call.now).await;
                 blacklisted(reason.as_str())
             }
@@ -116,7 +117,8 @@ impl Auth {
         }
     }
 
-    /// Checks a refresh token that a view has refused because of its type. The response does not depend on the result.
+    /// Checks a refresh token that a view refused because of its type. The response does not depend
+    /// on the result.
     pub(super) async fn inspect_refused(&self, checked: &Checked, call: Call<'_>) {
         let Ok(token) = token_ref(checked) else {
             return;
@@ -130,33 +132,35 @@ impl Auth {
         let Some(state) = self.state_of(&token).await else {
             return;
         };
-        let standing = state.token_status(generation, call.now, self.parts.rules.grace);
-        if matches!(standing, TokenStatus::Grace | TokenStatus::Spent) {
+        let status = state.token_status(generation, call.now, self.parts.rules.grace);
+        if matches!(status, TokenStatus::Grace | TokenStatus::Spent) {
             let presented = Presented {
                 token: &token,
                 generation,
                 call,
             };
-            self.refuse_spent(standing, &state.session, &presented)
-                .await;
+            self.refuse_spent(status, &state.session, &presented).await;
         }
     }
 
-    /// Returns the state of the token's session, if the database answers.
+    /// Returns the state of the token's session, or `None` if it does not match or the database is
+    /// unavailable.
     async fn state_of(&self, token: &TokenRef) -> Option<SessionState> {
         match self.parts.sessions.find(token.session).await {
             Ok(state) => matching_session(state, token).ok(),
             Err(error) => {
-                tracing::debug!(session = %token.session, %error, "the holder of a session is not known");
+                tracing::debug!(session = %token.session, %error, "holder of a session unknown");
                 None
             }
         }
     }
 
-    /// Ends the session because a spent token came back. The audit trail gets both clients and the ages, because either
-    /// client may be the thief. `repeats` is the number that the grace allowed, if they are used up.
+    /// Revokes the session because of reuse. The audit event has the data of both clients and the
+    /// ages, because either client may be the thief. `repeats` is the number of repeats that were
+    /// allowed, if they are used up.
     ///
-    /// Runs in a separate task, so that the sender of a stolen token cannot save the session by closing its connection.
+    /// The revocation runs in a separate task, so that a thief cannot cancel it by closing the
+    /// connection.
     pub(super) async fn end_by_reuse(
         &self,
         presented: &Presented<'_>,
@@ -174,7 +178,7 @@ impl Auth {
             tracing::warn!(
                 session = %token.session, user = %token.user, presented = generation, current = session.generation,
                 since_rotation, differs, view = call.view.as_str(), cause = "reuse", suppressed,
-                "a spent refresh token came back: the session is revoked"
+                "reuse of a spent refresh token: revoking the session"
             );
         }
         let mut audit = AuditEvent::new(call.now, EventKind::Reuse, Actor::Client)
@@ -214,8 +218,9 @@ impl Auth {
             .unwrap_or_else(|_| Err(Error::Internal("a use case panicked".to_owned())))
     }
 
-    /// Returns the kind of the event of a repeat within the grace, and the difference. A sender that differs from the
-    /// holder has a separate kind. If the grace never ends, there is no holder.
+    /// Returns the event kind of a repeat within the reuse grace, and the difference of the
+    /// clients. A client that differs from the holder has a separate kind. If the grace is
+    /// unlimited, there is no holder.
     pub(super) fn repeated(
         &self,
         session: &Session,
@@ -230,7 +235,7 @@ impl Auth {
     }
 }
 
-/// Adds the known facts about the client that holds the live generation.
+/// Adds address and user agent of the holder.
 pub(super) fn with_holder(mut event: AuditEvent, session: &Session) -> AuditEvent {
     if let Some(ip) = &session.last_ip {
         event = event.with("holder_ip", ip.as_str());

@@ -1,5 +1,5 @@
-//! Revocations: first the database, which is the truth, then the marks. With no blacklist, only the database: the
-//! same path, there is no second set of rules.
+//! Revocations. They are written to the database, the source of truth, and then to the blacklist,
+//! if there is one. Without a blacklist the same rules apply, with the database alone.
 
 use std::sync::Arc;
 
@@ -23,16 +23,16 @@ use crate::{
 
 static WRITE_FAILED: Sampled = Sampled::new();
 
-/// How long marks are kept.
+/// Lifetimes from which those of blacklist entries derive.
 #[derive(Clone, Copy, Debug)]
 pub struct EntryLifetimes {
-    /// The longest life of a refresh token: older generations are dead by themselves after it.
+    /// Maximum lifetime of a refresh token. Older generations have expired.
     pub refresh: TimeDelta,
-    /// The longest life of a session: no token outlives it.
+    /// Maximum lifetime of a session. No token outlives it.
     pub session: TimeDelta,
 }
 
-/// The database and, in front of it, perhaps a blacklist. Cloning shares both.
+/// Database with an optional blacklist in front. Clones share both.
 #[derive(Clone)]
 pub struct Revocation {
     blacklist: Option<Arc<dyn Blacklist>>,
@@ -41,12 +41,12 @@ pub struct Revocation {
     sessions: Arc<dyn SessionStore>,
 }
 
-/// How long a cut-off is remembered at the least. Tokens may have been signed under longer lifetimes than today's, and a
-/// cut-off is one small key.
+/// Minimum lifetime of the entry of a session epoch. Tokens may have been signed under longer
+/// lifetimes than the present ones, and the entry is small.
 const EPOCH_LIFETIME: TimeDelta = TimeDelta::days(400);
 
 impl Revocation {
-    /// Over `sessions`, with `blacklist` in front if there is one.
+    /// Returns revocations in `sessions`, with `blacklist` in front if there is one.
     #[must_use]
     pub fn new(
         sessions: Arc<dyn SessionStore>,
@@ -61,8 +61,8 @@ impl Revocation {
         }
     }
 
-    /// With what writes the marks of rotations, if there is a blacklist: it has to run beside the server. Without it,
-    /// rotations leave no marks.
+    /// Adds write-behind of the entries of rotations, if there is a blacklist. The returned writer
+    /// must run beside the server. Without it, rotations write no entries.
     #[must_use]
     pub fn with_write_behind(mut self) -> (Self, Option<EntryWriter>) {
         let Some(blacklist) = &self.blacklist else {
@@ -73,7 +73,7 @@ impl Revocation {
         (self, Some(writer))
     }
 
-    /// The blacklist, if there is one.
+    /// Returns the blacklist, if there is one.
     #[must_use]
     pub fn blacklist(&self) -> Option<&Arc<dyn Blacklist>> {
         self.blacklist.as_ref()
@@ -86,7 +86,8 @@ impl Revocation {
         }
     }
 
-    /// Ends a session. Whether it was this call that did; `None` when there is no such session.
+    /// Revokes a session. Returns true if this call revoked it, false if it was revoked before, and
+    /// `None` if it does not exist.
     pub(super) async fn revoke(&self, revoke: Revoke) -> Result<Option<bool>, StoreError> {
         let now = revoke.now;
         let Some((session, by_us)) = self.sessions.revoke(revoke).await? else {
@@ -96,43 +97,45 @@ impl Revocation {
         Ok(Some(by_us))
     }
 
-    /// Says again what the database knows, before somebody hears that a session is over. Who ended it may have died
-    /// before its mark, or never have heard that it did; from the answer on, it is over for everybody.
+    /// Writes the entries of a revoked session or a stale epoch again, before the response reports
+    /// it. The process that revoked it may have failed before it wrote the entry. After the
+    /// response, all instances agree on the revocation.
     pub(super) async fn record_over(&self, state: &SessionState, now: Moment) {
         let SessionState { session, user } = state;
         let revoked = session
             .revoked
             .is_some()
             .then(|| Self::session_entry(session, now));
-        let cut_off = user
+        let stale = user
             .as_ref()
             .filter(|user| user.session_epoch > session.session_epoch);
-        let cut_off = cut_off.map(|user| self.epoch_entry(user.id.clone(), user.session_epoch));
-        let marks: Vec<_> = revoked.into_iter().chain(cut_off).collect();
-        if !marks.is_empty() {
-            self.write(marks).await;
+        let stale = stale.map(|user| self.epoch_entry(user.id.clone(), user.session_epoch));
+        let entries: Vec<_> = revoked.into_iter().chain(stale).collect();
+        if !entries.is_empty() {
+            self.write(entries).await;
         }
     }
 
     pub(super) async fn record_revoked(&self, sessions: &[Session], now: Moment) {
         let revoked = sessions.iter().filter(|session| session.revoked.is_some());
-        let marks: Vec<_> = revoked
+        let entries: Vec<_> = revoked
             .map(|session| Self::session_entry(session, now))
             .collect();
-        if !marks.is_empty() {
-            self.write(marks).await;
+        if !entries.is_empty() {
+            self.write(entries).await;
         }
     }
 
-    /// Not waited for: the database is asked about every refresh token anyway.
+    /// Enqueues the entry of a rotation. The request does not wait for it, because the database
+    /// checks each refresh token anyway.
     pub(super) fn enqueue_rotated(&self, session: &Session) {
         if let Some(queue) = &self.write_behind {
-            let mark = BlacklistEntry::GenerationRotated {
+            let entry = BlacklistEntry::GenerationRotated {
                 session: session.id,
                 user: session.user_id.clone(),
                 generation: session.generation,
             };
-            queue.enqueue(mark, self.lifetimes.refresh + MARGIN);
+            queue.enqueue(entry, self.lifetimes.refresh + MARGIN);
         }
     }
 
@@ -151,7 +154,7 @@ impl Revocation {
         .await;
     }
 
-    /// The mark of a session that was revoked, unless its last token has ended.
+    /// Returns the entry of a revoked session, unless all of its tokens have expired.
     pub(super) fn entry_of(session: &Session, now: Moment) -> Option<(BlacklistEntry, TimeDelta)> {
         let ended = session.expires_at + MARGIN <= now;
         (session.revoked.is_some() && !ended).then(|| Self::entry(session, now))
@@ -167,36 +170,37 @@ impl Revocation {
         )
     }
 
-    /// How far back a cut-off still matters.
+    /// Returns the time for which the entry of a session epoch is kept.
     pub(super) fn epoch_lifetime(&self) -> TimeDelta {
         self.lifetimes.session.max(EPOCH_LIFETIME) + MARGIN
     }
 
-    /// Returns the mark of a revoked session. Its life starts at the moment of the revocation or at `now`, whichever is
-    /// earlier: the caller's clock may be ahead.
+    /// Returns the entry of a revoked session. Its lifetime starts at the revocation or at `now`,
+    /// whichever is earlier, because the caller's clock may be ahead.
     fn session_entry(session: &Session, now: Moment) -> (BlacklistEntry, TimeDelta) {
         Self::entry(session, session.revoked.map_or(now, |(at, _)| at.min(now)))
     }
 
     fn entry(session: &Session, now: Moment) -> (BlacklistEntry, TimeDelta) {
-        let mark = BlacklistEntry::SessionRevoked {
+        let entry = BlacklistEntry::SessionRevoked {
             session: session.id,
             user: session.user_id.clone(),
         };
         (
-            mark,
+            entry,
             (session.expires_at - now).max(TimeDelta::zero()) + MARGIN,
         )
     }
 
-    /// The database knows already, so a blacklist that cannot be written to fails no request: it says `Unknown`
-    /// until it was rebuilt, and the database answers.
-    async fn write(&self, marks: Vec<(BlacklistEntry, TimeDelta)>) {
+    /// Writes entries. A failure does not fail the request, because the database has the
+    /// revocation: lookups return `Unknown` until the blacklist is rebuilt, and the database is
+    /// queried.
+    async fn write(&self, entries: Vec<(BlacklistEntry, TimeDelta)>) {
         if let Some(blacklist) = &self.blacklist
-            && let Err(error) = blacklist.write(&marks).await
+            && let Err(error) = blacklist.write(&entries).await
             && let Some(suppressed) = WRITE_FAILED.due()
         {
-            tracing::warn!(%error, suppressed, "Redis did not take a mark: the database answers until the blacklist \
+            tracing::warn!(%error, suppressed, "blacklist entry not written: the database is queried until the blacklist \
                  is rebuilt");
         }
     }

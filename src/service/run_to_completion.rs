@@ -1,12 +1,13 @@
-//! Runs use cases that write to their end.
+//! Completion of use cases that write, regardless of the client.
 
 use std::sync::Arc;
 
 use super::{Auth, Error, admission::Admitted};
 
 impl Auth {
-    /// Runs a use case that writes to its end, even if the client disconnects. The web server then drops the handler,
-    /// which could leave a rotation without its mark. The use case counts as work in progress until its end.
+    /// Runs a use case that writes to completion, even if the client disconnects. Without it, a
+    /// disconnection would drop the future of the handler, which could leave a rotation without its
+    /// entry. The use case counts as work in progress until it ends.
     pub(super) async fn run_to_completion<T, F>(
         self: &Arc<Self>,
         admitted: Admitted,

@@ -1,4 +1,5 @@
-//! Log lines that clients can cause: at most one a second of each kind, with the number of suppressed ones.
+//! Rate limit for log lines that clients can cause: at most one a second of each kind, with the
+//! number of suppressed lines.
 
 use std::{
     collections::HashMap,
@@ -9,22 +10,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The period in which a line of a kind is written once.
-const PERIOD: Duration = Duration::from_secs(1);
+/// Interval between two lines of a kind.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 
-/// One kind of line. It needs no lock and no allocation.
+/// Rate limit of one kind of line, without locks and allocations.
 #[derive(Debug, Default)]
 pub struct Sampled {
-    /// When the next line may be written, in milliseconds since [`START`].
+    /// Time of the next line, in milliseconds since [`START`].
     next: AtomicU64,
     suppressed: AtomicU64,
 }
 
 impl Sampled {
-    /// Creates a kind without a written line.
+    /// Returns a rate limit whose first line is due at once.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -33,16 +34,16 @@ impl Sampled {
         }
     }
 
-    /// Returns the number of lines that were suppressed since the last one, if a line is due. Otherwise counts this
-    /// line.
+    /// Returns the number of suppressed lines since the last one, if a line is due. Otherwise
+    /// counts this line as suppressed.
     pub fn due(&self) -> Option<u64> {
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        self.due_at(milliseconds(START.elapsed()), milliseconds(PERIOD))
+        self.due_at(milliseconds(START.elapsed()), milliseconds(INTERVAL))
     }
 
-    fn due_at(&self, now: u64, period: u64) -> Option<u64> {
+    fn due_at(&self, now: u64, interval: u64) -> Option<u64> {
         let next = self.next.load(Ordering::Relaxed);
-        let later = now.saturating_add(period);
+        let later = now.saturating_add(interval);
         if now >= next
             && self
                 .next
@@ -57,12 +58,13 @@ impl Sampled {
     }
 }
 
-/// Kinds of lines by cause. The causes are fixed labels, so they are few.
+/// Rate limits by cause. The causes are fixed labels, so their number is small.
 #[derive(Debug, Default)]
 pub struct SampledCauses(RwLock<HashMap<&'static str, Sampled>>);
 
 impl SampledCauses {
-    /// Returns the number of suppressed lines of this cause, if a line is due: see [`Sampled::due`].
+    /// Returns the number of suppressed lines of this cause, if a line is due. See
+    /// [`Sampled::due`].
     pub fn due(&self, cause: &'static str) -> Option<u64> {
         if let Some(lines) = self
             .0
@@ -97,7 +99,7 @@ mod tests {
     use super::Sampled;
 
     #[test]
-    fn a_flood_of_lines_is_one_a_second_with_the_number_of_the_others() {
+    fn flood_of_lines_is_limited_and_counted() {
         let lines = Sampled::new();
         let due: Vec<_> = (0..3000)
             .filter_map(|millisecond| lines.due_at(millisecond, 1000))

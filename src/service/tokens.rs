@@ -1,4 +1,4 @@
-//! Tokens out of a session's row, and a session's row out of a token.
+//! Conversion between tokens and rows of sessions.
 
 use chrono::TimeDelta;
 use latchkey_verifier::{Checked, Claims, Kind};
@@ -16,30 +16,32 @@ use crate::{
     ports::TokenRef,
 };
 
-/// How long tokens last and what is in them.
+/// Lifetimes and claims of tokens.
 #[derive(Clone, Debug)]
 pub struct TokenRules {
     /// simplejwt's `ACCESS_TOKEN_LIFETIME`.
     pub access_lifetime: TimeDelta,
     /// simplejwt's `REFRESH_TOKEN_LIFETIME`.
     pub refresh_lifetime: TimeDelta,
-    /// By how much at the most an access token is shorter, at random: tabs that signed in together then refresh apart.
+    /// Maximum random reduction of an access token's lifetime. It spreads the refreshes of
+    /// tabs that signed in together.
     pub access_jitter: TimeDelta,
-    /// What access tokens say of the user beyond the id.
+    /// Additional claims about the user in access tokens.
     pub extra: Vec<ExtraClaim>,
 }
 
-/// What obtain and refresh give.
+/// Response to a sign-in or a refresh.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TokenPair {
-    /// An access token.
+    /// Access token.
     pub access: String,
-    /// A refresh token; `None` where rotation is off and the client keeps the one it has.
+    /// Refresh token, or `None` without rotation, in which case the client keeps its token.
     pub refresh: Option<String>,
 }
 
 impl Auth {
-    /// A fresh access token, and the refresh token of the session's present generation: always the same bytes.
+    /// Issues a new access token and the refresh token of the session's present generation. The
+    /// bytes of the latter are the same for each call.
     pub(super) fn issue(
         &self,
         session: &Session,
@@ -73,7 +75,8 @@ impl Auth {
             .map_err(|error| Error::Internal(error.to_string()))
     }
 
-    /// Signed with the secret that was in force when the generation was made: a new secret changes no token.
+    /// Issues the refresh token. It is signed with the secret that was in use at the rotation,
+    /// so that a new secret does not change it.
     fn issue_refresh(&self, session: &Session) -> Result<String, Error> {
         let claims = RefreshClaims::of(session, self.parts.rules.tokens.refresh_lifetime);
         let keys = self.parts.keys.current();
@@ -87,8 +90,8 @@ impl Auth {
             .map_err(|error| Error::Internal(error.to_string()))
     }
 
-    /// A refresh token that holds in itself. Whether its session does is the store's to say; of a token that lacks
-    /// something, it is asked here, because simplejwt says "blacklisted" before it says what is missing.
+    /// Checks the claims of a refresh token, but not its session. If claims are missing, a
+    /// revocation is reported first, as simplejwt does.
     pub(super) async fn check_refresh(
         &self,
         checked: &Checked,
@@ -117,19 +120,19 @@ impl Auth {
             .await
     }
 
-    /// A token of ours that holds in itself, and may be presented often.
+    /// Verifies signature, times and issuer of a token that may be presented often.
     pub(super) fn verify_cached(&self, token: &str, now: Moment) -> Result<Checked, Error> {
         Ok(self.parts.keys.verify_cached(token, now)?)
     }
 
-    /// A token of ours that holds in itself.
+    /// Verifies signature, times and issuer of a token.
     pub(super) fn verify_token(&self, token: &str, now: Moment) -> Result<Checked, Error> {
         Ok(self.parts.keys.verify(token, now)?)
     }
 }
 
-/// Returns the stores' reference to the token. A counter that exceeds its column belongs to no session, and never
-/// reaches a store.
+/// Returns the reference to the token's row. A counter that exceeds the range of its column is
+/// refused, so that it never reaches a store.
 pub(super) fn token_ref(checked: &Checked) -> Result<TokenRef, Error> {
     let claims = checked.claims();
     let counter = |name: &str, last: u32| {
@@ -140,7 +143,7 @@ pub(super) fn token_ref(checked: &Checked) -> Result<TokenRef, Error> {
     };
     Ok(TokenRef {
         session: session_id(claims).ok_or_else(invalid)?,
-        // A NUL is the one character that Postgres does not keep, so no user has it.
+        // Postgres cannot store a NUL character, so no user id has one.
         user: claims
             .subject()
             .filter(|sub| !sub.contains('\0'))
@@ -158,8 +161,8 @@ fn session_id(claims: &Claims) -> Option<SessionId> {
     SessionId::parse(claims.text("sid")?)
 }
 
-/// The state, if the session exists and is the token's: signed by us, yet nothing in the database, is a key that
-/// leaked or a database that was restored.
+/// Returns the state if the session exists and matches the token. A signed token without a session
+/// indicates a leaked key or a restored database.
 pub(super) fn matching_session(
     state: Option<SessionState>,
     token: &TokenRef,
@@ -196,5 +199,5 @@ fn no_randomness() -> Error {
 }
 
 fn no_key() -> Error {
-    Error::Unavailable("there is no key to sign with".to_owned())
+    Error::Unavailable("no signing key".to_owned())
 }

@@ -1,4 +1,5 @@
-//! What operators ask the audit trail: what happened, and why a token or a session is as it is.
+//! Queries of the audit trail by operators: events, and the history of a token, a session or a
+//! user.
 
 use std::sync::Arc;
 
@@ -22,85 +23,86 @@ use crate::{
     ports::{AuditQuery, AuditStore, Clock, SessionStore, UserStore},
 };
 
-/// Events and sessions at a time.
+/// Events or sessions per query.
 const PAGE: i64 = 1000;
 
-/// Reads the trail. It changes nothing.
+/// Read access to the audit trail.
 pub struct Trail {
-    /// Events.
+    /// Audit events.
     pub audit: Arc<dyn AuditStore>,
-    /// The time.
+    /// Clock of this process.
     pub clock: Arc<dyn Clock>,
-    /// Sessions.
+    /// Session store.
     pub sessions: Arc<dyn SessionStore>,
-    /// Users.
+    /// User store.
     pub users: Arc<dyn UserStore>,
 }
 
-/// The story of a session, or of a token of it.
+/// History of a session, or of one of its tokens.
 #[derive(Clone, Debug)]
 pub struct History {
-    /// Whether the question was about a token, and what is known of it.
+    /// Facts about the token, if the query was for a token.
     pub token: Option<TokenHistory>,
-    /// The session and its user, while the row is there.
+    /// Session and user, unless the row was deleted.
     pub state: Option<SessionState>,
-    /// What a token of the live generation is worth now.
+    /// Present status of a token of the latest generation.
     pub standing: Option<TokenStatus>,
-    /// What happened to the session, and to the whole account since it began; the oldest first.
+    /// Events of the session, and those that revoked all sessions of the user since it began.
+    /// Oldest first.
     pub events: Vec<AuditEntry>,
 }
 
-/// The result of a search.
+/// Result of a query.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// The story.
+    /// History of a session or a token.
     Story(Box<History>),
-    /// Unknown.
+    /// The id is unknown.
     Unknown,
-    /// The story of a user.
+    /// History of a user.
     User(Box<UserHistory>),
     /// Not found within the limits of the search: see [`Search`].
     Stopped,
 }
 
-/// The recent refusals of a user, and the ends of sessions.
+/// Recent refusals and revocations of a user.
 #[derive(Clone, Debug)]
 pub struct UserHistory {
-    /// The id.
+    /// User id.
     pub id: UserId,
-    /// The user; `None` for a deleted one.
+    /// User, or `None` if deleted.
     pub user: Option<User>,
-    /// The number of live sessions.
+    /// Number of live sessions.
     pub sessions: usize,
-    /// The latest events, up to [`UserStory::EVENTS`], the oldest first.
+    /// Latest events, at most [`UserHistory::EVENTS`], oldest first.
     pub events: Vec<AuditEntry>,
 }
 
 impl UserHistory {
-    /// The largest number of events.
+    /// Maximum number of events.
     pub const EVENTS: usize = 30;
 
-    /// The number of days that are looked back.
+    /// Period of the events, in days.
     pub const DAYS: i64 = 7;
 }
 
-/// What is known of a token by its `jti`.
+/// Origin of the knowledge about a token, found by its `jti`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TokenHistory {
-    /// An event names it.
+    /// An audit event has the `jti`.
     Noted,
-    /// It is the refresh token of this generation.
+    /// The `jti` is that of the refresh token of this generation.
     Refresh(u32),
 }
 
 impl From<Option<History>> for Answer {
-    fn from(story: Option<History>) -> Self {
-        story.map_or(Self::Unknown, |story| Self::Story(Box::new(story)))
+    fn from(history: Option<History>) -> Self {
+        history.map_or(Self::Unknown, |history| Self::Story(Box::new(history)))
     }
 }
 
 impl Trail {
-    /// The id of the user of this name, without regard to case.
+    /// Returns the id of the user of this name, ignoring case.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -115,7 +117,7 @@ impl Trail {
         })
     }
 
-    /// The user with this id; `None` for a deleted one.
+    /// Returns the user with this id, or `None` if deleted.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -123,13 +125,14 @@ impl Trail {
         Ok(self.users.find_by_id(id).await?)
     }
 
-    /// Now.
+    /// Returns the present time.
     #[must_use]
     pub fn now(&self) -> Moment {
         self.clock.now()
     }
 
-    /// One page of events, the oldest first; empty at the end. The next one begins after the last.
+    /// Returns one page of events, oldest first, or an empty one at the end. The next page starts
+    /// after the last event.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -137,18 +140,19 @@ impl Trail {
         Ok(self.audit.events(query).await?)
     }
 
-    /// Returns the story of a session (`sid`), of a user (name or id) or of a token (`jti`), within the limits of `search`.
+    /// Returns the history of a session (`sid`), a user (name or id) or a token (`jti`), within the
+    /// limits of `search`.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn why(&self, id: &str, search: &mut Search<'_>) -> Result<Answer, Error> {
         if let Some(session) = SessionId::parse(id)
-            && let Some(story) = self.history(session, None).await?
+            && let Some(history) = self.history(session, None).await?
         {
-            return Ok(Answer::Story(Box::new(story)));
+            return Ok(Answer::Story(Box::new(history)));
         }
-        if let Some(story) = self.of_user(id).await? {
-            return Ok(Answer::User(Box::new(story)));
+        if let Some(history) = self.of_user(id).await? {
+            return Ok(Answer::User(Box::new(history)));
         }
         let query = AuditQuery {
             jti: Some(id.to_owned()),
@@ -192,24 +196,25 @@ impl Trail {
         }
         let user = state.as_ref().map(|state| state.session.user_id.clone());
         if let Some(user) = user.or_else(|| events.iter().find_map(|event| event.user.clone())) {
-            let began = state
+            let since = state
                 .as_ref()
                 .map(|state| state.session.created_at)
                 .or(events.first().map(|event| event.at));
-            // A cut-off names the session that asked for it, which may be another one; that of everybody names nobody.
-            let cut_off = AuditQuery {
-                since: began,
+            // These events name the session of the request, which may be another one, or no session
+            // and user at all.
+            let revoke_all = AuditQuery {
+                since,
                 kinds: vec![EventKind::AllSessionsRevoked],
                 ..AuditQuery::default()
             };
-            let everybody = AuditQuery {
+            let all_users = AuditQuery {
                 kinds: vec![EventKind::AllUsersSignedOut],
-                ..cut_off.clone()
+                ..revoke_all.clone()
             };
             let of_user = self
                 .all(AuditQuery {
                     user: Some(user),
-                    ..cut_off
+                    ..revoke_all
                 })
                 .await?;
             events.extend(
@@ -217,7 +222,7 @@ impl Trail {
                     .into_iter()
                     .filter(|event| event.session != Some(id)),
             );
-            events.extend(self.all(everybody).await?);
+            events.extend(self.all(all_users).await?);
         }
         events.sort_by_key(|event| (event.at, event.id));
         let now = self.clock.now();
@@ -268,11 +273,11 @@ impl Trail {
             EventKind::TokenRefused,
         ];
         let mut events = self.all(AuditQuery { kinds, ..about }).await?;
-        let everybody = vec![EventKind::AllUsersSignedOut];
+        let all_users = vec![EventKind::AllUsersSignedOut];
         events.extend(
             self.all(AuditQuery {
                 since,
-                kinds: everybody,
+                kinds: all_users,
                 ..AuditQuery::default()
             })
             .await?,

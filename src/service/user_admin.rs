@@ -1,4 +1,5 @@
-//! What operators do with users: made, changed, signed out. Whatever makes tokens invalid also marks them.
+//! Management of users by operators: creation, changes and revocation of sessions. Each change that
+//! invalidates tokens also writes blacklist entries.
 
 use std::sync::Arc;
 
@@ -17,59 +18,60 @@ use crate::{
     ports::{AuditStore, Clock, InsertUserError, Revoke, RevokeAll, SessionStore, UserStore},
 };
 
-/// Users at a time.
+/// Users in one query.
 const PAGE: i64 = 500;
 
-/// By how much the counters rise when everybody is signed out: more than any user was cut off since a backup.
+/// Increment of the session epochs when the sessions of all users are revoked. It exceeds the
+/// number of epochs that any user can have gained since a backup.
 const EPOCH_STEP: u32 = 1000;
 
-/// A user to be made.
+/// User to be created.
 #[derive(Clone, Debug)]
 pub struct Registration {
-    /// The name to sign in with, which must be allowed for a new account.
+    /// Username, which must be allowed for a new account.
     pub username: NewUsername,
     /// The password.
     pub password: Password,
-    /// An address, if any.
+    /// Email address, if any.
     pub email: Option<EmailAddress>,
-    /// Django's mark for people who may use the admin.
+    /// Django's `is_staff`: the user may use the admin site.
     pub is_staff: bool,
 }
 
-/// Why an operator's wish was not fulfilled.
+/// Failure of an operator's command on a user.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
-    /// A store or the hasher.
+    /// Failure of a store or of the hasher.
     #[error(transparent)]
     Failed(#[from] Error),
-    /// No user of that name.
+    /// No user has this name.
     #[error("there is no user {0}")]
     NotFound(String),
-    /// Name or address is taken.
+    /// Name or address is taken by another user.
     #[error("{0}")]
     Taken(InsertUserError),
 }
 
 /// Users and their sessions, for operators.
 pub struct UserAdmin {
-    /// Who gives the orders.
+    /// Actor of the audit events.
     pub actor: Actor,
-    /// Where orders are noted that have no row of their own.
+    /// Store of the audit events that are not written together with a row.
     pub audit: Arc<dyn AuditStore>,
-    /// The time.
+    /// Clock of this process.
     pub clock: Arc<dyn Clock>,
-    /// Password hashes.
+    /// Password hasher.
     pub hasher: Hasher,
-    /// Dead tokens.
+    /// Revocations.
     pub revocation: Revocation,
-    /// Sessions.
+    /// Session store.
     pub sessions: Arc<dyn SessionStore>,
-    /// Users.
+    /// User store.
     pub users: Arc<dyn UserStore>,
 }
 
 impl UserAdmin {
-    /// Whether there is any user.
+    /// Returns true if there is any user.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -77,7 +79,7 @@ impl UserAdmin {
         Ok(self.users.any().await?)
     }
 
-    /// Makes a user.
+    /// Creates a user.
     ///
     /// # Errors
     /// [`AccountError::Taken`].
@@ -105,7 +107,7 @@ impl UserAdmin {
             })
     }
 
-    /// The user of this name, without regard to case.
+    /// Returns the user of this name, ignoring case.
     ///
     /// # Errors
     /// [`AccountError::NotFound`].
@@ -118,7 +120,7 @@ impl UserAdmin {
         found.ok_or_else(|| not_found(username))
     }
 
-    /// The user of this name, or else with this id.
+    /// Returns the user of this name, or else the user with this id.
     ///
     /// # Errors
     /// [`AccountError::NotFound`].
@@ -136,7 +138,8 @@ impl UserAdmin {
         }
     }
 
-    /// Changes name, address or staff mark, and returns the user and the fields that were changed. Sessions go on.
+    /// Changes name, address or staff status. Returns the user and the names of the changed fields.
+    /// Sessions continue.
     ///
     /// # Errors
     /// [`AccountError::NotFound`], [`AccountError::Taken`].
@@ -150,7 +153,7 @@ impl UserAdmin {
         if fields.is_empty() {
             return Ok((user, fields));
         }
-        // The values are the user's, and stay out of the trail.
+        // The values are personal data, so only the names of the fields go to the trail.
         let audit = self
             .event(EventKind::UserUpdated)
             .of_user(&user.id)
@@ -166,7 +169,7 @@ impl UserAdmin {
         Ok((changed.ok_or_else(|| not_found(username))?, fields))
     }
 
-    /// All users, by id.
+    /// Returns all users, ordered by id.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -184,7 +187,7 @@ impl UserAdmin {
         }
     }
 
-    /// Activates or deactivates. Either ends every session of the user.
+    /// Activates or deactivates the user. Either revokes all sessions of the user.
     ///
     /// # Errors
     /// [`AccountError::NotFound`].
@@ -194,16 +197,16 @@ impl UserAdmin {
         active: bool,
     ) -> Result<User, AccountError> {
         let user = self.find(username).await?;
-        let cut_off = self.revoke_all(user.id, if active { "activated" } else { "deactivated" });
+        let revoke_all = self.revoke_all(user.id, if active { "activated" } else { "deactivated" });
         let changed = self
             .users
-            .set_active(&cut_off, active)
+            .set_active(&revoke_all, active)
             .await
             .map_err(Error::from)?;
         self.revoked_all(username, changed).await
     }
 
-    /// Sets a new password, which ends every session of the user.
+    /// Sets a new password and revokes all sessions of the user.
     ///
     /// # Errors
     /// [`AccountError::NotFound`].
@@ -214,44 +217,44 @@ impl UserAdmin {
     ) -> Result<User, AccountError> {
         let user = self.find(username).await?;
         let hash = self.hasher.hash(password).await.map_err(Error::from)?;
-        let cut_off = self.revoke_all(user.id, "password_changed");
+        let revoke_all = self.revoke_all(user.id, "password_changed");
         let changed = self
             .users
-            .set_password(&cut_off, &hash)
+            .set_password(&revoke_all, &hash)
             .await
             .map_err(Error::from)?;
         self.revoked_all(username, changed).await
     }
 
-    /// Ends every session of the user.
+    /// Revokes all sessions of the user.
     ///
     /// # Errors
     /// [`AccountError::NotFound`].
     pub async fn sign_out(&self, username: &Username) -> Result<User, AccountError> {
         let user = self.find(username).await?;
-        let cut_off = self.revoke_all(user.id, "signed_out_everywhere");
+        let revoke_all = self.revoke_all(user.id, "signed_out_everywhere");
         let changed = self
             .users
-            .revoke_all_sessions(&cut_off, None)
+            .revoke_all_sessions(&revoke_all, None)
             .await
             .map_err(Error::from)?;
         self.revoked_all(username, changed).await
     }
 
-    /// Deletes the user, with every session.
+    /// Deletes the user and all sessions of the user.
     ///
     /// # Errors
     /// [`AccountError::NotFound`].
     pub async fn delete(&self, username: &Username) -> Result<User, AccountError> {
         let user = self.find(username).await?;
-        let cut_off = self.revoke_all(user.id.clone(), "deleted");
-        let version = self.users.delete(&cut_off).await.map_err(Error::from)?;
+        let revoke_all = self.revoke_all(user.id.clone(), "deleted");
+        let version = self.users.delete(&revoke_all).await.map_err(Error::from)?;
         let version = version.ok_or_else(|| not_found(username))?;
         self.revocation.record_epoch(&user.id, version).await;
         Ok(user)
     }
 
-    /// The live sessions of a user, the newest first.
+    /// Returns the live sessions of a user, newest first.
     ///
     /// # Errors
     /// [`AccountError::NotFound`].
@@ -264,7 +267,8 @@ impl UserAdmin {
             .map_err(Error::from)?)
     }
 
-    /// Ends one session. The session, or `None` when there is none of this id; it may have been revoked before.
+    /// Revokes one session. Returns true if this call revoked it, false if it was revoked before,
+    /// and `None` if it does not exist.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -286,13 +290,15 @@ impl UserAdmin {
             .await?)
     }
 
-    /// Ends every session of everybody. How many users there are; `progress` hears of it as it goes.
+    /// Revokes all sessions of all users, and returns the number of users. `progress` is called
+    /// after each page with the number so far.
     ///
-    /// This is also the last step of restoring a backup, which has forgotten log-outs and cut-offs: the counters rise
-    /// by more than they can have risen since.
+    /// This is also the last step of restoring a backup, which lacks the latest revocations. The
+    /// session epochs therefore rise by more than they can have risen since the backup.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]; what was done stays done, and doing it again does the rest.
+    /// [`Error::Unavailable`]. Finished pages keep their effect; a repeated call does the remaining
+    /// ones.
     pub async fn revoke_all_users(&self, mut progress: impl FnMut(usize)) -> Result<usize, Error> {
         let audit = self
             .event(EventKind::AllUsersSignedOut)

@@ -1,4 +1,4 @@
-//! Asking about a token: simplejwt's `TokenVerifyView`.
+//! Token verification: simplejwt's `TokenVerifyView`.
 
 use latchkey_verifier::{Checked, Kind};
 
@@ -18,12 +18,13 @@ use crate::{
 };
 
 impl Auth {
-    /// Whether a token of either kind is valid now. simplejwt's order of checks: signature and time, then the
-    /// blacklist, then what must be in it.
+    /// Verifies a token of either kind. The order of checks is that of simplejwt: signature and
+    /// times, the blacklist, the required claims.
     ///
     /// # Errors
-    /// [`Error::Token`]; [`Error::Unavailable`] when neither Redis nor the database can tell: of a refresh token, Redis
-    /// can tell only that it is dead.
+    /// [`Error::Token`]. [`Error::Unavailable`] if the token needs the database and it is
+    /// unavailable. This is the case for valid refresh tokens, because the blacklist can only
+    /// prove that they are not valid.
     pub async fn verify(&self, token: &str, client: &ClientInfo) -> Result<(), Error> {
         let now = truncate_to_micros(self.parts.clock.now());
         let checked = self.verify_cached(token, now)?;
@@ -53,7 +54,8 @@ impl Auth {
         }
     }
 
-    /// Whether the token was revoked, cut off or spent, by Redis or the database.
+    /// Checks in the blacklist or the database that the token is not revoked, of a stale epoch, or
+    /// spent.
     pub(super) async fn check_revocation(
         &self,
         token: &TokenRef,
@@ -65,7 +67,7 @@ impl Auth {
             Lookup::StaleEpoch => Err(blacklisted("cut_off")),
             Lookup::Spent if self.parts.rules.grace != ReuseGrace::Unlimited => {
                 Err(Box::pin(async {
-                    // The token is refused in any case, even if the holder cannot be looked up.
+                    // The token is refused in any case, even if the request is not admitted.
                     let Ok(_admitted) = self.admit_uncached(call, token).await else {
                         return blacklisted("spent");
                     };
@@ -74,11 +76,12 @@ impl Auth {
                 .await)
             }
             Lookup::Clear if kind == Kind::Access => Ok(()),
-            // Nobody waits for a rotation's mark to be written, so its absence says nothing of a refresh token.
-            verdict @ (Lookup::Clear | Lookup::Spent | Lookup::Unknown) => {
+            // Entries of rotations are written behind, so a missing entry proves nothing about a
+            // refresh token.
+            lookup @ (Lookup::Clear | Lookup::Spent | Lookup::Unknown) => {
                 Box::pin(async {
                     let _admitted = self.admit_uncached(call, token).await?;
-                    self.ask_database(token, verdict != Lookup::Unknown, call)
+                    self.check_database(token, lookup != Lookup::Unknown, call)
                         .await
                 })
                 .await
@@ -86,8 +89,8 @@ impl Auth {
         }
     }
 
-    /// Admits a request of the verify view, which needs the database only if Redis has no answer. Requests of other
-    /// views were admitted before.
+    /// Admits a request of the verify view, which needs the database only if the blacklist has no
+    /// answer. Requests of other views were admitted before.
     async fn admit_uncached(
         &self,
         call: Call<'_>,
@@ -103,32 +106,33 @@ impl Auth {
             .map(Some)
     }
 
-    /// Where Redis is `believed`, and has no mark of what is over, it gets one.
-    async fn ask_database(
+    /// Checks the token in the database. If the blacklist is `trusted` but lacks the entry of a
+    /// revocation, the entry is written.
+    async fn check_database(
         &self,
         token: &TokenRef,
-        believed: bool,
+        trusted: bool,
         call: Call<'_>,
     ) -> Result<(), Error> {
         let state = matching_session(self.parts.sessions.find(token.session).await?, token)?;
         let grace = self.parts.rules.grace;
-        let (generation, standing) = match token.generation {
+        let (generation, status) = match token.generation {
             None => (
                 state.session.generation,
                 state.access_token_status(token.session_epoch, call.now),
             ),
             Some(generation) => (generation, state.token_status(generation, call.now, grace)),
         };
-        if believed && matches!(standing, TokenStatus::Revoked(_) | TokenStatus::StaleEpoch) {
+        if trusted && matches!(status, TokenStatus::Revoked(_) | TokenStatus::StaleEpoch) {
             self.parts.revocation.record_over(&state, call.now).await;
         }
-        match standing {
+        match status {
             TokenStatus::Current => Ok(()),
             TokenStatus::Grace if grace == ReuseGrace::Unlimited => Ok(()),
             // A spent token is refused even within the grace.
             TokenStatus::Grace | TokenStatus::Spent => Err(self
                 .refuse_spent(
-                    standing,
+                    status,
                     &state.session,
                     &Presented {
                         token,

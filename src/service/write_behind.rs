@@ -1,4 +1,5 @@
-//! The marks of rotations: written in the background, and dropped when there are too many. A refresh waits for none.
+//! Write-behind of the entries of rotations. A refresh does not wait for them. Entries beyond the
+//! capacity are dropped.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,42 +11,43 @@ use tokio::{
 
 use crate::ports::{Blacklist, BlacklistEntry};
 
-/// Marks that wait. More are dropped: the database knows what they say.
+/// Capacity of the queue. Further entries are dropped, which is harmless because the database has
+/// the generations.
 const QUEUE_CAPACITY: usize = 4096;
 
-/// Marks that are written at once.
+/// Maximum number of entries in one batch.
 const BATCH_SIZE: usize = 256;
 
-/// How long more are waited for after a batch that was not full.
+/// Time for which entries are collected after a partly filled batch.
 const LINGER: Duration = Duration::from_millis(50);
 
 type QueuedEntry = (BlacklistEntry, TimeDelta);
 
-/// Takes marks without waiting. Cloning shares the queue.
+/// Sending half of the queue, which never waits. Clones share the queue.
 #[derive(Clone)]
 pub(super) struct EntryQueue(mpsc::Sender<QueuedEntry>);
 
-/// Writes what was given to it.
+/// Receiving half of the queue, which writes to the blacklist.
 pub struct EntryWriter {
     blacklist: Arc<dyn Blacklist>,
     queue: mpsc::Receiver<QueuedEntry>,
 }
 
 pub(super) fn channel(blacklist: Arc<dyn Blacklist>) -> (EntryQueue, EntryWriter) {
-    let (give, queue) = mpsc::channel(QUEUE_CAPACITY);
-    (EntryQueue(give), EntryWriter { blacklist, queue })
+    let (sender, queue) = mpsc::channel(QUEUE_CAPACITY);
+    (EntryQueue(sender), EntryWriter { blacklist, queue })
 }
 
 impl EntryQueue {
-    pub(super) fn enqueue(&self, mark: BlacklistEntry, life: TimeDelta) {
-        if self.0.try_send((mark, life)).is_err() {
-            tracing::debug!("a rotation's mark was dropped");
+    pub(super) fn enqueue(&self, entry: BlacklistEntry, lifetime: TimeDelta) {
+        if self.0.try_send((entry, lifetime)).is_err() {
+            tracing::debug!("entry of a rotation dropped");
         }
     }
 }
 
 impl EntryWriter {
-    /// Writes until `stopped` changes, and then what was given before.
+    /// Writes until `stopped` changes, and then the remaining entries.
     pub async fn run(mut self, mut stopped: watch::Receiver<bool>) {
         let mut batch = Vec::with_capacity(BATCH_SIZE);
         loop {
@@ -56,10 +58,10 @@ impl EntryWriter {
                         return;
                     }
                     if let Err(error) = self.blacklist.write_best_effort(&batch).await {
-                        tracing::debug!(%error, count, "marks of rotations were not written");
+                        tracing::debug!(%error, count, "entries of rotations not written");
                     }
                     batch.clear();
-                    // A batch costs a round trip and a script, whether it is of one or of many.
+                    // A batch costs one round trip and one script, regardless of its size.
                     if count < BATCH_SIZE && !self.queue.is_closed() {
                         tokio::select! {
                             () = sleep(LINGER) => {}
@@ -67,7 +69,7 @@ impl EntryWriter {
                         }
                     }
                 }
-                // What is in the queue still comes, and then its end.
+                // Closing the queue keeps its entries, so they are still received.
                 _ = stopped.changed() => self.queue.close(),
             }
         }

@@ -1,4 +1,4 @@
-//! The queue of marks: batches, room, and the end.
+//! Tests of the write-behind queue: batches, capacity and stop.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,19 +12,19 @@ use crate::{
     ports::{Blacklist, BlacklistEntry, BlacklistStatus, Lookup, Probe, StoreError, TokenRef},
 };
 
-/// Notes how many marks it was given at once.
+/// Records the size of each batch.
 #[derive(Default)]
-struct Notes(Mutex<Vec<usize>>);
+struct Recorder(Mutex<Vec<usize>>);
 
 #[async_trait]
-impl Blacklist for Notes {
+impl Blacklist for Recorder {
     async fn write_best_effort(
         &self,
-        marks: &[(BlacklistEntry, TimeDelta)],
+        entries: &[(BlacklistEntry, TimeDelta)],
     ) -> Result<(), StoreError> {
-        self.0.lock().unwrap().push(marks.len());
+        self.0.lock().unwrap().push(entries.len());
         Err(StoreError::Unavailable(
-            "it is noted all the same".to_owned(),
+            "recorded, but reported as a failure".to_owned(),
         ))
     }
 
@@ -53,7 +53,7 @@ impl Blacklist for Notes {
     }
 }
 
-fn mark() -> BlacklistEntry {
+fn entry() -> BlacklistEntry {
     let session = SessionId::parse("00000000-0000-4000-8000-000000000000").unwrap();
     BlacklistEntry::GenerationRotated {
         session,
@@ -63,15 +63,15 @@ fn mark() -> BlacklistEntry {
 }
 
 #[tokio::test]
-async fn what_waits_at_a_stop_is_written_in_batches_and_what_has_no_room_is_dropped() {
-    let notes = Arc::new(Notes::default());
-    let (hints, writer) = channel(Arc::clone(&notes) as _);
+async fn stop_writes_the_queue_in_batches_and_excess_is_dropped() {
+    let recorder = Arc::new(Recorder::default());
+    let (queue, writer) = channel(Arc::clone(&recorder) as _);
     for _ in 0..QUEUE_CAPACITY + 10 {
-        hints.enqueue(mark(), TimeDelta::hours(1));
+        queue.enqueue(entry(), TimeDelta::hours(1));
     }
     let (stop, stopped) = watch::channel(false);
     stop.send(true).unwrap();
     writer.run(stopped).await;
-    assert_eq!(*notes.0.lock().unwrap(), [256; 16]);
-    hints.enqueue(mark(), TimeDelta::hours(1));
+    assert_eq!(*recorder.0.lock().unwrap(), [256; 16]);
+    queue.enqueue(entry(), TimeDelta::hours(1));
 }

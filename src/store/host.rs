@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-/// Returns true if the name certainly means this machine.
+/// Returns true if the name always means this machine.
 pub(super) fn is_loopback(name: &str) -> bool {
     let name = name.trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost")
@@ -11,7 +11,8 @@ pub(super) fn is_loopback(name: &str) -> bool {
             .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// Returns the name, or asterisks if it has characters of no name, and so may hold a part of a password.
+/// Returns the name. Returns asterisks if it contains a character that no host name has, because it
+/// may be part of a password.
 pub(super) fn shown(name: &str) -> &str {
     if name
         .bytes()

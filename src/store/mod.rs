@@ -1,4 +1,5 @@
-//! The ports on real servers and files: users and sessions in SQL, the blacklist in Redis, keys in a directory or in SQL.
+//! Implementations of the ports: users, sessions and the audit trail in SQL, the blacklist in
+//! Redis, keys in a directory or in SQL.
 
 mod host;
 pub mod key_directory;

@@ -1,9 +1,9 @@
-//! Which connections a thread uses.
+//! Detection of worker threads.
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// Whether this thread has a runtime to itself, as those of the web server do. Connections that it drives itself need
-/// nobody to be woken for a question or an answer.
+/// Returns true if this thread has its own runtime, like the workers of the web server. A
+/// connection driven by the same thread needs no wake-up of another thread.
 pub(super) fn has_own_runtime() -> bool {
     Handle::try_current()
         .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread)

@@ -1,4 +1,4 @@
-//! The operations by themselves, each as fast as it goes on this machine.
+//! Single operations without a server, as fast as possible on this machine.
 
 use std::{
     hint::black_box,
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{process::Process, stack::Stack};
 
-/// argon2id with the server's default cost, and memory that is used again.
+/// argon2id with the server's default cost and reused memory.
 pub struct Hash {
     memory: Vec<Block>,
     params: Params,
@@ -42,7 +42,7 @@ impl Hash {
     }
 }
 
-/// Hashes on all cores: how many, in what time, with how much of the processor.
+/// Computes hashes on all cores. Returns their number, the elapsed time and the processor time.
 pub fn hashes(each: usize) -> (usize, Duration, Duration) {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let own = Process(vec![std::process::id()]);
@@ -68,7 +68,7 @@ pub fn hashes(each: usize) -> (usize, Duration, Duration) {
     (each * cores, began.elapsed(), cpu)
 }
 
-/// All of them, in microseconds.
+/// Returns the time of each operation, in microseconds.
 pub async fn all(stack: &Stack) -> Value {
     let mint = stack.mint();
     let key = mint.key(Kind::Access);
@@ -102,7 +102,8 @@ pub async fn all(stack: &Stack) -> Value {
     })
 }
 
-/// Processor time of this thread, which does nothing else.
+/// Returns the processor time of one operation in microseconds: the median of five rounds on this
+/// thread.
 fn timed(count: u32, mut operation: impl FnMut()) -> f64 {
     let mut rounds: Vec<f64> = (0..5)
         .map(|_| {

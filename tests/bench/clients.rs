@@ -1,4 +1,4 @@
-//! What clients do, and what they know of the right answer.
+//! Clients, their requests, and the checks of the responses.
 
 use std::{
     collections::VecDeque,
@@ -10,7 +10,7 @@ use crate::{
     wire::{Answer, Connection, get, post, text},
 };
 
-/// Requests that nobody has sent yet, each with the status that is right for it.
+/// Requests that were not sent yet, each with its expected status.
 pub type Pile = Arc<Mutex<Vec<(Vec<u8>, u16)>>>;
 
 /// One client on one connection.
@@ -19,24 +19,24 @@ pub struct Client {
     job: Job,
 }
 
-/// What it does.
+/// Requests of a client.
 pub enum Job {
-    /// Takes one request after the other from a pile that all share.
+    /// Sends requests from a pile that all clients share.
     Fresh(Pile),
-    /// The key set.
+    /// Requests the key set.
     KeySet,
-    /// Holds the refresh tokens of as many sessions, and exchanges one after the other for the next.
+    /// Holds refresh tokens of several sessions, and refreshes them in turn.
     Rotates {
         path: &'static str,
         held: VecDeque<String>,
         access: String,
     },
-    /// Sends one request again and again.
+    /// Repeats one request.
     Same {
         request: Vec<u8>,
         expected: &'static [u8],
     },
-    /// Signs in, each time as the next user.
+    /// Signs in, each time as another user.
     SignsIn {
         next: usize,
         step: usize,
@@ -52,7 +52,7 @@ impl Client {
         }
     }
 
-    /// What the client got last, if it is one that holds tokens.
+    /// Returns the last access token, if the client rotates sessions and has one.
     pub fn access(&self) -> Option<&str> {
         match &self.job {
             Job::Rotates { access, .. } if !access.is_empty() => Some(access),
@@ -60,7 +60,7 @@ impl Client {
         }
     }
 
-    /// The refresh tokens that it holds.
+    /// Returns the refresh tokens that the client holds.
     pub fn into_held(self) -> VecDeque<String> {
         match self.job {
             Job::Rotates { held, .. } => held,
@@ -68,7 +68,7 @@ impl Client {
         }
     }
 
-    /// One request. What was wrong with the answer, if anything was.
+    /// Sends one request. Returns a wrong response in words as an error.
     pub async fn turn(&mut self) -> Result<(), String> {
         let Self { connection, job } = self;
         match job {
@@ -79,32 +79,36 @@ impl Client {
                     .ask(&request)
                     .await
                     .map_err(|error| error.to_string())?;
-                let right = answer.status == status && (status != 200 || answer.body == b"{}");
-                if right { Ok(()) } else { Err(told(&answer)) }
+                let is_correct = answer.status == status && (status != 200 || answer.body == b"{}");
+                if is_correct {
+                    Ok(())
+                } else {
+                    Err(summary(&answer))
+                }
             }
             Job::KeySet => {
                 let answer = ask(connection, &get("/.well-known/jwks.json"), 200).await?;
                 if answer.body.starts_with(b"{\"keys\":[{") {
                     Ok(())
                 } else {
-                    Err(told(&answer))
+                    Err(summary(&answer))
                 }
             }
             Job::Rotates { path, held, access } => {
-                let refresh = held.pop_front().ok_or("it holds no token")?;
+                let refresh = held.pop_front().ok_or("the client holds no token")?;
                 let request = post(path, &format!("{{\"refresh\":\"{refresh}\"}}"));
                 let answer = ask(connection, &request, 200).await?;
                 let (Some(new), Some(next)) =
                     (text(answer.body, "access"), text(answer.body, "refresh"))
                 else {
-                    return Err(told(&answer));
+                    return Err(summary(&answer));
                 };
                 if *next == refresh
                     || new == access
                     || new.split('.').count() != 3
                     || next.split('.').count() != 3
                 {
-                    return Err("the tokens are not new ones".to_owned());
+                    return Err("the tokens are not new".to_owned());
                 }
                 new.clone_into(access);
                 held.push_back(next.to_owned());
@@ -115,7 +119,7 @@ impl Client {
                 if answer.body == *expected {
                     Ok(())
                 } else {
-                    Err(told(&answer))
+                    Err(summary(&answer))
                 }
             }
             Job::SignsIn { next, step, users } => {
@@ -124,7 +128,7 @@ impl Client {
                 let answer = ask(connection, &post("/api/token/", &body), 200).await?;
                 match (text(answer.body, "access"), text(answer.body, "refresh")) {
                     (Some(_), Some(_)) => Ok(()),
-                    _ => Err(told(&answer)),
+                    _ => Err(summary(&answer)),
                 }
             }
         }
@@ -143,12 +147,12 @@ async fn ask<'a>(
     if answer.status == status {
         Ok(answer)
     } else {
-        Err(told(&answer))
+        Err(summary(&answer))
     }
 }
 
-/// The token is not told.
-fn told(answer: &Answer<'_>) -> String {
+/// Returns the status and the first 80 characters of the body, so that no whole token is printed.
+fn summary(answer: &Answer<'_>) -> String {
     let body: String = String::from_utf8_lossy(answer.body)
         .chars()
         .take(80)

@@ -1,5 +1,6 @@
-//! The floor: an actix-web server that does nothing but the signature operations, the round trip to Redis and the statement
-//! that a request cannot do without. No check beyond them, no header, no log, no count. Each worker has connections of its own.
+//! The baseline server: actix-web with only the signature operations, the round trip to Redis and
+//! the statement that a request needs. It has no other checks, headers, logs or metrics. Each
+//! worker has its own connections.
 
 use std::{
     cell::Cell,
@@ -27,7 +28,7 @@ use crate::{
     stack::{POOL, connect},
 };
 
-/// Where it listens and what it asks.
+/// Port, stores and keys of the baseline server.
 #[derive(clap::Args)]
 pub struct Settings {
     #[arg(long)]
@@ -59,13 +60,13 @@ struct Pair {
 #[derive(Serialize)]
 struct Empty {}
 
-/// What all workers share.
+/// Keys shared by all workers.
 struct Keys {
     mint: Mint,
     public: ParsedPublicKey,
 }
 
-/// What a worker has for itself.
+/// Connections of one worker.
 struct Worker {
     redis: MultiplexedConnection,
     postgres: Vec<(Client, Statement)>,
@@ -141,14 +142,14 @@ async fn empty() -> HttpResponse {
 }
 
 async fn verify(body: Json<Token>, keys: Data<Keys>, worker: Shared) -> HttpResponse {
-    if !keys.fits(&body.token) || !worker.has_no_mark().await {
+    if !keys.has_valid_signature(&body.token) || !worker.has_no_entry().await {
         return HttpResponse::Unauthorized().json(Empty {});
     }
     HttpResponse::Ok().json(Empty {})
 }
 
 async fn refresh(body: Json<Refresh>, keys: Data<Keys>, worker: Shared) -> HttpResponse {
-    if !keys.fits(&body.refresh) || !worker.has_no_mark().await {
+    if !keys.has_valid_signature(&body.refresh) || !worker.has_no_entry().await {
         return HttpResponse::Unauthorized().json(Empty {});
     }
     worker.rotate().await;
@@ -158,7 +159,7 @@ async fn refresh(body: Json<Refresh>, keys: Data<Keys>, worker: Shared) -> HttpR
     })
 }
 
-/// Every core hashes passwords for a while; the answer comes when the last hash is done.
+/// Hashes passwords on every core for three seconds, and responds after the last hash.
 async fn burn() -> HttpResponse {
     let until = Instant::now() + Duration::from_secs(3);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -170,7 +171,7 @@ async fn burn() -> HttpResponse {
             }
         })
     });
-    // Begun together: `block` begins its work when it is called.
+    // `block` starts its work when it is called, so all cores start together.
     for hashes in hashing.collect::<Vec<_>>() {
         hashes.await.unwrap();
     }
@@ -178,7 +179,7 @@ async fn burn() -> HttpResponse {
 }
 
 impl Keys {
-    fn fits(&self, token: &str) -> bool {
+    fn has_valid_signature(&self, token: &str) -> bool {
         let Some((message, signature)) = token.rsplit_once('.') else {
             return false;
         };
@@ -190,7 +191,7 @@ impl Keys {
             .is_ok()
     }
 
-    /// The same claims with another signature: what is in a token does not matter here, its length does.
+    /// Returns the same claims with a new signature. Only the length of the token matters here.
     fn signed(&self, like: &str) -> String {
         let message = like.rsplit_once('.').map_or(like, |(message, _)| message);
         let signature = self
@@ -203,15 +204,15 @@ impl Keys {
 }
 
 impl Worker {
-    async fn has_no_mark(&self) -> bool {
+    async fn has_no_entry(&self) -> bool {
         let mut redis = self.redis.clone();
         let mut command = redis::cmd("MGET");
         command
             .arg("{floor:1}:epoch")
             .arg("{floor:1}:s:0d0ba1b7-5a1b-4b39-9f6e-33b6a5a0a1c2");
         command.arg("{floor:1}:u:0d0ba1b7-5a1b-4b39-9f6e-33b6a5a0a1c2");
-        let marks: Vec<Option<String>> = command.query_async(&mut redis).await.unwrap();
-        marks.iter().all(Option::is_none)
+        let entries: Vec<Option<String>> = command.query_async(&mut redis).await.unwrap();
+        entries.iter().all(Option::is_none)
     }
 
     async fn rotate(&self) -> i32 {

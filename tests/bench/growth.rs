@@ -1,4 +1,5 @@
-//! What a request costs when the tables are larger: the same few clients, whose sessions lie anywhere among all others.
+//! Cost of requests with larger tables: few clients, whose sessions are at random places in the
+//! table.
 
 use serde_json::{Value, json};
 
@@ -15,15 +16,15 @@ pub async fn run(effort: Effort, thousands: &[u32]) -> Value {
         .iter()
         .chain(thousands)
         .map(|thousands| thousands * 1000);
-    let mut told = Vec::new();
+    let mut results = Vec::new();
     for sessions in sizes {
-        told.push(measure(effort, sessions).await);
+        results.push(measure(effort, sessions).await);
     }
-    json!(told)
+    json!(results)
 }
 
 async fn measure(effort: Effort, sessions: u32) -> Value {
-    // Ten sessions a user.
+    // Ten sessions per user.
     let users = usize::try_from(sessions / 10).unwrap().max(2);
     let stack = Stack::start(&format!("growth_{sessions}"), users, sessions).await;
     let (port, process) = stack.latchkey();
@@ -67,10 +68,10 @@ async fn measure(effort: Effort, sessions: u32) -> Value {
         crate::report::median(all.iter().map(of).collect())
     };
     json!({
-        "sessions": sessions, "users": users, "bytes_a_session": size / i64::from(sessions),
+        "sessions": sessions, "users": users, "bytes_per_session": size / i64::from(sessions),
         "refresh_us": median(&|round| round.cost()),
         "refresh_postgres_us": median(&|round| round.costs_behind()[0]),
-        "refreshes_a_second": median(&|round| round.rate()),
+        "refreshes_per_second": median(&|round| round.rate()),
         "obtain_postgres_us": logins.costs_behind()[0],
         "resident_kib": process.resident(), "wrong": wrong,
     })

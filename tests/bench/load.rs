@@ -1,4 +1,4 @@
-//! Clients that ask as soon as they have been answered, until all have asked often enough together.
+//! A closed load: each client sends its next request after the response, until a total is reached.
 
 use std::{
     sync::{
@@ -10,27 +10,27 @@ use std::{
 
 use crate::{clients::Client, process::Process};
 
-/// What a round came to.
+/// Outcome of a round.
 #[derive(Clone, Debug, Default)]
 pub struct Round {
     pub requests: usize,
     pub wrong: usize,
     pub wall: Duration,
-    /// Of the process that serves.
+    /// Processor time of the measured server.
     pub cpu: Duration,
-    /// Of those that it asks, in the same order.
+    /// Processor time of the servers behind it, in the order of the arguments.
     pub others: Vec<Duration>,
-    /// Of each request, in microseconds.
+    /// Latency of each request, in microseconds.
     pub latencies: Vec<u32>,
 }
 
 impl Round {
-    /// Processor time of one request in microseconds.
+    /// Returns the processor time of one request in microseconds.
     pub fn cost(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / self.requests.max(1) as f64
     }
 
-    /// The same of the servers behind.
+    /// Returns the processor time of one request in the servers behind, in microseconds.
     pub fn costs_behind(&self) -> Vec<f64> {
         self.others
             .iter()
@@ -38,13 +38,13 @@ impl Round {
             .collect()
     }
 
-    /// Requests in a second.
+    /// Returns the requests per second.
     pub fn rate(&self) -> f64 {
         self.requests as f64 / self.wall.as_secs_f64().max(1e-9)
     }
 }
 
-/// Lets `clients` ask `count` times together.
+/// Sends `count` requests with all `clients` together.
 pub async fn drive(
     serves: &Process,
     behind: &[Process],
@@ -89,7 +89,7 @@ async fn run(mut client: Client, left: Arc<AtomicUsize>) -> (Client, Vec<u32>, u
         if let Err(what) = client.turn().await {
             wrong += 1;
             if wrong == 1 {
-                println!("wrong: {what}");
+                println!("wrong response: {what}");
             }
         }
         latencies.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));

@@ -1,5 +1,6 @@
-//! The benchmark: `scripts/bench`, explained in docs/performance.md. Everything is measured beside its own limit, in turns,
-//! and by the processor's time of the process that serves: other work on the machine hardly moves that.
+//! The benchmark: `scripts/bench`. See docs/performance.md. Each operation is measured in turns
+//! with its baseline, by the processor time of the server, which other work on the machine hardly
+//! changes.
 
 #![expect(
     clippy::cast_precision_loss,
@@ -8,7 +9,7 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "it ends where it is surprised, and prints what it finds"
+    reason = "a harness program fails by panicking, and prints its results"
 )]
 
 mod bare;
@@ -34,20 +35,22 @@ use serde_json::{Value, json};
 
 use crate::{report::Ratio, stack::Stack};
 
-/// Measures Latchkey beside what limits it.
+/// Measures Latchkey and a baseline for each operation
 #[derive(Parser)]
 #[command(name = "scripts/bench")]
 struct Options {
-    /// Fewer and shorter rounds: to see whether something changed, not by how much
+    /// Run fewer and shorter rounds, which detect a change but do not quantify it
     #[arg(long)]
     quick: bool,
-    /// Only these, separated by commas: verify-new, verify-seen, refresh, obtain, storm, jwks, memory, growth
+    /// Run only these, separated by commas: verify-new, verify-seen, refresh, obtain, storm, jwks,
+    /// memory, growth
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
-    /// Where the numbers go, too
+    /// Also write the numbers to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Sessions in the larger tables of the growth run, in thousands, separated by commas
+    /// Numbers of sessions in the larger tables of the growth run, in thousands, separated by
+    /// commas
     #[arg(
         long,
         value_name = "NUMBERS",
@@ -61,16 +64,16 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Mode {
-    /// The server that does only what cannot be left out
+    /// Run the baseline server
     #[command(hide = true)]
     Floor(floor::Settings),
 }
 
-/// How much is measured.
+/// Size of the measurements.
 #[derive(Clone, Copy, Debug)]
 struct Effort {
     rounds: usize,
-    /// Requests in a round, of those that take no time; the others are fewer in proportion.
+    /// Requests in a round of the fastest operation. The others have proportionally fewer.
     requests: usize,
     refreshes_for_memory: usize,
 }
@@ -87,7 +90,8 @@ const QUICK: Effort = Effort {
 };
 
 impl Effort {
-    /// As many requests in shorter turns: for what a moment's load of the machine would tilt.
+    /// Returns as many requests in shorter turns, for operations that brief load on the machine
+    /// would distort.
     const fn finer(self) -> Self {
         Self {
             rounds: self.rounds * 3,
@@ -102,8 +106,8 @@ fn main() -> ExitCode {
     if let Some(Mode::Floor(settings)) = options.mode {
         return floor::run(settings);
     }
-    // One thread: it drives, and the other cores are for what is driven.
-    ended::when_done_or_told(
+    // One thread for the clients, so that the other cores are free for the servers.
+    ended::until_done_or_signalled(
         &mut tokio::runtime::Builder::new_current_thread(),
         measure(&options),
     )
@@ -117,7 +121,7 @@ async fn measure(options: &Options) -> ExitCode {
     let mut ratios: Vec<Ratio> = Vec::new();
     let mut memory = Value::Null;
     let mut growth = Value::Null;
-    // First, while nothing has been asked yet.
+    // First, before any request.
     if wanted("memory") {
         memory = memory::idle(&stack);
     }
@@ -151,7 +155,7 @@ async fn measure(options: &Options) -> ExitCode {
     println!("{}", report::plain("Memory", &memory));
     println!("{}", report::plain("Growth", &growth));
     println!("{}", report::plain("Bare operations, microseconds", &bare));
-    println!("{wrong} wrong answers");
+    println!("{wrong} wrong responses");
     if let Some(path) = &options.json {
         let document = json!({
             "ratios": ratios.iter().map(Ratio::json).collect::<Vec<_>>(), "memory": memory, "growth": growth,

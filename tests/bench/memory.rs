@@ -1,4 +1,4 @@
-//! Resident memory: idle, under as many sign-ins as the hash pool takes, and over very many refreshes.
+//! Resident memory: idle, under as many sign-ins as the hash pool accepts, and over many refreshes.
 
 use std::{
     sync::{
@@ -19,8 +19,8 @@ use crate::{
     stack::Stack,
 };
 
-/// Longer than the server keeps what it does not use.
-const REST: Duration = Duration::from_secs(15);
+/// Longer than the server keeps unused memory.
+const IDLE_TIME: Duration = Duration::from_secs(15);
 
 pub fn idle(stack: &Stack) -> Value {
     json!({ "idle_after_start_kib": stack.latchkey().1.resident() })
@@ -43,10 +43,10 @@ pub async fn under_load(stack: &Stack, effort: Effort, memory: &mut Value) {
         );
     }
     let done = Arc::new(AtomicBool::new(false));
-    let watch = tokio::spawn(most(process.clone(), Arc::clone(&done)));
+    let peak = tokio::spawn(maximum(process.clone(), Arc::clone(&done)));
     let logins = drive(&process, &[], clients, effort.requests / 40).await.0;
     done.store(true, Ordering::SeqCst);
-    memory["under_logins_kib"] = json!(watch.await.unwrap());
+    memory["under_logins_kib"] = json!(peak.await.unwrap());
     memory["logins"] = json!(logins.requests);
     let (rows, mint) = (stack.rows(32).await, stack.mint());
     let mut tokens: Vec<_> = rows.iter().map(|row| mint.refresh(row)).collect();
@@ -66,19 +66,19 @@ pub async fn under_load(stack: &Stack, effort: Effort, memory: &mut Value) {
     }
     memory["refreshes"] = json!(effort.refreshes_for_memory);
     memory["over_refreshes_kib"] = json!(points);
-    tokio::time::sleep(REST).await;
+    tokio::time::sleep(IDLE_TIME).await;
     memory["idle_again_kib"] = json!(process.resident());
     memory["most_ever_kib"] = json!(process.peak());
     memory["wrong"] = json!(wrong);
 }
 
-/// The most that was resident until it was `done`, in KiB.
-async fn most(process: Process, done: Arc<AtomicBool>) -> u64 {
-    let mut most = 0;
+/// Returns the maximum resident memory until `done`, in KiB.
+async fn maximum(process: Process, done: Arc<AtomicBool>) -> u64 {
+    let mut maximum = 0;
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
     while !done.load(Ordering::SeqCst) {
-        most = process.resident().max(most);
+        maximum = process.resident().max(maximum);
         ticks.tick().await;
     }
-    most
+    maximum
 }

@@ -1,4 +1,5 @@
-//! Tokens of sessions that lie in the database, signed with the server's own keys: signing in for each would measure argon2.
+//! Tokens of sessions in the database, signed with the server's own keys. Sign-ins would measure
+//! argon2.
 
 use std::path::Path;
 
@@ -14,7 +15,7 @@ use latchkey::{
 };
 use latchkey_verifier::{ClaimNames, KeySet, Kind, Policy, Verifier};
 
-/// A row that tokens can be made of.
+/// Data of a session that its tokens need.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub session: SessionId,
@@ -24,7 +25,7 @@ pub struct Row {
     pub expires_at: DateTime<Utc>,
 }
 
-/// Makes tokens.
+/// Creates tokens.
 pub struct Mint {
     issuer: String,
     keys: KeyRing,
@@ -50,7 +51,7 @@ impl Mint {
         }
     }
 
-    /// The key that signs tokens of this kind.
+    /// Returns the key that signs tokens of this kind.
     pub fn key(&self, kind: Kind) -> &SigningKey {
         &self
             .keys
@@ -60,7 +61,7 @@ impl Mint {
             .key
     }
 
-    /// An access token that nobody has seen.
+    /// Returns a new access token, with a unique `jti`.
     pub fn access(&mut self, row: &Row) -> String {
         self.next += 1;
         let now = row.rotated_at.timestamp();
@@ -79,7 +80,7 @@ impl Mint {
         self.shape.access(self.key(Kind::Access), &claims).unwrap()
     }
 
-    /// The first refresh token of a session.
+    /// Returns the first refresh token of a session.
     pub fn refresh(&self, row: &Row) -> String {
         let session = Session {
             id: row.session,
@@ -101,8 +102,8 @@ impl Mint {
             .unwrap()
     }
 
-    /// Whether the token holds by the published keys alone.
-    pub fn holds(&self, key_set: &str, token: &str, now: i64) -> bool {
+    /// True if the published keys alone verify the token.
+    pub fn verifies(&self, key_set: &str, token: &str, now: i64) -> bool {
         let keys = KeySet::from_jwks(key_set).unwrap();
         Verifier::new(keys, Policy::new(&self.issuer))
             .verify_access(token, now)

@@ -1,23 +1,23 @@
-//! What a process has taken of the processor, and of the memory.
+//! Processor time and memory of processes.
 
 use std::{fs, time::Duration};
 
-/// A process on this machine.
+/// Processes on this machine, by id. Numbers are sums over all of them.
 #[derive(Clone, Debug)]
 pub struct Process(pub Vec<u32>);
 
 impl Process {
-    /// The time of all its threads, in nanoseconds as the scheduler counts them.
+    /// Returns the processor time of all threads, from the scheduler's statistics.
     pub fn cpu(&self) -> Duration {
         self.0.iter().map(|id| threads(*id)).sum()
     }
 
-    /// Resident memory in KiB.
+    /// Returns the resident memory in KiB.
     pub fn resident(&self) -> u64 {
         self.status("VmRSS:")
     }
 
-    /// The most that was ever resident, in KiB.
+    /// Returns the peak of the resident memory in KiB.
     pub fn peak(&self) -> u64 {
         self.status("VmHWM:")
     }

@@ -1,4 +1,4 @@
-//! Medians of rounds, as a table for people and as JSON.
+//! Medians of rounds, as a table and as JSON.
 
 use std::fmt::Write as _;
 
@@ -6,34 +6,34 @@ use serde_json::{Value, json};
 
 use crate::load::Round;
 
-/// What is compared.
+/// Compared quantity.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum By {
     /// Processor time of a request.
     Cpu,
-    /// Requests in a second.
+    /// Requests per second.
     Rate,
     /// The 99th percentile of the latency.
     Tail,
 }
 
-/// A comparison with a limit: 1 is as good as the limit, more is better.
+/// A comparison with a baseline: 1 is as good as the baseline, more is better.
 pub struct Ratio {
     name: &'static str,
     limit: &'static str,
     by: By,
-    /// The least that the ratio is to be.
-    least: f64,
+    /// Minimum of the ratio.
+    minimum: f64,
     rounds: Vec<(Round, Round)>,
 }
 
 impl Ratio {
-    pub const fn new(name: &'static str, limit: &'static str, by: By, least: f64) -> Self {
+    pub const fn new(name: &'static str, limit: &'static str, by: By, minimum: f64) -> Self {
         Self {
             name,
             limit,
             by,
-            least,
+            minimum,
             rounds: Vec::new(),
         }
     }
@@ -100,7 +100,7 @@ impl Ratio {
             .collect();
         json!({
             "name": self.name, "limit": self.limit, "by": format!("{:?}", self.by), "ratio": self.value(),
-            "least": self.least, "reached": self.value() >= self.least, "rounds": all, "wrong": self.wrong(),
+            "minimum": self.minimum, "reached": self.value() >= self.minimum, "rounds": all, "wrong": self.wrong(),
             "ours": side(&|of| self.ours(of)), "beside": side(&|of| self.limits(of)),
             "behind_us": self.rounds.first().map(|(first, _)| {
                 (0..first.others.len()).map(|n| self.ours(|round| round.costs_behind()[n])).collect::<Vec<_>>()
@@ -109,13 +109,13 @@ impl Ratio {
     }
 }
 
-/// What is asked of a round.
+/// A number that is computed from a round.
 type Measure<'a> = &'a dyn Fn(&Round) -> f64;
 
-/// One row a comparison.
+/// Returns a table with one row per comparison.
 pub fn table(ratios: &[Ratio]) -> String {
     let mut text =
-        "| what | beside | ratio | at least | CPU us | its CPU us | a second | p50 ms | p99 ms | p99.9 ms | wrong |\n\
+        "| measurement | baseline | ratio | minimum | CPU us | baseline CPU us | per second | p50 ms | p99 ms | p99.9 ms | wrong |\n\
                     |---|---|---|---|---|---|---|---|---|---|---|\n"
             .to_owned();
     for ratio in ratios {
@@ -126,7 +126,7 @@ pub fn table(ratios: &[Ratio]) -> String {
             ratio.name,
             ratio.limit,
             ratio.value(),
-            ratio.least,
+            ratio.minimum,
             ratio.ours(Round::cost),
             ratio.limits(Round::cost),
             ratio.ours(Round::rate),
@@ -139,7 +139,7 @@ pub fn table(ratios: &[Ratio]) -> String {
     text
 }
 
-/// Whatever is no comparison.
+/// Returns results that are not comparisons as text.
 pub fn plain(title: &str, value: &Value) -> String {
     if value.is_null() {
         String::new()
@@ -159,10 +159,10 @@ fn percentile(latencies: &[u32], percent: f64) -> f64 {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a place in a list"
+        reason = "an index of a list"
     )]
-    let place = (sorted.len() as f64 * percent / 100.0) as usize;
+    let index = (sorted.len() as f64 * percent / 100.0) as usize;
     sorted
-        .get(place.min(sorted.len().saturating_sub(1)))
+        .get(index.min(sorted.len().saturating_sub(1)))
         .map_or(0.0, |latency| f64::from(*latency))
 }

@@ -1,4 +1,4 @@
-//! The comparisons: each a few rounds of ours and of the limit in turns.
+//! The comparisons: rounds of Latchkey and of the baseline in turns.
 
 use std::{
     collections::VecDeque,
@@ -18,17 +18,17 @@ use crate::{
     wire::{Connection, get, post},
 };
 
-/// Clients that ask at once, where the hash is not what they wait for.
+/// Concurrent clients, except for sign-ins.
 const CLIENTS: usize = 32;
 
-/// Sessions that they hold among them. Nobody refreshes the same one hundreds of times a second: rows that are written again
-/// and again lie in a few pages, which Postgres tidies up each time.
-const HELD: usize = 5000;
+/// Sessions of all clients together. Few sessions would be unrealistic: their rows are in a few
+/// pages, which Postgres would prune all the time.
+const SESSIONS: usize = 5000;
 
-/// Of so many fresh tokens, one is forged and must be refused.
-const FORGED: usize = 50;
+/// One in so many new tokens is forged and must be refused.
+const FORGED_INTERVAL: usize = 50;
 
-/// The key set, beside a body that says nothing.
+/// Compares the key set with a response `{}`.
 pub async fn jwks(stack: &Stack, effort: Effort) -> Ratio {
     let mut ratio = Ratio::new("jwks", "an endpoint that answers {}", By::Cpu, 0.90);
     for _ in 0..effort.rounds {
@@ -54,7 +54,7 @@ pub async fn jwks(stack: &Stack, effort: Effort) -> Ratio {
     ratio
 }
 
-/// Access tokens that the server has not seen, beside a signature check and a round trip to Redis.
+/// Compares `verify` of new access tokens with a signature check and a round trip to Redis.
 pub async fn verify_new(stack: &Stack, effort: Effort) -> Ratio {
     let mut ratio = Ratio::new(
         "verify-new",
@@ -92,7 +92,7 @@ pub async fn verify_new(stack: &Stack, effort: Effort) -> Ratio {
     ratio
 }
 
-/// Access tokens that come back, beside an endpoint that only reads the same JSON.
+/// Compares `verify` of repeated access tokens with an endpoint that only parses the same JSON.
 pub async fn verify_seen(stack: &Stack, effort: Effort) -> Ratio {
     let mut ratio = Ratio::new(
         "verify-seen",
@@ -140,17 +140,21 @@ pub async fn verify_seen(stack: &Stack, effort: Effort) -> Ratio {
     ratio
 }
 
-/// Rotations, beside a floor with two signatures, and beside what pgbench gets out of the same Postgres.
+/// Compares rotations with a baseline of two signatures, and with pgbench on the same Postgres.
 pub async fn refresh(stack: &Stack, effort: Effort) -> [Ratio; 2] {
     let limit = "ES256 verification, two ES256 signatures, Redis MGET, UPDATE of one row";
     let mut ratio = Ratio::new("refresh", limit, By::Cpu, 1.50);
     let mut against_pgbench = Ratio::new(
-        "refresh, a second",
+        "refreshes per second",
         "pgbench: UPDATE of one row",
         By::Rate,
         0.50,
     );
-    let (rows, mut mint, count) = (stack.rows(HELD).await, stack.mint(), effort.requests / 2);
+    let (rows, mut mint, count) = (
+        stack.rows(SESSIONS).await,
+        stack.mint(),
+        effort.requests / 2,
+    );
     let mut ours = warmed(stack, rows.iter().map(|row| mint.refresh(row)).collect()).await;
     let behind = stack.behind().await;
     let mut theirs: Vec<_> = rows.iter().map(|row| mint.access(row)).collect();
@@ -171,7 +175,8 @@ pub async fn refresh(stack: &Stack, effort: Effort) -> [Ratio; 2] {
     [ratio, against_pgbench]
 }
 
-/// The tokens that come of a refresh of each: after them, all connections to Postgres are there to be counted.
+/// Refreshes each token once and returns the successors. After that, all connections to Postgres
+/// are open and can be counted.
 pub async fn warmed(stack: &Stack, tokens: Vec<String>) -> Vec<String> {
     let (port, process) = stack.latchkey();
     let count = tokens.len();
@@ -180,7 +185,7 @@ pub async fn warmed(stack: &Stack, tokens: Vec<String>) -> Vec<String> {
     back.into_iter().flat_map(Client::into_held).collect()
 }
 
-/// Sign-ins, beside the hash alone on as many threads.
+/// Compares sign-ins with the hash alone on as many threads.
 pub async fn obtain(stack: &Stack, effort: Effort) -> Ratio {
     let mut ratio = Ratio::new("obtain", "argon2id alone, on all cores", By::Cpu, 0.95);
     let count = effort.requests / 200;
@@ -228,8 +233,7 @@ pub async fn clients(port: u16, mut job: impl FnMut() -> Job) -> Vec<Client> {
     clients
 }
 
-/// Clients that hold these tokens.
-/// Clients that have these tokens among them.
+/// Returns clients that hold these tokens in equal shares.
 pub async fn holders(port: u16, path: &'static str, tokens: Vec<String>) -> Vec<Client> {
     let mut shares = vec![VecDeque::new(); CLIENTS.min(tokens.len())];
     for (share, token) in (0..shares.len()).cycle().zip(tokens) {
@@ -252,13 +256,13 @@ pub async fn holders(port: u16, path: &'static str, tokens: Vec<String>) -> Vec<
     holders
 }
 
-/// Tokens that were never sent, some of them with a signature that is another token's.
+/// Returns requests with new tokens, some of them with the signature of another token.
 fn pile(path: &str, mint: &mut Mint, rows: &[Row], count: usize) -> Pile {
     let mut pile = Vec::with_capacity(count);
     for number in 0..count {
         let row = &rows[number % rows.len()];
         let mut token = mint.access(row);
-        let forged = number % FORGED == 0;
+        let forged = number % FORGED_INTERVAL == 0;
         if forged {
             let other = mint.access(row);
             let (message, _) = token.rsplit_once('.').unwrap();
@@ -281,25 +285,25 @@ async fn key_set(stack: &Stack) -> String {
     String::from_utf8(answer.body.to_vec()).unwrap()
 }
 
-/// How many clients hold an access token that the published keys do not bear out.
+/// Returns the number of clients whose access token does not verify with the published keys.
 fn unverifiable(mint: &Mint, key_set: &str, clients: &[Client]) -> usize {
     let now = now().timestamp();
     clients
         .iter()
         .filter_map(Client::access)
-        .filter(|access| !mint.holds(key_set, access, now))
+        .filter(|access| !mint.verifies(key_set, access, now))
         .count()
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "tokens are checked at the time that it is"
+    reason = "tokens are verified at the real time"
 )]
 fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
-/// As many connections as the servers have, each updating a row at a time by its key.
+/// Runs pgbench with as many connections as the servers have. Each updates one row by its key.
 fn pgbench(stack: &Stack, seconds: u32) -> Round {
     let script = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(

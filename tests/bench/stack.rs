@@ -1,4 +1,5 @@
-//! A database of its own, one `latchkey serve` over it and over Redis, and the floor beside it with as many workers.
+//! A new database, one `latchkey serve` with it and with Redis, and a baseline server with as many
+//! workers.
 
 use std::{
     fs::{self, File},
@@ -23,12 +24,12 @@ use crate::{
 /// The password of every user.
 pub const PASSWORD: &str = "correct horse battery staple";
 
-/// Connections to Postgres of each server, and of pgbench.
+/// Number of connections to Postgres of each server, and of pgbench.
 pub const POOL: usize = 16;
 
-/// All that is measured.
+/// The measured servers.
 pub struct Stack {
-    // Dropped in this order: first who asks.
+    // Dropped in this order: clients before their servers.
     latchkey: Server,
     floor: Server,
     folder: TempDir,
@@ -52,7 +53,7 @@ impl Drop for Server {
 }
 
 impl Stack {
-    /// Starts everything, with so many users and as many sessions of theirs as asked for.
+    /// Starts everything, with this many users and sessions.
     pub async fn start(name: &str, users: usize, sessions: u32) -> Self {
         let (postgres, redis) = (variable("TEST_POSTGRES_URL"), variable("TEST_REDIS_URL"));
         let folder = tempfile::tempdir().unwrap();
@@ -72,7 +73,7 @@ impl Stack {
             ("LATCHKEY_ISSUER", issuer.clone()),
             ("LATCHKEY_METRICS_BIND", format!("127.0.0.1:{metrics_port}")),
             ("LATCHKEY_REDIS_PREFIX", database_name.clone()),
-            // A machine that others use, too, must not look like a Redis that is gone.
+            // Load on a shared machine must not count as a Redis that is unavailable.
             ("LATCHKEY_REDIS_TIMEOUT", "2s".to_owned()),
             ("REDIS_URL", redis.clone()),
         ];
@@ -92,7 +93,7 @@ impl Stack {
             process: serve.spawn().unwrap(),
             port,
         };
-        listens(port).await;
+        wait_until_listening(port).await;
         let mut create = command(&["users", "create", "user0", "--password-stdin"]);
         let mut create = create
             .stdin(Stdio::piped())
@@ -126,8 +127,8 @@ impl Stack {
             process: floor.spawn().unwrap(),
             port: floor_port,
         };
-        listens(floor_port).await;
-        believes(metrics_port).await;
+        wait_until_listening(floor_port).await;
+        wait_until_trusted(metrics_port).await;
         Self {
             latchkey,
             floor,
@@ -151,7 +152,7 @@ impl Stack {
         (self.floor.port, Process(vec![self.floor.process.id()]))
     }
 
-    /// The connections' processes of Postgres, and Redis.
+    /// Returns the processes of the Postgres connections, and of Redis.
     pub async fn behind(&self) -> [Process; 2] {
         let rows = self
             .sql
@@ -189,7 +190,7 @@ impl Stack {
         Mint::new(&self.folder.path().join("keys"), &self.issuer)
     }
 
-    /// Sessions that nobody has refreshed yet, from all over the table.
+    /// Returns sessions that were not refreshed yet, from random places in the table.
     pub async fn rows(&self, count: usize) -> Vec<Row> {
         let text = "SELECT s.id, s.user_id, u.username, floor(extract(epoch FROM s.rotated_at))::bigint, \
                     floor(extract(epoch FROM s.expires_at))::bigint FROM \
@@ -218,16 +219,16 @@ impl Stack {
     }
 }
 
-/// One user by the command line, the others as its copies; sessions without a sign-in.
+/// Inserts copies of the first user, sessions without a sign-in, and the table of the baseline.
 async fn seed(sql: &tokio_postgres::Client, users: usize, sessions: u32) {
     let statements = format!(
         "INSERT INTO users (id, username, username_key, email, password_hash, first_name, last_name, is_active, \
-         is_staff, version, created_at) SELECT gen_random_uuid()::text, 'user' || n, 'user' || n, email, \
-         password_hash, first_name, last_name, is_active, is_staff, version, created_at \
+         is_staff, session_epoch, created_at) SELECT gen_random_uuid()::text, 'user' || n, 'user' || n, email, \
+         password_hash, first_name, last_name, is_active, is_staff, session_epoch, created_at \
          FROM users, generate_series(1, {}) AS n WHERE username = 'user0';
          CREATE TEMPORARY TABLE numbered AS SELECT id, row_number() OVER () - 1 AS n FROM users WHERE username LIKE 'user%';
          CREATE INDEX ON numbered (n); ANALYZE numbered;
-         INSERT INTO sessions (id, user_id, user_version, generation, created_at, rotated_at, expires_at, user_agent) \
+         INSERT INTO sessions (id, user_id, session_epoch, generation, created_at, rotated_at, expires_at, user_agent) \
          SELECT gen_random_uuid()::text, numbered.id, 0, 0, t.now, t.now, t.now + interval '30 days', 'seed' \
          FROM generate_series(1, {sessions}) AS s JOIN numbered ON numbered.n = s % {users}, \
          (SELECT clock_timestamp() AT TIME ZONE 'UTC' AS now) AS t;
@@ -246,17 +247,17 @@ pub async fn connect(url: &str) -> tokio_postgres::Client {
     client
 }
 
-async fn listens(port: u16) {
-    eventually(&format!("somebody listens on {port}"), async || {
+async fn wait_until_listening(port: u16) {
+    eventually(&format!("a server listens on {port}"), async || {
         TcpStream::connect(("127.0.0.1", port)).is_ok()
     })
     .await;
 }
 
-/// Until the server has looked at Redis: before that, the database answers.
-async fn believes(port: u16) {
+/// Waits until the server trusts Redis. Before that, the database is queried.
+async fn wait_until_trusted(port: u16) {
     let mut connection = Connection::open(port).await.unwrap();
-    eventually("Redis is believed", async || {
+    eventually("Redis is trusted", async || {
         let answer = connection.ask(&get("/metrics")).await.unwrap();
         std::str::from_utf8(answer.body)
             .unwrap()
@@ -271,7 +272,7 @@ async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     while !condition().await {
         assert!(
             Instant::now() < deadline,
-            "in vain: {what}; see {}",
+            "timeout: {what}; see {}",
             logs().display()
         );
         ticks.tick().await;
@@ -294,7 +295,8 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run scripts/bench"))
 }
 
-/// Another build can be measured: what a change brings is seen beside what was before.
+/// Returns the program under test. `BENCH_BINARY` names another build, to compare a change with the
+/// state before it.
 #[expect(
     clippy::disallowed_methods,
     reason = "a setting of the benchmark, not of the server"

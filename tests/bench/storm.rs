@@ -1,5 +1,5 @@
-//! Verification at a steady 200 a second while passwords are hashed on every core: by us for clients that sign in, beside
-//! the floor by threads of its own. What counts is how long the slowest of a hundred waits.
+//! `verify` at a steady 200 requests per second while every core hashes passwords: for Latchkey by
+//! sign-ins, for the baseline by its own threads. The p99 of the latency is compared.
 
 use std::{
     sync::{
@@ -21,15 +21,15 @@ use crate::{
     wire::{Connection, get, post},
 };
 
-const EVERY: Duration = Duration::from_millis(5);
-const STORM: Duration = Duration::from_millis(200);
-const ASKED: usize = 400;
-const SIGN_IN: usize = 16;
+const REQUEST_INTERVAL: Duration = Duration::from_millis(5);
+const WARM_UP: Duration = Duration::from_millis(200);
+const REQUESTS: usize = 400;
+const SIGN_IN_CLIENTS: usize = 16;
 
 pub async fn run(stack: &Stack, effort: Effort) -> Ratio {
     let mut ratio = Ratio::new(
         "verify under logins, p99",
-        "the floor, cores busy with argon2id",
+        "the baseline, cores busy with argon2id",
         By::Tail,
         1.0 / 1.5,
     );
@@ -62,14 +62,14 @@ pub async fn run(stack: &Stack, effort: Effort) -> Ratio {
                 .status
         });
         let theirs = steady(port, &process, "/verify", &bodies).await;
-        // Until the last hash is done.
+        // The response comes after the last hash.
         assert_eq!(burning.await.unwrap(), 200);
         ratio.add(ours, theirs);
     }
     ratio
 }
 
-/// How many answers were wrong.
+/// Signs in until `busy` is false. Returns the number of wrong responses.
 async fn storm(
     port: u16,
     process: Process,
@@ -78,14 +78,14 @@ async fn storm(
     busy: Arc<AtomicBool>,
 ) -> usize {
     let mut clients = Vec::new();
-    for number in 0..SIGN_IN {
+    for number in 0..SIGN_IN_CLIENTS {
         let next = (round * 131 + number) % users;
         clients.push(
             Client::new(
                 port,
                 Job::SignsIn {
                     next,
-                    step: SIGN_IN,
+                    step: SIGN_IN_CLIENTS,
                     users,
                 },
             )
@@ -94,36 +94,41 @@ async fn storm(
     }
     let mut wrong = 0;
     while busy.load(Ordering::SeqCst) {
-        let (round, back) = drive(&process, &[], clients, SIGN_IN * 2).await;
+        let (round, back) = drive(&process, &[], clients, SIGN_IN_CLIENTS * 2).await;
         wrong += round.wrong;
         clients = back;
     }
     wrong
 }
 
-/// Asks on the beat, whether or not the last answer has come: a request that waited counts from when it was due.
+/// Sends requests at fixed times, without waiting for responses. The latency of a request counts
+/// from its due time.
 async fn steady(port: u16, process: &Process, path: &str, bodies: &[String]) -> Round {
     let mut idle = Vec::new();
     for _ in 0..32 {
         idle.push(Connection::open(port).await.unwrap());
     }
-    // The storm is there once the process has worked for as long as a dozen hashes take.
-    let calm = process.cpu();
-    let mut ticks = interval(EVERY);
-    while process.cpu() < calm + STORM {
+    // The load has begun after the processor time of about a dozen hashes.
+    let initial = process.cpu();
+    let mut ticks = interval(REQUEST_INTERVAL);
+    while process.cpu() < initial + WARM_UP {
         ticks.tick().await;
     }
     let idle = Arc::new(std::sync::Mutex::new(idle));
-    let (began, cpu, mut beat, mut asked) =
-        (Instant::now(), process.cpu(), interval(EVERY), Vec::new());
+    let (began, cpu, mut beat, mut pending) = (
+        Instant::now(),
+        process.cpu(),
+        interval(REQUEST_INTERVAL),
+        Vec::new(),
+    );
     beat.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    for number in 0..ASKED {
+    for number in 0..REQUESTS {
         let due = beat.tick().await.into_std();
         let (request, idle) = (
             post(path, &bodies[number % bodies.len()]),
             Arc::clone(&idle),
         );
-        asked.push(tokio::spawn(async move {
+        pending.push(tokio::spawn(async move {
             let free = idle.lock().unwrap().pop();
             let mut connection = match free {
                 Some(connection) => connection,
@@ -141,10 +146,10 @@ async fn steady(port: u16, process: &Process, path: &str, bodies: &[String]) -> 
         }));
     }
     let mut round = Round {
-        requests: ASKED,
+        requests: REQUESTS,
         ..Round::default()
     };
-    for one in asked {
+    for one in pending {
         let (latency, right) = one.await.unwrap();
         round.latencies.push(latency);
         round.wrong += usize::from(!right);

@@ -1,4 +1,4 @@
-//! How Redis is set up: one server, a master with a replica and a Sentinel, a cluster.
+//! Topologies of Redis: one server, a master with a replica and a Sentinel, or a cluster.
 
 use crate::servers::own::{OwnCluster, OwnRedis, OwnSentinel};
 
@@ -25,7 +25,7 @@ impl Caches {
         }
     }
 
-    /// What an instance must be told to find it.
+    /// Returns the settings with which an instance connects to it.
     pub fn settings(&self) -> Vec<(String, String)> {
         let (url, sentinels) = match self {
             Self::One(redis) => (redis.url(), None),
@@ -39,7 +39,7 @@ impl Caches {
             .collect()
     }
 
-    /// The only server, or the first master.
+    /// Returns the only server, or the first master.
     pub fn first(&self) -> &OwnRedis {
         match self {
             Self::One(redis) => redis,
@@ -56,8 +56,8 @@ impl Caches {
         }
     }
 
-    /// The one that takes over when [`Caches::first`] is gone.
-    pub fn heir(&self) -> &OwnRedis {
+    /// Returns the replica of [`Caches::first`], which a fail-over promotes.
+    pub fn replica_of_first(&self) -> &OwnRedis {
         match self {
             Self::One(_) => panic!("one server has no replica"),
             Self::Sentinel(sentinel) => &sentinel.replica,
@@ -73,15 +73,15 @@ impl Caches {
         }
     }
 
-    /// Every node of a cluster.
+    /// Returns all nodes of a cluster.
     pub fn nodes_mut(&mut self) -> &mut [OwnRedis] {
         match self {
             Self::Cluster(cluster) => &mut cluster.nodes,
-            _ => panic!("this is no cluster"),
+            _ => panic!("not a cluster"),
         }
     }
 
-    /// The replica of Sentinel's master is made the master, on purpose.
+    /// Starts a planned fail-over of [`Caches::first`].
     pub async fn move_master(&self) {
         match self {
             Self::Sentinel(sentinel) => sentinel.fail_over().await,

@@ -1,22 +1,23 @@
-//! Those who hold tokens known to be dead, tokens known to be live, and passwords right and wrong, and ask all the time.
+//! Checkers: tasks that send revoked tokens, valid tokens, and right and wrong passwords all the
+//! time.
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    load::{Shared, WAYS, beat},
+    load::{Shared, USES, beat},
     tally::{Operation, Outcome, Violation},
     wire::{PASSWORD, Pair},
 };
 
-/// How often each of those asks who hold tokens.
-const OFTEN: Duration = Duration::from_millis(25);
+/// Interval between requests of a checker of tokens.
+const TOKEN_INTERVAL: Duration = Duration::from_millis(25);
 
-/// How often passwords are tried: hashing is most of the cost.
-const SELDOM: Duration = Duration::from_millis(150);
+/// Interval between sign-ins. It is longer, because hashing is most of the cost.
+const PASSWORD_INTERVAL: Duration = Duration::from_millis(150);
 
-/// Asks one instance about dead sessions: the newest and an older one in turns.
+/// Sends tokens of revoked sessions to one instance: of the newest and of an older one in turns.
 pub async fn dead(shared: Arc<Shared>, instance: usize) {
-    let mut beats = beat(OFTEN);
+    let mut beats = beat(TOKEN_INTERVAL);
     let mut number = 0;
     while !shared.stopped() {
         beats.tick().await;
@@ -33,21 +34,21 @@ pub async fn dead(shared: Arc<Shared>, instance: usize) {
     }
 }
 
-/// Asks one instance about sessions that nobody touches.
+/// Sends tokens of sessions that no client uses to one instance.
 pub async fn live(shared: Arc<Shared>, instance: usize, pairs: Vec<Pair>) {
-    let mut beats = beat(OFTEN);
+    let mut beats = beat(TOKEN_INTERVAL);
     for (number, pair) in pairs.iter().cycle().enumerate() {
         beats.tick().await;
         if shared.stopped() {
             return;
         }
-        ask_live(&shared, instance, pair, number / pairs.len()).await;
+        check_live(&shared, instance, pair, number / pairs.len()).await;
     }
 }
 
-async fn ask_live(shared: &Shared, instance: usize, pair: &Pair, way: usize) {
+async fn check_live(shared: &Shared, instance: usize, pair: &Pair, use_number: usize) {
     let wire = &shared.wire;
-    let (operation, answer, what) = match way % 3 {
+    let (operation, answer, what) = match use_number % 3 {
         0 => (
             Operation::Verify,
             wire.verify(instance, &pair.access).await,
@@ -67,9 +68,9 @@ async fn ask_live(shared: &Shared, instance: usize, pair: &Pair, way: usize) {
     shared.must_be_accepted(operation, &answer, Violation::Refused, what);
 }
 
-/// Signs in with the right password and with a wrong one, everywhere. Gives what it was given.
+/// Signs in on all instances in turns, with the right password and a wrong one. Returns the tokens.
 pub async fn passwords(shared: Arc<Shared>, name: String) -> Vec<Pair> {
-    let mut beats = beat(SELDOM);
+    let mut beats = beat(PASSWORD_INTERVAL);
     let mut pairs = Vec::new();
     for number in 0.. {
         beats.tick().await;
@@ -81,7 +82,7 @@ pub async fn passwords(shared: Arc<Shared>, name: String) -> Vec<Pair> {
             let answer = wire.obtain(number % count, &name, "not the password").await;
             if answer.ok() {
                 wire.tally
-                    .violation(Operation::Obtain, Violation::Accepted, &answer.told());
+                    .violation(Operation::Obtain, Violation::Accepted, &answer.summary());
             }
             continue;
         }
@@ -93,14 +94,14 @@ pub async fn passwords(shared: Arc<Shared>, name: String) -> Vec<Pair> {
             "the right password",
         );
         if let (true, Some(pair)) = (answer.ok(), answer.pair()) {
-            ask_live(&shared, (number + 1) % count, &pair, number).await;
+            check_live(&shared, (number + 1) % count, &pair, number).await;
             pairs.push(pair);
         }
     }
     pairs
 }
 
-/// When all is healed: what was answered holds, on every instance.
+/// Checks after recovery that every response still holds, on every instance.
 pub async fn audit(shared: &Shared, live: &[Pair]) {
     let count = shared.wire.instances();
     for (number, pair) in live.iter().enumerate() {
@@ -117,8 +118,8 @@ pub async fn audit(shared: &Shared, live: &[Pair]) {
     }
     for dead in shared.dead() {
         for instance in 0..count {
-            for way in 0..WAYS {
-                shared.try_dead(instance, &dead, way).await;
+            for use_number in 0..USES {
+                shared.try_dead(instance, &dead, use_number).await;
             }
         }
     }

@@ -1,8 +1,8 @@
-//! docs/reliability.md, which holds what whole runs came to.
+//! Updates the result tables of docs/reliability.md.
 
 use std::{fs, path::Path};
 
-/// Puts a table between its two markers in the document. The first names the script that writes it.
+/// Replaces the text between the two markers of a table. The first marker names the script.
 pub fn publish(marker: &str, script: &str, table: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reliability.md");
     let text = fs::read_to_string(&path).unwrap();

@@ -1,4 +1,5 @@
-//! How a program that measures ends: whichever way it does, what it started is dropped, and its processes with it.
+//! Termination of a harness program: started processes are ended in every case, because their
+//! owners are dropped.
 
 use std::process::ExitCode;
 
@@ -7,8 +8,11 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-/// Does the work on this runtime, until it is done or somebody says stop.
-pub fn when_done_or_told(runtime: &mut Builder, work: impl Future<Output = ExitCode>) -> ExitCode {
+/// Runs `work` on this runtime until it is done, or until SIGINT or SIGTERM.
+pub fn until_done_or_signalled(
+    runtime: &mut Builder,
+    work: impl Future<Output = ExitCode>,
+) -> ExitCode {
     runtime.enable_all().build().unwrap().block_on(async {
         let mut terminate = signal(SignalKind::terminate()).unwrap();
         tokio::select! {

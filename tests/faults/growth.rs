@@ -1,4 +1,4 @@
-//! What very many rotations leave behind: in the table, in Redis, in memory.
+//! Growth of the table, of Redis and of memory over many rotations.
 
 use std::{fmt::Write as _, sync::Arc, time::Instant};
 
@@ -13,25 +13,28 @@ use crate::{
     world::{Wiring, World},
 };
 
-/// Each rotates its own sessions, one after the other.
+/// Clients, each of which rotates its own sessions in turn.
 const CLIENTS: u64 = 32;
 const SESSIONS: u64 = 1000;
 
-/// Keys that are there whatever the number of sessions: an epoch for each bucket, and tickets of rebuilds.
+/// Keys that do not depend on the number of sessions: a cache epoch for each bucket, and tickets of
+/// rebuilds.
 const FIXED_KEYS: i64 = 16 * 4;
 
-/// Once each page has room for a new version of its rows (it may double for that), nothing grows any more.
-const TABLE_FACTOR: i64 = 2;
+/// The table may double once, for room on each page for new row versions. After that it must not
+/// grow.
+const MAX_TABLE_FACTOR: i64 = 2;
 const TABLE_MARGIN: i64 = 256 * 1024;
-/// Dead row versions for each row: a page is cleaned when it is full, and the more connections made the rows, the more pages
-/// they lie on, each with room of its own. What the table takes is held above.
-const DEAD_PER_ROW: i64 = 10;
-/// The share of heap-only updates, in per cent, that a fillfactor of 80 must give at the least.
-const HOT: i64 = 90;
-/// What an instance may take between the middle and the end of the run, in KiB.
-const MEMORY_MARGIN: i64 = 32 * 1024;
+/// Maximum number of dead row versions for each row. A page is pruned when it is full, and rows
+/// inserted on many connections are spread over many pages. The limits above bound the size of the
+/// table.
+const MAX_DEAD_PER_ROW: i64 = 10;
+/// Minimum share of heap-only updates, in per cent, with a fillfactor of 80.
+const MIN_HOT_SHARE: i64 = 90;
+/// Maximum growth of an instance between the middle and the end of the run, in KiB.
+const MAX_MEMORY_GROWTH: i64 = 32 * 1024;
 
-/// Numbers at one moment.
+/// Numbers at one time.
 struct Sample {
     rotations: u64,
     rows: i64,
@@ -41,11 +44,11 @@ struct Sample {
     hot: i64,
     keys: i64,
     redis_bytes: i64,
-    /// Of the largest instance, in KiB.
+    /// Resident memory of the largest instance, in KiB.
     memory: i64,
 }
 
-/// Numbers before, in the middle, and at the end.
+/// Numbers before the rotations and after each step.
 pub struct Growth {
     sessions: u64,
     seconds: f32,
@@ -53,7 +56,7 @@ pub struct Growth {
 }
 
 pub async fn run(rotations: u64) -> Growth {
-    // A short run has fewer sessions, so that each is still rotated often.
+    // A short run has fewer sessions, so that each session is still rotated often.
     let sessions = SESSIONS.min(rotations / 20);
     let world = World::start(
         "growth",
@@ -62,20 +65,21 @@ pub async fn run(rotations: u64) -> Growth {
     )
     .await;
     let wire = world.wire();
-    eventually("all are ready", async || wire.all_ready().await).await;
+    eventually("all instances are ready", async || wire.all_ready().await).await;
     println!("{sessions} sessions, {rotations} rotations");
-    let mut hands = sign_in(&wire, sessions).await;
+    let mut held = sign_in(&wire, sessions).await;
     let mut samples = vec![sample(&world, 0, 0).await];
     let began = Instant::now();
     for step in 1..=STEPS {
         let each = rotations.div_ceil(STEPS * CLIENTS);
-        hands = rotate(&wire, hands, each).await;
+        held = rotate(&wire, held, each).await;
         let done = each * CLIENTS * step;
         println!(
             "  {done} rotations after {:.0} s",
             began.elapsed().as_secs_f32()
         );
-        // Each connection tells its numbers when it has been idle for some seconds: worth the wait at the end alone.
+        // A connection reports its statistics after some idle seconds. Only the last sample waits
+        // for that.
         samples.push(sample(&world, if step == STEPS { done } else { 0 }, done).await);
     }
     Growth {
@@ -110,10 +114,10 @@ async fn sign_in(wire: &Wire, sessions: u64) -> Vec<Vec<Pair>> {
     tasks.join_all().await
 }
 
-/// So many rotations by each client.
-async fn rotate(wire: &Wire, hands: Vec<Vec<Pair>>, each: u64) -> Vec<Vec<Pair>> {
+/// Performs this many rotations with each client.
+async fn rotate(wire: &Wire, held: Vec<Vec<Pair>>, each: u64) -> Vec<Vec<Pair>> {
     let mut tasks = JoinSet::new();
-    for mut pairs in hands {
+    for mut pairs in held {
         let wire = wire.clone();
         tasks.spawn(async move {
             let count = pairs.len();
@@ -124,7 +128,7 @@ async fn rotate(wire: &Wire, hands: Vec<Vec<Pair>>, each: u64) -> Vec<Vec<Pair>>
                     match (answer.outcome, answer.pair()) {
                         (Outcome::Answered, Some(next)) => *pair = next,
                         (Outcome::Unavailable | Outcome::Broken, _) => continue,
-                        _ => panic!("a live session was refused: {}", answer.told()),
+                        _ => panic!("a valid token was refused: {}", answer.summary()),
                     }
                     break;
                 }
@@ -171,7 +175,7 @@ async fn sample(world: &World, complete: u64, rotations: u64) -> Sample {
 }
 
 impl Sample {
-    /// In per cent; all of none is 100.
+    /// Returns the share of heap-only updates in per cent, or 100 without updates.
     fn hot_share(&self) -> i64 {
         if self.updates == 0 {
             100
@@ -182,43 +186,43 @@ impl Sample {
 }
 
 impl Growth {
-    /// What grew that should not have.
+    /// Returns the numbers above their limits, in words.
     pub fn violations(&self) -> Vec<String> {
         let (first, middle, last) = (
             &self.samples[0],
             &self.samples[self.samples.len() / 2],
             &self.samples[self.samples.len() - 1],
         );
-        let mut wrong = Vec::new();
-        let mut hold = |number: i64, most: i64, what: &str| {
-            if number > most {
-                wrong.push(format!("{what}: {number}, and {most} is the bound"));
+        let mut violations = Vec::new();
+        let mut check = |number: i64, maximum: i64, what: &str| {
+            if number > maximum {
+                violations.push(format!("{what}: {number}, maximum {maximum}"));
             }
         };
-        hold(last.rows, first.rows, "rows of sessions");
-        hold(
+        check(last.rows, first.rows, "rows of sessions");
+        check(
             last.bytes,
-            first.bytes * TABLE_FACTOR + TABLE_MARGIN,
+            first.bytes * MAX_TABLE_FACTOR + TABLE_MARGIN,
             "bytes of sessions with its indexes",
         );
-        hold(last.dead, last.rows * DEAD_PER_ROW, "dead row versions");
-        hold(
-            HOT,
+        check(last.dead, last.rows * MAX_DEAD_PER_ROW, "dead row versions");
+        check(
+            MIN_HOT_SHARE,
             last.hot_share(),
-            "the least share of heap-only updates in per cent",
+            "minimum share of heap-only updates in per cent, against the share",
         );
-        hold(last.keys, last.rows + FIXED_KEYS, "keys in Redis");
-        hold(
+        check(last.keys, last.rows + FIXED_KEYS, "keys in Redis");
+        check(
             last.redis_bytes,
             middle.redis_bytes * 3 / 2,
-            "bytes of Redis, against the middle of the run",
+            "bytes of Redis, compared with the middle of the run",
         );
-        hold(
+        check(
             last.memory,
-            middle.memory + MEMORY_MARGIN,
-            "KiB of the largest instance, against the middle of the run",
+            middle.memory + MAX_MEMORY_GROWTH,
+            "KiB of the largest instance, compared with the middle of the run",
         );
-        wrong
+        violations
     }
 
     pub fn table(&self) -> String {

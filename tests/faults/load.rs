@@ -1,16 +1,15 @@
-//! Clients that each hold a session, rotate it, log out and sign in again, going round over the instances. They behave
-//! as a good client does: what was not answered is asked again, elsewhere, with the same token.
+//! Clients that rotate a session, log out and sign in again, on all instances in turns. After a 503
+//! or a broken connection they retry with the same token on another instance, as a good client
+//! does.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+pub use crate::shared::{Shared, USES};
 use crate::{
     tally::{Operation, Outcome, Violation},
     wire::{Answer, PASSWORD, Pair, Wire, generation},
@@ -19,34 +18,29 @@ use crate::{
 /// The default of `LATCHKEY_REFRESH_REUSE_GRACE`.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// One round of a client: a refresh, questions about the tokens old and new, now and then a log-out.
-const ROUND: Duration = Duration::from_millis(100);
+/// Interval between rounds of a client. A round is a refresh, checks of the old and new tokens, and
+/// sometimes a log-out.
+const ROUND_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Between two attempts.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Interval between attempts.
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What is announced for an instance that cannot reach Redis: a second, and the time of the round that follows.
-const HEARD_OF: Duration = Duration::from_millis(1500);
+/// Number of rounds between log-outs.
+const LOG_OUT_INTERVAL: usize = 7;
 
-/// A log-out after so many rounds.
-const SIGN_OUT: usize = 7;
-
-/// So many uses has a dead session.
-pub const WAYS: usize = 7;
-
-/// How a client ends its sign-in.
+/// Revocation of a client's session.
 #[derive(Clone, Copy, Debug)]
 pub enum End {
-    /// By its refresh token.
+    /// Log-out with its refresh token.
     LogOut,
-    /// By its access token and the session's name.
+    /// End of one session with its access token and its `sid`.
     Session,
-    /// That of a second sign-in, too: the user is cut off.
+    /// Log-out everywhere, which also revokes a second session of the user.
     Everywhere,
 }
 
 impl End {
-    /// In turns.
+    /// Returns the kinds in turns.
     pub const fn number(number: usize) -> Self {
         match number % 3 {
             0 => Self::LogOut,
@@ -72,135 +66,7 @@ impl End {
     }
 }
 
-/// A session that was ended, and since when that was known to the client.
-pub struct Dead {
-    pub pair: Pair,
-    pub since: Instant,
-}
-
-/// What all who ask share.
-pub struct Shared {
-    pub wire: Wire,
-    dead: Mutex<Vec<Arc<Dead>>>,
-    stop: AtomicBool,
-}
-
-impl Shared {
-    pub fn new(wire: Wire) -> Self {
-        Self {
-            wire,
-            dead: Mutex::default(),
-            stop: AtomicBool::new(false),
-        }
-    }
-
-    pub fn stop(&self) {
-        self.stop.store(true, Ordering::SeqCst);
-    }
-
-    pub fn stopped(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
-    }
-
-    pub fn dead(&self) -> Vec<Arc<Dead>> {
-        self.dead.lock().unwrap().clone()
-    }
-
-    pub fn bury(&self, pair: Pair) -> Arc<Dead> {
-        let dead = Arc::new(Dead {
-            pair,
-            since: Instant::now(),
-        });
-        self.dead.lock().unwrap().push(Arc::clone(&dead));
-        dead
-    }
-
-    /// Holds an answer about a dead token against what is promised.
-    pub fn must_be_refused(
-        &self,
-        operation: Operation,
-        answer: &Answer,
-        since: Instant,
-        what: &str,
-    ) {
-        if !answer.ok() {
-            return;
-        }
-        let age = answer.began.saturating_duration_since(since);
-        let text = format!(
-            "{what} token, {:.2} s dead: {}",
-            age.as_secs_f32(),
-            answer.told()
-        );
-        if operation == Operation::Verify && what == "access" && age < HEARD_OF {
-            self.wire.tally.early(operation, &text);
-        } else {
-            self.wire
-                .tally
-                .violation(operation, Violation::Accepted, &text);
-        }
-    }
-
-    /// Holds an answer about a live token against what is promised.
-    pub fn must_be_accepted(
-        &self,
-        operation: Operation,
-        answer: &Answer,
-        kind: Violation,
-        what: &str,
-    ) {
-        if answer.refused() {
-            self.wire
-                .tally
-                .violation(operation, kind, &format!("{what}: {}", answer.told()));
-        }
-    }
-
-    /// Every use of every token of a dead session.
-    pub async fn try_dead(&self, instance: usize, dead: &Dead, way: usize) {
-        let (wire, pair, since) = (&self.wire, &dead.pair, dead.since);
-        let (operation, answer, what) = match way % WAYS {
-            0 => (
-                Operation::Verify,
-                wire.verify(instance, &pair.access).await,
-                "access",
-            ),
-            1 => (
-                Operation::Refresh,
-                wire.refresh(instance, &pair.refresh).await,
-                "refresh",
-            ),
-            2 => (
-                Operation::User,
-                wire.user(instance, &pair.access).await,
-                "access",
-            ),
-            3 => (
-                Operation::Verify,
-                wire.verify(instance, &pair.refresh).await,
-                "refresh",
-            ),
-            4 => (
-                Operation::Blacklist,
-                wire.blacklist(instance, &pair.refresh).await,
-                "refresh",
-            ),
-            5 => (
-                Operation::EndSession,
-                wire.end_session(instance, &pair.access).await,
-                "access",
-            ),
-            _ => (
-                Operation::EndAll,
-                wire.end_all(instance, &pair.access).await,
-                "access",
-            ),
-        };
-        self.must_be_refused(operation, &answer, since, what);
-    }
-}
-
-/// A beat that does not hurry after it was late.
+/// Returns an interval that does not catch up on missed ticks.
 pub fn beat(period: Duration) -> Interval {
     let mut beat = interval(period);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -227,17 +93,17 @@ impl Client {
         }
     }
 
-    /// Goes on until it is told to stop; gives the session that it then has.
+    /// Runs until the load stops. Returns the tokens of the last session.
     pub async fn run(mut self) -> Pair {
-        let mut rounds = beat(ROUND);
+        let mut rounds = beat(ROUND_INTERVAL);
         let mut number = self.next;
         while !self.shared.stopped() {
             rounds.tick().await;
             self.rotate().await;
             number += 1;
-            if number.is_multiple_of(SIGN_OUT) {
-                self.end(End::number(number / SIGN_OUT)).await;
-                let instance = self.elsewhere();
+            if number.is_multiple_of(LOG_OUT_INTERVAL) {
+                self.end(End::number(number / LOG_OUT_INTERVAL)).await;
+                let instance = self.next_instance();
                 self.pair = obtained(&self.shared, &self.name, instance).await;
             }
         }
@@ -246,10 +112,10 @@ impl Client {
 
     async fn rotate(&mut self) {
         let spent = self.pair.refresh.clone();
-        let (began, mut tries, mut pauses) = (Instant::now(), 0, beat(PAUSE));
+        let (began, mut tries, mut pauses) = (Instant::now(), 0, beat(RETRY_INTERVAL));
         let next = loop {
             pauses.tick().await;
-            let instance = self.elsewhere();
+            let instance = self.next_instance();
             let answer = self.shared.wire.refresh(instance, &spent).await;
             match answer.outcome {
                 Outcome::Answered => break answer,
@@ -259,14 +125,15 @@ impl Client {
                     if tries > 0 && began.elapsed() > GRACE {
                         tally.late(Operation::Refresh);
                     } else {
-                        // It came with an answer. If nothing was left open since, that answer has lost its effect.
+                        // The token came from a 200 response. Without an unanswered attempt
+                        // since, that response has lost its effect.
                         let kind = if tries == 0 {
                             Violation::Lost
                         } else {
                             Violation::Refused
                         };
                         let text =
-                            format!("{}, attempt {}: {}", self.name, tries + 1, answer.told());
+                            format!("{}, attempt {}: {}", self.name, tries + 1, answer.summary());
                         tally.violation(Operation::Refresh, kind, &text);
                     }
                     self.pair = obtained(&self.shared, &self.name, instance).await;
@@ -275,7 +142,7 @@ impl Client {
             }
         };
         self.take(&spent, &next);
-        self.ask_around(&spent).await;
+        self.check_tokens(&spent).await;
     }
 
     fn take(&mut self, spent: &str, answer: &Answer) {
@@ -299,8 +166,8 @@ impl Client {
         self.pair = pair;
     }
 
-    async fn ask_around(&mut self, spent: &str) {
-        let (here, since) = (self.elsewhere(), Instant::now());
+    async fn check_tokens(&mut self, spent: &str) {
+        let (here, since) = (self.next_instance(), Instant::now());
         let shared = &self.shared;
         let new = shared.wire.verify(here, &self.pair.access).await;
         shared.must_be_accepted(
@@ -330,10 +197,10 @@ impl Client {
     async fn end(&mut self, end: End) {
         let mut ended = vec![self.pair.clone()];
         if let End::Everywhere = end {
-            let instance = self.elsewhere();
+            let instance = self.next_instance();
             ended.push(obtained(&self.shared, &self.name, instance).await);
         }
-        if !self.is_over(end).await {
+        if !self.revoke(end).await {
             return;
         }
         for pair in ended {
@@ -341,24 +208,24 @@ impl Client {
             for instance in 0..self.shared.wire.instances() {
                 self.shared.try_dead(instance, &dead, 0).await;
             }
-            let here = self.elsewhere();
-            for way in 1..WAYS {
-                self.shared.try_dead(here, &dead, way).await;
+            let here = self.next_instance();
+            for use_number in 1..USES {
+                self.shared.try_dead(here, &dead, use_number).await;
             }
         }
     }
 
-    /// Asks until it is answered. Whether it is over.
-    async fn is_over(&mut self, end: End) -> bool {
-        let (mut tries, mut pauses) = (0, beat(PAUSE));
+    /// Sends the request until it is answered. Returns true if the session is revoked.
+    async fn revoke(&mut self, end: End) -> bool {
+        let (mut tries, mut pauses) = (0, beat(RETRY_INTERVAL));
         loop {
             pauses.tick().await;
-            let instance = self.elsewhere();
+            let instance = self.next_instance();
             let answer = end.ask(&self.shared.wire, instance, &self.pair).await;
             match answer.outcome {
                 Outcome::Answered => return true,
                 Outcome::Unavailable | Outcome::Broken => tries += 1,
-                // An earlier attempt did it, and its answer was lost.
+                // An earlier attempt succeeded, and its response was lost.
                 Outcome::Refused
                     if tries > 0 && answer.body.to_string().contains("Token is blacklisted") =>
                 {
@@ -377,15 +244,15 @@ impl Client {
         }
     }
 
-    fn elsewhere(&mut self) -> usize {
+    fn next_instance(&mut self) -> usize {
         self.next += 1;
         self.next % self.shared.wire.instances()
     }
 }
 
-/// Signs in, however often it takes.
+/// Signs in, with retries until it succeeds.
 pub async fn obtained(shared: &Shared, name: &str, first: usize) -> Pair {
-    let mut pauses = beat(PAUSE);
+    let mut pauses = beat(RETRY_INTERVAL);
     for attempt in 0.. {
         pauses.tick().await;
         let answer = shared
@@ -402,5 +269,5 @@ pub async fn obtained(shared: &Shared, name: &str, first: usize) -> Pair {
             return pair;
         }
     }
-    unreachable!("the attempts have no end")
+    unreachable!("the attempts do not end")
 }

@@ -1,4 +1,4 @@
-//! The fault matrix and the growth run: `scripts/faults`, explained in docs/reliability.md.
+//! The fault matrix, the attacks and the growth run: `scripts/faults`. See docs/reliability.md.
 
 #![expect(
     clippy::expect_used,
@@ -6,7 +6,7 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "it ends where it is surprised, and prints what it finds"
+    reason = "a harness program fails by panicking, and prints its results"
 )]
 
 mod attacks;
@@ -20,9 +20,10 @@ mod load;
 mod matrix;
 mod proxy;
 mod report;
-#[expect(dead_code, unused_imports, reason = "the tests use more of it")]
+#[expect(dead_code, unused_imports, reason = "only the tests use the rest")]
 #[path = "../it/support/servers.rs"]
 mod servers;
+mod shared;
 mod tally;
 mod wire;
 mod world;
@@ -32,32 +33,32 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use clap::Parser;
 use serde_json::Value;
 
-/// Breaks things under load and says what clients noticed.
+/// Injects faults under load and reports their effect on clients
 #[derive(Parser)]
 #[command(name = "scripts/faults")]
 struct Options {
-    /// Only this fault (may be given again); the document stays as it is
+    /// Run only this fault or attack (repeatable); the document is not updated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// How long each fault lasts; the document is written for the default alone
+    /// Duration of each fault; the document is updated only for the default
     #[arg(long, value_name = "NUMBER", default_value_t = SECONDS, value_parser = clap::value_parser!(u64).range(1..=8))]
     seconds: u64,
-    /// Prints the faults
+    /// Print the faults
     #[arg(long)]
     list: bool,
-    /// Where the numbers go, too
+    /// Also write the numbers to this file
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
-    /// Run attacks, and measure honest clients, instead of the faults
+    /// Run attacks instead of the faults, and measure honest clients
     #[arg(long)]
     attacks: bool,
-    /// Another build of the program for comparison
+    /// Another build of the program, for comparison
     #[arg(long, value_name = "PATH")]
     program: Option<PathBuf>,
-    /// What very many rotations leave behind, instead of the faults
+    /// Measure the growth of tables, Redis and memory over many rotations instead of the faults
     #[arg(long)]
     growth: bool,
-    /// How many; the document is written for the default alone
+    /// Number of rotations; the document is updated only for the default
     #[arg(long, value_name = "NUMBER", default_value_t = ROTATIONS, value_parser = clap::value_parser!(u64).range(1000..))]
     rotations: u64,
 }
@@ -73,7 +74,7 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    ended::when_done_or_told(
+    ended::until_done_or_signalled(
         tokio::runtime::Builder::new_multi_thread().worker_threads(4),
         run(&options),
     )
@@ -84,16 +85,16 @@ async fn run(options: &Options) -> ExitCode {
         world::use_program(program);
     }
     if options.attacks {
-        return if attack_all(options).await {
+        return if run_attacks(options).await {
             ExitCode::FAILURE
         } else {
             ExitCode::SUCCESS
         };
     }
     let (failed, numbers) = if options.growth {
-        grow(options).await
+        run_growth(options).await
     } else {
-        break_all(options).await
+        run_faults(options).await
     };
     if let Some(path) = &options.json {
         fs::write(path, format!("{numbers:#}\n")).unwrap();
@@ -105,11 +106,11 @@ async fn run(options: &Options) -> ExitCode {
     }
 }
 
-async fn break_all(options: &Options) -> (bool, Value) {
+async fn run_faults(options: &Options) -> (bool, Value) {
     for name in &options.only {
         assert!(
             fault::ALL.iter().any(|fault| fault.name == name),
-            "{name} is no fault: see scripts/faults --list"
+            "unknown fault {name}: see scripts/faults --list"
         );
     }
     let all = options.only.is_empty();
@@ -127,7 +128,7 @@ async fn break_all(options: &Options) -> (bool, Value) {
             fault.what
         );
         let outcome = matrix::run(*fault, options.seconds).await;
-        for line in &outcome.told {
+        for line in &outcome.reports {
             println!("  {line}");
         }
         outcomes.push(outcome);
@@ -146,7 +147,7 @@ async fn break_all(options: &Options) -> (bool, Value) {
     (failed, report::json(&outcomes))
 }
 
-async fn attack_all(options: &Options) -> bool {
+async fn run_attacks(options: &Options) -> bool {
     let all = options.only.is_empty();
     let mut outcomes = Vec::new();
     let mut failed = false;
@@ -179,7 +180,7 @@ async fn attack_all(options: &Options) -> bool {
     failed
 }
 
-async fn grow(options: &Options) -> (bool, Value) {
+async fn run_growth(options: &Options) -> (bool, Value) {
     let growth = growth::run(options.rotations).await;
     let table = growth.table();
     println!("\n{table}");
@@ -196,8 +197,8 @@ async fn grow(options: &Options) -> (bool, Value) {
 
 const fn verdict(failed: bool) -> &'static str {
     if failed {
-        "something promised was broken"
+        "violations were found"
     } else {
-        "all promises were kept"
+        "no violations"
     }
 }

@@ -1,4 +1,4 @@
-//! A way to a server that can be broken, and servers that are none.
+//! A proxy that can drop bytes or cut connections, and a fake server.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -17,23 +17,25 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What a proxy does with what passes.
+/// Treatment of the bytes that pass a proxy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mode {
-    /// Hands everything on.
+    /// Forwards everything.
     Pass,
-    /// Takes connections and bytes, and hands nothing on, either way: a dead network without a word.
+    /// Accepts connections and bytes, and forwards nothing in either direction, as in a network
+    /// partition.
     Swallow,
-    /// Hands on what is asked, and hangs up in place of every so-manieth answer.
+    /// Forwards requests, and closes the connection in place of every [`LOSS_INTERVAL`]th response.
     CutAnswers,
-    /// Hands on what is asked, and from some so-manieth answer on the connection says nothing more.
+    /// Forwards requests, and drops every [`LOSS_INTERVAL`]th response and all later ones of its
+    /// connection.
     SwallowAnswers,
 }
 
-/// Every so-manieth answer.
-const EVERY: usize = 20;
+/// One in so many responses is lost.
+const LOSS_INTERVAL: usize = 20;
 
-/// A proxy. It and its connections end when it is dropped.
+/// A proxy. On drop it accepts no more connections.
 pub struct Proxy {
     pub port: u16,
     state: Arc<State>,
@@ -43,7 +45,7 @@ pub struct Proxy {
 #[derive(Default)]
 struct State {
     mode: AtomicU8,
-    answers: AtomicUsize,
+    responses: AtomicUsize,
 }
 
 impl State {
@@ -51,9 +53,9 @@ impl State {
         self.mode.load(Ordering::SeqCst) == mode as u8
     }
 
-    /// Whether this answer is one of those that are lost.
-    fn hits(&self) -> bool {
-        self.answers.fetch_add(1, Ordering::SeqCst) % EVERY == EVERY - 1
+    /// True if this response is to be lost.
+    fn loses_next(&self) -> bool {
+        self.responses.fetch_add(1, Ordering::SeqCst) % LOSS_INTERVAL == LOSS_INTERVAL - 1
     }
 }
 
@@ -92,52 +94,52 @@ async fn carry(near: TcpStream, port: u16, state: Arc<State>) {
     };
     let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
     // A connection that lost a byte never carries another one: TCP has no gaps.
-    let dumb = AtomicBool::new(false);
-    // When one way ends, so does the other: a connection that was cut is cut for both.
+    let silent = AtomicBool::new(false);
+    // Both directions end together, as with a connection that is cut.
     tokio::select! {
-        () = questions(near_in, far_out, &state, &dumb) => {}
-        () = answers(far_in, near_out, &state, &dumb) => {}
+        () = forward_requests(near_in, far_out, &state, &silent) => {}
+        () = forward_responses(far_in, near_out, &state, &silent) => {}
     }
 }
 
-async fn questions(
+async fn forward_requests(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     state: &State,
-    dumb: &AtomicBool,
+    silent: &AtomicBool,
 ) {
     let mut buffer = [0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         if state.is(Mode::Swallow) {
-            dumb.store(true, Ordering::SeqCst);
+            silent.store(true, Ordering::SeqCst);
         }
-        if !dumb.load(Ordering::SeqCst) && to.write_all(&buffer[..length]).await.is_err() {
+        if !silent.load(Ordering::SeqCst) && to.write_all(&buffer[..length]).await.is_err() {
             return;
         }
     }
 }
 
-async fn answers(
+async fn forward_responses(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     state: &State,
-    dumb: &AtomicBool,
+    silent: &AtomicBool,
 ) {
     let mut buffer = [0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        if state.is(Mode::CutAnswers) && state.hits() {
+        if state.is(Mode::CutAnswers) && state.loses_next() {
             return;
         }
-        if state.is(Mode::Swallow) || (state.is(Mode::SwallowAnswers) && state.hits()) {
-            dumb.store(true, Ordering::SeqCst);
+        if state.is(Mode::Swallow) || (state.is(Mode::SwallowAnswers) && state.loses_next()) {
+            silent.store(true, Ordering::SeqCst);
         }
-        if !dumb.load(Ordering::SeqCst) && to.write_all(&buffer[..length]).await.is_err() {
+        if !silent.load(Ordering::SeqCst) && to.write_all(&buffer[..length]).await.is_err() {
             return;
         }
     }
 }
 
-/// Listens on a port and gives the same bytes for whatever comes; none means that it never says a word.
+/// A fake server that answers everything with the same bytes, or with nothing if there are none.
 pub struct Impostor(JoinHandle<()>);
 
 impl Impostor {

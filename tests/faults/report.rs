@@ -1,4 +1,4 @@
-//! What it came to, for people (the tables of docs/reliability.md) and for machines.
+//! Results as the tables of docs/reliability.md and as JSON.
 
 use std::fmt::Write as _;
 
@@ -9,11 +9,11 @@ use crate::{
     tally::{Counts, Operation, Violation},
 };
 
-/// Two tables: what was broken, and how each endpoint answered.
+/// Returns two tables: violations by fault, and responses by operation.
 pub fn tables(outcomes: &[Outcome]) -> String {
     let mut text = String::from(
         "| fault | requests | 200 | refused | 503 | connection broken | lost | wrongly accepted | wrongly refused | \
-         defects | marks not taken | within the second | no 503 after | all ready after |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+         defects | entries not written | within the second | no 503 after | all ready after |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for outcome in outcomes {
         let sum =
@@ -32,7 +32,7 @@ pub fn tables(outcomes: &[Outcome]) -> String {
             kind(Violation::Accepted),
             kind(Violation::Refused),
             kind(Violation::Defect),
-            outcome.unmarked,
+            outcome.entries_not_written,
             sum(&|counts| counts.within_second),
             seconds(outcome.recovery),
             seconds(outcome.ready),
@@ -59,7 +59,8 @@ pub fn tables(outcomes: &[Outcome]) -> String {
     text
 }
 
-/// `requests; 503s, broken connections if any; p99 and worst in milliseconds`.
+/// Returns the requests, the 503s and broken connections if any, and the p99 and maximum latency in
+/// milliseconds.
 fn cell(counts: &Counts) -> String {
     let mut text = counts.requests.to_string();
     for (number, name) in [
@@ -103,7 +104,7 @@ pub fn json(outcomes: &[Outcome]) -> Value {
             .collect();
         json!({
             "fault": outcome.fault.name, "what": outcome.fault.what, "seconds": outcome.seconds,
-            "marks_not_taken": outcome.unmarked, "recovery_seconds": outcome.recovery, "ready_seconds": outcome.ready, "violations": outcome.told,
+            "entries_not_written": outcome.entries_not_written, "recovery_seconds": outcome.recovery, "ready_seconds": outcome.ready, "violations": outcome.reports,
             "operations": operations,
         })
     };

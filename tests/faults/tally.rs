@@ -1,4 +1,4 @@
-//! What was asked and what came of it.
+//! Counts of requests, outcomes and violations.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a client asks for.
+/// An operation of a client.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Operation {
     Obtain,
@@ -42,20 +42,20 @@ impl Operation {
     }
 }
 
-/// What must not happen.
+/// A broken guarantee.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Violation {
-    /// An answered 200 whose effect is gone.
+    /// The effect of a 200 response was lost.
     Lost,
-    /// A dead token or a wrong password was let through.
+    /// A revoked token or a wrong password was accepted.
     Accepted,
-    /// A live token or a right password was refused by anything but a 503.
+    /// A valid token or a correct password was refused by anything but a 503.
     Refused,
-    /// A 503 without `Retry-After` or a JSON body, or any other answer that no client can use.
+    /// A 503 without `Retry-After` or a JSON body, or any other unusable response.
     Defect,
 }
 
-/// The numbers of one operation.
+/// Counts of one operation.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     pub requests: u64,
@@ -63,16 +63,16 @@ pub struct Counts {
     pub refused: u64,
     pub unavailable: u64,
     pub broken: u64,
-    /// A revocation that another instance had not heard of yet, where that is announced.
+    /// Accepted tokens within the documented second after a revocation that could not reach Redis.
     pub within_second: u64,
-    /// A retry that came after the grace: refused by design.
+    /// Retries after the grace, which are refused by design.
     pub late: u64,
     pub violations: BTreeMap<Violation, u64>,
     milliseconds: Vec<u32>,
 }
 
 impl Counts {
-    /// The share in per cent of answers that took no longer than this, in milliseconds.
+    /// Returns a percentile of the latencies, in milliseconds.
     pub fn percentile(&self, percent: usize) -> u32 {
         let mut sorted = self.milliseconds.clone();
         sorted.sort_unstable();
@@ -85,7 +85,7 @@ impl Counts {
     }
 }
 
-/// What came back, as far as the wire tells.
+/// Outcome of one request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Outcome {
     Answered,
@@ -94,38 +94,38 @@ pub enum Outcome {
     Broken,
 }
 
-/// How many violations are told in full.
-const TOLD: usize = 20;
+/// Maximum number of violations that are reported in words.
+const MAX_REPORTS: usize = 20;
 
 #[derive(Default)]
-struct Pages {
+struct Records {
     counts: BTreeMap<Operation, Counts>,
-    told: Vec<String>,
+    reports: Vec<String>,
     last_trouble: Option<Instant>,
-    /// Dead access tokens that were accepted so early that the announced second may excuse it.
+    /// Revoked access tokens that were accepted so early that the documented second may excuse it.
     early: Vec<(Operation, String)>,
 }
 
-/// Shared by all who ask.
+/// Records shared by all tasks that send requests.
 pub struct Tally {
     began: Instant,
-    pages: Mutex<Pages>,
+    records: Mutex<Records>,
 }
 
 impl Tally {
     pub fn new() -> Self {
         Self {
             began: Instant::now(),
-            pages: Mutex::default(),
+            records: Mutex::default(),
         }
     }
 
     pub fn request(&self, operation: Operation, outcome: Outcome, took: Duration) {
-        let mut pages = self.pages();
+        let mut records = self.records();
         if matches!(outcome, Outcome::Unavailable | Outcome::Broken) {
-            pages.last_trouble = Some(Instant::now());
+            records.last_trouble = Some(Instant::now());
         }
-        let counts = pages.counts.entry(operation).or_default();
+        let counts = records.counts.entry(operation).or_default();
         counts.requests += 1;
         match outcome {
             Outcome::Answered => counts.answered += 1,
@@ -142,36 +142,36 @@ impl Tally {
 
     pub fn violation(&self, operation: Operation, kind: Violation, what: &str) {
         let seconds = self.began.elapsed().as_secs_f32();
-        let mut pages = self.pages();
-        *pages
+        let mut records = self.records();
+        *records
             .counts
             .entry(operation)
             .or_default()
             .violations
             .entry(kind)
             .or_default() += 1;
-        if pages.told.len() < TOLD {
-            pages.told.push(format!(
+        if records.reports.len() < MAX_REPORTS {
+            records.reports.push(format!(
                 "{kind:?} at {seconds:.2} s: {}: {what}",
                 operation.name()
             ));
         }
     }
 
-    /// What [`Tally::settle`] decides about.
+    /// Records an accepted token for the decision of [`Tally::settle`].
     pub fn early(&self, operation: Operation, what: &str) {
         let seconds = self.began.elapsed().as_secs_f32();
-        self.pages()
+        self.records()
             .early
             .push((operation, format!("{what} (at {seconds:.2} s)")));
     }
 
-    /// Counts what was early: within the announced second if that is excused, else as violations.
+    /// Counts early acceptances: as within the documented second if `excused`, else as violations.
     pub fn settle(&self, excused: bool) {
-        let early = std::mem::take(&mut self.pages().early);
+        let early = std::mem::take(&mut self.records().early);
         for (operation, what) in early {
             if excused {
-                self.pages()
+                self.records()
                     .counts
                     .entry(operation)
                     .or_default()
@@ -183,25 +183,25 @@ impl Tally {
     }
 
     pub fn late(&self, operation: Operation) {
-        self.pages().counts.entry(operation).or_default().late += 1;
+        self.records().counts.entry(operation).or_default().late += 1;
     }
 
-    /// When a request last met a 503 or a broken connection.
+    /// Returns the time of the last 503 or broken connection.
     pub fn last_trouble(&self) -> Option<Instant> {
-        self.pages().last_trouble
+        self.records().last_trouble
     }
 
     pub fn seconds(&self) -> f32 {
         self.began.elapsed().as_secs_f32()
     }
 
-    /// The numbers so far, and the first violations in words.
+    /// Returns the counts so far, and the first violations in words.
     pub fn read(&self) -> (BTreeMap<Operation, Counts>, Vec<String>) {
-        let pages = self.pages();
-        (pages.counts.clone(), pages.told.clone())
+        let records = self.records();
+        (records.counts.clone(), records.reports.clone())
     }
 
-    fn pages(&self) -> MutexGuard<'_, Pages> {
-        self.pages.lock().unwrap()
+    fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap()
     }
 }

@@ -1,4 +1,4 @@
-//! One request, and what its answer means.
+//! Requests to the instances, and the outcome of their responses.
 
 use std::{
     sync::Arc,
@@ -11,24 +11,25 @@ use serde_json::{Value, json};
 
 use crate::tally::{Operation, Outcome, Tally, Violation};
 
-/// More than a server ever takes: it waits 5 s for a connection and 5 s for a statement at the most.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Longer than any response takes. A server waits at most 5 s for a connection and 5 s for a
+/// statement.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The password of every user.
 pub const PASSWORD: &str = "correct horse battery staple";
 
-/// What a client holds after a sign-in or a refresh.
+/// Tokens of a client after a sign-in or a refresh.
 #[derive(Clone, Debug)]
 pub struct Pair {
     pub access: String,
     pub refresh: String,
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub outcome: Outcome,
-    /// When the request was begun.
+    /// Start of the request.
     pub began: Instant,
     pub status: u16,
     pub body: Value,
@@ -52,14 +53,14 @@ impl Answer {
         self.outcome == Outcome::Refused
     }
 
-    /// In words, for a report. The token is not told.
-    pub fn told(&self) -> String {
+    /// Returns the response in words, truncated so that no whole token is printed.
+    pub fn summary(&self) -> String {
         let body: String = self.body.to_string().chars().take(120).collect();
         format!("instance {} answered {} {body}", self.instance, self.status)
     }
 }
 
-/// The way to all instances. Cloning shares it.
+/// HTTP client for all instances. Clones share the connections and the tally.
 #[derive(Clone)]
 pub struct Wire {
     pub tally: Arc<Tally>,
@@ -69,9 +70,10 @@ pub struct Wire {
 
 impl Wire {
     pub fn new(urls: Vec<String>) -> Self {
-        // Connections end before the server would end them: a request on one that just ended would look broken.
+        // The client closes idle connections before the server does. Otherwise a request on a
+        // closing connection counts as broken.
         let client = Client::builder()
-            .timeout(PATIENCE)
+            .timeout(REQUEST_TIMEOUT)
             .pool_idle_timeout(Duration::from_secs(3))
             .build()
             .unwrap();
@@ -82,10 +84,10 @@ impl Wire {
         }
     }
 
-    /// The same way, with a connection of its own for each request.
+    /// Returns a client that opens a connection for each request.
     pub fn without_keep_alive(&self) -> Self {
         let client = Client::builder()
-            .timeout(PATIENCE)
+            .timeout(REQUEST_TIMEOUT)
             .pool_max_idle_per_host(0)
             .build()
             .unwrap();
@@ -150,7 +152,7 @@ impl Wire {
         .await
     }
 
-    /// The session of this access token, by its own name.
+    /// Ends the session of this access token, by its `sid`.
     pub async fn end_session(&self, instance: usize, token: &str) -> Answer {
         let name = claim(token, "sid")
             .and_then(|sid| Some(sid.as_str()?.to_owned()))
@@ -164,7 +166,7 @@ impl Wire {
         .await
     }
 
-    /// Every session of the user of this access token.
+    /// Ends every session of the user of this access token.
     pub async fn end_all(&self, instance: usize, token: &str) -> Answer {
         let url = format!("{}/api/auth/logout/all/", self.urls[instance]);
         self.send(
@@ -175,7 +177,7 @@ impl Wire {
         .await
     }
 
-    /// Whether every instance says that all is well with it and with what it needs. Not counted.
+    /// True if `/health/ready` is `ok` on every instance. These requests are not counted.
     pub async fn all_ready(&self) -> bool {
         for url in &self.urls {
             let Ok(response) = self.client.get(format!("{url}/health/ready")).send().await else {
@@ -236,7 +238,8 @@ impl Wire {
     }
 }
 
-/// Status, whether it says when to come back, and the body; `Null` for one that is not JSON.
+/// Returns the status, true if `Retry-After` is positive, and the body, or `Null` if it is not
+/// JSON.
 async fn read(response: Response) -> reqwest::Result<(u16, bool, Value)> {
     let status = response.status().as_u16();
     let seconds = response
@@ -251,7 +254,7 @@ async fn read(response: Response) -> reqwest::Result<(u16, bool, Value)> {
     ))
 }
 
-/// The generation that a refresh token names.
+/// Returns the generation of a refresh token.
 pub fn generation(refresh: &str) -> Option<u64> {
     claim(refresh, "gen")?.as_u64()
 }

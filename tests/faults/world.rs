@@ -1,4 +1,5 @@
-//! A Postgres, a Redis in one of its set-ups, and three instances of the real program over them. All of it ends when it is dropped.
+//! Postgres, Redis in one of its topologies, and three instances of the real program. All of them
+//! end on drop.
 
 use std::{
     fs::{self, File},
@@ -22,7 +23,7 @@ use crate::{
 
 pub const INSTANCES: usize = 3;
 
-/// How the instances reach their servers, and settings that are not the defaults.
+/// Connections of the instances to their servers, and settings other than the defaults.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wiring {
     pub redis: SetUp,
@@ -30,16 +31,16 @@ pub struct Wiring {
     pub redis_proxy_for_first: bool,
     /// All instances reach Postgres through a proxy.
     pub postgres_proxy: bool,
-    /// The limit of open files of each instance.
+    /// Limit of open files of each instance.
     pub open_files: Option<u32>,
-    /// Names and values.
+    /// Settings by name and value.
     pub settings: &'static [(&'static str, &'static str)],
-    /// Names and contents of files that lie in the working directory of all instances.
+    /// Files in the working directory of all instances, by name and content.
     pub files: &'static [(&'static str, &'static str)],
 }
 
 pub struct World {
-    // Dropped in this order: first who asks, then who answers.
+    // Dropped in this order: clients before their servers.
     pub instances: Vec<Instance>,
     pub proxy: Option<Proxy>,
     pub redis: Caches,
@@ -48,7 +49,7 @@ pub struct World {
 }
 
 impl World {
-    /// Starts everything. `name` is what the logs are called; there are `users` users, "user0" and so on.
+    /// Starts everything, with log files named after `name` and users "user0" to `users - 1`.
     pub async fn start(name: &str, wiring: Wiring, users: usize) -> Self {
         let (postgres, redis) = (
             OwnPostgres::start_with(&["-c", "track_activities=on"]).await,
@@ -57,8 +58,8 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         for (name, contents) in wiring.files {
             fs::write(folder.path().join(name), contents).unwrap();
-            let owner_alone = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-            fs::set_permissions(folder.path().join(name), owner_alone).unwrap();
+            let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            fs::set_permissions(folder.path().join(name), owner_only).unwrap();
         }
         let proxy = match wiring {
             Wiring {
@@ -89,7 +90,7 @@ impl World {
             let mut settings = vec![
                 ("DATABASE_URL".to_owned(), database.clone()),
                 ("LATCHKEY_BIND".to_owned(), format!("127.0.0.1:{port}")),
-                // One issuer for all, whichever of them answers.
+                // One issuer for all instances.
                 (
                     "LATCHKEY_ISSUER".to_owned(),
                     format!("http://127.0.0.1:{}", ports[0]),
@@ -116,7 +117,7 @@ impl World {
                 process: None,
             };
             let _ = fs::remove_file(&instance.log);
-            // The first one makes the tables and the keys.
+            // The first instance creates the tables and the keys.
             instance.start().await;
             instances.push(instance);
         }
@@ -127,7 +128,7 @@ impl World {
             postgres,
             _folder: folder,
         };
-        world.make_users(users).await;
+        world.create_users(users).await;
         world
     }
 
@@ -140,23 +141,25 @@ impl World {
         )
     }
 
-    /// How often an instance said that Redis did not take a mark.
-    pub fn marks_not_taken(&self) -> usize {
+    /// Returns the number of log lines about entries that were not written to Redis. Repeated lines
+    /// are suppressed, so it is a lower bound.
+    pub fn entries_not_written(&self) -> usize {
         let logs = self
             .instances
             .iter()
             .map(|instance| fs::read_to_string(&instance.log).unwrap_or_default());
-        logs.map(|log| log.matches("Redis did not take a mark").count())
+        logs.map(|log| log.matches("blacklist entry not written").count())
             .sum()
     }
 
-    /// One by the command line, the others as its copies: hashing is not what is measured here.
-    async fn make_users(&self, count: usize) {
+    /// Creates one user with the command line and the others as its copies, because hashing is not
+    /// measured here.
+    async fn create_users(&self, count: usize) {
         self.instances[0].command(&["users", "create", "user0", "--password-stdin"], PASSWORD);
         let copies = format!(
             "INSERT INTO users (id, username, username_key, email, password_hash, first_name, last_name, is_active, \
-             is_staff, version, created_at) SELECT gen_random_uuid()::text, 'user' || n, 'user' || n, email, \
-             password_hash, first_name, last_name, is_active, is_staff, version, created_at \
+             is_staff, session_epoch, created_at) SELECT gen_random_uuid()::text, 'user' || n, 'user' || n, email, \
+             password_hash, first_name, last_name, is_active, is_staff, session_epoch, created_at \
              FROM users, generate_series(1, {}) AS n WHERE username = 'user0'",
             count.saturating_sub(1)
         );
@@ -179,14 +182,14 @@ fn program() -> &'static Path {
     PROGRAM.get_or_init(|| env!("CARGO_BIN_EXE_latchkey").into())
 }
 
-/// Where the instances' logs stay when all is over.
+/// Returns the folder of the instances' logs, which remain after the run.
 pub fn logs() -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("faults");
     fs::create_dir_all(&folder).unwrap();
     folder
 }
 
-/// One `latchkey serve`, always on the same port.
+/// A process `latchkey serve`, on the same port after every restart.
 pub struct Instance {
     folder: PathBuf,
     log: PathBuf,
@@ -197,7 +200,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Starts it and waits until it listens.
+    /// Starts the process and waits until it listens.
     pub async fn start(&mut self) {
         let log = File::options()
             .create(true)
@@ -217,7 +220,7 @@ impl Instance {
         .await;
     }
 
-    /// `kill -9`.
+    /// Ends the process with SIGKILL.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
@@ -225,7 +228,7 @@ impl Instance {
         }
     }
 
-    /// Asks it to stop, and waits until it has.
+    /// Ends the process with SIGTERM and waits for it.
     pub async fn stop(&mut self) {
         let Some(mut process) = self.process.take() else {
             return;
@@ -243,7 +246,7 @@ impl Instance {
         .await;
     }
 
-    /// Returns its process.
+    /// Returns the id of the process.
     pub fn id(&self) -> u32 {
         self.process.as_ref().unwrap().id()
     }
@@ -279,7 +282,8 @@ impl Instance {
         assert!(child.wait().unwrap().success(), "latchkey {words:?}");
     }
 
-    /// `latchkey` with these words and with the instance's settings, not yet started.
+    /// Returns the command `latchkey` with these words and the instance's settings, not yet
+    /// started.
     pub fn latchkey(&self, words: &[&str]) -> Command {
         let program = program();
         let mut command = match self.open_files {

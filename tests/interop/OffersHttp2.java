@@ -1,4 +1,4 @@
-// A client as Java programs have it by default: it offers HTTP/2 with each request over plain HTTP.
+// Default HTTP client of Java. It offers HTTP/2 with each request over plain HTTP.
 // Prints the number of responses with the expected status, and of failures.
 //
 //   java OffersHttp2.java URL BODY STATUS COUNT
@@ -25,7 +25,7 @@ class OffersHttp2 {
         int failed = 0;
         List<CompletableFuture<Integer>> pending = new ArrayList<>();
         for (int number = 0; number < count; number++) {
-            // Of unknown length, each third time.
+            // Every third body has an unknown length.
             BodyPublisher publisher = number % 3 == 0
                 ? BodyPublishers.fromPublisher(BodyPublishers.ofByteArray(body))
                 : BodyPublishers.ofByteArray(body);

@@ -1,6 +1,6 @@
-// A microservice in JavaScript that keeps the key set for as long as it may, and never asks because of a key it does not know.
+// Verifies access tokens, and caches the key set for its `max-age`. It does not fetch for an unknown `kid`.
 //
-// Reads a token a line; answers each with a line: "ok" or why it refuses. At the end, says how often it fetched the key set.
+// Reads one token a line. Prints "ok" or the error for each, and finally the number of fetches.
 
 import { createInterface } from "node:readline";
 import { createLocalJWKSet, errors, jwtVerify } from "jose";
@@ -9,7 +9,7 @@ const [issuer, ...urls] = process.argv.slice(2);
 let keys, until = 0, fetched = 0;
 for await (const line of createInterface({ input: process.stdin })) {
   if (performance.now() >= until) {
-    // Another instance each time: all of them publish the same.
+    // The instances take turns. All publish the same key set.
     const response = await fetch(urls[fetched % urls.length]);
     keys = createLocalJWKSet(await response.json());
     const [, age] = response.headers.get("cache-control").match(/max-age=(\d+)/);

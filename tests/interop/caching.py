@@ -1,6 +1,6 @@
-"""A microservice in Python that keeps the key set for as long as it may, and never asks because of a key it does not know.
+"""Verifies access tokens, and caches the key set for its `max-age`. It does not fetch for an unknown `kid`.
 
-Reads a token a line; answers each with a line: "ok" or why it refuses. At the end, says how often it fetched the key set.
+Reads one token a line. Prints "ok" or the error for each, and finally the number of fetches.
 """
 
 import json
@@ -16,7 +16,7 @@ keys, until, fetched = {}, 0.0, 0
 for line in sys.stdin:
     token = line.strip()
     if time.monotonic() >= until:
-        # Another instance each time: all of them publish the same.
+        # The instances take turns. All publish the same key set.
         with urllib.request.urlopen(urls[fetched % len(urls)], timeout=10) as response:
             keys = {key.key_id: key for key in jwt.PyJWKSet.from_dict(json.load(response)).keys}
             age = int(re.search(r"max-age=(\d+)", response.headers["cache-control"])[1])
@@ -25,7 +25,7 @@ for line in sys.stdin:
     try:
         kid = jwt.get_unverified_header(token)["kid"]
         if kid not in keys:
-            raise jwt.InvalidTokenError(f"there is no key {kid}")
+            raise jwt.InvalidTokenError(f"no key {kid}")
         jwt.decode(
             token,
             keys[kid],

@@ -1,7 +1,7 @@
-"""A Django with a view behind JWTAuthentication, configured and modelled as docs/guides/from-simplejwt.md shows.
+"""Django view with JWTAuthentication, with the settings and the model of docs/guides/from-simplejwt.md.
 
-Imports `simple_jwt` and `people.models`, which the test takes out of that document. Knows one person, ada, with the
-id that is the first argument; shows each token that follows to the view, and prints a line of JSON: status and body.
+Imports `simple_jwt` and `people.models`, which the test extracts from that document. The first argument is the id of
+the user ada. Sends each further argument as a token to the view, and prints status and body as a line of JSON.
 """
 
 import json
@@ -20,7 +20,7 @@ settings.configure(
     MIGRATION_MODULES={"auth": None, "contenttypes": None},
     REST_FRAMEWORK={"DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTAuthentication"]},
     ROOT_URLCONF=__name__,
-    SECRET_KEY="of no use to anybody: nothing is signed with it",
+    SECRET_KEY="unused: no token is signed with it",
     SIMPLE_JWT=SIMPLE_JWT,
     USE_TZ=True,
 )

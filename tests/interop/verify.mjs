@@ -1,11 +1,11 @@
-// A microservice in JavaScript: knows a key set URL, an issuer and an algorithm, and nothing else.
+// Verifies access tokens with a key set URL, an issuer and an algorithm.
 //
-// Prints the claims of each good access token as JSON; says why it refuses any other and exits with 1.
+// Prints the claims of each valid token as JSON. Prints the error for any other token and exits with 1.
 
 import { createRemoteJWKSet, errors, jwtVerify } from "jose";
 
 const [jwksUrl, issuer, algorithm, ...tokens] = process.argv.slice(2);
-// Made once. It keeps the key set for so many milliseconds: LATCHKEY_JWKS_MAX_AGE, where jose's default is ten minutes.
+// Created once. `cacheMaxAge` is in milliseconds: LATCHKEY_JWKS_MAX_AGE. The default of jose is ten minutes.
 const keys = createRemoteJWKSet(new URL(jwksUrl), { cacheMaxAge: 300_000 });
 try {
   for (const token of tokens) {

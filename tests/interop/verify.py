@@ -1,6 +1,6 @@
-"""A microservice in Python: knows a key set URL, an issuer and an algorithm, and nothing else.
+"""Verifies access tokens with a key set URL, an issuer and an algorithm.
 
-Prints the claims of each good access token as JSON; says why it refuses any other and exits with 1.
+Prints the claims of each valid token as JSON. Prints the error for any other token and exits with 1.
 """
 
 import json
@@ -9,7 +9,7 @@ import sys
 import jwt
 
 jwks_url, issuer, algorithm, *tokens = sys.argv[1:]
-# Made once. It keeps the key set for so many seconds: LATCHKEY_JWKS_MAX_AGE.
+# Created once. `lifespan` is the cache lifetime of the key set in seconds: LATCHKEY_JWKS_MAX_AGE.
 keys = jwt.PyJWKClient(jwks_url, lifespan=300)
 try:
     for token in tokens:

@@ -1,13 +1,13 @@
-//! All integration tests, in one binary: real servers, real sockets, a clock that is advanced and never waited for.
+//! All integration tests in one binary: real servers, real sockets, and a clock that tests advance.
 //!
-//! Run them with `scripts/test`, which starts the Postgres and the Redis that they need.
+//! `scripts/test` runs them, and starts the Postgres and the Redis that they need.
 
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test says by panicking that something is not as it should be"
+    reason = "a test fails by panicking"
 )]
 
 #[macro_use]

@@ -1,6 +1,8 @@
-//! The README's console blocks, run as a reader would run them: each `$ ` line in one shell, its output compared with
-//! the lines below it, where `…` stands for anything. The server has no grace, so a spent refresh token is a reuse at once: the
-//! commands work however slowly they are typed.
+//! Console blocks of the README. Each `$ ` line runs in one shell, and its output is compared with
+//! the lines below it, in which `…` matches anything.
+//!
+//! The server has no reuse grace, so a spent refresh token is a reuse at once. The commands
+//! therefore also work after the grace.
 
 use std::{
     fs,
@@ -11,12 +13,12 @@ use std::{
 
 use regex::Regex;
 
-/// Accepts each refresh token once, as every server does when the grace is over.
+/// Flag with which each refresh token is accepted once, as after the reuse grace.
 const NO_GRACE: &str = "--refresh-reuse-grace=0s";
 const SERVE: &str = "cargo run --release -- serve";
 const ADDRESS: &str = "127.0.0.1:8000";
 
-/// A line to type and what should appear.
+/// Command and its expected output.
 struct Step {
     command: String,
     output: Vec<String>,
@@ -69,14 +71,14 @@ struct Server {
 }
 
 impl Server {
-    /// Starts the program, built for tests, on a free port and in an empty folder.
+    /// Starts the program on a free port.
     fn start(folder: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
         command.args(["serve", "--bind", "127.0.0.1:0", NO_GRACE]);
         Self::run(command, folder)
     }
 
-    /// The same on a pseudo-terminal.
+    /// Starts the program on a pseudo-terminal.
     fn start_on_a_terminal(folder: &Path) -> Self {
         let program = env!("CARGO_BIN_EXE_latchkey");
         let mut command = Command::new("script");
@@ -115,7 +117,7 @@ impl Drop for Server {
     }
 }
 
-/// One shell for all commands, as a reader has.
+/// Shell that runs all commands.
 struct Shell {
     child: Child,
     input: ChildStdin,
@@ -139,7 +141,7 @@ impl Shell {
         }
     }
 
-    /// Returns the lines that the command shows.
+    /// Runs a command, and returns its output.
     fn run(&mut self, command: &str) -> Vec<String> {
         writeln!(self.input, "{command}\necho --done--").unwrap();
         self.output
@@ -158,12 +160,12 @@ impl Drop for Shell {
 }
 
 #[test]
-fn commands_of_the_readme_typed_after_the_grace_do_what_they_say() {
+fn readme_commands_work_after_the_grace() {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let mut steps = steps(&readme).into_iter();
     let folder = tempfile::tempdir().unwrap();
 
-    // It shows the password on a terminal only.
+    // The server shows the password only on a terminal.
     let first = steps.next().unwrap();
     assert_eq!(first.command, SERVE);
     let mut server = Server::start_on_a_terminal(folder.path());
@@ -189,9 +191,9 @@ fn commands_of_the_readme_typed_after_the_grace_do_what_they_say() {
     assert!(commands >= 8, "the README shows only {commands} commands");
 }
 
-/// In each shell that a reader may have, and each block twice: the second refresh sends what the first one brought.
+/// Each block runs twice in each shell: the second refresh sends the token of the first.
 #[test]
-fn commands_of_the_first_start_typed_after_the_grace_do_what_they_say() {
+fn first_start_commands_work_after_the_grace() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(folder.path());
     let banner: Vec<String> = server

@@ -1,4 +1,5 @@
-//! Those who refresh all the time, everywhere in turn, and hand each new access token to the verifiers, with an older one beside it.
+//! Feeders: clients that refresh on all instances in turns, and send each new access token and an
+//! older one to the verifiers.
 
 use std::{
     collections::BTreeMap,
@@ -16,24 +17,24 @@ use crate::{
     wire::Pair,
 };
 
-/// How often each of them refreshes.
-const OFTEN: Duration = Duration::from_millis(60);
+/// Interval between the refreshes of a feeder.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(60);
 
-/// Nobody asks about a token that is older: by default it lives for five minutes.
-const YOUNG: Duration = Duration::from_secs(280);
+/// Maximum age of a token that is sent. Access tokens expire after five minutes by default.
+const MAX_AGE: Duration = Duration::from_secs(280);
 
-/// When a key was first seen to sign, and a token that it signed then.
+/// The first token seen of a key, and the time of its receipt.
 struct First {
     at: Instant,
     token: String,
 }
 
-/// The keys that have signed, by `kid`.
+/// Keys that have signed, by `kid`.
 #[derive(Default)]
 pub struct Signed(Mutex<BTreeMap<String, First>>);
 
 impl Signed {
-    /// When this key was first seen to sign.
+    /// Returns the time at which a token of this key was first received.
     pub fn since(&self, kid: &str) -> Option<Instant> {
         self.0.lock().unwrap().get(kid).map(|first| first.at)
     }
@@ -50,18 +51,18 @@ impl Signed {
             .or_insert_with(first);
     }
 
-    /// An access token of one of the older keys, in turns.
+    /// Returns the first access token of one of the keys, in turns.
     fn older(&self, number: usize) -> Option<String> {
         let signed = self.0.lock().unwrap();
         let young: Vec<_> = signed
             .values()
-            .filter(|first| first.at.elapsed() < YOUNG && is_access(&first.token))
+            .filter(|first| first.at.elapsed() < MAX_AGE && is_access(&first.token))
             .collect();
         Some(young.get(number % young.len().max(1))?.token.clone())
     }
 }
 
-/// Goes on until it is told to stop; gives the session that it then has.
+/// Runs until the load stops. Returns the tokens of its last session.
 pub async fn feed(
     shared: Arc<Shared>,
     name: String,
@@ -69,7 +70,7 @@ pub async fn feed(
     signed: Arc<Signed>,
 ) -> Pair {
     let count = shared.wire.instances();
-    let mut beats = beat(OFTEN);
+    let mut beats = beat(REFRESH_INTERVAL);
     let mut pair = obtained(&shared, &name, 0).await;
     for number in 0.. {
         if shared.stopped() {
@@ -85,7 +86,7 @@ pub async fn feed(
         );
         pair = match answer.outcome {
             Outcome::Answered => answer.pair().unwrap(),
-            // The session goes on elsewhere; what was refused is counted.
+            // The refusal is counted, and a new session replaces the refused one.
             Outcome::Refused => obtained(&shared, &name, number).await,
             Outcome::Unavailable | Outcome::Broken => continue,
         };
@@ -106,7 +107,7 @@ pub async fn feed(
     pair
 }
 
-/// The name of the key that signed this token.
+/// Returns the `kid` of a token.
 pub fn kid(token: &str) -> String {
     header(token)["kid"].as_str().unwrap().to_owned()
 }

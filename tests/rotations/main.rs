@@ -1,4 +1,4 @@
-//! Keys rotated under load, on three real servers: `scripts/rotations`, explained in docs/reliability.md.
+//! Key rotations under load on three instances: `scripts/rotations`. See docs/reliability.md.
 
 #![expect(
     clippy::expect_used,
@@ -6,14 +6,14 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "it ends where it is surprised, and prints what it finds"
+    reason = "a harness program fails by panicking, and prints its results"
 )]
 
 #[path = "../faults/caches.rs"]
-#[expect(dead_code, reason = "the fault matrix uses more of it")]
+#[expect(dead_code, reason = "only the fault matrix uses the rest")]
 mod caches;
 #[path = "../faults/checkers.rs"]
-#[expect(dead_code, reason = "the fault matrix uses more of it")]
+#[expect(dead_code, reason = "only the fault matrix uses the rest")]
 mod checkers;
 #[path = "../faults/document.rs"]
 mod document;
@@ -25,42 +25,44 @@ mod load;
 mod offline;
 mod operator;
 #[path = "../faults/proxy.rs"]
-#[expect(dead_code, reason = "the fault matrix uses more of it")]
+#[expect(dead_code, reason = "only the fault matrix uses the rest")]
 mod proxy;
 mod report;
 mod revoke;
 mod run;
-#[expect(dead_code, unused_imports, reason = "the tests use more of it")]
+#[expect(dead_code, unused_imports, reason = "only the tests use the rest")]
 #[path = "../it/support/servers.rs"]
 mod servers;
+#[path = "../faults/shared.rs"]
+mod shared;
 #[path = "../faults/tally.rs"]
-#[expect(dead_code, reason = "the fault matrix uses more of it")]
+#[expect(dead_code, reason = "only the fault matrix uses the rest")]
 mod tally;
-#[expect(dead_code, reason = "the tests use more of it")]
+#[expect(dead_code, reason = "only the tests use the rest")]
 #[path = "../it/interop/verifier.rs"]
 mod verifier;
-#[expect(dead_code, reason = "the fault matrix uses more of it")]
+#[expect(dead_code, reason = "only the fault matrix uses the rest")]
 #[path = "../faults/wire.rs"]
 mod wire;
 #[path = "../faults/world.rs"]
-#[expect(dead_code, reason = "the fault matrix uses more of it")]
+#[expect(dead_code, reason = "only the fault matrix uses the rest")]
 mod world;
 
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 
-/// Rotates and revokes keys under load and says whether a token was refused.
+/// Rotates and revokes keys under load and reports refused tokens
 #[derive(Parser)]
 #[command(name = "scripts/rotations")]
 struct Options {
-    /// How many in each arrangement; the document is written for the default alone
+    /// Number of rotations in each arrangement; the document is updated only for the default
     #[arg(long, value_name = "NUMBER", default_value_t = ROTATIONS, value_parser = clap::value_parser!(u32).range(1..=30))]
     rotations: u32,
-    /// From one rotation to the next, at the least: it waits until the new key signs
+    /// Minimum time between two rotations; each also waits until the new key signs
     #[arg(long, value_name = "NUMBER", default_value_t = 8)]
     seconds_between: u64,
-    /// Where the numbers go, too
+    /// Also write the numbers to this file
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
 }
@@ -69,7 +71,7 @@ const ROTATIONS: u32 = 20;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    ended::when_done_or_told(
+    ended::until_done_or_signalled(
         tokio::runtime::Builder::new_multi_thread().worker_threads(4),
         rotate(&options),
     )
@@ -88,7 +90,7 @@ async fn rotate(options: &Options) -> ExitCode {
             Duration::from_secs(options.seconds_between),
         )
         .await;
-        for line in &outcome.told {
+        for line in &outcome.reports {
             println!("  {line}");
         }
         outcomes.push(outcome);
@@ -103,9 +105,9 @@ async fn rotate(options: &Options) -> ExitCode {
     }
     let failed = outcomes.iter().any(run::Outcome::failed);
     let verdict = if failed {
-        "something promised was broken"
+        "violations were found"
     } else {
-        "all promises were kept"
+        "no violations"
     };
     println!(
         "{verdict}; the logs of the instances are in {}",

@@ -1,5 +1,6 @@
-//! Three who verify offline: PyJWT, jose, and our own crate. Each keeps the key set for its `max-age` to the last moment and never
-//! fetches it because of a key that it does not know, as no good verifier would dare to do for every stranger's token.
+//! Three offline verifiers: PyJWT, jose, and Latchkey's own crate. Each caches the key set for its
+//! full `max-age`. None refetches it for an unknown key, because then any forged token would cause
+//! a request.
 
 use std::{
     io::{BufRead as _, BufReader, Lines, Write as _},
@@ -17,30 +18,30 @@ use tokio::{
 
 use crate::verifier::Verifier as Foreign;
 
-/// What one of them came to.
+/// Outcome of one verifier.
 #[derive(Clone, Debug, Default)]
 pub struct Verified {
     pub name: &'static str,
     pub checked: u64,
     pub fetched: u64,
     pub refused: u64,
-    /// The first refusals in words.
-    pub told: Vec<String>,
+    /// First refusals in words.
+    pub reports: Vec<String>,
 }
 
-/// All of them.
+/// Channels to all verifiers.
 #[derive(Clone)]
 pub struct Offline(Vec<Sender<String>>);
 
 impl Offline {
-    /// Starts them. They end when nobody holds this any more.
+    /// Starts the verifiers. They end after the last clone of the channels is dropped.
     pub fn start(issuer: &str, urls: &[String]) -> (Self, Vec<JoinHandle<Verified>>) {
-        let (mut ways, mut ends) = (Vec::new(), Vec::new());
+        let (mut channels, mut ends) = (Vec::new(), Vec::new());
         for (name, program) in [
             ("PyJWT", Foreign::python("caching.py")),
             ("jose", Foreign::node("caching.mjs")),
         ] {
-            let (way, tokens) = channel();
+            let (channel, tokens) = token_channel();
             let mut command = program.command();
             command
                 .arg(issuer)
@@ -54,25 +55,27 @@ impl Offline {
                 assert!(child.wait().unwrap().success(), "{name}");
                 verified
             }));
-            ways.push(way);
+            channels.push(channel);
         }
-        let (way, tokens) = channel();
+        let (channel, tokens) = token_channel();
         ends.push(tokio::spawn(ours(issuer.to_owned(), urls.to_vec(), tokens)));
-        ways.push(way);
-        (Self(ways), ends)
+        channels.push(channel);
+        (Self(channels), ends)
     }
 
-    /// Hands a token to all of them, and waits for who is slow: a token is as fresh as it can be when it is checked.
+    /// Sends a token to all verifiers, and waits for slow ones, so that a token is checked soon
+    /// after its receipt.
     pub async fn check(&self, token: &str) {
-        for way in &self.0 {
-            way.send(token.to_owned())
+        for channel in &self.0 {
+            channel
+                .send(token.to_owned())
                 .await
-                .expect("a verifier goes on");
+                .expect("a verifier runs");
         }
     }
 }
 
-fn channel() -> (Sender<String>, Receiver<String>) {
+fn token_channel() -> (Sender<String>, Receiver<String>) {
     mpsc::channel(4)
 }
 
@@ -88,9 +91,9 @@ impl Verified {
         self.checked += 1;
         let Some(refusal) = refusal else { return };
         self.refused += 1;
-        if self.told.len() < 5 {
+        if self.reports.len() < 5 {
             let header = token.split('.').next().unwrap_or_default();
-            self.told.push(format!(
+            self.reports.push(format!(
                 "{} refused a token with the header {header}: {refusal}",
                 self.name
             ));
@@ -107,13 +110,13 @@ fn foreign(
     let mut verified = Verified::of(name);
     while let Some(token) = tokens.blocking_recv() {
         writeln!(input, "{token}").unwrap();
-        let line = output.next().expect("an answer").unwrap();
+        let line = output.next().expect("a response").unwrap();
         verified.count((line != "ok").then_some(line.as_str()), &token);
     }
     drop(input);
     verified.fetched = output
         .next()
-        .expect("a number at the end")
+        .expect("a number of fetches at the end")
         .unwrap()
         .parse()
         .unwrap();

@@ -1,4 +1,4 @@
-//! What an operator types: `latchkey keys`, with the settings of the first instance.
+//! An operator's `latchkey keys` commands, with the settings of the first instance.
 
 use std::process::{Command, Stdio};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::world::World;
 
-/// A key as `latchkey keys list` shows it.
+/// A key in the output of `latchkey keys list`.
 #[derive(Clone, Debug)]
 pub struct Key {
     pub kid: String,
@@ -17,7 +17,7 @@ pub struct Key {
     pub signs_from: DateTime<Utc>,
 }
 
-/// What is to be made.
+/// A key to create.
 #[derive(Clone, Copy, Debug)]
 pub struct Order {
     pub usage: &'static str,
@@ -25,7 +25,8 @@ pub struct Order {
 }
 
 impl Order {
-    /// In turns: every other key is for another algorithm than the one before it, and every third is a refresh secret.
+    /// Returns the order of a rotation by its number. Algorithms alternate, and every third key is
+    /// a refresh secret.
     pub const fn number(number: u32) -> Self {
         if number % 3 == 2 {
             return Self {
@@ -45,7 +46,7 @@ impl Order {
     }
 }
 
-/// All keys that the store has.
+/// Returns all keys of the store.
 pub async fn list(world: &World) -> Vec<Key> {
     let text = run(world.instances[0].latchkey(&["keys", "list", "--json"])).await;
     let all: Vec<Value> = serde_json::from_str(&text).unwrap();
@@ -72,7 +73,7 @@ pub async fn revoke(world: &World, kid: &str) {
     run(world.instances[0].latchkey(&["keys", "revoke", kid])).await;
 }
 
-/// What it printed. The load goes on meanwhile.
+/// Runs a command without blocking the load. Returns its output.
 async fn run(mut command: Command) -> String {
     command.stdin(Stdio::null());
     let output = tokio::task::spawn_blocking(move || (command.output().unwrap(), command)).await;

@@ -1,4 +1,4 @@
-//! What it came to, for people (the tables of docs/reliability.md) and for machines.
+//! Results as the tables of docs/reliability.md and as JSON.
 
 use std::fmt::Write as _;
 
@@ -9,10 +9,10 @@ use crate::{
     tally::{Counts, Operation, Violation},
 };
 
-/// Three tables: the load, the verifiers, the revocations.
+/// Returns three tables: the load, the verifiers, and the revocations.
 pub fn tables(outcomes: &[Outcome]) -> String {
     let mut text = String::from(
-        "| keys in | rotations | keys made by each | signs after | seconds | requests | tokens issued | verified | 503 | \
+        "| keys in | rotations | new keys per rotation | signs after | seconds | requests | tokens issued | verified | 503 | \
          connection broken | lost | wrongly accepted | wrongly refused |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for outcome in outcomes {
@@ -21,7 +21,7 @@ pub fn tables(outcomes: &[Outcome]) -> String {
             "| {} | {} | {} | {} | {:.0} | {} | {} | {} | {} | {} | {} | {} | {} |",
             outcome.place,
             outcome.rotated.len(),
-            made(outcome),
+            created(outcome),
             signed_after(outcome),
             outcome.seconds,
             sum(outcome, |counts| counts.requests),
@@ -45,21 +45,22 @@ pub fn tables(outcomes: &[Outcome]) -> String {
         }
     }
     text.push_str(
-        "\n| keys in | revoked | its tokens | the command took | the last one passed after | asked afterwards | passed |\n\
+        "\n| keys in | revoked | tokens | command | last accepted after | later requests | accepted |\n\
          |---|---|--:|--:|--:|--:|--:|\n",
     );
     for outcome in outcomes {
         for one in &outcome.revoked {
             let what = if one.usage == "access" {
-                "the access key that signs"
+                "signing access key"
             } else {
-                "the refresh secret that signs"
+                "signing refresh secret"
             };
             let (place, worst) = (outcome.place, one.worst());
-            let (tokens, command, asked, passed) = (one.tokens, one.command, one.asked, one.passed);
+            let (tokens, command, requests, accepted) =
+                (one.tokens, one.command, one.requests, one.accepted);
             let _ = writeln!(
                 text,
-                "| {place} | {what} | {tokens} | {command:.1} s | {worst:.1} s | {asked} | {passed} |"
+                "| {place} | {what} | {tokens} | {command:.1} s | {worst:.1} s | {requests} | {accepted} |"
             );
         }
     }
@@ -80,7 +81,7 @@ pub fn json(outcomes: &[Outcome]) -> Value {
         };
         let rotated = outcome.rotated.iter().map(|one| {
             json!({
-                "use": one.order.usage, "algorithm": one.order.algorithm, "keys_made": one.made,
+                "use": one.order.usage, "algorithm": one.order.algorithm, "keys_created": one.created,
                 "signed_after_seconds": one.signed_after,
             })
         });
@@ -89,12 +90,12 @@ pub fn json(outcomes: &[Outcome]) -> Value {
         });
         let revoked = outcome.revoked.iter().map(|one| {
             json!({
-                "use": one.usage, "last_passed_seconds": one.last_passed, "command_seconds": one.command,
-                "tokens": one.tokens, "asked_afterwards": one.asked, "passed_afterwards": one.passed,
+                "use": one.usage, "last_accepted_seconds": one.last_accepted, "command_seconds": one.command,
+                "tokens": one.tokens, "later_requests": one.requests, "later_accepted": one.accepted,
             })
         });
         json!({
-            "keys_in": outcome.place, "seconds": outcome.seconds, "wrong": outcome.told,
+            "keys_in": outcome.place, "seconds": outcome.seconds, "violations": outcome.reports,
             "rotations": rotated.collect::<Vec<_>>(), "verifiers": verified.collect::<Vec<_>>(),
             "revocations": revoked.collect::<Vec<_>>(),
             "operations": outcome.counts.iter().map(operation).collect::<Vec<_>>(),
@@ -122,15 +123,15 @@ fn kind(outcome: &Outcome, kind: Violation) -> u64 {
     sum(outcome, |counts| counts.violations(kind))
 }
 
-/// One number when all are the same.
-fn made(outcome: &Outcome) -> String {
-    let made = || outcome.rotated.iter().map(|one| one.made);
+/// Returns one number if all are the same, else the range.
+fn created(outcome: &Outcome) -> String {
+    let created = || outcome.rotated.iter().map(|one| one.created);
     match (
-        made().min().unwrap_or_default(),
-        made().max().unwrap_or_default(),
+        created().min().unwrap_or_default(),
+        created().max().unwrap_or_default(),
     ) {
-        (least, most) if least == most => most.to_string(),
-        (least, most) => format!("**{least} to {most}**"),
+        (minimum, maximum) if minimum == maximum => maximum.to_string(),
+        (minimum, maximum) => format!("**{minimum} to {maximum}**"),
     }
 }
 

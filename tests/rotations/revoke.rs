@@ -1,4 +1,5 @@
-//! The end of a key that signs: when does the last instance refuse its tokens, and does one come through later?
+//! Revocation of a signing key: the time until every instance refuses its tokens, and later
+//! acceptances.
 
 use std::{
     collections::BTreeSet,
@@ -17,40 +18,41 @@ use crate::{
     world::{INSTANCES, World},
 };
 
-/// Sessions whose tokens the key has signed before.
+/// Sessions whose tokens the key signed before its revocation.
 const SESSIONS: usize = 6;
-/// Promised.
-const LIMIT: Duration = Duration::from_secs(5);
-/// Longer than from one look of an instance at the ring to the next: who has refused for so long does not change its mind.
-const SETTLED: Duration = Duration::from_millis(1_500);
-/// How long the dead tokens are asked about when the last instance refuses them.
-const AFTERWARDS: Duration = Duration::from_secs(4);
+/// Documented maximum time until every instance refuses the tokens.
+const MAX_DELAY: Duration = Duration::from_secs(5);
+/// Longer than the interval at which an instance reads the key ring. After this time without an
+/// acceptance an instance has the revocation.
+const SETTLE_TIME: Duration = Duration::from_millis(1_500);
+/// Time of further requests after the last instance refuses the tokens.
+const TIME_AFTER: Duration = Duration::from_secs(4);
 
-/// What a revocation came to.
+/// Outcome of a revocation.
 pub struct Revoked {
     pub usage: &'static str,
-    /// From the command to the last answer in which an instance took such a token, in seconds, for each instance.
-    pub last_passed: [f32; INSTANCES],
-    /// How long the command took.
+    /// Seconds from the command to the last acceptance of such a token, for each instance.
+    pub last_accepted: [f32; INSTANCES],
+    /// Duration of the command, in seconds.
     pub command: f32,
-    /// Tokens of the key, those included that were signed while it was revoked.
+    /// Number of tokens of the key, including those signed during the revocation.
     pub tokens: usize,
-    /// Questions about them when all instances should know.
-    pub asked: u64,
-    /// How many of those passed.
-    pub passed: u64,
-    /// What was wrong, in words.
-    pub told: Vec<String>,
+    /// Number of requests with these tokens after all instances have the revocation.
+    pub requests: u64,
+    /// Number of those requests that were accepted.
+    pub accepted: u64,
+    /// Violations in words.
+    pub reports: Vec<String>,
 }
 
 impl Revoked {
-    /// In seconds.
+    /// Returns the longest time to the last acceptance, in seconds.
     pub fn worst(&self) -> f32 {
-        self.last_passed.iter().copied().fold(0.0, f32::max)
+        self.last_accepted.iter().copied().fold(0.0, f32::max)
     }
 
     pub fn failed(&self) -> bool {
-        !self.told.is_empty() || self.passed > 0 || self.worst() >= LIMIT.as_secs_f32()
+        !self.reports.is_empty() || self.accepted > 0 || self.worst() >= MAX_DELAY.as_secs_f32()
     }
 }
 
@@ -61,23 +63,26 @@ pub async fn revoke(
     user: &str,
     usage: &'static str,
 ) -> Revoked {
-    let mut told = Vec::new();
+    let mut reports = Vec::new();
     let keys = operator::list(world).await;
     let signing = keys
         .iter()
         .find(|key| key.usage == usage && key.state == "signing")
-        .expect("a key that signs");
+        .expect("a signing key exists");
     let mut pairs = Vec::new();
     for number in 0..SESSIONS {
         pairs.push(obtained(shared, user, number).await);
     }
     let of_key = |pair: &Pair| kid(token(pair, usage)) == signing.kid;
-    assert!(pairs.iter().all(of_key), "the key that signs has signed");
+    assert!(
+        pairs.iter().all(of_key),
+        "the signing key has signed the tokens"
+    );
 
     let began = Instant::now();
     let done = Arc::new(AtomicBool::new(false));
-    let ask = |instance| {
-        tokio::spawn(last_passed(
+    let check = |instance| {
+        tokio::spawn(last_accepted(
             Arc::clone(shared),
             instance,
             pairs.clone(),
@@ -85,7 +90,7 @@ pub async fn revoke(
             began,
         ))
     };
-    let asking: Vec<_> = (0..INSTANCES).map(ask).collect();
+    let checkers: Vec<_> = (0..INSTANCES).map(check).collect();
     let signing_in = tokio::spawn(sign_in(
         Arc::clone(shared),
         user.to_owned(),
@@ -93,24 +98,25 @@ pub async fn revoke(
     ));
     operator::revoke(world, &signing.kid).await;
     let command = began.elapsed().as_secs_f32();
-    let mut last_passed = [0.0; INSTANCES];
-    for (last, asked) in last_passed.iter_mut().zip(asking) {
-        *last = asked.await.expect("who asks has ended well");
+    let mut last_accepted = [0.0; INSTANCES];
+    for (last, checker) in last_accepted.iter_mut().zip(checkers) {
+        *last = checker.await.expect("a checker ends without a panic");
     }
     done.store(true, Ordering::SeqCst);
-    // Instances that had not noticed yet went on signing with it: those tokens are as dead.
+    // Instances without the revocation continued to sign with the key. Those tokens are revoked,
+    // too.
     pairs.extend(
         signing_in
             .await
-            .expect("who signs in has ended well")
+            .expect("a client ends without a panic")
             .into_iter()
             .filter(of_key),
     );
-    let (asked, passed) = afterwards(shared, &pairs, usage).await;
+    let (requests, accepted) = afterwards(shared, &pairs, usage).await;
 
     let after = obtained(shared, user, 0).await;
     if kid(token(&after, usage)) == signing.kid {
-        told.push(format!(
+        reports.push(format!(
             "the revoked {usage} key {} still signs",
             signing.kid
         ));
@@ -119,26 +125,27 @@ pub async fn revoke(
         for token in [&after.access, &after.refresh] {
             let answer = shared.wire.verify(instance, token).await;
             if !answer.ok() {
-                told.push(format!(
-                    "after the revocation, a new token: {}",
-                    answer.told()
+                reports.push(format!(
+                    "a new token after the revocation: {}",
+                    answer.summary()
                 ));
             }
         }
     }
     Revoked {
         usage,
-        last_passed,
+        last_accepted,
         command,
         tokens: pairs.len(),
-        asked,
-        passed,
-        told,
+        requests,
+        accepted,
+        reports,
     }
 }
 
-/// When this instance last took one of the tokens: until it has refused all of them for so long that it knows.
-async fn last_passed(
+/// Returns the seconds to the last acceptance of a token by this instance. Ends after
+/// [`SETTLE_TIME`] without one.
+async fn last_accepted(
     shared: Arc<Shared>,
     instance: usize,
     pairs: Vec<Pair>,
@@ -152,8 +159,8 @@ async fn last_passed(
         if shared.wire.verify(instance, token(pair, usage)).await.ok() {
             last = Instant::now();
         }
-        let over = began.elapsed() > 3 * LIMIT;
-        if over || (last > began && last.elapsed() > SETTLED) {
+        let over = began.elapsed() > 3 * MAX_DELAY;
+        if over || (last > began && last.elapsed() > SETTLE_TIME) {
             break;
         }
     }
@@ -169,13 +176,14 @@ async fn sign_in(shared: Arc<Shared>, user: String, done: Arc<AtomicBool>) -> Ve
     pairs
 }
 
-/// Every use of every token on every instance, again and again. How many were asked, and how many passed.
+/// Repeats every use of every token on every instance. Returns the number of requests and of
+/// acceptances.
 async fn afterwards(shared: &Shared, pairs: &[Pair], usage: &'static str) -> (u64, u64) {
-    let (end, wire) = (Instant::now() + AFTERWARDS, &shared.wire);
-    let (mut asked, mut passed) = (0, 0);
+    let (end, wire) = (Instant::now() + TIME_AFTER, &shared.wire);
+    let (mut requests, mut accepted) = (0, 0);
     let mut count = |answer: Answer| {
-        asked += 1;
-        passed += u64::from(answer.ok());
+        requests += 1;
+        accepted += u64::from(answer.ok());
     };
     let mut seen = BTreeSet::new();
     while Instant::now() < end || seen.len() < pairs.len() {
@@ -192,7 +200,7 @@ async fn afterwards(shared: &Shared, pairs: &[Pair], usage: &'static str) -> (u6
             seen.insert(number);
         }
     }
-    (asked, passed)
+    (requests, accepted)
 }
 
 fn token<'a>(pair: &'a Pair, usage: &str) -> &'a str {

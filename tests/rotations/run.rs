@@ -1,4 +1,4 @@
-//! One arrangement: rotations under load, then a revocation of either kind.
+//! Runs one arrangement: rotations under load, then a revocation of a key of each kind.
 
 use std::{
     collections::BTreeMap,
@@ -20,24 +20,25 @@ use crate::{
     world::{INSTANCES, Wiring, World},
 };
 
-/// Clients of the load.
+/// Number of clients.
 const CLIENTS: usize = 3;
-/// Sessions that are left alone until all is over: what they hold is older than every new secret.
-const SLEEPERS: usize = 6;
-/// Of the clients, of those who feed the verifiers, of the sleepers, and of those whose key is revoked.
+/// Sessions that are not used until the end, so that their tokens are older than every new secret.
+const IDLE_SESSIONS: usize = 6;
+/// One user for each client and each feeder, and one each for the idle sessions and the
+/// revocations.
 const USERS: usize = CLIENTS + INSTANCES + 2;
 
-/// Long enough for every part to be busy before the first key is made.
-const CALM: Duration = Duration::from_secs(1);
+/// Time of load before the first key is created.
+const TIME_BEFORE: Duration = Duration::from_secs(1);
 
-/// Where the keys are.
+/// Location of the keys and settings of the instances.
 #[derive(Clone, Copy)]
 pub struct Arrangement {
     pub place: &'static str,
     wiring: Wiring,
 }
 
-/// As short as the settings may be: a verifier sees a new key five seconds before it signs, and not a second more.
+/// Minimum publish lead. A verifier sees a new key at least five seconds before it signs.
 pub const LEAD: Duration = Duration::from_secs(6);
 const SHORT: [(&str, &str); 2] = [
     ("LATCHKEY_JWKS_MAX_AGE", "1s"),
@@ -78,24 +79,24 @@ const fn wiring(
     }
 }
 
-/// What a rotation came to.
+/// Outcome of a rotation.
 pub struct Rotated {
     pub order: Order,
-    /// Keys that the store has more than before.
-    pub made: usize,
-    /// From the order to the first token that the new key signed, in seconds.
+    /// Number of new keys in the store.
+    pub created: usize,
+    /// Seconds from the command to the first token that the new key signed.
     pub signed_after: f32,
 }
 
-/// What an arrangement came to.
+/// Outcome of an arrangement.
 pub struct Outcome {
     pub place: &'static str,
     pub counts: BTreeMap<Operation, Counts>,
     pub rotated: Vec<Rotated>,
     pub revoked: Vec<Revoked>,
     pub seconds: f32,
-    /// What was wrong, in words.
-    pub told: Vec<String>,
+    /// Violations in words.
+    pub reports: Vec<String>,
     pub verified: Vec<Verified>,
 }
 
@@ -106,15 +107,15 @@ impl Outcome {
             .values()
             .any(|counts| counts.violations.values().any(|number| *number > 0));
         let refused = self.verified.iter().any(|verified| verified.refused > 0);
-        let rotated_badly = self.rotated.iter().any(|rotated| !rotated.is_right());
-        violated || refused || rotated_badly || self.revoked.iter().any(Revoked::failed)
+        let misrotated = self.rotated.iter().any(|rotated| !rotated.is_correct());
+        violated || refused || misrotated || self.revoked.iter().any(Revoked::failed)
     }
 }
 
 impl Rotated {
-    /// One key, and not before every verifier could have seen it.
-    pub fn is_right(&self) -> bool {
-        self.made == 1 && self.signed_after >= LEAD.as_secs_f32()
+    /// True if one key was created and did not sign before every verifier could fetch it.
+    pub fn is_correct(&self) -> bool {
+        self.created == 1 && self.signed_after >= LEAD.as_secs_f32()
     }
 }
 
@@ -125,7 +126,7 @@ pub async fn run(arrangement: Arrangement, rotations: u32, between: Duration) ->
     );
     let world = World::start(&name, arrangement.wiring, USERS).await;
     let wire = world.wire();
-    eventually("all are ready", async || wire.all_ready().await).await;
+    eventually("all instances are ready", async || wire.all_ready().await).await;
     let shared = Arc::new(Shared::new(wire));
     let urls: Vec<_> = world
         .instances
@@ -140,7 +141,7 @@ pub async fn run(arrangement: Arrangement, rotations: u32, between: Duration) ->
     let signed = Arc::new(Signed::default());
 
     let mut live = Vec::new();
-    for number in 0..SLEEPERS {
+    for number in 0..IDLE_SESSIONS {
         live.push(obtained(&shared, &format!("user{}", USERS - 2), number).await);
     }
     let mut sessions = JoinSet::new();
@@ -157,14 +158,14 @@ pub async fn run(arrangement: Arrangement, rotations: u32, between: Duration) ->
     }
     for instance in 0..INSTANCES {
         let dead = checkers::dead(Arc::clone(&shared), instance);
-        let nobody = live[0].clone();
+        let idle = live[0].clone();
         sessions.spawn(async move {
             dead.await;
-            nobody
+            idle
         });
     }
     drop(offline);
-    sleep(CALM).await;
+    sleep(TIME_BEFORE).await;
     let mut rotated = Vec::new();
     for number in 0..rotations {
         rotated.push(rotate(&world, Order::number(number), &signed, between).await);
@@ -172,30 +173,35 @@ pub async fn run(arrangement: Arrangement, rotations: u32, between: Duration) ->
     shared.stop();
     let seconds = shared.wire.tally.seconds();
     while let Some(pair) = sessions.join_next().await {
-        live.push(pair.expect("a client has ended well"));
+        live.push(pair.expect("a client ends without a panic"));
     }
     let mut verified = Vec::new();
     for verifier in verifiers {
-        verified.push(verifier.await.expect("a verifier has ended well"));
+        verified.push(verifier.await.expect("a verifier ends without a panic"));
     }
     checkers::audit(&shared, &live).await;
-    // A log-out that an instance could not tell Redis reaches the others within a second: that is announced.
-    shared.wire.tally.settle(world.marks_not_taken() > 0);
-    let (counts, mut told) = shared.wire.tally.read();
-    told.extend(verified.iter().flat_map(|verified| verified.told.clone()));
+    // A log-out that an instance could not write to Redis reaches the others within the documented
+    // second.
+    shared.wire.tally.settle(world.entries_not_written() > 0);
+    let (counts, mut reports) = shared.wire.tally.read();
+    reports.extend(
+        verified
+            .iter()
+            .flat_map(|verified| verified.reports.clone()),
+    );
     let user = format!("user{}", USERS - 1);
     let mut revoked = Vec::new();
     for usage in ["access", "refresh"] {
         revoked.push(revoke::revoke(&world, &shared, &user, usage).await);
     }
-    told.extend(revoked.iter().flat_map(|revoked| revoked.told.clone()));
+    reports.extend(revoked.iter().flat_map(|revoked| revoked.reports.clone()));
     Outcome {
         place: arrangement.place,
         counts,
         rotated,
         revoked,
         seconds,
-        told,
+        reports,
         verified,
     }
 }
@@ -205,14 +211,14 @@ async fn rotate(world: &World, order: Order, signed: &Signed, between: Duration)
     let before = operator::list(world).await;
     let ordered = Instant::now();
     operator::rotate(world, order).await;
-    let mut made = operator::list(world).await;
-    made.retain(|key| before.iter().all(|old| old.kid != key.kid));
-    let is_what_was_asked_for =
+    let mut created = operator::list(world).await;
+    created.retain(|key| before.iter().all(|old| old.kid != key.kid));
+    let is_requested =
         |key: &operator::Key| key.usage == order.usage && key.algorithm == order.algorithm;
-    let key = made
+    let key = created
         .iter()
-        .find(|key| is_what_was_asked_for(key))
-        .unwrap_or_else(|| panic!("{order:?} made {made:?}"));
+        .find(|key| is_requested(key))
+        .unwrap_or_else(|| panic!("{order:?} created {created:?}"));
     let mut since = None;
     eventually("the new key signs", async || {
         since = signed.since(&key.kid);
@@ -228,7 +234,7 @@ async fn rotate(world: &World, order: Order, signed: &Signed, between: Duration)
     sleep(between.saturating_sub(began.elapsed())).await;
     Rotated {
         order,
-        made: made.len(),
+        created: created.len(),
         signed_after: (since.unwrap() - ordered).as_secs_f32(),
     }
 }

@@ -1,6 +1,6 @@
-//! A microservice in Rust: knows a key set, an issuer and the time, and nothing else.
+//! Verification of an access token in a service, with a key set, an issuer and the time.
 //!
-//! Prints the claims of a good access token; says why it refuses any other and exits with 1.
+//! Prints the claims of a valid token. For any other, prints the reason and exits with 1.
 //!
 //!     cargo run -p latchkey-verifier --example verify -- jwks.json https://auth.example.com TOKEN
 
@@ -11,19 +11,16 @@ use latchkey_verifier::{KeySet, Policy, Verifier};
 #[expect(
     clippy::print_stderr,
     clippy::print_stdout,
-    reason = "an example talks"
+    reason = "an example prints its result"
 )]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a microservice has a clock of its own"
-)]
+#[expect(clippy::disallowed_methods, reason = "a service reads the clock")]
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let [jwks, issuer, token] = env::args()
         .skip(1)
         .collect::<Vec<_>>()
         .try_into()
         .map_err(|_| "JWKS ISSUER TOKEN")?;
-    // Made once for each key set; fetch it again when its `max-age` is over.
+    // Create the verifier once for each key set. Fetch the key set again after its `max-age`.
     let verifier = Verifier::new(
         KeySet::from_jwks(&fs::read_to_string(jwks)?)?,
         Policy::new(issuer),

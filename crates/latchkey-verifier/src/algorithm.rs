@@ -1,8 +1,8 @@
-//! The signature algorithms that a key may be for (RFC 7518, section 3.1; RFC 8037 for `EdDSA`).
+//! Signature algorithms (RFC 7518, section 3.1; RFC 8037 for `EdDSA`).
 
 use std::{fmt, str::FromStr};
 
-/// One JWS algorithm. Each key is for exactly one (RFC 8725, section 3.1).
+/// JWS algorithm. Each key is for exactly one (RFC 8725, section 3.1).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Algorithm {
     /// ECDSA on P-256 with SHA-256.
@@ -31,20 +31,20 @@ pub enum Algorithm {
     Rs512,
 }
 
-/// What kind of key material an algorithm needs.
+/// Type of key material.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Family {
-    /// An elliptic-curve key (`kty: EC`).
+    /// Elliptic-curve key (`kty: EC`).
     Ec,
-    /// A shared secret (`kty: oct`).
+    /// Shared secret (`kty: oct`).
     Hmac,
-    /// An Edwards-curve key (`kty: OKP`).
+    /// Edwards-curve key (`kty: OKP`).
     Okp,
-    /// An RSA key (`kty: RSA`).
+    /// RSA key (`kty: RSA`).
     Rsa,
 }
 
-/// The text is not the name of an algorithm that this crate knows. `none` never is.
+/// The text is not the name of a supported algorithm. `none` is never supported.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "expected one of ES256, ES384, EdDSA, RS256, RS384, RS512, PS256, PS384, PS512, HS256, HS384, HS512"
@@ -52,7 +52,7 @@ pub enum Family {
 pub struct UnknownAlgorithm;
 
 impl Algorithm {
-    /// All of them, in the order in which the documentation lists them.
+    /// All algorithms, in the order of the documentation.
     pub const ALL: [Self; 12] = [
         Self::Es256,
         Self::Es384,
@@ -68,7 +68,7 @@ impl Algorithm {
         Self::Hs512,
     ];
 
-    /// The name in a token's `alg` header, compared byte for byte.
+    /// Returns the name in a token's `alg` header, which is compared byte for byte.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -87,7 +87,7 @@ impl Algorithm {
         }
     }
 
-    /// The kind of key that this algorithm needs.
+    /// Returns the type of key that the algorithm requires.
     #[must_use]
     pub const fn family(self) -> Family {
         match self {
@@ -100,7 +100,8 @@ impl Algorithm {
         }
     }
 
-    /// The shortest HMAC secret in bytes (RFC 7518, section 3.2: as long as the hash), 0 for other families.
+    /// Returns the minimum length of an HMAC secret in bytes: that of the hash (RFC 7518, section
+    /// 3.2), or 0 for other families.
     #[must_use]
     pub const fn min_secret_length(self) -> usize {
         match self {
@@ -111,7 +112,7 @@ impl Algorithm {
         }
     }
 
-    /// The name of an RSA algorithm where RSA is checked.
+    /// Returns the name of an RSA algorithm in `jsonwebtoken`.
     pub(crate) const fn rsa(self) -> jsonwebtoken::Algorithm {
         match self {
             Self::Ps256 => jsonwebtoken::Algorithm::PS256,

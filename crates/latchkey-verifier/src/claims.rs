@@ -1,4 +1,4 @@
-//! The claims of a token whose signature was checked.
+//! Claims of a token with a verified signature.
 
 use serde_json::Value;
 
@@ -7,20 +7,20 @@ use crate::{
     claims_set::{ClaimsSet, Member},
 };
 
-/// Seconds since 1970-01-01 (RFC 7519's `NumericDate`, cut to whole seconds).
+/// Seconds since 1970-01-01 (RFC 7519's `NumericDate`, truncated to whole seconds).
 pub type Seconds = i64;
 
-/// The end of the year 9999: a date beyond it is a mistake, not a plan.
-const LATEST: f64 = 253_402_300_799.0;
+/// End of the year 9999. A later date is considered an error.
+const MAX_DATE: f64 = 253_402_300_799.0;
 
-/// A claims set: a JSON object of unique members (RFC 7519, section 4).
+/// Claims set: a JSON object with unique member names (RFC 7519, section 4).
 #[derive(Clone, Debug)]
 pub struct Claims(ClaimsSet);
 
-/// The same claims, whatever their order.
+/// Equality regardless of the order of the claims.
 impl PartialEq for Claims {
     fn eq(&self, other: &Self) -> bool {
-        // No name stands twice, so of as many claims as the other has, each is one of the other's.
+        // Names are unique, so with equal lengths it suffices that `other` has each claim.
         self.0.len() == other.0.len()
             && self
                 .members()
@@ -33,20 +33,20 @@ impl Claims {
         Self(members)
     }
 
-    /// The claim of this name, of any type. It is made for this call: where a claim is text or a number,
-    /// [`text`](Self::text) and [`number`](Self::number) cost less.
+    /// Returns the claim with this name, of any type. It creates a new value: for strings and
+    /// numbers, [`text`](Self::text) and [`number`](Self::number) are cheaper.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Value> {
         self.0.get(name).map(Member::to_value)
     }
 
-    /// Whether there is a claim of this name.
+    /// Returns true if there is a claim with this name.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.0.get(name).is_some()
     }
 
-    /// The claim of this name if it is a string.
+    /// Returns the claim with this name if it is a string.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.0.get(name)? {
@@ -55,7 +55,7 @@ impl Claims {
         }
     }
 
-    /// The claim of this name if it is a whole number that is not negative.
+    /// Returns the claim with this name if it is a non-negative integer.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<u64> {
         match self.0.get(name)? {
@@ -64,13 +64,13 @@ impl Claims {
         }
     }
 
-    /// Whom the token is about (`sub`).
+    /// Returns the subject of the token (`sub`).
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.text("sub")
     }
 
-    /// When the token ends. `None` when it does not say.
+    /// Returns the expiry of the token (`exp`), or `None` if it has none.
     #[must_use]
     pub fn expires_at(&self) -> Option<Seconds> {
         match self.0.get("exp")? {
@@ -79,17 +79,18 @@ impl Claims {
         }
     }
 
-    /// All of them with their names, in the token's order.
+    /// Returns all claims with their names, in the order of the token.
     pub fn members(&self) -> impl Iterator<Item = (&str, Value)> {
         self.0
             .iter()
             .map(|(name, member)| (name, member.to_value()))
     }
 
-    /// `iat`, `nbf`, `exp` against `now`, in `PyJWT`'s order. An ill-typed date is a refusal, never "not there".
+    /// Checks `iat`, `nbf` and `exp` against `now`, in the order of `PyJWT`. A date of the wrong
+    /// type is an error, not a missing claim.
     pub(crate) fn check_times(&self, now: Seconds, leeway: u32) -> Result<(), VerifyError> {
         let leeway = Seconds::from(leeway);
-        for (name, tolerance) in [("iat", leeway.max(SKEW)), ("nbf", leeway)] {
+        for (name, tolerance) in [("iat", leeway.max(MAX_CLOCK_SKEW)), ("nbf", leeway)] {
             if self
                 .date(name)?
                 .is_some_and(|date| date > now.saturating_add(tolerance))
@@ -97,7 +98,7 @@ impl Claims {
                 return Err(VerifyError::NotYetValid);
             }
         }
-        // Python reads `true` as 1, a moment long past: simplejwt answers "expired", so `exp` does here.
+        // Python treats `true` as 1, a time in the past, so simplejwt reports an expired token.
         if matches!(self.0.get("exp"), Some(Member::Other(Value::Bool(_)))) {
             return Err(VerifyError::Expired);
         }
@@ -107,7 +108,8 @@ impl Claims {
         }
     }
 
-    /// `iss` and `aud` (RFC 7519, sections 4.1.1 and 4.1.3), and the types of the claims that identify.
+    /// Checks `iss` and `aud` (RFC 7519, sections 4.1.1 and 4.1.3), and the types of the
+    /// identifying claims.
     pub(crate) fn check_parties(
         &self,
         policy: &Policy,
@@ -119,17 +121,17 @@ impl Claims {
         if audience.is_some_and(|audience| !self.names_audience(audience)) {
             return Err(VerifyError::Audience);
         }
-        if self.is_no_text("sub") {
+        if self.is_not_text("sub") {
             return Err(VerifyError::Claim("sub"));
         }
-        if self.is_no_text(&policy.names.jti) {
+        if self.is_not_text(&policy.names.jti) {
             return Err(VerifyError::Claim("jti"));
         }
         Ok(())
     }
 
-    /// Whether the claim is there, and is something else than text.
-    fn is_no_text(&self, name: &str) -> bool {
+    /// Returns true if there is a claim with this name that is not a string.
+    fn is_not_text(&self, name: &str) -> bool {
         matches!(self.0.get(name), Some(Member::Number(_) | Member::Other(_)))
     }
 
@@ -148,7 +150,7 @@ impl Claims {
         match self.0.get(name) {
             None => Ok(None),
             Some(Member::Number(number)) => match number.as_f64() {
-                Some(date) if date <= LATEST => Ok(Some(whole(date))),
+                Some(date) if date <= MAX_DATE => Ok(Some(whole(date))),
                 _ => Err(VerifyError::Claim(name)),
             },
             Some(_) => Err(VerifyError::Claim(name)),
@@ -156,14 +158,16 @@ impl Claims {
     }
 }
 
-/// By how many seconds `iat` may lie ahead whatever the leeway. Dates are whole seconds: of two machines that differ by a
-/// hundredth of one, the one behind would refuse one token in a hundred that the other has just signed.
-const SKEW: Seconds = 2;
+/// Tolerance for `iat` in seconds, even without leeway. Dates are whole seconds: if two clocks
+/// differ by a hundredth of a second, the machine behind would refuse one of a hundred tokens that
+/// the other has just signed.
+const MAX_CLOCK_SKEW: Seconds = 2;
 
-/// Towards zero, as Python's `int` does. A float cast saturates, so even a wild negative is only "long ago".
+/// Truncates towards zero, like Python's `int`. A float cast saturates, so a large negative number
+/// is a time in the past.
 #[expect(
     clippy::cast_possible_truncation,
-    reason = "bounded by LATEST above, saturating below"
+    reason = "bounded by MAX_DATE above, saturating below"
 )]
 fn whole(date: f64) -> Seconds {
     date as Seconds
@@ -178,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_are_the_same_whatever_their_order() {
+    fn claims_are_equal_in_any_order() {
         let one = claims(r#"{"sub":"ada","n":{"a":1,"b":2}}"#);
         assert_eq!(one, claims(r#"{"n":{"b":2,"a":1},"sub":"ada"}"#));
         for other in [
@@ -193,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_members_come_in_the_tokens_order() {
+    fn members_have_the_order_of_the_token() {
         let claims = claims(r#"{"z":1,"exp":2,"a":3}"#);
         assert_eq!(
             claims.members().map(|(name, _)| name).collect::<Vec<_>>(),

@@ -1,5 +1,6 @@
-//! The members of a claims set, in two pieces of memory: the JSON text, and a row of places in it. A server remembers
-//! tokens by the ten thousand and forgets as many; a dozen small pieces for each would cost more than reading them.
+//! Members of a claims set in two allocations: the JSON text, and a list of positions in it. A
+//! server caches tens of thousands of tokens, and a dozen small allocations for each would cost
+//! more than parsing them.
 
 use std::fmt;
 
@@ -8,15 +9,15 @@ use serde_json::{Number, Value};
 
 use crate::json::{self, ValueVisitor, are_unique};
 
-/// The members of an object, in order, each name once.
+/// Members of an object in their order, with unique names.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimsSet {
-    /// The JSON text, and after it whatever was escaped in it, as it is meant.
+    /// JSON text, followed by the unescaped form of each string with escapes.
     text: String,
-    row: Vec<(Span, Slot)>,
+    members: Vec<(Span, Slot)>,
 }
 
-/// Where a name or a value begins and ends.
+/// Start and end of a name or a value.
 #[derive(Clone, Copy, Debug)]
 struct Span(u16, u16);
 
@@ -27,56 +28,56 @@ enum Slot {
     Text(Span),
 }
 
-/// A member's value.
+/// Value of a member.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Member<'a> {
     Number(&'a Number),
-    /// `null`, `true`, `false`, a list, an object.
+    /// `null`, `true`, `false`, a list or an object.
     Other(&'a Value),
     Text(&'a str),
 }
 
 impl ClaimsSet {
-    /// The members of the JSON object in `bytes`, or `None` when it is anything else than one object of unique members, or
-    /// longer than any token.
+    /// Returns the members of the JSON object in `bytes`. Returns `None` if it is not exactly one
+    /// object with unique names, or if it is longer than any token.
     pub(crate) fn parse(bytes: Vec<u8>) -> Option<Self> {
         let mut text = String::from_utf8(bytes).ok()?;
         let mut parser = serde_json::Deserializer::from_str(&text);
         let mut unescaped = String::new();
-        let row = parser
-            .deserialize_any(RowVisitor(Reader {
+        let members = parser
+            .deserialize_any(MembersVisitor(Reader {
                 text: &text,
                 unescaped: &mut unescaped,
             }))
             .ok()?;
         parser.end().ok()?;
         text.push_str(&unescaped);
-        are_unique(row.iter().map(|(name, _)| Name(name.bytes(&text))))
-            .then_some(Self { text, row })
+        are_unique(members.iter().map(|(name, _)| Name(name.bytes(&text))))
+            .then_some(Self { text, members })
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.row.len()
+        self.members.len()
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Member<'_>> {
         let name = Name(name.as_bytes());
-        self.row.iter().find_map(|(other, held)| {
-            (Name(other.bytes(&self.text)) == name).then(|| self.member(held))
+        self.members.iter().find_map(|(other, slot)| {
+            (Name(other.bytes(&self.text)) == name).then(|| self.member(slot))
         })
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Member<'_>)> {
-        self.row
+        self.members
             .iter()
-            .map(|(name, held)| (name.of(&self.text), self.member(held)))
+            .map(|(name, slot)| (name.of(&self.text), self.member(slot)))
     }
 
-    fn member<'a>(&'a self, held: &'a Slot) -> Member<'a> {
-        match held {
+    fn member<'a>(&'a self, slot: &'a Slot) -> Member<'a> {
+        match slot {
             Slot::Number(number) => Member::Number(number),
             Slot::Other(value) => Member::Other(value),
-            Slot::Text(place) => Member::Text(place.of(&self.text)),
+            Slot::Text(span) => Member::Text(span.of(&self.text)),
         }
     }
 }
@@ -97,7 +98,7 @@ impl Span {
             .unwrap_or_default()
     }
 
-    /// For comparing: whether a letter begins and ends there need not be asked.
+    /// Returns the bytes, for comparisons, without a check for character boundaries.
     fn bytes(self, text: &str) -> &[u8] {
         text.as_bytes()
             .get(usize::from(self.0)..usize::from(self.1))
@@ -105,7 +106,8 @@ impl Span {
     }
 }
 
-/// A name for comparing: most are as long as others, and few begin and end alike.
+/// Name with a fast comparison. Names often have equal lengths, but rarely equal first and last
+/// bytes.
 #[derive(Clone, Copy, Eq, Ord, PartialOrd)]
 struct Name<'a>(&'a [u8]);
 
@@ -115,21 +117,22 @@ impl PartialEq for Name<'_> {
     }
 }
 
-/// The text that is read, and what has been found escaped in it.
+/// Parsed text, and the unescaped strings found so far.
 struct Reader<'de, 'a> {
     text: &'de str,
     unescaped: &'a mut String,
 }
 
 impl Reader<'_, '_> {
-    /// Where `part` stands in the text, of which it is a piece, or else behind it.
+    /// Returns the position of `part` in the text, or appends it to the unescaped strings if it is
+    /// not a part of the text.
     fn place<E: Error>(&mut self, part: &str) -> Result<Span, E> {
-        let there = (part.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
-        let whole = there
+        let offset = (part.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
+        let whole = offset
             .checked_add(part.len())
-            .and_then(|end| self.text.as_bytes().get(there..end));
+            .and_then(|end| self.text.as_bytes().get(offset..end));
         let start = if whole.is_some_and(|whole| std::ptr::eq(whole, part.as_bytes())) {
-            there
+            offset
         } else {
             self.unescaped.push_str(part);
             self.text.len() + self.unescaped.len() - part.len()
@@ -141,32 +144,32 @@ impl Reader<'_, '_> {
     }
 }
 
-struct RowVisitor<'de, 'a>(Reader<'de, 'a>);
+struct MembersVisitor<'de, 'a>(Reader<'de, 'a>);
 
-impl<'de> Visitor<'de> for RowVisitor<'de, '_> {
+impl<'de> Visitor<'de> for MembersVisitor<'de, '_> {
     type Value = Vec<(Span, Slot)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Self::Value, A::Error> {
-        // One more than there are commas, unless some stand deeper.
-        let most = 1 + self.0.text.bytes().filter(|byte| *byte == b',').count();
-        let mut row = Vec::with_capacity(most);
-        while let Some(json::Name(name)) = members.next_key()? {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
+        // The number of members is at most one more than the number of commas.
+        let max_members = 1 + self.0.text.bytes().filter(|byte| *byte == b',').count();
+        let mut members = Vec::with_capacity(max_members);
+        while let Some(json::Name(name)) = map.next_key()? {
             let name = self.0.place(&name)?;
-            row.push((name, members.next_value_seed(HeldSeed(&mut self.0))?));
+            members.push((name, map.next_value_seed(SlotSeed(&mut self.0))?));
         }
-        row.shrink_to_fit();
-        Ok(row)
+        members.shrink_to_fit();
+        Ok(members)
     }
 }
 
-/// A value, which is kept where it stands if it is text without an escape.
-struct HeldSeed<'de, 'a, 'b>(&'b mut Reader<'de, 'a>);
+/// Reader of a value. A string without escapes is kept as a position in the text.
+struct SlotSeed<'de, 'a, 'b>(&'b mut Reader<'de, 'a>);
 
-impl<'de> DeserializeSeed<'de> for HeldSeed<'de, '_, '_> {
+impl<'de> DeserializeSeed<'de> for SlotSeed<'de, '_, '_> {
     type Value = Slot;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Slot, D::Error> {
@@ -181,7 +184,7 @@ fn other<E>(value: Result<Value, E>) -> Result<Slot, E> {
     })
 }
 
-impl<'de> Visitor<'de> for HeldSeed<'de, '_, '_> {
+impl<'de> Visitor<'de> for SlotSeed<'de, '_, '_> {
     type Value = Slot;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -238,15 +241,15 @@ mod tests {
                 Some(value)
             );
         }
-        assert!(members.get("nobody's").is_none());
+        assert!(members.get("unknown").is_none());
         Some(all)
     }
 
     #[test]
-    fn members_are_what_they_mean_however_they_are_spelt() {
+    fn members_equal_those_of_serde_json() {
         let text = r#" {"a":"b", "\u0062":"a\n", "" : "", "é":"€", "n":-1.5, "l":[{"x":"y"}], "o":{"z":null}, "t":true} "#;
         let Value::Object(theirs) = serde_json::from_str(text).unwrap() else {
-            panic!("an object is none")
+            panic!("not an object")
         };
         let ours = parsed(text).unwrap();
         assert_eq!(ours.len(), theirs.len());
@@ -257,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_longer_than_any_token_is_none() {
+    fn text_longer_than_any_token_is_refused() {
         let text = |length| format!(r#"{{"long":"{}","\u0061fter":"here"}}"#, "x".repeat(length));
         assert_eq!(
             parsed(&text(65_000)).unwrap().last().unwrap(),
@@ -267,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unique_whatever_they_are_spelt_like() {
+    fn escaped_names_must_be_unique_too() {
         assert!(parsed(r#"{"a":1,"\u0061":2}"#).is_none());
         assert!(parsed(r#"{"a":{"b":1,"b":2}}"#).is_none());
     }

@@ -1,61 +1,63 @@
-//! Why a token was refused.
+//! Errors of token verification.
 
-/// The first reason that was found, in the order of the checks: form, key, signature, time, issuer and audience,
-/// then what must be there.
+/// First reason for which a token is refused. The order of the checks is: format, key, signature,
+/// times, issuer and audience, required claims.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 pub enum VerifyError {
-    /// The header's `alg` is not the one that the key is for (RFC 8725, section 3.1).
-    #[error("the token's algorithm is not its key's")]
+    /// The header's `alg` differs from the algorithm of the key (RFC 8725, section 3.1).
+    #[error("the algorithm of the token differs from that of its key")]
     Algorithm,
-    /// `aud` does not name the expected audience (RFC 7519, section 4.1.3).
+    /// `aud` does not contain the expected audience (RFC 7519, section 4.1.3).
     #[error("the token is for another audience")]
     Audience,
-    /// A registered claim has a value of the wrong type, or one that makes no sense.
-    #[error("the claim `{0}` has an impossible value")]
+    /// A registered claim has a value of the wrong type or out of range.
+    #[error("the claim `{0}` has an invalid value")]
     Claim(&'static str),
     /// `exp` has passed (RFC 7519, section 4.1.4).
     #[error("the token has expired")]
     Expired,
-    /// The header asks for something that this crate does not do: `crit`, `b64`, an unknown algorithm.
-    #[error("the token's header is not acceptable")]
+    /// The header requires an unsupported feature: `crit`, `b64` or an unknown algorithm.
+    #[error("the header of the token is not supported")]
     Header,
     /// `iss` is not the expected issuer (RFC 7519, section 4.1.1).
     #[error("the token is from another issuer")]
     Issuer,
-    /// Not a compact JWS of three strict base64url segments that hold JSON objects (RFC 7515, section 7.1).
+    /// Not a compact JWS of three strict base64url segments with JSON objects (RFC 7515, section
+    /// 7.1).
     #[error("not a signed token in compact form")]
     Malformed,
-    /// There is no `exp`.
+    /// The claim `exp` is missing.
     #[error("the token has no expiry")]
     MissingExpiry,
-    /// There is no token id.
+    /// The token id (by default the claim `jti`) is missing.
     #[error("the token has no id")]
     MissingId,
-    /// There is no token type claim.
+    /// The token type claim is missing.
     #[error("the token has no type")]
     MissingType,
-    /// `nbf` or `iat` lies in the future (RFC 7519, sections 4.1.5 and 4.1.6).
+    /// `nbf` or `iat` is in the future (RFC 7519, sections 4.1.5 and 4.1.6).
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// The signature does not fit.
-    #[error("the token's signature does not fit")]
+    /// The signature is not valid.
+    #[error("the signature of the token is not valid")]
     Signature,
     /// Longer than [`MAX_TOKEN_LENGTH`](crate::MAX_TOKEN_LENGTH).
     #[error("the token is too long")]
     TooLong,
-    /// The header's `typ` is not the one of this key's tokens (RFC 8725, section 3.11).
-    #[error("the token's header names another kind of token")]
+    /// The header's `typ` is not that of the key's tokens (RFC 8725, section 3.11).
+    #[error("the header of the token is that of another type")]
     Typ,
-    /// The `kid` names no key in the set.
+    /// The set has no key with this `kid`.
     #[error("the token was signed with an unknown key")]
     UnknownKey,
-    /// The token is of another type than the one asked for.
-    #[error("the token is of another type")]
+    /// The token has another type than the expected one.
+    #[error("the token has another type")]
     WrongType,
 }
 
 impl VerifyError {
-    /// A short label for logs and metrics. Labels are few and stable.
+    /// Returns a short label for logs and metrics. The labels are stable, and their number is
+    /// small.
     #[must_use]
     pub const fn cause(self) -> &'static str {
         match self {

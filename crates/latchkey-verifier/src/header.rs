@@ -1,4 +1,4 @@
-//! The JOSE header: `alg`, `kid`, `typ`, and nothing that would have to be understood.
+//! JOSE header: `alg`, `kid` and `typ`, without critical extensions.
 
 use std::{borrow::Cow, fmt};
 
@@ -6,8 +6,8 @@ use serde::de::{MapAccess, Visitor};
 
 use crate::{Algorithm, VerifyError, json};
 
-/// What a header says. Only `alg`, `kid` and `typ` are read; `jwk`, `jku`, `x5u`, `x5c` and `x5t` are ignored:
-/// a token does not bring its own key (RFC 8725, section 3.10).
+/// Members of a header. Only `alg`, `kid` and `typ` are read. `jwk`, `jku`, `x5u`, `x5c` and `x5t`
+/// are ignored, because a token must not supply its own key (RFC 8725, section 3.10).
 pub(crate) struct Header<'a> {
     pub algorithm: Algorithm,
     pub kid: Cow<'a, str>,
@@ -22,8 +22,8 @@ impl<'a> Header<'a> {
             typ,
             others,
         } = json::parse(bytes, MembersVisitor).ok_or(VerifyError::Malformed)?;
-        // No extension is understood, so any `crit` is a refusal (RFC 7515, section 4.1.11), and so is `b64`,
-        // which changes what the signature is over (RFC 7797).
+        // No extensions are supported, so any `crit` is an error (RFC 7515, section 4.1.11). So is
+        // `b64`, which changes the signing input (RFC 7797).
         if others.iter().any(|name| name == "crit" || name == "b64") {
             return Err(VerifyError::Header);
         }
@@ -41,7 +41,7 @@ impl<'a> Header<'a> {
     }
 }
 
-/// A member that may be missing, whose value may be something else than a text.
+/// Optional member. The inner value is `None` if the member is not a string.
 type Member<'a> = Option<Option<Cow<'a, str>>>;
 
 fn text(member: Member<'_>) -> Result<Option<Cow<'_, str>>, VerifyError> {
@@ -57,7 +57,7 @@ struct Members<'a> {
     alg: Member<'a>,
     kid: Member<'a>,
     typ: Member<'a>,
-    /// The names of all others.
+    /// Names of all other members.
     others: Vec<Cow<'a, str>>,
 }
 
@@ -125,7 +125,7 @@ mod tests {
 
     type Parsed = Result<(Algorithm, String, Option<String>), VerifyError>;
 
-    /// The same of a header whose members are all kept.
+    /// Parses a header with a simple implementation that keeps all members.
     fn model(bytes: &[u8]) -> Parsed {
         let members = json::object(bytes).ok_or(VerifyError::Malformed)?;
         let find = |name: &str| {
@@ -165,14 +165,14 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn a_header_says_what_its_members_say(members in prop::collection::vec(select(&MEMBERS[..]), 0..6)) {
+        fn header_equals_that_of_the_model(members in prop::collection::vec(select(&MEMBERS[..]), 0..6)) {
             let text = format!("{{{}}}", members.join(","));
             prop_assert_eq!(parsed(text.as_bytes()), model(text.as_bytes()), "{}", text);
         }
     }
 
     #[test]
-    fn of_several_faults_the_first_is_told() {
+    fn first_of_several_faults_is_reported() {
         for (text, expected) in [
             (r#"{"crit":[],"crit":[]}"#, VerifyError::Malformed),
             (r#"{"alg":5,"alg":"ES256"}"#, VerifyError::Malformed),

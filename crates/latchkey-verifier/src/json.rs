@@ -1,38 +1,42 @@
 //! JSON objects without duplicate members.
 //!
-//! `serde_json` keeps the last of two members with one name, other parsers the first: a token with both would mean
-//! one thing here and another there (RFC 7515, section 4; RFC 8725, section 2.6). So they are refused, at any depth.
+//! `serde_json` keeps the last of two members with the same name, and other parsers keep the first.
+//! A token with both would therefore be interpreted differently (RFC 7515, section 4; RFC 8725,
+//! section 2.6), so duplicates are refused at any depth.
 
 use std::{borrow::Cow, fmt};
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// The members of an object, in order, each name once.
+/// Members of an object in their order, with unique names.
 pub(crate) type Object = Vec<(String, Value)>;
 
-/// The members of the JSON object in `bytes`, or `None` when it is anything else than one object of unique members.
+/// Returns the members of the JSON object in `bytes`, or `None` if it is not exactly one object
+/// with unique names.
 pub(crate) fn object(bytes: &[u8]) -> Option<Object> {
     parse(bytes, ObjectVisitor)
 }
 
-/// What `visitor` makes of the JSON text in `bytes`, or `None` when it is no JSON text or not what the visitor expects.
+/// Parses the JSON text in `bytes` with `visitor`. Returns `None` if it is not valid JSON or if the
+/// visitor refuses it.
 pub(crate) fn parse<'a, V: Visitor<'a>>(bytes: &'a [u8], visitor: V) -> Option<V::Value> {
     let text = std::str::from_utf8(bytes).ok()?;
-    // serde_json skips white space before a value; it never skips a byte-order mark, which fails here as it should.
+    // serde_json skips white space before a value, but not a byte order mark, which is an error
+    // here as required.
     let mut parser = serde_json::Deserializer::from_str(text);
     let value = parser.deserialize_any(visitor).ok()?;
     parser.end().ok()?;
     Some(value)
 }
 
-/// Up to so many names are compared with one another. More are sorted: who signed them is not known yet, and eight
-/// kilobytes of names would keep comparing for long.
-const FEW: usize = 16;
+/// Maximum number of names that are compared pairwise. More are sorted: they are not authenticated
+/// yet, and eight kilobytes of names would take too long.
+const MAX_PAIRWISE: usize = 16;
 
-/// Whether each of `names` stands there once.
+/// Returns true if `names` are unique.
 pub(crate) fn are_unique<T: Ord>(names: impl ExactSizeIterator<Item = T> + Clone) -> bool {
-    if names.len() > FEW {
+    if names.len() > MAX_PAIRWISE {
         let mut sorted: Vec<_> = names.collect();
         sorted.sort_unstable();
         return sorted
@@ -40,9 +44,9 @@ pub(crate) fn are_unique<T: Ord>(names: impl ExactSizeIterator<Item = T> + Clone
             .zip(sorted.iter().skip(1))
             .all(|(name, next)| name != next);
     }
-    let mut rest = names;
-    while let Some(name) = rest.next() {
-        if rest.clone().any(|other| other == name) {
+    let mut remaining = names;
+    while let Some(name) = remaining.next() {
+        if remaining.clone().any(|other| other == name) {
             return false;
         }
     }
@@ -53,7 +57,7 @@ pub(crate) fn duplicate<E: Error>() -> E {
     E::custom("duplicate member")
 }
 
-/// A member's name: a part of the JSON text, unless something in it is escaped.
+/// Name of a member. It borrows from the JSON text unless it has escapes.
 pub(crate) struct Name<'de>(pub Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for Name<'de> {
@@ -80,7 +84,7 @@ impl<'de> Visitor<'de> for NameVisitor {
     }
 }
 
-/// An object at the top, with its members in a row.
+/// Visitor of an object at the top level, which keeps the order of the members.
 struct ObjectVisitor;
 
 impl<'de> Visitor<'de> for ObjectVisitor {
@@ -174,8 +178,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 }
 
-/// A value of which the text is kept, if it is one. It is read as strictly as one that is kept whole:
-/// `serde::de::IgnoredAny` would let lone surrogates, endless nesting and duplicate members pass.
+/// Reader of a value that keeps only strings. It is as strict as a full parser:
+/// `serde::de::IgnoredAny` would accept lone surrogates, unlimited nesting and duplicate members.
 pub(crate) struct TextSeed;
 
 impl<'de> DeserializeSeed<'de> for TextSeed {

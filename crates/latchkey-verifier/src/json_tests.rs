@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// JSON with the names of objects as they come: of few letters, some of them escaped, so that some stand twice.
+/// JSON value whose names consist of few letters, some of them escaped, so that duplicates occur.
 #[derive(Clone, Debug)]
 enum Json {
     List(Vec<Json>),
@@ -12,7 +12,7 @@ enum Json {
     Plain(Value),
 }
 
-/// Each letter, and whether it is escaped.
+/// Letters of a name, and true for those that are escaped.
 type Letters = Vec<(char, bool)>;
 
 impl Json {
@@ -24,7 +24,7 @@ impl Json {
             ),
             Self::Object(members) => {
                 let member = |(name, value): &(Letters, Self)| {
-                    format!("\"{}\": {}", spelt(name), value.text())
+                    format!("\"{}\": {}", escaped(name), value.text())
                 };
                 format!(
                     " {{{}}}",
@@ -35,13 +35,14 @@ impl Json {
         }
     }
 
-    fn has_twins(&self) -> bool {
+    fn has_duplicates(&self) -> bool {
         match self {
-            Self::List(items) => items.iter().any(Self::has_twins),
+            Self::List(items) => items.iter().any(Self::has_duplicates),
             Self::Object(members) => {
                 let names: BTreeSet<String> =
                     members.iter().map(|(name, _)| letters(name)).collect();
-                names.len() < members.len() || members.iter().any(|(_, value)| value.has_twins())
+                names.len() < members.len()
+                    || members.iter().any(|(_, value)| value.has_duplicates())
             }
             Self::Plain(_) => false,
         }
@@ -52,7 +53,7 @@ fn letters(name: &[(char, bool)]) -> String {
     name.iter().map(|(letter, _)| letter).collect()
 }
 
-fn spelt(name: &[(char, bool)]) -> String {
+fn escaped(name: &[(char, bool)]) -> String {
     let letter = |(letter, escaped): &(char, bool)| match escaped {
         true => format!("\\u{:04x}", u32::from(*letter)),
         false => letter.to_string(),
@@ -83,35 +84,36 @@ fn json() -> impl Strategy<Value = Json> {
         })
 }
 
-/// As what is read and not kept: the header's other members.
-fn passes(bytes: &[u8]) -> bool {
+/// Returns true if a value is accepted that is parsed but not kept, such as other members of a
+/// header.
+fn is_accepted(bytes: &[u8]) -> bool {
     parse(bytes, TextSeed).is_some()
 }
 
 proptest! {
     #[test]
-    fn an_object_has_the_members_that_serde_json_finds_or_is_refused_for_a_name_that_stands_twice(json in json()) {
+    fn object_equals_that_of_serde_json_unless_names_repeat(json in json()) {
         let text = json.text();
-        let theirs: Value = serde_json::from_str(&text).unwrap();
-        prop_assert_eq!(passes(text.as_bytes()), !json.has_twins());
+        let expected: Value = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(is_accepted(text.as_bytes()), !json.has_duplicates());
         match object(text.as_bytes()) {
             Some(members) => {
-                prop_assert!(!json.has_twins());
+                prop_assert!(!json.has_duplicates());
                 let ours: Map<_, _> = members.into_iter().collect();
-                prop_assert_eq!(Value::Object(ours), theirs);
+                prop_assert_eq!(Value::Object(ours), expected);
             }
-            None => prop_assert!(json.has_twins() || !theirs.is_object()),
+            None => prop_assert!(json.has_duplicates() || !expected.is_object()),
         }
     }
 
     #[test]
-    fn anything_else_is_read_or_refused_as_serde_json_does(bytes in prop::collection::vec(any::<u8>(), 0..12)) {
-        prop_assert_eq!(passes(&bytes), serde_json::from_slice::<Value>(&bytes).is_ok());
+    fn other_values_are_accepted_as_by_serde_json(bytes in prop::collection::vec(any::<u8>(), 0..12)) {
+        prop_assert_eq!(is_accepted(&bytes), serde_json::from_slice::<Value>(&bytes).is_ok());
     }
 }
 
 #[test]
-fn one_object_of_unique_members_is_read() {
+fn object_with_unique_names_is_accepted() {
     assert_eq!(
         object(br#"{"a":1,"b":{"c":[null,true,1.5]}}"#)
             .unwrap()
@@ -129,31 +131,34 @@ fn duplicates_are_refused_at_any_depth() {
         r#"{"a":1,"\u0061":2}"#,
     ] {
         assert!(object(text.as_bytes()).is_none(), "{text}");
-        assert!(!passes(text.as_bytes()), "{text}");
+        assert!(!is_accepted(text.as_bytes()), "{text}");
     }
 }
 
 #[test]
-fn a_duplicate_is_found_among_few_and_among_many() {
-    for count in [1, 2, FEW - 1, FEW, FEW + 1, 500] {
+fn duplicate_is_found_in_small_and_large_objects() {
+    for count in [1, 2, MAX_PAIRWISE - 1, MAX_PAIRWISE, MAX_PAIRWISE + 1, 500] {
         let members = |last: usize| {
             let names = (0..count).chain([last]).map(|name| format!("\"{name}\":0"));
             format!("{{{}}}", names.collect::<Vec<_>>().join(","))
         };
-        for twin in [0, count / 2, count - 1] {
+        for duplicate_name in [0, count / 2, count - 1] {
             assert!(
-                object(members(twin).as_bytes()).is_none(),
-                "{twin} of {count}"
+                object(members(duplicate_name).as_bytes()).is_none(),
+                "{duplicate_name} of {count}"
             );
-            assert!(!passes(members(twin).as_bytes()), "{twin} of {count}");
+            assert!(
+                !is_accepted(members(duplicate_name).as_bytes()),
+                "{duplicate_name} of {count}"
+            );
         }
         assert_eq!(object(members(count).as_bytes()).unwrap().len(), count + 1);
-        assert!(passes(members(count).as_bytes()), "{count}");
+        assert!(is_accepted(members(count).as_bytes()), "{count}");
     }
 }
 
 #[test]
-fn what_is_not_one_utf8_object_is_refused() {
+fn other_text_than_one_utf8_object_is_refused() {
     for bytes in [
         &b""[..],
         b"{} {}",
@@ -169,12 +174,12 @@ fn what_is_not_one_utf8_object_is_refused() {
         br"{1:1}",
     ] {
         assert!(object(bytes).is_none(), "{bytes:?}");
-        assert!(!passes(bytes), "{bytes:?}");
+        assert!(!is_accepted(bytes), "{bytes:?}");
     }
     for other in [&b"[]"[..], b"\"a\"", b"null", b"1", b"true"] {
         assert!(object(other).is_none(), "{other:?}");
     }
     let deep = format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200));
     assert!(object(deep.as_bytes()).is_none());
-    assert!(!passes(deep.as_bytes()));
+    assert!(!is_accepted(deep.as_bytes()));
 }

@@ -1,4 +1,4 @@
-//! Verifying keys, and the bounded set of them that a `kid` is looked up in.
+//! Verifying keys, and sets of them.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,45 +13,45 @@ use serde_json::Value;
 
 use crate::{Algorithm, Family, Kind, json, roca};
 
-/// A set holds no more keys than this.
+/// Maximum number of keys in a set.
 pub const MAX_KEYS: usize = 128;
 
-/// The shortest RSA modulus in bits (RFC 7518, section 3.3).
+/// Minimum length of an RSA modulus in bits (RFC 7518, section 3.3).
 const MIN_RSA_BITS: usize = 2048;
-/// The longest that the signature check takes. Checking grows with the length, so there is an end to it.
+/// Maximum length of an RSA modulus in bits. The cost of a verification increases with the length.
 const MAX_RSA_BITS: usize = 8192;
-/// The longest public exponent in bits; 65537 has 17.
+/// Maximum length of a public exponent in bits. 65537 has 17.
 const MAX_RSA_EXPONENT_BITS: usize = 33;
 
-/// Why a key or a key set was not taken.
+/// Reason for which a key or a key set is not accepted.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum KeyError {
-    /// Two keys have one `kid`.
-    #[error("two keys have the kid {0}")]
+    /// Two keys have the same `kid`.
+    #[error("two keys have the same kid {0}")]
     DuplicateKid(String),
     /// The text is not a JSON Web Key Set (RFC 7517, section 5).
     #[error("not a JSON Web Key Set")]
     NotAKeySet,
-    /// The members of the key do not make a key for its algorithm.
+    /// The members of the JWK are not a public key for its algorithm.
     #[error("the key {0} is not a usable public key for its algorithm")]
     NotAPublicKey(String),
-    /// A private or secret member stands in a set that is meant to be public.
-    #[error("the key {0} carries a private member: a published key set must not")]
+    /// The set has a private or secret member, although it is meant to be public.
+    #[error("the key {0} has a private member, which must not be published")]
     PrivateMember(String),
-    /// The RSA key was made by a generator whose keys can be factored (ROCA, CVE-2017-15361).
+    /// The RSA key is from a generator whose keys can be factored (ROCA, CVE-2017-15361).
     #[error(
-        "the RSA key {0} was made by a broken generator and can be factored (ROCA, CVE-2017-15361): replace it"
+        "the RSA key {0} is from a broken generator and can be factored (ROCA, CVE-2017-15361): replace it"
     )]
     RocaRsa(String),
     /// The secret is shorter than the hash of its algorithm (RFC 7518, section 3.2).
     #[error("a secret for {algorithm} needs at least {least} bytes")]
     ShortSecret {
-        /// The algorithm it was meant for.
+        /// Algorithm of the secret.
         algorithm: Algorithm,
-        /// The least number of bytes.
+        /// Minimum length in bytes.
         least: usize,
     },
-    /// More than [`MAX_KEYS`].
+    /// The set has more than [`MAX_KEYS`] keys.
     #[error("more than {MAX_KEYS} keys")]
     TooMany,
     /// The RSA modulus has fewer than 2048 bits.
@@ -59,7 +59,7 @@ pub enum KeyError {
     WeakRsa(String),
 }
 
-/// One key: material, the one algorithm that it is for, and the one kind of token that it signs.
+/// Verifying key with its algorithm and the kind of tokens that it signs.
 #[derive(Clone)]
 pub struct VerifyingKey {
     pub(crate) algorithm: Algorithm,
@@ -67,22 +67,23 @@ pub struct VerifyingKey {
     material: Material,
 }
 
-/// What a signature is checked with, prepared once instead of at each check.
+/// Key material, prepared once instead of at each verification.
 #[derive(Clone)]
 enum Material {
-    /// A point on a curve.
+    /// Point on a curve.
     Point(ParsedPublicKey),
-    /// The two numbers, which cost nothing to take up.
+    /// Modulus and exponent, which need no preparation.
     Rsa(DecodingKey),
-    /// Behind a pointer for its size.
+    /// HMAC key, boxed because of its size.
     Secret(Arc<hmac::Key>),
 }
 
 impl VerifyingKey {
-    /// A shared secret.
+    /// Creates a key from a shared secret.
     ///
     /// # Errors
-    /// [`KeyError::ShortSecret`]; [`KeyError::NotAPublicKey`] when `algorithm` is not an HMAC one.
+    /// [`KeyError::ShortSecret`]. [`KeyError::NotAPublicKey`] if `algorithm` is not an HMAC
+    /// algorithm.
     pub fn from_secret(algorithm: Algorithm, kind: Kind, secret: &[u8]) -> Result<Self, KeyError> {
         if algorithm.family() != Family::Hmac {
             return Err(KeyError::NotAPublicKey("of bytes".to_owned()));
@@ -103,10 +104,11 @@ impl VerifyingKey {
         })
     }
 
-    /// A public key for access tokens, from the members of a JWK (RFC 7517, RFC 7518 section 6, RFC 8037).
+    /// Creates a public key for access tokens from the members of a JWK (RFC 7517, RFC 7518 section
+    /// 6, RFC 8037).
     ///
     /// # Errors
-    /// When the members are private, weak, or make no key for `algorithm`.
+    /// The members are private, weak, or not a key for `algorithm`.
     pub fn from_jwk(algorithm: Algorithm, kid: &str, jwk: &Value) -> Result<Self, KeyError> {
         let unusable = || KeyError::NotAPublicKey(kid.to_owned());
         let member = |name: &str| jwk.get(name).and_then(Value::as_str);
@@ -130,7 +132,7 @@ impl VerifyingKey {
                 if bits(&n) < MIN_RSA_BITS {
                     return Err(KeyError::WeakRsa(kid.to_owned()));
                 }
-                if roca::is_marked(&n) {
+                if roca::is_from_flawed_generator(&n) {
                     return Err(KeyError::RocaRsa(kid.to_owned()));
                 }
                 rsa(&n, &e).map(Material::Rsa)
@@ -143,7 +145,7 @@ impl VerifyingKey {
         })
     }
 
-    /// Whether `signature` is this key's over `message`.
+    /// Returns true if `signature` is a signature of `message` with this key.
     pub(crate) fn verifies(&self, signature: &[u8], message: &[u8]) -> bool {
         match &self.material {
             Material::Point(key) => key.verify_sig(message, signature).is_ok(),
@@ -154,13 +156,13 @@ impl VerifyingKey {
                     Ok(true)
                 )
             }
-            // Of the whole MAC, in constant time.
+            // Compares the whole MAC in constant time.
             Material::Secret(key) => hmac::verify(key, message, signature).is_ok(),
         }
     }
 }
 
-/// `kty` and `crv` of a key for this algorithm (RFC 7518, section 6; RFC 8037, section 2).
+/// Returns `kty` and `crv` of a key for this algorithm (RFC 7518, section 6; RFC 8037, section 2).
 const fn kind_of_key(algorithm: Algorithm) -> (&'static str, Option<&'static str>) {
     match algorithm.family() {
         Family::Ec if matches!(algorithm, Algorithm::Es384) => ("EC", Some("P-384")),
@@ -171,8 +173,9 @@ const fn kind_of_key(algorithm: Algorithm) -> (&'static str, Option<&'static str
     }
 }
 
-/// A point with coordinates of full length (RFC 7518, section 6.2.1.2) that lies on the curve: one that does not
-/// would make no error here and refuse each token later.
+/// Returns the point with these coordinates. They must have full length (RFC 7518, section
+/// 6.2.1.2), and the point must be on the curve. Otherwise all tokens of the key would be refused
+/// later.
 fn ec(algorithm: Algorithm, x: &[u8], y: &[u8]) -> Option<ParsedPublicKey> {
     let (length, on_curve) = match algorithm {
         Algorithm::Es384 => (48, &ECDSA_P384_SHA384_FIXED),
@@ -184,27 +187,29 @@ fn ec(algorithm: Algorithm, x: &[u8], y: &[u8]) -> Option<ParsedPublicKey> {
     ParsedPublicKey::new(on_curve, [&[4], x, y].concat()).ok()
 }
 
-/// Decodes a point of Ed25519 in its canonical encoding (RFC 8032, section 5.1.3). The eight points of small order are
-/// refused: under such a key, one signature is valid for every message, and anyone can compute it.
+/// Decodes a point of Ed25519 in its canonical encoding (RFC 8032, section 5.1.3). The eight
+/// points of small order are refused: with such a key, one signature is valid for every message,
+/// and anyone can compute it.
 fn ed25519(x: &[u8]) -> Option<ParsedPublicKey> {
-    let spelling = CompressedEdwardsY::from_slice(x).ok()?;
-    let point = spelling.decompress()?;
-    if point.is_small_order() || point.compress() != spelling {
+    let encoding = CompressedEdwardsY::from_slice(x).ok()?;
+    let point = encoding.decompress()?;
+    if point.is_small_order() || point.compress() != encoding {
         return None;
     }
     ParsedPublicKey::new(&ED25519, x).ok()
 }
 
-/// Both without leading zeros (RFC 7518, section 2), the exponent odd and not 1: with 1 anybody can sign.
+/// Returns the key with this modulus and exponent. Neither may have leading zeros (RFC 7518,
+/// section 2). The exponent must be odd and greater than 1, because with 1 anyone can sign.
 fn rsa(n: &[u8], e: &[u8]) -> Option<DecodingKey> {
-    let plain = [n, e]
+    let minimal = [n, e]
         .iter()
         .all(|number| number.first().is_some_and(|first| *first != 0));
     let odd = [n, e]
         .iter()
         .all(|number| number.last().is_some_and(|last| last % 2 == 1));
     let bounded = bits(n) <= MAX_RSA_BITS && (2..=MAX_RSA_EXPONENT_BITS).contains(&bits(e));
-    (plain && odd && bounded).then(|| DecodingKey::from_rsa_raw_components(n, e))
+    (minimal && odd && bounded).then(|| DecodingKey::from_rsa_raw_components(n, e))
 }
 
 fn bytes(member: Option<&str>) -> Option<Vec<u8>> {
@@ -219,8 +224,8 @@ fn bits(number: &[u8]) -> usize {
     }
 }
 
-/// What `use` and `key_ops` say, where they are there (RFC 7517, sections 4.2 and 4.3).
-fn is_for_verifying(jwk: &Value) -> bool {
+/// Returns true unless `use` or `key_ops` exclude verification (RFC 7517, sections 4.2 and 4.3).
+fn is_for_verification(jwk: &Value) -> bool {
     let verifies = |operations: &Value| {
         operations
             .as_array()
@@ -229,22 +234,24 @@ fn is_for_verifying(jwk: &Value) -> bool {
     jwk.get("use").is_none_or(|purpose| purpose == "sig") && jwk.get("key_ops").is_none_or(verifies)
 }
 
-/// Keys by `kid`. A `kid` is an opaque string: looked up here and nowhere else (RFC 8725, section 3.10).
+/// Set of keys by `kid`. A `kid` is an opaque string, which is only used for lookups here (RFC
+/// 8725, section 3.10).
 #[derive(Clone, Default)]
 pub struct KeySet(HashMap<Arc<str>, VerifyingKey>);
 
 impl KeySet {
-    /// No keys.
+    /// Returns an empty set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The usable keys of a published set (RFC 7517, section 5). Keys without a `kid`, for something else than
-    /// signatures, or for an algorithm that this crate does not know are passed over, as that section asks.
+    /// Parses the usable keys of a published set (RFC 7517, section 5). Keys without a `kid`, keys
+    /// for other purposes than signatures, and keys for unknown algorithms are ignored, as that
+    /// section recommends.
     ///
     /// # Errors
-    /// When the text is not a key set, or one of the keys that are meant for us is unusable, weak or private.
+    /// The text is not a key set, or one of the relevant keys is unusable, weak or private.
     pub fn from_jwks(text: &str) -> Result<Self, KeyError> {
         let document = json::object(text.as_bytes()).ok_or(KeyError::NotAKeySet)?;
         let keys = document
@@ -259,7 +266,7 @@ impl KeySet {
             else {
                 continue;
             };
-            if is_for_verifying(jwk) {
+            if is_for_verification(jwk) {
                 set.insert(kid, VerifyingKey::from_jwk(algorithm, kid, jwk)?)?;
             }
         }
@@ -281,7 +288,7 @@ impl KeySet {
         Ok(())
     }
 
-    /// The key, and the `kid` to keep: the tokens of a key share it.
+    /// Returns the key and the `kid`, which is shared by all tokens of the key.
     pub(crate) fn find(&self, kid: &str) -> Option<(&Arc<str>, &VerifyingKey)> {
         self.0.get_key_value(kid)
     }

@@ -1,23 +1,25 @@
-//! Verifies Latchkey's tokens offline: keys in, claims or a precise refusal out.
+//! Offline verification of Latchkey's tokens. From keys, a policy and the time it derives claims or
+//! a precise error.
 //!
-//! This crate is pure. It opens no connection, reads no clock and no file: the caller hands over the keys
-//! (usually the text of `/.well-known/jwks.json`) and the time. Latchkey itself verifies through it, so a service
-//! that uses this crate and the server that signed the token judge by the same code.
+//! This crate is pure: it opens no connection and reads no file or clock. The caller passes the
+//! keys, usually the text of `/.well-known/jwks.json`, and the time. The Latchkey server verifies
+//! its tokens with the same code.
 //!
 //! ```
-//! use latchkey_verifier::{KeySet, Policy, Refusal, Verifier};
+//! use latchkey_verifier::{KeySet, Policy, VerifyError, Verifier};
 //!
 //! # let jwks = r#"{"keys":[]}"#;
 //! let keys = KeySet::from_jwks(jwks)?;
 //! let verifier = Verifier::new(keys, Policy::new("https://auth.example.com"));
 //!
 //! let now = 1_795_313_083; // seconds since 1970, from your clock
-//! assert_eq!(verifier.verify_access("not a token", now).unwrap_err(), Refusal::Malformed);
+//! assert_eq!(verifier.verify_access("not a token", now).unwrap_err(), VerifyError::Malformed);
 //! # Ok::<(), latchkey_verifier::KeyError>(())
 //! ```
 //!
-//! What it does not know is what happened after the token was signed: a log-out reaches an offline verifier when
-//! the token expires, five minutes later by default. Ask the server's verify endpoint where that is too late.
+//! Verification does not detect changes after the token was signed. A log-out takes effect in an
+//! offline verifier when the token expires, by default after five minutes. If this is too late,
+//! query the server's verify endpoint.
 
 mod algorithm;
 mod claims;

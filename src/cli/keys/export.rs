@@ -1,4 +1,4 @@
-//! `latchkey keys export`: public parts, for verifiers that do not fetch the key set.
+//! `latchkey keys export`: public keys, for verifiers that do not fetch the key set.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(super) async fn run(
     format: Format,
     clock: Arc<dyn Clock>,
 ) -> Result<(), Failure> {
-    let manager = keys::looker(&ring.settings(), clock)?;
+    let manager = keys::reader(&ring.settings(), clock)?;
     let ring = manager.ring().await?;
     let chosen: Vec<&RingKey> = match kid {
         None => ring
@@ -34,7 +34,7 @@ pub(super) async fn run(
     };
     let none = || {
         Failure::Failed(
-            "there is no public key: shared secrets have none, and nobody but the server may have them".to_owned(),
+            "there is no public key: shared secrets have none, and are not exported".to_owned(),
         )
     };
     match (format, kid) {

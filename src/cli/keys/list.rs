@@ -1,4 +1,4 @@
-//! `latchkey keys list`: each key, what it does, and what it is waiting for.
+//! `latchkey keys list`: signing keys, their state and their next change.
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -19,22 +19,23 @@ use crate::{
     service::keys::{KeyManager, KeyRules},
 };
 
-/// A line of the list.
+/// Line of the list.
 struct KeyRow<'a> {
     facts: &'a KeyMetadata,
     state: &'static str,
     until: Option<Moment>,
     encrypted: Option<bool>,
-    words: String,
+    description: String,
 }
 
-/// All that is known is shown, also of a ring with something wrong in it: just then one needs to know. Exit code 2 then.
+/// Prints all keys that can be read, and then the errors of the others. The exit code is 2 if there
+/// are errors.
 pub(super) async fn run(
     ring: &RingArgs,
     as_json: bool,
     clock: Arc<dyn Clock>,
 ) -> Result<ExitCode, Failure> {
-    let manager = keys::looker(&ring.settings(), Arc::clone(&clock))?;
+    let manager = keys::reader(&ring.settings(), Arc::clone(&clock))?;
     let opened = manager.open(&KeyRing::default()).await?;
     let lines = lines(&opened.records, &manager.rules, clock.now());
     if as_json {
@@ -42,7 +43,7 @@ pub(super) async fn run(
         output::json(&json!(all));
     } else if !lines.is_empty() || opened.wrong.is_empty() {
         let rows: Vec<_> = lines.iter().map(KeyRow::row).collect();
-        let none = "there are no keys yet: `latchkey serve` makes them";
+        let none = "there are no keys yet: `latchkey serve` creates them";
         output::table(&["KID", "USE", "ALGORITHM", "STATE", ""], &rows, none);
     }
     for line in &opened.wrong {
@@ -57,7 +58,7 @@ pub(super) async fn run(
 
 fn lines<'a>(records: &'a KeyRecords, rules: &KeyRules, now: Moment) -> Vec<KeyRow<'a>> {
     let encrypted = KeyManager::encrypted(records);
-    let by_hand = KeyManager::successor_by_hand(records);
+    let without_successor = KeyManager::successor_by_hand(records);
     let lives = records.lives.longest(rules.lives);
     let mut lines = Vec::new();
     for kind in [Kind::Access, Kind::Refresh] {
@@ -69,23 +70,24 @@ fn lines<'a>(records: &'a KeyRecords, rules: &KeyRules, now: Moment) -> Vec<KeyR
             .collect();
         let starts: Vec<Moment> = ring.iter().map(|facts| facts.signs_from).collect();
         for (index, facts) in ring.into_iter().enumerate() {
-            let is_rotated = index + 1 == starts.len() && !by_hand.contains(&facts.kid.as_str());
+            let is_rotated =
+                index + 1 == starts.len() && !without_successor.contains(&facts.kid.as_str());
             let state = state(&starts, index, now, lives.of(kind));
             lines.push(KeyRow {
                 facts,
                 state: state.as_str(),
                 until: state.until(),
                 encrypted: Some(encrypted.contains(&facts.kid.as_str())),
-                words: words(facts, state, is_rotated, rules, now),
+                description: description(facts, state, is_rotated, rules, now),
             });
         }
     }
-    let bare = |facts, state, words| KeyRow {
+    let bare = |facts, state, description| KeyRow {
         facts,
         state,
         until: None,
         encrypted: None,
-        words,
+        description,
     };
     lines.extend(
         records
@@ -106,45 +108,44 @@ fn lines<'a>(records: &'a KeyRecords, rules: &KeyRules, now: Moment) -> Vec<KeyR
     lines
 }
 
-fn words(
+fn description(
     facts: &KeyMetadata,
     state: KeyState,
     is_rotated: bool,
     rules: &KeyRules,
     now: Moment,
 ) -> String {
-    let set = match facts.kind {
-        Kind::Access => "every verifier that caches the key set",
-        Kind::Refresh => "every instance",
+    let readers = match facts.kind {
+        Kind::Access => "every verifier has fetched it",
+        Kind::Refresh => "every instance has read it",
     };
     match state {
         KeyState::Published(from) => {
-            format!("signs from {}, when {set} has seen it", moment(from, now))
+            format!("signs from {}, when {readers}", moment(from, now))
         }
         KeyState::Signing(Some(until)) => {
-            format!("until its successor does, from {}", moment(until, now))
+            format!("until its successor takes over at {}", moment(until, now))
         }
         KeyState::Signing(None) => match rules.interval {
             Some(interval) if is_rotated => {
                 let due = saturating_add(facts.signs_from, interval - rules.lead);
-                format!("its successor is made {}", moment(due.max(now), now))
+                format!("its successor is created at {}", moment(due.max(now), now))
             }
-            _ => "until you make its successor".to_owned(),
+            _ => "until an operator rotates it".to_owned(),
         },
-        KeyState::Verifying(until) => format!(
-            "until {}, when its last token has expired",
-            moment(until, now)
-        ),
+        KeyState::Verifying(until) => {
+            format!("until {}, when its last token expires", moment(until, now))
+        }
         KeyState::Prunable => "its tokens have expired: latchkey keys prune removes it".to_owned(),
     }
 }
 
-/// `2026-01-31 12:00:00 UTC (in 14m 3s)`.
+/// Formats a time as `2026-01-31 12:00:00 UTC (in 14m 3s)`.
 fn moment(moment: Moment, now: Moment) -> String {
     let left = (moment - now).max(TimeDelta::zero());
     let seconds = u64::try_from(left.num_seconds()).unwrap_or_default();
     let left = humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string();
-    // Two units are enough for people.
+    // Two units suffice for people.
     let left = left.split(' ').take(2).collect::<Vec<_>>().join(" ");
     format!("{} (in {left})", moment.format("%F %T UTC"))
 }
@@ -158,7 +159,7 @@ impl KeyRow<'_> {
             usage,
             facts.algorithm.to_string(),
             self.state.to_owned(),
-            self.words.clone(),
+            self.description.clone(),
         ]
     }
 
@@ -172,7 +173,7 @@ impl KeyRow<'_> {
             "state": self.state,
             "until": self.until.map(|until| until.to_rfc3339()),
             "encrypted": self.encrypted,
-            "waits_for": self.words,
+            "waits_for": self.description,
         })
     }
 }

@@ -28,84 +28,86 @@ pub(super) struct KeysArgs {
 
 #[derive(Debug, Subcommand)]
 enum KeysCommand {
-    /// Show the keys: what each does, and what it is waiting for
+    /// List signing keys and their state
     List {
         #[command(flatten)]
         ring: RingArgs,
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Make a new key; it signs once verifiers have had the time to see it
+    /// Create a new key, which signs after the publish lead
     #[command(
-        after_help = "A change of algorithm is a rotation like any other: set LATCHKEY_ALGORITHM for the servers, too, and they make\n\
-        the key themselves when they start."
+        after_help = "A change of the algorithm is a rotation as well. Set LATCHKEY_ALGORITHM for the servers, too: they create the key themselves when they start."
     )]
     Rotate {
         #[command(flatten)]
         ring: RingArgs,
-        /// The tokens that it is to sign
+        /// Type of the tokens that the key signs
         #[arg(long = "use", value_name = "KIND", default_value = "access")]
         usage: Usage,
-        /// Let it sign within seconds: verifiers that have not fetched the key set since then refuse its tokens
+        /// Sign with the key within seconds; verifiers refuse its tokens until they fetch the key
+        /// set again
         #[arg(long)]
         now: bool,
     },
-    /// Emergency: take a key out of the ring for ever; every token that it signed is refused within seconds
+    /// Revoke a key for ever, in an emergency: all its tokens are refused within seconds
     #[command(
-        after_help = "Offline verifiers that obey Cache-Control refuse its tokens after at most LATCHKEY_JWKS_MAX_AGE.\n\
-        Users who were signed in by a revoked refresh secret sign in again."
+        after_help = "Offline verifiers that obey Cache-Control refuse its tokens after at most LATCHKEY_JWKS_MAX_AGE. After the revocation of a refresh secret, its users must sign in again."
     )]
     Revoke {
         #[command(flatten)]
         ring: RingArgs,
-        /// The key, as `latchkey keys list` shows it
+        /// Key id, from `latchkey keys list`
         #[arg(value_name = "KID", allow_hyphen_values = true)]
         kid: String,
     },
     /// Remove the keys whose tokens have all expired
     Prune(RingArgs),
-    /// Take in a private key (PEM, DER, JWK or OpenSSH) of RSA, P-256, P-384 or Ed25519, or with --as HS256 a shared secret
+    /// Import a private key (PEM, DER, JWK or OpenSSH) of RSA, P-256, P-384 or Ed25519, or with
+    /// --as HS256 a shared secret
     Import {
         #[command(flatten)]
         ring: RingArgs,
-        /// The file
+        /// File with the key
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// What it signs with; without it, the usual algorithm for such a key: RS256 for RSA, and so on
+        /// Signing algorithm; by default, the usual one for the type of the key, such as RS256 for
+        /// RSA
         #[arg(long = "as", id = "as", value_name = "NAME")]
         algorithm: Option<Algorithm>,
-        /// The tokens that it is to sign
+        /// Type of the tokens that the key signs
         #[arg(long = "use", value_name = "KIND", default_value = "access")]
         usage: Usage,
-        /// Let it sign within seconds, because verifiers know it already. Otherwise, it signs after the publish lead
+        /// Sign with the key within seconds, because verifiers have it already; otherwise, it signs
+        /// after the publish lead
         #[arg(long)]
         now: bool,
-        /// Replace it by a new random key after the rotation interval; services that share the key need the new one
+        /// Replace the key with a new random one after the rotation interval; services that share
+        /// it need the new one
         #[arg(long)]
         rotate: bool,
-        /// A file with the passphrase of the key
+        /// File with the passphrase of the key
         #[arg(long, value_name = "PATH")]
         passphrase_file: Option<PathBuf>,
     },
-    /// Print public keys, for verifiers that do not fetch them
+    /// Print public keys, for verifiers that do not fetch the key set
     Export {
         #[command(flatten)]
         ring: RingArgs,
-        /// Only public parts are ever printed; this says that you know
+        /// Confirm that only public keys are printed
         #[arg(long, required = true)]
         public: bool,
-        /// Only this key
+        /// Only the key with this id
         #[arg(long, value_name = "KID", allow_hyphen_values = true)]
         kid: Option<String>,
-        /// As a JSON Web Key (a key set, without --kid) or as PEM
+        /// Format: a JSON Web Key (without --kid, a key set), or PEM
         #[arg(long, value_name = "FORMAT", default_value = "jwk")]
         format: Format,
     },
-    /// Encrypt all keys with another passphrase; the keys stay the same
+    /// Encrypt all keys with another passphrase, without changing the keys
     #[command(
-        after_help = "Afterwards put the new passphrase into LATCHKEY_KEYS_PASSPHRASE_FILE: running servers keep their keys\n\
-        meanwhile, and take the file over when it changes."
+        after_help = "Afterwards, put the new passphrase into the file LATCHKEY_KEYS_PASSPHRASE_FILE. Running servers keep their keys, and read the file again when it changes."
     )]
     Rewrap {
         #[command(flatten)]
@@ -115,7 +117,7 @@ enum KeysCommand {
     },
 }
 
-/// The settings of the ring.
+/// Settings of the key ring.
 #[derive(Args, Debug)]
 struct RingArgs {
     #[command(flatten)]
@@ -143,10 +145,10 @@ enum Format {
 #[derive(Args, Debug)]
 #[group(required = true, multiple = false)]
 struct Wrapping {
-    /// A file with the new passphrase, at least 16 characters
+    /// File with the new passphrase, at least 16 characters
     #[arg(long, value_name = "PATH")]
     new_passphrase_file: Option<PathBuf>,
-    /// Not encrypted any more
+    /// Store the keys without encryption
     #[arg(long)]
     plain: bool,
 }
@@ -167,7 +169,7 @@ impl RingArgs {
         }
     }
 
-    /// What servers check when they start: a key that signs too early is refused.
+    /// Checks the settings as a server does at the start, such as the publish lead.
     fn check(&self) -> Result<(), Failure> {
         let http: HttpConfig = from_environment(&HttpConfig::augment_args(bare_command()))?;
         Ok(self
@@ -182,12 +184,13 @@ impl RingArgs {
         }
     }
 
-    /// Returns the absolute path of the directory.
+    /// Returns the absolute path of the key directory.
     fn absolute(&self) -> PathBuf {
         absolute(&self.keys.keys_dir).unwrap_or_else(|_| self.keys.keys_dir.clone())
     }
 
-    /// Names the place of the keys that were changed, and the gap in the audit trail if there is one.
+    /// Prints the store of the keys that were changed, and a note if the change is not in the audit
+    /// trail.
     fn changed(&self) -> Result<(), Failure> {
         if self.keys.keys == KeysPlace::Database {
             return changed(&self.database);

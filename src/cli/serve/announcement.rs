@@ -1,4 +1,4 @@
-//! The lines that `latchkey serve` prints when it listens.
+//! Lines that `latchkey serve` prints after the start.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,8 @@ use crate::{
     config::Config,
 };
 
-/// Prints the address, and the first user where one was made: for people, or as events where the log is JSON.
+/// Prints the address, and the first user if one was created. The format is text for people, or
+/// events if the log is JSON.
 pub(super) fn print(address: SocketAddr, user: Option<&FirstUser>, config: &Config) {
     if output::is_json() {
         let events = events(address, user);
@@ -25,13 +26,13 @@ pub(super) fn print(address: SocketAddr, user: Option<&FirstUser>, config: &Conf
     output::with_retries(move || output::lines(&text));
 }
 
-/// Returns the events that stand for the text.
+/// Returns the same information as events.
 fn events(address: SocketAddr, user: Option<&FirstUser>) -> Vec<Value> {
     let mut events = vec![json!({ "message": "listening", "url": format!("http://{address}") })];
     if let Some(FirstUser { username, password }) = user {
         events.push(match password {
             FirstPassword::Shown(password) => {
-                let message = "first user created: the password is shown this once";
+                let message = "first user created: the password is shown only now";
                 json!({ "message": message, "username": username, "password": password.expose_secret() })
             }
             FirstPassword::Written(file) => {
@@ -43,15 +44,15 @@ fn events(address: SocketAddr, user: Option<&FirstUser>) -> Vec<Value> {
     events
 }
 
-/// Returns what a newcomer needs: the user, three requests to try, and the next steps. The password itself is in it only
-/// if it is for a terminal.
+/// Returns the text for a new operator: the first user, three requests to try, and the next steps.
+/// It holds the password only if it is for a terminal.
 fn welcome(address: SocketAddr, user: &FirstUser, config: &Config) -> String {
     let name = user.username;
     let (notice, shown, given) = match &user.password {
         FirstPassword::Shown(password) => {
             let password = password.expose_secret();
             (
-                "The password is shown this once:",
+                "The password is shown only now:",
                 format!("password: {password}"),
                 password.to_owned(),
             )
@@ -70,12 +71,12 @@ fn welcome(address: SocketAddr, user: &FirstUser, config: &Config) -> String {
     let keep = r#"ACCESS=$(echo "$PAIR" | sed -n 's/.*"access":"\([^"]*\)".*/\1/p'); REFRESH=$(echo "$PAIR" | sed -n 's/.*"refresh":"\([^"]*\)".*/\1/p')"#;
     format!(
         "
-This is the first start, so there is one user now. {notice}
+The first start created a user. {notice}
 
     username: {name}
     {shown}
 
-Try it. Obtain a token pair, and keep it in two variables:
+Obtain a token pair, and keep it in two variables:
 
     PAIR=$(curl -s http://{address}/api/token/ {json} -d \"{{\\\"username\\\":\\\"{name}\\\",\\\"password\\\":\\\"{given}\\\"}}\"); echo \"$PAIR\"
     {keep}
@@ -84,13 +85,13 @@ Verify the access token:
 
     curl -iw '\\n' http://{address}/api/token/verify/ {json} -d \"{{\\\"token\\\":\\\"$ACCESS\\\"}}\"
 
-Refresh, and keep the new pair: a refresh token is good for one exchange.
+Refresh, and keep the new pair. A refresh token is valid for one exchange.
 
     PAIR=$(curl -is http://{address}/api/token/refresh/ {json} -d \"{{\\\"refresh\\\":\\\"$REFRESH\\\"}}\"); echo \"$PAIR\"
     {keep}
 
-This is the embedded mode: one process, its database in {data}, its keys in {keys}, no Redis.
-To move on, set DATABASE_URL=postgres://… and REDIS_URL=redis://… and start again; `latchkey serve --help` lists all settings.
+This is the embedded mode: one process, with its database in {data} and its keys in {keys}, without Redis.
+To use Postgres and Redis, set DATABASE_URL=postgres://… and REDIS_URL=redis://…, and start again. `latchkey serve --help` lists all settings.
 ",
         data = config.database.data_dir.display(),
         keys = config.keys.keys_dir.display(),

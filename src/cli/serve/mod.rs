@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
-    // Signals are caught from here on, so that one during the start is not lost.
+    // Signals are caught before the start, so that one during the start is not lost.
     let uncaught = |error| Failure::Failed(format!("signals cannot be caught: {error}"));
     let mut signals = StopSignals::catch().map_err(uncaught)?;
     let app = tokio::select! {
@@ -34,10 +34,10 @@ pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCo
     tracing::info!(%address, embedded = app.is_embedded(), "started");
     let (stop, stopped) = oneshot::channel();
     let (hurry, hurried) = oneshot::channel();
-    let server = app.run(asked(stopped), asked(hurried));
+    let server = app.run(received(stopped), received(hurried));
     tokio::pin!(server);
     let delay = humantime::format_duration(config.http.shutdown_delay);
-    for (ask, is_first) in [(stop, true), (hurry, false)] {
+    for (request, is_first) in [(stop, true), (hurry, false)] {
         tokio::select! {
             served = &mut server => {
                 served.map_err(failed)?;
@@ -48,9 +48,9 @@ pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCo
                 if is_first {
                     tracing::info!(signal, %delay, "stopping");
                 } else if !config.http.shutdown_delay.is_zero() {
-                    tracing::info!(signal, "second signal: the delay ends");
+                    tracing::info!(signal, "second signal: the shutdown delay ends");
                 }
-                let _ = ask.send(());
+                let _ = request.send(());
             }
         }
     }
@@ -59,8 +59,8 @@ pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits for the message. A sender that is dropped has asked for nothing.
-async fn asked(message: oneshot::Receiver<()>) {
+/// Waits for the message. If the sender is dropped, it waits forever.
+async fn received(message: oneshot::Receiver<()>) {
     if message.await.is_err() {
         pending::<()>().await;
     }

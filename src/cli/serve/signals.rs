@@ -1,10 +1,11 @@
-//! The signals that stop the server.
+//! Signals that stop the server.
 
 use std::{fs, future::pending, io};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that stop the server: Ctrl-C, what service managers send, and the end of the terminal.
+/// Signals that stop the server: SIGINT (Ctrl-C), SIGTERM (service managers) and SIGHUP (closed
+/// terminal).
 pub(super) struct StopSignals {
     hangup: Option<Signal>,
     interrupt: Signal,
@@ -12,12 +13,12 @@ pub(super) struct StopSignals {
 }
 
 impl StopSignals {
-    /// Catches them from now on.
+    /// Installs the handlers.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// Errors of the operating system.
     pub fn catch() -> io::Result<Self> {
-        // `nohup` has SIGHUP ignored, and catching it would undo that.
+        // `nohup` sets SIGHUP to be ignored, and a handler would undo that.
         let hangup = if is_hangup_ignored() {
             None
         } else {
@@ -34,7 +35,7 @@ impl StopSignals {
         })
     }
 
-    /// Returns the name of the next one.
+    /// Waits for the next signal, and returns its name.
     pub async fn next(&mut self) -> &'static str {
         let hangup = async {
             match &mut self.hangup {
@@ -50,7 +51,7 @@ impl StopSignals {
     }
 }
 
-/// Returns true if SIGHUP was ignored at the start. Where the system does not tell, it was not.
+/// True if SIGHUP was ignored at the start. Without `/proc`, it is taken as not ignored.
 fn is_hangup_ignored() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,8 +1,9 @@
-//! The budget of audit rows: events that a client can cause repeatedly are written up to a limit, and counted beyond
-//! it.
+//! Budget of audit rows. Events that a client can cause repeatedly are written up to a limit and
+//! counted beyond it.
 //!
-//! Each user, each source and all together have a rate of rows and a burst (the generic cell rate algorithm, with one
-//! moment for each bucket). Events beyond a budget become one row a minute, with their number in `times`.
+//! Each user, each source and all events together have a rate of rows and a burst. The algorithm is
+//! the generic cell rate algorithm, with one time stamp per bucket. Events beyond a budget become
+//! one row a minute, with their number in `times`.
 
 use std::{collections::HashMap, net::IpAddr};
 
@@ -15,85 +16,87 @@ use crate::domain::{
     time::Moment,
 };
 
-/// The cause of a row that stands for the events beyond a budget.
+/// Cause of a row that summarises events beyond a budget.
 const OVER_BUDGET: &str = "over_budget";
 
-/// The time for which events beyond a budget are counted before their row is written.
+/// Time for which events beyond a budget are counted before their row is written.
 const WINDOW: TimeDelta = TimeDelta::minutes(1);
 
-/// A clock that is set back by more than this resets all budgets.
-const SET_BACK: TimeDelta = TimeDelta::seconds(1);
+/// Step of the clock into the past that resets all budgets.
+const MAX_CLOCK_STEP_BACK: TimeDelta = TimeDelta::seconds(1);
 
-/// The maximum number of buckets. Full ones are removed, so fewer are in use.
-const BUCKETS: usize = 16_384;
+/// Maximum number of buckets. Buckets at their full budget are removed.
+const MAX_BUCKETS: usize = 16_384;
 
-/// The maximum number of open rows of counted events. Further events are counted in the rows of all together.
-const OPEN: usize = 64;
+/// Maximum number of pending summary rows. Further events are counted in the row of all events.
+const MAX_PENDING: usize = 64;
 
-/// A rate of rows.
+/// Rate of rows.
 struct Rate {
-    /// The time after which one more row is allowed.
+    /// Time after which one more row is allowed.
     every: TimeDelta,
-    /// The number of rows that are allowed at once.
+    /// Number of rows that are allowed at once.
     burst: i32,
 }
 
-/// Ten rows a minute for a user: more than a few faulty clients of an account cause.
+/// Ten rows a minute per user, which exceeds the events of a few faulty clients of an account.
 const USER: Rate = Rate {
     every: TimeDelta::seconds(6),
     burst: 20,
 };
 
-/// Twenty rows a minute for a source. Higher than that of a user, so that one account cannot hide others behind the
-/// same address.
+/// Twenty rows a minute per source. It exceeds the rate of a user, so that one account cannot hide
+/// others behind the same address.
 const SOURCE: Rate = Rate {
     every: TimeDelta::seconds(3),
     burst: 40,
 };
 
-/// Four rows a second for all: about 350,000 a day.
+/// Four rows a second for all events: about 350,000 a day.
 const ALL: Rate = Rate {
     every: TimeDelta::milliseconds(250),
     burst: 1000,
 };
 
-/// Thirty rows a minute for the refreshes of a user, which are events only if a setting enables them.
+/// Thirty rows a minute for the refreshes of a user. They are only recorded if a setting enables
+/// it.
 const REFRESHES: Rate = Rate {
     every: TimeDelta::seconds(2),
     burst: 60,
 };
 
-/// A bucket.
+/// Bucket.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 enum Share {
-    /// For all together.
+    /// All events.
     All,
-    /// For a source, events without a known user. An attacker can make up any number of names.
+    /// Events of a source without a known user. They are separate, because an attacker can invent
+    /// any number of names.
     Anonymous(Source),
-    /// For a source, events with a user.
+    /// Events of a source with a known user.
     Known(Source),
-    /// For a user.
+    /// Events of a user.
     User(UserId),
 }
 
-/// Counted events beyond a budget.
-struct Beyond {
+/// Summary of events beyond a budget.
+struct Pending {
     row: AuditEvent,
     since: Moment,
     times: u32,
 }
 
-/// The budgets of one writer.
+/// Budgets of one writer.
 pub(super) struct Budget {
     all: Option<Moment>,
-    beyond: HashMap<(Share, EventKind), Beyond>,
+    pending: HashMap<(Share, EventKind), Pending>,
     refreshes: HashMap<Share, Moment>,
     seen: Moment,
     shares: HashMap<Share, Moment>,
 }
 
 impl Rate {
-    fn has_room(&self, spent_until: Option<&Moment>, now: Moment) -> bool {
+    fn allows(&self, spent_until: Option<&Moment>, now: Moment) -> bool {
         spent_until.is_none_or(|until| *until - now <= self.every * (self.burst - 1))
     }
 
@@ -131,7 +134,7 @@ impl Share {
         }
     }
 
-    /// Returns the row of the events beyond this bucket; `first` is the first of them.
+    /// Returns the summary row for this bucket. `first` is the first event beyond it.
     fn row(&self, first: &AuditEvent) -> AuditEvent {
         let row =
             AuditEvent::new(first.at, first.kind, first.actor.clone()).with_cause(OVER_BUDGET);
@@ -156,20 +159,20 @@ impl Budget {
     pub(super) fn new(now: Moment) -> Self {
         Self {
             all: None,
-            beyond: HashMap::new(),
+            pending: HashMap::new(),
             refreshes: HashMap::new(),
             seen: now,
             shares: HashMap::new(),
         }
     }
 
-    /// Returns true if there are counted events without a row.
-    pub(super) fn owes(&self) -> bool {
-        !self.beyond.is_empty()
+    /// Returns true if there are pending summary rows.
+    pub(super) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
     }
 
-    /// Returns the rows to write, and the number of events that were counted instead. Rows of events that were counted
-    /// for a minute come first.
+    /// Returns the rows to write, and the number of events that were counted instead. Due summary
+    /// rows come first.
     pub(super) fn spend(
         &mut self,
         rows: Vec<(AuditEvent, u32)>,
@@ -178,34 +181,34 @@ impl Budget {
         self.forget(now);
         let due = |since: Moment| now - since >= WINDOW;
         let mut kept: Vec<_> = self
-            .beyond
-            .extract_if(|_, beyond| due(beyond.since))
-            .map(|(_, beyond)| beyond.row())
+            .pending
+            .extract_if(|_, pending| due(pending.since))
+            .map(|(_, pending)| pending.row())
             .collect();
-        let mut counted = 0;
+        let mut summarised = 0;
         for (event, times) in rows {
             match self.charge(&event, now) {
                 None => kept.push((event, times)),
                 Some(spent) => {
-                    counted += u64::from(times);
+                    summarised += u64::from(times);
                     self.count(spent, &event, times, now);
                 }
             }
         }
-        (kept, counted)
+        (kept, summarised)
     }
 
-    /// Returns the rows of all counted events.
+    /// Returns all pending summary rows.
     pub(super) fn close(&mut self) -> Vec<(AuditEvent, u32)> {
-        self.beyond
+        self.pending
             .drain()
-            .map(|(_, beyond)| beyond.row())
+            .map(|(_, pending)| pending.row())
             .collect()
     }
 
-    /// Removes full buckets, which have no effect.
+    /// Removes buckets at their full budget, because they have no effect.
     fn forget(&mut self, now: Moment) {
-        if now + SET_BACK < self.seen {
+        if now + MAX_CLOCK_STEP_BACK < self.seen {
             (self.all, self.refreshes, self.shares) = (None, HashMap::new(), HashMap::new());
         }
         self.seen = now;
@@ -213,27 +216,27 @@ impl Budget {
         self.refreshes.retain(|_, until| *until > now);
     }
 
-    /// Charges an event to its buckets, or returns the one that has no room for it.
+    /// Charges an event to its buckets. Returns the exhausted bucket, if there is one.
     fn charge(&mut self, event: &AuditEvent, now: Moment) -> Option<Share> {
         let shares = Share::of(event);
         if event.kind == EventKind::Refreshed {
             let spent = shares
                 .iter()
-                .find(|share| !REFRESHES.has_room(self.refreshes.get(share), now))
+                .find(|share| !REFRESHES.allows(self.refreshes.get(share), now))
                 .cloned();
-            if spent.is_none() && self.refreshes.len() < BUCKETS {
+            if spent.is_none() && self.refreshes.len() < MAX_BUCKETS {
                 spend(&mut self.refreshes, shares, |_| &REFRESHES, now);
             }
             return spent;
         }
         let spent = shares
             .iter()
-            .find(|share| !share.rate().has_room(self.shares.get(share), now));
+            .find(|share| !share.rate().allows(self.shares.get(share), now));
         if spent.is_some() {
             return spent.cloned();
         }
         // Only written events create buckets, so a flood cannot create more buckets than rows.
-        if self.shares.len() >= BUCKETS || !ALL.has_room(self.all.as_ref(), now) {
+        if self.shares.len() >= MAX_BUCKETS || !ALL.allows(self.all.as_ref(), now) {
             return Some(Share::All);
         }
         self.all = Some(ALL.spend(self.all.as_ref(), now));
@@ -243,23 +246,23 @@ impl Budget {
 
     fn count(&mut self, spent: Share, event: &AuditEvent, times: u32, now: Moment) {
         let mut key = (spent, event.kind);
-        if self.beyond.len() >= OPEN && !self.beyond.contains_key(&key) {
+        if self.pending.len() >= MAX_PENDING && !self.pending.contains_key(&key) {
             key.0 = Share::All;
         }
-        let row = || Beyond {
+        let row = || Pending {
             row: key.0.row(event),
             since: now,
             times: 0,
         };
-        let beyond = self.beyond.entry(key.clone()).or_insert_with(row);
-        beyond.times = beyond.times.saturating_add(times);
-        if matches!(key.0, Share::User(_)) && beyond.row.origin.ip != event.origin.ip {
-            beyond.row.origin.ip = None;
+        let pending = self.pending.entry(key.clone()).or_insert_with(row);
+        pending.times = pending.times.saturating_add(times);
+        if matches!(key.0, Share::User(_)) && pending.row.origin.ip != event.origin.ip {
+            pending.row.origin.ip = None;
         }
     }
 }
 
-impl Beyond {
+impl Pending {
     fn row(self) -> (AuditEvent, u32) {
         (self.row, self.times)
     }

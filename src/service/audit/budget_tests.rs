@@ -1,6 +1,6 @@
 use chrono::TimeDelta;
 
-use super::{BUCKETS, Budget, OPEN};
+use super::{Budget, MAX_BUCKETS, MAX_PENDING};
 use crate::domain::{
     audit::{Actor, AuditEvent, EventKind, Origin},
     ids::UserId,
@@ -43,7 +43,7 @@ fn details(row: &AuditEvent) -> (&str, Option<&str>, Option<&str>) {
 }
 
 #[test]
-fn a_flood_of_one_user_is_a_burst_then_ten_rows_a_minute_and_one_that_counts_the_rest() {
+fn flood_of_a_user_is_limited_and_summarised() {
     let mut budget = Budget::new(at(0));
     assert_eq!(
         spend(&mut budget, 1000, &refused("ada", "192.0.2.1"), at(0)).len(),
@@ -61,16 +61,16 @@ fn a_flood_of_one_user_is_a_burst_then_ten_rows_a_minute_and_one_that_counts_the
         (EventKind::TokenRefused, Some("over_budget"), at(0))
     );
     assert_eq!(details(row), ("user", Some("ada"), Some("192.0.2.1")));
-    assert!(!budget.owes());
+    assert!(!budget.has_pending());
     assert_eq!(
         spend(&mut budget, 1000, &refused("ada", "192.0.2.1"), at(10_000)).len(),
         20,
-        "full again"
+        "the budget is full again"
     );
 }
 
 #[test]
-fn a_flood_from_one_network_is_one_source_whatever_address_it_takes() {
+fn addresses_of_one_network_share_the_budget_of_a_source() {
     let mut budget = Budget::new(at(0));
     let flood = |user: bool| -> Rows {
         let of = |number: u32| user.then(|| format!("user{number}"));
@@ -84,7 +84,7 @@ fn a_flood_from_one_network_is_one_source_whatever_address_it_takes() {
         (0..1000).map(|number| (event(number), 1)).collect()
     };
     assert_eq!(budget.spend(flood(false), at(0)).0.len(), 40);
-    // Made-up names do not hide attacks on existing users.
+    // Invented names do not hide attacks on existing users.
     assert_eq!(budget.spend(flood(true), at(0)).0.len(), 40);
     let rows = budget.close();
     assert_eq!(rows.iter().map(|(_, times)| times).sum::<u32>(), 2000 - 80);
@@ -96,7 +96,7 @@ fn a_flood_from_one_network_is_one_source_whatever_address_it_takes() {
 }
 
 #[test]
-fn a_flood_of_one_user_hides_neither_another_user_of_the_same_source_nor_another_source() {
+fn flood_of_a_user_does_not_affect_others() {
     let mut budget = Budget::new(at(0));
     spend(&mut budget, 1000, &refused("mallory", "192.0.2.1"), at(0));
     assert_eq!(
@@ -110,7 +110,7 @@ fn a_flood_of_one_user_hides_neither_another_user_of_the_same_source_nor_another
 }
 
 #[test]
-fn a_flood_of_many_sources_and_users_is_bounded_in_rows_and_memory_and_counted() {
+fn flood_of_many_sources_is_bounded_and_summarised() {
     let mut budget = Budget::new(at(0));
     let (mut written, mut counted, mut sent) = (0, 0, 0);
     for second in 0..120 {
@@ -134,15 +134,19 @@ fn a_flood_of_many_sources_and_users_is_bounded_in_rows_and_memory_and_counted()
             .filter(|(row, _)| row.cause == Some("over_budget"))
             .map(|(_, times)| *times)
             .sum::<u32>();
-        assert!(budget.shares.len() <= BUCKETS && budget.beyond.len() <= OPEN + 4);
+        assert!(budget.shares.len() <= MAX_BUCKETS && budget.pending.len() <= MAX_PENDING + 4);
     }
     assert!(written <= 1000 + 120 * 4 + 2, "{written}");
     counted += budget.close().iter().map(|(_, times)| *times).sum::<u32>();
-    assert_eq!(counted as usize + written - 1, sent, "one row was a count");
+    assert_eq!(
+        counted as usize + written - 1,
+        sent,
+        "one row was a summary"
+    );
 }
 
 #[test]
-fn many_floods_at_once_have_a_limited_number_of_counting_rows() {
+fn number_of_summary_rows_is_limited() {
     let mut budget = Budget::new(at(0));
     let users: Vec<_> = (0..500)
         .map(|number| {
@@ -153,15 +157,19 @@ fn many_floods_at_once_have_a_limited_number_of_counting_rows() {
         })
         .collect();
     for user in &users {
-        // `All` has no room after the first fifty; further events are counted there.
+        // After the first fifty users, `All` is exhausted, and further events are counted there.
         spend(&mut budget, 30, user, at(0));
         spend(&mut budget, 30, user, at(1));
     }
-    assert!(budget.beyond.len() <= OPEN + 1, "{}", budget.beyond.len());
+    assert!(
+        budget.pending.len() <= MAX_PENDING + 1,
+        "{}",
+        budget.pending.len()
+    );
 }
 
 #[test]
-fn refreshes_have_a_budget_for_each_user_and_take_nothing_from_others() {
+fn refreshes_have_a_separate_budget_per_user() {
     let mut budget = Budget::new(at(0));
     let refreshed = event(EventKind::Refreshed, Some("ada"), "192.0.2.1");
     assert_eq!(spend(&mut budget, 1000, &refreshed, at(0)).len(), 60);
@@ -181,7 +189,7 @@ fn refreshes_have_a_budget_for_each_user_and_take_nothing_from_others() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_does_not_close_the_budget() {
+fn clock_set_back_resets_the_budget() {
     let mut budget = Budget::new(at(0));
     spend(&mut budget, 1000, &refused("ada", "192.0.2.1"), at(0));
     let earlier = at(0) - TimeDelta::hours(1);

@@ -1,4 +1,4 @@
-//! A new key, and from when on it signs.
+//! Generation of a key, and the start of its use.
 
 use chrono::{DurationRound as _, SubsecRound as _, TimeDelta};
 use latchkey_verifier::{Algorithm, Kind, MAX_KEYS};
@@ -14,17 +14,18 @@ use crate::{
     ports::KeyRecords,
 };
 
-/// Room for what the service itself makes, whatever operators do.
-const RESERVE: usize = 8;
+/// Part of the capacity that operators cannot use, so that the service can always rotate its keys.
+const RESERVED_CAPACITY: usize = 8;
 
-/// When a new key begins.
+/// Start of signing with a new key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Activation {
-    /// As soon as every instance has seen it; verifiers that cache the key set have not.
+    /// At once, after the time in which every instance reads the key. Verifiers with a cached key
+    /// set do not have it yet.
     AtOnce,
-    /// When every verifier has seen it.
+    /// After the publish lead, when every verifier has fetched the key.
     AfterLead,
-    /// When the key goes that has to go.
+    /// With the removal of the revoked key.
     Handover,
 }
 
@@ -47,12 +48,12 @@ impl KeyManager {
         Ok((facts, text))
     }
 
-    /// Room for one more key that somebody asks for.
+    /// Checks the capacity for one more key that an operator requested.
     pub(super) fn ensure_capacity(records: &KeyRecords) -> Result<(), KeysError> {
-        Self::ensure_capacity_for(records, 1 + RESERVE)
+        Self::ensure_capacity_for(records, 1 + RESERVED_CAPACITY)
     }
 
-    /// Room for so many more keys.
+    /// Checks the capacity for `more` keys.
     pub(super) fn ensure_capacity_for(records: &KeyRecords, more: usize) -> Result<(), KeysError> {
         let count = records.keys.len();
         if count + more > MAX_KEYS {
@@ -62,7 +63,7 @@ impl KeyManager {
         }
     }
 
-    /// Whether a private part may be kept as it would be.
+    /// Checks that a private key would be stored encrypted, if the store requires it.
     pub(super) fn require_encryption(
         &self,
         passphrase: Option<&Passphrase>,
@@ -74,22 +75,23 @@ impl KeyManager {
         }
     }
 
-    /// The first key of its kind signs at once: there is no other.
+    /// Returns the start of signing. The first key of its kind signs at once, because there is no
+    /// other.
     pub(super) fn signs_from(&self, records: &KeyRecords, kind: Kind, begin: Activation) -> Moment {
         let now = self.clock.now();
         if records.keys.iter().all(|key| key.facts.kind != kind) && begin != Activation::Handover {
             return now.trunc_subsecs(0);
         }
-        let span = match begin {
+        let delay = match begin {
             Activation::AtOnce => PROPAGATION,
-            // Never before every instance has seen it, whatever is set.
+            // Every instance must have read the key, even with a shorter lead.
             Activation::AfterLead => self.rules.lead.max(PROPAGATION),
             Activation::Handover => HANDOVER_DELAY,
         };
-        // A name has whole seconds; never earlier than was promised.
-        let begins = keys::saturating_add(now, span);
-        begins
+        // Key names have whole seconds. Rounding up keeps the promised minimum.
+        let starts = keys::saturating_add(now, delay);
+        starts
             .duration_round_up(TimeDelta::seconds(1))
-            .unwrap_or(begins)
+            .unwrap_or(starts)
     }
 }

@@ -1,4 +1,4 @@
-//! A key that was made elsewhere.
+//! Import of keys.
 
 use latchkey_verifier::{Algorithm, Kind};
 
@@ -14,33 +14,33 @@ use crate::{
     ports::KeyChange,
 };
 
-/// A key to be taken in.
+/// Key to be imported.
 pub struct Import<'a> {
-    /// What its file holds.
+    /// Contents of the key file.
     pub bytes: &'a [u8],
-    /// What it is encrypted with.
+    /// Passphrase of the key file.
     pub passphrase: Option<Passphrase>,
-    /// What it is to be used with; the usual one for such a key if it is not said.
+    /// Signature algorithm, by default the usual one for the type of key.
     pub algorithm: Option<Algorithm>,
-    /// The kind of token that it is to sign.
+    /// Kind of tokens that the key signs.
     pub kind: Kind,
-    /// Without waiting for verifiers that cache the key set: they may know it already.
+    /// True to sign at once, for keys that verifiers may have already.
     pub now: bool,
-    /// True if the service makes a successor when the key has signed for the interval.
+    /// True if the service creates a successor when the key has signed for the rotation interval.
     pub rotate: bool,
 }
 
-/// A key that was imported.
+/// Imported key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Imported {
-    /// The key.
+    /// Metadata of the key.
     pub facts: KeyMetadata,
-    /// Keys that would have taken over from it, and never signed: they were removed.
+    /// Removed keys that would have replaced the imported key and never signed.
     pub withdrawn: Vec<KeyMetadata>,
 }
 
 impl KeyManager {
-    /// Takes the key into the ring.
+    /// Adds the key to the key ring.
     ///
     /// # Errors
     /// [`KeysError::Material`], [`KeysError::Known`], [`KeysError::Revoked`].
@@ -50,7 +50,8 @@ impl KeyManager {
             (Kind::Refresh, Some(_)) => return Err(KeysError::NotForRefresh),
             (Kind::Access, algorithm) => algorithm,
         };
-        // A key of our own was encrypted like the others.
+        // A key that was copied from another ring of this deployment has the passphrase of the
+        // ring.
         let passphrases: Vec<Passphrase> = import
             .passphrase
             .clone()
@@ -75,7 +76,7 @@ impl KeyManager {
                 .records
                 .revoked
                 .iter()
-                .any(|dead| dead.facts.kid == kid)
+                .any(|revoked| revoked.facts.kid == kid)
             {
                 return Err(KeysError::Revoked(kid));
             }
@@ -97,7 +98,7 @@ impl KeyManager {
                 let waits = key.facts.signs_from > self.clock.now() && !key.successor_by_hand;
                 key.facts.kind == import.kind && waits && key.facts.signs_from >= facts.signs_from
             };
-            // The first of a ring signs even if its time has not come.
+            // The first key of a ring signs even before its start.
             let signer = opened
                 .ring
                 .signer(import.kind, self.clock.now())

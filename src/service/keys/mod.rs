@@ -1,5 +1,8 @@
-//! What operators and the service itself do with signing keys: one change a file. Each reads the ring, decides, and writes only
-//! if nobody else wrote meanwhile; who comes too late decides anew. So of many instances that find a key due, one makes it.
+//! Changes of signing keys by operators and by the service, one per file.
+//!
+//! Each change reads the key ring, decides, and writes only if the ring has not changed since
+//! (optimistic locking). After a conflict it starts again. So if several instances find that a key
+//! is due, one of them creates it.
 
 mod generate;
 mod import;
@@ -36,97 +39,100 @@ use crate::{
     ports::{AuditStore, Clock, KeyChange, KeyRecords, KeyStore, StoreError},
 };
 
-/// How often a change is decided anew because others were faster.
+/// Attempts at a change that conflicts with other changes.
 const ATTEMPTS: usize = 20;
 
-/// What keys are made by.
+/// Settings for keys.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyRules {
-    /// What access tokens are to be signed with.
+    /// Signature algorithm of access tokens.
     pub algorithm: Algorithm,
-    /// How long a key is published before it signs.
+    /// Publish lead: the time for which a key is published before it signs.
     pub lead: TimeDelta,
-    /// How long a key signs before the service itself makes its successor; `None`: it does not.
+    /// Time for which a key signs before the service creates its successor. `None` disables the
+    /// rotation.
     pub interval: Option<TimeDelta>,
-    /// How long tokens live.
+    /// Maximum lifetimes of tokens.
     pub lives: MaxLifetimes,
     /// The cost of a guess at the passphrase.
     pub wrapping: WrappingCost,
 }
 
-/// The ring, for those who change it.
+/// Key ring with write access.
 pub struct KeyManager {
-    /// Who does it.
+    /// Actor of the audit events.
     pub actor: Actor,
-    /// Who is told, where that can be reached.
+    /// Audit store, if it can be reached.
     pub audit: Option<Arc<dyn AuditStore>>,
-    /// The time.
+    /// Clock of this process.
     pub clock: Arc<dyn Clock>,
-    /// The keys that were opened; empty at first.
+    /// Cache of decrypted keys, empty at first.
     pub opened: OpenedKeys,
-    /// The file with what keys at rest are encrypted with. It is read when it is needed, so that it can be exchanged.
+    /// File with the passphrase that encrypts stored keys. It is read at each use, so that it can
+    /// be replaced.
     pub passphrase: Option<PathBuf>,
     /// Settings.
     pub rules: KeyRules,
-    /// Where the ring is.
+    /// Key store.
     pub store: Arc<dyn KeyStore>,
 }
 
-/// Why the ring cannot be used, or was not changed. One line each.
+/// Reason for which the key ring cannot be used or was not changed. The texts are single lines.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    /// Keys that cannot be used: a line for each, the first of which is shown.
+    /// Keys that cannot be used, one line each. `Display` shows the first.
     #[error("{}", .0.first().map_or("no key", String::as_str))]
     Broken(Vec<String>),
-    /// Others changed the ring at the same time, again and again.
-    #[error("others change the keys at the same time: try again")]
+    /// Each attempt conflicted with a change by another process.
+    #[error("the keys were changed concurrently: try again")]
     Busy,
-    /// As many as there may be.
-    #[error("there are {0} keys: remove those that are over with latchkey keys prune")]
+    /// The key ring is full.
+    #[error("the key ring is full ({0} keys): remove expired keys with latchkey keys prune")]
     Full(usize),
-    /// A key that is in the ring.
-    #[error("the key {0} is there already")]
+    /// The key is already in the key ring.
+    #[error("the key {0} already exists")]
     Known(String),
-    /// A key that was not taken.
+    /// The key material was rejected.
     #[error("the key {0}")]
     Material(#[from] MaterialError),
-    /// Only a secret is.
-    #[error("refresh tokens are signed with a secret for HS256, and with nothing else")]
+    /// Refresh tokens cannot be signed with a key of this type.
+    #[error("refresh tokens can only be signed with a secret for HS256")]
     NotForRefresh,
     /// No such key.
-    #[error("there is no key {0}: latchkey keys list shows them")]
+    #[error("there is no key {0}: list the keys with latchkey keys list")]
     NotFound(String),
-    /// The passphrase.
+    /// The passphrase cannot be used.
     #[error("LATCHKEY_KEYS_PASSPHRASE_FILE: {path} {reason}", path = .0.display(), reason = .1)]
     Passphrase(PathBuf, PassphraseError),
-    /// Private parts would lie in the database as they are.
+    /// There is no passphrase, so that private keys would be stored unencrypted in the database.
     #[error(
-        "LATCHKEY_KEYS_PASSPHRASE_FILE: is missing, and keys lie in the database only encrypted: a file with a passphrase, such as what `openssl rand -base64 32` prints"
+        "LATCHKEY_KEYS_PASSPHRASE_FILE: is missing, but keys in the database must be encrypted: set it to a file with a passphrase, such as the output of `openssl rand -base64 32`"
     )]
     Unprotected,
-    /// What failed a moment ago, and is not tried again yet.
+    /// A recent failure, which is repeated until the back-off ends.
     #[error("{0}")]
     Resting(String),
-    /// A key that was revoked stays so.
-    #[error("the key {0} was revoked, and is never used again")]
+    /// The key was revoked, which is final.
+    #[error("the key {0} was revoked and cannot be used again")]
     Revoked(String),
-    /// Where the ring is.
+    /// Failure of the key store.
     #[error("{0}: {1}")]
     Store(&'static str, StoreError),
 }
 
-/// The ring as it lies in the store.
+/// Key ring as read from the store.
 pub struct Opened {
-    /// What the store says.
+    /// Records of the store.
     pub records: KeyRecords,
-    /// The keys that can be used.
+    /// Usable keys.
     pub ring: KeyRing,
-    /// What is wrong with the others, a line each.
+    /// Faults of the other keys, one line each.
     pub wrong: Vec<String>,
 }
 
-/// A cache of keys that were opened with a passphrase. Opening is slow on purpose, so unchanged keys are not opened
-/// again. With another passphrase all keys are opened, to detect a passphrase that opens only some of them.
+/// Cache of decrypted keys. Decryption is slow on purpose, so unchanged keys are not decrypted
+/// again. With another passphrase all keys are decrypted, to detect a passphrase that fits only
+/// some of them.
 #[derive(Debug, Default)]
 pub struct OpenedKeys(Mutex<(Vec<Passphrase>, KeyRing)>);
 
@@ -145,7 +151,7 @@ impl OpenedKeys {
     }
 }
 
-/// What is to be done, who is told, and what comes of it.
+/// Changes to be written, their audit events, and the result for the caller.
 struct Plan<T> {
     changes: Vec<KeyChange>,
     events: Vec<AuditEvent>,
@@ -153,7 +159,7 @@ struct Plan<T> {
 }
 
 impl KeysError {
-    /// All that is wrong, a line each.
+    /// Returns all faults, one line each.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         match self {
@@ -164,7 +170,7 @@ impl KeysError {
 }
 
 impl KeyManager {
-    /// The ring as it lies in the store, whatever is wrong with it. Keys that `known` has are not decrypted again.
+    /// Reads the key ring, including its faults. Keys in `known` are not decrypted again.
     ///
     /// # Errors
     /// [`KeysError::Store`].
@@ -172,7 +178,7 @@ impl KeyManager {
         self.opened(self.read().await?, known).await
     }
 
-    /// The ring, all of whose keys can be used.
+    /// Returns the key ring if all of its keys can be used.
     ///
     /// # Errors
     /// [`KeysError`].
@@ -185,7 +191,7 @@ impl KeyManager {
         Ok(ring)
     }
 
-    /// What the store says, without opening a key.
+    /// Returns the records of the store without decrypting a key.
     ///
     /// # Errors
     /// [`KeysError::Store`].
@@ -193,7 +199,7 @@ impl KeyManager {
         self.read().await
     }
 
-    /// Whether the text of a key is encrypted, by `kid`.
+    /// Returns the `kid` of each key whose text is encrypted.
     #[must_use]
     pub fn encrypted(records: &KeyRecords) -> Vec<&str> {
         let encrypted = records
@@ -203,7 +209,7 @@ impl KeyManager {
         encrypted.map(|key| key.facts.kid.as_str()).collect()
     }
 
-    /// Returns the `kid` of each key of which the service makes no successor by itself.
+    /// Returns the `kid` of each key that the service does not rotate automatically.
     #[must_use]
     pub fn successor_by_hand(records: &KeyRecords) -> Vec<&str> {
         let by_hand = records
@@ -217,7 +223,7 @@ impl KeyManager {
         self.store.read().await.map_err(|error| self.failed(error))
     }
 
-    /// A passphrase that cannot be read is one more thing that is wrong.
+    /// Decrypts the keys. An unreadable passphrase is reported as one more fault.
     async fn opened(&self, records: KeyRecords, known: &KeyRing) -> Result<Opened, KeysError> {
         match self.passphrase() {
             Ok(passphrase) => self.opened_with(records, passphrase, known).await,
@@ -242,16 +248,17 @@ impl KeyManager {
         );
         let (known, setting) = (self.opened.with(&passphrases, known), self.store.setting());
         let used = passphrases.clone();
-        // Decryption takes long on purpose, and this may be the thread that serves others.
+        // Decryption is slow on purpose, so it must not block the async runtime.
         let opened = tokio::task::spawn_blocking(move || {
             let mut wrong = records.broken.clone();
             let mut keys = records.keys.clone();
-            // Whoever can write a row could plant a key, without the passphrase.
+            // Otherwise write access to the table would be enough to plant a key, without the
+            // passphrase.
             keys.retain(|key| {
                 let fine = !sealed || key_pem::is_encrypted(key.text.expose_secret());
                 if !fine {
                     wrong.push(format!(
-                        "{}: is not encrypted: remove it, or put it back as it was",
+                        "{}: is not encrypted: remove it or restore the encrypted key",
                         key.place
                     ));
                 }
@@ -296,7 +303,7 @@ impl KeyManager {
         Err(KeysError::Busy)
     }
 
-    /// `None` when others were faster.
+    /// Writes the changes. Returns `None` if another process changed the ring since it was read.
     async fn attempt<T>(&self, seen: &KeyRecords, plan: Plan<T>) -> Result<Option<T>, KeysError> {
         let Plan {
             changes,
@@ -322,7 +329,8 @@ impl KeyManager {
         self.passphrase_by(Passphrase::from_file)
     }
 
-    /// Reads the passphrase for tasks that a weak one must not prevent: changing it, and revoking a key.
+    /// Reads the passphrase without a check of its strength, which must not prevent changing the
+    /// passphrase or revoking a key.
     fn passphrase_to_open(&self) -> Result<Option<Passphrase>, KeysError> {
         self.passphrase_by(Passphrase::from_file_to_open)
     }
@@ -338,12 +346,13 @@ impl KeyManager {
         self.passphrase.as_ref().map(read).transpose()
     }
 
-    /// Told afterwards: a key that has to go must go, whatever the database does.
+    /// Records the events after the change: an unavailable audit trail must not prevent a key's
+    /// removal.
     async fn audit(&self, events: Vec<AuditEvent>) {
         let Some(audit) = &self.audit else { return };
         let events: Vec<_> = events.into_iter().map(|event| (event, 1)).collect();
         if let Err(error) = audit.append(&events).await {
-            tracing::warn!(%error, "the change of the keys is not in the audit trail");
+            tracing::warn!(%error, "change of the keys is missing in the audit trail");
         }
     }
 

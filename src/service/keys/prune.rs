@@ -1,4 +1,4 @@
-//! Keys whose tokens have all expired.
+//! Removal of keys whose tokens have all expired.
 
 use chrono::TimeDelta;
 
@@ -12,11 +12,12 @@ use crate::{
     ports::KeyChange,
 };
 
-/// How much longer the service itself waits: its clock may be wrong, and nobody looks over its shoulder.
+/// Additional delay before automatic removal, in case the clock is wrong.
 const PRUNE_DELAY: TimeDelta = TimeDelta::days(1);
 
 impl KeyManager {
-    /// Removes the keys whose tokens have all expired, by the longest lives that any server ever had. What they were.
+    /// Removes the keys whose tokens have all expired. The longest lifetimes that any server has
+    /// recorded apply. Returns the removed keys.
     ///
     /// # Errors
     /// [`KeysError`].
@@ -24,7 +25,7 @@ impl KeyManager {
         self.prune_by(self.rules.lives).await
     }
 
-    /// The same a day later, where the service itself makes keys.
+    /// Removes the same keys a day later. For automatic removal.
     ///
     /// # Errors
     /// [`KeysError`].
@@ -32,7 +33,8 @@ impl KeyManager {
         self.prune_by(self.cautious()).await
     }
 
-    /// Whether [`prune_cautiously`](Self::prune_cautiously) would find any.
+    /// Returns true if automatic rotation is enabled and
+    /// [`prune_cautiously`](Self::prune_cautiously) would remove a key.
     #[must_use]
     pub fn has_prunable(&self, ring: &KeyRing) -> bool {
         self.rules.interval.is_some() && !self.prunable(ring, self.cautious()).is_empty()

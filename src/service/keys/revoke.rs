@@ -1,4 +1,4 @@
-//! Emergency: a key that somebody else may have.
+//! Revocation of a compromised key.
 
 use chrono::TimeDelta;
 
@@ -13,36 +13,39 @@ use crate::{
     ports::{KeyChange, KeyRecords},
 };
 
-/// How long a successor that nobody has seen yet is there before it signs and the revoked key goes: every instance looks
-/// once a second.
+/// Time between the creation of a successor that signs at once and the removal of the revoked key.
+/// Every instance reads the key ring once a second.
 pub const HANDOVER_DELAY: TimeDelta = TimeDelta::seconds(2);
 
-/// Who signs when the key is gone.
+/// Key that signs after the revocation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Successor {
-    /// A new key, from the moment when every instance has seen it: there is no other. Verifiers have not seen it.
+    /// New key that signs as soon as every instance has read it, because there is no other.
+    /// Verifiers have not fetched it yet.
     AtOnce(KeyMetadata),
-    /// An older key again, until a new one has been published long enough.
+    /// New key that signs after the publish lead. Until then an older key signs again.
     Later(KeyMetadata),
-    /// Whoever would have signed anyway.
+    /// No new key: the remaining keys suffice.
     NotNeeded,
 }
 
-/// A key that was revoked.
+/// Revoked key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Revoked {
-    /// The key as it was.
+    /// Metadata of the key before the revocation.
     pub facts: KeyMetadata,
-    /// The reason why it was marked without the lock of the ring, if it was.
+    /// Failure because of which the key was revoked without the lock of the ring, if any.
     pub obstacle: Option<String>,
 }
 
 impl KeyManager {
-    /// Makes the successor that is needed once the key `kid` is gone, and does not touch that key yet: an instance that knows the
-    /// revocation and not the successor could sign nothing.
+    /// Creates the successor that will be required after the revocation of the key `kid`. The key
+    /// itself is not changed yet: an instance that had read the revocation but not the successor
+    /// could not sign.
     ///
     /// # Errors
-    /// [`KeysError::NotFound`], [`KeysError::Revoked`]; any other is no reason not to revoke.
+    /// [`KeysError::NotFound`], [`KeysError::Revoked`]. Any other error does not prevent the
+    /// revocation.
     pub async fn prepare_revocation(&self, kid: &str) -> Result<Successor, KeysError> {
         for _ in 0..ATTEMPTS {
             let records = self.read().await?;
@@ -52,20 +55,20 @@ impl KeyManager {
             Self::ensure_capacity_for(&records, 1)?;
             let passphrase = self.passphrase_to_open()?;
             self.try_passphrase(&records, passphrase.as_ref()).await?;
-            let (made, text) = self.generate(
+            let (created, text) = self.generate(
                 &records,
                 (facts.kind, facts.algorithm),
                 begin,
                 passphrase.as_ref(),
             )?;
             let events = vec![
-                self.event(EventKind::KeyCreated, &made)
+                self.event(EventKind::KeyCreated, &created)
                     .with_cause("successor_of_revoked"),
             ];
-            let changes = vec![KeyChange::Add(made.clone(), text)];
+            let changes = vec![KeyChange::Add(created.clone(), text)];
             let outcome = match begin {
-                Activation::AfterLead => Successor::Later(made),
-                Activation::AtOnce | Activation::Handover => Successor::AtOnce(made),
+                Activation::AfterLead => Successor::Later(created),
+                Activation::AtOnce | Activation::Handover => Successor::AtOnce(created),
             };
             if let Some(outcome) = self
                 .attempt(
@@ -84,7 +87,8 @@ impl KeyManager {
         Err(KeysError::Busy)
     }
 
-    /// That a new key would be encrypted as the others are. One of them tells; to open all takes time that there is not.
+    /// Checks that the passphrase decrypts the existing keys, so that the new key is encrypted like
+    /// them. Only one key is decrypted, because decryption is slow and the revocation is urgent.
     async fn try_passphrase(
         &self,
         records: &KeyRecords,
@@ -110,10 +114,14 @@ impl KeyManager {
         )
     }
 
-    /// Takes the key out of the ring for ever: out of the key set, and its tokens are refused. No key is opened for that, so whatever
-    /// else is wrong with the ring or its passphrase is no obstacle. What it was.
+    /// Revokes the key permanently: removes it from the key set, so that its tokens are refused.
+    /// Returns the key before the revocation.
     ///
-    /// The key is marked even if another process holds the lock of the ring: see [`KeyStore::mark_revoked`].
+    /// No key is decrypted, so faults of the ring or of its passphrase do not prevent the
+    /// revocation.
+    ///
+    /// The key is revoked even if another process holds the lock of the ring: see
+    /// [`KeyStore::mark_revoked`].
     ///
     /// # Errors
     /// [`KeysError::NotFound`], [`KeysError::Revoked`].
@@ -163,7 +171,7 @@ impl KeyManager {
     }
 }
 
-/// The key, and when its successor has to begin, if one has to be made.
+/// Returns the key and the activation of its successor, or `None` if no successor is required.
 fn needed(
     records: &KeyRecords,
     kid: &str,
@@ -182,16 +190,16 @@ fn needed(
     let signs = keys::signer(&starts, now)
         .and_then(|index| ring.get(index))
         .is_some_and(|signer| signer.kid == kid);
-    // A key that cannot be read signs nothing.
-    let rest = records
+    // An unreadable key cannot sign.
+    let others = records
         .keys
         .iter()
         .map(|key| &key.facts)
         .filter(|key| key.kind == facts.kind && key.kid != kid);
-    let rest: Vec<Moment> = rest.map(|key| key.signs_from).collect();
-    Ok(match rest.iter().max() {
+    let others: Vec<Moment> = others.map(|key| key.signs_from).collect();
+    Ok(match others.iter().max() {
         None => Some((facts, Activation::Handover)),
-        // One that begins as late or later takes over by itself.
+        // A key that starts later takes over automatically.
         Some(last) if signs && *last <= now && *last < facts.signs_from => {
             Some((facts, Activation::AfterLead))
         }
@@ -200,7 +208,7 @@ fn needed(
 }
 
 fn find(records: &KeyRecords, kid: &str) -> Result<KeyMetadata, KeysError> {
-    if records.revoked.iter().any(|dead| dead.facts.kid == kid) {
+    if records.revoked.iter().any(|key| key.facts.kid == kid) {
         return Err(KeysError::Revoked(kid.to_owned()));
     }
     let found = records

@@ -1,4 +1,4 @@
-//! The same keys under another passphrase.
+//! Change of the passphrase.
 
 use secrecy::ExposeSecret as _;
 
@@ -10,8 +10,9 @@ use crate::{
 };
 
 impl KeyManager {
-    /// Encrypts all keys with `new`, or with nothing; how many. Those that have it already are read with it, so that what was
-    /// interrupted can be done again.
+    /// Encrypts all keys with `new`, or stores them unencrypted if it is `None`. Returns the
+    /// number of keys. Keys that are encrypted with `new` already are accepted, so that an
+    /// interrupted change can be repeated.
     ///
     /// # Errors
     /// [`KeysError`].

@@ -1,4 +1,4 @@
-//! New keys: the first ones, those that an operator asks for, and those whose time has come.
+//! Creation of keys: the first ones, those requested by an operator, and those that are due.
 
 use latchkey_verifier::{Algorithm, Kind};
 
@@ -12,20 +12,21 @@ use crate::{
     ports::KeyChange,
 };
 
-/// What an operator asks for.
+/// Request for a new key.
 #[derive(Clone, Copy, Debug)]
 pub struct Rotate {
-    /// The kind of token that the new key is to sign.
+    /// Kind of tokens that the key signs.
     pub kind: Kind,
-    /// With what; the one of the settings if it is not said.
+    /// Signature algorithm, by default that of the settings.
     pub algorithm: Option<Algorithm>,
-    /// Without waiting for verifiers that cache the key set.
+    /// True to sign at once, before verifiers have fetched the key.
     pub now: bool,
 }
 
 impl KeyManager {
-    /// Makes what is missing: a key for access tokens when the newest is not for the algorithm of the settings (unless it was
-    /// imported without a successor), and a secret for refresh tokens when there is none. The keys that this process made.
+    /// Creates missing keys, and returns them. A key for access tokens is missing if the newest one
+    /// has another algorithm than the settings, unless that key is rotated manually. A secret for
+    /// refresh tokens is missing if there is none.
     ///
     /// # Errors
     /// [`KeysError`].
@@ -47,7 +48,7 @@ impl KeyManager {
         .await
     }
 
-    /// Notes how long tokens live here, where that is longer than anybody noted before.
+    /// Records the lifetimes of tokens of this server, if they exceed the recorded ones.
     ///
     /// # Errors
     /// [`KeysError`].
@@ -72,7 +73,7 @@ impl KeyManager {
         Err(KeysError::Busy)
     }
 
-    /// Makes one new key. It signs after the publishing lead.
+    /// Creates one key, which signs after the publish lead or at once.
     ///
     /// # Errors
     /// [`KeysError`].
@@ -86,7 +87,7 @@ impl KeyManager {
         } else {
             Activation::AfterLead
         };
-        let made = self
+        let created = self
             .change(|opened, passphrase| {
                 Self::ensure_capacity(&opened.records)?;
                 self.plan(
@@ -97,16 +98,16 @@ impl KeyManager {
                 )
             })
             .await?;
-        made.into_iter().next().ok_or(KeysError::Busy)
+        created.into_iter().next().ok_or(KeysError::Busy)
     }
 
-    /// Whether any key has signed so long that its successor is due.
+    /// Returns true if the successor of a key is due.
     #[must_use]
     pub fn is_due(&self, ring: &KeyRing) -> bool {
         !self.due(ring).is_empty()
     }
 
-    /// Makes the successors that are due. The keys that this process made.
+    /// Creates the successors that are due, and returns them.
     ///
     /// # Errors
     /// [`KeysError`].

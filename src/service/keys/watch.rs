@@ -1,4 +1,4 @@
-//! Every instance looks once a second whether the ring changed, and puts the new one into force.
+//! Synchronisation of the active keys with the stored key ring, once a second.
 
 use std::sync::Arc;
 
@@ -17,13 +17,14 @@ use crate::{
     service::active_keys::ActiveKeys,
 };
 
-/// How long a ring that cannot be used is left alone before it is read again: what was wrong may have been the reading.
+/// Time after which a faulty ring is read again, because the fault may have been in the reading.
 const RETRY_INTERVAL: TimeDelta = TimeDelta::seconds(5);
 
-/// How long nothing is made after that failed: making a key is work, and a directory that cannot be written to stays so.
+/// Back-off after a failed creation or removal. Creating a key is expensive, and a read-only
+/// directory usually stays so.
 const BACKOFF: TimeDelta = TimeDelta::minutes(1);
 
-/// Keeps the ring in force what it should be.
+/// Task that keeps the active keys up to date.
 pub struct KeyWatch {
     failed: Mutex<Option<(Moment, String)>>,
     in_force: Arc<ActiveKeys>,
@@ -31,19 +32,19 @@ pub struct KeyWatch {
     seen: Mutex<Seen>,
 }
 
-/// The last ring that was read, and what was wrong with it.
+/// State of the last read, with its faults.
 #[derive(Default)]
 struct Seen {
     version: Option<String>,
-    wrong: Vec<String>,
+    faults: Vec<String>,
     read_at: Option<Moment>,
 }
 
 impl KeyWatch {
-    /// A watch that puts what `manager` finds into `in_force`.
+    /// Returns a task that updates `in_force` with the keys of `manager`.
     #[must_use]
     pub fn new(manager: KeyManager, in_force: Arc<ActiveKeys>) -> Self {
-        // The ring in force was read just before.
+        // The active keys were read just before.
         in_force.record_read(manager.clock.now());
         Self {
             failed: Mutex::default(),
@@ -53,15 +54,15 @@ impl KeyWatch {
         }
     }
 
-    /// Looks once, and takes a changed ring over. Of a ring with something wrong in it, what was revoked is taken out and what can be
-    /// used is taken in; all other keys in force stay. Run it every second.
+    /// Reads the store, and activates a changed ring. From a faulty ring, revocations and usable
+    /// keys are adopted, and all other active keys remain. To be called every second.
     ///
     /// # Errors
-    /// What is wrong with the ring in the store, or with the store.
+    /// Faults of the stored ring, or a failure of the store.
     pub async fn poll(&self) -> Result<(), KeysError> {
         let mut seen = self.seen.lock().await;
         let outcome = self.activate(&mut seen).await;
-        // A database that is away is no broken ring.
+        // An unavailable database does not make the ring faulty.
         self.in_force.record_broken(!matches!(
             outcome,
             Ok(()) | Err(KeysError::Store(_, StoreError::Unavailable(_)))
@@ -69,23 +70,25 @@ impl KeyWatch {
         outcome
     }
 
-    /// Does what has to be done because its time has come: makes keys that are due, removes keys that are over. The next look takes
-    /// it over. Run it every second, apart from the looks: it may have to wait for others.
+    /// Creates keys that are due and removes expired ones. The next call of [`poll`](Self::poll)
+    /// activates the change. To be called every second, in a task separate from `poll`, because it
+    /// may wait for locks.
     ///
     /// # Errors
-    /// What could not be done; it is left alone for a minute then.
+    /// Failure of the creation or removal, which is not attempted again during the back-off of one
+    /// minute.
     pub async fn keep(&self) -> Result<(), KeysError> {
         let mut failed = self.failed.lock().await;
         let now = self.manager.clock.now();
-        if let Some((at, why)) = failed.as_ref()
+        if let Some((at, error)) = failed.as_ref()
             && now < saturating_add(*at, BACKOFF)
         {
-            return Err(KeysError::Resting(why.clone()));
+            return Err(KeysError::Resting(error.clone()));
         }
-        let kept = self.rotate_if_due().await;
-        *failed = kept.as_ref().err().map(|why| (now, why.to_string()));
+        let outcome = self.rotate_if_due().await;
+        *failed = outcome.as_ref().err().map(|error| (now, error.to_string()));
         self.in_force.record_overdue(failed.is_some());
-        kept
+        outcome
     }
 
     async fn activate(&self, seen: &mut Seen) -> Result<(), KeysError> {
@@ -94,7 +97,7 @@ impl KeyWatch {
             .version()
             .await
             .map_err(|error| self.manager.failed(error))?;
-        // Another passphrase may be what a ring waits for that could not be read.
+        // A new passphrase may make an unreadable ring readable.
         let passphrase = self
             .manager
             .passphrase
@@ -103,52 +106,53 @@ impl KeyWatch {
             .unwrap_or_default();
         let version = format!("{version} {passphrase}");
         let now = self.manager.clock.now();
-        let fresh = seen.wrong.is_empty()
+        let up_to_date = seen.faults.is_empty()
             || seen
                 .read_at
                 .is_some_and(|read| now < saturating_add(read, RETRY_INTERVAL));
-        if seen.version.as_ref() == Some(&version) && fresh {
+        if seen.version.as_ref() == Some(&version) && up_to_date {
             self.in_force.record_read(now);
-            return ensure_usable(&seen.wrong);
+            return ensure_usable(&seen.faults);
         }
         let records = self.manager.read().await?;
-        // First of all, and whatever is wrong with the rest: a key that has to go must go.
+        // Revocations come first, regardless of faults in the ring.
         self.drop_revoked(&records)?;
         self.in_force.record_read(now);
         let known = self.in_force.current().ring.clone();
         let opened = self.manager.opened(records, &known).await?;
-        let mut wrong = opened.wrong;
+        let mut faults = opened.wrong;
         let lacks = |kind: &Kind| opened.ring.newest(*kind).is_none();
-        if wrong.is_empty() && [Kind::Access, Kind::Refresh].iter().any(lacks) {
+        if faults.is_empty() && [Kind::Access, Kind::Refresh].iter().any(lacks) {
             let setting = store.setting();
-            wrong.push(format!(
-                "{setting}: there is no key to sign with: put the keys back, or restart to make new ones"
+            faults.push(format!(
+                "{setting}: no signing key: restore the keys, or restart the server to create new ones"
             ));
         }
-        if wrong.is_empty() {
+        if faults.is_empty() {
             self.put(opened.ring)?;
         } else {
-            // More keys than needed refuse nothing; a key that others sign with must not be missing.
+            // Additional keys are harmless, but a missing key that others sign with would refuse
+            // valid tokens.
             self.put(opened.ring.with(&known))?;
         }
         *seen = Seen {
             version: Some(version),
-            wrong,
+            faults,
             read_at: Some(now),
         };
-        ensure_usable(&seen.wrong)
+        ensure_usable(&seen.faults)
     }
 
     fn drop_revoked(&self, records: &KeyRecords) -> Result<(), KeysError> {
         let ring = self.in_force.current().ring.clone();
-        let is_dead = |facts: &KeyMetadata| {
+        let is_revoked = |facts: &KeyMetadata| {
             records
                 .revoked
                 .iter()
-                .any(|dead| dead.facts.kid == facts.kid)
+                .any(|revoked| revoked.facts.kid == facts.kid)
         };
-        if ring.keys().any(|key| is_dead(&key.facts)) {
-            self.put(ring.without(is_dead))
+        if ring.keys().any(|key| is_revoked(&key.facts)) {
+            self.put(ring.without(is_revoked))
         } else {
             Ok(())
         }
@@ -164,7 +168,7 @@ impl KeyWatch {
                 ..
             } in self.manager.rotate_due().await?
             {
-                tracing::info!(kid, token = kind.token_type(), %signs_from, "a key was made");
+                tracing::info!(kid, token = kind.token_type(), %signs_from, "key created");
             }
         }
         if self.manager.has_prunable(&ring) {
@@ -172,7 +176,7 @@ impl KeyWatch {
                 tracing::info!(
                     kid,
                     token = kind.token_type(),
-                    "a key was removed: its tokens have expired"
+                    "key removed: all its tokens have expired"
                 );
             }
         }
@@ -195,10 +199,10 @@ impl KeyWatch {
             .replace(ring)
             .map_err(|error| KeysError::Broken(vec![format!("{setting}: {error}")]))?;
         for kid in new.iter().filter(|kid| !old.contains(kid)) {
-            tracing::info!(kid, "a key was added");
+            tracing::info!(kid, "key activated");
         }
         for kid in old.iter().filter(|kid| !new.contains(kid)) {
-            tracing::info!(kid, "a key is gone: its tokens are refused");
+            tracing::info!(kid, "key deactivated: its tokens are refused");
         }
         Ok(())
     }

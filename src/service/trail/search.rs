@@ -1,52 +1,52 @@
-//! The search for a refresh token by its id. The id is derived from session and generation, and is not stored. So the
-//! search goes through sessions, within its limits.
+//! Search for a refresh token by its id. The id is derived from session and generation, and is not
+//! stored. The search therefore tries the generations of the stored sessions, within limits.
 
 use std::time::{Duration, Instant};
 
 use super::{Error, PAGE, Trail};
 use crate::domain::ids::SessionId;
 
-/// The time limit of a search that is not exhaustive.
+/// Time limit of a search that is not exhaustive.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The maximum number of sessions in such a search.
-const SESSIONS: u64 = 200_000;
+/// Maximum number of sessions in such a search.
+const MAX_SESSIONS: u64 = 200_000;
 
-/// The maximum number of generations of each session in such a search, the latest first.
-const GENERATIONS: u32 = 64;
+/// Maximum number of generations per session in such a search, latest first.
+const MAX_GENERATIONS: u32 = 64;
 
-/// The number of tokens between two checks of the time.
-const STRIDE: u64 = 4096;
+/// Number of tokens between two reads of the clock.
+const CHECK_INTERVAL: u64 = 4096;
 
-/// The interval between two reports of progress.
-const INTERVAL: Duration = Duration::from_secs(2);
+/// Interval of progress reports.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The limits of a search, and its progress.
+/// Limits and progress of a search.
 pub struct Search<'a> {
     /// True for a search without limits.
     pub exhaustive: bool,
     /// Called every two seconds with the number of sessions and of tokens.
     pub progress: &'a mut (dyn FnMut(u64, u64) + Send),
-    /// The number of sessions that were searched.
+    /// Number of sessions searched.
     pub sessions: u64,
-    /// The number of tokens that were compared.
+    /// Number of tokens compared.
     pub tokens: u64,
-    begun: Instant,
+    started: Instant,
     reported: Instant,
 }
 
-/// The outcome of a search.
+/// Outcome of a search.
 pub(super) enum Found {
-    /// The token, of this generation.
+    /// Session and generation of the token.
     Token(SessionId, u32),
-    /// There is no such token.
+    /// No such token exists.
     Nothing,
-    /// None within the limits.
+    /// No such token within the limits.
     Stopped,
 }
 
 impl<'a> Search<'a> {
-    /// Begins a search.
+    /// Starts a search.
     pub fn new(exhaustive: bool, progress: &'a mut (dyn FnMut(u64, u64) + Send)) -> Self {
         let now = Instant::now();
         Self {
@@ -54,49 +54,50 @@ impl<'a> Search<'a> {
             progress,
             sessions: 0,
             tokens: 0,
-            begun: now,
+            started: now,
             reported: now,
         }
     }
 
-    /// Describes the limits of a search that is not exhaustive.
+    /// Returns a description of the limits of a search that is not exhaustive.
     #[must_use]
     pub fn limits() -> String {
         format!(
-            "the latest {GENERATIONS} refresh tokens of up to {SESSIONS} sessions, for up to {} seconds",
+            "the latest {MAX_GENERATIONS} refresh tokens of up to {MAX_SESSIONS} sessions, for up to {} seconds",
             TIMEOUT.as_secs()
         )
     }
 
-    /// Returns the generation whose token has this id, and true if all generations were searched.
+    /// Returns the generation whose token has this id. The second value is true if all generations
+    /// were searched.
     fn generation_of(&mut self, jti: &str, id: SessionId, latest: u32) -> (Option<u32>, bool) {
         self.sessions += 1;
-        let least = if self.exhaustive {
+        let first = if self.exhaustive {
             0
         } else {
-            (latest + 1).saturating_sub(GENERATIONS)
+            (latest + 1).saturating_sub(MAX_GENERATIONS)
         };
-        for generation in (least..=latest).rev() {
+        for generation in (first..=latest).rev() {
             self.tokens += 1;
             if id.refresh_jti(generation) == jti {
                 return (Some(generation), true);
             }
-            if self.tokens.is_multiple_of(STRIDE) {
+            if self.tokens.is_multiple_of(CHECK_INTERVAL) {
                 self.report();
             }
         }
-        (None, least == 0)
+        (None, first == 0)
     }
 
     fn report(&mut self) {
-        if self.reported.elapsed() >= INTERVAL {
+        if self.reported.elapsed() >= PROGRESS_INTERVAL {
             self.reported = Instant::now();
             (self.progress)(self.sessions, self.tokens);
         }
     }
 
     fn is_over(&self) -> bool {
-        !self.exhaustive && (self.sessions >= SESSIONS || self.begun.elapsed() >= TIMEOUT)
+        !self.exhaustive && (self.sessions >= MAX_SESSIONS || self.started.elapsed() >= TIMEOUT)
     }
 }
 
@@ -104,14 +105,14 @@ impl Trail {
     pub(super) async fn find_refresh(
         &self,
         jti: &str,
-        noted: Option<SessionId>,
+        recorded: Option<SessionId>,
         search: &mut Search<'_>,
     ) -> Result<Found, Error> {
         if !SessionId::may_be_refresh_jti(jti) {
             return Ok(Found::Nothing);
         }
-        // An event names the session.
-        if let Some(id) = noted {
+        // An event has the session.
+        if let Some(id) = recorded {
             let Some(state) = self.sessions.find(id).await? else {
                 return Ok(Found::Nothing);
             };

@@ -1,4 +1,4 @@
-//! Files that hold private keys: written whole or not at all, readable by their owner alone.
+//! Files of private keys: written atomically, readable by their owner only.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -12,17 +12,17 @@ use secrecy::SecretString;
 
 use crate::files::{self, reserve};
 
-/// No key file is longer: an RSA key of 8192 bits has less than 7 KiB.
-const MAX_LENGTH: u64 = 16 * 1024;
+/// Maximum size of a key file. An RSA key of 8192 bits has less than 7 KiB.
+const MAX_SIZE: u64 = 16 * 1024;
 
-/// The extension of what is not yet what it shall be.
+/// Extension of files that are being written.
 pub(super) const DRAFT: &str = "draft";
 
-/// How long whoever else has the lock may take: a few writes.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Timeout for the lock. Other processes hold it for a few writes.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Makes the directory (0700) when it is missing, and holds its lock until the returned file is dropped: of several
-/// processes that would change it at once, one does.
+/// Creates the directory (mode 0700) if it is missing, and holds its lock until the returned file
+/// is dropped.
 pub(super) fn lock(directory: &Path) -> io::Result<File> {
     files::create_folders(directory)?;
     files::refuse_folder_of_others(directory)?;
@@ -33,14 +33,14 @@ pub(super) fn lock(directory: &Path) -> io::Result<File> {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if started.elapsed() < PATIENCE => {
-                thread::sleep(PATIENCE / 100)
+            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_TIMEOUT => {
+                thread::sleep(LOCK_TIMEOUT / 100)
             }
             Err(TryLockError::WouldBlock) => {
                 let reason = format!(
                     "another process has held the lock for {}s: find it with `fuser {}`, end it if it is stopped or \
                      hangs, and try again",
-                    PATIENCE.as_secs(),
+                    LOCK_TIMEOUT.as_secs(),
                     path.display()
                 );
                 return Err(io::Error::new(io::ErrorKind::WouldBlock, reason));
@@ -49,8 +49,9 @@ pub(super) fn lock(directory: &Path) -> io::Result<File> {
     }
 }
 
-/// Returns the contents of the file, or its mode if other users can read it. Both are of the one file that was opened. Where this process
-/// cannot change the mode, as in a mounted secret, others may be able to read it, and never to write to it.
+/// Returns the contents of the file, or its mode if other users can read it. Both belong to the
+/// same opened file. Other users' read access is allowed if this process cannot change the mode, as
+/// in a mounted secret; write access never is.
 pub(super) fn read(path: &Path) -> io::Result<Result<SecretString, u32>> {
     reserve::with_reserve(|| read_once(path))
 }
@@ -62,20 +63,20 @@ fn read_once(path: &Path) -> io::Result<Result<SecretString, u32>> {
         return Ok(Err(mode));
     }
     files::refuse_writers(&file, &metadata)?;
-    let bytes = files::read_opened(file, &metadata, MAX_LENGTH)?;
+    let bytes = files::read_opened(file, &metadata, MAX_SIZE)?;
     Ok(Ok(SecretString::from(
         std::str::from_utf8(&bytes).unwrap_or_default(),
     )))
 }
 
-/// Written under another name first, then renamed, so that nobody reads half of one.
+/// Writes a draft and renames it, so that no reader sees a partial file.
 pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     let draft = path.with_extension(DRAFT);
-    // Whoever left one behind had the lock, and is gone: only the holder of the lock writes.
+    // A draft of a process that died. Only the holder of the lock writes drafts.
     let _ = fs::remove_file(&draft);
     let written = create(&draft, text.as_bytes()).and_then(|()| fs::rename(&draft, path));
     if written.is_err() {
-        // A full disk must not leave half a private key behind.
+        // Leave no partial private key on a full disk.
         let _ = fs::remove_file(&draft);
     }
     written
@@ -90,7 +91,7 @@ pub(super) fn touch(path: &Path) -> io::Result<()> {
     }
 }
 
-/// What was renamed or removed is durable once the directory is.
+/// Syncs the directory, so that renames and removals are durable.
 pub(super) fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }

@@ -1,4 +1,4 @@
-//! The directory itself, held open: listing it needs no further descriptor.
+//! Open handle of the directory, so that listing it needs no further file descriptor.
 
 use std::{
     ffi::OsString,
@@ -11,11 +11,12 @@ use std::{
 
 use crate::files::reserve;
 
-/// The open directory, after the first look at it.
+/// Open directory. `None` before the first listing.
 #[derive(Debug, Default)]
 pub(super) struct DirectoryHandle(Mutex<Option<Open>>);
 
-/// A directory and its identity, which differs from that of another directory at the same path.
+/// Directory and its identity (device and inode), which changes if the path leads to another
+/// directory.
 #[derive(Debug)]
 struct Open {
     file: File,
@@ -23,18 +24,18 @@ struct Open {
 }
 
 impl DirectoryHandle {
-    /// Returns the names of all entries of the directory at `path`. If the directory was replaced, the new one is
-    /// opened: after a rename, a new mount, or a changed link, as in Kubernetes secrets.
+    /// Returns the names of all entries of the directory at `path`. Opens the directory again if it
+    /// was replaced: after a rename, a new mount, or a changed link, as in Kubernetes secrets.
     pub(super) fn names(&self, path: &Path) -> io::Result<Vec<OsString>> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A call by path needs no descriptor.
-        let there = fs::metadata(path).inspect_err(|error| {
+        // A query by path needs no descriptor.
+        let metadata = fs::metadata(path).inspect_err(|error| {
             if error.kind() == io::ErrorKind::NotFound {
                 *held = None;
             }
         })?;
         let open = match held.take() {
-            Some(open) if open.identity == (there.dev(), there.ino()) => open,
+            Some(open) if open.identity == (metadata.dev(), metadata.ino()) => open,
             _ => reserve::with_reserve(|| Open::at(path))?,
         };
         let names = names(&open.file, path);
@@ -46,10 +47,10 @@ impl DirectoryHandle {
 impl Open {
     fn at(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
-        let there = file.metadata()?;
+        let metadata = file.metadata()?;
         Ok(Self {
             file,
-            identity: (there.dev(), there.ino()),
+            identity: (metadata.dev(), metadata.ino()),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! A directory that is replaced while it is held open.
+//! Tests of a directory that changes or is replaced while it is open.
 
 use std::os::unix::fs::symlink;
 
@@ -25,7 +25,7 @@ fn directory(parent: &Path, name: &str, files: &[&str]) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_directory_that_changes_is_listed_with_its_new_entries() {
+fn changed_directory_is_listed_with_its_new_entries() {
     let folder = tempfile::tempdir().unwrap();
     let (path, held) = (
         directory(folder.path(), "keys", &["a", "b"]),
@@ -42,12 +42,12 @@ fn a_directory_that_changes_is_listed_with_its_new_entries() {
     assert_eq!(
         sorted(&held, &path).len(),
         2002,
-        "more than one read returns"
+        "more names than one read returns"
     );
 }
 
 #[test]
-fn a_directory_that_is_replaced_is_opened_again() {
+fn replaced_directory_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let (path, held) = (
         directory(folder.path(), "keys", &["old"]),
@@ -73,9 +73,10 @@ fn a_directory_that_is_replaced_is_opened_again() {
     assert_eq!(sorted(&held, &path), ["old"]);
 }
 
-/// As Kubernetes updates a secret: all names are links into `..data`, a link that is replaced atomically.
+/// The way Kubernetes updates a secret: all names are links into `..data`, a link that is replaced
+/// atomically.
 #[test]
-fn a_link_that_leads_to_another_directory_is_followed() {
+fn link_to_another_directory_is_followed() {
     let folder = tempfile::tempdir().unwrap();
     directory(folder.path(), "..first", &["old"]);
     directory(folder.path(), "..second", &["new"]);

@@ -1,5 +1,7 @@
-//! Keys as files: one key a file. Its name says what it is for (`name.rs`); a key that was revoked leaves an empty file
-//! with its name and `.revoked`, so that it is known for ever, whatever else is broken and whatever is copied back.
+//! Key store in a directory: one file for each key, with its metadata in the name (`name.rs`).
+//!
+//! A revoked key leaves an empty file with its name and `.revoked`. This file is never removed and
+//! takes precedence over any copy of the key.
 
 mod file;
 mod handle;
@@ -27,33 +29,34 @@ use crate::{
     ports::{KeyChange, KeyRecord, KeyRecords, KeyStore, RevokedKey, StoreError},
 };
 
-/// How often a directory is read that changes meanwhile.
+/// Maximum of reads of a directory that changes meanwhile.
 const ATTEMPTS: usize = 10;
 
-/// How long tokens live at the longest, in seconds: of access tokens, of refresh tokens.
+/// File with the longest token lifetimes in seconds: access, then refresh.
 const LIVES: &str = ".lives";
 
-/// The size limit of the file, which holds two numbers of seconds.
-const LONGEST_LIVES: u64 = 1024;
+/// Maximum size of the file `.lives`.
+const MAX_LIVES_SIZE: u64 = 1024;
 
-/// A directory of keys. One that does not exist has none, and is made when it is first written to.
+/// Directory of keys. A missing directory has no keys, and the first write creates it.
 #[derive(Clone, Debug)]
 pub struct KeyDirectory(Arc<Path>, Arc<handle::DirectoryHandle>);
 
 impl KeyDirectory {
-    /// The directory at this path.
+    /// Returns the store in the directory at this path.
     #[must_use]
     pub fn new(path: &Path) -> Self {
         Self(path.into(), Arc::default())
     }
 
-    /// What [`KeyStore::read`] gives, without a runtime.
+    /// Reads like [`KeyStore::read`], without a runtime.
     ///
     /// # Errors
-    /// [`StoreError::Failed`] when the directory cannot be read, or others can write to it.
+    /// [`StoreError::Failed`] if the directory cannot be read, or other users can write to it.
     pub fn read_now(&self) -> Result<KeyRecords, StoreError> {
         let mut records = self.read_once()?;
-        // A file that was removed between the two looks at it is no broken one.
+        // A file that was removed during the read is not a fault, so a changed directory is read
+        // again.
         for _ in 1..ATTEMPTS {
             if records.broken.is_empty() || self.version_now()? == records.version {
                 break;
@@ -71,11 +74,12 @@ impl KeyDirectory {
         };
         records.lives = self.lives();
         let files = files.into_iter().filter(|(path, _)| !path.ends_with(LIVES));
-        let (marks, keys): (Vec<_>, Vec<_>) = files.partition(|(path, _)| is(path, name::REVOKED));
+        let (revocations, keys): (Vec<_>, Vec<_>) =
+            files.partition(|(path, _)| is(path, name::REVOKED));
         let owner = fs::metadata(&self.0)
             .map(|metadata| metadata.uid())
             .unwrap_or_default();
-        for (path, metadata) in marks {
+        for (path, metadata) in revocations {
             match name::parse(&path) {
                 None => records.broken.push(wrong_name(&path)),
                 Some(facts) => {
@@ -87,12 +91,12 @@ impl KeyDirectory {
         for (path, metadata) in keys {
             match name::parse(&path) {
                 None => records.broken.push(wrong_name(&path)),
-                // A revocation that was interrupted, or a key that was copied back.
+                // The revocation was interrupted, or the key was restored from a copy.
                 Some(facts)
                     if records
                         .revoked
                         .iter()
-                        .any(|dead| dead.facts.kid == facts.kid) => {}
+                        .any(|revoked| revoked.facts.kid == facts.kid) => {}
                 Some(facts) => {
                     match check(&path, &metadata, owner).and_then(|()| read(facts.clone(), &path)) {
                         Ok(record) => records.keys.push(record),
@@ -113,9 +117,10 @@ impl KeyDirectory {
         Ok(records)
     }
 
-    /// None, where nothing was noted or it cannot be read: nobody removes a key earlier by it, only later.
+    /// Returns the recorded lifetimes, or zero if they are missing or unreadable. They only delay
+    /// the removal of a key.
     fn lives(&self) -> MaxLifetimes {
-        let read = || Ok(files::read(&self.0.join(LIVES), LONGEST_LIVES)?);
+        let read = || Ok(files::read(&self.0.join(LIVES), MAX_LIVES_SIZE)?);
         let bytes = reserve::with_reserve(read).unwrap_or_default();
         let text = files::text(&bytes).unwrap_or_default();
         let mut spans = text.split_whitespace().map(|seconds| {
@@ -143,40 +148,42 @@ impl KeyDirectory {
         }
         self.sweep().map_err(failed)?;
         for change in changes {
-            self.do_one(change).map_err(failed)?;
+            self.apply(change).map_err(failed)?;
         }
         file::sync(&self.0).map_err(failed)?;
         Ok(true)
     }
 
-    fn do_one(&self, change: &KeyChange) -> io::Result<()> {
+    fn apply(&self, change: &KeyChange) -> io::Result<()> {
         match change {
             KeyChange::Add(facts, text) | KeyChange::Rewrap(facts, text) => {
                 file::write(&self.path(facts, name::KEY), text.expose_secret())
             }
-            KeyChange::Lives(lives) => file::write(&self.0.join(LIVES), &written(*lives)),
-            KeyChange::Revoke(facts, _) => self.mark(facts),
-            KeyChange::Remove(facts) => fs::remove_file(self.path(facts, name::KEY)).or_else(gone),
+            KeyChange::Lives(lives) => file::write(&self.0.join(LIVES), &format_lives(*lives)),
+            KeyChange::Revoke(facts, _) => self.record_revocation(facts),
+            KeyChange::Remove(facts) => {
+                fs::remove_file(self.path(facts, name::KEY)).or_else(ignore_missing)
+            }
         }
     }
 
-    /// Marks a key as revoked, and removes it. No lock is needed, because other processes cannot undo it: the mark is
-    /// an empty file that is never removed, and it takes precedence over every copy of the key.
-    fn mark(&self, facts: &KeyMetadata) -> io::Result<()> {
-        // The mark is written first: from here on, the key is revoked.
+    /// Records a revocation, then removes the key. Needs no lock: other processes never remove the
+    /// empty `.revoked` file, and it takes precedence over every copy of the key.
+    fn record_revocation(&self, facts: &KeyMetadata) -> io::Result<()> {
+        // Written first: from here on, the key is revoked.
         file::touch(&self.path(facts, name::REVOKED))?;
         file::sync(&self.0)?;
-        fs::remove_file(self.path(facts, name::KEY)).or_else(gone)
+        fs::remove_file(self.path(facts, name::KEY)).or_else(ignore_missing)
     }
 
-    /// Removes what somebody left behind who was interrupted, and private parts of revoked keys that were put back. Only
-    /// the holder of the lock may.
+    /// Removes drafts of interrupted writes, and restored private parts of revoked keys. Requires
+    /// the lock.
     fn sweep(&self) -> io::Result<()> {
         for name in self.1.names(&self.0)? {
             let path = self.0.join(name);
-            let dead = is(&path, name::KEY) && path.with_extension(name::REVOKED).exists();
-            if dead || is(&path, file::DRAFT) {
-                fs::remove_file(&path).or_else(gone)?;
+            let revoked = is(&path, name::KEY) && path.with_extension(name::REVOKED).exists();
+            if revoked || is(&path, file::DRAFT) {
+                fs::remove_file(&path).or_else(ignore_missing)?;
             }
         }
         Ok(())
@@ -186,7 +193,7 @@ impl KeyDirectory {
         self.0.join(name::of(facts, extension))
     }
 
-    /// Keys and marks of revoked ones, sorted by name.
+    /// Returns the files of keys, revocations and lifetimes, sorted by name.
     fn files(&self) -> io::Result<Vec<(PathBuf, Metadata)>> {
         let names = match self.1.names(&self.0) {
             Ok(names) => names,
@@ -199,10 +206,10 @@ impl KeyDirectory {
         for name in names {
             let path = self.0.join(name);
             if is(&path, name::KEY) || is(&path, name::REVOKED) || path.ends_with(LIVES) {
-                // A link that leads nowhere is a file that cannot be read, not one that is not there.
+                // A dangling link is an unreadable file, not a missing one.
                 match fs::metadata(&path).or_else(|_| fs::symlink_metadata(&path)) {
                     Ok(metadata) => files.push((path, metadata)),
-                    // Removed just now, by whoever has the lock.
+                    // Removed since the listing by the holder of the lock.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => return Err(error),
                 }
@@ -216,7 +223,8 @@ impl KeyDirectory {
         StoreError::Failed(format!("{}: {error}", self.0.display()))
     }
 
-    /// A lock that another process holds is not a fault of the directory.
+    /// Returns the error of a lock attempt. A lock held by another process is not a fault of the
+    /// directory.
     fn locked(&self, error: &io::Error) -> StoreError {
         let text = format!("{}: {error}", self.0.display());
         if error.kind() == io::ErrorKind::WouldBlock {
@@ -231,8 +239,8 @@ impl KeyDirectory {
         work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let directory = self.clone();
-        let done = tokio::task::spawn_blocking(move || work(&directory)).await;
-        done.unwrap_or_else(|error| Err(StoreError::Failed(error.to_string())))
+        let result = tokio::task::spawn_blocking(move || work(&directory)).await;
+        result.unwrap_or_else(|error| Err(StoreError::Failed(error.to_string())))
     }
 }
 
@@ -256,7 +264,7 @@ impl KeyStore for KeyDirectory {
         let facts = facts.clone();
         self.blocking(move |directory| {
             directory
-                .mark(&facts)
+                .record_revocation(&facts)
                 .map_err(|error| directory.failed(&error))
         })
         .await
@@ -267,15 +275,15 @@ impl KeyStore for KeyDirectory {
     }
 }
 
-/// Refuses a directory in which other users can create keys. Kubernetes mounts secrets in a sticky directory of root that
-/// everybody may write to, but read-only.
+/// Refuses a directory in which other users can create keys. Allows a read-only mount owned by
+/// root: Kubernetes mounts secrets in a sticky, world-writable directory.
 fn refuse_creators(path: &Path, metadata: &Metadata) -> io::Result<()> {
     if metadata.uid() == 0 && files::is_on_read_only(path) {
         return Ok(());
     }
-    let who = Identity::current();
-    let is_own = who.user == 0 || who.user == metadata.uid();
-    let repair = |change: &'static str| {
+    let identity = Identity::current();
+    let is_own = identity.user == 0 || identity.user == metadata.uid();
+    let remedy = |change: &'static str| {
         if is_own {
             change
         } else {
@@ -283,27 +291,28 @@ fn refuse_creators(path: &Path, metadata: &Metadata) -> io::Result<()> {
         }
     };
     if metadata.permissions().mode() & 0o002 != 0 {
-        let repair = repair("run chmod o-w on it");
+        let remedy = remedy("run chmod o-w on it");
         return Err(io::Error::other(format!(
-            "every user can create keys in it: {repair}"
+            "every user can create keys in it: {remedy}"
         )));
     }
-    // A group of this process is a user's private group, or `fsGroup` of Kubernetes; `latchkey doctor` reports it.
-    if Access::from(metadata).creators(&who) == Writers::ForeignGroup {
-        let repair = repair("run chmod g-w on it");
+    // A group of this process is usually a private group, or `fsGroup` of Kubernetes. `latchkey
+    // doctor` reports it.
+    if Access::from(metadata).creators(&identity) == Writers::ForeignGroup {
+        let remedy = remedy("run chmod g-w on it");
         return Err(io::Error::other(format!(
-            "a group that this user is not in can create keys in it: {repair}"
+            "a group that this user is not in can create keys in it: {remedy}"
         )));
     }
     Ok(())
 }
 
-/// Refuses an entry that is not a file, since opening a pipe would block, and a key of another user. In a directory of
-/// root, keys may be of this user.
+/// Refuses an entry that is not a file, because opening a pipe would block, and a key of another
+/// user. In a directory of root, keys may belong to this user.
 fn check(path: &Path, metadata: &Metadata, owner: u32) -> Result<(), String> {
     let place = path.display();
     if !metadata.is_file() && !metadata.is_symlink() {
-        return Err(format!("{place}: is no file: remove it"));
+        return Err(format!("{place}: is not a file: remove it"));
     }
     let own = if owner == 0 {
         Identity::current().user
@@ -318,7 +327,7 @@ fn check(path: &Path, metadata: &Metadata, owner: u32) -> Result<(), String> {
     Ok(())
 }
 
-fn written(lives: MaxLifetimes) -> String {
+fn format_lives(lives: MaxLifetimes) -> String {
     format!(
         "{} {}\n",
         lives.access.num_seconds(),
@@ -351,7 +360,8 @@ fn wrong_name(path: &Path) -> String {
     )
 }
 
-/// Names, sizes, times and numbers of all files: a rename gives another number, so no change is missed.
+/// Returns the version: names, sizes, modes, owners, times and inodes of all files. A
+/// replaced file has another inode, so no change is missed.
 fn version(files: &[(PathBuf, Metadata)]) -> String {
     let mut text = String::new();
     for (path, metadata) in files {
@@ -375,7 +385,7 @@ fn is(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|found| found == extension)
 }
 
-fn gone(error: io::Error) -> io::Result<()> {
+fn ignore_missing(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound {
         Ok(())
     } else {

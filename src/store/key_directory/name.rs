@@ -1,4 +1,4 @@
-//! The name of a key file says what the key does: `TIME-access-ES256-KID.pem`, where TIME is from when on it signs.
+//! Names of key files: `TIME-access-ES256-KID.pem`. The key signs from TIME on.
 
 use std::path::Path;
 
@@ -12,7 +12,8 @@ pub(super) const REVOKED: &str = "revoked";
 
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
 
-/// What the name says; `None` when it is not such a name. The `kid` comes last because it may hold hyphens itself.
+/// Returns the metadata in a name, or `None` for any other name. The `kid` comes last because it
+/// may contain hyphens.
 pub(super) fn parse(path: &Path) -> Option<KeyMetadata> {
     let mut parts = path.file_stem()?.to_str()?.splitn(4, '-');
     let signs_from = NaiveDateTime::parse_from_str(parts.next()?, STAMP)
@@ -23,12 +24,12 @@ pub(super) fn parse(path: &Path) -> Option<KeyMetadata> {
         .into_iter()
         .find(|known| known.token_type() == kind)?;
     let algorithm: Algorithm = parts.next()?.parse().ok()?;
-    // Refresh tokens are MACed: nobody but this service has any business reading them.
+    // Refresh tokens are MACed, because only this service verifies them.
     if kind == Kind::Refresh && algorithm != Algorithm::Hs256 {
         return None;
     }
     let kid = parts.next()?.to_owned();
-    // Base64url: such as `x.pem.revoked` is no mark of any key.
+    // Base64url only: `x.pem.revoked`, for example, is not a revocation of a key.
     if kid.is_empty()
         || !kid
             .bytes()

@@ -1,5 +1,6 @@
-//! The directory: what goes round, and that nobody overwrites what another did.
-//! It never looks into a key, so any text will do for one.
+//! Tests of the key directory: changes, revocations and concurrent access.
+//!
+//! The store does not parse keys, so any text serves as one.
 
 mod files;
 
@@ -34,7 +35,7 @@ fn add(kid: &str) -> KeyChange {
     KeyChange::Add(facts(kid), SecretString::from(format!("the text of {kid}")))
 }
 
-/// Changes the ring as it is now.
+/// Applies changes to the current version.
 #[track_caller]
 fn change(directory: &KeyDirectory, changes: &[KeyChange]) {
     assert!(
@@ -44,7 +45,7 @@ fn change(directory: &KeyDirectory, changes: &[KeyChange]) {
     );
 }
 
-/// Each key and its text.
+/// Returns each key with its text.
 #[track_caller]
 fn keys(directory: &KeyDirectory) -> Vec<(String, String)> {
     let records = directory.read_now().unwrap();
@@ -59,7 +60,7 @@ fn revoked(directory: &KeyDirectory) -> Vec<String> {
         .unwrap()
         .revoked
         .into_iter()
-        .map(|dead| dead.facts.kid)
+        .map(|revoked| revoked.facts.kid)
         .collect()
 }
 
@@ -81,7 +82,7 @@ fn names(directory: &KeyDirectory) -> Vec<String> {
 }
 
 #[test]
-fn a_directory_that_does_not_exist_has_no_keys_and_looking_makes_none() {
+fn missing_directory_has_no_keys_and_reading_creates_nothing() {
     let folder = folder();
     let records = directory(&folder).read_now().unwrap();
     assert!(records.keys.is_empty() && records.revoked.is_empty() && records.broken.is_empty());
@@ -89,7 +90,7 @@ fn a_directory_that_does_not_exist_has_no_keys_and_looking_makes_none() {
 }
 
 #[test]
-fn what_was_added_is_there_in_order_and_can_be_read_by_its_owner_alone() {
+fn added_keys_are_ordered_and_readable_by_their_owner_only() {
     let folder = folder();
     let directory = directory(&folder);
     let later = KeyMetadata {
@@ -112,13 +113,13 @@ fn what_was_added_is_there_in_order_and_can_be_read_by_its_owner_alone() {
             .keys
             .iter()
             .all(|key| key.text.expose_secret() == key.facts.kid),
-        "each has its own text"
+        "each file keeps its own text"
     );
     assert_eq!(mode(&directory.0), 0o700);
     assert_eq!(
         names(&directory).len(),
         4,
-        "and the lock: {:?}",
+        "three keys and the lock: {:?}",
         names(&directory)
     );
     for name in names(&directory) {
@@ -127,7 +128,7 @@ fn what_was_added_is_there_in_order_and_can_be_read_by_its_owner_alone() {
 }
 
 #[test]
-fn what_was_wrapped_anew_or_removed_is_so() {
+fn rewrapped_key_has_its_new_text_and_removed_key_is_deleted() {
     let folder = folder();
     let directory = directory(&folder);
     change(&directory, &[add("a"), add("b"), add("c")]);
@@ -146,13 +147,13 @@ fn what_was_wrapped_anew_or_removed_is_so() {
     assert_eq!(mode(&path(&directory, "a")), 0o600);
     assert!(
         revoked(&directory).is_empty(),
-        "who is removed may come back"
+        "a removed key may be added again"
     );
     change(&directory, &[KeyChange::Remove(facts("b"))]);
 }
 
 #[test]
-fn of_a_revoked_key_only_the_mark_stays_and_it_beats_every_copy() {
+fn revocation_outlives_the_key_and_overrides_every_copy() {
     let folder = folder();
     let directory = directory(&folder);
     change(&directory, &[add("a"), add("b")]);
@@ -166,14 +167,14 @@ fn of_a_revoked_key_only_the_mark_stays_and_it_beats_every_copy() {
         (keys(&directory).len(), revoked(&directory)),
         (1, vec!["a".to_owned()])
     );
-    let mark = directory.path(&facts("a"), name::REVOKED);
+    let revocation = directory.path(&facts("a"), name::REVOKED);
     assert_eq!(
-        (mode(&mark), fs::metadata(&mark).unwrap().len()),
+        (mode(&revocation), fs::metadata(&revocation).unwrap().len()),
         (0o600, 0),
-        "it holds nothing"
+        "the file is empty"
     );
 
-    // Out of a backup, also under another time.
+    // Restored from a backup, also with another time in the name.
     fs::write(path(&directory, "a"), &copy).unwrap();
     let other_time = KeyMetadata {
         signs_from: facts("a").signs_from + TimeDelta::days(1),
@@ -186,9 +187,9 @@ fn of_a_revoked_key_only_the_mark_stays_and_it_beats_every_copy() {
     );
 }
 
-/// A directory stands in for what cannot be removed, for a test that may run as root.
+/// A directory takes the place of a file that cannot be removed, because the test may run as root.
 #[test]
-fn a_revocation_that_could_not_remove_the_file_is_one_all_the_same() {
+fn revocation_holds_if_the_file_cannot_be_removed() {
     let folder = folder();
     let directory = directory(&folder);
     change(&directory, &[add("b")]);
@@ -208,7 +209,7 @@ fn a_revocation_that_could_not_remove_the_file_is_one_all_the_same() {
 }
 
 #[test]
-fn who_has_seen_an_older_ring_changes_nothing() {
+fn change_with_an_old_version_has_no_effect() {
     let folder = folder();
     let directory = directory(&folder);
     let empty = directory.version_now().unwrap();
@@ -218,10 +219,10 @@ fn who_has_seen_an_older_ring_changes_nothing() {
     assert_eq!(
         one,
         directory.version_now().unwrap(),
-        "to look changes nothing"
+        "reading changes nothing"
     );
     assert_eq!(one, directory.read_now().unwrap().version);
-    // The same length, and a clock that may not have moved.
+    // Same length, and possibly the same clock reading.
     change(
         &directory,
         &[KeyChange::Rewrap(facts("a"), "the text of A".into())],
@@ -237,7 +238,7 @@ fn who_has_seen_an_older_ring_changes_nothing() {
 }
 
 #[test]
-fn of_eight_who_have_seen_the_same_ring_one_changes_it() {
+fn concurrent_changes_of_one_version_succeed_once() {
     let folder = folder();
     let directory = directory(&folder);
     for round in 0..10 {
@@ -262,9 +263,10 @@ fn of_eight_who_have_seen_the_same_ring_one_changes_it() {
     }
 }
 
-/// Who reads while others write sees the ring before or after, and never a file that is just gone.
+/// A concurrent reader sees the state before or after a change, and never an error for a file just
+/// removed.
 #[test]
-fn who_looks_while_keys_come_and_go_never_sees_a_broken_ring() {
+fn concurrent_reader_never_sees_a_broken_ring() {
     let folder = folder();
     let directory = directory(&folder);
     change(&directory, &[add("stays")]);

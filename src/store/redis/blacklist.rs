@@ -1,17 +1,24 @@
-//! Marks, and when their absence may be believed.
+//! Lookups and entries of the blacklist in Redis.
 //!
-//! "No mark" means "not revoked" only while this holds, of every server that holds a bucket:
-//! - the epoch is the one that a rebuild of this process sealed: Redis still has the memory that this process filled
-//!   from its own database. Epochs end within a minute (`epoch.rs`), unless a look renews them;
-//! - the last look is less than a minute old, and the server's clock keeps pace with ours: when it jumps, entries end
-//!   too early;
-//! - no write of this process failed since then, apart from those that are repeated or that nobody relies on;
-//! - no connection failed, and no server changed its place, since what was revoked lately was last written again to
-//!   what was seen to be the same memory: one that started again from an old snapshot, or a replica that took over, has
-//!   the epoch, but not the last marks;
-//! - Redis does not evict, and has evicted nothing: under any policy but `noeviction` a mark may go while the epoch stays.
+//! The rule: an entry that is found is always honoured. A missing entry proves that a token is not
+//! revoked (`Clear`) only if all of these hold for the servers of all buckets:
+//! 1. Same cache: the bucket's cache epoch in the reply is the value that the last rebuild of this
+//!    process sealed. So Redis still holds the cache that this process filled from its own database.
+//!    A cache epoch expires after a minute unless a probe renews it (`epoch.rs`).
+//! 2. Fresh probe: the last probe that found the cache kept was sent less than a minute ago. It
+//!    found the cache identity and the clocks as they were at the rebuild (`clock_drift.rs`). After
+//!    a clock jump, entries expire too early.
+//! 3. No failed write: no write of this process failed since the last rebuild began, apart from
+//!    best-effort writes.
+//! 4. No failed connection: no connection failed, and no server changed its address, since the last
+//!    replay to the same cache. A server restarted from an old snapshot or a promoted replica may
+//!    have the cache epoch and lack the latest entries.
+//! 5. No eviction: no server has a memory limit with a policy other than `noeviction`. Such a
+//!    policy may evict an entry and keep the cache epoch.
+//! 6. No change during the lookup: the counters of rebuilds and of failed connections are the same
+//!    before the lookup and after its reply.
 //!
-//! In every other case the answer is `Unknown`, and the database decides. A mark that is there is always believed.
+//! Otherwise the result is `Unknown`, and the database is queried.
 
 mod observe;
 
@@ -44,13 +51,13 @@ use crate::{
 
 const REVOKED: &str = "revoked";
 
-/// What a rebuild leaves behind when its process dies goes by itself, in milliseconds.
+/// Milliseconds until the ticket of a rebuild expires if its process died.
 const TICKET_LIFETIME: u64 = 24 * 60 * 60 * 1000;
 
-/// Marks in one call of the script, which nothing else runs beside.
+/// Maximum of entries in one call of the script, because Redis serves no other client during it.
 const ENTRIES_PER_SCRIPT: usize = 200;
 
-/// The blacklist of one process. Share it behind an `Arc`.
+/// Blacklist of one process. Share it behind an `Arc`.
 pub struct RedisBlacklist {
     trust: Trust,
     keys: KeyNames,
@@ -59,27 +66,28 @@ pub struct RedisBlacklist {
 }
 
 impl RedisBlacklist {
-    /// Creates a blacklist of `deployment` that connects on first use. `process` is unique to this process. Connections
-    /// are driven by the runtime that this is called on, those of threads with one of their own apart.
+    /// Creates a blacklist of `deployment` that connects on first use. `process` is unique to this
+    /// process. The current runtime drives the shared connections; workers drive their own.
     ///
     /// # Errors
-    /// When the URL or the certificate cannot be used at all.
+    /// A URL or a certificate that cannot be used.
     pub fn open(
         options: &RedisOptions,
         deployment: DeploymentId,
         process: String,
     ) -> Result<Self, StoreError> {
-        let belief = Trust::new(deployment);
-        let topology = Topology::new(options, Arc::clone(&belief.failures))?;
+        let trust = Trust::new(deployment);
+        let topology = Topology::new(options, Arc::clone(&trust.failures))?;
         Ok(Self {
-            trust: belief,
+            trust,
             keys: KeyNames::new(&options.prefix),
             process,
             topology,
         })
     }
 
-    /// For writers, who may come before the first look: commands of operators never look.
+    /// Returns the current servers. Finds them first if no probe has run, as in operators'
+    /// commands.
     async fn route(&self) -> Result<Arc<SlotMap>, StoreError> {
         match self.topology.route() {
             Some(route) => Ok(route),
@@ -87,15 +95,15 @@ impl RedisBlacklist {
         }
     }
 
-    fn entry(&self, (mark, life): &(BlacklistEntry, TimeDelta)) -> Entry {
-        let life = life.num_milliseconds().max(1);
-        match mark {
+    fn entry(&self, (entry, ttl): &(BlacklistEntry, TimeDelta)) -> Entry {
+        let ttl = ttl.num_milliseconds().max(1);
+        match entry {
             BlacklistEntry::SessionEpoch {
                 user,
-                session_epoch: version,
-            } => (self.keys.user(user), version.to_string(), life),
+                session_epoch,
+            } => (self.keys.user(user), session_epoch.to_string(), ttl),
             BlacklistEntry::SessionRevoked { session, user } => {
-                (self.keys.session(user, *session), REVOKED.to_owned(), life)
+                (self.keys.session(user, *session), REVOKED.to_owned(), ttl)
             }
             BlacklistEntry::GenerationRotated {
                 session,
@@ -104,29 +112,29 @@ impl RedisBlacklist {
             } => (
                 self.keys.session(user, *session),
                 generation.to_string(),
-                life,
+                ttl,
             ),
         }
     }
 
-    /// Whether the servers that took the marks had their epochs.
+    /// Writes entries. Returns true if all buckets written to have a cache epoch.
     async fn raise(
         &self,
-        marks: &[(BlacklistEntry, TimeDelta)],
-        way: Via,
+        entries: &[(BlacklistEntry, TimeDelta)],
+        via: Via,
     ) -> Result<bool, StoreError> {
         let mut buckets: BTreeMap<u8, Vec<Entry>> = BTreeMap::new();
-        for mark in marks {
+        for entry in entries {
             buckets
-                .entry(KeyNames::bucket(mark.0.user()))
+                .entry(KeyNames::bucket(entry.0.user()))
                 .or_default()
-                .push(self.entry(mark));
+                .push(self.entry(entry));
         }
         if buckets.is_empty() {
             return Ok(true);
         }
         let epochs = self
-            .on_all::<i64>(way, |_, bucket, pipeline| {
+            .on_all::<i64>(via, |_, bucket, pipeline| {
                 let Some(entries) = buckets.get(&bucket) else {
                     return;
                 };
@@ -139,7 +147,7 @@ impl RedisBlacklist {
         Ok(epochs.iter().all(|(_, count)| *count > 0))
     }
 
-    /// Whether the servers are found elsewhere than `before`.
+    /// Finds the servers again. Returns true if they differ from `before`.
     async fn have_moved(&self, before: Option<&Arc<SlotMap>>) -> bool {
         let Some(before) = before.filter(|_| self.topology.moves()) else {
             return false;
@@ -150,15 +158,15 @@ impl RedisBlacklist {
             .is_ok_and(|found| !Arc::ptr_eq(before, &found))
     }
 
-    /// Sends one pipeline to each server for which `write` adds a command. `write` gets the server's address and each
-    /// of its buckets. Returns one answer for each bucket with a command.
+    /// Sends one pipeline to each server for which `write` adds a command. `write` gets the
+    /// server's address and each of its buckets. Returns one reply for each bucket with a command.
     async fn on_all<T: FromRedisValue>(
         &self,
-        way: Via,
+        via: Via,
         write: impl Fn(&str, u8, &mut Pipeline),
     ) -> Result<Vec<(u8, T)>, StoreError> {
         let route = self.route().await?;
-        let mut asked: Vec<(Arc<NodeConnection>, Vec<u8>, Pipeline)> = Vec::new();
+        let mut requests: Vec<(Arc<NodeConnection>, Vec<u8>, Pipeline)> = Vec::new();
         for node in &route.nodes {
             let (mut buckets, mut pipeline) = (Vec::new(), pipe());
             for bucket in &node.buckets {
@@ -169,14 +177,14 @@ impl RedisBlacklist {
                 }
             }
             if !buckets.is_empty() {
-                asked.push((Arc::clone(&node.link), buckets, pipeline));
+                requests.push((Arc::clone(&node.link), buckets, pipeline));
             }
         }
-        let answers = asked.iter().map(|(link, buckets, pipeline)| async move {
-            let answers = link.query_pipeline::<Vec<T>>(way, pipeline).await?;
-            Ok(buckets.iter().copied().zip(answers).collect::<Vec<_>>())
+        let replies = requests.iter().map(|(link, buckets, pipeline)| async move {
+            let replies = link.query_pipeline::<Vec<T>>(via, pipeline).await?;
+            Ok(buckets.iter().copied().zip(replies).collect::<Vec<_>>())
         });
-        Ok(join_all(answers)
+        Ok(join_all(replies)
             .await
             .into_iter()
             .collect::<Result<Vec<_>, StoreError>>()?
@@ -186,8 +194,8 @@ impl RedisBlacklist {
     }
 }
 
-fn number(mark: Option<&String>) -> Option<u32> {
-    mark?.parse().ok()
+fn number(entry: Option<&String>) -> Option<u32> {
+    entry?.parse().ok()
 }
 
 #[async_trait]
@@ -201,10 +209,10 @@ impl Blacklist for RedisBlacklist {
         let Some(link) = route.connection(bucket) else {
             return Lookup::Unknown;
         };
-        let question = self.keys.lookup_command(&token.user, token.session);
-        let answer: Result<(Option<String>, Option<String>, Option<String>), _> =
-            link.query(Via::Worker, &question).await;
-        let Ok((epoch, session, user)) = answer else {
+        let command = self.keys.lookup_command(&token.user, token.session);
+        let reply: Result<(Option<String>, Option<String>, Option<String>), _> =
+            link.query(Via::Worker, &command).await;
+        let Ok((epoch, session, user)) = reply else {
             return Lookup::Unknown;
         };
         if session.as_deref() == Some(REVOKED) {
@@ -218,28 +226,29 @@ impl Blacklist for RedisBlacklist {
         {
             return Lookup::Spent;
         }
-        // A mark that cannot be read says nothing, and then neither does its absence.
+        // An entry that cannot be parsed proves nothing, and neither does its key.
         let readable = [&session, &user]
             .iter()
-            .all(|mark| mark.is_none() || number(mark.as_ref()).is_some());
-        let believed = readable && self.trust.is_given_for(bucket, epoch.as_deref(), before);
-        if believed {
+            .all(|entry| entry.is_none() || number(entry.as_ref()).is_some());
+        let is_trusted = readable && self.trust.is_given_for(bucket, epoch.as_deref(), before);
+        if is_trusted {
             Lookup::Clear
         } else {
             Lookup::Unknown
         }
     }
 
-    async fn write(&self, marks: &[(BlacklistEntry, TimeDelta)]) -> Result<(), StoreError> {
+    async fn write(&self, entries: &[(BlacklistEntry, TimeDelta)]) -> Result<(), StoreError> {
         let before = self.topology.route();
-        let mut written = self.raise(marks, Via::Worker).await;
-        // A master that others have left lives on for seconds, and takes marks that they do not see: it has lost its
-        // epochs to the first who left it.
+        let mut written = self.raise(entries, Via::Worker).await;
+        // A replaced master accepts writes for some seconds, and other instances do not read them.
+        // The first instance that left it deleted its cache epochs, so a missing epoch triggers a
+        // search.
         let moved = !matches!(written, Ok(true)) && self.have_moved(before.as_ref()).await;
-        // One slow answer, and the standing connection rests for a second. The others would go on believing that nothing
-        // was revoked meanwhile.
+        // A slow reply puts the standing connection into back-off. Retry at once on a new one:
+        // other instances trust the blacklist without this entry.
         if moved || written.is_err() {
-            written = self.raise(marks, Via::OneOff).await;
+            written = self.raise(entries, Via::OneOff).await;
         }
         if written.is_err() {
             self.trust.record_failed_write();
@@ -249,20 +258,20 @@ impl Blacklist for RedisBlacklist {
 
     async fn write_best_effort(
         &self,
-        marks: &[(BlacklistEntry, TimeDelta)],
+        entries: &[(BlacklistEntry, TimeDelta)],
     ) -> Result<(), StoreError> {
-        self.raise(marks, Via::Worker).await.map(drop)
+        self.raise(entries, Via::Worker).await.map(drop)
     }
 
     async fn probe(&self) -> Result<Probe, StoreError> {
         match self.observe().await {
             Ok(seen) => {
-                let look = self.trust.assess(&seen);
-                if look.state != CacheState::Current {
-                    // Nothing need have failed: a server may begin to copy another.
+                let probe = self.trust.assess(&seen);
+                if probe.state != CacheState::Current {
+                    // No connection need have failed: a server may have become a replica.
                     self.trust.revoke();
                 }
-                Ok(look)
+                Ok(probe)
             }
             Err(error) => {
                 self.trust.revoke();
@@ -271,8 +280,8 @@ impl Blacklist for RedisBlacklist {
         }
     }
 
-    fn trust(&self, look: &Probe) {
-        self.trust.restore(look.connection);
+    fn trust(&self, probe: &Probe) {
+        self.trust.restore(probe.connection);
     }
 
     async fn start_rebuild(&self) -> Result<u64, StoreError> {
@@ -298,17 +307,17 @@ impl Blacklist for RedisBlacklist {
         let name = self.trust.name_epochs(&self.process);
         let seals = self
             .on_all::<Option<String>>(Via::Worker, |address, bucket, pipeline| {
-                let (epoch, building) = (
+                let (epoch, ticket_key) = (
                     self.keys.epoch(bucket),
                     self.keys.rebuild_ticket(bucket, &self.process),
                 );
                 let term = self.trust.sealing_term(address);
-                pipeline.add_command(scripts::seal(&epoch, (&building, ticket), &name, term));
+                pipeline.add_command(scripts::seal(&epoch, (&ticket_key, ticket), &name, term));
             })
             .await?;
         let mut sealed = Epochs::default();
         for (bucket, epoch) in seals {
-            sealed.note(bucket, epoch);
+            sealed.set(bucket, epoch);
         }
         let seen = self.observe().await?;
         Ok(self.trust.end_rebuild(ticket, sealed, &seen))

@@ -1,47 +1,51 @@
-//! Compares the clock of a server with ours. Redis expires keys by its own clock. If it jumps forward, entries expire
-//! before the tokens that they refuse.
+//! Detection of clock jumps between a Redis server and this machine.
+//!
+//! Redis expires keys by its own clock. If that clock jumps forward, entries expire before the
+//! tokens that they refuse.
 
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
-/// The maximum drift between the two clocks from one rebuild to the next.
+/// Maximum drift between the two clocks from one rebuild to the next.
 pub(super) const TOLERANCE: Duration = Duration::from_secs(5);
 
-/// The time of a server, and the two moments of our monotonic clock between which it was read.
+/// Time of a server, and the two moments of the local monotonic clock between which it was read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClockReading {
-    pub asked: Instant,
-    pub answered: Instant,
-    /// Since 1970.
-    pub theirs: Duration,
+    pub sent_at: Instant,
+    pub replied_at: Instant,
+    /// Time since 1970.
+    pub server_time: Duration,
 }
 
-/// The clocks of servers, by their addresses.
+/// Clock readings by server address.
 pub(super) type ClockReadings = BTreeMap<String, ClockReading>;
 
 impl ClockReading {
-    /// Returns true if the server's clock has jumped since `earlier`, in either direction. A clock that was set back
-    /// may mean that the machine was restored from a snapshot, with its memory.
+    /// Returns true if the server's clock has jumped since `earlier`, in either direction. A
+    /// clock that was set back may mean that the machine was restored from a snapshot, with its
+    /// cache.
     pub(super) fn has_jumped_since(&self, earlier: &Self) -> bool {
         self.drift_since(earlier) > TOLERANCE
     }
 
     /// Returns the latest time that the server's clock can show now, unless it has jumped.
     pub(super) fn latest(&self, now: Instant) -> Duration {
-        self.theirs + now.saturating_duration_since(self.asked) + TOLERANCE
+        self.server_time + now.saturating_duration_since(self.sent_at) + TOLERANCE
     }
 
-    /// Returns the difference between the times passed there and here, beyond what the round trips explain.
+    /// Returns the difference between the elapsed server time and the elapsed local time, beyond
+    /// the uncertainty from the round trips.
     fn drift_since(&self, earlier: &Self) -> Duration {
-        let least = self.asked.saturating_duration_since(earlier.answered);
-        let most = self.answered.saturating_duration_since(earlier.asked);
-        match self.theirs.checked_sub(earlier.theirs) {
-            Some(passed) => passed
-                .saturating_sub(most)
-                .max(least.saturating_sub(passed)),
-            None => earlier.theirs.saturating_sub(self.theirs) + least,
+        let min_elapsed = self.sent_at.saturating_duration_since(earlier.replied_at);
+        let max_elapsed = self.replied_at.saturating_duration_since(earlier.sent_at);
+        match self.server_time.checked_sub(earlier.server_time) {
+            Some(elapsed) => elapsed
+                .saturating_sub(max_elapsed)
+                .max(min_elapsed.saturating_sub(elapsed)),
+            None => earlier.server_time.saturating_sub(self.server_time) + min_elapsed,
         }
     }
 }
@@ -50,54 +54,55 @@ impl ClockReading {
 mod tests {
     use super::*;
 
-    fn reading(start: Instant, asked: u64, answered: u64, theirs: u64) -> ClockReading {
+    fn reading(start: Instant, sent_at: u64, replied_at: u64, server_time: u64) -> ClockReading {
         let at = |seconds| start + Duration::from_secs(seconds);
         ClockReading {
-            asked: at(asked),
-            answered: at(answered),
-            theirs: Duration::from_secs(1_800_000_000 + theirs),
+            sent_at: at(sent_at),
+            replied_at: at(replied_at),
+            server_time: Duration::from_secs(1_800_000_000 + server_time),
         }
     }
 
     #[test]
-    fn a_clock_that_keeps_pace_has_not_jumped_however_slow_its_answers_are() {
+    fn slow_replies_of_a_steady_clock_are_no_jump() {
         let start = Instant::now();
         let first = reading(start, 0, 30, 0);
-        for (asked, answered, theirs) in [
+        for (sent_at, replied_at, server_time) in [
             (100, 100, 70),
             (100, 100, 100),
             (100, 140, 140),
             (100, 100, 105),
         ] {
             assert!(
-                !reading(start, asked, answered, theirs).has_jumped_since(&first),
-                "{asked} {answered} {theirs}"
+                !reading(start, sent_at, replied_at, server_time).has_jumped_since(&first),
+                "{sent_at} {replied_at} {server_time}"
             );
         }
     }
 
     #[test]
-    fn a_clock_that_was_set_forward_or_back_has_jumped() {
+    fn clock_set_forward_or_back_has_jumped() {
         let start = Instant::now();
         let first = reading(start, 0, 0, 500);
-        for theirs in [606, 1200, 594, 400, 0] {
+        for server_time in [606, 1200, 594, 400, 0] {
             assert!(
-                reading(start, 100, 100, theirs).has_jumped_since(&first),
-                "{theirs}"
+                reading(start, 100, 100, server_time).has_jumped_since(&first),
+                "{server_time}"
             );
         }
     }
 
     #[test]
-    fn the_latest_possible_time_of_a_clock_moves_with_ours() {
+    fn latest_possible_time_advances_with_the_local_clock() {
         let start = Instant::now();
         let latest = reading(start, 0, 0, 0).latest(start + Duration::from_mins(1));
         assert_eq!(latest, Duration::from_secs(1_800_000_065));
     }
 
-    /// Our machine was suspended: its monotonic clock stood still, and the server's went on.
+    /// The local machine was suspended: its monotonic clock stood still, the server's clock went
+    /// on.
     #[test]
-    fn a_clock_that_went_on_while_ours_stood_still_has_jumped() {
+    fn suspension_of_the_local_machine_is_a_jump() {
         let start = Instant::now();
         assert!(reading(start, 1, 1, 61).has_jumped_since(&reading(start, 0, 0, 0)));
     }

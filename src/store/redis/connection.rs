@@ -1,15 +1,16 @@
-//! Multiplexed connections to one server, with a limit on every wait and a breaker: a Redis that is gone costs one
-//! time limit, then nothing for a while.
+//! Multiplexed connections to one server, with a timeout for every wait and a circuit breaker: an
+//! unavailable Redis costs one timeout, then no wait during the back-off.
 //!
-//! The threads of the web server have a connection each, so that nothing is handed from thread to thread; whatever runs
-//! in the background shares one, and looks at the server through it. What is believed of Redis is believed of the process that
-//! the last look saw. So
-//! - a thread has a connection of its own only once a look has told which process there is;
-//! - its connection asks which process it leads to when it is made, and nothing is sent to another than the one that was seen;
-//! - when a look sees another process, that counts as a failure: no answer that was asked for before is believed after;
-//! - no connection is made again without a failure having been counted, unless it is to that one process.
+//! Each worker thread has its own connection, so that no reply crosses threads. Background tasks
+//! share one connection, and probes use it. Trust applies to the Redis process that the last probe
+//! saw, identified by its run id. Therefore:
+//! - A worker opens its own connection only after a probe has recorded the run id.
+//! - A new worker connection queries the run id. It is discarded if the run id differs from the
+//!   recorded one.
+//! - A probe that sees another run id counts a failure, so no lookup sent before it is trusted.
+//! - Every reconnection follows a counted failure, unless it leads to the recorded process.
 //!
-//! While a thread can have no connection of its own, it uses the one of the background.
+//! A worker without a connection uses the shared one.
 
 use std::{
     io,
@@ -43,32 +44,34 @@ pub(super) struct NodeConnection {
     timeout_after: Duration,
     worker_slots: ThreadLocal<Mutex<Slot>>,
     runtime: Option<Handle>,
-    /// The process that the last look saw.
+    /// Run id that the last probe saw.
     expected_run_id: ArcSwapOption<String>,
     shared_slot: Mutex<Slot>,
 }
 
-/// How a server is asked.
+/// Connection for a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Via {
-    /// By a connection for this once, whether or not the standing one rests. Its failure says nothing of that one.
+    /// A new connection for this request only, even during the back-off of the standing one. A
+    /// failure does not affect the standing connection.
     OneOff,
-    /// By a connection for this once, and whoever is at its end: of a server that is left.
+    /// The same without a check of the run id: for a server that has been left.
     OneOffUnverified,
-    /// By the connection that the background shares. Whoever looks at a server goes this way: the others have to lead where
-    /// the look led.
+    /// The connection shared by background tasks. Probes use it, and all other connections must
+    /// lead to the process that they saw.
     Shared,
-    /// By the thread's own connection, or where a thread has none by the shared one.
+    /// The worker's own connection, or the shared one if there is none.
     Worker,
 }
 
 impl NodeConnection {
-    /// Connects at the first use, and again whenever it has to. `failures` counts, and may be shared by links; `runtime`
-    /// drives the shared connection, and outlives those of the threads that have their own.
+    /// Creates a client that connects on first use and reconnects when needed. `failures` is the
+    /// failure counter, which several connections may share. `runtime` drives the shared connection
+    /// and outlives the workers' runtimes.
     pub(super) fn new(
         address: String,
         client: Client,
-        limit: Duration,
+        timeout_after: Duration,
         failures: Arc<AtomicU64>,
         runtime: Option<Handle>,
     ) -> Self {
@@ -78,7 +81,7 @@ impl NodeConnection {
             client,
             down,
             failures,
-            timeout_after: limit,
+            timeout_after,
             worker_slots: own,
             runtime,
             expected_run_id: seen,
@@ -86,18 +89,19 @@ impl NodeConnection {
         }
     }
 
-    /// Where it leads, for people.
+    /// Address of the server, for messages.
     pub(super) fn address(&self) -> &str {
         &self.address
     }
 
-    /// Whether what was sent last failed.
+    /// Returns true if the last request failed.
     pub(super) fn is_down(&self) -> bool {
         self.down.load(Ordering::Acquire)
     }
 
-    /// What a look saw through the shared connection: all others have to lead to this process. Counted as a failure when it
-    /// is another than before, and after it is known: who reads the new count goes to the new process.
+    /// Records the run id that a probe saw through the shared connection; all other connections
+    /// must lead to this process. A change is counted as a failure after the run id is stored,
+    /// so that a reader of the new count uses the new process.
     pub(super) fn expect_run_id(&self, run_id: &str) {
         let now = (!run_id.is_empty()).then_some(run_id);
         if self
@@ -113,8 +117,9 @@ impl NodeConnection {
         }
     }
 
-    /// Gives up the shared connection, as after a failure: it leads to a server that is no use, and the next one may not. Where
-    /// there is none, it rests no longer than it does: whoever asks often must not keep it from being made.
+    /// Discards the shared connection with the back-off of a failure, because it leads to an
+    /// unusable server. Without a connection it does nothing: frequent calls must not extend the
+    /// back-off.
     pub(super) fn drop_shared(&self, reason: &str) {
         let standing = lock(&self.shared_slot).current();
         if let Some((number, _)) = standing {
@@ -122,17 +127,18 @@ impl NodeConnection {
         }
     }
 
-    /// Asks by each thread's own connection for a sign of life: none is closed because it is idle, and a dead one is not
-    /// left for a request to find. One that is slow may only have a busy thread: a Redis that hangs is found by whoever looks.
+    /// Polls each worker's connection, so that none is closed as idle and a dead one is found
+    /// before a request uses it. A timeout is ignored, because a busy worker thread can cause it.
+    /// The probe itself detects a Redis that hangs.
     pub(super) async fn ping_worker_connections(&self) {
-        let own = self.worker_slots.iter().filter_map(|line| {
-            let (number, connecting) = lock(line).current()?;
+        let own = self.worker_slots.iter().filter_map(|slot| {
+            let (number, connecting) = lock(slot).current()?;
             Some(async move {
                 match timeout(self.timeout_after, identified(connecting)).await {
                     Ok(Ok(connected)) if self.is_wrong_server(&connected) => {
-                        lock(line).discard(number)
+                        lock(slot).discard(number)
                     }
-                    Ok(Err(error)) => self.disconnect(line, number, &describe(&error)),
+                    Ok(Err(error)) => self.disconnect(slot, number, &describe(&error)),
                     Ok(Ok(_)) | Err(_) => {}
                 }
             })
@@ -143,60 +149,60 @@ impl NodeConnection {
     /// Sends one command.
     pub(super) async fn query<T: FromRedisValue>(
         &self,
-        way: Via,
+        via: Via,
         command: &Cmd,
     ) -> Result<T, StoreError> {
-        self.query_via(way, async |mut connection| {
+        self.query_via(via, async |mut connection| {
             command.query_async(&mut connection).await
         })
         .await
     }
 
-    /// Sends commands in one round trip. An error of one is an error of all.
+    /// Sends commands in one round trip. An error of one command is returned for all.
     pub(super) async fn query_pipeline<T: FromRedisValue>(
         &self,
-        way: Via,
+        via: Via,
         commands: &Pipeline,
     ) -> Result<T, StoreError> {
-        self.query_via(way, async |mut connection| {
+        self.query_via(via, async |mut connection| {
             commands.query_async(&mut connection).await
         })
         .await
     }
 
-    /// Ways that few go are boxed: a future has room for all of them, and what is larger than a kilobyte costs the allocator
-    /// ten times as much.
+    /// Sends a request over the chosen connection. Rare paths are boxed: a future has room for
+    /// all of its paths, and allocations above one kilobyte cost ten times as much.
     async fn query_via<T>(
         &self,
-        way: Via,
-        ask: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
+        via: Via,
+        send: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
     ) -> Result<T, StoreError> {
-        match way {
+        match via {
             Via::Worker if thread::has_own_runtime() => {
-                let line = self.worker_slots.get_or_default();
-                match self.worker_connection(line).await {
+                let slot = self.worker_slots.get_or_default();
+                match self.worker_connection(slot).await {
                     Some((number, connection)) => {
-                        self.query_slot(line, number, ask(connection)).await
+                        self.query_slot(slot, number, send(connection)).await
                     }
-                    None => Box::pin(self.query_shared(ask)).await,
+                    None => Box::pin(self.query_shared(send)).await,
                 }
             }
-            Via::Shared | Via::Worker => Box::pin(self.query_shared(ask)).await,
+            Via::Shared | Via::Worker => Box::pin(self.query_shared(send)).await,
             Via::OneOff | Via::OneOffUnverified => {
-                let known = matches!(way, Via::OneOff);
-                let answer = async {
+                let known = matches!(via, Via::OneOff);
+                let reply = async {
                     let connected = self
                         .connect(if known { Owner::OneOff } else { Owner::Shared })
                         .await?;
                     if known && self.is_wrong_server(&connected) {
                         return Err(io::Error::other(
-                            "it is not the server that was looked at last",
+                            "it is not the server that the last probe saw",
                         )
                         .into());
                     }
-                    ask(connected.connection).await
+                    send(connected.connection).await
                 };
-                Box::pin(self.with_timeout(answer))
+                Box::pin(self.with_timeout(reply))
                     .await
                     .map_err(StoreError::Unavailable)
             }
@@ -205,44 +211,45 @@ impl NodeConnection {
 
     async fn query_shared<T>(
         &self,
-        ask: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
+        send: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
     ) -> Result<T, StoreError> {
         let (number, connecting) = self
             .connecting(&self.shared_slot, Owner::Shared)
             .map_err(StoreError::Unavailable)?;
-        let answer = async { ask(connecting.await?.connection).await };
-        let answer = self.query_slot(&self.shared_slot, number, answer).await?;
+        let reply = async { send(connecting.await?.connection).await };
+        let reply = self.query_slot(&self.shared_slot, number, reply).await?;
         self.down.store(false, Ordering::Release);
-        Ok(answer)
+        Ok(reply)
     }
 
-    /// Waits for an answer, no longer than the limit. After a failure, the connection is given up, and the line rests:
-    /// behind a connection that does not answer there may be nobody any more.
+    /// Awaits a reply until the timeout. After a failure, discards the connection and starts the
+    /// back-off, because the peer may be dead.
     async fn query_slot<T>(
         &self,
-        line: &Mutex<Slot>,
+        slot: &Mutex<Slot>,
         number: u64,
-        answer: impl Future<Output = Result<T, RedisError>>,
+        reply: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, StoreError> {
-        let answer = self.with_timeout(answer).await;
-        answer.map_err(|failure| {
-            self.disconnect(line, number, &failure);
+        let reply = self.with_timeout(reply).await;
+        reply.map_err(|failure| {
+            self.disconnect(slot, number, &failure);
             StoreError::Unavailable(failure)
         })
     }
 
-    /// The thread's own connection, to the process that the last look saw. Without one, and while there is none to be had,
-    /// the shared connection serves: nothing was asked, so nothing has failed.
-    async fn worker_connection(&self, line: &Mutex<Slot>) -> Option<(u64, MultiplexedConnection)> {
-        // Twice: one that was made before the look that saw another process is no fault of the next.
+    /// Returns the worker's own connection to the process that the last probe saw. `None` if there
+    /// is none at present; the request then uses the shared connection, and no failure is counted.
+    async fn worker_connection(&self, slot: &Mutex<Slot>) -> Option<(u64, MultiplexedConnection)> {
+        // Two attempts: a connection opened before the probe that saw another process is stale, not
+        // failed.
         for first in [true, false] {
             self.expected_run_id.load().as_ref()?;
-            let (number, connecting) = self.connecting(line, Owner::Own).ok()?;
-            // Nearly always it is there, and nothing has to be waited for.
-            let there = connecting
+            let (number, connecting) = self.connecting(slot, Owner::Own).ok()?;
+            // Usually the connection is open, and nothing is awaited.
+            let open = connecting
                 .peek()
                 .and_then(|connected| connected.as_ref().ok().cloned());
-            let connected = match there {
+            let connected = match open {
                 Some(connected) => Ok(connected),
                 None => Box::pin(self.with_timeout(connecting)).await,
             };
@@ -250,13 +257,13 @@ impl NodeConnection {
                 Ok(connected) if !self.is_wrong_server(&connected) => {
                     return Some((number, connected.connection));
                 }
-                Ok(_) if first => lock(line).discard(number),
+                Ok(_) if first => lock(slot).discard(number),
                 Ok(connected) => {
-                    lock(line).back_off(number, "the address leads to another server now");
+                    lock(slot).back_off(number, "the address now leads to another server");
                     self.invalidate_shared(&connected);
                 }
                 Err(failure) => {
-                    lock(line).back_off(number, &failure);
+                    lock(slot).back_off(number, &failure);
                     return None;
                 }
             }
@@ -264,8 +271,8 @@ impl NodeConnection {
         None
     }
 
-    /// The address leads elsewhere than it did: unless the shared connection was made since then, too, it is given up, so
-    /// that the next look sees where.
+    /// Handles an address that now leads to another server. Discards the shared connection if it is
+    /// older, so that the next probe sees the new server.
     fn invalidate_shared(&self, newer: &Connected) {
         let standing = lock(&self.shared_slot).current();
         if let Some((number, connecting)) = standing
@@ -275,19 +282,19 @@ impl NodeConnection {
             self.disconnect(
                 &self.shared_slot,
                 number,
-                "the address leads to another server now",
+                "the address now leads to another server",
             );
         }
     }
 
     async fn with_timeout<T>(
         &self,
-        answer: impl Future<Output = Result<T, RedisError>>,
+        reply: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, String> {
-        let failure = match timeout(self.timeout_after, answer).await {
+        let failure = match timeout(self.timeout_after, reply).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => describe(&error),
-            Err(_) => "no answer in time".to_owned(),
+            Err(_) => "timed out".to_owned(),
         };
         Err(format!("Redis at {}: {failure}", self.address))
     }
@@ -299,21 +306,21 @@ impl NodeConnection {
         }
     }
 
-    fn connecting(&self, line: &Mutex<Slot>, whose: Owner) -> Result<(u64, Connecting), String> {
-        lock(line).connection(|| self.connect(whose))
+    fn connecting(&self, slot: &Mutex<Slot>, owner: Owner) -> Result<(u64, Connecting), String> {
+        lock(slot).connection(|| self.connect(owner))
     }
 
-    fn connect(&self, whose: Owner) -> Connecting {
-        let (client, limit) = (self.client.clone(), self.timeout_after);
+    fn connect(&self, owner: Owner) -> Connecting {
+        let (client, timeout_after) = (self.client.clone(), self.timeout_after);
         let connect = async move {
             let config = AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(limit))
+                .set_connection_timeout(Some(timeout_after))
                 .set_response_timeout(None);
             let connection = client
                 .get_multiplexed_async_connection_with_config(&config)
                 .await?;
-            match whose {
-                // Told where that may be asked: nothing depends on it.
+            match owner {
+                // Best effort: nothing depends on the run id here.
                 Owner::Shared => Ok(identify(connection.clone()).await.unwrap_or(Connected {
                     connection,
                     run_id: None,
@@ -321,13 +328,13 @@ impl NodeConnection {
                 Owner::Own | Owner::OneOff => identify(connection).await,
             }
         };
-        // Limited here, too: nobody may be left to wait for it.
+        // Limits the spawned task itself, so that no waiter hangs.
         let connect = async move {
-            timeout(limit, connect)
+            timeout(timeout_after, connect)
                 .await
                 .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
         };
-        let runtime = if matches!(whose, Owner::Own) {
+        let runtime = if matches!(owner, Owner::Own) {
             Handle::try_current().ok()
         } else {
             self.runtime.clone()
@@ -344,29 +351,30 @@ impl NodeConnection {
         .shared()
     }
 
-    /// Counted before the connection can be another: whoever hears from the next one finds the failure counted.
-    fn disconnect(&self, line: &Mutex<Slot>, number: u64, failure: &str) {
-        let mut line = lock(line);
-        if line.is_current(number) {
+    /// Discards a connection after a failure. The failure is counted before another connection can
+    /// be opened, so any reply on the next connection finds it counted.
+    fn disconnect(&self, slot: &Mutex<Slot>, number: u64, failure: &str) {
+        let mut slot = lock(slot);
+        if slot.is_current(number) {
             self.failures.fetch_add(1, Ordering::AcqRel);
             self.down.store(true, Ordering::Release);
-            line.back_off(number, failure);
+            slot.back_off(number, failure);
         }
     }
 }
 
-/// Whose a connection is.
+/// Owner of a connection.
 #[derive(Clone, Copy, Debug)]
 enum Owner {
-    /// Nobody's for long.
+    /// A single request.
     OneOff,
-    /// A thread's that has a runtime of its own, which drives it.
+    /// A worker thread, whose own runtime drives the connection.
     Own,
-    /// That of the background.
+    /// The background tasks.
     Shared,
 }
 
-/// The connection, and which process it leads to.
+/// Returns the connection with the run id of the process at its end.
 async fn identify(mut connection: MultiplexedConnection) -> Result<Connected, RedisError> {
     let info: String = cmd("INFO")
         .arg("server")
@@ -382,7 +390,8 @@ async fn identified(connecting: Connecting) -> Result<Connected, RedisError> {
     identify(connecting.await?.connection).await
 }
 
-/// What went wrong and, where a setting is at fault, which. Of commands that were sent together, the first that failed.
+/// Describes an error and names the setting at fault, if any. For a pipeline, describes the first
+/// command that failed.
 fn describe(error: &RedisError) -> String {
     let text = match error.clone().into_server_errors().as_deref() {
         Some([(_, first), ..]) => {
@@ -390,11 +399,11 @@ fn describe(error: &RedisError) -> String {
         }
         _ => error.to_string(),
     };
-    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if error.kind() == ErrorKind::AuthenticationFailed || says(&["NOAUTH", "WRONGPASS"]) {
-        format!("it refuses the user or the password ({text})")
-    } else if says(&["NOPERM", "can't run this command", "No permissions to"]) {
-        format!("its user may not do what is needed, see docs/guides/redis.md ({text})")
+    let contains_any = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if error.kind() == ErrorKind::AuthenticationFailed || contains_any(&["NOAUTH", "WRONGPASS"]) {
+        format!("the server refuses the user or the password ({text})")
+    } else if contains_any(&["NOPERM", "can't run this command", "No permissions to"]) {
+        format!("the Redis user lacks a permission, see docs/guides/redis.md ({text})")
     } else {
         text
     }

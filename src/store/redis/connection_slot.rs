@@ -1,4 +1,4 @@
-//! One connection after the other to the same address, and the rest after a failure.
+//! Slot for the current connection to one address, with a back-off after failures.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -8,13 +8,14 @@ use std::{
 use futures_util::future::{BoxFuture, Shared};
 use redis::{RedisError, aio::MultiplexedConnection};
 
-/// How long nothing is sent after a failure: a little less than the second between two looks, so that the next one finds it over.
+/// Back-off after a failure. Slightly shorter than the probe interval of 1 s, so that the next
+/// probe reconnects.
 const BACKOFF: Duration = Duration::from_millis(900);
 
-/// A connection that is there or being made: whoever needs it waits for the same one.
+/// A connection that is open or being opened. All waiters share the same attempt.
 pub(super) type Connecting = Shared<BoxFuture<'static, Result<Connected, RedisError>>>;
 
-/// A connection, and which process of Redis it leads to, where that has been asked.
+/// A connection, and the run id of the Redis process at its end if it was queried.
 #[derive(Clone)]
 pub(super) struct Connected {
     pub connection: MultiplexedConnection,
@@ -24,14 +25,16 @@ pub(super) struct Connected {
 #[derive(Default)]
 pub(super) struct Slot {
     connection: Option<Connecting>,
-    /// The number of the connection: of many that wait for the same one in vain, the first hangs up.
+    /// Number of the connection. If several requests fail on the same connection, only the first
+    /// discards it.
     number: u64,
-    /// After a failure: until when nothing is sent, and what to say so long.
+    /// After a failure: end of the back-off, and the error to return until then.
     backing_off: Option<(Instant, String)>,
 }
 
 impl Slot {
-    /// The connection and its number, made by `connect` if there is none. While the line rests, what is wrong.
+    /// Returns the connection and its number, opened by `connect` if there is none. During the
+    /// back-off, returns the last failure.
     pub(super) fn connection(
         &mut self,
         connect: impl FnOnce() -> Connecting,
@@ -47,17 +50,17 @@ impl Slot {
         ))
     }
 
-    /// The connection, if there is one.
+    /// Returns the connection and its number, if there is one.
     pub(super) fn current(&self) -> Option<(u64, Connecting)> {
         Some((self.number, self.connection.clone()?))
     }
 
-    /// Whether the connection of this number is still the one.
+    /// Returns true if the connection with this number is the current one.
     pub(super) const fn is_current(&self, number: u64) -> bool {
         self.number == number
     }
 
-    /// Gives up the connection of this number: the next question makes another.
+    /// Discards the connection with this number. The next request opens another.
     pub(super) fn discard(&mut self, number: u64) {
         if self.number == number {
             self.number += 1;
@@ -65,7 +68,7 @@ impl Slot {
         }
     }
 
-    /// The same, and says for a while what is wrong.
+    /// Discards the connection with this number and starts the back-off.
     pub(super) fn back_off(&mut self, number: u64, failure: &str) {
         if self.number == number {
             self.discard(number);
@@ -74,6 +77,6 @@ impl Slot {
     }
 }
 
-pub(super) fn lock(line: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
-    line.lock().unwrap_or_else(PoisonError::into_inner)
+pub(super) fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }

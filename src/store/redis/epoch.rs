@@ -1,50 +1,53 @@
-//! The value of an epoch: the deployment that owns the memory, and the memory.
+//! Format and ownership of cache epochs.
 //!
-//! `DEPLOYMENT:MEMORY`. The first part is the id in the database. The second is created by the rebuild that finds no
-//! epoch, so a memory that was lost and filled again has another value. An instance trusts only values that its own
-//! rebuild has sealed, so all entries that it relies on came from its own database. This also covers two copies of one
-//! database, which have the same id.
+//! A cache epoch has the form `DEPLOYMENT:REBUILD`. The first part is the deployment id in the
+//! database. The second is created by the rebuild that finds no epoch, so a cache that was lost and
+//! filled again has another value. An instance trusts only values that its own rebuild sealed, so
+//! all entries that it relies on came from its own database. This also covers two copies of one
+//! database, which share the deployment id.
 
 use std::time::Duration;
 
 use super::{clock_drift, key_names::BUCKETS};
 use crate::{domain::ids::DeploymentId, ports::blacklist::MARGIN};
 
-/// The life of an epoch after its last renewal, and the time for which a process trusts its last look.
+/// Lifetime of a cache epoch after its last renewal, and the time for which a process relies on its
+/// last probe.
 pub(super) const LIFETIME: Duration = Duration::from_mins(1);
 
-/// The maximum of the leeway setting.
+/// Maximum of the leeway setting.
 const LEEWAY: Duration = Duration::from_mins(1);
 
-// A jump of the clock that ends an entry before its tokens also ends the epoch. The sum of smaller jumps is noticed.
+// A clock jump that expires an entry before its tokens also expires the epoch. Smaller jumps are
+// detected by their sum.
 const _: () = assert!(
     LIFETIME.as_secs() + 2 * clock_drift::TOLERANCE.as_secs() + LEEWAY.as_secs()
         < MARGIN.num_seconds().unsigned_abs(),
-    "entries must outlive their tokens by more than an epoch lives"
+    "entries must outlive their tokens by more than the lifetime of an epoch"
 );
 
-/// The value that earlier versions set. It names no deployment.
+/// Value that earlier versions stored. It names no deployment.
 const UNNAMED: &str = "1";
 
-/// The values with which a rebuild seals epochs.
+/// Values with which a rebuild seals cache epochs.
 pub(super) struct EpochName {
-    /// The prefix of all values of this deployment.
+    /// Prefix of all values of this deployment.
     pub owner: String,
-    /// The value to set if there is no epoch.
+    /// Value to store if there is no epoch.
     pub new_value: String,
 }
 
-/// The values found, by bucket.
+/// Cache epochs found, by bucket.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Epochs(Vec<Option<String>>);
 
 impl Epochs {
-    pub(super) fn note(&mut self, bucket: u8, value: Option<String>) {
-        let place = usize::from(bucket);
-        if self.0.len() <= place {
-            self.0.resize(place + 1, None);
+    pub(super) fn set(&mut self, bucket: u8, value: Option<String>) {
+        let index = usize::from(bucket);
+        if self.0.len() <= index {
+            self.0.resize(index + 1, None);
         }
-        if let Some(epoch) = self.0.get_mut(place) {
+        if let Some(epoch) = self.0.get_mut(index) {
             *epoch = value;
         }
     }
@@ -87,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_of_another_deployment_is_foreign_and_one_without_a_name_is_not() {
+    fn only_an_epoch_that_names_another_deployment_is_foreign() {
         let own = DeploymentId::new("ada");
         assert_eq!(epochs(&["ada:1", "1", "ada:2"]).foreign_owner(&own), None);
         assert_eq!(
@@ -99,15 +102,15 @@ mod tests {
     }
 
     #[test]
-    fn epochs_are_complete_when_every_bucket_has_one() {
+    fn epochs_are_complete_once_every_bucket_has_one() {
         let mut epochs = Epochs::default();
         for bucket in (0..BUCKETS).rev() {
             assert!(!epochs.are_complete());
-            epochs.note(bucket, Some(bucket.to_string()));
+            epochs.set(bucket, Some(bucket.to_string()));
         }
         assert!(epochs.are_complete());
         assert_eq!((epochs.get(3), epochs.get(BUCKETS)), (Some("3"), None));
-        epochs.note(3, None);
+        epochs.set(3, None);
         assert!(!epochs.are_complete());
     }
 }

@@ -1,16 +1,16 @@
-//! What Redis says of itself.
+//! Parser of the reply to `INFO`.
 
-/// The lines of `INFO` that matter.
+/// Relevant fields of `INFO`.
 pub(super) struct ServerInfo {
-    /// Whether it is a node of a cluster.
+    /// True for a node of a cluster.
     pub cluster: bool,
-    /// Which memory it is: another after a restart, a fail-over, and after something was thrown away.
+    /// Identity of the cache. Changes after a restart, a fail-over and an eviction.
     pub cache_identity: String,
-    /// The policy by which it throws keys away, if it does.
+    /// Eviction policy, if the server evicts keys.
     pub eviction_policy: Option<String>,
-    /// Whether it copies another server, and takes no writes.
+    /// True for a replica, which rejects writes.
     pub replica: bool,
-    /// Which process it is.
+    /// Identity of the Redis process.
     pub run_id: String,
 }
 
@@ -49,7 +49,7 @@ mod tests {
         master_replid:b2\r\n# Cluster\r\ncluster_enabled:0\r\n";
 
     #[test]
-    fn the_lines_of_info_are_read() {
+    fn info_fields_are_parsed() {
         let server = ServerInfo::parse(INFO);
         assert_eq!(
             (
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_or_with_noeviction_nothing_is_thrown_away() {
+    fn no_limit_or_noeviction_means_no_eviction() {
         assert_eq!(
             ServerInfo::parse(&INFO.replace(":1024", ":0")).eviction_policy,
             None

@@ -1,7 +1,8 @@
-//! The names of keys.
+//! Names of the keys in Redis.
 //!
-//! All that one token's check looks at carries one hash tag, so that on a cluster it is one `MGET` in one slot. Users
-//! are spread over a few tags, each with an epoch of its own: a node that lost its memory lost its epochs with it.
+//! All keys of one lookup share a hash tag, so that a lookup is one `MGET` in one slot of a
+//! cluster. Users are spread over several tags (buckets). Each bucket has its own cache epoch, so a
+//! node that lost its data has lost its epochs too.
 
 use std::io::Write as _;
 
@@ -9,10 +10,10 @@ use redis::{Cmd, RedisWrite as _};
 
 use crate::domain::ids::{SessionId, UserId};
 
-/// How many tags there are. Changing it orphans all marks, which the next rebuild writes again.
+/// Number of buckets. A change orphans all entries; the next rebuild writes them again.
 pub(super) const BUCKETS: u8 = 16;
 
-/// The beginnings of all keys, made once: a check needs three of them.
+/// Prefixes of all keys, built once.
 pub(super) struct KeyNames {
     tags: Vec<String>,
 }
@@ -26,7 +27,7 @@ impl KeyNames {
         }
     }
 
-    /// FNV-1a: the same everywhere and for ever.
+    /// Returns the bucket of a user: FNV-1a, identical in all versions and on all platforms.
     pub(super) fn bucket(user: &UserId) -> u8 {
         let hash = user
             .as_str()
@@ -37,37 +38,38 @@ impl KeyNames {
         u8::try_from(hash % u64::from(BUCKETS)).unwrap_or_default()
     }
 
-    /// The question for all that may be said of a token: the epoch, the mark of its session, that of its user. Written in one
-    /// piece: it is asked for every token.
+    /// Builds the command of a lookup: reads the cache epoch, the session's entry and the user's
+    /// entry. Keys are written in place, because this runs for every token.
     pub(super) fn lookup_command(&self, user: &UserId, session: SessionId) -> Cmd {
         let tag = self.tag(Self::bucket(user));
         let mut text = [0; SessionId::LENGTH];
-        let rest = [
+        let keys = [
             ["epoch", ""],
             ["s:", session.encode(&mut text)],
             ["u:", user.as_str()],
         ];
-        let length = rest
+        let length = keys
             .iter()
             .map(|[kind, name]| tag.len() + kind.len() + name.len())
             .sum::<usize>();
-        let mut question = Cmd::with_capacity(1 + rest.len(), "MGET".len() + length);
-        question.arg("MGET");
-        for [kind, name] in rest {
-            let mut key = question.writer_for_next_arg();
-            // Into memory, which takes everything.
+        let mut command = Cmd::with_capacity(1 + keys.len(), "MGET".len() + length);
+        command.arg("MGET");
+        for [kind, name] in keys {
+            let mut key = command.writer_for_next_arg();
+            // Writes to memory cannot fail.
             let _ = [tag, kind, name]
                 .iter()
                 .try_for_each(|part| key.write_all(part.as_bytes()));
         }
-        question
+        command
     }
 
     pub(super) fn epoch(&self, bucket: u8) -> String {
         [self.tag(bucket), "epoch"].concat()
     }
 
-    /// Each process that rebuilds has a key of its own: two at once are not in each other's way.
+    /// Returns the key of a rebuild's ticket. Each process has its own key, so concurrent rebuilds
+    /// do not collide.
     pub(super) fn rebuild_ticket(&self, bucket: u8, ticket: &str) -> String {
         [self.tag(bucket), "building:", ticket].concat()
     }
@@ -98,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_keys_of_a_user_have_one_tag_and_are_what_they_always_were() {
+    fn keys_of_a_user_share_one_tag_and_never_change() {
         let keys = KeyNames::new("latchkey");
         let (user, session) = (
             UserId::new("ada"),
@@ -112,14 +114,14 @@ mod tests {
             "{latchkey:11}:s:0d0ba1b7-5a1b-4b39-9f6e-33b6a5a0a1c2"
         );
         assert_eq!(keys.user(&user), "{latchkey:11}:u:ada");
-        let mut question = redis::cmd("MGET");
-        question
+        let mut command = redis::cmd("MGET");
+        command
             .arg(keys.epoch(11))
             .arg(keys.session(&user, session))
             .arg(keys.user(&user));
         assert_eq!(
             keys.lookup_command(&user, session).get_packed_command(),
-            question.get_packed_command()
+            command.get_packed_command()
         );
     }
 }

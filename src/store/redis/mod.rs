@@ -1,8 +1,9 @@
-//! The blacklist in Redis: one server, one that Sentinels name, or a cluster.
+//! The blacklist in Redis: a single server, a master named by Sentinels, or a cluster.
 //!
-//! The Redis library's own clients for Sentinel and Cluster, and its connection manager, are not used: they connect
-//! again and ask again without a word. After a fail-over to a replica that lags, a mark that is missing there would be
-//! believed to be absent. Here every connection that fails, and every server that changes its place, is noticed.
+//! The Redis crate's Sentinel and Cluster clients and its connection manager are not used, because
+//! they reconnect and retry silently. After a fail-over to a lagging replica, a missing entry would
+//! then be taken as proof of a valid token. This module detects each failed connection and each
+//! change of a server's address.
 
 mod blacklist;
 mod clock_drift;

@@ -1,5 +1,7 @@
-//! What must be decided inside Redis. The text is sent each time, not its hash: after a fail-over nobody has to load it
-//! first, and it is shorter than a packet.
+//! Lua scripts for decisions that must be atomic in Redis.
+//!
+//! Each call sends the text and not its hash: it fits into one packet, and no script has to be
+//! loaded after a fail-over.
 
 use std::time::Duration;
 
@@ -7,8 +9,9 @@ use redis::{Cmd, cmd};
 
 use super::epoch::EpochName;
 
-/// Raises marks: for each key a value and a time to live in milliseconds. Neither ever goes down, whatever the order
-/// in which writers arrive. What cannot be read is a later version's, and only a revocation goes over it.
+/// Raises entries: for each key a value and a time to live in milliseconds. Neither ever decreases,
+/// in any order of writers. A value that cannot be parsed comes from a later version, and only a
+/// revocation replaces it.
 const RAISE: &str = r"
 local function rank(value)
   if value == 'revoked' then return 2^53 end
@@ -25,8 +28,8 @@ end
 return #KEYS
 ";
 
-/// Reads an epoch. Renews it if the caller trusts it and the clock has not jumped since the last look: each unnoticed
-/// jump brings entries closer to their end.
+/// Reads a cache epoch. Renews it if the caller trusts it and the clock has not jumped since the
+/// last probe, because each undetected jump brings entries closer to their expiry.
 const RENEW: &str = r"
 local epoch = redis.call('GET', KEYS[1])
 if epoch == ARGV[1] and tonumber(redis.call('TIME')[1]) <= tonumber(ARGV[3]) then
@@ -35,10 +38,10 @@ end
 return epoch
 ";
 
-/// Sets the epoch if the memory that the rebuild wrote to is still the same, with its ticket in it, and the clock has not
-/// jumped since the rebuild began. Returns the epoch. An epoch of the same deployment is kept, because other instances
-/// trust it. One of another deployment is kept as well, and nothing is returned. Earlier versions wrote `1`, which
-/// names no deployment.
+/// Seals a bucket: stores the cache epoch if the bucket still holds the ticket of the rebuild and
+/// the clock has not jumped since the rebuild began. Returns the epoch. An epoch of the same
+/// deployment is kept, because other instances trust it. An epoch of another deployment is kept
+/// too, and nothing is returned. Earlier versions stored `1`, which names no deployment.
 const SEAL: &str = r"
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return false end
 if tonumber(redis.call('TIME')[1]) > tonumber(ARGV[5]) then return false end
@@ -68,14 +71,15 @@ pub(super) fn raise(entries: &[Entry]) -> Cmd {
     command
 }
 
-/// The life of an epoch from now on, and the latest time by the server's clock at which it may be set or renewed.
+/// Lifetime of a cache epoch from now on, and the latest server time at which it may be stored or
+/// renewed.
 #[derive(Clone, Copy)]
 pub(super) struct Term {
     pub life: Duration,
     pub latest: Duration,
 }
 
-/// Reads the epoch at `key`, and renews it if it is `trusted`.
+/// Reads the cache epoch at `key`, and renews it if its value is `trusted`.
 pub(super) fn renew(key: &str, trusted: &str, term: Term) -> Cmd {
     let mut command = cmd("EVAL");
     command
@@ -88,10 +92,10 @@ pub(super) fn renew(key: &str, trusted: &str, term: Term) -> Cmd {
     command
 }
 
-/// Sets the epoch at `key` to `name` if `ticket` lies at `building`.
+/// Stores the cache epoch at `key` if the key `ticket_key` holds `ticket`.
 pub(super) fn seal(
     key: &str,
-    (building, ticket): (&str, u64),
+    (ticket_key, ticket): (&str, u64),
     name: &EpochName,
     term: Term,
 ) -> Cmd {
@@ -100,7 +104,7 @@ pub(super) fn seal(
         .arg(SEAL)
         .arg(2)
         .arg(key)
-        .arg(building)
+        .arg(ticket_key)
         .arg(ticket)
         .arg(name.owner.as_str());
     command

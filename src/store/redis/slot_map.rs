@@ -1,4 +1,4 @@
-//! Which server holds which bucket, at one moment.
+//! Assignment of buckets to servers.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ pub(super) struct SlotMap {
     pub nodes: Vec<Node>,
 }
 
-/// A server, and the buckets that it holds.
+/// A server and its buckets.
 pub(super) struct Node {
     pub link: Arc<NodeConnection>,
     pub buckets: Vec<u8>,
 }
 
 impl SlotMap {
-    /// All buckets on one server.
+    /// Assigns all buckets to one server.
     pub(super) fn single(link: Arc<NodeConnection>) -> Self {
         Self {
             nodes: vec![Node {
@@ -25,7 +25,7 @@ impl SlotMap {
         }
     }
 
-    /// The server that holds the bucket.
+    /// Returns the server that holds the bucket.
     pub(super) fn connection(&self, bucket: u8) -> Option<&Arc<NodeConnection>> {
         self.nodes
             .iter()
@@ -33,7 +33,7 @@ impl SlotMap {
             .map(|node| &node.link)
     }
 
-    /// The link to this address, if there is one.
+    /// Returns the connection to this address, if there is one.
     pub(super) fn by_address(&self, address: &str) -> Option<&Arc<NodeConnection>> {
         self.nodes
             .iter()
@@ -41,7 +41,7 @@ impl SlotMap {
             .find(|link| link.address() == address)
     }
 
-    /// Whether each bucket is reached by the same link.
+    /// Returns true if both assign each bucket to the same connection.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let same = |bucket| match (self.connection(bucket), other.connection(bucket)) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),

@@ -1,4 +1,5 @@
-//! Finds the servers: one, one that Sentinels name, or the masters of a cluster.
+//! Discovery of the servers: a single server, a master named by Sentinels, or the masters of a
+//! cluster.
 
 use std::sync::{
     Arc, Mutex, PoisonError, RwLock,
@@ -19,24 +20,24 @@ use super::{
 use crate::ports::StoreError;
 
 pub(super) struct Topology {
-    /// Whether it is a cluster, once a server was asked.
+    /// True for a cluster. `None` until a server was queried.
     cluster: Mutex<Option<bool>>,
-    /// How often a connection of the route failed, or the route changed.
+    /// Number of failed connections and of route changes.
     failures: Arc<AtomicU64>,
     options: RedisOptions,
-    /// Which drives what the background shares, wherever a server is found anew.
+    /// Runtime that drives the shared connections, also those to servers found later.
     runtime: Option<Handle>,
     route: RwLock<Option<Arc<SlotMap>>>,
-    /// What the URL names: one server, some of a cluster's, or the master by its name.
+    /// Servers in the URL: one server, some of a cluster's, or the name of the master.
     seeds: Vec<ConnectionInfo>,
     sentinels: Vec<Arc<NodeConnection>>,
-    /// The Sentinel that answered last.
+    /// Index of the Sentinel that replied last.
     sentinel: AtomicUsize,
-    /// The slot of each bucket, once a node was asked.
+    /// Slot of each bucket. Empty until a node was queried.
     slots: Mutex<Vec<u16>>,
 }
 
-/// The first and the last slot, and who is the master of them.
+/// First and last slot of a range, with host and port of its master.
 type Range = (u16, u16, String, u16);
 
 impl Topology {
@@ -64,7 +65,7 @@ impl Topology {
             topology.sentinels.push(topology.one_off(info)?);
         }
         if topology.sentinels.is_empty() {
-            // A certificate that cannot be used is found now.
+            // Reports a certificate that cannot be used at start.
             for info in topology.seeds.clone() {
                 topology.one_off(info)?;
             }
@@ -72,7 +73,7 @@ impl Topology {
         Ok(topology)
     }
 
-    /// The servers as they were found last.
+    /// Returns the servers found last.
     pub(super) fn route(&self) -> Option<Arc<SlotMap>> {
         self.route
             .read()
@@ -80,7 +81,7 @@ impl Topology {
             .clone()
     }
 
-    /// Looks where the servers are now. Where nobody can tell, they are where they were.
+    /// Finds the current servers. If no Sentinel replies, the master known last is kept.
     pub(super) async fn find(&self, keys: &KeyNames) -> Result<Arc<SlotMap>, StoreError> {
         let known = self.route();
         let found = if !self.sentinels.is_empty() {
@@ -96,12 +97,12 @@ impl Topology {
         Ok(self.install(found))
     }
 
-    /// Whether the servers may be elsewhere at the next look.
+    /// Returns true if the servers may change their addresses.
     pub(super) fn moves(&self) -> bool {
         !self.sentinels.is_empty() || self.is_known_cluster()
     }
 
-    /// Another kind of server stands there now: the next look asks again which.
+    /// Discards the known kind of server, so that the next probe queries it again.
     pub(super) fn forget_kind(&self) {
         *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -118,7 +119,7 @@ impl Topology {
         let found = Arc::new(found);
         if route.replace(Arc::clone(&found)).is_some() {
             let nodes: Vec<_> = found.nodes.iter().map(|node| node.link.address()).collect();
-            tracing::info!(nodes = nodes.join(" "), "Redis is found elsewhere");
+            tracing::info!(nodes = nodes.join(" "), "Redis servers have changed");
         }
         self.failures.fetch_add(1, Ordering::AcqRel);
         found
@@ -128,7 +129,7 @@ impl Topology {
         match self.seeds.as_slice() {
             [info] => Ok(SlotMap::single(self.link(info.clone(), known)?)),
             _ => Err(StoreError::Failed(
-                "REDIS_URL names several servers, which are no cluster".to_owned(),
+                "REDIS_URL names several servers that are no cluster: name one server, or enable cluster mode".to_owned(),
             )),
         }
     }
@@ -138,8 +139,8 @@ impl Topology {
         let name = place(seed.addr())
             .map(|(host, _)| host.to_owned())
             .ok_or_else(no_server)?;
-        let mut question = cmd("SENTINEL");
-        question.arg("get-master-addr-by-name").arg(&name);
+        let mut command = cmd("SENTINEL");
+        command.arg("get-master-addr-by-name").arg(&name);
         let mut failure = no_server();
         let first = self.sentinel.load(Ordering::Relaxed);
         for number in
@@ -149,7 +150,7 @@ impl Topology {
                 continue;
             };
             match sentinel
-                .query::<Option<(String, u16)>>(Via::Shared, &question)
+                .query::<Option<(String, u16)>>(Via::Shared, &command)
                 .await
             {
                 Ok(Some((host, port))) => {
@@ -157,14 +158,15 @@ impl Topology {
                     return Ok(SlotMap::single(self.link(moved(seed, &host, port), known)?));
                 }
                 Ok(None) => {
-                    failure =
-                        StoreError::Failed(format!("the Sentinels know no master named {name}"))
+                    failure = StoreError::Failed(format!(
+                        "the Sentinels know no master named {name}: correct the host in REDIS_URL"
+                    ))
                 }
                 Err(error) => failure = error,
             }
         }
         match known.and_then(|route| route.nodes.first()) {
-            // No Sentinel answers, so none of them moves the master either.
+            // No Sentinel replies, so none can promote a replica either.
             Some(node) => Ok(SlotMap::single(Arc::clone(&node.link))),
             None => Err(failure),
         }
@@ -192,7 +194,7 @@ impl Topology {
         Err(failure)
     }
 
-    /// Asks the nodes that are known, then those that the settings name.
+    /// Queries the known nodes, then those in the URL.
     async fn by_slots(
         &self,
         keys: &KeyNames,
@@ -215,7 +217,7 @@ impl Topology {
         Err(failure)
     }
 
-    /// The address of each bucket's master.
+    /// Returns the address of each bucket's master.
     async fn masters(
         &self,
         keys: &KeyNames,
@@ -227,14 +229,14 @@ impl Topology {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let slots = if slots.is_empty() {
-            let mut question = pipe();
+            let mut command = pipe();
             for bucket in 0..BUCKETS {
-                question
+                command
                     .cmd("CLUSTER")
                     .arg("KEYSLOT")
                     .arg(keys.epoch(bucket));
             }
-            let slots: Vec<u16> = link.query_pipeline(Via::Shared, &question).await?;
+            let slots: Vec<u16> = link.query_pipeline(Via::Shared, &command).await?;
             self.slots
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -243,11 +245,11 @@ impl Topology {
         } else {
             slots
         };
-        let answer: Vec<Vec<Value>> = link.query(Via::Shared, cmd("CLUSTER").arg("SLOTS")).await?;
-        let asked = link.address().rsplit_once(':').map_or("", |(host, _)| host);
-        let ranges: Vec<Range> = answer
+        let reply: Vec<Vec<Value>> = link.query(Via::Shared, cmd("CLUSTER").arg("SLOTS")).await?;
+        let queried = link.address().rsplit_once(':').map_or("", |(host, _)| host);
+        let ranges: Vec<Range> = reply
             .into_iter()
-            .filter_map(|range| read_range(range, asked))
+            .filter_map(|range| read_range(range, queried))
             .collect();
         let master = |slot: &u16| {
             let held = ranges
@@ -284,7 +286,7 @@ impl Topology {
         Ok(SlotMap { nodes })
     }
 
-    /// The link that is known to lead there, or another. Its failures shake the belief.
+    /// Returns the known connection to this address, or a new one. Its failures withdraw trust.
     fn link(
         &self,
         info: ConnectionInfo,
@@ -296,7 +298,7 @@ impl Topology {
         }
     }
 
-    /// A link that holds no marks: its failures mean nothing for those.
+    /// Returns a connection for discovery only. Its failures do not affect trust.
     fn one_off(&self, info: ConnectionInfo) -> Result<Arc<NodeConnection>, StoreError> {
         self.open(info, Arc::default())
     }
@@ -319,14 +321,15 @@ impl Topology {
     }
 }
 
-/// Takes the epochs of servers that are left: one that lives on is believed by all who have not heard yet, and they would
-/// not see what is written to its successor from now on. Where it is gone, so are their connections.
+/// Deletes the cache epochs on servers that were replaced. Instances that have not noticed the
+/// change still trust such a server, and would miss the entries written to its successor. A
+/// server that is down needs no deletion, because its connections have failed.
 async fn release_epochs(known: &SlotMap, found: &SlotMap, keys: &KeyNames) {
-    let left = known
+    let replaced = known
         .nodes
         .iter()
         .filter(|node| found.by_address(node.link.address()).is_none());
-    let forget = left.map(|node| {
+    let deletions = replaced.map(|node| {
         let mut command = pipe();
         for bucket in &node.buckets {
             command.cmd("DEL").arg(keys.epoch(*bucket));
@@ -337,12 +340,12 @@ async fn release_epochs(known: &SlotMap, found: &SlotMap, keys: &KeyNames) {
                 .await
         }
     });
-    join_all(forget).await;
+    join_all(deletions).await;
 }
 
-/// One element of the answer to `CLUSTER SLOTS`: two slots, the master, its replicas. A node that does not know its own
-/// name is where it was asked.
-fn read_range(range: Vec<Value>, asked: &str) -> Option<Range> {
+/// Parses one range of the reply to `CLUSTER SLOTS`: two slots, the master, its replicas. A
+/// node that does not know its own name is at the address that was queried.
+fn read_range(range: Vec<Value>, queried: &str) -> Option<Range> {
     let mut range = range.into_iter();
     let first = from_redis_value(range.next()?).ok()?;
     let last = from_redis_value(range.next()?).ok()?;
@@ -353,14 +356,14 @@ fn read_range(range: Vec<Value>, asked: &str) -> Option<Range> {
     let port = from_redis_value(master.next()?).ok()?;
     let host = host
         .filter(|host| !["", "?"].contains(&host.as_str()))
-        .unwrap_or_else(|| asked.to_owned());
+        .unwrap_or_else(|| queried.to_owned());
     Some((first, last, host, port))
 }
 
 fn unusable(error: &RedisError) -> StoreError {
-    StoreError::Failed(format!("Redis cannot be used as it is set up: {error}"))
+    StoreError::Failed(format!("Redis settings cannot be used: {error}"))
 }
 
 fn no_server() -> StoreError {
-    StoreError::Unavailable("no server of Redis answers".to_owned())
+    StoreError::Unavailable("no Redis server is reachable".to_owned())
 }

@@ -1,4 +1,7 @@
-//! What is known of the servers' memory, and whether the gaps in it are believed.
+//! Trust in the blacklist: decides if a missing entry proves that a token is not revoked.
+//!
+//! `blacklist.rs` states the rule. This module keeps its counters and cache identities, and does no
+//! I/O.
 
 use std::{
     sync::{
@@ -23,73 +26,74 @@ use crate::{
 
 pub(super) struct Trust {
     deployment: DeploymentId,
-    /// How often a connection failed, or led elsewhere.
+    /// Number of failed connections and of changes of address.
     pub failures: Arc<AtomicU64>,
-    /// How many writes of this process failed. It starts at 1: what a process before this one failed to write is not
-    /// known, so the first thing is a rebuild.
+    /// Number of failed writes of this process. Starts at 1: failed writes of earlier processes are
+    /// unknown, so the first probe finds that a rebuild is due.
     failed_writes: AtomicU64,
-    /// The value of `failed` that the last rebuild covered.
+    /// Value of `failed_writes` that the last rebuild covered.
     covered_writes: AtomicU64,
-    /// The value of `failures` at which the memory was last known to lack nothing.
+    /// Value of `failures` at which the cache was last known to be complete.
     seen: AtomicU64,
-    /// The start of this process, and the milliseconds from then to the last look that found the memory kept.
+    /// Start of this process, and milliseconds from then to the last probe that found the cache
+    /// kept.
     started_at: Instant,
     verified_at: AtomicU64,
-    /// The epochs that the last rebuild sealed.
+    /// Cache epochs that the last rebuild sealed.
     sealed: ArcSwap<SealedCache>,
     evicts: AtomicBool,
-    memories: Mutex<TrustState>,
+    state: Mutex<TrustState>,
     pub rebuilds: AtomicU64,
     pub failed_rebuilds: AtomicU64,
 }
 
 #[derive(Default)]
 struct TrustState {
-    /// The memory that the last rebuild filled.
+    /// Cache that the last rebuild filled.
     filled: Option<FilledCache>,
-    /// The one that is being filled, and by which ticket.
+    /// Cache that the current rebuild fills, and its ticket.
     filling: Option<(FilledCache, u64)>,
-    /// The number of rebuilds begun.
+    /// Number of rebuilds started.
     begun: u64,
-    /// The one that was seen last, and the how-manieth it is.
-    last: Vec<String>,
+    /// Cache identities found by the last probe, and the number of changes of them.
+    last_identities: Vec<String>,
     number: u64,
-    /// The policy by which a server evicts, and the deployment that uses the same keys.
+    /// Eviction policy of a server that evicts, and the other deployment that uses the same keys.
     evicts: Option<String>,
     foreign_owner: Option<String>,
 }
 
-/// A memory, and the clocks of its servers when the rebuild began.
+/// Identity of a filled cache, and the servers' clocks at the start of the rebuild.
 struct FilledCache {
     identity: Vec<String>,
     readings: ClockReadings,
 }
 
-/// The epochs of the memory that a rebuild filled, and the clocks when it began.
+/// Cache epochs that a rebuild sealed, and the servers' clocks at its start.
 #[derive(Default)]
 pub(super) struct SealedCache {
     pub epochs: Epochs,
     readings: ClockReadings,
 }
 
-/// What all servers said at one moment.
+/// Replies of all servers to one probe.
 pub(super) struct Observation {
-    /// The value of `failures` before they were asked.
+    /// Value of `failures` before the probe was sent.
     pub failures: u64,
-    /// The time before they were asked.
-    pub asked: Instant,
-    /// All memories, and who holds what.
-    pub memory: Vec<String>,
+    /// Time before the probe was sent.
+    pub sent_at: Instant,
+    /// Cache identity of each server, with its address and buckets.
+    pub identities: Vec<String>,
     pub readings: ClockReadings,
-    /// The epochs found.
+    /// Cache epochs found.
     pub epochs: Epochs,
-    /// Whether every ticket of the rebuild that is under way is there.
+    /// True if every bucket holds the ticket of the current rebuild.
     pub tickets: bool,
-    /// The policy by which some server throws keys away.
+    /// Eviction policy of a server that evicts.
     pub evicts: Option<String>,
 }
 
-/// The counters before a request, to be compared with those after its answer.
+/// Counters before a lookup. They are compared with those after its reply.
 #[derive(Clone, Copy)]
 pub(super) struct Counters {
     failures: u64,
@@ -108,13 +112,13 @@ impl Trust {
             verified_at: AtomicU64::new(0),
             sealed: ArcSwap::default(),
             evicts: AtomicBool::new(false),
-            memories: Mutex::default(),
+            state: Mutex::default(),
             rebuilds: AtomicU64::new(0),
             failed_rebuilds: AtomicU64::new(0),
         }
     }
 
-    /// Returns the state to compare with an answer that is requested now.
+    /// Returns the counters to compare with the reply to a lookup that is sent next.
     pub(super) fn counters(&self) -> Counters {
         Counters {
             failures: self.failures.load(Ordering::Acquire),
@@ -122,8 +126,9 @@ impl Trust {
         }
     }
 
-    /// Returns true if the absence of a mark can be trusted with this `epoch`. `before` is the state when the answer
-    /// was requested, because an answer from before a fail-over or a rebuild may arrive after it.
+    /// Returns true if a missing entry can be trusted with this cache `epoch`. `before` holds the
+    /// counters from before the lookup was sent: a reply from before a fail-over or a rebuild may
+    /// arrive after it.
     pub(super) fn is_given_for(&self, bucket: u8, epoch: Option<&str>, before: Counters) -> bool {
         epoch.is_some()
             && self.sealed.load().epochs.get(bucket) == epoch
@@ -132,7 +137,7 @@ impl Trust {
             && self.is_given()
     }
 
-    /// Whether the absence of a mark is believed.
+    /// Returns true if the blacklist is trusted.
     pub(super) fn is_given(&self) -> bool {
         self.is_given_at(Instant::now())
     }
@@ -144,7 +149,7 @@ impl Trust {
             && self.is_fresh_at(now)
     }
 
-    /// Something is not as it was: until that is cleared up, nothing is believed.
+    /// Withdraws trust until a probe restores it or a rebuild completes.
     pub(super) fn revoke(&self) {
         if self.is_given() {
             self.failures.fetch_add(1, Ordering::AcqRel);
@@ -159,12 +164,12 @@ impl Trust {
         self.failed_writes.load(Ordering::Acquire) != self.covered_writes.load(Ordering::Acquire)
     }
 
-    /// The ticket of the rebuild that is under way.
+    /// Returns the ticket of the current rebuild.
     pub(super) fn rebuilding(&self) -> Option<u64> {
         self.state().filling.as_ref().map(|(_, ticket)| *ticket)
     }
 
-    /// Returns the trusted memory, to be renewed.
+    /// Returns the cache epochs that a probe renews.
     pub(super) fn trusted(&self) -> Arc<SealedCache> {
         self.sealed.load_full()
     }
@@ -172,42 +177,42 @@ impl Trust {
     pub(super) fn assess(&self, seen: &Observation) -> Probe {
         let evicts = seen.evicts.is_some();
         if self.evicts.swap(evicts, Ordering::AcqRel) && !evicts {
-            // It does not any more, but nobody knows what it took away.
+            // Eviction stopped, but the entries evicted before are unknown.
             self.record_failed_write();
         }
-        let stranger = seen.epochs.foreign_owner(&self.deployment);
-        let mut memories = self.state();
-        memories.evicts.clone_from(&seen.evicts);
-        memories.foreign_owner = stranger.map(ToOwned::to_owned);
-        if memories.last != seen.memory {
-            memories.last.clone_from(&seen.memory);
-            memories.number += 1;
+        let foreign_owner = seen.epochs.foreign_owner(&self.deployment);
+        let mut state = self.state();
+        state.evicts.clone_from(&seen.evicts);
+        state.foreign_owner = foreign_owner.map(ToOwned::to_owned);
+        if state.last_identities != seen.identities {
+            state.last_identities.clone_from(&seen.identities);
+            state.number += 1;
         }
         let kept = !self.has_failed_write()
-            && self.is_fresh_at(seen.asked)
+            && self.is_fresh_at(seen.sent_at)
             && seen.epochs.are_complete()
             && self.sealed.load().epochs == seen.epochs
-            && memories
+            && state
                 .filled
                 .as_ref()
                 .is_some_and(|filled| filled.is_still(seen));
-        let filling = memories.filling.as_ref().filter(|(filling, ticket)| {
+        let filling = state.filling.as_ref().filter(|(filling, ticket)| {
             seen.tickets
                 && filling.is_still(seen)
                 && *ticket == self.failed_writes.load(Ordering::Acquire)
         });
-        let memory = match filling {
+        let cache_state = match filling {
             _ if kept => CacheState::Current,
-            _ if stranger.is_some() => CacheState::Foreign,
+            _ if foreign_owner.is_some() => CacheState::Foreign,
             Some((_, ticket)) => CacheState::Rebuilding(*ticket),
             None => CacheState::Unknown,
         };
         if kept {
-            self.record_verified(seen.asked);
+            self.record_verified(seen.sent_at);
         }
         Probe {
-            state: memory,
-            number: memories.number,
+            state: cache_state,
+            number: state.number,
             connection: seen.failures,
         }
     }
@@ -216,14 +221,14 @@ impl Trust {
         self.seen.store(failures, Ordering::Release);
     }
 
-    /// The ticket of a rebuild of this memory.
+    /// Starts a rebuild of the observed cache and returns its ticket.
     pub(super) fn begin_rebuild(&self, seen: Observation) -> u64 {
         let ticket = self.failed_writes.load(Ordering::Acquire);
-        let mut memories = self.state();
-        memories.begun += 1;
-        memories.filling = Some((
+        let mut state = self.state();
+        state.begun += 1;
+        state.filling = Some((
             FilledCache {
-                identity: seen.memory,
+                identity: seen.identities,
                 readings: seen.readings,
             },
             ticket,
@@ -231,21 +236,23 @@ impl Trust {
         ticket
     }
 
-    /// Returns the terms on which the current rebuild seals the epochs of the server at `address`.
+    /// Returns the terms on which the current rebuild seals the cache epochs of the server at
+    /// `address`.
     pub(super) fn sealing_term(&self, address: &str) -> Term {
-        let memories = self.state();
+        let state = self.state();
         term(
-            memories
+            state
                 .filling
                 .as_ref()
                 .and_then(|(filling, _)| filling.readings.get(address)),
         )
     }
 
-    /// Returns the values with which the current rebuild seals epochs. `process` is unique to this process.
+    /// Returns the values with which the current rebuild seals cache epochs. `process` is unique to
+    /// this process.
     pub(super) fn name_epochs(&self, process: &str) -> EpochName {
         let owner = format!("{}:", self.deployment.as_str());
-        // Each check reads the value, so it is short.
+        // Each lookup reads the value, so it is short.
         let new_value = format!(
             "{owner}{}.{}",
             process.get(..12).unwrap_or(process),
@@ -254,11 +261,11 @@ impl Trust {
         EpochName { owner, new_value }
     }
 
-    /// Ends a rebuild. Returns true if the memory that was filled is the one `seen`, with the epochs that were
-    /// `sealed`.
+    /// Ends a rebuild. Returns true if the filled cache is the one in `seen` and still holds the
+    /// `sealed` epochs.
     pub(super) fn end_rebuild(&self, ticket: u64, sealed: Epochs, seen: &Observation) -> bool {
-        let mut memories = self.state();
-        let filling = memories
+        let mut state = self.state();
+        let filling = state
             .filling
             .take()
             .map(|(filling, _)| filling)
@@ -268,41 +275,42 @@ impl Trust {
             return false;
         };
         let readings = filled.readings.clone();
-        memories.filled = Some(filled);
-        drop(memories);
-        // Counted first: an answer that was requested before must not be trusted with the state stored below.
+        state.filled = Some(filled);
+        drop(state);
+        // Counted first: a lookup sent before must not be trusted with the epochs stored below.
         self.rebuilds.fetch_add(1, Ordering::AcqRel);
         self.sealed.store(Arc::new(SealedCache {
             epochs: sealed,
             readings,
         }));
-        self.record_verified(seen.asked);
+        self.record_verified(seen.sent_at);
         self.seen.store(seen.failures, Ordering::Release);
         self.covered_writes.store(ticket, Ordering::Release);
         true
     }
 
-    /// Returns the problems of the last look, a sentence each. Another deployment is reported only if ours `is_known`.
+    /// Returns the problems found by the last probe, one sentence each. Another deployment is
+    /// reported only if the own one `is_known`.
     pub(super) fn warnings(&self, is_known: bool) -> Vec<String> {
-        let memories = self.state();
-        let stranger = memories.foreign_owner.as_deref().filter(|_| is_known);
-        memories
+        let state = self.state();
+        let foreign_owner = state.foreign_owner.as_deref().filter(|_| is_known);
+        state
             .evicts
             .as_deref()
             .map(eviction_warning)
             .into_iter()
-            .chain(stranger.map(foreign_warning))
+            .chain(foreign_owner.map(foreign_warning))
             .collect()
     }
 
-    /// Records that the memory was kept at this moment.
+    /// Records that a probe sent at this time found the cache kept.
     fn record_verified(&self, at: Instant) {
         self.verified_at
             .store(self.milliseconds(at), Ordering::Release);
     }
 
-    /// Returns true if a look found the memory kept within the life of an epoch. A process that was paused or
-    /// disconnected for longer cannot know what happened meanwhile.
+    /// Returns true if a probe found the cache kept within the lifetime of a cache epoch. A
+    /// process that was paused or disconnected for longer has no knowledge of the cache.
     fn is_fresh_at(&self, now: Instant) -> bool {
         self.milliseconds(now)
             < self
@@ -316,30 +324,32 @@ impl Trust {
     }
 
     fn state(&self) -> MutexGuard<'_, TrustState> {
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl FilledCache {
-    /// Returns true if it is the memory that was seen, and if no clock has jumped since the rebuild began.
+    /// Returns true if `seen` has the same identity and no clock has jumped since the rebuild
+    /// began.
     fn is_still(&self, seen: &Observation) -> bool {
         let keeps_pace = |(address, then): (&String, &ClockReading)| {
             seen.readings
                 .get(address)
                 .is_some_and(|now| !now.has_jumped_since(then))
         };
-        self.identity == seen.memory && self.readings.iter().all(keeps_pace)
+        self.identity == seen.identities && self.readings.iter().all(keeps_pace)
     }
 }
 
 impl SealedCache {
-    /// Returns the terms on which the epochs of the server at `address` are renewed.
+    /// Returns the terms on which the cache epochs of the server at `address` are renewed.
     pub(super) fn term(&self, address: &str) -> Term {
         term(self.readings.get(address))
     }
 }
 
-/// Valid until the server's clock shows a later time than possible since `reading`.
+/// Returns terms that end once the server's clock shows a later time than is possible since
+/// `reading`.
 fn term(reading: Option<&ClockReading>) -> Term {
     Term {
         life: epoch::LIFETIME,
@@ -351,8 +361,8 @@ impl Observation {
     pub(super) fn new(failures: u64) -> Self {
         Self {
             failures,
-            asked: Instant::now(),
-            memory: Vec::new(),
+            sent_at: Instant::now(),
+            identities: Vec::new(),
             readings: ClockReadings::new(),
             epochs: Epochs::default(),
             tickets: true,
@@ -367,7 +377,7 @@ impl Observation {
         server: ServerInfo,
         reading: ClockReading,
     ) {
-        self.memory
+        self.identities
             .push(format!("{address} {buckets:?} {}", server.cache_identity));
         self.readings.insert(address.to_owned(), reading);
         self.evicts = self.evicts.take().or(server.eviction_policy);
@@ -385,14 +395,14 @@ fn foreign_warning(deployment: &str) -> String {
         .flat_map(char::escape_default)
         .collect();
     format!(
-        "Redis holds the blacklist of another deployment ({name}), so every check asks the database: \
+        "Redis holds the blacklist of another deployment ({name}), so every lookup queries the database: \
          set a different LATCHKEY_REDIS_PREFIX for each deployment"
     )
 }
 
 fn eviction_warning(policy: &str) -> String {
     format!(
-        "Redis evicts keys ({policy}), so every check also asks the database: set maxmemory-policy to noeviction"
+        "Redis evicts keys ({policy}), so every lookup also queries the database: set maxmemory-policy to noeviction"
     )
 }
 

@@ -12,123 +12,122 @@ fn seconds(number: u64) -> Duration {
 fn epochs(value: &str) -> Epochs {
     let mut epochs = Epochs::default();
     for bucket in 0..BUCKETS {
-        epochs.note(bucket, Some(value.to_owned()));
+        epochs.set(bucket, Some(value.to_owned()));
     }
     epochs
 }
 
-/// The result of a look after this time, by our clock and by the server's.
-fn seen(belief: &Trust, ours: Duration, theirs: Duration) -> Observation {
-    let asked = belief.started_at + ours;
+/// Result of a probe after this time, by the local clock and by the server's.
+fn seen(trust: &Trust, local_time: Duration, server_time: Duration) -> Observation {
+    let sent_at = trust.started_at + local_time;
     let reading = ClockReading {
-        asked,
-        answered: asked,
-        theirs: seconds(1_800_000_000) + theirs,
+        sent_at,
+        replied_at: sent_at,
+        server_time: seconds(1_800_000_000) + server_time,
     };
     let mut seen = Observation {
-        asked,
+        sent_at,
         epochs: epochs("own:a.1"),
-        ..Observation::new(belief.failures.load(Ordering::Acquire))
+        ..Observation::new(trust.failures.load(Ordering::Acquire))
     };
     seen.add("127.0.0.1:6379", &[], ServerInfo::parse(INFO), reading);
     seen
 }
 
 fn filled() -> Trust {
-    let belief = Trust::new(DeploymentId::new("own"));
-    let ticket = belief.begin_rebuild(seen(&belief, Duration::ZERO, Duration::ZERO));
-    let ended = seen(&belief, Duration::ZERO, Duration::ZERO);
-    assert!(belief.end_rebuild(ticket, epochs("own:a.1"), &ended));
-    belief
+    let trust = Trust::new(DeploymentId::new("own"));
+    let ticket = trust.begin_rebuild(seen(&trust, Duration::ZERO, Duration::ZERO));
+    let ended = seen(&trust, Duration::ZERO, Duration::ZERO);
+    assert!(trust.end_rebuild(ticket, epochs("own:a.1"), &ended));
+    trust
 }
 
-/// The process was paused, or there was no look for another reason: the next check must not trust Redis.
+/// The process was paused, or no probe ran for another reason: the next lookup must not be trusted.
 #[test]
-fn a_look_is_trusted_for_no_longer_than_an_epoch_lives() {
-    let belief = filled();
-    assert!(belief.is_given_at(belief.started_at + seconds(59)));
-    assert!(!belief.is_given_at(belief.started_at + seconds(60)));
+fn trust_ends_with_the_lifetime_of_an_epoch() {
+    let trust = filled();
+    assert!(trust.is_given_at(trust.started_at + seconds(59)));
+    assert!(!trust.is_given_at(trust.started_at + seconds(60)));
 }
 
 #[test]
-fn looks_in_time_keep_trust_and_a_late_one_asks_for_a_rebuild() {
-    let belief = filled();
+fn probes_in_time_keep_trust_and_a_late_one_needs_a_rebuild() {
+    let trust = filled();
     for second in [50, 100, 150] {
-        let look = belief.assess(&seen(&belief, seconds(second), seconds(second)));
-        assert_eq!(look.state, CacheState::Current);
-        assert!(belief.is_given_at(belief.started_at + seconds(second + 59)));
+        let probe = trust.assess(&seen(&trust, seconds(second), seconds(second)));
+        assert_eq!(probe.state, CacheState::Current);
+        assert!(trust.is_given_at(trust.started_at + seconds(second + 59)));
     }
     for second in [211, 212] {
-        let look = belief.assess(&seen(&belief, seconds(second), seconds(second)));
+        let probe = trust.assess(&seen(&trust, seconds(second), seconds(second)));
         assert_eq!(
-            look.state,
+            probe.state,
             CacheState::Unknown,
-            "a late look does not restore trust"
+            "a late probe does not restore trust"
         );
-        assert!(!belief.is_given_at(belief.started_at + seconds(second)));
+        assert!(!trust.is_given_at(trust.started_at + seconds(second)));
     }
-    let ticket = belief.begin_rebuild(seen(&belief, seconds(213), seconds(213)));
-    assert!(belief.end_rebuild(
+    let ticket = trust.begin_rebuild(seen(&trust, seconds(213), seconds(213)));
+    assert!(trust.end_rebuild(
         ticket,
         epochs("own:a.1"),
-        &seen(&belief, seconds(214), seconds(214))
+        &seen(&trust, seconds(214), seconds(214))
     ));
-    assert!(belief.is_given_at(belief.started_at + seconds(215)));
+    assert!(trust.is_given_at(trust.started_at + seconds(215)));
 }
 
-/// The machine was suspended for an hour: its monotonic clock stood still, other instances kept the epoch alive.
+/// The machine was suspended for an hour: its monotonic clock stood still, and other instances
+/// renewed the cache epoch.
 #[test]
-fn an_hour_that_passed_only_on_the_server_asks_for_a_rebuild() {
-    let belief = filled();
+fn clock_jump_of_the_server_needs_a_rebuild() {
+    let trust = filled();
     assert_eq!(
-        belief
-            .assess(&seen(&belief, seconds(1), seconds(3601)))
-            .state,
+        trust.assess(&seen(&trust, seconds(1), seconds(3601))).state,
         CacheState::Unknown
     );
 }
 
 #[test]
-fn drift_adds_up_from_the_rebuild_on() {
-    let belief = filled();
-    for look in 1..=5 {
-        let memory = belief
-            .assess(&seen(&belief, seconds(look * 50), seconds(look * 51)))
+fn drift_is_measured_from_the_rebuild_on() {
+    let trust = filled();
+    for probe in 1..=5 {
+        let state = trust
+            .assess(&seen(&trust, seconds(probe * 50), seconds(probe * 51)))
             .state;
-        assert_eq!(memory, CacheState::Current, "{look}");
+        assert_eq!(state, CacheState::Current, "{probe}");
     }
     assert_eq!(
-        belief
-            .assess(&seen(&belief, seconds(300), seconds(306)))
+        trust
+            .assess(&seen(&trust, seconds(300), seconds(306)))
             .state,
         CacheState::Unknown
     );
 }
 
 #[test]
-fn a_rebuild_during_which_the_clock_jumped_is_not_trusted() {
-    let belief = Trust::new(DeploymentId::new("own"));
-    let ticket = belief.begin_rebuild(seen(&belief, Duration::ZERO, Duration::ZERO));
-    assert!(!belief.end_rebuild(
+fn rebuild_with_a_clock_jump_is_not_trusted() {
+    let trust = Trust::new(DeploymentId::new("own"));
+    let ticket = trust.begin_rebuild(seen(&trust, Duration::ZERO, Duration::ZERO));
+    assert!(!trust.end_rebuild(
         ticket,
         epochs("own:a.1"),
-        &seen(&belief, seconds(1), seconds(31))
+        &seen(&trust, seconds(1), seconds(31))
     ));
-    assert!(!belief.is_given_at(belief.started_at + seconds(1)));
+    assert!(!trust.is_given_at(trust.started_at + seconds(1)));
 }
 
 #[test]
-fn an_answer_requested_before_a_rebuild_ended_is_not_trusted_after_it() {
-    let belief = Trust::new(DeploymentId::new("own"));
-    let ticket = belief.begin_rebuild(seen(&belief, Duration::ZERO, Duration::ZERO));
-    let before = belief.counters();
-    assert!(belief.end_rebuild(
+fn lookup_sent_before_the_end_of_a_rebuild_is_not_trusted() {
+    let trust = Trust::new(DeploymentId::new("own"));
+    let ticket = trust.begin_rebuild(seen(&trust, Duration::ZERO, Duration::ZERO));
+    let before = trust.counters();
+    assert!(trust.end_rebuild(
         ticket,
         epochs("own:a.1"),
-        &seen(&belief, Duration::ZERO, Duration::ZERO)
+        &seen(&trust, Duration::ZERO, Duration::ZERO)
     ));
-    assert!(!belief.is_given_for(0, Some("own:a.1"), before));
-    assert!(belief.is_given_for(0, Some("own:a.1"), belief.counters()));
+    assert!(!trust.is_given_for(0, Some("own:a.1"), before));
+    assert!(trust.is_given_for(0, Some("own:a.1"), trust.counters()));
     for epoch in [
         None,
         Some("1"),
@@ -136,9 +135,6 @@ fn an_answer_requested_before_a_rebuild_ended_is_not_trusted_after_it() {
         Some("own:a.2"),
         Some("other:a.1"),
     ] {
-        assert!(
-            !belief.is_given_for(0, epoch, belief.counters()),
-            "{epoch:?}"
-        );
+        assert!(!trust.is_given_for(0, epoch, trust.counters()), "{epoch:?}");
     }
 }

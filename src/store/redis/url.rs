@@ -1,4 +1,4 @@
-//! Where Redis is, and how it is used.
+//! URLs and options of Redis.
 
 use std::{fmt, fmt::Write as _, str::FromStr, time::Duration};
 
@@ -12,36 +12,36 @@ use url::Url;
 use super::url_form::{FORM, NODES, RedisUrlError, SENTINEL_DATABASE, normal};
 use crate::store::host;
 
-/// A Redis server, or some of those of a cluster. `Display` hides the passwords.
+/// URL of a Redis server, or of several nodes of a cluster. `Display` hides the passwords.
 #[derive(Clone, Debug)]
 pub struct RedisUrl {
     urls: Vec<SecretString>,
     shown: String,
 }
 
-/// How Redis is used.
+/// Options of the Redis client.
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
-    /// Where it is; with Sentinels, the host is the name of the master.
+    /// URL of the server. With Sentinels, its host is the name of the master.
     pub url: RedisUrl,
-    /// The Sentinels that know where the master is.
+    /// Sentinels that know the address of the master.
     pub sentinels: Option<RedisUrl>,
-    /// The certificates, in PEM, that servers over TLS are verified by; without them, the system's.
+    /// CA certificates in PEM for TLS. `None` means the system's.
     pub root_certificate: Option<Vec<u8>>,
-    /// What all keys begin with.
+    /// Prefix of all keys.
     pub prefix: String,
-    /// For connecting and for an answer, each.
+    /// Timeout of a connection attempt, and of a reply.
     pub timeout: Duration,
 }
 
 impl RedisUrl {
-    /// Whether it is one of several servers, each with a URL.
+    /// Returns true for several nodes, each with a URL.
     #[must_use]
     pub const fn is_list(&self) -> bool {
         self.urls.len() > 1
     }
 
-    /// Whether any server is spoken to over TLS.
+    /// Returns true if any server uses TLS.
     #[must_use]
     pub fn uses_tls(&self) -> bool {
         self.infos().is_ok_and(|infos| {
@@ -51,7 +51,7 @@ impl RedisUrl {
         })
     }
 
-    /// Whether every server has a name and a port, as those have that Sentinels and clusters tell of.
+    /// Returns true if every server has a host and a port, as Sentinels and clusters require.
     #[must_use]
     pub fn is_network(&self) -> bool {
         self.infos()
@@ -71,10 +71,10 @@ impl RedisUrl {
         })
     }
 
-    /// A list of Sentinels: each has credentials of its own.
+    /// Parses a list of Sentinels, each with its own credentials.
     ///
     /// # Errors
-    /// When one of them is not a URL of a server in the network.
+    /// A part that is not a URL with host and port, or that names a database.
     pub fn sentinels(text: &str) -> Result<Self, RedisUrlError> {
         let url = Self::parse(text)?;
         let infos = url.infos().map_err(|_| FORM)?;
@@ -132,7 +132,7 @@ impl FromStr for RedisUrl {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let url = Self::parse(text)?;
         let infos = url.infos().map_err(|_| FORM)?;
-        let likeness = |info: &ConnectionInfo| {
+        let login = |info: &ConnectionInfo| {
             let redis = info.redis_settings();
             let tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
             (
@@ -141,11 +141,12 @@ impl FromStr for RedisUrl {
                 tls,
             )
         };
-        let alike = infos
+        let same_login = infos
             .windows(2)
-            .all(|pair| matches!(pair, [a, b] if likeness(a) == likeness(b)));
-        let plain = infos.iter().all(|info| info.redis_settings().db() == 0) && url.is_network();
-        if url.is_list() && !(alike && plain) {
+            .all(|pair| matches!(pair, [a, b] if login(a) == login(b)));
+        let has_no_database =
+            infos.iter().all(|info| info.redis_settings().db() == 0) && url.is_network();
+        if url.is_list() && !(same_login && has_no_database) {
             Err(NODES)
         } else {
             Ok(url)
@@ -159,7 +160,7 @@ impl fmt::Display for RedisUrl {
     }
 }
 
-/// Host and port, of a server in the network.
+/// Returns host and port of a server on a network.
 pub(super) fn place(address: &ConnectionAddr) -> Option<(&str, u16)> {
     match address {
         ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
@@ -169,7 +170,7 @@ pub(super) fn place(address: &ConnectionAddr) -> Option<(&str, u16)> {
     }
 }
 
-/// The same server settings, elsewhere.
+/// Returns the same connection settings for another host and port.
 pub(super) fn moved(info: &ConnectionInfo, host: &str, port: u16) -> ConnectionInfo {
     let host = host.to_owned();
     let address = match info.addr() {
@@ -188,12 +189,13 @@ pub(super) fn moved(info: &ConnectionInfo, host: &str, port: u16) -> ConnectionI
     info.clone().set_addr(address)
 }
 
-/// What opens connections to a server.
+/// Returns a client for connections to a server.
 pub(super) fn client(
     info: ConnectionInfo,
     root_certificate: Option<&[u8]>,
 ) -> Result<Client, RedisError> {
-    // With RESP3 a server may speak unasked. `CLIENT SETINFO` would be one more command to allow.
+    // With RESP3 a server may push messages. `CLIENT SETINFO` would be one more permission to
+    // grant.
     let settings = info
         .redis_settings()
         .clone()
@@ -212,7 +214,7 @@ pub(super) fn client(
     }
 }
 
-/// At the commas that another URL follows: a password may hold one.
+/// Splits a list at each comma followed by another URL, because a password may contain a comma.
 fn split(text: &str) -> impl Iterator<Item = &str> {
     let ends = text.match_indices(',').map(|(at, _)| at);
     let mut ends: Vec<_> = ends
@@ -239,8 +241,8 @@ fn begins_with_scheme(text: &str) -> bool {
     })
 }
 
-/// Returns the URL with user, host and database, each only if it cannot hold anything else. Passwords and parameters
-/// are never included.
+/// Returns the URL with user, host and database. Each is shown only if it cannot contain part of a
+/// password. Passwords and parameters are never shown.
 fn shown(url: &Url) -> Result<String, RedisUrlError> {
     let info = url.clone().into_connection_info().map_err(|_| FORM)?;
     let mut shown = format!("{}://", url.scheme());
@@ -274,7 +276,7 @@ mod tests {
     };
 
     #[test]
-    fn nodes_of_a_cluster_are_a_list_and_no_password_is_shown() {
+    fn cluster_nodes_are_a_list_and_hide_passwords() {
         let url: RedisUrl = "redis://u:a,b@n1:7000,redis://u:a,b@n2:7001"
             .parse()
             .unwrap();
@@ -292,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_of_a_cluster_have_one_login_and_no_database() {
+    fn cluster_nodes_share_one_login_and_have_no_database() {
         for list in [
             "redis://u:a@n1,redis://u:b@n2",
             "redis://n1,rediss://n2",
@@ -307,8 +309,8 @@ mod tests {
     }
 
     #[test]
-    fn a_password_to_another_machine_is_reported_unless_it_is_encrypted() {
-        for (url, told) in [
+    fn unencrypted_password_to_another_machine_is_reported() {
+        for (url, crosses_network) in [
             ("redis://u:a@cache.example", true),
             ("redis://:a@192.0.2.1:6379/1", true),
             ("redis://u:a@n1,redis://u:a@127.0.0.1", true),
@@ -321,14 +323,14 @@ mod tests {
         ] {
             assert_eq!(
                 url.parse::<RedisUrl>().unwrap().shows_password(),
-                told,
+                crosses_network,
                 "{url}"
             );
         }
     }
 
     #[test]
-    fn each_sentinel_has_a_login_of_its_own() {
+    fn each_sentinel_has_its_own_login() {
         let url = RedisUrl::sentinels("redis://u:a@s1:26379,rediss://s2:26379").unwrap();
         assert_eq!(url.to_string(), "redis://u:***@s1:26379,rediss://s2:26379");
         assert!(url.uses_tls());

@@ -1,16 +1,18 @@
-//! The forms of a Redis URL: those of other clients are translated or refused, and no part of a URL is ignored.
+//! Forms of a Redis URL. Forms of other clients are translated or refused; no part of a URL is
+//! ignored.
 
 use std::borrow::Cow;
 
 use url::Url;
 
-/// A Redis URL that is refused. No text of the URL is repeated, except the names of known parameters.
+/// Error for a Redis URL that is refused. It repeats no text of the URL except the names of known
+/// parameters.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{wrong}: expected {right}")]
 pub struct RedisUrlError {
-    /// A predicate about the setting: `is not …`, `has …`.
+    /// Predicate about the setting: `is not …`, `has …`.
     pub wrong: Cow<'static, str>,
-    /// A noun phrase: the form that would be accepted.
+    /// Noun phrase for the accepted form.
     pub right: &'static str,
 }
 
@@ -48,14 +50,14 @@ const DATABASES: RedisUrlError = refusal(
 );
 const WILDCARD: RedisUrlError = refusal(
     "has an address that servers listen on and no client connects to",
-    "127.0.0.1 or the name of a host",
+    "127.0.0.1 or a host name",
 );
 const SOCKET_HOST: RedisUrlError = refusal(
     "has a host before the path of a socket",
     "unix:///PATH?user=USER&pass=PASSWORD&db=NUMBER",
 );
 const PROTOCOL: RedisUrlError = refusal(
-    "asks for a protocol that is not used",
+    "requests an unsupported protocol",
     "protocol=2, or no parameter",
 );
 const TWICE: RedisUrlError = refusal("has a parameter twice", "each parameter once");
@@ -79,7 +81,7 @@ const MASTER: &str = "redis://NAME and LATCHKEY_REDIS_SENTINELS";
 const PREFIX: &str = "LATCHKEY_REDIS_PREFIX";
 const NO_COUNTERPART: &str = "a URL without it";
 
-/// Parameters of other clients, and their counterparts here.
+/// Parameters of other clients, and their counterparts in Latchkey.
 const FOREIGN: [(&str, &str); 34] = [
     ("ssl", CERTIFICATES),
     ("tls", CERTIFICATES),
@@ -117,7 +119,7 @@ const FOREIGN: [(&str, &str); 34] = [
     ("virtual_host", NO_COUNTERPART),
 ];
 
-/// Schemes by the form in which the driver reads them.
+/// Accepted schemes, and the scheme that the driver reads.
 const SCHEMES: [(&str, &str); 15] = [
     ("redis", "redis"),
     ("valkey", "redis"),
@@ -144,14 +146,14 @@ const fn refusal(wrong: &'static str, right: &'static str) -> RedisUrlError {
 }
 
 impl RedisUrlError {
-    /// Returns `true` if the text is no URL of Redis at all.
+    /// Returns true if the text is not a Redis URL at all.
     #[must_use]
     pub fn is_form(&self) -> bool {
         *self == FORM
     }
 }
 
-/// The parameters of a URL.
+/// Parameters of a URL.
 #[derive(Default)]
 struct Parameters {
     database: Option<String>,
@@ -162,7 +164,7 @@ struct Parameters {
 /// Returns the URL in the form that the driver reads.
 ///
 /// # Errors
-/// A part that the driver would ignore, or that may be the rest of a password.
+/// A part that the driver would ignore, or that may belong to a password.
 pub(super) fn normal(text: &str) -> Result<Url, RedisUrlError> {
     let text = text.trim();
     if text.contains(char::is_control) {
@@ -197,7 +199,8 @@ pub(super) fn normal(text: &str) -> Result<Url, RedisUrlError> {
     server(url)
 }
 
-/// A URL that cannot be parsed: most often, a password has a character that ends it.
+/// Returns the error for a URL that cannot be parsed. Most often, a password contains a
+/// character that ends it.
 fn malformed(scheme: &str, rest: &str) -> RedisUrlError {
     match rest {
         _ if scheme == "unix" => SOCKET_HOST,
@@ -268,7 +271,7 @@ fn socket(mut url: Url) -> Result<Url, RedisUrlError> {
     Ok(url)
 }
 
-/// Returns the number of a database, or nothing for the first.
+/// Returns the number of a database, or an empty text for the first.
 fn numbered(database: Option<String>) -> Result<String, RedisUrlError> {
     match database {
         None => Ok(String::new()),
@@ -282,7 +285,7 @@ fn parameters(url: &Url) -> Result<Parameters, RedisUrlError> {
     let mut protocol = None;
     for (name, value) in url.query_pairs() {
         let name = name.to_ascii_lowercase();
-        let place = match name.as_str() {
+        let slot = match name.as_str() {
             "db" | "database" => &mut all.database,
             "user" | "username" => &mut all.user,
             "pass" | "password" => &mut all.password,
@@ -292,7 +295,7 @@ fn parameters(url: &Url) -> Result<Parameters, RedisUrlError> {
                 return Err(known.map_or(PARAMETER, |(name, right)| foreign(name, right)));
             }
         };
-        if place.replace(value.into_owned()).is_some() {
+        if slot.replace(value.into_owned()).is_some() {
             return Err(TWICE);
         }
     }

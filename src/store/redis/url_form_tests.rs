@@ -40,7 +40,7 @@ fn forms_of_other_clients_are_translated() {
 }
 
 #[test]
-fn parts_that_would_be_ignored_are_refused_by_their_name() {
+fn unsupported_parts_are_refused_by_name() {
     for (text, error) in [
         ("cache:6379", FORM),
         ("cache", FORM),
@@ -93,7 +93,7 @@ fn parts_that_would_be_ignored_are_refused_by_their_name() {
 }
 
 #[test]
-fn characters_of_a_password_that_end_it_are_refused_without_the_password() {
+fn unescaped_password_is_refused_and_not_shown() {
     for character in [
         "@x/", "/", "#", "?", "1/", "1#", "1?", "x@1/y", "x@y#", "x@y?",
     ] {
@@ -108,7 +108,7 @@ fn characters_of_a_password_that_end_it_are_refused_without_the_password() {
 }
 
 #[test]
-fn every_foreign_parameter_is_in_lower_case_and_none_is_one_of_ours() {
+fn foreign_parameters_are_lower_case_and_not_supported() {
     for (name, _) in FOREIGN {
         assert_eq!(name, name.to_ascii_lowercase());
         assert!(!["db", "database", "user", "username", "pass", "protocol"].contains(&name));

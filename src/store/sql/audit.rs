@@ -1,4 +1,4 @@
-//! The audit trail in SQL.
+//! Audit trail in SQL.
 
 use async_trait::async_trait;
 use chrono::NaiveDateTime;
@@ -25,10 +25,10 @@ use crate::{
     ports::{AuditQuery, AuditStore, StoreError},
 };
 
-/// The longest id that is kept whole, in characters.
-const LONGEST_ID: usize = 255;
+/// Maximum length of a stored id in characters.
+const MAX_ID_LENGTH: usize = 255;
 
-/// An event to be added.
+/// Event to insert.
 #[derive(Insertable)]
 #[diesel(table_name = audit_events, treat_none_as_default_value = false)]
 pub(super) struct NewAuditRow {
@@ -74,9 +74,9 @@ impl From<&AuditEvent> for NewAuditRow {
             event: event.kind.as_str(),
             cause: event.cause.map(ToOwned::to_owned),
             actor: event.actor.as_text(),
-            user_id: event.user.as_ref().map(|user| kept(user.as_str())),
+            user_id: event.user.as_ref().map(|user| sanitized(user.as_str())),
             session_id: event.session.map(|id| id.to_string()),
-            jti: event.jti.as_deref().map(kept),
+            jti: event.jti.as_deref().map(sanitized),
             ip: event.origin.ip.clone(),
             user_agent: event.origin.user_agent.clone(),
             details: Value::Object(details).to_string(),
@@ -85,17 +85,17 @@ impl From<&AuditEvent> for NewAuditRow {
     }
 }
 
-/// Text out of a token, as the database can keep it: a claim may hold what Postgres does not take (a NUL) or does not
-/// index (some kilobytes), and one event that is refused would hold up all that come after it.
-fn kept(text: &str) -> String {
+/// Returns the text of a claim in a form that the database accepts. Postgres rejects NUL and does
+/// not index some kilobytes, and one rejected event would block all later ones.
+fn sanitized(text: &str) -> String {
     text.chars()
         .filter(|c| *c != '\0')
-        .take(LONGEST_ID)
+        .take(MAX_ID_LENGTH)
         .collect()
 }
 
 impl NewAuditRow {
-    /// The same event for one of several sessions.
+    /// Returns the same event for one of several sessions.
     pub(super) fn of_session(event: &AuditEvent, session: &super::rows::SessionRow) -> Self {
         let row = Self::from(event);
         Self {
@@ -109,7 +109,7 @@ impl NewAuditRow {
 impl AuditRow {
     fn into_entry(self) -> Result<AuditEntry, StoreError> {
         let details: Map<String, Value> = serde_json::from_str(&self.details).map_err(|_| {
-            StoreError::Failed("an audit event has details that cannot be read".to_owned())
+            StoreError::Failed("details of an audit event are not valid JSON".to_owned())
         })?;
         let text = |value: Value| match value {
             Value::String(text) => text,
@@ -157,7 +157,7 @@ impl AuditStore for SqlStore {
                         .map(drop)
                 })?
             }
-            // Of many rows in one statement, diesel makes many for SQLite anyway.
+            // For SQLite, diesel splits a multi-row insert into single statements anyway.
             PoolKind::Sqlite(pool) => on_sqlite!(pool, self.pool, |conn| {
                 conn.transaction(async |conn| {
                     for row in &rows {
@@ -204,7 +204,8 @@ impl AuditStore for SqlStore {
                 events = events.filter(audit_events::at.ge(stored(since)));
             }
             if let Some((at, id)) = query.after {
-                // Said twice: the index serves a lower bound, not an `OR`.
+                // The redundant lower bound lets the query use the index, which an `OR` alone does
+                // not.
                 events = events
                     .filter(audit_events::at.ge(stored(at)))
                     .filter(audit_events::at.gt(stored(at)).or(audit_events::id.gt(id)));

@@ -1,8 +1,9 @@
-//! Refuses to send the password in clear text to another machine over a connection that is unencrypted or unverified.
+//! Refuses to send the password in clear text to another machine over an unencrypted or unverified
+//! connection.
 //!
-//! The driver would send it, and has no setting like libpq's `require_auth`. But it passes its socket to a TLS
-//! connector before it sends anything. This connector negotiates TLS according to `sslmode`. Without TLS, it reads the
-//! server's messages until the client is authenticated.
+//! The driver would send it, and has no setting like libpq's `require_auth`. But it passes its
+//! socket to a TLS connector before it sends anything. This connector negotiates TLS according to
+//! `sslmode`. Without TLS, it reads the server's messages until the client is authenticated.
 
 use std::{
     error::Error,
@@ -21,27 +22,28 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::connect_error::ConnectError;
 
-/// `SSLRequest` of the protocol: a length and a code.
+/// `SSLRequest` of the protocol: length and code.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 type Rustls = <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect;
 type RustlsStream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// The server requested the password in clear text.
+/// Error for a server that requests the password in clear text.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the server asks for the password in clear text, and the connection is not encrypted and verified"
+    "the server requests the password in clear text, and the connection is not encrypted and verified"
 )]
 pub(super) struct ClearText;
 
-/// A connector for servers on other machines. It uses TLS if the server offers it and `sslmode` requests it.
+/// Connector for servers on other machines. Uses TLS if the server offers it and `sslmode` allows
+/// it.
 #[derive(Clone)]
 pub(super) struct Guard(Option<MakeRustlsConnect>, Watch);
 
 impl Guard {
-    /// Makes the driver pass its socket before it sends anything. `verifies` is true if `tls` accepts only the server
-    /// itself, which may get the password in clear text.
+    /// Configures the driver to pass its socket before it sends anything. `verifies` is true if
+    /// `tls` accepts only the intended server, which may receive the password in clear text.
     pub(super) fn new(
         tls: Option<MakeRustlsConnect>,
         verifies: bool,
@@ -61,7 +63,7 @@ impl Guard {
         Ok(Self(
             tls,
             Watch {
-                over: verifies,
+                done: verifies,
                 ..Watch::default()
             },
         ))
@@ -84,7 +86,7 @@ impl MakeTlsConnect<Socket> for Guard {
     }
 }
 
-/// A connection to be made.
+/// Pending connection.
 pub(super) struct GuardConnect(Option<Rustls>, Watch);
 
 impl TlsConnect<Socket> for GuardConnect {
@@ -108,25 +110,25 @@ impl TlsConnect<Socket> for GuardConnect {
     }
 }
 
-/// A connection whose first messages are checked.
+/// Connection whose first messages are inspected.
 pub(super) enum GuardedStream {
     Encrypted(Box<RustlsStream>, Watch),
     Plain(Socket, Watch),
 }
 
-/// Parses the server's messages up to `AuthenticationOk`, in pieces of any size.
+/// Parser of the server's messages up to `AuthenticationOk`, in pieces of any size.
 #[derive(Clone, Default)]
 pub(super) struct Watch {
     /// Kind, length and, in an authentication message, the requested method.
     head: Vec<u8>,
     skip: u32,
-    over: bool,
+    done: bool,
 }
 
 impl Watch {
-    fn see(&mut self, bytes: &[u8]) -> Result<(), ClearText> {
+    fn inspect(&mut self, bytes: &[u8]) -> Result<(), ClearText> {
         for byte in bytes {
-            if self.over {
+            if self.done {
                 break;
             }
             if self.skip > 0 {
@@ -136,9 +138,9 @@ impl Watch {
             self.head.push(*byte);
             match self.head.as_slice() {
                 [b'R', _, _, _, _, 0, 0, 0, 3] => return Err(ClearText),
-                [b'R', _, _, _, _, 0, 0, 0, 0] => self.over = true,
-                [b'R', a, b, c, d, _, _, _, _] => self.rest([*a, *b, *c, *d], 8),
-                [kind, a, b, c, d] if *kind != b'R' => self.rest([*a, *b, *c, *d], 4),
+                [b'R', _, _, _, _, 0, 0, 0, 0] => self.done = true,
+                [b'R', a, b, c, d, _, _, _, _] => self.skip_rest([*a, *b, *c, *d], 8),
+                [kind, a, b, c, d] if *kind != b'R' => self.skip_rest([*a, *b, *c, *d], 4),
                 _ => {}
             }
         }
@@ -146,7 +148,7 @@ impl Watch {
     }
 
     /// Skips the rest of a message. The length includes itself.
-    fn rest(&mut self, length: [u8; 4], seen: u32) {
+    fn skip_rest(&mut self, length: [u8; 4], seen: u32) {
         self.skip = u32::from_be_bytes(length).saturating_sub(seen);
         self.head.clear();
     }
@@ -178,7 +180,7 @@ impl AsyncRead for GuardedStream {
                 watch
             }
         };
-        let seen = watch.see(buffer.filled().get(before..).unwrap_or_default());
+        let seen = watch.inspect(buffer.filled().get(before..).unwrap_or_default());
         Poll::Ready(
             seen.map_err(|refusal| io::Error::new(io::ErrorKind::PermissionDenied, refusal)),
         )
@@ -222,24 +224,24 @@ mod tests {
     const OK: &[u8] = b"R\0\0\0\x08\0\0\0\0";
 
     #[test]
-    fn a_clear_text_request_in_pieces_is_found() {
+    fn clear_text_request_in_pieces_is_detected() {
         for before in [&b""[..], NOTICE, SASL] {
             let all = [before, CLEAR].concat();
             for size in 1..=all.len() {
                 let mut watch = Watch::default();
-                let seen = all.chunks(size).try_for_each(|piece| watch.see(piece));
+                let seen = all.chunks(size).try_for_each(|piece| watch.inspect(piece));
                 assert!(seen.is_err(), "{before:?} in pieces of {size}");
             }
         }
     }
 
     #[test]
-    fn rows_that_look_like_a_request_are_ignored() {
+    fn requests_after_authentication_are_ignored() {
         for size in 1..9 {
             let mut watch = Watch::default();
             let all = [NOTICE, SASL, OK, CLEAR].concat();
             all.chunks(size)
-                .try_for_each(|piece| watch.see(piece))
+                .try_for_each(|piece| watch.inspect(piece))
                 .unwrap();
         }
     }

@@ -1,4 +1,4 @@
-//! The reasons why there is no connection to Postgres, in words.
+//! Errors of connections to Postgres.
 
 use std::io;
 
@@ -7,32 +7,33 @@ use tokio_postgres::{Error, error::SqlState};
 
 use super::{clear_text::ClearText, tls_error::tls_meaning};
 
-/// Why there is no connection to the database.
+/// Error of a connection to the database.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ConnectError {
-    /// No server answers, or it cannot serve yet. A later attempt may succeed.
+    /// No server replies, or it is not ready yet. A later attempt may succeed.
     #[error("{0}")]
     Unreachable(String),
-    /// A server that takes no writes is never read either: it may lack recent revocations.
+    /// The server rejects writes. Such a server is not read either, because it may lack recent
+    /// revocations.
     #[error(
         "the server is read-only: a replica, or not promoted yet after a fail-over; correct the URL to lead to the primary"
     )]
     ReadOnly,
-    /// The server refuses, or cannot be trusted. Waiting does not help.
+    /// The server refuses the connection or cannot be trusted. A retry does not help.
     #[error("{0}")]
     Refused(String),
 }
 
 pub(super) fn classify(error: &Error) -> ConnectError {
-    if let Some(answer) = error.as_db_error() {
+    if let Some(reply) = error.as_db_error() {
         let refused =
-            |what_to_do: &str| ConnectError::Refused(format!("{}: {what_to_do}", answer.message()));
-        return match *answer.code() {
+            |remedy: &str| ConnectError::Refused(format!("{}: {remedy}", reply.message()));
+        return match *reply.code() {
             SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
                 refused("correct user and password in the URL, or pg_hba.conf on the server")
             }
             SqlState::INVALID_CATALOG_NAME => refused("create it, or correct the URL"),
-            // A wrong URL, a missing privilege, or something that the server does not know: no waiting helps.
+            // A wrong URL, a missing privilege or an unsupported feature: a retry does not help.
             ref code
                 if ["0A", "22", "28", "42"]
                     .iter()
@@ -40,7 +41,7 @@ pub(super) fn classify(error: &Error) -> ConnectError {
             {
                 refused("correct the URL, or the configuration of the server")
             }
-            _ => ConnectError::Unreachable(answer.message().to_owned()),
+            _ => ConnectError::Unreachable(reply.message().to_owned()),
         };
     }
     let text = one_line(error);
@@ -60,7 +61,7 @@ pub(super) fn classify(error: &Error) -> ConnectError {
     if failures.any(is_read_only) {
         return ConnectError::ReadOnly;
     }
-    // The driver tells these apart by their texts alone.
+    // The driver distinguishes these errors by their texts only.
     if text.ends_with("server does not support TLS") {
         return ConnectError::Refused(
             "the server offers no TLS: enable it on the server, or set sslmode=disable if the network is trusted"
@@ -79,14 +80,14 @@ fn is_read_only(error: &io::Error) -> bool {
         && error.to_string().contains("does not allow writes")
 }
 
-/// Returns true if the TLS handshake failed, in any way.
+/// Returns true if the TLS handshake failed.
 pub(super) fn is_of_tls(error: &Error) -> bool {
     let text = one_line(error);
     text.starts_with("error performing TLS handshake")
         && !text.ends_with("server does not support TLS")
 }
 
-/// An `io::Error` does not name what it wraps as its source.
+/// Returns the TLS error inside an `io::Error`, which is not among its sources.
 fn tls_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a TlsError> {
     cause
         .downcast_ref::<io::Error>()?
@@ -100,7 +101,7 @@ fn causes<'a>(
     std::iter::successors(Some(error), |error| error.source())
 }
 
-/// Returns the error with all its causes in one line: the driver's own text names no cause.
+/// Returns the error with all its causes in one line, because the driver's text omits them.
 pub(super) fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
     let texts: Vec<String> = causes(error).map(ToString::to_string).collect();
     texts

@@ -1,4 +1,4 @@
-//! Connections to Postgres.
+//! Opening of connections to Postgres.
 
 use std::{
     path::Path,
@@ -25,40 +25,41 @@ use super::{
     tls,
 };
 
-/// The encryption of a connection.
+/// Encryption of a connection.
 #[derive(Clone)]
 enum Connector {
-    /// No TLS. The server is on this machine.
+    /// No TLS, for a server on this machine.
     Plain,
     /// TLS. With `prefer`, only if the server offers it.
     Tls(MakeRustlsConnect),
-    /// TLS to another machine, if the server offers it. A server that is not verified gets no password in clear text.
+    /// TLS to another machine, if the server offers it. A server that is not verified receives no
+    /// password in clear text.
     Guarded(Guard),
 }
 
-/// How connections are made.
+/// Opens connections with the properties of a URL.
 #[derive(Clone)]
 pub(super) struct PgConnector {
     config: Config,
     /// The same without the startup parameter `options`, which poolers refuse.
     pooled: Config,
     settings: Arc<Settings>,
-    way: Arc<AtomicU8>,
+    settings_via: Arc<AtomicU8>,
     connector: Connector,
-    /// The connector after a TLS handshake that failed: without TLS, as libpq's `prefer`.
+    /// Connector after a failed TLS handshake: without TLS, like libpq's `prefer`.
     fallback: Option<Connector>,
     timeout: Duration,
 }
 
-/// The directories in which servers of distributions and of the Postgres project listen.
+/// Socket directories of servers from distributions and from the Postgres project.
 const SOCKET_DIRECTORIES: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
-/// The way the settings of a session reach the server: not known before the first connection.
-const UNKNOWN: u8 = 0;
-const BY_OPTIONS: u8 = 1;
-const BY_STATEMENTS: u8 = 2;
+/// Delivery of the session settings. Unknown before the first connection.
+const VIA_UNKNOWN: u8 = 0;
+const VIA_OPTIONS: u8 = 1;
+const VIA_STATEMENTS: u8 = 2;
 
-/// A failed attempt.
+/// Failed attempt.
 enum Failure {
     /// A pooler refused the startup parameter `options`.
     Options,
@@ -73,7 +74,8 @@ impl PgConnector {
         if config.get_hosts().is_empty() {
             default_hosts(&mut config);
         }
-        // A first host that never answers leaves time for the others.
+        // The timeout is divided among the hosts, so that a first host that never replies leaves
+        // time for the others.
         let hosts = u32::try_from(config.get_hosts().len())
             .unwrap_or(u32::MAX)
             .max(1);
@@ -93,44 +95,45 @@ impl PgConnector {
         let (connector, fallback) = connectors(url, &mut config)?;
         let pooled = config.clone();
         config.options(settings.options());
-        let (settings, way) = (Arc::new(settings), Arc::new(AtomicU8::new(UNKNOWN)));
+        let (settings, settings_via) = (Arc::new(settings), Arc::new(AtomicU8::new(VIA_UNKNOWN)));
         Ok(Self {
             config,
             pooled,
             settings,
-            way,
+            settings_via,
             connector,
             fallback,
             timeout,
         })
     }
 
-    /// A connection, driven by the runtime that this is called on.
+    /// Opens a connection, driven by the current runtime.
     pub(super) async fn connect(&self) -> Result<AsyncPgConnection, ConnectError> {
-        // A server that takes connections and says nothing would otherwise be waited for without end.
+        // Also ends the wait for a server that accepts a connection and sends nothing.
         match tokio::time::timeout(self.timeout, self.attempt()).await {
             Ok(connection) => connection,
             Err(_) => Err(ConnectError::Unreachable(
-                "no connection in time".to_owned(),
+                "timed out while connecting".to_owned(),
             )),
         }
     }
 
-    /// Returns true if a pooler that does not forward startup parameters is between this process and the server.
+    /// Returns true if a pooler that drops startup parameters is between this process and the
+    /// server.
     pub(super) fn is_pooled(&self) -> bool {
-        self.way.load(Ordering::Relaxed) == BY_STATEMENTS
+        self.settings_via.load(Ordering::Relaxed) == VIA_STATEMENTS
     }
 
     async fn attempt(&self) -> Result<AsyncPgConnection, ConnectError> {
         if !self.is_pooled() {
             match self.attempt_with(&self.config).await {
                 Ok(mut connection) => {
-                    let known = self.way.load(Ordering::Relaxed) == BY_OPTIONS;
-                    if known || self.settings.hold(&mut connection).await {
-                        self.way.store(BY_OPTIONS, Ordering::Relaxed);
+                    let known = self.settings_via.load(Ordering::Relaxed) == VIA_OPTIONS;
+                    if known || self.settings.took_effect(&mut connection).await {
+                        self.settings_via.store(VIA_OPTIONS, Ordering::Relaxed);
                     } else {
                         self.settings.apply(&mut connection).await?;
-                        self.way.store(BY_STATEMENTS, Ordering::Relaxed);
+                        self.settings_via.store(VIA_STATEMENTS, Ordering::Relaxed);
                     }
                     return Ok(connection);
                 }
@@ -148,22 +151,23 @@ impl PgConnector {
                     Failure::Connect(error) | Failure::Tls(error) => error,
                 })?;
         self.settings.apply(&mut connection).await?;
-        self.way.store(BY_STATEMENTS, Ordering::Relaxed);
+        self.settings_via.store(VIA_STATEMENTS, Ordering::Relaxed);
         Ok(connection)
     }
 
     async fn attempt_with(&self, config: &Config) -> Result<AsyncPgConnection, Failure> {
-        let first = attempt_by_any(config, self.connector.clone()).await;
+        let first = attempt_with_connector(config, self.connector.clone()).await;
         match (&self.fallback, first) {
             (Some(fallback), Err(Failure::Tls(_))) => {
-                attempt_by_any(config, fallback.clone()).await
+                attempt_with_connector(config, fallback.clone()).await
             }
             (_, result) => result,
         }
     }
 }
 
-/// Names the hosts of a URL that names none: its addresses, or the directory in which a local server listens.
+/// Sets the hosts of a URL that names none: its addresses, or the socket directory of a local
+/// server.
 fn default_hosts(config: &mut Config) {
     let addresses = config.get_hostaddrs().to_vec();
     if addresses.is_empty() {
@@ -179,9 +183,10 @@ fn default_hosts(config: &mut Config) {
     }
 }
 
-/// Finds a dead connection while it is idle, and not by a request, unless the URL has other values.
+/// Enables keepalives, unless the URL sets them, so that a dead connection is found while it is
+/// idle and not by a request.
 fn keep_alive(config: &mut Config, idle: Option<Duration>, timeout: Duration) {
-    // The kernel counts in whole seconds.
+    // The kernel counts whole seconds.
     let probe = Duration::from_secs(timeout.as_secs().max(1));
     config.keepalives_idle(idle.unwrap_or(probe));
     if config.get_tcp_user_timeout().is_none() {
@@ -195,7 +200,7 @@ fn keep_alive(config: &mut Config, idle: Option<Duration>, timeout: Duration) {
     }
 }
 
-/// Returns the connector for a URL, and the one after a failed handshake.
+/// Returns the connector for a URL, and the fallback after a failed handshake.
 fn connectors(
     url: &PostgresUrl,
     config: &mut Config,
@@ -231,7 +236,7 @@ fn connectors(
     }
 }
 
-async fn attempt_by_any(
+async fn attempt_with_connector(
     config: &Config,
     connector: Connector,
 ) -> Result<AsyncPgConnection, Failure> {
@@ -252,7 +257,7 @@ where
             .connect(connector)
             .await
             .map_err(|error| match error.as_db_error() {
-                Some(answer) if answer.message().contains("startup parameter") => Failure::Options,
+                Some(reply) if reply.message().contains("startup parameter") => Failure::Options,
                 _ if connect_error::is_of_tls(&error) => Failure::Tls(classify(&error)),
                 _ => Failure::Connect(classify(&error)),
             })?;
@@ -273,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn url_with_any_accepted_session_attribute_asks_for_a_primary() {
+    fn any_accepted_session_attribute_requires_a_primary() {
         for choice in [
             "",
             "?target_session_attrs=any",
@@ -292,8 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_connection_is_found_out_within_twice_the_limit_and_never_asks_the_kernel_for_zero_seconds()
-     {
+    fn keepalives_follow_the_timeout_and_are_at_least_one_second() {
         for (limit, idle) in [(5000, 5), (300, 1)] {
             let config = driver(
                 "postgres://localhost/latchkey",

@@ -1,4 +1,4 @@
-//! The id of the deployment.
+//! Id of the deployment.
 
 use diesel::{ExpressionMethods as _, OptionalExtension as _, QueryDsl as _};
 use diesel_async::RunQueryDsl as _;
@@ -7,11 +7,11 @@ use super::{SqlStore, error::from_query, pool::on_conn, schema::deployment};
 use crate::{domain::ids::DeploymentId, ports::StoreError};
 
 impl SqlStore {
-    /// Returns the id of the deployment. If it has none yet, sets it to `new`. Of several concurrent starts, one sets
-    /// it.
+    /// Returns the id of the deployment. If there is none, stores `new` first. Of concurrent
+    /// starts, one stores its id.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// A failed query.
     pub async fn deployment(&self, new: &DeploymentId) -> Result<DeploymentId, StoreError> {
         if let Some(id) = self.known_deployment().await? {
             return Ok(id);
@@ -29,10 +29,10 @@ impl SqlStore {
             .ok_or_else(|| StoreError::Failed("the deployment has no id".to_owned()))
     }
 
-    /// Returns the id of the deployment, if it has one.
+    /// Returns the id of the deployment, if there is one.
     ///
     /// # Errors
-    /// [`StoreError`], also if the table is missing.
+    /// A failed query, also if the table is missing.
     pub async fn known_deployment(&self) -> Result<Option<DeploymentId>, StoreError> {
         let id: Option<String> = on_conn!(self.pool, |conn| deployment::table
             .select(deployment::id)

@@ -1,12 +1,13 @@
-//! What a database said, in the words of the ports.
+//! Conversion of database errors into errors of the ports.
 
 use diesel::result::{ConnectionError, DatabaseErrorKind, Error};
 use diesel_async::pooled_connection::{PoolError as Connecting, deadpool::PoolError};
 
 use crate::ports::StoreError;
 
-/// The only errors that say something about the data are handled where they arise (a unique index). All others of the
-/// server's (shutting down, read only after a fail-over, statement timeout, disk full) mean: not now.
+/// Converts the error of a query. Errors about the data (a unique index) are handled by the
+/// callers. All other errors of the server (shutdown, read-only after a fail-over, statement
+/// timeout, full disk) are temporary.
 pub(super) fn from_query(error: Error) -> StoreError {
     match error {
         Error::DatabaseError(_, information) => {
@@ -21,7 +22,7 @@ pub(super) fn from_query(error: Error) -> StoreError {
 
 pub(super) fn from_pool(error: PoolError) -> StoreError {
     StoreError::Unavailable(match error {
-        PoolError::Timeout(_) => "no free connection in time".to_owned(),
+        PoolError::Timeout(_) => "no connection became free in time".to_owned(),
         PoolError::Backend(Connecting::ConnectionError(error)) => {
             without_newlines(&describe(&error))
         }

@@ -1,4 +1,4 @@
-//! The ring of signing keys in SQL.
+//! Key ring in SQL.
 
 use async_trait::async_trait;
 use chrono::{NaiveDateTime, TimeDelta};
@@ -45,7 +45,7 @@ impl KeyRow {
         }
     }
 
-    /// `None` for what a later version may have put there.
+    /// Returns the metadata, or `None` for a row of a later version.
     fn facts(&self) -> Option<KeyMetadata> {
         let kind = [Kind::Access, Kind::Refresh]
             .into_iter()
@@ -88,7 +88,7 @@ impl KeyStore for SqlStore {
     }
 
     async fn read(&self) -> Result<KeyRecords, StoreError> {
-        // Before the rows: what comes in between is another version, and read again.
+        // Read before the rows: a change in between has another version and causes another read.
         let (version, lives) = self.ring_row().await?;
         let rows: Vec<KeyRow> = on_conn!(self.pool, |conn| {
             let rows = signing_keys::table.order((signing_keys::signs_from, signing_keys::kid));
@@ -107,7 +107,7 @@ impl KeyStore for SqlStore {
                     facts,
                     at: at.and_utc(),
                 }),
-                // A key of a later version that is dead is dead here, too.
+                // A revoked key of a later version needs no metadata.
                 (None, Some(_), _) => {}
                 (Some(facts), None, Some(text)) => records.keys.push(KeyRecord {
                     facts,

@@ -1,4 +1,4 @@
-//! Migrations, embedded in the binary. A database that a newer binary has changed is refused.
+//! Migrations, embedded in the binary. A database that was migrated by a newer version is refused.
 
 use std::time::Duration;
 
@@ -25,50 +25,50 @@ const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
 type Manager = <AsyncPgConnection as AsyncConnection>::TransactionManager;
 
-/// Any number that nobody else locks: several instances that start at once migrate one after the other.
-const LOCK: i64 = 0x6c61_7463_686b_6579;
+/// Advisory lock, with an arbitrary number, so that concurrent starts migrate one after the other.
+const ADVISORY_LOCK: i64 = 0x6c61_7463_686b_6579;
 
-/// The message about a database that is in use by another program.
+/// Error for a database that another application uses.
 pub(super) const FOREIGN: &str = "it has tables of another application: name an empty database in the URL, or on Postgres an empty \
                        schema by options=-csearch_path%3DSCHEMA";
 
-/// What was done and what is left to do.
+/// Applied and pending migrations.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct MigrationStatus {
-    /// Versions that the database has, the oldest first.
+    /// Versions applied to the database, oldest first.
     pub applied: Vec<String>,
-    /// Names of those that this binary would run.
+    /// Names of the migrations that this binary would run.
     pub pending: Vec<String>,
-    /// Versions that this binary does not know: a newer one was here.
+    /// Applied versions that this binary does not know, because a newer version ran them.
     pub unknown: Vec<String>,
 }
 
-/// The treatment of a database without the tables of Latchkey.
+/// Treatment of a database without the tables of Latchkey.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Mode {
-    /// It gets them, and its file is created.
+    /// Creates the file and the tables.
     Create,
-    /// It is refused. Pending migrations of another one are run.
+    /// Refuses it. Runs the pending migrations of any other database.
     Upgrade,
-    /// All migrations are reported as pending.
-    Look,
+    /// Reports all migrations as pending.
+    Inspect,
 }
 
-/// Why the database was not migrated.
+/// Error of a migration.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// The database has none of the tables of Latchkey.
+    /// The database has no tables of Latchkey.
     #[error("the database has no tables of Latchkey")]
     Empty,
-    /// No connection.
+    /// The connection failed.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The database knows a migration that this binary does not.
+    /// The database has a migration that this binary does not know.
     #[error(
         "the database was migrated by a newer version of latchkey (it has {0}, unknown here): start that version"
     )]
     Newer(String),
-    /// The database.
+    /// A query failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -79,7 +79,7 @@ impl From<diesel::result::Error> for MigrateError {
     }
 }
 
-/// Runs what is pending, and says what it ran.
+/// Runs pending migrations and returns their names.
 ///
 /// # Errors
 /// [`MigrateError`].
@@ -87,7 +87,7 @@ pub async fn run(url: &DatabaseUrl, timeout: Duration) -> Result<Vec<String>, Mi
     Ok(migrate(url, timeout, Mode::Create).await?.pending)
 }
 
-/// As [`run`], for a database that is in use already: an empty one is refused.
+/// Like [`run`], but refuses a database without tables.
 ///
 /// # Errors
 /// [`MigrateError`].
@@ -100,7 +100,7 @@ pub async fn upgrade(url: &DatabaseUrl, timeout: Duration) -> Result<Vec<String>
 /// # Errors
 /// [`MigrateError::Connect`], [`MigrateError::Store`].
 pub async fn status(url: &DatabaseUrl, timeout: Duration) -> Result<MigrationStatus, MigrateError> {
-    migrate(url, timeout, Mode::Look).await
+    migrate(url, timeout, Mode::Inspect).await
 }
 
 async fn migrate(
@@ -138,21 +138,22 @@ async fn migrate(
         }
         DatabaseUrl::Sqlite(file) => {
             let file = file.clone();
-            if mode == Mode::Look && file.create && !file.path.exists() {
+            if mode == Mode::Inspect && file.create && !file.path.exists() {
                 return without_tables::<Sqlite>(&SQLITE, mode);
             }
             blocking(move || {
                 let failed = |error: diesel::ConnectionError| StoreError::Failed(error.to_string());
                 if mode != Mode::Create {
                     use diesel::RunQueryDsl as _;
-                    let mut connection = sqlite::open_to_look(&file, timeout).map_err(failed)?;
+                    let mut connection = sqlite::open_existing(&file, timeout).map_err(failed)?;
                     let query = "EXISTS (SELECT 1 FROM sqlite_master WHERE name = '__diesel_schema_migrations')";
                     if !diesel::select(sql::<Bool>(query)).get_result::<bool>(&mut connection)? {
                         return without_tables::<Sqlite>(&SQLITE, mode);
                     }
                 }
                 let mut connection = sqlite::open(&file, timeout).map_err(failed)?;
-                // The file's write lock: of two that start at once, one migrates and the other finds it done.
+                // Write lock of the file: of two concurrent starts, one migrates and the other
+                // finds nothing pending.
                 connection.immediate_transaction(|connection| examine::<Sqlite, _>(connection, SQLITE, mode))
             })
             .await
@@ -160,22 +161,23 @@ async fn migrate(
     }
 }
 
-/// Takes a lock that ends with the transaction: that of a session would stay in the pool of a pooler.
+/// Takes a lock that ends with the transaction. A lock of the session would stay in a pooler's
+/// connection.
 async fn locked(connection: &mut AsyncPgConnection, timeout: Duration) -> Result<(), MigrateError> {
     let lock = format!(
         "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; \
-         SET LOCAL lock_timeout = {}; SELECT pg_advisory_xact_lock({LOCK}); SET LOCAL lock_timeout = 0",
+         SET LOCAL lock_timeout = {}; SELECT pg_advisory_xact_lock({ADVISORY_LOCK}); SET LOCAL lock_timeout = 0",
         timeout.as_millis() * 9 / 10
     );
     connection.batch_execute(&lock).await.map_err(|error| {
         StoreError::Unavailable(format!(
-            "another process holds the lock of the migrations ({error})"
+            "another process holds the migration lock ({error})"
         ))
         .into()
     })
 }
 
-/// The status before, and if asked the migrations themselves.
+/// Returns the status before, and runs pending migrations except in [`Mode::Inspect`].
 fn examine<B: Backend, H: MigrationHarness<B>>(
     harness: &mut H,
     embedded: EmbeddedMigrations,
@@ -219,7 +221,7 @@ where
     if foreign {
         return Err(ConnectError::Refused(FOREIGN.to_owned()).into());
     }
-    if mode != Mode::Look {
+    if mode != Mode::Inspect {
         if let Some(version) = status.unknown.last() {
             return Err(MigrateError::Newer(version.clone()));
         }
@@ -228,7 +230,7 @@ where
     Ok(status)
 }
 
-/// The result for a database without tables, which are not made.
+/// Returns the result for a database without tables, which is not changed.
 fn without_tables<B: Backend>(
     embedded: &EmbeddedMigrations,
     mode: Mode,
@@ -236,7 +238,7 @@ fn without_tables<B: Backend>(
 where
     EmbeddedMigrations: MigrationSource<B>,
 {
-    if mode != Mode::Look {
+    if mode != Mode::Inspect {
         return Err(MigrateError::Empty);
     }
     let all = MigrationSource::<B>::migrations(embedded).map_err(failed)?;
@@ -251,7 +253,7 @@ where
     })
 }
 
-/// The harness blocks its thread, so it gets one of its own.
+/// Runs blocking work on a separate thread.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, MigrateError> + Send + 'static,
 ) -> Result<T, MigrateError> {
@@ -261,23 +263,26 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "map_err hands it over")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "map_err passes the error by value"
+)]
 fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> MigrateError {
-    // Since Postgres 15 the commonest one: the user may connect, and make no table.
+    // Since Postgres 15, the most common error: the user may connect and may not create tables.
     match error.downcast_ref() {
-        Some(DieselError::DatabaseError(DatabaseErrorKind::Unknown, answer))
-            if answer.message().starts_with("permission denied") =>
+        Some(DieselError::DatabaseError(DatabaseErrorKind::Unknown, reply))
+            if reply.message().starts_with("permission denied") =>
         {
-            let (text, what_to_do) = (
-                answer.message(),
+            let (text, remedy) = (
+                reply.message(),
                 "grant it to the user of the URL, or make them the owner",
             );
-            ConnectError::Refused(format!("{text}: {what_to_do}")).into()
+            ConnectError::Refused(format!("{text}: {remedy}")).into()
         }
-        Some(DieselError::DatabaseError(DatabaseErrorKind::Unknown, answer))
-            if answer.message().starts_with("must be owner of") =>
+        Some(DieselError::DatabaseError(DatabaseErrorKind::Unknown, reply))
+            if reply.message().starts_with("must be owner of") =>
         {
-            let text = answer.message();
+            let text = reply.message();
             ConnectError::Refused(format!(
                 "{text}: run `latchkey migrate run` with the URL of its owner (docs/guides/postgres.md)"
             ))

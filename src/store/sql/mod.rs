@@ -1,4 +1,5 @@
-//! One implementation for Postgres and SQLite: each query is written once and checked by the compiler for both.
+//! One implementation for Postgres and SQLite. Each query is written once and type-checked for
+//! both.
 
 mod audit;
 mod clear_text;
@@ -36,29 +37,29 @@ pub use url::{DatabaseUrl, DatabaseUrlError, SqliteFile};
 
 use crate::{domain::time::Moment, ports::StoreError};
 
-/// A role of the database server.
+/// Role of the database server.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Role {
-    /// The name.
+    /// Name of the role.
     pub name: String,
     /// True for a superuser, who bypasses all rules.
     pub superuser: bool,
 }
 
-/// Users and sessions in a database. Cloning shares the pool.
+/// Store in a database: sessions, users, keys and the audit trail. Clones share the pool.
 #[derive(Clone)]
 pub struct SqlStore {
     pool: SqlPool,
 }
 
 impl SqlStore {
-    /// A store over `pool`.
+    /// Returns a store that uses `pool`.
     #[must_use]
     pub const fn new(pool: SqlPool) -> Self {
         Self { pool }
     }
 
-    /// How the connections are used just now.
+    /// Returns the current use of the connections.
     #[must_use]
     pub fn pool_status(&self) -> PoolStatus {
         self.pool.status()
@@ -67,7 +68,7 @@ impl SqlStore {
     /// Returns the role that runs statements.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// A failed query.
     pub async fn role(&self) -> Result<Role, StoreError> {
         use diesel::sql_types::{Bool, Text};
         use diesel_async::RunQueryDsl as _;
@@ -88,10 +89,10 @@ impl SqlStore {
         Ok(Role { name, superuser })
     }
 
-    /// The server's clock, in UTC.
+    /// Returns the time of the server's clock in UTC.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// A failed query.
     pub async fn server_time(&self) -> Result<Moment, StoreError> {
         use diesel_async::RunQueryDsl as _;
         let now = diesel::select(diesel::dsl::sql::<diesel::sql_types::Timestamp>(match self

@@ -1,4 +1,5 @@
-//! Connections: two kinds of pool behind one enum, and the macro that writes a query once for both.
+//! Connection pools of both databases behind one enum, and the macro that compiles a query for
+//! both.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,31 +16,32 @@ use super::{
 };
 use crate::ports::StoreError;
 
-/// How large a pool is and how long anything may take.
+/// Size and timeout of a pool.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolLimits {
-    /// Connections at the most.
+    /// Maximum number of connections.
     pub connections: usize,
-    /// Threads of a web server, each of which has connections of its own if there are enough; 0: all share them.
+    /// Workers, each of which has its own connections if there are enough. 0: all threads share one
+    /// pool.
     pub threads: usize,
-    /// For connecting, for waiting for a free connection, and for a statement, each.
+    /// Timeout of a connection attempt, of the wait for a free connection, and of a statement.
     pub timeout: Duration,
 }
 
-/// How the connections of a pool are used.
+/// Current use of the connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PoolStatus {
-    /// Connections that there are.
+    /// Open connections.
     pub open: usize,
-    /// Those that nobody uses.
+    /// Idle connections.
     pub idle: usize,
-    /// Connections at the most.
+    /// Maximum number of connections.
     pub limit: usize,
-    /// Who waits for one.
+    /// Requests waiting for a connection.
     pub waiting: usize,
 }
 
-/// A pool of connections to one of the two databases. Cloning shares it.
+/// Pool of connections to one of the two databases. Clones share it.
 #[derive(Clone)]
 pub struct SqlPool {
     pub(super) kind: PoolKind,
@@ -55,9 +57,10 @@ pub(super) enum PoolKind {
     Sqlite(Pool<AsyncSqliteConnection>),
 }
 
-/// Runs `$body` with `$conn`, a connection of either kind, within the time limit of a statement.
+/// Runs `$body` with a connection `$conn` of either kind, within the timeout of a statement.
 ///
-/// Generic functions over two backends drown in bounds; pasted twice, each query is checked against both.
+/// A macro, because functions generic over both backends need unwieldy bounds. The expansion is
+/// checked for each backend.
 macro_rules! on_conn {
     ($pool:expr, |$conn:ident| $body:expr) => {{
         let pool = &$pool;
@@ -77,47 +80,49 @@ macro_rules! on_conn {
 }
 pub(super) use on_conn;
 
-/// Runs `$body` with `$conn`, a connection of one pool.
+/// Runs `$body` with a connection `$conn` of one pool.
 macro_rules! with_conn {
     ($connections:expr, $timeout:expr, |$conn:ident| $body:expr) => {{
-        let mut lent = $crate::store::sql::pooled_conn::PooledConn::from_pool($connections).await?;
+        let mut pooled =
+            $crate::store::sql::pooled_conn::PooledConn::from_pool($connections).await?;
         let outcome = {
-            let $conn = lent.connection()?;
+            let $conn = pooled.connection()?;
             $crate::store::sql::pool::with_timeout($timeout, async { $body }).await
         };
-        lent.release(outcome.is_ok());
+        pooled.release(outcome.is_ok());
         outcome
     }};
 }
 pub(super) use with_conn;
 
-/// Runs `$body` with `$conn`, a connection to SQLite, and remembers whether the disk took what it wrote.
+/// Runs `$body` with a connection `$conn` to SQLite, and records a failure of the disk.
 macro_rules! on_sqlite {
     ($connections:expr, $pool:expr, |$conn:ident| $body:expr) => {{
         let outcome =
             $crate::store::sql::pool::with_conn!($connections, $pool.timeout, |$conn| $body);
-        $pool.writes.note(&outcome);
+        $pool.writes.record(&outcome);
         outcome
     }};
 }
 pub(super) use on_sqlite;
 
-/// What a statement in `on_conn!` came to: within its time, with the database's own answer inside.
+/// Awaits a statement within the timeout. The inner result is the database's.
 pub(super) async fn with_timeout<T>(
     timeout: Duration,
     statement: impl Future<Output = diesel::QueryResult<T>>,
 ) -> Result<diesel::QueryResult<T>, StoreError> {
     tokio::time::timeout(timeout, statement)
         .await
-        .map_err(|_| StoreError::Unavailable("the database did not answer in time".to_owned()))
+        .map_err(|_| StoreError::Unavailable("the database did not reply in time".to_owned()))
 }
 
 impl SqlPool {
-    /// A pool for `url`. Connects to nothing yet; what threads with a runtime of their own do not drive is driven by
-    /// the runtime that this is called on.
+    /// Creates a pool for `url` without connecting. The current runtime drives shared connections;
+    /// workers drive their own.
     ///
     /// # Errors
-    /// When the certificates to trust cannot be read, or the folder of an SQLite file cannot be made.
+    /// CA certificates that cannot be read, or a directory of an SQLite file that cannot be
+    /// created.
     pub fn open(url: &DatabaseUrl, limits: PoolLimits) -> Result<Self, StoreError> {
         let server_clock = ServerClock::default();
         let kind = match url {
@@ -136,7 +141,7 @@ impl SqlPool {
         })
     }
 
-    /// How the connections are used just now.
+    /// Returns the current use of the connections.
     #[must_use]
     pub fn status(&self) -> PoolStatus {
         match &self.kind {
@@ -154,7 +159,7 @@ impl SqlPool {
     }
 }
 
-pub(super) fn bad(error: &(dyn std::error::Error + 'static)) -> ConnectionError {
+pub(super) fn bad_connection(error: &(dyn std::error::Error + 'static)) -> ConnectionError {
     ConnectionError::BadConnection(one_line(error))
 }
 

@@ -1,4 +1,4 @@
-//! A connection that a pool has lent.
+//! Connection borrowed from a pool.
 
 use deadpool::managed::Manager;
 use diesel_async::{
@@ -12,31 +12,31 @@ use diesel_async::{
 use super::{error::from_pool, sqlite::AsyncSqliteConnection};
 use crate::{ports::StoreError, store::thread};
 
-/// The maximum number of requests that wait for a connection of one pool. With more, requests would wait longer than
-/// clients do.
+/// Maximum of requests that wait for a connection of one pool. Longer queues would exceed the
+/// timeouts of clients.
 const QUEUE_CAPACITY: usize = 256;
 
-/// Gives the connection back when it is dropped, unless something of the last statement is still under way in it.
+/// Returns the connection to the pool when dropped, unless its last statement may still be running.
 pub(super) struct PooledConn<C: CancelSafe>
 where
     AsyncDieselConnectionManager<C>: Manager<Type = C, Error = PoolError>,
 {
     object: Option<Object<C>>,
-    returns: bool,
+    is_reusable: bool,
 }
 
-/// What becomes of a connection whose statement nobody waits for any more, because the client went away.
+/// Behaviour of a connection after a cancelled statement, whose client has disconnected.
 pub(super) trait CancelSafe: AsyncConnection + 'static {
-    /// Whether it can be used again.
+    /// True if the connection can be used again.
     const REUSABLE_AFTER_CANCEL: bool;
 }
 
-/// The driver reads the answer and throws it away.
+/// The driver reads the reply and discards it.
 impl CancelSafe for AsyncPgConnection {
     const REUSABLE_AFTER_CANCEL: bool = true;
 }
 
-/// A thread still works with it.
+/// A thread still executes the statement.
 impl CancelSafe for AsyncSqliteConnection {
     const REUSABLE_AFTER_CANCEL: bool = false;
 }
@@ -46,30 +46,31 @@ where
     AsyncDieselConnectionManager<C>: Manager<Type = C, Error = PoolError>,
 {
     pub(super) async fn from_pool(pool: &Pool<C>) -> Result<Self, StoreError> {
-        // If all threads share a pool, work other than requests keeps some room.
-        let room = if thread::has_own_runtime() {
+        // In a shared pool, half of the queue is reserved for work other than requests.
+        let capacity = if thread::has_own_runtime() {
             QUEUE_CAPACITY
         } else {
             2 * QUEUE_CAPACITY
         };
-        if pool.status().waiting >= room {
+        if pool.status().waiting >= capacity {
             return Err(StoreError::Overloaded);
         }
         let object = pool.get().await.map_err(from_pool)?;
         Ok(Self {
             object: Some(object),
-            returns: C::REUSABLE_AFTER_CANCEL,
+            is_reusable: C::REUSABLE_AFTER_CANCEL,
         })
     }
 
     pub(super) fn connection(&mut self) -> Result<&mut C, StoreError> {
         let connection = self.object.as_deref_mut();
-        connection.ok_or_else(|| StoreError::Failed("the connection was given back".to_owned()))
+        connection
+            .ok_or_else(|| StoreError::Failed("the connection was returned to the pool".to_owned()))
     }
 
-    /// A statement that did not end in time may never end: behind the connection there may be nobody any more.
+    /// Releases the connection. After a timeout it is closed, because the server may be dead.
     pub(super) fn release(mut self, in_time: bool) {
-        self.returns = in_time;
+        self.is_reusable = in_time;
     }
 }
 
@@ -79,7 +80,7 @@ where
 {
     fn drop(&mut self) {
         if let Some(object) = self.object.take()
-            && !self.returns
+            && !self.is_reusable
         {
             drop(Object::take(object));
         }

@@ -1,5 +1,5 @@
-//! Connections to Postgres: a pool for what runs in the background, and one for each thread of the web server, if there
-//! are enough connections for that.
+//! Connections to Postgres: one pool for background tasks, and one for each worker if there are
+//! enough connections.
 
 use std::sync::Arc;
 
@@ -15,37 +15,38 @@ use tokio::runtime::Handle;
 
 use super::{
     connector::PgConnector,
-    pool::{PoolLimits, PoolStatus, bad, build},
+    pool::{PoolLimits, PoolStatus, bad_connection, build},
     postgres_url::PostgresUrl,
     rotation::RotationCoalescer,
     server_clock::ServerClock,
 };
 use crate::{ports::StoreError, store::thread};
 
-/// The fewest connections with which a thread is left to itself: one slow statement must not stop all others.
+/// Minimum of connections for a worker's own pool, because one slow statement must not block all
+/// others.
 const MIN_CONNECTIONS: usize = 3;
 
-/// Cloning shares the pools.
+/// Pools of a process. Clones share them.
 #[derive(Clone)]
 pub(super) struct PostgresPool(Arc<Pools>);
 
 struct Pools {
     clock: ServerClock,
     driver: PgConnector,
-    /// The limits of a thread's own pool; `None`: all share one.
-    each: Option<PoolLimits>,
-    own: ThreadLocal<WorkerPool>,
+    /// Limits of a worker's pool. `None`: all threads share one pool.
+    per_worker: Option<PoolLimits>,
+    worker_pools: ThreadLocal<WorkerPool>,
     shared: WorkerPool,
 }
 
-/// What is used together by those who share connections.
+/// Pool with the coalescer of its rotations.
 pub(super) struct WorkerPool {
     pub connections: Pool<AsyncPgConnection>,
     pub rotations: Arc<RotationCoalescer>,
 }
 
 impl PostgresPool {
-    /// The shared connections are driven by the runtime that this is called on.
+    /// Creates the pools. The current runtime drives the shared connections.
     pub(super) fn open(
         url: &PostgresUrl,
         limits: PoolLimits,
@@ -53,34 +54,34 @@ impl PostgresPool {
     ) -> Result<Self, StoreError> {
         let driver = PgConnector::new(url, limits.timeout)
             .map_err(|error| StoreError::Failed(error.to_string()))?;
-        let (shared, each) = split_connections(limits);
+        let (shared, per_worker) = split_connections(limits);
         let shared = WorkerPool::new(&driver, clock, shared, Some(Handle::current()))?;
         Ok(Self(Arc::new(Pools {
             clock: clock.clone(),
             driver,
-            each,
-            own: ThreadLocal::new(),
+            per_worker,
+            worker_pools: ThreadLocal::new(),
             shared,
         })))
     }
 
-    /// The connections of the thread that asks.
+    /// Returns the connections of the calling thread.
     pub(super) fn connections(&self) -> Result<&Pool<AsyncPgConnection>, StoreError> {
         Ok(&self.local()?.connections)
     }
 
-    /// What the thread that asks has or shares.
+    /// Returns the pool of the calling thread: its own or the shared one.
     pub(super) fn local(&self) -> Result<&WorkerPool, StoreError> {
-        match self.0.each {
+        match self.0.per_worker {
             Some(limits) if thread::has_own_runtime() => self
                 .0
-                .own
+                .worker_pools
                 .get_or_try(|| WorkerPool::new(&self.0.driver, &self.0.clock, limits, None)),
             _ => Ok(&self.0.shared),
         }
     }
 
-    /// Of all pools together.
+    /// Returns the sum over all pools.
     pub(super) fn status(&self, limit: usize) -> PoolStatus {
         let mut sum = PoolStatus {
             open: 0,
@@ -88,11 +89,11 @@ impl PostgresPool {
             limit,
             waiting: 0,
         };
-        for place in self.0.own.iter().chain([&self.0.shared]) {
-            let status = place.connections.status();
+        for pool in self.0.worker_pools.iter().chain([&self.0.shared]) {
+            let status = pool.connections.status();
             sum.open += status.size;
             sum.idle += status.available;
-            sum.waiting += status.waiting + place.rotations.waiting();
+            sum.waiting += status.waiting + pool.rotations.waiting();
         }
         sum
     }
@@ -114,31 +115,31 @@ impl WorkerPool {
     }
 }
 
-/// Who gets how many: first the shared pool, then each thread.
+/// Splits the connections between the shared pool and each worker.
 fn split_connections(limits: PoolLimits) -> (PoolLimits, Option<PoolLimits>) {
-    let each = limits
+    let per_worker = limits
         .connections
         .saturating_sub(MIN_CONNECTIONS)
         .checked_div(limits.threads)
         .unwrap_or_default();
-    if each < MIN_CONNECTIONS {
+    if per_worker < MIN_CONNECTIONS {
         return (limits, None);
     }
-    let shared = limits.connections - each * limits.threads;
+    let shared = limits.connections - per_worker * limits.threads;
     (
         PoolLimits {
             connections: shared,
             ..limits
         },
         Some(PoolLimits {
-            connections: each,
+            connections: per_worker,
             ..limits
         }),
     )
 }
 
-/// Connections are driven by `runtime`, whoever asks first, or else by that of whoever asks: a thread that took the place
-/// of another has that one's pool, and not its runtime.
+/// Creates a pool. Connections are driven by `runtime`, or else by the runtime of the thread that
+/// opens them: a thread may inherit the pool of an ended thread, but not its runtime.
 fn pool(
     driver: &PgConnector,
     clock: &ServerClock,
@@ -152,14 +153,22 @@ fn pool(
         let (driver, clock) = (driver.clone(), clock.clone());
         let runtime = runtime.clone().unwrap_or_else(Handle::current);
         let connecting = runtime.spawn(async move {
-            let mut connection = driver.connect().await.map_err(|error| bad(&error))?;
+            let mut connection = driver
+                .connect()
+                .await
+                .map_err(|error| bad_connection(&error))?;
             clock
                 .measure(&mut connection)
                 .await
-                .map_err(|error| bad(&error))?;
+                .map_err(|error| bad_connection(&error))?;
             Ok(connection)
         });
-        async move { connecting.await.unwrap_or_else(|error| Err(bad(&error))) }.boxed()
+        async move {
+            connecting
+                .await
+                .unwrap_or_else(|error| Err(bad_connection(&error)))
+        }
+        .boxed()
     });
     build(
         AsyncDieselConnectionManager::new_with_config("postgres", manager),
@@ -174,16 +183,19 @@ mod tests {
     use super::*;
 
     fn numbers(connections: usize, threads: usize) -> (usize, Option<usize>) {
-        let (shared, each) = split_connections(PoolLimits {
+        let (shared, per_worker) = split_connections(PoolLimits {
             connections,
             threads,
             timeout: Duration::from_secs(5),
         });
-        (shared.connections, each.map(|each| each.connections))
+        (
+            shared.connections,
+            per_worker.map(|per_worker| per_worker.connections),
+        )
     }
 
     #[test]
-    fn threads_have_their_own_only_if_each_gets_three_and_three_are_left_over() {
+    fn workers_have_pools_if_three_connections_remain_for_each() {
         assert_eq!(numbers(16, 2), (4, Some(6)));
         assert_eq!(numbers(16, 4), (4, Some(3)));
         assert_eq!(numbers(9, 2), (3, Some(3)));
@@ -194,11 +206,13 @@ mod tests {
     }
 
     #[test]
-    fn no_more_connections_than_allowed() {
+    fn split_uses_exactly_the_allowed_connections() {
         for connections in 1..40 {
             for threads in 0..20 {
-                let (shared, each) = numbers(connections, threads);
-                assert!(shared >= 1 && shared + each.unwrap_or_default() * threads == connections);
+                let (shared, per_worker) = numbers(connections, threads);
+                assert!(
+                    shared >= 1 && shared + per_worker.unwrap_or_default() * threads == connections
+                );
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Rows to domain types and back.
+//! Conversion between rows and domain types.
 
 use chrono::NaiveDateTime;
 use diesel::{AsChangeset, Insertable, Queryable, Selectable, pg::Pg, sqlite::Sqlite};
@@ -104,12 +104,12 @@ pub(super) struct SessionRow {
     pub user_agent: Option<String>,
 }
 
-/// A moment as both databases keep it: UTC without a zone, in microseconds.
+/// Returns a time in the form of both databases: UTC without a zone, in microseconds.
 pub(super) fn stored(moment: Moment) -> NaiveDateTime {
     truncate_to_micros(moment).naive_utc()
 }
 
-/// A counter as both databases keep it. One that has reached two thousand million stays there.
+/// Returns a counter in the form of both databases, limited to `i32::MAX`.
 pub(super) fn counter(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
@@ -119,7 +119,7 @@ pub(super) fn number(counter: i32) -> Result<u32, StoreError> {
 }
 
 impl UserRow {
-    /// `None` for a user who was deleted.
+    /// Returns the user, or `None` if deleted.
     pub(super) fn into_user(self) -> Result<Option<User>, StoreError> {
         if self.deleted_at.is_some() {
             return Ok(None);
@@ -188,7 +188,7 @@ impl SessionRow {
             .ok_or_else(|| StoreError::Failed("a session has a bad id".to_owned()))?;
         let revoked = match (self.revoked_at, self.revoked_reason) {
             (None, _) => None,
-            // A reason that this version does not know is still a revocation.
+            // An unknown reason of a later version is still a revocation.
             (Some(at), reason) => Some((
                 at.and_utc(),
                 reason

@@ -1,4 +1,4 @@
-//! The tables as diesel sees them. `migrations/` makes them; a test holds both migrations against each other.
+//! Tables as declared to diesel. The tables are created by `migrations/`; a test compares both.
 
 diesel::table! {
     users (id) {

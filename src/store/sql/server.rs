@@ -1,4 +1,4 @@
-//! Properties of a database that no waiting changes.
+//! Permanent properties of a database, checked before migrations.
 
 use diesel::{
     QueryableByName,
@@ -11,8 +11,8 @@ use super::{
     migrate::{FOREIGN, MigrateError},
 };
 
-/// The oldest supported version, as in `server_version_num`.
-const OLDEST: i32 = 140_000;
+/// Oldest supported version, as in `server_version_num`.
+const MIN_VERSION: i32 = 140_000;
 
 const QUERY: &str = "SELECT current_setting('server_encoding') AS encoding, \
                      current_setting('server_version_num')::int AS version, current_schema()::text AS schema, \
@@ -28,13 +28,13 @@ struct Server {
     version: i32,
     #[diesel(sql_type = Nullable<Text>)]
     schema: Option<String>,
-    /// True if tables of another application have names of ours.
+    /// True if another application has tables with names of Latchkey's.
     #[diesel(sql_type = Bool)]
     taken: bool,
 }
 
-/// Checks that the database can hold every name, has a schema without tables of another application, and is of a
-/// supported version.
+/// Checks the version and the encoding of the database, and that its schema has no tables of
+/// another application.
 pub(super) async fn check(connection: &mut AsyncPgConnection) -> Result<(), MigrateError> {
     let server: Server = diesel::sql_query(QUERY).get_result(connection).await?;
     server
@@ -44,7 +44,7 @@ pub(super) async fn check(connection: &mut AsyncPgConnection) -> Result<(), Migr
 
 impl Server {
     fn wrong(&self) -> Option<String> {
-        if self.version < OLDEST {
+        if self.version < MIN_VERSION {
             return Some(format!(
                 "the server is Postgres {}: expected 14 or later",
                 self.version / 10_000

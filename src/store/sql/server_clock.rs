@@ -1,4 +1,4 @@
-//! The clock of a Postgres server, told by our own: a statement can be given a deadline that the server keeps.
+//! Estimate of a Postgres server's clock, so that statements can carry a deadline.
 
 use std::{
     sync::{
@@ -17,31 +17,32 @@ use crate::{
     ports::{Clock as _, clock::SystemClock},
 };
 
-/// By how many microseconds the server's clock is ahead. Measured on each new connection, so that a server that was
-/// exchanged or whose clock was set is known again; cloning shares it.
+/// Offset of the server's clock in microseconds. Measured on each new connection, so that it
+/// follows a replaced server or a changed clock. Clones share it.
 #[derive(Clone, Default)]
 pub(super) struct ServerClock(Arc<AtomicI64>);
 
 impl ServerClock {
-    /// Asks the server for its time. What lay between question and answer is divided evenly.
+    /// Measures the offset. Assumes that half of the round trip passed before the server read its
+    /// clock.
     pub(super) async fn measure(&self, connection: &mut AsyncPgConnection) -> QueryResult<()> {
         let before = SystemClock.now();
-        let theirs: NaiveDateTime =
+        let server_time: NaiveDateTime =
             select(sql::<Timestamp>("clock_timestamp() AT TIME ZONE 'UTC'"))
                 .get_result(connection)
                 .await?;
-        let ours = before + (SystemClock.now() - before) / 2;
-        let ahead = (theirs.and_utc() - ours)
+        let local_time = before + (SystemClock.now() - before) / 2;
+        let offset = (server_time.and_utc() - local_time)
             .num_microseconds()
             .unwrap_or_default();
-        AtomicI64::store(&self.0, ahead, Ordering::Relaxed);
+        AtomicI64::store(&self.0, offset, Ordering::Relaxed);
         Ok(())
     }
 
-    /// When `timeout` from now will have passed, by the server's clock. It is the machine's time that passes here, as it does
-    /// for whoever waits, and not that of the use cases.
+    /// Returns the server's time at which `timeout` from now ends. Uses the clock of the machine
+    /// and not that of the use cases, because the client waits in real time.
     pub(super) fn deadline(&self, timeout: Duration) -> Moment {
-        let ahead = TimeDelta::microseconds(AtomicI64::load(&self.0, Ordering::Relaxed));
-        SystemClock.now() + ahead + TimeDelta::from_std(timeout).unwrap_or(TimeDelta::MAX)
+        let offset = TimeDelta::microseconds(AtomicI64::load(&self.0, Ordering::Relaxed));
+        SystemClock.now() + offset + TimeDelta::from_std(timeout).unwrap_or(TimeDelta::MAX)
     }
 }

@@ -1,4 +1,4 @@
-//! The time of a revocation or a cut-off.
+//! Time of a revocation, by the stamping clock.
 
 use chrono::NaiveDateTime;
 use diesel::{
@@ -13,8 +13,8 @@ use diesel::{
 use super::rows::stored;
 use crate::domain::time::Moment;
 
-/// The time of Postgres' clock, which is the same for all processes. For SQLite, it is the caller's time, because all
-/// processes that use the file are on one machine.
+/// Time of Postgres' clock, which is the same for all processes. On SQLite, the caller's time,
+/// because all processes that use the file run on one machine.
 #[derive(Clone, Copy, Debug, QueryId)]
 pub(super) struct ServerTime(NaiveDateTime);
 
@@ -38,7 +38,7 @@ impl<T> AppearsOnTable<T> for ServerTime {}
 
 impl QueryFragment<Pg> for ServerTime {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        // Not the start of the transaction, which may have waited for a row.
+        // The start of the transaction would be too early: it may have waited for a row.
         out.push_sql("(clock_timestamp() AT TIME ZONE 'UTC')");
         Ok(())
     }

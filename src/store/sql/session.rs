@@ -1,4 +1,4 @@
-//! Settings of a session: a startup parameter, or statements where a pooler does not accept the parameter.
+//! Session settings: sent as a startup parameter, or as statements through a pooler that drops it.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -6,18 +6,19 @@ use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
 
 use super::connect_error::{ConnectError, one_line};
 
-/// The settings of each session.
+/// Settings of each session.
 pub(super) struct Settings {
     milliseconds: u128,
     seconds: u64,
-    /// `options` of the URL.
+    /// The parameter `options` of the URL.
     given: Option<String>,
 }
 
 impl Settings {
     pub(super) fn new(timeout: Duration, given: Option<&str>) -> Self {
         Self {
-            // The server gives up a little earlier than the client, so that a slow statement does not outlive its request.
+            // The server cancels a little earlier than the client, so that a slow statement does
+            // not outlive its request.
             milliseconds: timeout.as_millis() * 9 / 10,
             seconds: timeout.as_secs().max(1),
             given: given.map(str::to_owned),
@@ -31,7 +32,7 @@ impl Settings {
             seconds,
             given,
         } = self;
-        // The server ends the transaction of a client that vanished: it holds locks.
+        // The server ends the transaction of a client that has disappeared, because it holds locks.
         let own = format!(
             "-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} \
              -c idle_in_transaction_session_timeout={milliseconds} -c tcp_keepalives_idle={seconds} \
@@ -42,9 +43,9 @@ impl Settings {
             .map_or_else(|| own.clone(), |given| format!("{own} {given}"))
     }
 
-    /// Returns true if the server received the startup parameter. Some poolers drop it.
-    pub(super) async fn hold(&self, connection: &mut AsyncPgConnection) -> bool {
-        // In the simple protocol, as a pooler may not support prepared statements.
+    /// Returns true if the server received the startup parameter, which some poolers drop.
+    pub(super) async fn took_effect(&self, connection: &mut AsyncPgConnection) -> bool {
+        // Simple protocol, because a pooler may not support prepared statements.
         let query = format!(
             "SELECT 1 / (setting = '{}')::int FROM pg_settings WHERE name = 'statement_timeout'",
             self.milliseconds
@@ -52,7 +53,7 @@ impl Settings {
         connection.batch_execute(&query).await.is_ok()
     }
 
-    /// Sets by statements what a pooler does not forward. The keepalives are those of the pooler.
+    /// Applies the settings with statements. Keepalives remain those of the pooler.
     pub(super) async fn apply(
         &self,
         connection: &mut AsyncPgConnection,
@@ -109,7 +110,7 @@ fn assignments(options: &str) -> Option<Vec<(String, String)>> {
     Some(all)
 }
 
-/// Splits at spaces. A backslash escapes the next character.
+/// Splits at white space. A backslash escapes the next character.
 fn words(text: &str) -> Vec<String> {
     let (mut all, mut word) = (Vec::new(), String::new());
     let mut characters = text.chars();
@@ -130,7 +131,7 @@ mod tests {
     use super::assignments;
 
     #[test]
-    fn options_of_every_form_are_parsed() {
+    fn every_form_of_options_is_parsed() {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
             assignments(r"-c search_path=a,\ b -cwork_mem=4MB  --lock-timeout=5"),

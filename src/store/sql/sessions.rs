@@ -1,4 +1,4 @@
-//! Sessions in SQL.
+//! Session store in SQL.
 
 use std::sync::Arc;
 
@@ -31,7 +31,8 @@ use crate::{
     ports::{Clock, NewSession, Repeat, Revoke, Rotation, SessionPage, SessionStore, StoreError},
 };
 
-/// A user who had more than this many sessions too many, because the limit was lowered, loses the rest at later sign-ins.
+/// Maximum of sessions that one sign-in revokes. If the limit was lowered, later sign-ins revoke
+/// the rest.
 const MAX_TRIMMED: i64 = 50;
 
 #[async_trait]
@@ -67,7 +68,8 @@ impl SessionStore for SqlStore {
                     NewAuditRow::from(&new.audit),
                 );
                 with_conn!(pool.connections()?, self.pool.timeout, |conn| {
-                    // All rows, of which there is one: the first comes before the commit.
+                    // All rows are loaded, although there is one at most: the first row arrives
+                    // before the commit.
                     if new.update_last_login {
                         InsertSession::<true>(row, audit).load(conn).await
                     } else {
@@ -95,13 +97,13 @@ impl SessionStore for SqlStore {
         );
         let rows: Vec<SessionRow> = on_conn!(self.pool, |conn| {
             conn.transaction(async |conn| {
-                // Nothing changes here: it makes others wait who would do the same for this user, and who would take
-                // this session for one of those that must go, as this one takes theirs.
+                // Changes nothing, but locks the user's row, so that concurrent calls for this user
+                // run one after the other and each sees the sessions revoked by the others.
                 diesel::update(users::table.find(user))
                     .set(users::session_epoch.eq(users::session_epoch))
                     .execute(conn)
                     .await?;
-                let victims: Vec<String> = sessions::table
+                let oldest: Vec<String> = sessions::table
                     .filter(sessions::user_id.eq(user))
                     .filter(sessions::session_epoch.eq(counter(newest.session_epoch)))
                     .filter(sessions::revoked_at.is_null())
@@ -116,12 +118,12 @@ impl SessionStore for SqlStore {
                     .select(sessions::id)
                     .load(conn)
                     .await?;
-                if victims.is_empty() {
+                if oldest.is_empty() {
                     return diesel::QueryResult::Ok(Vec::new());
                 }
                 let rows: Vec<SessionRow> = diesel::update(
                     sessions::table
-                        .filter(sessions::id.eq_any(&victims))
+                        .filter(sessions::id.eq_any(&oldest))
                         .filter(sessions::revoked_at.is_null()),
                 )
                 .set((
@@ -132,9 +134,9 @@ impl SessionStore for SqlStore {
                 .get_results(conn)
                 .await?;
                 for row in &rows {
-                    let told = NewAuditRow::of_session(&audit, row);
+                    let audit_row = NewAuditRow::of_session(&audit, row);
                     diesel::insert_into(audit_events::table)
-                        .values(&told)
+                        .values(&audit_row)
                         .execute(conn)
                         .await?;
                 }
@@ -169,17 +171,17 @@ impl SessionStore for SqlStore {
             limit,
         } = repeat;
         let (id, generation, limit) = (id.to_string(), counter(generation), counter(limit));
-        let of_another = sessions::grace_generation.ne(generation);
+        let is_new_generation = sessions::grace_generation.ne(generation);
         let counted = on_conn!(self.pool, |conn| {
             diesel::update(
                 sessions::table
                     .filter(sessions::id.eq(&id))
                     .filter(sessions::generation.eq(generation))
                     .filter(sessions::revoked_at.is_null())
-                    .filter(of_another.or(sessions::grace_repeats.lt(limit))),
+                    .filter(is_new_generation.or(sessions::grace_repeats.lt(limit))),
             )
             .set((
-                sessions::grace_repeats.eq(case_when(of_another, 1.into_sql::<Integer>())
+                sessions::grace_repeats.eq(case_when(is_new_generation, 1.into_sql::<Integer>())
                     .otherwise(sessions::grace_repeats + 1)),
                 sessions::grace_generation.eq(generation),
             ))
@@ -219,7 +221,7 @@ impl SessionStore for SqlStore {
             stored(now),
             NewAuditRow::from(&audit),
         );
-        let anybodys = of.is_none();
+        let any_user = of.is_none();
         let (owner, epoch) = of
             .as_ref()
             .map_or(("", 0), |(user, epoch)| (user.as_str(), counter(*epoch)));
@@ -230,7 +232,7 @@ impl SessionStore for SqlStore {
                         .filter(sessions::id.eq(&text))
                         .filter(sessions::revoked_at.is_null())
                         .filter(
-                            anybodys.into_sql::<Bool>().or(sessions::user_id
+                            any_user.into_sql::<Bool>().or(sessions::user_id
                                 .eq(owner)
                                 .and(sessions::session_epoch.eq(epoch))
                                 .and(sessions::expires_at.gt(now))),
@@ -316,14 +318,15 @@ impl SessionStore for SqlStore {
         after: Option<(Moment, SessionId)>,
         limit: i64,
     ) -> Result<Vec<Session>, StoreError> {
-        // Every id follows the empty text.
+        // Every id sorts after the empty text.
         let (from, last) = after.map_or_else(
             || (stored(since), String::new()),
             |(moment, id)| (stored(moment), id.to_string()),
         );
         let rows: Vec<SessionRow> = on_conn!(self.pool, |conn| {
             sessions::table
-                // Said twice: the index serves a lower bound, not an `OR`.
+                // The redundant lower bound lets the query use the index, which an `OR` alone does
+                // not.
                 .filter(sessions::revoked_at.ge(from))
                 .filter(sessions::revoked_at.gt(from).or(sessions::id.gt(&last)))
                 .order((sessions::revoked_at, sessions::id))

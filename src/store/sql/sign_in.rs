@@ -1,4 +1,5 @@
-//! Sign-in: a session is made, noted at its user and in the audit trail, and the user's others are counted.
+//! Sign-in: inserts a session with its audit event, updates the last login, and counts the user's
+//! other live sessions.
 
 use diesel::{
     ExpressionMethods as _, IntoSql as _, QueryDsl as _, QueryResult,
@@ -19,29 +20,30 @@ use super::{
 };
 use crate::ports::{NewSession, StoreError};
 
-/// On Postgres, in one round trip: makes the session if the user is still the one whose password was checked, notes it at the user and in the
-/// audit trail, and brings back how many other live sessions the user has.
+/// Sign-in on Postgres in one round trip. Inserts the session if the user is active and has the
+/// session's epoch, optionally updates the last login, writes the audit event, and returns the
+/// number of other live sessions.
 ///
-/// A diesel query node, not `sql_query`: it has a static id, so each connection prepares it once. The two forms have ids of
-/// their own: `NOTED` decides on the text.
-pub(super) struct InsertSession<const NOTED: bool>(pub SessionRow, pub NewAuditRow);
+/// A diesel query node, not `sql_query`: it has a static id, so each connection prepares it once.
+/// The two forms have different ids, because `UPDATE_LAST_LOGIN` changes the text.
+pub(super) struct InsertSession<const UPDATE_LAST_LOGIN: bool>(pub SessionRow, pub NewAuditRow);
 
-impl<const NOTED: bool> QueryId for InsertSession<NOTED> {
-    type QueryId = InsertSession<NOTED>;
+impl<const UPDATE_LAST_LOGIN: bool> QueryId for InsertSession<UPDATE_LAST_LOGIN> {
+    type QueryId = InsertSession<UPDATE_LAST_LOGIN>;
 
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-impl<const NOTED: bool> Query for InsertSession<NOTED> {
+impl<const UPDATE_LAST_LOGIN: bool> Query for InsertSession<UPDATE_LAST_LOGIN> {
     type SqlType = BigInt;
 }
 
-impl<C, const NOTED: bool> diesel::RunQueryDsl<C> for InsertSession<NOTED> {}
+impl<C, const UPDATE_LAST_LOGIN: bool> diesel::RunQueryDsl<C> for InsertSession<UPDATE_LAST_LOGIN> {}
 
-impl<const NOTED: bool> QueryFragment<Pg> for InsertSession<NOTED> {
+impl<const UPDATE_LAST_LOGIN: bool> QueryFragment<Pg> for InsertSession<UPDATE_LAST_LOGIN> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let Self(row, audit) = self;
-        if NOTED {
+        if UPDATE_LAST_LOGIN {
             out.push_sql("WITH u AS (UPDATE users SET last_login = ");
             out.push_bind_param::<Timestamp, _>(&row.created_at)?;
         } else {
@@ -52,7 +54,11 @@ impl<const NOTED: bool> QueryFragment<Pg> for InsertSession<NOTED> {
         out.push_sql(" AND session_epoch = ");
         out.push_bind_param::<Integer, _>(&row.session_epoch)?;
         out.push_sql(" AND is_active AND deleted_at IS NULL");
-        out.push_sql(if NOTED { " RETURNING id)" } else { ")" });
+        out.push_sql(if UPDATE_LAST_LOGIN {
+            " RETURNING id)"
+        } else {
+            ")"
+        });
         out.push_sql(
             ", s AS (INSERT INTO sessions (id, user_id, session_epoch, generation, created_at, rotated_at, expires_at, \
              last_ip, user_agent) SELECT ",
@@ -93,7 +99,7 @@ impl<const NOTED: bool> QueryFragment<Pg> for InsertSession<NOTED> {
         }
         out.push_sql(", ");
         out.push_bind_param::<Text, _>(&audit.details)?;
-        // The live sessions as they were before this statement: it does not see its own row.
+        // Counts the sessions from before this statement, which does not see its own row.
         out.push_sql(
             ", 1 FROM s) SELECT (SELECT count(*) FROM sessions AS o WHERE o.user_id = s.user_id \
              AND o.revoked_at IS NULL AND o.session_epoch = ",
@@ -107,7 +113,8 @@ impl<const NOTED: bool> QueryFragment<Pg> for InsertSession<NOTED> {
 }
 
 impl SqlStore {
-    /// SQLite writes one statement at a time and returns columns of one table only: the first decides, the others do not.
+    /// Sign-in on SQLite, which returns columns of one table only: the first statement decides, the
+    /// others follow.
     pub(super) async fn insert_by_steps(
         &self,
         pool: &Pool<AsyncSqliteConnection>,

@@ -1,4 +1,4 @@
-//! Connections to SQLite: a file, and threads that may block.
+//! Connections to SQLite: a file, and threads for blocking calls.
 
 use std::{
     fs, io,
@@ -22,17 +22,18 @@ use tokio::runtime::Handle;
 
 use super::{
     SqliteFile,
-    pool::{PoolLimits, bad, build},
+    pool::{PoolLimits, bad_connection, build},
 };
 use crate::{files, ports::StoreError};
 
-/// An async connection to SQLite.
+/// Async connection to SQLite.
 pub(super) type AsyncSqliteConnection = SyncConnectionWrapper<SqliteConnection, Threads>;
 
-/// The threads of the pool's runtime, where each statement runs to its end whoever waits for it.
+/// Blocking threads of the pool's runtime. A statement runs to its end even if its request is
+/// cancelled.
 ///
-/// diesel-async's own choice makes whoever stops waiting wait all the same, which panics on the single-threaded
-/// runtimes of the web server.
+/// The default of diesel-async blocks a cancelled caller until the statement ends, which panics on
+/// the single-threaded runtimes of the workers.
 pub(super) struct Threads(Handle);
 
 impl SpawnBlocking for Threads {
@@ -62,7 +63,9 @@ pub(super) fn pool(
         let (file, runtime) = (file.clone(), runtime.clone());
         async move {
             let opening = runtime.spawn_blocking(move || open(&file, limits.timeout));
-            let connection = opening.await.unwrap_or_else(|error| Err(bad(&error)))?;
+            let connection = opening
+                .await
+                .unwrap_or_else(|error| Err(bad_connection(&error)))?;
             Ok(SyncConnectionWrapper::with_runtime(
                 connection,
                 Threads(runtime),
@@ -76,20 +79,24 @@ pub(super) fn pool(
     )
 }
 
-/// Opens the file.
+/// Opens the file and creates it if allowed.
 ///
-/// `synchronous=FULL`: with `NORMAL`, WAL loses the last commits at a power cut, and an answer that was sent is durable.
-/// A writer waits for the others a little less than a statement may take, so that it is SQLite who gives up.
+/// `synchronous=FULL` keeps every answered commit durable: with `NORMAL`, WAL loses the last commits
+/// in a power failure. The busy timeout is a little shorter than that of a statement, so that
+/// SQLite reports the error.
 pub(super) fn open(file: &SqliteFile, timeout: Duration) -> ConnectionResult<SqliteConnection> {
     let path = file.path.to_string_lossy();
     create_file(file).map_err(|error| {
         ConnectionError::BadConnection(format!("{path} cannot be opened: {error}"))
     })?;
     let mut connection = SqliteConnection::establish(&path)?;
-    let patience = timeout * 9 / 10;
+    let busy_timeout = timeout * 9 / 10;
     connection
-        .batch_execute(&format!("PRAGMA busy_timeout = {}", patience.as_millis()))
-        .and_then(|()| write_ahead(&mut connection, patience))
+        .batch_execute(&format!(
+            "PRAGMA busy_timeout = {}",
+            busy_timeout.as_millis()
+        ))
+        .and_then(|()| switch_to_wal(&mut connection, busy_timeout))
         .and_then(|()| {
             connection.batch_execute("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")
         })
@@ -97,8 +104,9 @@ pub(super) fn open(file: &SqliteFile, timeout: Duration) -> ConnectionResult<Sql
     Ok(connection)
 }
 
-/// Opens a file that exists, and leaves its journal mode as it is: it may be a database of another program.
-pub(super) fn open_to_look(
+/// Opens an existing file and keeps its journal mode, because it may be a database of another
+/// program.
+pub(super) fn open_existing(
     file: &SqliteFile,
     timeout: Duration,
 ) -> ConnectionResult<SqliteConnection> {
@@ -117,14 +125,14 @@ impl SqliteFile {
     /// Returns the database file and the files that SQLite keeps beside it.
     #[must_use]
     pub fn paths(&self) -> [PathBuf; 4] {
-        ["", "-wal", "-shm", "-journal"].map(|end| {
+        ["", "-wal", "-shm", "-journal"].map(|suffix| {
             let mut path = self.path.clone().into_os_string();
-            path.push(end);
+            path.push(suffix);
             path.into()
         })
     }
 
-    /// Returns their directory.
+    /// Returns the directory of these files.
     #[must_use]
     pub fn folder(&self) -> &Path {
         match self.path.parent() {
@@ -134,10 +142,10 @@ impl SqliteFile {
     }
 }
 
-/// Makes the file if it may be made, readable by its owner alone: it holds password hashes.
+/// Creates the file if allowed, readable by its owner only because it holds password hashes.
 ///
-/// A file that is there is not opened: to close it again would take the locks of all other connections of this process
-/// with it, and the next program that looked at the database would throw away what they write.
+/// An existing file is not opened here. Closing it would release the locks of all other
+/// connections of this process (POSIX), and another program could then discard their writes.
 fn create_file(file: &SqliteFile) -> io::Result<()> {
     if !file.create {
         return fs::metadata(&file.path).map(drop);
@@ -151,18 +159,19 @@ fn create_file(file: &SqliteFile) -> io::Result<()> {
     }
 }
 
-/// Of several that would switch a new file to WAL at once, SQLite refuses all but one without waiting.
-fn write_ahead(connection: &mut SqliteConnection, patience: Duration) -> QueryResult<()> {
+/// Switches the file to WAL. SQLite refuses concurrent switches of a new file without the busy
+/// timeout, so they are retried here.
+fn switch_to_wal(connection: &mut SqliteConnection, busy_timeout: Duration) -> QueryResult<()> {
     let started = Instant::now();
     loop {
         match connection.batch_execute("PRAGMA journal_mode = WAL") {
             Err(Error::DatabaseError(_, information))
                 if information.message() == "database is locked"
-                    && started.elapsed() < patience =>
+                    && started.elapsed() < busy_timeout =>
             {
                 thread::sleep(Duration::from_millis(10));
             }
-            switched => return switched,
+            result => return result,
         }
     }
 }
@@ -172,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_many_that_open_a_new_file_at_once_none_is_refused() {
+    fn concurrent_openings_of_a_new_file_all_succeed() {
         let folder = tempfile::tempdir().unwrap();
         for round in 0..25 {
             let file = SqliteFile {

@@ -1,4 +1,4 @@
-//! TLS to Postgres by rustls.
+//! TLS to Postgres with rustls.
 
 use std::{path::Path, sync::Arc};
 
@@ -31,13 +31,13 @@ pub(super) fn verified(trust: &Trust) -> Result<MakeRustlsConnect, ConnectError>
                     .map_err(|_| refused(path, "a certificate in it cannot be used"))?;
             }
         }
-        // Certificates of the system that cannot be read are as good as not there: the connection then fails.
+        // Unreadable certificates of the system are skipped: the connection then fails.
         Trust::Default | Trust::System => {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
     }
     let provider = Arc::new(default_provider());
-    // The library refuses to verify without any authority.
+    // The library cannot build a verifier without any authority.
     let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .build()
         .ok();
@@ -50,7 +50,8 @@ pub(super) fn verified(trust: &Trust) -> Result<MakeRustlsConnect, ConnectError>
     )
 }
 
-/// Returns the connector of `sslmode=prefer`. Like libpq's, it verifies a certificate only if the URL names an authority.
+/// Returns the connector for `sslmode=prefer`. Like libpq, it verifies a certificate only if the
+/// URL names an authority.
 pub(super) fn preferred(trust: &Trust) -> Result<MakeRustlsConnect, ConnectError> {
     if *trust != Trust::Default {
         return verified(trust);
@@ -86,12 +87,12 @@ struct Verifier {
 
 #[derive(Debug)]
 enum Check {
-    /// Chain and name, unless the certificate is itself one of `pins`.
+    /// Chain and name. A certificate in `pins` needs neither.
     Chain {
         chain: Option<Arc<WebPkiServerVerifier>>,
         pins: Vec<CertificateDer<'static>>,
     },
-    /// Any certificate is accepted: the connection is encrypted, and not authenticated.
+    /// None: the connection is encrypted and not authenticated.
     Nothing,
 }
 
@@ -112,7 +113,7 @@ impl ServerCertVerifier for Verifier {
             None => Err(CertificateError::UnknownIssuer.into()),
         };
         match result {
-            // Only its owner has the key, so neither issuer nor name matter.
+            // Only the owner of a pinned certificate has its key, so issuer and name do not matter.
             Err(error) if !is_of_time(&error) && pins.iter().any(|pin| pin == certificate) => {
                 Ok(ServerCertVerified::assertion())
             }

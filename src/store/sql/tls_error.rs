@@ -1,10 +1,10 @@
-//! Errors of TLS in words, with the way out.
+//! TLS errors with their remedies.
 
 use rustls::{CertificateError, Error as TlsError};
 
 use super::connect_error::ConnectError;
 
-/// Returns the meaning of a failed handshake with the server.
+/// Returns the error of a failed handshake, with its remedy.
 pub(super) fn tls_meaning(error: &TlsError) -> ConnectError {
     match error {
         TlsError::InvalidCertificate(error) => ConnectError::Refused(of_certificate(error)),
@@ -55,12 +55,12 @@ fn of_certificate(error: &CertificateError) -> String {
     }
 }
 
-/// Returns true for a certificate that may sign others. The library has no variant of its own for it.
+/// Returns true for a CA certificate. The library has no error variant for it.
 fn is_of_authority(error: &CertificateError) -> bool {
     matches!(error, CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity"))
 }
 
-/// Returns the names without the library's words around each.
+/// Returns the names without the library's notation.
 fn names(presented: &[String]) -> String {
     let names: Vec<&str> = presented
         .iter()
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_meaning_is_in_words() {
+    fn every_error_is_a_plain_sentence() {
         let certificate = [
             CertificateError::BadEncoding,
             CertificateError::UnhandledCriticalExtension,

@@ -1,58 +1,57 @@
-//! The database that a URL names.
+//! URL of a database.
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
 use super::postgres_url::PostgresUrl;
 
-/// A database. `Display` hides the password.
+/// Database of a URL. `Display` hides the password.
 #[derive(Clone, Debug)]
 pub enum DatabaseUrl {
     /// A Postgres server.
     Postgres(PostgresUrl),
-    /// A file.
+    /// An SQLite file.
     Sqlite(SqliteFile),
 }
 
-/// An SQLite database.
+/// SQLite file of a URL.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SqliteFile {
-    /// Where it is.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Whether it is made when it is not there. A URL must ask for that (`?mode=rwc`, as in SQLite's own URLs), so
-    /// that a typo never makes an empty database.
+    /// True to create a missing file (`?mode=rwc`, as in SQLite's own URLs). Off by default,
+    /// so that a typo never creates an empty database.
     pub create: bool,
 }
 
-/// The text is not the URL of a database. A typo never makes an empty one. No text repeats a part of the URL: it may be the
-/// password.
+/// Error of a database URL. No text repeats a part of the URL, which may be the password.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DatabaseUrlError {
-    /// Another scheme, or none.
+    /// The scheme is missing or unknown.
     #[error(
-        "expected postgres://USER:PASSWORD@HOST/DATABASE or sqlite://PATH (with ?mode=rwc to make the file)"
+        "expected postgres://USER:PASSWORD@HOST/DATABASE or sqlite://PATH (with ?mode=rwc to create the file)"
     )]
     Scheme,
-    /// A parameter that Latchkey does not support, and the alternative.
+    /// The parameter is not supported. Names the alternative.
     #[error("expected no parameter {0}: {1}")]
     Unsupported(&'static str, &'static str),
-    /// A value of a parameter that is not possible.
+    /// The value of the parameter is invalid.
     #[error("expected {0} to be {1}")]
     Value(&'static str, &'static str),
-    /// A parameter of neither libpq nor Latchkey. Its name is not repeated.
+    /// The parameter is neither libpq's nor Latchkey's. Its name is not repeated.
     #[error(
         "expected only parameters of libpq, such as sslmode, sslrootcert, host, port, user, password, dbname and options"
     )]
     Parameter,
-    /// A parameter without a value, or with two.
+    /// A parameter has no value, or two.
     #[error("expected parameters as NAME=VALUE, separated by &")]
     Syntax,
-    /// A percent sign that begins no escape.
+    /// A percent sign begins no escape.
     #[error("expected two hexadecimal digits after each % (%25 for % itself)")]
     Escape,
-    /// An unknown `sslmode`.
+    /// The `sslmode` is unknown.
     #[error("expected an sslmode of disable, allow, prefer, require, verify-ca or verify-full")]
     TlsMode,
-    /// A part of the password would be taken for the name of the database.
+    /// Part of the password would be read as the name of the database.
     #[error("expected @ and / in user, password and database to be percent-encoded (%40, %2F)")]
     Unescaped,
 }
@@ -66,7 +65,8 @@ impl FromStr for DatabaseUrl {
                 let (path, create) = path
                     .strip_suffix("?mode=rwc")
                     .map_or((path, false), |path| (path, true));
-                // Any other parameter would be a part of the name, and some parameters of SQLite are secrets.
+                // Another parameter would become part of the name, and some parameters of SQLite
+                // are secrets.
                 if path.is_empty() || path.contains('?') {
                     return Err(DatabaseUrlError::Scheme);
                 }

@@ -1,4 +1,4 @@
-//! Users in SQL.
+//! User store in SQL.
 
 mod epochs;
 
@@ -104,7 +104,7 @@ impl UserStore for SqlStore {
         })?;
         match updated {
             Ok(row) => Ok(user(row)?),
-            // Of what is changed here, only the address is unique.
+            // The address is the only unique column among the changed ones.
             Err(error) if is_unique_violation(&error) => Err(InsertUserError::EmailTaken),
             Err(error) => Err(from_query(error).into()),
         }
@@ -134,8 +134,8 @@ impl UserStore for SqlStore {
         match inserted {
             Ok(row) => row
                 .into_user()?
-                .ok_or_else(|| StoreError::Failed("a new user is gone".to_owned()).into()),
-            // The index refused; which of the two it was is for the message alone.
+                .ok_or_else(|| StoreError::Failed("a new user was deleted".to_owned()).into()),
+            // A unique index was violated. The query only selects the message.
             Err(error) if is_unique_violation(&error) => match email_key {
                 Some(key) if self.email_is_taken(&key).await? => Err(InsertUserError::EmailTaken),
                 _ => Err(InsertUserError::UsernameTaken),
@@ -193,26 +193,26 @@ impl UserStore for SqlStore {
 
     async fn set_password(
         &self,
-        cut_off: &RevokeAll,
+        revoke_all: &RevokeAll,
         hash: &PasswordHash,
     ) -> Result<Option<User>, StoreError> {
-        self.change_password(cut_off, hash).await
+        self.change_password(revoke_all, hash).await
     }
 
     async fn set_active(
         &self,
-        cut_off: &RevokeAll,
+        revoke_all: &RevokeAll,
         active: bool,
     ) -> Result<Option<User>, StoreError> {
-        self.change_active(cut_off, active).await
+        self.change_active(revoke_all, active).await
     }
 
     async fn revoke_all_sessions(
         &self,
-        cut_off: &RevokeAll,
-        version: Option<u32>,
+        revoke_all: &RevokeAll,
+        epoch: Option<u32>,
     ) -> Result<Option<User>, StoreError> {
-        self.cut_off_user(cut_off, version).await
+        self.revoke_sessions_of(revoke_all, epoch).await
     }
 
     async fn bump_epochs(
@@ -222,11 +222,11 @@ impl UserStore for SqlStore {
         after: Option<&UserId>,
         limit: i64,
     ) -> Result<Vec<(UserId, u32)>, StoreError> {
-        self.cut_off_users(now, step, after, limit).await
+        self.raise_epochs(now, step, after, limit).await
     }
 
-    async fn delete(&self, cut_off: &RevokeAll) -> Result<Option<u32>, StoreError> {
-        self.delete_user(cut_off).await
+    async fn delete(&self, revoke_all: &RevokeAll) -> Result<Option<u32>, StoreError> {
+        self.delete_user(revoke_all).await
     }
 
     async fn epochs_raised_since(
@@ -235,7 +235,7 @@ impl UserStore for SqlStore {
         after: Option<(Moment, UserId)>,
         limit: i64,
     ) -> Result<Vec<(Moment, UserId, u32)>, StoreError> {
-        self.cut_offs_since(since, after, limit).await
+        self.find_raised_epochs(since, after, limit).await
     }
 
     async fn purge(&self, before: Moment, limit: i64) -> Result<usize, StoreError> {
@@ -255,7 +255,7 @@ impl UserStore for SqlStore {
         if ids.is_empty() {
             return Ok(0);
         }
-        // A deleted user gets no new session, so what was true above still is.
+        // A deleted user gets no new session, so the condition still holds.
         on_conn!(self.pool, |conn| {
             diesel::delete(
                 users::table

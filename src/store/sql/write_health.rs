@@ -1,5 +1,5 @@
-//! The ability of the embedded database to take writes. A full disk lets statements that only read succeed, so a failed
-//! write is remembered until a write succeeds.
+//! Write check of the embedded database. On a full disk, reads still succeed, so a failed write is
+//! recorded until a write succeeds.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::ports::StoreError;
 
-/// SQLite's messages about a file that takes no writes. A database that is busy is none of these.
+/// SQLite's messages about a file that cannot be written. A busy database is not one of them.
 const FAILURES: [&str; 4] = [
     "attempt to write a readonly database",
     "database or disk is full",
@@ -24,16 +24,17 @@ const FAILURES: [&str; 4] = [
     "unable to open database file",
 ];
 
-/// A write that changes nothing, but goes to the disk: SQLite skips an update to the same value, but not its two steps.
+/// Write that changes nothing but reaches the disk. SQLite skips an update to the same value, so
+/// there are two.
 const PROBE: &str = "BEGIN IMMEDIATE;
     UPDATE signing_key_ring SET version = version + 1;
     UPDATE signing_key_ring SET version = version - 1;
     COMMIT";
 
-/// The interval between probes while writes succeed. While they fail, each call probes.
-const INTERVAL: Duration = Duration::from_secs(10);
+/// Interval of probes while writes succeed. While they fail, each call probes.
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The outcome of the last write.
+/// Outcome of the last write.
 #[derive(Debug)]
 pub(super) struct WriteHealth(Mutex<Last>);
 
@@ -53,8 +54,8 @@ impl Default for WriteHealth {
 }
 
 impl WriteHealth {
-    /// Remembers the failure of a statement, if it is one of the disk.
-    pub(super) fn note<T>(&self, outcome: &Result<QueryResult<T>, StoreError>) {
+    /// Records the failure of a statement if the disk caused it.
+    pub(super) fn record<T>(&self, outcome: &Result<QueryResult<T>, StoreError>) {
         if let Ok(Err(error)) = outcome
             && let Some(failure) = failure(error)
         {
@@ -62,10 +63,10 @@ impl WriteHealth {
         }
     }
 
-    /// Refuses if the last write failed.
+    /// Fails if the last write failed.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`].
+    /// [`StoreError::Unavailable`] with SQLite's message.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         self.last()
             .failure
@@ -73,10 +74,10 @@ impl WriteHealth {
             .map_or(Ok(()), |failure| Err(StoreError::Unavailable(failure)))
     }
 
-    /// Returns true if it is time for a probe.
+    /// Returns true if a probe is due.
     fn is_due(&self) -> bool {
         let mut last = self.last();
-        let due = last.failure.is_some() || last.probed.elapsed() >= INTERVAL;
+        let due = last.failure.is_some() || last.probed.elapsed() >= PROBE_INTERVAL;
         if due {
             last.probed = Instant::now();
         }
@@ -99,7 +100,7 @@ fn failure(error: &Error) -> Option<&str> {
 }
 
 impl SqlStore {
-    /// Writes to the embedded database if it is time to, and remembers the outcome.
+    /// Probes the embedded database if a probe is due, and records the outcome.
     pub(super) async fn probe_writes(&self) -> Result<(), StoreError> {
         let PoolKind::Sqlite(pool) = &self.pool.kind else {
             return Ok(());
@@ -110,16 +111,16 @@ impl SqlStore {
         let outcome = with_conn!(pool, self.pool.timeout, |conn| {
             let written = conn.batch_execute(PROBE).await;
             if written.is_err() {
-                // A transaction that failed may still be open.
+                // A failed transaction may still be open.
                 let _ = conn.batch_execute("ROLLBACK").await;
             }
             written
         });
         match &outcome {
             Ok(Ok(())) => self.pool.writes.last().failure = None,
-            outcome => self.pool.writes.note(outcome),
+            outcome => self.pool.writes.record(outcome),
         }
-        // Another process may hold the database for longer: that says nothing about the disk.
+        // Another process may lock the database for longer. That is no fault of the disk.
         match outcome? {
             Err(error) if failure(&error).is_none() => Ok(()),
             outcome => outcome.map_err(from_query),

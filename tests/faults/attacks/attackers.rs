@@ -13,22 +13,22 @@ use socket2::{Domain, Socket, Type};
 
 use super::Target;
 
-/// Addresses of attackers: each has ports of its own.
+/// Source addresses of attackers, each with its own range of ports.
 const ADDRESSES: u64 = 200;
-const IDLE: usize = 2000;
-const SLOW: usize = 200;
-/// The interval between two checks of held connections.
-const LOOK: Duration = Duration::from_millis(5);
+const IDLE_CONNECTIONS: usize = 2000;
+const SLOW_CONNECTIONS: usize = 200;
+/// Interval between two checks of held connections.
+const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
-pub(super) fn gone_dead(target: &Target) {
-    gone(target, &refresh(&target.dead));
+pub(super) fn hang_up_revoked(target: &Target) {
+    hang_up(target, &refresh(&target.dead));
 }
 
-pub(super) fn gone_live(target: &Target) {
-    gone(target, &refresh(&target.live));
+pub(super) fn hang_up_live(target: &Target) {
+    hang_up(target, &refresh(&target.live));
 }
 
-fn gone(target: &Target, request: &[u8]) {
+fn hang_up(target: &Target, request: &[u8]) {
     while !target.stopped() {
         if let Some(mut stream) = target.connect() {
             let _ = stream.write_all(request);
@@ -37,13 +37,13 @@ fn gone(target: &Target, request: &[u8]) {
 }
 
 pub(super) fn idle(target: &Target) {
-    hold(target, IDLE, b"", b"");
+    hold(target, IDLE_CONNECTIONS, b"", b"");
 }
 
 pub(super) fn slow_readers(target: &Target) {
     hold(
         target,
-        SLOW,
+        SLOW_CONNECTIONS,
         b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: a\r\n\r\n",
         b"",
     );
@@ -52,7 +52,7 @@ pub(super) fn slow_readers(target: &Target) {
 pub(super) fn endless_bodies(target: &Target) {
     hold(
         target,
-        SLOW,
+        SLOW_CONNECTIONS,
         b"GET /health/live HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"1\r\na\r\n",
     );
@@ -85,11 +85,11 @@ fn hold(target: &Target, number: usize, first: &[u8], more: &[u8]) {
             streams.push(stream);
         }
         streams.retain_mut(|stream| is_open(stream) && stream.write_all(more).is_ok());
-        thread::sleep(LOOK);
+        thread::sleep(CHECK_INTERVAL);
     }
 }
 
-/// Peeks at received bytes.
+/// True if the connection is open, by peeking at received bytes.
 fn is_open(stream: &TcpStream) -> bool {
     match stream.peek(&mut [0]) {
         Ok(read) => read > 0,

@@ -1,4 +1,4 @@
-//! The cost of requests before the client is authenticated, in processor time of the instance.
+//! Cost of requests before authentication, in processor time of the instance.
 
 use std::{
     fmt::Write as _,
@@ -17,12 +17,12 @@ use crate::{
     world::{Wiring, World},
 };
 
-/// The maximum cost of junk, as a multiple of a good request.
-const BOUND: f64 = 10.0;
+/// Maximum cost of a bad request, as a multiple of a good one.
+const MAX_COST_RATIO: f64 = 10.0;
 const REQUESTS: u32 = 300;
-const BODY: usize = 16 * 1024;
+const BODY_LIMIT: usize = 16 * 1024;
 
-/// A request, and what it costs.
+/// A request and its cost.
 pub struct Cost {
     name: &'static str,
     microseconds: f64,
@@ -33,7 +33,7 @@ pub struct Cost {
 pub async fn measure() -> Vec<Cost> {
     let world = World::start("attack-cost", Wiring::default(), 1).await;
     let wire = world.wire();
-    eventually("all are ready", async || wire.all_ready().await).await;
+    eventually("all instances are ready", async || wire.all_ready().await).await;
     let pair = wire
         .obtain(0, "user0", PASSWORD)
         .await
@@ -43,7 +43,7 @@ pub async fn measure() -> Vec<Cost> {
     let mut costs = Vec::new();
     for (name, request) in requests(&pair) {
         let mut answer = String::new();
-        // The first ones fill caches, and are not counted.
+        // The first round fills caches and is not counted.
         for round in [REQUESTS / 10, REQUESTS] {
             let before = processor_time(instance.id());
             for _ in 0..round {
@@ -63,21 +63,24 @@ pub async fn measure() -> Vec<Cost> {
     costs
 }
 
-/// Returns junk that costs too much compared with the first request, which is good.
+/// Returns requests that cost too much compared with the first one, which is good.
 pub fn violations(costs: &[Cost]) -> Vec<String> {
     let good = costs.first().map_or(0.0, |good| good.microseconds);
-    let dear = costs.iter().filter(|cost| cost.microseconds > good * BOUND);
-    dear.map(|cost| {
-        format!(
-            "{}: {:.0} us, and {good:.0} us for a good request",
-            cost.name, cost.microseconds
-        )
-    })
-    .collect()
+    let expensive = costs
+        .iter()
+        .filter(|cost| cost.microseconds > good * MAX_COST_RATIO);
+    expensive
+        .map(|cost| {
+            format!(
+                "{}: {:.0} us, and {good:.0} us for a good request",
+                cost.name, cost.microseconds
+            )
+        })
+        .collect()
 }
 
 pub fn table(costs: &[Cost]) -> String {
-    let mut text = String::from("| request | CPU us | answer |\n|---|--:|---|\n");
+    let mut text = String::from("| request | CPU us | response |\n|---|--:|---|\n");
     for Cost {
         name,
         microseconds,
@@ -103,16 +106,16 @@ fn requests(pair: &Pair) -> Vec<(&'static str, Vec<u8>)> {
         .map(|number| format!("\"{number}\":1,"))
         .collect::<Vec<_>>()
         .concat();
-    let escapes = "\\u0041".repeat(BODY / 6 - 10);
+    let escapes = "\\u0041".repeat(BODY_LIMIT / 6 - 10);
     let parts = "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n\r\n".repeat(300);
     let get = |path: &str, headers: &str| {
         format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n").into_bytes()
     };
-    let many = (0..90)
+    let large_headers = (0..90)
         .map(|number| format!("h{number}: {}\r\n", "x".repeat(1000)))
         .collect::<Vec<_>>()
         .concat();
-    let chunks = "1\r\n \r\n".repeat(BODY - 10);
+    let chunks = "1\r\n \r\n".repeat(BODY_LIMIT - 10);
     let chunked = format!(
         "POST /api/token/verify/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n\
          Transfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"
@@ -126,7 +129,7 @@ fn requests(pair: &Pair) -> Vec<(&'static str, Vec<u8>)> {
                 &format!("Authorization: Bearer {}\r\n", pair.access),
             ),
         ),
-        ("a path that there is not", get("/nowhere", "")),
+        ("an unknown path", get("/nowhere", "")),
         (
             "a path of 60 KiB",
             get(&format!("/{}", "a".repeat(60_000)), ""),
@@ -139,7 +142,10 @@ fn requests(pair: &Pair) -> Vec<(&'static str, Vec<u8>)> {
             "a path of 2 KiB of escapes",
             get(&format!("/api/auth/sessions/{}/", "%61".repeat(660)), ""),
         ),
-        ("90 headers of 1 KiB", get("/api/auth/user/", &many)),
+        (
+            "90 headers of 1 KiB",
+            get("/api/auth/user/", &large_headers),
+        ),
         (
             "a bearer header of 60 KiB",
             get(
@@ -165,7 +171,7 @@ fn requests(pair: &Pair) -> Vec<(&'static str, Vec<u8>)> {
             ),
         ),
         ("a forged token", token(&forged)),
-        ("a token of 16 KiB", token(&"a".repeat(BODY - 100))),
+        ("a token of 16 KiB", token(&"a".repeat(BODY_LIMIT - 100))),
         ("a token of 8,000 dots", token(&".".repeat(8000))),
         (
             "1,700 members of JSON",
@@ -194,8 +200,12 @@ fn requests(pair: &Pair) -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("a body in chunks of one byte", chunked.into_bytes()),
         (
-            "a body of a type that is not read",
-            post("/api/token/verify/", &"x".repeat(8000), &"a".repeat(BODY)),
+            "a body of an unsupported type",
+            post(
+                "/api/token/verify/",
+                &"x".repeat(8000),
+                &"a".repeat(BODY_LIMIT),
+            ),
         ),
     ]
 }

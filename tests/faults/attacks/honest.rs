@@ -8,8 +8,8 @@ use crate::wire::{Answer, PASSWORD, Wire};
 
 pub(super) const NAMES: [&str; 3] = ["view", "refresh", "sign-in"];
 
-/// The time from one request of a client to the next.
-const PACE: Duration = Duration::from_millis(10);
+/// Interval between requests of a client.
+const REQUEST_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Latencies of each kind of request.
 pub(super) struct Latencies([Kind; 3]);
@@ -63,7 +63,8 @@ async fn client<T>(
     begin: impl AsyncFnOnce() -> T,
     mut ask: impl AsyncFnMut(T) -> (Answer, T),
 ) -> Kind {
-    let (mut state, mut kind, mut ticks) = (begin().await, Kind::default(), interval(PACE));
+    let (mut state, mut kind, mut ticks) =
+        (begin().await, Kind::default(), interval(REQUEST_INTERVAL));
     while Instant::now() < end {
         ticks.tick().await;
         let begun = Instant::now();
@@ -96,8 +97,8 @@ impl Kind {
             .unwrap_or_default()
     }
 
-    /// Median and 99th percentile.
-    pub(super) fn told(&self) -> String {
+    /// Returns the median and the 99th percentile in words.
+    pub(super) fn summary(&self) -> String {
         let milliseconds = |percent| self.percentile(percent).as_secs_f64() * 1000.0;
         format!("{:.1} / {:.1} ms", milliseconds(50), milliseconds(99))
     }

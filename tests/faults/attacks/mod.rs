@@ -20,12 +20,12 @@ use crate::{
     world::{Instance, Wiring, World},
 };
 
-/// The rates at which honest clients send requests, and at which they must not be slower during an attack.
-const BOUND: f64 = 3.0;
-/// The minimum number of honest requests for a percentile.
-const FEWEST: usize = 50;
-/// A latency below this is noise of two cores.
-const FLOOR: Duration = Duration::from_millis(25);
+/// Maximum p99 of honest requests during an attack, as a multiple of the p99 without it.
+const MAX_SLOWDOWN: f64 = 3.0;
+/// Minimum number of honest requests for a percentile.
+const MIN_REQUESTS: usize = 50;
+/// A latency below this is noise on two cores.
+const NOISE: Duration = Duration::from_millis(25);
 
 /// An attack that runs until it is stopped.
 pub struct Attack {
@@ -35,22 +35,22 @@ pub struct Attack {
     run: fn(&Target),
 }
 
-/// The means of an attacker.
+/// The attacked instance, and tokens for the attack.
 pub struct Target {
     port: u16,
-    /// The refresh token of a session that was ended.
+    /// Refresh token of a revoked session.
     dead: String,
-    /// The refresh token of a live session.
+    /// Refresh token of a live session.
     live: String,
-    /// The number of connections or requests made.
+    /// Number of connections opened.
     count: AtomicU64,
     stop: AtomicBool,
 }
 
-/// The outcome of an attack.
+/// Outcome of an attack.
 pub struct Outcome {
     name: &'static str,
-    made: u64,
+    attempts: u64,
     memory: (u64, u64),
     quiet: Latencies,
     during: Latencies,
@@ -58,44 +58,44 @@ pub struct Outcome {
 
 pub const ALL: [Attack; 6] = [
     Attack {
-        name: "gone-dead-session",
-        what: "refreshes with the token of an ended session, each socket closed at once",
+        name: "hang-up-revoked-session",
+        what: "refreshes with the token of a revoked session, each connection closed at once",
         threads: 4,
-        run: attackers::gone_dead,
+        run: attackers::hang_up_revoked,
     },
     Attack {
-        name: "gone-live-session",
-        what: "refreshes with one token of a live session, each socket closed at once",
+        name: "hang-up-live-session",
+        what: "refreshes with one token of a live session, each connection closed at once",
         threads: 4,
-        run: attackers::gone_live,
+        run: attackers::hang_up_live,
     },
     Attack {
         name: "idle-connections",
-        what: "2,000 connections that send nothing, opened again when they are closed",
+        what: "2,000 connections that send nothing, reopened after a close",
         threads: 1,
         run: attackers::idle,
     },
     Attack {
         name: "slow-readers",
-        what: "200 connections that ask for a large response and do not read it",
+        what: "200 connections that request a large response and do not read it",
         threads: 1,
         run: attackers::slow_readers,
     },
     Attack {
         name: "endless-bodies",
-        what: "200 connections that send a chunked body without an end to a resource that reads none",
+        what: "200 connections that send an endless chunked body to a resource that reads none",
         threads: 1,
         run: attackers::endless_bodies,
     },
     Attack {
         name: "junk",
-        what: "requests for paths that there are not, on 8 connections",
+        what: "requests for unknown paths, on 8 connections",
         threads: 2,
         run: attackers::junk,
     },
 ];
 
-/// Runs one attack on an instance that may open 1,024 files, as usual on servers.
+/// Runs one attack on an instance with the usual limit of 1,024 open files.
 pub async fn run(attack: &Attack, seconds: u64) -> Outcome {
     let wiring = Wiring {
         open_files: Some(1024),
@@ -103,7 +103,7 @@ pub async fn run(attack: &Attack, seconds: u64) -> Outcome {
     };
     let world = World::start(&format!("attack-{}", attack.name), wiring, 8).await;
     let wire = world.wire();
-    eventually("all are ready", async || wire.all_ready().await).await;
+    eventually("all instances are ready", async || wire.all_ready().await).await;
     let pair = async |user: &str| {
         wire.obtain(0, user, crate::wire::PASSWORD)
             .await
@@ -113,7 +113,7 @@ pub async fn run(attack: &Attack, seconds: u64) -> Outcome {
     let (dead, live) = (pair("user0").await.refresh, pair("user1").await.refresh);
     assert!(
         wire.blacklist(0, &dead).await.ok(),
-        "the session could not be ended"
+        "the session was not revoked"
     );
     let (port, count, stop) = (
         world.instances[0].port,
@@ -128,7 +128,7 @@ pub async fn run(attack: &Attack, seconds: u64) -> Outcome {
         stop,
     });
     let length = Duration::from_secs(seconds);
-    // A connection for each request: what keeps new connections out is noticed, too.
+    // A connection for each request, so that an attack on new connections is detected, too.
     let wire = wire.without_keep_alive();
     let quiet = honest::measure(&wire, length).await;
     let before = memory(&world);
@@ -142,10 +142,10 @@ pub async fn run(attack: &Attack, seconds: u64) -> Outcome {
     for attacker in attackers {
         attacker.join().expect("an attacker ends");
     }
-    let made = target.count.load(Ordering::SeqCst);
+    let attempts = target.count.load(Ordering::SeqCst);
     Outcome {
         name: attack.name,
-        made,
+        attempts,
         memory: (before, after),
         quiet,
         during,
@@ -162,30 +162,32 @@ fn memory(world: &World) -> u64 {
 }
 
 impl Outcome {
-    /// Promises that were broken.
+    /// Returns the broken guarantees in words.
     pub fn violations(&self) -> Vec<String> {
-        let mut wrong = Vec::new();
+        let mut violations = Vec::new();
         for (name, (quiet, during)) in NAMES
             .iter()
             .zip(self.quiet.by_name().into_iter().zip(self.during.by_name()))
         {
             if during.failed > 0 {
-                wrong.push(format!("{name}: {} honest requests failed", during.failed));
+                violations.push(format!("{name}: {} honest requests failed", during.failed));
             }
-            let (before, after) = (quiet.percentile(99).max(FLOOR), during.percentile(99));
-            if during.count() >= FEWEST && after.as_secs_f64() > before.as_secs_f64() * BOUND {
-                wrong.push(format!(
+            let (before, after) = (quiet.percentile(99).max(NOISE), during.percentile(99));
+            if during.count() >= MIN_REQUESTS
+                && after.as_secs_f64() > before.as_secs_f64() * MAX_SLOWDOWN
+            {
+                violations.push(format!(
                     "{name}: p99 {after:?}, and {before:?} without the attack"
                 ));
             }
         }
-        wrong
+        violations
     }
 }
 
-/// A table of all outcomes.
+/// Returns a table of all outcomes.
 pub fn table(outcomes: &[Outcome]) -> String {
-    let mut text = String::from("| attack | made by it | memory before, during |");
+    let mut text = String::from("| attack | attempts | memory before, during |");
     for name in NAMES {
         let _ = write!(text, " {name}: p50 / p99, quiet | during | failed |");
     }
@@ -194,19 +196,19 @@ pub fn table(outcomes: &[Outcome]) -> String {
     text.push('\n');
     for Outcome {
         name,
-        made,
+        attempts,
         memory: (before, after),
         quiet,
         during,
     } in outcomes
     {
-        let _ = write!(text, "| {name} | {made} | {before}, {after} MiB |");
+        let _ = write!(text, "| {name} | {attempts} | {before}, {after} MiB |");
         for (quiet, during) in quiet.by_name().into_iter().zip(during.by_name()) {
             let _ = write!(
                 text,
                 " {} | {} | {} |",
-                quiet.told(),
-                during.told(),
+                quiet.summary(),
+                during.summary(),
                 during.failed
             );
         }

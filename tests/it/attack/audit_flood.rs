@@ -1,4 +1,4 @@
-//! Attacks on the size of the audit trail: repeated events are counted, not written each time.
+//! Floods of audit events. Events over the budget are summarized in one row.
 
 use latchkey::domain::audit::AuditEntry;
 use reqwest::Method;
@@ -6,10 +6,10 @@ use serde_json::json;
 
 use crate::support::{Backend, PASSWORD, Pair, TestApp, detail};
 
-/// Sessions of the user whose tokens are all dead.
+/// Number of revoked sessions.
 const SESSIONS: usize = 25;
-/// Refusals for each session: its refresh token in two views, and its access token in one.
-const VIEWS: usize = 3;
+/// Refusals for each session: the refresh token in two views, and the access token in one.
+const REFUSALS_PER_SESSION: usize = 3;
 
 async fn dead_sessions(app: &TestApp, name: &str) -> Vec<Pair> {
     let mut pairs = vec![app.signed_in(name).await];
@@ -50,7 +50,7 @@ fn over_budget(events: &[AuditEntry]) -> Vec<&AuditEntry> {
 }
 
 on_both_backends! {
-    async fn many_dead_sessions_of_one_user_are_a_few_rows_and_one_that_counts_the_rest(backend: Backend) {
+    async fn refusals_beyond_the_budget_are_summarized_in_one_row(backend: Backend) {
         let mut app = TestApp::start(backend).await;
         let pairs = dead_sessions(&app, "mallory").await;
         for _ in 0..4 {
@@ -58,7 +58,7 @@ on_both_backends! {
         }
         app.stop();
         let events = refused(&app, "token_refused").await;
-        assert_eq!(times(&events), u32::try_from(4 * SESSIONS * VIEWS).unwrap(), "each refusal is counted");
+        assert_eq!(times(&events), u32::try_from(4 * SESSIONS * REFUSALS_PER_SESSION).unwrap(), "each refusal is counted");
         assert_eq!(events.len(), 20 + 1, "{events:#?}");
         let [rest] = over_budget(&events)[..] else { panic!("{events:#?}") };
         assert_eq!((detail(rest, "budget"), rest.user.as_ref()), ("user", events[0].user.as_ref()));
@@ -67,52 +67,52 @@ on_both_backends! {
 }
 
 #[tokio::test]
-async fn a_flood_is_counted_each_minute_and_a_metric_counts_it_as_well() {
+async fn summary_is_written_each_minute_and_counted_in_a_metric() {
     let app = TestApp::start(Backend::Embedded).await;
     let pairs = dead_sessions(&app, "mallory").await;
     present(&app, &pairs).await;
-    let beyond = SESSIONS * VIEWS - 20;
-    let line = format!("latchkey_audit_events_summarised_total {beyond}");
-    crate::support::servers::eventually("all are counted", async || {
+    let over = SESSIONS * REFUSALS_PER_SESSION - 20;
+    let line = format!("latchkey_audit_events_summarised_total {over}");
+    crate::support::servers::eventually("every event is counted", async || {
         app.get("/metrics").await.text.contains(&line)
     })
     .await;
     assert!(
         over_budget(&refused(&app, "token_refused").await).is_empty(),
-        "not before the minute is over"
+        "summary before the minute is over"
     );
     app.advance(60);
     let rest = app
-        .eventually_told("the rest", |event| {
+        .eventually_event("the rest", |event| {
             event.cause.as_deref() == Some("over_budget")
         })
         .await;
-    assert_eq!(rest.times as usize, beyond);
-    // Ten rows more in that minute.
+    assert_eq!(rest.times as usize, over);
+    // The next minute has ten more rows.
     present(&app, &pairs).await;
     let written = 20 + 1 + 10;
-    crate::support::servers::eventually("ten more", async || {
+    crate::support::servers::eventually("ten more rows", async || {
         refused(&app, "token_refused").await.len() == written
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_flood_of_one_account_hides_no_other_account_behind_the_same_address() {
+async fn flood_of_one_account_hides_no_event_of_another() {
     let app = TestApp::start(Backend::Embedded).await;
     let pairs = dead_sessions(&app, "mallory").await;
     let ada = app.signed_in("ada").await;
     app.log_out(&ada.refresh).await;
     present(&app, &pairs).await;
     app.verify(&ada.access).await;
-    app.eventually_told("the refusal of ada", |event| {
+    app.eventually_event("the refusal of ada", |event| {
         event.cause.as_deref() == Some("logged_out") && event.event == "token_refused"
     })
     .await;
 }
 
 #[tokio::test]
-async fn sign_ins_with_made_up_names_from_one_ipv6_network_are_one_source() {
+async fn sign_ins_from_one_ipv6_network_are_one_source() {
     let mut app = TestApp::start_with(Backend::Embedded, &["--trusted-proxies=127.0.0.1"]).await;
     let sent: u32 = 60;
     for number in 0..sent {
@@ -136,7 +136,7 @@ async fn sign_ins_with_made_up_names_from_one_ipv6_network_are_one_source() {
 }
 
 #[tokio::test]
-async fn a_refresh_that_is_repeated_in_a_loop_is_within_the_budget() {
+async fn repeated_refreshes_are_limited_by_the_budget() {
     let mut app = TestApp::start(Backend::Embedded).await;
     let first = app.signed_in("ada").await;
     app.refresh(&first.refresh).await.pair();
@@ -150,7 +150,7 @@ async fn a_refresh_that_is_repeated_in_a_loop_is_within_the_budget() {
 }
 
 #[tokio::test]
-async fn refreshes_in_a_loop_are_within_a_budget_where_each_is_an_event() {
+async fn audited_refreshes_are_limited_by_the_budget() {
     let mut app = TestApp::start_with(Backend::Embedded, &["--audit-refreshes=true"]).await;
     let mut pair = app.signed_in("ada").await;
     for _ in 0..100 {

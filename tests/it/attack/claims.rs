@@ -1,4 +1,5 @@
-//! Claims with odd values, under right signatures: nothing ill-typed counts as absent, and nothing is a 500.
+//! Correctly signed tokens with malformed claims. A claim of the wrong type never counts as absent,
+//! and no claim causes a 500.
 
 use latchkey_verifier::Kind;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ fn both(pair: &Pair) -> [(Kind, &String); 2] {
 }
 
 #[tokio::test]
-async fn an_end_that_is_no_date_is_not_no_end() {
+async fn exp_without_a_valid_date_is_refused() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let now = app.now();
@@ -74,7 +75,7 @@ async fn an_end_that_is_no_date_is_not_no_end() {
 }
 
 #[tokio::test]
-async fn a_token_ends_with_the_second_that_it_names() {
+async fn token_expires_in_the_second_of_exp() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     app.advance(299);
@@ -91,7 +92,7 @@ async fn a_token_ends_with_the_second_that_it_names() {
 }
 
 #[tokio::test]
-async fn a_beginning_in_the_future_or_out_of_reason_is_refused() {
+async fn future_or_malformed_nbf_and_iat_are_refused() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let now = app.now();
@@ -132,7 +133,7 @@ async fn a_beginning_in_the_future_or_out_of_reason_is_refused() {
 }
 
 #[tokio::test]
-async fn the_leeway_is_what_was_set_for_all_three_dates_and_at_most_a_minute() {
+async fn leeway_applies_to_exp_nbf_and_iat() {
     let app = TestApp::start_with(Backend::Embedded, &["--leeway=30s"]).await;
     let pair = app.signed_in("ada").await;
     let now = app.now();
@@ -150,7 +151,7 @@ async fn the_leeway_is_what_was_set_for_all_three_dates_and_at_most_a_minute() {
 }
 
 #[tokio::test]
-async fn an_issuer_is_ours_to_the_letter() {
+async fn issuer_must_match_exactly() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     for (kind, token) in both(&pair) {
@@ -184,7 +185,7 @@ async fn an_issuer_is_ours_to_the_letter() {
 }
 
 #[tokio::test]
-async fn an_audience_is_ours_where_one_is_asked_for() {
+async fn configured_audience_must_match_exactly() {
     let app = TestApp::start_with(Backend::Embedded, &["--audience=shop"]).await;
     let pair = app.signed_in("ada").await;
     assert_eq!(Forge::claims_of(&pair.access)["aud"], "shop");
@@ -228,7 +229,7 @@ async fn an_audience_is_ours_where_one_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_subject_or_an_id_of_another_type_is_a_refusal_and_no_crash() {
+async fn sub_or_jti_of_another_type_is_refused() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let odd = [
@@ -274,7 +275,7 @@ async fn a_subject_or_an_id_of_another_type_is_a_refusal_and_no_crash() {
 }
 
 #[tokio::test]
-async fn a_session_a_generation_or_a_version_that_is_none_is_refused() {
+async fn malformed_sid_gen_or_ver_is_refused() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let eve = app.signed_in("eve").await;
@@ -361,7 +362,7 @@ async fn a_session_a_generation_or_a_version_that_is_none_is_refused() {
 }
 
 #[tokio::test]
-async fn members_that_stand_twice_in_the_claims_are_refused() {
+async fn duplicate_claims_are_refused() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let forge = app.forge();

@@ -1,4 +1,4 @@
-//! Attacks on the client's address: clients that send a header of proxies.
+//! Spoofed client addresses: clients that send the header of a proxy.
 
 use reqwest::Method;
 use serde_json::json;
@@ -38,7 +38,7 @@ async fn behind_a_proxy(flags: &[&str]) -> TestApp {
 }
 
 on_both_backends! {
-    async fn a_client_behind_a_trusted_proxy_is_shown_in_sessions_refusals_and_reuse(backend: Backend) {
+    async fn client_behind_a_trusted_proxy_is_recorded(backend: Backend) {
         let app = TestApp::start_with(backend, &[PROXY]).await;
         app.user("ada").await;
         let send = async |path: &str, address: &str, body: serde_json::Value| {
@@ -49,19 +49,19 @@ on_both_backends! {
         let sessions = app.own_sessions(&first.access).await;
         assert_eq!(sessions[0]["ip"], "192.0.2.1", "{sessions:?}");
         send("/api/token/", "192.0.2.2", json!({ "username": "ada", "password": "wrong" })).await;
-        let event = app.eventually_told("a refusal", |event| event.event == "sign_in_refused").await;
+        let event = app.eventually_event("a refusal", |event| event.event == "sign_in_refused").await;
         assert_eq!(event.origin.ip.as_deref(), Some("192.0.2.2"));
         app.advance(60);
         send("/api/token/refresh/", "192.0.2.3", json!({ "refresh": first.refresh })).await.pair();
         app.advance(60);
         send("/api/token/refresh/", "192.0.2.4", json!({ "refresh": first.refresh })).await;
-        let event = app.eventually_told("the reuse", |event| event.event == "reuse").await;
+        let event = app.eventually_event("the reuse", |event| event.event == "reuse").await;
         assert_eq!((event.origin.ip.as_deref(), detail(&event, "holder_ip")), (Some("192.0.2.4"), "192.0.2.3"));
     }
 }
 
 #[tokio::test]
-async fn a_header_of_an_untrusted_peer_is_ignored() {
+async fn header_of_an_untrusted_peer_is_ignored() {
     for flags in [
         &[][..],
         &["--trusted-proxies=127.0.0.2,10.0.0.0/8"],
@@ -78,7 +78,7 @@ async fn a_header_of_an_untrusted_peer_is_ignored() {
 }
 
 #[tokio::test]
-async fn a_spoofed_left_most_hop_is_ignored() {
+async fn spoofed_leftmost_hop_is_ignored() {
     let app = behind_a_proxy(&[PROXY]).await;
     for (header, client) in [
         ("6.6.6.6, 192.0.2.1", "192.0.2.1"),
@@ -98,7 +98,7 @@ async fn a_spoofed_left_most_hop_is_ignored() {
 }
 
 #[tokio::test]
-async fn several_lines_of_a_header_are_one_list_in_their_order() {
+async fn several_header_lines_are_one_list() {
     let app = behind_a_proxy(&[PROXY]).await;
     let name = "x-forwarded-for";
     assert_eq!(
@@ -130,7 +130,7 @@ async fn several_lines_of_a_header_are_one_list_in_their_order() {
 }
 
 #[tokio::test]
-async fn an_address_in_another_notation_is_the_same_address() {
+async fn address_in_another_notation_is_normalized() {
     let app = behind_a_proxy(&[PROXY]).await;
     for (header, client) in [
         ("192.0.2.1:4711", "192.0.2.1"),
@@ -149,7 +149,7 @@ async fn an_address_in_another_notation_is_the_same_address() {
 }
 
 #[tokio::test]
-async fn an_unreadable_hop_ends_the_walk_at_the_last_known_one() {
+async fn unreadable_hop_stops_at_the_last_valid_hop() {
     let app = behind_a_proxy(&[PROXY]).await;
     for junk in [
         "unknown",
@@ -184,12 +184,12 @@ async fn an_unreadable_hop_ends_the_walk_at_the_last_known_one() {
     assert_eq!(
         app.send(request).await.status,
         400,
-        "bytes that are no text are an ordinary request"
+        "a request with bytes that are not text is accepted"
     );
 }
 
 #[tokio::test]
-async fn the_other_header_is_ignored() {
+async fn unconfigured_header_is_ignored() {
     let both = [
         ("x-forwarded-for", "192.0.2.1"),
         ("forwarded", "for=192.0.2.2"),
@@ -211,7 +211,7 @@ async fn the_other_header_is_ignored() {
 }
 
 #[tokio::test]
-async fn a_forwarded_header_is_read_as_in_the_rfc() {
+async fn forwarded_header_follows_rfc_7239() {
     let app = behind_a_proxy(&[PROXY, RFC_7239]).await;
     for (header, client) in [
         ("for=192.0.2.1", "192.0.2.1"),
@@ -247,7 +247,7 @@ async fn a_forwarded_header_is_read_as_in_the_rfc() {
 }
 
 #[tokio::test]
-async fn ten_thousand_hops_are_read_from_the_right_and_no_further_than_needed() {
+async fn ten_thousand_hops_are_read_from_the_right() {
     for flags in [&[PROXY][..], &[PROXY, RFC_7239]] {
         let app = behind_a_proxy(flags).await;
         let (name, prefix) = if flags.len() == 1 {
@@ -262,7 +262,7 @@ async fn ten_thousand_hops_are_read_from_the_right_and_no_further_than_needed() 
             shown(&app, &[(name, &format!("{many},{prefix}192.0.2.1"))]).await,
             "192.0.2.1"
         );
-        // An endless chain of trusted proxies: reading stops within it.
+        // Trusted proxies only: parsing stops within the chain.
         let trusted = hops("10.0.0.1");
         assert_eq!(
             shown(&app, &[(name, &format!("{prefix}192.0.2.1,{trusted}"))]).await,

@@ -1,4 +1,4 @@
-//! Attacks on connections: floods, and connections that never end.
+//! Connection floods and connections that stay open.
 
 use std::{
     io::{Read as _, Write as _},
@@ -8,24 +8,24 @@ use std::{
 
 use crate::support::{Backend, PASSWORD, Place, TestApp, servers::eventually};
 
-/// Longer than any limit in these tests.
-const LONG: Duration = Duration::from_mins(1);
+/// Timeout of the client. It exceeds every limit in these tests.
+const CLIENT_TIMEOUT: Duration = Duration::from_mins(1);
 
 fn connect(app: &TestApp, bytes: &str) -> TcpStream {
     let mut stream = TcpStream::connect(app.address).unwrap();
-    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream.set_read_timeout(Some(CLIENT_TIMEOUT)).unwrap();
     stream.write_all(bytes.as_bytes()).unwrap();
     stream
 }
 
-/// Sends these bytes repeatedly until the server closes the connection, and returns how long that took.
+/// Sends these bytes repeatedly until the server closes the connection. Returns the elapsed time.
 fn send_until_closed(stream: &mut TcpStream, bytes: &str) -> Duration {
     let begun = Instant::now();
     stream
         .set_read_timeout(Some(Duration::from_millis(50)))
         .unwrap();
     let mut answer = [0; 4096];
-    while begun.elapsed() < LONG {
+    while begun.elapsed() < CLIENT_TIMEOUT {
         if stream.write_all(bytes.as_bytes()).is_err() || matches!(stream.read(&mut answer), Ok(0))
         {
             return begun.elapsed();
@@ -34,7 +34,7 @@ fn send_until_closed(stream: &mut TcpStream, bytes: &str) -> Duration {
     panic!("the connection is still open");
 }
 
-/// Waits until the server closes the connection, and returns everything that it sent.
+/// Waits until the server closes the connection. Returns all received data.
 fn read_until_closed(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
@@ -56,18 +56,18 @@ async fn metric(app: &TestApp, name: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_connections_beyond_the_limit_make_room_for_clients() {
+async fn idle_connections_beyond_the_limit_are_evicted() {
     let app =
         TestApp::start_with(Backend::Embedded, &["--workers=2", "--max-connections=20"]).await;
     app.user("ada").await;
     let request = "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n";
-    // Some sent nothing, some half a head, some a whole request.
+    // Connections without data, with a partial head, and with a complete request.
     let idle: Vec<TcpStream> = (0..300)
         .map(|number| connect(&app, ["", "GET / HT", request][number % 3]))
         .collect();
-    // Until all of them have been accepted, more than the limit may come after a request's connection.
+    // Until all are accepted, further connections could evict that of a request.
     let metrics = b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    eventually("all have been accepted", async || {
+    eventually("all connections were accepted", async || {
         let text = app.raw(metrics);
         let evicted = text
             .lines()
@@ -79,7 +79,7 @@ async fn idle_connections_beyond_the_limit_make_room_for_clients() {
         .await
         .expect(200, r#"{"status":"ok"}"#);
     app.obtain("ada", PASSWORD).await.pair();
-    eventually("those that made room are closed", async || {
+    eventually("evicted connections are closed", async || {
         metric(&app, "connections_open").await <= metric(&app, "connections_limit").await
     })
     .await;
@@ -87,13 +87,13 @@ async fn idle_connections_beyond_the_limit_make_room_for_clients() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_sends_nothing_is_closed() {
+async fn silent_connection_is_closed() {
     let app = TestApp::start_with(Backend::Embedded, &["--header-timeout=1s"]).await;
     read_until_closed(&mut connect(&app, ""));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_request_whose_head_never_ends_is_closed() {
+async fn incomplete_second_request_head_is_closed() {
     let app = TestApp::start_with(Backend::Embedded, &["--header-timeout=1s"]).await;
     let mut stream = connect(
         &app,
@@ -104,7 +104,7 @@ async fn a_second_request_whose_head_never_ends_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_chunked_body_that_no_handler_reads_is_closed() {
+async fn unread_chunked_body_closes_the_connection() {
     let app = TestApp::start_with(Backend::Embedded, &["--header-timeout=1s"]).await;
     for path in [
         "/health/live",
@@ -126,7 +126,7 @@ async fn a_chunked_body_that_no_handler_reads_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_announced_body_that_no_handler_reads_is_closed() {
+async fn unread_announced_body_closes_the_connection() {
     let app = TestApp::start_with(Backend::Embedded, &["--header-timeout=1s"]).await;
     for path in ["/health/live", "/nowhere", "/api/auth/logout/all/"] {
         let mut stream = connect(
@@ -140,9 +140,9 @@ async fn an_announced_body_that_no_handler_reads_is_closed() {
     }
 }
 
-/// A client that sends whole requests keeps its connection, regardless of their bodies.
+/// A client that sends complete requests keeps its connection.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_chunked_body_that_is_read_keeps_the_connection() {
+async fn chunked_body_that_is_read_keeps_the_connection() {
     let app = TestApp::start(Backend::Embedded).await;
     let request = "POST /api/token/verify/ HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
         Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
@@ -163,9 +163,9 @@ async fn a_chunked_body_that_is_read_keeps_the_connection() {
     assert!(read_until_closed(&mut stream).starts_with("HTTP/1.1 400 "));
 }
 
-/// A small receive buffer of the client, so that its kernel accepts few bytes.
+/// The client has a small receive buffer, so its kernel accepts few bytes.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_does_not_read_a_large_response_is_closed() {
+async fn client_that_does_not_read_the_response_is_closed() {
     let app = TestApp::start_with(Backend::Embedded, &["--body-timeout=200ms"]).await;
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -177,17 +177,17 @@ async fn a_client_that_does_not_read_a_large_response_is_closed() {
         metric(&app, "connections_timed_out_total").await == 1
     })
     .await;
-    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream.set_read_timeout(Some(CLIENT_TIMEOUT)).unwrap();
     let answers = read_until_closed(&mut stream);
     assert!(
         answers.len() < 8 * 400_000,
-        "all of it was sent: {} bytes",
+        "the whole response was sent: {} bytes",
         answers.len()
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_path_of_60_kib_is_refused_before_the_routes_are_compared() {
+async fn path_of_60_kib_is_refused_before_routing() {
     let app = TestApp::start(Backend::Embedded).await;
     let long = "a".repeat(60_000);
     for path in [
@@ -201,7 +201,7 @@ async fn a_path_of_60_kib_is_refused_before_the_routes_are_compared() {
     assert_eq!(app.get(&format!("/{}", "a".repeat(2047))).await.status, 404);
 }
 
-/// More than the web server is given at once.
+/// The requests exceed one read of the web server.
 #[tokio::test(flavor = "multi_thread")]
 async fn pipelined_requests_are_all_answered() {
     let app = TestApp::start(Backend::Embedded).await;
@@ -227,7 +227,7 @@ async fn pipelined_requests_are_all_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pipelined_requests_behind_one_that_waits_take_no_memory() {
+async fn pipelined_requests_behind_a_slow_one_use_no_memory() {
     let place = Place::new();
     let server = place.serve("");
     let body = r#"{"username":"nobody","password":"wrong"}"#;
@@ -251,12 +251,12 @@ async fn pipelined_requests_behind_one_that_waits_take_no_memory() {
             stream
         })
         .collect();
-    let mut most = 0;
-    eventually("all of them were answered, and one more", async || {
-        most = most.max(memory());
+    let mut peak = 0;
+    eventually("every request was answered", async || {
+        peak = peak.max(memory());
         server.get("/health/live").await.status == 200
             && streams.iter().all(|stream| stream.peek(&mut [0]).is_ok())
     })
     .await;
-    assert!(most < 150, "{most} MiB");
+    assert!(peak < 150, "{peak} MiB");
 }

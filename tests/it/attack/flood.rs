@@ -1,4 +1,4 @@
-//! Floods of work: on one session, and for clients that have disconnected.
+//! Request floods on one session, and requests of disconnected clients.
 
 use std::{io::Write as _, net::TcpStream};
 
@@ -10,11 +10,11 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::support::{Backend, PASSWORD, TestApp, servers::eventually, sid};
 
-/// The size of a session's bulkhead: four places and a queue of 124.
-const PLACES: usize = 128;
+/// Admission limit of a session: four running requests and a queue of 124.
+const ADMISSION_LIMIT: usize = 128;
 
-/// Opens a connection to the server's database that holds the row of a session.
-async fn holder(config: &Config, session: &str) -> Client {
+/// Opens a database connection that locks the row of a session.
+async fn row_lock(config: &Config, session: &str) -> Client {
     let url = config
         .database
         .database_url
@@ -33,13 +33,13 @@ async fn holder(config: &Config, session: &str) -> Client {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_on_one_session_is_refused_at_once_and_leaves_others_alone() {
+async fn flood_on_one_session_is_refused_without_effect_on_others() {
     let app = TestApp::start(Backend::PostgresAndRedis).await;
     let (flooded, other) = (app.signed_in("eve").await, app.signed_in("ada").await);
-    let holder = holder(&app.config, &sid(&flooded.refresh)).await;
+    let row_lock = row_lock(&app.config, &sid(&flooded.refresh)).await;
     let mut flood: FuturesUnordered<_> = (0..200).map(|_| app.refresh(&flooded.refresh)).collect();
-    // Requests beyond the limit are refused while all others still wait.
-    for _ in PLACES..200 {
+    // Requests beyond the limit are refused while the others wait.
+    for _ in ADMISSION_LIMIT..200 {
         let answer = flood.next().await.unwrap();
         answer.expect(
             503,
@@ -47,16 +47,19 @@ async fn a_flood_on_one_session_is_refused_at_once_and_leaves_others_alone() {
         );
         assert_eq!(answer.header("retry-after"), "1");
     }
-    assert!(flood.next().now_or_never().is_none(), "the rest waits");
+    assert!(
+        flood.next().now_or_never().is_none(),
+        "the remaining requests wait"
+    );
     app.refresh(&other.refresh).await.pair();
     assert_eq!(
         app.me(&format!("Bearer {}", other.access)).await.status,
         200
     );
     app.obtain("ada", PASSWORD).await.pair();
-    holder.batch_execute("ROLLBACK").await.unwrap();
+    row_lock.batch_execute("ROLLBACK").await.unwrap();
     let successors: Vec<_> = flood.map(|answer| answer.pair().refresh).collect().await;
-    assert_eq!(successors.len(), PLACES);
+    assert_eq!(successors.len(), ADMISSION_LIMIT);
     assert!(
         successors
             .iter()
@@ -66,10 +69,10 @@ async fn a_flood_on_one_session_is_refused_at_once_and_leaves_others_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn work_of_disconnected_clients_is_dropped_before_it_begins() {
+async fn queued_requests_of_disconnected_clients_are_dropped() {
     let app = TestApp::start(Backend::PostgresAndRedis).await;
     let (flooded, other) = (app.signed_in("eve").await, app.signed_in("ada").await);
-    let holder = holder(&app.config, &sid(&flooded.refresh)).await;
+    let row_lock = row_lock(&app.config, &sid(&flooded.refresh)).await;
     let body = json!({ "refresh": flooded.refresh }).to_string();
     let head = "POST /api/token/refresh/ HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
     let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
@@ -79,7 +82,7 @@ async fn work_of_disconnected_clients_is_dropped_before_it_begins() {
             .write_all(request.as_bytes())
             .unwrap();
     }
-    // If they were still in the queue, a request on the session would be refused.
+    // With these requests still in the queue, a request on the session would be refused.
     eventually("the queue is empty", async || {
         let waiting = app.refresh(&flooded.refresh).now_or_never();
         waiting.is_none()
@@ -91,6 +94,6 @@ async fn work_of_disconnected_clients_is_dropped_before_it_begins() {
     })
     .await;
     app.refresh(&other.refresh).await.pair();
-    holder.batch_execute("ROLLBACK").await.unwrap();
+    row_lock.batch_execute("ROLLBACK").await.unwrap();
     app.refresh(&flooded.refresh).await.pair();
 }

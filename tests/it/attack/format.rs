@@ -1,4 +1,4 @@
-//! Other spellings of a good token, and things that are no signed token at all.
+//! Other encodings of a valid token, and input that is not a signed token.
 
 use base64::{
     Engine as _,
@@ -11,7 +11,7 @@ use super::{INVALID, refused, segments, shut_out, still_good};
 use crate::support::{Backend, Forge, TestApp, encode};
 
 #[tokio::test]
-async fn a_token_has_three_segments() {
+async fn token_must_have_three_segments() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     for token in [&pair.access, &pair.refresh] {
@@ -43,7 +43,7 @@ async fn a_token_has_three_segments() {
 }
 
 #[tokio::test]
-async fn an_encrypted_token_is_refused_before_anything_is_decrypted() {
+async fn encrypted_token_is_refused_without_decryption() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let kid = app.forge().key(Kind::Access).kid().to_owned();
@@ -56,7 +56,7 @@ async fn an_encrypted_token_is_refused_before_anything_is_decrypted() {
         json!({ "alg": "ES256", "enc": "A256GCM", "typ": "at+jwt", "kid": kid }),
     ] {
         let header = encode(header.to_string().as_bytes());
-        // A plain token inside, and an empty key.
+        // An unsecured token inside, and an empty key.
         for inner in [encode(br#"{"alg":"none"}"#), encode(b"inner")] {
             refused(
                 &app,
@@ -85,7 +85,7 @@ async fn an_encrypted_token_is_refused_before_anything_is_decrypted() {
 }
 
 #[tokio::test]
-async fn only_the_compact_serialization_is_read() {
+async fn json_serialization_is_refused() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     for token in [&pair.access, &pair.refresh] {
@@ -97,17 +97,12 @@ async fn only_the_compact_serialization_is_read() {
             json!(token),
         ] {
             let forged = forged.to_string();
-            // A space would make two words of the header of the protected view.
+            // A space would split the `Authorization` header of the protected view.
             refused(&app, "JSON serialization", &forged).await;
         }
-        refused(
-            &app,
-            "the segments swapped into one",
-            &format!("{{{token}}}"),
-        )
-        .await;
+        refused(&app, "segments joined into one", &format!("{{{token}}}")).await;
     }
-    // As JSON instead of text, the field itself is wrong.
+    // JSON instead of a string: the field itself is invalid.
     let [header, payload, signature] = segments(&pair.refresh);
     let body =
         json!({ "refresh": { "protected": header, "payload": payload, "signature": signature } });
@@ -117,7 +112,7 @@ async fn only_the_compact_serialization_is_read() {
 }
 
 #[tokio::test]
-async fn a_token_has_one_spelling() {
+async fn token_has_exactly_one_encoding() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     for token in [&pair.access, &pair.refresh] {
@@ -152,7 +147,7 @@ async fn a_token_has_one_spelling() {
             token.to_uppercase(),
             token.to_lowercase(),
         ];
-        // The same bytes in the other alphabet, where they differ.
+        // The same bytes in the standard alphabet, if they differ.
         let standard = token.replace('-', "+").replace('_', "/");
         if standard != *token {
             forged.push(standard);
@@ -160,7 +155,7 @@ async fn a_token_has_one_spelling() {
         for forged in forged {
             refused(&app, "spelling", &forged).await;
         }
-        // White space within, which would be two words on the protected view.
+        // White space inside the token, which would split the `Authorization` header.
         for position in [1, header.len(), header.len() + 1, token.len() - 1] {
             for blank in [" ", "\n", "\r\n", "\t", "\u{a0}", "\u{b}"] {
                 let mut forged = token.clone();
@@ -175,7 +170,7 @@ async fn a_token_has_one_spelling() {
 }
 
 #[tokio::test]
-async fn bits_that_no_byte_needs_are_not_ignored() {
+async fn unused_base64_bits_must_be_zero() {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
@@ -186,14 +181,17 @@ async fn bits_that_no_byte_needs_are_not_ignored() {
             .iter()
             .position(|c| *c == token.as_bytes()[last])
             .unwrap();
-        // 64 bytes leave four idle bits, 32 leave two: these digits all decode to the same signature elsewhere.
-        let idle = if kind == Kind::Access { 16 } else { 4 };
-        for twin in (0..64).filter(|twin| *twin != digit && twin / idle == digit / idle) {
+        // 64 bytes leave four unused bits, 32 bytes leave two. Lenient decoders ignore them, so
+        // these digits all decode to the same signature.
+        let unused_values = if kind == Kind::Access { 16 } else { 4 };
+        for twin in
+            (0..64).filter(|twin| *twin != digit && twin / unused_values == digit / unused_values)
+        {
             let forged = format!("{}{}", &token[..last], char::from(ALPHABET[twin]));
             refused(&app, "trailing bits", &forged).await;
             tried += 1;
         }
-        // The same in the header and in the payload, with a signature over the odd spelling.
+        // The same in the header and in the payload, signed over the changed text.
         let forge = app.forge();
         let header = forge.header(kind).to_string();
         let padding = (0..3)
@@ -213,7 +211,7 @@ async fn bits_that_no_byte_needs_are_not_ignored() {
 }
 
 #[tokio::test]
-async fn the_length_of_a_token_is_bounded() {
+async fn token_beyond_the_maximum_length_is_refused() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let forge = app.forge();
@@ -246,7 +244,7 @@ async fn the_length_of_a_token_is_bounded() {
 }
 
 #[tokio::test]
-async fn a_payload_is_one_json_object_in_utf_8() {
+async fn payload_must_be_one_json_object_in_utf_8() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let forge = app.forge();
@@ -309,7 +307,7 @@ async fn a_payload_is_one_json_object_in_utf_8() {
 }
 
 #[tokio::test]
-async fn junk_in_the_authorization_header_is_an_answer() {
+async fn invalid_authorization_header_gets_a_response() {
     let app = TestApp::start(Backend::Embedded).await;
     for junk in [
         "\"",

@@ -1,4 +1,4 @@
-//! Headers that try to choose the algorithm or the key. All are signed with the right key where one can.
+//! Headers that try to choose the algorithm or the key, signed with the correct key where possible.
 
 use latchkey_verifier::Kind;
 use serde_json::{Value, json};
@@ -8,7 +8,8 @@ use crate::support::{Backend, Forge, TestApp, encode};
 
 const KINDS: [Kind; 2] = [Kind::Access, Kind::Refresh];
 
-/// Each of these headers over the claims of a live session, with three signatures: the right key's, none, junk.
+/// Fails unless each header is refused with the claims of a live session and three signatures:
+/// correct, empty and invalid.
 async fn all_refused(
     app: &TestApp,
     token: &str,
@@ -31,7 +32,7 @@ async fn all_refused(
 }
 
 #[tokio::test]
-async fn an_unsecured_token_is_not_a_token_however_none_is_spelt() {
+async fn unsecured_token_is_refused_in_every_spelling_of_none() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     for (kind, token) in KINDS.into_iter().zip([&pair.access, &pair.refresh]) {
@@ -67,7 +68,7 @@ async fn an_unsecured_token_is_not_a_token_however_none_is_spelt() {
 }
 
 #[tokio::test]
-async fn an_algorithm_is_the_keys_own_to_the_letter() {
+async fn algorithm_must_match_the_key_exactly() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     for (kind, token) in KINDS.into_iter().zip([&pair.access, &pair.refresh]) {
@@ -110,7 +111,7 @@ async fn an_algorithm_is_the_keys_own_to_the_letter() {
 }
 
 #[tokio::test]
-async fn a_kid_is_neither_a_path_nor_a_query_nor_a_url() {
+async fn kid_as_path_query_or_url_is_refused() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     for (kind, token) in KINDS.into_iter().zip([&pair.access, &pair.refresh]) {
@@ -162,7 +163,7 @@ async fn a_kid_is_neither_a_path_nor_a_query_nor_a_url() {
 }
 
 #[tokio::test]
-async fn a_thousand_unknown_kids_do_not_dim_the_service() {
+async fn thousand_unknown_kids_do_not_affect_valid_tokens() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let forge = app.forge();
@@ -178,11 +179,11 @@ async fn a_thousand_unknown_kids_do_not_dim_the_service() {
 }
 
 #[tokio::test]
-async fn a_token_does_not_bring_its_own_key() {
-    // Whoever is asked for a key leaves a trace here.
-    let trap = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    trap.set_nonblocking(true).unwrap();
-    let url = format!("http://{}/jwks.json", trap.local_addr().unwrap());
+async fn key_inside_the_token_is_ignored() {
+    // A server that fetches the key connects here.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let (attacker, own_jwk) = attackers_key();
@@ -216,9 +217,9 @@ async fn a_token_does_not_bring_its_own_key() {
         refused(&app, &header.to_string(), &token).await;
     }
     assert_eq!(
-        trap.accept().unwrap_err().kind(),
+        listener.accept().unwrap_err().kind(),
         std::io::ErrorKind::WouldBlock,
-        "somebody asked for a key"
+        "the server fetched a key"
     );
 }
 
@@ -232,7 +233,7 @@ fn attackers_key() -> (latchkey::crypto::signing_key::SigningKey, Value) {
 }
 
 #[tokio::test]
-async fn nothing_critical_is_understood_so_nothing_critical_is_accepted() {
+async fn critical_header_parameters_are_refused() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     for (kind, token) in KINDS.into_iter().zip([&pair.access, &pair.refresh]) {
@@ -259,7 +260,7 @@ async fn nothing_critical_is_understood_so_nothing_critical_is_accepted() {
         ];
         all_refused(&app, token, kind, headers.map(|header| header.to_string())).await;
     }
-    // An unencoded payload, signed as RFC 7797 has it.
+    // Unencoded payload, signed according to RFC 7797.
     let forge = app.forge();
     let header = json!({ "alg": "ES256", "typ": "at+jwt", "kid": forge.key(Kind::Access).kid(), "b64": false, "crit": ["b64"] });
     let input = format!(
@@ -276,7 +277,7 @@ async fn nothing_critical_is_understood_so_nothing_critical_is_accepted() {
 }
 
 #[tokio::test]
-async fn members_that_stand_twice_in_a_header_are_refused() {
+async fn duplicate_header_parameters_are_refused() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let good = app.forge().header(Kind::Access);
@@ -293,7 +294,7 @@ async fn members_that_stand_twice_in_a_header_are_refused() {
 }
 
 #[tokio::test]
-async fn a_header_is_one_json_object_in_utf_8() {
+async fn header_must_be_one_json_object_in_utf_8() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let forge = app.forge();

@@ -1,4 +1,4 @@
-//! What our own tokens say: enough, and nothing more.
+//! Contents of issued tokens.
 
 use std::collections::HashSet;
 
@@ -67,7 +67,7 @@ fn check(pair: &Pair, kids: [&str; 2]) {
     let lifetime = access["exp"].as_i64().unwrap() - access["iat"].as_i64().unwrap();
     assert!(
         lifetime <= 15 * 60,
-        "an access token lasts {lifetime} s by default"
+        "default lifetime of an access token: {lifetime} s"
     );
     assert_eq!(
         (&access["sid"], &access["sub"]),
@@ -80,7 +80,7 @@ fn check(pair: &Pair, kids: [&str; 2]) {
 }
 
 #[tokio::test]
-async fn a_token_says_who_and_until_when_and_nothing_about_the_person() {
+async fn tokens_contain_no_personal_data() {
     let app = TestApp::start(Backend::Embedded).await;
     let first = app.signed_in("ada.lovelace").await;
     let forge = app.forge();
@@ -110,7 +110,7 @@ async fn a_token_says_who_and_until_when_and_nothing_about_the_person() {
 }
 
 #[tokio::test]
-async fn ids_are_long_and_random_and_never_twice_the_same() {
+async fn token_and_session_ids_are_random_and_unique() {
     let app = TestApp::start(Backend::Embedded).await;
     app.user("ada").await;
     let mut seen = HashSet::new();
@@ -147,6 +147,6 @@ async fn ids_are_long_and_random_and_never_twice_the_same() {
     assert_eq!(
         subject.as_str().map(str::len),
         Some(36),
-        "a user's id tells how many users there are: {subject}"
+        "the user id may reveal the number of users: {subject}"
     );
 }

@@ -1,4 +1,4 @@
-//! Public things that are not secrets, and keys that are not ours.
+//! Public keys as HMAC secrets, and tokens signed with foreign keys.
 
 use aws_lc_rs::hmac;
 use base64::{
@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{refused, segments, still_good, with};
 use crate::support::{Backend, TestApp, encode};
 
-/// What stands before a P-256 point in a `SubjectPublicKeyInfo` (RFC 5480).
+/// Prefix of a P-256 point in a `SubjectPublicKeyInfo` (RFC 5480).
 const SPKI: &str = "3059301306072a8648ce3d020106082a8648ce3d030107034200";
 
 fn pem(der: &[u8], newline: &str) -> String {
@@ -38,7 +38,7 @@ fn openssh(point: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn an_es256_public_key_does_not_work_as_an_hmac_secret() {
+async fn es256_public_key_as_hmac_secret_is_refused() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let forge = app.forge();
@@ -90,7 +90,7 @@ async fn an_es256_public_key_does_not_work_as_an_hmac_secret() {
             ("HS384", hmac::HMAC_SHA384),
             ("HS512", hmac::HMAC_SHA512),
         ] {
-            // The key of access tokens said to be a secret, and the refresh secret guessed.
+            // The access token's public key as a secret, for access and for refresh tokens.
             for (kind, token) in [(Kind::Access, &pair.access), (Kind::Refresh, &pair.refresh)] {
                 let header = with(forge.header(kind), "alg", alg).to_string();
                 let input = format!("{}.{}", encode(header.as_bytes()), segments(token)[1]);
@@ -104,7 +104,7 @@ async fn an_es256_public_key_does_not_work_as_an_hmac_secret() {
 }
 
 #[tokio::test]
-async fn a_key_of_the_right_kind_that_is_not_ours_signs_nothing() {
+async fn token_of_a_foreign_key_is_refused() {
     for algorithm in ["ES256", "EdDSA", "PS256", "HS256"] {
         let app =
             TestApp::start_with(Backend::Embedded, &[&format!("--algorithm={algorithm}")]).await;
@@ -114,21 +114,21 @@ async fn a_key_of_the_right_kind_that_is_not_ours_signs_nothing() {
             (Kind::Access, &pair.access, algorithm),
             (Kind::Refresh, &pair.refresh, "HS256"),
         ] {
-            let stranger =
+            let foreign_key =
                 SigningKey::generate(algorithm.parse::<Algorithm>().unwrap(), kind, None)
                     .unwrap()
                     .0;
-            // Under our kid, under the stranger's own, and under none.
+            // With our `kid`, with the foreign `kid`, and without one.
             for kid in [
                 json!(forge.key(kind).kid()),
-                json!(stranger.kid()),
+                json!(foreign_key.kid()),
                 json!(null),
             ] {
                 let header = with(forge.header(kind), "kid", kid).to_string();
                 let input = format!("{}.{}", encode(header.as_bytes()), segments(token)[1]);
                 let forged = format!(
                     "{input}.{}",
-                    encode(&stranger.sign(input.as_bytes()).unwrap())
+                    encode(&foreign_key.sign(input.as_bytes()).unwrap())
                 );
                 refused(&app, algorithm, &forged).await;
             }
@@ -138,7 +138,7 @@ async fn a_key_of_the_right_kind_that_is_not_ours_signs_nothing() {
 }
 
 #[tokio::test]
-async fn the_tokens_of_another_server_with_the_same_name_are_refused() {
+async fn token_of_another_server_with_the_same_issuer_is_refused() {
     let (ours, theirs) = (
         TestApp::start(Backend::Embedded).await,
         TestApp::start(Backend::Embedded).await,
@@ -152,7 +152,7 @@ async fn the_tokens_of_another_server_with_the_same_name_are_refused() {
 }
 
 #[tokio::test]
-async fn the_published_keys_are_public() {
+async fn key_set_contains_only_public_keys() {
     for (algorithm, members) in [
         ("ES256", &["alg", "crv", "kid", "kty", "use", "x", "y"][..]),
         ("EdDSA", &["alg", "crv", "kid", "kty", "use", "x"]),
@@ -182,7 +182,7 @@ async fn the_published_keys_are_public() {
         }
         assert!(
             !jwks.text.contains(app.forge().key(Kind::Refresh).kid()),
-            "{algorithm}: the refresh secret is named"
+            "{algorithm}: the key set contains the refresh secret"
         );
         still_good(&app, &pair).await;
     }

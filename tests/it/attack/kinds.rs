@@ -1,4 +1,4 @@
-//! One kind of token in the place of another.
+//! Tokens of one kind in place of the other.
 
 use latchkey_verifier::Kind;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::{INVALID, WRONG_TYPE, refused, shut_out, still_good, with};
 use crate::support::{Answer, Backend, Forge, Pair, TestApp};
 
 #[track_caller]
-fn says(answer: &Answer, detail: &str, what: &str) {
+fn assert_detail(answer: &Answer, detail: &str, what: &str) {
     let body = format!(r#"{{"detail":"{detail}","code":"token_not_valid"}}"#);
     assert_eq!(
         (answer.status, answer.text.as_str()),
@@ -29,20 +29,20 @@ fn both(pair: &Pair) -> [(Kind, &String); 2] {
 }
 
 #[tokio::test]
-async fn an_access_token_refreshes_nothing_and_a_refresh_token_opens_nothing() {
+async fn each_kind_of_token_is_refused_in_the_others_place() {
     for algorithm in ["ES256", "HS256"] {
         let app =
             TestApp::start_with(Backend::Embedded, &[&format!("--algorithm={algorithm}")]).await;
         let pair = app.signed_in("ada").await;
-        says(&app.refresh(&pair.access).await, WRONG_TYPE, "refresh");
-        says(&app.blacklist(&pair.access).await, WRONG_TYPE, "blacklist");
+        assert_detail(&app.refresh(&pair.access).await, WRONG_TYPE, "refresh");
+        assert_detail(&app.blacklist(&pair.access).await, WRONG_TYPE, "blacklist");
         shut_out(&app, WRONG_TYPE, "refresh token", &pair.refresh).await;
         still_good(&app, &pair).await;
     }
 }
 
 #[tokio::test]
-async fn the_type_in_the_header_is_the_keys_own_to_the_letter() {
+async fn header_typ_must_match_the_key_exactly() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let forge = app.forge();
@@ -80,7 +80,7 @@ async fn the_type_in_the_header_is_the_keys_own_to_the_letter() {
 }
 
 #[tokio::test]
-async fn the_type_among_the_claims_is_the_kinds_own_to_the_letter() {
+async fn claim_token_type_must_match_the_kind_exactly() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     for (kind, token) in both(&pair) {
@@ -101,8 +101,8 @@ async fn the_type_among_the_claims_is_the_kinds_own_to_the_letter() {
             let forged = app
                 .forge()
                 .altered(token, kind, &json!({ "token_type": token_type }));
-            says(&app.refresh(&forged).await, detail, &token_type.to_string());
-            says(
+            assert_detail(&app.refresh(&forged).await, detail, &token_type.to_string());
+            assert_detail(
                 &app.blacklist(&forged).await,
                 detail,
                 &token_type.to_string(),
@@ -114,14 +114,14 @@ async fn the_type_among_the_claims_is_the_kinds_own_to_the_letter() {
 }
 
 #[tokio::test]
-async fn a_key_signs_one_kind_of_token_whatever_the_claims_say() {
+async fn key_is_valid_for_one_kind_of_token() {
     for algorithm in ["ES256", "HS256"] {
         let app =
             TestApp::start_with(Backend::Embedded, &[&format!("--algorithm={algorithm}")]).await;
         let pair = app.signed_in("ada").await;
         let forge = app.forge();
         for (kind, token) in both(&pair) {
-            // The whole token of the other kind, claims and header type, under this key.
+            // Claims and header type of the other kind, signed with this key.
             let wrong = other(kind);
             let header = with(
                 forge.header(wrong),
@@ -140,20 +140,21 @@ async fn a_key_signs_one_kind_of_token_whatever_the_claims_say() {
                 &forge.signed(wrong, &own_header.to_string(), &payload),
             )
             .await;
-            // With the header of the key's own kind: it holds as a token of that kind, and as nothing else.
+            // With the header of the key's kind, the token counts as that kind only.
             let forged = forge.signed(wrong, &forge.header(wrong).to_string(), &payload);
             match kind {
-                // Access claims under the refresh secret lack the audience that refresh tokens have.
+                // Access claims under the refresh secret lack the audience that refresh tokens
+                // have.
                 Kind::Access => {
                     refused(&app, "access claims under the refresh secret", &forged).await
                 }
                 Kind::Refresh => {
-                    says(
+                    assert_detail(
                         &app.refresh(&forged).await,
                         WRONG_TYPE,
                         "refresh claims under the access key",
                     );
-                    says(
+                    assert_detail(
                         &app.blacklist(&forged).await,
                         WRONG_TYPE,
                         "refresh claims under the access key",
@@ -177,7 +178,7 @@ async fn a_key_signs_one_kind_of_token_whatever_the_claims_say() {
                 &forged,
             )
             .await;
-            says(
+            assert_detail(
                 &app.refresh(&forged).await,
                 WRONG_TYPE,
                 "access type under the refresh secret",
@@ -188,15 +189,15 @@ async fn a_key_signs_one_kind_of_token_whatever_the_claims_say() {
 }
 
 #[tokio::test]
-async fn a_rightly_signed_token_of_a_session_that_never_was_is_refused() {
+async fn signed_token_of_an_unknown_session_is_refused() {
     for backend in [Backend::Embedded, Backend::PostgresAndRedis] {
         let app = TestApp::start(backend).await;
         app.user("ada").await;
         let forge = app.forge();
         let refresh = forge.token(Kind::Refresh, &forge.claims(Kind::Refresh));
-        says(&app.verify(&refresh).await, INVALID, "verify");
-        says(&app.refresh(&refresh).await, INVALID, "refresh");
-        says(&app.blacklist(&refresh).await, INVALID, "blacklist");
+        assert_detail(&app.verify(&refresh).await, INVALID, "verify");
+        assert_detail(&app.refresh(&refresh).await, INVALID, "refresh");
+        assert_detail(&app.blacklist(&refresh).await, INVALID, "blacklist");
         shut_out(
             &app,
             INVALID,

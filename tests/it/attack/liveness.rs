@@ -1,4 +1,4 @@
-//! Tokens that were good once. The signature still is; the answer is not.
+//! Tokens with a valid signature whose session or user has ended.
 
 use latchkey_verifier::Kind;
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::support::{Backend, Pair, TestApp, username};
 
 const NO_ACCOUNT: &str = r#"{"detail":"No active account found for the given token."}"#;
 
-/// Neither token of the pair is good for anything.
+/// Fails unless every view refuses both tokens of the pair.
 async fn dead(app: &TestApp, pair: &Pair) {
     for token in [&pair.access, &pair.refresh] {
         app.verify(token).await.expect(400, VERIFY_BLACKLISTED);
@@ -19,7 +19,7 @@ async fn dead(app: &TestApp, pair: &Pair) {
 }
 
 on_both_backends! {
-    async fn a_spent_refresh_token_does_not_verify_not_even_in_the_grace(backend: Backend) {
+    async fn verify_refuses_a_spent_token_within_the_grace(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         let second = app.refresh(&first.refresh).await.pair();
@@ -27,12 +27,12 @@ on_both_backends! {
         app.verify(&second.refresh).await.expect(200, "{}");
         app.advance(11);
         app.verify(&first.refresh).await.expect(400, VERIFY_BLACKLISTED);
-        // Asking is not using: the session lives on.
+        // Verification is not use, so the session is still live.
         app.verify(&second.refresh).await.expect(200, "{}");
         app.refresh(&second.refresh).await.pair();
     }
 
-    async fn the_tokens_of_a_session_that_was_logged_out_are_dead(backend: Backend) {
+    async fn log_out_invalidates_the_tokens_of_its_session(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         let second = app.refresh(&first.refresh).await.pair();
@@ -43,7 +43,7 @@ on_both_backends! {
         super::still_good(&app, &elsewhere).await;
     }
 
-    async fn the_tokens_of_a_session_whose_refresh_token_was_stolen_are_dead(backend: Backend) {
+    async fn reuse_invalidates_the_tokens_of_its_session(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         let second = app.refresh(&first.refresh).await.pair();
@@ -55,7 +55,7 @@ on_both_backends! {
         super::still_good(&app, &elsewhere).await;
     }
 
-    async fn the_tokens_of_a_user_who_was_signed_out_everywhere_are_dead(backend: Backend) {
+    async fn sign_out_invalidates_all_tokens_of_the_user(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (here, there) = (app.signed_in("ada").await, app.obtain("ada", crate::support::PASSWORD).await.pair());
         let eve = app.signed_in("eve").await;
@@ -67,7 +67,7 @@ on_both_backends! {
         super::still_good(&app, &again).await;
     }
 
-    async fn the_tokens_of_a_user_who_was_deleted_are_dead(backend: Backend) {
+    async fn deletion_of_the_user_invalidates_the_tokens(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         app.accounts().await.delete(&username("ada")).await.unwrap();
@@ -76,12 +76,13 @@ on_both_backends! {
         }
         app.refresh(&pair.refresh).await.expect(401, NO_ACCOUNT);
         assert_eq!(app.me(&format!("Bearer {}", pair.access)).await.status, 401);
-        // Whoever takes the name next has nothing of it.
+        // A new user with the same name does not restore the tokens.
         app.user("ada").await;
         assert_eq!(app.refresh(&pair.refresh).await.status, 401);
         assert_eq!(app.me(&format!("Bearer {}", pair.access)).await.status, 401);
     }
-    async fn a_token_that_names_the_wrong_user_or_sign_out_spends_nothing(backend: Backend) {
+
+    async fn token_with_a_wrong_user_or_epoch_is_not_rotated(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         for changes in [json!({ "ver": 1 }), json!({ "sub": "eve" }), json!({ "sub": "x\0y" }), json!({ "gen": 1 })] {

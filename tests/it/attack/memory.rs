@@ -1,5 +1,7 @@
-//! The traces of a password in the memory of the process after a sign-in: only the bytes that the connection received.
-//! They are in a buffer of the web server until the connection receives more, or ends.
+//! Copies of a password in process memory after a sign-in.
+//!
+//! Only the received bytes remain, in a buffer of the web server, until the connection receives
+//! more data or closes.
 
 use std::{
     fs::{self, File},
@@ -13,17 +15,17 @@ use regex::bytes::Regex;
 use crate::support::{Place, Server};
 
 const RIGHT: &str = "Tr0mbone+walnut%4711";
-/// The last header of each request. It precedes each received body, but no copy of it.
-const MARK: &str = "X-Mark: 5f1d7a30c4";
-/// The maximum distance between a header and its password.
-const HEAD: usize = 512;
+/// Last header of each request. It precedes each received body, but no copy of the body.
+const MARKER: &str = "X-Mark: 5f1d7a30c4";
+/// Maximum distance between the header and the password.
+const MAX_DISTANCE: usize = 512;
 
-/// Returns all writable memory of the process, piece by piece.
+/// Returns all writable memory regions of the process.
 fn memory(server: &Server) -> Vec<Vec<u8>> {
     let pid = server.pid();
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let memory = File::open(format!("/proc/{pid}/mem"))
-        .expect("the memory of another process is read by root alone");
+        .expect("reading the memory of another process requires root");
     let mut pieces = Vec::new();
     for line in maps.lines() {
         let mut words = line.split_whitespace();
@@ -34,7 +36,7 @@ fn memory(server: &Server) -> Vec<Vec<u8>> {
         let (begin, end) = range.split_once('-').unwrap();
         let [begin, end] = [begin, end].map(|hex| u64::from_str_radix(hex, 16).unwrap());
         let mut piece = vec![0; usize::try_from(end - begin).unwrap()];
-        // Guard pages cannot be read, and a thread may have ended meanwhile.
+        // Guard pages are not readable, and a thread may have ended meanwhile.
         if memory.read_exact_at(&mut piece, begin).is_ok() {
             pieces.push(piece);
         }
@@ -42,13 +44,13 @@ fn memory(server: &Server) -> Vec<Vec<u8>> {
     pieces
 }
 
-/// Counts the copies in received requests, and returns the surroundings of all others.
+/// Counts the copies in received requests. Returns the surrounding bytes of all other copies.
 fn copies(memory: &[Vec<u8>], secrets: &str) -> (usize, Vec<String>) {
-    let (secrets, mark) = (Regex::new(secrets).unwrap(), Regex::new(MARK).unwrap());
+    let (secrets, marker) = (Regex::new(secrets).unwrap(), Regex::new(MARKER).unwrap());
     let (mut received, mut others) = (0, Vec::new());
     for piece in memory {
         for at in secrets.find_iter(piece).map(|found| found.start()) {
-            if mark.is_match(&piece[at.saturating_sub(HEAD)..at]) {
+            if marker.is_match(&piece[at.saturating_sub(MAX_DISTANCE)..at]) {
                 received += 1;
             } else {
                 let around = &piece[at.saturating_sub(48)..(at + 64).min(piece.len())];
@@ -59,7 +61,8 @@ fn copies(memory: &[Vec<u8>], secrets: &str) -> (usize, Vec<String>) {
     (received, others)
 }
 
-/// Sends a request in these pieces on a connection that stays open. Returns the connection and the status line.
+/// Sends a request in these chunks on a connection that stays open. Returns the connection and the
+/// status line.
 fn send(server: &Server, content_type: &str, body: &[&str]) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
     let framing = if let [whole] = body {
@@ -74,7 +77,7 @@ fn send(server: &Server, content_type: &str, body: &[&str]) -> (TcpStream, Strin
         pieces => pieces.iter().map(chunk).collect::<Vec<_>>().concat() + "0\r\n\r\n",
     };
     let head = format!(
-        "POST /api/token/ HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\n{framing}\r\n{MARK}"
+        "POST /api/token/ HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\n{framing}\r\n{MARKER}"
     );
     let request = format!("{head}\r\n\r\n{body}");
     stream.write_all(request.as_bytes()).unwrap();
@@ -93,7 +96,7 @@ fn part(name: &str, value: &str) -> String {
 }
 
 #[test]
-fn a_password_that_was_sent_is_in_memory_only_as_it_was_received() {
+fn password_remains_only_in_received_bytes() {
     let place = Place::new();
     let server = place.serve("--header-timeout 10m --log trace");
     place.user("ada", RIGHT);
@@ -182,7 +185,7 @@ fn a_password_that_was_sent_is_in_memory_only_as_it_was_received() {
         ("415", "text/plain", vec![format!("password={}", wrong(10))]),
         ("400", json, vec![format!(r#"["{}"]"#, wrong(11))]),
     ];
-    // Kept open until the end, so that the received bytes stay in the buffers of the connections.
+    // Connections stay open, so that their buffers keep the received bytes.
     let mut open = Vec::new();
     for (status, content_type, body) in &requests {
         let body: Vec<&str> = body.iter().map(String::as_str).collect();
@@ -193,7 +196,7 @@ fn a_password_that_was_sent_is_in_memory_only_as_it_was_received() {
         );
         open.push(stream);
     }
-    // Vector registers that a search in a body used lie on the stack of a thread until it reads the next body.
+    // A search in a body leaves vector registers on the thread's stack until its next body.
     for _ in 0..16 {
         let (stream, line) = send(
             &server,
@@ -210,7 +213,7 @@ fn a_password_that_was_sent_is_in_memory_only_as_it_was_received() {
     );
     assert!(
         received >= 10,
-        "the memory was not read: {received} of the requests were found"
+        "only {received} of the requests were found in memory"
     );
     assert!(
         others.is_empty(),

@@ -1,5 +1,5 @@
-//! Attacks on tokens, one test each, against a real server: no hostile token gets a 200, none a 500, and all get
-//! the words that any bad token gets.
+//! Attacks on tokens, against a real server. No hostile token gets 200 or 500, and each gets the
+//! same error response as any invalid token.
 
 mod audit_flood;
 mod claims;
@@ -30,7 +30,7 @@ pub const WRONG_TYPE: &str = "Token has wrong type";
 pub const BLACKLISTED: &str = r#"{"detail":"Token is blacklisted","code":"token_not_valid"}"#;
 pub const VERIFY_BLACKLISTED: &str = r#"{"non_field_errors":["Token is blacklisted"]}"#;
 
-/// Fails unless every endpoint that takes a token says exactly this.
+/// Fails unless every endpoint that accepts a token returns exactly this error.
 pub async fn refused_as(app: &TestApp, detail: &str, what: &str, token: &str) {
     let body = format!(r#"{{"detail":"{detail}","code":"token_not_valid"}}"#);
     for (path, answer) in [
@@ -52,7 +52,7 @@ pub async fn refused_as(app: &TestApp, detail: &str, what: &str, token: &str) {
     shut_out(app, detail, what, token).await;
 }
 
-/// Fails unless the protected view says exactly this.
+/// Fails unless the protected view returns exactly this error.
 pub async fn shut_out(app: &TestApp, detail: &str, what: &str, token: &str) {
     let me = app.me(&format!("Bearer {token}")).await;
     let body = format!(
@@ -69,25 +69,25 @@ pub async fn refused(app: &TestApp, what: &str, token: &str) {
     refused_as(app, INVALID, what, token).await;
 }
 
-/// Fails unless both tokens still do what they did: an attack must not sign its victim out either.
+/// Fails unless both tokens are still valid. An attack must not sign the victim out.
 pub async fn still_good(app: &TestApp, pair: &Pair) {
     app.verify(&pair.access).await.expect(200, "{}");
     app.verify(&pair.refresh).await.expect(200, "{}");
     assert_eq!(app.me(&format!("Bearer {}", pair.access)).await.status, 200);
 }
 
-/// The three segments.
+/// Returns the three segments of a token.
 pub fn segments(token: &str) -> [&str; 3] {
     token.split('.').collect::<Vec<_>>().try_into().unwrap()
 }
 
-/// A JSON object with some members changed.
+/// Returns a JSON object with one member replaced.
 pub fn with(mut object: Value, name: &str, value: impl Into<Value>) -> Value {
     object[name] = value.into();
     object
 }
 
-/// Returns the token's claims with one value replaced by JSON text, which a library might not write.
+/// Signs the token's claims with one value replaced by JSON text, which may be invalid JSON.
 pub fn with_text(app: &TestApp, token: &str, kind: Kind, name: &str, value: &str) -> String {
     let forge = app.forge();
     let mut claims = Forge::claims_of(token);

@@ -1,4 +1,5 @@
-//! Numbers in correctly signed claims that exceed a column or a date: a refusal with a message, never a 500.
+//! Correctly signed claims with numbers beyond a column or a date. Each is refused with a message,
+//! never a 500.
 
 use latchkey_verifier::Kind;
 
@@ -8,8 +9,8 @@ use crate::{
     support::{Backend, Forge, Pair, TestApp},
 };
 
-/// Beyond a signed column of four bytes, an unsigned one, the precision of a float, and a column of eight bytes.
-const BEYOND: [&str; 8] = [
+/// Values beyond `i32`, `u32`, the integer precision of `f64`, and `i64`.
+const OUT_OF_RANGE: [&str; 8] = [
     "2147483648",
     "4294967295",
     "4294967296",
@@ -24,8 +25,8 @@ fn both(pair: &Pair) -> [(Kind, &String); 2] {
     [(Kind::Access, &pair.access), (Kind::Refresh, &pair.refresh)]
 }
 
-/// Fails unless each view that accepts a token of this kind refuses it with a message.
-async fn refused_in_words(app: &TestApp, kind: Kind, what: &str, token: &str) {
+/// Fails unless each view for this kind of token refuses it with a message.
+async fn assert_refused(app: &TestApp, kind: Kind, what: &str, token: &str) {
     let body = format!(r#"{{"detail":"{INVALID}","code":"token_not_valid"}}"#);
     let answers = match kind {
         Kind::Access => {
@@ -54,23 +55,23 @@ async fn refused_in_words(app: &TestApp, kind: Kind, what: &str, token: &str) {
 }
 
 on_both_backends! {
-    async fn a_counter_beyond_its_column_is_refused_in_words_by_every_view(backend: Backend) {
+    async fn counter_beyond_its_column_is_refused_by_every_view(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
-        for value in BEYOND {
+        for value in OUT_OF_RANGE {
             for (kind, token) in both(&pair) {
                 let forged = with_text(&app, token, kind, "ver", value);
-                refused_in_words(&app, kind, &format!("ver {value}"), &forged).await;
+                assert_refused(&app, kind, &format!("ver {value}"), &forged).await;
             }
             let forged = with_text(&app, &pair.refresh, Kind::Refresh, "gen", value);
-            refused_in_words(&app, Kind::Refresh, &format!("gen {value}"), &forged).await;
+            assert_refused(&app, Kind::Refresh, &format!("gen {value}"), &forged).await;
         }
         still_good(&app, &pair).await;
     }
 
-    /// The row is at the maximum of its column. The next generation would overflow in one database, and be unreadable
-    /// in the other.
-    async fn a_session_at_the_end_of_its_column_is_not_rotated_beyond_it(backend: Backend) {
+    /// The row is at the maximum of its column. The next generation would overflow in one database
+    /// and be unreadable in the other.
+    async fn session_at_the_maximum_generation_is_not_rotated(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         let last = i32::MAX;
@@ -80,13 +81,13 @@ on_both_backends! {
         assert_eq!(Forge::claims_of(&next.refresh)["gen"], last);
         for value in [i64::from(last), i64::from(last) + 1, i64::from(u32::MAX)] {
             let token = with_text(&app, &pair.refresh, Kind::Refresh, "gen", &value.to_string());
-            refused_in_words(&app, Kind::Refresh, &format!("gen {value}"), &token).await;
+            assert_refused(&app, Kind::Refresh, &format!("gen {value}"), &token).await;
         }
         app.verify(&next.access).await.expect(200, "{}");
     }
 
-    /// Dates range from the year 1 to 9999. Earlier times have expired.
-    async fn a_date_at_the_edge_of_the_calendar_is_refused_in_words_by_every_view(backend: Backend) {
+    /// Dates range from year 1 to year 9999. Earlier values of `exp` have expired.
+    async fn date_out_of_range_is_refused_by_every_view(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         for (kind, token) in both(&pair) {

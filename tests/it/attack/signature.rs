@@ -1,4 +1,5 @@
-//! Signatures that careless libraries take: psychic, stretched, in another form, or of another's making.
+//! Signatures that faulty libraries accept: zero or out-of-range values, other encodings, and
+//! signatures of other tokens or keys.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use latchkey::crypto::signing_key::SigningKey;
@@ -8,12 +9,12 @@ use serde_json::json;
 use super::{INVALID, VERIFY_BLACKLISTED, refused, segments, shut_out, still_good};
 use crate::support::{Backend, Forge, TestApp, encode};
 
-/// The order of P-256 (SEC 2, section 2.4.2), big-endian.
+/// Order of P-256 (SEC 2, section 2.4.2), big-endian.
 const P256_ORDER: [u8; 32] = [
     0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xBC, 0xE6,
     0xFA, 0xAD, 0xA7, 0x17, 0x9E, 0x84, 0xF3, 0xB9, 0xCA, 0xC2, 0xFC, 0x63, 0x25, 0x51,
 ];
-/// The order L of Ed25519's group (RFC 8032, section 5.1), little-endian.
+/// Order L of Ed25519's group (RFC 8032, section 5.1), little-endian.
 const ED25519_ORDER: [u8; 32] = [
     0xED, 0xD3, 0xF5, 0x5C, 0x1A, 0x63, 0x12, 0x58, 0xD6, 0x9C, 0xF7, 0xA2, 0xDE, 0xF9, 0xDE, 0x14,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
@@ -28,7 +29,7 @@ fn resigned(token: &str, signature: &[u8]) -> String {
     format!("{input}.{}", encode(signature))
 }
 
-/// `a - b` for big-endian numbers of equal length.
+/// Returns `a - b` for big-endian numbers of equal length.
 fn minus(a: &[u8], b: &[u8]) -> Vec<u8> {
     let mut borrow = 0;
     let mut digits: Vec<u8> = a
@@ -45,7 +46,7 @@ fn minus(a: &[u8], b: &[u8]) -> Vec<u8> {
     digits
 }
 
-/// `a + b` for big-endian numbers of equal length, and the carry.
+/// Returns `a + b` for big-endian numbers of equal length, and the carry.
 fn plus(a: &[u8], b: &[u8]) -> (Vec<u8>, bool) {
     let mut carry = 0;
     let mut digits: Vec<u8> = a
@@ -77,7 +78,7 @@ fn der(r: &[u8], s: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_psychic_or_misshapen_ecdsa_signature_is_refused() {
+async fn zero_or_malformed_ecdsa_signature_is_refused() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let good = signature_of(&pair.access);
@@ -116,7 +117,7 @@ async fn a_psychic_or_misshapen_ecdsa_signature_is_refused() {
 }
 
 #[tokio::test]
-async fn a_revocation_also_hits_the_twin_that_everybody_can_make_of_an_ecdsa_signature() {
+async fn revocation_covers_the_malleable_ecdsa_signature() {
     for backend in [Backend::Embedded, Backend::PostgresAndRedis] {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
@@ -124,7 +125,8 @@ async fn a_revocation_also_hits_the_twin_that_everybody_can_make_of_an_ecdsa_sig
         let (r, s) = good.split_at(32);
         let twin = resigned(&pair.access, &[r, &minus(&P256_ORDER, s)].concat());
         assert_ne!(twin, pair.access);
-        // Both signatures are valid, mathematically: so neither may be what a revocation is about.
+        // Both signatures are mathematically valid, so a revocation must not depend on the
+        // signature.
         app.verify(&twin).await.expect(200, "{}");
         app.blacklist(&pair.refresh).await.expect(200, "{}");
         for token in [&twin, &pair.access] {
@@ -135,7 +137,7 @@ async fn a_revocation_also_hits_the_twin_that_everybody_can_make_of_an_ecdsa_sig
 }
 
 #[tokio::test]
-async fn a_stretched_eddsa_signature_is_refused() {
+async fn malformed_eddsa_signature_is_refused() {
     let app = TestApp::start_with(Backend::Embedded, &["--algorithm=EdDSA"]).await;
     let pair = app.signed_in("ada").await;
     let good = signature_of(&pair.access);
@@ -164,7 +166,7 @@ async fn a_stretched_eddsa_signature_is_refused() {
 }
 
 #[tokio::test]
-async fn an_rsa_signature_has_the_length_of_its_key_and_is_less_than_the_modulus() {
+async fn malformed_rsa_signature_is_refused() {
     let app = TestApp::start_with(Backend::Embedded, &["--algorithm=RS256"]).await;
     let pair = app.signed_in("ada").await;
     let good = signature_of(&pair.access);
@@ -187,7 +189,7 @@ async fn an_rsa_signature_has_the_length_of_its_key_and_is_less_than_the_modulus
     ] {
         refused(&app, what, &resigned(&pair.access, &signature)).await;
     }
-    // The same key would do for PSS and for longer hashes: it is for RS256 alone.
+    // The same key could sign with PSS and longer hashes, but it is restricted to RS256.
     for name in ["RS384", "RS512", "PS256", "PS384", "PS512"] {
         let path = std::fs::read_dir(&app.config.keys.keys_dir)
             .unwrap()
@@ -198,22 +200,22 @@ async fn an_rsa_signature_has_the_length_of_its_key_and_is_less_than_the_modulus
             .unwrap();
         let text = std::fs::read_to_string(path).unwrap();
         let key = SigningKey::from_pem(name.parse().unwrap(), Kind::Access, &text).unwrap();
-        for said in [name, "RS256"] {
-            let header = json!({ "alg": said, "typ": "at+jwt", "kid": key.kid() }).to_string();
+        for declared in [name, "RS256"] {
+            let header = json!({ "alg": declared, "typ": "at+jwt", "kid": key.kid() }).to_string();
             let input = format!(
                 "{}.{}",
                 encode(header.as_bytes()),
                 segments(&pair.access)[1]
             );
             let token = format!("{input}.{}", encode(&key.sign(input.as_bytes()).unwrap()));
-            refused(&app, &format!("{name} said to be {said}"), &token).await;
+            refused(&app, &format!("{name} declared as {declared}"), &token).await;
         }
     }
     still_good(&app, &pair).await;
 }
 
 #[tokio::test]
-async fn a_mac_is_compared_whole() {
+async fn truncated_or_altered_mac_is_refused() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let good = signature_of(&pair.refresh);
@@ -235,7 +237,7 @@ async fn a_mac_is_compared_whole() {
 }
 
 #[tokio::test]
-async fn a_signature_is_for_its_own_header_and_payload() {
+async fn signature_of_another_token_is_refused() {
     let app = TestApp::start(Backend::Embedded).await;
     let (ada, eve) = (app.signed_in("ada").await, app.signed_in("eve").await);
     for (ada, eve) in [
@@ -260,7 +262,7 @@ async fn a_signature_is_for_its_own_header_and_payload() {
 }
 
 #[tokio::test]
-async fn a_forged_token_learns_nothing_from_its_claims() {
+async fn forged_token_gets_one_error_for_any_claims() {
     let app = TestApp::start(Backend::Embedded).await;
     let pair = app.signed_in("ada").await;
     let (now, forge) = (app.now(), app.forge());
@@ -308,7 +310,7 @@ async fn a_forged_token_learns_nothing_from_its_claims() {
         )
         .await;
     }
-    // Neither did the victim lose the session to a forgery that names it.
+    // Forgeries that name the session do not revoke it.
     still_good(&app, &pair).await;
     app.refresh(&pair.refresh).await.pair();
 }

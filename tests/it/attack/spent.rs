@@ -1,4 +1,4 @@
-//! Repeats of a refresh by another client: it has a copy of the token, and the owner has just refreshed.
+//! Repeats by another client with a copy of the token, after the owner has refreshed.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ const ELSEWHERE: &str = "127.0.0.9";
 const PHONE: Option<&str> = Some("phone/1");
 const OTHER: Option<&str> = Some("curl/8");
 
-/// Ada signs in and refreshes on her phone. Returns the spent pair and the live one.
+/// Signs a user in and refreshes once. Returns the spent pair and the current pair.
 pub async fn refreshed(app: &TestApp) -> (Pair, Pair) {
     app.user("ada").await;
     let owner = app.sender(HERE, PHONE);
@@ -22,7 +22,7 @@ pub async fn refreshed(app: &TestApp) -> (Pair, Pair) {
     (first, second)
 }
 
-/// Returns the only event that ended the session.
+/// Returns the reuse event. Fails unless there is exactly one.
 pub async fn reuse(app: &TestApp) -> AuditEntry {
     let mut events: Vec<_> = app
         .events()
@@ -35,7 +35,7 @@ pub async fn reuse(app: &TestApp) -> AuditEntry {
 }
 
 on_both_backends! {
-    async fn a_thief_with_another_address_and_agent_gets_no_successor_within_the_grace(backend: Backend) {
+    async fn other_address_and_agent_gets_no_successor(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (first, second) = refreshed(&app).await;
         app.advance(2);
@@ -51,15 +51,15 @@ on_both_backends! {
         }
     }
 
-    async fn a_thief_that_hides_its_agent_gets_no_successor_either(backend: Backend) {
+    async fn other_address_without_agent_gets_no_successor(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (first, second) = refreshed(&app).await;
         app.sender(ELSEWHERE, None).refresh(&first.refresh).await.expect(401, BLACKLISTED);
         app.dead(&second).await;
     }
 
-    /// The thief refreshes first and omits its `User-Agent`, so that the owner has nothing to be compared with.
-    async fn a_thief_who_refreshes_first_without_an_agent_is_found_by_the_owners_own_refresh(backend: Backend) {
+    /// The thief refreshes first and omits its `User-Agent`, so there is none to compare.
+    async fn owner_refresh_after_a_thief_without_agent_is_reuse(backend: Backend) {
         let app = TestApp::start(backend).await;
         app.user("ada").await;
         let owner = app.sender(HERE, PHONE);
@@ -69,7 +69,7 @@ on_both_backends! {
         app.dead(&stolen).await;
     }
 
-    async fn a_client_with_another_address_or_another_agent_gets_three_repeats_and_then_ends_the_session(backend: Backend) {
+    async fn fourth_repeat_from_another_address_or_agent_is_reuse(backend: Backend) {
         for (address, agent, differs) in [(ELSEWHERE, PHONE, "address"), (HERE, OTHER, "agent"), (HERE, None, "agent")] {
             let app = TestApp::start(backend).await;
             let (first, second) = refreshed(&app).await;
@@ -79,7 +79,7 @@ on_both_backends! {
                 given.push(client.refresh(&first.refresh).await.pair());
                 assert_eq!(given.last().unwrap().refresh, second.refresh);
             }
-            // The owner's retries do not count, before and after.
+            // The owner's retries are not counted.
             assert_eq!(app.sender(HERE, PHONE).refresh(&first.refresh).await.pair().refresh, second.refresh);
             client.refresh(&first.refresh).await.expect(401, BLACKLISTED);
             app.dead(&second).await;
@@ -88,8 +88,8 @@ on_both_backends! {
         }
     }
 
-    /// A phone that changes networks all day long.
-    async fn each_generation_has_repeats_of_its_own(backend: Backend) {
+    /// Models a phone that changes networks often.
+    async fn repeats_are_counted_per_generation(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (mut old, mut pair) = refreshed(&app).await;
         for _ in 0..4 {
@@ -101,7 +101,7 @@ on_both_backends! {
         app.live(&pair).await;
     }
 
-    async fn of_many_repeats_from_another_address_at_once_three_are_given(backend: Backend) {
+    async fn concurrent_repeats_from_another_address_are_limited(backend: Backend) {
         let app = TestApp::start(backend).await;
         let twin = app.twin().await;
         let (first, second) = refreshed(&app).await;
@@ -117,7 +117,7 @@ on_both_backends! {
         reuse(&app).await;
     }
 
-    async fn fifty_tabs_of_one_browser_all_get_the_same_successor(backend: Backend) {
+    async fn fifty_tabs_of_one_browser_get_the_same_successor(backend: Backend) {
         let app = TestApp::start(backend).await;
         app.user("ada").await;
         let first = app.sender(HERE, PHONE).signed_in("ada").await;
@@ -128,13 +128,13 @@ on_both_backends! {
         app.sender(HERE, PHONE).refresh(successors.first().unwrap()).await.pair();
     }
 
-    async fn a_repeat_from_another_address_is_an_event_and_a_number_of_its_own(backend: Backend) {
+    async fn repeat_from_another_address_has_its_own_event(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (first, _) = refreshed(&app).await;
         app.sender(HERE, PHONE).refresh(&first.refresh).await.pair();
         app.advance(1);
         let repeated = app.sender(ELSEWHERE, PHONE).refresh(&first.refresh).await.pair();
-        let event = app.eventually_told("elsewhere", |event| event.event == "refresh_repeated_elsewhere").await;
+        let event = app.eventually_event("elsewhere", |event| event.event == "refresh_repeated_elsewhere").await;
         assert_eq!((event.actor.as_str(), event.origin.ip.as_deref()), ("client", Some(ELSEWHERE)));
         assert_eq!(event.jti.as_deref(), Some(claim(&repeated.access, "jti").as_str()));
         for (name, value) in
@@ -142,15 +142,15 @@ on_both_backends! {
         {
             assert_eq!(detail(&event, name), value, "{name}");
         }
-        app.eventually_told("here", |event| event.event == "refresh_repeated").await;
+        app.eventually_event("here", |event| event.event == "refresh_repeated").await;
         let metrics = app.get("/metrics").await.text;
         for number in ["latchkey_grace_hits_total 2", "latchkey_grace_hits_elsewhere_total 1"] {
             assert!(metrics.contains(number), "{number}: {metrics}");
         }
     }
 
-    /// The backend of a frontend and the browser refresh the same token.
-    async fn without_the_binding_any_client_may_repeat_as_often_as_it_likes(backend: Backend) {
+    /// Models a frontend server and a browser that refresh the same token.
+    async fn grace_without_binding_repeats_for_any_client(backend: Backend) {
         let app = TestApp::start_with(backend, &["--refresh-reuse-grace-binding=none"]).await;
         let (first, second) = refreshed(&app).await;
         let (browser, server) = (app.sender(HERE, PHONE), app.sender(ELSEWHERE, OTHER));
@@ -160,8 +160,7 @@ on_both_backends! {
         assert_eq!(server.verify(&first.refresh).await.status, 400);
         assert_eq!(server.me(&first.refresh).await.status, 401);
         browser.refresh(&second.refresh).await.pair();
-        // It is still recorded.
-        eventually("it is recorded", async || {
+        eventually("the repeat is recorded", async || {
             app.events().await.iter().any(|event| detail(event, "differs") == "address,agent")
         })
         .await;
@@ -169,7 +168,7 @@ on_both_backends! {
         server.refresh(&first.refresh).await.expect(401, BLACKLISTED);
     }
 
-    async fn without_spent_tokens_no_client_is_compared(backend: Backend) {
+    async fn tokens_without_spending_are_not_bound_to_clients(backend: Backend) {
         let app = TestApp::start_with(backend, &["--blacklist-after-rotation=false"]).await;
         let (first, second) = refreshed(&app).await;
         app.advance(3600);

@@ -1,5 +1,5 @@
-//! Spent refresh tokens that another client presents to views that grant nothing for them, to learn if the owner has
-//! refreshed.
+//! Spent refresh tokens that another client sends to views other than refresh. The response would
+//! reveal that the owner has refreshed.
 
 use futures_util::future::join_all;
 
@@ -15,7 +15,7 @@ const PHONE: Option<&str> = Some("phone/1");
 const OTHER: Option<&str> = Some("curl/8");
 
 on_both_backends! {
-    async fn a_thief_who_asks_verify_about_a_spent_token_ends_the_session(backend: Backend) {
+    async fn verify_by_another_client_is_reuse(backend: Backend) {
         for seconds in [0, 3600] {
             let app = TestApp::start(backend).await;
             let (first, second) = refreshed(&app).await;
@@ -24,12 +24,12 @@ on_both_backends! {
             app.sender(HERE, PHONE).refresh(&second.refresh).await.expect(401, BLACKLISTED);
             let event = reuse(&app).await;
             assert_eq!((detail(&event, "view"), detail(&event, "differs")), ("verify", "address,agent"));
-            let refused = app.eventually_told("refused", |event| event.event == "token_refused" && detail(event, "view") == "verify").await;
+            let refused = app.eventually_event("refused", |event| event.event == "token_refused" && detail(event, "view") == "verify").await;
             assert_eq!((refused.cause.as_deref(), refused.origin.ip.as_deref()), (Some("reuse"), Some(ELSEWHERE)));
         }
     }
 
-    async fn a_thief_who_asks_verify_with_a_token_that_is_live_changes_nothing(backend: Backend) {
+    async fn verify_of_a_current_token_by_another_client_is_allowed(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (_, second) = refreshed(&app).await;
         let thief = app.sender(ELSEWHERE, OTHER);
@@ -38,8 +38,8 @@ on_both_backends! {
         app.live(&second).await;
     }
 
-    /// A stale tab, a phone that changed networks, a browser that was updated.
-    async fn a_client_that_matches_in_address_or_agent_asks_without_effect_and_is_recorded(backend: Backend) {
+    /// Models a stale tab, a phone that changed networks, and an updated browser.
+    async fn verify_by_a_similar_client_is_refused_and_recorded(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (first, second) = refreshed(&app).await;
         for (address, agent) in [(HERE, PHONE), (ELSEWHERE, PHONE), (HERE, OTHER)] {
@@ -48,11 +48,11 @@ on_both_backends! {
                 assert_eq!(app.sender(address, agent).me(&first.refresh).await.status, 401);
             }
         }
-        app.eventually_told("recorded", |event| event.cause.as_deref() == Some("spent") && event.origin.ip.as_deref() == Some(ELSEWHERE) && event.times == 5).await;
+        app.eventually_event("recorded", |event| event.cause.as_deref() == Some("spent") && event.origin.ip.as_deref() == Some(ELSEWHERE) && event.times == 5).await;
         app.sender(HERE, PHONE).refresh(&second.refresh).await.pair();
     }
 
-    async fn a_thief_who_shows_a_spent_token_to_a_protected_view_ends_the_session(backend: Backend) {
+    async fn protected_view_by_another_client_is_reuse(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (first, second) = refreshed(&app).await;
         let answer = app.sender(ELSEWHERE, OTHER).me(&first.refresh).await;
@@ -64,7 +64,7 @@ on_both_backends! {
         assert_eq!(answer.text, app.me(&format!("Bearer {}", second.refresh)).await.text);
     }
 
-    async fn a_thief_who_logs_out_with_a_spent_token_ends_the_session_as_reuse(backend: Backend) {
+    async fn logout_by_another_client_is_reuse(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (first, second) = refreshed(&app).await;
         app.sender(ELSEWHERE, OTHER).blacklist(&first.refresh).await.expect(401, BLACKLISTED);
@@ -72,7 +72,7 @@ on_both_backends! {
         assert_eq!(detail(&reuse(&app).await, "view"), "blacklist");
     }
 
-    async fn a_stale_tab_that_logs_out_from_another_network_is_a_log_out(backend: Backend) {
+    async fn logout_from_another_network_is_a_log_out(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (first, second) = refreshed(&app).await;
         app.sender(ELSEWHERE, PHONE).blacklist(&first.refresh).await.expect(200, "{}");
@@ -80,7 +80,7 @@ on_both_backends! {
         assert!(app.events().await.iter().all(|event| event.event != "reuse"));
     }
 
-    async fn a_flood_of_questions_about_a_spent_token_ends_the_session_once(backend: Backend) {
+    async fn verify_flood_by_another_client_revokes_once(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (first, second) = refreshed(&app).await;
         let thief = app.sender(ELSEWHERE, OTHER);
@@ -91,7 +91,7 @@ on_both_backends! {
         reuse(&app).await;
     }
 
-    async fn a_spent_token_of_a_session_that_was_logged_out_is_no_reuse(backend: Backend) {
+    async fn spent_token_after_a_log_out_is_not_reuse(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (first, second) = refreshed(&app).await;
         app.sender(HERE, PHONE).blacklist(&second.refresh).await.expect(200, "{}");

@@ -1,11 +1,11 @@
-//! `latchkey audit`: the audit trail as operators read it, and how long it is kept.
+//! `latchkey audit`, and the retention of the audit trail.
 
 use latchkey::domain::{audit::EventKind, session::RevokedReason};
 use serde_json::{Value, json};
 
 use crate::support::{Backend, PASSWORD, Place, claim, servers, sid};
 
-/// What `latchkey audit` prints with these words, line by line.
+/// Returns the events that `latchkey audit` prints.
 fn shown(place: &Place, words: &str) -> Vec<Value> {
     let outcome = place.run(&format!("audit --json {words}"));
     outcome
@@ -23,7 +23,7 @@ fn names(events: &[Value]) -> Vec<&str> {
 }
 
 on_both_backends! {
-    async fn what_waited_when_the_server_stopped_is_written_before_it_ends(backend: Backend) {
+    async fn queued_audit_events_are_written_at_a_stop(backend: Backend) {
         let place = Place::on(backend).await;
         place.user("ada", PASSWORD);
         let server = place.serve("");
@@ -40,7 +40,7 @@ on_both_backends! {
         assert_eq!((times("sign_in_refused"), times("token_refused")), (3, 3), "{events:#?}");
     }
 
-    async fn it_is_read_as_a_table_or_as_json_lines_of_one_user_or_all(backend: Backend) {
+    async fn audit_prints_a_table_or_json_lines_of_one_or_all_users(backend: Backend) {
         let place = Place::on(backend).await.with("USER", "grace");
         place.user("ada", PASSWORD);
         place.user("bob", PASSWORD);
@@ -66,14 +66,14 @@ on_both_backends! {
         let id = claim(&pair.access, "sub");
         place.run("users delete ada").done();
         assert_eq!(names(&shown(&place, &format!("--user {id}"))), ["user_created", "sign_in", "cut_off"]);
-        let nobody = place.run("audit --user ada");
-        assert_eq!(nobody.refused(1), "there is no user ada, and in this time no event of a deleted user with this id");
-        assert_eq!(place.run("audit --user ada --json").refused(1), nobody.refused(1));
-        assert_eq!(place.run("audit --user bob --since 0s").done(), "nothing happened in this time\n");
+        let unknown = place.run("audit --user ada");
+        assert_eq!(unknown.refused(1), "there is no user ada, and no event of a deleted user with this id in this period");
+        assert_eq!(place.run("audit --user ada --json").refused(1), unknown.refused(1));
+        assert_eq!(place.run("audit --user bob --since 0s").done(), "there are no events in this period\n");
         place.run("audit --since yesterday").refused(2);
     }
 
-    async fn audit_shows_names_beside_ids_and_takes_an_end_and_events(backend: Backend) {
+    async fn audit_shows_usernames_and_filters_by_time_and_event(backend: Backend) {
         let place = Place::on(backend).await.with("LATCHKEY_OPERATOR", "grace");
         place.user("ada", PASSWORD);
         place.user("bob", PASSWORD);
@@ -95,14 +95,13 @@ on_both_backends! {
             place.run(&format!("audit --until={wrong}")).refused(2);
         }
         place.run("users delete ada").done();
-        let gone = shown(&place, &format!("--user {id}"));
-        assert_eq!((gone.len(), &gone[0]["username"]), (3, &json!(null)));
+        let deleted = shown(&place, &format!("--user {id}"));
+        assert_eq!((deleted.len(), &deleted[0]["username"]), (3, &json!(null)));
     }
 }
 
-/// Whoever reads the trail finds each name in the documentation.
 #[test]
-fn each_event_and_each_reason_is_documented() {
+fn every_event_and_reason_is_documented() {
     let text = std::fs::read_to_string(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/docs/reference/audit.md"
@@ -122,9 +121,9 @@ fn each_event_and_each_reason_is_documented() {
     }
 }
 
-/// Events of long ago go when their time is over; nobody waits for it here.
+/// The events are inserted with times in the past, in place of a wait.
 #[tokio::test]
-async fn events_are_kept_as_long_as_is_set() {
+async fn audit_events_are_removed_after_the_retention() {
     let url = servers::fresh_database().await;
     let place = Place::new().with("DATABASE_URL", &url);
     place.user("ada", PASSWORD);

@@ -1,4 +1,4 @@
-//! Access to a server's memory by a core dump or by another process of the same user.
+//! Protection of a server's memory from core dumps and from other processes of the same user.
 
 use std::{fs, os::unix::fs::MetadataExt as _, process::Stdio};
 
@@ -6,7 +6,7 @@ use crate::support::{Place, servers::eventually};
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn memory_of_a_running_server_is_not_dumped_and_not_readable_by_its_user() {
+async fn memory_of_a_server_is_not_dumped_or_readable_by_its_user() {
     let place = Place::new();
     let mut command = place.command_of_service("serve --bind 127.0.0.1:0");
     let mut server = command
@@ -24,8 +24,8 @@ async fn memory_of_a_running_server_is_not_dumped_and_not_readable_by_its_user()
         core.split_whitespace().filter(|word| *word == "0").count() == 2
     })
     .await;
-    // In `/proc`, root owns the files of a process that is not dumpable.
-    eventually("the kernel hides it", async || {
+    // Root owns the files in `/proc` of a process that is not dumpable.
+    eventually("root owns the files in /proc", async || {
         fs::metadata(format!("{process}/environ")).unwrap().uid() == 0
     })
     .await;

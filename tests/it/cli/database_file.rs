@@ -1,4 +1,4 @@
-//! The file of the embedded mode, beside other programs.
+//! SQLite file of the embedded mode, with other programs that open it.
 
 use std::process::Command;
 
@@ -6,26 +6,26 @@ use futures_util::future::join_all;
 
 use crate::support::Place;
 
-/// SQLite's locks are the process's: a server that closes the file once too often loses them, and the next program that looks
-/// takes the log of what was written for one that nobody needs.
+/// POSIX locks belong to the process: if the server closes another descriptor of the file, it loses
+/// its locks. The next program would then take the write-ahead log for stale.
 #[tokio::test]
-async fn what_a_running_server_wrote_survives_whoever_looks_at_its_database() {
+async fn writes_survive_another_reader_of_the_database() {
     let place = Place::new().with("LATCHKEY_ISSUER", "https://auth.test");
     place.user("alice", "a long password");
     let server = place.serve("");
-    // As many connections as there ever are.
+    // Concurrent requests open all connections of the pool.
     join_all((0..8).map(|_| server.pair("alice", "a long password"))).await;
 
-    let look = "import sqlite3; c = sqlite3.connect('data/latchkey.db'); print(c.execute('SELECT count(*) FROM sessions').fetchone()[0]); c.close()";
-    let looked = Command::new("python3")
-        .args(["-c", look])
+    let script = "import sqlite3; c = sqlite3.connect('data/latchkey.db'); print(c.execute('SELECT count(*) FROM sessions').fetchone()[0]); c.close()";
+    let counted = Command::new("python3")
+        .args(["-c", script])
         .current_dir(place.path(""))
         .output()
         .unwrap();
     assert_eq!(
-        String::from_utf8_lossy(&looked.stdout).trim(),
+        String::from_utf8_lossy(&counted.stdout).trim(),
         "8",
-        "{looked:?}"
+        "{counted:?}"
     );
 
     let pair = server.pair("alice", "a long password").await;

@@ -2,7 +2,7 @@
 
 use crate::support::{Backend, Place, servers};
 
-/// The lines of a report as (verdict, part, text).
+/// Parses the lines of a report as (verdict, part, text).
 fn findings(out: &str) -> Vec<(&str, &str, &str)> {
     let line = |line: &'_ str| -> Option<(usize, usize)> {
         Some((line.find(' ')?, line[6..].find(' ')? + 6))
@@ -16,32 +16,32 @@ fn findings(out: &str) -> Vec<(&str, &str, &str)> {
 }
 
 #[test]
-fn before_the_first_start_all_is_well_and_nothing_is_made() {
+fn doctor_before_the_first_start_passes_and_creates_nothing() {
     let place = Place::new();
     let out = place.run("doctor").done().to_owned();
     assert_eq!(
         findings(&out),
         [
             ("ok", "configuration", "issuer http://127.0.0.1:8000"),
-            ("ok", "keys", "none yet in keys: the server makes them"),
+            ("ok", "keys", "none yet in keys: the server creates them"),
             (
                 "ok",
                 "database",
-                "sqlite://data/latchkey.db is not there yet: the server makes it"
+                "sqlite://data/latchkey.db does not exist yet: the server creates it"
             ),
-            ("ok", "redis", "not used: the database answers alone"),
+            ("ok", "redis", "not used: the database answers every check"),
         ]
     );
     assert!(place.files().is_empty(), "{:?}", place.files());
 }
 
 on_both_backends! {
-    async fn after_a_start_it_finds_keys_database_and_migrations_in_order(backend: Backend) {
+    async fn doctor_after_a_start_passes(backend: Backend) {
         let place = Place::on(backend).await;
         assert!(place.serve("").stop("TERM").0.success());
         let out = place.run("doctor").done().to_owned();
         let findings = findings(&out);
-        // The tests' own server has only its superuser.
+        // The Postgres of the tests has only a superuser.
         let good = |(verdict, part, _): &(&str, &str, &str)| (*verdict == "ok") != (*part == "role");
         assert!(findings.iter().all(good), "{out}");
         let parts: Vec<_> = findings.iter().map(|(_, part, _)| *part).collect();
@@ -58,7 +58,7 @@ on_both_backends! {
 }
 
 #[tokio::test]
-async fn a_pending_migration_fails_it_and_says_what_to_run() {
+async fn pending_migration_fails_doctor_with_the_remedy() {
     let place = Place::on(Backend::PostgresAndRedis).await;
     let report = place.run("doctor");
     assert_eq!(report.code, Some(1), "{report:?}");
@@ -75,7 +75,7 @@ async fn a_pending_migration_fails_it_and_says_what_to_run() {
 }
 
 #[test]
-fn servers_that_do_not_answer_fail_it_without_telling_passwords() {
+fn unreachable_servers_fail_doctor_without_passwords() {
     let place = Place::new()
         .with(
             "DATABASE_URL",
@@ -100,7 +100,7 @@ fn servers_that_do_not_answer_fail_it_without_telling_passwords() {
     assert!(!report.out.contains("hunter2"), "{report:?}");
 }
 
-/// Keys that lie in the database fail with it.
+/// The fault of the database is not repeated for the keys in it.
 #[tokio::test]
 async fn doctor_with_keys_in_a_database_that_is_not_ready_reports_the_cause_once() {
     let passphrase = |place: &Place| {
@@ -133,7 +133,7 @@ async fn doctor_with_keys_in_a_database_that_is_not_ready_reports_the_cause_once
         assert!(
             findings.iter().any(
                 |(verdict, part, text)| (*verdict, *part) == ("warn", "keys")
-                    && text.contains("not looked at")
+                    && text.contains("not checked")
             ),
             "{report:?}"
         );
@@ -141,7 +141,7 @@ async fn doctor_with_keys_in_a_database_that_is_not_ready_reports_the_cause_once
 }
 
 #[test]
-fn contradictions_fail_it_and_the_rest_is_looked_at_all_the_same() {
+fn conflicting_settings_fail_doctor_and_the_rest_is_checked() {
     let place = Place::new().with("LATCHKEY_BIND", "0.0.0.0:8000");
     let report = place.run("doctor");
     assert_eq!(report.code, Some(1), "{report:?}");
@@ -154,14 +154,14 @@ fn contradictions_fail_it_and_the_rest_is_looked_at_all_the_same() {
     assert_eq!(findings.len(), 4, "{report:?}");
 }
 
-/// Eviction would drop marks of revoked tokens.
+/// Eviction would remove entries of the blacklist.
 #[tokio::test]
-async fn a_redis_that_evicts_keys_fails_it() {
+async fn redis_that_evicts_keys_fails_doctor() {
     let redis = EvictingRedis::start();
     let place = Place::new().with("REDIS_URL", &redis.url);
     let report = place.run("doctor");
     assert_eq!(report.code, Some(1), "{report:?}");
-    let expected = "Redis evicts keys (allkeys-lru), so every check also asks the database: \
+    let expected = "Redis evicts keys (allkeys-lru), so every lookup also queries the database: \
                     set maxmemory-policy to noeviction";
     assert_eq!(
         findings(&report.out).last(),
@@ -169,7 +169,7 @@ async fn a_redis_that_evicts_keys_fails_it() {
     );
 }
 
-/// A Redis that this test started and stops: the shared one keeps its settings.
+/// Redis of this test, because the settings of the shared one must not change.
 struct EvictingRedis {
     _folder: tempfile::TempDir,
     process: std::process::Child,
@@ -210,7 +210,7 @@ impl EvictingRedis {
             lines.any(|line| line.unwrap().contains("eady to accept connections")),
             "{program} does not start"
         );
-        // What it says from here on is read and forgotten, so that its pipe never fills.
+        // The remaining output is discarded, so that the pipe does not fill.
         std::thread::spawn(move || lines.count());
         Self {
             url: format!("unix://{}", socket.display()),
@@ -233,7 +233,7 @@ fn which(program: &str) -> bool {
 }
 
 #[tokio::test]
-async fn the_shared_redis_does_not_evict() {
+async fn redis_that_does_not_evict_passes_doctor() {
     let place = Place::new().with("REDIS_URL", &servers::redis_url());
     let out = place.run("doctor").done().to_owned();
     assert!(
@@ -243,7 +243,7 @@ async fn the_shared_redis_does_not_evict() {
 }
 
 #[tokio::test]
-async fn a_blacklist_of_another_deployment_fails_it_and_is_named_in_the_log() {
+async fn blacklist_of_another_deployment_fails_doctor_and_is_logged() {
     let first = Place::on(Backend::PostgresAndRedis).await;
     let prefix = first.variable("LATCHKEY_REDIS_PREFIX");
     let running = first.serve("");
@@ -288,7 +288,7 @@ async fn a_blacklist_of_another_deployment_fails_it_and_is_named_in_the_log() {
     );
     assert!(
         first.run("doctor").done().contains("redis://"),
-        "the first owns it"
+        "the first deployment owns the blacklist"
     );
     assert!(running.stop("TERM").0.success());
 }

@@ -1,4 +1,4 @@
-//! A `.env` file of another user, or with names that are not settings.
+//! `.env` file of another user, or with names that are not settings.
 
 use std::{
     io::Read as _,
@@ -15,7 +15,8 @@ use rustls::{
 
 use crate::support::{Place, listen, servers::eventually};
 
-/// A fake Redis over TLS, with a certificate of its own authority. Returns the bytes that clients sent.
+/// Starts a fake Redis over TLS, with a certificate of another authority. Returns its URL, the
+/// certificate, and the bytes that it receives.
 fn impostor() -> (String, String, Arc<Mutex<Vec<u8>>>) {
     let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::from_pem_slice(pair.signing_key.serialize_pem().as_bytes()).unwrap();
@@ -27,14 +28,14 @@ fn impostor() -> (String, String, Arc<Mutex<Vec<u8>>>) {
     .with_no_client_auth()
     .with_single_cert(vec![pair.cert.der().clone()], key)
     .unwrap();
-    let (config, heard) = (Arc::new(config), Arc::new(Mutex::new(Vec::new())));
-    let ear = Arc::clone(&heard);
+    let (config, received) = (Arc::new(config), Arc::new(Mutex::new(Vec::new())));
+    let sink = Arc::clone(&received);
     let address = listen(move |stream| {
         let mut stream =
             StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
         let mut buffer = [0; 1024];
         while let Ok(length @ 1..) = stream.read(&mut buffer) {
-            ear.lock().unwrap().extend(&buffer[..length]);
+            sink.lock().unwrap().extend(&buffer[..length]);
         }
     });
     (
@@ -43,16 +44,16 @@ fn impostor() -> (String, String, Arc<Mutex<Vec<u8>>>) {
             address.port()
         ),
         pair.cert.pem(),
-        heard,
+        received,
     )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dotenv_with_an_authority_of_an_impostor_does_not_leak_the_redis_password() {
-    let told = |heard: &Arc<Mutex<Vec<u8>>>| {
-        String::from_utf8_lossy(&heard.lock().unwrap()).contains("hunter2")
+async fn dotenv_with_a_foreign_authority_does_not_leak_the_password() {
+    let leaked = |received: &Arc<Mutex<Vec<u8>>>| {
+        String::from_utf8_lossy(&received.lock().unwrap()).contains("hunter2")
     };
-    let (url, certificate, heard) = impostor();
+    let (url, certificate, received) = impostor();
     let place = Place::new().with("REDIS_URL", &url);
     place.write("ca.pem", &certificate);
     place.write(".env", "SSL_CERT_FILE=ca.pem\nLATCHKEY_REDIS_TIMEOUT=5s\n");
@@ -64,8 +65,9 @@ async fn dotenv_with_an_authority_of_an_impostor_does_not_leak_the_redis_passwor
         (Some(1), warning),
         "{outcome:?}"
     );
-    assert!(!told(&heard), "{outcome:?}");
-    // In the environment, the variable comes from the operator. So the test would detect it.
+    assert!(!leaked(&received), "{outcome:?}");
+    // A variable in the environment comes from the operator, and is used. So the test would detect
+    // a leak.
     let certificate = place.path("ca.pem").display().to_string();
     let place = place.with("SSL_CERT_FILE", &certificate);
     let mut doctor = place
@@ -74,12 +76,12 @@ async fn dotenv_with_an_authority_of_an_impostor_does_not_leak_the_redis_passwor
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    eventually("it hears a password", async || told(&heard)).await;
+    eventually("the password is received", async || leaked(&received)).await;
     doctor.wait().unwrap();
 }
 
 #[test]
-fn dotenv_with_the_name_of_another_operator_leaves_the_audit_trail_alone() {
+fn dotenv_with_another_operator_does_not_change_the_audit_trail() {
     let place = Place::new().with("USER", "ada").migrated();
     place.write(".env", "SUDO_USER=mallory\n");
     let outcome = place.run_with_input(
@@ -117,7 +119,7 @@ fn dotenv_that_others_can_write_is_refused_by_every_command() {
 }
 
 #[test]
-fn dotenv_that_is_a_link_is_judged_by_what_it_leads_to() {
+fn dotenv_that_is_a_link_is_judged_by_its_target() {
     let place = Place::new();
     place.write("settings", "LATCHKEY_WORKERS=1\n");
     symlink("settings", place.path(".env")).unwrap();
@@ -154,7 +156,7 @@ fn dotenv_is_reported_on_standard_error_and_json_stays_json() {
     let outcome = place.run("users list --json");
     let out = outcome.done_with("settings from .env: LATCHKEY_DATABASE_POOL_SIZE");
     assert_eq!(out, "[]\n");
-    // If the environment sets the variable already, nothing is taken.
+    // A variable in the environment takes precedence.
     assert_eq!(
         place
             .with("LATCHKEY_DATABASE_POOL_SIZE", "3")
@@ -186,7 +188,7 @@ fn dotenv_of_a_server_is_reported_in_its_log() {
 }
 
 #[test]
-fn dotenv_without_end_is_refused_and_not_waited_for() {
+fn endless_dotenv_is_refused() {
     let place = Place::new();
     place.write(".env", &"#".repeat(64 * 1024 + 1));
     let line = place.run("config").refused(2).to_owned();

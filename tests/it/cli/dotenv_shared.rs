@@ -1,4 +1,4 @@
-//! A `.env` file and an environment that Latchkey shares with Compose and with other programs.
+//! `.env` file and environment that Latchkey shares with Compose and other programs.
 
 use std::{collections::BTreeSet, fs};
 
@@ -8,13 +8,13 @@ use regex::Regex;
 
 use crate::support::{Place, servers::eventually};
 
-const NOTE: &str = "settings from .env: LATCHKEY_AUDIENCE";
+const NOTICE: &str = "settings from .env: LATCHKEY_AUDIENCE";
 
 fn settings() -> Command {
     Config::augment_args(Command::new("serve"))
 }
 
-/// Returns what `config` prints of the audience, and what it writes to standard error.
+/// Returns the line of `config` about the audience, and its standard error.
 fn audience(dotenv: impl AsRef<[u8]>) -> (String, String) {
     let place = Place::new();
     place.write_bytes(".env", dotenv.as_ref());
@@ -58,19 +58,19 @@ fn variables_of_compose_and_of_the_guides_are_known() {
         );
     }
     let mut known = environment::names(&settings());
-    // It is a setting of commands, and not of the server.
+    // It is a setting of commands, but not of the server.
     known.push("LATCHKEY_OPERATOR".to_owned());
     for name in names {
         let of_latchkey = known.contains(&name) || environment::of_compose(&name).is_some();
         assert!(
             of_latchkey,
-            "{name} is in compose or in a guide, and not known"
+            "{name} is in docker-compose.yml or in a guide, but not a setting"
         );
     }
 }
 
 #[tokio::test]
-async fn port_of_compose_is_no_setting_and_no_mistake() {
+async fn port_of_compose_is_neither_a_setting_nor_an_error() {
     for port in ["8001", "8000-8002"] {
         let line = format!("LATCHKEY_PORT={port}\n");
         let place = Place::new();
@@ -124,7 +124,7 @@ fn line_of_another_program_does_not_stop_the_start() {
                 "{}: {err}",
                 line.escape_ascii()
             );
-            assert!(err.contains(NOTE) && !err.contains("MIIE"), "{err}");
+            assert!(err.contains(NOTICE) && !err.contains("MIIE"), "{err}");
         }
     }
 }
@@ -144,7 +144,7 @@ fn file_of_windows_is_read() {
 }
 
 #[test]
-fn value_is_taken_as_it_stands_or_refused_with_its_line() {
+fn value_is_read_literally_or_refused_with_its_line() {
     for (raw, value) in [
         ("mine  ", "mine"),
         ("  mine", "mine"),
@@ -223,12 +223,12 @@ fn name_that_is_set_twice_has_the_last_value_with_a_warning() {
     );
     assert_eq!(
         audience("LATCHKEY_AUDIENCE=a\nLATCHKEY_AUDIENCE=a\n").1,
-        format!("latchkey: {NOTE}\n")
+        format!("latchkey: {NOTICE}\n")
     );
 }
 
 #[test]
-fn setting_inside_of_a_quoted_value_is_ignored_with_a_warning() {
+fn setting_inside_a_quoted_value_is_ignored_with_a_warning() {
     let (line, err) = audience("X=\"first\nLATCHKEY_AUDIENCE=inside\n\"\n");
     assert_eq!(line, "# LATCHKEY_AUDIENCE is not set");
     assert!(
@@ -238,7 +238,7 @@ fn setting_inside_of_a_quoted_value_is_ignored_with_a_warning() {
 }
 
 #[test]
-fn empty_variable_of_every_setting_is_as_if_it_were_not_set() {
+fn empty_variable_counts_as_unset() {
     let names = environment::names(&settings());
     assert!(names.len() > 40, "{names:?}");
     let plain = Place::new().run("config").done().to_owned();
@@ -261,7 +261,7 @@ fn empty_variable_of_every_setting_is_as_if_it_were_not_set() {
 }
 
 #[tokio::test]
-async fn empty_variable_is_reported_at_debug_and_gives_way_to_the_dotenv_file() {
+async fn empty_variable_is_logged_at_debug_and_yields_to_dotenv() {
     let place = Place::new()
         .with("REDIS_URL", "")
         .with("LATCHKEY_AUDIENCE", "")
@@ -280,7 +280,7 @@ async fn empty_variable_is_reported_at_debug_and_gives_way_to_the_dotenv_file() 
 }
 
 #[test]
-fn empty_file_behind_a_secret_is_an_error_and_an_empty_name_is_none() {
+fn empty_secret_file_is_an_error() {
     for name in ["DATABASE_URL", "REDIS_URL"] {
         let place = Place::new()
             .with(&format!("{name}_FILE"), "secret")
@@ -308,7 +308,7 @@ fn empty_file_behind_a_secret_is_an_error_and_an_empty_name_is_none() {
 }
 
 #[test]
-fn secret_in_a_file_of_windows_is_read_without_mark_and_line_end() {
+fn secret_in_a_file_of_windows_is_read() {
     let url = "redis://127.0.0.1:1/3";
     let place = Place::new().with("REDIS_URL_FILE", "secret");
     let utf16: Vec<u8> = format!("\u{feff}{url}\r\n")

@@ -1,8 +1,8 @@
-//! Where settings come from, and what `latchkey config` shows of them.
+//! Sources of settings, and `latchkey config`.
 
 use crate::support::{Backend, Place, servers};
 
-/// The line of a setting.
+/// Returns the line of a setting.
 fn line<'a>(out: &'a str, name: &str) -> &'a str {
     let is_it = |line: &&str| {
         line.starts_with(&format!("{name}=")) || line.starts_with(&format!("# {name} "))
@@ -13,7 +13,7 @@ fn line<'a>(out: &'a str, name: &str) -> &'a str {
 }
 
 #[test]
-fn a_flag_wins_over_the_environment_and_that_over_the_dotenv_file() {
+fn flag_overrides_environment_and_environment_overrides_dotenv() {
     let place = Place::new()
         .with("LATCHKEY_WORKERS", "2")
         .with("LATCHKEY_HASH_QUEUE", "20");
@@ -21,8 +21,8 @@ fn a_flag_wins_over_the_environment_and_that_over_the_dotenv_file() {
         ".env",
         "# a comment\nLATCHKEY_WORKERS=1\nLATCHKEY_HASH_QUEUE=10\nLATCHKEY_HASH_THREADS=\"1\"\n",
     );
-    let note = "settings from .env: LATCHKEY_HASH_THREADS";
-    let out = place.run("config --workers 3").done_with(note).to_owned();
+    let notice = "settings from .env: LATCHKEY_HASH_THREADS";
+    let out = place.run("config --workers 3").done_with(notice).to_owned();
     assert_eq!(line(&out, "LATCHKEY_WORKERS"), "LATCHKEY_WORKERS=3  # flag");
     assert_eq!(
         line(&out, "LATCHKEY_HASH_QUEUE"),
@@ -40,7 +40,7 @@ fn a_flag_wins_over_the_environment_and_that_over_the_dotenv_file() {
         line(&out, "LATCHKEY_AUDIENCE"),
         "# LATCHKEY_AUDIENCE is not set"
     );
-    assert_eq!(place.files(), [".env"], "to look makes nothing");
+    assert_eq!(place.files(), [".env"], "config creates no files");
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn only_the_dotenv_file_of_the_working_directory_is_read() {
 }
 
 #[test]
-fn config_hides_passwords_wherever_they_come_from() {
+fn config_hides_passwords_of_every_source() {
     let place = Place::new()
         .with(
             "DATABASE_URL",
@@ -72,27 +72,27 @@ fn config_hides_passwords_wherever_they_come_from() {
     let out = outcome.done();
     assert_eq!(
         line(out, "DATABASE_URL"),
-        "# DATABASE_URL is set, and not repeated here: postgres://ada:***@db.example/latchkey  # environment"
+        "# DATABASE_URL is set, and shown without its secret: postgres://ada:***@db.example/latchkey  # environment"
     );
     assert_eq!(
         line(out, "REDIS_URL"),
-        "# REDIS_URL is set, and not repeated here: rediss://:***@cache.example/1  # environment"
+        "# REDIS_URL is set, and shown without its secret: rediss://:***@cache.example/1  # environment"
     );
     assert!(!out.contains("hunter2"), "{out}");
     let flags = place.run("config --database-url postgres://bob:hunter2hunter2@db/x");
     assert_eq!(
         line(flags.done(), "DATABASE_URL"),
-        "# DATABASE_URL is set, and not repeated here: postgres://bob:***@db/x  # flag"
+        "# DATABASE_URL is set, and shown without its secret: postgres://bob:***@db/x  # flag"
     );
     let sentinels = place.run("config --redis-sentinels redis://:hunter2hunter2@s1,redis://s2:1");
     assert_eq!(
         line(sentinels.done(), "LATCHKEY_REDIS_SENTINELS"),
-        "# LATCHKEY_REDIS_SENTINELS is set, and not repeated here: redis://:***@s1,redis://s2:1  # flag"
+        "# LATCHKEY_REDIS_SENTINELS is set, and shown without its secret: redis://:***@s1,redis://s2:1  # flag"
     );
     let socket = place.run("config --redis-url unix:///run/redis.sock?db=1&pass=hunter2hunter2");
     assert_eq!(
         line(socket.done(), "REDIS_URL"),
-        "# REDIS_URL is set, and not repeated here: unix:///run/redis.sock  # flag"
+        "# REDIS_URL is set, and shown without its secret: unix:///run/redis.sock  # flag"
     );
     for words in ["serve --help", "users list --help"] {
         assert!(
@@ -142,19 +142,19 @@ async fn secrets_are_read_from_files() {
 }
 
 #[tokio::test]
-async fn a_server_runs_on_what_the_dotenv_file_says() {
+async fn server_uses_the_settings_of_the_dotenv_file() {
     let place = Place::on(Backend::Embedded).await.migrated();
     place.write(
         ".env",
         "LATCHKEY_ISSUER=https://auth.test\nLATCHKEY_ACCESS_TOKEN_LIFETIME=1m\n",
     );
-    let note = "settings from .env: LATCHKEY_ACCESS_TOKEN_LIFETIME, LATCHKEY_ISSUER";
+    let notice = "settings from .env: LATCHKEY_ACCESS_TOKEN_LIFETIME, LATCHKEY_ISSUER";
     place
         .run_with_input(
             "users create ada --password-stdin",
             "correct horse battery staple",
         )
-        .done_with(note);
+        .done_with(notice);
     let server = place.serve("");
     let claims = crate::support::Forge::claims_of(
         &server
@@ -169,9 +169,10 @@ async fn a_server_runs_on_what_the_dotenv_file_says() {
     );
 }
 
-/// In a cluster whose service is called `latchkey`, every pod is told its address in variables of that name.
+/// If a service is called `latchkey`, Kubernetes sets its address in variables of that name in
+/// every pod.
 #[test]
-fn the_addresses_that_kubernetes_sets_are_no_settings() {
+fn variables_of_kubernetes_services_are_not_settings() {
     let links = [
         ("LATCHKEY_SERVICE_HOST", "10.0.0.1"),
         ("LATCHKEY_SERVICE_PORT", "8000"),

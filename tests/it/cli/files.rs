@@ -1,4 +1,4 @@
-//! Files and directories that other users could change or read.
+//! Files and directories that other users can change or read.
 
 use std::os::unix::fs::chown;
 
@@ -22,7 +22,7 @@ fn finding<'a>(report: &'a Outcome, verdict: &str, text: &str) -> Option<&'a str
 }
 
 #[test]
-fn files_made_without_a_mask_are_for_their_owner_alone() {
+fn files_created_without_a_umask_are_private() {
     let place = Place::new();
     place.run_unmasked("migrate run", "").done();
     place
@@ -74,15 +74,15 @@ fn database_that_others_can_write_is_refused_by_every_command() {
     );
 }
 
-/// Such as `/tmp`, where users cannot replace files of others.
+/// Users cannot replace files of others in a sticky directory, such as `/tmp`.
 #[test]
-fn database_in_a_sticky_directory_is_taken() {
+fn database_in_a_sticky_directory_is_accepted() {
     let place = started();
     place.chmod("data", 0o1777);
     place.run("users list").done();
 }
 
-/// In such a directory, another user may make the database before the service does.
+/// Another user may create the database in a sticky directory before the service does.
 #[test]
 fn database_of_another_user_is_refused() {
     let place = started();
@@ -97,7 +97,8 @@ fn database_of_another_user_is_refused() {
     }
 }
 
-/// A sticky bit keeps others from removing files, and not from making the mark of a revoked key.
+/// A sticky bit prevents others from removing files, but not from creating the file of a revoked
+/// key.
 #[test]
 fn sticky_directory_of_keys_that_a_foreign_group_can_write_is_refused() {
     let place = started();
@@ -112,7 +113,7 @@ fn sticky_directory_of_keys_that_a_foreign_group_can_write_is_refused() {
 }
 
 #[test]
-fn database_in_a_directory_of_a_foreign_group_is_refused_and_of_an_own_group_reported() {
+fn directory_of_a_foreign_group_is_refused() {
     let place = started();
     place.chmod("data", 0o770);
     place.chmod("keys", 0o770);
@@ -144,7 +145,7 @@ fn database_in_a_directory_of_a_foreign_group_is_refused_and_of_an_own_group_rep
 }
 
 #[test]
-fn database_that_others_can_read_fails_doctor_and_is_reported_at_the_start() {
+fn world_readable_database_fails_doctor_and_is_logged() {
     let place = started();
     place.chmod("data/latchkey.db", 0o644);
     let text = "data/latchkey.db has the mode 0644, so every user can read it: run chmod o-r on it";
@@ -196,10 +197,10 @@ fn flag(name: &str) -> String {
     name.to_lowercase().replace('_', "-")
 }
 
-/// Docker Swarm and Kubernetes mount secrets of root that every user can read. A file of the service's own user can be
-/// repaired.
+/// Docker Swarm and Kubernetes mount secrets of root that every user can read. The service can
+/// change the mode of its own files.
 #[test]
-fn secret_files_that_others_can_read_are_reported_and_fail_doctor_unless_root_mounted_them() {
+fn world_readable_secret_fails_doctor_unless_root_mounted_it() {
     let place = Place::new().with("REDIS_URL_FILE", "secret");
     place.write("secret", "redis://127.0.0.1:1\n");
     place.chmod("secret", 0o444);

@@ -1,4 +1,4 @@
-//! Endless files and pipes: each is refused at once, in one line, for every use.
+//! Endless files, pipes and devices are refused at once, in one line, for every use.
 
 use std::{
     os::unix::fs::symlink,
@@ -42,7 +42,7 @@ fn refuses(place: &Place, words: &str, expected: &str) {
 }
 
 #[test]
-fn pipe_or_device_in_place_of_a_file_is_refused_and_not_waited_for() {
+fn pipe_or_device_in_place_of_a_file_is_refused() {
     let place = prepared();
     for path in ["pipe", "/dev/zero"] {
         for words in [
@@ -66,7 +66,7 @@ fn pipe_or_device_in_place_of_a_file_is_refused_and_not_waited_for() {
 }
 
 #[test]
-fn file_that_is_too_long_is_refused_before_it_is_read() {
+fn oversized_file_is_refused_before_it_is_read() {
     let place = prepared();
     for (words, limit) in [
         (
@@ -87,11 +87,11 @@ fn file_that_is_too_long_is_refused_before_it_is_read() {
         ),
         (
             "keys import long",
-            "is longer than 65536 bytes, so it is not a key",
+            "holds more than 65536 bytes, so it is not a key",
         ),
         (
             "keys import long --as HS256",
-            "is longer than 65536 bytes, so it is not a key",
+            "holds more than 65536 bytes, so it is not a key",
         ),
         (
             "keys rewrap --new-passphrase-file long",
@@ -103,7 +103,7 @@ fn file_that_is_too_long_is_refused_before_it_is_read() {
 }
 
 #[test]
-fn password_without_end_on_standard_input_is_refused() {
+fn endless_password_on_standard_input_is_refused() {
     let place = Place::new();
     let mut command = place.command("users create ada --password-stdin");
     let input = std::fs::File::open("/dev/zero").unwrap();
@@ -111,14 +111,14 @@ fn password_without_end_on_standard_input_is_refused() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(
         error,
-        "latchkey: no password could be read: standard input holds more than 1024 bytes\n"
+        "latchkey: the password cannot be read: standard input holds more than 1024 bytes\n"
     );
     assert_eq!(output.status.code(), Some(1));
     assert!(place.files().is_empty());
 }
 
 #[test]
-fn key_file_that_is_a_pipe_or_too_long_ends_the_start_in_one_line() {
+fn key_file_that_is_a_pipe_or_oversized_stops_the_start() {
     let place = Place::new();
     place.run("keys rotate").done();
     let name = place
@@ -137,12 +137,12 @@ fn key_file_that_is_a_pipe_or_too_long_ends_the_start_in_one_line() {
             .unwrap()
             .success()
     );
-    refuses(&place, "serve", "is no file");
+    refuses(&place, "serve", "is not a file");
 }
 
-/// The file only shortens the time for which keys are kept.
+/// Without the file, the lifetimes of the settings apply.
 #[test]
-fn lives_of_tokens_without_end_are_passed_over() {
+fn endless_file_of_token_lifetimes_is_ignored() {
     let place = Place::new();
     place.run("keys rotate").done();
     let path = place.path("keys/.lives");

@@ -1,4 +1,4 @@
-//! The commands that the guides show: the program knows each of them, with each of its options.
+//! Commands in the guides exist, with all their options.
 
 use std::{collections::BTreeSet, fs};
 
@@ -6,7 +6,8 @@ use regex::Regex;
 
 use crate::support::Place;
 
-/// Every `latchkey …` in code of README.md, SECURITY.md and docs/, with the name of the file.
+/// Returns every `latchkey …` in code of README.md, SECURITY.md and docs/, with the name of the
+/// file.
 fn shown() -> BTreeSet<(String, String)> {
     let root = env!("CARGO_MANIFEST_DIR");
     let pages = ["docs", "docs/guides", "docs/concepts", "docs/reference"]
@@ -35,7 +36,7 @@ fn shown() -> BTreeSet<(String, String)> {
 }
 
 #[test]
-fn command_in_a_guide_is_one_of_the_program_with_these_options() {
+fn command_in_a_guide_exists_with_its_options() {
     let (place, shown) = (Place::new(), shown());
     assert!(shown.len() > 40, "{shown:#?}");
     let word = Regex::new(r"^[a-z][a-z-]*$").unwrap();
@@ -55,7 +56,7 @@ fn command_in_a_guide_is_one_of_the_program_with_these_options() {
             let name = option.split('=').next().unwrap();
             assert!(
                 help.out.contains(name),
-                "{file}: latchkey {command}: {name} is no option of it"
+                "{file}: latchkey {command}: {name} is not an option"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! `latchkey healthcheck`, as a container engine runs it.
+//! `latchkey healthcheck`.
 
 use std::{io::Write as _, net::TcpListener, thread};
 
@@ -7,13 +7,13 @@ use crate::support::{
     servers::{eventually, own::OwnPostgres},
 };
 
-/// The flag that names where a server listens.
-fn asking(url: &str) -> String {
+/// Returns the command that checks a server.
+fn command(url: &str) -> String {
     format!("healthcheck --bind {}", url.trim_start_matches("http://"))
 }
 
 #[tokio::test]
-async fn a_server_that_is_ready_is_healthy() {
+async fn ready_server_is_healthy() {
     for (backend, expected) in [
         (
             Backend::Embedded,
@@ -26,16 +26,16 @@ async fn a_server_that_is_ready_is_healthy() {
     ] {
         let place = Place::on(backend).await;
         let server = place.serve("");
-        // Until Redis has the marks it is degraded, which is healthy, too.
-        eventually("all is well", async || {
-            place.run(&asking(&server.url)).done() == expected
+        // Before the rebuild of the blacklist, the server is degraded, which is healthy as well.
+        eventually("the server is ready", async || {
+            place.run(&command(&server.url)).done() == expected
         })
         .await;
     }
 }
 
 #[tokio::test]
-async fn the_address_is_the_setting_of_the_server_and_all_addresses_are_asked_on_loopback() {
+async fn healthcheck_uses_the_bind_address_on_loopback() {
     let server = Place::new().serve("");
     let port = server.url.rsplit(':').next().unwrap();
     let place = Place::new().with("LATCHKEY_BIND", &format!("0.0.0.0:{port}"));
@@ -43,17 +43,17 @@ async fn the_address_is_the_setting_of_the_server_and_all_addresses_are_asked_on
         place.run("healthcheck").done(),
         "{\"status\":\"ok\",\"database\":\"ok\",\"keys\":\"ok\"}\n"
     );
-    assert!(place.files().is_empty(), "asking makes nothing");
+    assert!(place.files().is_empty(), "the check creates no files");
 }
 
 #[tokio::test]
-async fn a_server_whose_database_is_gone_is_not_healthy() {
+async fn server_without_its_database_is_not_healthy() {
     let mut postgres = OwnPostgres::start_with(&[]).await;
     let place = Place::new().with("DATABASE_URL", &postgres.url());
     let server = place.serve("");
-    place.run(&asking(&server.url)).done();
+    place.run(&command(&server.url)).done();
     postgres.stop();
-    let outcome = place.run(&asking(&server.url));
+    let outcome = place.run(&command(&server.url));
     let line = outcome.refused(1);
     assert!(
         line.contains("is not ready: 503 {\"status\":\"down\""),
@@ -62,14 +62,14 @@ async fn a_server_whose_database_is_gone_is_not_healthy() {
 }
 
 #[test]
-fn nobody_and_somebody_else_are_not_healthy() {
+fn missing_or_foreign_server_is_not_healthy() {
     let place = Place::new();
-    let nobody = place.run("healthcheck --bind 127.0.0.1:1");
+    let missing = place.run("healthcheck --bind 127.0.0.1:1");
     assert!(
-        nobody
+        missing
             .refused(1)
-            .starts_with("http://127.0.0.1:1 does not answer: "),
-        "{nobody:?}"
+            .starts_with("http://127.0.0.1:1 does not respond: "),
+        "{missing:?}"
     );
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -89,16 +89,16 @@ fn nobody_and_somebody_else_are_not_healthy() {
     );
 }
 
-/// It takes connections and never answers, as a server does that hangs.
+/// The listener accepts connections and does not respond, like a server that hangs.
 #[test]
-fn a_server_that_hangs_is_not_waited_for() {
+fn hanging_server_is_not_healthy_after_the_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let outcome = Place::new().run(&format!(
         "healthcheck --timeout 50ms --bind {}",
         listener.local_addr().unwrap()
     ));
     assert!(
-        outcome.refused(1).contains("does not answer"),
+        outcome.refused(1).contains("does not respond"),
         "{outcome:?}"
     );
 }

@@ -1,4 +1,4 @@
-//! What the program says about itself.
+//! Help, version and completion scripts.
 
 use std::process::Stdio;
 
@@ -8,7 +8,7 @@ use latchkey::config::Config;
 use crate::support::Place;
 
 #[test]
-fn every_setting_is_a_flag_a_variable_and_a_line_of_help() {
+fn setting_is_a_flag_a_variable_and_an_entry_of_help() {
     let help = Place::new().run("serve --help").done().to_owned();
     let command = Config::augment_args(clap::Command::new("serve"));
     let mut settings = 0;
@@ -16,19 +16,16 @@ fn every_setting_is_a_flag_a_variable_and_a_line_of_help() {
         let id = argument.get_id();
         let flag = argument
             .get_long()
-            .unwrap_or_else(|| panic!("{id} is no flag"));
+            .unwrap_or_else(|| panic!("{id} is not a flag"));
         let variable = argument
             .get_env()
             .and_then(|name| name.to_str())
-            .unwrap_or_else(|| panic!("{id} is no variable"));
+            .unwrap_or_else(|| panic!("{id} is not a variable"));
         let text = argument
             .get_help()
-            .unwrap_or_else(|| panic!("{id} is not explained"))
+            .unwrap_or_else(|| panic!("{id} has no help"))
             .to_string();
-        assert!(
-            argument.get_help_heading().is_some(),
-            "{id} belongs nowhere"
-        );
+        assert!(argument.get_help_heading().is_some(), "{id} has no heading");
         assert!(!text.ends_with('.') && text.len() > 10, "{id}: {text:?}");
         assert!(!text.contains('`'), "{id}: {text:?}");
 
@@ -36,7 +33,7 @@ fn every_setting_is_a_flag_a_variable_and_a_line_of_help() {
             .find(&format!("--{flag} <"))
             .unwrap_or_else(|| panic!("--{flag} is not in {help}"));
         let entry = help[begins..].split("\n      --").next().unwrap();
-        // Help shows the value that is set, except where it may be a secret.
+        // Help shows the value that is set, unless it may be a secret.
         let shown = if argument.is_hide_env_values_set() {
             ""
         } else {
@@ -107,7 +104,7 @@ fn short_and_long_help_go_to_standard_output() {
 }
 
 #[test]
-fn the_version_is_that_of_the_package() {
+fn version_is_that_of_the_package() {
     let place = Place::new();
     let expected = format!("latchkey {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(place.run("--version").done(), expected);
@@ -115,7 +112,7 @@ fn the_version_is_that_of_the_package() {
 }
 
 #[test]
-fn without_a_command_or_with_a_wrong_one_it_says_what_there_is() {
+fn missing_or_unknown_command_prints_the_choices() {
     let place = Place::new();
     for (words, expected) in [
         ("", "Usage: latchkey"),
@@ -135,7 +132,7 @@ fn without_a_command_or_with_a_wrong_one_it_says_what_there_is() {
 }
 
 #[test]
-fn a_reader_that_has_heard_enough_is_no_error() {
+fn closed_standard_output_is_not_an_error() {
     let place = Place::new();
     for words in ["completions bash", "config", "serve --help"] {
         let mut child = place
@@ -158,9 +155,9 @@ fn a_reader_that_has_heard_enough_is_no_error() {
 }
 
 #[test]
-fn each_shell_gets_a_completion_script() {
+fn completion_script_exists_for_each_shell() {
     let place = Place::new();
-    for (shell, mark) in [
+    for (shell, marker) in [
         ("bash", "complete -F"),
         ("elvish", "edit:completion"),
         ("fish", "complete -c latchkey"),
@@ -169,13 +166,13 @@ fn each_shell_gets_a_completion_script() {
     ] {
         let script = place.run(&format!("completions {shell}")).done().to_owned();
         assert!(
-            script.contains(mark) && script.contains("flush-expired"),
+            script.contains(marker) && script.contains("flush-expired"),
             "{shell}"
         );
     }
 }
 
-/// Returns the words of all commands that do something, as the help of their parents lists them.
+/// Returns all commands without subcommands, from the help of their parents.
 fn all_commands(place: &Place, words: &str) -> Vec<String> {
     let help = place.run(&format!("{words} --help")).done().to_owned();
     let Some(list) = help.split("\nCommands:\n").nth(1) else {
@@ -198,7 +195,7 @@ fn all_commands(place: &Place, words: &str) -> Vec<String> {
 }
 
 #[test]
-fn help_of_each_command_shows_its_own_arguments_first_and_no_setting_in_the_usage() {
+fn help_lists_own_arguments_before_settings() {
     let place = Place::new();
     let commands = all_commands(&place, "");
     assert!(
@@ -253,7 +250,7 @@ fn help_of_each_command_shows_its_own_arguments_first_and_no_setting_in_the_usag
                 assert_eq!(
                     (settings, heading),
                     (None, "Options:"),
-                    "{words}: {flag} comes late\n{help}"
+                    "{words}: {flag} is after a setting\n{help}"
                 );
             }
         }

@@ -17,10 +17,10 @@ use crate::support::{Place, Server, servers::eventually};
 const USER: &str = "ada";
 const PASSWORD: &str = "correct horse battery staple";
 
-/// Descriptors that the server may open after its start.
-const LEFT: usize = 6;
+/// Number of descriptors that the server may open after its start.
+const SPARE_DESCRIPTORS: usize = 6;
 
-/// A connection that stays open.
+/// Connection that stays open.
 struct Connection(BufReader<TcpStream>);
 
 impl Connection {
@@ -30,8 +30,8 @@ impl Connection {
         ))
     }
 
-    /// Returns the status and the body of the response.
-    fn ask(&mut self, method: &str, path: &str, body: &str) -> (u16, String) {
+    /// Sends a request, and returns the status and the body of the response.
+    fn send(&mut self, method: &str, path: &str, body: &str) -> (u16, String) {
         let head = "Host: auth.test\r\nContent-Type: application/json";
         let request = format!(
             "{method} {path} HTTP/1.1\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}",
@@ -64,9 +64,10 @@ fn open(server: &Server) -> usize {
         .count()
 }
 
-/// Leaves the server as many descriptors as it has, and a few more. At its start it takes care to have enough.
+/// Lowers the limit of the running server to its open descriptors and a few more. A server refuses
+/// to start with so few.
 fn limit(server: &Server) -> usize {
-    let limit = open(server) + LEFT;
+    let limit = open(server) + SPARE_DESCRIPTORS;
     let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap());
     prlimit(
         pid,
@@ -80,13 +81,13 @@ fn limit(server: &Server) -> usize {
     limit
 }
 
-/// Opens idle connections until the server has no descriptor left. Connections in the accept queue take any that
-/// becomes free.
+/// Opens idle connections until the server has no descriptor left. Connections in the accept queue
+/// use each descriptor that becomes free.
 async fn exhaust(server: &Server, limit: usize, idle: &mut Vec<TcpStream>) {
     eventually("all descriptors are used up", async || {
         if open(server) < limit {
             let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
-            // Once the server accepts no more, the connections in its queue are enough.
+            // If the server accepts no more, the connections in its queue suffice.
             idle.extend(TcpStream::connect_timeout(
                 &address,
                 Duration::from_millis(200),
@@ -98,7 +99,7 @@ async fn exhaust(server: &Server, limit: usize, idle: &mut Vec<TcpStream>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_without_a_descriptor_left_sees_keys_that_are_made_and_revoked() {
+async fn server_without_free_descriptors_reads_key_changes() {
     let place = Place::new().with("LATCHKEY_ISSUER", "https://auth.test");
     let server = place.serve("--header-timeout 10m");
     place.user(USER, PASSWORD);
@@ -106,42 +107,42 @@ async fn a_server_without_a_descriptor_left_sees_keys_that_are_made_and_revoked(
     let pair = server.pair(USER, PASSWORD).await;
     let mut connection = Connection::to(&server);
     let token = json!({ "token": pair.access }).to_string();
-    assert_eq!(connection.ask("POST", "/api/token/verify/", &token).0, 200);
+    assert_eq!(connection.send("POST", "/api/token/verify/", &token).0, 200);
 
     let (limit, mut idle) = (limit(&server), Vec::new());
     exhaust(&server, limit, &mut idle).await;
     place.run("keys rotate").done();
     let new = kid(&place, &json!({"state": "published"}));
-    eventually("a key file that is new is read", async || {
+    eventually("the new key is read", async || {
         exhaust(&server, limit, &mut idle).await;
         connection
-            .ask("GET", "/.well-known/jwks.json", "")
+            .send("GET", "/.well-known/jwks.json", "")
             .1
             .contains(&new)
     })
     .await;
     place.run(&format!("keys revoke {old}")).done();
-    eventually("what the key signed is refused", async || {
+    eventually("the tokens of the key are refused", async || {
         exhaust(&server, limit, &mut idle).await;
-        connection.ask("POST", "/api/token/verify/", &token).0 == 401
+        connection.send("POST", "/api/token/verify/", &token).0 == 401
     })
     .await;
-    assert!(open(&server) >= limit, "there was none left all the while");
+    assert!(open(&server) >= limit, "no descriptor is available");
     assert!(
         connection
-            .ask("GET", "/health/ready", "")
+            .send("GET", "/health/ready", "")
             .1
             .contains(r#""keys":"ok""#)
     );
     assert!(
         !connection
-            .ask("GET", "/.well-known/jwks.json", "")
+            .send("GET", "/.well-known/jwks.json", "")
             .1
             .contains(&old)
     );
 }
 
-/// A stopped process that holds the lock of the ring.
+/// Stopped process that holds the lock of the key ring.
 struct Stopped(Child);
 
 impl Stopped {
@@ -176,7 +177,7 @@ impl Stopped {
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        // The shell below it reads the end of the pipe, and exits.
+        // Its shell reads the end of the pipe, and exits.
         drop(self.0.stdin.take());
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -184,7 +185,7 @@ impl Drop for Stopped {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stopped_process_that_holds_the_lock_does_not_prevent_a_revocation() {
+async fn stopped_lock_holder_does_not_prevent_a_revocation() {
     let place = Place::new().with("LATCHKEY_ISSUER", "https://auth.test");
     let server = place.serve("");
     place.user(USER, PASSWORD);
@@ -212,10 +213,10 @@ async fn a_stopped_process_that_holds_the_lock_does_not_prevent_a_revocation() {
     assert!(
         outcome
             .err
-            .contains("The key was marked as revoked without the lock, which is enough"),
+            .contains("The key was revoked without the lock of the key ring, which suffices"),
         "{outcome:?}"
     );
-    eventually("a running server refuses its tokens", async || {
+    eventually("the server refuses the tokens of the key", async || {
         server.verify(&pair.access).await.status == 401
     })
     .await;
@@ -235,7 +236,7 @@ async fn a_stopped_process_that_holds_the_lock_does_not_prevent_a_revocation() {
     assert!(
         again
             .refused(1)
-            .contains("was revoked, and is never used again")
+            .contains("was revoked and cannot be used again")
     );
 
     drop(stopped);
@@ -254,17 +255,17 @@ async fn a_stopped_process_that_holds_the_lock_does_not_prevent_a_revocation() {
 }
 
 #[tokio::test]
-async fn a_revocation_reports_what_it_cannot_check() {
+async fn revocation_reports_the_limits_of_its_checks() {
     let place = Place::new();
     drop(place.serve(""));
     let old = kid(&place, &json!({"use": "access"}));
-    let said = place.run(&format!("keys revoke {old}"));
+    let outcome = place.run(&format!("keys revoke {old}"));
     for words in [
         "within about a second",
         "/health/ready",
         "latchkey_keys_last_look_seconds",
         "fetch the key set, within 5m",
     ] {
-        assert!(said.done().contains(words), "{words}: {}", said.out);
+        assert!(outcome.done().contains(words), "{words}: {}", outcome.out);
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::keys_foreign::{Workshop, imported, refused};
 
-/// The examples of RFC 7517 (appendix A.2), RFC 7515 (appendix A.3) and RFC 8037 (appendix A.1).
+/// Examples of RFC 7517 (appendix A.2), RFC 7515 (appendix A.3) and RFC 8037 (appendix A.1).
 #[test]
 fn json_web_key_is_read_alone_and_in_a_set() {
     let ec = json!({ "kty": "EC", "crv": "P-256", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
@@ -51,15 +51,15 @@ fn json_web_key_is_read_alone_and_in_a_set() {
         (json!({ "keys": [ec, ed] }), "holds 2 private keys"),
         (
             with(&ec, &[("y", json!("AAAA"))]),
-            "holds a JWK with a member that is missing or damaged",
+            "holds a JWK with a missing or damaged member",
         ),
         (
             with(&ec, &[("crv", json!("P-521"))]),
-            "holds a key of P-521",
+            "holds a key of type P-521",
         ),
         (
             json!({ "kty": "oct", "k": "AAAA" }),
-            "holds a shared secret (JWK): name its algorithm, such as --as HS256",
+            "holds a shared secret (JWK): give its algorithm, such as --as HS256",
         ),
         (
             json!({ "kty": "RSA", "n": "AQ", "e": "AQAB", "d": "AQ" }),
@@ -70,7 +70,7 @@ fn json_web_key_is_read_alone_and_in_a_set() {
         let line = refused(&workshop.path("key"), &[]);
         assert!(line.starts_with(what), "{line}");
     }
-    // A secret, as the bytes and as a JWK of them.
+    // Secret as bytes and as a JWK.
     workshop
         .run("openssl rand -out secret 48; base64 -w0 secret | tr '+/' '-_' | tr -d = >encoded");
     workshop.write(
@@ -84,7 +84,7 @@ fn json_web_key_is_read_alone_and_in_a_set() {
     );
 }
 
-/// The eight numbers, as `openssl rsa -text` shows them.
+/// The JWK consists of the eight numbers that `openssl rsa -text` prints.
 #[test]
 fn rsa_key_as_a_json_web_key_is_the_same_key() {
     let workshop = Workshop::new();

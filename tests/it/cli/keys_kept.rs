@@ -1,16 +1,16 @@
-//! How keys are kept: in files that must be right, in the database, encrypted; and the one line for what is wrong.
+//! Storage of keys in files and in the database, encryption, and errors about unusable keys.
 
 use serde_json::json;
 
 use super::keys::{kid, list};
 use crate::support::{Backend, Place};
 
-/// A key file that is not right stops everything that would use it, before anything else is made.
+/// An unusable key file stops every command that needs the keys, before a database is created.
 #[test]
-fn a_key_that_cannot_be_used_is_named_with_what_to_do() {
+fn unusable_key_is_named_with_the_remedy() {
     let place = Place::new();
     place.run("keys rotate").done();
-    assert!(!place.path("data").exists(), "a database was made");
+    assert!(!place.path("data").exists(), "a database was created");
     let path = &place
         .files()
         .into_iter()
@@ -24,7 +24,7 @@ fn a_key_that_cannot_be_used_is_named_with_what_to_do() {
                 "{words}"
             );
         }
-        // What is known is shown all the same.
+        // The list shows the other keys.
         let list = place.run("keys list");
         assert_eq!(
             (list.code, list.err),
@@ -33,7 +33,7 @@ fn a_key_that_cannot_be_used_is_named_with_what_to_do() {
                 format!("latchkey: LATCHKEY_KEYS_DIR: {expected}\n")
             )
         );
-        assert!(!place.path("data").exists(), "a database was made");
+        assert!(!place.path("data").exists(), "a database was created");
         let doctor = place.run("doctor");
         assert_eq!(doctor.code, Some(1));
         assert!(
@@ -77,10 +77,10 @@ fn a_key_that_cannot_be_used_is_named_with_what_to_do() {
     );
     std::fs::remove_file(place.path("keys/mine.pem")).unwrap();
 
-    // Not readable at all: a directory stands in for it, for a test that may run as root.
+    // A directory stands for an unreadable file, because root can read every file.
     std::fs::create_dir(place.path(path)).unwrap();
     place.chmod(path, 0o700);
-    refused(&format!("{path}: is no file: remove it"));
+    refused(&format!("{path}: is not a file: remove it"));
     std::fs::remove_dir(place.path(path)).unwrap();
 
     place.chmod("keys", 0o777);
@@ -88,18 +88,18 @@ fn a_key_that_cannot_be_used_is_named_with_what_to_do() {
 }
 
 #[test]
-fn keys_are_encrypted_with_a_passphrase_that_must_be_the_right_one() {
+fn encrypted_keys_require_their_passphrase() {
     let place = Place::new();
     assert!(place.serve("").stop("TERM").0.success());
     let kids: Vec<_> = list(&place).iter().map(|key| key["kid"].clone()).collect();
     place.write("one", "the first passphrase\n");
-    let said = place
+    let printed = place
         .run("keys rewrap --new-passphrase-file one")
         .done()
         .to_owned();
     assert_eq!(
-        said,
-        "encrypted 2 keys: now put the new passphrase into LATCHKEY_KEYS_PASSPHRASE_FILE\n"
+        printed,
+        "encrypted 2 keys: now put the new passphrase into the file LATCHKEY_KEYS_PASSPHRASE_FILE\n"
     );
     let serve = "serve --bind 127.0.0.1:0";
     let line = place.run(serve).refused(2).to_owned();
@@ -132,14 +132,14 @@ fn keys_are_encrypted_with_a_passphrase_that_must_be_the_right_one() {
         "LATCHKEY_KEYS_PASSPHRASE_FILE: wrong cannot be read (No such file or directory (os error 2))",
     );
     place.write("wrong", "short\n");
-    refused("LATCHKEY_KEYS_PASSPHRASE_FILE: wrong holds a passphrase of 5 bytes: at least 16");
-    place.write("wrong", "no passphrase of these keys\n");
     refused(
-        "cannot be decrypted with the passphrase that was given: it is another one, or the key is damaged",
+        "LATCHKEY_KEYS_PASSPHRASE_FILE: wrong holds a passphrase of 5 bytes: expected at least 16",
     );
+    place.write("wrong", "no passphrase of these keys\n");
+    refused("cannot be decrypted: the passphrase is wrong, or the key is damaged");
     assert!(
         !place.run(serve).err.contains("no passphrase of"),
-        "it is not told"
+        "the passphrase is not shown"
     );
 
     let place = place.with("LATCHKEY_KEYS_PASSPHRASE_FILE", "one");
@@ -156,9 +156,9 @@ fn keys_are_encrypted_with_a_passphrase_that_must_be_the_right_one() {
         "{keys:?}"
     );
     place.run("keys rotate").done();
-    let said = place.run("keys rewrap --plain").done().to_owned();
+    let printed = place.run("keys rewrap --plain").done().to_owned();
     assert_eq!(
-        said,
+        printed,
         "decrypted 3 keys: now unset LATCHKEY_KEYS_PASSPHRASE_FILE\n"
     );
     assert!(
@@ -181,23 +181,23 @@ fn keys_are_encrypted_with_a_passphrase_that_must_be_the_right_one() {
 }
 
 on_both_backends! {
-    async fn keys_in_the_database_are_never_there_without_a_passphrase_and_do_all_that_files_do(backend: Backend) {
+    async fn keys_in_the_database_require_a_passphrase(backend: Backend) {
         let place = Place::on(backend).await.with("LATCHKEY_KEYS", "database");
-        let missing = "LATCHKEY_KEYS_PASSPHRASE_FILE is missing, and with LATCHKEY_KEYS=database private keys are kept only encrypted";
+        let missing = "LATCHKEY_KEYS_PASSPHRASE_FILE is missing, but LATCHKEY_KEYS=database requires encrypted private keys";
         for words in ["serve --bind 127.0.0.1:0", "keys rotate"] {
             let line = place.run(words).refused(2).to_owned();
             assert!(line.starts_with(missing), "{words}: {line}");
         }
-        assert!(place.run("doctor").out.contains("FAIL  keys           not looked at: their passphrase is missing\n"));
+        assert!(place.run("doctor").out.contains("FAIL  keys           not checked: their passphrase is missing\n"));
         let place = place.with("LATCHKEY_KEYS_PASSPHRASE_FILE", "passphrase");
         place.write("passphrase", "the first passphrase\n");
         if backend == Backend::Embedded {
-            assert!(place.run("doctor").done().contains("none yet in the database: the server makes them"));
+            assert!(place.run("doctor").done().contains("none yet in the database: the server creates them"));
         }
 
         let mut server = place.serve("");
         if backend == Backend::Embedded {
-            server.read_until("To move on");
+            server.read_until("To use Postgres and Redis");
         }
         let access = kid(&place, &json!({"use": "access"}));
         let keys = server.get("/.well-known/jwks.json").await.json();
@@ -210,11 +210,11 @@ on_both_backends! {
         place.run(&format!("keys revoke {access}")).done();
         let revoked = list(&place).into_iter().find(|key| key["kid"] == json!(access)).unwrap();
         assert_eq!((&revoked["state"], &revoked["encrypted"]), (&json!("revoked"), &json!(null)));
-        assert!(place.run("keys rewrap --plain").refused(2).contains("keys lie in the database only encrypted"));
+        assert!(place.run("keys rewrap --plain").refused(2).contains("keys in the database must be encrypted"));
         place.write("new", "the second passphrase\n");
         place.run("keys rewrap --new-passphrase-file new").done();
         let line = place.run("serve --bind 127.0.0.1:0").refused(2).to_owned();
-        assert!(line.starts_with("LATCHKEY_KEYS: the key ") && line.contains("it is another one"), "{line}");
+        assert!(line.starts_with("LATCHKEY_KEYS: the key ") && line.contains("the passphrase is wrong"), "{line}");
         let place = place.with("LATCHKEY_KEYS_PASSPHRASE_FILE", "new");
         assert_eq!(list(&place).len(), 3);
         assert!(place.serve("").stop("TERM").0.success());

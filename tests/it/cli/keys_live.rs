@@ -1,4 +1,4 @@
-//! A server that runs follows its ring: nothing is restarted.
+//! Running servers follow changes of the key ring without a restart.
 
 use serde_json::json;
 
@@ -19,7 +19,7 @@ async fn published(server: &crate::support::Server) -> Vec<String> {
 }
 
 on_both_backends! {
-    async fn a_running_server_publishes_what_is_made_and_refuses_what_is_revoked(backend: Backend) {
+    async fn server_publishes_new_keys_and_refuses_revoked_ones(backend: Backend) {
         let mut place = Place::on(backend).await.with("LATCHKEY_ISSUER", "https://auth.test");
         if backend == Backend::PostgresAndRedis {
             place = place.with("LATCHKEY_KEYS", "database").with("LATCHKEY_KEYS_PASSPHRASE_FILE", "passphrase");
@@ -34,14 +34,14 @@ on_both_backends! {
         place.run("keys rotate").done();
         let new = kid(&place, &json!({"state": "published"}));
         for server in &servers {
-            eventually("it publishes the new key", async || published(server).await == [new.clone(), old.clone()]).await;
+            eventually("the server publishes the new key", async || published(server).await == [new.clone(), old.clone()]).await;
         }
         place.run(&format!("keys revoke {old}")).done();
         for server in &servers {
-            eventually("it does not publish the revoked key", async || published(server).await == [new.clone()]).await;
-            assert_eq!(server.verify(&pair.access).await.status, 401, "what it signed is refused");
+            eventually("the server does not publish the revoked key", async || published(server).await == [new.clone()]).await;
+            assert_eq!(server.verify(&pair.access).await.status, 401, "its tokens are refused");
         }
-        // The session is as good as before, and its next access token is of the other key.
+        // The session remains live, and another key signs its next access token.
         let next = servers[1].refresh(&pair.refresh).await.pair();
         assert_eq!(servers[0].verify(&next.access).await.status, 200);
 
@@ -55,7 +55,7 @@ on_both_backends! {
 }
 
 #[tokio::test]
-async fn a_running_server_says_that_a_key_is_broken_and_goes_on_and_says_when_it_is_repaired() {
+async fn server_with_a_broken_key_logs_it_and_its_repair() {
     let place = Place::new().with("LATCHKEY_ISSUER", "https://auth.test");
     let server = place.serve("");
     place.user(USER, PASSWORD);
@@ -65,21 +65,21 @@ async fn a_running_server_says_that_a_key_is_broken_and_goes_on_and_says_when_it
         .find(|name| name.contains("-access-ES256-"))
         .unwrap();
     place.chmod(&path, 0o644);
-    eventually("it says so", async || {
+    eventually("the fault is logged", async || {
         server
             .log()
             .contains("so others can read the key: run chmod 600")
     })
     .await;
     assert!(
-        server.log().contains("; the keys in force stay"),
+        server.log().contains("; the active keys remain in use"),
         "{}",
         server.log()
     );
     let pair = server.pair(USER, PASSWORD).await;
     assert_eq!(server.verify(&pair.access).await.status, 200);
 
-    // A key that has to go goes all the same.
+    // The key can be revoked nevertheless.
     let kid = path
         .rsplit_once("-ES256-")
         .unwrap()
@@ -87,19 +87,17 @@ async fn a_running_server_says_that_a_key_is_broken_and_goes_on_and_says_when_it
         .trim_end_matches(".pem")
         .to_owned();
     place.chmod(&path, 0o600);
-    eventually("it says that too", async || {
-        server
-            .log()
-            .contains("the ring of keys is as it should be again")
+    eventually("the repair is logged", async || {
+        server.log().contains("the key ring has recovered")
     })
     .await;
     place.write("keys/mine.pem", "nonsense");
-    eventually("it says what is wrong", async || {
+    eventually("the broken key is logged", async || {
         server.log().contains("keys/mine.pem: the name is not")
     })
     .await;
     place.run(&format!("keys revoke {kid}")).done();
-    eventually("it publishes no key", async || {
+    eventually("the server does not publish the revoked key", async || {
         !published(&server).await.contains(&kid)
     })
     .await;
@@ -111,31 +109,35 @@ async fn a_running_server_says_that_a_key_is_broken_and_goes_on_and_says_when_it
             .filter(|line| line.contains("run chmod 600"))
             .count()
             == 1,
-        "not at each look"
+        "each fault is logged once"
     );
 }
 
 #[tokio::test]
-async fn a_running_server_takes_a_new_passphrase_over() {
+async fn server_reads_a_new_passphrase() {
     let place = Place::new().with("LATCHKEY_KEYS_PASSPHRASE_FILE", "passphrase");
     place.write("passphrase", "the first passphrase\n");
     let server = place.serve("");
     place.write("new", "the second passphrase\n");
     place.run("keys rewrap --new-passphrase-file new").done();
-    eventually("it says that it cannot read them", async || {
+    eventually("the fault is logged", async || {
+        // The keys have the new passphrase, and the file still has the old one.
         server.log().contains("cannot be decrypted")
     })
     .await;
-    assert_eq!(published(&server).await.len(), 1, "it goes on");
+    assert_eq!(
+        published(&server).await.len(),
+        1,
+        "the active key remains in use"
+    );
     std::fs::rename(place.path("new"), place.path("passphrase")).unwrap();
-    eventually("it can", async || {
-        server
-            .log()
-            .contains("the ring of keys is as it should be again")
+    eventually("the repair is logged", async || {
+        // The file now has the new passphrase.
+        server.log().contains("the key ring has recovered")
     })
     .await;
     place.run("keys rotate").done();
-    eventually("and it follows", async || {
+    eventually("the server publishes the new key", async || {
         published(&server).await.len() == 2
     })
     .await;

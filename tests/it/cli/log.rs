@@ -1,4 +1,4 @@
-//! Attacks on the log: clients cannot fill it, and a stalled reader does not delay requests.
+//! Limits of the log: clients cannot fill it, and a stalled reader does not delay requests.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -16,7 +16,7 @@ use crate::support::{Place, address, servers::eventually};
 const PASSWORD: &str = "correct horse battery staple";
 const JUNK: u64 = 3000;
 
-/// A server whose log goes into a pipe.
+/// Server with a pipe for its log.
 struct Piped {
     child: Child,
     client: Client,
@@ -24,7 +24,7 @@ struct Piped {
 }
 
 impl Piped {
-    /// Waits until it answers. Reads its standard output up to the first line.
+    /// Starts a server, and reads the first line of its standard output.
     fn start(place: &Place, flags: &str) -> Self {
         let mut command = place.command(&format!(
             "serve --bind 127.0.0.1:0 --metrics-bind main --log-format json {flags}"
@@ -59,7 +59,7 @@ impl Piped {
             .client
             .post(format!("{}/api/token/verify/", self.url))
             .json(&json!({ "token": "junk" }));
-        request.send().await.expect("no answer").status().as_u16()
+        request.send().await.expect("no response").status().as_u16()
     }
 
     async fn get(&self, path: &str) -> (u16, String) {
@@ -68,7 +68,7 @@ impl Piped {
             .get(format!("{}{path}", self.url))
             .send()
             .await
-            .expect("no answer");
+            .expect("no response");
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
@@ -90,7 +90,7 @@ impl Piped {
         assert!(kill.unwrap().success());
     }
 
-    /// Stops it and returns its log.
+    /// Stops the server, and returns its log.
     fn log(mut self) -> Vec<Value> {
         self.signal("TERM");
         let mut text = String::new();
@@ -102,7 +102,7 @@ impl Piped {
             .unwrap();
         assert!(self.child.wait().unwrap().success());
         text.lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}")))
             .collect()
     }
 }
@@ -115,11 +115,11 @@ impl Drop for Piped {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn junk_requests_are_a_line_a_second_and_all_are_counted() {
+async fn junk_requests_are_logged_once_a_second_and_all_counted() {
     let place = Place::new();
     let server = Piped::start(&place, "");
     let (began, mut sent) = (Instant::now(), 0);
-    // Long enough for a second line, with the number of suppressed ones.
+    // The requests last long enough for a second line, with the number of suppressed ones.
     while sent < JUNK || began.elapsed() < Duration::from_millis(1500) {
         server.junk(500).await;
         sent += 500;
@@ -155,7 +155,7 @@ async fn junk_requests_are_a_line_a_second_and_all_are_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bytes_that_are_not_http_are_not_errors_in_the_log() {
+async fn bytes_that_are_not_http_are_not_logged_as_errors() {
     let place = Place::new();
     let server = Piped::start(&place, "");
     let address: SocketAddr = server.url.strip_prefix("http://").unwrap().parse().unwrap();
@@ -177,7 +177,7 @@ async fn bytes_that_are_not_http_are_not_errors_in_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stalled_log_reader_does_not_delay_requests() {
+async fn stalled_log_reader_does_not_delay_requests() {
     for level in ["info", "debug"] {
         let place = Place::new();
         place.user("ada", PASSWORD);
@@ -206,10 +206,10 @@ async fn a_stalled_log_reader_does_not_delay_requests() {
             "{level}: {dropped} lines were dropped"
         );
 
-        // It also stops within a few seconds, without a reader.
+        // Without a reader, the server also stops within a few seconds.
         server.signal("TERM");
         let mut server = server;
-        eventually("it ends", async || {
+        eventually("the server stops", async || {
             server.child.try_wait().unwrap().is_some()
         })
         .await;
@@ -217,15 +217,15 @@ async fn a_stalled_log_reader_does_not_delay_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_last_lines_are_in_the_log_after_a_stop() {
+async fn last_lines_are_in_the_log_after_a_stop() {
     let place = Place::new();
     let log = Piped::start(&place, "").log();
     assert_eq!(log.last().unwrap()["message"], "stopped", "{log:#?}");
 }
 
-/// A pipe that is full before the server starts, for example because of another writer.
+/// The pipe is full before the server starts, for example because of another writer.
 #[test]
-fn a_stalled_reader_of_the_output_does_not_prevent_the_start() {
+fn stalled_reader_of_the_output_does_not_prevent_the_start() {
     let place = Place::new();
     let (reader, mut writer) = std::io::pipe().unwrap();
     let full = writer.try_clone().unwrap();
@@ -241,7 +241,10 @@ fn a_stalled_reader_of_the_output_does_not_prevent_the_start() {
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut text = String::new();
     while !text.starts_with("HTTP/1.1 200") {
-        assert!(Instant::now() < deadline, "it does not answer: {text}");
+        assert!(
+            Instant::now() < deadline,
+            "the server does not respond: {text}"
+        );
         text.clear();
         if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
             stream

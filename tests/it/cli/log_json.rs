@@ -1,4 +1,4 @@
-//! `LATCHKEY_LOG_FORMAT=json`: every line of the log's stream is JSON, whatever happens.
+//! `LATCHKEY_LOG_FORMAT=json`: every line on standard error is JSON.
 
 use std::{fs, net::TcpListener};
 
@@ -8,12 +8,12 @@ use crate::support::{Place, servers::eventually};
 
 const PASSWORD: &str = "correct horse battery staple";
 
-/// Returns the events in a text, each of whose lines is one.
+/// Parses a text with one event for each line.
 #[track_caller]
 fn events(text: &str) -> Vec<Value> {
     let event = |line: &str| {
         let event: Value =
-            serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line} in {text}"));
+            serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line} in {text}"));
         assert!(
             event["timestamp"].is_string()
                 && event["level"].is_string()
@@ -36,7 +36,7 @@ fn failure(place: &Place, words: &str, code: i32) -> Value {
     );
     let last = events(&outcome.err)
         .pop()
-        .unwrap_or_else(|| panic!("{words} fails without a word"));
+        .unwrap_or_else(|| panic!("{words} prints no error"));
     assert_eq!(last["level"], "ERROR", "{last}");
     last
 }
@@ -65,7 +65,10 @@ async fn start_with_a_first_user_prints_json_on_both_streams() {
         let password = fs::read_to_string(printed[1]["file"].as_str().unwrap()).unwrap();
         let server = place.serve(flags);
         server.pair("admin", password.trim()).await;
-        eventually("it has started", async || server.log().contains("started")).await;
+        eventually("the start is logged", async || {
+            server.log().contains("started")
+        })
+        .await;
         let log = events(&server.log());
         assert!(!format!("{log:?}").contains(password.trim()));
     }
@@ -113,7 +116,7 @@ fn failing_start_prints_json() {
             "serve --bind 127.0.0.1:0",
             "LATCHKEY_KEYS_PASSPHRASE_FILE",
         ),
-        ("LATCHKEY_LOG", "info", &taken, "cannot be listened on"),
+        ("LATCHKEY_LOG", "info", &taken, "which is not available"),
         (
             "LATCHKEY_LOG",
             "info",
@@ -136,7 +139,7 @@ fn failing_start_prints_json() {
             "LATCHKEY_LOG",
             "info",
             "serve postgres://u:hunter2@h",
-            "unexpected URL",
+            "an unexpected argument holds a URL",
         ),
         ("LATCHKEY_LOG", "info", "", "Usage: latchkey"),
     ] {
@@ -157,7 +160,7 @@ fn failing_start_prints_json() {
 }
 
 #[test]
-fn dotenv_file_that_asks_for_json_gets_it_for_all_that_follows() {
+fn log_format_of_a_dotenv_file_applies_to_all_later_lines() {
     let place = Place::new();
     place.write(
         ".env",

@@ -3,7 +3,7 @@
 use crate::support::{Backend, Place, servers};
 
 on_both_backends! {
-    async fn status_says_what_is_pending_and_run_does_it_once(backend: Backend) {
+    async fn status_lists_pending_migrations_and_run_applies_them_once(backend: Backend) {
         let place = Place::on(backend).await;
         if backend == Backend::Embedded {
             assert!(place.run("migrate status").refused(2).contains("data/latchkey.db, which does not exist"));
@@ -13,9 +13,9 @@ on_both_backends! {
         assert_eq!((before.code, before.err.as_str()), (Some(1), ""), "{before:?}");
         let names: Vec<_> = before.out.lines().map(|line| line.strip_prefix("pending  ").unwrap()).collect();
         assert!(!names.is_empty());
-        assert!(place.files().iter().all(|name| name == "data/latchkey.db"), "to look makes nothing: {:?}", place.files());
+        assert!(place.files().iter().all(|name| name == "data/latchkey.db"), "status creates no files: {:?}", place.files());
 
-        let ran: Vec<_> = names.iter().map(|name| format!("ran {name}")).collect();
+        let ran: Vec<_> = names.iter().map(|name| format!("applied {name}")).collect();
         assert_eq!(place.run("migrate run").done().lines().collect::<Vec<_>>(), ran);
         assert_eq!(place.run("migrate run").done(), "nothing to do: the database is at this version\n");
         let after = place.run("migrate status").done().to_owned();
@@ -25,7 +25,7 @@ on_both_backends! {
 }
 
 #[tokio::test]
-async fn a_database_of_a_newer_version_is_left_alone() {
+async fn database_of_a_newer_version_is_refused() {
     let url = servers::fresh_database().await;
     let place = Place::new().with("DATABASE_URL", &url);
     place.run("migrate run").done();
@@ -41,12 +41,12 @@ async fn a_database_of_a_newer_version_is_left_alone() {
         place
             .run("doctor")
             .out
-            .contains("FAIL  migrations     9999 unknown here: a newer latchkey was run\n")
+            .contains("FAIL  migrations     9999 unknown here: a newer version of latchkey has migrated the database\n")
     );
 }
 
 #[test]
-fn a_file_that_is_no_database_is_refused() {
+fn file_that_is_not_a_database_is_refused() {
     let place = Place::new();
     place.write("notes.txt", &"this is not a database\n".repeat(100));
     let outcome = place.run("migrate run --database-url sqlite://notes.txt");

@@ -1,4 +1,4 @@
-//! The program as people and service managers meet it: arguments and settings in, lines, files and exit codes out.
+//! Command line: arguments, settings, output, files and exit codes.
 
 mod audit;
 mod core_dumps;
@@ -15,9 +15,11 @@ mod help;
 mod keys;
 mod keys_emergency;
 mod keys_foreign;
+mod keys_import_export;
 mod keys_json;
 mod keys_kept;
 mod keys_live;
+mod keys_openssl;
 mod log;
 mod log_json;
 mod migrate;
@@ -30,6 +32,7 @@ mod secrecy;
 mod serve;
 mod sessions;
 mod settings;
+mod settings_stores;
 mod stop;
 mod terminal;
 mod users;

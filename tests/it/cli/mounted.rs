@@ -1,4 +1,5 @@
-//! Secrets as Docker and Kubernetes mount them: files of root, behind links, in a directory that everybody may write to.
+//! Secrets that Docker and Kubernetes mount: files of root, behind links, in a world-writable
+//! directory.
 
 use std::{
     fs,
@@ -26,7 +27,8 @@ fn certificate() -> String {
         .pem()
 }
 
-/// Writes a volume of secrets as the kubelet does: `..data` leads to the current version, and each name into it.
+/// Writes a volume of secrets as the kubelet does: `..data` is a link to the current version, and
+/// each file a link into `..data`.
 fn volume(place: &Place, mode: u32, group: u32) {
     let folder = place.path("secrets");
     for (name, text) in [
@@ -52,14 +54,14 @@ fn with_volume() -> Place {
         .with("REDIS_URL_FILE", "secrets/url")
 }
 
-/// Runs a command as the user of the service, who owns the folder and not what lies in the volume.
+/// Runs a command as the user of the service, who owns the folder but not the files in the volume.
 fn as_service(place: &Place, words: &str) -> Outcome {
     Place::outcome(place.command_of_service(words), words, "")
 }
 
 #[test]
-fn secret_of_another_owner_that_others_can_read_is_read() {
-    // A file of this user can be repaired, so only root can make a mounted one.
+fn mounted_secret_that_others_can_read_is_accepted() {
+    // This user could change the mode of its own file, so only root can create a mounted one.
     let modes = if is_root() {
         &[0o444, 0o440, 0o644, 0o400][..]
     } else {
@@ -90,10 +92,10 @@ fn secret_of_another_owner_that_others_can_read_is_read() {
 }
 
 #[test]
-fn secret_that_can_be_repaired_or_written_by_others_is_refused_with_what_helps() {
+fn exposed_secret_is_refused_with_the_remedy() {
     let place = with_volume();
     volume(&place, 0o444, 65534);
-    // Now everything belongs to the service, which can change the mode.
+    // The files belong to the service, which can change the mode.
     let line = as_service(&place, "keys rotate").refused(2).to_owned();
     assert!(
         line.contains("has the mode 0444, so every user can read it: run chmod o-rwx on it"),
@@ -115,7 +117,7 @@ fn secret_that_can_be_repaired_or_written_by_others_is_refused_with_what_helps()
     }
 }
 
-/// Runs a command in a folder of which `secrets` is a read-only tmpfs with the keys of the folder.
+/// Runs a command in a folder with a read-only tmpfs `secrets` that holds the keys of the folder.
 fn with_mounted_keys(place: &Place, words: &str) -> Outcome {
     let mount = if can_mount() {
         [
@@ -164,15 +166,15 @@ fn can_mount() -> bool {
     } else {
         &["--map-root-user", "--mount"]
     };
-    let tried = Command::new("unshare")
+    let outcome = Command::new("unshare")
         .args(flags)
         .args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"])
         .output();
-    tried.is_ok_and(|output| output.status.success())
+    outcome.is_ok_and(|output| output.status.success())
 }
 
 #[test]
-fn keys_in_a_read_only_mount_are_read_and_elsewhere_the_remedy_is_named() {
+fn keys_in_a_read_only_mount_are_read() {
     let place = Place::new();
     place.run("keys rotate").done();
     place.run("keys rotate --use refresh").done();
@@ -185,7 +187,7 @@ fn keys_in_a_read_only_mount_are_read_and_elsewhere_the_remedy_is_named() {
             .collect::<Vec<_>>()
     };
     let expected = kids(&place.run("keys list --json"));
-    // The service may pass through the folder.
+    // The service must be able to enter the folder.
     place.chmod("", 0o755);
     let outcome = with_mounted_keys(&place, "keys list --json --keys-dir secrets");
     if can_mount() {
@@ -205,7 +207,7 @@ fn keys_in_a_read_only_mount_are_read_and_elsewhere_the_remedy_is_named() {
 }
 
 #[test]
-fn directory_of_keys_that_everybody_can_write_to_is_refused_with_what_its_user_can_do() {
+fn world_writable_key_directory_is_refused_with_the_remedy() {
     let place = Place::new();
     place.run("keys rotate").done();
     place.chmod("keys", 0o1777);

@@ -23,7 +23,7 @@ async fn password_that_was_accepted_signs_in() {
             utf16(&format!("\u{feff}{line}"), u16::to_le_bytes),
             "pass wörd",
         ),
-        // The second byte of the line break is in other characters, too.
+        // Other characters contain the bytes of the line break.
         (
             utf16(
                 "\u{feff}\u{0a0a}\u{0a05}\u{0a0a} letters\n",
@@ -97,11 +97,11 @@ async fn password_that_no_sign_in_accepts_is_refused_and_changes_nothing() {
         ),
         (
             b"\xff\xfea".to_vec(),
-            "no password could be read: it is not UTF-8",
+            "the password cannot be read: it is not UTF-8",
         ),
         (
             b"latin 1: caf\xe9 \n".to_vec(),
-            "no password could be read: it is not UTF-8",
+            "the password cannot be read: it is not UTF-8",
         ),
     ] {
         for words in [

@@ -1,4 +1,4 @@
-//! Commands of root beside a service of another user: the service can read all that they write.
+//! Commands of root for a service of another user: the service can read all files that they write.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use serde_json::json;
 use super::keys::kid;
 use crate::support::{Outcome, Place};
 
-const NOBODY: u32 = 65534;
+const SERVICE_USER: u32 = 65534;
 const PASSWORD: &str = "correct horse battery staple";
 const ED25519: &str = include_str!("../../../src/crypto/fixtures/ed25519_test_key.pem");
 
@@ -22,17 +22,17 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
-/// A folder of the service, which is another user if the tests run as root.
+/// Creates a folder of the service, which is another user if the tests run as root.
 fn folder() -> Place {
     let place = Place::new();
     drop(place.command_of_service("config"));
     place
 }
 
-/// Makes a command one of the service, without a change to any file.
+/// Runs a command as the user of the service, without a change of files.
 fn of_service(mut command: Command) -> Command {
     if is_root() {
-        command.uid(NOBODY).gid(NOBODY);
+        command.uid(SERVICE_USER).gid(SERVICE_USER);
     }
     command
 }
@@ -45,7 +45,7 @@ fn as_service(place: &Place, words: &str) -> Outcome {
 #[track_caller]
 fn belongs_to_the_service(place: &Place) {
     let owner = fs::metadata(place.path("")).unwrap();
-    // The harness writes the logs of servers into the same folder.
+    // The logs of servers are in the same folder.
     for name in place
         .files()
         .into_iter()
@@ -84,7 +84,7 @@ async fn files_that_root_writes_belong_to_the_owner_of_their_directory() {
         .started(of_service(place.command("serve --bind 127.0.0.1:0")))
         .listening();
     server.pair("ada", PASSWORD).await;
-    // Beside a running server, with its write-ahead log.
+    // A running server has a write-ahead log.
     place
         .run_with_input("users create bob --password-stdin", PASSWORD)
         .done();
@@ -100,7 +100,7 @@ async fn files_that_root_writes_belong_to_the_owner_of_their_directory() {
 }
 
 #[test]
-fn server_that_root_starts_once_leaves_nothing_that_the_service_cannot_use() {
+fn server_of_root_leaves_only_files_that_the_service_can_use() {
     let place = folder();
     drop(place.serve(""));
     belongs_to_the_service(&place);
@@ -112,12 +112,12 @@ fn server_that_root_starts_once_leaves_nothing_that_the_service_cannot_use() {
 }
 
 #[test]
-fn keys_that_the_owner_of_the_directory_could_not_read_are_not_written() {
+fn keys_that_their_owner_could_not_read_are_not_written() {
     let place = Place::new();
     place.run("keys rotate").done();
     let before = place.files();
-    // Only root can make a directory of another user.
-    if chown(place.path("keys"), Some(12345), Some(NOBODY)).is_ok() && is_root() {
+    // Only root can create a directory of another user.
+    if chown(place.path("keys"), Some(12345), Some(SERVICE_USER)).is_ok() && is_root() {
         place.chmod("keys", 0o770);
         place.chmod("", 0o755);
         let line = as_service(&place, "keys rotate").refused(2).to_owned();
@@ -127,11 +127,11 @@ fn keys_that_the_owner_of_the_directory_could_not_read_are_not_written() {
         );
         fs::remove_dir_all(place.path("keys")).unwrap();
         fs::create_dir(place.path("keys")).unwrap();
-        chown(place.path("keys"), Some(12345), Some(NOBODY)).unwrap();
+        chown(place.path("keys"), Some(12345), Some(SERVICE_USER)).unwrap();
         place.chmod("keys", 0o770);
         let line = as_service(&place, "keys rotate").refused(2).to_owned();
         assert!(
-            line.contains("run the command by sudo -u '#12345'"),
+            line.contains("run the command with sudo -u '#12345'"),
             "{line}"
         );
         assert!(place.files().is_empty());
@@ -140,9 +140,9 @@ fn keys_that_the_owner_of_the_directory_could_not_read_are_not_written() {
     }
 }
 
-/// A file that an older version left behind.
+/// Older versions created such files.
 #[test]
-fn key_that_only_root_can_read_is_named_with_the_repair() {
+fn key_that_only_root_can_read_is_named_with_the_remedy() {
     let place = folder();
     place.run("keys rotate").done();
     let name = place

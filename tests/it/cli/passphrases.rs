@@ -1,4 +1,4 @@
-//! Passphrases of keys at rest: only strong ones are used, at a high cost of each guess.
+//! Passphrases of keys at rest: only strong ones are accepted, and each guess is costly.
 
 use std::{
     fs,
@@ -14,13 +14,13 @@ const GOOD: &str = "3Vp6mVwG1rY0q7Jr4l7E2wXk";
 
 const WEAK: &str = "correct horse battery staple";
 
-/// A key that OpenSSL encrypted with [`WEAK`].
+/// Key that OpenSSL encrypted with [`WEAK`].
 const OLD: &str = include_str!("../../../src/crypto/fixtures/p256_scrypt_test_key.pem");
 
-/// INTEGER 2^17, INTEGER 8, INTEGER 1.
+/// DER of the scrypt parameters: INTEGER 2^17, INTEGER 8, INTEGER 1.
 const NEW_COST: &[u8] = &[2, 3, 2, 0, 0, 2, 1, 8, 2, 1, 1];
 
-fn asks(place: &Place, name: &str, cost: &[u8]) -> bool {
+fn has_cost(place: &Place, name: &str, cost: &[u8]) -> bool {
     pem(&fs::read_to_string(place.path(name)).unwrap())
         .windows(cost.len())
         .any(|part| part == cost)
@@ -33,7 +33,7 @@ fn place(passphrase: &str) -> Place {
 }
 
 #[test]
-fn a_passphrase_that_can_be_guessed_is_refused_with_what_would_be_right() {
+fn guessable_passphrase_is_refused_with_the_remedy() {
     for weak in [
         "correct horse battery staple",
         "passwordpassword",
@@ -57,19 +57,19 @@ fn a_passphrase_that_can_be_guessed_is_refused_with_what_would_be_right() {
     }
 }
 
-/// A key of an older version: a passphrase from a comic, at N = 2^14.
+/// Older versions created such keys: a guessable passphrase, at N = 2^14.
 #[test]
-fn a_key_under_a_weak_and_cheap_passphrase_is_revoked_or_rewrapped_at_the_new_cost() {
+fn key_under_a_weak_passphrase_is_revoked_or_rewrapped() {
     let folder = Place::new();
     folder.write("foreign", OLD);
     folder.write("weak", WEAK);
     folder
         .run("keys import foreign --passphrase-file weak")
         .done();
-    let made = kid(&folder, &json!({"use": "access"}));
+    let created = kid(&folder, &json!({"use": "access"}));
 
     let place = place(WEAK);
-    let name = format!("keys/20260131T120000Z-access-ES256-{made}.pem");
+    let name = format!("keys/20260131T120000Z-access-ES256-{created}.pem");
     place.write(&name, OLD);
     place.write("new", GOOD);
     place.write("also-weak", "passwordpassword1");
@@ -91,7 +91,7 @@ fn a_key_under_a_weak_and_cheap_passphrase_is_revoked_or_rewrapped_at_the_new_co
             .refused(2)
             .contains("can be guessed")
     );
-    assert!(!asks(&place, &name, NEW_COST));
+    assert!(!has_cost(&place, &name, NEW_COST));
     assert!(
         place
             .run("keys rewrap --new-passphrase-file new")
@@ -99,19 +99,19 @@ fn a_key_under_a_weak_and_cheap_passphrase_is_revoked_or_rewrapped_at_the_new_co
             .starts_with("encrypted 1 key")
     );
     assert!(
-        asks(&place, &name, NEW_COST),
+        has_cost(&place, &name, NEW_COST),
         "new files cost N = 2^17, r = 8, p = 1"
     );
     fs::rename(place.path("new"), place.path("passphrase")).unwrap();
     assert_eq!(
         place.run("keys list --json").json()[0]["kid"],
-        made.as_str()
+        created.as_str()
     );
 
     // A weak passphrase does not prevent a revocation either.
     place.write("passphrase", WEAK);
     place.write(&name, OLD);
-    place.run(&format!("keys revoke {made}"));
+    place.run(&format!("keys revoke {created}"));
     assert!(
         place.files().contains(&name.replace(".pem", ".revoked")),
         "{:?}",
@@ -119,9 +119,10 @@ fn a_key_under_a_weak_and_cheap_passphrase_is_revoked_or_rewrapped_at_the_new_co
     );
 }
 
-/// PKCS#8 with scrypt at N = 2^22. It is refused without computing it; unit tests cover more cases.
+/// The key is PKCS#8 with scrypt at N = 2^22. It is refused before the derivation. Unit tests cover
+/// more cases.
 #[test]
-fn a_planted_key_that_asks_for_gigabytes_is_refused_at_once() {
+fn planted_key_that_needs_gigabytes_is_refused() {
     let place = place(GOOD);
     drop(place.serve(""));
     let access = place
@@ -134,7 +135,8 @@ fn a_planted_key_that_asks_for_gigabytes_is_refused_at_once() {
         .windows(NEW_COST.len())
         .position(|part| part == NEW_COST)
         .unwrap();
-    // The same length as the original, so that enclosing lengths stay valid: INTEGER 2^22, INTEGER 8. They need 4 GiB.
+    // INTEGER 2^22 and INTEGER 8 need 4 GiB. They have the length of the original, so enclosing
+    // lengths stay valid.
     planted[at..at + 5].copy_from_slice(&[2, 3, 0x40, 0, 0]);
     place.write(&access, &encode(&planted));
     let begun = Instant::now();

@@ -1,5 +1,5 @@
-//! Secrets anywhere in a URL are not in the output of `config` and `doctor`, in logs or in errors. The output of
-//! `config` is a valid `.env` file.
+//! Secrets in a URL are not in the output of `config` and `doctor`, in logs or in errors. The
+//! output of `config` is a valid `.env` file.
 
 use latchkey::{config::ConfigError, store::redis::RedisUrl, store::sql::DatabaseUrl};
 use proptest::{
@@ -48,7 +48,7 @@ const REDIS: [&str; 14] = [
     "S",
 ];
 
-/// Two unique words, with a special character of URLs between them.
+/// Returns two unique words, with a special character of URLs between them.
 fn secret() -> impl Strategy<Value = (String, String, String)> {
     let between = proptest::sample::select(vec![
         "", "@", "/", "#", "?", ":", "%", "%40", "%zz", "&", "=", ",", ";", "+", "\\", "'", "\"",
@@ -76,12 +76,12 @@ fn holds_none(text: &str, words: [&str; 2], from: &str) {
     for word in words {
         assert!(
             !text.contains(word) && !decoded(text).contains(word),
-            "{from} tells {word}: {text}"
+            "{from} shows {word}: {text}"
         );
     }
 }
 
-/// Returns true for a user and a password, of which the first is not secret.
+/// True for a user and a password, because the user is not secret.
 fn is_a_login(shape: &str, between: &str, raw: bool) -> bool {
     raw && between == ":" && shape.contains("//S@")
 }
@@ -94,33 +94,33 @@ proptest! {
     #![proptest_config(Config { cases: 4000, ..Config::default() })]
 
     #[test]
-    fn secret_anywhere_in_a_database_url_is_in_no_text((a, between, b) in secret(), shape in template(&DATABASE), raw: bool) {
+    fn secret_in_a_database_url_is_in_no_text((a, between, b) in secret(), shape in template(&DATABASE), raw: bool) {
         let secret = format!("{a}{between}{b}");
         let url = shape.replace('S', &if raw { secret } else { encoded(&secret) });
-        let told = match url.parse::<DatabaseUrl>() {
+        let texts = match url.parse::<DatabaseUrl>() {
             Ok(parsed) => format!("{parsed} {parsed:?} {:?}", parsed.warning()),
             Err(error) => format!("{error} {error:?} {}", ConfigError::new("DATABASE_URL", "x", &error.to_string())),
         };
-        holds_none(&told, [&a, &b], &url);
+        holds_none(&texts, [&a, &b], &url);
     }
 
     #[test]
-    fn secret_anywhere_in_a_redis_url_is_in_no_text((a, between, b) in secret(), shape in template(&REDIS), raw: bool) {
+    fn secret_in_a_redis_url_is_in_no_text((a, between, b) in secret(), shape in template(&REDIS), raw: bool) {
         prop_assume!(!is_a_login(shape, &between, raw));
         let secret = format!("{a}{between}{b}");
         let url = shape.replace('S', &if raw { secret } else { encoded(&secret) });
-        let told = |parsed: Result<RedisUrl, _>| match parsed {
+        let texts = |parsed: Result<RedisUrl, _>| match parsed {
             Ok(parsed) => format!("{parsed} {parsed:?}"),
             Err(error) => format!("{error} {error:?}"),
         };
-        holds_none(&told(url.parse()), [&a, &b], &url);
-        holds_none(&told(RedisUrl::sentinels(&url)), [&a, &b], &url);
+        holds_none(&texts(url.parse()), [&a, &b], &url);
+        holds_none(&texts(RedisUrl::sentinels(&url)), [&a, &b], &url);
     }
 }
 
-/// The program itself, with the most verbose log.
+/// The program runs with the most verbose log.
 #[test]
-fn secret_anywhere_in_a_setting_is_in_nothing_that_a_command_prints() {
+fn secret_in_a_setting_is_in_no_output() {
     let settings = || {
         let database = template(&DATABASE).prop_map(|shape| ("DATABASE_URL", shape));
         let redis = template(&REDIS).prop_map(|shape| ("REDIS_URL", shape));
@@ -162,7 +162,7 @@ fn secret_anywhere_in_a_setting_is_in_nothing_that_a_command_prints() {
                 if command.starts_with("serve")
                     && (url.starts_with("redis") || url.starts_with("unix"))
                 {
-                    // It would start a server.
+                    // The command would start a server.
                     return Ok(());
                 }
                 let place = Place::new().with(name, &url).with("LATCHKEY_LOG", "trace");
@@ -179,7 +179,7 @@ fn secret_anywhere_in_a_setting_is_in_nothing_that_a_command_prints() {
 }
 
 #[test]
-fn url_where_no_argument_belongs_is_not_repeated() {
+fn url_in_an_unexpected_argument_is_not_repeated() {
     let place = Place::new();
     for words in [
         "serve postgres://ada:hunter2hunter2@db/latchkey",
@@ -220,7 +220,7 @@ fn fed_back(place: &Place) -> (String, String) {
 }
 
 #[test]
-fn output_of_config_is_a_dotenv_file_with_the_same_settings() {
+fn config_output_is_an_equivalent_dotenv_file() {
     let place = Place::new()
         .with("LATCHKEY_ACCESS_CLAIMS", "email,is_staff")
         .with(
@@ -245,7 +245,7 @@ fn output_of_config_is_a_dotenv_file_with_the_same_settings() {
 
 /// A masked password would be used as a password.
 #[test]
-fn output_of_config_never_changes_a_url() {
+fn config_output_never_changes_a_url() {
     for (name, url) in [
         (
             "DATABASE_URL",
@@ -261,8 +261,8 @@ fn output_of_config_never_changes_a_url() {
         let place = Place::new().with(name, url);
         let (out, second) = fed_back(&place);
         assert!(
-            out.lines()
-                .any(|line| line.starts_with(&format!("# {name} is set, and not repeated here: "))),
+            out.lines().any(|line| line
+                .starts_with(&format!("# {name} is set, and shown without its secret: "))),
             "{out}"
         );
         assert!(

@@ -1,4 +1,4 @@
-//! Starting and stopping.
+//! Start and stop of a server.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -11,10 +11,10 @@ use crate::support::{
     servers::{self, own::OwnPostgres},
 };
 
-/// An address on which nobody listens: no test is ever given so low a port.
-const NOBODY: &str = "127.0.0.1:1";
+/// Address without a listener: the system assigns no port as low as this to a test.
+const CLOSED: &str = "127.0.0.1:1";
 
-/// The commands that the first start prints, as one would paste them.
+/// Returns the commands that the first start prints.
 fn commands(printed: &[String]) -> String {
     let command = |line: &&String| {
         ["PAIR=", "ACCESS=", "curl"]
@@ -29,7 +29,7 @@ fn commands(printed: &[String]) -> String {
         .join("\n")
 }
 
-/// The password in the file that was printed.
+/// Reads the password from the file that was printed.
 fn password(place: &Place, printed: &[String]) -> String {
     let named = printed
         .iter()
@@ -46,11 +46,10 @@ fn password(place: &Place, printed: &[String]) -> String {
 }
 
 #[tokio::test]
-async fn first_start_without_a_terminal_writes_the_password_to_a_file_and_prints_commands_that_work()
- {
+async fn first_start_without_a_terminal_writes_a_password_file() {
     let place = Place::new();
     let mut server = place.serve("");
-    server.read_until("To move on");
+    server.read_until("To use Postgres and Redis");
     assert!(!server.url.ends_with(":0"), "{}", server.url);
     let text = server.printed.join("\n");
     let password = password(&place, &server.printed);
@@ -64,7 +63,7 @@ async fn first_start_without_a_terminal_writes_the_password_to_a_file_and_prints
             .files()
             .iter()
             .any(|name| name.contains("admin-password.")),
-        "a draft is left: {:?}",
+        "a draft remains: {:?}",
         place.files()
     );
     assert!(text.contains("username: admin"), "{text}");
@@ -72,7 +71,7 @@ async fn first_start_without_a_terminal_writes_the_password_to_a_file_and_prints
         assert!(line.contains(&server.url), "{line}");
     }
 
-    // Pasted into a shell that stops at the first failure; `-i` shows the status line.
+    // The shell stops at the first failure. `-i` shows the status line.
     let script = format!("set -e\n{}", commands(&server.printed));
     let shell = Command::new("sh").arg("-c").arg(&script).output().unwrap();
     let (out, err) = (
@@ -143,7 +142,7 @@ fn lines_on_a_terminal(place: &Place, last: &str) -> Vec<String> {
 #[test]
 fn first_start_on_a_terminal_shows_the_password_and_writes_no_file() {
     let place = Place::new();
-    let lines = lines_on_a_terminal(&place, "To move on");
+    let lines = lines_on_a_terminal(&place, "To use Postgres and Redis");
     let shown = lines
         .iter()
         .find_map(|line| line.trim().strip_prefix("password: "));
@@ -165,11 +164,11 @@ fn first_start_on_a_terminal_shows_the_password_and_writes_no_file() {
 }
 
 #[tokio::test]
-async fn file_of_a_first_password_that_is_left_behind_is_replaced() {
+async fn stale_file_of_a_first_password_is_replaced() {
     let place = Place::new();
     place.write("data/admin-password", "of a database that was removed\n");
     let mut server = place.serve("");
-    server.read_until("To move on");
+    server.read_until("To use Postgres and Redis");
     server
         .pair("admin", &password(&place, &server.printed))
         .await;
@@ -177,10 +176,10 @@ async fn file_of_a_first_password_that_is_left_behind_is_replaced() {
 }
 
 #[tokio::test]
-async fn the_next_start_says_none_of_that_and_keeps_user_keys_and_sessions() {
+async fn next_start_keeps_user_keys_and_sessions() {
     let place = Place::new().with("LATCHKEY_ISSUER", "https://auth.test");
     let mut server = place.serve("");
-    server.read_until("To move on");
+    server.read_until("To use Postgres and Redis");
     let password = password(&place, &server.printed);
     let pair = server.pair("admin", &password).await;
     let keys = place.files();
@@ -197,14 +196,14 @@ async fn the_next_start_says_none_of_that_and_keeps_user_keys_and_sessions() {
     );
     let (status, printed) = server.stop("TERM");
     assert!(status.success());
-    assert_eq!(printed.len(), 1, "only where it listens: {printed:?}");
+    assert_eq!(printed.len(), 1, "only the address: {printed:?}");
 }
 
 #[tokio::test]
-async fn keys_and_database_can_be_read_by_their_owner_alone() {
+async fn keys_and_database_are_private_to_their_owner() {
     let place = Place::new();
     let mut server = place.serve("");
-    server.read_until("To move on");
+    server.read_until("To use Postgres and Redis");
     let files: Vec<_> = place
         .files()
         .into_iter()
@@ -218,7 +217,7 @@ async fn keys_and_database_can_be_read_by_their_owner_alone() {
             holds("-refresh-HS256-")
         ),
         (4, 1, 1),
-        "two keys, the lock, the lives: {files:?}"
+        "two keys, the lock, the lifetimes: {files:?}"
     );
     assert!(files.contains(&"data/latchkey.db".to_owned()), "{files:?}");
     for name in &files {
@@ -228,10 +227,10 @@ async fn keys_and_database_can_be_read_by_their_owner_alone() {
 }
 
 #[tokio::test]
-async fn without_an_issuer_the_tokens_name_the_address_that_is_really_listened_on() {
+async fn missing_issuer_is_the_address_of_the_server() {
     let place = Place::new();
     let mut server = place.serve("");
-    server.read_until("To move on");
+    server.read_until("To use Postgres and Redis");
     let pair = server
         .pair("admin", &password(&place, &server.printed))
         .await;
@@ -242,11 +241,11 @@ async fn without_an_issuer_the_tokens_name_the_address_that_is_really_listened_o
 }
 
 #[tokio::test]
-async fn ctrl_c_and_sigterm_stop_it_in_seconds_with_exit_code_0() {
+async fn ctrl_c_and_sigterm_stop_the_server_with_exit_code_0() {
     for signal in ["INT", "TERM"] {
         let place = Place::new();
         let server = place.serve("");
-        // A client that keeps its connection open, as browsers and pools do, holds nothing up.
+        // An idle connection, such as that of a browser or a pool, does not delay the stop.
         let mut idle = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
         assert_eq!(server.get("/api/token/").await.status, 405);
         let (status, _) = server.stop(signal);
@@ -256,7 +255,7 @@ async fn ctrl_c_and_sigterm_stop_it_in_seconds_with_exit_code_0() {
 }
 
 #[tokio::test]
-async fn a_server_on_postgres_makes_no_user() {
+async fn first_start_on_postgres_creates_no_user() {
     let place = Place::on(Backend::PostgresAndRedis).await;
     let server = place.serve("");
     assert_eq!(server.get("/.well-known/jwks.json").await.status, 200);
@@ -267,11 +266,11 @@ async fn a_server_on_postgres_makes_no_user() {
 }
 
 #[tokio::test]
-async fn a_missing_database_is_waited_for_and_then_named_in_one_line() {
+async fn unreachable_database_is_named_after_the_startup_timeout() {
     let place = Place::new()
         .with(
             "DATABASE_URL",
-            &format!("postgres://latchkey:hunter2hunter2@{NOBODY}/latchkey"),
+            &format!("postgres://latchkey:hunter2hunter2@{CLOSED}/latchkey"),
         )
         .with("LATCHKEY_STARTUP_TIMEOUT", "1s")
         .with("LATCHKEY_LOG_FORMAT", "pretty");
@@ -283,11 +282,11 @@ async fn a_missing_database_is_waited_for_and_then_named_in_one_line() {
     );
     let (log, last) = outcome.err.trim_end().rsplit_once('\n').unwrap();
     assert!(
-        log.contains("the database is not there yet: trying again"),
+        log.contains("the database cannot be reached yet: trying again"),
         "{log}"
     );
     let expected = format!(
-        "latchkey: DATABASE_URL: postgres://latchkey:***@{NOBODY}/latchkey cannot be reached ("
+        "latchkey: DATABASE_URL: postgres://latchkey:***@{CLOSED}/latchkey cannot be reached ("
     );
     assert!(last.starts_with(&expected), "{last}");
     assert!(
@@ -303,13 +302,13 @@ async fn a_missing_database_is_waited_for_and_then_named_in_one_line() {
 }
 
 #[tokio::test]
-async fn a_database_that_comes_late_is_waited_for() {
+async fn start_waits_for_a_late_database() {
     let mut postgres = OwnPostgres::start_with(&[]).await;
     postgres.stop();
     let place = Place::new().with("DATABASE_URL", &postgres.url());
     let server = place.starting("");
-    servers::eventually("it waits", async || {
-        server.log().contains("not there yet: trying again")
+    servers::eventually("the server waits", async || {
+        server.log().contains("cannot be reached yet: trying again")
     })
     .await;
     postgres.again().await;
@@ -317,10 +316,10 @@ async fn a_database_that_comes_late_is_waited_for() {
 }
 
 #[test]
-fn a_command_does_not_wait_for_a_missing_database() {
+fn command_does_not_wait_for_an_unreachable_database() {
     let place = Place::new().with(
         "DATABASE_URL",
-        &format!("postgres://latchkey@{NOBODY}/latchkey"),
+        &format!("postgres://latchkey@{CLOSED}/latchkey"),
     );
     for command in ["users list", "flush-expired", "sessions list --user ada"] {
         let outcome = place.run(command);
@@ -334,10 +333,10 @@ fn a_command_does_not_wait_for_a_missing_database() {
 }
 
 #[test]
-fn a_server_that_still_waits_for_its_database_stops_at_once_when_told_to() {
+fn signal_stops_a_start_that_waits_for_the_database() {
     let place = Place::new().with(
         "DATABASE_URL",
-        &format!("postgres://latchkey@{NOBODY}/latchkey"),
+        &format!("postgres://latchkey@{CLOSED}/latchkey"),
     );
     let mut server = place
         .command("serve --bind 127.0.0.1:0")
@@ -348,7 +347,7 @@ fn a_server_that_still_waits_for_its_database_stops_at_once_when_told_to() {
     let mut lines = log.lines().map_while(Result::ok);
     assert!(
         lines.any(|line| line.contains("trying again")),
-        "it does not wait"
+        "the server does not wait"
     );
     assert!(
         Command::new("sh")
@@ -357,7 +356,7 @@ fn a_server_that_still_waits_for_its_database_stops_at_once_when_told_to() {
             .unwrap()
             .success()
     );
-    // Its output ends when it does, and that long before the thirty seconds are over.
+    // Its output ends with the process, before the start times out after thirty seconds.
     assert_eq!(
         lines
             .filter(|line| line.contains("cannot be reached"))
@@ -368,7 +367,7 @@ fn a_server_that_still_waits_for_its_database_stops_at_once_when_told_to() {
 }
 
 #[tokio::test]
-async fn of_two_first_starts_at_once_one_tells_the_password_and_both_share_the_keys() {
+async fn concurrent_first_starts_share_the_keys_and_one_password() {
     let place = Place::new().with("LATCHKEY_ISSUER", "https://auth.test");
     let (one, other) = std::thread::scope(|scope| {
         let other = scope.spawn(|| place.serve(""));

@@ -5,7 +5,7 @@ use crate::support::{Backend, Forge, Place, servers, sid};
 const PASSWORD: &str = "correct horse battery staple";
 
 on_both_backends! {
-    async fn sessions_are_listed_and_end_when_they_are_revoked(backend: Backend) {
+    async fn revoke_by_user_ends_the_listed_sessions(backend: Backend) {
         let place = Place::on(backend).await;
         place.user("ada", PASSWORD);
         place.user("bob", PASSWORD);
@@ -26,17 +26,17 @@ on_both_backends! {
         assert_eq!(table.lines().count(), 3, "{table}");
         assert!(table.starts_with("SESSION ") && table.contains("127.0.0.1"), "{table}");
 
-        assert!(place.run("sessions revoke --user ada").done().starts_with("ended all sessions of ada\n"));
+        assert!(place.run("sessions revoke --user ada").done().starts_with("revoked all sessions of ada\n"));
         for pair in &pairs {
             assert_eq!(server.verify(&pair.access).await.status, 400);
             assert_eq!(server.refresh(&pair.refresh).await.status, 401);
         }
-        assert_eq!(server.verify(&other.access).await.status, 200, "somebody else was signed out");
+        assert_eq!(server.verify(&other.access).await.status, 200, "the session of another user is live");
         assert_eq!(place.run("sessions list --user ada").done(), "ada has no live sessions\n");
         server.pair("ada", PASSWORD).await;
     }
 
-    async fn flushing_keeps_what_is_alive(backend: Backend) {
+    async fn flush_keeps_live_sessions(backend: Backend) {
         let place = Place::on(backend).await;
         place.user("ada", PASSWORD);
         let server = place.serve("");
@@ -46,18 +46,18 @@ on_both_backends! {
         server.refresh(&pair.refresh).await.pair();
     }
 
-    async fn one_session_is_ended_by_its_id_and_no_other(backend: Backend) {
+    async fn revoke_by_id_ends_one_session(backend: Backend) {
         let place = Place::on(backend).await;
         place.user("ada", PASSWORD);
         let server = place.serve("");
-        let (gone, kept) = (server.pair("ada", PASSWORD).await, server.pair("ada", PASSWORD).await);
-        let id = sid(&gone.access);
-        assert!(place.run(&format!("sessions revoke --session {id}")).done().starts_with(&format!("ended session {id}\n")));
-        assert_eq!(server.verify(&gone.access).await.status, 400);
-        assert_eq!(server.refresh(&gone.refresh).await.status, 401);
+        let (ended, kept) = (server.pair("ada", PASSWORD).await, server.pair("ada", PASSWORD).await);
+        let id = sid(&ended.access);
+        assert!(place.run(&format!("sessions revoke --session {id}")).done().starts_with(&format!("revoked session {id}\n")));
+        assert_eq!(server.verify(&ended.access).await.status, 400);
+        assert_eq!(server.refresh(&ended.refresh).await.status, 401);
         server.refresh(&kept.refresh).await.pair();
         let again = place.run(&format!("sessions revoke --session {id}"));
-        assert!(again.done().starts_with(&format!("session {id} had been ended before\n")));
+        assert!(again.done().starts_with(&format!("session {id} was revoked before\n")));
         let unknown = "00000000-0000-4000-8000-000000000000";
         assert_eq!(place.run(&format!("sessions revoke --session {unknown}")).refused(1), format!("there is no session {unknown}"));
         for wrong in [id.to_uppercase(), "all".to_owned(), id.replace('-', "")] {
@@ -65,20 +65,20 @@ on_both_backends! {
         }
     }
 
-    async fn everybody_is_signed_out_and_may_sign_in_again(backend: Backend) {
+    async fn revoke_all_ends_all_sessions_and_permits_sign_ins(backend: Backend) {
         let place = Place::on(backend).await;
         let names = ["ada", "bob", "eve"];
         for name in names {
             place.user(name, PASSWORD);
         }
         let server = place.serve("");
-        // On the embedded backend there is the first user, too.
+        // The embedded backend has the first user as well.
         let users = place.run("users list --json").json().as_array().unwrap().len();
         let mut pairs = Vec::new();
         for name in names {
             pairs.push(server.pair(name, PASSWORD).await);
         }
-        assert!(place.run("sessions revoke --all").done().starts_with(&format!("ended all sessions of {users} users\n")));
+        assert!(place.run("sessions revoke --all").done().starts_with(&format!("revoked all sessions of {users} users\n")));
         for (pair, name) in pairs.iter().zip(names) {
             assert_eq!(server.verify(&pair.access).await.status, 400);
             assert_eq!(server.refresh(&pair.refresh).await.status, 401);
@@ -92,9 +92,9 @@ on_both_backends! {
     }
 }
 
-/// Nobody waits for a month here: the database is told that one of the sessions began long ago.
+/// The times of one session are moved into the past, in place of a wait.
 #[tokio::test]
-async fn flushing_removes_what_ended_long_ago_and_nothing_else() {
+async fn flush_removes_only_expired_sessions() {
     let url = servers::fresh_database().await;
     let place = Place::new().with("DATABASE_URL", &url);
     place.user("ada", PASSWORD);
@@ -135,7 +135,7 @@ async fn flushing_removes_what_ended_long_ago_and_nothing_else() {
 }
 
 #[test]
-fn sessions_of_nobody_are_refused_in_a_sentence() {
+fn sessions_of_an_unknown_user_are_refused() {
     let place = Place::new().migrated();
     for command in ["list", "list --json", "revoke"] {
         let outcome = place.run(&format!("sessions {command} --user nobody"));

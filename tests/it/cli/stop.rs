@@ -1,4 +1,4 @@
-//! Signals: how a server stops, and what it does meanwhile.
+//! Signals that stop a server, and the shutdown delay.
 
 use std::{net::TcpStream, time::Instant};
 
@@ -11,14 +11,14 @@ fn address(url: &str) -> &str {
 }
 
 #[tokio::test]
-async fn during_the_delay_requests_are_answered_and_readiness_is_503() {
+async fn shutdown_delay_serves_requests_and_readiness_is_503() {
     for signal in ["TERM", "INT", "HUP"] {
         let place = Place::new().with("LATCHKEY_SHUTDOWN_DELAY", "1h");
         place.user("ada", "correct horse battery staple");
         let server = place.serve("");
         assert_eq!(server.get("/health/ready").await.status, 200);
         server.signal(signal);
-        eventually("readiness says so", async || {
+        eventually("readiness is 503", async || {
             server.get("/health/ready").await.status == 503
         })
         .await;
@@ -34,12 +34,12 @@ async fn during_the_delay_requests_are_answered_and_readiness_is_503() {
         assert_eq!(
             (answer.status, answer.header("connection")),
             (200, "close"),
-            "a pool must let go of it"
+            "a pool must close the connection"
         );
         place
             .run(&format!("healthcheck --bind {}", address(&server.url)))
             .refused(1);
-        // The second one ends the delay.
+        // The second signal ends the delay.
         let begun = Instant::now();
         assert_eq!(server.stop(signal).0.code(), Some(0), "SIG{signal}");
         assert!(begun.elapsed().as_secs() < 8);
@@ -47,7 +47,7 @@ async fn during_the_delay_requests_are_answered_and_readiness_is_503() {
 }
 
 #[tokio::test]
-async fn after_the_delay_the_server_stops() {
+async fn server_stops_after_the_shutdown_delay() {
     let place = Place::new();
     let server = place.serve("--shutdown-delay 300ms");
     let begun = Instant::now();
@@ -56,7 +56,7 @@ async fn after_the_delay_the_server_stops() {
 }
 
 #[tokio::test]
-async fn without_a_delay_a_hangup_stops_the_server_like_sigterm() {
+async fn hangup_without_a_delay_stops_the_server() {
     let server = Place::new().serve("");
     let url = server.url.clone();
     let (status, _) = server.stop("HUP");
@@ -64,9 +64,9 @@ async fn without_a_delay_a_hangup_stops_the_server_like_sigterm() {
     assert!(TcpStream::connect(address(&url)).is_err());
 }
 
-/// As `nohup` starts it.
+/// `nohup` starts the server so.
 #[tokio::test]
-async fn a_hangup_that_is_ignored_at_the_start_stays_ignored() {
+async fn hangup_that_is_ignored_at_the_start_stays_ignored() {
     let place = Place::new();
     let server = place.serve_ignoring("HUP");
     server.signal("HUP");

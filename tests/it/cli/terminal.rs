@@ -1,4 +1,4 @@
-//! Text from outside on the operator's terminal cannot move the cursor, hide text or reorder it.
+//! Foreign text on the operator's terminal cannot move the cursor, hide text or reorder it.
 
 use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection, sql_types::Text};
 use latchkey::domain::visible::is_hidden;
@@ -7,7 +7,7 @@ use crate::support::{Place, servers::eventually, sid};
 
 const PASSWORD: &str = "correct horse battery staple";
 
-/// Clears the screen, sets the title, reverses the order, is invisible.
+/// Text that clears the screen, sets the title, reverses the order, and has invisible characters.
 const HOSTILE: &str =
     "a\u{1b}[2J\u{1b}]0;x\u{7}\u{202e}b\u{200b}c\u{9b}d\u{2066}e\u{feff}f\u{e0041}\rg";
 
@@ -18,7 +18,7 @@ fn is_visible(what: &str, text: &str) {
 }
 
 #[test]
-fn an_argument_that_clears_the_screen_is_repeated_as_text() {
+fn argument_with_control_characters_is_escaped() {
     let place = Place::new().migrated();
     for (words, code) in [
         ("", 2),
@@ -41,16 +41,16 @@ fn an_argument_that_clears_the_screen_is_repeated_as_text() {
     is_visible("a value from the environment", help.done());
 }
 
-/// Rows of an older version, or of another program.
+/// An older version or another program may have written such rows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_row_that_clears_the_screen_is_listed_as_text() {
+async fn row_with_control_characters_is_escaped() {
     let place = Place::new();
     place.user("ada", PASSWORD);
     let server = place.serve("");
     let session = sid(&server.pair("ada", PASSWORD).await.access);
     let mut sqlite =
         SqliteConnection::establish(place.path("data/latchkey.db").to_str().unwrap()).unwrap();
-    // Events are added and never changed.
+    // Events can be added but not changed.
     let event = "INSERT INTO audit_events (at, event, actor, user_agent, session_id, details, times) \
                  SELECT at, event, ?1, ?1, session_id, details, times FROM audit_events WHERE event = 'sign_in' LIMIT 1";
     for statement in [
@@ -80,17 +80,17 @@ async fn a_row_that_clears_the_screen_is_listed_as_text() {
     let sessions = place.run("sessions list --user ada --json").json();
     assert_eq!(
         sessions[0]["user_agent"], HOSTILE,
-        "as JSON it is what it was"
+        "JSON holds the original text"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_name_that_reverses_the_line_is_logged_as_text() {
+async fn file_name_with_hidden_characters_is_escaped() {
     for format in ["pretty", "json"] {
         let place = Place::new();
         let server = place.serve(&format!("--log-format {format}"));
         place.write("keys/a\u{202e}b\u{200b}\u{1b}[2J.pem", "nonsense");
-        eventually("it is logged", async || {
+        eventually("the file name is logged", async || {
             server.log().contains(".pem: the name is not")
         })
         .await;
@@ -103,7 +103,7 @@ async fn a_file_name_that_reverses_the_line_is_logged_as_text() {
 }
 
 #[test]
-fn a_new_username_with_a_hidden_character_is_refused_and_shown_escaped() {
+fn username_with_a_hidden_character_is_refused() {
     let place = Place::new().migrated();
     for (name, words) in [
         ("ad\u{200b}a", "an invisible character (U+200B)"),

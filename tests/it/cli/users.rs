@@ -7,13 +7,13 @@ use crate::support::{Backend, Forge, Place};
 const PASSWORD: &str = "correct horse battery staple";
 
 on_both_backends! {
-    async fn users_are_made_shown_and_deleted(backend: Backend) {
+    async fn users_are_created_shown_and_deleted(backend: Backend) {
         let place = Place::on(backend).await.migrated();
         assert_eq!(place.run("users list").done(), "there are no users\n");
-        let made = place.run_with_input("users create ada --password-stdin --email Ada@Example.com --staff", PASSWORD);
+        let created = place.run_with_input("users create ada --password-stdin --email Ada@Example.com --staff", PASSWORD);
         let shown = place.run("users show ada --json").json();
         let id = shown["id"].as_str().unwrap();
-        assert_eq!(made.done(), format!("made ada with the id {id}\n"));
+        assert_eq!(created.done(), format!("created ada with the id {id}\n"));
         for (name, value) in [
             ("username", json!("ada")),
             ("email", json!("Ada@Example.com")),
@@ -35,12 +35,12 @@ on_both_backends! {
         let text = place.run("users show bob").done().to_owned();
         assert!(text.contains("username    bob\n") && text.contains("last_login  never\n"), "{text}");
 
-        assert!(place.run("users delete bob").done().starts_with("deleted bob, and all sessions have ended\n"));
+        assert!(place.run("users delete bob").done().starts_with("deleted bob, and all sessions were revoked\n"));
         assert_eq!(place.run("users show bob").refused(1), "there is no user bob");
         assert_eq!(place.run("users list --json").json().as_array().unwrap().len(), 1);
     }
 
-    async fn a_name_or_an_address_is_taken_once(backend: Backend) {
+    async fn username_and_address_are_unique(backend: Backend) {
         let place = Place::on(backend).await.migrated();
         place.run_with_input("users create ada --password-stdin --email ada@example.com", PASSWORD).done();
         let twice = place.run_with_input("users create ada --password-stdin", PASSWORD);
@@ -50,37 +50,37 @@ on_both_backends! {
         assert_eq!(place.run("users list --json").json().as_array().unwrap().len(), 1);
     }
 
-    async fn a_deactivated_user_is_out_at_once_and_comes_back_with_a_new_sign_in(backend: Backend) {
+    async fn deactivated_user_has_no_sessions_and_can_be_reactivated(backend: Backend) {
         let place = Place::on(backend).await.migrated();
         place.user("ada", PASSWORD);
         let server = place.serve("");
         let pair = server.pair("ada", PASSWORD).await;
         let done = place.run("users deactivate ada");
-        assert!(done.done().starts_with("ada cannot sign in, and all sessions have ended\n"));
+        assert!(done.done().starts_with("ada cannot sign in, and all sessions were revoked\n"));
         assert_eq!(server.verify(&pair.access).await.status, 400);
         assert_eq!(server.refresh(&pair.refresh).await.status, 401);
         assert_eq!(server.obtain("ada", PASSWORD).await.status, 401);
 
         assert_eq!(place.run("users activate ada").done(), "ada can sign in\n");
-        assert_eq!(server.verify(&pair.access).await.status, 400, "a token from before came back to life");
-        assert_eq!(server.refresh(&pair.refresh).await.status, 401, "a token from before came back to life");
+        assert_eq!(server.verify(&pair.access).await.status, 400, "an earlier token remains revoked");
+        assert_eq!(server.refresh(&pair.refresh).await.status, 401, "an earlier token remains revoked");
         server.pair("ada", PASSWORD).await;
     }
 
-    async fn a_new_password_ends_the_sessions_of_the_old_one(backend: Backend) {
+    async fn new_password_ends_all_sessions(backend: Backend) {
         let place = Place::on(backend).await.migrated();
         place.user("ada", PASSWORD);
         let server = place.serve("");
         let pair = server.pair("ada", PASSWORD).await;
         let done = place.run_with_input("users set-password ada --password-stdin", "another long password\r\n");
-        assert!(done.done().starts_with("ada has a new password, and all sessions have ended\n"));
+        assert!(done.done().starts_with("ada has a new password, and all sessions were revoked\n"));
         assert_eq!(server.verify(&pair.access).await.status, 400);
         assert_eq!(server.refresh(&pair.refresh).await.status, 401);
         assert_eq!(server.obtain("ada", PASSWORD).await.status, 401);
         server.pair("ada", "another long password").await;
     }
 
-    async fn a_deleted_user_is_gone_for_the_running_server_too(backend: Backend) {
+    async fn deleted_user_is_refused_by_a_running_server(backend: Backend) {
         let place = Place::on(backend).await.migrated();
         place.user("ada", PASSWORD);
         let server = place.serve("");
@@ -90,16 +90,16 @@ on_both_backends! {
         assert_eq!(server.refresh(&pair.refresh).await.status, 401);
         assert_eq!(server.obtain("ada", PASSWORD).await.status, 401);
 
-        // The name is free again, for somebody else.
+        // The username is available again, for another user.
         place.user("ada", "another long password");
         let other = server.pair("ada", "another long password").await;
         assert_ne!(Forge::claims_of(&other.access)["sub"], Forge::claims_of(&pair.access)["sub"]);
-        assert_eq!(server.refresh(&pair.refresh).await.status, 401, "a new user of the name revived the old session");
+        assert_eq!(server.refresh(&pair.refresh).await.status, 401, "the session of the deleted user remains revoked");
     }
 }
 
 #[test]
-fn what_cannot_be_done_to_nobody_is_one_sentence_and_exit_code_1() {
+fn unknown_user_is_one_line_and_exit_code_1() {
     let place = Place::new().migrated();
     for command in [
         "show",
@@ -114,7 +114,7 @@ fn what_cannot_be_done_to_nobody_is_one_sentence_and_exit_code_1() {
 }
 
 #[test]
-fn a_password_is_long_enough_and_comes_from_somewhere() {
+fn short_or_missing_password_is_refused() {
     let place = Place::new().migrated();
     let short = "a password has at least 8 characters";
     let create = |input| place.run_with_input("users create ada --password-stdin", input);
@@ -125,7 +125,7 @@ fn a_password_is_long_enough_and_comes_from_somewhere() {
         create(&"x".repeat(1025)).refused(1),
         "a password has at most 1024 bytes"
     );
-    let terminal = "there is no terminal to ask for a password on: use --password-stdin";
+    let terminal = "there is no terminal to prompt for a password: use --password-stdin";
     assert_eq!(place.run("users create ada").refused(1), terminal);
     place.user("ada", PASSWORD);
     assert_eq!(place.run("users set-password ada").refused(1), terminal);
@@ -134,7 +134,7 @@ fn a_password_is_long_enough_and_comes_from_somewhere() {
 }
 
 #[tokio::test]
-async fn only_the_end_of_the_line_is_taken_off_a_password() {
+async fn password_keeps_its_spaces_without_the_line_break() {
     let place = Place::new();
     place.user("ada", "  spaces count  \nnot this line\n");
     let server = place.serve("");
@@ -143,14 +143,14 @@ async fn only_the_end_of_the_line_is_taken_off_a_password() {
 }
 
 #[test]
-fn names_and_addresses_that_are_none_are_refused_before_anything_is_made() {
+fn invalid_username_or_address_is_refused_first() {
     let place = Place::new();
     let long = "x".repeat(151);
     for (words, expected) in [
         (format!("users create {long}"), "<USERNAME> is \"xxx"),
         (
             "users create ada --email nonsense".to_owned(),
-            "--email is \"nonsense\", which cannot be used: expected ",
+            "--email is \"nonsense\", which is not valid: expected ",
         ),
     ] {
         let outcome = place.run_with_input(&format!("{words} --password-stdin"), PASSWORD);

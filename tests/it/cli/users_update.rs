@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::{Backend, PASSWORD, Place};
 
 on_both_backends! {
-    async fn update_of_a_user_changes_what_is_given_and_is_audited(backend: Backend) {
+    async fn update_of_a_user_changes_the_given_fields_and_is_audited(backend: Backend) {
         let place = Place::on(backend).await.with("LATCHKEY_OPERATOR", "grace");
         place.user("ada", PASSWORD);
         place.run_with_input("users create bob --password-stdin --email bob@example.com", PASSWORD).done();
@@ -24,8 +24,8 @@ on_both_backends! {
             assert_eq!(shown[name], value, "{name}");
         }
         let id = shown["id"].as_str().unwrap();
-        assert_eq!(place.run(&format!("users show {id} --json")).json(), shown, "by its id");
-        assert_eq!(place.run("users update ada --staff").done(), "ada already has these values: nothing was changed\n");
+        assert_eq!(place.run(&format!("users show {id} --json")).json(), shown, "found by its id");
+        assert_eq!(place.run("users update ada --staff").done(), "ada has these values already: nothing was changed\n");
         assert_eq!(place.run("users update ada --no-staff").done(), "changed ada: is_staff\n");
         let names = place.run_with_arguments("users update ada", &["--first-name", "Ada Am\u{e9}lie", "--last-name", "", "--email", ""], "");
         assert_eq!(names.done(), "changed ada: email, first_name, last_name\n");
@@ -47,7 +47,7 @@ on_both_backends! {
 }
 
 #[test]
-fn update_of_a_user_without_a_change_or_with_a_wrong_one_is_refused() {
+fn empty_or_invalid_update_of_a_user_is_refused() {
     let place = Place::new();
     place.user("ada", PASSWORD);
     assert_eq!(
@@ -75,7 +75,7 @@ fn update_of_a_user_without_a_change_or_with_a_wrong_one_is_refused() {
 }
 
 #[test]
-fn operator_is_named_by_the_flag_then_the_setting_then_the_machine() {
+fn operator_is_named_by_flag_setting_or_environment() {
     let by = |place: &Place| {
         let out = place
             .run("audit --json --event user_created")

@@ -1,4 +1,4 @@
-//! `latchkey why`: the story of a session or a token, in plain English.
+//! `latchkey why`: history of a session or a token.
 
 use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
 use latchkey::domain::ids::SessionId;
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::support::{Answer, Backend, PASSWORD, Pair, Place, claim, servers, sid};
 
-/// Signs in, or refreshes, from an address and with a name of its own.
+/// Sends a request from an address and with a user agent.
 async fn from(address: &str, agent: &str, url: &str, body: &serde_json::Value) -> Answer {
     let address: std::net::IpAddr = address.parse().unwrap();
     let client = reqwest::Client::builder()
@@ -29,11 +29,11 @@ async fn signed_in(url: &str) -> Pair {
         .pair()
 }
 
-/// Fails unless the story reads so, line by line, where `…` stands for anything.
+/// Asserts that `why` prints these lines, in which `…` matches anything and `TIME` a time.
 #[track_caller]
 fn reads(place: &Place, id: &str, story: &str) {
     let outcome = place.run(&format!("why {id}"));
-    let told = Regex::new(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")
+    let printed = Regex::new(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")
         .unwrap()
         .replace_all(outcome.done(), "TIME")
         .into_owned();
@@ -51,26 +51,26 @@ fn reads(place: &Place, id: &str, story: &str) {
     assert!(
         Regex::new(&format!("^{pattern}\n$"))
             .unwrap()
-            .is_match(&told),
-        "{told}\n--- is not ---\n{story}"
+            .is_match(&printed),
+        "{printed}\n--- is not ---\n{story}"
     );
 }
 
 on_both_backends! {
-    async fn a_session_and_each_of_its_tokens_tell_the_same_story(backend: Backend) {
+    async fn why_of_a_session_and_its_tokens_is_the_same(backend: Backend) {
         let place = Place::on(backend).await;
         place.user("ada", PASSWORD);
         let server = place.serve("");
         let first = signed_in(&server.url).await;
         server.pair("ada", PASSWORD).await;
         let session = sid(&first.access);
-        reads(&place, &session, &format!("Session {session} of ada (…).\nIt has not been refreshed.\n\nTIME  the user signed in from 127.0.0.1 with \"phone\".\n\nThe session is live, until TIME at the latest."));
+        reads(&place, &session, &format!("Session {session} of ada (…).\nIt has not been refreshed.\n\nTIME  the user signed in from 127.0.0.1 with \"phone\".\n\nThe session is live, and expires at TIME."));
         let next = server.refresh(&first.refresh).await.pair();
         let last = server.refresh(&next.refresh).await.pair();
         for (token, line) in [
-            (&first.refresh, "The token is its refresh token of generation 0, which was exchanged: the latest is 2."),
-            (&next.refresh, "The token is its refresh token of generation 1, which was exchanged: the latest is 2."),
-            (&last.refresh, "The token is its refresh token of generation 2, the latest."),
+            (&first.refresh, "The token is its refresh token of generation 0, which is spent. The current generation is 2."),
+            (&next.refresh, "The token is its refresh token of generation 1, which is spent. The current generation is 2."),
+            (&last.refresh, "The token is its refresh token of generation 2, the current one."),
             (&first.access, "The token is one of its access tokens."),
         ] {
             reads(&place, &claim(token, "jti"), &format!("
@@ -80,23 +80,23 @@ on_both_backends! {
 
                 TIME  the user signed in from 127.0.0.1 with \"phone\".
 
-                The session is live, until TIME at the latest."));
+                The session is live, and expires at TIME."));
         }
         place.run(&format!("why {}", claim(&last.access, "jti"))).refused(1);
     }
 
-    async fn what_is_unknown_is_said_with_what_to_try(backend: Backend) {
+    async fn why_of_an_unknown_id_suggests_others(backend: Backend) {
         let place = Place::on(backend).await.migrated();
         for id in ["00000000-0000-4000-8000-000000000000", "0123456789abcdef0123456789abcdef", "eyJhbGciOi", "'"] {
             let outcome = place.run(&format!("why {id}"));
-            let expected = format!("no user, session or token matches {id}: try the user's name, or the claim sid of the token; an access token is found by its jti only after a sign-in, if an event names it, or with LATCHKEY_AUDIT_REFRESHES=true");
+            let expected = format!("no user, session or token matches {id}: try the username, or the claim sid of the token. An access token is found by its jti only if an audit event names it: that of a sign-in, and with LATCHKEY_AUDIT_REFRESHES=true that of a refresh");
             assert_eq!(outcome.refused(1), expected);
         }
         assert_eq!(place.run("why").code, Some(2));
     }
 
     /// Only a search of all sessions finds refresh tokens of old generations.
-    async fn a_search_for_a_token_stops_and_reports_its_limits(backend: Backend) {
+    async fn search_for_a_token_stops_and_reports_its_limits(backend: Backend) {
         let place = Place::on(backend).await;
         place.user("ada", PASSWORD);
         let server = place.serve("");
@@ -129,11 +129,11 @@ on_both_backends! {
             );
         }
         let old = place.run(&format!("why {} --exhaustive", session.refresh_jti(3)));
-        assert!(old.out.contains("its refresh token of generation 3, which was exchanged"), "{old:?}");
+        assert!(old.out.contains("its refresh token of generation 3, which is spent"), "{old:?}");
         assert!(place.run(&format!("why {unknown} --exhaustive")).err.contains("no user, session or token matches"));
     }
 
-    async fn a_reuse_tells_both_addresses(backend: Backend) {
+    async fn why_of_a_reuse_shows_both_addresses(backend: Backend) {
         let place = Place::on(backend).await;
         place.user("ada", PASSWORD);
         let server = place.serve("--refresh-reuse-grace 0s");
@@ -146,17 +146,17 @@ on_both_backends! {
         let session = sid(&first.access);
         reads(&place, &claim(&first.refresh, "jti"), &format!("
             Session {session} of ada (…).
-            The token is its refresh token of generation 0, which was exchanged: the latest is 1.
+            The token is its refresh token of generation 0, which is spent. The current generation is 1.
             It was refreshed once, at TIME from 127.0.0.3 with \"tablet\".
 
             TIME  the user signed in from 127.0.0.1 with \"phone\".
-            TIME  the refresh token of generation 0 came back from 127.0.0.4 with \"curl/8\", … s after the client at 127.0.0.3 was given generation 1. It came from a client with another address and another user agent. Either a client repeated an old refresh, such as a tab that slept or a device that was restored, or one of the two holds a stolen token. The session was revoked.
+            TIME  the spent refresh token of generation 0 was presented again from 127.0.0.4 with \"curl/8\", … s after the client at 127.0.0.3 received generation 1. It came from a client with another address and another user agent. Either a client repeated an old refresh, such as a suspended tab or a restored device, or one of the two clients has a stolen token. The session was revoked.
             TIME  a refresh token was refused by a refresh (reuse) from 127.0.0.4 with \"curl/8\".
 
-            The session is dead since TIME: a refresh token came back that had been exchanged. All its tokens are refused."));
+            The session was revoked at TIME: a spent refresh token was presented again. All its tokens are refused."));
     }
 
-    async fn a_repeat_from_elsewhere_and_the_end_by_verify_are_shown(backend: Backend) {
+    async fn why_shows_a_foreign_repeat_and_a_reuse_by_verify(backend: Backend) {
         let place = Place::on(backend).await;
         place.user("ada", PASSWORD);
         let server = place.serve("--refresh-reuse-grace 10m");
@@ -174,14 +174,14 @@ on_both_backends! {
             It was refreshed once, at TIME from 127.0.0.1 with \"phone\".
 
             TIME  the user signed in from 127.0.0.1 with \"phone\".
-            TIME  a client with another address repeated its last refresh in time and got generation 1 again from 127.0.0.3 with \"phone\".
-            TIME  the refresh token of generation 0 came back to verify from 127.0.0.4 with \"curl/8\", … s after the client at 127.0.0.1 was given generation 1. It came from a client with another address and another user agent. Either a client repeated an old refresh, such as a tab that slept or a device that was restored, or one of the two holds a stolen token. The session was revoked.
+            TIME  a client with another address repeated its last refresh within the reuse grace, and received generation 1 again from 127.0.0.3 with \"phone\".
+            TIME  the spent refresh token of generation 0 was presented again to verify from 127.0.0.4 with \"curl/8\", … s after the client at 127.0.0.1 received generation 1. It came from a client with another address and another user agent. Either a client repeated an old refresh, such as a suspended tab or a restored device, or one of the two clients has a stolen token. The session was revoked.
             TIME  a refresh token was refused by verify (reuse) from 127.0.0.4 with \"curl/8\".
 
-            The session is dead since TIME: a refresh token came back that had been exchanged. All its tokens are refused."));
+            The session was revoked at TIME: a spent refresh token was presented again. All its tokens are refused."));
     }
 
-    async fn repeats_that_are_used_up_are_shown(backend: Backend) {
+    async fn why_shows_that_all_repeats_were_used(backend: Backend) {
         let place = Place::on(backend).await;
         place.user("ada", PASSWORD);
         let server = place.serve("--refresh-reuse-grace 10m");
@@ -194,12 +194,12 @@ on_both_backends! {
         }
         server.stop("TERM");
         let outcome = place.run(&format!("why {}", sid(&first.access)));
-        let told = "It came from a client with another user agent, after all 3 repeats for such clients were used up. \
-             Either a client repeated an old refresh, such as a tab that slept or a device that was restored, or one of the two holds a stolen token. The session was revoked.";
-        assert!(outcome.done().contains(told), "{}", outcome.done());
+        let expected = "It came from a client with another user agent, after the 3 repeats that such clients may have. \
+             Either a client repeated an old refresh, such as a suspended tab or a restored device, or one of the two clients has a stolen token. The session was revoked.";
+        assert!(outcome.done().contains(expected), "{}", outcome.done());
     }
 
-    async fn the_end_of_a_session_tells_who_ended_it(backend: Backend) {
+    async fn why_names_the_cause_of_a_revocation(backend: Backend) {
         let place = Place::on(backend).await.with("USER", "grace");
         place.user("ada", PASSWORD);
         let server = place.serve("--sessions-per-user 4");
@@ -214,19 +214,20 @@ on_both_backends! {
         let one = format!("{}/api/auth/sessions/{}/", server.url, sid(&pairs[3].access));
         assert_eq!(client.delete(one).header("authorization", &authorization).send().await.unwrap().status(), 204);
         let signed_in = "TIME  the user signed in from 127.0.0.1 with \"phone\".";
-        for (pair, revoked, dead) in [
+        for (pair, revoked, reason) in [
             (&pairs[0], "the session was revoked: the user had too many sessions, and this was the oldest.", "the user had too many sessions, and this was the oldest"),
             (&pairs[1], "the session was revoked: the user logged out from 127.0.0.1.", "the user logged out"),
             (&pairs[2], "the session was revoked: an operator (grace) ended it.", "an operator ended it"),
             (&pairs[3], "the session was revoked: the user ended it in the list of sessions from 127.0.0.1.", "the user ended it in the list of sessions"),
         ] {
             let id = sid(&pair.access);
-            reads(&place, &id, &format!("Session {id} of ada (…).\nIt has not been refreshed.\n\n{signed_in}\nTIME  {revoked}\n\nThe session is dead since TIME: {dead}. All its tokens are refused."));
+            reads(&place, &id, &format!("Session {id} of ada (…).\nIt has not been refreshed.\n\n{signed_in}\nTIME  {revoked}\n\nThe session was revoked at TIME: {reason}. All its tokens are refused."));
         }
     }
 
-    /// The user signed out everywhere from another session, an operator signed everybody out, the user was deleted.
-    async fn what_ended_all_sessions_is_in_the_story_of_each(backend: Backend) {
+    /// The user signs out everywhere from another session, an operator revokes all sessions, and
+    /// the user is deleted.
+    async fn why_names_the_cause_of_a_stale_epoch(backend: Backend) {
         let place = Place::on(backend).await.with("USER", "grace");
         place.user("ada", PASSWORD);
         let server = place.serve("");
@@ -234,25 +235,26 @@ on_both_backends! {
         let client = reqwest::Client::new();
         let everywhere = client.post(format!("{}/api/auth/logout/all/", server.url));
         assert_eq!(everywhere.header("authorization", format!("Bearer {}", there.access)).send().await.unwrap().status(), 200);
-        let dead = "The session is dead: all sessions of the user ended after it began. All its tokens are refused.";
+        let state = "The session was revoked, with all sessions of the user. All its tokens are refused.";
         for pair in [&here, &there] {
             let id = sid(&pair.access);
-            reads(&place, &id, &format!("Session {id} of ada (…).\nIt has not been refreshed.\n\nTIME  the user signed in from 127.0.0.1 with \"phone\".\nTIME  all sessions of the user ended: signed out everywhere from 127.0.0.1.\n\n{dead}"));
+            reads(&place, &id, &format!("Session {id} of ada (…).\nIt has not been refreshed.\n\nTIME  the user signed in from 127.0.0.1 with \"phone\".\nTIME  all sessions of the user were revoked: the user signed out everywhere from 127.0.0.1.\n\n{state}"));
         }
         let again = signed_in(&server.url).await;
         place.run("sessions revoke --all").done();
         let id = sid(&again.access);
-        let story = format!("Session {id} of ada (…).\nIt has not been refreshed.\n\nTIME  the user signed in from 127.0.0.1 with \"phone\".\nTIME  all sessions of all users ended, by an operator (grace).");
-        reads(&place, &id, &format!("{story}\n\n{dead}"));
+        let story = format!("Session {id} of ada (…).\nIt has not been refreshed.\n\nTIME  the user signed in from 127.0.0.1 with \"phone\".\nTIME  all sessions of all users were revoked, by an operator (grace).");
+        reads(&place, &id, &format!("{story}\n\n{state}"));
         place.run("users delete ada").done();
         let story = story.replace("of ada (…)", "of a user who was deleted (…)");
-        reads(&place, &id, &format!("{story}\nTIME  all sessions of the user ended: the user was deleted, by an operator (grace).\n\nThe session is dead: the user was deleted. All its tokens are refused."));
+        reads(&place, &id, &format!("{story}\nTIME  all sessions of the user were revoked: the user was deleted, by an operator (grace).\n\nThe session has ended: the user was deleted. All its tokens are refused."));
     }
 }
 
-/// What the trail knows outlives the session; and where the settings ask for it, it knows every access token.
+/// The audit trail keeps the events of a removed session. With `--audit-refreshes`, it names every
+/// access token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_that_was_removed_still_has_its_events() {
+async fn removed_session_still_has_its_events() {
     let url = servers::fresh_database().await;
     let place = Place::new().with("DATABASE_URL", &url);
     place.user("ada", PASSWORD);
@@ -261,20 +263,19 @@ async fn a_session_that_was_removed_still_has_its_events() {
     let next = server.refresh(&first.refresh).await.pair();
     server.stop("TERM");
     let (id, jti) = (sid(&next.access), claim(&next.access, "jti"));
-    let events = "TIME  the user signed in from 127.0.0.1 with \"phone\".\nTIME  it was refreshed, which began generation 1, from 127.0.0.1.";
+    let events = "TIME  the user signed in from 127.0.0.1 with \"phone\".\nTIME  it was refreshed to generation 1, from 127.0.0.1.";
     let state = "It was refreshed once, at TIME from 127.0.0.1.";
     reads(
         &place,
         &jti,
         &format!(
-            "Session {id} of ada (…).\nThe token is one of its access tokens.\n{state}\n\n{events}\n\nThe session is live, until TIME at the latest."
+            "Session {id} of ada (…).\nThe token is one of its access tokens.\n{state}\n\n{events}\n\nThe session is live, and expires at TIME."
         ),
     );
     servers::execute(url.rsplit('/').next().unwrap(), "DELETE FROM sessions").await;
     for known in [id, jti] {
-        let gone =
-            "The session is over, and no longer in the database. What the audit trail knows of it:";
-        reads(&place, &known, &format!("{gone}\n\n{events}"));
+        let ended = "The session has ended, and is no longer in the database. Its events in the audit trail:";
+        reads(&place, &known, &format!("{ended}\n\n{events}"));
     }
 }
 
@@ -285,7 +286,7 @@ mod of_a_user {
     use crate::support::{Backend, PASSWORD, Place, claim, servers, sid};
 
     on_both_backends! {
-        async fn why_of_a_user_tells_what_was_refused_and_ended(backend: Backend) {
+        async fn why_of_a_user_lists_refusals_and_revocations(backend: Backend) {
             let place = Place::on(backend).await.with("USER", "grace");
             place.user("ada", PASSWORD);
             place.run("why ada").done();

@@ -1,4 +1,4 @@
-//! Commands where there is no database, or another one.
+//! Commands without a database, or with another one than the server's.
 
 use crate::support::{Place, servers};
 
@@ -23,7 +23,7 @@ const COMMANDS: [&str; 14] = [
 ];
 
 #[test]
-fn commands_without_a_database_name_its_path_and_make_nothing() {
+fn commands_without_a_database_name_its_path_and_create_nothing() {
     for url in [
         "",
         "sqlite://data/latchkey.db?mode=rwc",
@@ -53,7 +53,7 @@ fn commands_without_a_database_name_its_path_and_make_nothing() {
         .unwrap_or(place.path("data/latchkey.db"));
     assert!(
         line.starts_with(&format!(
-            "LATCHKEY_DATA_DIR leads to {}, which does not exist",
+            "LATCHKEY_DATA_DIR is set to {}, which does not exist",
             path.display()
         )),
         "{line}"
@@ -65,7 +65,7 @@ fn commands_without_a_database_name_its_path_and_make_nothing() {
 }
 
 #[tokio::test]
-async fn commands_on_a_database_without_tables_make_none() {
+async fn commands_on_a_database_without_tables_create_none() {
     let postgres = Place::new().with("DATABASE_URL", &servers::fresh_database().await);
     let sqlite = Place::new().with("DATABASE_URL", "sqlite://empty.db");
     sqlite.write("empty.db", "");
@@ -86,13 +86,13 @@ async fn commands_on_a_database_without_tables_make_none() {
         let outcome = place.run("users list");
         assert!(
             outcome.refused(2).contains("has no tables of Latchkey"),
-            "a look at the status made some"
+            "migrate status created tables"
         );
     }
 }
 
 #[test]
-fn commands_that_change_something_name_the_database() {
+fn commands_that_change_the_database_name_it() {
     let place = Place::new().migrated();
     let named = format!(
         "database: sqlite://{}\n",
@@ -117,7 +117,7 @@ fn commands_that_change_something_name_the_database() {
 }
 
 #[test]
-fn changes_of_keys_without_a_service_make_no_database() {
+fn changes_of_keys_create_no_database() {
     let place = Place::new();
     place.write("ed.pem", ED25519);
     for words in [
@@ -163,7 +163,7 @@ fn changes_of_keys_without_a_service_make_no_database() {
 }
 
 #[test]
-fn revocations_say_until_when_offline_verifiers_may_accept() {
+fn revocation_prints_the_limit_of_offline_verifiers() {
     let place = Place::new().migrated();
     place.user("ada", PASSWORD);
     for words in [
@@ -176,9 +176,7 @@ fn revocations_say_until_when_offline_verifiers_may_accept() {
         let outcome = place.run_with_input(words, PASSWORD);
         let until = outcome.done().lines().nth(1).unwrap();
         assert!(
-            until.starts_with(
-                "verifiers that work offline may accept access tokens from before until 2"
-            ),
+            until.starts_with("offline verifiers may accept earlier access tokens until 2"),
             "{until}"
         );
         assert!(
@@ -189,16 +187,17 @@ fn revocations_say_until_when_offline_verifiers_may_accept() {
 }
 
 #[test]
-fn import_reports_the_successor_and_the_broken_rule_of_a_secret() {
+fn import_reports_the_successor_or_the_fault_of_a_secret() {
     let place = Place::new();
     place.write("ed.pem", ED25519);
-    let said = place.run("keys import ed.pem").done().to_owned();
+    let printed = place.run("keys import ed.pem").done().to_owned();
     assert!(
-        said.contains("\nno key takes over by itself: latchkey keys rotate makes a successor\n"),
-        "{said}"
+        printed
+            .contains("\nthis key has no automatic successor: latchkey keys rotate creates one\n"),
+        "{printed}"
     );
     let listed = place.run("keys list --json").json();
-    assert_eq!(listed[0]["waits_for"], "until you make its successor");
+    assert_eq!(listed[0]["waits_for"], "until an operator rotates it");
     let kid = listed[0]["kid"].as_str().unwrap();
     let revoked = place.run(&format!("keys revoke {kid}")).done().to_owned();
     for words in [
@@ -210,8 +209,11 @@ fn import_reports_the_successor_and_the_broken_rule_of_a_secret() {
     }
     let rotated = Place::new();
     rotated.write("ed.pem", ED25519);
-    let said = rotated.run("keys import ed.pem --rotate").done().to_owned();
-    assert!(said.contains("\na new random key signs from 2"), "{said}");
+    let printed = rotated.run("keys import ed.pem --rotate").done().to_owned();
+    assert!(
+        printed.contains("\na new random key signs from 2"),
+        "{printed}"
+    );
     let repeated = "ab".repeat(20);
     for (secret, rule) in [
         (repeated.as_str(), "has fewer than 8 distinct bytes"),

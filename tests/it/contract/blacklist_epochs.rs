@@ -1,4 +1,4 @@
-//! The owner of Redis' memory, and the time for which it is trusted.
+//! Tests of the cache epoch: owner, lifetime and renewal.
 
 use chrono::TimeDelta;
 use latchkey::{
@@ -9,8 +9,8 @@ use latchkey::{
 use super::blacklist::{DEPLOYMENT, Filled, HOUR, needs_rebuild, open_as, rebuild};
 use crate::support::servers::own::OwnRedis;
 
-/// The maximum life of an epoch, in milliseconds.
-const LIFE: i64 = 60_000;
+/// Maximum lifetime of a cache epoch in milliseconds.
+const LIFETIME_MS: i64 = 60_000;
 
 async fn epochs(it: &Filled) -> Vec<String> {
     let mut values = Vec::new();
@@ -35,24 +35,24 @@ async fn shorten_epochs(it: &Filled, milliseconds: &str) {
     }
 }
 
-/// Returns the shortest and the longest life of the epochs.
-async fn lives(it: &Filled) -> (i64, i64) {
-    let mut lives = Vec::new();
+/// Returns the shortest and the longest remaining lifetime of the cache epochs.
+async fn ttls(it: &Filled) -> (i64, i64) {
+    let mut ttls = Vec::new();
     for key in it.keys("*:epoch").await {
-        lives.push(it.redis.ask::<i64>(&["PTTL", &key]).await);
+        ttls.push(it.redis.ask::<i64>(&["PTTL", &key]).await);
     }
-    (*lives.iter().min().unwrap(), *lives.iter().max().unwrap())
+    (*ttls.iter().min().unwrap(), *ttls.iter().max().unwrap())
 }
 
-fn stranger(it: &Filled) -> RedisBlacklist {
+fn other_deployment(it: &Filled) -> RedisBlacklist {
     open_as("fedcba9876543210", &it.redis.url())
 }
 
 #[tokio::test]
-async fn a_memory_that_another_deployment_filled_is_neither_trusted_nor_taken() {
+async fn cache_of_another_deployment_is_neither_trusted_nor_filled() {
     let it = Filled::start().await;
     it.write(it.revoked(), HOUR).await;
-    let other = stranger(&it);
+    let other = other_deployment(&it);
     assert_eq!(other.probe().await.unwrap().state, CacheState::Foreign);
     assert!(
         !rebuild(&other).await,
@@ -71,7 +71,7 @@ async fn a_memory_that_another_deployment_filled_is_neither_trusted_nor_taken() 
     assert_eq!(
         it.check().await,
         Lookup::Unknown,
-        "the mark is gone, and the foreign epoch is there"
+        "the entry is missing, and the epoch is foreign"
     );
     assert_eq!(
         it.blacklist.probe().await.unwrap().state,
@@ -86,21 +86,21 @@ async fn a_memory_that_another_deployment_filled_is_neither_trusted_nor_taken() 
     assert_eq!(
         other.check(&it.token(None)).await,
         Lookup::Clear,
-        "to the other deployment it is its own"
+        "the other deployment trusts its own epoch"
     );
 
     let () = it.redis.ask(&["FLUSHALL"]).await;
     assert!(
         needs_rebuild(&it.blacklist).await.unwrap() && rebuild(&it.blacklist).await,
-        "the foreign epoch has ended"
+        "the foreign epoch has been deleted"
     );
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
     assert_eq!(it.blacklist.warnings(), Vec::<String>::new());
 }
 
-/// A backup that was restored beside its original: both have the same id, but different revocations.
+/// A backup restored beside its original: same deployment id, different revocations.
 #[tokio::test]
-async fn a_memory_that_a_copy_of_the_database_filled_is_lost() {
+async fn cache_filled_by_a_copy_of_the_database_is_not_trusted() {
     let it = Filled::start().await;
     it.write(it.revoked(), HOUR).await;
     let copy = it.another();
@@ -120,12 +120,12 @@ async fn a_memory_that_a_copy_of_the_database_filled_is_lost() {
     );
     assert!(
         !needs_rebuild(&copy).await.unwrap(),
-        "they share the memory from now on"
+        "both trust the cache from now on"
     );
 }
 
 #[tokio::test]
-async fn an_epoch_of_an_earlier_version_is_not_trusted_and_replaced() {
+async fn epoch_of_an_earlier_version_is_not_trusted_but_replaced() {
     let it = Filled::start().await;
     set_epochs(&it, "1").await;
     assert_eq!(it.check().await, Lookup::Unknown);
@@ -138,36 +138,36 @@ async fn an_epoch_of_an_earlier_version_is_not_trusted_and_replaced() {
             .iter()
             .all(|epoch| epoch.starts_with(DEPLOYMENT))
     );
-    assert!(lives(&it).await.0 > 0, "it has an end from now on");
+    assert!(ttls(&it).await.0 > 0, "it expires from now on");
     assert_eq!(it.check().await, Lookup::Clear);
 }
 
 #[tokio::test]
-async fn an_epoch_without_a_readable_name_is_foreign() {
+async fn epoch_without_a_valid_name_is_foreign() {
     let it = Filled::start().await;
-    for strange in ["", "2", "0123456789abcdef0:x", "\u{1f511}"] {
-        set_epochs(&it, strange).await;
-        assert_eq!(it.check().await, Lookup::Unknown, "{strange:?}");
+    for value in ["", "2", "0123456789abcdef0:x", "\u{1f511}"] {
+        set_epochs(&it, value).await;
+        assert_eq!(it.check().await, Lookup::Unknown, "{value:?}");
         assert_eq!(
             it.blacklist.probe().await.unwrap().state,
             CacheState::Foreign,
-            "{strange:?}"
+            "{value:?}"
         );
     }
 }
 
 #[tokio::test]
-async fn an_epoch_lives_for_less_than_the_margin_of_entries() {
+async fn epoch_lifetime_is_shorter_than_the_margin_of_entries() {
     let it = Filled::start().await;
-    let (shortest, longest) = lives(&it).await;
+    let (shortest, longest) = ttls(&it).await;
     assert!(
-        shortest > 0 && longest <= LIFE && LIFE < MARGIN.num_milliseconds(),
+        shortest > 0 && longest <= LIFETIME_MS && LIFETIME_MS < MARGIN.num_milliseconds(),
         "{shortest} {longest}"
     );
 }
 
 #[tokio::test]
-async fn an_epoch_is_renewed_only_by_looks_of_instances_that_trust_it() {
+async fn epoch_is_renewed_only_by_instances_that_trust_it() {
     let it = Filled::start().await;
     shorten_epochs(&it, "10000").await;
     let never_filled = it.another();
@@ -176,19 +176,19 @@ async fn an_epoch_is_renewed_only_by_looks_of_instances_that_trust_it() {
         CacheState::Unknown
     );
     assert_eq!(
-        stranger(&it).probe().await.unwrap().state,
+        other_deployment(&it).probe().await.unwrap().state,
         CacheState::Foreign
     );
-    assert!(lives(&it).await.1 <= 10_000);
+    assert!(ttls(&it).await.1 <= 10_000);
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
-    assert!(lives(&it).await.0 > 50_000);
+    assert!(ttls(&it).await.0 > 50_000);
     set_epochs(&it, "fedcba9876543210:x").await;
     it.blacklist.probe().await.unwrap();
-    assert_eq!(lives(&it).await, (-1, -1), "a foreign epoch is not renewed");
+    assert_eq!(ttls(&it).await, (-1, -1), "a foreign epoch is not renewed");
 }
 
 #[tokio::test]
-async fn without_looks_an_epoch_ends_and_only_a_rebuild_brings_trust_back() {
+async fn epoch_without_probes_expires_and_needs_a_rebuild() {
     let it = Filled::start().await;
     shorten_epochs(&it, "0").await;
     assert_eq!(it.check().await, Lookup::Unknown);
@@ -201,13 +201,13 @@ async fn without_looks_an_epoch_ends_and_only_a_rebuild_brings_trust_back() {
 }
 
 #[tokio::test]
-async fn a_jump_of_redis_clock_beyond_an_epoch_revives_no_token() {
+async fn clock_jump_beyond_the_epoch_makes_no_token_valid() {
     let it = on_own_clock().await;
     it.write(it.revoked(), HOUR).await;
     it.redis.jump(2 * 3600);
     assert!(
         it.keys("*:s:*").await.is_empty(),
-        "the mark has ended before its token"
+        "the entry has expired before its token"
     );
     assert_eq!(it.check().await, Lookup::Unknown);
     assert_eq!(
@@ -221,9 +221,9 @@ async fn a_jump_of_redis_clock_beyond_an_epoch_revives_no_token() {
     );
 }
 
-/// The epoch survives each of them, but no entry survives all of them.
+/// The epoch survives each jump, but no entry survives all of them.
 #[tokio::test]
-async fn jumps_of_redis_clock_that_an_epoch_survives_are_seen_by_the_next_look() {
+async fn small_clock_jump_is_detected_by_the_next_probe() {
     let it = on_own_clock().await;
     let mut clock = 0;
     for jump in [40, -30] {
@@ -241,32 +241,32 @@ async fn jumps_of_redis_clock_that_an_epoch_survives_are_seen_by_the_next_look()
     }
 }
 
-/// One instance has noticed the jump, the other has not. For the other one, the epoch must end.
+/// One instance has detected the jump, the other has not. The epoch must expire for the other one.
 #[tokio::test]
-async fn a_look_that_sees_a_jump_of_redis_clock_renews_no_epoch() {
+async fn probe_after_a_clock_jump_renews_no_epoch() {
     let it = on_own_clock().await;
     let ticket = it.blacklist.start_rebuild().await.unwrap();
     let other = it.another();
     assert!(rebuild(&other).await);
     it.redis.jump(40);
     it.blacklist.probe().await.unwrap();
-    assert!(lives(&it).await.1 <= 20_000, "by the look");
+    assert!(ttls(&it).await.1 <= 20_000, "not renewed by the probe");
     assert!(
         !it.blacklist.finish_rebuild(ticket).await.unwrap(),
         "the rebuild began before the jump"
     );
-    assert!(lives(&it).await.1 <= 20_000, "by the seal");
+    assert!(ttls(&it).await.1 <= 20_000, "not renewed by the seal");
     assert_eq!(
         other.check(&it.token(None)).await,
         Lookup::Clear,
-        "it has not looked, and nothing has ended"
+        "no probe has run, and nothing has expired"
     );
     it.redis.jump(80);
     assert_eq!(other.check(&it.token(None)).await, Lookup::Unknown);
 }
 
 #[tokio::test]
-async fn a_clock_of_redis_that_is_slightly_off_is_no_jump() {
+async fn clock_offset_within_the_tolerance_is_no_jump() {
     let it = on_own_clock().await;
     for clock in [2, -2] {
         it.redis.jump(clock);
@@ -280,10 +280,10 @@ async fn on_own_clock() -> Filled {
 }
 
 #[tokio::test]
-async fn a_mark_keeps_its_whole_life_when_it_is_written_again_after_a_jump() {
+async fn entry_written_after_a_clock_jump_gets_its_full_ttl() {
     let it = on_own_clock().await;
     it.write(it.revoked(), HOUR).await;
     it.redis.jump(3000);
     it.write(it.revoked(), HOUR).await;
-    assert!(it.life("*:s:*").await > (HOUR - TimeDelta::seconds(10)).num_milliseconds());
+    assert!(it.ttl("*:s:*").await > (HOUR - TimeDelta::seconds(10)).num_milliseconds());
 }

@@ -1,13 +1,14 @@
-//! What the blacklist must do when Redis loses something, or is not what it was.
+//! Tests of the blacklist after Redis has lost data or was replaced.
 
 use latchkey::ports::{Blacklist as _, BlacklistStatus, CacheState, Lookup};
 
 use super::blacklist::{Filled, HOUR, needs_rebuild, open, rebuild};
 use crate::support::servers::{eventually, own::OwnRedis};
 
-/// It saved, then marks were written, then it died: what comes back has the epoch, but not the marks.
+/// Redis saved a snapshot and crashed after later entries: the restarted server has the epoch, but
+/// not the entries.
 #[tokio::test]
-async fn a_redis_that_comes_back_with_an_old_memory_is_not_believed() {
+async fn redis_restarted_from_an_old_snapshot_is_not_trusted() {
     let mut it = Filled::start().await;
     let () = it.redis.ask(&["SAVE"]).await;
     it.write(it.revoked(), HOUR).await;
@@ -15,32 +16,32 @@ async fn a_redis_that_comes_back_with_an_old_memory_is_not_believed() {
     it.redis.again().await;
     assert!(it.keys("*:s:*").await.is_empty() && !it.keys("*:epoch").await.is_empty());
     assert_eq!(it.check().await, Lookup::Unknown);
-    it.rested().await;
+    it.reconnected().await;
     assert_eq!(it.check().await, Lookup::Unknown);
     assert!(
         needs_rebuild(&it.blacklist).await.unwrap(),
-        "it is another memory"
+        "the cache identity has changed"
     );
     assert!(rebuild(&it.blacklist).await);
     assert_eq!(it.check().await, Lookup::Clear);
 }
 
 #[tokio::test]
-async fn a_connection_that_broke_without_a_loss_is_believed_again_without_a_rebuild() {
+async fn broken_connection_without_loss_needs_no_rebuild() {
     let it = Filled::start().await;
     let _: i64 = it
         .redis
         .ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
         .await;
     assert_eq!(it.check().await, Lookup::Unknown);
-    it.rested().await;
+    it.reconnected().await;
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
     assert_eq!(it.check().await, Lookup::Clear);
 }
 
-/// The limit and the policy were there for less than a second, so nobody saw them.
+/// Limit and policy were set for less than a second, between two probes.
 #[tokio::test]
-async fn what_was_thrown_away_between_two_looks_is_noticed() {
+async fn eviction_between_two_probes_is_detected() {
     let it = Filled::start().await;
     it.write(it.revoked(), HOUR).await;
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
@@ -69,37 +70,38 @@ async fn what_was_thrown_away_between_two_looks_is_noticed() {
     assert_eq!(
         it.keys("*:epoch").await.len(),
         16,
-        "only what has an end was thrown away"
+        "only keys with a TTL were evicted"
     );
     assert!(needs_rebuild(&it.blacklist).await.unwrap());
     assert!(rebuild(&it.blacklist).await);
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
 }
 
-/// After a connection failed, a look alone is not enough: what was revoked meanwhile must be written first.
+/// After a failed connection, a probe alone is not enough: recent revocations must be replayed
+/// first.
 #[tokio::test]
-async fn a_look_alone_restores_no_belief() {
+async fn probe_alone_does_not_restore_trust() {
     let it = Filled::start().await;
     let _: i64 = it
         .redis
         .ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
         .await;
     assert_eq!(it.check().await, Lookup::Unknown);
-    eventually("the connection has rested", async || {
+    eventually("the back-off is over", async || {
         it.blacklist.probe().await.is_ok()
     })
     .await;
-    let look = it.blacklist.probe().await.unwrap();
+    let probe = it.blacklist.probe().await.unwrap();
     assert_eq!(
-        (look.state, it.check().await),
+        (probe.state, it.check().await),
         (CacheState::Current, Lookup::Unknown)
     );
-    it.blacklist.trust(&look);
+    it.blacklist.trust(&probe);
     assert_eq!(it.check().await, Lookup::Clear);
 }
 
 #[tokio::test]
-async fn a_mark_that_nobody_relies_on_or_that_is_written_again_may_fail() {
+async fn failed_best_effort_write_needs_no_rebuild() {
     let it = Filled::start().await;
     let () = it
         .redis
@@ -113,43 +115,46 @@ async fn a_mark_that_nobody_relies_on_or_that_is_written_again_may_fail() {
         .redis
         .ask(&["CONFIG", "SET", "min-replicas-to-write", "0"])
         .await;
-    it.rested().await;
+    it.reconnected().await;
     assert!(!needs_rebuild(&it.blacklist).await.unwrap());
     assert_eq!(it.check().await, Lookup::Clear);
 }
 
-/// A command of an operator writes, and never looks.
+/// An operator's command writes, and never probes.
 #[tokio::test]
-async fn a_process_that_only_writes_finds_the_server_too() {
+async fn process_without_probes_can_write() {
     let it = Filled::start().await;
-    it.another().write(&[(it.cut_off(9), HOUR)]).await.unwrap();
+    it.another()
+        .write(&[(it.stale_epoch(9), HOUR)])
+        .await
+        .unwrap();
     assert_eq!(it.check().await, Lookup::StaleEpoch);
 }
 
 #[tokio::test]
-async fn its_status_tells_reachable_from_believed() {
+async fn status_distinguishes_reachable_from_trusted() {
     let mut it = Filled::start().await;
-    let told = |status: BlacklistStatus| (status.reachable, status.trusted, status.rebuilds);
-    assert_eq!(told(it.another().status()), (false, false, 0));
-    assert_eq!(told(it.blacklist.status()), (true, true, 1));
+    let summary = |status: BlacklistStatus| (status.reachable, status.trusted, status.rebuilds);
+    assert_eq!(summary(it.another().status()), (false, false, 0));
+    assert_eq!(summary(it.blacklist.status()), (true, true, 1));
     let before = it.blacklist.status().failures;
     it.redis.kill();
     assert_eq!(it.check().await, Lookup::Unknown);
-    assert_eq!(told(it.blacklist.status()), (false, false, 1));
+    assert_eq!(summary(it.blacklist.status()), (false, false, 1));
     assert_eq!(it.blacklist.status().failures, before + 1);
     it.redis.again().await;
-    eventually("the connection has rested", async || {
+    eventually("the back-off is over", async || {
         it.blacklist.probe().await.is_ok()
     })
     .await;
-    assert_eq!(told(it.blacklist.status()), (true, false, 1));
+    assert_eq!(summary(it.blacklist.status()), (true, false, 1));
     assert!(rebuild(&it.blacklist).await);
-    assert_eq!(told(it.blacklist.status()), (true, true, 2));
+    assert_eq!(summary(it.blacklist.status()), (true, true, 2));
 }
 
-/// A URL that leads to a replica, as after a fail-over that nobody told the settings of.
+/// The URL leads to a replica, as after a fail-over without a change of the settings.
 #[tokio::test]
-async fn a_replica_is_never_believed() {
+async fn replica_is_never_trusted() {
     let it = Filled::start().await;
     let replica = OwnRedis::start_with(&["--repl-diskless-sync-delay", "0"]).await;
     let () = replica
@@ -158,7 +163,7 @@ async fn a_replica_is_never_believed() {
     let blacklist = open(&replica);
     let error = blacklist.probe().await.unwrap_err().to_string();
     assert!(
-        error.ends_with("is a replica, and takes no marks"),
+        error.ends_with("is a replica and rejects writes"),
         "{error}"
     );
     assert_eq!(blacklist.check(&it.token(None)).await, Lookup::Unknown);

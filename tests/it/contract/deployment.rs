@@ -1,11 +1,11 @@
-//! The id of a deployment.
+//! Tests of the deployment id.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use latchkey::{crypto::random, domain::ids::DeploymentId};
 
 on_both_databases! {
-    async fn many_instances_that_start_at_once_have_the_same_id(store: Store) {
+    async fn concurrent_starts_share_one_deployment_id(store: Store) {
         let sql = Arc::new(store.sql.clone());
         assert_eq!(sql.known_deployment().await.unwrap(), None);
         let starts = (0..16).map(|_| {

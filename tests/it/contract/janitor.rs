@@ -1,4 +1,4 @@
-//! What the janitor must do over any store and any blacklist.
+//! Tests of the janitor over each store, with a blacklist in Redis.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::support::{ManualClock, servers::own::OwnRedis};
 const REFRESH: TimeDelta = TimeDelta::days(1);
 const SESSION: TimeDelta = TimeDelta::days(30);
 
-struct House {
+struct Fixture {
     blacklist: Arc<RedisBlacklist>,
     clock: Arc<ManualClock>,
     janitor: Maintenance,
@@ -33,7 +33,7 @@ struct House {
     store: Store,
 }
 
-impl House {
+impl Fixture {
     async fn new(store: Store) -> Self {
         let redis = OwnRedis::start().await;
         let blacklist = Arc::new(open(&redis));
@@ -72,18 +72,18 @@ impl House {
     }
 
     async fn check(&self, session: &Session, generation: Option<u32>) -> Lookup {
-        let (user, version) = (session.user_id.clone(), session.session_epoch);
+        let (user, epoch) = (session.user_id.clone(), session.session_epoch);
         self.blacklist
             .check(&TokenRef {
                 session: session.id,
                 user,
-                session_epoch: version,
+                session_epoch: epoch,
                 generation,
             })
             .await
     }
 
-    /// In the database alone, as when another instance could not reach Redis.
+    /// Revokes in the database only, like an instance that cannot reach Redis.
     async fn revoke(&self, session: &Session) {
         self.store
             .sql
@@ -96,13 +96,13 @@ impl House {
             .unwrap();
     }
 
-    /// Returns the remaining life of the only key of this name.
-    async fn life(&self, pattern: &str) -> TimeDelta {
+    /// Returns the remaining lifetime of the only matching key.
+    async fn ttl(&self, pattern: &str) -> TimeDelta {
         let keys: Vec<String> = self.redis.ask(&["KEYS", pattern]).await;
         TimeDelta::milliseconds(self.redis.ask(&["PTTL", &keys[0]]).await)
     }
 
-    async fn has_no_clock_of_its_own(&self) -> bool {
+    async fn has_no_clock(&self) -> bool {
         let now = self.clock.now();
         self.store.sql.stamping_clock(now).await.unwrap() == now
     }
@@ -113,109 +113,109 @@ impl House {
 }
 
 on_both_databases! {
-    async fn a_rebuild_writes_all_revocations_that_the_database_knows(store: Store) {
-        let house = House::new(store).await;
-        let sql = &house.store.sql;
+    async fn rebuild_writes_all_revocations_of_the_database(store: Store) {
+        let fixture = Fixture::new(store).await;
+        let sql = &fixture.store.sql;
         let (clear, rotated, revoked) =
-            (house.session_of("clear").await, house.session_of("rotated").await, house.session_of("revoked").await);
-        let (cut_off, deleted) = (house.session_of("cut-off").await, house.session_of("deleted").await);
-        let now = house.clock.now();
-        assert_eq!(house.store.rotate(rotated.id, 0, now).await, Some(1));
-        house.revoke(&revoked).await;
-        sql.revoke_all_sessions(&at(&cut_off.user_id, now), None).await.unwrap();
+            (fixture.session_of("clear").await, fixture.session_of("rotated").await, fixture.session_of("revoked").await);
+        let (stale, deleted) = (fixture.session_of("stale").await, fixture.session_of("deleted").await);
+        let now = fixture.clock.now();
+        assert_eq!(fixture.store.rotate(rotated.id, 0, now).await, Some(1));
+        fixture.revoke(&revoked).await;
+        sql.revoke_all_sessions(&at(&stale.user_id, now), None).await.unwrap();
         UserStore::delete(sql, &at(&deleted.user_id, now)).await.unwrap();
 
         for _ in 0..2 {
-            assert!(house.janitor.sync().await.unwrap(), "rebuilt");
-            assert!(!house.janitor.sync().await.unwrap(), "and then no more");
-            assert_eq!(house.check(&clear, Some(0)).await, Lookup::Clear);
-            assert_eq!(house.check(&rotated, Some(0)).await, Lookup::Clear, "of rotations the database is asked");
-            assert_eq!(house.check(&revoked, None).await, Lookup::Revoked);
-            assert_eq!(house.check(&cut_off, None).await, Lookup::StaleEpoch);
-            assert_eq!(house.check(&deleted, None).await, Lookup::StaleEpoch);
-            let () = house.redis.ask(&["FLUSHALL"]).await;
-            assert_eq!(house.check(&clear, Some(0)).await, Lookup::Unknown);
+            assert!(fixture.janitor.sync().await.unwrap(), "rebuilt");
+            assert!(!fixture.janitor.sync().await.unwrap(), "rebuilt once only");
+            assert_eq!(fixture.check(&clear, Some(0)).await, Lookup::Clear);
+            assert_eq!(fixture.check(&rotated, Some(0)).await, Lookup::Clear, "rotations are in the database only");
+            assert_eq!(fixture.check(&revoked, None).await, Lookup::Revoked);
+            assert_eq!(fixture.check(&stale, None).await, Lookup::StaleEpoch);
+            assert_eq!(fixture.check(&deleted, None).await, Lookup::StaleEpoch);
+            let () = fixture.redis.ask(&["FLUSHALL"]).await;
+            assert_eq!(fixture.check(&clear, Some(0)).await, Lookup::Unknown);
         }
     }
 
-    async fn what_another_instance_could_not_mark_is_marked_by_the_next_round(store: Store) {
-        let house = House::new(store).await;
-        let (revoked, cut_off) = (house.session_of("revoked").await, house.session_of("cut-off").await);
-        house.janitor.sync().await.unwrap();
-        assert!(!house.janitor.sync().await.unwrap());
-        house.revoke(&revoked).await;
-        house.store.sql.revoke_all_sessions(&at(&cut_off.user_id, house.clock.now()), None).await.unwrap();
-        house.advance(TimeDelta::seconds(20));
-        assert_eq!(house.check(&revoked, None).await, Lookup::Clear);
-        assert!(!house.janitor.sync().await.unwrap());
-        assert_eq!(house.check(&revoked, None).await, Lookup::Revoked);
-        assert_eq!(house.check(&cut_off, None).await, Lookup::StaleEpoch);
+    async fn next_round_replays_failed_writes_of_other_instances(store: Store) {
+        let fixture = Fixture::new(store).await;
+        let (revoked, stale) = (fixture.session_of("revoked").await, fixture.session_of("stale").await);
+        fixture.janitor.sync().await.unwrap();
+        assert!(!fixture.janitor.sync().await.unwrap());
+        fixture.revoke(&revoked).await;
+        fixture.store.sql.revoke_all_sessions(&at(&stale.user_id, fixture.clock.now()), None).await.unwrap();
+        fixture.advance(TimeDelta::seconds(20));
+        assert_eq!(fixture.check(&revoked, None).await, Lookup::Clear);
+        assert!(!fixture.janitor.sync().await.unwrap());
+        assert_eq!(fixture.check(&revoked, None).await, Lookup::Revoked);
+        assert_eq!(fixture.check(&stale, None).await, Lookup::StaleEpoch);
     }
 
-    /// Its own way to the database was cut meanwhile, and Redis, which it could ask, had not been told.
-    async fn a_janitor_that_could_not_look_for_long_looks_back_as_far(store: Store) {
-        let house = House::new(store).await;
-        let revoked = house.session_of("revoked").await;
-        house.janitor.sync().await.unwrap();
-        house.janitor.sync().await.unwrap();
-        house.advance(TimeDelta::seconds(10));
-        house.revoke(&revoked).await;
-        house.advance(TimeDelta::hours(2));
-        assert!(!house.janitor.sync().await.unwrap());
-        assert_eq!(house.check(&revoked, None).await, Lookup::Revoked);
+    /// The instance was disconnected from the database, but not from Redis, which lacked the entry.
+    async fn replay_covers_a_long_pause_of_the_janitor(store: Store) {
+        let fixture = Fixture::new(store).await;
+        let revoked = fixture.session_of("revoked").await;
+        fixture.janitor.sync().await.unwrap();
+        fixture.janitor.sync().await.unwrap();
+        fixture.advance(TimeDelta::seconds(10));
+        fixture.revoke(&revoked).await;
+        fixture.advance(TimeDelta::hours(2));
+        assert!(!fixture.janitor.sync().await.unwrap());
+        assert_eq!(fixture.check(&revoked, None).await, Lookup::Revoked);
     }
 
     /// The caller is a command without Redis, and its clock is minutes off.
-    async fn a_revocation_by_a_caller_with_a_wrong_clock_is_marked_by_the_next_round(store: Store) {
-        let house = House::new(store).await;
-        house.janitor.sync().await.unwrap();
-        if house.has_no_clock_of_its_own().await {
+    async fn next_round_replays_revocations_with_a_wrong_clock(store: Store) {
+        let fixture = Fixture::new(store).await;
+        fixture.janitor.sync().await.unwrap();
+        if fixture.has_no_clock().await {
             return; // All processes that use an SQLite file are on one machine.
         }
         for off in [TimeDelta::minutes(-4), TimeDelta::minutes(4), TimeDelta::days(-400)] {
-            let (revoked, cut_off) = (house.session_of(&format!("a{off}")).await, house.session_of(&format!("b{off}")).await);
-            assert!(!house.janitor.sync().await.unwrap());
-            let now = house.clock.now() + off;
-            house.store.sql.revoke(revocation(revoked.id, RevokedReason::LoggedOut, now)).await.unwrap();
-            house.store.sql.revoke_all_sessions(&at(&cut_off.user_id, now), None).await.unwrap();
-            assert_eq!(house.check(&revoked, None).await, Lookup::Clear);
-            assert!(!house.janitor.sync().await.unwrap());
-            assert_eq!(house.check(&revoked, None).await, Lookup::Revoked, "{off}");
-            assert_eq!(house.check(&cut_off, None).await, Lookup::StaleEpoch, "{off}");
+            let (revoked, stale) = (fixture.session_of(&format!("a{off}")).await, fixture.session_of(&format!("b{off}")).await);
+            assert!(!fixture.janitor.sync().await.unwrap());
+            let now = fixture.clock.now() + off;
+            fixture.store.sql.revoke(revocation(revoked.id, RevokedReason::LoggedOut, now)).await.unwrap();
+            fixture.store.sql.revoke_all_sessions(&at(&stale.user_id, now), None).await.unwrap();
+            assert_eq!(fixture.check(&revoked, None).await, Lookup::Clear);
+            assert!(!fixture.janitor.sync().await.unwrap());
+            assert_eq!(fixture.check(&revoked, None).await, Lookup::Revoked, "{off}");
+            assert_eq!(fixture.check(&stale, None).await, Lookup::StaleEpoch, "{off}");
         }
     }
 
-    /// An entry that expires before its last token revives that token.
-    async fn every_entry_outlives_its_tokens_by_the_margin(store: Store) {
-        let house = House::new(store).await;
-        let (rebuilt, marked, cut_off) =
-            (house.session_of("rebuilt").await, house.session_of("marked").await, house.session_of("cut-off").await);
-        house.revoke(&rebuilt).await;
-        house.store.sql.revoke_all_sessions(&at(&cut_off.user_id, house.clock.now()), None).await.unwrap();
-        house.advance(TimeDelta::hours(3));
-        assert!(house.janitor.sync().await.unwrap());
-        house.revoke(&marked).await;
-        assert!(!house.janitor.sync().await.unwrap());
-        for session in [&rebuilt, &marked] {
-            let left = session.expires_at - house.clock.now() + MARGIN;
-            assert!(house.life(&format!("*:s:{}", session.id)).await > left - TimeDelta::seconds(30));
+    /// An entry that expires before its last token would make that token valid again.
+    async fn entry_outlives_its_tokens_by_the_margin(store: Store) {
+        let fixture = Fixture::new(store).await;
+        let (rebuilt, replayed, stale) =
+            (fixture.session_of("rebuilt").await, fixture.session_of("marked").await, fixture.session_of("stale").await);
+        fixture.revoke(&rebuilt).await;
+        fixture.store.sql.revoke_all_sessions(&at(&stale.user_id, fixture.clock.now()), None).await.unwrap();
+        fixture.advance(TimeDelta::hours(3));
+        assert!(fixture.janitor.sync().await.unwrap());
+        fixture.revoke(&replayed).await;
+        assert!(!fixture.janitor.sync().await.unwrap());
+        for session in [&rebuilt, &replayed] {
+            let left = session.expires_at - fixture.clock.now() + MARGIN;
+            assert!(fixture.ttl(&format!("*:s:{}", session.id)).await > left - TimeDelta::seconds(30));
         }
-        assert!(house.life(&format!("*:u:{}", cut_off.user_id)).await > SESSION + MARGIN);
+        assert!(fixture.ttl(&format!("*:u:{}", stale.user_id)).await > SESSION + MARGIN);
     }
 
-    async fn what_is_flushed_has_no_token_left(store: Store) {
-        let house = House::new(store).await;
-        let (kept, deleted) = (house.session_of("kept").await, house.session_of("deleted").await);
-        UserStore::delete(&house.store.sql, &at(&deleted.user_id, house.clock.now())).await.unwrap();
-        assert_eq!(house.janitor.purge_expired().await.unwrap(), Purged::default());
-        house.advance(SESSION - REFRESH);
-        let later = Session { expires_at: house.clock.now() + SESSION, ..new_session(&house.store.user("later").await) };
-        assert!(house.store.insert(&later).await);
-        assert_eq!(house.janitor.purge_expired().await.unwrap(), Purged::default());
-        assert!(house.store.stored(kept.id).await.is_some());
-        house.advance(REFRESH * 3);
-        assert_eq!(house.janitor.purge_expired().await.unwrap(), Purged { sessions: 2, users: 1, events: 0 });
-        let left = SessionStore::page(&house.store.sql, None, 10).await.unwrap().sessions;
+    async fn purge_removes_only_rows_without_valid_tokens(store: Store) {
+        let fixture = Fixture::new(store).await;
+        let (kept, deleted) = (fixture.session_of("kept").await, fixture.session_of("deleted").await);
+        UserStore::delete(&fixture.store.sql, &at(&deleted.user_id, fixture.clock.now())).await.unwrap();
+        assert_eq!(fixture.janitor.purge_expired().await.unwrap(), Purged::default());
+        fixture.advance(SESSION - REFRESH);
+        let later = Session { expires_at: fixture.clock.now() + SESSION, ..new_session(&fixture.store.user("later").await) };
+        assert!(fixture.store.insert(&later).await);
+        assert_eq!(fixture.janitor.purge_expired().await.unwrap(), Purged::default());
+        assert!(fixture.store.stored(kept.id).await.is_some());
+        fixture.advance(REFRESH * 3);
+        assert_eq!(fixture.janitor.purge_expired().await.unwrap(), Purged { sessions: 2, users: 1, events: 0 });
+        let left = SessionStore::page(&fixture.store.sql, None, 10).await.unwrap().sessions;
         assert_eq!(left.iter().map(|session| session.id).collect::<Vec<_>>(), [later.id]);
     }
 }

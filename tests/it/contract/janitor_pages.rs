@@ -1,4 +1,4 @@
-//! How the janitor goes through what was revoked: in pages, each of which may fail.
+//! Tests of the janitor's pages of revocations, each of which may fail.
 
 use std::sync::{
     Arc, Mutex,
@@ -32,26 +32,26 @@ use crate::support::{
     servers::{self, eventually, own::OwnRedis},
 };
 
-/// A real store with twelve hundred revoked sessions, behind a door that may be shut.
+/// A real store with 1200 revoked sessions, whose queries fail on request.
 struct Sessions {
-    asked: Mutex<Vec<Option<SessionId>>>,
+    requested_pages: Mutex<Vec<Option<SessionId>>>,
     fails_after_the_first_page: AtomicBool,
     fails: AtomicBool,
-    /// The number of seconds by which the clock of the database is ahead of its stamps.
+    /// Seconds by which the clock of the database is ahead of its stamps.
     clock_is_ahead: AtomicI64,
     revoked: Vec<Session>,
     sql: SqlStore,
 }
 
-/// Seven of them at each moment, whose ids decide on their order.
+/// Seven sessions at each moment, so that ids decide their order.
 const REVOKED: &str = "INSERT INTO sessions (id, user_id, session_epoch, generation, created_at, rotated_at, expires_at, \
      revoked_at, revoked_reason) \
      SELECT gen_random_uuid()::text, gen_random_uuid()::text, 0, 0, at - interval '1 hour', at - interval '1 hour', \
      at + interval '1 day', at - interval '90 s' + (number / 7) * interval '1 ms', 'logged_out' \
      FROM generate_series(0, 1199) AS number, (SELECT clock_timestamp() AT TIME ZONE 'UTC' AS at) AS begun";
 
-/// One that is not revoked, of nobody whom the store knows.
-fn living() -> TokenRef {
+/// Returns a token that is not revoked, of a user unknown to the store.
+fn live_token() -> TokenRef {
     TokenRef {
         session: random::session_id(),
         user: random::user_id(),
@@ -68,7 +68,10 @@ impl SessionStore for Sessions {
         after: Option<(Moment, SessionId)>,
         limit: i64,
     ) -> Result<Vec<Session>, StoreError> {
-        self.asked.lock().unwrap().push(after.map(|(_, id)| id));
+        self.requested_pages
+            .lock()
+            .unwrap()
+            .push(after.map(|(_, id)| id));
         let later = after.is_some() && self.fails_after_the_first_page.load(Ordering::SeqCst);
         if later || self.fails.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("on purpose".to_owned()));
@@ -131,7 +134,7 @@ impl SessionStore for Sessions {
     }
 }
 
-struct House {
+struct Fixture {
     blacklist: Arc<RedisBlacklist>,
     clock: Arc<ManualClock>,
     janitor: Maintenance,
@@ -140,7 +143,7 @@ struct House {
     store: Store,
 }
 
-impl House {
+impl Fixture {
     async fn new() -> Self {
         let (redis, clock) = (OwnRedis::start().await, Arc::new(ManualClock::default()));
         let (store, database) = Store::postgres_named().await;
@@ -152,7 +155,7 @@ impl House {
             .unwrap();
         assert_eq!(all.len(), 1200);
         let sessions = Arc::new(Sessions {
-            asked: Mutex::default(),
+            requested_pages: Mutex::default(),
             fails_after_the_first_page: AtomicBool::new(false),
             fails: AtomicBool::new(false),
             clock_is_ahead: AtomicI64::new(0),
@@ -201,16 +204,16 @@ impl House {
         self.blacklist.check(&Self::token(session)).await
     }
 
-    /// After what the janitor asked for pages since the last time.
-    fn asked(&self) -> Vec<Option<SessionId>> {
-        std::mem::take(&mut self.sessions.asked.lock().unwrap())
+    /// Returns the `after` positions of the pages requested since the last call.
+    fn requested_pages(&self) -> Vec<Option<SessionId>> {
+        std::mem::take(&mut self.sessions.requested_pages.lock().unwrap())
     }
 
     fn id(&self, number: usize) -> SessionId {
         self.sessions.revoked[number].id
     }
 
-    /// The number of writes of a mark. Before each write, its remaining life is checked.
+    /// Returns the number of written entries. Each write reads the remaining TTL first.
     async fn writes(&self) -> String {
         let stats: String = self.redis.ask(&["INFO", "commandstats"]).await;
         let line = stats
@@ -222,157 +225,166 @@ impl House {
 }
 
 #[tokio::test]
-async fn a_rebuild_goes_on_from_the_page_that_failed_and_rests_between() {
-    let house = House::new().await;
-    house
+async fn rebuild_resumes_at_the_failed_page_after_a_back_off() {
+    let fixture = Fixture::new().await;
+    fixture
         .sessions
         .fails_after_the_first_page
         .store(true, Ordering::SeqCst);
-    house.janitor.sync().await.unwrap_err();
-    assert_eq!(house.asked(), [None, Some(house.id(499))]);
-    house.janitor.sync().await.unwrap_err();
-    assert_eq!(house.asked(), [Some(house.id(499))]);
-    assert!(!house.janitor.sync().await.unwrap(), "it rests");
-    assert_eq!(house.asked(), []);
-    let living = living();
+    fixture.janitor.sync().await.unwrap_err();
+    assert_eq!(fixture.requested_pages(), [None, Some(fixture.id(499))]);
+    fixture.janitor.sync().await.unwrap_err();
+    assert_eq!(fixture.requested_pages(), [Some(fixture.id(499))]);
+    assert!(
+        !fixture.janitor.sync().await.unwrap(),
+        "during the back-off"
+    );
+    assert_eq!(fixture.requested_pages(), []);
+    let live_token = live_token();
     assert_eq!(
-        house.check(&house.sessions.revoked[0]).await,
+        fixture.check(&fixture.sessions.revoked[0]).await,
         Lookup::Revoked
     );
-    assert_eq!(house.blacklist.check(&living).await, Lookup::Unknown);
-    assert_eq!(house.blacklist.status().failed_rebuilds, 2);
+    assert_eq!(fixture.blacklist.check(&live_token).await, Lookup::Unknown);
+    assert_eq!(fixture.blacklist.status().failed_rebuilds, 2);
 
-    house
+    fixture
         .sessions
         .fails_after_the_first_page
         .store(false, Ordering::SeqCst);
-    assert!(house.janitor.sync().await.unwrap());
+    assert!(fixture.janitor.sync().await.unwrap());
     assert_eq!(
-        house.asked(),
+        fixture.requested_pages(),
         [
-            Some(house.id(499)),
-            Some(house.id(999)),
-            Some(house.id(1199))
+            Some(fixture.id(499)),
+            Some(fixture.id(999)),
+            Some(fixture.id(1199))
         ]
     );
     for session in [0, 499, 500, 1199] {
         assert_eq!(
-            house.check(&house.sessions.revoked[session]).await,
+            fixture.check(&fixture.sessions.revoked[session]).await,
             Lookup::Revoked
         );
     }
-    assert_eq!(house.blacklist.check(&living).await, Lookup::Clear);
+    assert_eq!(fixture.blacklist.check(&live_token).await, Lookup::Clear);
 }
 
 #[tokio::test]
-async fn a_rebuild_whose_memory_was_lost_begins_again() {
-    let house = House::new().await;
-    house
+async fn rebuild_of_a_lost_cache_starts_again() {
+    let fixture = Fixture::new().await;
+    fixture
         .sessions
         .fails_after_the_first_page
         .store(true, Ordering::SeqCst);
-    house.janitor.sync().await.unwrap_err();
-    let () = house.redis.ask(&["FLUSHALL"]).await;
-    house
+    fixture.janitor.sync().await.unwrap_err();
+    let () = fixture.redis.ask(&["FLUSHALL"]).await;
+    fixture
         .sessions
         .fails_after_the_first_page
         .store(false, Ordering::SeqCst);
-    house.asked();
-    assert!(house.janitor.sync().await.unwrap());
+    fixture.requested_pages();
+    assert!(fixture.janitor.sync().await.unwrap());
     assert_eq!(
-        house.asked(),
+        fixture.requested_pages(),
         [
             None,
-            Some(house.id(499)),
-            Some(house.id(999)),
-            Some(house.id(1199))
+            Some(fixture.id(499)),
+            Some(fixture.id(999)),
+            Some(fixture.id(1199))
         ]
     );
     assert_eq!(
-        house.check(&house.sessions.revoked[0]).await,
+        fixture.check(&fixture.sessions.revoked[0]).await,
         Lookup::Revoked
     );
 }
 
 #[tokio::test]
-async fn what_was_written_to_the_same_memory_is_not_written_again_and_to_another_connection_it_is()
-{
-    let house = House::new().await;
-    assert!(house.janitor.sync().await.unwrap());
-    assert!(!house.janitor.sync().await.unwrap());
+async fn entries_are_replayed_only_after_a_reconnection() {
+    let fixture = Fixture::new().await;
+    assert!(fixture.janitor.sync().await.unwrap());
+    assert!(!fixture.janitor.sync().await.unwrap());
     assert_eq!(
-        house.asked().len(),
+        fixture.requested_pages().len(),
         4 + 3,
-        "a rebuild, and what was revoked lately"
+        "a rebuild and a replay"
     );
-    let written = house.writes().await;
+    let writes_before = fixture.writes().await;
     for _ in 0..3 {
-        house.clock.advance_ms(1000);
-        house.janitor.sync().await.unwrap();
+        fixture.clock.advance_ms(1000);
+        fixture.janitor.sync().await.unwrap();
     }
-    assert_eq!(house.writes().await, written);
-    assert_eq!(house.asked().len(), 9, "it was looked for");
+    assert_eq!(fixture.writes().await, writes_before);
+    assert_eq!(
+        fixture.requested_pages().len(),
+        9,
+        "revocations were queried"
+    );
 
-    let _: i64 = house
+    let _: i64 = fixture
         .redis
         .ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
         .await;
-    house.janitor.sync().await.unwrap_err();
-    eventually("the connection has rested", async || {
-        house.janitor.sync().await.is_ok()
+    fixture.janitor.sync().await.unwrap_err();
+    eventually("the back-off is over", async || {
+        fixture.janitor.sync().await.is_ok()
     })
     .await;
-    assert_ne!(house.writes().await, written);
+    assert_ne!(fixture.writes().await, writes_before);
 }
 
-/// The database is away just when the connection comes back: what was revoked meanwhile is not known.
+/// The database is unavailable when the connection returns, so revocations in between are unknown.
 #[tokio::test]
-async fn after_a_failure_absence_is_believed_once_what_was_revoked_lately_was_written() {
-    let house = House::new().await;
-    let living = living();
-    assert!(house.janitor.sync().await.unwrap());
-    assert_eq!(house.blacklist.check(&living).await, Lookup::Clear);
-    let _: i64 = house
+async fn trust_returns_after_the_replay_of_recent_revocations() {
+    let fixture = Fixture::new().await;
+    let live_token = live_token();
+    assert!(fixture.janitor.sync().await.unwrap());
+    assert_eq!(fixture.blacklist.check(&live_token).await, Lookup::Clear);
+    let _: i64 = fixture
         .redis
         .ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
         .await;
-    assert_eq!(house.blacklist.check(&living).await, Lookup::Unknown);
-    house.sessions.fails.store(true, Ordering::SeqCst);
-    eventually("the connection has rested", async || {
-        house.janitor.sync().await.unwrap_err().to_string() == "on purpose"
+    assert_eq!(fixture.blacklist.check(&live_token).await, Lookup::Unknown);
+    fixture.sessions.fails.store(true, Ordering::SeqCst);
+    eventually("the back-off is over", async || {
+        fixture.janitor.sync().await.unwrap_err().to_string() == "on purpose"
     })
     .await;
-    assert_eq!(house.blacklist.check(&living).await, Lookup::Unknown);
+    assert_eq!(fixture.blacklist.check(&live_token).await, Lookup::Unknown);
     assert_eq!(
-        house.check(&house.sessions.revoked[7]).await,
+        fixture.check(&fixture.sessions.revoked[7]).await,
         Lookup::Revoked
     );
-    house.sessions.fails.store(false, Ordering::SeqCst);
-    assert!(!house.janitor.sync().await.unwrap());
-    assert_eq!(house.blacklist.check(&living).await, Lookup::Clear);
+    fixture.sessions.fails.store(false, Ordering::SeqCst);
+    assert!(!fixture.janitor.sync().await.unwrap());
+    assert_eq!(fixture.blacklist.check(&live_token).await, Lookup::Clear);
 }
 
-/// By NTP, or by a fail-over to a server whose clock is behind. The next revocation is stamped earlier than those that
-/// the janitor has already read.
+/// The clock is set back by NTP, or by a fail-over. The next revocation is stamped earlier
+/// than those that the janitor has already read.
 #[tokio::test]
-async fn after_the_database_s_clock_was_set_back_no_revocation_is_missed() {
-    let house = House::new().await;
-    house.sessions.clock_is_ahead.store(600, Ordering::SeqCst);
-    assert!(house.janitor.sync().await.unwrap());
-    assert!(!house.janitor.sync().await.unwrap());
-    house.sessions.clock_is_ahead.store(0, Ordering::SeqCst);
-    let session = house.store.session(&house.store.user("ada").await).await;
-    house
+async fn revocation_after_a_clock_set_back_is_replayed() {
+    let fixture = Fixture::new().await;
+    fixture.sessions.clock_is_ahead.store(600, Ordering::SeqCst);
+    assert!(fixture.janitor.sync().await.unwrap());
+    assert!(!fixture.janitor.sync().await.unwrap());
+    fixture.sessions.clock_is_ahead.store(0, Ordering::SeqCst);
+    let session = fixture
+        .store
+        .session(&fixture.store.user("ada").await)
+        .await;
+    fixture
         .store
         .sql
         .revoke(revocation(
             session.id,
             RevokedReason::LoggedOut,
-            house.clock.now(),
+            fixture.clock.now(),
         ))
         .await
         .unwrap();
-    assert_eq!(house.check(&session).await, Lookup::Clear);
-    assert!(!house.janitor.sync().await.unwrap());
-    assert_eq!(house.check(&session).await, Lookup::Revoked);
+    assert_eq!(fixture.check(&session).await, Lookup::Clear);
+    assert!(!fixture.janitor.sync().await.unwrap());
+    assert_eq!(fixture.check(&session).await, Lookup::Revoked);
 }

@@ -1,4 +1,4 @@
-//! The contract of `KeyStore`, and what becomes of it when many change the ring at once.
+//! Contract of `KeyStore`, also under concurrent changes.
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
@@ -10,7 +10,7 @@ use latchkey::{
 use latchkey_verifier::{Algorithm, Kind};
 use secrecy::ExposeSecret as _;
 
-use super::store::{Store, cut};
+use super::store::{Store, to_micros};
 use crate::keys::scene::{INTERVAL, LEAD, Scene, passphrase};
 
 fn facts(scene: &Scene, kid: &str, seconds: i64) -> KeyMetadata {
@@ -28,7 +28,7 @@ fn add(facts: &KeyMetadata) -> KeyChange {
     KeyChange::Add(facts.clone(), format!("the text of {}", facts.kid).into())
 }
 
-/// Changes the ring as it is now.
+/// Applies changes to the current version.
 async fn change(scene: &Scene, changes: &[KeyChange]) {
     let seen = scene.store.version().await.unwrap();
     assert!(scene.store.change(&seen, changes).await.unwrap());
@@ -40,7 +40,7 @@ async fn read(scene: &Scene) -> KeyRecords {
     records
 }
 
-/// Each key and its text, in order.
+/// Returns each key with its text, in order.
 async fn keys(scene: &Scene) -> Vec<(String, String)> {
     let pair =
         |key: latchkey::ports::KeyRecord| (key.facts.kid, key.text.expose_secret().to_owned());
@@ -51,15 +51,15 @@ fn pair(kid: &str, text: &str) -> (String, String) {
     (kid.to_owned(), text.to_owned())
 }
 
-/// The private parts as they lie in the database.
+/// Returns the private parts as stored in the database.
 async fn private_parts(database: &Store) -> Vec<Option<String>> {
     database
         .column("SELECT private_key AS value FROM signing_keys")
         .await
 }
 
-/// What the audit trail says of keys: event, cause, kid.
-async fn told(database: &Store) -> Vec<(String, String, String)> {
+/// Returns the key events of the audit trail: event, cause, kid.
+async fn key_events(database: &Store) -> Vec<(String, String, String)> {
     let events = database
         .sql
         .events(&AuditQuery {
@@ -86,7 +86,7 @@ async fn told(database: &Store) -> Vec<(String, String, String)> {
 }
 
 on_every_ring! {
-    async fn what_is_added_comes_back_as_it_was_whoever_begins_first_before_the_others(scene: Scene) {
+    async fn added_keys_are_read_unchanged_in_signing_order(scene: Scene) {
         assert!(read(&scene).await.keys.is_empty());
         let refresh = KeyMetadata { kind: Kind::Refresh, algorithm: Algorithm::Hs256, ..facts(&scene, "-r-", 1) };
         let (late, early) = (facts(&scene, "a", 3), facts(&scene, "z", 0));
@@ -95,11 +95,11 @@ on_every_ring! {
         let found: Vec<_> = records.keys.iter().map(|key| &key.facts).collect();
         assert_eq!(found, [&early, &refresh, &late]);
         assert_eq!(records.keys[1].text.expose_secret(), "the text of -r-");
-        assert!(records.keys.iter().all(|key| key.place.contains(&key.facts.kid)), "each can be found");
+        assert!(records.keys.iter().all(|key| key.place.contains(&key.facts.kid)), "the place names the key");
         assert_eq!(records.version, scene.store.version().await.unwrap());
     }
 
-    async fn what_is_wrapped_anew_or_removed_is_so_and_may_come_back(scene: Scene) {
+    async fn keys_are_rewrapped_removed_and_added_again(scene: Scene) {
         let [a, b, c] = ["a", "b", "c"].map(|kid| facts(&scene, kid, 0));
         change(&scene, &[add(&a), add(&b), add(&c)]).await;
         change(&scene, &[KeyChange::Rewrap(a.clone(), "another".to_owned().into()), KeyChange::Remove(b.clone())]).await;
@@ -110,7 +110,7 @@ on_every_ring! {
         assert!(read(&scene).await.revoked.is_empty());
     }
 
-    async fn a_revoked_key_is_known_and_its_private_part_gone(scene: Scene) {
+    async fn revoked_key_is_listed_without_its_private_part(scene: Scene) {
         let [a, b] = ["a", "b"].map(|kid| facts(&scene, kid, 0));
         change(&scene, &[add(&a), add(&b)]).await;
         change(&scene, &[KeyChange::Revoke(a.clone(), scene.now())]).await;
@@ -119,16 +119,16 @@ on_every_ring! {
         assert_eq!((records.revoked.len(), &records.revoked[0].facts), (1, &a));
         match &scene.database {
             Some(database) => {
-                assert_eq!(records.revoked[0].at, cut(scene.now()));
+                assert_eq!(records.revoked[0].at, to_micros(scene.now()));
                 let mut parts = private_parts(database).await;
                 parts.sort();
                 assert_eq!(parts, [None, Some("the text of b".to_owned())]);
             }
-            None => assert_eq!(std::fs::read_dir(scene.keys()).unwrap().count(), 3, "a mark, a key and the lock"),
+            None => assert_eq!(std::fs::read_dir(scene.keys()).unwrap().count(), 3, "a revocation, a key and the lock"),
         }
     }
 
-    async fn who_has_seen_an_older_ring_changes_nothing_at_all(scene: Scene) {
+    async fn change_with_an_old_version_has_no_effect(scene: Scene) {
         let [a, b, c] = ["a", "b", "c"].map(|kid| facts(&scene, kid, 0));
         let mut seen = scene.store.version().await.unwrap();
         for step in [add(&a), KeyChange::Rewrap(a.clone(), "the text of A".to_owned().into()), KeyChange::Remove(a.clone()), add(&b)] {
@@ -137,17 +137,17 @@ on_every_ring! {
             assert!(!scene.store.change(&seen, &[add(&c), KeyChange::Remove(b.clone())]).await.unwrap());
             assert_eq!(keys(&scene).await, before);
             seen = scene.store.version().await.unwrap();
-            assert_eq!(seen, read(&scene).await.version, "to look changes nothing");
+            assert_eq!(seen, read(&scene).await.version, "reading changes nothing");
         }
         assert!(!scene.store.change("no version of any store", &[add(&c)]).await.unwrap());
     }
 
-    async fn of_eight_who_have_seen_the_same_ring_one_changes_it(scene: Scene) {
+    async fn concurrent_changes_of_one_version_succeed_once(scene: Scene) {
         for round in 0..8 {
             let seen = scene.store.version().await.unwrap();
             let tries = (0..8).map(|number| {
                 let (store, seen) = (scene.store.clone(), seen.clone());
-                // Two each: all of it is done, or nothing.
+                // Two changes each: both are applied or none.
                 let changes = ["x", "y"].map(|part| add(&facts(&scene, &format!("{round}-{number}-{part}"), 0)));
                 tokio::spawn(async move { store.change(&seen, &changes).await.unwrap() })
             });
@@ -156,22 +156,22 @@ on_every_ring! {
         }
     }
 
-    async fn eight_first_starts_at_once_make_one_ring(scene: Scene) {
+    async fn concurrent_first_starts_create_one_key_ring(scene: Scene) {
         let starts = (0..8).map(|_| {
             let manager = scene.manager();
             tokio::spawn(async move {
-                let made = manager.ensure().await.unwrap().len();
+                let created = manager.ensure().await.unwrap().len();
                 let mut kids: Vec<_> = manager.ring().await.unwrap().keys().map(|key| key.facts.kid.clone()).collect();
                 kids.sort();
-                (made, kids)
+                (created, kids)
             })
         });
         let seen: Vec<_> = join_all(starts).await.into_iter().map(Result::unwrap).collect();
-        assert_eq!(seen.iter().map(|(made, _)| made).sum::<usize>(), 2, "an access key and a refresh secret, once");
+        assert_eq!(seen.iter().map(|(created, _)| created).sum::<usize>(), 2, "one access key and one refresh secret");
         assert!(seen.iter().all(|(_, kids)| kids.len() == 2 && *kids == seen[0].1), "{seen:?}");
     }
 
-    async fn of_eight_who_find_a_successor_due_one_makes_it_and_one_removes_the_old(scene: Scene) {
+    async fn concurrent_due_rotations_and_prunes_happen_once(scene: Scene) {
         scene.first().await;
         scene.advance(INTERVAL);
         let due = (0..8).map(|_| {
@@ -189,8 +189,8 @@ on_every_ring! {
         assert_eq!(scene.states().await, ["signing", "signing"]);
     }
 
-    /// Rotations, a revocation and a new passphrase at once: each is done as a whole, one after the other.
-    async fn all_that_operators_do_at_once_is_done(scene: Scene) {
+    /// Concurrent rotations and a revocation: each is applied as a whole, one after the other.
+    async fn concurrent_operator_commands_all_succeed(scene: Scene) {
         let (access, _) = scene.first().await;
         let rotations = (0..4).map(|_| {
             let manager = scene.manager();
@@ -200,28 +200,28 @@ on_every_ring! {
         let manager = scene.manager();
         let kid = access.kid.clone();
         let revocation = tokio::spawn(async move { manager.revoke(&kid).await.unwrap() });
-        let mut made: Vec<_> = join_all(rotations).await.into_iter().map(Result::unwrap).collect();
+        let mut created: Vec<_> = join_all(rotations).await.into_iter().map(Result::unwrap).collect();
         revocation.await.unwrap();
-        made.sort();
+        created.sort();
         let mut kids: Vec<_> = scene.ring().await.keys().filter(|key| key.facts.kind == Kind::Access).map(|key| key.facts.kid.clone()).collect();
         kids.sort();
-        assert_eq!(kids, made);
+        assert_eq!(kids, created);
     }
 
-    async fn a_revoked_key_never_comes_back_by_any_way(scene: Scene) {
+    async fn revoked_key_is_never_restored(scene: Scene) {
         let (access, _) = scene.first().await;
         scene.manager().revoke(&access.kid).await.unwrap();
         assert!(matches!(scene.manager().revoke(&access.kid).await, Err(KeysError::Revoked(kid)) if kid == access.kid));
         assert!(matches!(scene.manager().prepare_revocation(&access.kid).await, Err(KeysError::Revoked(_))));
-        let made = scene.manager().ensure().await.unwrap();
-        assert_eq!(made.len(), 1);
-        assert_ne!(made[0].kid, access.kid);
+        let created = scene.manager().ensure().await.unwrap();
+        assert_eq!(created.len(), 1);
+        assert_ne!(created[0].kid, access.kid);
         assert_eq!(read(&scene).await.revoked.len(), 1);
     }
 }
 
 on_both_databases! {
-    async fn a_private_part_never_lies_in_the_database_as_it_is(store: Store) {
+    async fn private_parts_in_the_database_are_always_encrypted(store: Store) {
         let mut scene = Scene::database(store);
         let (access, _) = scene.first().await;
         scene.rotate(Kind::Access).await;
@@ -242,14 +242,14 @@ on_both_databases! {
 
         assert!(matches!(scene.manager().rewrap(None).await, Err(KeysError::Unprotected)));
         scene.passphrase = None;
-        assert!(scene.manager().ring().await.is_err(), "nor can they be read");
+        assert!(scene.manager().ring().await.is_err(), "unreadable without the passphrase");
         let mut empty = Scene::database(Store::sqlite().await);
         empty.passphrase = None;
         assert!(matches!(empty.manager().ensure().await, Err(KeysError::Unprotected)));
         assert!(private_parts(empty.database.as_ref().unwrap()).await.is_empty());
     }
 
-    async fn a_row_that_a_later_version_wrote_is_named_and_the_others_are_read(store: Store) {
+    async fn row_of_a_later_version_is_reported_and_others_are_read(store: Store) {
         let scene = Scene::database(store);
         scene.first().await;
         let database = scene.database.as_ref().unwrap();
@@ -261,14 +261,14 @@ on_both_databases! {
         assert_eq!(records.broken, ["the key strange in the database: cannot be read: was it written by a later version?"]);
     }
 
-    async fn what_becomes_of_keys_is_in_the_audit_trail(store: Store) {
+    async fn key_changes_are_in_the_audit_trail(store: Store) {
         let scene = Scene::database(store);
         let (access, refresh) = scene.first().await;
         let rotated = scene.rotate(Kind::Access).await;
         scene.manager().revoke(&rotated.kid).await.unwrap();
         let event = |kind: EventKind, cause: &str, facts: &KeyMetadata| (kind.as_str().to_owned(), cause.to_owned(), facts.kid.clone());
         assert_eq!(
-            told(scene.database.as_ref().unwrap()).await,
+            key_events(scene.database.as_ref().unwrap()).await,
             [
                 event(EventKind::KeyCreated, "first", &access),
                 event(EventKind::KeyCreated, "first", &refresh),

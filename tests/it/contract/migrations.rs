@@ -1,4 +1,5 @@
-//! Migrations: the two folders say the same, they run both ways, and a newer database is left alone.
+//! Tests of migrations: both databases get the same schema, migrations are reversible, and a newer
+//! database is refused.
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
@@ -14,7 +15,7 @@ use crate::support::servers;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Table, column, and whether it may be null.
+/// Table, column, and true if nullable.
 type Columns = BTreeSet<(String, String, bool)>;
 
 #[derive(diesel::QueryableByName)]
@@ -40,7 +41,7 @@ fn names(database: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// All the `down.sql`, the newest first, or all the `up.sql`, the oldest first.
+/// Returns all `up.sql`, oldest first, or all `down.sql`, newest first.
 fn script(database: &str, file: &str) -> String {
     let read =
         |name: &String| std::fs::read_to_string(folder(database).join(name).join(file)).unwrap();
@@ -104,24 +105,27 @@ async fn postgres_columns(url: &str) -> Columns {
 }
 
 #[test]
-fn both_folders_hold_migrations_of_the_same_names() {
+fn both_databases_have_the_same_migrations() {
     assert!(!names("sqlite").is_empty());
     assert_eq!(names("postgres"), names("sqlite"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_databases_have_the_same_columns_up_down_and_up_again() {
+async fn migrations_are_reversible_and_create_equal_columns() {
     let sqlite = Sqlite::new();
     let postgres = servers::fresh_database().await;
     let postgres_url: DatabaseUrl = postgres.parse().unwrap();
     let database = postgres.rsplit('/').next().unwrap().to_owned();
     for url in [&sqlite.url, &postgres_url] {
-        let done = migrate::run(url, TIMEOUT).await.unwrap();
-        assert_eq!(done.into_iter().collect::<BTreeSet<_>>(), names("sqlite"));
+        let applied = migrate::run(url, TIMEOUT).await.unwrap();
+        assert_eq!(
+            applied.into_iter().collect::<BTreeSet<_>>(),
+            names("sqlite")
+        );
         assert_eq!(
             migrate::run(url, TIMEOUT).await.unwrap(),
             Vec::<String>::new(),
-            "twice is once"
+            "the second run does nothing"
         );
     }
     let up = sqlite.columns();
@@ -130,7 +134,7 @@ async fn both_databases_have_the_same_columns_up_down_and_up_again() {
         "{up:?}"
     );
     assert!(
-        up.contains(&("users".to_owned(), "version".to_owned(), false)),
+        up.contains(&("users".to_owned(), "session_epoch".to_owned(), false)),
         "{up:?}"
     );
     assert_eq!(postgres_columns(&postgres).await, up);
@@ -151,7 +155,7 @@ async fn both_databases_have_the_same_columns_up_down_and_up_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_a_newer_version_migrated_is_refused_and_left_as_it_is() {
+async fn database_of_a_newer_version_is_refused() {
     let sqlite = Sqlite::new();
     let postgres = servers::fresh_database().await;
     let postgres_url: DatabaseUrl = postgres.parse().unwrap();
@@ -176,7 +180,7 @@ async fn a_database_that_a_newer_version_migrated_is_refused_and_left_as_it_is()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_that_migrate_at_once_one_does_and_the_others_find_it_done() {
+async fn concurrent_migrations_run_once() {
     let sqlite = Sqlite::new();
     let postgres: DatabaseUrl = servers::fresh_database().await.parse().unwrap();
     for url in [sqlite.url.clone(), postgres] {
@@ -184,16 +188,16 @@ async fn of_many_that_migrate_at_once_one_does_and_the_others_find_it_done() {
             let url = url.clone();
             tokio::spawn(async move { migrate::run(&url, TIMEOUT).await.unwrap().len() })
         });
-        let mut done = 0;
+        let mut applied = 0;
         for task in all.collect::<Vec<_>>() {
-            done += task.await.unwrap();
+            applied += task.await.unwrap();
         }
-        assert_eq!(done, names("sqlite").len(), "{url}");
+        assert_eq!(applied, names("sqlite").len(), "{url}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_typo_in_the_path_makes_no_empty_database() {
+async fn wrong_path_creates_no_database() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("latchkeyy.db");
     let url: DatabaseUrl = format!("sqlite://{}", path.display()).parse().unwrap();

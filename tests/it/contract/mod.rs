@@ -1,16 +1,16 @@
-//! What every store must do, whichever it is: the contracts of the ports.
+//! Contract tests of the ports, run against every implementation.
 
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test fails where it is surprised"
+    reason = "a test fails on unexpected values"
 )]
 
-/// Tells each story on SQLite and on Postgres.
+/// Runs each test on SQLite and on Postgres.
 macro_rules! on_both_databases {
-    ($($(#[$attribute:meta])* async fn $name:ident($store:ident: Store) $story:block)*) => {
-        $($(#[$attribute])* async fn $name($store: $crate::contract::store::Store) $story)*
+    ($($(#[$attribute:meta])* async fn $name:ident($store:ident: Store) $body:block)*) => {
+        $($(#[$attribute])* async fn $name($store: $crate::contract::store::Store) $body)*
 
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -28,10 +28,10 @@ macro_rules! on_both_databases {
     };
 }
 
-/// Tells each story on a directory, on SQLite and on Postgres.
+/// Runs each test on a directory, on SQLite and on Postgres.
 macro_rules! on_every_ring {
-    ($($(#[$attribute:meta])* async fn $name:ident($scene:ident: Scene) $story:block)*) => {
-        $($(#[$attribute])* async fn $name($scene: $crate::keys::scene::Scene) $story)*
+    ($($(#[$attribute:meta])* async fn $name:ident($scene:ident: Scene) $body:block)*) => {
+        $($(#[$attribute])* async fn $name($scene: $crate::keys::scene::Scene) $body)*
 
         mod in_a_directory {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -63,6 +63,7 @@ mod blacklist;
 mod blacklist_epochs;
 mod blacklist_losses;
 mod blacklist_moves;
+mod blacklist_trust;
 mod deployment;
 mod janitor;
 mod janitor_pages;
@@ -76,5 +77,6 @@ mod stamps;
 mod statements;
 pub mod store;
 mod together;
+mod together_concurrency;
 mod together_faults;
 mod users;

@@ -1,4 +1,4 @@
-//! Revocations by operators are counted from the audit trail, once each.
+//! Tests of `OperatorWatch`: each revocation by an operator in the audit trail is counted once.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ fn events(clock: &ManualClock, ago: i64, actor: &Actor) -> Vec<(AuditEvent, u32)
 }
 
 on_both_databases! {
-    async fn revocation_by_an_operator_is_counted_once_by_each_instance_that_was_there(store: Store) {
+    async fn each_running_instance_counts_a_revocation_once(store: Store) {
         let clock = Arc::new(ManualClock::default());
         let operator = Actor::Operator(Some("ops".to_owned()));
         let instance = || {
@@ -46,13 +46,13 @@ on_both_databases! {
         let ((first, of_first), (second, of_second)) = (instance(), instance());
         store.sql.append(&events(&clock, 1, &operator)).await.unwrap();
         first.poll().await.unwrap();
-        assert_eq!(counted(&of_first), [0; 4], "they were revoked before it started");
+        assert_eq!(counted(&of_first), [0; 4], "revoked before the start of the instance");
 
         let users_own = [events(&clock, 0, &Actor::User), events(&clock, 0, &Actor::Service), events(&clock, 0, &Actor::Client)];
         store.sql.append(&users_own.concat()).await.unwrap();
         store.sql.append(&events(&clock, 0, &operator)).await.unwrap();
         second.poll().await.unwrap();
-        // Its clock is behind, or its commit came late.
+        // The operator's clock is behind, or its commit was late.
         store.sql.append(&events(&clock, 60, &Actor::Operator(None))).await.unwrap();
         for _ in 0..3 {
             first.poll().await.unwrap();
@@ -60,7 +60,7 @@ on_both_databases! {
         }
         assert_eq!((counted(&of_first), counted(&of_second)), ([2; 4], [1; 4]));
 
-        // Longer than it remembers.
+        // Longer than the watch remembers events.
         for _ in 0..5 {
             clock.advance_ms(50_000);
             store.sql.append(&events(&clock, 0, &operator)).await.unwrap();
@@ -69,7 +69,7 @@ on_both_databases! {
         assert_eq!(counted(&of_first), [7; 4]);
     }
 
-    async fn revocations_beyond_one_page_are_all_counted(store: Store) {
+    async fn revocations_on_several_pages_are_all_counted(store: Store) {
         let clock = Arc::new(ManualClock::default());
         let metrics = Metrics::default();
         let watch = OperatorWatch::new(Arc::new(store.sql.clone()), Arc::clone(&clock) as _, metrics.clone());
@@ -81,9 +81,9 @@ on_both_databases! {
     }
 }
 
-/// A start without a database would otherwise count what was revoked before it.
+/// A start without a database must not count earlier revocations later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn revocations_before_a_first_look_that_failed_are_not_counted() {
+async fn revocations_before_a_failed_first_poll_are_not_counted() {
     let store = Store::postgres().await;
     let clock = Arc::new(ManualClock::default());
     let metrics = Metrics::default();

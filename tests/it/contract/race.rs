@@ -1,4 +1,4 @@
-//! Many requests at once about one refresh token, over real connections.
+//! Concurrent requests with one refresh token, over real connections.
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
@@ -10,8 +10,8 @@ use crate::support::{Answer, Backend, Forge, Pair, TestApp};
 
 const BLACKLISTED: &str = r#"{"detail":"Token is blacklisted","code":"token_not_valid"}"#;
 
-/// One request for each of `paths`, all sent at the same moment, each over a connection of its own, to the servers in
-/// turn.
+/// Sends one request for each of `paths` at the same moment, each over its own connection, to the
+/// servers in turn.
 async fn at_once(servers: &[SocketAddr], paths: &[&str], token: &str) -> Vec<Answer> {
     let barrier = Arc::new(Barrier::new(paths.len()));
     let body = json!({ "refresh": token }).to_string();
@@ -21,7 +21,7 @@ async fn at_once(servers: &[SocketAddr], paths: &[&str], token: &str) -> Vec<Ans
         let path = (*path).to_owned();
         tokio::spawn(async move {
             let client = reqwest::Client::new();
-            // The connection is there before the race begins.
+            // Opens the connection before the race begins.
             client
                 .get(format!("http://{server}/health/live"))
                 .send()
@@ -48,8 +48,8 @@ async fn refreshes(servers: &[SocketAddr], number: usize, token: &str) -> Vec<An
     at_once(servers, &vec!["/api/token/refresh/"; number], token).await
 }
 
-/// All get the one successor, and the session is one generation on.
-async fn all_get_the_same(
+/// Asserts that all requests receive one successor, and that the generation rises by one.
+async fn assert_same_successor(
     servers: &[SocketAddr],
     app: &TestApp,
     first: &Pair,
@@ -62,8 +62,8 @@ async fn all_get_the_same(
         .collect();
     let successors: BTreeSet<&str> = pairs.iter().map(|pair| pair.refresh.as_str()).collect();
     assert_eq!(successors.len(), 1);
-    let was = Forge::claims_of(&first.refresh)["gen"].as_u64().unwrap();
-    assert_eq!(Forge::claims_of(&pairs[0].refresh)["gen"], was + 1);
+    let before = Forge::claims_of(&first.refresh)["gen"].as_u64().unwrap();
+    assert_eq!(Forge::claims_of(&pairs[0].refresh)["gen"], before + 1);
     for pair in &pairs {
         app.verify(&pair.access).await.expect(200, "{}");
     }
@@ -71,26 +71,26 @@ async fn all_get_the_same(
 }
 
 on_both_backends! {
-    /// And the next one begins where they all arrived: the row moved by exactly one.
-    async fn of_many_refreshes_of_one_token_at_once_all_get_the_same_successor(backend: Backend) {
+    /// The next refresh shows that the generation rose by exactly one each time.
+    async fn concurrent_refreshes_receive_the_same_successor(backend: Backend) {
         let app = TestApp::start(backend).await;
         let mut pair = app.signed_in("ada").await;
         for number in [32, 100] {
-            pair = all_get_the_same(&[app.address], &app, &pair, number).await;
+            pair = assert_same_successor(&[app.address], &app, &pair, number).await;
         }
         let last = app.refresh(&pair.refresh).await.pair();
         assert_eq!(Forge::claims_of(&last.refresh)["gen"], 3);
     }
 
-    async fn two_servers_over_the_same_stores_give_the_same_successor(backend: Backend) {
+    async fn two_instances_return_the_same_successor(backend: Backend) {
         let app = TestApp::start(backend).await;
         let twin = app.twin().await;
         let pair = app.signed_in("ada").await;
-        let next = all_get_the_same(&[app.address, twin.address], &twin, &pair, 32).await;
+        let next = assert_same_successor(&[app.address, twin.address], &twin, &pair, 32).await;
         assert_eq!(Forge::claims_of(&twin.refresh(&next.refresh).await.pair().refresh)["gen"], 2);
     }
 
-    async fn without_a_grace_one_of_many_wins_and_the_session_does_not_outlive_the_others(backend: Backend) {
+    async fn without_grace_concurrent_refreshes_revoke_the_session(backend: Backend) {
         let app = TestApp::start_with(backend, &["--refresh-reuse-grace=0s"]).await;
         let twin = app.twin().await;
         for (name, number, servers) in [
@@ -109,7 +109,7 @@ on_both_backends! {
         }
     }
 
-    async fn of_many_log_outs_at_once_one_ends_the_session(backend: Backend) {
+    async fn concurrent_log_outs_succeed_once(backend: Backend) {
         let app = TestApp::start(backend).await;
         let twin = app.twin().await;
         let pair = app.signed_in("ada").await;
@@ -121,8 +121,8 @@ on_both_backends! {
         }
     }
 
-    /// Whatever a refresh that raced the log-out was given is worth nothing once the log-out has answered.
-    async fn after_a_log_out_has_answered_nothing_that_raced_it_is_worth_anything(backend: Backend) {
+    /// After the response to a log-out, tokens from a concurrent refresh are rejected.
+    async fn log_out_invalidates_tokens_of_racing_refreshes(backend: Backend) {
         let app = TestApp::start(backend).await;
         let twin = app.twin().await;
         let servers = [app.address, twin.address];
@@ -148,8 +148,8 @@ on_both_backends! {
         }
     }
 
-    /// Writers in each other's way wait; none of them is told that the service is out of order.
-    async fn many_sign_ins_refreshes_and_log_outs_of_many_users_at_once_all_succeed(backend: Backend) {
+    /// Concurrent writers wait for each other, and none of them receives a 503.
+    async fn concurrent_sign_ins_refreshes_and_log_outs_succeed(backend: Backend) {
         let app = TestApp::start(backend).await;
         let mut pairs = Vec::new();
         app.user("ada").await;

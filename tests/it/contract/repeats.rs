@@ -1,4 +1,4 @@
-//! The contract of `SessionStore::count_repeat`.
+//! Contract of `SessionStore::count_repeat`.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ fn repeat(session: &Session, generation: u32) -> Repeat {
 }
 
 on_both_databases! {
-    async fn repeats_are_counted_up_to_the_limit_for_each_generation(store: Store) {
+    async fn repeats_of_a_generation_are_counted_up_to_the_limit(store: Store) {
         let session = store.session(&store.user("ada").await).await;
         for generation in 1..4 {
             store.rotate(session.id, generation - 1, after(i64::from(generation))).await.unwrap();
@@ -32,7 +32,7 @@ on_both_databases! {
         }
     }
 
-    async fn many_repeats_over_real_connections_are_counted_up_to_the_limit(store: Store) {
+    async fn concurrent_repeats_are_counted_up_to_the_limit(store: Store) {
         let session = store.session(&store.user("ada").await).await;
         for generation in 1..4 {
             store.rotate(session.id, generation - 1, after(i64::from(generation))).await.unwrap();
@@ -52,7 +52,7 @@ on_both_databases! {
         }
     }
 
-    async fn a_repeat_of_another_generation_or_of_a_session_that_is_revoked_or_unknown_is_not_counted(store: Store) {
+    async fn repeat_without_a_matching_live_session_is_not_counted(store: Store) {
         let session = store.session(&store.user("ada").await).await;
         store.rotate(session.id, 0, after(1)).await.unwrap();
         for generation in [0, 2] {
@@ -64,8 +64,9 @@ on_both_databases! {
         assert!(!store.sql.count_repeat(repeat(&session, 1)).await.unwrap());
     }
 
-    /// After a concurrent repeat and rotation, the row has both. The count of the old generation no longer applies.
-    async fn a_repeat_that_races_a_rotation_changes_nothing_else_of_the_session(store: Store) {
+    /// After a concurrent repeat and rotation, the row has both. The count of the old generation no
+    /// longer applies.
+    async fn repeat_that_races_a_rotation_changes_only_its_count(store: Store) {
         let session = store.session(&store.user("ada").await).await;
         store.rotate(session.id, 0, after(1)).await.unwrap();
         for generation in 1..9 {

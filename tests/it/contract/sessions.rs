@@ -1,4 +1,4 @@
-//! The contract of `SessionStore`.
+//! Contract of `SessionStore`.
 
 use chrono::TimeDelta;
 use futures_util::FutureExt as _;
@@ -9,60 +9,60 @@ use latchkey::{
 };
 
 use super::store::{
-    Store, after, at, cut, hash, name, new_session, revocation, rotation_of, start, stopped,
-    stranger, told,
+    Store, after, at, audit_event, hash, name, new_session, revocation, rotation_of, start,
+    stopped, to_micros, unknown_user,
 };
 
 on_both_databases! {
-    async fn a_session_is_kept_as_it_was_given_with_moments_to_the_microsecond(store: Store) {
+    async fn session_is_stored_unchanged_with_times_in_microseconds(store: Store) {
         store.sql.ping().await.unwrap();
         let ada = store.user("ada").await;
         let session = Session { user_agent: Some("Länder/1.0 \u{1f511}".to_owned()), ..new_session(&ada) };
         assert!(store.insert(&session).await);
         let state = store.sql.find(session.id).await.unwrap().unwrap();
         let expected = Session {
-            created_at: cut(session.created_at),
-            rotated_at: cut(session.rotated_at),
-            expires_at: cut(session.expires_at),
+            created_at: to_micros(session.created_at),
+            rotated_at: to_micros(session.rotated_at),
+            expires_at: to_micros(session.expires_at),
             ..session
         };
         assert_eq!((state.session, state.user), (expected, Some(ada)));
         assert_eq!(store.sql.find(random::session_id()).await.unwrap(), None);
     }
 
-    async fn a_sign_in_is_noted_at_the_user_if_asked(store: Store) {
+    async fn sign_in_updates_the_last_login_on_request(store: Store) {
         let ada = store.user("ada").await;
         let session = store.session(&ada).await;
         assert_eq!(store.user_of(&session).await.unwrap().last_login, None);
-        let new = NewSession { session: new_session(&ada), update_last_login: true, audit: told(start()) };
+        let new = NewSession { session: new_session(&ada), update_last_login: true, audit: audit_event(start()) };
         assert!(store.sign_in(new).await);
-        assert_eq!(store.user_of(&session).await.unwrap().last_login, Some(cut(start())));
+        assert_eq!(store.user_of(&session).await.unwrap().last_login, Some(to_micros(start())));
     }
 
-    async fn no_session_is_made_for_a_user_who_is_inactive_cut_off_deleted_or_unknown(store: Store) {
+    async fn session_of_an_invalid_user_is_not_inserted(store: Store) {
         let ada = store.user("ada").await;
         let mut refused = vec![Session { session_epoch: 1, ..new_session(&ada) }];
         let inactive = store.user("inactive").await;
         let off = store.sql.set_active(&at(&inactive.id, after(1)), false).await.unwrap().unwrap();
         refused.push(new_session(&off));
-        let cut_off = store.user("cut-off").await;
-        store.sql.revoke_all_sessions(&at(&cut_off.id, after(1)), None).await.unwrap();
-        refused.push(new_session(&cut_off));
+        let stale = store.user("stale").await;
+        store.sql.revoke_all_sessions(&at(&stale.id, after(1)), None).await.unwrap();
+        refused.push(new_session(&stale));
         let deleted = store.user("deleted").await;
         store.sql.delete(&at(&deleted.id, after(1))).await.unwrap();
         refused.push(Session { session_epoch: 1, ..new_session(&deleted) });
-        refused.push(Session { user_id: stranger(), ..new_session(&ada) });
+        refused.push(Session { user_id: unknown_user(), ..new_session(&ada) });
         for session in refused {
             for update_last_login in [false, true] {
-                let new = NewSession { session: session.clone(), update_last_login, audit: told(start()) };
+                let new = NewSession { session: session.clone(), update_last_login, audit: audit_event(start()) };
                 assert!(!store.sign_in(new).await, "{session:?}");
             }
             assert_eq!(store.stored(session.id).await, None);
         }
-        assert_eq!(store.sql.find_by_username(&name("cut-off")).await.unwrap().unwrap().last_login, None);
+        assert_eq!(store.sql.find_by_username(&name("stale")).await.unwrap().unwrap().last_login, None);
     }
 
-    async fn a_rotation_raises_the_generation_and_notes_when_and_from_where(store: Store) {
+    async fn rotation_stores_generation_time_and_client(store: Store) {
         let ada = store.user("ada").await;
         let session = store.session(&ada).await;
         let rotation = Rotation {
@@ -76,9 +76,9 @@ on_both_databases! {
         let state = store.sql.rotate(rotation, &stopped(after(60))).await.unwrap().unwrap();
         let expected = Session {
             generation: 1,
-            created_at: cut(session.created_at),
-            rotated_at: cut(after(60)),
-            expires_at: cut(session.expires_at),
+            created_at: to_micros(session.created_at),
+            rotated_at: to_micros(after(60)),
+            expires_at: to_micros(session.expires_at),
             last_ip: Some("2001:db8::1".to_owned()),
             user_agent: Some("a browser".to_owned()),
             ..session.clone()
@@ -87,7 +87,7 @@ on_both_databases! {
         assert_eq!(store.stored(session.id).await, Some(expected));
     }
 
-    async fn a_generation_is_rotated_once(store: Store) {
+    async fn generation_is_rotated_once(store: Store) {
         let ada = store.user("ada").await;
         let session = store.session(&ada).await;
         assert_eq!(store.rotate(session.id, 0, after(1)).await, Some(1));
@@ -96,10 +96,10 @@ on_both_databases! {
         }
         assert_eq!(store.rotate(session.id, 1, after(3)).await, Some(2));
         let stored = store.stored(session.id).await.unwrap();
-        assert_eq!((stored.generation, stored.rotated_at), (2, cut(after(3))));
+        assert_eq!((stored.generation, stored.rotated_at), (2, to_micros(after(3))));
     }
 
-    async fn of_many_who_rotate_one_generation_at_once_one_wins(store: Store) {
+    async fn concurrent_rotations_of_one_generation_succeed_once(store: Store) {
         let ada = store.user("ada").await;
         let session = store.session(&ada).await;
         for generation in 0..3 {
@@ -117,24 +117,24 @@ on_both_databases! {
         assert_eq!(store.stored(session.id).await.unwrap().generation, 3);
     }
 
-    async fn a_session_that_is_unknown_revoked_or_over_is_not_rotated(store: Store) {
+    async fn unknown_revoked_or_expired_session_is_not_rotated(store: Store) {
         let ada = store.user("ada").await;
         assert_eq!(store.rotate(random::session_id(), 0, after(1)).await, None);
         let revoked = store.session(&ada).await;
         store.sql.revoke(revocation(revoked.id, RevokedReason::LoggedOut, after(1))).await.unwrap();
         assert_eq!(store.rotate(revoked.id, 0, after(1)).await, None);
-        let over = store.session(&ada).await;
-        assert_eq!(store.rotate(over.id, 0, over.expires_at).await, None);
-        assert_eq!(store.rotate(over.id, 0, over.expires_at - TimeDelta::milliseconds(1)).await, Some(1));
+        let expired = store.session(&ada).await;
+        assert_eq!(store.rotate(expired.id, 0, expired.expires_at).await, None);
+        assert_eq!(store.rotate(expired.id, 0, expired.expires_at - TimeDelta::milliseconds(1)).await, Some(1));
     }
 
-    async fn a_session_whose_user_is_inactive_cut_off_or_deleted_is_not_rotated(store: Store) {
+    async fn session_of_an_invalid_user_is_not_rotated(store: Store) {
         let ada = store.user("ada").await;
         let session = store.session(&ada).await;
         store.sql.set_active(&at(&ada.id, after(1)), false).await.unwrap();
         assert_eq!(store.rotate(session.id, 0, after(2)).await, None);
         store.sql.set_active(&at(&ada.id, after(3)), true).await.unwrap();
-        assert_eq!(store.rotate(session.id, 0, after(4)).await, None, "the cut-off outlasts the inactivity");
+        assert_eq!(store.rotate(session.id, 0, after(4)).await, None, "the raised epoch outlasts the inactivity");
 
         let bob = store.user("bob").await;
         let session = store.session(&bob).await;
@@ -142,12 +142,12 @@ on_both_databases! {
         assert_eq!(store.rotate(session.id, 0, after(2)).await, None);
         let bob = store.sql.find_by_username(&name("bob")).await.unwrap().unwrap();
         let session = store.session(&bob).await;
-        assert_eq!(store.rotate(session.id, 0, after(2)).await, Some(1), "a new sign-in is at the new version");
+        assert_eq!(store.rotate(session.id, 0, after(2)).await, Some(1), "a new sign-in has the new epoch");
         store.sql.delete(&at(&bob.id, after(3))).await.unwrap();
         assert_eq!(store.rotate(session.id, 1, after(4)).await, None);
     }
 
-    async fn a_revocation_is_the_firsts_and_says_who_did_it(store: Store) {
+    async fn second_revocation_returns_the_first_one(store: Store) {
         let ada = store.user("ada").await;
         let session = store.session(&ada).await;
         let other = store.session(&ada).await;
@@ -160,7 +160,7 @@ on_both_databases! {
         assert_eq!(store.stored(other.id).await.unwrap().revoked, None);
     }
 
-    async fn of_many_who_revoke_at_once_one_did_it(store: Store) {
+    async fn concurrent_revocations_succeed_once(store: Store) {
         let ada = store.user("ada").await;
         let session = store.session(&ada).await;
         let all = (0..20).map(|number| {
@@ -170,42 +170,42 @@ on_both_databases! {
         let mut by_us = 0;
         let mut afterwards = Vec::new();
         for task in all.collect::<Vec<_>>() {
-            let (session, did) = task.await.unwrap();
-            by_us += u32::from(did);
+            let (session, revoked_by_call) = task.await.unwrap();
+            by_us += u32::from(revoked_by_call);
             afterwards.push(session);
         }
         assert_eq!(by_us, 1);
         assert!(afterwards.windows(2).all(|pair| pair[0] == pair[1]), "{afterwards:?}");
     }
 
-    async fn live_sessions_are_those_that_could_still_be_refreshed_the_newest_first(store: Store) {
+    async fn live_sessions_are_listed_newest_first(store: Store) {
         let ada = store.user("ada").await;
         let bob = store.user("bob").await;
         store.session(&bob).await;
-        let mut made = Vec::new();
+        let mut inserted = Vec::new();
         for age in 0..4 {
             let session = Session { created_at: after(age), expires_at: after(100 + age), ..new_session(&ada) };
             assert!(store.insert(&session).await);
-            made.push(session.id);
+            inserted.push(session.id);
         }
-        store.sql.revoke(revocation(made[2], RevokedReason::LoggedOut, after(10))).await.unwrap();
+        store.sql.revoke(revocation(inserted[2], RevokedReason::LoggedOut, after(10))).await.unwrap();
         let ids = |live: Vec<Session>| live.iter().map(|session| session.id).collect::<Vec<_>>();
         let live = store.sql.list_live(&ada.id, after(100)).await.unwrap();
-        assert_eq!(ids(live), [made[3], made[1]], "the first is over, the third is revoked");
-        assert!(store.sql.list_live(&stranger(), after(1)).await.unwrap().is_empty());
+        assert_eq!(ids(live), [inserted[3], inserted[1]], "the first is expired, the third is revoked");
+        assert!(store.sql.list_live(&unknown_user(), after(1)).await.unwrap().is_empty());
         store.sql.revoke_all_sessions(&at(&ada.id, after(20)), None).await.unwrap();
         assert!(store.sql.list_live(&ada.id, after(21)).await.unwrap().is_empty());
     }
 
-    async fn all_sessions_are_paged_by_id_dead_or_alive(store: Store) {
+    async fn pages_contain_all_sessions_by_id(store: Store) {
         assert!(store.sql.page(None, 2).await.unwrap().sessions.is_empty());
         let ada = store.user("ada").await;
-        let mut made = Vec::new();
+        let mut inserted = Vec::new();
         for _ in 0..5 {
-            made.push(store.session(&ada).await.id);
+            inserted.push(store.session(&ada).await.id);
         }
-        made.sort();
-        store.sql.revoke(revocation(made[1], RevokedReason::LoggedOut, after(1))).await.unwrap();
+        inserted.sort();
+        store.sql.revoke(revocation(inserted[1], RevokedReason::LoggedOut, after(1))).await.unwrap();
         store.sql.delete(&at(&ada.id, after(2))).await.unwrap();
         let (mut seen, mut next, mut pages) = (Vec::new(), None, 0);
         loop {
@@ -217,19 +217,19 @@ on_both_databases! {
                 break;
             }
         }
-        assert_eq!((seen, pages), (made, 3));
+        assert_eq!((seen, pages), (inserted, 3));
     }
 
-    async fn what_was_revoked_at_a_moment_or_later_is_found_by_moment_and_id(store: Store) {
+    async fn revoked_sessions_are_paged_by_time_and_id(store: Store) {
         let ada = store.user("ada").await;
-        let mut made = Vec::new();
+        let mut inserted = Vec::new();
         for age in [30, 10, 20, 20, 20] {
             let session = store.session(&ada).await;
             store.sql.revoke(revocation(session.id, RevokedReason::Operator, after(age))).await.unwrap();
             store.stamp_revocation(session.id, after(age)).await;
-            made.push((cut(after(age)), session.id));
+            inserted.push((to_micros(after(age)), session.id));
         }
-        made.sort();
+        inserted.sort();
         store.session(&ada).await;
         let key = |session: &Session| (session.revoked.unwrap().0, session.id);
         let paged = async |since, limit| {
@@ -245,13 +245,13 @@ on_both_databases! {
             }
         };
         for limit in [1, 2, 100] {
-            assert_eq!(paged(after(0), limit).await, made);
-            assert_eq!(paged(after(20), limit).await, made[1..]);
+            assert_eq!(paged(after(0), limit).await, inserted);
+            assert_eq!(paged(after(20), limit).await, inserted[1..]);
             assert_eq!(paged(after(31), limit).await, []);
         }
     }
 
-    async fn purging_takes_what_ended_in_batches_and_nothing_else_however_long_it_was_not_used(store: Store) {
+    async fn purge_removes_only_expired_sessions_in_batches(store: Store) {
         let ada = store.user("ada").await;
         let mut kept = Vec::new();
         for number in 0..9 {
@@ -269,11 +269,11 @@ on_both_databases! {
         while removed.last() != Some(&0) {
             removed.push(SessionStore::purge(&store.sql, after(10), 4).await.unwrap());
         }
-        let left: Vec<_> = store.sql.page(None, 100).await.unwrap().sessions.iter().map(|left| left.id).collect();
-        assert_eq!((removed, left), (vec![4, 2, 0], kept));
+        let cancelled: Vec<_> = store.sql.page(None, 100).await.unwrap().sessions.iter().map(|cancelled| cancelled.id).collect();
+        assert_eq!((removed, cancelled), (vec![4, 2, 0], kept));
     }
 
-    async fn a_counter_that_is_at_its_end_stays_a_counter(store: Store) {
+    async fn counter_beyond_the_column_is_limited_to_its_maximum(store: Store) {
         let ada = store.user("ada").await;
         let session = Session { generation: u32::MAX - 5, ..new_session(&ada) };
         assert!(store.insert(&session).await);
@@ -282,25 +282,26 @@ on_both_databases! {
     }
 }
 
-/// On a single-threaded runtime, as the web server's are: a client went away while its statement was under way.
+/// Runs on a single-threaded runtime like a worker's, with requests cancelled during their
+/// statements.
 #[tokio::test]
-async fn a_statement_that_nobody_waits_for_any_more_harms_nobody_on_sqlite() {
+async fn cancelled_statement_on_sqlite_affects_no_other() {
     let store = Store::sqlite().await;
     let ada = store.user("ada").await;
-    let mut left = 0;
+    let mut cancelled = 0;
     for _ in 0..50 {
         let session = new_session(&ada);
         let new = NewSession {
             session: session.clone(),
             update_last_login: false,
-            audit: told(start()),
+            audit: audit_event(start()),
         };
-        left += u32::from(
+        cancelled += u32::from(
             SessionStore::insert(&store.sql, new)
                 .now_or_never()
                 .is_none(),
         );
-        left += u32::from(store.sql.find(session.id).now_or_never().is_none());
+        cancelled += u32::from(store.sql.find(session.id).now_or_never().is_none());
         store.sql.find(session.id).await.unwrap();
         assert_eq!(
             store
@@ -309,5 +310,5 @@ async fn a_statement_that_nobody_waits_for_any_more_harms_nobody_on_sqlite() {
             Some(1)
         );
     }
-    assert!(left > 20, "only {left} were under way");
+    assert!(cancelled > 20, "only {cancelled} statements were cancelled");
 }

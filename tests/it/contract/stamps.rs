@@ -1,4 +1,4 @@
-//! The clock that stamps a revocation.
+//! Tests of the stamping clock.
 
 use chrono::TimeDelta;
 use latchkey::{
@@ -12,14 +12,14 @@ use latchkey::{
 
 use super::store::{Store, after, at, hash, new_session, revocation, start};
 
-/// Stamped by the clock of the database, regardless of the caller's. Without one, stamped by the caller's.
-async fn is_stamped(store: &Store, before: Moment, stamp: Moment, now: Moment) {
+/// Asserts the time of the database's clock, or the caller's if the database has no clock.
+async fn assert_stamped(store: &Store, before: Moment, stamp: Moment, now: Moment) {
     let later = store.sql.stamping_clock(now).await.unwrap();
     let own_clock = later != now;
     let right = if own_clock {
         before <= stamp && stamp <= later
     } else {
-        stamp == super::store::cut(now)
+        stamp == super::store::to_micros(now)
     };
     assert!(
         right,
@@ -37,26 +37,25 @@ async fn epoch_raised_at(store: &Store, user: &UserId) -> Moment {
 }
 
 on_both_databases! {
-    async fn revocations_by_callers_whose_clocks_are_off_have_the_database_s_time(store: Store) {
+    async fn revocation_is_stamped_by_the_database_clock(store: Store) {
         let ada = store.user("ada").await;
         for off in [TimeDelta::minutes(-4), TimeDelta::minutes(4)] {
             let (now, before) = (start() + off, store.sql.stamping_clock(start() + off).await.unwrap());
             let session = store.session(&ada).await;
-            let told = revocation(session.id, RevokedReason::LoggedOut, now);
-            let (revoked, by_us) = store.sql.revoke(told).await.unwrap().unwrap();
+            let (revoked, by_us) = store.sql.revoke(revocation(session.id, RevokedReason::LoggedOut, now)).await.unwrap().unwrap();
             assert!(by_us);
-            is_stamped(&store, before, revoked.revoked.unwrap().0, now).await;
+            assert_stamped(&store, before, revoked.revoked.unwrap().0, now).await;
         }
         let (now, before) = (after(-240), store.sql.stamping_clock(after(-240)).await.unwrap());
         let oldest = store.session(&ada).await;
         let newest = Session { created_at: after(9), ..new_session(&ada) };
         assert!(store.insert(&newest).await);
-        let trimmed = store.sql.trim(&newest, 1, super::store::told(now)).await.unwrap();
+        let trimmed = store.sql.trim(&newest, 1, super::store::audit_event(now)).await.unwrap();
         assert_eq!(trimmed.iter().map(|session| session.id).collect::<Vec<_>>(), [oldest.id]);
-        is_stamped(&store, before, trimmed[0].revoked.unwrap().0, now).await;
+        assert_stamped(&store, before, trimmed[0].revoked.unwrap().0, now).await;
     }
 
-    async fn cut_offs_by_callers_whose_clocks_are_off_have_the_database_s_time(store: Store) {
+    async fn raised_epoch_is_stamped_by_the_database_clock(store: Store) {
         let now = after(-240);
         let before = store.sql.stamping_clock(now).await.unwrap();
         let mut users = Vec::new();
@@ -70,7 +69,7 @@ on_both_databases! {
         store.sql.delete(&at(&users[3], now)).await.unwrap();
         store.sql.bump_epochs(now, 1000, Some(&users[3]), 1).await.unwrap();
         for user in &users {
-            is_stamped(&store, before, epoch_raised_at(&store, user).await, now).await;
+            assert_stamped(&store, before, epoch_raised_at(&store, user).await, now).await;
         }
     }
 }

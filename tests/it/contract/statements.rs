@@ -1,4 +1,5 @@
-//! What a request costs Postgres, counted by Postgres itself: statements, round trips, and how rows are rewritten.
+//! Cost of requests on Postgres, counted by Postgres: statements, round trips, and rewrites of
+//! rows.
 
 use crate::support::{
     Backend, Pair, TestApp,
@@ -6,7 +7,7 @@ use crate::support::{
     sid,
 };
 
-/// A Postgres that writes down each message it is sent, and a server with one connection to it.
+/// A Postgres that logs each message it receives, and an instance with one connection to it.
 struct Observed {
     app: TestApp,
     log: std::path::PathBuf,
@@ -29,7 +30,8 @@ impl Observed {
         Self { app, log, postgres }
     }
 
-    /// What the server sent since the log was this long: `parse`, `bind` and `execute` of each statement.
+    /// Returns the messages of the instance after this length of the log: `parse`, `bind` and
+    /// `execute` of each statement.
     fn messages(&self, since: usize) -> Vec<String> {
         let log = std::fs::read_to_string(&self.log).unwrap();
         let of_ours = log[since..]
@@ -44,20 +46,23 @@ impl Observed {
         std::fs::read_to_string(&self.log).unwrap().len()
     }
 
-    /// The messages of one request: the log is complete when a mark that was sent after it is in it.
+    /// Returns the messages of one request. The log is complete once it contains a marker that was
+    /// sent afterwards.
     async fn of<T>(&self, request: impl Future<Output = T>) -> (T, Vec<String>) {
         self.settle().await;
         let before = self.length();
-        let answer = request.await;
+        let response = request.await;
         self.settle().await;
-        (answer, self.messages(before))
+        (response, self.messages(before))
     }
 
     async fn settle(&self) {
-        let mark = crate::support::servers::unique("mark");
-        self.postgres.execute(&format!("SELECT '{mark}'")).await;
+        let marker = crate::support::servers::unique("mark");
+        self.postgres.execute(&format!("SELECT '{marker}'")).await;
         eventually("the log is written", async || {
-            std::fs::read_to_string(&self.log).unwrap().contains(&mark)
+            std::fs::read_to_string(&self.log)
+                .unwrap()
+                .contains(&marker)
         })
         .await;
     }
@@ -71,12 +76,12 @@ fn count(messages: &[String], kind: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refresh_is_one_statement_and_one_round_trip_and_a_sign_in_is_two() {
+async fn refresh_needs_one_statement_and_sign_in_two() {
     let observed = Observed::start().await;
     let mut pair = observed.app.signed_in("ada").await;
     for round in 0..3 {
-        let (answer, messages) = observed.of(observed.app.refresh(&pair.refresh)).await;
-        pair = answer.pair();
+        let (response, messages) = observed.of(observed.app.refresh(&pair.refresh)).await;
+        pair = response.pair();
         let parsed = usize::from(round == 0);
         let counted = ["parse", "bind", "execute", "statement"].map(|kind| count(&messages, kind));
         assert_eq!(
@@ -93,23 +98,23 @@ async fn a_refresh_is_one_statement_and_one_round_trip_and_a_sign_in_is_two() {
         assert_eq!(messages.len(), 2 + parsed, "{messages:#?}");
     }
     for _ in 0..2 {
-        let (answer, messages) = observed
+        let (response, messages) = observed
             .of(observed.app.obtain("ada", "correct horse battery staple"))
             .await;
-        answer.pair();
+        response.pair();
         let counted = ["parse", "bind", "execute", "statement"].map(|kind| count(&messages, kind));
         assert_eq!(counted, [0, 2, 2, 0], "{messages:#?}");
     }
 }
 
-/// Without Redis each check of an access token asks the database: one statement, too.
+/// Without Redis, verification of an access token queries the database with one statement.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_check_without_redis_is_one_statement() {
+async fn verification_without_redis_is_one_statement() {
     let observed = Observed::start().await;
     let pair = observed.app.signed_in("ada").await;
     observed.app.verify(&pair.access).await.expect(200, "{}");
-    let (answer, messages) = observed.of(observed.app.verify(&pair.access)).await;
-    answer.expect(200, "{}");
+    let (response, messages) = observed.of(observed.app.verify(&pair.access)).await;
+    response.expect(200, "{}");
     assert_eq!(
         (count(&messages, "bind"), messages.len()),
         (1, 2),
@@ -119,46 +124,46 @@ async fn a_check_without_redis_is_one_statement() {
 
 /// The thief repeats its request: the first one writes, and later ones read one row.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_questions_about_a_spent_token_writes_once() {
+async fn repeated_verifications_of_a_spent_token_write_once() {
     let observed = Observed::start().await;
     let app = &observed.app;
     let first = app.signed_in("ada").await;
     let second = app.refresh(&first.refresh).await.pair();
     let thief = app.sender("127.0.0.9", Some("curl/8"));
-    // The audit trail's batch with the refusals is written at any time.
+    // The audit trail writes its batch of refusals at any time.
     let of_sessions = |messages: Vec<String>| -> Vec<String> {
         messages
             .into_iter()
             .filter(|message| message.contains("execute") && message.contains("sessions"))
             .collect()
     };
-    let (answer, messages) = observed.of(app.verify(&second.refresh)).await;
+    let (response, messages) = observed.of(app.verify(&second.refresh)).await;
     assert_eq!(
-        (answer.status, of_sessions(messages).len()),
+        (response.status, of_sessions(messages).len()),
         (200, 1),
         "a live token costs one statement"
     );
-    let (answer, messages) = observed.of(app.verify(&first.refresh)).await;
+    let (response, messages) = observed.of(app.verify(&first.refresh)).await;
     assert_eq!(
-        (answer.status, of_sessions(messages).len()),
+        (response.status, of_sessions(messages).len()),
         (400, 1),
-        "the holder's question writes nothing"
+        "the holder's verification writes nothing"
     );
-    let (answer, messages) = observed.of(thief.verify(&first.refresh)).await;
+    let (response, messages) = observed.of(thief.verify(&first.refresh)).await;
     let messages = of_sessions(messages);
-    assert_eq!((answer.status, messages.len()), (400, 2), "{messages:#?}");
+    assert_eq!((response.status, messages.len()), (400, 2), "{messages:#?}");
     assert!(messages[1].contains("UPDATE"), "{messages:#?}");
     for _ in 0..3 {
-        let (answer, messages) = observed.of(thief.verify(&first.refresh)).await;
+        let (response, messages) = observed.of(thief.verify(&first.refresh)).await;
         let messages = of_sessions(messages);
-        assert_eq!((answer.status, messages.len()), (400, 1), "{messages:#?}");
+        assert_eq!((response.status, messages.len()), (400, 1), "{messages:#?}");
         assert!(messages[0].contains("SELECT"), "{messages:#?}");
     }
 }
 
-/// One row is changed, however many sessions die by it.
+/// One row is changed, for any number of revoked sessions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn signing_out_everywhere_costs_the_same_with_one_session_and_with_a_thousand() {
+async fn cost_of_log_out_everywhere_is_independent_of_sessions() {
     let observed = Observed::start().await;
     let mut costs = Vec::new();
     for sessions in [0, 1000] {
@@ -182,10 +187,10 @@ async fn signing_out_everywhere_costs_the_same_with_one_session_and_with_a_thous
             observed.app.own_sessions(&pair.access).await.len(),
             sessions + 1
         );
-        let (answer, messages) = observed
+        let (response, messages) = observed
             .of(observed.app.log_out_everywhere(&pair.access))
             .await;
-        answer.expect(200, r#"{"detail":"Successfully logged out."}"#);
+        response.expect(200, r#"{"detail":"Successfully logged out."}"#);
         costs.push(
             messages
                 .iter()
@@ -197,16 +202,17 @@ async fn signing_out_everywhere_costs_the_same_with_one_session_and_with_a_thous
         assert_eq!(
             observed.postgres.two_numbers(live).await,
             (0, 0),
-            "dead by the counter alone"
+            "revoked by the session epoch alone"
         );
     }
     assert_eq!(costs[0], costs[1]);
     assert!(costs[0] <= 10, "{costs:?}");
 }
 
-/// A rotation changes no indexed column, and its page has room: no index is touched, and nothing is left behind.
+/// A rotation changes no indexed column, and its page has free space: updates are heap-only and
+/// leave no bloat.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rotations_and_sign_ins_rewrite_rows_in_their_page() {
+async fn rotations_and_sign_ins_are_heap_only_updates() {
     let observed = Observed::start().await;
     let mut pairs: Vec<Pair> = vec![observed.app.signed_in("ada").await];
     for _ in 0..9 {
@@ -226,7 +232,7 @@ async fn rotations_and_sign_ins_rewrite_rows_in_their_page() {
     let query = "SELECT sum(n_tup_upd)::bigint, sum(n_tup_hot_upd)::bigint FROM pg_stat_user_tables
          WHERE relname IN ('sessions', 'users')";
     let mut counted = (0, 0);
-    eventually("the statistics are there", async || {
+    eventually("the statistics are written", async || {
         counted = observed.postgres.two_numbers(query).await;
         counted.0 >= 210
     })

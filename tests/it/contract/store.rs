@@ -1,4 +1,4 @@
-//! An empty, migrated database, and what is put into it.
+//! An empty, migrated database, and helpers that fill it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,7 +31,7 @@ pub const LIMITS: PoolLimits = PoolLimits {
     timeout: Duration::from_secs(20),
 };
 
-/// A store of its own for one test.
+/// Separate store for one test.
 pub struct Store {
     pub sql: SqlStore,
     url: String,
@@ -47,14 +47,14 @@ impl Store {
         .await
     }
 
-    /// With the name of the database, for statements of the test's own.
+    /// Returns the store with the name of its database, for direct statements.
     pub async fn postgres_named() -> (Self, String) {
         let url = servers::fresh_database().await;
         let name = url.rsplit('/').next().unwrap().to_owned();
         (Self::open(&url, tempfile::tempdir().unwrap()).await, name)
     }
 
-    /// In this database, migrated if it is not yet.
+    /// Opens the store in this database, and migrates it if needed.
     pub async fn at(url: &str) -> Self {
         Self::open(url, tempfile::tempdir().unwrap()).await
     }
@@ -79,7 +79,7 @@ impl Store {
         }
     }
 
-    /// A connection of the test's own to the same Postgres database.
+    /// Opens a separate connection to the same Postgres database.
     pub async fn client(&self) -> tokio_postgres::Client {
         let (client, connection) = tokio_postgres::connect(&self.url, tokio_postgres::NoTls)
             .await
@@ -88,7 +88,7 @@ impl Store {
         client
     }
 
-    /// Does this to the database behind the store's back.
+    /// Executes a statement directly in the database.
     pub async fn execute(&self, statement: &str) -> Result<(), String> {
         if let Some(path) = self.url.strip_prefix("sqlite://") {
             let mut sqlite =
@@ -98,15 +98,16 @@ impl Store {
                 .batch_execute(&statement)
                 .map_err(|error| error.to_string());
         }
-        let told = |error: tokio_postgres::Error| error.as_db_error().unwrap().message().to_owned();
+        let message =
+            |error: tokio_postgres::Error| error.as_db_error().unwrap().message().to_owned();
         self.client()
             .await
             .batch_execute(statement)
             .await
-            .map_err(told)
+            .map_err(message)
     }
 
-    /// Stamps the revocation of this session again: Postgres has stamped it by its own clock.
+    /// Sets the time of the session's revocation, because Postgres stamps it by its own clock.
     pub async fn stamp_revocation(&self, id: SessionId, at: Moment) {
         let at = at.format("%F %T%.6f");
         self.execute(&format!(
@@ -116,8 +117,8 @@ impl Store {
         .unwrap();
     }
 
-    /// Stamps the cut-off of this user again.
-    pub async fn stamp_cut_off(&self, id: &UserId, at: Moment) {
+    /// Sets the time at which the user's session epoch was raised.
+    pub async fn stamp_epoch(&self, id: &UserId, at: Moment) {
         let at = at.format("%F %T%.6f");
         self.execute(&format!(
             "UPDATE users SET epoch_raised_at = '{at}' WHERE id = '{id}'"
@@ -126,7 +127,7 @@ impl Store {
         .unwrap();
     }
 
-    /// The values of the one column that a query has, as texts.
+    /// Returns the values of a query with one column, as texts.
     pub async fn column(&self, query: &str) -> Vec<Option<String>> {
         if let Some(path) = self.url.strip_prefix("sqlite://") {
             #[derive(diesel::QueryableByName)]
@@ -154,14 +155,14 @@ impl Store {
             .collect()
     }
 
-    /// A user of this name, active, at version 0.
+    /// Inserts an active user with this name, at session epoch 0.
     pub async fn user(&self, name: &str) -> User {
-        UserStore::insert(&self.sql, new_user(name), told(start()))
+        UserStore::insert(&self.sql, new_user(name), audit_event(start()))
             .await
             .unwrap()
     }
 
-    /// A live session of this user, at generation 0, made at [`start`].
+    /// Inserts a live session of this user, at generation 0, created at [`start`].
     pub async fn session(&self, user: &User) -> Session {
         let session = new_session(user);
         assert!(self.insert(&session).await);
@@ -172,7 +173,7 @@ impl Store {
         self.sign_in(NewSession {
             session: session.clone(),
             update_last_login: false,
-            audit: told(start()),
+            audit: audit_event(start()),
         })
         .await
     }
@@ -184,16 +185,16 @@ impl Store {
             .is_some()
     }
 
-    /// Rotates at `now`. The generation afterwards, if it did.
+    /// Rotates at `now`. Returns the new generation, or `None` if the rotation failed.
     pub async fn rotate(&self, id: SessionId, generation: u32, now: Moment) -> Option<u32> {
-        let (user, version) = match self.stored(id).await {
+        let (user, epoch) = match self.stored(id).await {
             Some(session) => (session.user_id, session.session_epoch),
-            None => (stranger(), 0),
+            None => (unknown_user(), 0),
         };
         let rotation = Rotation {
             id,
             user,
-            session_epoch: version,
+            session_epoch: epoch,
             generation,
             ip: None,
             user_agent: None,
@@ -209,7 +210,7 @@ impl Store {
         self.sql.find(id).await.unwrap().map(|state| state.session)
     }
 
-    pub async fn version(&self, user: &User) -> u32 {
+    pub async fn epoch(&self, user: &User) -> u32 {
         self.sql
             .find_by_username(&name(&user.username))
             .await
@@ -218,13 +219,13 @@ impl Store {
             .session_epoch
     }
 
-    /// As a session of this user finds it: the only way to see whether a user is gone.
+    /// Returns the user as joined to the session, which also shows a deletion.
     pub async fn user_of(&self, session: &Session) -> Option<User> {
         self.sql.find(session.id).await.unwrap().unwrap().user
     }
 }
 
-/// A moment with microseconds, and with nanoseconds that no database keeps.
+/// Returns a time with microseconds, and with nanoseconds that no database stores.
 pub fn start() -> Moment {
     Moment::from_timestamp(1_800_000_000, 123_456_789).unwrap()
 }
@@ -233,7 +234,7 @@ pub fn after(seconds: i64) -> Moment {
     start() + TimeDelta::seconds(seconds)
 }
 
-pub fn cut(moment: Moment) -> Moment {
+pub fn to_micros(moment: Moment) -> Moment {
     Moment::from_timestamp_micros(moment.timestamp_micros()).unwrap()
 }
 
@@ -278,20 +279,20 @@ pub fn new_session(user: &User) -> Session {
     }
 }
 
-/// The exchange that a token of this generation asks for.
+/// Returns the rotation for a token of this generation.
 pub fn rotation_of(session: &Session, generation: u32) -> Rotation {
-    let (user, version) = (session.user_id.clone(), session.session_epoch);
+    let (user, epoch) = (session.user_id.clone(), session.session_epoch);
     Rotation {
         id: session.id,
         user,
-        session_epoch: version,
+        session_epoch: epoch,
         generation,
         ip: None,
         user_agent: None,
     }
 }
 
-/// A clock that stands still.
+/// Returns a clock that stands still.
 pub fn stopped(now: Moment) -> Arc<dyn Clock> {
     Arc::new(Stopped(now))
 }
@@ -304,17 +305,17 @@ impl Clock for Stopped {
     }
 }
 
-/// What the audit trail is told where a story is about something else.
-pub fn told(now: Moment) -> AuditEvent {
+/// Returns an audit event for tests of something else.
+pub fn audit_event(now: Moment) -> AuditEvent {
     AuditEvent::new(now, EventKind::AllSessionsRevoked, Actor::Service)
 }
 
-/// The end of all that a user holds.
+/// Returns the revocation of all sessions of a user.
 pub fn at(id: &UserId, now: Moment) -> RevokeAll {
     RevokeAll {
         id: id.clone(),
         now,
-        audit: told(now).of_user(id),
+        audit: audit_event(now).of_user(id),
     }
 }
 
@@ -324,11 +325,11 @@ pub fn revocation(id: SessionId, reason: RevokedReason, now: Moment) -> Revoke {
         of: None,
         reason,
         now,
-        audit: told(now).of_session(id),
+        audit: audit_event(now).of_session(id),
     }
 }
 
-/// Somebody whom no store has heard of.
-pub fn stranger() -> UserId {
-    UserId::new("nobody")
+/// Returns a user id that no store contains.
+pub fn unknown_user() -> UserId {
+    UserId::new("unknown")
 }

@@ -1,4 +1,4 @@
-//! Rotations that go together where one of them, the table, the thread or the connection is not as it should be.
+//! Tests of batched rotations with a faulty row, table, thread or connection.
 
 use std::{sync::Arc, thread};
 
@@ -9,12 +9,12 @@ use latchkey::{
 use tokio::{runtime::Builder, sync::Barrier};
 
 use super::{
-    store::{Store, after, new_session, revocation, rotation_of, start, stopped, told},
-    together::{at_once, rotated, sessions},
+    store::{Store, after, audit_event, new_session, revocation, rotation_of, start, stopped},
+    together::{rotate_all, rotated, sessions},
 };
 use crate::support::servers::eventually;
 
-async fn several(store: &Store, count: usize) -> Vec<Session> {
+async fn new_sessions(store: &Store, count: usize) -> Vec<Session> {
     sessions(store, count)
         .await
         .into_iter()
@@ -30,16 +30,16 @@ async fn generation(store: &Store, session: &Session) -> Option<String> {
     store.column(&query).await.remove(0)
 }
 
-/// Whatever an import or somebody's hand has left there.
+/// An import or a manual change may have stored such a value.
 #[tokio::test]
-async fn a_row_that_cannot_be_read_is_its_own_sessions_fault_alone() {
+async fn unreadable_row_fails_only_its_own_session() {
     let store = Store::postgres().await;
-    let all = several(&store, 6).await;
+    let all = new_sessions(&store, 6).await;
     store
         .execute("UPDATE users SET last_login = '-infinity' WHERE username = 'user2'")
         .await
         .unwrap();
-    let outcomes = at_once(
+    let outcomes = rotate_all(
         &store,
         all.iter().map(|session| rotation_of(session, 0)).collect(),
     )
@@ -55,9 +55,9 @@ async fn a_row_that_cannot_be_read_is_its_own_sessions_fault_alone() {
     }
 }
 
-/// Of a table in parts a place says nothing without its part.
+/// In a partitioned table, a `ctid` is unique within its partition only.
 #[tokio::test]
-async fn in_a_table_in_parts_each_gets_its_own_row() {
+async fn partitioned_table_rotates_the_right_rows() {
     let store = Store::postgres().await;
     let split = "ALTER TABLE sessions RENAME TO before;
         CREATE TABLE sessions (LIKE before INCLUDING DEFAULTS) PARTITION BY HASH (id);
@@ -65,9 +65,9 @@ async fn in_a_table_in_parts_each_gets_its_own_row() {
         CREATE TABLE part1 PARTITION OF sessions FOR VALUES WITH (MODULUS 2, REMAINDER 1);
         ALTER TABLE sessions ADD PRIMARY KEY (id)";
     store.execute(split).await.unwrap();
-    let all = several(&store, 40).await;
-    let (gone, live) = all.split_at(20);
-    for session in gone {
+    let all = new_sessions(&store, 40).await;
+    let (revoked, live) = all.split_at(20);
+    for session in revoked {
         store
             .sql
             .revoke(revocation(session.id, RevokedReason::LoggedOut, after(1)))
@@ -75,7 +75,7 @@ async fn in_a_table_in_parts_each_gets_its_own_row() {
             .unwrap();
     }
     assert!(
-        at_once(
+        rotate_all(
             &store,
             live.iter().map(|session| rotation_of(session, 0)).collect()
         )
@@ -83,7 +83,7 @@ async fn in_a_table_in_parts_each_gets_its_own_row() {
         .iter()
         .all(rotated)
     );
-    for session in gone {
+    for session in revoked {
         assert_eq!(generation(&store, session).await.as_deref(), Some("0"));
     }
     for session in live {
@@ -91,16 +91,16 @@ async fn in_a_table_in_parts_each_gets_its_own_row() {
     }
 }
 
-/// What a deferred constraint, or the strictest isolation, refuses at the very end was not done.
+/// A deferred constraint or serializable isolation can reject a transaction at its commit.
 #[tokio::test]
-async fn what_fails_when_it_is_committed_is_told_as_a_failure() {
+async fn failed_commit_is_reported() {
     let store = Store::postgres().await;
-    let all = several(&store, 3).await;
+    let all = new_sessions(&store, 3).await;
     let fails = "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
         CREATE CONSTRAINT TRIGGER no AFTER INSERT OR UPDATE ON sessions DEFERRABLE INITIALLY DEFERRED
         FOR EACH ROW EXECUTE FUNCTION no()";
     store.execute(fails).await.unwrap();
-    for outcome in at_once(
+    for outcome in rotate_all(
         &store,
         all.iter().map(|session| rotation_of(session, 0)).collect(),
     )
@@ -118,22 +118,22 @@ async fn what_fails_when_it_is_committed_is_told_as_a_failure() {
     let new = NewSession {
         session: new_session(&user),
         update_last_login: true,
-        audit: told(start()),
+        audit: audit_event(start()),
     };
     assert!(SessionStore::insert(&store.sql, new).await.is_err());
 }
 
-/// Nobody knows what a statement did whose connection is gone, so nobody tries again in its client's place.
+/// After a broken connection the outcome is unknown, so nothing is retried on behalf of the client.
 #[tokio::test]
-async fn those_whose_connection_is_ended_are_told_so() {
+async fn terminated_connection_is_reported_to_the_whole_batch() {
     let store = Store::postgres().await;
-    let all = several(&store, 5).await;
+    let all = new_sessions(&store, 5).await;
     let locker = store.client().await;
     locker
         .batch_execute("BEGIN; LOCK TABLE sessions")
         .await
         .unwrap();
-    let ended = async {
+    let terminate = async {
         let end = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity
             WHERE datname = current_database() AND wait_event_type = 'Lock'";
         eventually("the statement waits for the lock", async || {
@@ -142,7 +142,7 @@ async fn those_whose_connection_is_ended_are_told_so() {
         .await;
     };
     let rotations = all.iter().map(|session| rotation_of(session, 0)).collect();
-    let (outcomes, ()) = tokio::join!(at_once(&store, rotations), ended);
+    let (outcomes, ()) = tokio::join!(rotate_all(&store, rotations), terminate);
     for outcome in outcomes {
         assert!(
             matches!(outcome, Err(StoreError::Unavailable(_))),
@@ -151,7 +151,7 @@ async fn those_whose_connection_is_ended_are_told_so() {
     }
     locker.batch_execute("ROLLBACK").await.unwrap();
     assert!(
-        at_once(
+        rotate_all(
             &store,
             all.iter().map(|session| rotation_of(session, 0)).collect()
         )
@@ -161,11 +161,12 @@ async fn those_whose_connection_is_ended_are_told_so() {
     );
 }
 
-/// Where threads share connections: the one that asked first ends while its statement is under way.
+/// Threads share connections here. The thread whose request sent the statement ends before it
+/// completes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thread_that_ends_takes_nobody_else_along() {
+async fn ended_thread_does_not_cancel_other_rotations() {
     let store = Store::postgres().await;
-    let all = several(&store, 4).await;
+    let all = new_sessions(&store, 4).await;
     let locker = store.client().await;
     locker
         .batch_execute("BEGIN; LOCK TABLE sessions")
@@ -179,20 +180,20 @@ async fn a_thread_that_ends_takes_nobody_else_along() {
         })
         .await;
     };
-    let mut leave = Vec::new();
-    // As many as there may be statements at once.
+    let mut barriers = Vec::new();
+    // One for each concurrent statement.
     for (count, session) in (1..).zip(&all[..2]) {
-        let (sql, rotation, left) = (
+        let (sql, rotation, barrier) = (
             store.sql.clone(),
             rotation_of(session, 0),
             Arc::new(Barrier::new(2)),
         );
-        leave.push(Arc::clone(&left));
+        barriers.push(Arc::clone(&barrier));
         thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
                 tokio::spawn(async move { sql.rotate(rotation, &stopped(after(60))).await });
-                left.wait().await;
+                barrier.wait().await;
             });
         });
         wait(count).await;
@@ -201,25 +202,25 @@ async fn a_thread_that_ends_takes_nobody_else_along() {
         .iter()
         .map(|session| rotation_of(session, 0))
         .collect();
-    let rest = async {
-        for thread in &leave {
+    let end_threads = async {
+        for thread in &barriers {
             thread.wait().await;
         }
         locker.batch_execute("ROLLBACK").await.unwrap();
     };
-    let (outcomes, ()) = tokio::join!(at_once(&store, others), rest);
+    let (outcomes, ()) = tokio::join!(rotate_all(&store, others), end_threads);
     assert!(outcomes.iter().all(rotated));
     for session in &all {
-        eventually("the others are done, too", async || {
+        eventually("the other rotations are done", async || {
             generation(&store, session).await.as_deref() == Some("1")
         })
         .await;
     }
 }
 
-/// Of a user with very many sessions one is found as quickly as any other, by a planner that knows nothing of the table.
+/// A row is found quickly for a user with very many sessions, also without table statistics.
 #[tokio::test]
-async fn rows_are_found_by_the_primary_key_alone() {
+async fn rows_are_found_by_the_primary_key_only() {
     let store = Store::postgres().await;
     store
         .execute("ALTER TABLE sessions SET (autovacuum_enabled = off)")
@@ -227,17 +228,17 @@ async fn rows_are_found_by_the_primary_key_alone() {
         .unwrap();
     let user = store.user("ada").await;
     let first = store.session(&user).await;
-    // On a table that was empty when the statement was planned.
+    // Planned while the table is empty.
     for generation in 0..12 {
         assert!(
-            at_once(&store, vec![rotation_of(&first, generation)])
+            rotate_all(&store, vec![rotation_of(&first, generation)])
                 .await
                 .iter()
                 .all(rotated)
         );
         assert!(
-            !rotated(&at_once(&store, vec![rotation_of(&first, generation)]).await[0]),
-            "and alone"
+            !rotated(&rotate_all(&store, vec![rotation_of(&first, generation)]).await[0]),
+            "by the single statement"
         );
     }
     let copies = format!(
@@ -274,24 +275,24 @@ async fn rows_are_found_by_the_primary_key_alone() {
     let (read_before, scans_before) = (number().await, scans().await);
     for generation in 12..24 {
         assert!(
-            at_once(&store, vec![rotation_of(&first, generation)])
+            rotate_all(&store, vec![rotation_of(&first, generation)])
                 .await
                 .iter()
                 .all(rotated)
         );
         assert!(
-            !rotated(&at_once(&store, vec![rotation_of(&first, generation)]).await[0]),
-            "and alone"
+            !rotated(&rotate_all(&store, vec![rotation_of(&first, generation)]).await[0]),
+            "by the single statement"
         );
     }
-    eventually("the statistics are there", async || {
-        // A connection tells what it did when it does something a second later.
+    eventually("the statistics are written", async || {
+        // A connection reports its statistics with the next statement a second later.
         store.sql.ping().await.unwrap();
         scans().await >= scans_before + 36
     })
     .await;
     assert!(
         number().await - read_before < 20_000,
-        "rows were read that nobody asked for"
+        "unrelated rows were read"
     );
 }

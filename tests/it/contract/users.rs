@@ -1,61 +1,63 @@
-//! The contract of `UserStore`.
+//! Contract of `UserStore`.
 
 use latchkey::{
     domain::{time::Moment, user::User},
     ports::{InsertUserError, UserStore as _},
 };
 
-use super::store::{after, at, cut, hash, name, new_user, start, stranger, told, with_email};
+use super::store::{
+    after, at, audit_event, hash, name, new_user, start, to_micros, unknown_user, with_email,
+};
 
 on_both_databases! {
-    async fn a_new_user_is_active_at_version_0_and_kept_to_the_microsecond(store: Store) {
+    async fn new_user_is_active_at_epoch_0_with_times_in_microseconds(store: Store) {
         let new = with_email("Ada", "Ada@Example.org");
-        let made = store.sql.insert(new.clone(), told(start())).await.unwrap();
+        let inserted = store.sql.insert(new.clone(), audit_event(start())).await.unwrap();
         let expected = User {
             id: new.id,
             username: "Ada".to_owned(),
-            email: made.email.clone(),
+            email: inserted.email.clone(),
             first_name: String::new(),
             last_name: String::new(),
             is_active: true,
             is_staff: false,
             session_epoch: 0,
-            created_at: cut(start()),
+            created_at: to_micros(start()),
             last_login: None,
         };
-        assert_eq!(made, expected);
+        assert_eq!(inserted, expected);
         let found = store.sql.find_credentials(&name("Ada")).await.unwrap().unwrap();
         assert_eq!((found.user, found.password_hash.expose()), (expected, "a hash"));
     }
 
-    async fn a_name_is_found_exactly_at_sign_in_and_without_regard_to_case_by_operators(store: Store) {
+    async fn username_is_case_sensitive_at_sign_in_only(store: Store) {
         let ada = store.user("Ada").await;
         assert!(store.sql.find_credentials(&name("ada")).await.unwrap().is_none());
         assert_eq!(store.sql.find_by_username(&name("aDA")).await.unwrap(), Some(ada));
         assert_eq!(store.sql.find_by_username(&name("bob")).await.unwrap(), None);
     }
 
-    async fn a_name_and_an_address_are_taken_without_regard_to_case(store: Store) {
-        store.sql.insert(with_email("Ada", "ada@example.org"), told(start())).await.unwrap();
-        let taken = store.sql.insert(new_user("aDa"), told(start())).await;
+    async fn username_and_email_are_unique_ignoring_case(store: Store) {
+        store.sql.insert(with_email("Ada", "ada@example.org"), audit_event(start())).await.unwrap();
+        let taken = store.sql.insert(new_user("aDa"), audit_event(start())).await;
         assert!(matches!(taken, Err(InsertUserError::UsernameTaken)), "{taken:?}");
-        let taken = store.sql.insert(with_email("bob", "ADA@example.ORG"), told(start())).await;
+        let taken = store.sql.insert(with_email("bob", "ADA@example.ORG"), audit_event(start())).await;
         assert!(matches!(taken, Err(InsertUserError::EmailTaken)), "{taken:?}");
-        let taken = store.sql.insert(with_email("ada", "another@example.org"), told(start())).await;
+        let taken = store.sql.insert(with_email("ada", "another@example.org"), audit_event(start())).await;
         assert!(matches!(taken, Err(InsertUserError::UsernameTaken)), "{taken:?}");
         assert_eq!(store.sql.find_by_username(&name("bob")).await.unwrap(), None);
     }
 
-    async fn any_number_of_users_have_no_address(store: Store) {
+    async fn several_users_may_have_no_email(store: Store) {
         store.user("ada").await;
         store.user("bob").await;
         assert_eq!(store.sql.list(None, 10).await.unwrap().len(), 2);
     }
 
-    async fn of_many_who_take_one_name_at_once_one_gets_it(store: Store) {
+    async fn concurrent_inserts_of_one_name_succeed_once(store: Store) {
         let attempts = (0..32).map(|number| {
             let sql = store.sql.clone();
-            tokio::spawn(async move { sql.insert(new_user(if number % 2 == 0 { "Ada" } else { "ADA" }), told(start())).await })
+            tokio::spawn(async move { sql.insert(new_user(if number % 2 == 0 { "Ada" } else { "ADA" }), audit_event(start())).await })
         });
         let mut won = 0;
         for attempt in attempts.collect::<Vec<_>>() {
@@ -68,15 +70,15 @@ on_both_databases! {
         assert_eq!((won, store.sql.list(None, 100).await.unwrap().len()), (1, 1));
     }
 
-    async fn a_list_goes_by_id_in_pages_and_leaves_out_who_was_deleted(store: Store) {
+    async fn list_is_paged_by_id_without_deleted_users(store: Store) {
         assert!(!store.sql.any().await.unwrap());
         for number in 0..5 {
             store.user(&format!("user{number}")).await;
         }
         let all = store.sql.list(None, 100).await.unwrap();
         assert!(all.is_sorted_by(|one, other| one.id < other.id));
-        let gone = &all[3].id;
-        store.sql.delete(&at(gone, after(1))).await.unwrap();
+        let deleted = &all[3].id;
+        store.sql.delete(&at(deleted, after(1))).await.unwrap();
         let first = store.sql.list(None, 3).await.unwrap();
         assert_eq!(first, all[..3]);
         assert_eq!(store.sql.list(Some(&first[2].id), 3).await.unwrap(), all[4..]);
@@ -86,17 +88,17 @@ on_both_databases! {
         assert!(!store.sql.any().await.unwrap());
     }
 
-    async fn a_hash_is_renewed_only_if_it_is_still_the_old_one(store: Store) {
+    async fn hash_is_replaced_only_if_it_is_unchanged(store: Store) {
         let ada = store.user("ada").await;
         store.sql.replace_hash(&ada.id, &hash("another hash"), &hash("late")).await.unwrap();
         assert_eq!(store.sql.find_credentials(&name("ada")).await.unwrap().unwrap().password_hash.expose(), "a hash");
         store.sql.replace_hash(&ada.id, &hash("a hash"), &hash("new")).await.unwrap();
         let found = store.sql.find_credentials(&name("ada")).await.unwrap().unwrap();
         assert_eq!((found.password_hash.expose(), found.user.session_epoch), ("new", 0));
-        store.sql.replace_hash(&stranger(), &hash("a hash"), &hash("new")).await.unwrap();
+        store.sql.replace_hash(&unknown_user(), &hash("a hash"), &hash("new")).await.unwrap();
     }
 
-    async fn each_cut_off_counts_one_and_says_where_it_stands(store: Store) {
+    async fn each_revocation_of_all_sessions_raises_the_epoch_by_one(store: Store) {
         let ada = store.user("ada").await;
         let bob = store.user("bob").await;
         assert_eq!(store.sql.revoke_all_sessions(&at(&ada.id, after(1)), None).await.unwrap().unwrap().session_epoch, 1);
@@ -104,24 +106,24 @@ on_both_databases! {
         assert_eq!(changed.session_epoch, 2);
         let found = store.sql.find_credentials(&name("ada")).await.unwrap().unwrap();
         assert_eq!((found.password_hash.expose(), found.user.session_epoch), ("new", 2));
-        assert_eq!(store.version(&bob).await, 0);
+        assert_eq!(store.epoch(&bob).await, 0);
     }
 
-    async fn of_many_cut_offs_at_once_none_is_lost(store: Store) {
+    async fn concurrent_epoch_raises_are_all_counted(store: Store) {
         let ada = store.user("ada").await;
         let all = (0..20).map(|_| {
             let (sql, id) = (store.sql.clone(), ada.id.clone());
             tokio::spawn(async move { sql.revoke_all_sessions(&at(&id, after(1)), None).await.unwrap().unwrap().session_epoch })
         });
-        let mut versions = Vec::new();
+        let mut epochs = Vec::new();
         for task in all.collect::<Vec<_>>() {
-            versions.push(task.await.unwrap());
+            epochs.push(task.await.unwrap());
         }
-        versions.sort_unstable();
-        assert_eq!(versions, (1..=20).collect::<Vec<_>>());
+        epochs.sort_unstable();
+        assert_eq!(epochs, (1..=20).collect::<Vec<_>>());
     }
 
-    async fn deactivating_twice_is_one_cut_off_and_activating_is_another(store: Store) {
+    async fn only_a_change_of_activity_raises_the_epoch(store: Store) {
         let ada = store.user("ada").await;
         let still = store.sql.set_active(&at(&ada.id, after(1)), true).await.unwrap().unwrap();
         assert_eq!((still.is_active, still.session_epoch), (true, 0));
@@ -133,8 +135,8 @@ on_both_databases! {
         assert_eq!((on.is_active, on.session_epoch), (true, 2));
     }
 
-    async fn a_deleted_users_name_and_address_are_free_and_their_sessions_find_no_user(store: Store) {
-        let ada = store.sql.insert(with_email("Ada", "ada@example.org"), told(start())).await.unwrap();
+    async fn deletion_frees_name_and_email_and_detaches_sessions(store: Store) {
+        let ada = store.sql.insert(with_email("Ada", "ada@example.org"), audit_event(start())).await.unwrap();
         let session = store.session(&ada).await;
         assert_eq!(store.user_of(&session).await, Some(ada.clone()));
         assert_eq!(store.sql.delete(&at(&ada.id, after(1))).await.unwrap(), Some(1));
@@ -142,15 +144,15 @@ on_both_databases! {
         assert!(store.sql.find_credentials(&name("Ada")).await.unwrap().is_none());
         assert_eq!(store.sql.find_by_username(&name("ada")).await.unwrap(), None);
 
-        let second = store.sql.insert(with_email("ada", "Ada@example.org"), told(start())).await.unwrap();
+        let second = store.sql.insert(with_email("ada", "Ada@example.org"), audit_event(start())).await.unwrap();
         assert_ne!(second.id, ada.id);
         assert_eq!(store.user_of(&session).await, None);
     }
 
-    async fn a_deleted_user_cannot_be_changed_any_more(store: Store) {
+    async fn deleted_user_cannot_be_changed(store: Store) {
         let ada = store.user("ada").await;
         store.sql.delete(&at(&ada.id, after(1))).await.unwrap();
-        for id in [ada.id, stranger()] {
+        for id in [ada.id, unknown_user()] {
             assert_eq!(store.sql.delete(&at(&id, after(2))).await.unwrap(), None);
             assert_eq!(store.sql.revoke_all_sessions(&at(&id, after(2)), None).await.unwrap(), None);
             assert_eq!(store.sql.set_active(&at(&id, after(2)), true).await.unwrap(), None);
@@ -159,7 +161,7 @@ on_both_databases! {
         }
     }
 
-    async fn cut_offs_are_paged_by_id_from_a_moment_on_deleted_users_too(store: Store) {
+    async fn raised_epochs_are_paged_by_time_with_deleted_users(store: Store) {
         let mut users = Vec::new();
         for number in 0..6 {
             users.push(store.user(&format!("user{number}")).await);
@@ -171,10 +173,10 @@ on_both_databases! {
         store.sql.set_password(&at(&users[3].id, after(22)), &hash("new")).await.unwrap();
         store.sql.delete(&at(&users[4].id, after(23))).await.unwrap();
         for (user, second) in users[..5].iter().zip([10, 20, 21, 22, 23]) {
-            store.stamp_cut_off(&user.id, after(second)).await;
+            store.stamp_epoch(&user.id, after(second)).await;
         }
         let all: Vec<_> =
-            users[1..5].iter().zip(20..).map(|(user, second)| (cut(after(second)), user.id.clone(), 1)).collect();
+            users[1..5].iter().zip(20..).map(|(user, second)| (to_micros(after(second)), user.id.clone(), 1)).collect();
         let key = |number: usize| Some((all[number].0, all[number].1.clone()));
         assert_eq!(store.sql.epochs_raised_since(after(20), None, 10).await.unwrap(), all);
         assert_eq!(store.sql.epochs_raised_since(after(20), None, 2).await.unwrap(), all[..2]);
@@ -183,7 +185,7 @@ on_both_databases! {
         assert_eq!(store.sql.epochs_raised_since(after(24), None, 10).await.unwrap(), []);
     }
 
-    async fn purging_takes_only_users_who_were_deleted_before_and_no_more_than_asked(store: Store) {
+    async fn purge_removes_users_deleted_earlier_up_to_the_limit(store: Store) {
         for number in 0..4 {
             let user = store.user(&format!("user{number}")).await;
             if number > 0 {

@@ -1,4 +1,4 @@
-//! A full disk under the embedded database: reads go on, and readiness says that writes do not.
+//! A full disk under the embedded database: reads succeed, and readiness reports failed writes.
 
 use std::{fs, process::Command};
 
@@ -12,7 +12,7 @@ use crate::{
 
 const DOWN: &str = r#"{"status":"down","database":"down","keys":"ok"}"#;
 
-/// Sets the size that no file of the server may exceed.
+/// Sets the maximum size of the server's files.
 fn limit_files(server: &Server, bytes: &str) {
     let mut command = Command::new(require("prlimit", "util-linux"));
     command.args([
@@ -23,7 +23,7 @@ fn limit_files(server: &Server, bytes: &str) {
     assert!(command.status().unwrap().success());
 }
 
-/// Leaves no room after what the write-ahead log holds.
+/// Limits files to the present size of the write-ahead log, so that nothing can be appended.
 fn fill(place: &Place, server: &Server) {
     let log = fs::metadata(place.path("data/latchkey.db-wal"))
         .unwrap()
@@ -44,7 +44,7 @@ fn started() -> (Place, Server) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sign_in_that_cannot_be_written_makes_the_instance_not_ready_until_one_can() {
+async fn failed_write_makes_the_instance_unready_until_one_succeeds() {
     let (place, server) = started();
     let pair = server.pair("ada", PASSWORD).await;
     assert!(is_ready(&server, 200).await);
@@ -55,30 +55,36 @@ async fn a_sign_in_that_cannot_be_written_makes_the_instance_not_ready_until_one
         (503, "1"),
         "{refused:?}"
     );
-    eventually("readiness says so", async || is_ready(&server, 503).await).await;
+    eventually("readiness is 503", async || is_ready(&server, 503).await).await;
     let ready = server.get("/health/ready").await;
     ready.expect(503, DOWN);
     assert_eq!(ready.header("retry-after"), "1");
-    eventually("it is logged", async || {
+    eventually("the failed write is logged", async || {
         server.log().contains("the database takes no writes: ")
     })
     .await;
-    // What only reads goes on.
+    // Requests that only read still succeed.
     assert_eq!(server.verify(&pair.access).await.status, 200);
     assert_eq!(server.get("/health/live").await.status, 200);
     limit_files(&server, "unlimited");
-    eventually("it is ready again", async || is_ready(&server, 200).await).await;
+    eventually("readiness is 200 again", async || {
+        is_ready(&server, 200).await
+    })
+    .await;
     server.pair("ada", PASSWORD).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_is_noticed_without_a_sign_in() {
+async fn full_disk_is_detected_without_a_sign_in() {
     let (place, server) = started();
     server.pair("ada", PASSWORD).await;
     fill(&place, &server);
-    eventually("readiness says so", async || is_ready(&server, 503).await).await;
+    eventually("readiness is 503", async || is_ready(&server, 503).await).await;
     limit_files(&server, "unlimited");
-    eventually("it is ready again", async || is_ready(&server, 200).await).await;
+    eventually("readiness is 200 again", async || {
+        is_ready(&server, 200).await
+    })
+    .await;
     let pair = server.pair("ada", PASSWORD).await;
     let answer = server
         .post("/api/auth/logout/", &json!({ "refresh": pair.refresh }))
@@ -86,9 +92,9 @@ async fn a_full_disk_is_noticed_without_a_sign_in() {
     assert_eq!(answer.status, 200);
 }
 
-/// Asking often writes nothing more.
+/// Frequent readiness requests cause no further test writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_look_at_readiness_writes_nothing() {
+async fn readiness_request_writes_nothing() {
     let (place, server) = started();
     let size = || {
         fs::metadata(place.path("data/latchkey.db-wal"))
@@ -100,6 +106,6 @@ async fn a_look_at_readiness_writes_nothing() {
     for _ in 0..200 {
         assert!(is_ready(&server, 200).await);
     }
-    // The audit trail and one test write may come in between.
+    // The audit trail and one test write may occur meanwhile.
     assert!(size() - before < 100_000, "{}", size() - before);
 }

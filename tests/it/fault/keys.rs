@@ -1,4 +1,4 @@
-//! The keys are in the database, and the database is away.
+//! Keys in the database while the database is unavailable.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
@@ -15,11 +15,11 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_database_that_has_the_keys_they_are_published_and_verify_from_memory() {
+async fn cached_keys_publish_and_verify_without_the_database() {
     let (mut postgres, redis) = (OwnPostgres::start_with(&[]).await, OwnRedis::start().await);
     let folder = tempfile::tempdir().unwrap();
     let passphrase = folder.path().join("passphrase");
-    fs::write(&passphrase, "a passphrase of this story\n").unwrap();
+    fs::write(&passphrase, "a passphrase of this test\n").unwrap();
     fs::set_permissions(&passphrase, fs::Permissions::from_mode(0o600)).unwrap();
     let flags = [
         format!("--database-url={}", postgres.url()),
@@ -37,7 +37,7 @@ async fn without_the_database_that_has_the_keys_they_are_published_and_verify_fr
     let keys = app.get("/.well-known/jwks.json").await;
 
     postgres.stop();
-    eventually("the server notices", async || {
+    eventually("readiness is 503", async || {
         app.get("/health/ready").await.status == 503
     })
     .await;
@@ -62,9 +62,9 @@ async fn without_the_database_that_has_the_keys_they_are_published_and_verify_fr
         algorithm: None,
         now: false,
     };
-    let made = app.keys().await.rotate(order).await.unwrap();
+    let created = app.keys().await.rotate(order).await.unwrap();
     eventually("the new key is published", async || {
-        app.kids().await.contains(&made.kid)
+        app.kids().await.contains(&created.kid)
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! The process is killed: what it had done is done, what it had answered stays true, and a retry finds the rest.
+//! A killed process: committed rotations and returned tokens hold, and a retry gets the successor.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -36,12 +36,13 @@ impl Scene {
         }
     }
 
-    /// A session of generation 0, whose rotation is in the database and whose answer nobody ever got.
-    async fn killed_between_commit_and_answer(&self) -> Pair {
+    /// Returns the tokens of generation 0 of a session whose rotation was committed without a
+    /// response.
+    async fn kill_between_commit_and_response(&self) -> Pair {
         let server = self.place.serve(&self.flags);
         let pair = server.pair("ada", PASSWORD).await;
         let mut warm = server.pair("warm", PASSWORD).await;
-        servers::eventually("the rotation is done, and its answer held", async || {
+        servers::eventually("the rotation is committed, and its response held", async || {
             self.proxy.go_on();
             let answer = server.refresh(&warm.refresh).await;
             if answer.status != 200 {
@@ -50,12 +51,12 @@ impl Scene {
             warm = answer.pair();
             self.proxy.hold_answers();
             tokio::select! {
-                // Background work had the connection.
+                // A background task had the connection.
                 answer = server.refresh(&pair.refresh) => {
                     assert_eq!(answer.status, 503);
                     false
                 }
-                () = servers::eventually("it is done", async || generation(&self.database, &pair).await == 1) => true,
+                () = servers::eventually("the rotation is committed", async || generation(&self.database, &pair).await == 1) => true,
             }
         })
         .await;
@@ -67,10 +68,9 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_between_commit_and_answer_the_retry_gets_the_successor_and_a_thief_still_ends_the_session()
- {
+async fn kill_after_commit_leaves_retry_and_reuse_detection_intact() {
     let scene = Scene::new("5m").await;
-    let pair = scene.killed_between_commit_and_answer().await;
+    let pair = scene.kill_between_commit_and_response().await;
     let server = scene.place.serve(&scene.flags);
     let next = server.refresh(&pair.refresh).await.pair();
     assert_eq!(
@@ -89,11 +89,11 @@ async fn killed_between_commit_and_answer_the_retry_gets_the_successor_and_a_thi
     server.verify(&last.access).await.expect(400, REFUSED);
 }
 
-/// The price of a grace of zero, as its help says.
+/// The help of `--refresh-reuse-grace` documents this cost of a grace of zero.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_between_commit_and_answer_without_a_grace_the_client_signs_in_again() {
+async fn kill_after_commit_without_grace_requires_a_sign_in() {
     let scene = Scene::new("0s").await;
-    let pair = scene.killed_between_commit_and_answer().await;
+    let pair = scene.kill_between_commit_and_response().await;
     let server = scene.place.serve(&scene.flags);
     server.refresh(&pair.refresh).await.expect(401, BLACKLISTED);
     assert_eq!(
@@ -104,7 +104,7 @@ async fn killed_between_commit_and_answer_without_a_grace_the_client_signs_in_ag
     server.pair("ada", PASSWORD).await;
 }
 
-/// Refreshes until the server is gone, and keeps the last pair that was answered.
+/// Refreshes until the server ends, and returns the last pair that it returned.
 async fn refreshes_until_killed(
     url: &str,
     mut pair: Pair,
@@ -138,8 +138,8 @@ async fn refreshes_until_killed(
 }
 
 on_both_backends! {
-    /// Whatever was answered is durable: also on the embedded database, which has no server of its own.
-    async fn killed_at_any_moment_under_load_every_token_that_was_answered_is_good(backend: Backend) {
+    /// Every token that was returned is durable, also on the embedded database.
+    async fn kill_under_load_loses_no_returned_token(backend: Backend) {
         let place = Place::on(backend).await.with("LATCHKEY_ISSUER", "https://auth.test");
         place.user("ada", PASSWORD);
         let mut pairs = Vec::new();
@@ -151,11 +151,11 @@ on_both_backends! {
         for round in 0..4 {
             let server = place.serve("--refresh-reuse-grace=5m");
             let answered = std::sync::atomic::AtomicUsize::new(0);
-            let moment = 20 + usize::from(latchkey::crypto::random::bytes::<1>().unwrap()[0]) / 2;
+            let limit = 20 + usize::from(latchkey::crypto::random::bytes::<1>().unwrap()[0]) / 2;
             let url = server.url.clone();
             let kills = async {
-                servers::eventually("so many were answered", async || {
-                    answered.load(std::sync::atomic::Ordering::SeqCst) >= moment
+                servers::eventually("enough refreshes were answered", async || {
+                    answered.load(std::sync::atomic::Ordering::SeqCst) >= limit
                 })
                 .await;
                 server.stop("KILL");
@@ -166,7 +166,7 @@ on_both_backends! {
             let answers = join_all(lasts.iter().map(|last| server.refresh(&last.refresh))).await;
             for (last, answer) in lasts.iter().zip(&answers) {
                 let next = answer.pair();
-                assert_eq!(number(&next), number(last) + 1, "round {round}, killed after {moment}");
+                assert_eq!(number(&next), number(last) + 1, "round {round}, killed after {limit}");
                 assert_eq!(server.verify(&next.access).await.status, 200);
             }
             pairs = answers.iter().map(Answer::pair).collect();

@@ -1,10 +1,10 @@
-//! What happens when a server is stopped, hung, emptied, or replaced by something else.
+//! Faults of Postgres, Redis, disks and clocks: servers stopped, hung, emptied or replaced.
 
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test fails where it is surprised"
+    reason = "a test fails by panicking"
 )]
 
 mod disk_full;
@@ -27,7 +27,7 @@ mod redis_cluster;
 mod redis_impostors;
 mod redis_scene;
 mod redis_sentinel;
-mod redis_strangers;
+mod redis_shared;
 mod redis_tls;
 mod restart;
 mod skew;
@@ -40,7 +40,8 @@ const PASSWORD: &str = "correct horse battery staple";
 const BLACKLISTED: &str = r#"{"detail":"Token is blacklisted","code":"token_not_valid"}"#;
 const REFUSED: &str = r#"{"non_field_errors":["Token is blacklisted"]}"#;
 
-/// A token whose session is in no database any more, and nobody has told Redis: it tells who answers.
+/// Tokens of a session that was deleted from the database without an entry in Redis. A server
+/// accepts them only if its response comes from Redis.
 struct Probe(Pair);
 
 impl Probe {
@@ -56,23 +57,24 @@ impl Probe {
         Self(pair)
     }
 
+    /// True if this server answers `verify` from Redis.
     async fn redis_answers(&self, app: &TestApp) -> bool {
         app.verify(&self.0.access).await.status == 200
     }
 
     async fn eventually_redis_answers(&self, app: &TestApp) {
-        servers::eventually("Redis is believed", async || self.redis_answers(app).await).await;
+        servers::eventually("Redis is trusted", async || self.redis_answers(app).await).await;
     }
 }
 
-/// Whether `/health/ready` has this status and says this of Redis.
-async fn ready(app: &TestApp) -> (u16, String, String) {
+/// Returns the response of `/health/ready`: HTTP status, `status` and `redis`.
+async fn readiness(app: &TestApp) -> (u16, String, String) {
     let answer = app.get("/health/ready").await;
     let part = |name: &str| answer.json()[name].as_str().unwrap_or_default().to_owned();
     (answer.status, part("status"), part("redis"))
 }
 
-fn is(status: u16, overall: &str, redis: &str) -> (u16, String, String) {
+fn state(status: u16, overall: &str, redis: &str) -> (u16, String, String) {
     (status, overall.to_owned(), redis.to_owned())
 }
 

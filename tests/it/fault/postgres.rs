@@ -1,8 +1,9 @@
-//! Postgres is gone, hung, locked or read-only: nobody is let in or out by mistake, and it heals by itself.
+//! Postgres unavailable, hung, locked or read-only: no wrong response, and recovery without a
+//! restart.
 
 use std::time::{Duration, Instant};
 
-use super::{BLACKLISTED, PASSWORD, Probe, REFUSED, is, ready, unavailable};
+use super::{BLACKLISTED, PASSWORD, Probe, REFUSED, readiness, state, unavailable};
 use crate::support::{
     Backend, TestApp,
     servers::{
@@ -18,7 +19,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// A server that believes Redis.
+    /// Starts a server and waits until it trusts Redis.
     async fn start(flags: &[&str]) -> Self {
         let (postgres, redis) = (OwnPostgres::start_with(&[]).await, OwnRedis::start().await);
         let stores = [
@@ -41,7 +42,7 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_postgres_access_tokens_are_still_checked_and_all_else_waits_for_its_return() {
+async fn postgres_down_leaves_access_tokens_verifiable() {
     let mut scene = Scene::start(&[]).await;
     let (dead, live) = (
         scene.app.signed_in("ada").await,
@@ -58,14 +59,14 @@ async fn without_postgres_access_tokens_are_still_checked_and_all_else_waits_for
     }
     unavailable(&app.obtain("bob", PASSWORD).await);
     unavailable(&app.blacklist(&live.refresh).await);
-    // Redis may say that a refresh token is dead, never that it lives.
+    // Redis may report a refresh token as revoked, but never as valid.
     unavailable(&app.verify(&live.refresh).await);
     app.verify(&live.access).await.expect(200, "{}");
     app.verify(&dead.access).await.expect(400, REFUSED);
     app.verify(&dead.refresh).await.expect(400, REFUSED);
     assert_eq!(app.get("/.well-known/jwks.json").await.text, keys.text);
     assert_eq!(app.get("/health/live").await.status, 200);
-    assert_eq!(ready(app).await, is(503, "down", "ok"));
+    assert_eq!(readiness(app).await, state(503, "down", "ok"));
     assert_eq!(app.get("/health/ready").await.header("retry-after"), "1");
 
     scene.postgres.again().await;
@@ -75,19 +76,19 @@ async fn without_postgres_access_tokens_are_still_checked_and_all_else_waits_for
     app.refresh(&dead.refresh).await.expect(401, BLACKLISTED);
     app.blacklist(&next.refresh).await.expect(200, "{}");
     app.verify(&next.access).await.expect(400, REFUSED);
-    assert_eq!(ready(app).await, is(200, "ok", "ok"));
+    assert_eq!(readiness(app).await, state(200, "ok", "ok"));
 }
 
-/// Redis reports the token as spent, so the database is queried only for the holder of the successor.
+/// Redis reports the token as spent, so the database is queried only for the holder of the
+/// successor.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thief_who_asks_verify_about_a_spent_token_is_refused_without_postgres_and_ends_the_session_with_it()
- {
+async fn verify_of_a_spent_token_revokes_only_with_postgres() {
     let mut scene = Scene::start(&["--database-timeout=500ms"]).await;
     let first = scene.app.signed_in("ada").await;
     let second = scene.app.refresh(&first.refresh).await.pair();
     scene.postgres.stop();
-    // Without the database, only Redis can refuse. From here on, the mark of the rotation exists.
-    eventually("Redis knows of the rotation", async || {
+    // Without the database, only Redis can refuse. From here on, the rotation's entry exists.
+    eventually("Redis has the rotation's entry", async || {
         scene.app.verify(&first.refresh).await.status == 400
     })
     .await;
@@ -98,11 +99,11 @@ async fn a_thief_who_asks_verify_about_a_spent_token_is_refused_without_postgres
     unavailable(&scene.app.verify(&second.refresh).await);
 
     scene.postgres.again().await;
-    eventually("Postgres is there", async || {
+    eventually("Postgres answers", async || {
         scene.app.verify(&second.refresh).await.status == 200
     })
     .await;
-    // The holder's request has no effect, the thief's has one.
+    // The holder's request has no effect. The thief's revokes the session.
     scene.app.verify(&first.refresh).await.expect(400, REFUSED);
     scene.app.live(&second).await;
     let thief = scene.app.sender("127.0.0.9", Some("curl/8"));
@@ -111,7 +112,7 @@ async fn a_thief_who_asks_verify_about_a_spent_token_is_refused_without_postgres
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_postgres_that_hangs_is_waited_for_no_longer_than_the_limit_and_burns_no_token() {
+async fn hung_postgres_times_out_and_spends_no_token() {
     let scene = Scene::start(&["--database-timeout=500ms", "--database-pool-size=2"]).await;
     let pair = scene.app.signed_in("ada").await;
     scene.app.verify(&pair.access).await.expect(200, "{}");
@@ -128,7 +129,7 @@ async fn a_postgres_that_hangs_is_waited_for_no_longer_than_the_limit_and_burns_
     scene.app.verify(&pair.access).await.expect(200, "{}");
     scene.postgres.go_on();
     let mut next = None;
-    eventually("the same token is good for its successor", async || {
+    eventually("the same token returns its successor", async || {
         let answer = scene.app.refresh(&pair.refresh).await;
         next = (answer.status == 200).then(|| answer.pair());
         next.is_some()
@@ -137,10 +138,10 @@ async fn a_postgres_that_hangs_is_waited_for_no_longer_than_the_limit_and_burns_
     scene.app.refresh(&next.unwrap().refresh).await.pair();
 }
 
-/// It stood still for longer than the grace, and what had been sent to it lay there. Done then, at the old moment, the
-/// rotation would make a thief of the client that asks again.
+/// Postgres hung for longer than the grace with a rotation in its receive buffer. If it ran that
+/// rotation now, with the old time, the client's retry would count as reuse.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rotation_that_postgres_finds_after_it_was_given_up_is_not_done() {
+async fn abandoned_rotation_is_not_run_after_a_hang() {
     let scene = Scene::start(&["--database-timeout=500ms", "--database-pool-size=1"]).await;
     let pair = scene.app.signed_in("ada").await;
     let client = scene.postgres.client().await;
@@ -150,7 +151,7 @@ async fn a_rotation_that_postgres_finds_after_it_was_given_up_is_not_done() {
     unavailable(&scene.app.refresh(&pair.refresh).await);
     scene.app.advance(60);
     scene.postgres.go_on();
-    eventually("the connection that was given up has ended", async || {
+    eventually("the abandoned connection has ended", async || {
         let now: String = client.query_one(ours, &[]).await.unwrap().get(0);
         !before
             .split(',')
@@ -166,7 +167,7 @@ async fn a_rotation_that_postgres_finds_after_it_was_given_up_is_not_done() {
             .get::<_, i64>(0),
         0
     );
-    eventually("the same token is good for its successor", async || {
+    eventually("the same token returns its successor", async || {
         let answer = scene.app.refresh(&pair.refresh).await;
         assert_ne!(answer.status, 401, "{}", answer.text);
         answer.status == 200
@@ -175,7 +176,7 @@ async fn a_rotation_that_postgres_finds_after_it_was_given_up_is_not_done() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn when_all_connections_are_taken_the_others_are_asked_to_come_back() {
+async fn exhausted_pool_returns_503_with_retry_after() {
     let scene = Scene::start(&["--database-timeout=500ms", "--database-pool-size=2"]).await;
     let pair = scene.app.signed_in("ada").await;
     let locker = scene.postgres.client().await;
@@ -192,13 +193,13 @@ async fn when_all_connections_are_taken_the_others_are_asked_to_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_the_server_ended_are_replaced() {
+async fn terminated_connections_are_replaced() {
     let scene = Scene::start(&[]).await;
     let mut pair = scene.app.signed_in("ada").await;
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'latchkey'";
     for _ in 0..3 {
         scene.postgres.execute(end).await;
-        eventually("a refresh goes through", async || {
+        eventually("a refresh succeeds", async || {
             let answer = scene.app.refresh(&pair.refresh).await;
             match answer.status {
                 200 => pair = answer.pair(),
@@ -210,9 +211,9 @@ async fn connections_that_the_server_ended_are_replaced() {
     }
 }
 
-/// As after a fail-over, when the address still leads to what is now a replica.
+/// A read-only Postgres, such as a demoted primary after a fail-over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_postgres_that_takes_no_writes_is_out_of_order_and_not_an_internal_error() {
+async fn read_only_postgres_returns_503_and_no_internal_error() {
     let scene = Scene::start(&[]).await;
     let pair = scene.app.signed_in("ada").await;
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'latchkey'";
@@ -237,15 +238,16 @@ async fn a_postgres_that_takes_no_writes_is_out_of_order_and_not_an_internal_err
         .await
         .unwrap();
     scene.postgres.execute(end).await;
-    eventually("a refresh goes through", async || {
+    eventually("a refresh succeeds", async || {
         scene.app.refresh(&pair.refresh).await.status == 200
     })
     .await;
 }
 
-/// A rotation's mark may never have come to Redis. Here it has not: the rotation happened behind Latchkey's back.
+/// A rotation's entry may be missing in Redis. Here the row is rotated directly in the database, so
+/// no entry is written.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_postgres_nobody_says_that_a_refresh_token_is_good() {
+async fn postgres_down_leaves_refresh_tokens_unverifiable() {
     let mut scene = Scene::start(&[]).await;
     let pair = scene.app.signed_in("ada").await;
     scene.app.verify(&pair.refresh).await.expect(200, "{}");

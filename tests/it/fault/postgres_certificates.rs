@@ -1,4 +1,4 @@
-//! Certificates as the manual of Postgres has them made: self-signed, and of an authority (CA:TRUE).
+//! Self-signed certificates with `CA:TRUE`, created as the Postgres manual describes.
 
 use std::process::Command;
 
@@ -8,8 +8,8 @@ use super::{
 };
 use crate::support::{Place, servers::own::OwnPostgres};
 
-/// Makes a certificate by the command of the manual, and returns its text and its key.
-fn made(days: &str) -> (String, String) {
+/// Creates a certificate with the manual's command. Returns its PEM text and its key.
+fn create_certificate(days: &str) -> (String, String) {
     let folder = tempfile::tempdir().unwrap();
     let words = [
         "req",
@@ -36,7 +36,7 @@ fn made(days: &str) -> (String, String) {
 /// Returns a server that accepts only encrypted connections, and its certificate.
 async fn encrypted_server() -> (OwnPostgres, String) {
     let postgres = server_with(&RULES.replace("host all all", "hostssl all all")).await;
-    let (certificate, key) = made("365");
+    let (certificate, key) = create_certificate("365");
     postgres.put("server.crt", &certificate);
     postgres.put("server.key", &key);
     postgres.set("ssl", "on").await;
@@ -72,7 +72,7 @@ async fn self_signed_certificate_named_by_the_url_verifies_the_server() {
             "{mode}"
         );
     }
-    let (other, _) = made("365");
+    let (other, _) = create_certificate("365");
     let other = file.write("other.pem", &other).display().to_string();
     for mode in ["", "sslmode=verify-full&"] {
         let line = line(&url(&postgres, &format!("?{mode}sslrootcert={other}")));
@@ -84,7 +84,7 @@ async fn self_signed_certificate_named_by_the_url_verifies_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn url_that_asks_for_no_verification_is_encrypted_and_serves() {
+async fn url_without_verification_is_encrypted_and_serves() {
     let (postgres, _) = encrypted_server().await;
     for mode in ["", "?sslmode=prefer", "?sslmode=allow"] {
         let place = Place::new().with("DATABASE_URL", &url(&postgres, mode));
@@ -103,18 +103,15 @@ async fn url_that_asks_for_no_verification_is_encrypted_and_serves() {
         assert!(all > 0 && all == encrypted, "{mode}: {encrypted} of {all}");
     }
     let line = line(&url(&postgres, "?sslmode=require"));
-    let way_out = "or trust it alone: copy it and name the copy by sslrootcert=PATH in the URL";
-    assert!(
-        line.contains("CA:TRUE") && line.ends_with(way_out),
-        "{line}"
-    );
+    let remedy = "or trust it alone: copy it and name the copy by sslrootcert=PATH in the URL";
+    assert!(line.contains("CA:TRUE") && line.ends_with(remedy), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn prefer_with_an_authority_that_is_not_the_servers_falls_back_to_no_encryption() {
+async fn prefer_with_a_foreign_authority_falls_back_to_no_encryption() {
     let (postgres, _) = encrypted_server().await;
     let file = Place::new();
-    let (other, _) = made("365");
+    let (other, _) = create_certificate("365");
     let other = file.write("other.pem", &other).display().to_string();
     let with_other = url(&postgres, &format!("?sslmode=prefer&sslrootcert={other}"));
     // The server accepts no unencrypted connection.
@@ -122,7 +119,7 @@ async fn prefer_with_an_authority_that_is_not_the_servers_falls_back_to_no_encry
     postgres.put("pg_hba.conf", RULES);
     postgres.execute("SELECT pg_reload_conf()").await;
     let place = Place::new().with("DATABASE_URL", &with_other);
-    crate::support::servers::eventually("the rules hold", async || {
+    crate::support::servers::eventually("the rules are in force", async || {
         place.run("migrate run").code == Some(0)
     })
     .await;
@@ -130,7 +127,7 @@ async fn prefer_with_an_authority_that_is_not_the_servers_falls_back_to_no_encry
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pinned_certificate_that_is_expired_ends_the_start() {
+async fn expired_pinned_certificate_ends_the_start() {
     let postgres = server_with(&RULES.replace("host all all", "hostssl all all")).await;
     let key = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();

@@ -1,6 +1,7 @@
 //! An attacker between Latchkey and Postgres requests the password in clear text.
 //!
-//! A host name that may mean another machine counts as one, wherever it leads. So these tests stay on loopback.
+//! A host name other than a known loopback address counts as another machine. These tests use such
+//! names for loopback.
 
 use std::{
     io::{Read as _, Write as _},
@@ -12,7 +13,7 @@ use super::postgres_refusals::{RULES, server_with};
 use crate::support::{Outcome, Place, listen, servers::eventually};
 
 const SECRET: &str = "hunter2hunter2";
-const REFUSAL: &str = "the server asks for the password in clear text, and the connection is not encrypted and \
+const REFUSAL: &str = "the server requests the password in clear text, and the connection is not encrypted and \
                        verified: set sslmode=verify-full in the URL, or configure the server for scram-sha-256";
 
 /// Messages that a server may send first, and the request: `AuthenticationCleartextPassword`.
@@ -29,9 +30,9 @@ fn startup(stream: &mut TcpStream) -> Option<Vec<u8>> {
 }
 
 /// Answers the request for TLS, then requests the password. Records everything that a client sends.
-fn man_in_the_middle(pieces: usize, answer: &'static [u8]) -> (u16, Arc<Mutex<Vec<Vec<u8>>>>) {
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let ear = Arc::clone(&heard);
+fn man_in_the_middle(chunk_size: usize, answer: &'static [u8]) -> (u16, Arc<Mutex<Vec<Vec<u8>>>>) {
+    let received = Arc::new(Mutex::new(Vec::new()));
+    let recorder = Arc::clone(&received);
     let address = listen(move |mut stream| {
         stream.set_nodelay(true).unwrap();
         let Some(mut first) = startup(&mut stream) else {
@@ -52,14 +53,14 @@ fn man_in_the_middle(pieces: usize, answer: &'static [u8]) -> (u16, Arc<Mutex<Ve
             first.starts_with(&[0, 3, 0, 0]),
             "no start of a session: {first:?}"
         );
-        for piece in CLEAR_TEXT.chunks(pieces) {
+        for piece in CLEAR_TEXT.chunks(chunk_size) {
             let _ = stream.write_all(piece);
         }
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest);
-        ear.lock().unwrap().push(rest);
+        recorder.lock().unwrap().push(rest);
     });
-    (address.port(), heard)
+    (address.port(), received)
 }
 
 fn migrate(url: &str) {
@@ -74,24 +75,24 @@ fn users(url: &str) -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clear_text_request_of_another_machine_gets_no_password_without_tls() {
-    for (mode, pieces) in [
+async fn clear_text_request_without_tls_gets_no_password() {
+    for (mode, chunk_size) in [
         ("", 9),
         ("?sslmode=disable", 9),
         ("?sslmode=prefer", 9),
         ("", 1),
         ("?sslmode=disable", 4),
     ] {
-        let (port, heard) = man_in_the_middle(pieces, b"N");
+        let (port, received) = man_in_the_middle(chunk_size, b"N");
         let outcome = users(&format!(
             "postgres://latchkey:{SECRET}@127.1:{port}/latchkey{mode}"
         ));
         assert!(outcome.refused(2).ends_with(REFUSAL), "{outcome:?}");
         eventually("the connection ended", async || {
-            !heard.lock().unwrap().is_empty()
+            !received.lock().unwrap().is_empty()
         })
         .await;
-        for rest in heard.lock().unwrap().iter() {
+        for rest in received.lock().unwrap().iter() {
             assert!(
                 !String::from_utf8_lossy(rest).contains(SECRET),
                 "{mode}: {rest:?}"
@@ -105,22 +106,22 @@ async fn clear_text_request_of_another_machine_gets_no_password_without_tls() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clear_text_request_after_a_broken_handshake_gets_no_password() {
     for answer in [&b"Sxxxxxxxx"[..], b"S"] {
-        let (port, heard) = man_in_the_middle(9, answer);
+        let (port, received) = man_in_the_middle(9, answer);
         let outcome = users(&format!(
             "postgres://latchkey:{SECRET}@127.1:{port}/latchkey?sslmode=prefer"
         ));
         assert!(outcome.refused(2).ends_with(REFUSAL), "{outcome:?}");
         assert!(
-            heard.lock().unwrap().iter().all(Vec::is_empty),
+            received.lock().unwrap().iter().all(Vec::is_empty),
             "{answer:?}"
         );
     }
 }
 
-/// The test above would detect it.
+/// Control: the man in the middle does receive the password if the client sends it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clear_text_request_of_this_machine_is_answered() {
-    let (port, heard) = man_in_the_middle(9, b"N");
+    let (port, received) = man_in_the_middle(9, b"N");
     let url = format!("postgres://latchkey:{SECRET}@127.0.0.1:{port}/latchkey");
     let mut child = Place::new()
         .with("DATABASE_URL", &url)
@@ -133,11 +134,11 @@ async fn clear_text_request_of_this_machine_is_answered() {
         .unwrap();
     assert!(!ended.unwrap().success());
     eventually("the connection ended", async || {
-        !heard.lock().unwrap().is_empty()
+        !received.lock().unwrap().is_empty()
     })
     .await;
     assert!(
-        heard
+        received
             .lock()
             .unwrap()
             .iter()
@@ -146,7 +147,7 @@ async fn clear_text_request_of_this_machine_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn scram_with_another_machine_works_with_and_without_an_offer_of_tls() {
+async fn scram_with_another_machine_works_with_and_without_tls() {
     let postgres = server_with(RULES).await;
     migrate(&format!(
         "postgres://latchkey:{SECRET}@127.0.0.1:{}/latchkey",
@@ -167,7 +168,7 @@ async fn scram_with_another_machine_works_with_and_without_an_offer_of_tls() {
 
 /// Inside TLS, no other party can read the password.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clear_text_request_inside_tls_is_answered_where_the_server_offers_it() {
+async fn clear_text_request_inside_tls_is_answered() {
     let postgres = server_with(
         &RULES
             .replace("host all all", "hostssl all all")
@@ -195,7 +196,7 @@ async fn clear_text_request_inside_tls_is_answered_where_the_server_offers_it() 
             "{mode}"
         );
     }
-    // The same server with the encryption taken away.
+    // The same server with encryption disabled.
     postgres.set("ssl", "off").await;
     postgres.put("pg_hba.conf", &RULES.replace("scram-sha-256", "password"));
     postgres.execute("SELECT pg_reload_conf()").await;
@@ -208,17 +209,17 @@ async fn clear_text_request_inside_tls_is_answered_where_the_server_offers_it() 
     .await;
 }
 
-/// The driver accepts no notice before the request, but our reader of the messages does.
+/// The driver accepts no notice before the request, but Latchkey's own reader of the messages does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clear_text_request_after_a_notice_gets_no_password_either() {
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let ear = Arc::clone(&heard);
+    let received = Arc::new(Mutex::new(Vec::new()));
+    let recorder = Arc::clone(&received);
     let address = listen(move |mut stream| {
         let _ = startup(&mut stream);
         let _ = stream.write_all(&[NOTICE, CLEAR_TEXT].concat());
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest);
-        ear.lock().unwrap().push(rest);
+        recorder.lock().unwrap().push(rest);
     });
     let outcome = users(&format!(
         "postgres://latchkey:{SECRET}@127.1:{}/latchkey?sslmode=disable",
@@ -226,14 +227,14 @@ async fn clear_text_request_after_a_notice_gets_no_password_either() {
     ));
     assert!(matches!(outcome.code, Some(1 | 2)), "{outcome:?}");
     eventually("the connection ended", async || {
-        !heard.lock().unwrap().is_empty()
+        !received.lock().unwrap().is_empty()
     })
     .await;
-    assert!(heard.lock().unwrap().iter().all(Vec::is_empty));
+    assert!(received.lock().unwrap().iter().all(Vec::is_empty));
 }
 
 #[test]
-fn unencrypted_way_to_another_machine_is_reported_by_doctor_and_at_the_start() {
+fn unencrypted_remote_connection_is_reported() {
     let place = Place::new()
         .with(
             "DATABASE_URL",

@@ -1,4 +1,5 @@
-//! The way to Postgres breaks in the middle of a rotation: nobody knows whether it was done, and the retry finds out.
+//! Connections to Postgres that break during a rotation: its outcome is unknown, and a retry
+//! resolves it.
 
 use futures_util::future::join_all;
 
@@ -12,7 +13,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// With no Redis, so that all that is known comes through the proxy.
+    /// Starts a server without Redis, so that all its reads pass through the proxy.
     async fn start(flags: &[&str]) -> Self {
         let (database, proxy) = database_behind_a_proxy().await;
         let url = format!("--database-url={}", through(&proxy, &database));
@@ -26,7 +27,8 @@ impl Scene {
         }
     }
 
-    /// One connection, so that the one on which the rotation was prepared is the one that breaks.
+    /// Starts a server with a pool of one connection, so that the rotation's connection is the
+    /// one that breaks.
     async fn with_one_connection() -> Self {
         Self::start(&["--database-pool-size=1", "--database-timeout=1s"]).await
     }
@@ -35,26 +37,35 @@ impl Scene {
         generation(&self.database, pair).await
     }
 
-    /// Sends the token until its rotation is done and its answer is lost. Background work may be in the way at first.
-    async fn rotates_in_vain(&self, warm: &mut Pair, pair: &Pair, breaks: impl AsyncFn(&Self)) {
-        servers::eventually("the rotation is done, and its answer lost", async || {
-            self.proxy.go_on();
-            let answer = self.app.refresh(&warm.refresh).await;
-            if answer.status != 200 {
-                return false;
-            }
-            *warm = answer.pair();
-            self.proxy.hold_answers();
-            let (answer, ()) = tokio::join!(self.app.refresh(&pair.refresh), breaks(self));
-            unavailable(&answer);
-            self.generation(pair).await == 1
-        })
+    /// Sends the token until its rotation is committed and its response lost. At first a background
+    /// task may have the connection.
+    async fn rotate_without_response(
+        &self,
+        warm: &mut Pair,
+        pair: &Pair,
+        breaks: impl AsyncFn(&Self),
+    ) {
+        servers::eventually(
+            "the rotation is committed, and its response lost",
+            async || {
+                self.proxy.go_on();
+                let answer = self.app.refresh(&warm.refresh).await;
+                if answer.status != 200 {
+                    return false;
+                }
+                *warm = answer.pair();
+                self.proxy.hold_answers();
+                let (answer, ()) = tokio::join!(self.app.refresh(&pair.refresh), breaks(self));
+                unavailable(&answer);
+                self.generation(pair).await == 1
+            },
+        )
         .await;
         self.proxy.go_on();
     }
 
-    /// The same token gives its one successor as often as it is asked for, and the row moved by one.
-    async fn retries_agree(&self, pair: &Pair) -> Pair {
+    /// Asserts that every retry returns the same successor and that the generation rose by one.
+    async fn assert_retries_agree(&self, pair: &Pair) -> Pair {
         let next = self.app.refresh(&pair.refresh).await.pair();
         for _ in 0..3 {
             assert_eq!(
@@ -68,7 +79,7 @@ impl Scene {
     }
 }
 
-/// A new database of the shared server, and another way to it.
+/// Returns a new database of the shared server, and a proxy to it.
 pub(super) async fn database_behind_a_proxy() -> (String, Proxy) {
     let database = servers::fresh_database().await;
     let port = url::Url::parse(&database).unwrap().port().unwrap();
@@ -83,7 +94,7 @@ pub(super) fn through(proxy: &Proxy, database: &str) -> String {
     )
 }
 
-/// What the row of this token's session says.
+/// Returns the generation in the session's row, or -1 if the session is revoked.
 pub(super) async fn generation(database: &str, pair: &Pair) -> i64 {
     let (client, connection) = tokio_postgres::connect(database, tokio_postgres::NoTls)
         .await
@@ -101,59 +112,59 @@ pub(super) async fn generation(database: &str, pair: &Pair) -> i64 {
         .map_or(-1, |row| row.get(0))
 }
 
-/// Which generation the refresh token is of.
+/// Returns the generation of the refresh token.
 pub(super) fn number(pair: &Pair) -> i64 {
     Forge::claims_of(&pair.refresh)["gen"].as_i64().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_never_comes_costs_a_retry_and_no_session() {
+async fn lost_response_costs_a_retry_and_no_session() {
     let scene = Scene::with_one_connection().await;
     let (mut warm, pair) = (
         scene.app.signed_in("warm").await,
         scene.app.signed_in("ada").await,
     );
     scene
-        .rotates_in_vain(&mut warm, &pair, async |scene| scene.proxy.lose_answers())
+        .rotate_without_response(&mut warm, &pair, async |scene| scene.proxy.lose_answers())
         .await;
-    let next = scene.retries_agree(&pair).await;
+    let next = scene.assert_retries_agree(&pair).await;
     assert_eq!(number(&scene.app.refresh(&next.refresh).await.pair()), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_is_cut_between_commit_and_answer_costs_a_retry_and_no_session() {
+async fn connection_cut_after_commit_costs_a_retry_and_no_session() {
     let scene = Scene::with_one_connection().await;
     let (mut warm, pair) = (
         scene.app.signed_in("warm").await,
         scene.app.signed_in("ada").await,
     );
     scene
-        .rotates_in_vain(&mut warm, &pair, async |scene| {
+        .rotate_without_response(&mut warm, &pair, async |scene| {
             let deadline = std::time::Instant::now() + std::time::Duration::from_millis(900);
             while scene.generation(&pair).await == 0 && std::time::Instant::now() < deadline {}
             scene.proxy.cut();
         })
         .await;
-    let next = scene.retries_agree(&pair).await;
+    let next = scene.assert_retries_agree(&pair).await;
     assert_eq!(number(&scene.app.refresh(&next.refresh).await.pair()), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_was_lost_before_the_commit_spends_nothing() {
+async fn request_lost_before_commit_spends_nothing() {
     let scene = Scene::with_one_connection().await;
     let pair = scene.app.signed_in("ada").await;
-    // On their way there: connections that are dead, then none at all.
+    // First a connection that loses all bytes, then none at all.
     scene.proxy.swallow();
     unavailable(&scene.app.refresh(&pair.refresh).await);
     scene.proxy.refuse();
     unavailable(&scene.app.refresh(&pair.refresh).await);
     assert_eq!(scene.generation(&pair).await, 0);
     scene.proxy.go_on();
-    scene.retries_agree(&pair).await;
+    scene.assert_retries_agree(&pair).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_is_late_within_the_limit_is_no_fault() {
+async fn late_response_within_the_timeout_is_returned() {
     let scene = Scene::start(&["--database-timeout=20s"]).await;
     let pair = scene.app.signed_in("ada").await;
     scene
@@ -163,7 +174,7 @@ async fn an_answer_that_is_late_within_the_limit_is_no_fault() {
         .pair();
     scene.proxy.hold_answers();
     let released = async {
-        servers::eventually("the request is under way", async || scene.proxy.holds()).await;
+        servers::eventually("the proxy holds the response", async || scene.proxy.holds()).await;
         scene.proxy.go_on();
     };
     let (answer, ()) = tokio::join!(scene.app.refresh(&pair.refresh), released);
@@ -173,10 +184,10 @@ async fn an_answer_that_is_late_within_the_limit_is_no_fault() {
     );
 }
 
-/// Refreshes until ten went through, and says what the last answer was and how many were refused for now.
+/// Refreshes until ten succeeded. Returns the last pair and the number of 503 responses.
 async fn ten_refreshes(app: &TestApp, mut pair: Pair) -> (Pair, usize) {
     let (mut done, mut refused) = (0, 0);
-    servers::eventually("ten refreshes go through", async || {
+    servers::eventually("ten refreshes succeed", async || {
         let answer: Answer = app.refresh(&pair.refresh).await;
         if answer.status == 200 {
             let next = answer.pair();
@@ -193,8 +204,7 @@ async fn ten_refreshes(app: &TestApp, mut pair: Pair) -> (Pair, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_clients_whose_connections_are_cut_at_any_moment_nobody_is_signed_out_or_left_behind()
- {
+async fn random_connection_cuts_end_no_session_and_lose_no_rotation() {
     let scene = Scene::start(&["--database-pool-size=5", "--database-timeout=2s"]).await;
     let mut pairs = Vec::new();
     for client in 0..16 {
@@ -216,7 +226,7 @@ async fn of_many_clients_whose_connections_are_cut_at_any_moment_nobody_is_signe
         assert_eq!(
             (number(&last), scene.generation(&last).await),
             (10, 10),
-            "what was answered last is what is"
+            "the last response matches the row"
         );
         scene.app.verify(&last.access).await.expect(200, "{}");
         let next = scene.app.refresh(&last.refresh).await.pair();

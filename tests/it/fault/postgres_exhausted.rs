@@ -1,8 +1,8 @@
-//! A Postgres that cannot serve: after two hundred failures of any kind, each connection of the pool is there again.
+//! Recovery of the connection pool after two hundred failures of one kind.
 
 use futures_util::future::join_all;
 
-use super::{Probe, is, ready, unavailable};
+use super::{Probe, readiness, state, unavailable};
 use crate::support::{
     Backend, Pair, TestApp,
     servers::{
@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 const POOL: usize = 4;
-/// Of the connections of servers like this one.
+/// Selects the connections of Latchkey servers.
 const OURS: &str = "FROM pg_stat_activity WHERE application_name = 'latchkey'";
 
 struct Scene {
@@ -52,7 +52,8 @@ impl Scene {
         }
     }
 
-    /// Two hundred at once, of which each is asked to come back, while access tokens are still checked.
+    /// Sends two hundred refreshes at once. Each returns 503 while access tokens are still
+    /// verified.
     async fn two_hundred_failures(&self) {
         let refreshes = (0..200).map(|turn| self.app.refresh(&self.live[turn % POOL].refresh));
         let verify = self.app.verify(&self.live[0].access);
@@ -65,9 +66,10 @@ impl Scene {
             .expect(200, "{}");
     }
 
-    /// All of its connections work at the same moment: as many as there are wait for one lock, and then go on.
-    async fn the_whole_pool_works_again(&self) {
-        eventually("a refresh goes through", async || {
+    /// Asserts that all connections of the pool work at the same time: each waits for one lock and
+    /// then succeeds.
+    async fn assert_whole_pool_works(&self) {
+        eventually("a refresh succeeds", async || {
             let answers =
                 join_all(self.live.iter().map(|pair| self.app.refresh(&pair.refresh))).await;
             answers.iter().all(|answer| answer.status == 200)
@@ -82,26 +84,27 @@ impl Scene {
             let waiting = format!("SELECT count(*) {OURS} AND wait_event_type = 'Lock'");
             let released = async {
                 let deadline = std::time::Instant::now() + std::time::Duration::from_millis(800);
-                let mut most = 0;
-                while most < POOL && std::time::Instant::now() < deadline {
-                    most = usize::try_from(self.postgres.number(&waiting).await).unwrap();
+                let mut max_waiting = 0;
+                while max_waiting < POOL && std::time::Instant::now() < deadline {
+                    max_waiting = usize::try_from(self.postgres.number(&waiting).await).unwrap();
                 }
                 locker.batch_execute("ROLLBACK").await.unwrap();
-                most
+                max_waiting
             };
-            // Reads, as rotations share a statement. One more than there are connections: background work may have one.
+            // Reads, because rotations share a statement. One more than the pool size, because a
+            // background task may hold a connection.
             let headers: Vec<String> = self
                 .live
                 .iter()
                 .map(|pair| format!("Bearer {}", pair.access))
                 .collect();
             let reads = (0..=POOL).map(|turn| self.app.me(&headers[turn % POOL]));
-            let (answers, most) = tokio::join!(join_all(reads), released);
-            most == POOL && answers.iter().all(|answer| answer.status == 200)
+            let (answers, max_waiting) = tokio::join!(join_all(reads), released);
+            max_waiting == POOL && answers.iter().all(|answer| answer.status == 200)
         })
         .await;
-        eventually("ready says ok", async || {
-            ready(&self.app).await == is(200, "ok", "ok")
+        eventually("readiness is ok", async || {
+            readiness(&self.app).await == state(200, "ok", "ok")
         })
         .await;
         assert!(
@@ -114,7 +117,7 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_statements_that_waited_too_long_for_a_lock() {
+async fn pool_recovers_from_lock_timeouts() {
     let scene = Scene::start(&[]).await;
     let locker = scene.postgres.client().await;
     locker
@@ -123,42 +126,42 @@ async fn after_statements_that_waited_too_long_for_a_lock() {
         .unwrap();
     scene.two_hundred_failures().await;
     locker.batch_execute("ROLLBACK").await.unwrap();
-    scene.the_whole_pool_works_again().await;
+    scene.assert_whole_pool_works().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_server_that_hung_which_collects_no_connections_meanwhile() {
+async fn pool_recovers_from_a_hang_without_extra_connections() {
     let scene = Scene::start(&[]).await;
     scene.postgres.hang();
     scene.two_hundred_failures().await;
     scene.two_hundred_failures().await;
-    eventually("attempts that were given up are closed", async || {
-        established(scene.postgres.port) <= 2 * POOL
+    eventually("abandoned attempts are closed", async || {
+        open_connections(scene.postgres.port) <= 2 * POOL
     })
     .await;
     scene.postgres.go_on();
-    scene.the_whole_pool_works_again().await;
+    scene.assert_whole_pool_works().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_server_that_was_stopped_gently_and_one_that_was_stopped_at_once() {
+async fn pool_recovers_from_fast_and_immediate_shutdown() {
     let mut scene = Scene::start(&[]).await;
-    for gently in [true, false] {
-        if gently {
+    for is_fast in [true, false] {
+        if is_fast {
             scene.postgres.stop_gently();
         } else {
             scene.postgres.stop();
         }
         scene.two_hundred_failures().await;
         scene.postgres.again().await;
-        scene.the_whole_pool_works_again().await;
+        scene.assert_whole_pool_works().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_server_that_had_no_connection_left_for_us() {
-    let places = 15;
-    let scene = Scene::start(&["-c", &format!("max_connections={places}")]).await;
+async fn pool_recovers_from_too_many_connections() {
+    let max_connections = 15;
+    let scene = Scene::start(&["-c", &format!("max_connections={max_connections}")]).await;
     scene.app.refresh(&scene.live[0].refresh).await.pair();
     let mut others = vec![scene.postgres.client().await];
     let end = format!("SELECT pg_terminate_backend(pid) {OURS}");
@@ -170,17 +173,17 @@ async fn after_a_server_that_had_no_connection_left_for_us() {
             tokio::spawn(connection);
             others.push(client);
         }
-        // A connection that was ended keeps its place a little longer than its name.
-        others.len() == places
+        // A terminated connection counts toward the limit a little longer than it is listed.
+        others.len() == max_connections
     })
     .await;
     scene.two_hundred_failures().await;
     drop(others);
-    scene.the_whole_pool_works_again().await;
+    scene.assert_whole_pool_works().await;
 }
 
-/// How many connections to this port of this machine are open on the side that asked for them.
-fn established(port: u16) -> usize {
+/// Returns the number of open client-side connections to this local port.
+fn open_connections(port: u16) -> usize {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let to = format!(":{port:04X}");
     table
@@ -192,10 +195,9 @@ fn established(port: u16) -> usize {
         .count()
 }
 
-/// The kernel asks after a connection that lies idle, so that one whose other end is gone is found out by nobody's
-/// request.
+/// TCP keep-alive detects a lost peer of an idle connection before a request uses it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_idle_connection_is_asked_after_within_the_limit() {
+async fn idle_connection_has_keepalive_within_the_timeout() {
     let scene = Scene::start(&[]).await;
     let to = format!(":{:04X}", scene.postgres.port);
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
@@ -207,9 +209,10 @@ async fn an_idle_connection_is_asked_after_within_the_limit() {
         .collect();
     assert!(!timers.is_empty());
     for timer in timers {
-        // Kind 1 is a packet under way, kind 2 the next question, in hundredths of a second.
+        // Timer 1 is a retransmission, timer 2 the next keep-alive probe, in hundredths of a
+        // second.
         let (kind, rest) = timer.split_once(':').unwrap();
-        let left = u32::from_str_radix(rest, 16).unwrap();
-        assert!(matches!(kind, "01" | "02") && left <= 110, "{timer}");
+        let hundredths = u32::from_str_radix(rest, 16).unwrap();
+        assert!(matches!(kind, "01" | "02") && hundredths <= 110, "{timer}");
     }
 }

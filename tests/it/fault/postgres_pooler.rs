@@ -1,4 +1,4 @@
-//! PgBouncer between the service and Postgres, and databases that no waiting makes usable.
+//! PgBouncer between the service and Postgres, and databases that are permanently unusable.
 
 use super::{PASSWORD, postgres_refusals::line};
 use crate::support::{
@@ -39,7 +39,7 @@ async fn pooler_that_loses_prepared_statements_ends_the_start_with_advice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn database_in_another_encoding_or_with_foreign_tables_ends_the_start() {
+async fn database_of_wrong_encoding_or_foreign_tables_ends_the_start() {
     let postgres = OwnPostgres::start_with(&[]).await;
     for encoding in ["LATIN1", "SQL_ASCII"] {
         let name = encoding.to_lowercase();

@@ -1,16 +1,17 @@
-//! A Postgres that is there and refuses: the start does not wait for what only a person can change.
+//! Refusals by Postgres: the start fails at once if only an operator can remedy the fault.
 
 use crate::support::{
     Place,
     servers::{eventually, own::OwnPostgres},
 };
 
-/// Rules that let only the administrator in without a password, and `nobody` not at all.
+/// Rules that admit only the administrator without a password, and reject the user `nobody`.
 pub(super) const RULES: &str = "host all postgres 127.0.0.1/32 trust\n\
                                 host all nobody 127.0.0.1/32 reject\n\
                                 host all all 127.0.0.1/32 scram-sha-256\n";
 
-/// A server with these rules, and a user `latchkey` with the password `hunter2hunter2` and a database.
+/// Starts a server with these rules, a user `latchkey` with the password `hunter2hunter2`, and a
+/// database.
 pub(super) async fn server_with(rules: &str) -> OwnPostgres {
     let postgres = OwnPostgres::start_with(&[]).await;
     postgres
@@ -26,7 +27,7 @@ pub(super) async fn server_with(rules: &str) -> OwnPostgres {
         "postgres://latchkey:wrong@127.0.0.1:{}/latchkey",
         postgres.port
     );
-    eventually("the rules hold", async || {
+    eventually("the rules are in force", async || {
         tokio_postgres::connect(&probe, tokio_postgres::NoTls)
             .await
             .is_err()
@@ -35,7 +36,7 @@ pub(super) async fn server_with(rules: &str) -> OwnPostgres {
     postgres
 }
 
-/// The one line with which `serve` ends at once although it would wait for a minute for a server that is not there.
+/// Returns the one line with which `serve` ends at once, although its startup timeout is a minute.
 pub(super) fn line(url: &str) -> String {
     let place = Place::new()
         .with("DATABASE_URL", url)
@@ -43,7 +44,7 @@ pub(super) fn line(url: &str) -> String {
     let outcome = place.run("serve --bind 127.0.0.1:0");
     assert!(
         !outcome.err.contains("hunter2"),
-        "the password is told: {outcome:?}"
+        "the password is printed: {outcome:?}"
     );
     let line = outcome.refused(2).to_owned();
     assert!(place.files().is_empty(), "{:?}", place.files());
@@ -51,13 +52,12 @@ pub(super) fn line(url: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_password_user_or_database_ends_the_start_at_once_with_a_line_that_says_what_to_do()
-{
+async fn refused_connection_ends_the_start_with_a_remedy() {
     let postgres = server_with(RULES).await;
     let at = format!("127.0.0.1:{}", postgres.port);
-    let who = "correct user and password in the URL, or pg_hba.conf on the server";
+    let remedy = "correct user and password in the URL, or pg_hba.conf on the server";
     let password =
-        |user: &str| format!("password authentication failed for user \"{user}\": {who}");
+        |user: &str| format!("password authentication failed for user \"{user}\": {remedy}");
     for (url, shown, reason) in [
         ("latchkey:hunter2@AT/latchkey", "latchkey:***@AT/latchkey", password("latchkey")),
         ("adminn:hunter2@AT/latchkey", "adminn:***@AT/latchkey", password("adminn")),
@@ -71,7 +71,7 @@ async fn a_wrong_password_user_or_database_ends_the_start_at_once_with_a_line_th
             "nobody:***@AT/latchkey",
             format!(
                 "pg_hba.conf rejects connection for host \"127.0.0.1\", user \"nobody\", database \"latchkey\", no \
-                 encryption: {who}"
+                 encryption: {remedy}"
             ),
         ),
         (
@@ -93,9 +93,9 @@ async fn a_wrong_password_user_or_database_ends_the_start_at_once_with_a_line_th
     }
 }
 
-/// The commands and the doctor say the same, and the password changes nothing for a server that runs.
+/// A running server returns 503 and logs the reason, which the doctor also reports.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_password_that_is_changed_under_a_running_server_is_503_until_it_is_changed_back() {
+async fn changed_password_is_503_until_it_is_restored() {
     let postgres = server_with(RULES).await;
     let url = format!(
         "postgres://latchkey:hunter2hunter2@127.0.0.1:{}/latchkey",
@@ -137,7 +137,7 @@ async fn a_password_that_is_changed_under_a_running_server_is_503_until_it_is_ch
     postgres
         .execute("ALTER ROLE latchkey PASSWORD 'hunter2hunter2'")
         .await;
-    eventually("it is let in again", async || {
+    eventually("the server connects again", async || {
         server.refresh(&pair.refresh).await.status == 200
     })
     .await;

@@ -1,4 +1,4 @@
-//! A read replica where the primary should be: it does not know yet what was revoked, so it is never asked.
+//! A read replica at the primary's address. It may lack revocations, so it is never queried.
 
 use super::{BLACKLISTED, PASSWORD, REFUSED, unavailable};
 use crate::support::{
@@ -6,7 +6,7 @@ use crate::support::{
     servers::{eventually, own::OwnPostgres},
 };
 
-/// With no Redis: what the database says is all there is.
+/// Starts a server without Redis, so that every response comes from the database.
 async fn app_over(address: &str) -> TestApp {
     TestApp::start_with(
         Backend::Embedded,
@@ -18,7 +18,7 @@ async fn app_over(address: &str) -> TestApp {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_lags_lets_nobody_in_who_was_signed_out() {
+async fn lagging_replica_lets_no_revoked_token_in() {
     let primary = OwnPostgres::start_with(&[]).await;
     let proxy = Proxy::to(primary.port);
     let app = app_over(&proxy.address.to_string()).await;
@@ -62,7 +62,7 @@ async fn a_replica_that_lags_lets_nobody_in_who_was_signed_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_whose_replay_was_stopped_and_one_that_is_up_to_date_are_not_read_either() {
+async fn paused_and_current_replicas_are_not_read() {
     let primary = OwnPostgres::start_with(&[]).await;
     let proxy = Proxy::to(primary.port);
     let app = app_over(&proxy.address.to_string()).await;
@@ -79,9 +79,10 @@ async fn a_replica_whose_replay_was_stopped_and_one_that_is_up_to_date_are_not_r
     unavailable(&app.verify(&pair.access).await);
 }
 
-/// Both addresses in the URL: whichever takes writes is used, and after the fail-over that is the other one.
+/// The URL has both addresses. The one that accepts writes is used, and it changes with the
+/// fail-over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_addresses_the_one_that_takes_writes_is_used_before_and_after_a_fail_over() {
+async fn url_with_two_addresses_uses_the_primary_after_a_failover() {
     let mut primary = OwnPostgres::start_with(&[]).await;
     let replica = primary.replica(&[]).await;
     let url = format!(
@@ -92,7 +93,7 @@ async fn of_two_addresses_the_one_that_takes_writes_is_used_before_and_after_a_f
     let (dead, live) = (app.signed_in("ada").await, app.signed_in("bob").await);
     let next = app.refresh(&live.refresh).await.pair();
     app.blacklist(&dead.refresh).await.expect(200, "{}");
-    eventually("the replica has heard of it", async || {
+    eventually("the replica has the revocation", async || {
         replica
             .number("SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL")
             .await
@@ -105,7 +106,7 @@ async fn of_two_addresses_the_one_that_takes_writes_is_used_before_and_after_a_f
     assert_eq!(
         app.refresh(&live.refresh).await.pair().refresh,
         next.refresh,
-        "the grace goes on"
+        "the grace outlasts the fail-over"
     );
     app.refresh(&next.refresh).await.pair();
     app.refresh(&dead.refresh).await.expect(401, BLACKLISTED);
@@ -119,15 +120,15 @@ fn place_on(postgres: &OwnPostgres) -> Place {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_on_a_replica_says_what_it_is_and_what_to_do() {
+async fn start_on_a_replica_fails_with_a_remedy() {
     let primary = OwnPostgres::start_with(&[]).await;
     let replica = primary.replica(&[]).await;
-    let what = format!(
+    let fault = format!(
         "{}: the server is read-only: a replica, or not promoted yet after a fail-over; correct the URL to lead to the \
          primary",
         replica.url()
     );
-    let cannot = what.replace(": the server", " cannot be used: the server");
+    let reason = fault.replace(": the server", " cannot be used: the server");
     let place = place_on(&replica);
     let outcome = place_on(&replica)
         .with("LATCHKEY_STARTUP_TIMEOUT", "1s")
@@ -142,10 +143,10 @@ async fn a_start_on_a_replica_says_what_it_is_and_what_to_do() {
         log.contains("the database takes no writes: trying again"),
         "{log}"
     );
-    assert_eq!(last, format!("latchkey: DATABASE_URL: {cannot}"));
+    assert_eq!(last, format!("latchkey: DATABASE_URL: {reason}"));
     assert_eq!(
         place.run("users list").refused(1),
-        format!("DATABASE_URL: {cannot}")
+        format!("DATABASE_URL: {reason}")
     );
     let report = place.run("doctor");
     assert_eq!(report.code, Some(1));
@@ -154,17 +155,17 @@ async fn a_start_on_a_replica_says_what_it_is_and_what_to_do() {
         .lines()
         .find(|line| line.contains("database"))
         .unwrap();
-    assert!(line.starts_with("FAIL") && line.ends_with(&what), "{line}");
+    assert!(line.starts_with("FAIL") && line.ends_with(&fault), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_in_the_middle_of_a_fail_over_waits_for_its_end() {
+async fn start_during_a_failover_waits_for_its_end() {
     let mut primary = OwnPostgres::start_with(&[]).await;
     let replica = primary.replica(&[]).await;
     primary.stop();
     let place = place_on(&replica);
     let server = place.starting("");
-    eventually("it waits", async || {
+    eventually("the start waits", async || {
         server
             .log()
             .contains("the database takes no writes: trying again")

@@ -43,7 +43,7 @@ async fn connect(url: &str) -> tokio_postgres::Client {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn role_of_the_service_serves_and_cannot_take_the_audit_trail_apart() {
+async fn service_role_serves_and_cannot_alter_the_audit_trail() {
     let postgres = OwnPostgres::start_with(&[]).await;
     set_up(&postgres).await;
     let url = |role: &str| {
@@ -95,7 +95,7 @@ async fn role_of_the_service_serves_and_cannot_take_the_audit_trail_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn role_that_is_a_superuser_is_reported_by_doctor() {
+async fn superuser_role_is_reported_by_doctor() {
     let postgres = OwnPostgres::start_with(&[]).await;
     let report = Place::new()
         .with("DATABASE_URL", &postgres.url())
@@ -111,9 +111,9 @@ async fn role_that_is_a_superuser_is_reported_by_doctor() {
     );
 }
 
-/// The second block: an installation whose role owned everything.
+/// Runs the second SQL block of the guide on an installation whose role owns everything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn role_that_owned_the_database_loses_it_by_the_guide() {
+async fn owner_role_loses_ownership_by_the_guide() {
     let postgres = OwnPostgres::start_with(&[]).await;
     postgres
         .execute("CREATE ROLE latchkey LOGIN PASSWORD 'hunter2hunter2'")
@@ -153,9 +153,9 @@ async fn role_that_owned_the_database_loses_it_by_the_guide() {
     );
 }
 
-/// The stack runs the SQL of the guide.
+/// `docker-compose.yml` runs the SQL of the guide.
 #[test]
-fn roles_of_the_stack_are_those_of_the_guide() {
+fn roles_of_the_compose_stack_match_the_guide() {
     let (guide, stack) = (
         include_str!("../../../docs/guides/postgres.md"),
         include_str!("../../../docker-compose.yml"),

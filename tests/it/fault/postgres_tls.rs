@@ -1,4 +1,5 @@
-//! TLS to Postgres: a certificate that is not to be trusted ends the start, and nothing is said in the open instead.
+//! TLS to Postgres: an untrusted certificate ends the start, without a fallback to an unencrypted
+//! connection.
 
 use std::{
     io::{Read as _, Write as _},
@@ -28,7 +29,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Gives the server a certificate for these names, and waits until it shows it.
+    /// Installs a certificate for these names on the server, and waits until TLS is on again.
     async fn certify(&self, postgres: &OwnPostgres, names: &[&str], last_year: i32) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(
@@ -48,7 +49,7 @@ impl Authority {
     }
 }
 
-/// Only encrypted connections, but for the administrator.
+/// Rules that admit only encrypted connections, except for the administrator.
 fn encrypted_only() -> String {
     RULES.replace("host all all", "hostssl all all")
 }
@@ -61,7 +62,7 @@ fn url(postgres: &OwnPostgres, host: &str, parameters: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_a_certificate_that_is_to_be_trusted_every_connection_is_encrypted() {
+async fn trusted_certificate_encrypts_every_connection() {
     let (postgres, authority) = (server_with(&encrypted_only()).await, Authority::new());
     authority
         .certify(&postgres, &["localhost", "127.0.0.1"], 2999)
@@ -95,7 +96,7 @@ async fn with_a_certificate_that_is_to_be_trusted_every_connection_is_encrypted(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_that_is_not_to_be_trusted_ends_the_start_with_a_line_that_says_why() {
+async fn untrusted_certificate_ends_the_start_with_a_reason() {
     let (postgres, authority) = (
         server_with(&RULES.replace("scram-sha-256", "password")).await,
         Authority::new(),
@@ -110,7 +111,7 @@ async fn a_certificate_that_is_not_to_be_trusted_ends_the_start_with_a_line_that
         .display()
         .to_string();
     let missing = file.path("missing.pem").display().to_string();
-    let hollow = file.write("hollow.pem", "nothing").display().to_string();
+    let empty = file.write("hollow.pem", "nothing").display().to_string();
 
     authority.certify(&postgres, &["127.0.0.1"], 2999).await;
     let unknown = "set sslrootcert=PATH in the URL to the file with the authority's certificate";
@@ -126,7 +127,7 @@ async fn a_certificate_that_is_not_to_be_trusted_ends_the_start_with_a_line_that
     }
     for (path, reason) in [
         (&missing, "No such file or directory (os error 2)"),
-        (&hollow, "no certificate in it"),
+        (&empty, "no certificate in it"),
     ] {
         let line = line(&url(&postgres, "127.0.0.1", &format!("sslrootcert={path}")));
         assert!(
@@ -165,8 +166,7 @@ async fn a_certificate_that_is_not_to_be_trusted_ends_the_start_with_a_line_that
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_without_tls_and_a_client_that_asks_for_it_do_not_come_together_nor_the_other_way_round()
- {
+async fn tls_required_by_only_one_side_ends_the_start() {
     let postgres = server_with(&encrypted_only()).await;
     for mode in ["verify-full", "verify-ca", "require"] {
         let line = line(&url(&postgres, "127.0.0.1", &format!("sslmode={mode}")));
@@ -183,35 +183,35 @@ async fn a_server_without_tls_and_a_client_that_asks_for_it_do_not_come_together
     );
 }
 
-/// Somebody on the way answers for the server: no to TLS, or yes and then nonsense.
+/// A man in the middle answers for the server: it refuses TLS, or accepts it and sends garbage.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn somebody_on_the_way_learns_nothing_by_saying_no_to_encryption() {
+async fn man_in_the_middle_that_refuses_tls_learns_nothing() {
     for (answer, mode) in [
         (&b"N"[..], "verify-full"),
         (b"N", "require"),
         (b"Sxxxxxxxx", "require"),
         (b"Sxxxxxxxx", "verify-ca"),
     ] {
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let ear = Arc::clone(&heard);
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let recorder = Arc::clone(&received);
         let address = listen(move |mut stream| {
             let mut first = [0; 8];
             stream.read_exact(&mut first).unwrap();
-            // What libpq calls an SSLRequest: eight bytes that say nothing.
+            // libpq's `SSLRequest`: eight bytes without user or password.
             assert_eq!(first, [0, 0, 0, 8, 4, 210, 22, 47]);
             stream.write_all(answer).unwrap();
             let mut rest = Vec::new();
             let _ = stream.read_to_end(&mut rest);
-            ear.lock().unwrap().push(rest);
+            recorder.lock().unwrap().push(rest);
         });
         let url = format!("postgres://latchkey:hunter2hunter2@{address}/latchkey?sslmode={mode}");
         let outcome = Place::new().with("DATABASE_URL", &url).run("users list");
         assert!(matches!(outcome.code, Some(1 | 2)), "{outcome:?}");
         eventually("the connection ended", async || {
-            !heard.lock().unwrap().is_empty()
+            !received.lock().unwrap().is_empty()
         })
         .await;
-        for rest in heard.lock().unwrap().iter() {
+        for rest in received.lock().unwrap().iter() {
             let text = String::from_utf8_lossy(rest);
             assert!(
                 !text.contains("latchkey") && !text.contains("hunter2"),

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use crate::support::{Place, servers::own::OwnPostgres};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn url_of_a_socket_in_every_form_leads_to_the_database() {
+async fn socket_url_in_every_form_connects() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let directory = folder.path().display().to_string();
@@ -39,7 +39,7 @@ async fn url_of_a_socket_in_every_form_leads_to_the_database() {
 }
 
 #[test]
-fn parameter_that_is_not_supported_stops_the_start_by_its_name() {
+fn unsupported_parameter_ends_the_start_and_is_named() {
     for (query, expected) in [
         (
             "sslcert=client.pem",

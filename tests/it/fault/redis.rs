@@ -1,10 +1,10 @@
-//! Redis is gone, hung, emptied, or back with an old memory: slower, and just as right.
+//! Redis unavailable, hung, emptied or restored from an old snapshot: no response is wrong.
 
 use std::time::{Duration, Instant};
 
 use latchkey::domain::{ids::SessionId, username::Username};
 
-use super::{BLACKLISTED, PASSWORD, REFUSED, is, ready, redis_scene::Scene};
+use super::{BLACKLISTED, PASSWORD, REFUSED, readiness, redis_scene::Scene, state};
 use crate::support::{
     servers::{self, eventually, own::OwnRedis},
     sid,
@@ -17,18 +17,18 @@ async fn scene() -> Scene<OwnRedis> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_redis_every_answer_is_as_right_and_readiness_says_degraded() {
+async fn redis_down_keeps_responses_correct_and_readiness_degraded() {
     let mut scene = scene().await;
     let dead = scene.app.signed_in("ada").await;
     let live = scene.app.signed_in("bob").await;
     scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
-    assert_eq!(ready(&scene.app).await, is(200, "ok", "ok"));
+    assert_eq!(readiness(&scene.app).await, state(200, "ok", "ok"));
 
     scene.redis.kill();
     scene.refused(&dead).await;
     scene.accepted(&live).await;
     assert!(!scene.probe.redis_answers(&scene.app).await);
-    assert_eq!(ready(&scene.app).await, is(200, "degraded", "down"));
+    assert_eq!(readiness(&scene.app).await, state(200, "degraded", "down"));
     let next = scene.twin.refresh(&live.refresh).await.pair();
     scene.app.blacklist(&next.refresh).await.expect(200, "{}");
     scene.refused(&next).await;
@@ -36,17 +36,17 @@ async fn without_redis_every_answer_is_as_right_and_readiness_says_degraded() {
     scene.accepted(&new).await;
 
     scene.redis.again().await;
-    scene.refused_until_believed(&dead).await;
+    scene.refused_until_trusted(&dead).await;
     scene.refused(&next).await;
     scene.accepted(&new).await;
-    eventually("ready says ok", async || {
-        ready(&scene.app).await == is(200, "ok", "ok")
+    eventually("readiness is ok", async || {
+        readiness(&scene.app).await == state(200, "ok", "ok")
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_revoked_stays_revoked_when_redis_is_emptied() {
+async fn revocations_hold_after_flushall() {
     let scene = scene().await;
     let (logged_out, deactivated) = (
         scene.app.signed_in("ada").await,
@@ -64,7 +64,7 @@ async fn what_was_revoked_stays_revoked_when_redis_is_emptied() {
         .unwrap();
     for _ in 0..3 {
         let () = scene.redis.ask(&["FLUSHALL"]).await;
-        scene.refused_until_believed(&logged_out).await;
+        scene.refused_until_trusted(&logged_out).await;
         for server in scene.servers() {
             server
                 .verify(&deactivated.access)
@@ -74,10 +74,9 @@ async fn what_was_revoked_stays_revoked_when_redis_is_emptied() {
     }
 }
 
-/// It had saved itself before the log-out, was dead during it, and came back as it had been.
+/// Redis saved a snapshot before the log-out, was down during it, and restarts from the snapshot.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_out_that_redis_slept_through_holds_on_both_servers_when_it_wakes_with_its_old_memory()
- {
+async fn log_out_during_redis_outage_holds_after_an_old_snapshot() {
     let mut scene = scene().await;
     let (before, during) = (
         scene.app.signed_in("ada").await,
@@ -88,12 +87,12 @@ async fn a_log_out_that_redis_slept_through_holds_on_both_servers_when_it_wakes_
     scene.redis.kill();
     scene.app.blacklist(&during.refresh).await.expect(200, "{}");
     scene.redis.again().await;
-    scene.refused_until_believed(&during).await;
+    scene.refused_until_trusted(&during).await;
     scene.refused(&before).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_hangs_costs_little_time_and_no_right_answer() {
+async fn hung_redis_delays_little_and_changes_no_response() {
     let scene = scene().await;
     let (dead, live) = (
         scene.app.signed_in("ada").await,
@@ -115,13 +114,13 @@ async fn a_redis_that_hangs_costs_little_time_and_no_right_answer() {
     scene.app.blacklist(&next.refresh).await.expect(200, "{}");
     scene.refused(&next).await;
     scene.redis.go_on();
-    scene.refused_until_believed(&next).await;
+    scene.refused_until_trusted(&next).await;
     scene.refused(&dead).await;
 }
 
-/// What it does not take is in the database, and the other server hears of it within a round of the janitor's.
+/// The database has the revocation. The other instance reads it within one janitor interval.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_takes_no_writes_loses_no_revocation() {
+async fn read_only_redis_loses_no_revocation() {
     let scene = scene().await;
     let pair = scene.app.signed_in("ada").await;
     let () = scene
@@ -130,7 +129,7 @@ async fn a_redis_that_takes_no_writes_loses_no_revocation() {
         .await;
     scene.app.blacklist(&pair.refresh).await.expect(200, "{}");
     scene.app.verify(&pair.access).await.expect(400, REFUSED);
-    eventually("the twin has heard", async || {
+    eventually("the twin refuses the token", async || {
         scene.twin.verify(&pair.access).await.status == 400
     })
     .await;
@@ -138,36 +137,37 @@ async fn a_redis_that_takes_no_writes_loses_no_revocation() {
         .redis
         .ask(&["CONFIG", "SET", "min-replicas-to-write", "0"])
         .await;
-    scene.refused_until_believed(&pair).await;
+    scene.refused_until_trusted(&pair).await;
 }
 
-/// The one instance cannot reach Redis, the other can: it hears of the log-out from the database, within a moment.
+/// One instance cannot reach Redis. The others read its revocations from the database.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_out_on_an_instance_that_is_cut_off_from_redis_reaches_the_others() {
+async fn log_out_on_an_instance_without_redis_reaches_the_others() {
     let mut scene = scene().await;
-    let nowhere = format!("redis://127.0.0.1:{}", servers::own::free_port());
-    let reachable = scene.app.config.redis.redis_url.replace(nowhere.into());
-    let cut = scene.app.twin().await;
+    let unreachable = format!("redis://127.0.0.1:{}", servers::own::free_port());
+    let reachable = scene.app.config.redis.redis_url.replace(unreachable.into());
+    let isolated = scene.app.twin().await;
     scene.app.config.redis.redis_url = reachable;
     let (pair, user) = (
         scene.app.signed_in("ada").await,
         scene.app.signed_in("bob").await,
     );
-    cut.blacklist(&pair.refresh).await.expect(200, "{}");
-    cut.verify(&pair.access).await.expect(400, REFUSED);
+    isolated.blacklist(&pair.refresh).await.expect(200, "{}");
+    isolated.verify(&pair.access).await.expect(400, REFUSED);
     scene
         .app
         .refresh(&pair.refresh)
         .await
         .expect(401, BLACKLISTED);
-    cut.accounts()
+    isolated
+        .accounts()
         .await
         .sign_out(&Username::parse("bob").unwrap())
         .await
         .unwrap();
     for dead in [pair, user] {
         for server in scene.servers() {
-            eventually("it is heard of", async || {
+            eventually("the token is refused", async || {
                 server.verify(&dead.access).await.status == 400
             })
             .await;
@@ -177,10 +177,10 @@ async fn a_log_out_on_an_instance_that_is_cut_off_from_redis_reaches_the_others(
     }
 }
 
-/// An operator's machine without Redis, whose clock is four minutes off or was never set. `verify` learns of the
-/// revocations from the database.
+/// The operator's machine has no Redis, and its clock is wrong by four minutes or by a year.
+/// Servers read the revocations from the database.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_revocation_by_a_command_with_a_wrong_clock_reaches_every_server() {
+async fn revocation_by_a_command_with_a_wrong_clock_reaches_all() {
     let scene = scene().await;
     let clocks = [
         (-240_000, ["ada", "bob"]),
@@ -188,7 +188,7 @@ async fn a_revocation_by_a_command_with_a_wrong_clock_reaches_every_server() {
         (-400 * 86_400_000, ["eve", "fay"]),
     ];
     for (ahead_ms, names) in clocks {
-        let (ended, cut_off) = (
+        let (ended, signed_out) = (
             scene.app.signed_in(names[0]).await,
             scene.app.signed_in(names[1]).await,
         );
@@ -204,9 +204,9 @@ async fn a_revocation_by_a_command_with_a_wrong_clock_reaches_every_server() {
             .sign_out(&Username::parse(names[1]).unwrap())
             .await
             .unwrap();
-        for dead in [ended, cut_off] {
+        for dead in [ended, signed_out] {
             for server in scene.servers() {
-                eventually("it is heard of", async || {
+                eventually("the token is refused", async || {
                     server.verify(&dead.access).await.status == 400
                 })
                 .await;
@@ -217,9 +217,9 @@ async fn a_revocation_by_a_command_with_a_wrong_clock_reaches_every_server() {
     }
 }
 
-/// It throws marks away, and the epochs stay: what was thrown away is looked for in the database.
+/// Redis evicts entries but keeps the cache epochs. Servers query the database for evicted entries.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_threw_marks_away_is_not_believed_before_it_was_filled_again() {
+async fn redis_that_evicted_entries_is_not_trusted_before_a_rebuild() {
     let scene = scene().await;
     let (dead, live) = (
         scene.app.signed_in("ada").await,
@@ -235,8 +235,8 @@ async fn a_redis_that_threw_marks_away_is_not_believed_before_it_was_filled_agai
         .ask(&["CONFIG", "SET", "maxmemory", "100mb"])
         .await;
     for server in scene.servers() {
-        let degraded = async || ready(server).await == is(200, "degraded", "degraded");
-        eventually("it is not believed while it evicts", degraded).await;
+        let degraded = async || readiness(server).await == state(200, "degraded", "degraded");
+        eventually("Redis is not trusted under an eviction policy", degraded).await;
     }
     let used: usize = scene.redis.info("used_memory").await.parse().unwrap();
     let () = scene
@@ -255,7 +255,7 @@ async fn a_redis_that_threw_marks_away_is_not_believed_before_it_was_filled_agai
             .ask(&["SET", &format!("filler{number}"), &filler])
             .await;
     }
-    eventually("the mark is gone", async || {
+    eventually("Redis evicts keys", async || {
         let () = scene.redis.ask(&["SET", "filler", &filler]).await;
         let _: Option<String> = scene.redis.ask(&["GET", "filler"]).await;
         scene.refused(&dead).await;
@@ -267,12 +267,12 @@ async fn a_redis_that_threw_marks_away_is_not_believed_before_it_was_filled_agai
         .ask(&["CONFIG", "SET", "maxmemory-policy", "noeviction"])
         .await;
     let () = scene.redis.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
-    scene.refused_until_believed(&dead).await;
+    scene.refused_until_trusted(&dead).await;
     scene.accepted(&live).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refresh_never_waits_for_redis() {
+async fn refresh_does_not_wait_for_redis() {
     let redis = OwnRedis::start().await;
     let flags = [
         format!("--redis-url={}", redis.url()),
@@ -293,9 +293,9 @@ async fn a_refresh_never_waits_for_redis() {
     scene.redis.go_on();
 }
 
-/// Marks of rotations are written in the background, and those that wait when the server stops are written, too.
+/// Entries of rotations are written in the background. A stopping server writes the pending ones.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rotation_leaves_its_mark_even_right_before_a_stop() {
+async fn rotation_entry_is_written_before_a_stop() {
     let mut scene = scene().await;
     let pair = scene.app.signed_in("ada").await;
     scene.app.refresh(&pair.refresh).await.pair();
@@ -305,10 +305,12 @@ async fn a_rotation_leaves_its_mark_even_right_before_a_stop() {
     assert_eq!(scene.redis.ask::<String>(&["GET", &keys[0]]).await, "1");
 }
 
-/// It was committed, and its answer from the database was lost: 503, and no mark. The client asks again, or for something
-/// else, and hears that the session is over. The date keeps it from the janitor, who would write the mark within a second.
+/// A revocation was committed, but the database's response was lost: the client got 503, and no
+/// entry was written. A later request on the same instance finds the session revoked. From then on
+/// every instance must refuse it. The old date hides the row from the janitor, which would
+/// otherwise write the entry within a second.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_hears_that_a_session_is_over_can_rely_on_it_at_every_server() {
+async fn reported_revocation_holds_on_every_server() {
     let scene = scene().await;
     let mut pairs = Vec::new();
     for name in ["ada", "bob", "cleo", "dan", "eve", "fay", "gus", "hal"] {
@@ -323,41 +325,41 @@ async fn who_hears_that_a_session_is_over_can_rely_on_it_at_every_server() {
                WHERE users.id = user_id AND username < 'e'; \
                UPDATE users SET session_epoch = session_epoch + 1, epoch_raised_at = '2000-01-01' WHERE username > 'e'";
     client.batch_execute(end).await.unwrap();
-    for four in pairs.chunks(4) {
+    for chunk in pairs.chunks(4) {
         scene
             .app
-            .blacklist(&four[0].refresh)
+            .blacklist(&chunk[0].refresh)
             .await
             .expect(401, BLACKLISTED);
         scene
             .app
-            .refresh(&four[1].refresh)
+            .refresh(&chunk[1].refresh)
             .await
             .expect(401, BLACKLISTED);
         scene
             .app
-            .verify(&four[2].refresh)
+            .verify(&chunk[2].refresh)
             .await
             .expect(400, REFUSED);
         assert_eq!(
             scene
                 .app
-                .me(&format!("Bearer {}", four[3].access))
+                .me(&format!("Bearer {}", chunk[3].access))
                 .await
                 .status,
             401
         );
-        for pair in four {
+        for pair in chunk {
             scene.twin.verify(&pair.access).await.expect(400, REFUSED);
             scene.refused(pair).await;
         }
     }
 }
 
-/// One answer of Redis was late, so the instance leaves it alone for a second. Its log-outs are told to Redis all the same:
-/// the other instance has seen nothing, and goes on believing it.
+/// One Redis response was late, so the instance backs off for a second. It still writes log-outs to
+/// Redis, because the other instance noticed nothing and trusts Redis.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_out_on_an_instance_that_rests_from_redis_holds_on_the_other_at_once() {
+async fn log_out_during_redis_backoff_holds_on_the_other_instance() {
     let redis = OwnRedis::start().await;
     let flags = [
         format!("--redis-url={}", redis.url()),

@@ -1,4 +1,4 @@
-//! The clock of Redis jumps: entries expire before the tokens that they refuse.
+//! Jumps of Redis's clock: entries expire before the tokens that they refuse.
 
 use super::redis_scene::Scene;
 use crate::support::servers::own::OwnRedis;
@@ -11,7 +11,7 @@ async fn scene(flags: &[&str]) -> Scene<OwnRedis> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_jump_of_redis_clock_beyond_every_entry_s_end_lets_no_dead_token_in() {
+async fn clock_jump_past_every_entry_lets_no_dead_token_in() {
     let scene = scene(&[]).await;
     let (dead, live) = (
         scene.app.signed_in("ada").await,
@@ -19,15 +19,16 @@ async fn a_jump_of_redis_clock_beyond_every_entry_s_end_lets_no_dead_token_in() 
     );
     scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
     scene.redis.jump(40 * 86_400);
-    scene.refused_until_believed(&dead).await;
+    scene.refused_until_trusted(&dead).await;
     scene.accepted(&live).await;
-    let marks: Vec<String> = scene.redis.ask(&["KEYS", "*:s:*"]).await;
-    assert_eq!(marks.len(), 1, "it was written again");
+    let entries: Vec<String> = scene.redis.ask(&["KEYS", "*:s:*"]).await;
+    assert_eq!(entries.len(), 1, "the entry was written again");
 }
 
-/// Each jump is shorter than the life of an epoch; together they are longer than that of an entry.
+/// Each jump is shorter than the lifetime of a cache epoch. Their sum exceeds the lifetime of an
+/// entry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_small_jumps_of_redis_clock_let_no_dead_token_in() {
+async fn many_small_clock_jumps_let_no_dead_token_in() {
     let scene = scene(&["--refresh-token-lifetime=5m", "--session-lifetime=5m"]).await;
     let (dead, live) = (
         scene.app.signed_in("ada").await,
@@ -39,6 +40,6 @@ async fn many_small_jumps_of_redis_clock_let_no_dead_token_in() {
         scene.refused(&dead).await;
         scene.accepted(&live).await;
     }
-    scene.refused_until_believed(&dead).await;
+    scene.refused_until_trusted(&dead).await;
     scene.accepted(&live).await;
 }

@@ -1,6 +1,6 @@
-//! A cluster: masters go, replicas take over, slots move, all are gone.
+//! Redis Cluster: lost masters, promoted replicas, moved slots, and loss of all nodes.
 
-use super::{is, ready, redis_scene::Scene};
+use super::{readiness, redis_scene::Scene, state};
 use crate::support::{
     Pair,
     servers::{eventually, own::OwnCluster},
@@ -12,7 +12,7 @@ async fn scene() -> Scene<OwnCluster> {
     Scene::with(redis, &flags).await
 }
 
-/// Users enough that every master holds marks of some.
+/// Signs in enough users that every master holds entries.
 async fn many(scene: &Scene<OwnCluster>, name: &str) -> Vec<Pair> {
     let mut pairs = Vec::new();
     for number in 0..8 {
@@ -27,19 +27,19 @@ async fn log_out(scene: &Scene<OwnCluster>, pairs: &[Pair]) {
     }
 }
 
-/// The number of the master that holds the mark of a dead session, and the mark's key.
-async fn holder(scene: &Scene<OwnCluster>) -> (usize, String) {
+/// Returns the number of a master that holds an entry of a revoked session, and the entry's key.
+async fn find_entry(scene: &Scene<OwnCluster>) -> (usize, String) {
     for number in 0..3 {
         let keys: Vec<String> = scene.redis.nodes[number].ask(&["KEYS", "*:s:*"]).await;
         if let Some(key) = keys.into_iter().next() {
             return (number, key);
         }
     }
-    panic!("nobody holds a mark");
+    panic!("no master holds an entry");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_is_found_by_itself_and_holds_marks_on_every_master() {
+async fn cluster_is_discovered_and_holds_entries_on_every_master() {
     let scene = scene().await;
     let (dead, live) = (many(&scene, "dead").await, many(&scene, "live").await);
     log_out(&scene, &dead).await;
@@ -49,26 +49,26 @@ async fn a_cluster_is_found_by_itself_and_holds_marks_on_every_master() {
     for pair in &live {
         scene.accepted(pair).await;
     }
-    assert!(scene.believed().await);
-    assert_eq!(ready(&scene.app).await, is(200, "ok", "ok"));
+    assert!(scene.trusted().await);
+    assert_eq!(readiness(&scene.app).await, state(200, "ok", "ok"));
     let mut epochs = 0;
     for node in &scene.redis.nodes[..3] {
         let held = node.ask::<Vec<String>>(&["KEYS", "*:epoch"]).await.len();
-        assert!(held > 0, "one holds nothing");
+        assert!(held > 0, "a master holds no cache epoch");
         epochs += held;
     }
     assert_eq!(epochs, 16);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_had_not_heard_of_a_log_out_takes_over_and_lets_nobody_in() {
+async fn promoted_replica_that_missed_a_log_out_lets_no_dead_token_in() {
     let mut scene = scene().await;
     let (dead, live) = (many(&scene, "dead").await, many(&scene, "live").await);
     for node in &scene.redis.nodes[..3] {
         node.cut_replicas_off().await;
     }
     log_out(&scene, &dead).await;
-    let (number, key) = holder(&scene).await;
+    let (number, key) = find_entry(&scene).await;
     assert!(
         scene.redis.nodes[number + 3]
             .ask::<Vec<String>>(&["KEYS", &key])
@@ -78,34 +78,40 @@ async fn a_replica_that_had_not_heard_of_a_log_out_takes_over_and_lets_nobody_in
     scene.redis.nodes[number].kill();
     let is_promoted = async || scene.redis.nodes[number + 3].info("role").await == "master";
     scene
-        .right_until(&dead, &live[0], "the replica is promoted", is_promoted)
+        .correct_until(&dead, &live[0], "the replica is promoted", is_promoted)
         .await;
     scene
-        .right_until(&dead, &live[1], "the cluster is believed", async || {
-            scene.believed().await
+        .correct_until(&dead, &live[1], "the cluster is trusted", async || {
+            scene.trusted().await
         })
         .await;
-    let marks: Vec<String> = scene.redis.nodes[number + 3]
+    let entries: Vec<String> = scene.redis.nodes[number + 3]
         .ask(&["KEYS", &format!("*{}", &key[key.len() - 32..])])
         .await;
-    assert_eq!(marks.len(), 1, "it was told");
+    assert_eq!(entries.len(), 1, "the entry was written to the new master");
 
-    // The old master comes back and follows.
+    // The old master restarts and replicates the new one.
     scene.redis.nodes[number].again().await;
     scene
-        .right_until(&dead, &live[2], "and stays so", async || {
-            scene.redis.nodes[number].info("role").await == "slave" && scene.believed().await
-        })
+        .correct_until(
+            &dead,
+            &live[2],
+            "the cluster is trusted after the restart",
+            async || {
+                scene.redis.nodes[number].info("role").await == "slave" && scene.trusted().await
+            },
+        )
         .await;
 }
 
-/// One slot after the other goes to another master, with its keys; requests that meet it on its way are right, too.
+/// Moves the slot of an entry, with its keys, to another master. Requests during the move get
+/// correct responses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slot_that_moves_is_followed() {
+async fn moved_slot_is_followed() {
     let scene = scene().await;
     let (dead, live) = (many(&scene, "dead").await, many(&scene, "live").await);
     log_out(&scene, &dead).await;
-    let (from, key) = holder(&scene).await;
+    let (from, key) = find_entry(&scene).await;
     let to = (from + 1) % 3;
     let (source, target) = (&scene.redis.nodes[from], &scene.redis.nodes[to]);
     let slot = target
@@ -140,11 +146,11 @@ async fn a_slot_that_moves_is_followed() {
             .await;
     }
     scene
-        .right_until(
+        .correct_until(
             &dead,
             &live[1],
-            "the slot is found at its new place",
-            async || scene.believed().await,
+            "the slot is found on its new master",
+            async || scene.trusted().await,
         )
         .await;
     let () = target.ask(&["CLUSTER", "KEYSLOT", &key]).await;
@@ -152,8 +158,7 @@ async fn a_slot_that_moves_is_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_any_node_the_database_answers_and_a_cluster_that_comes_back_empty_is_filled_again()
-{
+async fn lost_cluster_leaves_the_database_and_is_rebuilt_on_return() {
     let mut scene = scene().await;
     let (dead, live) = (many(&scene, "dead").await, many(&scene, "live").await);
     log_out(&scene, &dead[..4]).await;
@@ -161,49 +166,49 @@ async fn without_any_node_the_database_answers_and_a_cluster_that_comes_back_emp
         node.kill();
     }
     log_out(&scene, &dead[4..]).await;
-    let mut looks = 0;
+    let mut rounds = 0;
     scene
-        .right_until(&dead, &live[0], "the database answers", async || {
-            looks += 1;
-            looks == 5
+        .correct_until(&dead, &live[0], "the database answers", async || {
+            rounds += 1;
+            rounds == 5
         })
         .await;
-    eventually("ready says down", async || {
-        ready(&scene.app).await == is(200, "degraded", "down")
+    eventually("readiness reports Redis as down", async || {
+        readiness(&scene.app).await == state(200, "degraded", "down")
     })
     .await;
     for node in &mut scene.redis.nodes {
         node.again().await;
     }
     scene
-        .right_until(&dead, &live[1], "the cluster is believed", async || {
-            scene.believed().await
+        .correct_until(&dead, &live[1], "the cluster is trusted", async || {
+            scene.trusted().await
         })
         .await;
-    assert_eq!(ready(&scene.app).await, is(200, "ok", "ok"));
+    assert_eq!(readiness(&scene.app).await, state(200, "ok", "ok"));
 }
 
-/// A master hangs long enough to lose its place to its replica, and then goes on as if nothing had been.
+/// A master hangs until its replica is promoted, and then continues.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_master_that_hung_and_was_replaced_is_not_believed_when_it_goes_on() {
+async fn hung_master_that_was_replaced_is_not_trusted_on_return() {
     let scene = scene().await;
     let (dead, live) = (many(&scene, "dead").await, many(&scene, "live").await);
     log_out(&scene, &dead[..4]).await;
-    let (number, _) = holder(&scene).await;
+    let (number, _) = find_entry(&scene).await;
     scene.redis.nodes[number].hang();
     let is_promoted = async || scene.redis.nodes[number + 3].info("role").await == "master";
     scene
-        .right_until(&dead[..4], &live[0], "the replica is promoted", is_promoted)
+        .correct_until(&dead[..4], &live[0], "the replica is promoted", is_promoted)
         .await;
     log_out(&scene, &dead[4..]).await;
     scene.redis.nodes[number].go_on();
     let follows =
-        async || scene.redis.nodes[number].info("role").await == "slave" && scene.believed().await;
+        async || scene.redis.nodes[number].info("role").await == "slave" && scene.trusted().await;
     scene
-        .right_until(
+        .correct_until(
             &dead,
             &live[1],
-            "it follows, and the cluster is believed",
+            "it replicates the new master, and the cluster is trusted",
             follows,
         )
         .await;

@@ -1,4 +1,4 @@
-//! Something listens where Redis should be, and it is not Redis; or Redis is there, and the way to it is dead.
+//! Servers other than Redis at Redis's address, and a connection to Redis that loses all bytes.
 
 use std::{
     io::{Read as _, Write as _},
@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{BLACKLISTED, PASSWORD, Probe, REFUSED, is, ready};
+use super::{BLACKLISTED, PASSWORD, Probe, REFUSED, readiness, state};
 use crate::support::{
     Backend, Proxy, TestApp, listen,
     servers::{self, own::OwnRedis},
 };
 
-/// Answers whatever comes with the same bytes.
+/// Answers every request with the same bytes.
 fn parrot(answer: &'static [u8]) -> SocketAddr {
     listen(move |mut stream| {
         let mut buffer = [0; 4096];
@@ -24,8 +24,8 @@ fn parrot(answer: &'static [u8]) -> SocketAddr {
     })
 }
 
-/// The whole life of a session, each step within a second.
-async fn lives_without(redis: SocketAddr) {
+/// Runs a session from sign-in to log-out, at less than half a second per request.
+async fn session_works_with(redis: SocketAddr) {
     let database = servers::fresh_database().await;
     let flags = [
         format!("--database-url={database}"),
@@ -50,52 +50,52 @@ async fn lives_without(redis: SocketAddr) {
         "{:?} for fifteen requests",
         started.elapsed()
     );
-    assert_eq!(ready(&app).await.0, 200);
+    assert_eq!(readiness(&app).await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_takes_connections_and_never_says_a_word() {
-    lives_without(listen(|mut stream| {
+async fn server_that_never_responds_changes_no_response() {
+    session_works_with(listen(|mut stream| {
         let _ = stream.read_to_end(&mut Vec::new());
     }))
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_hangs_up_at_once() {
-    lives_without(listen(drop)).await;
+async fn server_that_closes_connections_changes_no_response() {
+    session_works_with(listen(drop)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_speaks_another_protocol() {
-    lives_without(parrot(b"HTTP/1.1 400 Bad Request\r\n\r\n")).await;
-    lives_without(parrot(b"\0\xff\xfe garbage without an end")).await;
+async fn server_of_another_protocol_changes_no_response() {
+    session_works_with(parrot(b"HTTP/1.1 400 Bad Request\r\n\r\n")).await;
+    session_works_with(parrot(b"\0\xff\xfe garbage without an end")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_says_yes_to_everything() {
-    lives_without(parrot(b"+OK\r\n")).await;
-    lives_without(parrot(b":1\r\n")).await;
+async fn server_that_confirms_everything_changes_no_response() {
+    session_works_with(parrot(b"+OK\r\n")).await;
+    session_works_with(parrot(b":1\r\n")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_has_nothing_for_anybody() {
-    lives_without(parrot(b"$-1\r\n")).await;
-    lives_without(parrot(b"*3\r\n$-1\r\n$-1\r\n$-1\r\n")).await;
-    lives_without(parrot(b"*0\r\n")).await;
+async fn server_that_returns_nulls_changes_no_response() {
+    session_works_with(parrot(b"$-1\r\n")).await;
+    session_works_with(parrot(b"*3\r\n$-1\r\n$-1\r\n$-1\r\n")).await;
+    session_works_with(parrot(b"*0\r\n")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_wants_a_password_or_is_loading() {
-    lives_without(parrot(b"-NOAUTH Authentication required.\r\n")).await;
-    lives_without(parrot(
+async fn server_that_refuses_or_is_loading_changes_no_response() {
+    session_works_with(parrot(b"-NOAUTH Authentication required.\r\n")).await;
+    session_works_with(parrot(
         b"-LOADING Redis is loading the dataset in memory\r\n",
     ))
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_was_swallowed_on_the_way_is_replaced() {
+async fn connection_that_loses_all_bytes_is_replaced() {
     let redis = OwnRedis::start().await;
     let proxy = Proxy::to(redis.port);
     let database = servers::fresh_database().await;
@@ -106,16 +106,17 @@ async fn a_connection_that_was_swallowed_on_the_way_is_replaced() {
     let app = TestApp::start_with(Backend::Embedded, &flags.each_ref().map(String::as_str)).await;
     let probe = Probe::new(&app, &database).await;
     probe.eventually_redis_answers(&app).await;
-    // A slow command makes the client replace its connection by itself, so the test repeats until bytes are lost.
-    servers::eventually("bytes are lost on a swallowed connection", async || {
+    // After a slow command the client replaces its connection, so the test repeats until bytes are
+    // lost.
+    servers::eventually("bytes are lost on the connection", async || {
         proxy.swallow();
         probe.redis_answers(&app).await;
         proxy.has_lost()
     })
     .await;
     probe.eventually_redis_answers(&app).await;
-    servers::eventually("ready says ok", async || {
-        ready(&app).await == is(200, "ok", "ok")
+    servers::eventually("readiness is ok", async || {
+        readiness(&app).await == state(200, "ok", "ok")
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! Two servers over one Redis, however it is set up.
+//! Two servers that share a database and one Redis, of any topology.
 
 use super::{BLACKLISTED, Probe, REFUSED};
 use crate::support::{
@@ -15,14 +15,15 @@ pub struct Scene<R> {
 }
 
 impl<R> Scene<R> {
-    /// Two servers with these flags, which believe Redis.
+    /// Starts two servers with these flags and waits until both trust Redis.
     pub async fn with(redis: R, flags: &[String]) -> Self {
-        let scene = Self::unbelieving(redis, flags).await;
-        scene.eventually_believed().await;
+        let scene = Self::untrusted(redis, flags).await;
+        scene.eventually_trusted().await;
         scene
     }
 
-    pub async fn unbelieving(redis: R, flags: &[String]) -> Self {
+    /// Starts two servers with these flags without waiting for trust in Redis.
+    pub async fn untrusted(redis: R, flags: &[String]) -> Self {
         let database = servers::fresh_database().await;
         let mut all = vec![format!("--database-url={database}")];
         all.extend_from_slice(flags);
@@ -39,7 +40,7 @@ impl<R> Scene<R> {
         }
     }
 
-    pub async fn eventually_believed(&self) {
+    pub async fn eventually_trusted(&self) {
         for server in self.servers() {
             self.probe.eventually_redis_answers(server).await;
         }
@@ -64,22 +65,22 @@ impl<R> Scene<R> {
         }
     }
 
-    pub async fn believed(&self) -> bool {
+    pub async fn trusted(&self) -> bool {
         self.probe.redis_answers(&self.app).await && self.probe.redis_answers(&self.twin).await
     }
 
-    /// Sees to it that the token is refused at every moment until Redis is believed again by both.
-    pub async fn refused_until_believed(&self, pair: &Pair) {
-        eventually("Redis is believed again, by both", async || {
+    /// Asserts repeatedly that the tokens are refused, until both servers trust Redis again.
+    pub async fn refused_until_trusted(&self, pair: &Pair) {
+        eventually("both servers trust Redis again", async || {
             self.refused(pair).await;
-            self.believed().await
+            self.trusted().await
         })
         .await;
         self.refused(pair).await;
     }
 
-    /// Sees to it that the dead are refused and the living accepted at every moment until `done`.
-    pub async fn right_until(
+    /// Asserts repeatedly that `dead` tokens are refused and `live` ones accepted, until `done`.
+    pub async fn correct_until(
         &self,
         dead: &[Pair],
         live: &Pair,

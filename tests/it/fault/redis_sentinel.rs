@@ -1,6 +1,6 @@
-//! Redis behind Sentinels: the master goes, and another takes over.
+//! Redis behind Sentinel: fail-over of the master, and loss of the Sentinel.
 
-use super::{PASSWORD, REFUSED, is, ready, redis_scene::Scene};
+use super::{PASSWORD, REFUSED, readiness, redis_scene::Scene, state};
 use crate::support::servers::{eventually, own::OwnSentinel};
 
 async fn scene() -> Scene<OwnSentinel> {
@@ -13,19 +13,23 @@ async fn scene() -> Scene<OwnSentinel> {
     Scene::with(redis, &flags).await
 }
 
-/// What was revoked before is not among what is written again every second. That is seen by what an instance without
-/// Redis revokes: of two that are heard of one after the other, the first belongs to a round that is over.
-async fn forget_what_was_lately(scene: &Scene<OwnSentinel>) {
+/// Advances the clock until earlier revocations are no longer among the entries that the janitor
+/// replays every second. An instance without Redis then revokes two sessions in turn. After the
+/// second one is refused, the round of the first has ended.
+async fn wait_until_replay_has_passed(scene: &Scene<OwnSentinel>) {
     scene.app.advance(600);
-    let apart = scene
+    let without_redis = scene
         .app
         .twin_with(|config| (config.redis.redis_url, config.redis.redis_sentinels) = (None, None))
         .await;
     for name in ["first", "second"] {
-        let pair = apart.signed_in(name).await;
-        apart.blacklist(&pair.refresh).await.expect(200, "{}");
+        let pair = without_redis.signed_in(name).await;
+        without_redis
+            .blacklist(&pair.refresh)
+            .await
+            .expect(200, "{}");
         for server in scene.servers() {
-            eventually("it is heard of", async || {
+            eventually("the token is refused", async || {
                 server.verify(&pair.access).await.status == 400
             })
             .await;
@@ -33,9 +37,10 @@ async fn forget_what_was_lately(scene: &Scene<OwnSentinel>) {
     }
 }
 
-/// The replica has the epoch, and lacks the last log-outs: whoever believed it would let a dead token in.
+/// The replica has the cache epoch but lacks the last log-outs. A server that trusts it accepts a
+/// dead token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_had_not_heard_of_a_log_out_takes_over_and_lets_nobody_in() {
+async fn promoted_replica_that_missed_a_log_out_lets_no_dead_token_in() {
     let mut scene = scene().await;
     let (before, after) = (
         scene.app.signed_in("ada").await,
@@ -43,7 +48,7 @@ async fn a_replica_that_had_not_heard_of_a_log_out_takes_over_and_lets_nobody_in
     );
     let live = scene.app.signed_in("eve").await;
     scene.app.blacklist(&before.refresh).await.expect(200, "{}");
-    let marks = async |scene: &Scene<OwnSentinel>| -> usize {
+    let entries = async |scene: &Scene<OwnSentinel>| -> usize {
         scene
             .redis
             .replica
@@ -51,19 +56,19 @@ async fn a_replica_that_had_not_heard_of_a_log_out_takes_over_and_lets_nobody_in
             .await
             .len()
     };
-    eventually("the replica has heard of the first", async || {
-        marks(&scene).await == 1
+    eventually("the replica has the first log-out", async || {
+        entries(&scene).await == 1
     })
     .await;
 
     scene.redis.master.cut_replicas_off().await;
     scene.app.blacklist(&after.refresh).await.expect(200, "{}");
-    forget_what_was_lately(&scene).await;
+    wait_until_replay_has_passed(&scene).await;
     scene.redis.master.kill();
     let dead = [before, after];
     let is_promoted = async || scene.redis.replica.info("role").await == "master";
     scene
-        .right_until(&dead, &live, "the replica is promoted", is_promoted)
+        .correct_until(&dead, &live, "the replica is promoted", is_promoted)
         .await;
     assert_eq!(
         scene
@@ -73,19 +78,22 @@ async fn a_replica_that_had_not_heard_of_a_log_out_takes_over_and_lets_nobody_in
             .await
             .len(),
         16,
-        "it was filled once"
+        "the cache was rebuilt once"
     );
     scene
-        .right_until(&dead, &live, "the new master is believed", async || {
-            scene.believed().await
+        .correct_until(&dead, &live, "the new master is trusted", async || {
+            scene.trusted().await
         })
         .await;
     scene
-        .right_until(&dead, &live, "and it is well", async || {
-            ready(&scene.app).await == is(200, "ok", "ok")
+        .correct_until(&dead, &live, "readiness is ok", async || {
+            readiness(&scene.app).await == state(200, "ok", "ok")
         })
         .await;
-    assert!(marks(&scene).await >= 4, "it was told of the second");
+    assert!(
+        entries(&scene).await >= 4,
+        "the new master has the second log-out"
+    );
 
     let next = scene.twin.refresh(&live.refresh).await.pair();
     scene.twin.blacklist(&next.refresh).await.expect(200, "{}");
@@ -93,7 +101,7 @@ async fn a_replica_that_had_not_heard_of_a_log_out_takes_over_and_lets_nobody_in
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn when_all_sentinels_are_gone_the_master_stays_where_it_was() {
+async fn lost_sentinel_keeps_the_known_master() {
     let mut scene = scene().await;
     let (dead, live) = (
         scene.app.signed_in("ada").await,
@@ -101,23 +109,23 @@ async fn when_all_sentinels_are_gone_the_master_stays_where_it_was() {
     );
     scene.redis.kill_sentinel();
     scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
-    let mut looks = 0;
+    let mut rounds = 0;
     scene
-        .right_until(&[dead], &live, "it is believed all the while", async || {
-            assert!(scene.believed().await);
-            looks += 1;
-            looks == 60
+        .correct_until(&[dead], &live, "the master stays trusted", async || {
+            assert!(scene.trusted().await);
+            rounds += 1;
+            rounds == 60
         })
         .await;
-    // A server that starts now cannot find it, and answers all the same.
+    // A server that starts now cannot find the master, but still responds.
     let late = scene.app.twin().await;
     late.verify(&live.access).await.expect(200, "{}");
-    assert_eq!(ready(&late).await, is(200, "degraded", "down"));
+    assert_eq!(readiness(&late).await, state(200, "degraded", "down"));
 }
 
-/// As when the Sentinel moves it for maintenance: nobody dies, and the old master follows the new one.
+/// A planned fail-over, such as for maintenance. The old master replicates the new one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_master_that_is_moved_on_purpose_is_followed() {
+async fn planned_failover_is_followed() {
     let scene = scene().await;
     let (dead, live) = (
         scene.app.signed_in("ada").await,
@@ -128,22 +136,22 @@ async fn a_master_that_is_moved_on_purpose_is_followed() {
     let dead = [dead];
     let moved = async || scene.redis.replica.info("role").await == "master";
     scene
-        .right_until(&dead, &live, "the replica is the master", moved)
+        .correct_until(&dead, &live, "the replica is the master", moved)
         .await;
     let follows =
-        async || scene.redis.master.info("role").await == "slave" && scene.believed().await;
+        async || scene.redis.master.info("role").await == "slave" && scene.trusted().await;
     scene
-        .right_until(&dead, &live, "the old master follows it", follows)
+        .correct_until(&dead, &live, "the old master is its replica", follows)
         .await;
     let next = scene.app.refresh(&live.refresh).await.pair();
     scene.app.blacklist(&next.refresh).await.expect(200, "{}");
     scene.refused(&next).await;
 }
 
-/// The old master takes marks and answers for seconds yet: neither who left it last nor who left it first may miss what
-/// the other is told.
+/// The old master accepts entries and answers lookups for some seconds. Neither the first server to
+/// switch nor the last may miss entries that the other one writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_revoked_while_the_master_is_moved_is_refused_by_who_has_not_heard_of_the_move() {
+async fn revocations_during_a_failover_hold_on_every_server() {
     let scene = scene().await;
     let mut pairs = Vec::new();
     for name in ["ada", "bob", "cleo", "dan"] {
@@ -154,20 +162,23 @@ async fn what_is_revoked_while_the_master_is_moved_is_refused_by_who_has_not_hea
     }
     scene.redis.fail_over().await;
     let mut revoked = 0;
-    eventually("all are revoked, and the master has moved", async || {
-        if let Some(pair) = pairs.get(revoked) {
-            scene.servers()[revoked % 2]
-                .blacklist(&pair.refresh)
-                .await
-                .expect(200, "{}");
-            for server in scene.servers() {
-                server.verify(&pair.access).await.expect(400, REFUSED);
+    eventually(
+        "all sessions are revoked, and the fail-over is complete",
+        async || {
+            if let Some(pair) = pairs.get(revoked) {
+                scene.servers()[revoked % 2]
+                    .blacklist(&pair.refresh)
+                    .await
+                    .expect(200, "{}");
+                for server in scene.servers() {
+                    server.verify(&pair.access).await.expect(400, REFUSED);
+                }
+                revoked += 1;
             }
-            revoked += 1;
-        }
-        revoked == pairs.len()
-            && scene.redis.replica.info("role").await == "master"
-            && scene.believed().await
-    })
+            revoked == pairs.len()
+                && scene.redis.replica.info("role").await == "master"
+                && scene.trusted().await
+        },
+    )
     .await;
 }

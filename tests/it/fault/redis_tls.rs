@@ -1,6 +1,6 @@
-//! Redis over TLS, and Redis with users.
+//! Redis over TLS, and Redis with ACL users.
 
-use super::{is, ready, redis_scene::Scene};
+use super::{readiness, redis_scene::Scene, state};
 use crate::support::{
     Place,
     servers::{
@@ -9,8 +9,8 @@ use crate::support::{
     },
 };
 
-/// What docs/guides/redis.md tells an administrator to enter.
-fn needed() -> Vec<String> {
+/// Returns the ACL rules of docs/guides/redis.md.
+fn documented_rules() -> Vec<String> {
     let docs = include_str!("../../../docs/guides/redis.md");
     let rule = docs
         .lines()
@@ -67,7 +67,7 @@ impl Tls {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_tls_with_a_certificate_that_is_trusted_all_is_as_ever() {
+async fn tls_with_a_trusted_certificate_works() {
     let authority = Authority::new();
     let tls = Tls::start(&authority).await;
     let flags = tls.flags(&authority);
@@ -79,7 +79,7 @@ async fn over_tls_with_a_certificate_that_is_trusted_all_is_as_ever() {
     scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
     scene.refused(&dead).await;
     scene.accepted(&live).await;
-    assert!(scene.believed().await);
+    assert!(scene.trusted().await);
     assert_eq!(
         scene
             .redis
@@ -92,7 +92,7 @@ async fn over_tls_with_a_certificate_that_is_trusted_all_is_as_ever() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_of_somebody_else_is_not_believed_and_the_database_answers() {
+async fn untrusted_certificate_leaves_the_database() {
     let tls = Tls::start(&Authority::new()).await;
     let flags = tls.flags(&Authority::new());
     let doctor = Place::new();
@@ -105,7 +105,7 @@ async fn a_certificate_of_somebody_else_is_not_believed_and_the_database_answers
         "{}",
         report.out
     );
-    let scene = Scene::unbelieving(tls, &flags).await;
+    let scene = Scene::untrusted(tls, &flags).await;
     let (dead, live) = (
         scene.app.signed_in("ada").await,
         scene.app.signed_in("bob").await,
@@ -113,8 +113,8 @@ async fn a_certificate_of_somebody_else_is_not_believed_and_the_database_answers
     scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
     scene.refused(&dead).await;
     scene.accepted(&live).await;
-    assert!(!scene.believed().await);
-    assert_eq!(ready(&scene.app).await, is(200, "degraded", "down"));
+    assert!(!scene.trusted().await);
+    assert_eq!(readiness(&scene.app).await, state(200, "degraded", "down"));
     assert!(
         scene
             .redis
@@ -126,8 +126,8 @@ async fn a_certificate_of_somebody_else_is_not_believed_and_the_database_answers
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_who_may_do_just_what_is_documented_may_do_enough() {
-    let (redis, url) = with_user(&needed()).await;
+async fn user_with_the_documented_rights_suffices() {
+    let (redis, url) = with_user(&documented_rules()).await;
     let doctor = Place::new();
     let report = doctor.run(&format!("doctor {url}"));
     assert!(
@@ -147,7 +147,7 @@ async fn a_user_who_may_do_just_what_is_documented_may_do_enough() {
     scene.refused(&dead).await;
     let next = scene.app.refresh(&live.refresh).await.pair();
     scene.accepted(&next).await;
-    eventually("the rotation left its mark", async || {
+    eventually("the rotation's entry is written", async || {
         scene
             .redis
             .ask::<Vec<String>>(&["KEYS", "*:s:*"])
@@ -156,36 +156,42 @@ async fn a_user_who_may_do_just_what_is_documented_may_do_enough() {
             == 2
     })
     .await;
-    assert!(scene.believed().await);
+    assert!(scene.trusted().await);
     let log: Vec<redis::Value> = scene.redis.ask(&["ACL", "LOG"]).await;
     assert!(log.is_empty(), "{log:?}");
 }
 
-/// Each right of the documented rule is needed: without it, the doctor says which.
+/// The doctor fails for each documented right that is missing, and names the guide.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_who_lacks_a_right_is_told_of_by_the_doctor() {
-    let (redis, url) = with_user(&needed()).await;
+async fn user_without_a_right_fails_the_doctor() {
+    let (redis, url) = with_user(&documented_rules()).await;
     let place = Place::new();
-    for right in needed()
+    for right in documented_rules()
         .iter()
         .filter(|word| word.starts_with('+') && !word.contains("cluster"))
     {
-        let fewer: Vec<_> = needed().into_iter().filter(|word| word != right).collect();
+        let fewer: Vec<_> = documented_rules()
+            .into_iter()
+            .filter(|word| word != right)
+            .collect();
         set_user(&redis, &fewer).await;
         let report = place.run(&format!("doctor {url}"));
-        let told = report
+        let reported = report
             .out
             .lines()
             .any(|line| line.contains("FAIL") && line.contains("docs/guides/redis.md"));
-        assert!(told, "without {right}: {}", report.out);
+        assert!(reported, "without {right}: {}", report.out);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_who_lacks_a_right_harms_no_answer_and_is_believed_once_it_is_given() {
-    let fewer: Vec<_> = needed().into_iter().filter(|word| word != "+set").collect();
+async fn user_without_a_right_is_trusted_after_it_is_granted() {
+    let fewer: Vec<_> = documented_rules()
+        .into_iter()
+        .filter(|word| word != "+set")
+        .collect();
     let (redis, url) = with_user(&fewer).await;
-    let scene = Scene::unbelieving(redis, &[url]).await;
+    let scene = Scene::untrusted(redis, &[url]).await;
     let (dead, live) = (
         scene.app.signed_in("ada").await,
         scene.app.signed_in("bob").await,
@@ -193,28 +199,28 @@ async fn a_user_who_lacks_a_right_harms_no_answer_and_is_believed_once_it_is_giv
     scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
     scene.refused(&dead).await;
     scene.accepted(&live).await;
-    assert!(!scene.believed().await);
-    set_user(&scene.redis, &needed()).await;
-    scene.refused_until_believed(&dead).await;
+    assert!(!scene.trusted().await);
+    set_user(&scene.redis, &documented_rules()).await;
+    scene.refused_until_trusted(&dead).await;
     scene.accepted(&live).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_password_is_told_once_and_the_database_answers() {
-    let (redis, _) = with_user(&needed()).await;
+async fn wrong_password_is_reported_and_leaves_the_database() {
+    let (redis, _) = with_user(&documented_rules()).await;
     let place = Place::new();
     let url = format!(
         "--redis-url=redis://latchkey:wrong@127.0.0.1:{}",
         redis.port
     );
     let report = place.run(&format!("doctor {url}"));
-    let told = report
+    let reported = report
         .out
         .lines()
         .any(|line| line.contains("FAIL") && line.contains("refuses the user or the password"));
-    assert!(told, "{}", report.out);
+    assert!(reported, "{}", report.out);
     assert!(!report.out.contains("wrong@"), "{}", report.out);
-    let scene = Scene::unbelieving(redis, &[url]).await;
+    let scene = Scene::untrusted(redis, &[url]).await;
     let (dead, live) = (
         scene.app.signed_in("ada").await,
         scene.app.signed_in("bob").await,
@@ -222,5 +228,5 @@ async fn a_wrong_password_is_told_once_and_the_database_answers() {
     scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
     scene.refused(&dead).await;
     scene.accepted(&live).await;
-    assert_eq!(ready(&scene.app).await, is(200, "degraded", "down"));
+    assert_eq!(readiness(&scene.app).await, state(200, "degraded", "down"));
 }

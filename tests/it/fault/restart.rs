@@ -1,10 +1,10 @@
-//! The process ends and starts again: what was true before is true after it.
+//! Restarts of the process, and clients that hang up: rotations and revocations hold.
 
 use super::{BLACKLISTED, REFUSED};
 use crate::support::{Backend, Pair, TestApp, servers::eventually};
 
 on_both_backends! {
-    async fn a_restart_forgets_no_rotation_no_log_out_and_no_session(backend: Backend) {
+    async fn restart_keeps_rotations_log_outs_and_sessions(backend: Backend) {
         let mut old = TestApp::start(backend).await;
         let rotated = old.signed_in("ada").await;
         let live = old.refresh(&rotated.refresh).await.pair();
@@ -14,7 +14,7 @@ on_both_backends! {
 
         let new = old.twin().await;
         let again = new.refresh(&rotated.refresh).await.pair();
-        assert_eq!(again.refresh, live.refresh, "the grace outlives the process, too");
+        assert_eq!(again.refresh, live.refresh, "the grace outlasts the process");
         new.verify(&dead.access).await.expect(400, REFUSED);
         new.refresh(&dead.refresh).await.expect(401, BLACKLISTED);
         new.refresh(&live.refresh).await.pair();
@@ -22,17 +22,18 @@ on_both_backends! {
         new.verify(&live.access).await.expect(400, REFUSED);
     }
 
-    /// The answer of a refresh is lost on its way: the client asks again, whatever became of the connection.
-    async fn a_client_that_hung_up_before_the_answer_gets_the_same_successor(backend: Backend) {
+    /// The response of a refresh is lost, and the client retries.
+    async fn client_that_hung_up_before_the_response_gets_the_successor(backend: Backend) {
         let app = TestApp::start(backend).await;
         let mut pair = app.signed_in("ada").await;
         for round in 0..5 {
-            // A session each time: a request that was left behind may arrive late, and two generations late is reuse.
+            // A new session each time: an abandoned request may arrive late, and two generations
+            // late is reuse.
             pair = app.signed_in(&format!("user{round}")).await;
             let body = serde_json::json!({ "refresh": pair.refresh }).to_string();
             hang_up_after(&app, "/api/token/refresh/", &body);
             let mut next: Option<Pair> = None;
-            eventually("the retry goes through", async || {
+            eventually("the retry succeeds", async || {
                 let answer = app.refresh(&pair.refresh).await;
                 next = (answer.status == 200).then(|| answer.pair());
                 next.is_some()

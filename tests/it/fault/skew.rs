@@ -1,12 +1,12 @@
-//! Instances whose clocks differ by a second, within the leeway: nothing is refused too early, nothing lives longer.
+//! Instances whose clocks differ by a second, within the leeway: no token expires early or late.
 
 use super::{BLACKLISTED, PASSWORD};
 use crate::support::{Backend, TestApp};
 
-/// As the flag says, in seconds.
+/// Leeway in seconds, equal to the flag in [`two`].
 const LEEWAY: i64 = 2;
 
-/// A server and one that is a second ahead of it, or behind.
+/// Starts two servers, the second one ahead by this many milliseconds.
 async fn two(backend: Backend, ahead: i64, flags: &[&str]) -> [TestApp; 2] {
     let mut all = vec!["--leeway=2s"];
     all.extend(flags);
@@ -22,7 +22,7 @@ fn advance(apps: &[TestApp; 2], seconds: i64) {
 }
 
 on_both_backends! {
-    async fn what_one_has_just_issued_is_good_at_the_other(backend: Backend) {
+    async fn new_token_is_valid_on_the_other_instance(backend: Backend) {
         for ahead in [1000, -1000] {
             let apps = two(backend, ahead, &[]).await;
             apps[0].user("ada").await;
@@ -41,8 +41,8 @@ on_both_backends! {
         }
     }
 
-    /// By the clock of the one that is asked, which is off by a second at the most.
-    async fn an_access_token_ends_within_leeway_and_difference_of_its_time(backend: Backend) {
+    /// The queried instance decides by its own clock, which is off by at most a second.
+    async fn access_token_expires_within_leeway_and_skew(backend: Backend) {
         for ahead in [1000, -1000] {
             let apps = two(backend, ahead, &[]).await;
             let pair = apps[0].signed_in("ada").await;
@@ -58,7 +58,7 @@ on_both_backends! {
         }
     }
 
-    async fn the_grace_is_as_long_as_it_is_give_or_take_the_difference(backend: Backend) {
+    async fn grace_is_accurate_within_the_skew(backend: Backend) {
         for ahead in [1000, -1000] {
             for (rotates, retries) in [(0, 1), (1, 0)] {
                 let apps = two(backend, ahead, &["--refresh-reuse-grace=10s"]).await;
@@ -73,8 +73,8 @@ on_both_backends! {
         }
     }
 
-    /// A session ends by the time in its row: no instance makes it longer by rotating it.
-    async fn a_session_s_end_moves_for_nobody(backend: Backend) {
+    /// A session ends at the time in its row. A rotation does not extend it on any instance.
+    async fn rotation_does_not_extend_the_session(backend: Backend) {
         for ahead in [1000, -1000] {
             let apps = two(backend, ahead, &["--session-lifetime=1h", "--refresh-token-lifetime=1h"]).await;
             let mut pair = apps[0].signed_in("ada").await;

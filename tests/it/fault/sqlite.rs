@@ -1,11 +1,11 @@
-//! The embedded database is busy: a refusal that says when to come back, and nothing is lost.
+//! A locked embedded database: 503 with `Retry-After`, and no lost data.
 
 use diesel::{Connection as _, SqliteConnection, connection::SimpleConnection as _};
 
 use crate::support::{Backend, TestApp};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_another_writes_for_too_long_reads_go_on_and_writes_are_asked_to_come_back() {
+async fn locked_database_serves_reads_and_returns_503_for_writes() {
     let app = TestApp::start_with(Backend::Embedded, &["--database-timeout=300ms"]).await;
     let pair = app.signed_in("ada").await;
     let path = app.config.database.data_dir.join("latchkey.db");

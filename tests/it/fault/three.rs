@@ -1,4 +1,4 @@
-//! Three processes over one Postgres and one Redis are one service.
+//! Three instances over one Postgres and one Redis.
 
 use std::collections::BTreeSet;
 
@@ -20,12 +20,13 @@ impl Three {
         let twins = [first.twin().await, first.twin().await];
         let [second, third] = twins;
         let three = Self([first, second, third]);
-        three.believe_redis().await;
+        three.trust_redis().await;
         three
     }
 
-    /// All three answer `verify` from Redis, so that it is Redis by which they know of each other.
-    async fn believe_redis(&self) {
+    /// Waits until all three answer `verify` from Redis, so that revocations reach them through
+    /// Redis.
+    async fn trust_redis(&self) {
         let url = self.0[0].config.database.url().unwrap().to_string();
         let probe = Probe::new(&self.0[0], &url).await;
         for app in &self.0 {
@@ -33,7 +34,7 @@ impl Three {
         }
     }
 
-    async fn all_know(&self, pair: &Pair) {
+    async fn all_accept(&self, pair: &Pair) {
         for app in &self.0 {
             app.verify(&pair.access).await.expect(200, "{}");
             app.verify(&pair.refresh).await.expect(200, "{}");
@@ -41,7 +42,7 @@ impl Three {
         }
     }
 
-    /// Not a moment later: in the first answer of each.
+    /// Asserts that the first response of every instance refuses the tokens.
     async fn all_refuse(&self, pair: &Pair) {
         for app in &self.0 {
             app.verify(&pair.access).await.expect(400, REFUSED);
@@ -61,7 +62,7 @@ fn bearer(pair: &Pair) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_refreshes_of_one_token_over_all_three_get_one_successor() {
+async fn hundred_refreshes_of_one_token_return_one_successor() {
     let three = Three::start(&[]).await;
     let pair = three.0[0].signed_in("ada").await;
     let answers = three.refreshes(100, &pair.refresh).await;
@@ -78,7 +79,7 @@ async fn a_hundred_refreshes_of_one_token_over_all_three_get_one_successor() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_grace_one_of_a_hundred_over_all_three_wins_and_the_session_ends_everywhere() {
+async fn hundred_refreshes_without_grace_revoke_the_session() {
     let three = Three::start(&["--refresh-reuse-grace=0s"]).await;
     let pair = three.0[0].signed_in("ada").await;
     let answers = three.refreshes(100, &pair.refresh).await;
@@ -91,7 +92,7 @@ async fn without_a_grace_one_of_a_hundred_over_all_three_wins_and_the_session_en
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_one_of_them_ends_is_over_at_once_at_all_of_them() {
+async fn revocation_on_one_instance_holds_on_all_at_once() {
     let three = Three::start(&[]).await;
     for (turn, app) in three.0.iter().enumerate() {
         let name = format!("user{turn}");
@@ -99,18 +100,18 @@ async fn what_one_of_them_ends_is_over_at_once_at_all_of_them() {
         let sign_in = async || app.obtain(&name, PASSWORD).await.pair();
 
         let pair = sign_in().await;
-        three.all_know(&pair).await;
+        three.all_accept(&pair).await;
         app.blacklist(&pair.refresh).await.expect(200, "{}");
         three.all_refuse(&pair).await;
 
         let (accounts, user) = (app.accounts().await, username(&name));
         let pair = sign_in().await;
-        three.all_know(&pair).await;
+        three.all_accept(&pair).await;
         accounts.sign_out(&user).await.unwrap();
         three.all_refuse(&pair).await;
 
         let pair = sign_in().await;
-        three.all_know(&pair).await;
+        three.all_accept(&pair).await;
         accounts
             .set_password(&user, Password::parse_new(PASSWORD.to_owned()).unwrap())
             .await
@@ -120,47 +121,47 @@ async fn what_one_of_them_ends_is_over_at_once_at_all_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_that_was_spent_at_one_and_comes_back_at_another_ends_the_session_at_the_third() {
+async fn reuse_on_another_instance_revokes_the_session_on_all() {
     let three = Three::start(&[]).await;
     let [one, other, third] = &three.0;
     let first = one.signed_in("ada").await;
     let second = other.refresh(&first.refresh).await.pair();
     let last = third.refresh(&second.refresh).await.pair();
-    three.all_know(&last).await;
+    three.all_accept(&last).await;
     one.refresh(&first.refresh).await.expect(401, BLACKLISTED);
     three.all_refuse(&last).await;
 }
 
-/// By design: what asks the database knows at once, what asks Redis within about a second.
+/// Endpoints that query the database refuse at once, those that read Redis within about a second.
+/// This is by design.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_whose_way_to_redis_is_dead_ends_sessions_for_all_of_them() {
+async fn instance_without_redis_revokes_for_all() {
     let three = Three::start(&[]).await;
     let port = url::Url::parse(&servers::redis_url())
         .unwrap()
         .port()
         .unwrap();
     let proxy = Proxy::to(port);
-    let lonely = three.0[0]
+    let isolated = three.0[0]
         .twin_with(|config| {
             config.redis.redis_url = Some(format!("redis://{}", proxy.address).into())
         })
         .await;
     proxy.refuse();
     for round in 0..3 {
-        let pair = lonely.signed_in(&format!("user{round}")).await;
-        three.all_know(&pair).await;
-        lonely.blacklist(&pair.refresh).await.expect(200, "{}");
-        lonely.verify(&pair.access).await.expect(400, REFUSED);
+        let pair = isolated.signed_in(&format!("user{round}")).await;
+        three.all_accept(&pair).await;
+        isolated.blacklist(&pair.refresh).await.expect(200, "{}");
+        isolated.verify(&pair.access).await.expect(400, REFUSED);
         for app in &three.0 {
             assert_eq!(app.me(&bearer(&pair)).await.status, 401);
             app.refresh(&pair.refresh).await.expect(401, BLACKLISTED);
             app.verify(&pair.refresh).await.expect(400, REFUSED);
         }
         let started = std::time::Instant::now();
-        eventually(
-            "Redis is told what the lonely one could not tell it",
-            async || three.0[1].verify(&pair.access).await.status == 400,
-        )
+        eventually("another instance writes the entry to Redis", async || {
+            three.0[1].verify(&pair.access).await.status == 400
+        })
         .await;
         assert!(started.elapsed().as_secs() < 8, "{:?}", started.elapsed());
         three.all_refuse(&pair).await;

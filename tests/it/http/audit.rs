@@ -1,4 +1,4 @@
-//! What the audit trail is told, by whom, and what it is not told.
+//! Events in the audit trail, and requests without an event.
 
 use futures_util::StreamExt as _;
 use latchkey::domain::{ids::SessionId, password::Password};
@@ -14,8 +14,8 @@ use crate::support::{
 
 const ORIGIN: (&str, &str) = ("127.0.0.7", "curl/8.5");
 
-/// Sends a body from an address and with a name of its own.
-async fn from_elsewhere(app: &TestApp, path: &str, body: Value) -> Answer {
+/// Sends a body from another address and with another `User-Agent`.
+async fn from_another_client(app: &TestApp, path: &str, body: Value) -> Answer {
     let address: std::net::IpAddr = ORIGIN.0.parse().unwrap();
     let client = reqwest::Client::builder()
         .local_address(address)
@@ -32,11 +32,11 @@ async fn from_elsewhere(app: &TestApp, path: &str, body: Value) -> Answer {
 }
 
 on_both_backends! {
-    async fn a_sign_in_is_told_with_address_program_and_token(backend: Backend) {
+    async fn sign_in_event_has_address_agent_and_token(backend: Backend) {
         let app = TestApp::start(backend).await;
         app.user("ada").await;
-        let pair = from_elsewhere(&app, "/api/token/", json!({ "username": "ada", "password": PASSWORD })).await.pair();
-        // On the embedded backend there is the first user, too, whom the service made.
+        let pair = from_another_client(&app, "/api/token/", json!({ "username": "ada", "password": PASSWORD })).await.pair();
+        // The embedded backend also has an event for the first user, which the service creates.
         let events: Vec<_> = app.events().await.into_iter().filter(|event| event.actor != "latchkey").collect();
         let (created, event) = (&events[0], &events[1]);
         assert_eq!((created.event.as_str(), created.actor.as_str()), ("user_created", "operator test"));
@@ -47,8 +47,8 @@ on_both_backends! {
         assert_eq!((event.user.as_ref(), event.at.timestamp()), (created.user.as_ref(), app.now()));
     }
 
-    /// People type their password into the wrong field.
-    async fn a_sign_in_that_is_refused_is_told_with_its_cause_and_without_an_unknown_name(backend: Backend) {
+    /// Users sometimes type the password into the name field.
+    async fn refused_sign_in_event_has_cause_but_no_unknown_name(backend: Backend) {
         let app = TestApp::start(backend).await;
         for name in ["ada", "idle"] {
             app.user(name).await;
@@ -56,10 +56,10 @@ on_both_backends! {
         app.accounts().await.set_active(&username("idle"), false).await.unwrap();
         for (name, password) in [("ada", "wrong"), ("hunter2-typed-here", "wrong"), ("idle", PASSWORD), ("a\u{1}b", "x")] {
             let body = json!({ "username": name, "password": password });
-            assert_eq!(from_elsewhere(&app, "/api/token/", body).await.status, 401);
+            assert_eq!(from_another_client(&app, "/api/token/", body).await.status, 401);
         }
         for (cause, known) in [("wrong_password", true), ("user_inactive", true), ("unknown_user", false)] {
-            let event = app.eventually_told(cause, |event| event.cause.as_deref() == Some(cause)).await;
+            let event = app.eventually_event(cause, |event| event.cause.as_deref() == Some(cause)).await;
             assert_eq!((event.event.as_str(), event.actor.as_str()), ("sign_in_refused", "client"));
             assert_eq!(event.user.is_some(), known, "{cause}");
             assert_eq!(event.origin.ip.as_deref(), Some(ORIGIN.0));
@@ -67,23 +67,23 @@ on_both_backends! {
         assert!(!format!("{:?}", app.events().await).contains("hunter2"));
     }
 
-    async fn a_refused_token_is_told_once_with_how_often_and_only_if_it_is_ours(backend: Backend) {
+    async fn refusals_of_our_tokens_are_counted_in_one_event(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         app.log_out(&pair.refresh).await;
-        let mut strange = pair.access.clone();
-        strange.replace_range(strange.len() - 8.., "AAAAAAAA");
+        let mut forged = pair.access.clone();
+        forged.replace_range(forged.len() - 8.., "AAAAAAAA");
         for number in 0..5 {
             assert_eq!(app.verify("junk").await.status, 401);
-            assert_eq!(app.verify(&strange).await.status, 401);
-            // It is no other client for calling itself something else.
+            assert_eq!(app.verify(&forged).await.status, 401);
+            // Another `User-Agent` does not count as another client.
             let request = app.request(Method::GET, "/api/auth/user/").header("user-agent", format!("agent{number}"));
             app.send(request.header("authorization", format!("Bearer {}", pair.access))).await;
         }
         app.refresh(&pair.refresh).await;
         app.verify(&pair.access).await;
-        app.eventually_told("verify", |event| detail(event, "view") == "verify").await;
-        let refresh = app.eventually_told("refresh", |event| detail(event, "view") == "refresh").await;
+        app.eventually_event("verify", |event| detail(event, "view") == "verify").await;
+        let refresh = app.eventually_event("refresh", |event| detail(event, "view") == "refresh").await;
         assert_eq!((detail(&refresh, "token"), refresh.cause.as_deref()), ("refresh", Some("logged_out")));
         let refused: Vec<_> = app.events().await.into_iter().filter(|event| event.event == "token_refused").collect();
         let protected: Vec<_> = refused.iter().filter(|event| detail(event, "view") == "protected").collect();
@@ -93,34 +93,34 @@ on_both_backends! {
             assert_eq!(event.session.unwrap().to_string(), sid(&pair.access));
             assert!(event.jti.is_some() && event.user.is_some());
         }
-        assert_eq!(refused.iter().map(|event| event.times).sum::<u32>(), 7, "and nothing of tokens that others made up");
-        // A token whose time is over is the everyday.
+        assert_eq!(refused.iter().map(|event| event.times).sum::<u32>(), 7, "forged tokens have no event");
+        // Expired tokens are normal, so they have no event.
         app.advance(400);
         let idle = app.obtain("ada", PASSWORD).await.pair();
         app.advance(300);
         app.me(&format!("Bearer {}", idle.access)).await;
         app.me(&format!("Bearer {}", idle.refresh)).await;
-        app.eventually_told("wrong type", |event| event.cause.as_deref() == Some("wrong_type")).await;
+        app.eventually_event("wrong type", |event| event.cause.as_deref() == Some("wrong_type")).await;
         assert!(app.events().await.iter().all(|event| event.cause.as_deref() != Some("expired")));
     }
 
-    async fn a_repeated_refresh_and_a_reuse_are_told_with_both_addresses_and_ages(backend: Backend) {
+    async fn repeat_and_reuse_events_have_both_clients(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         app.advance(60);
-        // The same user agent, at another address.
+        // The same `User-Agent` at another address.
         let holder = app.sender("127.0.0.1", Some(ORIGIN.1));
         holder.refresh(&first.refresh).await.pair();
         app.advance(5);
         holder.refresh(&first.refresh).await.pair();
-        let event = app.eventually_told("repeated", |event| event.event == "refresh_repeated").await;
+        let event = app.eventually_event("repeated", |event| event.event == "refresh_repeated").await;
         assert_eq!((detail(&event, "generation"), event.origin.ip.as_deref()), ("1", Some("127.0.0.1")));
-        let repeated = from_elsewhere(&app, "/api/token/refresh/", json!({ "refresh": first.refresh })).await.pair();
-        let event = app.eventually_told("elsewhere", |event| event.event == "refresh_repeated_elsewhere").await;
+        let repeated = from_another_client(&app, "/api/token/refresh/", json!({ "refresh": first.refresh })).await.pair();
+        let event = app.eventually_event("elsewhere", |event| event.event == "refresh_repeated_elsewhere").await;
         assert_eq!((detail(&event, "generation"), event.origin.ip.as_deref()), ("1", Some(ORIGIN.0)));
         assert_eq!(event.jti.as_deref(), Some(claim(&repeated.access, "jti").as_str()));
         app.advance(15);
-        assert_eq!(from_elsewhere(&app, "/api/token/refresh/", json!({ "refresh": first.refresh })).await.status, 401);
+        assert_eq!(from_another_client(&app, "/api/token/refresh/", json!({ "refresh": first.refresh })).await.status, 401);
         let event = app.events().await.into_iter().find(|event| event.event == "reuse").unwrap();
         assert_eq!((event.origin.ip.as_deref(), event.origin.user_agent.as_deref()), (Some(ORIGIN.0), Some(ORIGIN.1)));
         assert_eq!(event.jti.as_deref(), Some(claim(&first.refresh, "jti").as_str()));
@@ -130,14 +130,14 @@ on_both_backends! {
         ] {
             assert_eq!(detail(&event, name), value, "{name}");
         }
-        // Whoever comes after that is told of, too: it may be the one whose token was stolen.
+        // Later refusals are recorded too. They may come from the owner.
         assert_eq!(app.refresh(&repeated.refresh).await.status, 401);
         let jti = claim(&repeated.refresh, "jti");
-        let event = app.eventually_told("the other", |event| event.jti.as_deref() == Some(&*jti)).await;
+        let event = app.eventually_event("refusal after the reuse", |event| event.jti.as_deref() == Some(&*jti)).await;
         assert_eq!((event.event.as_str(), event.cause.as_deref()), ("token_refused", Some("reuse")));
     }
 
-    async fn the_end_of_sessions_is_told_with_who_ended_them(backend: Backend) {
+    async fn revocation_events_name_their_actor(backend: Backend) {
         let app = TestApp::start(backend).await;
         let mut pairs = vec![app.signed_in("ada").await];
         for _ in 0..4 {
@@ -159,9 +159,9 @@ on_both_backends! {
         accounts.sign_out(&name).await.unwrap();
         accounts.delete(&name).await.unwrap();
         accounts.revoke_all_users(|_| ()).await.unwrap();
-        let told: Vec<_> = app.events().await.into_iter().skip_while(|event| event.event != "session_revoked")
+        let recorded: Vec<_> = app.events().await.into_iter().skip_while(|event| event.event != "session_revoked")
             .map(|event| format!("{} {} by {}", event.event, event.cause.unwrap_or_default(), event.actor)).collect();
-        assert_eq!(told, [
+        assert_eq!(recorded, [
             "session_revoked logged_out by user",
             "session_revoked ended_by_user by user",
             "session_revoked operator by operator test",
@@ -177,19 +177,19 @@ on_both_backends! {
         assert_eq!(detail(&by, "by_session"), sid(&pairs[2].access));
     }
 
-    async fn each_refresh_is_told_where_the_settings_ask_for_it(backend: Backend) {
+    async fn audit_refreshes_records_each_refresh(backend: Backend) {
         let app = TestApp::start_with(backend, &["--audit-refreshes=true"]).await;
         let quiet = app.twin_with(|config| config.audit.audit_refreshes = false).await;
         let pair = app.signed_in("ada").await;
         let next = app.refresh(&pair.refresh).await.pair();
         quiet.refresh(&next.refresh).await.pair();
-        let event = app.eventually_told("refreshed", |event| event.event == "refreshed").await;
+        let event = app.eventually_event("refreshed", |event| event.event == "refreshed").await;
         assert_eq!((detail(&event, "generation"), event.actor.as_str()), ("1", "user"));
         assert_eq!(event.jti.as_deref(), Some(claim(&next.access, "jti").as_str()));
     }
 
-    /// A claim that the database cannot keep must not hold up all that is told after it.
-    async fn an_odd_claim_holds_up_nothing(backend: Backend) {
+    /// A claim that the database cannot store must not block later events.
+    async fn malformed_claim_does_not_block_later_events(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         app.log_out(&pair.refresh).await;
@@ -197,15 +197,16 @@ on_both_backends! {
             let odd = app.forge().altered(&pair.access, Kind::Access, &json!({ "jti": jti }));
             assert_eq!(app.verify(&odd).await.status, 400);
         }
-        app.eventually_told("odd", |event| event.jti.as_deref() == Some("ab")).await;
-        app.obtain("nobody", "x").await;
-        app.eventually_told("what comes after", |event| event.cause.as_deref() == Some("unknown_user")).await;
+        app.eventually_event("odd", |event| event.jti.as_deref() == Some("ab")).await;
+        app.obtain("unknown", "x").await;
+        app.eventually_event("later event", |event| event.cause.as_deref() == Some("unknown_user")).await;
     }
 }
 
-/// Nothing is lost while the database is away, as long as there is room; what there is no room for is counted.
+/// Events are queued while the database is unavailable. Events beyond the queue are counted as
+/// dropped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_wait_for_a_database_that_is_away() {
+async fn events_are_queued_while_the_database_is_unavailable() {
     let mut postgres = OwnPostgres::start_with(&[]).await;
     let app = TestApp::start_with(
         Backend::Embedded,
@@ -214,7 +215,7 @@ async fn events_wait_for_a_database_that_is_away() {
     .await;
     let pair = app.signed_in("ada").await;
     postgres.stop();
-    // Refused before anybody asks the database: the wrong kind of token.
+    // A token of the wrong kind is refused without a query.
     let header = format!("Bearer {}", pair.refresh);
     for _ in 0..3 {
         assert_eq!(app.me(&header).await.status, 401);
@@ -237,11 +238,11 @@ async fn events_wait_for_a_database_that_is_away() {
     let dropped = counter("latchkey_audit_events_dropped_total").await;
     assert!(
         (1308..=5404).contains(&dropped),
-        "{dropped} of {sent}: 4096 wait, and with the batch 8192 at the most"
+        "{dropped} of {sent} dropped: the queue holds 4096, with the batch 8192 at most"
     );
     postgres.again().await;
     let mut kept = 0;
-    eventually("all that waited is written", async || {
+    eventually("every queued event is written", async || {
         let events = app.events().await;
         kept = events
             .iter()

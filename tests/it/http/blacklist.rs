@@ -4,7 +4,7 @@ use super::tools::{VERIFY_BLACKLISTED, deactivate, refused, refused_here};
 use crate::support::{Backend, TestApp, username};
 
 on_both_backends! {
-    async fn a_token_is_blacklisted_once(backend: Backend) {
+    async fn second_blacklisting_is_refused(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         let answer = app.blacklist(&pair.refresh).await;
@@ -14,7 +14,7 @@ on_both_backends! {
         app.refresh(&pair.refresh).await.expect(401, &refused("Token is blacklisted"));
     }
 
-    async fn the_access_tokens_of_the_session_die_with_it(backend: Backend) {
+    async fn access_tokens_of_the_session_are_refused(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         app.advance(60);
@@ -26,19 +26,19 @@ on_both_backends! {
         }
     }
 
-    async fn users_who_are_inactive_or_gone_sign_out_like_others(backend: Backend) {
+    async fn inactive_and_deleted_users_can_log_out(backend: Backend) {
         let app = TestApp::start(backend).await;
-        let (idle, gone) = (app.signed_in("idle").await, app.signed_in("gone").await);
+        let (idle, deleted) = (app.signed_in("idle").await, app.signed_in("deleted").await);
         deactivate(&app, "idle").await;
-        app.accounts().await.delete(&username("gone")).await.unwrap();
-        for pair in [idle, gone] {
+        app.accounts().await.delete(&username("deleted")).await.unwrap();
+        for pair in [idle, deleted] {
             app.blacklist(&pair.refresh).await.expect(200, "{}");
             app.blacklist(&pair.refresh).await.expect(401, &refused("Token is blacklisted"));
         }
     }
 
-    /// A tab that missed the last rotation signs out: the session ends.
-    async fn the_token_just_spent_ends_the_session_too(backend: Backend) {
+    /// A tab that missed the last rotation can still log out.
+    async fn token_in_grace_revokes_the_session(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         let second = app.refresh(&first.refresh).await.pair();
@@ -46,7 +46,7 @@ on_both_backends! {
         app.refresh(&second.refresh).await.expect(401, &refused("Token is blacklisted"));
     }
 
-    async fn a_token_spent_long_ago_is_refused_and_ends_the_session(backend: Backend) {
+    async fn spent_token_is_refused_and_revokes_the_session(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         let second = app.refresh(&first.refresh).await.pair();

@@ -1,4 +1,4 @@
-//! Bodies as a whole: what is JSON, what is a form, and what is neither.
+//! Request bodies: JSON, forms, and other content types.
 
 use reqwest::Method;
 
@@ -19,7 +19,7 @@ async fn send(
 }
 
 on_both_backends! {
-    async fn json_that_is_no_object_is_told_its_python_type(backend: Backend) {
+    async fn json_that_is_not_an_object_names_its_python_type(backend: Backend) {
         let app = TestApp::start(backend).await;
         for (path, _) in ENDPOINTS {
             for (body, kind) in
@@ -33,7 +33,7 @@ on_both_backends! {
         }
     }
 
-    async fn what_is_not_json_is_a_parse_error_in_our_own_words(backend: Backend) {
+    async fn malformed_json_is_a_parse_error(backend: Backend) {
         let app = TestApp::start(backend).await;
         let not_json = "this is not JSON";
         for (path, _) in ENDPOINTS {
@@ -56,7 +56,7 @@ on_both_backends! {
         }
     }
 
-    async fn json_is_json_in_any_case_and_with_a_charset(backend: Backend) {
+    async fn json_type_ignores_case_and_allows_a_charset(backend: Backend) {
         let app = TestApp::start(backend).await;
         app.user("ada").await;
         let body = format!(r#"{{"username":"ada","password":"{PASSWORD}"}}"#);
@@ -75,12 +75,12 @@ on_both_backends! {
         let multipart = reqwest::multipart::Form::new().text("refresh", pair.refresh.clone());
         let second = app.send(app.request(Method::POST, "/api/token/refresh/").multipart(multipart)).await.pair();
         app.send(app.request(Method::POST, "/api/token/verify/").form(&[("token", &second.access)])).await.expect(200, "{}");
-        // Of several values of one name the last counts, as in Django.
+        // As in Django, the last of several values with one name counts.
         let twice = [("refresh", "junk"), ("refresh", second.refresh.as_str())];
         app.send(app.request(Method::POST, "/api/token/blacklist/").form(&twice)).await.expect(200, "{}");
     }
 
-    async fn forms_fail_like_json(backend: Backend) {
+    async fn invalid_forms_fail_like_json(backend: Backend) {
         let app = TestApp::start(backend).await;
         let form = Some("application/x-www-form-urlencoded");
         for (path, fields) in ENDPOINTS {
@@ -98,7 +98,7 @@ on_both_backends! {
         send(&app, "/api/token/verify/", form, "token=junk").await.expect(401, &refused("Token is invalid"));
     }
 
-    async fn a_file_is_no_text(backend: Backend) {
+    async fn file_is_not_a_valid_string(backend: Backend) {
         let app = TestApp::start(backend).await;
         let part = reqwest::multipart::Part::text("x").file_name("token.txt");
         let form = reqwest::multipart::Form::new().part("token", part);
@@ -106,7 +106,7 @@ on_both_backends! {
         answer.expect(400, r#"{"token":["Not a valid string."]}"#);
     }
 
-    async fn multipart_that_cannot_be_taken_apart_is_refused(backend: Backend) {
+    async fn malformed_multipart_is_refused(backend: Backend) {
         let app = TestApp::start(backend).await;
         for (path, _) in ENDPOINTS {
             let expected = r#"{"detail":"Multipart form parse error - Invalid boundary in multipart: None"}"#;
@@ -116,7 +116,7 @@ on_both_backends! {
         }
     }
 
-    async fn another_content_type_is_not_read(backend: Backend) {
+    async fn other_content_types_are_refused(backend: Backend) {
         let app = TestApp::start(backend).await;
         for (path, _) in ENDPOINTS {
             for content_type in ["text/plain", "application/vnd.api+json", "text/plain; charset=utf-8", "application/jsonx", "json"] {
@@ -130,8 +130,8 @@ on_both_backends! {
         }
     }
 
-    /// Nothing is unpacked: a small body must not become a large one.
-    async fn a_packed_body_is_not_read(backend: Backend) {
+    /// Compressed bodies are refused, because a small body could expand to a large one.
+    async fn compressed_body_is_refused(backend: Backend) {
         let app = TestApp::start(backend).await;
         for (path, fields) in ENDPOINTS {
             let packed = app.request(Method::POST, path).header("content-type", "application/json").header("content-encoding", "gzip");

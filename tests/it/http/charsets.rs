@@ -1,4 +1,5 @@
-//! Bodies in other encodings than UTF-8: read as the header says, or refused. A wrong password is never a wrong guess.
+//! Bodies in other encodings than UTF-8 are decoded as declared, or refused. An undecodable
+//! password is never recorded as a wrong password.
 
 use reqwest::Method;
 use serde_json::json;
@@ -55,7 +56,7 @@ fn multipart(head: &str, password: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_form_is_read_in_the_charset_that_its_header_names() {
+async fn form_is_decoded_in_its_declared_charset() {
     let app = started().await;
     let (latin, utf_8) = (latin_1(PASSWORD), PASSWORD.as_bytes());
     for (charset, password) in [
@@ -85,7 +86,7 @@ async fn a_form_is_read_in_the_charset_that_its_header_names() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn json_is_read_in_the_charset_that_its_header_names() {
+async fn json_is_decoded_in_its_declared_charset() {
     let app = started().await;
     let text = json!({ "username": "ada", "password": PASSWORD }).to_string();
     let (little, big) = (
@@ -107,7 +108,7 @@ async fn json_is_read_in_the_charset_that_its_header_names() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_part_is_read_in_its_own_charset_or_that_of_the_form() {
+async fn part_is_decoded_in_its_charset_or_that_of_the_form() {
     let app = started().await;
     let (latin, utf_8) = (latin_1(PASSWORD), PASSWORD.as_bytes());
     let base64 = "Y2Fm6S1jcuhtZS1icvts6WU=";
@@ -147,7 +148,7 @@ async fn a_part_is_read_in_its_own_charset_or_that_of_the_form() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_unknown_charset_is_refused_and_is_no_wrong_password() {
+async fn unknown_charset_is_refused_but_not_a_wrong_password() {
     let app = started().await;
     let json = json!({ "username": "ada", "password": PASSWORD })
         .to_string()
@@ -188,12 +189,12 @@ async fn an_unknown_charset_is_refused_and_is_no_wrong_password() {
             .await
             .iter()
             .all(|event| event.event != "sign_in_failed"),
-        "audited as a wrong password"
+        "recorded as a wrong password"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bytes_that_are_not_in_the_charset_are_refused_and_are_no_wrong_password() {
+async fn undecodable_bytes_are_refused_but_not_a_wrong_password() {
     let app = started().await;
     let latin = latin_1(PASSWORD);
     let text = json!({ "username": "ada", "password": PASSWORD }).to_string();
@@ -254,13 +255,13 @@ async fn bytes_that_are_not_in_the_charset_are_refused_and_are_no_wrong_password
             .await
             .iter()
             .all(|event| event.event != "sign_in_failed"),
-        "audited as a wrong password"
+        "recorded as a wrong password"
     );
 }
 
-/// What other libraries put between the dashes.
+/// Boundaries of common client libraries.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn any_boundary_of_a_client_is_read() {
+async fn boundaries_of_common_clients_are_accepted() {
     let app = started().await;
     for boundary in [
         "----=_Part_0_1.2",

@@ -1,4 +1,5 @@
-//! Keys and discovery can be read by pages of any origin, so that these can verify tokens. Nothing else can yet.
+//! The key set and discovery documents are readable from any origin, so that pages can verify
+//! tokens. No other endpoint is.
 
 use reqwest::Method;
 
@@ -22,9 +23,9 @@ async fn ask(app: &TestApp, method: Method, path: &str, headers: &[(&str, &str)]
     .await
 }
 
-/// Once: a browser refuses a list.
+/// Fails unless the header has exactly one value. Browsers refuse a list.
 #[track_caller]
-fn is_open(answer: &Answer, status: u16) {
+fn assert_open(answer: &Answer, status: u16) {
     assert_eq!(answer.status, status, "{answer:?}");
     assert_eq!(
         answer.headers.get_all(ORIGIN).iter().collect::<Vec<_>>(),
@@ -40,15 +41,15 @@ fn is_open(answer: &Answer, status: u16) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_and_discovery_are_open_to_pages_of_any_origin() {
+async fn key_set_and_discovery_are_readable_from_any_origin() {
     let app = TestApp::start(Backend::Embedded).await;
     for path in PATHS {
         for path in [path.to_owned(), format!("{path}/")] {
-            is_open(&ask(&app, Method::GET, &path, &[]).await, 200);
-            is_open(&app.get(&path).await, 200);
-            is_open(&ask(&app, Method::HEAD, &path, &[]).await, 200);
-            is_open(&ask(&app, Method::POST, &path, &[]).await, 405);
-            is_open(
+            assert_open(&ask(&app, Method::GET, &path, &[]).await, 200);
+            assert_open(&app.get(&path).await, 200);
+            assert_open(&ask(&app, Method::HEAD, &path, &[]).await, 200);
+            assert_open(&ask(&app, Method::POST, &path, &[]).await, 405);
+            assert_open(
                 &ask(
                     &app,
                     Method::GET,
@@ -65,7 +66,7 @@ async fn keys_and_discovery_are_open_to_pages_of_any_origin() {
         keys.header("access-control-expose-headers"),
         "ETag, X-Request-ID"
     );
-    is_open(
+    assert_open(
         &ask(
             &app,
             Method::GET,
@@ -75,7 +76,7 @@ async fn keys_and_discovery_are_open_to_pages_of_any_origin() {
         .await,
         304,
     );
-    is_open(
+    assert_open(
         &ask(
             &app,
             Method::HEAD,
@@ -88,15 +89,15 @@ async fn keys_and_discovery_are_open_to_pages_of_any_origin() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_absent_discovery_document_is_a_404_that_a_page_can_read() {
+async fn absent_discovery_document_is_a_readable_404() {
     let app = TestApp::start_with(Backend::Embedded, &["--issuer=latchkey"]).await;
     for path in PATHS.into_iter().skip(1) {
-        is_open(&ask(&app, Method::GET, path, &[]).await, 404);
+        assert_open(&ask(&app, Method::GET, path, &[]).await, 404);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_preflight_allows_conditional_requests() {
+async fn preflight_allows_conditional_requests() {
     let app = TestApp::start(Backend::Embedded).await;
     for path in PATHS {
         for header in ["if-none-match", "authorization", "x-anything"] {
@@ -105,7 +106,7 @@ async fn a_preflight_allows_conditional_requests() {
                 ("access-control-request-headers", header),
             ];
             let answer = ask(&app, Method::OPTIONS, path, &headers).await;
-            is_open(&answer, 204);
+            assert_open(&answer, 204);
             let allowed = answer
                 .header("access-control-allow-headers")
                 .to_ascii_lowercase();
@@ -130,7 +131,7 @@ async fn a_preflight_allows_conditional_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_else_is_open() {
+async fn other_endpoints_are_not_readable_from_other_origins() {
     let app = TestApp::start(Backend::Embedded).await;
     for path in [
         "/api/token/",

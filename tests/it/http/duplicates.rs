@@ -1,5 +1,5 @@
-//! Several fields of one name: the last counts, whatever the order of the other fields. A filter in front of the server
-//! would otherwise see another password.
+//! Duplicate fields: the last value counts, in any order of the other fields. Otherwise a filter in
+//! front of the server could see another password.
 
 use reqwest::Method;
 
@@ -17,7 +17,7 @@ async fn sign_in(app: &TestApp, content_type: &str, body: String) -> Answer {
     app.send(request.body(body)).await
 }
 
-/// The body with these fields in this order.
+/// Returns a body with these fields in this order.
 fn body(content_type: &str, fields: &[(&str, &str)]) -> String {
     let join = |separator: &str, field: fn(&(&str, &str)) -> String| {
         fields.iter().map(field).collect::<Vec<_>>().join(separator)
@@ -39,7 +39,7 @@ fn part(parameters: &str, value: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_several_passwords_the_last_counts_whatever_the_order_of_the_others() {
+async fn last_of_several_passwords_counts() {
     let app = TestApp::start(Backend::Embedded).await;
     app.user("ada").await;
     let (name, good, bad, other) = (
@@ -61,7 +61,7 @@ async fn of_several_passwords_the_last_counts_whatever_the_order_of_the_others()
             (&[good, name, bad], false),
             (&[good, bad, name], false),
             (&[name, good, wrong_name], false),
-            // Another name.
+            // Duplicate name.
             (
                 &[
                     name,
@@ -84,7 +84,7 @@ async fn of_several_passwords_the_last_counts_whatever_the_order_of_the_others()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_escaped_name_is_the_same_name() {
+async fn escaped_field_name_is_the_same_name() {
     let app = TestApp::start(Backend::Embedded).await;
     app.user("ada").await;
     let json = |members: &str| format!("{{\"username\":\"ada\",{members}}}");
@@ -129,9 +129,9 @@ async fn an_escaped_name_is_the_same_name() {
     }
 }
 
-/// Django keeps files apart and adds them after the fields.
+/// Django collects files separately and adds them after the fields.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_counts_as_the_last_of_its_name() {
+async fn file_counts_as_the_last_value_of_its_name() {
     let app = TestApp::start(Backend::Embedded).await;
     app.user("ada").await;
     let name = part("name=\"username\"", "ada");
@@ -147,12 +147,12 @@ async fn a_file_counts_as_the_last_of_its_name() {
             sign_in(&app, MULTIPART, body).await.expect(400, no_text);
         }
     }
-    // Not chosen in a browser: a field.
+    // A file input without a file counts as a field.
     let empty = part("name=\"password\"; filename=\"\"", PASSWORD);
     sign_in(&app, MULTIPART, [&name, &empty, "--b--\r\n"].concat())
         .await
         .pair();
-    // Of two names of a part, too, the last counts.
+    // The last of two `name` parameters counts.
     let twice = part("name=\"x\"; name=\"password\"", PASSWORD);
     sign_in(&app, MULTIPART, [&name, &twice, "--b--\r\n"].concat())
         .await
@@ -160,7 +160,7 @@ async fn a_file_counts_as_the_last_of_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn parameters_of_the_query_are_no_fields() {
+async fn query_parameters_are_not_fields() {
     let app = TestApp::start(Backend::Embedded).await;
     app.user("ada").await;
     let body = format!(r#"{{"username":"ada","password":"{PASSWORD}"}}"#);
@@ -176,7 +176,7 @@ async fn parameters_of_the_query_are_no_fields() {
     .expect(400, required);
 }
 
-/// A filter may have read the other one.
+/// A filter could have used another one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_content_types_are_refused() {
     let app = TestApp::start(Backend::Embedded).await;

@@ -1,4 +1,4 @@
-//! What each token endpoint says to each kind of value in each of its fields.
+//! Field validation of the token endpoints.
 
 use reqwest::Method;
 use serde_json::json;
@@ -7,8 +7,8 @@ use super::tools::{BAD_CREDENTIALS, ENDPOINTS, all, all_wrong, refused, user_wit
 use crate::support::{Backend, TestApp};
 
 on_both_backends! {
-    /// simplejwt names all failing fields together, in the order of the view.
-    async fn a_missing_field_is_required_whatever_stands_for_no_data(backend: Backend) {
+    /// As in simplejwt, one response names all failing fields in the order of the view.
+    async fn missing_field_is_required_for_any_empty_body(backend: Backend) {
         let app = TestApp::start(backend).await;
         for (path, fields) in ENDPOINTS {
             let required = all_wrong(fields, "This field is required.");
@@ -24,7 +24,7 @@ on_both_backends! {
         }
     }
 
-    async fn each_wrong_value_has_its_own_words(backend: Backend) {
+    async fn each_invalid_value_has_its_own_message(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (blank, null) = ("This field may not be blank.", "This field may not be null.");
         let (text, nul) = ("Not a valid string.", "Null characters are not allowed.");
@@ -50,7 +50,7 @@ on_both_backends! {
         }
     }
 
-    async fn different_mistakes_are_told_together_in_the_order_of_the_view(backend: Backend) {
+    async fn different_errors_are_reported_in_the_order_of_the_view(backend: Backend) {
         let app = TestApp::start(backend).await;
         let expected = r#"{"username":["This field may not be null."],"password":["This field is required."]}"#;
         app.post("/api/token/", r#"{"username":null}"#).await.expect(400, expected);
@@ -59,7 +59,7 @@ on_both_backends! {
         app.post("/api/token/", r#"{"password":"x"}"#).await.expect(400, r#"{"username":["This field is required."]}"#);
     }
 
-    async fn a_number_is_taken_for_its_text(backend: Backend) {
+    async fn number_is_converted_to_text(backend: Backend) {
         let app = TestApp::start(backend).await;
         user_with_password(&app, "12345", "98765432").await;
         app.post("/api/token/", r#"{"username":12345,"password":98765432}"#).await.pair();
@@ -70,7 +70,7 @@ on_both_backends! {
         }
     }
 
-    async fn white_space_around_a_name_or_a_token_does_not_count(backend: Backend) {
+    async fn white_space_around_names_and_tokens_is_trimmed(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         app.obtain(" \tada\n\u{3000}", crate::support::PASSWORD).await.pair();
@@ -79,8 +79,8 @@ on_both_backends! {
         app.blacklist(&format!("\u{a0}{} ", next.refresh)).await.expect(200, "{}");
     }
 
-    /// ASVS 6.2.8, where Django cuts.
-    async fn white_space_around_a_password_counts(backend: Backend) {
+    /// ASVS 6.2.8. Django would trim the password.
+    async fn white_space_around_a_password_is_kept(backend: Backend) {
         let app = TestApp::start(backend).await;
         user_with_password(&app, "spacious", "  two spaces  ").await;
         app.obtain("spacious", "  two spaces  ").await.pair();
@@ -90,8 +90,7 @@ on_both_backends! {
         app.obtain("spacious", "    ").await.expect(400, blank);
     }
 
-    /// Too long to be anybody's is wrong, as any other wrong value is.
-    async fn a_value_of_any_length_is_only_a_wrong_value(backend: Backend) {
+    async fn overlong_value_is_an_ordinary_wrong_value(backend: Backend) {
         let app = TestApp::start(backend).await;
         app.user("ada").await;
         let long = "x".repeat(15_000);
@@ -102,7 +101,7 @@ on_both_backends! {
         app.blacklist(&long).await.expect(401, &refused("Token is invalid"));
     }
 
-    async fn fields_that_nobody_asked_for_are_ignored(backend: Backend) {
+    async fn unknown_fields_are_ignored(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         let body = json!({ "token": pair.access, "type": null, "token2": [], "nested": { "a": [1, 2] } });

@@ -1,4 +1,4 @@
-//! Tokens that are rightly signed and yet wrong: the table of simplejwt's section on token errors, row by row.
+//! Correctly signed tokens with wrong claims, with the errors of simplejwt.
 
 use latchkey_verifier::Kind;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::support::{Backend, Forge, TestApp};
 const INVALID: &str = "Token is invalid";
 const EXPIRED: &str = "Token is expired";
 
-/// What a claim may hold instead, and what is said then by every view.
+/// Changed claims, and the error of every view.
 fn table(now: i64) -> Vec<(Value, &'static str)> {
     vec![
         (json!({ "exp": now }), EXPIRED),
@@ -56,7 +56,7 @@ fn number(text: &str) -> Value {
 }
 
 on_both_backends! {
-    async fn a_claim_that_is_wrong_is_told_by_every_view(backend: Backend) {
+    async fn wrong_claim_is_refused_by_every_view(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (pair, forge) = (app.signed_in("ada").await, app.forge());
         for (changes, text) in table(app.now()) {
@@ -73,8 +73,8 @@ on_both_backends! {
         app.refresh(&pair.refresh).await.pair();
     }
 
-    /// A `null` that stands there is not the same as nothing.
-    async fn a_null_is_a_value(backend: Backend) {
+    /// A claim with the value `null` differs from an absent claim.
+    async fn null_claim_is_not_an_absent_claim(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (pair, forge) = (app.signed_in("ada").await, app.forge());
         for (name, text) in [("exp", INVALID), ("iat", INVALID), ("jti", INVALID), ("sub", INVALID), ("token_type", "Token has wrong type")] {
@@ -84,7 +84,7 @@ on_both_backends! {
         }
     }
 
-    async fn the_type_counts_wherever_one_type_is_expected(backend: Backend) {
+    async fn token_type_is_checked_where_one_type_is_expected(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (pair, forge) = (app.signed_in("ada").await, app.forge());
         for (changes, text) in [
@@ -98,18 +98,18 @@ on_both_backends! {
             app.refresh(&refresh).await.expect(401, &refused(text));
             app.blacklist(&refresh).await.expect(401, &refused(text));
             app.me(&format!("Bearer {access}")).await.expect(401, &refused_here(text));
-            // The verify view does not ask for the type.
+            // The verify view does not check the type.
             app.verify(&refresh).await.expect(200, "{}");
             app.verify(&access).await.expect(200, "{}");
         }
-        // The key says what a token is: one key's token with the other's type is neither.
+        // The key determines the kind. A token with the other kind's type is refused by both.
         let access = forge.altered(&pair.access, Kind::Access, &json!({ "token_type": "refresh", "gen": 0, "aud": "https://auth.test" }));
         app.refresh(&access).await.expect(401, &refused("Token has wrong type"));
         let refresh = forge.altered(&pair.refresh, Kind::Refresh, &json!({ "token_type": "access" }));
         app.me(&format!("Bearer {refresh}")).await.expect(401, &refused_here("Token has wrong type"));
     }
 
-    async fn what_a_token_may_lack_or_have_besides_is_accepted(backend: Backend) {
+    async fn optional_and_additional_claims_are_accepted(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (pair, forge, now) = (app.signed_in("ada").await, app.forge(), app.now());
         for changes in [
@@ -129,15 +129,15 @@ on_both_backends! {
         app.refresh(&forge.altered(&pair.refresh, Kind::Refresh, &json!({ "iat": null }))).await.pair();
     }
 
-    async fn a_refresh_token_without_a_session_is_invalid(backend: Backend) {
+    async fn token_without_a_session_is_invalid(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (pair, forge) = (app.signed_in("ada").await, app.forge());
         let nobodys = forge.token(Kind::Refresh, &forge.claims(Kind::Refresh));
-        let somebody_elses = forge.altered(&pair.refresh, Kind::Refresh, &json!({ "sub": "nobody", "user_id": "nobody" }));
+        let for_unknown_user = forge.altered(&pair.refresh, Kind::Refresh, &json!({ "sub": "unknown", "user_id": "unknown" }));
         let of_the_future = forge.altered(&pair.refresh, Kind::Refresh, &json!({ "gen": 7 }));
-        let for_nobody = forge.altered(&pair.refresh, Kind::Refresh, &json!({ "aud": "https://elsewhere.test" }));
+        let for_another_audience = forge.altered(&pair.refresh, Kind::Refresh, &json!({ "aud": "https://elsewhere.test" }));
         let not_counted = forge.altered(&pair.refresh, Kind::Refresh, &json!({ "gen": "0" }));
-        for token in [nobodys, somebody_elses, of_the_future, for_nobody, not_counted] {
+        for token in [nobodys, for_unknown_user, of_the_future, for_another_audience, not_counted] {
             app.refresh(&token).await.expect(401, &refused(INVALID));
             app.blacklist(&token).await.expect(401, &refused(INVALID));
             app.verify(&token).await.expect(401, &refused(INVALID));
@@ -147,8 +147,8 @@ on_both_backends! {
         app.refresh(&pair.refresh).await.pair();
     }
 
-    /// simplejwt's order of checks: the blacklist comes before what must be in a token.
-    async fn blacklisted_is_said_before_what_is_missing(backend: Backend) {
+    /// As in simplejwt, the blacklist is checked before required claims.
+    async fn blacklisted_is_reported_before_missing_claims(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (pair, forge) = (app.signed_in("ada").await, app.forge());
         app.blacklist(&pair.refresh).await.expect(200, "{}");
@@ -160,7 +160,7 @@ on_both_backends! {
         }
     }
 
-    async fn what_is_not_a_token_of_ours_is_invalid(backend: Backend) {
+    async fn foreign_token_is_invalid(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (pair, forge) = (app.signed_in("ada").await, app.forge());
         let (input, signature) = pair.refresh.rsplit_once('.').unwrap();

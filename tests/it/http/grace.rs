@@ -1,10 +1,10 @@
-//! One refresh token used twice.
+//! Repeated use of one refresh token.
 
 use super::tools::{VERIFY_BLACKLISTED, refused, refused_here};
 use crate::support::{Backend, TestApp};
 
 on_both_backends! {
-    async fn inside_the_window_the_same_successor_is_given_again(backend: Backend) {
+    async fn refresh_within_grace_repeats_the_successor(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         let winner = app.refresh(&first.refresh).await.pair();
@@ -18,7 +18,7 @@ on_both_backends! {
         app.refresh(&winner.refresh).await.pair();
     }
 
-    async fn after_the_window_the_whole_session_is_dead(backend: Backend) {
+    async fn refresh_after_grace_revokes_the_session(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         let second = app.refresh(&first.refresh).await.pair();
@@ -33,8 +33,8 @@ on_both_backends! {
         app.me(&format!("Bearer {}", second.access)).await.expect(401, &refused_here("Token is blacklisted"));
     }
 
-    /// Whoever holds the successor has shown that it arrived: there is no retry left to forgive.
-    async fn a_grandparent_is_never_forgiven(backend: Backend) {
+    /// Use of the successor shows that it arrived, so no retry is possible.
+    async fn older_generation_has_no_grace(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         let second = app.refresh(&first.refresh).await.pair();
@@ -43,8 +43,8 @@ on_both_backends! {
         app.refresh(&third.refresh).await.expect(401, &refused("Token is blacklisted"));
     }
 
-    /// simplejwt's strictness.
-    async fn with_no_window_a_token_is_good_for_once(backend: Backend) {
+    /// The behavior of simplejwt.
+    async fn zero_grace_allows_one_use(backend: Backend) {
         let app = TestApp::start_with(backend, &["--refresh-reuse-grace=0s"]).await;
         let first = app.signed_in("ada").await;
         let second = app.refresh(&first.refresh).await.pair();
@@ -52,7 +52,7 @@ on_both_backends! {
         app.refresh(&second.refresh).await.expect(401, &refused("Token is blacklisted"));
     }
 
-    async fn many_at_once_get_one_successor(backend: Backend) {
+    async fn concurrent_refreshes_get_one_successor(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         let answers = futures_util::future::join_all((0..8).map(|_| app.refresh(&first.refresh))).await;
@@ -60,7 +60,7 @@ on_both_backends! {
         assert_eq!(successors.len(), 1);
     }
 
-    async fn two_servers_give_one_successor(backend: Backend) {
+    async fn two_servers_return_one_successor(backend: Backend) {
         let app = TestApp::start(backend).await;
         let twin = app.twin().await;
         let first = app.signed_in("ada").await;
@@ -71,8 +71,8 @@ on_both_backends! {
         app.me(&format!("Bearer {}", here.pair().access)).await.expect(401, &refused_here("Token is blacklisted"));
     }
 
-    /// The window counts from the rotation: no replay makes it longer.
-    async fn the_window_ends_when_it_should(backend: Backend) {
+    /// The grace starts at the rotation. Repeats do not extend it.
+    async fn repeats_do_not_extend_the_grace(backend: Backend) {
         let app = TestApp::start_with(backend, &["--refresh-reuse-grace=30s"]).await;
         let first = app.signed_in("ada").await;
         let second = app.refresh(&first.refresh).await.pair();
@@ -82,8 +82,8 @@ on_both_backends! {
         app.refresh(&first.refresh).await.expect(401, &refused("Token is blacklisted"));
     }
 
-    /// `BLACKLIST_AFTER_ROTATION = False`
-    async fn without_the_blacklist_an_old_token_gives_its_successor_until_it_expires(backend: Backend) {
+    /// Corresponds to `BLACKLIST_AFTER_ROTATION = False`.
+    async fn unspent_old_token_returns_its_successor_until_expiry(backend: Backend) {
         let app = TestApp::start_with(backend, &["--blacklist-after-rotation=false"]).await;
         let first = app.signed_in("ada").await;
         let second = app.refresh(&first.refresh).await.pair();
@@ -95,7 +95,7 @@ on_both_backends! {
         app.refresh(&first.refresh).await.expect(401, &refused("Token is expired"));
     }
 
-    async fn without_the_blacklist_a_log_out_is_still_a_log_out(backend: Backend) {
+    async fn log_out_without_blacklisting_after_rotation_is_final(backend: Backend) {
         let app = TestApp::start_with(backend, &["--blacklist-after-rotation=false"]).await;
         let first = app.signed_in("ada").await;
         let second = app.refresh(&first.refresh).await.pair();

@@ -1,4 +1,4 @@
-//! The headers that every answer carries.
+//! Headers of every response.
 
 use regex::Regex;
 use reqwest::Method;
@@ -15,7 +15,7 @@ async fn with_id(app: &TestApp, id: &[u8]) -> Answer {
 }
 
 on_both_backends! {
-    async fn every_answer_keeps_browsers_in_check(backend: Backend) {
+    async fn every_response_has_security_headers(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         for answer in [
@@ -42,7 +42,7 @@ on_both_backends! {
         }
     }
 
-    async fn what_carries_or_judges_a_token_is_not_kept(backend: Backend) {
+    async fn responses_about_tokens_are_not_cached(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         for answer in [
@@ -61,7 +61,7 @@ on_both_backends! {
         }
     }
 
-    async fn a_harmless_request_id_is_given_back(backend: Backend) {
+    async fn valid_request_id_is_returned(backend: Backend) {
         let app = TestApp::start(backend).await;
         for id in ["a", "Trace-1_2.3", &"x".repeat(64)] {
             assert_eq!(with_id(&app, id.as_bytes()).await.header("x-request-id"), id);
@@ -70,12 +70,12 @@ on_both_backends! {
         assert_eq!(app.send(refused).await.header("x-request-id"), "mine");
     }
 
-    async fn any_other_request_id_is_replaced(backend: Backend) {
+    async fn invalid_request_id_is_replaced(backend: Backend) {
         let app = TestApp::start(backend).await;
-        let made = Regex::new("^[0-9a-f]{32}$").unwrap();
+        let created = Regex::new("^[0-9a-f]{32}$").unwrap();
         for id in [&b""[..], b"a b", b"a,b", b"<b>", b"\xff\xfe", "x".repeat(65).as_bytes(), "é".as_bytes()] {
             let answer = with_id(&app, id).await;
-            assert!(made.is_match(answer.header("x-request-id")), "{answer:?}");
+            assert!(created.is_match(answer.header("x-request-id")), "{answer:?}");
         }
         let (first, second) = (app.get("/health/live").await, app.get("/health/live").await);
         assert_ne!(first.header("x-request-id"), second.header("x-request-id"));

@@ -1,39 +1,39 @@
-//! `LATCHKEY_ACCESS_TOKEN_JITTER`: tabs that signed in together do not refresh together.
+//! `LATCHKEY_ACCESS_TOKEN_JITTER`: tabs that signed in together refresh at different times.
 
 use std::collections::BTreeSet;
 
 use crate::support::{Backend, Forge, TestApp};
 
-fn life(token: &str) -> i64 {
+fn lifetime(token: &str) -> i64 {
     let claims = Forge::claims_of(token);
     claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap()
 }
 
 on_both_backends! {
-    async fn access_tokens_differ_by_no_more_than_it_and_refresh_tokens_by_nothing(backend: Backend) {
+    async fn jitter_applies_to_access_tokens_only(backend: Backend) {
         let app = TestApp::start_with(backend, &["--access-token-lifetime=10m", "--access-token-jitter=2m"]).await;
         let mut pair = app.signed_in("ada").await;
-        let mut lives = BTreeSet::new();
+        let mut lifetimes = BTreeSet::new();
         for _ in 0..40 {
-            assert_eq!(life(&pair.refresh), 86_400);
-            lives.insert(life(&pair.access));
+            assert_eq!(lifetime(&pair.refresh), 86_400);
+            lifetimes.insert(lifetime(&pair.access));
             pair = app.refresh(&pair.refresh).await.pair();
         }
-        assert!(lives.iter().all(|life| (480..=600).contains(life)), "{lives:?}");
-        // Of forty out of 121, half or more are alike once in more than 10^20 times.
-        assert!(lives.len() > 20, "{lives:?}");
-        // A token of the shortest life there may be is over when it says so, and no token is over before.
+        assert!(lifetimes.iter().all(|lifetime| (480..=600).contains(lifetime)), "{lifetimes:?}");
+        // 40 draws from 121 values give 20 or fewer distinct ones with a probability below 10^-20.
+        assert!(lifetimes.len() > 20, "{lifetimes:?}");
+        // No token expires before the minimum lifetime, and each expires at its `exp`.
         app.advance(479);
         app.verify(&pair.access).await.expect(200, "{}");
         app.advance(121);
         assert_eq!(app.verify(&pair.access).await.status, 401);
     }
 
-    async fn without_it_all_live_equally_long(backend: Backend) {
+    async fn zero_jitter_gives_equal_lifetimes(backend: Backend) {
         let app = TestApp::start(backend).await;
         let mut pair = app.signed_in("ada").await;
         for _ in 0..10 {
-            assert_eq!(life(&pair.access), 300);
+            assert_eq!(lifetime(&pair.access), 300);
             pair = app.refresh(&pair.refresh).await.pair();
         }
     }

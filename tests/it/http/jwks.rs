@@ -12,7 +12,7 @@ async fn if_none_match(app: &TestApp, tags: &str) -> Answer {
 }
 
 on_both_backends! {
-    async fn the_public_keys_are_published_and_nothing_else_of_them(backend: Backend) {
+    async fn key_set_contains_only_public_parts(backend: Backend) {
         let members = [
             ("ES256", vec!["alg", "crv", "kid", "kty", "use", "x", "y"]),
             ("ES384", vec!["alg", "crv", "kid", "kty", "use", "x", "y"]),
@@ -32,12 +32,12 @@ on_both_backends! {
         }
     }
 
-    async fn a_shared_secret_is_never_published(backend: Backend) {
+    async fn hmac_secret_is_not_published(backend: Backend) {
         let app = TestApp::start_with(backend, &["--algorithm=HS256"]).await;
         app.get(PATH).await.expect(200, r#"{"keys":[]}"#);
     }
 
-    async fn clients_may_keep_the_keys_for_a_while(backend: Backend) {
+    async fn key_set_is_cacheable(backend: Backend) {
         let app = TestApp::start(backend).await;
         let answer = app.get(PATH).await;
         assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
@@ -46,7 +46,7 @@ on_both_backends! {
         assert_eq!(other.get(PATH).await.header("cache-control"), "public, max-age=120");
     }
 
-    async fn unchanged_keys_are_not_sent_again(backend: Backend) {
+    async fn unchanged_key_set_is_a_304(backend: Backend) {
         let app = TestApp::start(backend).await;
         let tag = app.get(PATH).await.header("etag").to_owned();
         assert!(tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"'), "{tag}");

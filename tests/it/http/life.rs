@@ -1,10 +1,9 @@
-//! The life of a session, from sign-in to log-out.
+//! Lifecycle of a session, from sign-in to log-out.
 
 use crate::support::{Backend, Forge, TestApp};
 
 on_both_backends! {
-    /// The first thing that a user of this service does.
-    async fn a_session_from_sign_in_to_log_out(backend: Backend) {
+    async fn session_from_sign_in_to_log_out(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         app.verify(&first.access).await.expect(200, "{}");

@@ -1,4 +1,4 @@
-//! Bodies that are too large or too slow, and what is no HTTP at all.
+//! Requests that are too large, too slow, or ambiguous.
 
 use std::{
     io::{Read as _, Write as _},
@@ -11,7 +11,7 @@ use crate::support::{Backend, TestApp};
 const TOO_LARGE: &str = r#"{"detail":"Request body is too large."}"#;
 const HEAD: &str = "POST /api/token/ HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
 
-/// Sends this and no more, and reads until `end` or until the server closes.
+/// Sends only these bytes. Reads until `end` or until the server closes the connection.
 fn half_sent(app: &TestApp, bytes: &str, end: &str) -> String {
     let mut stream = TcpStream::connect(app.address).unwrap();
     stream
@@ -29,7 +29,7 @@ fn half_sent(app: &TestApp, bytes: &str, end: &str) -> String {
 }
 
 on_both_backends! {
-    async fn a_body_has_at_most_16_kib(backend: Backend) {
+    async fn body_beyond_16_kib_is_refused(backend: Backend) {
         let app = TestApp::start(backend).await;
         let padded = |length: usize| format!("{{}}{}", " ".repeat(length - 2));
         let answer = app.post("/api/token/verify/", &padded(16_385)).await;
@@ -39,7 +39,7 @@ on_both_backends! {
         fits.expect(400, r#"{"token":["This field is required."]}"#);
     }
 
-    async fn a_body_without_a_length_has_no_more(backend: Backend) {
+    async fn chunked_body_has_the_same_limit(backend: Backend) {
         let app = TestApp::start(backend).await;
         let chunk = format!("1000\r\n{}\r\n", " ".repeat(4096));
         let request = format!("{HEAD}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n{}0\r\n\r\n", chunk.repeat(5));
@@ -50,8 +50,8 @@ on_both_backends! {
         assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("This field is required."), "{answer}");
     }
 
-    /// Nobody has to send it all to be told.
-    async fn an_announced_length_is_enough_to_refuse(backend: Backend) {
+    /// The client does not have to send the body.
+    async fn announced_length_is_refused_without_the_body(backend: Backend) {
         let app = TestApp::start(backend).await;
         for length in ["16385", "99999999999"] {
             let answer = half_sent(&app, &format!("{HEAD}Content-Length: {length}\r\n\r\n{{"), TOO_LARGE);
@@ -59,13 +59,13 @@ on_both_backends! {
         }
     }
 
-    async fn the_limit_can_be_set(backend: Backend) {
+    async fn body_limit_is_configurable(backend: Backend) {
         let app = TestApp::start_with(backend, &["--body-limit=1024"]).await;
         app.post("/api/token/verify/", &" ".repeat(1025)).await.expect(413, TOO_LARGE);
         app.post("/api/token/verify/", &format!("{{}}{}", " ".repeat(1000))).await.expect(400, r#"{"token":["This field is required."]}"#);
     }
 
-    async fn a_body_that_does_not_come_is_not_waited_for(backend: Backend) {
+    async fn slow_body_times_out(backend: Backend) {
         let app = TestApp::start_with(backend, &["--body-timeout=200ms"]).await;
         let too_slow = r#"{"detail":"Request body did not arrive in time."}"#;
         for body in ["Content-Length: 100\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"] {
@@ -74,14 +74,14 @@ on_both_backends! {
         }
     }
 
-    async fn a_header_that_does_not_come_is_not_waited_for(backend: Backend) {
+    async fn slow_header_times_out(backend: Backend) {
         let app = TestApp::start_with(backend, &["--header-timeout=200ms"]).await;
         let answer = half_sent(&app, "POST /api/token/ HTTP/1.1\r\nHo", "\r\n\r\n");
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     }
 
-    /// The server of another reading could take the rest of such a request for the next one.
-    async fn what_could_be_read_in_two_ways_is_no_request(backend: Backend) {
+    /// Request smuggling: another server could parse the end of such a request as the next request.
+    async fn ambiguous_framing_is_refused(backend: Backend) {
         let app = TestApp::start(backend).await;
         let smuggled = "GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
         for head in [

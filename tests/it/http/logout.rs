@@ -1,4 +1,4 @@
-//! `POST /api/auth/logout/`, as dj-rest-auth answers it.
+//! `POST /api/auth/logout/`, compatible with dj-rest-auth.
 
 use reqwest::Method;
 use serde_json::json;
@@ -11,7 +11,7 @@ const DONE: &str = r#"{"detail":"Successfully logged out."}"#;
 const MISSING: &str = r#"{"detail":"Refresh token was not included in request data."}"#;
 const BAD_HEADER: &str = r#"{"detail":"Authorization header must contain two space-delimited values","code":"bad_authorization_header"}"#;
 
-/// A 401 about the refresh token: without a code and without a challenge.
+/// Fails unless this is a 401 without a code and without a challenge.
 #[track_caller]
 fn refused(answer: &Answer, text: &str) {
     answer.expect(401, &format!(r#"{{"detail":"{text}"}}"#));
@@ -38,7 +38,7 @@ async fn with_body(app: &TestApp, content_type: &str, body: String) -> Answer {
 }
 
 on_both_backends! {
-    async fn a_log_out_ends_the_session_with_its_access_tokens(backend: Backend) {
+    async fn log_out_revokes_the_session_and_its_access_tokens(backend: Backend) {
         let app = TestApp::start(backend).await;
         let twin = app.twin().await;
         let first = app.signed_in("ada").await;
@@ -54,7 +54,7 @@ on_both_backends! {
         refused(&app.log_out(&next.refresh).await, "Token is blacklisted");
     }
 
-    async fn the_token_is_read_from_json_a_form_or_a_multipart_form(backend: Backend) {
+    async fn token_is_read_from_json_and_forms(backend: Backend) {
         let app = TestApp::start(backend).await;
         app.user("ada").await;
         for kind in ["json", "form", "multipart"] {
@@ -76,7 +76,7 @@ on_both_backends! {
         app.dead(&pair).await;
     }
 
-    async fn a_token_that_is_missing_or_bad_is_refused_without_a_code_or_a_challenge(backend: Backend) {
+    async fn missing_or_invalid_token_is_refused_without_a_code(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         for (content_type, body) in [
@@ -97,7 +97,7 @@ on_both_backends! {
         refused(&app.log_out(&pair.refresh).await, "Token is expired");
     }
 
-    async fn a_body_that_is_none_is_refused_as_everywhere(backend: Backend) {
+    async fn malformed_body_is_refused(backend: Backend) {
         let app = TestApp::start(backend).await;
         for (body, expected) in [
             ("[]", r#"{"non_field_errors":["Invalid data. Expected a dictionary, but got list."]}"#),
@@ -110,8 +110,9 @@ on_both_backends! {
         with_body(&app, "text/plain", "refresh=x".to_owned()).await.expect(415, expected);
     }
 
-    /// dj-rest-auth says yes and does nothing. Who says by an access token which session it is has it ended.
-    async fn null_is_a_yes_and_ends_the_session_of_the_access_token(backend: Backend) {
+    /// dj-rest-auth returns 200 and revokes no session. Latchkey revokes the session of the access
+    /// token.
+    async fn null_revokes_the_session_of_the_access_token(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (here, there) = (app.signed_in("ada").await, app.obtain("ada", PASSWORD).await.pair());
         app.post(PATH, r#"{"refresh":null}"#).await.expect(200, DONE);
@@ -122,17 +123,17 @@ on_both_backends! {
         app.live(&there).await;
     }
 
-    /// A client that logs out often has an access token that expired.
-    async fn beside_a_refresh_token_any_authorization_is_ignored(backend: Backend) {
+    /// The access token has often expired at log-out.
+    async fn authorization_beside_a_refresh_token_is_ignored(backend: Backend) {
         let app = TestApp::start(backend).await;
         app.user("ada").await;
-        let (stale, gone) = (app.obtain("ada", PASSWORD).await.pair(), app.obtain("ada", PASSWORD).await.pair());
-        app.log_out(&gone.refresh).await.expect(200, DONE);
+        let (stale, revoked) = (app.obtain("ada", PASSWORD).await.pair(), app.obtain("ada", PASSWORD).await.pair());
+        app.log_out(&revoked.refresh).await.expect(200, DONE);
         app.advance(3600);
         let good = app.obtain("ada", PASSWORD).await.pair();
         for header in [
             format!("Bearer {}", stale.access),
-            format!("Bearer {}", gone.access),
+            format!("Bearer {}", revoked.access),
             format!("Bearer {}", good.refresh),
             format!("Bearer {}", good.access),
             "Bearer junk".to_owned(),
@@ -151,24 +152,24 @@ on_both_backends! {
                 assert_eq!(answer.status, 200, "{path} {header:.30}: {answer:?}");
                 app.dead(&pair).await;
             }
-            // The refresh token decides about the refusal, too.
+            // The refresh token also determines a refusal.
             let request = app.request(Method::POST, PATH).header("authorization", &header);
-            let body = json!({ "refresh": gone.refresh }).to_string();
+            let body = json!({ "refresh": revoked.refresh }).to_string();
             refused(&app.send(request.header("content-type", "application/json").body(body)).await, "Token is blacklisted");
         }
         app.live(&good).await;
         app.refresh(&stale.refresh).await.pair();
     }
 
-    /// Without a refresh token, the request says by its `Authorization` who it is.
-    async fn without_a_refresh_token_a_bad_authorization_is_refused_and_ends_nothing(backend: Backend) {
+    /// Without a refresh token, `Authorization` identifies the session.
+    async fn invalid_authorization_without_refresh_token_is_refused(backend: Backend) {
         let app = TestApp::start(backend).await;
-        let (pair, gone) = (app.signed_in("ada").await, app.obtain("ada", PASSWORD).await.pair());
-        app.log_out(&gone.refresh).await.expect(200, DONE);
+        let (pair, revoked) = (app.signed_in("ada").await, app.obtain("ada", PASSWORD).await.pair());
+        app.log_out(&revoked.refresh).await.expect(200, DONE);
         for (header, expected) in [
             ("Bearer junk".to_owned(), refused_here("Token is invalid")),
             (format!("Bearer {}", pair.refresh), refused_here("Token has wrong type")),
-            (format!("Bearer {}", gone.access), refused_here("Token is blacklisted")),
+            (format!("Bearer {}", revoked.access), refused_here("Token is blacklisted")),
             ("Bearer".to_owned(), BAD_HEADER.to_owned()),
             ("Bearer a b".to_owned(), BAD_HEADER.to_owned()),
         ] {
@@ -182,10 +183,10 @@ on_both_backends! {
         app.live(&pair).await;
     }
 
-    async fn of_two_tokens_that_are_good_the_refresh_token_decides(backend: Backend) {
+    async fn refresh_token_takes_precedence_over_access_token(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
-        // Another scheme is none of ours, and of two that are good the refresh token says what ends.
+        // Another scheme is ignored. The refresh token takes precedence over a valid access token.
         let other = app.obtain("ada", PASSWORD).await.pair();
         for (header, victim) in [("Basic eDp5".to_owned(), &pair), (format!("Bearer {}", other.access), &app.obtain("ada", PASSWORD).await.pair())] {
             let request = app.request(Method::POST, PATH).header("authorization", header);
@@ -207,7 +208,7 @@ on_both_backends! {
         assert_eq!(app.send(app.request(Method::OPTIONS, PATH)).await.expect(204, "").header("allow"), "GET, POST, HEAD, OPTIONS");
     }
 
-    async fn a_stale_tab_logs_out_too(backend: Backend) {
+    async fn stale_tab_can_log_out(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         let next = app.refresh(&first.refresh).await.pair();
@@ -216,7 +217,7 @@ on_both_backends! {
         app.dead(&next).await;
     }
 
-    async fn a_spent_token_beyond_the_grace_is_refused_and_the_session_is_dead(backend: Backend) {
+    async fn spent_token_after_grace_revokes_the_session(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         let next = app.refresh(&first.refresh).await.pair();

@@ -1,4 +1,4 @@
-//! `POST /api/auth/logout/all/`: everywhere, at once.
+//! `POST /api/auth/logout/all/`
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,7 +21,7 @@ async fn signed_in_often(app: &TestApp, times: usize) -> Vec<Pair> {
 }
 
 on_both_backends! {
-    async fn every_session_of_the_user_is_dead_at_once_on_every_server(backend: Backend) {
+    async fn all_sessions_of_the_user_end_on_every_server(backend: Backend) {
         let app = TestApp::start(backend).await;
         let twin = app.twin().await;
         let (mut pairs, eve) = (vec![app.signed_in("ada").await], app.signed_in("eve").await);
@@ -37,7 +37,7 @@ on_both_backends! {
             }
             server.live(&eve).await;
         }
-        // A counter decides, not a time: the same moment is late enough.
+        // The session epoch is a counter, so a sign-in at the same time is not affected.
         let again = app.obtain("ada", PASSWORD).await.pair();
         for server in [&app, &twin] {
             server.live(&again).await;
@@ -46,7 +46,7 @@ on_both_backends! {
         twin.refresh(&again.refresh).await.pair();
     }
 
-    async fn who_is_not_signed_in_signs_nobody_out(backend: Backend) {
+    async fn unauthenticated_request_revokes_no_session(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         for method in [Method::POST, Method::GET] {
@@ -63,7 +63,7 @@ on_both_backends! {
         app.log_out_everywhere(&pair.access).await.expect(401, &refused_here("Token is blacklisted"));
     }
 
-    async fn of_many_at_once_one_did_it_and_the_others_find_themselves_signed_out(backend: Backend) {
+    async fn one_of_many_concurrent_log_outs_succeeds(backend: Backend) {
         let app = TestApp::start(backend).await;
         let twin = app.twin().await;
         app.user("ada").await;
@@ -78,13 +78,13 @@ on_both_backends! {
         for answer in refused {
             answer.expect(401, &refused_here("Token is blacklisted"));
         }
-        let told = app.events().await.into_iter().filter(|event| event.event == "cut_off").count();
-        assert_eq!(told, 1);
+        let recorded = app.events().await.into_iter().filter(|event| event.event == "cut_off").count();
+        assert_eq!(recorded, 1);
         app.live(&app.obtain("ada", PASSWORD).await.pair()).await;
     }
 
-    /// Whatever a refresh that raced it was given is worth nothing once it has answered.
-    async fn after_it_has_answered_no_refresh_ever_succeeds(backend: Backend) {
+    /// The log-out also revokes tokens of refreshes that raced it.
+    async fn no_refresh_succeeds_after_the_log_out(backend: Backend) {
         let app = TestApp::start(backend).await;
         let twin = app.twin().await;
         app.user("ada").await;
@@ -101,7 +101,7 @@ on_both_backends! {
                         answer.expect(401, r#"{"detail":"Token is blacklisted","code":"token_not_valid"}"#);
                         return newest;
                     }
-                    assert!(!before, "a refresh succeeded that began after the answer");
+                    assert!(!before, "a refresh that began after the log-out succeeded");
                     newest = answer.pair();
                 }
             });

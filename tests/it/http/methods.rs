@@ -1,4 +1,4 @@
-//! Methods, paths, and the header `Allow`.
+//! Methods, paths and the header `Allow`.
 
 use reqwest::Method;
 
@@ -14,7 +14,7 @@ const READ_ONLY: [&str; 5] = [
 ];
 
 on_both_backends! {
-    async fn a_token_endpoint_takes_no_other_method(backend: Backend) {
+    async fn token_endpoint_allows_only_post(backend: Backend) {
         let app = TestApp::start(backend).await;
         for (path, _) in ENDPOINTS {
             for method in ["GET", "PUT", "PATCH", "DELETE", "TRACE", "BREW"] {
@@ -28,7 +28,7 @@ on_both_backends! {
         }
     }
 
-    async fn a_resource_that_is_read_takes_no_other_method(backend: Backend) {
+    async fn read_only_resource_allows_only_get_and_head(backend: Backend) {
         let app = TestApp::start(backend).await;
         for path in READ_ONLY {
             for method in ["POST", "PUT", "DELETE", "BREW"] {
@@ -43,7 +43,7 @@ on_both_backends! {
         }
     }
 
-    async fn options_names_what_is_allowed(backend: Backend) {
+    async fn options_lists_the_allowed_methods(backend: Backend) {
         let app = TestApp::start(backend).await;
         let posts = ENDPOINTS.iter().map(|(path, _)| (*path, "POST, OPTIONS"));
         let reads = READ_ONLY.iter().chain(&["/api/auth/user/"]).map(|path| (*path, "GET, HEAD, OPTIONS"));
@@ -53,7 +53,7 @@ on_both_backends! {
         }
     }
 
-    async fn every_answer_of_a_token_endpoint_names_what_is_allowed(backend: Backend) {
+    async fn token_endpoint_responses_have_allow_and_json(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         for answer in [
@@ -73,8 +73,8 @@ on_both_backends! {
         }
     }
 
-    /// Where Django redirects.
-    async fn the_final_slash_may_be_left_out(backend: Backend) {
+    /// Django redirects instead.
+    async fn final_slash_is_optional(backend: Backend) {
         let app = TestApp::start(backend).await;
         for (path, fields) in ENDPOINTS {
             let bare = path.trim_end_matches('/');
@@ -88,7 +88,7 @@ on_both_backends! {
         assert_eq!(app.get("/api/auth/user").await.text, app.get("/api/auth/user/").await.text);
     }
 
-    async fn an_unknown_path_is_not_found_in_json(backend: Backend) {
+    async fn unknown_path_is_a_404_in_json(backend: Backend) {
         let app = TestApp::start(backend).await;
         for path in [
             "/", "/api", "/api/", "/api/token/x/", "//api/token/", "/api//token/", "/api/token//", "/API/token/",
@@ -102,7 +102,7 @@ on_both_backends! {
         }
     }
 
-    async fn credentials_in_the_header_are_none_of_a_token_endpoints_business(backend: Backend) {
+    async fn token_endpoints_ignore_authorization(backend: Backend) {
         let app = TestApp::start(backend).await;
         for (path, fields) in ENDPOINTS {
             for junk in ["Bearer junk", "Bearer", "Basic eDp5", "x"] {
@@ -113,8 +113,8 @@ on_both_backends! {
         }
     }
 
-    /// There is nothing but JSON, whatever a client would rather have.
-    async fn json_is_given_to_those_who_accept_something_else(backend: Backend) {
+    /// The header `Accept` is ignored.
+    async fn response_is_json_for_any_accept_header(backend: Backend) {
         let app = TestApp::start(backend).await;
         for accept in ["application/xml", "text/html", "*/*", "application/json; indent=2"] {
             let request = app.request(Method::POST, "/api/token/verify/?format=xml").header("accept", accept);

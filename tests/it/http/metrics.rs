@@ -1,4 +1,4 @@
-//! `/metrics`: valid text, numbers that move as they say, and no label that a client can make up.
+//! `/metrics`: format, values, and labels that clients cannot influence.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,19 +12,21 @@ use crate::support::{
     },
 };
 
-/// A family: its type, and its samples by name and labels.
+/// Type of a metric family, and its samples by name and labels.
 #[derive(Debug, Default)]
 struct Family {
     kind: String,
     samples: BTreeMap<String, f64>,
 }
 
-/// Fails the test unless this is `OpenMetrics`: each sample below the TYPE and the HELP of its family, with the ending
-/// that its type asks for, no sample twice, and the mark of the end.
+/// Parses `OpenMetrics`. Fails unless each sample is unique, follows the TYPE and HELP of its
+/// family and has the suffix of its type, and the text ends with `# EOF`.
 fn parse(text: &str) -> BTreeMap<String, Family> {
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     let mut last = String::new();
-    let body = text.strip_suffix("# EOF\n").expect("the mark of the end");
+    let body = text
+        .strip_suffix("# EOF\n")
+        .expect("the text ends with # EOF");
     for line in body.lines() {
         let words: Vec<&str> = line.splitn(4, ' ').collect();
         match words[..] {
@@ -63,7 +65,7 @@ fn parse(text: &str) -> BTreeMap<String, Family> {
                         .samples
                         .insert(sample.to_owned(), value.parse().unwrap())
                         .is_none(),
-                    "twice: {line}"
+                    "duplicate sample: {line}"
                 );
             }
         }
@@ -84,7 +86,7 @@ async fn read(app: &TestApp) -> String {
     app.get("/metrics").await.text
 }
 
-async fn own_address(port: u16) -> Answer {
+async fn from_port(port: u16) -> Answer {
     Answer::read(
         reqwest::get(format!("http://127.0.0.1:{port}/metrics"))
             .await
@@ -93,12 +95,12 @@ async fn own_address(port: u16) -> Answer {
     .await
 }
 
-/// The service's own names, and the one of the process that all programs share.
+/// True for the service's own names, and for the common name of the process.
 fn is_ours(name: &str) -> bool {
     name.starts_with("latchkey_") || name.starts_with("process_start_time_seconds")
 }
 
-/// The name and the labels of each row of the table in the document.
+/// Name and labels of each row of the table in the document.
 fn documented() -> BTreeMap<String, BTreeSet<String>> {
     let text =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md")).unwrap();
@@ -117,13 +119,13 @@ fn documented() -> BTreeMap<String, BTreeSet<String>> {
         .collect()
 }
 
-/// A little of everything, so that each family has a sample.
-async fn a_day(app: &TestApp) {
+/// Sends requests that give each family a sample.
+async fn all_requests(app: &TestApp) {
     let first = app.signed_in("ada").await;
     let next = app.refresh(&first.refresh).await.pair();
     app.refresh(&first.refresh).await.pair();
     app.obtain("ada", "wrong").await;
-    app.obtain("nobody", "wrong").await;
+    app.obtain("unknown", "wrong").await;
     app.verify("junk").await;
     app.blacklist(&next.refresh).await.expect(200, "{}");
     app.verify(&next.access).await;
@@ -134,9 +136,9 @@ async fn a_day(app: &TestApp) {
 }
 
 on_both_backends! {
-    async fn the_text_is_valid_and_each_number_is_in_the_documentation(backend: Backend) {
+    async fn text_is_valid_and_each_metric_is_documented(backend: Backend) {
         let app = TestApp::start(backend).await;
-        a_day(&app).await;
+        all_requests(&app).await;
         let answer = app.get("/metrics").await;
         assert_eq!(answer.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
         assert_eq!((answer.header("cache-control"), answer.header("allow")), ("no-store", "GET, HEAD, OPTIONS"));
@@ -158,9 +160,9 @@ on_both_backends! {
         app.post("/metrics", "{}").await.expect(405, r#"{"detail":"Method \"POST\" not allowed."}"#);
     }
 
-    async fn the_numbers_move_as_they_say(backend: Backend) {
+    async fn metrics_count_their_events(backend: Backend) {
         let app = TestApp::start(backend).await;
-        a_day(&app).await;
+        all_requests(&app).await;
         let mut text = read(&app).await;
         for (name, expected) in [
             ("latchkey_sign_ins_total", 2.0),
@@ -185,7 +187,7 @@ on_both_backends! {
             let found = sample(&text, name);
             assert!((found - expected).abs() < 0.5, "{name}: {found}\n{text}");
         }
-        // Two refused sign-ins, a refused token and a repeated refresh are written off the request path.
+        // A background task writes two refused sign-ins, a refused token and a repeated refresh.
         eventually("the events are written", async || {
             text = read(&app).await;
             sample(&text, "latchkey_audit_events_written_total") > 3.5
@@ -193,8 +195,8 @@ on_both_backends! {
         .await;
     }
 
-    /// Or a client could fill the memory of whoever reads this.
-    async fn no_client_makes_up_a_label(backend: Backend) {
+    /// Otherwise a client could exhaust the memory of the metrics server.
+    async fn clients_cannot_create_labels(backend: Backend) {
         let app = TestApp::start(backend).await;
         let access = app.signed_in("ada").await.access;
         let samples = |text: &str| -> BTreeSet<String> {
@@ -216,14 +218,14 @@ on_both_backends! {
             app.obtain(&format!("name{number}"), "x").await;
             app.verify(&format!("{{\"alg\":\"x{number}\"}}")).await;
         }
-        // Reading it is a request, too.
+        // Scraping is also a request.
         read(&app).await;
         let seen = samples(&read(&app).await);
         for number in 3..6 {
             app.get(&format!("/x{number}")).await;
             app.obtain(&format!("name{number}"), "x").await;
         }
-        assert_eq!(samples(&read(&app).await), seen, "a sample more");
+        assert_eq!(samples(&read(&app).await), seen, "an additional sample");
         assert!(seen.contains(r#"latchkey_requests_total{route="other",status="404"}"#), "{seen:#?}");
         assert!(seen.contains(r#"latchkey_refusals_total{route="/api/auth/sessions/{id}",cause="no_session"}"#), "{seen:#?}");
         for made_up in ["x0", "x1", "BREW", "agent", "name0", "id0"] {
@@ -231,35 +233,35 @@ on_both_backends! {
         }
     }
 
-    async fn with_an_address_of_its_own_it_is_nowhere_else(backend: Backend) {
+    async fn separate_metrics_address_is_the_only_one(backend: Backend) {
         let port = free_port();
         let mut app = TestApp::start_with(backend, &[&format!("--metrics-bind=127.0.0.1:{port}")]).await;
         app.get("/metrics").await.expect(404, r#"{"detail":"Not found."}"#);
         app.get("/metrics/").await.expect(404, r#"{"detail":"Not found."}"#);
-        app.obtain("nobody", "x").await;
-        let answer = own_address(port).await;
+        app.obtain("unknown", "x").await;
+        let answer = from_port(port).await;
         assert!(sample(&answer.text, r#"latchkey_requests_total{route="/api/token",status="401"}"#) > 0.5);
         let other = reqwest::get(format!("http://127.0.0.1:{port}/api/token/")).await.unwrap();
         assert_eq!((other.status().as_u16(), other.text().await.unwrap().as_str()), (404, r#"{"detail":"Not found."}"#));
         app.stop();
-        assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "it stops with the server");
+        assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "the metrics listener outlived the server");
     }
 }
 
-/// The metrics show an attacker which guesses fail, and why.
+/// The metrics would reveal to an attacker which guesses fail, and the cause.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metrics_without_the_setting_are_on_no_address() {
     let server = Place::new().serve("");
     for path in ["/metrics", "/metrics/", "//metrics", "/%6Detrics"] {
         assert_eq!(server.get(path).await.status, 404, "{path}");
     }
-    let asked = Place::new().serve("--metrics-bind main");
-    assert_eq!(asked.get("/metrics").await.status, 200);
+    let configured = Place::new().serve("--metrics-bind main");
+    assert_eq!(configured.get("/metrics").await.status, 200);
 }
 
-/// Whoever looks for what is wrong needs the numbers just then.
+/// Operators need the metrics during an outage.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_is_read_while_the_database_is_away() {
+async fn metrics_are_available_without_the_database() {
     let mut postgres = OwnPostgres::start_with(&[]).await;
     let app = TestApp::start_with(
         Backend::Embedded,

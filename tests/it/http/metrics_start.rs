@@ -1,4 +1,5 @@
-//! `/metrics` of a new server: every series is there, and what it says of the process, the version and the keys.
+//! `/metrics` of a new server: every series exists from the start, including process, version and
+//! keys.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use crate::support::{Backend, PASSWORD, Place, TestApp, servers::eventually};
 
 const DAY: i64 = 24 * 60 * 60;
 
-/// The samples by name and labels.
+/// Returns the samples by name and labels.
 fn samples(text: &str) -> BTreeMap<String, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines
@@ -22,7 +23,7 @@ async fn read(app: &TestApp) -> BTreeMap<String, f64> {
     samples(&app.get("/metrics").await.text)
 }
 
-/// Requests of all kinds to all routes, and a day of sessions.
+/// Sends requests of all kinds to all routes.
 async fn everything(app: &TestApp) {
     let pair = app.signed_in("ada").await;
     let spent = app.refresh(&pair.refresh).await.pair();
@@ -100,8 +101,8 @@ async fn everything(app: &TestApp) {
 }
 
 on_both_backends! {
-    /// Or an alert on the increase of a series misses its first event.
-    async fn series_of_a_new_server_are_all_that_there_will_ever_be(backend: Backend) {
+    /// Otherwise an alert on the increase of a series misses its first event.
+    async fn new_server_exposes_every_series(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = read(&app).await;
         for name in [
@@ -117,7 +118,7 @@ on_both_backends! {
         everything(&app).await;
         let last = read(&app).await;
         let new: Vec<_> = last.keys().filter(|name| !first.contains_key(*name)).collect();
-        assert!(new.is_empty(), "not there at the start: {new:#?}");
+        assert!(new.is_empty(), "series missing at the start: {new:#?}");
         let reuse = last[r#"latchkey_revocations_total{reason="reuse"}"#];
         assert!((reuse - 1.0).abs() < 0.5, "{reuse}");
     }
@@ -130,7 +131,7 @@ on_both_backends! {
             env!("CARGO_PKG_VERSION"), std::env::consts::ARCH
         );
         let is = |samples: &BTreeMap<String, f64>, name: &str, expected: i64| {
-            let found = samples.get(name).unwrap_or_else(|| panic!("{name} is not there: {samples:#?}"));
+            let found = samples.get(name).unwrap_or_else(|| panic!("{name} is missing: {samples:#?}"));
             assert!((found - f64::from(i32::try_from(expected).unwrap())).abs() < 2.0, "{name}: {found}, not {expected}");
         };
         is(&first, &build, 1);
@@ -144,7 +145,7 @@ on_both_backends! {
         app.advance(1000);
         let order = Rotate { kind: latchkey_verifier::Kind::Access, algorithm: None, now: false };
         let successor = app.keys().await.rotate(order).await.unwrap().signs_from.timestamp();
-        eventually("the successor is seen", async || {
+        eventually("the next key is exposed", async || {
             let seen = read(&app).await[&next("access")];
             (seen - f64::from(i32::try_from(successor).unwrap())).abs() < 2.0
         })
@@ -157,7 +158,7 @@ on_both_backends! {
         is(&read(&app).await, &age("access"), 7);
     }
 
-    async fn next_rotation_is_absent_where_none_is_planned(backend: Backend) {
+    async fn next_rotation_is_absent_without_automatic_rotation(backend: Backend) {
         let app = TestApp::start_with(backend, &["--key-rotation-interval=0"]).await;
         let names = read(&app).await;
         assert!(names.keys().any(|name| name.starts_with("latchkey_signing_key_age_seconds")));
@@ -165,14 +166,14 @@ on_both_backends! {
     }
 }
 
-/// By another process, while the server runs.
+/// The command runs in another process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn revocation_at_the_command_line_is_counted_by_the_server() {
     let place = Place::new();
     place.user("ada", PASSWORD);
     let server = place.serve("--metrics-bind main");
     eventually("a revocation is counted", async || {
-        // What is revoked before its first look at the trail is not counted.
+        // Revocations before the server's first read of the trail are not counted.
         place.run("sessions revoke --user ada").done();
         let name = r#"latchkey_operator_revocations_total{event="cut_off"}"#;
         samples(&server.get("/metrics").await.text)[name] > 0.5
@@ -181,7 +182,7 @@ async fn revocation_at_the_command_line_is_counted_by_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn text_format_is_the_one_that_the_client_asks_for() {
+async fn accept_header_selects_the_text_format() {
     let app = TestApp::start(Backend::Embedded).await;
     let prometheus =
         "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";

@@ -1,4 +1,4 @@
-//! The endpoints, one file each.
+//! Endpoints, request formats, headers and limits of the HTTP interface.
 
 mod audit;
 mod blacklist;

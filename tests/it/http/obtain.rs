@@ -3,7 +3,7 @@
 use super::tools::{BAD_CREDENTIALS, deactivate, execute};
 use crate::support::{Answer, Backend, Forge, PASSWORD, TestApp, username};
 
-/// What differs from one answer to the next for no reason of its content.
+/// Returns the response without headers that always differ.
 fn comparable(answer: &Answer) -> (u16, String, Vec<(String, String)>) {
     let headers = answer
         .headers
@@ -17,7 +17,7 @@ fn comparable(answer: &Answer) -> (u16, String, Vec<(String, String)>) {
 }
 
 on_both_backends! {
-    async fn the_refresh_token_comes_first(backend: Backend) {
+    async fn refresh_token_comes_first(backend: Backend) {
         let app = TestApp::start(backend).await;
         app.user("ada").await;
         let answer = app.obtain("ada", PASSWORD).await;
@@ -27,8 +27,8 @@ on_both_backends! {
         assert_eq!(answer.header("cache-control"), "no-store");
     }
 
-    /// Nobody can tell from the answer which names exist.
-    async fn all_refusals_are_one(backend: Backend) {
+    /// The response does not reveal existing names.
+    async fn all_refusals_are_identical(backend: Backend) {
         let app = TestApp::start(backend).await;
         app.user("Ada").await;
         app.user("idle").await;
@@ -37,7 +37,7 @@ on_both_backends! {
         wrong.expect(401, BAD_CREDENTIALS);
         assert_eq!(wrong.header("www-authenticate"), "Bearer realm=\"api\"");
         for (name, password) in [
-            ("nobody", PASSWORD),
+            ("unknown", PASSWORD),
             ("idle", PASSWORD),
             ("idle", "wrong"),
             ("Ada", "Correct horse battery staple"),
@@ -51,7 +51,7 @@ on_both_backends! {
         app.obtain("Ada", PASSWORD).await.pair();
     }
 
-    async fn an_active_user_signs_in_again(backend: Backend) {
+    async fn reactivated_user_can_sign_in(backend: Backend) {
         let app = TestApp::start(backend).await;
         app.user("ada").await;
         deactivate(&app, "ada").await;
@@ -60,7 +60,7 @@ on_both_backends! {
         app.obtain("ada", PASSWORD).await.pair();
     }
 
-    async fn each_sign_in_is_a_session_of_its_own(backend: Backend) {
+    async fn each_sign_in_creates_a_session(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         let second = app.obtain("ada", PASSWORD).await.pair();
@@ -69,7 +69,7 @@ on_both_backends! {
         app.refresh(&second.refresh).await.pair();
     }
 
-    async fn a_sign_in_is_noted_at_the_user(backend: Backend) {
+    async fn sign_in_updates_last_login(backend: Backend) {
         let app = TestApp::start(backend).await;
         let find = async || app.accounts().await.find(&username("ada")).await.unwrap().last_login;
         app.user("ada").await;
@@ -84,14 +84,14 @@ on_both_backends! {
         assert_eq!(find().await.map(|login| login.timestamp()), Some(app.now() - 7));
     }
 
-    async fn a_sign_in_is_not_noted_when_the_setting_is_off(backend: Backend) {
+    async fn disabled_setting_keeps_last_login(backend: Backend) {
         let app = TestApp::start_with(backend, &["--update-last-login=false"]).await;
         app.signed_in("ada").await;
         assert_eq!(app.accounts().await.find(&username("ada")).await.unwrap().last_login, None);
     }
 
-    /// A broken hash in the database is nobody's password, and no failure.
-    async fn a_hash_that_cannot_be_read_fits_no_password(backend: Backend) {
+    /// A malformed hash in the database matches no password, and causes no error.
+    async fn malformed_hash_matches_no_password(backend: Backend) {
         let app = TestApp::start(backend).await;
         app.user("ada").await;
         for hash in ["", "!", "x", "$argon2id$v=19$m=4294967295,t=1,p=1$c2FsdHNhbHQ$aGFzaA"] {

@@ -1,4 +1,5 @@
-//! Offers of another protocol, which are ignored, and connections, which close only after a response that says so.
+//! Upgrade offers are ignored, and a connection closes only after a response with `Connection:
+//! close`.
 
 use std::{
     io::{Read as _, Write as _},
@@ -22,7 +23,7 @@ fn connect(app: &TestApp) -> TcpStream {
     stream
 }
 
-/// Reads one response, and returns its head.
+/// Reads one response. Returns its head.
 fn response(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -54,7 +55,7 @@ fn post(headers: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_offer_is_ignored_and_the_connection_stays() {
+async fn upgrade_offer_is_ignored_and_the_connection_stays_open() {
     let app = TestApp::start(Backend::Embedded).await;
     let get =
         |headers: &str| format!("GET /.well-known/jwks.json HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
@@ -89,7 +90,7 @@ async fn an_offer_is_ignored_and_the_connection_stays() {
                 "{offer} {head}"
             );
         }
-        // A client that waits for permission to send the body.
+        // The client waits for `100 Continue` before it sends the body.
         let waiting = post(&format!("{offer}Expect: 100-continue\r\n"));
         let (head, body) = waiting.split_at(waiting.len() - BODY.len());
         stream.write_all(head.as_bytes()).unwrap();
@@ -102,7 +103,7 @@ async fn an_offer_is_ignored_and_the_connection_stays() {
             response(&mut stream).starts_with("HTTP/1.1 401 "),
             "{offer}"
         );
-        // Byte by byte, and several at once.
+        // Single bytes, then several requests at once.
         for byte in post(offer).bytes() {
             stream.write_all(&[byte]).unwrap();
         }
@@ -125,7 +126,7 @@ async fn an_offer_is_ignored_and_the_connection_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_reads_like_an_offer_is_not_changed() {
+async fn body_that_resembles_an_offer_is_unchanged() {
     let app = TestApp::start(Backend::Embedded).await;
     super::tools::user_with_password(
         &app,
@@ -153,7 +154,7 @@ async fn a_body_that_reads_like_an_offer_is_not_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn curl_that_offers_http_2_sends_all_requests_over_one_connection() {
+async fn curl_with_http2_offer_reuses_one_connection() {
     let app = TestApp::start(Backend::Embedded).await;
     let url = app.url("/api/token/verify/");
     let mut curl = Command::new(require("curl", "curl"));
@@ -184,7 +185,7 @@ async fn curl_that_offers_http_2_sends_all_requests_over_one_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_response_that_ends_the_connection_says_so() {
+async fn closing_response_has_connection_close() {
     let app = TestApp::start_with(Backend::Embedded, &["--body-timeout=200ms"]).await;
     let long = |headers: &str| format!("POST /nowhere HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
     for request in [

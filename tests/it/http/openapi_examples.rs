@@ -1,4 +1,4 @@
-//! The examples in the OpenAPI document, and what a real server answers.
+//! Examples in the OpenAPI document, compared with responses of a real server.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,11 @@ use crate::support::{Answer, Backend, Pair, TestApp, username};
 
 const UNKNOWN: &str = "9b2f1c1e-4f4c-4a55-8d0a-5f0a3c1d2e3f";
 
-/// Answers, by the operation that gave them.
+/// Answers with the id of their operation.
 #[derive(Default)]
-struct Heard(Vec<(&'static str, Answer)>);
+struct Answers(Vec<(&'static str, Answer)>);
 
-impl Heard {
+impl Answers {
     async fn ask(
         &mut self,
         app: &TestApp,
@@ -75,7 +75,7 @@ impl Request {
     }
 }
 
-/// Path, method and description of an operation.
+/// Returns path, method and description of an operation.
 fn operation(id: &str) -> (String, String, Value) {
     let document = document();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -85,10 +85,10 @@ fn operation(id: &str) -> (String, String, Value) {
             }
         }
     }
-    panic!("there is no operation {id}")
+    panic!("no operation {id}")
 }
 
-/// An answer of an operation, with what it refers to.
+/// Returns the response of an operation, with `$ref` resolved.
 fn described(operation: &Value, status: &str) -> Value {
     let response = &operation["responses"][status];
     match response["$ref"].as_str() {
@@ -117,24 +117,24 @@ fn examples(response: &Value) -> Vec<Value> {
         .collect()
 }
 
-/// The same with every value replaced by its kind; `null` may stand for anything.
-fn alike(example: &Value, answer: &Value) -> bool {
+/// True if both have the same structure and types. `null` matches any value.
+fn same_shape(example: &Value, answer: &Value) -> bool {
     match (example, answer) {
         (Value::Null, _) | (_, Value::Null) => true,
         (Value::Object(example), Value::Object(answer)) => {
             example.keys().eq(answer.keys())
                 && example
                     .iter()
-                    .all(|(name, value)| alike(value, &answer[name]))
+                    .all(|(name, value)| same_shape(value, &answer[name]))
         }
         (Value::Array(example), Value::Array(answer)) => {
-            answer.iter().all(|answer| alike(&example[0], answer))
+            answer.iter().all(|answer| same_shape(&example[0], answer))
         }
         (example, answer) => std::mem::discriminant(example) == std::mem::discriminant(answer),
     }
 }
 
-async fn bodies(app: &TestApp, heard: &mut Heard) {
+async fn bodies(app: &TestApp, answers: &mut Answers) {
     let fields: [(&'static str, &[&str]); 5] = [
         ("obtain", &["username", "password"]),
         ("refresh", &["refresh"]),
@@ -150,83 +150,83 @@ async fn bodies(app: &TestApp, heard: &mut Heard) {
             "{}".to_owned(),
             all(fields, "\" \""),
         ] {
-            heard.ask(app, id, |request| request.json(body)).await;
+            answers.ask(app, id, |request| request.json(body)).await;
         }
-        heard
+        answers
             .ask(app, id, |request| request.json(" ".repeat(20_000)))
             .await;
-        heard
+        answers
             .ask(app, id, |request| request.json("x").typed("text/plain"))
             .await;
-        heard
+        answers
             .ask(app, id, |request| {
                 request.json("x").typed("multipart/form-data")
             })
             .await;
-        heard
+        answers
             .ask(app, id, |request| request.with_method(Method::PATCH))
             .await;
     }
 }
 
-/// Whoever asks for an access token, with all that is wrong with one.
-async fn strangers(app: &TestApp, heard: &mut Heard) {
-    let (ada, idle, gone) = (
+/// Sends requests with missing, malformed, inactive and valid access tokens.
+async fn unauthorized(app: &TestApp, answers: &mut Answers) {
+    let (ada, idle, deleted) = (
         app.signed_in("ada").await,
         app.signed_in("idle").await,
-        app.signed_in("gone").await,
+        app.signed_in("deleted").await,
     );
     deactivate(app, "idle").await;
     app.accounts()
         .await
-        .delete(&username("gone"))
+        .delete(&username("deleted"))
         .await
         .unwrap();
     for id in ["user", "list_sessions", "end_session", "log_out_everywhere"] {
-        heard.ask(app, id, |request| request).await;
-        for token in ["a b", "junk", &idle.access, &gone.access] {
-            heard
+        answers.ask(app, id, |request| request).await;
+        for token in ["a b", "junk", &idle.access, &deleted.access] {
+            answers
                 .ask(app, id, |request| {
                     request.authorized(&format!("Bearer {token}"))
                 })
                 .await;
         }
         let known = format!("Bearer {}", ada.access);
-        heard
+        answers
             .ask(app, id, |request| {
                 request.authorized(&known).with_method(Method::PATCH)
             })
             .await;
-        heard
+        answers
             .ask(app, id, |request| request.authorized(&known))
             .await;
     }
     for value in ["Bearer a b", "Bearer junk"] {
-        heard
+        answers
             .ask(app, "log_out", |request| request.authorized(value))
             .await;
     }
-    heard
+    answers
         .ask(app, "refresh", |request| {
             request.json(json!({ "refresh": idle.refresh }).to_string())
         })
         .await;
 }
 
-/// Tokens that are good, then dead; and others.
-async fn tokens(app: &TestApp, heard: &mut Heard) {
+/// Sends valid, revoked and invalid tokens.
+async fn tokens(app: &TestApp, answers: &mut Answers) {
     let credentials =
         |password: &str| json!({ "username": "eve", "password": password }).to_string();
     app.user("eve").await;
-    heard
+    answers
         .ask(app, "obtain", |request| {
             request.json(credentials(crate::support::PASSWORD))
         })
         .await;
-    heard
+    answers
         .ask(app, "obtain", |request| request.json(credentials("wrong")))
         .await;
-    let Pair { access, refresh } = heard.0[heard.0.len() - 2].1.pair();
+    let Pair { access, refresh } = answers.0[answers.0.len() - 2].1.pair();
     let fields = [
         ("refresh", "refresh"),
         ("verify", "token"),
@@ -235,7 +235,7 @@ async fn tokens(app: &TestApp, heard: &mut Heard) {
     ];
     for token in ["junk", &access, &refresh, &refresh] {
         for (id, field) in fields {
-            heard
+            answers
                 .ask(app, id, |request| {
                     request.json(json!({ field: token }).to_string())
                 })
@@ -243,14 +243,14 @@ async fn tokens(app: &TestApp, heard: &mut Heard) {
         }
     }
     let second = app.signed_in("bob").await;
-    heard
+    answers
         .ask(app, "log_out", |request| {
             request.json(json!({ "refresh": second.refresh }).to_string())
         })
         .await;
     app.advance(86_400);
     for (id, field) in fields {
-        heard
+        answers
             .ask(app, id, |request| {
                 request.json(json!({ field: refresh }).to_string())
             })
@@ -258,7 +258,7 @@ async fn tokens(app: &TestApp, heard: &mut Heard) {
     }
 }
 
-async fn readers(app: &TestApp, heard: &mut Heard) {
+async fn readers(app: &TestApp, answers: &mut Answers) {
     let public = [
         "jwks",
         "openid_configuration",
@@ -269,8 +269,8 @@ async fn readers(app: &TestApp, heard: &mut Heard) {
         "openapi",
     ];
     for id in public {
-        heard.ask(app, id, |request| request).await;
-        heard
+        answers.ask(app, id, |request| request).await;
+        answers
             .ask(app, id, |request| request.with_method(Method::PATCH))
             .await;
     }
@@ -278,36 +278,36 @@ async fn readers(app: &TestApp, heard: &mut Heard) {
         .twin_with(|config| config.tokens.issuer = Some("latchkey".to_owned()))
         .await;
     for id in ["openid_configuration", "oauth_authorization_server"] {
-        heard.ask(&nameless, id, |request| request).await;
+        answers.ask(&nameless, id, |request| request).await;
     }
 }
 
 on_both_backends! {
-    async fn examples_are_what_the_server_says(backend: Backend) {
+    async fn examples_match_real_responses(backend: Backend) {
         let app = TestApp::start(backend).await;
-        let mut heard = Heard::default();
-        bodies(&app, &mut heard).await;
-        readers(&app, &mut heard).await;
-        strangers(&app, &mut heard).await;
-        tokens(&app, &mut heard).await;
+        let mut answers = Answers::default();
+        bodies(&app, &mut answers).await;
+        readers(&app, &mut answers).await;
+        unauthorized(&app, &mut answers).await;
+        tokens(&app, &mut answers).await;
 
-        for (id, answer) in &heard.0 {
+        for (id, answer) in &answers.0 {
             let (operation, status) = (operation(id).2, answer.status.to_string());
             assert!(operation["responses"].get(&status).is_some(), "{id} does not document {answer:?}");
             let response = described(&operation, &status);
             for name in response["headers"].as_object().unwrap().keys() {
-                // dj-rest-auth's log-out challenges only those who came with an access token.
+                // As in dj-rest-auth, log-out challenges only requests with an access token.
                 let may_lack = (*id, name.as_str()) == ("log_out", "WWW-Authenticate");
                 assert!(may_lack || !answer.header(name).is_empty(), "{id} {status}: no {name}");
             }
             let examples = examples(&response);
             if answer.status == 200 && !examples.is_empty() {
-                assert!(examples.iter().any(|example| alike(example, &answer.json())), "{id}: {examples:?} {answer:?}");
+                assert!(examples.iter().any(|example| same_shape(example, &answer.json())), "{id}: {examples:?} {answer:?}");
             }
         }
 
-        // To the letter where words are the answer. What is slow or broken is not provoked here.
-        let mut unheard = Vec::new();
+        // Errors must match exactly. Timeouts and server errors are not provoked here.
+        let mut unmatched = Vec::new();
         for (path, item) in document()["paths"].as_object().unwrap() {
             for operation in item.as_object().unwrap().values() {
                 for status in operation["responses"].as_object().unwrap().keys() {
@@ -316,16 +316,16 @@ on_both_backends! {
                     }
                     let id = operation["operationId"].as_str().unwrap();
                     for example in examples(&described(operation, status)) {
-                        let said = |(other, answer): &(&str, Answer)| {
+                        let equal = |(other, answer): &(&str, Answer)| {
                             *other == id && answer.status.to_string() == *status && answer.json() == example
                         };
-                        if !heard.0.iter().any(said) {
-                            unheard.push(format!("{path} {status}: {example}"));
+                        if !answers.0.iter().any(equal) {
+                            unmatched.push(format!("{path} {status}: {example}"));
                         }
                     }
                 }
             }
         }
-        assert!(unheard.is_empty(), "no answer was like this:\n{}", unheard.join("\n"));
+        assert!(unmatched.is_empty(), "examples without an equal answer:\n{}", unmatched.join("\n"));
     }
 }

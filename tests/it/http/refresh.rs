@@ -4,7 +4,7 @@ use super::tools::{NO_ACCOUNT, deactivate, refused};
 use crate::support::{Backend, Forge, TestApp, username};
 
 on_both_backends! {
-    async fn the_access_token_comes_first(backend: Backend) {
+    async fn access_token_comes_first(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         let answer = app.refresh(&first.refresh).await;
@@ -13,7 +13,7 @@ on_both_backends! {
         assert_eq!(answer.header("cache-control"), "no-store");
     }
 
-    async fn without_rotation_there_is_an_access_token_and_nothing_else(backend: Backend) {
+    async fn refresh_without_rotation_returns_only_an_access_token(backend: Backend) {
         let flags = ["--rotate-refresh-tokens=false", "--blacklist-after-rotation=false"];
         let app = TestApp::start_with(backend, &flags).await;
         let first = app.signed_in("ada").await;
@@ -29,24 +29,24 @@ on_both_backends! {
         app.refresh(&first.refresh).await.expect(401, &refused("Token is blacklisted"));
     }
 
-    async fn a_user_who_is_inactive_or_gone_gets_nothing(backend: Backend) {
+    async fn inactive_or_deleted_user_is_refused(backend: Backend) {
         let app = TestApp::start(backend).await;
-        let (idle, gone) = (app.signed_in("idle").await, app.signed_in("gone").await);
+        let (idle, deleted) = (app.signed_in("idle").await, app.signed_in("deleted").await);
         deactivate(&app, "idle").await;
-        app.accounts().await.delete(&username("gone")).await.unwrap();
-        for token in [&idle.refresh, &gone.refresh] {
+        app.accounts().await.delete(&username("deleted")).await.unwrap();
+        for token in [&idle.refresh, &deleted.refresh] {
             for _ in 0..2 {
                 let answer = app.refresh(token).await;
                 answer.expect(401, NO_ACCOUNT);
                 assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"api\"");
             }
         }
-        // A deactivation ends every session, also for those who are let in again.
+        // Deactivation revokes every session. Reactivation does not restore it.
         app.accounts().await.set_active(&username("idle"), true).await.unwrap();
         app.refresh(&idle.refresh).await.expect(401, &refused("Token is blacklisted"));
     }
 
-    async fn an_access_token_is_of_the_wrong_type(backend: Backend) {
+    async fn access_token_has_the_wrong_type(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         app.refresh(&pair.access).await.expect(401, &refused("Token has wrong type"));
@@ -54,7 +54,7 @@ on_both_backends! {
         app.refresh(&pair.refresh).await.pair();
     }
 
-    async fn a_token_is_expired_at_its_exp_and_not_a_second_before(backend: Backend) {
+    async fn token_expires_exactly_at_exp(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         let exp = Forge::claims_of(&pair.refresh)["exp"].as_i64().unwrap();
@@ -66,8 +66,8 @@ on_both_backends! {
         }
     }
 
-    /// simplejwt's order of checks.
-    async fn expired_is_said_before_blacklisted(backend: Backend) {
+    /// As in simplejwt, expiry is checked first.
+    async fn expired_is_reported_before_blacklisted(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         app.blacklist(&pair.refresh).await.expect(200, "{}");
@@ -77,7 +77,7 @@ on_both_backends! {
         }
     }
 
-    async fn a_password_change_ends_every_session(backend: Backend) {
+    async fn password_change_revokes_every_session(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         let password = latchkey::domain::password::Password::parse_new("another long password".to_owned()).unwrap();
@@ -86,7 +86,7 @@ on_both_backends! {
         app.obtain("ada", "another long password").await.pair();
     }
 
-    async fn a_session_has_an_end_that_no_refresh_moves(backend: Backend) {
+    async fn refresh_does_not_extend_the_session_lifetime(backend: Backend) {
         let flags = ["--refresh-token-lifetime=1h", "--session-lifetime=90m"];
         let app = TestApp::start_with(backend, &flags).await;
         let end = app.now() + 90 * 60;

@@ -1,4 +1,4 @@
-//! `LATCHKEY_SESSIONS_PER_USER`: at the next sign-in the oldest session goes.
+//! `LATCHKEY_SESSIONS_PER_USER`: a sign-in beyond the limit revokes the oldest session.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::support::{Answer, Backend, PASSWORD, Pair, TestApp, servers::eventual
 const LIMIT: &[&str] = &["--sessions-per-user=3", "--hash-queue=128"];
 
 on_both_backends! {
-    async fn the_fourth_sign_in_ends_the_oldest_session_and_no_other(backend: Backend) {
+    async fn fourth_sign_in_revokes_the_oldest_session(backend: Backend) {
         let app = TestApp::start_with(backend, LIMIT).await;
         let twin = app.twin().await;
         let eve = app.signed_in("eve").await;
@@ -24,7 +24,7 @@ on_both_backends! {
                 server.live(pair).await;
             }
         }
-        // What counts is the sign-in: a session does not become younger by being used.
+        // The order is that of the sign-ins. A refresh does not change it.
         app.advance(1);
         let used = app.refresh(&pairs[1].refresh).await.pair();
         let newest = app.obtain("ada", PASSWORD).await.pair();
@@ -32,16 +32,16 @@ on_both_backends! {
         for pair in [&pairs[2], &pairs[3], &newest, &eve] {
             app.live(pair).await;
         }
-        let told: Vec<_> = app.events().await.into_iter().filter(|event| event.event == "session_revoked").collect();
-        assert_eq!(told.len(), 2);
-        for (event, pair) in told.iter().zip(&pairs) {
+        let revocations: Vec<_> = app.events().await.into_iter().filter(|event| event.event == "session_revoked").collect();
+        assert_eq!(revocations.len(), 2);
+        for (event, pair) in revocations.iter().zip(&pairs) {
             assert_eq!((event.cause.as_deref(), event.actor.as_str()), (Some("session_limit"), "latchkey"));
             assert_eq!(event.session.unwrap().to_string(), sid(&pair.access));
             assert!(event.user.is_some());
         }
     }
 
-    async fn a_session_that_is_dead_or_over_takes_nobodys_place(backend: Backend) {
+    async fn revoked_and_expired_sessions_do_not_count(backend: Backend) {
         let app = TestApp::start_with(backend, &["--sessions-per-user=3", "--session-lifetime=1h", "--refresh-token-lifetime=1h"]).await;
         let first = app.signed_in("ada").await;
         app.advance(3599);
@@ -58,10 +58,10 @@ on_both_backends! {
         assert_eq!(app.verify(&first.refresh).await.status, 401);
     }
 
-    async fn with_one_session_a_user_the_last_sign_in_counts(backend: Backend) {
+    async fn limit_of_one_keeps_the_last_sign_in(backend: Backend) {
         let app = TestApp::start_with(backend, &["--sessions-per-user=1"]).await;
         let mut last = app.signed_in("ada").await;
-        // Within one moment, too.
+        // Also for sign-ins at the same time.
         for _ in 0..6 {
             let next = app.obtain("ada", PASSWORD).await.pair();
             app.dead(&last).await;
@@ -70,8 +70,8 @@ on_both_backends! {
         }
     }
 
-    /// Each sees others that may be younger; none may take that for a reason to end more than must go.
-    async fn of_many_sign_ins_at_once_exactly_so_many_stay(backend: Backend) {
+    /// Each sign-in may see newer sessions. Together they must not revoke too many.
+    async fn concurrent_sign_ins_keep_exactly_the_limit(backend: Backend) {
         let app = TestApp::start_with(backend, LIMIT).await;
         let twin = app.twin().await;
         let eve = app.signed_in("eve").await;
@@ -104,9 +104,9 @@ on_both_backends! {
     }
 }
 
-/// A session that had to go is known to Redis, too: it is refused while the database is away.
+/// The revocation has a blacklist entry, so the session is refused without the database.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_database_redis_refuses_what_had_to_go() {
+async fn redis_refuses_evicted_sessions_without_the_database() {
     use crate::support::servers::own::{OwnPostgres, OwnRedis};
     let (mut postgres, redis) = (OwnPostgres::start_with(&[]).await, OwnRedis::start().await);
     let urls = [
@@ -119,8 +119,8 @@ async fn without_a_database_redis_refuses_what_had_to_go() {
         .chain(["--sessions-per-user=1"])
         .collect();
     let app = TestApp::start_with(Backend::Embedded, &flags).await;
-    let gone = app.signed_in("ada").await;
-    eventually("Redis is whole", async || {
+    let evicted = app.signed_in("ada").await;
+    eventually("Redis is ready", async || {
         app.get("/health/ready").await.json()["redis"] == "ok"
     })
     .await;
@@ -130,7 +130,7 @@ async fn without_a_database_redis_refuses_what_had_to_go() {
         app.verify(&kept.access).await.status == 200
     })
     .await;
-    app.verify(&gone.access)
+    app.verify(&evicted.access)
         .await
         .expect(400, r#"{"non_field_errors":["Token is blacklisted"]}"#);
 }

@@ -1,4 +1,4 @@
-//! `/api/auth/sessions/`: a user's own sessions, and the end of one.
+//! `/api/auth/sessions/`: list and revocation of a user's own sessions.
 
 use futures_util::future::join_all;
 use latchkey::{
@@ -23,7 +23,8 @@ const UNKNOWN: &str = "00000000-0000-4000-8000-000000000000";
 const REVOKED: &str =
     "SELECT CAST(COUNT(*) AS TEXT) AS found FROM sessions WHERE revoked_at IS NOT NULL";
 
-/// So many more live sessions of the same user, each a second older than the one before.
+/// Inserts live sessions of the same user, each one second older than the previous one. Returns
+/// their ids.
 async fn more_sessions(app: &TestApp, access: &str, number: i64) -> Vec<String> {
     let (sql, id) = (app.sql(), SessionId::parse(&sid(access)).unwrap());
     let own = sql.find(id).await.unwrap().unwrap().session;
@@ -52,7 +53,7 @@ async fn more_sessions(app: &TestApp, access: &str, number: i64) -> Vec<String> 
 }
 
 on_both_backends! {
-    async fn a_user_sees_where_she_is_signed_in_the_newest_first(backend: Backend) {
+    async fn own_sessions_are_listed_newest_first(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         app.signed_in("bob").await;
@@ -72,7 +73,7 @@ on_both_backends! {
         app.signed(Method::HEAD, LIST, &first.access).await.expect(200, "");
     }
 
-    async fn a_refresh_shows_when_and_from_where_a_session_was_last_used(backend: Backend) {
+    async fn refresh_updates_last_use_and_address(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         app.advance(90);
@@ -86,7 +87,7 @@ on_both_backends! {
         assert_eq!((&listed[0]["ip"], &listed[0]["user_agent"]), (&json!("127.0.0.9"), &json!("tablet")));
     }
 
-    async fn only_live_sessions_of_this_user_are_listed(backend: Backend) {
+    async fn only_live_sessions_of_the_user_are_listed(backend: Backend) {
         let app = TestApp::start_with(backend, &["--session-lifetime=1h", "--refresh-token-lifetime=1h"]).await;
         app.signed_in("bob").await;
         let ended = app.signed_in("ada").await;
@@ -106,7 +107,7 @@ on_both_backends! {
         assert_eq!(ids(&again.access).await, [sid(&again.access)]);
     }
 
-    async fn who_is_not_signed_in_learns_nothing_and_ends_nothing(backend: Backend) {
+    async fn unauthenticated_requests_are_refused(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         let one = format!("{LIST}{}/", sid(&pair.access));
@@ -126,7 +127,7 @@ on_both_backends! {
         app.live(&pair).await;
     }
 
-    async fn a_session_that_is_ended_from_another_is_dead_everywhere_at_once(backend: Backend) {
+    async fn revoked_session_is_refused_on_every_server(backend: Backend) {
         let app = TestApp::start(backend).await;
         let twin = app.twin().await;
         let lost = app.signed_in("ada").await;
@@ -144,7 +145,7 @@ on_both_backends! {
         app.end_session(&sid(&lost.access), &here.access).await.expect(404, NOT_FOUND);
     }
 
-    async fn the_session_that_asks_may_end_itself(backend: Backend) {
+    async fn session_can_revoke_itself(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (here, there) = (app.signed_in("ada").await, app.obtain("ada", PASSWORD).await.pair());
         let bare = format!("/api/auth/sessions/{}", sid(&here.access));
@@ -155,8 +156,8 @@ on_both_backends! {
         app.live(&there).await;
     }
 
-    /// Some clients write a UUID in uppercase.
-    async fn the_case_of_an_id_means_nothing(backend: Backend) {
+    /// Some clients send UUIDs in upper case.
+    async fn session_id_ignores_case(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (here, there) = (app.signed_in("ada").await, app.obtain("ada", PASSWORD).await.pair());
         app.end_session(&sid(&there.access).to_ascii_uppercase(), &here.access).await.expect(204, "");
@@ -164,16 +165,16 @@ on_both_backends! {
         app.live(&here).await;
     }
 
-    async fn what_is_no_live_session_of_this_user_is_not_found_and_stays_as_it_is(backend: Backend) {
+    async fn foreign_ended_or_malformed_id_is_not_found(backend: Backend) {
         let app = TestApp::start_with(backend, &["--session-lifetime=1h", "--refresh-token-lifetime=1h"]).await;
         let (over, eve) = (app.signed_in("ada").await, app.signed_in("eve").await);
         app.advance(3600);
-        let (ended, cut_off) = (app.obtain("ada", PASSWORD).await.pair(), app.obtain("ada", PASSWORD).await.pair());
+        let (ended, stale) = (app.obtain("ada", PASSWORD).await.pair(), app.obtain("ada", PASSWORD).await.pair());
         app.accounts().await.sign_out(&username("ada")).await.unwrap();
         let (here, eves) = (app.obtain("ada", PASSWORD).await.pair(), app.obtain("eve", PASSWORD).await.pair());
         let mine = sid(&here.access);
         let ids = [
-            sid(&eves.access), sid(&eve.access), sid(&ended.access), sid(&cut_off.access), sid(&over.access),
+            sid(&eves.access), sid(&eve.access), sid(&ended.access), sid(&stale.access), sid(&over.access),
             UNKNOWN.to_owned(), mine.replace('-', ""), format!("%7B{mine}%7D"), format!("{mine}%00"),
             format!("%20{mine}"), "%ff".to_owned(), "%00".to_owned(), "all".to_owned(), "0".to_owned(), "-1".to_owned(),
             "%27%20OR%201=1--".to_owned(), "x".repeat(2000), "%25".to_owned(), "*".to_owned(), "..%2f..".to_owned(),
@@ -182,7 +183,7 @@ on_both_backends! {
             let answer = app.end_session(id, &here.access).await;
             answer.expect(404, NOT_FOUND);
             assert_eq!(answer.header("content-type"), "application/json", "{id:.40}");
-            // Nobody learns by it which ids there are.
+            // The response does not reveal existing ids.
             app.send(app.request(Method::DELETE, &format!("{LIST}{id}/"))).await.expect(401, NOT_PROVIDED);
         }
         app.live(&here).await;
@@ -191,7 +192,7 @@ on_both_backends! {
         assert!(app.events().await.iter().all(|event| event.event != "session_revoked"));
     }
 
-    async fn of_two_who_end_the_same_session_at_once_one_did_it(backend: Backend) {
+    async fn one_of_two_concurrent_revocations_succeeds(backend: Backend) {
         let app = TestApp::start(backend).await;
         let twin = app.twin().await;
         let here = app.signed_in("ada").await;
@@ -201,17 +202,17 @@ on_both_backends! {
             statuses.sort_unstable();
             assert_eq!(statuses, [204, 404]);
         }
-        let told = app.events().await.into_iter().filter(|event| event.event == "session_revoked").count();
-        assert_eq!(told, 8, "each end is told once");
+        let recorded = app.events().await.into_iter().filter(|event| event.event == "session_revoked").count();
+        assert_eq!(recorded, 8, "one event for each revocation");
     }
 
-    async fn a_hundred_sessions_are_ended_at_once(backend: Backend) {
+    async fn hundred_sessions_can_be_revoked_concurrently(backend: Backend) {
         let app = TestApp::start_with(backend, &["--sessions-per-user=200"]).await;
         let here = app.signed_in("ada").await;
         let ids = more_sessions(&app, &here.access, 100).await;
         assert_eq!(app.own_sessions(&here.access).await.len(), 101);
         let listed: Vec<_> = app.own_sessions(&here.access).await.into_iter().skip(1).map(|session| session["id"].clone()).collect();
-        assert_eq!(listed, ids.iter().map(|id| json!(id)).collect::<Vec<_>>(), "the newest first");
+        assert_eq!(listed, ids.iter().map(|id| json!(id)).collect::<Vec<_>>(), "newest first");
         for answer in join_all(ids.iter().map(|id| app.end_session(id, &here.access))).await {
             answer.expect(204, "");
         }

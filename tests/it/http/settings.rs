@@ -1,4 +1,4 @@
-//! Settings that change what tokens say and how they are signed.
+//! Settings for claims and signatures of tokens.
 
 use latchkey_verifier::{Algorithm, Family, KeySet, Kind, Policy, Verifier};
 use serde_json::json;
@@ -7,7 +7,7 @@ use super::tools::{execute, refused, refused_here};
 use crate::support::{Backend, Forge, TestApp};
 
 on_both_backends! {
-    async fn more_claims_are_read_from_the_database_at_each_refresh(backend: Backend) {
+    async fn additional_claims_are_read_at_each_refresh(backend: Backend) {
         let flags = ["--access-claims=username,email,is_staff,first_name,last_name"];
         let app = TestApp::start_with(backend, &flags).await;
         let first = app.signed_in("ada").await;
@@ -41,7 +41,7 @@ on_both_backends! {
         app.blacklist(&second.refresh).await.expect(200, "{}");
     }
 
-    async fn an_audience_is_written_and_asked_for(backend: Backend) {
+    async fn configured_audience_is_written_and_required(backend: Backend) {
         let app = TestApp::start_with(backend, &["--audience=https://api.test"]).await;
         let (pair, forge) = (app.signed_in("ada").await, app.forge());
         assert_eq!(Forge::claims_of(&pair.access)["aud"], "https://api.test");
@@ -57,14 +57,14 @@ on_both_backends! {
         app.refresh(&pair.refresh).await.pair();
     }
 
-    async fn the_issuer_is_the_one_that_is_set(backend: Backend) {
+    async fn configured_issuer_is_written(backend: Backend) {
         let app = TestApp::start_with(backend, &["--issuer=https://login.example.com"]).await;
         let pair = app.signed_in("ada").await;
         assert_eq!(Forge::claims_of(&pair.access)["iss"], "https://login.example.com");
         app.verify(&pair.access).await.expect(200, "{}");
     }
 
-    async fn the_lifetimes_are_those_that_are_set(backend: Backend) {
+    async fn configured_lifetimes_apply(backend: Backend) {
         let app = TestApp::start_with(backend, &["--access-token-lifetime=90s", "--refresh-token-lifetime=2h"]).await;
         let pair = app.signed_in("ada").await;
         assert_eq!(Forge::claims_of(&pair.access)["exp"], app.now() + 90);
@@ -73,7 +73,7 @@ on_both_backends! {
         app.verify(&pair.access).await.expect(401, &refused("Token is expired"));
     }
 
-    async fn a_leeway_forgives_a_few_seconds(backend: Backend) {
+    async fn leeway_tolerates_a_few_seconds(backend: Backend) {
         let app = TestApp::start_with(backend, &["--leeway=10s"]).await;
         let (pair, forge) = (app.signed_in("ada").await, app.forge());
         let early = forge.altered(&pair.access, Kind::Access, &json!({ "nbf": app.now() + 10 }));
@@ -86,11 +86,11 @@ on_both_backends! {
         app.verify(&pair.access).await.expect(401, &refused("Token is expired"));
     }
 
-    async fn the_type_in_the_header_can_be_plain_jwt(backend: Backend) {
+    async fn header_type_can_be_jwt(backend: Backend) {
         let app = TestApp::start_with(backend, &["--access-token-typ=JWT"]).await;
         let (pair, forge) = (app.signed_in("ada").await, app.forge());
         app.verify(&pair.access).await.expect(200, "{}");
-        // The forge writes at+jwt, which is another type now.
+        // The forge writes at+jwt, which differs from the configured type.
         let other = forge.token(Kind::Access, &Forge::claims_of(&pair.access));
         app.verify(&other).await.expect(401, &refused("Token is invalid"));
     }

@@ -1,4 +1,4 @@
-//! Password hashes under load and over time.
+//! Password hashing under load, and renewal of old hashes.
 
 use futures_util::future::join_all;
 
@@ -8,7 +8,7 @@ use crate::support::{Backend, PASSWORD, TestApp};
 const HASH: &str = "SELECT password_hash AS found FROM users WHERE username = 'ada'";
 
 on_both_backends! {
-    async fn sign_ins_beyond_the_queue_are_told_to_come_back(backend: Backend) {
+    async fn sign_ins_beyond_the_queue_get_503(backend: Backend) {
         let app = TestApp::start_with(backend, &["--hash-threads=1", "--hash-queue=1", "--argon2-passes=16"]).await;
         app.user("ada").await;
         let answers = join_all((0..12).map(|_| app.obtain("ada", PASSWORD))).await;
@@ -25,7 +25,7 @@ on_both_backends! {
         app.obtain("ada", PASSWORD).await.pair();
     }
 
-    async fn a_hash_of_old_parameters_is_renewed_at_sign_in(backend: Backend) {
+    async fn hash_with_old_parameters_is_renewed_at_sign_in(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         let old = select(&app, HASH).await;
@@ -39,7 +39,7 @@ on_both_backends! {
         stronger.obtain("ada", PASSWORD).await.pair();
         let new = select(&app, HASH).await;
         assert!(new.starts_with("$argon2id$v=19$m=19456,t=3,p=1$"), "{new}");
-        // Nobody is signed out by it, and the password is still the password.
+        // The renewal revokes no session, and the password stays valid.
         app.refresh(&first.refresh).await.pair();
         stronger.obtain("ada", PASSWORD).await.pair();
         assert_eq!(select(&app, HASH).await, new);

@@ -1,4 +1,4 @@
-//! The end of a server.
+//! Graceful stop of a server.
 
 use std::{
     io::{Read as _, Write as _},
@@ -8,7 +8,7 @@ use std::{
 
 use crate::support::{Backend, TestApp};
 
-/// A connection that stays open between requests.
+/// Connection that stays open between requests.
 struct KeptConnection(TcpStream);
 
 impl KeptConnection {
@@ -20,7 +20,7 @@ impl KeptConnection {
         Self(stream)
     }
 
-    /// Sends a request, which has to be answered. Returns true if the response closes the connection.
+    /// Sends a request. Returns true if the response closes the connection.
     fn closes_with_the_next_response(&mut self) -> bool {
         self.0
             .write_all(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -34,14 +34,14 @@ impl KeptConnection {
 }
 
 on_both_backends! {
-    async fn a_request_that_began_is_answered_before_the_server_ends(backend: Backend) {
+    async fn started_request_is_answered_before_the_stop(backend: Backend) {
         let mut app = TestApp::start(backend).await;
         let address = app.address;
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let head = "POST /api/token/verify/ HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n";
         stream.write_all(head.as_bytes()).unwrap();
-        // The server asks for the body: the request has begun.
+        // The server answers `100 Continue`, so the request has begun.
         let mut buffer = [0; 64];
         let length = stream.read(&mut buffer).unwrap();
         assert!(buffer[..length].starts_with(b"HTTP/1.1 100 "));
@@ -58,21 +58,21 @@ on_both_backends! {
         });
     }
 
-    /// A proxy may have sent it just before it learned of the stop.
-    async fn request_on_an_idle_connection_at_a_stop_is_answered_and_closes_it(backend: Backend) {
+    /// A proxy may have sent the request before it detected the stop.
+    async fn idle_connection_at_a_stop_is_answered_and_closed(backend: Backend) {
         let mut app = TestApp::start(backend).await;
         let (mut idle, mut busy) = (KeptConnection::open(app.address), KeptConnection::open(app.address));
         assert!(!idle.closes_with_the_next_response() && !busy.closes_with_the_next_response());
         std::thread::scope(|scope| {
             scope.spawn(|| app.stop());
-            // The stop has begun once a response says so.
+            // The first closing response shows that the stop has begun.
             while !busy.closes_with_the_next_response() {}
             assert!(idle.closes_with_the_next_response());
-            assert_eq!(idle.0.read(&mut [0; 64]).unwrap(), 0, "the server closes it");
+            assert_eq!(idle.0.read(&mut [0; 64]).unwrap(), 0, "the connection is open");
         });
     }
 
-    async fn what_was_decided_before_the_end_holds_afterwards(backend: Backend) {
+    async fn revocation_persists_after_a_restart(backend: Backend) {
         let mut app = TestApp::start(backend).await;
         let (kept, left) = (app.signed_in("kept").await, app.signed_in("left").await);
         app.blacklist(&left.refresh).await.expect(200, "{}");

@@ -1,11 +1,11 @@
-//! What is in the tokens, byte for byte.
+//! Exact contents of tokens.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use regex::Regex;
 
 use crate::support::{Backend, Forge, PASSWORD, TestApp};
 
-/// A segment of a token as the text that it is.
+/// Returns a decoded segment of a token.
 fn segment(token: &str, index: usize) -> String {
     String::from_utf8(
         URL_SAFE_NO_PAD
@@ -25,14 +25,14 @@ fn assert_matches(text: &str, pattern: &str) {
 const UUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
 
 on_both_backends! {
-    async fn the_header_is_algorithm_type_and_key(backend: Backend) {
+    async fn header_has_algorithm_type_and_key(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         assert_matches(&segment(&pair.access, 0), r#"\{"alg":"ES256","typ":"at\+jwt","kid":"[\w-]{43}"\}"#);
         assert_matches(&segment(&pair.refresh, 0), r#"\{"alg":"HS256","typ":"rt\+jwt","kid":"[\w-]{43}"\}"#);
     }
 
-    async fn the_claims_of_simplejwt_come_first_and_in_its_order(backend: Backend) {
+    async fn claims_start_with_those_of_simplejwt(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (pair, now) = (app.signed_in("ada").await, app.now());
         let common = |kind: &str, exp: i64| {
@@ -45,7 +45,7 @@ on_both_backends! {
         assert_matches(&segment(&pair.refresh, 1), &format!("{}{rest}", common("refresh", now + 86_400)));
     }
 
-    async fn a_pair_shares_its_moment_its_user_and_its_session_but_no_id(backend: Backend) {
+    async fn pair_shares_time_user_and_session_but_not_jti(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         let (access, refresh) = (Forge::claims_of(&pair.access), Forge::claims_of(&pair.refresh));
@@ -56,7 +56,7 @@ on_both_backends! {
         assert_ne!(access["jti"], refresh["jti"]);
     }
 
-    async fn a_rotation_changes_id_times_and_generation_and_nothing_else(backend: Backend) {
+    async fn rotation_changes_only_jti_times_and_generation(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         app.advance(60);
@@ -70,7 +70,7 @@ on_both_backends! {
         assert_eq!(Forge::claims_of(&second.access)["iat"], app.now());
     }
 
-    async fn the_key_in_the_header_is_the_published_one(backend: Backend) {
+    async fn kid_in_the_header_is_published(backend: Backend) {
         let app = TestApp::start(backend).await;
         app.user("ada").await;
         let pair = app.obtain("ada", PASSWORD).await.pair();

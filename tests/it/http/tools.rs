@@ -1,4 +1,4 @@
-//! What several of these files need: the four token endpoints, and a look into the database.
+//! Helpers: token endpoints, expected bodies and database access.
 
 use diesel::{
     Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query,
@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::support::{Backend, TestApp, new_username, servers, username};
 
-/// The token endpoints with their fields.
+/// Token endpoints with their fields.
 pub const ENDPOINTS: [(&str, &[&str]); 4] = [
     ("/api/token/", &["username", "password"]),
     ("/api/token/refresh/", &["refresh"]),
@@ -22,7 +22,7 @@ pub const BAD_CREDENTIALS: &str =
 pub const NO_ACCOUNT: &str = r#"{"detail":"No active account found for the given token."}"#;
 pub const VERIFY_BLACKLISTED: &str = r#"{"non_field_errors":["Token is blacklisted"]}"#;
 
-/// A JSON object in which each of the fields has this value.
+/// Returns a JSON object in which each field has this value.
 pub fn all(fields: &[&str], value: &str) -> String {
     let members: Vec<String> = fields
         .iter()
@@ -31,24 +31,24 @@ pub fn all(fields: &[&str], value: &str) -> String {
     format!("{{{}}}", members.join(","))
 }
 
-/// The body of a 400 in which each of the fields is wrong in this way.
+/// Returns the body of a 400 with this message for each field.
 pub fn all_wrong(fields: &[&str], text: &str) -> String {
     all(fields, &format!("[\"{text}\"]"))
 }
 
-/// The body of a token's refusal.
+/// Returns the body of a refused token.
 pub fn refused(detail: &str) -> String {
     format!(r#"{{"detail":"{detail}","code":"token_not_valid"}}"#)
 }
 
-/// The body of a token's refusal on a protected view.
+/// Returns the body of a token that a protected view refuses.
 pub fn refused_here(message: &str) -> String {
     format!(
         r#"{{"detail":"Given token not valid for any token type","code":"token_not_valid","messages":[{{"token_class":"AccessToken","token_type":"access","message":"{message}"}}]}}"#
     )
 }
 
-/// Makes a user with this password.
+/// Creates a user with this password.
 pub async fn user_with_password(app: &TestApp, name: &str, password: &str) {
     let password = Password::parse_new(password.to_owned()).unwrap();
     let registration = Registration {
@@ -60,7 +60,7 @@ pub async fn user_with_password(app: &TestApp, name: &str, password: &str) {
     app.accounts().await.create(registration).await.unwrap();
 }
 
-/// What an operator's `deactivate` does.
+/// Deactivates a user as the operator's command does.
 pub async fn deactivate(app: &TestApp, name: &str) {
     app.accounts()
         .await
@@ -69,7 +69,7 @@ pub async fn deactivate(app: &TestApp, name: &str) {
         .unwrap();
 }
 
-/// Changes the database behind the server's back.
+/// Executes a statement in the database, without the server.
 pub async fn execute(app: &TestApp, statement: &str) {
     match app.backend {
         Backend::Embedded => {
@@ -81,7 +81,7 @@ pub async fn execute(app: &TestApp, statement: &str) {
     }
 }
 
-/// The one text that a query finds, as `found`.
+/// Returns the text in the column `found` of the only row.
 pub async fn select(app: &TestApp, query: &str) -> String {
     #[derive(QueryableByName)]
     struct Row {

@@ -1,4 +1,4 @@
-//! Refusals of the HTTP library, before there is a request: they look like all others.
+//! Errors of the HTTP library before routing. They have the format of other errors.
 
 use std::{
     io::{Read as _, Write as _},
@@ -10,7 +10,7 @@ use crate::support::{Backend, TestApp};
 
 const GET: &str = "GET /health/live HTTP/1.1\r\nHost: a\r\n";
 
-/// Sends these bytes and returns everything that comes back.
+/// Sends these bytes. Returns all received data.
 fn sent(app: &TestApp, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(app.address).unwrap();
     stream
@@ -48,7 +48,7 @@ fn expect(answer: &str, status: &str, detail: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_http_is_a_400_with_a_body() {
+async fn malformed_http_is_a_400_with_a_body() {
     let app = TestApp::start(Backend::Embedded).await;
     for request in [
         "GARBAGE\r\n\r\n".to_owned(),
@@ -60,7 +60,7 @@ async fn what_is_no_http_is_a_400_with_a_body() {
         "\u{16}\u{3}\u{1}\u{2}\0\u{1}".to_owned(),
     ] {
         expect(&sent(&app, request.as_bytes()), "400 ", "Bad request.");
-        // After other requests over the same connection, sent ahead.
+        // After pipelined requests on the same connection.
         let answers = sent(
             &app,
             format!("{}{request}", format!("{GET}\r\n").repeat(3)).as_bytes(),
@@ -70,9 +70,9 @@ async fn what_is_no_http_is_a_400_with_a_body() {
     }
 }
 
-/// The client is still sending when it is refused, and reads the response nevertheless.
+/// The client is refused while it sends, and still receives the response.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_head_that_is_too_large_is_a_431_with_a_body() {
+async fn oversized_head_is_a_431_with_a_body() {
     let app = TestApp::start(Backend::Embedded).await;
     let detail = "Request header is too large.";
     expect(
@@ -87,7 +87,7 @@ async fn a_head_that_is_too_large_is_a_431_with_a_body() {
         let head = format!("{GET}A: {}\r\n\r\n", "a".repeat(size));
         expect(&sent(&app, head.as_bytes()), "431 ", detail);
     }
-    // Behind another request, the library reads somewhat more before it looks at the limit.
+    // After another request, the library reads more before it checks the limit.
     let head = format!("{GET}\r\n{GET}A: {}\r\n\r\n", "a".repeat(1_000_000));
     expect(&sent(&app, head.as_bytes()), "431 ", detail);
     expect(
@@ -101,7 +101,7 @@ async fn a_head_that_is_too_large_is_a_431_with_a_body() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_head_that_is_too_slow_is_a_408_with_a_body() {
+async fn slow_head_is_a_408_with_a_body() {
     let app = TestApp::start_with(Backend::Embedded, &["--header-timeout=200ms"]).await;
     for head in ["", "GET", "POST /api/token/ HTTP/1.1\r\nHo"] {
         expect(
@@ -113,7 +113,7 @@ async fn a_head_that_is_too_slow_is_a_408_with_a_body() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_chunk_that_is_none_is_one_400() {
+async fn malformed_chunk_is_one_400() {
     let app = TestApp::start(Backend::Embedded).await;
     let head = "POST /api/token/verify/ HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
     for body in [

@@ -11,7 +11,7 @@ const NOT_PROVIDED: &str = r#"{"detail":"Authentication credentials were not pro
 const BAD_HEADER: &str = r#"{"detail":"Authorization header must contain two space-delimited values","code":"bad_authorization_header"}"#;
 
 on_both_backends! {
-    async fn the_user_is_told_in_the_shape_of_dj_rest_auth(backend: Backend) {
+    async fn user_has_the_format_of_dj_rest_auth(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         execute(&app, "UPDATE users SET email = 'ada@example.com', first_name = 'Ada', last_name = 'Löve' WHERE username = 'ada'").await;
@@ -23,7 +23,7 @@ on_both_backends! {
         assert_eq!(answer.header("www-authenticate"), "");
     }
 
-    async fn a_header_is_a_scheme_and_one_value(backend: Backend) {
+    async fn authorization_is_a_scheme_and_one_value(backend: Backend) {
         let app = TestApp::start(backend).await;
         let access = app.signed_in("ada").await.access;
         for header in [format!("Bearer {access}"), format!("bearer {access}"), format!("BEARER {access}"), format!("Bearer    {access}  ")] {
@@ -49,14 +49,14 @@ on_both_backends! {
         }
     }
 
-    async fn a_header_that_is_no_text_holds_no_token(backend: Backend) {
+    async fn authorization_that_is_not_text_is_invalid(backend: Backend) {
         let app = TestApp::start(backend).await;
         let junk = reqwest::header::HeaderValue::from_bytes(b"Bearer \xff\xfe").unwrap();
         let answer = app.send(app.request(Method::GET, "/api/auth/user/").header("authorization", junk)).await;
         answer.expect(401, &refused_here("Token is invalid"));
     }
 
-    async fn a_token_that_is_over_or_of_the_wrong_type_is_told_why(backend: Backend) {
+    async fn expired_or_wrong_type_is_reported(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         app.me(&format!("Bearer {}", pair.refresh)).await.expect(401, &refused_here("Token has wrong type"));
@@ -64,7 +64,7 @@ on_both_backends! {
         app.me(&format!("Bearer {}", pair.access)).await.expect(401, &refused_here("Token is expired"));
     }
 
-    async fn a_token_of_a_session_that_ended_is_blacklisted(backend: Backend) {
+    async fn token_of_a_revoked_session_is_blacklisted(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (left, out) = (app.signed_in("left").await, app.signed_in("out").await);
         app.blacklist(&left.refresh).await.expect(200, "{}");
@@ -74,29 +74,29 @@ on_both_backends! {
         }
     }
 
-    async fn users_who_are_inactive_or_gone_are_told_so(backend: Backend) {
+    async fn inactive_and_deleted_users_are_reported(backend: Backend) {
         let app = TestApp::start(backend).await;
-        let (idle, gone) = (app.signed_in("idle").await, app.signed_in("gone").await);
+        let (idle, deleted) = (app.signed_in("idle").await, app.signed_in("deleted").await);
         deactivate(&app, "idle").await;
-        app.accounts().await.delete(&username("gone")).await.unwrap();
+        app.accounts().await.delete(&username("deleted")).await.unwrap();
         let inactive = r#"{"detail":"User is inactive","code":"user_inactive"}"#;
         app.me(&format!("Bearer {}", idle.access)).await.expect(401, inactive);
         let not_found = r#"{"detail":"User not found","code":"user_not_found"}"#;
-        app.me(&format!("Bearer {}", gone.access)).await.expect(401, not_found);
+        app.me(&format!("Bearer {}", deleted.access)).await.expect(401, not_found);
     }
 
-    async fn a_token_that_names_no_user_is_refused(backend: Backend) {
+    async fn token_without_a_user_is_refused(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (pair, forge) = (app.signed_in("ada").await, app.forge());
-        let nobody = forge.altered(&pair.access, Kind::Access, &json!({ "user_id": null }));
+        let no_user = forge.altered(&pair.access, Kind::Access, &json!({ "user_id": null }));
         let expected = r#"{"detail":"Token contained no recognizable user identification","code":"token_not_valid"}"#;
-        app.me(&format!("Bearer {nobody}")).await.expect(401, expected);
+        app.me(&format!("Bearer {no_user}")).await.expect(401, expected);
         let odd = forge.altered(&pair.access, Kind::Access, &json!({ "user_id": 5 }));
         app.me(&format!("Bearer {odd}")).await.expect(401, &refused_here("Token is invalid"));
     }
 
-    /// First who, then what.
-    async fn a_wrong_method_is_told_to_those_who_are_known(backend: Backend) {
+    /// Authentication is checked before the method.
+    async fn wrong_method_is_reported_to_authenticated_clients(backend: Backend) {
         let app = TestApp::start(backend).await;
         let access = app.signed_in("ada").await.access;
         for method in [Method::POST, Method::DELETE, Method::PATCH] {
@@ -111,7 +111,7 @@ on_both_backends! {
         app.send(head).await.expect(200, "");
     }
 
-    async fn of_several_schemes_each_is_taken_and_the_first_is_named(backend: Backend) {
+    async fn all_schemes_are_accepted_and_the_first_is_named(backend: Backend) {
         let app = TestApp::start_with(backend, &["--auth-header-types=JWT,Bearer"]).await;
         let access = app.signed_in("ada").await.access;
         for scheme in ["JWT", "jwt", "Bearer", "bearer"] {

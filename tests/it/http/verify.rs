@@ -17,7 +17,7 @@ on_both_backends! {
         app.verify(&pair.refresh).await.expect(200, "{}");
     }
 
-    async fn a_blacklisted_token_is_a_bad_request_without_a_challenge(backend: Backend) {
+    async fn blacklisted_token_is_a_400_without_a_challenge(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         app.blacklist(&pair.refresh).await.expect(200, "{}");
@@ -28,7 +28,7 @@ on_both_backends! {
         }
     }
 
-    async fn a_spent_refresh_token_is_blacklisted_at_once(backend: Backend) {
+    async fn spent_refresh_token_is_blacklisted_immediately(backend: Backend) {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         let second = app.refresh(&first.refresh).await.pair();
@@ -38,19 +38,19 @@ on_both_backends! {
         }
     }
 
-    async fn whatever_cuts_a_user_off_is_seen(backend: Backend) {
+    async fn deactivation_deletion_and_sign_out_are_detected(backend: Backend) {
         let app = TestApp::start(backend).await;
-        let (idle, gone, out) = (app.signed_in("idle").await, app.signed_in("gone").await, app.signed_in("out").await);
+        let (idle, deleted, out) = (app.signed_in("idle").await, app.signed_in("deleted").await, app.signed_in("out").await);
         deactivate(&app, "idle").await;
-        app.accounts().await.delete(&username("gone")).await.unwrap();
+        app.accounts().await.delete(&username("deleted")).await.unwrap();
         app.accounts().await.sign_out(&username("out")).await.unwrap();
-        for pair in [idle, gone, out] {
+        for pair in [idle, deleted, out] {
             app.verify(&pair.access).await.expect(400, VERIFY_BLACKLISTED);
             app.verify(&pair.refresh).await.expect(400, VERIFY_BLACKLISTED);
         }
     }
 
-    async fn a_refusal_carries_the_challenge(backend: Backend) {
+    async fn refusal_has_a_challenge(backend: Backend) {
         let app = TestApp::start(backend).await;
         let answer = app.verify("junk").await;
         answer.expect(401, &refused("Token is invalid"));

@@ -1,4 +1,4 @@
-//! What the tokens of a round are worth afterwards, on each of the servers.
+//! Checks of all tokens after a round, on each server.
 
 use std::collections::BTreeSet;
 
@@ -6,49 +6,49 @@ use futures_util::future::join_all;
 use latchkey::ports::SessionStore as _;
 
 use super::{
-    chance::Chance,
-    oracle::Left,
-    plan::What,
+    oracle::Outcome,
+    plan::Command,
     play::{Event, Record, World},
+    rng::Rng,
 };
 use crate::support::{Forge, TestApp, servers};
 
 impl World {
-    async fn left(&self, record: &Record) -> Left {
+    async fn outcome(&self, record: &Record) -> Outcome {
         let state = self.store.find(record.session.id).await.unwrap().unwrap();
-        Left {
+        Outcome {
             generation: state.session.generation,
             row: state.session,
             version: state.user.unwrap().session_epoch,
         }
     }
 
-    /// What is left of the session, and every promise that is broken afterwards, in words. The newest token goes on if
-    /// the session lives; if it is dead, no token of it is good anywhere.
-    pub async fn look_after(&self, record: &Record) -> (Left, Vec<String>) {
-        let mut left = self.left(record).await;
-        if !left.dead() {
-            let broken = self.walk_on(record).await;
-            left = Left {
-                generation: left.generation,
-                ..self.left(record).await
+    /// Returns the outcome, and a description of each violation. If the session is live, its newest
+    /// token must be accepted. If it is revoked, no server may accept a token of it.
+    pub async fn check_afterwards(&self, record: &Record) -> (Outcome, Vec<String>) {
+        let mut outcome = self.outcome(record).await;
+        if !outcome.dead() {
+            let violations = self.check_live(record).await;
+            outcome = Outcome {
+                generation: outcome.generation,
+                ..self.outcome(record).await
             };
-            // A request whose client is gone may end it only now.
-            if !left.dead() {
-                return (left, broken);
+            // A request of a disconnected client may still revoke the session.
+            if !outcome.dead() {
+                return (outcome, violations);
             }
         }
-        let broken = self.look_at_the_dead(record).await;
+        let violations = self.check_revoked(record).await;
         (
-            Left {
-                generation: left.generation,
-                ..self.left(record).await
+            Outcome {
+                generation: outcome.generation,
+                ..self.outcome(record).await
             },
-            broken,
+            violations,
         )
     }
 
-    async fn look_at_the_dead(&self, record: &Record) -> Vec<String> {
+    async fn check_revoked(&self, record: &Record) -> Vec<String> {
         let refresh: BTreeSet<String> = record
             .tokens
             .refresh
@@ -60,33 +60,33 @@ impl World {
             .into_iter()
             .chain(record.given(true))
             .collect();
-        if record.may_be_unmarked() {
-            // Its mark is on its way, or comes with the next look of the janitors.
+        if record.may_lack_entry() {
+            // The entry is written soon, or by the next replay.
             for server in &self.servers {
-                servers::eventually("the mark is there", async || {
+                servers::eventually("the entry exists", async || {
                     server.verify(&record.tokens.access).await.status == 400
                 })
                 .await;
             }
         }
-        let looks = self
+        let checks = self
             .servers
             .iter()
             .map(|server| all_refused(server, &refresh, &access));
-        join_all(looks).await.into_iter().flatten().collect()
+        join_all(checks).await.into_iter().flatten().collect()
     }
 
-    async fn walk_on(&self, record: &Record) -> Vec<String> {
-        let mut chance = Chance::new(record.plan.seed);
+    async fn check_live(&self, record: &Record) -> Vec<String> {
+        let mut rng = Rng::new(record.plan.seed);
         let mut wrong = Vec::new();
         let newest = record.newest().map(|(_, token)| token);
         let mut token = newest.unwrap_or_else(|| record.tokens.refresh.last().unwrap().clone());
         for _ in 0..2 {
-            let server = &self.servers[usize::try_from(chance.below(3)).unwrap()];
+            let server = &self.servers[usize::try_from(rng.below(3)).unwrap()];
             let answer = server.refresh(&token).await;
             if answer.status != 200 {
                 wrong.push(format!(
-                    "the session lives, and its newest token is refused: {answer:?}"
+                    "newest token of a live session is refused: {answer:?}"
                 ));
                 return wrong;
             }
@@ -97,9 +97,7 @@ impl World {
                     server.verify(&pair.refresh).await,
                 ];
                 wrong.extend(verdicts.iter().filter(|verdict| verdict.status != 200).map(
-                    |verdict| {
-                        format!("the session lives, and its new tokens are not valid: {verdict:?}")
-                    },
+                    |verdict| format!("new token of a live session is not valid: {verdict:?}"),
                 ));
             }
             token = pair.refresh;
@@ -118,7 +116,7 @@ async fn all_refused(
         if status != refused {
             let claims = Forge::claims_of(token);
             wrong.push(format!(
-                "the session is dead, and {what} of {} answers {status} to {claims}",
+                "{what} of {} returns {status} for a revoked session: {claims}",
                 server.address
             ));
         }
@@ -145,7 +143,7 @@ impl Record {
         let refreshed = self
             .events
             .iter()
-            .filter(|event| matches!(event.what, What::Refresh { .. }));
+            .filter(|event| matches!(event.what, Command::Refresh { .. }));
         let answers = refreshed
             .filter_map(|event| event.answer.as_ref())
             .filter(|(_, answer)| answer.status == 200);
@@ -158,9 +156,10 @@ impl Record {
         })
     }
 
-    /// Whether nobody was told of the end by whom wrote it, because its client was gone.
-    fn may_be_unmarked(&self) -> bool {
-        let gone = |event: &Event| event.answer.is_none();
-        self.events.iter().any(gone) && !self.events.iter().any(Event::ends)
+    /// True if a disconnected client may have revoked the session, and no other revocation was
+    /// confirmed.
+    fn may_lack_entry(&self) -> bool {
+        let disconnected = |event: &Event| event.answer.is_none();
+        self.events.iter().any(disconnected) && !self.events.iter().any(Event::confirms_revocation)
     }
 }

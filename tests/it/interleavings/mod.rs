@@ -1,13 +1,15 @@
-//! Random interleavings on real servers: three of them over the same stores, a fresh session each round, and everybody
-//! at it at once. An oracle that knows no rule of the service but its promises judges each round.
+//! Random interleavings on three real servers with shared stores. Each round runs concurrent
+//! operations on a new session.
 //!
-//! `INTERLEAVINGS` is how many rounds; `INTERLEAVINGS_SEED` plays one plan, as often as that: what an interleaving
-//! finds may take more than one.
+//! An oracle checks each round against the guarantees of the service, without its rules.
+//!
+//! `INTERLEAVINGS` is the number of rounds. `INTERLEAVINGS_SEED` repeats one plan that often,
+//! because a fault may need several attempts.
 
 mod aftermath;
-mod chance;
 mod oracle;
 mod places;
 mod plan;
 mod play;
-mod stories;
+mod rng;
+mod tests;

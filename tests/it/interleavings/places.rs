@@ -1,19 +1,19 @@
-//! The places that send requests, and the promises about a token that was spent from another place.
+//! Client places, and the guarantees for spent tokens that another place sends.
 
 use super::{
-    chance::Chance,
-    oracle::Left,
-    plan::What,
+    oracle::Outcome,
+    plan::Command,
     play::{Event, Record},
+    rng::Rng,
 };
 
-/// The repeats of a generation for clients that differ in one respect.
+/// Limit of repeats for a generation to clients that differ in one property.
 const LIMIT: usize = 3;
 
-/// The address and the `User-Agent` of a client.
+/// Address and `User-Agent` of a client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Place {
-    /// The owner's.
+    /// Address and `User-Agent` of the owner.
     Home,
     /// The owner's `User-Agent`, in another network.
     OtherAddress,
@@ -22,15 +22,15 @@ pub enum Place {
 }
 
 impl Place {
-    pub fn new(chance: &mut Chance, peaceful: bool) -> Self {
-        match chance.below(10) {
+    pub fn new(rng: &mut Rng, without_revocations: bool) -> Self {
+        match rng.below(10) {
             0 | 1 => Self::OtherAddress,
-            2 if !peaceful => Self::Elsewhere,
+            2 if !without_revocations => Self::Elsewhere,
             _ => Self::Home,
         }
     }
 
-    /// The address and the `User-Agent`.
+    /// Returns the address and the `User-Agent`.
     pub const fn client(self) -> (&'static str, Option<&'static str>) {
         match self {
             Self::Home => ("127.0.0.1", None),
@@ -39,7 +39,7 @@ impl Place {
         }
     }
 
-    /// The number of respects in which two clients differ.
+    /// Number of properties in which two clients differ.
     fn apart(self, other: Self) -> usize {
         let (one, other) = (self.client(), other.client());
         usize::from(one.0 != other.0) + usize::from(one.1 != other.1)
@@ -47,18 +47,18 @@ impl Place {
 }
 
 impl Event {
-    /// The refresh token in the request, by generation.
-    fn shown(&self) -> Option<u32> {
+    /// Generation of the refresh token in the request.
+    fn presented_generation(&self) -> Option<u32> {
         match self.what {
-            What::Refresh { generation, .. }
-            | What::LogOut { generation }
-            | What::VerifyRefresh { generation } => Some(generation),
-            What::CutOff | What::VerifyAccess => None,
+            Command::Refresh { generation, .. }
+            | Command::LogOut { generation }
+            | Command::VerifyRefresh { generation } => Some(generation),
+            Command::RevokeAll | Command::VerifyAccess => None,
         }
     }
 
     fn refreshes(&self, generation: u32) -> bool {
-        matches!(self.what, What::Refresh { generation: presented, .. } if presented == generation)
+        matches!(self.what, Command::Refresh { generation: presented, .. } if presented == generation)
     }
 }
 
@@ -75,27 +75,30 @@ impl Record {
             .collect()
     }
 
-    /// Returns the places of clients that may hold the newest token when one of this generation is spent.
+    /// Returns the places of clients that may hold the newest token when one of this generation is
+    /// spent.
     fn holders(&self, generation: u32) -> Vec<Place> {
         let before = (generation < self.plan.generation).then_some(Place::Home);
-        let later = |event: &&Event| matches!(event.what, What::Refresh { generation: of, .. } if of >= generation);
+        let later = |event: &&Event| matches!(event.what, Command::Refresh { generation: of, .. } if of >= generation);
         before
             .into_iter()
             .chain(self.events.iter().filter(later).map(|event| event.place))
             .collect()
     }
 
-    /// Returns true if the place of a client may have ended the session.
+    /// True if the place of a client may have revoked the session.
     pub fn reuse_by_place(&self) -> bool {
         let elsewhere = |event: &Event| {
-            event.shown().is_some_and(|shown| {
-                self.holders(shown)
-                    .iter()
-                    .any(|holder| holder.apart(event.place) == 2)
-            })
+            event
+                .presented_generation()
+                .is_some_and(|presented_generation| {
+                    self.holders(presented_generation)
+                        .iter()
+                        .any(|holder| holder.apart(event.place) == 2)
+                })
         };
-        let used_up = |event: &Event| {
-            let What::Refresh { generation, .. } = event.what else {
+        let beyond_limit = |event: &Event| {
+            let Command::Refresh { generation, .. } = event.what else {
                 return false;
             };
             self.rotators(generation).iter().any(|rotator| {
@@ -111,11 +114,11 @@ impl Record {
         };
         self.events
             .iter()
-            .any(|event| elsewhere(event) || used_up(event))
+            .any(|event| elsewhere(event) || beyond_limit(event))
     }
 
-    /// Returns true if a thief from elsewhere was refused.
-    pub fn thief_was_refused(&self) -> bool {
+    /// True if a client from elsewhere was refused.
+    pub fn other_client_was_refused(&self) -> bool {
         let refused = |event: &Event| {
             event
                 .answer
@@ -123,14 +126,16 @@ impl Record {
                 .is_some_and(|(_, answer)| answer.status >= 400)
         };
         self.events.iter().any(|event| {
-            event.place == Place::Elsewhere && event.shown().is_some() && refused(event)
+            event.place == Place::Elsewhere
+                && event.presented_generation().is_some()
+                && refused(event)
         })
     }
 
-    /// Returns the broken promises about places, in words.
-    pub fn judge_places(&self, left: &Left) -> Vec<String> {
+    /// Returns the violated guarantees about places.
+    pub fn judge_places(&self, outcome: &Outcome) -> Vec<String> {
         let mut wrong = Vec::new();
-        for generation in 0..=left.generation {
+        for generation in 0..=outcome.generation {
             let given = |event: &&Event| {
                 event.refreshes(generation)
                     && event
@@ -155,12 +160,12 @@ impl Record {
             };
             if !given.is_empty() && !self.rotators(generation).iter().any(explains) {
                 wrong.push(format!(
-                    "the successor of generation {generation} was given to too many: {given:?}"
+                    "too many clients received the successor of generation {generation}: {given:?}"
                 ));
             }
         }
         for event in &self.events {
-            let (What::VerifyRefresh { generation }, Some((_, answer))) =
+            let (Command::VerifyRefresh { generation }, Some((_, answer))) =
                 (event.what, &event.answer)
             else {
                 continue;
@@ -168,9 +173,9 @@ impl Record {
             let holders = self.holders(generation);
             let elsewhere =
                 !holders.is_empty() && holders.iter().all(|holder| holder.apart(event.place) == 2);
-            if elsewhere && answer.status == 400 && !left.dead() {
+            if elsewhere && answer.status == 400 && !outcome.dead() {
                 wrong.push(format!(
-                    "it outlived a question from elsewhere about a spent token: {event:?}"
+                    "the session is live after a verification of a spent token from elsewhere: {event:?}"
                 ));
             }
         }

@@ -1,32 +1,32 @@
-//! Who does what in a round.
+//! Random plan of a round.
 
-use super::{chance::Chance, places::Place};
+use super::{places::Place, rng::Rng};
 
-/// A round: the session as it is found, and what is done with it at once.
+/// Initial state of a session, and the concurrent operations on it.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub seed: u64,
-    /// The generation that the session is at.
+    /// Current generation of the session.
     pub generation: u32,
-    /// Whether the window since the last rotation is over.
+    /// True if the grace of the last rotation is over.
     pub window_over: bool,
     pub operations: Vec<Operation>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Operation {
-    pub what: What,
+    pub what: Command,
     pub server: usize,
     pub place: Place,
-    /// How often it lets others go first.
+    /// Number of yields before the operation starts.
     pub turns: u32,
-    /// After how many more turns its client is gone, if it goes.
+    /// Number of further yields after which the client disconnects.
     pub crash: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum What {
-    /// Refreshes with the token of this generation, and then with what it got, this often in all.
+pub enum Command {
+    /// Refreshes with the token of this generation, then with each successor. `times` is the total.
     Refresh {
         generation: u32,
         times: u32,
@@ -34,7 +34,7 @@ pub enum What {
     LogOut {
         generation: u32,
     },
-    CutOff,
+    RevokeAll,
     VerifyAccess,
     VerifyRefresh {
         generation: u32,
@@ -45,14 +45,14 @@ pub const SERVERS: usize = 3;
 
 impl Plan {
     pub fn new(seed: u64) -> Self {
-        let mut chance = Chance::new(seed);
-        let generation = chance.below(3);
-        let number = 3 + chance.below(6);
-        // A round in which nobody means to end the session, and one in which somebody does.
-        let peaceful = chance.one_in(2);
-        let window_over = chance.one_in(2);
+        let mut rng = Rng::new(seed);
+        let generation = rng.below(3);
+        let number = 3 + rng.below(6);
+        // Half of the rounds have no operation that revokes the session on purpose.
+        let without_revocations = rng.one_in(2);
+        let window_over = rng.one_in(2);
         let operations = (0..number)
-            .map(|_| Operation::new(&mut chance, generation, peaceful))
+            .map(|_| Operation::new(&mut rng, generation, without_revocations))
             .collect();
         Self {
             seed,
@@ -64,37 +64,37 @@ impl Plan {
 }
 
 impl Operation {
-    fn new(chance: &mut Chance, generation: u32, peaceful: bool) -> Self {
-        let older = generation - chance.below(generation + 1);
-        let what = match chance.below(20) {
-            0 if !peaceful => What::CutOff,
-            1 | 2 if !peaceful => What::LogOut { generation: older },
-            3 | 4 if !peaceful => What::Refresh {
+    fn new(rng: &mut Rng, generation: u32, without_revocations: bool) -> Self {
+        let older = generation - rng.below(generation + 1);
+        let what = match rng.below(20) {
+            0 if !without_revocations => Command::RevokeAll,
+            1 | 2 if !without_revocations => Command::LogOut { generation: older },
+            3 | 4 if !without_revocations => Command::Refresh {
                 generation: older,
                 times: 1,
             },
-            5 | 6 => What::VerifyAccess,
-            7 | 8 => What::VerifyRefresh { generation: older },
-            9 | 10 => What::Refresh {
+            5 | 6 => Command::VerifyAccess,
+            7 | 8 => Command::VerifyRefresh { generation: older },
+            9 | 10 => Command::Refresh {
                 generation,
                 times: 2,
             },
-            11 => What::Refresh {
+            11 => Command::Refresh {
                 generation: older.max(generation.saturating_sub(1)),
                 times: 1,
             },
-            _ => What::Refresh {
+            _ => Command::Refresh {
                 generation,
                 times: 1,
             },
         };
-        let crash = chance.one_in(7).then(|| chance.turns());
-        let server = usize::try_from(chance.below(3)).unwrap() % SERVERS;
-        let turns = chance.turns();
+        let crash = rng.one_in(7).then(|| rng.turns());
+        let server = usize::try_from(rng.below(3)).unwrap() % SERVERS;
+        let turns = rng.turns();
         Self {
             what,
             server,
-            place: Place::new(chance, peaceful),
+            place: Place::new(rng, without_revocations),
             turns,
             crash,
         }

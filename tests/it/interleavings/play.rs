@@ -1,4 +1,4 @@
-//! Plays a plan and writes down who began and ended when, and what came back.
+//! Executes a plan. Records start, end and answer of each request.
 
 use std::sync::{
     Arc,
@@ -24,11 +24,11 @@ use tokio::{sync::Barrier, task::yield_now};
 
 use super::{
     places::Place,
-    plan::{Operation, Plan, SERVERS, What},
+    plan::{Command, Operation, Plan, SERVERS},
 };
 use crate::support::{Answer, Backend, Forge, TestApp, username};
 
-/// Three servers over the same stores, and what an operator works with.
+/// Three servers with shared stores, and the operator's commands.
 pub struct World {
     pub servers: Vec<TestApp>,
     pub store: SqlStore,
@@ -37,24 +37,24 @@ pub struct World {
     order: AtomicU64,
 }
 
-/// The tokens that a session had when the round began.
+/// Tokens of a session at the start of the round.
 pub struct Tokens {
     pub access: String,
     /// By generation.
     pub refresh: Vec<String>,
 }
 
-/// One request, or one operator's command.
+/// Request, or command of an operator.
 #[derive(Clone, Debug)]
 pub struct Event {
-    pub what: What,
+    pub what: Command,
     pub place: Place,
-    pub begun: u64,
-    /// When it was answered, and what with. Nothing, if its client was gone.
+    pub started: u64,
+    /// Order and content of the answer. `None` if the client disconnected.
     pub answer: Option<(u64, Answer)>,
 }
 
-/// What was done with a session.
+/// Session of a round and its events.
 pub struct Record {
     pub plan: Plan,
     pub session: Session,
@@ -64,8 +64,8 @@ pub struct Record {
 
 impl World {
     pub async fn start(backend: Backend) -> Self {
-        // A mark that Redis did not take in time may be missed by the others for a second. Here no fault is meant, however
-        // slow the machine is.
+        // After a failed write, other servers may miss an entry for a second. The long timeout
+        // prevents failures on slow machines.
         let mut servers = vec![TestApp::start_with(backend, &["--redis-timeout=20s"]).await];
         while servers.len() < SERVERS {
             let twin = servers[0].twin().await;
@@ -100,10 +100,10 @@ impl World {
                 let (world, barrier, operation) =
                     (Arc::clone(self), Arc::clone(&barrier), operation.clone());
                 let token = match operation.what {
-                    What::VerifyAccess | What::CutOff => tokens.access.clone(),
-                    What::Refresh { generation, .. }
-                    | What::LogOut { generation }
-                    | What::VerifyRefresh { generation } => {
+                    Command::VerifyAccess | Command::RevokeAll => tokens.access.clone(),
+                    Command::Refresh { generation, .. }
+                    | Command::LogOut { generation }
+                    | Command::VerifyRefresh { generation } => {
                         tokens.refresh[usize::try_from(generation).unwrap()].clone()
                     }
                 };
@@ -167,9 +167,9 @@ impl World {
             )
         };
         let refresh = (0..=session.generation).map(refresh).collect();
-        let ends = session.rotated_at.timestamp() + 300;
+        let expires_at = session.rotated_at.timestamp() + 300;
         Tokens {
-            access: self.token(Kind::Access, session, ends, &json!({})),
+            access: self.token(Kind::Access, session, expires_at, &json!({})),
             refresh,
         }
     }
@@ -203,36 +203,36 @@ impl World {
         name: &Username,
     ) -> Vec<Event> {
         let mut events = Vec::new();
-        let (mut what, mut left) = match operation.what {
-            What::Refresh { times, .. } => (operation.what, times),
+        let (mut what, mut remaining) = match operation.what {
+            Command::Refresh { times, .. } => (operation.what, times),
             other => (other, 1),
         };
-        while left > 0 {
-            let begun = self.order.fetch_add(1, Ordering::SeqCst);
-            let gone = async {
+        while remaining > 0 {
+            let started = self.order.fetch_add(1, Ordering::SeqCst);
+            let disconnected = async {
                 match operation.crash {
                     Some(number) => turns(number).await,
                     None => std::future::pending().await,
                 }
             };
             let answer = tokio::select! {
-                answer = self.ask(what, operation, &token, name) => Some(answer),
-                () = gone => None,
+                answer = self.send(what, operation, &token, name) => Some(answer),
+                () = disconnected => None,
             };
             let answer = answer.map(|answer| (self.order.fetch_add(1, Ordering::SeqCst), answer));
             events.push(Event {
                 what,
                 place: operation.place,
-                begun,
+                started,
                 answer: answer.clone(),
             });
-            left -= 1;
+            remaining -= 1;
             match (answer, what) {
-                (Some((_, answer)), What::Refresh { generation, times })
+                (Some((_, answer)), Command::Refresh { generation, times })
                     if answer.status == 200 =>
                 {
                     token = answer.pair().refresh;
-                    what = What::Refresh {
+                    what = Command::Refresh {
                         generation: generation + 1,
                         times,
                     };
@@ -243,14 +243,20 @@ impl World {
         events
     }
 
-    async fn ask(&self, what: What, operation: &Operation, token: &str, name: &Username) -> Answer {
+    async fn send(
+        &self,
+        what: Command,
+        operation: &Operation,
+        token: &str,
+        name: &Username,
+    ) -> Answer {
         let (address, agent) = operation.place.client();
         let client = self.servers[operation.server].sender(address, agent);
         match what {
-            What::Refresh { .. } => client.refresh(token).await,
-            What::LogOut { .. } => client.blacklist(token).await,
-            What::VerifyAccess | What::VerifyRefresh { .. } => client.verify(token).await,
-            What::CutOff => {
+            Command::Refresh { .. } => client.refresh(token).await,
+            Command::LogOut { .. } => client.blacklist(token).await,
+            Command::VerifyAccess | Command::VerifyRefresh { .. } => client.verify(token).await,
+            Command::RevokeAll => {
                 self.accounts.sign_out(name).await.unwrap();
                 Answer {
                     status: 200,

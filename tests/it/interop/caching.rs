@@ -1,5 +1,7 @@
-//! For how long the programs of the offline guide keep the key set: they follow a key's revocation that late. Their clocks
-//! are moved by a line of their own language, which runs around the unchanged program.
+//! Cache lifetime of the key set in the programs of the offline guide, which delays the revocation
+//! of a key.
+//!
+//! A wrapper in the language of the program moves its clock. The program itself is unchanged.
 
 use std::process::Command;
 
@@ -7,8 +9,9 @@ use crate::support::{Place, Server};
 
 use super::{PASSWORD, documents::blocks, verifier::Verifier};
 
-/// Runs a program, which runs the script of the guide; each claim that it prints moves its clock by so many seconds.
-type Moved = fn(&Verifier, f64) -> Command;
+/// Returns a command that runs the script of the guide. Each printed line advances the script's
+/// clock by these seconds.
+type WithMovedClock = fn(&Verifier, f64) -> Command;
 
 fn python(verifier: &Verifier, seconds: f64) -> Command {
     let moved = format!(
@@ -49,7 +52,7 @@ async fn fetches(server: &Server) -> f64 {
         .map_or(0.0, |value| value.parse().unwrap())
 }
 
-async fn the_key_set_is_kept_for_its_max_age(verifier: Verifier, moved: Moved) {
+async fn assert_cached_for_max_age(verifier: Verifier, moved: WithMovedClock) {
     let place = Place::new();
     place.user("ada", PASSWORD);
     let server = place.serve("--metrics-bind main");
@@ -85,18 +88,18 @@ async fn the_key_set_is_kept_for_its_max_age(verifier: Verifier, moved: Moved) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pyjwt_keeps_the_key_set_for_its_max_age() {
-    the_key_set_is_kept_for_its_max_age(Verifier::pyjwt(), python).await;
+async fn pyjwt_caches_the_key_set_for_its_max_age() {
+    assert_cached_for_max_age(Verifier::pyjwt(), python).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn jose_keeps_the_key_set_for_its_max_age() {
-    the_key_set_is_kept_for_its_max_age(Verifier::jose(), node).await;
+async fn jose_caches_the_key_set_for_its_max_age() {
+    assert_cached_for_max_age(Verifier::jose(), node).await;
 }
 
-/// The README's three lines and simplejwt rely on the default of PyJWT.
+/// The README's example and simplejwt rely on the default of PyJWT.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pyjwt_by_default_keeps_the_key_set_no_longer_than_the_default_max_age() {
+async fn pyjwt_default_lifespan_equals_the_default_max_age() {
     assert!(
         blocks("README.md", "python")
             .concat()

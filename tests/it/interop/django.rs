@@ -1,4 +1,5 @@
-//! The guide from simplejwt: a Django with the settings and the model that it shows takes our access tokens, and no others.
+//! Migration guide from simplejwt: a Django with its settings and model accepts our access tokens,
+//! and no others.
 
 use serde_json::{Value, json};
 
@@ -8,22 +9,22 @@ use crate::support::Place;
 const GUIDE: &str = "docs/guides/from-simplejwt.md";
 
 #[tokio::test]
-async fn a_django_with_the_settings_of_the_guide_knows_who_calls() {
+async fn django_with_the_settings_of_the_guide_finds_the_user() {
     let place = Place::new();
     place.user("ada", PASSWORD);
     place.user("eve", PASSWORD);
     let server = place.serve("");
     let pair = server.pair("ada", PASSWORD).await;
-    let stranger = server.pair("eve", PASSWORD).await.access;
-    // The same keys under another name, as a test environment with a copy of them might have.
-    let elsewhere = place
-        .serve("--issuer https://elsewhere.test")
+    let unknown_user = server.pair("eve", PASSWORD).await.access;
+    // The same keys with another issuer, as in a test environment with copied keys.
+    let other_issuer = place
+        .serve("--issuer https://other_issuer.test")
         .pair("ada", PASSWORD)
         .await
         .access;
-    let somebody = Place::new();
-    somebody.user("ada", PASSWORD);
-    let foreign = somebody
+    let other_place = Place::new();
+    other_place.user("ada", PASSWORD);
+    let foreign = other_place
         .serve(&format!("--issuer {}", server.url))
         .pair("ada", PASSWORD)
         .await
@@ -44,9 +45,9 @@ async fn a_django_with_the_settings_of_the_guide_knows_who_calls() {
         &pair.refresh,
         &changed[0],
         &changed[1],
-        &elsewhere,
+        &other_issuer,
         &foreign,
-        &stranger,
+        &unknown_user,
     ];
     let mut django = Verifier::python("django_view.py").command();
     django
@@ -73,7 +74,7 @@ async fn a_django_with_the_settings_of_the_guide_knows_who_calls() {
             "{answer}"
         );
     }
-    // A good token of somebody whom this Django does not know.
+    // A valid token of a user that this Django does not know.
     assert_eq!(
         (&unknown[0], &unknown[1]["code"]),
         (&401.into(), &"user_not_found".into()),

@@ -1,4 +1,4 @@
-//! What the guides show is what the tests run.
+//! The code in the guides equals the code that the tests run.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ fn file(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The blocks of code in this language that a document shows, in their order.
+/// Returns the code blocks of a document in this language, in order.
 pub fn blocks(document: &str, language: &str) -> Vec<String> {
     let document = file(document);
     let fence = format!("\n```{language}\n");
@@ -18,18 +18,18 @@ pub fn blocks(document: &str, language: &str) -> Vec<String> {
         .collect()
 }
 
-/// The text with the one place where it says `from` saying `to`.
+/// Replaces the only occurrence of `from` with `to`.
 pub fn with(text: &str, from: &str, to: &str) -> String {
     assert_eq!(
         text.matches(from).count(),
         1,
-        "{from:?} is not there once: {text}"
+        "{from:?} does not occur exactly once: {text}"
     );
     text.replace(from, to)
 }
 
 #[test]
-fn the_programs_of_the_offline_guide_are_those_that_the_tests_run() {
+fn programs_of_the_offline_guide_equal_the_tested_ones() {
     for (language, program) in [
         ("python", "tests/interop/verify.py"),
         ("js", "tests/interop/verify.mjs"),

@@ -1,4 +1,4 @@
-//! The example of `latchkey-verifier`, built once into the same target directory as the tests.
+//! Example of `latchkey-verifier`, built once in the target directory of the tests.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,7 +8,8 @@ use std::{
 
 use super::verifier::run;
 
-/// The program. With the features of the whole workspace, as `scripts/test` builds it: mostly it is there already.
+/// Returns the program. It is built with the features of the workspace, so the build of
+/// `scripts/test` is reused.
 pub fn built() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -24,7 +25,7 @@ pub fn built() -> &'static Path {
             "--target-dir",
         ]);
         cargo.arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
-        run(&mut cargo, "all that the workspace is built from");
+        run(&mut cargo, "the dependencies of the workspace");
         target.join("debug/examples/verify")
     })
 }

@@ -1,4 +1,4 @@
-//! Java's own HTTP client, which offers HTTP/2 by default.
+//! Java's HTTP client, which offers HTTP/2 by default.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use super::verifier::require;
 use crate::support::Place;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_http_client_of_java_loses_no_request() {
+async fn java_http_client_loses_no_request() {
     require("javac", "default-jdk-headless");
     let place = Place::new();
     let server = place.serve("");

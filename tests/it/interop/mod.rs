@@ -1,4 +1,5 @@
-//! A microservice's view: other people's libraries verify access tokens, and all that they know is the URL of the keys.
+//! Interoperability with other programs. Third-party libraries verify access tokens with only the
+//! URL of the key set.
 
 mod caching;
 mod django;
@@ -21,13 +22,13 @@ use crate::support::Place;
 
 const PASSWORD: &str = "correct horse battery staple";
 
-/// What a microservice knows of the keys: where they are published, or a copy.
+/// URL of the key set, and a local copy.
 struct KeySet<'a> {
     file: &'a Path,
     url: &'a str,
 }
 
-/// A microservice's command to verify a token, from the key set, the issuer, the algorithm and the token.
+/// Returns a command that verifies a token. Arguments: key set, issuer, algorithm and token.
 type Microservice = fn(&KeySet, &str, &str, &str) -> Command;
 
 fn pyjwt(keys: &KeySet, issuer: &str, algorithm: &str, token: &str) -> Command {
@@ -42,14 +43,14 @@ fn jose(keys: &KeySet, issuer: &str, algorithm: &str, token: &str) -> Command {
     command
 }
 
-/// Which algorithm a token has to have, its key in the set says.
+/// The key in the set determines the algorithm.
 fn latchkey_verifier(keys: &KeySet, issuer: &str, _: &str, token: &str) -> Command {
     let mut command = Command::new(example::built());
     command.env_clear().arg(keys.file).args([issuer, token]);
     command
 }
 
-/// The claims as JSON, or with an exit code of 1 why not.
+/// Returns the claims as JSON, or the error text if the exit code is 1.
 fn outcome(mut command: Command) -> Result<String, String> {
     let output = command
         .output()
@@ -66,11 +67,8 @@ fn outcome(mut command: Command) -> Result<String, String> {
     Err(text(output.stderr))
 }
 
-/// Signs in at a server of its own that signs with `algorithm`, and hands tokens to the other side.
-async fn a_microservice_takes_access_tokens_and_no_others(
-    microservice: Microservice,
-    algorithm: &str,
-) {
+/// Starts a server that signs with `algorithm`, and verifies valid and invalid tokens.
+async fn assert_only_access_tokens_pass(microservice: Microservice, algorithm: &str) {
     let place = Place::new();
     place.user("ada", PASSWORD);
     let server = place.serve(&format!("--algorithm {algorithm}"));
@@ -126,14 +124,14 @@ async fn a_microservice_takes_access_tokens_and_no_others(
         let refusal = verify(issuer, &token).expect_err(what);
         assert!(
             refusal.starts_with("refused: "),
-            "{what} breaks the verifier: {refusal}"
+            "{what}: unexpected error of the verifier: {refusal}"
         );
     }
 }
 
-/// Three lines, with the address of the reader's server and a token in a variable.
+/// The three lines of the README, with the address of this server and a token in a variable.
 #[tokio::test]
-async fn the_python_of_the_readme_verifies_a_token() {
+async fn readme_python_verifies_a_token() {
     let place = Place::new();
     place.user("ada", PASSWORD);
     let server = place.serve("");
@@ -158,7 +156,7 @@ async fn the_python_of_the_readme_verifies_a_token() {
     assert!(!run(&tampered(&pair.access, 1)).status.success());
 }
 
-/// The token with a character in the middle of one of its parts changed.
+/// Returns the token with one changed character in the middle of a segment.
 fn tampered(token: &str, part: usize) -> String {
     let mut parts: Vec<_> = token.split('.').map(ToOwned::to_owned).collect();
     let middle = parts[part].len() / 2;
@@ -182,10 +180,7 @@ fn with_header_of(token: &str, rest: &str) -> String {
 macro_rules! each_algorithm {
     ($microservice:ident) => {
         mod $microservice {
-            use super::{
-                a_microservice_takes_access_tokens_and_no_others as story,
-                $microservice as microservice,
-            };
+            use super::{assert_only_access_tokens_pass as story, $microservice as microservice};
 
             #[tokio::test]
             async fn verifies_es256() {

@@ -1,5 +1,6 @@
-//! The guide for nginx: the block that it shows, in a real nginx with a certificate, in front of real servers. What is
-//! exchanged are the address that nginx listens on, the files of the certificate and the upstream.
+//! Configuration of the nginx guide, in a real nginx with a certificate and real servers.
+//!
+//! The tests change only the listen address, the certificate files and the upstream.
 
 mod errors;
 mod restarts;
@@ -30,14 +31,14 @@ use crate::support::{
 
 const NAME: &str = "auth.example.com";
 
-/// An nginx that is configured as the guide says, and ends with the test.
+/// nginx with the configuration of the guide. It stops when dropped.
 struct Nginx {
     child: Child,
     place: Place,
     port: u16,
 }
 
-/// What came back through it.
+/// Response through nginx.
 #[derive(Debug)]
 struct Reply {
     status: u16,
@@ -50,7 +51,7 @@ impl Nginx {
         Self::changed(upstreams, &[]).await
     }
 
-    /// Starts it with these changes to the block of the guide.
+    /// Starts nginx with these changes to the configuration of the guide.
     async fn changed(upstreams: &[SocketAddr], changes: &[(&str, &str)]) -> Self {
         let (place, port) = (Place::new(), free_port());
         let CertifiedKey { cert, signing_key } =
@@ -109,7 +110,10 @@ impl Nginx {
                 .args(arguments);
             command
         };
-        run(&mut command(&["-t"]), "every directive of the guide");
+        run(
+            &mut command(&["-t"]),
+            "nginx with every directive of the guide",
+        );
         let output = File::create(place.path("output")).unwrap();
         let child = command(&[])
             .stdin(Stdio::null())
@@ -125,7 +129,7 @@ impl Nginx {
         nginx
     }
 
-    /// Asks as a client does that trusts the certificate and knows nginx by its name alone.
+    /// Sends a request by host name, with the certificate as the only trusted one.
     fn curl(&self, path: &str, arguments: &[&str]) -> Reply {
         let mut curl = Command::new(require("curl", "curl"));
         curl.env_clear().args([
@@ -161,7 +165,7 @@ impl Nginx {
     }
 
     fn post(&self, path: &str, body: &Value) -> Reply {
-        // `Expect` would make curl wait for a server to say that it may go on.
+        // With `Expect`, curl would wait for `100 Continue`.
         let headers = [
             "--header",
             "Content-Type: application/json",
@@ -183,7 +187,7 @@ impl Nginx {
 }
 
 impl Drop for Nginx {
-    /// By a signal that it hands on to its worker.
+    /// Sends a signal that nginx forwards to its worker.
     fn drop(&mut self) {
         let _ = Command::new("kill")
             .args(["-TERM", &self.child.id().to_string()])
@@ -205,7 +209,7 @@ fn address(url: &str) -> SocketAddr {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_sign_in_and_refresh_through_it_and_see_nothing_of_the_operator() {
+async fn clients_can_use_tokens_but_not_operator_endpoints() {
     let place = Place::new();
     place.user("ada", PASSWORD);
     let server = place.serve(&format!("--issuer https://{NAME} --metrics-bind main"));
@@ -244,7 +248,7 @@ async fn clients_sign_in_and_refresh_through_it_and_see_nothing_of_the_operator(
         "{keys:?}"
     );
 
-    // The server itself would answer, with metrics on the main address.
+    // The server itself answers these paths, with metrics on the main address.
     for path in ["/metrics", "/metrics/", "/health/live", "/health/ready"] {
         assert_eq!(server.get(path).await.status, 200, "{path}");
         let reply = nginx.curl(path, &[]);
@@ -263,14 +267,14 @@ async fn clients_sign_in_and_refresh_through_it_and_see_nothing_of_the_operator(
     );
 }
 
-/// The setting and the header of the guide. The client claims another address.
+/// Uses the setting and the header of the guide. The client sends a spoofed address.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_audit_trail_shows_the_client_and_not_the_proxy_or_a_spoofed_address() {
+async fn audit_trail_has_the_address_of_the_client() {
     let guide =
         fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guides/nginx.md")).unwrap();
     assert!(
         guide.contains("`LATCHKEY_TRUSTED_PROXIES=127.0.0.1`"),
-        "the guide names the setting"
+        "the guide does not name the setting"
     );
     let place = Place::new().with("LATCHKEY_TRUSTED_PROXIES", "127.0.0.1");
     place.user("ada", PASSWORD);
@@ -299,7 +303,7 @@ async fn the_audit_trail_shows_the_client_and_not_the_proxy_or_a_spoofed_address
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_an_instance_that_is_down_clients_notice_nothing() {
+async fn unavailable_instance_causes_no_error() {
     let place = Place::new();
     place.user("ada", PASSWORD);
     let server = place.serve(&format!("--issuer https://{NAME}"));
@@ -316,10 +320,11 @@ async fn with_an_instance_that_is_down_clients_notice_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_an_instance_took_and_did_not_answer_is_sent_to_no_other() {
+async fn unanswered_refresh_is_not_sent_to_another_instance() {
     let sent = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&sent);
-    // Reads a request's first line, counts it and only then goes away, as one that is killed: who has the answer finds it counted.
+    // Reads the first line, counts the request and then closes, as a killed server does. The count
+    // is complete before the response.
     let dying = move |stream: TcpStream| {
         let mut reader = BufReader::new(stream);
         let read = reader.read_line(&mut String::new());

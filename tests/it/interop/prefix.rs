@@ -1,4 +1,4 @@
-//! A service in a folder of a host: what the OpenAPI document names is reached by every client of it.
+//! Latchkey below a path prefix: the server URL in the OpenAPI document is reachable.
 
 use std::{
     net::TcpStream,
@@ -14,7 +14,7 @@ use crate::support::{
     servers::{eventually, own::free_port},
 };
 
-/// An nginx that ends with the test.
+/// nginx process. It stops when dropped.
 struct Nginx(Child);
 
 impl Drop for Nginx {
@@ -60,14 +60,14 @@ async fn nginx(place: &Place, upstream: &str) -> (Nginx, u16) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn behind_a_prefix_the_servers_of_the_document_are_where_it_was_loaded() {
+async fn server_url_of_the_document_includes_the_prefix() {
     let place = Place::new();
     place.user("ada", PASSWORD);
     let server = place.serve("");
     let (_nginx, port) = nginx(&place, &server.url).await;
     let client = Client::new();
     for base in [server.url.clone(), format!("http://127.0.0.1:{port}/auth")] {
-        // As Swagger UI finds it, from its own page.
+        // Swagger UI resolves the URL relative to its page.
         let page: Url = format!("{base}/docs/").parse().unwrap();
         let found = page.join("../openapi.json").unwrap();
         let document: Value = client
@@ -81,7 +81,7 @@ async fn behind_a_prefix_the_servers_of_the_document_are_where_it_was_loaded() {
         let servers = document["servers"].as_array().unwrap();
         assert_eq!(servers.len(), 1);
         let root = found.join(servers[0]["url"].as_str().unwrap()).unwrap();
-        // A path is appended to the URL of the server.
+        // Clients append a path to the server URL.
         let url = format!("{}/api/token/", root.as_str().trim_end_matches('/'));
         assert_eq!(url, format!("{base}/api/token/"));
         let body = json!({ "username": "ada", "password": PASSWORD });

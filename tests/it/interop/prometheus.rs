@@ -1,5 +1,5 @@
-//! What `deploy` gives Prometheus and Grafana: promtool accepts it, and every series that a query names is exposed by a new
-//! server.
+//! Prometheus rules and Grafana dashboard in `deploy`: promtool accepts them, and a new server
+//! exposes every series that they query.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +24,7 @@ fn file(name: &str) -> String {
     fs::read_to_string(path(name)).unwrap()
 }
 
-/// Runs promtool, which has nothing to complain about.
+/// Runs promtool. Fails on any error or warning.
 fn promtool(arguments: &[&str], input: &str) {
     let mut command = Command::new(require("promtool", "prometheus"));
     command
@@ -66,7 +66,7 @@ on_both_backends! {
     }
 }
 
-/// The labels of each sample, by its name.
+/// Returns the labels of each sample, by name.
 async fn exposed() -> BTreeMap<String, Vec<BTreeMap<String, String>>> {
     let app = TestApp::start(Backend::PostgresAndRedis).await;
     let label = Regex::new(r#"([a-z_]+)="([^"]*)""#).unwrap();
@@ -88,7 +88,7 @@ async fn exposed() -> BTreeMap<String, Vec<BTreeMap<String, String>>> {
     exposed
 }
 
-/// Every text below `expr` in the dashboard.
+/// Collects every `expr` of the dashboard.
 fn expressions(value: &Value, all: &mut Vec<String>) {
     match value {
         Value::Array(values) => values.iter().for_each(|value| expressions(value, all)),
@@ -103,7 +103,7 @@ fn expressions(value: &Value, all: &mut Vec<String>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn series_in_every_rule_and_every_panel_is_exposed() {
+async fn every_queried_series_is_exposed() {
     let exposed = exposed().await;
     let mut queries = Vec::new();
     expressions(
@@ -129,7 +129,7 @@ async fn series_in_every_rule_and_every_panel_is_exposed() {
                 .unwrap_or_else(|| panic!("{} is not exposed: {query}", &found[1]));
             used.insert(found[1].to_owned());
             let matchers = found.get(2).map_or("", |matchers| matchers.as_str());
-            // Prometheus adds job and instance. Versions differ in the tests of the rules.
+            // Prometheus adds `job` and `instance`. The rule tests have other versions.
             for condition in matcher
                 .captures_iter(matchers)
                 .filter(|it| !["job", "instance", "version"].contains(&&it[1]))
@@ -161,7 +161,7 @@ async fn series_in_every_rule_and_every_panel_is_exposed() {
             }
         }
     }
-    // Rules and dashboard leave nothing out.
+    // Every metric is used in a rule or a panel.
     let base = |name: &str| {
         ["_bucket", "_count", "_sum"]
             .iter()
@@ -178,7 +178,7 @@ async fn series_in_every_rule_and_every_panel_is_exposed() {
 }
 
 #[test]
-fn alerts_in_the_documentation_are_those_of_the_rules() {
+fn documented_alerts_equal_the_rules() {
     let (rules, document) = (
         file("deploy/prometheus/latchkey.rules.yml"),
         file("docs/metrics.md"),
@@ -201,7 +201,7 @@ fn alerts_in_the_documentation_are_those_of_the_rules() {
         assert_eq!(
             tested.matches(&format!("alertname: {alert}\n")).count(),
             2,
-            "{alert} has two tests"
+            "{alert} needs two tests"
         );
     }
 }

@@ -1,5 +1,5 @@
-//! The guide for several instances: three that start at once on nothing, any of which answers anything, and that are
-//! updated one after the other while clients go on.
+//! Guide to three instances: they start concurrently with empty stores, share all tokens, and are
+//! updated one at a time.
 
 use serde_json::json;
 
@@ -9,13 +9,13 @@ use crate::support::{Backend, Place, Server, servers::eventually};
 const ISSUER: &str = "https://auth.example.com";
 
 async fn is_ready(server: &Server) {
-    eventually("it is ready", async || {
+    eventually("the instance is ready", async || {
         server.get("/health/ready").await.status == 200
     })
     .await;
 }
 
-async fn three_are_one(place: Place) {
+async fn assert_interchangeable(place: Place) {
     let place = place.with("LATCHKEY_ISSUER", ISSUER);
     let mut servers: Vec<Server> = (0..3).map(|_| place.starting("")).collect();
     servers = servers.into_iter().map(Server::listening).collect();
@@ -32,8 +32,8 @@ async fn three_are_one(place: Place) {
     pair = servers[1].refresh(&pair.refresh).await.pair();
     servers[2].verify(&pair.access).await.expect(200, "{}");
 
-    for place_in_row in 0..servers.len() {
-        let (status, _) = servers.remove(place_in_row).stop("TERM");
+    for index in 0..servers.len() {
+        let (status, _) = servers.remove(index).stop("TERM");
         assert!(status.success(), "{status}");
         for server in &servers {
             pair = server.refresh(&pair.refresh).await.pair();
@@ -42,7 +42,7 @@ async fn three_are_one(place: Place) {
         let updated = place.serve("");
         is_ready(&updated).await;
         pair = updated.refresh(&pair.refresh).await.pair();
-        servers.insert(place_in_row, updated);
+        servers.insert(index, updated);
     }
 
     servers[2]
@@ -56,12 +56,12 @@ async fn three_are_one(place: Place) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_keys_in_a_directory_that_all_can_write_to() {
-    three_are_one(Place::on(Backend::PostgresAndRedis).await).await;
+async fn instances_with_a_shared_key_directory_are_interchangeable() {
+    assert_interchangeable(Place::on(Backend::PostgresAndRedis).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_keys_in_the_database() {
+async fn instances_with_keys_in_the_database_are_interchangeable() {
     let place = Place::on(Backend::PostgresAndRedis)
         .await
         .with("LATCHKEY_KEYS", "database");
@@ -69,5 +69,5 @@ async fn with_keys_in_the_database() {
         .write("passphrase", "a passphrase of more than sixteen letters\n")
         .display()
         .to_string();
-    three_are_one(place.with("LATCHKEY_KEYS_PASSPHRASE_FILE", &passphrase)).await;
+    assert_interchangeable(place.with("LATCHKEY_KEYS_PASSPHRASE_FILE", &passphrase)).await;
 }

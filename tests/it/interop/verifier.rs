@@ -1,4 +1,5 @@
-//! PyJWT and jose, installed once into the target directory in the versions that `tests/interop` pins.
+//! PyJWT and jose, installed once in the target directory in the versions that `tests/interop`
+//! pins.
 
 use std::{
     fs::{self, File},
@@ -6,7 +7,7 @@ use std::{
     process::Command,
 };
 
-/// Somebody else's program that verifies.
+/// Verifier in another language.
 pub struct Verifier {
     program: PathBuf,
     script: PathBuf,
@@ -23,7 +24,7 @@ impl Verifier {
         Self::node("verify.mjs")
     }
 
-    /// Another script for Python with PyJWT.
+    /// Python with PyJWT and another script.
     pub fn python(script: &str) -> Self {
         let program = require("python3", "python3 and python3-venv");
         let home = installed("python", &["requirements.txt"], |home| {
@@ -55,11 +56,12 @@ impl Verifier {
         }
     }
 
-    /// Another script for Node with jose.
+    /// Node with jose and another script.
     pub fn node(script: &str) -> Self {
         let program = require("node", "nodejs");
         let npm = require("npm", "npm");
-        // An import is looked up from the script's own folder, so the script is copied beside the modules.
+        // Node resolves imports from the folder of the script, so the script is copied beside the
+        // modules.
         let home = installed(
             "node",
             &[
@@ -88,7 +90,7 @@ impl Verifier {
         }
     }
 
-    /// The program with its script and no arguments yet.
+    /// Returns the program with its script, without arguments.
     pub fn command(&self) -> Command {
         let mut command = self.interpreter();
         command.arg(&self.script);
@@ -100,26 +102,24 @@ impl Verifier {
         &self.script
     }
 
-    /// The program alone.
+    /// Returns the program without the script.
     pub fn interpreter(&self) -> Command {
         let mut command = Command::new(&self.program);
-        // Nothing in the environment, such as a proxy, stands between it and the server.
+        // Settings such as a proxy must not affect the connection to the server.
         command.env_clear();
         command
     }
 }
 
-/// A program on the path, or a failure that says what to install.
+/// Returns the path of a program. Fails with the package to install.
 pub fn require(program: &str, package: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Where Debian puts servers: not on everybody's path.
+    // Debian installs servers in /usr/sbin, which may not be in PATH.
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
     let found = folders
         .map(|folder| folder.join(program))
         .find(|file| file.is_file());
-    found.unwrap_or_else(|| {
-        panic!("{program} is not installed, and these tests need it: install {package}")
-    })
+    found.unwrap_or_else(|| panic!("{program} is not installed: install {package}"))
 }
 
 fn pinned(name: &str) -> PathBuf {
@@ -128,8 +128,10 @@ fn pinned(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// A folder in the target directory with copies of these files, and with what `install` made of them: once, until one
-/// of them changes. Tests that run at the same time wait for each other.
+/// Returns a folder in the target directory with copies of these files, after `install` has run in
+/// it.
+///
+/// `install` runs again only if a file changes. Concurrent tests wait for each other.
 fn installed(name: &str, files: &[&str], install: impl FnOnce(&Path)) -> PathBuf {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .parent()
@@ -156,7 +158,7 @@ fn installed(name: &str, files: &[&str], install: impl FnOnce(&Path)) -> PathBuf
     home
 }
 
-/// Runs a command that has to succeed.
+/// Runs a command. Fails unless it succeeds.
 pub fn run(command: &mut Command, need: &str) {
     let output = command
         .output()
@@ -164,6 +166,6 @@ pub fn run(command: &mut Command, need: &str) {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
-        "{command:?} failed, is {need} there? {text}"
+        "{command:?} failed: it needs {need}: {text}"
     );
 }

@@ -1,16 +1,17 @@
-//! What has to be done because its time has come: successors, and the end of keys whose tokens have all expired.
+//! Automatic rotation of due keys, and removal of keys whose tokens have all expired.
 
 use chrono::TimeDelta;
 use latchkey_verifier::Kind;
 
 use super::scene::{INTERVAL, LEAD, LIVES, Scene};
 
-/// Tokens that began in the last second, clocks that differ, names with whole seconds: a key stays a little longer.
+/// Additional time that a key is kept, for tokens of the last second, clock differences, and the
+/// whole seconds in key names.
 const MARGIN: TimeDelta = TimeDelta::minutes(2);
 const SECOND: TimeDelta = TimeDelta::seconds(1);
 
 #[tokio::test]
-async fn a_successor_is_made_so_early_that_it_signs_when_the_interval_is_over() {
+async fn successor_signs_at_the_end_of_the_interval() {
     let scene = Scene::directory();
     let (access, refresh) = scene.first().await;
     scene.advance(INTERVAL - LEAD - SECOND);
@@ -18,38 +19,44 @@ async fn a_successor_is_made_so_early_that_it_signs_when_the_interval_is_over() 
     assert!(scene.manager().rotate_due().await.unwrap().is_empty());
     scene.advance(SECOND);
     assert!(scene.manager().is_due(&scene.ring().await));
-    let made = scene.manager().rotate_due().await.unwrap();
+    let created = scene.manager().rotate_due().await.unwrap();
     assert_eq!(
-        made.iter().map(|made| made.kind).collect::<Vec<_>>(),
+        created
+            .iter()
+            .map(|created| created.kind)
+            .collect::<Vec<_>>(),
         [Kind::Access, Kind::Refresh]
     );
-    for (made, old) in made.iter().zip([&access, &refresh]) {
-        let late = made.signs_from - (old.signs_from + INTERVAL);
+    for (created, old) in created.iter().zip([&access, &refresh]) {
+        let late = created.signs_from - (old.signs_from + INTERVAL);
         assert!(late >= TimeDelta::zero() && late <= SECOND, "{late}");
     }
     assert!(
         !scene.manager().is_due(&scene.ring().await),
-        "once is enough"
+        "a successor exists"
     );
     assert!(scene.manager().rotate_due().await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn only_the_kind_that_is_due_gets_a_successor() {
+async fn only_the_due_kind_gets_a_successor() {
     let scene = Scene::directory();
     scene.first().await;
     scene.advance(INTERVAL / 2);
     scene.rotate(Kind::Refresh).await;
     scene.advance(INTERVAL / 2);
-    let made = scene.manager().rotate_due().await.unwrap();
+    let created = scene.manager().rotate_due().await.unwrap();
     assert_eq!(
-        made.iter().map(|made| made.kind).collect::<Vec<_>>(),
+        created
+            .iter()
+            .map(|created| created.kind)
+            .collect::<Vec<_>>(),
         [Kind::Access]
     );
 }
 
 #[tokio::test]
-async fn who_slept_through_several_intervals_makes_one_key_and_not_several() {
+async fn several_missed_intervals_create_one_key() {
     let scene = Scene::directory();
     let (access, _) = scene.first().await;
     scene.advance(INTERVAL * 5);
@@ -58,12 +65,12 @@ async fn who_slept_through_several_intervals_makes_one_key_and_not_several() {
     assert_eq!(
         scene.signer(Kind::Access).await,
         access.kid,
-        "verifiers have not seen the new one yet"
+        "verifiers have not fetched the new key yet"
     );
 }
 
 #[tokio::test]
-async fn without_an_interval_nothing_is_due_and_nothing_goes_by_itself() {
+async fn disabled_interval_rotates_and_prunes_no_key() {
     let scene = Scene::directory();
     scene.first().await;
     scene.rotate(Kind::Access).await;
@@ -75,13 +82,13 @@ async fn without_an_interval_nothing_is_due_and_nothing_goes_by_itself() {
     assert_eq!(
         manager.prune().await.unwrap().len(),
         1,
-        "unless somebody asks for it"
+        "an explicit prune removes it"
     );
 }
 
 #[tokio::test]
-async fn a_key_goes_when_its_last_token_has_expired_and_not_before() {
-    for (kind, life) in [(Kind::Access, LIVES.access), (Kind::Refresh, LIVES.refresh)] {
+async fn key_is_pruned_after_its_last_token_expires() {
+    for (kind, lifetime) in [(Kind::Access, LIVES.access), (Kind::Refresh, LIVES.refresh)] {
         let scene = Scene::directory();
         let (access, refresh) = scene.first().await;
         let old = if kind == Kind::Access {
@@ -92,12 +99,12 @@ async fn a_key_goes_when_its_last_token_has_expired_and_not_before() {
         let successor = scene.rotate(kind).await;
         assert!(
             scene.manager().prune().await.unwrap().is_empty(),
-            "it signs"
+            "the key signs"
         );
-        scene.advance(successor.signs_from - scene.now() + life + MARGIN - SECOND);
+        scene.advance(successor.signs_from - scene.now() + lifetime + MARGIN - SECOND);
         assert!(
             scene.manager().prune().await.unwrap().is_empty(),
-            "its tokens live"
+            "its tokens have not expired"
         );
         scene.advance(SECOND);
         let pruned = scene.manager().prune().await.unwrap();
@@ -111,7 +118,7 @@ async fn a_key_goes_when_its_last_token_has_expired_and_not_before() {
 }
 
 #[tokio::test]
-async fn the_service_itself_waits_a_day_longer() {
+async fn automatic_prune_waits_one_more_day() {
     let scene = Scene::directory();
     scene.first().await;
     let successor = scene.rotate(Kind::Access).await;

@@ -1,4 +1,4 @@
-//! A key that was made elsewhere.
+//! Import of existing keys.
 
 use std::fs;
 
@@ -32,7 +32,7 @@ async fn import(scene: &Scene, import: Import<'_>) -> Result<KeyMetadata, KeysEr
 }
 
 #[tokio::test]
-async fn a_foreign_key_is_published_first_and_signs_later() {
+async fn imported_key_is_published_before_it_signs() {
     let scene = Scene::directory();
     scene.first().await;
     let taken = import(&scene, of(ED25519)).await.unwrap();
@@ -53,25 +53,28 @@ async fn a_foreign_key_is_published_first_and_signs_later() {
     .unwrap();
     assert!(
         now.signs_from - scene.now() < PROPAGATION + TimeDelta::seconds(1),
-        "verifiers know it"
+        "the key signs after the propagation time"
     );
 }
 
 #[tokio::test]
-async fn into_an_empty_ring_it_signs_at_once() {
+async fn key_imported_into_an_empty_ring_signs_immediately() {
     let scene = Scene::directory();
     let taken = import(&scene, of(P256)).await.unwrap();
     assert_eq!(taken.signs_from, scene.now().trunc_subsecs(0));
-    let made = scene.manager().ensure().await.unwrap();
+    let created = scene.manager().ensure().await.unwrap();
     assert_eq!(
-        made.iter().map(|made| made.kind).collect::<Vec<_>>(),
+        created
+            .iter()
+            .map(|created| created.kind)
+            .collect::<Vec<_>>(),
         [Kind::Refresh],
-        "it is the first key"
+        "an access key exists"
     );
 }
 
 #[tokio::test]
-async fn a_key_is_taken_once_and_never_after_it_was_revoked() {
+async fn known_or_revoked_key_is_not_imported() {
     let scene = Scene::directory();
     scene.first().await;
     let taken = import(&scene, of(P256)).await.unwrap();
@@ -86,7 +89,7 @@ async fn a_key_is_taken_once_and_never_after_it_was_revoked() {
 }
 
 #[tokio::test]
-async fn it_is_kept_encrypted_as_the_others_are_whatever_it_was_encrypted_with() {
+async fn imported_key_is_encrypted_with_the_rings_passphrase() {
     let mut scene = Scene::directory();
     scene.encrypt("the passphrase of a test");
     scene.first().await;
@@ -108,12 +111,12 @@ async fn it_is_kept_encrypted_as_the_others_are_whatever_it_was_encrypted_with()
     assert_eq!(
         scene.kids().await.len(),
         3,
-        "all by the passphrase of the ring"
+        "every key is encrypted with the passphrase of the key ring"
     );
 }
 
 #[tokio::test]
-async fn a_secret_is_for_those_who_share_it() {
+async fn secret_is_imported_with_its_algorithm() {
     let scene = Scene::directory();
     scene.first().await;
     let secret: [u8; 48] =
@@ -141,13 +144,13 @@ async fn a_secret_is_for_those_who_share_it() {
     };
     assert!(
         matches!(import(&scene, pem).await, Err(KeysError::Material(_))),
-        "a private key is no secret"
+        "a private key is not an HMAC secret"
     );
 }
 
-/// From files into another ring: every key is the same key, so every token stays good.
+/// Every key file is imported into another key ring, so every token stays valid.
 #[tokio::test]
-async fn a_ring_moves_key_by_key() {
+async fn key_ring_can_be_moved_by_import() {
     let (old, new) = (Scene::directory(), Scene::directory());
     let (access, refresh) = old.first().await;
     for facts in [&access, &refresh] {
@@ -166,17 +169,20 @@ async fn a_ring_moves_key_by_key() {
     assert!(new.manager().ensure().await.unwrap().is_empty());
 }
 
-async fn an_imported_key_has_no_successor_by_itself(scene: Scene) {
+async fn assert_no_automatic_successor(scene: Scene) {
     scene.first().await;
     let taken = import(&scene, of(ED25519)).await.unwrap();
     scene.advance(LEAD + INTERVAL * 3);
     assert!(
         scene.manager().ensure().await.unwrap().is_empty(),
-        "another algorithm is no reason"
+        "another algorithm causes no successor"
     );
-    let made = scene.manager().rotate_due().await.unwrap();
+    let created = scene.manager().rotate_due().await.unwrap();
     assert_eq!(
-        made.iter().map(|made| made.kind).collect::<Vec<_>>(),
+        created
+            .iter()
+            .map(|created| created.kind)
+            .collect::<Vec<_>>(),
         [Kind::Refresh]
     );
     let passphrase = passphrase(&scene.write("new", "another passphrase of a test"));
@@ -188,7 +194,7 @@ async fn an_imported_key_has_no_successor_by_itself(scene: Scene) {
     assert_eq!(
         scene.signer(Kind::Access).await,
         taken.kid,
-        "a new passphrase is no reason"
+        "a new passphrase causes no successor"
     );
 
     let successor = scene.rotate(Kind::Access).await;
@@ -197,27 +203,27 @@ async fn an_imported_key_has_no_successor_by_itself(scene: Scene) {
     assert_eq!(
         scene.manager().rotate_due().await.unwrap()[0].kind,
         Kind::Access,
-        "its own keys follow again"
+        "generated keys are rotated"
     );
 }
 
 #[tokio::test]
-async fn imported_key_in_a_directory_past_the_interval_signs_on() {
-    an_imported_key_has_no_successor_by_itself(Scene::directory()).await;
+async fn imported_key_in_a_directory_has_no_automatic_successor() {
+    assert_no_automatic_successor(Scene::directory()).await;
 }
 
 #[tokio::test]
-async fn imported_key_in_sqlite_past_the_interval_signs_on() {
-    an_imported_key_has_no_successor_by_itself(Scene::database(Store::sqlite().await)).await;
+async fn imported_key_in_sqlite_has_no_automatic_successor() {
+    assert_no_automatic_successor(Scene::database(Store::sqlite().await)).await;
 }
 
 #[tokio::test]
-async fn imported_key_in_postgres_past_the_interval_signs_on() {
-    an_imported_key_has_no_successor_by_itself(Scene::database(Store::postgres().await)).await;
+async fn imported_key_in_postgres_has_no_automatic_successor() {
+    assert_no_automatic_successor(Scene::database(Store::postgres().await)).await;
 }
 
 #[tokio::test]
-async fn imported_secret_of_refresh_tokens_past_the_interval_signs_on() {
+async fn imported_refresh_secret_has_no_automatic_successor() {
     let scene = Scene::directory();
     let secret: [u8; 48] =
         std::array::from_fn(|index| 40 + u8::try_from(index * index * 7 % 83).unwrap());
@@ -250,15 +256,15 @@ async fn imported_key_with_rotate_gets_a_successor_after_the_interval() {
     .await
     .unwrap();
     scene.advance(INTERVAL);
-    let made = scene.manager().rotate_due().await.unwrap();
-    assert_eq!((made.len(), made[0].kind), (1, taken.kind));
+    let created = scene.manager().rotate_due().await.unwrap();
+    assert_eq!((created.len(), created[0].kind), (1, taken.kind));
 }
 
 #[tokio::test]
-async fn key_that_waits_for_its_time_is_withdrawn_by_an_import_that_signs_before_it() {
+async fn import_that_signs_first_withdraws_the_pending_key() {
     let scene = Scene::directory();
     scene.first().await;
-    let waiting = scene.rotate(Kind::Access).await;
+    let pending = scene.rotate(Kind::Access).await;
     let secret = scene.rotate(Kind::Refresh).await;
     let imported = scene
         .manager()
@@ -268,12 +274,12 @@ async fn key_that_waits_for_its_time_is_withdrawn_by_an_import_that_signs_before
         })
         .await
         .unwrap();
-    assert_eq!(imported.withdrawn, [waiting]);
+    assert_eq!(imported.withdrawn, [pending]);
     scene.advance(LEAD * 2);
     assert_eq!(scene.signer(Kind::Access).await, imported.facts.kid);
     assert_eq!(
         scene.signer(Kind::Refresh).await,
         secret.kid,
-        "the other kind is left alone"
+        "the other kind is unchanged"
     );
 }

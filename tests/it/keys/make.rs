@@ -1,4 +1,4 @@
-//! New keys: the first ones, those that an operator asks for, and when they sign.
+//! Creation of keys: first keys, rotation by an operator, and the time at which they sign.
 
 use chrono::{SubsecRound as _, TimeDelta};
 use latchkey::{
@@ -10,7 +10,7 @@ use latchkey_verifier::{Algorithm, Kind, MAX_KEYS};
 use super::scene::{INTERVAL, LEAD, Scene, line};
 
 #[tokio::test]
-async fn the_first_keys_sign_at_once_and_are_made_once() {
+async fn first_keys_are_created_once_and_sign_immediately() {
     let scene = Scene::directory();
     let (access, refresh) = scene.first().await;
     for facts in [&access, &refresh] {
@@ -29,53 +29,53 @@ async fn the_first_keys_sign_at_once_and_are_made_once() {
     );
     assert!(
         scene.manager().ensure().await.unwrap().is_empty(),
-        "there is nothing to do"
+        "no key is missing"
     );
     scene.advance(TimeDelta::days(1000));
     assert!(
         scene.manager().ensure().await.unwrap().is_empty(),
-        "however old they are"
+        "the age of the keys does not matter"
     );
 }
 
 #[tokio::test]
-async fn what_is_missing_is_made_and_nothing_else() {
+async fn only_a_missing_key_is_created() {
     let scene = Scene::directory();
     let (access, refresh) = scene.first().await;
     std::fs::remove_file(scene.file_of(&refresh.kid)).unwrap();
-    let made = scene.manager().ensure().await.unwrap();
+    let created = scene.manager().ensure().await.unwrap();
     assert_eq!(
-        (made.len(), made[0].kind, made[0].signs_from),
+        (created.len(), created[0].kind, created[0].signs_from),
         (1, Kind::Refresh, scene.now().trunc_subsecs(0))
     );
     assert!(scene.kids().await.contains(&access.kid));
 }
 
 #[tokio::test]
-async fn another_algorithm_comes_as_a_later_key_and_is_not_made_again_at_each_start() {
+async fn new_algorithm_gets_one_successor() {
     let scene = Scene::directory();
     let (access, _) = scene.first().await;
     scene.advance(TimeDelta::hours(1));
     let other = || scene.manager_with(|rules| rules.algorithm = Algorithm::EdDsa);
-    let made = other().ensure().await.unwrap();
+    let created = other().ensure().await.unwrap();
     assert_eq!(
-        (made.len(), made[0].kind, made[0].algorithm),
+        (created.len(), created[0].kind, created[0].algorithm),
         (1, Kind::Access, Algorithm::EdDsa)
     );
     assert!(other().ensure().await.unwrap().is_empty());
     assert_eq!(scene.signer(Kind::Access).await, access.kid);
     scene.advance(LEAD + TimeDelta::seconds(1));
-    assert_eq!(scene.signer(Kind::Access).await, made[0].kid);
+    assert_eq!(scene.signer(Kind::Access).await, created[0].kid);
 }
 
 #[tokio::test]
-async fn a_key_that_is_asked_for_waits_until_verifiers_have_seen_it() {
+async fn rotated_key_signs_after_the_publish_lead() {
     let scene = Scene::directory();
     let (access, refresh) = scene.first().await;
-    let made = scene.rotate(Kind::Access).await;
-    // A name has whole seconds, and it is never earlier than was promised.
+    let created = scene.rotate(Kind::Access).await;
+    // Key names have whole seconds, so the time is rounded up.
     assert_eq!(
-        made.signs_from,
+        created.signs_from,
         scene.now().trunc_subsecs(0) + LEAD + TimeDelta::seconds(1)
     );
     assert_eq!(scene.states().await, ["signing", "published", "signing"]);
@@ -83,20 +83,20 @@ async fn a_key_that_is_asked_for_waits_until_verifiers_have_seen_it() {
     assert_eq!(
         scene.signer(Kind::Access).await,
         access.kid,
-        "a quarter of a second is missing"
+        "the key signs a quarter of a second later"
     );
     scene.advance(TimeDelta::seconds(1));
-    assert_eq!(scene.signer(Kind::Access).await, made.kid);
+    assert_eq!(scene.signer(Kind::Access).await, created.kid);
     assert_eq!(scene.states().await, ["verifying", "signing", "signing"]);
     assert_eq!(
         scene.signer(Kind::Refresh).await,
         refresh.kid,
-        "the secret has nothing to do with it"
+        "the refresh secret is unchanged"
     );
 }
 
 #[tokio::test]
-async fn a_key_that_is_to_sign_now_waits_for_the_other_instances_alone() {
+async fn immediate_rotation_waits_only_for_other_instances() {
     let scene = Scene::directory();
     let (access, _) = scene.first().await;
     let order = Rotate {
@@ -104,31 +104,31 @@ async fn a_key_that_is_to_sign_now_waits_for_the_other_instances_alone() {
         algorithm: Some(Algorithm::Rs256),
         now: true,
     };
-    let made = scene.manager().rotate(order).await.unwrap();
-    assert_eq!(made.algorithm, Algorithm::Rs256);
+    let created = scene.manager().rotate(order).await.unwrap();
+    assert_eq!(created.algorithm, Algorithm::Rs256);
     assert!(
-        made.signs_from - scene.now() >= PROPAGATION
-            && made.signs_from - scene.now() < PROPAGATION + TimeDelta::seconds(1)
+        created.signs_from - scene.now() >= PROPAGATION
+            && created.signs_from - scene.now() < PROPAGATION + TimeDelta::seconds(1)
     );
     assert_eq!(scene.signer(Kind::Access).await, access.kid);
     scene.advance(PROPAGATION + TimeDelta::seconds(1));
-    assert_eq!(scene.signer(Kind::Access).await, made.kid);
+    assert_eq!(scene.signer(Kind::Access).await, created.kid);
 }
 
 #[tokio::test]
-async fn the_first_key_of_its_kind_signs_at_once_although_it_was_asked_for() {
+async fn rotation_without_a_key_signs_immediately() {
     let scene = Scene::directory();
-    let made = scene.rotate(Kind::Access).await;
-    assert_eq!(made.signs_from, scene.now().trunc_subsecs(0));
+    let created = scene.rotate(Kind::Access).await;
+    assert_eq!(created.signs_from, scene.now().trunc_subsecs(0));
     assert_eq!(
         scene.manager().ensure().await.unwrap().len(),
         1,
-        "the secret is missing yet"
+        "the refresh secret is still missing"
     );
 }
 
 #[tokio::test]
-async fn a_secret_of_refresh_tokens_is_of_one_algorithm_whatever_is_asked_for() {
+async fn refresh_secret_has_a_fixed_algorithm() {
     let scene = Scene::directory();
     scene.first().await;
     let order = Rotate {
@@ -144,7 +144,7 @@ async fn a_secret_of_refresh_tokens_is_of_one_algorithm_whatever_is_asked_for() 
 }
 
 #[tokio::test]
-async fn nothing_is_made_beside_a_key_that_cannot_be_used() {
+async fn no_key_is_created_beside_a_broken_key() {
     let scene = Scene::directory();
     let (access, _) = scene.first().await;
     let broken = scene.break_file(&access.kid);
@@ -174,9 +174,9 @@ async fn nothing_is_made_beside_a_key_that_cannot_be_used() {
     assert_eq!(scene.kids().await.len(), 2);
 }
 
-/// Operators cannot fill the ring so that the service itself finds no room.
+/// Operators cannot fill the key ring completely. The service reserves places for its own keys.
 #[tokio::test]
-async fn there_is_an_end_to_what_operators_add_and_room_for_what_the_service_needs() {
+async fn full_key_ring_has_room_for_the_services_keys() {
     let scene = Scene::directory();
     let (_, refresh) = scene.first().await;
     let order = Rotate {
@@ -193,7 +193,7 @@ async fn there_is_an_end_to_what_operators_add_and_room_for_what_the_service_nee
     assert!(matches!(full, KeysError::Full(_)), "{full}");
     assert!(
         full.to_string()
-            .ends_with("remove those that are over with latchkey keys prune"),
+            .ends_with("remove expired keys with latchkey keys prune"),
         "{full}"
     );
     scene
@@ -204,7 +204,7 @@ async fn there_is_an_end_to_what_operators_add_and_room_for_what_the_service_nee
     assert_eq!(
         scene.manager().ensure().await.unwrap().len(),
         1,
-        "another algorithm than the newest"
+        "the newest key has another algorithm"
     );
     scene.advance(INTERVAL + TimeDelta::minutes(1));
     assert_eq!(scene.manager().rotate_due().await.unwrap().len(), 2);

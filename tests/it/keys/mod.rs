@@ -1,5 +1,5 @@
-//! What operators and the service itself do with signing keys, told on a directory. What depends on the store is told on each of
-//! them in `contract::keys`.
+//! Key management by operators and by the service, with a key directory. `contract::keys` tests
+//! each store.
 
 mod due;
 mod import;

@@ -1,4 +1,4 @@
-//! Emergency: who signs when a key is gone, and what is no obstacle.
+//! Revocation of keys: the successor that signs next, and revocation despite other faults.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use latchkey_verifier::{Algorithm, Kind};
 use super::scene::{LEAD, LIVES, Scene, line};
 
 #[tokio::test]
-async fn the_last_key_gets_a_successor_that_signs_as_soon_as_every_instance_has_seen_it() {
+async fn only_key_gets_an_immediate_successor() {
     for kind in [Kind::Access, Kind::Refresh] {
         let scene = Scene::directory();
         let (access, refresh) = scene.first().await;
@@ -18,24 +18,33 @@ async fn the_last_key_gets_a_successor_that_signs_as_soon_as_every_instance_has_
         } else {
             refresh
         };
-        let Successor::AtOnce(made) = scene.manager().prepare_revocation(&old.kid).await.unwrap()
+        let Successor::AtOnce(created) =
+            scene.manager().prepare_revocation(&old.kid).await.unwrap()
         else {
-            panic!("a key that signs alone has a successor")
+            panic!("the only signing key needs an immediate successor")
         };
         assert!(
-            made.signs_from - scene.now() < TimeDelta::seconds(7),
-            "{made:?}"
+            created.signs_from - scene.now() < TimeDelta::seconds(7),
+            "{created:?}"
         );
-        assert_eq!((made.kind, made.algorithm), (old.kind, old.algorithm));
-        assert_eq!(scene.signer(kind).await, old.kid, "it is not revoked yet");
+        assert_eq!((created.kind, created.algorithm), (old.kind, old.algorithm));
+        assert_eq!(
+            scene.signer(kind).await,
+            old.kid,
+            "the old key is not revoked yet"
+        );
         assert_eq!(scene.manager().revoke(&old.kid).await.unwrap().facts, old);
-        assert_eq!(scene.signer(kind).await, made.kid, "there is no other");
+        assert_eq!(
+            scene.signer(kind).await,
+            created.kid,
+            "the successor is the only key"
+        );
         assert!(scene.manager().ensure().await.unwrap().is_empty());
     }
 }
 
 #[tokio::test]
-async fn an_older_key_signs_again_until_a_new_one_has_been_published_long_enough() {
+async fn older_key_signs_until_the_successor_does() {
     let scene = Scene::directory();
     let (first, _) = scene.first().await;
     let second = scene.rotate(Kind::Access).await;
@@ -47,21 +56,21 @@ async fn an_older_key_signs_again_until_a_new_one_has_been_published_long_enough
         .await
         .unwrap()
     else {
-        panic!("there is an older key")
+        panic!("an older key can sign")
     };
     scene.manager().revoke(&second.kid).await.unwrap();
     assert_eq!(scene.signer(Kind::Access).await, first.kid);
     assert_eq!(scene.states().await, ["signing", "published", "signing"]);
     scene.advance(LEAD + TimeDelta::seconds(1));
     assert_eq!(scene.signer(Kind::Access).await, third.kid);
-    // And what the old one signed in between lives as long as any other token.
+    // Tokens that the older key signed meanwhile have the full lifetime.
     assert!(scene.manager().prune().await.unwrap().is_empty());
     scene.advance(LIVES.access + TimeDelta::minutes(2));
     assert_eq!(scene.manager().prune().await.unwrap(), [first]);
 }
 
 #[tokio::test]
-async fn a_key_that_does_not_sign_or_has_a_successor_needs_none() {
+async fn key_that_does_not_sign_needs_no_successor() {
     let scene = Scene::directory();
     let (first, _) = scene.first().await;
     let second = scene.rotate(Kind::Access).await;
@@ -69,18 +78,18 @@ async fn a_key_that_does_not_sign_or_has_a_successor_needs_none() {
     assert_eq!(
         prepared(&second.kid).await,
         Successor::NotNeeded,
-        "it does not sign yet"
+        "the key does not sign yet"
     );
     assert_eq!(
         prepared(&first.kid).await,
         Successor::NotNeeded,
-        "its successor is published"
+        "the successor is published"
     );
     scene.advance(LEAD + TimeDelta::seconds(1));
     assert_eq!(
         prepared(&first.kid).await,
         Successor::NotNeeded,
-        "it signs no more"
+        "the key no longer signs"
     );
     assert_eq!(scene.kids().await.len(), 3);
 
@@ -91,12 +100,12 @@ async fn a_key_that_does_not_sign_or_has_a_successor_needs_none() {
     assert_eq!(
         scene.signer(Kind::Access).await,
         pending.kid,
-        "before its time: there is no other"
+        "the pending key signs early as the only key"
     );
 }
 
 #[tokio::test]
-async fn of_two_keys_that_begin_in_the_same_second_the_one_that_signs_is_known() {
+async fn one_of_two_keys_of_the_same_second_signs() {
     let scene = Scene::directory();
     scene.first().await;
     let (one, other) = (
@@ -114,18 +123,18 @@ async fn of_two_keys_that_begin_in_the_same_second_the_one_that_signs_is_known()
     assert_eq!(
         scene.manager().prepare_revocation(&signs).await.unwrap(),
         Successor::NotNeeded,
-        "the other does"
+        "the other key can sign"
     );
     scene.manager().revoke(&signs).await.unwrap();
     assert_eq!(scene.signer(Kind::Access).await, idle);
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_there_is_named() {
+async fn unknown_key_is_named_in_the_error() {
     let scene = Scene::directory();
     scene.first().await;
-    for kid in ["nobody", "-nobody", ""] {
-        let expected = format!("there is no key {kid}: latchkey keys list shows them");
+    for kid in ["unknown", "-unknown", ""] {
+        let expected = format!("there is no key {kid}: list the keys with latchkey keys list");
         assert_eq!(line(scene.manager().revoke(kid).await), expected);
         assert_eq!(
             line(scene.manager().prepare_revocation(kid).await),
@@ -135,24 +144,24 @@ async fn a_key_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_another_key_is_no_reason_not_to_revoke() {
+async fn broken_other_key_does_not_prevent_revocation() {
     let scene = Scene::directory();
     let (access, refresh) = scene.first().await;
     let broken = scene.break_file(&refresh.kid);
     let prepared = scene.manager().prepare_revocation(&access.kid).await;
-    let Ok(Successor::AtOnce(made)) = prepared else {
+    let Ok(Successor::AtOnce(created)) = prepared else {
         panic!("{prepared:?}")
     };
     scene.manager().revoke(&access.kid).await.unwrap();
     broken.repair();
-    let mut left = [made.kid, refresh.kid];
+    let mut left = [created.kid, refresh.kid];
     left.sort();
     assert_eq!(scene.kids().await, left);
 }
 
-/// Nothing has to be decrypted to throw it away.
+/// Revocation does not decrypt the key.
 #[tokio::test]
-async fn a_key_is_revoked_without_its_passphrase() {
+async fn key_is_revoked_without_its_passphrase() {
     let mut scene = Scene::directory();
     scene.encrypt("the passphrase of a test");
     let (access, refresh) = scene.first().await;
@@ -177,7 +186,7 @@ async fn a_key_is_revoked_without_its_passphrase() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_copied_back_stays_revoked() {
+async fn restored_key_file_stays_revoked() {
     let scene = Scene::directory();
     let (access, _) = scene.first().await;
     let (path, text) = (
@@ -188,6 +197,6 @@ async fn a_key_that_is_copied_back_stays_revoked() {
     fs::write(&path, text).unwrap();
     let opened = scene.manager().open(&KeyRing::default()).await.unwrap();
     assert!(opened.ring.find(&access.kid).is_none() && opened.records.revoked[0].facts == access);
-    let made = scene.manager().ensure().await.unwrap();
-    assert_eq!((made.len(), made[0].algorithm), (1, Algorithm::Es256));
+    let created = scene.manager().ensure().await.unwrap();
+    assert_eq!((created.len(), created[0].algorithm), (1, Algorithm::Es256));
 }

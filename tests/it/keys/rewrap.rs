@@ -1,4 +1,4 @@
-//! The same keys under another passphrase.
+//! Change of the passphrase of a key ring.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ fn encrypted(scene: &Scene, kid: &str) -> bool {
 }
 
 #[tokio::test]
-async fn keys_are_encrypted_encrypted_anew_and_decrypted_and_stay_the_same() {
+async fn rewrapped_keys_stay_the_same() {
     let mut scene = Scene::directory();
     let (access, refresh) = scene.first().await;
     let kids = scene.kids().await;
@@ -53,8 +53,7 @@ async fn keys_are_encrypted_encrypted_anew_and_decrypted_and_stay_the_same() {
         2
     );
     assert!(
-        line(scene.manager().ring().await)
-            .contains("cannot be decrypted with the passphrase that was given")
+        line(scene.manager().ring().await).contains("cannot be decrypted: the passphrase is wrong")
     );
     scene.passphrase = Some(other);
     assert_eq!(scene.kids().await, kids);
@@ -64,14 +63,14 @@ async fn keys_are_encrypted_encrypted_anew_and_decrypted_and_stay_the_same() {
     assert_eq!(
         scene.kids().await,
         kids,
-        "a passphrase that is not needed does no harm"
+        "an unneeded passphrase causes no error"
     );
     scene.passphrase = None;
     assert_eq!(scene.kids().await, kids);
 }
 
 #[tokio::test]
-async fn what_was_interrupted_half_way_is_done_again() {
+async fn interrupted_rewrap_can_be_repeated() {
     let mut scene = Scene::directory();
     scene.encrypt("the first passphrase");
     let (access, _) = scene.first().await;
@@ -85,11 +84,11 @@ async fn what_was_interrupted_half_way_is_done_again() {
         .unwrap();
     fs::write(scene.file_of(&access.kid), old_text).unwrap();
 
-    // Neither passphrase opens all of it.
+    // Neither passphrase decrypts every key.
     assert!(scene.manager().ring().await.is_err());
-    let half = scene.passphrase.replace(new.clone());
+    let old = scene.passphrase.replace(new.clone());
     assert!(scene.manager().ring().await.is_err());
-    scene.passphrase = half;
+    scene.passphrase = old;
     assert_eq!(
         scene
             .manager()
@@ -103,7 +102,7 @@ async fn what_was_interrupted_half_way_is_done_again() {
 }
 
 #[tokio::test]
-async fn nothing_is_wrapped_while_a_key_cannot_be_opened() {
+async fn unreadable_key_prevents_the_rewrap() {
     let mut scene = Scene::directory();
     scene.encrypt("the first passphrase");
     let (access, _) = scene.first().await;
@@ -119,12 +118,13 @@ async fn nothing_is_wrapped_while_a_key_cannot_be_opened() {
 
     scene.passphrase = Some(scene.write("wrong", "no passphrase of any key"));
     assert!(
-        line(scene.manager().rewrap(Some(&passphrase(&new))).await).contains("it is another one")
+        line(scene.manager().rewrap(Some(&passphrase(&new))).await)
+            .contains("the passphrase is wrong")
     );
 }
 
 #[tokio::test]
-async fn a_passphrase_file_that_is_no_good_is_named() {
+async fn invalid_passphrase_file_is_named() {
     let mut scene = Scene::directory();
     scene.first().await;
     let missing = scene.keys().join("nowhere");

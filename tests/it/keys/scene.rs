@@ -1,4 +1,4 @@
-//! A ring that is empty, a clock that stands still, and as many managers as a story needs.
+//! Test fixture: an empty key ring, a manual clock, and any number of managers.
 
 use std::{
     fs,
@@ -34,10 +34,10 @@ pub const LIVES: MaxLifetimes = MaxLifetimes {
     refresh: TimeDelta::days(1),
 };
 
-/// A low cost, for tests that encrypt many keys.
-const CHEAP: WrappingCost = WrappingCost::new(10);
+/// Low cost for tests that encrypt many keys.
+const LOW_COST: WrappingCost = WrappingCost::new(10);
 
-/// A ring of its own for one test.
+/// Key ring of one test.
 pub struct Scene {
     pub clock: Arc<ManualClock>,
     pub database: Option<Store>,
@@ -48,14 +48,14 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Files that are not encrypted.
+    /// Creates a key ring of unencrypted files.
     pub fn directory() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(KeyDirectory::new(&folder.path().join("keys")));
         Self::new(folder, store, None)
     }
 
-    /// Rows that are encrypted.
+    /// Creates a key ring of encrypted rows.
     pub fn database(database: Store) -> Self {
         let mut scene = Self::new(
             tempfile::tempdir().unwrap(),
@@ -72,7 +72,7 @@ impl Scene {
             lead: LEAD,
             interval: Some(INTERVAL),
             lives: LIVES,
-            wrapping: CHEAP,
+            wrapping: LOW_COST,
         };
         Self {
             clock: Arc::default(),
@@ -84,12 +84,12 @@ impl Scene {
         }
     }
 
-    /// From now on, keys are encrypted with this.
+    /// Sets the passphrase for keys that are written later.
     pub fn encrypt(&mut self, text: &str) {
         self.passphrase = Some(self.write("passphrase", text));
     }
 
-    /// Puts this into a file beside the keys.
+    /// Writes a file beside the keys.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.folder.path().join(name);
         fs::write(&path, text).unwrap();
@@ -101,7 +101,7 @@ impl Scene {
         self.folder.path().join("keys")
     }
 
-    /// Another process that changes the ring.
+    /// Returns a manager, as of another process.
     pub fn manager(&self) -> KeyManager {
         let audit = self
             .database
@@ -118,7 +118,7 @@ impl Scene {
         }
     }
 
-    /// A manager with other settings.
+    /// Returns a manager with other settings.
     pub fn manager_with(&self, change: impl FnOnce(&mut KeyRules)) -> KeyManager {
         let mut manager = self.manager();
         change(&mut manager.rules);
@@ -133,10 +133,10 @@ impl Scene {
         self.clock.advance_ms(span.num_milliseconds());
     }
 
-    /// The first keys.
+    /// Creates the first keys.
     pub async fn first(&self) -> (KeyMetadata, KeyMetadata) {
-        let made = self.manager().ensure().await.unwrap();
-        let [access, refresh] = <[KeyMetadata; 2]>::try_from(made).unwrap();
+        let created = self.manager().ensure().await.unwrap();
+        let [access, refresh] = <[KeyMetadata; 2]>::try_from(created).unwrap();
         assert_eq!((access.kind, refresh.kind), (Kind::Access, Kind::Refresh));
         (access, refresh)
     }
@@ -145,7 +145,7 @@ impl Scene {
         self.manager().ring().await.unwrap()
     }
 
-    /// All kids, sorted.
+    /// Returns all key ids, sorted.
     pub async fn kids(&self) -> Vec<String> {
         let mut kids: Vec<_> = self
             .ring()
@@ -157,7 +157,7 @@ impl Scene {
         kids
     }
 
-    /// The key that signs now.
+    /// Returns the id of the key that signs now.
     pub async fn signer(&self, kind: Kind) -> String {
         self.ring()
             .await
@@ -167,7 +167,7 @@ impl Scene {
             .to_owned()
     }
 
-    /// What each key does now, access before refresh, the oldest first.
+    /// Returns the state of each key: access before refresh, oldest first.
     pub async fn states(&self) -> Vec<&'static str> {
         self.ring()
             .await
@@ -187,7 +187,7 @@ impl Scene {
             .unwrap()
     }
 
-    /// The file of this key, whatever it is called.
+    /// Returns the file of this key.
     pub fn file_of(&self, kid: &str) -> PathBuf {
         let entries = fs::read_dir(self.keys())
             .unwrap()
@@ -198,7 +198,7 @@ impl Scene {
             .unwrap()
     }
 
-    /// What the ring would be without the file of this key, and the key again.
+    /// Overwrites the file of this key with invalid data.
     pub fn break_file(&self, kid: &str) -> Broken {
         let path = self.file_of(kid);
         let text = fs::read(&path).unwrap();
@@ -207,7 +207,7 @@ impl Scene {
     }
 }
 
-/// A file that holds nonsense, for now.
+/// Key file with invalid data, and its original content.
 pub struct Broken {
     path: PathBuf,
     text: Vec<u8>,
@@ -219,15 +219,15 @@ impl Broken {
     }
 }
 
-/// The passphrase in a file.
+/// Reads the passphrase in a file.
 pub fn passphrase(path: &Path) -> Passphrase {
-    Passphrase::from_file_to_open(path).unwrap().at(CHEAP)
+    Passphrase::from_file_to_open(path).unwrap().at(LOW_COST)
 }
 
-/// The one line of an error.
+/// Returns the error as a line of text. Fails if there is no error, or several lines.
 #[track_caller]
 pub fn line<T>(outcome: Result<T, KeysError>) -> String {
-    let line = outcome.err().expect("it was not refused").to_string();
+    let line = outcome.err().expect("an error was expected").to_string();
     assert_eq!(line.lines().count(), 1, "{line}");
     line
 }

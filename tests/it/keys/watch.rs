@@ -1,4 +1,4 @@
-//! A process that follows the ring while it runs.
+//! Updates of the active keys in a running process.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc};
 
@@ -11,29 +11,28 @@ use latchkey_verifier::{Kind, Policy};
 
 use super::scene::{INTERVAL, LEAD, LIVES, Scene, line, passphrase};
 
-/// One process: what is in force in it, and what looks after that.
+/// Active keys of one process, and their watcher.
 struct Process {
-    in_force: Arc<ActiveKeys>,
+    active: Arc<ActiveKeys>,
     watch: KeyWatch,
 }
 
 impl Process {
     async fn start(scene: &Scene) -> Self {
         let ring = scene.ring().await;
-        let in_force =
-            Arc::new(ActiveKeys::new(ring, Policy::new("https://auth.test"), 16).unwrap());
+        let active = Arc::new(ActiveKeys::new(ring, Policy::new("https://auth.test"), 16).unwrap());
         let process = Self {
-            watch: KeyWatch::new(scene.manager(), Arc::clone(&in_force)),
-            in_force,
+            watch: KeyWatch::new(scene.manager(), Arc::clone(&active)),
+            active,
         };
         process.watch.poll().await.unwrap();
         process
     }
 
-    /// The kids in force, sorted.
+    /// Returns the ids of the active keys, sorted.
     fn kids(&self) -> Vec<String> {
         let mut kids: Vec<_> = self
-            .in_force
+            .active
             .current()
             .ring
             .keys()
@@ -44,7 +43,7 @@ impl Process {
     }
 
     fn publishes(&self, kid: &str) -> bool {
-        self.in_force
+        self.active
             .current()
             .published
             .body
@@ -58,15 +57,18 @@ fn chmod(path: &std::path::Path, mode: u32) {
 }
 
 #[tokio::test]
-async fn what_others_change_is_in_force_after_the_next_look() {
+async fn changes_by_others_are_active_after_the_next_poll() {
     let scene = Scene::directory();
     let (access, _) = scene.first().await;
     let process = Process::start(&scene).await;
-    let made = scene.rotate(Kind::Access).await;
-    assert!(!process.publishes(&made.kid), "it has not looked yet");
+    let created = scene.rotate(Kind::Access).await;
+    assert!(
+        !process.publishes(&created.kid),
+        "the process has not polled yet"
+    );
     process.watch.poll().await.unwrap();
     assert_eq!(process.kids(), scene.kids().await);
-    assert!(process.publishes(&made.kid) && process.publishes(&access.kid));
+    assert!(process.publishes(&created.kid) && process.publishes(&access.kid));
     scene.manager().revoke(&access.kid).await.unwrap();
     process.watch.poll().await.unwrap();
     assert_eq!(process.kids(), scene.kids().await);
@@ -74,13 +76,13 @@ async fn what_others_change_is_in_force_after_the_next_look() {
 }
 
 #[tokio::test]
-async fn a_broken_file_changes_nothing_until_it_is_repaired() {
+async fn broken_file_keeps_the_active_keys() {
     let scene = Scene::directory();
     let (access, _) = scene.first().await;
     let process = Process::start(&scene).await;
     let kids = process.kids();
     let broken = scene.break_file(&access.kid);
-    scene.write("keys/mine.pem", "another nuisance");
+    scene.write("keys/mine.pem", "another invalid file");
     for _ in 0..2 {
         let refused = line(process.watch.poll().await);
         assert!(
@@ -88,69 +90,66 @@ async fn a_broken_file_changes_nothing_until_it_is_repaired() {
             "{refused}"
         );
         assert_eq!(process.kids(), kids);
-        assert!(process.in_force.is_broken() && process.publishes(&access.kid));
+        assert!(process.active.is_broken() && process.publishes(&access.kid));
     }
     broken.repair();
     fs::remove_file(scene.keys().join("mine.pem")).unwrap();
     process.watch.poll().await.unwrap();
-    assert!(!process.in_force.is_broken());
+    assert!(!process.active.is_broken());
     assert_eq!(process.kids(), kids);
 }
 
 #[tokio::test]
-async fn a_revocation_is_in_force_whatever_else_is_wrong() {
+async fn revocation_is_active_despite_other_faults() {
     let mut scene = Scene::directory();
     scene.encrypt("the passphrase of a test");
     let (access, refresh) = scene.first().await;
-    let made = scene.rotate(Kind::Access).await;
+    let created = scene.rotate(Kind::Access).await;
     let process = Process::start(&scene).await;
 
-    // Another key is broken.
+    // Another key file is invalid.
     let broken = scene.break_file(&refresh.kid);
     scene.manager().revoke(&access.kid).await.unwrap();
     assert!(matches!(
         process.watch.poll().await,
         Err(KeysError::Broken(..))
     ));
-    let mut left = vec![refresh.kid.clone(), made.kid.clone()];
+    let mut left = vec![refresh.kid.clone(), created.kid.clone()];
     left.sort();
     assert_eq!(process.kids(), left);
     broken.repair();
     process.watch.poll().await.unwrap();
 
-    // The passphrase is away.
+    // The passphrase file does not exist.
     fs::remove_file(scene.passphrase.as_ref().unwrap()).unwrap();
-    scene.manager().revoke(&made.kid).await.unwrap();
+    scene.manager().revoke(&created.kid).await.unwrap();
     let refused = line(process.watch.poll().await);
     assert!(
         refused.starts_with("LATCHKEY_KEYS_PASSPHRASE_FILE: ")
             && refused.contains("cannot be read"),
         "{refused}"
     );
-    assert!(process.in_force.is_broken());
+    assert!(process.active.is_broken());
     assert_eq!(process.kids(), [refresh.kid]);
 }
 
 #[tokio::test]
-async fn an_emptied_or_vanished_directory_takes_no_key_away() {
+async fn empty_or_missing_directory_keeps_the_active_keys() {
     let scene = Scene::directory();
     let (_, refresh) = scene.first().await;
     let process = Process::start(&scene).await;
     let kids = process.kids();
     let aside = scene.keys().with_extension("aside");
     fs::rename(scene.file_of(&refresh.kid), &aside).unwrap();
-    assert!(
-        line(process.watch.poll().await)
-            .contains("there is no key to sign with: put the keys back")
-    );
+    assert!(line(process.watch.poll().await).contains("no signing key: restore the keys"));
     assert_eq!(process.kids(), kids);
     fs::remove_dir_all(scene.keys()).unwrap();
-    assert!(line(process.watch.poll().await).contains("there is no key to sign with"));
-    assert_eq!((process.kids(), process.in_force.is_broken()), (kids, true));
+    assert!(line(process.watch.poll().await).contains("no signing key"));
+    assert_eq!((process.kids(), process.active.is_broken()), (kids, true));
 }
 
 #[tokio::test]
-async fn a_directory_that_everybody_can_write_to_is_not_followed() {
+async fn world_writable_directory_is_refused() {
     let scene = Scene::directory();
     scene.first().await;
     let process = Process::start(&scene).await;
@@ -169,7 +168,7 @@ async fn a_directory_that_everybody_can_write_to_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_new_passphrase_is_taken_over_when_its_file_is_exchanged() {
+async fn replaced_passphrase_file_is_read() {
     let mut scene = Scene::directory();
     scene.encrypt("the first passphrase");
     scene.first().await;
@@ -182,48 +181,44 @@ async fn a_new_passphrase_is_taken_over_when_its_file_is_exchanged() {
         .await
         .unwrap();
     assert!(
-        line(process.watch.poll().await)
-            .contains("cannot be decrypted with the passphrase that was given")
+        line(process.watch.poll().await).contains("cannot be decrypted: the passphrase is wrong")
     );
     assert_eq!(process.kids(), kids);
-    // As a secret manager does it: another file under the same name.
+    // Secret managers also replace the file.
     fs::rename(&new, scene.passphrase.as_ref().unwrap()).unwrap();
     process.watch.poll().await.unwrap();
-    assert_eq!(
-        (process.kids(), process.in_force.is_broken()),
-        (kids, false)
-    );
-    let made = scene.rotate(Kind::Access).await;
+    assert_eq!((process.kids(), process.active.is_broken()), (kids, false));
+    let created = scene.rotate(Kind::Access).await;
     process.watch.poll().await.unwrap();
-    assert!(process.publishes(&made.kid));
+    assert!(process.publishes(&created.kid));
 }
 
 #[tokio::test]
-async fn what_is_due_is_made_and_removed_by_the_processes_themselves_once() {
+async fn processes_rotate_and_prune_due_keys_once() {
     let scene = Scene::directory();
     let (access, _) = scene.first().await;
     let processes = [Process::start(&scene).await, Process::start(&scene).await];
-    let look = async || {
+    let poll_all = async || {
         for process in processes.iter().chain(&processes) {
             process.watch.poll().await.unwrap();
             process.watch.keep().await.unwrap();
             process.watch.poll().await.unwrap();
         }
     };
-    look().await;
+    poll_all().await;
     assert_eq!(scene.kids().await.len(), 2);
     scene.advance(INTERVAL - LEAD + TimeDelta::seconds(1));
-    look().await;
+    poll_all().await;
     assert_eq!(
         scene.states().await,
         ["signing", "published", "signing", "published"]
     );
     assert!(
         processes.iter().all(|process| process.kids().len() == 4),
-        "and all have it long before it signs"
+        "every process has the new keys before they sign"
     );
     scene.advance(LEAD + LIVES.refresh + TimeDelta::days(1) + TimeDelta::minutes(3));
-    look().await;
+    poll_all().await;
     assert_eq!(scene.states().await, ["signing", "signing"]);
     assert!(
         processes

@@ -1,15 +1,18 @@
-//! Small models of what takes more than one statement, explored to their last state: each step of each request is one
-//! action, and every order of them is tried. That a model can fail is a story of its own: with one rule broken, the
-//! broken promise is found.
+//! Small models of protocols that take several statements. The model checker visits every state.
+//!
+//! Each step of each request is one action, and every order of actions is tried. Further tests
+//! break one rule and expect the checker to find the violated property.
 
-mod marks;
+mod blacklist;
 mod sessions;
 
 use stateright::{Checker, HasDiscoveries, Model};
 
-/// Explores every state. Fails at the first promise that does not hold, with the shortest way there, or unless every
-/// story that should be possible was met. Says how many states there were.
-fn explored<M>(name: &str, model: M)
+/// Visits every state, and prints the number of states.
+///
+/// Fails with the shortest path to the first violated property, or if a `sometimes` property was
+/// never met.
+fn assert_holds<M>(name: &str, model: M)
 where
     M: Model + Send + Sync + 'static,
     M::State: Clone + std::fmt::Debug + std::hash::Hash + PartialEq + Send + Sync + 'static,
@@ -22,34 +25,34 @@ where
         .join();
     checker.assert_properties();
     let states = checker.unique_state_count();
-    say(&format!(
-        "{name}: {states} states, the longest way has {} steps",
+    print(&format!(
+        "{name}: {states} states, maximum depth {}",
         checker.max_depth()
     ));
 }
 
-/// Fails unless this promise is found broken.
-fn found_broken<M>(promise: &'static str, model: M)
+/// Fails unless the checker finds a violation of this property.
+fn assert_violated<M>(property: &'static str, model: M)
 where
     M: Model + Send + Sync + 'static,
     M::State: Clone + std::fmt::Debug + std::hash::Hash + PartialEq + Send + Sync + 'static,
     M::Action: Clone + std::fmt::Debug + PartialEq,
 {
-    let only = HasDiscoveries::AnyOf([promise].into());
+    let only = HasDiscoveries::AnyOf([property].into());
     let checker = model.checker().finish_when(only).spawn_bfs().join();
-    let way = checker
-        .discovery(promise)
-        .unwrap_or_else(|| panic!("in vain: {promise:?} holds"));
-    say(&format!(
-        "broken as it should be, in {} steps: {promise}",
-        way.into_actions().len()
+    let path = checker
+        .discovery(property)
+        .unwrap_or_else(|| panic!("no violation of {property:?} found"));
+    print(&format!(
+        "violated after {} steps, as expected: {property}",
+        path.into_actions().len()
     ));
 }
 
 #[expect(
     clippy::print_stdout,
-    reason = "shown on --nocapture: how much was explored"
+    reason = "number of visited states, shown on --nocapture"
 )]
-fn say(text: &str) {
+fn print(text: &str) {
     println!("{text}");
 }

@@ -1,4 +1,4 @@
-//! Keys that the servers make by themselves when their time has come.
+//! Automatic rotation by three servers.
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
@@ -14,7 +14,7 @@ const FLAGS: [&str; 4] = [
     "--key-rotation-interval=15m",
 ];
 
-/// The newest key of each kind, and how many there are of it.
+/// Returns the newest key of each kind, and the number of keys of that kind.
 async fn newest(fleet: &Fleet) -> [(KeyMetadata, usize); 2] {
     let records = fleet.records().await;
     [Kind::Access, Kind::Refresh].map(|kind| {
@@ -28,7 +28,7 @@ async fn newest(fleet: &Fleet) -> [(KeyMetadata, usize); 2] {
 }
 
 on_both_places! {
-    async fn three_that_find_a_key_due_make_one(place: KeysIn) {
+    async fn three_servers_create_one_successor(place: KeysIn) {
         let fleet = Fleet::start(place, &FLAGS).await;
         let mut traffic = Traffic::start(&fleet).await;
         for round in 1..=5 {
@@ -37,21 +37,22 @@ on_both_places! {
             let due = access.signs_from + TimeDelta::minutes(15) - TimeDelta::seconds(65);
             fleet.advance_to(due, -1);
             traffic.flow(&fleet).await;
-            assert_eq!(newest(&fleet).await.map(|(_, number)| number), [round, round], "before its time");
+            assert_eq!(newest(&fleet).await.map(|(_, number)| number), [round, round], "a millisecond before the rotation");
             fleet.advance_to(due, 0);
-            // Three more than those that look once a second, all at the same moment.
+            // Three managers at the same time, in addition to the poll of each server once a
+            // second.
             let mut managers = Vec::new();
             for app in &fleet.apps {
                 managers.push(app.keys().await);
             }
-            let made = join_all(managers.iter().map(KeyManager::rotate_due)).await;
-            assert!(made.into_iter().map(|made| made.unwrap().len()).sum::<usize>() <= 2);
+            let created = join_all(managers.iter().map(KeyManager::rotate_due)).await;
+            assert!(created.into_iter().map(|created| created.unwrap().len()).sum::<usize>() <= 2);
             fleet.have(2 * round + 2).await;
             let [(access, _), (refresh, _)] = newest(&fleet).await;
             assert_eq!(access.signs_from, due + TimeDelta::seconds(65));
             fleet.advance_to(access.signs_from, -1);
             traffic.flow(&fleet).await;
-            assert_eq!(newest(&fleet).await.map(|(_, number)| number), [round + 1, round + 1], "one each");
+            assert_eq!(newest(&fleet).await.map(|(_, number)| number), [round + 1, round + 1], "one new key of each kind");
             fleet.advance_to(access.signs_from, 0);
             traffic.flow(&fleet).await;
             assert_eq!(traffic.kids(), (access.kid, refresh.kid));

@@ -1,4 +1,4 @@
-//! Three servers over one Postgres, one Redis and one ring of keys.
+//! Three servers with one Postgres, one Redis and one key ring.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
@@ -29,7 +29,7 @@ impl Fleet {
     pub async fn start(place: KeysIn, flags: &[&str]) -> Self {
         let passphrase = tempfile::tempdir().unwrap();
         let file = passphrase.path().join("passphrase");
-        fs::write(&file, "a passphrase of these stories\n").unwrap();
+        fs::write(&file, "a passphrase of these tests\n").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         let mut all: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         if let KeysIn::Database = place {
@@ -49,18 +49,18 @@ impl Fleet {
         self.apps[0].clock.now()
     }
 
-    /// Moves the clock to a millisecond before or after `moment`, or to it.
+    /// Advances the clock to `moment`, plus `milliseconds`.
     pub fn advance_to(&self, moment: Moment, milliseconds: i64) {
         let span = moment + TimeDelta::milliseconds(milliseconds) - self.now();
         assert!(
             span >= TimeDelta::zero(),
-            "back to {moment} from {}",
+            "{moment} is before the current time {}",
             self.now()
         );
         self.apps[0].clock.advance_ms(span.num_milliseconds());
     }
 
-    /// A new key, which signs after the lead.
+    /// Creates a key that signs after the publish lead.
     pub async fn rotate(&self, kind: Kind, algorithm: Algorithm) -> KeyMetadata {
         let order = Rotate {
             kind,
@@ -70,31 +70,31 @@ impl Fleet {
         self.apps[0].keys().await.rotate(order).await.unwrap()
     }
 
-    /// A new key that everybody has noticed and that signs from now on.
+    /// Creates a key, and waits until every server has it and it signs.
     pub async fn rotated(&self, kind: Kind, algorithm: Algorithm) -> KeyMetadata {
-        let made = self.rotate(kind, algorithm).await;
+        let created = self.rotate(kind, algorithm).await;
         self.noticed().await;
-        self.advance_to(made.signs_from, 0);
-        made
+        self.advance_to(created.signs_from, 0);
+        created
     }
 
-    /// What lies in the store.
+    /// Reads all keys in the store.
     pub async fn records(&self) -> KeyRecords {
         self.apps[0].keys().await.store.read().await.unwrap()
     }
 
-    /// Waits until each server has as many keys in force as lie in the store.
+    /// Waits until each server has as many active keys as the store.
     pub async fn noticed(&self) {
         let number = self.records().await.keys.len();
         self.have(number).await;
     }
 
-    /// Waits until each server has so many keys in force.
+    /// Waits until each server has this number of active keys.
     pub async fn have(&self, number: usize) {
         self.say("latchkey_keys", number).await;
     }
 
-    /// Waits until each server gives this number under this name.
+    /// Waits until this metric has this value on each server.
     pub async fn say(&self, name: &str, number: usize) {
         for app in &self.apps {
             let what = format!("{name} is {number}");
@@ -102,7 +102,7 @@ impl Fleet {
         }
     }
 
-    /// The entity tag of the published keys, which is the same on all of them.
+    /// Returns the entity tag of the key set. Fails unless it is the same on all servers.
     pub async fn tag(&self) -> String {
         let mut tags = Vec::new();
         for app in &self.apps {
@@ -125,12 +125,12 @@ pub async fn gauge(app: &TestApp, name: &str) -> usize {
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value
-        .unwrap_or_else(|| panic!("no {name}"))
+        .unwrap_or_else(|| panic!("metric {name} is missing"))
         .parse()
         .unwrap()
 }
 
-/// The name of the key that signed this token.
+/// Returns the id of the key that signed this token.
 pub fn kid(token: &str) -> String {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     let header = URL_SAFE_NO_PAD

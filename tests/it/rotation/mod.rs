@@ -1,5 +1,5 @@
-//! Keys that are rotated and revoked while three servers run: no token is refused that should pass, and none passes that
-//! should be refused.
+//! Rotation and revocation of keys on three running servers. Every valid token is accepted, and
+//! every other token is refused.
 
 mod automatic;
 mod broken;
@@ -14,10 +14,10 @@ mod twenty;
 use fleet::{Fleet, KeysIn};
 use traffic::Traffic;
 
-/// Tells each story twice: three servers that share a directory of keys, and three that share the database alone.
+/// Runs each test twice: with a shared key directory, and with keys in the database.
 macro_rules! on_both_places {
-    ($($(#[$attribute:meta])* async fn $name:ident($place:ident: $type:ty) $story:block)*) => {
-        $($(#[$attribute])* async fn $name($place: $type) $story)*
+    ($($(#[$attribute:meta])* async fn $name:ident($place:ident: $type:ty) $body:block)*) => {
+        $($(#[$attribute])* async fn $name($place: $type) $body)*
 
         mod directory {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,7 @@
-//! A service that verifies by the published keys. It keeps them for exactly as long as it may, and does not ask because of a key
-//! that it does not know: any stranger could make it ask.
+//! Offline verifier that caches the key set for exactly its `max-age`.
+//!
+//! It does not fetch the key set for an unknown `kid`, because any client could cause such
+//! requests.
 
 use chrono::TimeDelta;
 use latchkey::{domain::time::Moment, ports::Clock as _};
@@ -9,16 +11,16 @@ use crate::support::TestApp;
 
 #[derive(Default)]
 pub struct Offline {
-    kept: Option<(Verifier, Moment)>,
+    cached: Option<(Verifier, Moment)>,
 }
 
 impl Offline {
-    /// It starts anew, and fetches the keys for the next token that it sees.
+    /// Clears the cache, as a restart does. The next token causes a fetch.
     pub fn restart(&mut self) {
-        self.kept = None;
+        self.cached = None;
     }
 
-    /// Takes the token, with keys that it fetches from this server if it has to.
+    /// Verifies the token. Fetches the key set from this server if the cached one has expired.
     #[track_caller]
     pub fn check<'a>(
         &'a mut self,
@@ -28,9 +30,9 @@ impl Offline {
         let caller = std::panic::Location::caller();
         async move {
             let now = app.clock.now();
-            let verifier = match self.kept.take() {
-                Some((verifier, until)) if now < until => self.kept.insert((verifier, until)),
-                _ => self.kept.insert(fetch(app, now).await),
+            let verifier = match self.cached.take() {
+                Some((verifier, until)) if now < until => self.cached.insert((verifier, until)),
+                _ => self.cached.insert(fetch(app, now).await),
             };
             let checked = verifier.0.verify_access(token, now.timestamp());
             assert!(

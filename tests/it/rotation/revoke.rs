@@ -1,4 +1,4 @@
-//! A key for access tokens that somebody else may have.
+//! Revocation of a leaked access key.
 
 use latchkey::service::keys::Successor;
 use latchkey_verifier::{Algorithm, Kind};
@@ -7,50 +7,51 @@ use super::{Fleet, KeysIn, Traffic, fleet::kid, on_both_places};
 use crate::support::{TestApp, servers::eventually};
 
 /// Waits until no server publishes the key.
-async fn gone(fleet: &Fleet, dead: &str) {
+async fn wait_until_unpublished(fleet: &Fleet, revoked: &str) {
     for app in &fleet.apps {
-        eventually("the key is not published any more", async || {
-            !app.kids().await.contains(&dead.to_owned())
+        eventually("the key is no longer published", async || {
+            !app.kids().await.contains(&revoked.to_owned())
         })
         .await;
     }
 }
 
-async fn refuses(app: &TestApp, token: &str) {
+async fn assert_refused(app: &TestApp, token: &str) {
     assert_eq!(app.verify(token).await.status, 401);
     assert_eq!(app.me(&format!("Bearer {token}")).await.status, 401);
     assert_eq!(app.log_out_everywhere(token).await.status, 401);
 }
 
 on_both_places! {
-    async fn its_tokens_pass_nowhere_and_the_key_before_it_signs_until_there_is_a_new_one(place: KeysIn) {
+    async fn previous_key_signs_until_the_successor_does(place: KeysIn) {
         let fleet = Fleet::start(place, &[]).await;
         let mut traffic = Traffic::start(&fleet).await;
         let first = kid(&fleet.apps[0].signed_in("ada").await.access);
-        let dead = fleet.rotated(Kind::Access, Algorithm::EdDsa).await;
+        let revoked = fleet.rotated(Kind::Access, Algorithm::EdDsa).await;
         let mut pairs = Vec::new();
         for app in &fleet.apps {
             pairs.push(app.signed_in(&format!("user-of-{}", app.address.port())).await);
         }
-        assert!(pairs.iter().all(|pair| kid(&pair.access) == dead.kid));
+        assert!(pairs.iter().all(|pair| kid(&pair.access) == revoked.kid));
         let tag = fleet.tag().await;
 
         let manager = fleet.apps[0].keys().await;
-        let Successor::Later(successor) = manager.prepare_revocation(&dead.kid).await.unwrap() else {
-            panic!("the first key can sign meanwhile");
+        let Successor::Later(successor) = manager.prepare_revocation(&revoked.kid).await.unwrap() else {
+            panic!("the first key can sign");
         };
-        assert_eq!(manager.revoke(&dead.kid).await.unwrap().facts.kid, dead.kid);
-        gone(&fleet, &dead.kid).await;
-        // What has to go goes first; then its successor is taken in.
+        assert_eq!(manager.revoke(&revoked.kid).await.unwrap().facts.kid, revoked.kid);
+        wait_until_unpublished(&fleet, &revoked.kid).await;
+        // Servers remove the revoked key before they add the successor.
         fleet.noticed().await;
         assert_ne!(fleet.tag().await, tag);
         for app in &fleet.apps {
             for pair in &pairs {
-                refuses(app, &pair.access).await;
+                assert_refused(app, &pair.access).await;
             }
         }
 
-        // The session lives: its refresh token is of another key. Verifiers know the key that signs now.
+        // The session is live, because another key signed its refresh token. Verifiers know the
+        // current signing key.
         for (app, pair) in fleet.apps.iter().zip(&pairs) {
             let next = app.refresh(&pair.refresh).await.pair();
             assert_eq!(kid(&next.access), first);
@@ -61,23 +62,23 @@ on_both_places! {
             traffic.flow(&fleet).await;
         }
         assert_eq!(traffic.kids().0, successor.kid);
-        refuses(&fleet.apps[1], &pairs[0].access).await;
+        assert_refused(&fleet.apps[1], &pairs[0].access).await;
     }
 
-    async fn the_only_key_is_followed_by_one_that_all_of_them_know_already(place: KeysIn) {
+    async fn only_key_is_followed_by_a_known_successor(place: KeysIn) {
         let fleet = Fleet::start(place, &[]).await;
         let pair = fleet.apps[0].signed_in("ada").await;
-        let dead = kid(&pair.access);
+        let revoked = kid(&pair.access);
         let manager = fleet.apps[0].keys().await;
-        let Successor::AtOnce(successor) = manager.prepare_revocation(&dead).await.unwrap() else {
-            panic!("there is no other key");
+        let Successor::AtOnce(successor) = manager.prepare_revocation(&revoked).await.unwrap() else {
+            panic!("the only key needs an immediate successor");
         };
         fleet.noticed().await;
-        assert_eq!(kid(&fleet.apps[1].refresh(&pair.refresh).await.pair().access), dead);
-        manager.revoke(&dead).await.unwrap();
-        gone(&fleet, &dead).await;
+        assert_eq!(kid(&fleet.apps[1].refresh(&pair.refresh).await.pair().access), revoked);
+        manager.revoke(&revoked).await.unwrap();
+        wait_until_unpublished(&fleet, &revoked).await;
         for app in &fleet.apps {
-            refuses(app, &pair.access).await;
+            assert_refused(app, &pair.access).await;
             let next = app.refresh(&pair.refresh).await.pair();
             assert_eq!(kid(&next.access), successor.kid);
             for app in &fleet.apps {

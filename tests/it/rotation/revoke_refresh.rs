@@ -1,4 +1,4 @@
-//! A secret for refresh tokens that somebody else may have.
+//! Revocation of a leaked refresh secret.
 
 use latchkey_verifier::{Algorithm, Kind};
 
@@ -6,19 +6,19 @@ use super::{Fleet, KeysIn, fleet::kid, on_both_places};
 use crate::support::{PASSWORD, servers::eventually};
 
 on_both_places! {
-    async fn whom_the_secret_signed_in_is_signed_out_and_may_come_again(place: KeysIn) {
+    async fn sessions_of_the_revoked_secret_end(place: KeysIn) {
         let fleet = Fleet::start(place, &[]).await;
         let [first, second, third] = &fleet.apps;
         let earlier = first.signed_in("ada").await;
-        let dead = fleet.rotated(Kind::Refresh, Algorithm::Hs256).await;
+        let revoked = fleet.rotated(Kind::Refresh, Algorithm::Hs256).await;
         let pair = second.signed_in("bob").await;
-        assert_eq!(kid(&pair.refresh), dead.kid);
+        assert_eq!(kid(&pair.refresh), revoked.kid);
 
         let manager = third.keys().await;
-        manager.prepare_revocation(&dead.kid).await.unwrap();
-        manager.revoke(&dead.kid).await.unwrap();
+        manager.prepare_revocation(&revoked.kid).await.unwrap();
+        manager.revoke(&revoked.kid).await.unwrap();
         for app in &fleet.apps {
-            eventually("the secret is gone", async || app.verify(&pair.refresh).await.status == 401).await;
+            eventually("the secret is not active", async || app.verify(&pair.refresh).await.status == 401).await;
         }
         for app in &fleet.apps {
             assert_eq!(app.verify(&pair.refresh).await.status, 401);
@@ -31,8 +31,8 @@ on_both_places! {
         for app in &fleet.apps {
             app.live(&next).await;
         }
-        assert_ne!(kid(&next.refresh), dead.kid);
-        // Whom another secret has signed in does not notice.
+        assert_ne!(kid(&next.refresh), revoked.kid);
+        // Sessions with another secret are not affected.
         let next = second.refresh(&earlier.refresh).await.pair();
         third.live(&next).await;
     }

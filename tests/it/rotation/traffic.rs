@@ -1,4 +1,4 @@
-//! Users of all three servers, and those who verify for themselves.
+//! Users of all three servers, and offline verifiers.
 
 use super::{
     fleet::{Fleet, kid},
@@ -6,33 +6,34 @@ use super::{
 };
 use crate::support::{Forge, PASSWORD, Pair};
 
-/// Sessions that go round over the servers; what was issued and has not expired; three verifiers.
+/// Sessions that alternate between the servers, unexpired access tokens, and three offline
+/// verifiers.
 pub struct Traffic {
     pub offline: [Offline; 3],
     issued: Vec<String>,
     sessions: Vec<Pair>,
-    sleepers: Vec<Pair>,
+    idle: Vec<Pair>,
     turn: usize,
 }
 
 impl Traffic {
     pub async fn start(fleet: &Fleet) -> Self {
-        let (mut sessions, mut sleepers) = (Vec::new(), Vec::new());
+        let (mut sessions, mut idle) = (Vec::new(), Vec::new());
         for (number, app) in fleet.apps.iter().enumerate() {
             sessions.push(app.signed_in(&format!("user{number}")).await);
-            sleepers.push(app.obtain(&format!("user{number}"), PASSWORD).await.pair());
+            idle.push(app.obtain(&format!("user{number}"), PASSWORD).await.pair());
         }
         Self {
             offline: Default::default(),
             issued: Vec::new(),
             sessions,
-            sleepers,
+            idle,
             turn: 0,
         }
     }
 
-    /// Each session refreshes at another server than before; everybody takes what was issued just now, and what is the next to
-    /// expire.
+    /// Refreshes each session at the next server. Verifies the newest tokens, and those that expire
+    /// next, everywhere.
     pub async fn flow(&mut self, fleet: &Fleet) {
         self.turn += 1;
         for (number, pair) in self.sessions.iter_mut().enumerate() {
@@ -63,7 +64,8 @@ impl Traffic {
         }
     }
 
-    /// The keys of the newest tokens of all sessions: of access tokens, and of refresh tokens.
+    /// Returns the key ids of the newest access and refresh tokens. Fails unless all sessions
+    /// agree.
     #[track_caller]
     pub fn kids(&self) -> (String, String) {
         let mut kids: Vec<_> = self
@@ -72,13 +74,13 @@ impl Traffic {
             .map(|pair| (kid(&pair.access), kid(&pair.refresh)))
             .collect();
         kids.dedup();
-        assert_eq!(kids.len(), 1, "all sign with one key: {kids:?}");
+        assert_eq!(kids.len(), 1, "servers sign with different keys: {kids:?}");
         kids.remove(0)
     }
 
-    /// Those who have slept all the time are still signed in.
-    pub async fn wake_up(self, fleet: &Fleet) {
-        for (number, pair) in self.sleepers.iter().enumerate() {
+    /// Refreshes the sessions that were idle since the start.
+    pub async fn refresh_idle(self, fleet: &Fleet) {
+        for (number, pair) in self.idle.iter().enumerate() {
             let next = fleet.apps[(number + 1) % 3]
                 .refresh(&pair.refresh)
                 .await

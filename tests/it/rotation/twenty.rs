@@ -1,4 +1,4 @@
-//! Twenty new keys, one pair after the other.
+//! Ten rotations of both kinds of keys.
 
 use chrono::TimeDelta;
 use latchkey_verifier::{Algorithm, Kind};
@@ -6,8 +6,8 @@ use latchkey_verifier::{Algorithm, Kind};
 use super::{Fleet, KeysIn, Traffic, on_both_places};
 
 on_both_places! {
-    /// The verifiers fetch the keys at the worst moments: just before the new key is there, and when it has been there for as
-    /// long as a server may need to notice it. The lead is as short as it may be.
+    /// Verifiers fetch the key set at the worst times: just before the new key exists, and just
+    /// before the servers must have noticed it. The publish lead has its minimum.
     async fn twenty_rotations_refuse_no_token(place: KeysIn) {
         let fleet = Fleet::start(place, &["--jwks-max-age=5m", "--key-publish-lead=305s"]).await;
         let mut traffic = Traffic::start(&fleet).await;
@@ -28,12 +28,12 @@ on_both_places! {
 
             fleet.advance_to(access.signs_from, -1);
             traffic.flow(&fleet).await;
-            assert_eq!(traffic.kids(), before, "a millisecond too early");
+            assert_eq!(traffic.kids(), before, "a millisecond before the rotation");
             fleet.advance_to(access.signs_from, 0);
             traffic.flow(&fleet).await;
             assert_eq!(traffic.kids(), (access.kid, refresh.kid));
 
-            // The last token of the old key lives for another second, then for none.
+            // The last token of the old key expires a second later, then now.
             fleet.advance_to(access.signs_from + TimeDelta::seconds(299), -1);
             traffic.flow(&fleet).await;
             fleet.apps[0].clock.advance_ms(1);
@@ -42,6 +42,6 @@ on_both_places! {
             traffic.flow(&fleet).await;
         }
         assert_eq!(fleet.records().await.keys.len(), 22);
-        traffic.wake_up(&fleet).await;
+        traffic.refresh_idle(&fleet).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What came back.
+//! A response and the tokens in it.
 
 use reqwest::{StatusCode, header::HeaderMap};
 use serde_json::Value;
@@ -11,7 +11,7 @@ pub struct Answer {
     pub text: String,
 }
 
-/// Two tokens.
+/// An access token and a refresh token.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Pair {
     pub access: String,
@@ -27,7 +27,7 @@ impl Answer {
         }
     }
 
-    /// The value of a header, or "".
+    /// Returns the value of a header, or "".
     pub fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
@@ -39,14 +39,14 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Fails the test unless status and body are exactly these, byte for byte.
+    /// Asserts that status and body are exactly these.
     #[track_caller]
     pub fn expect(&self, status: u16, body: &str) -> &Self {
         assert_eq!((self.status, self.text.as_str()), (status, body));
         self
     }
 
-    /// The tokens of a 200.
+    /// Asserts that the status is 200 and returns the tokens.
     #[track_caller]
     pub fn pair(&self) -> Pair {
         assert_eq!(self.status, StatusCode::OK, "{self:?}");

@@ -34,10 +34,10 @@ use tokio::sync::oneshot;
 
 use super::{Answer, Backend, Forge, ManualClock, Pair, servers};
 
-/// The password of every user that [`TestApp::user`] makes.
+/// The password of every user that [`TestApp::user`] creates.
 pub const PASSWORD: &str = "correct horse battery staple";
 
-/// A server of its own for one test: its own database, its own keys, its own part of Redis.
+/// A server for one test, with its own database, keys and Redis key prefix.
 pub struct TestApp {
     pub address: SocketAddr,
     pub backend: Backend,
@@ -50,12 +50,12 @@ pub struct TestApp {
 }
 
 impl TestApp {
-    /// With the default settings.
+    /// Starts a server with the default settings.
     pub async fn start(backend: Backend) -> Self {
         Self::start_with(backend, &[]).await
     }
 
-    /// With these flags of `latchkey serve` as well.
+    /// Starts a server with these flags of `latchkey serve`.
     pub async fn start_with(backend: Backend, flags: &[&str]) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let mut all = vec![format!("--data-dir={}/data", folder.path().display())];
@@ -81,7 +81,7 @@ impl TestApp {
         .await
     }
 
-    /// Another process over the same stores, the same keys and the same clock.
+    /// Starts another instance with the same stores, keys and clock.
     pub async fn twin(&self) -> Self {
         Self::run(
             self.backend,
@@ -92,7 +92,7 @@ impl TestApp {
         .await
     }
 
-    /// Another process over the same stores, with other settings.
+    /// Starts another instance with the same stores and changed settings.
     pub async fn twin_with(&self, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = self.config.clone();
         change(&mut config);
@@ -105,7 +105,7 @@ impl TestApp {
         .await
     }
 
-    /// Another process over the same stores, whose own clock is so far ahead.
+    /// Starts another instance with the same stores and a clock that is this far ahead.
     pub async fn twin_ahead(&self, milliseconds: i64) -> Self {
         let clock = Arc::new(self.clock.ahead(milliseconds));
         Self::run(
@@ -131,7 +131,7 @@ impl TestApp {
         let (ready, started) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let (for_thread, clock_for_thread) = (config.clone(), Arc::clone(&clock));
-        // A thread and a runtime of its own, as a process would have.
+        // Its own thread and runtime, as in a process.
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
@@ -174,12 +174,12 @@ impl TestApp {
         self.clock.advance_ms(seconds * 1000);
     }
 
-    /// Now, in whole seconds.
+    /// Returns the time of the test clock, in whole seconds.
     pub fn now(&self) -> i64 {
         self.clock.now().timestamp()
     }
 
-    /// A token maker that has this server's keys.
+    /// Returns a forge with this server's keys.
     pub fn forge(&self) -> Forge {
         Forge::new(
             &self.config.keys.keys_dir,
@@ -188,7 +188,7 @@ impl TestApp {
         )
     }
 
-    /// What operators do, by the same stores and the same clock.
+    /// Returns an operator's commands on users, with the same stores and clock.
     pub async fn accounts(&self) -> UserAdmin {
         self.accounts_of(&self.config.redis, Arc::clone(&self.clock) as _)
             .await
@@ -206,7 +206,7 @@ impl TestApp {
     }
 
     async fn accounts_of(&self, redis: &RedisConfig, clock: Arc<dyn Clock>) -> UserAdmin {
-        let database = self.patient_database();
+        let database = self.operator_database();
         let config = operator::OperatorConfig {
             database: &database,
             redis,
@@ -219,17 +219,18 @@ impl TestApp {
             .unwrap()
     }
 
-    /// Returns the database's configuration with the default timeout: a short one is meant for the server under test.
-    fn patient_database(&self) -> DatabaseConfig {
+    /// Returns the database's configuration with the default timeout. A short one is for the server
+    /// under test only.
+    fn operator_database(&self) -> DatabaseConfig {
         DatabaseConfig {
             database_timeout: Duration::from_secs(5),
             ..self.config.database.clone()
         }
     }
 
-    /// What operators do with keys, by the same store and the same clock.
+    /// Returns an operator's commands on keys, with the same store and clock.
     pub async fn keys(&self) -> KeyManager {
-        let database = self.patient_database();
+        let database = self.operator_database();
         let settings = KeysSettings {
             keys: &self.config.keys,
             database: &database,
@@ -240,7 +241,7 @@ impl TestApp {
         keys::writer(&settings, clock).await.unwrap()
     }
 
-    /// The public keys, newest first, by `kid`.
+    /// Returns the `kid` of each public key, newest first.
     pub async fn kids(&self) -> Vec<String> {
         let keys = self.get("/.well-known/jwks.json").await.json();
         keys["keys"]
@@ -251,7 +252,7 @@ impl TestApp {
             .collect()
     }
 
-    /// Makes a user who signs in with [`PASSWORD`].
+    /// Creates a user who signs in with [`PASSWORD`].
     pub async fn user(&self, name: &str) {
         let registration = Registration {
             username: new_username(name),
@@ -262,7 +263,7 @@ impl TestApp {
         self.accounts().await.create(registration).await.unwrap();
     }
 
-    /// Makes a user and signs in.
+    /// Creates a user and signs in.
     pub async fn signed_in(&self, name: &str) -> Pair {
         self.user(name).await;
         self.obtain(name, PASSWORD).await.pair()
@@ -297,7 +298,7 @@ impl TestApp {
         .await
     }
 
-    /// The protected view, with a whole `Authorization` header.
+    /// Requests the protected view with this `Authorization` header.
     pub async fn me(&self, authorization: &str) -> Answer {
         self.send(
             self.client
@@ -311,7 +312,7 @@ impl TestApp {
         self.send(self.client.get(self.url(path))).await
     }
 
-    /// A JSON body as it stands.
+    /// Sends this text as a JSON body.
     pub async fn post(&self, path: &str, body: &str) -> Answer {
         let request = self
             .client
@@ -320,7 +321,7 @@ impl TestApp {
         self.send(request.body(body.to_owned())).await
     }
 
-    /// A request that is built by hand: `app.request(Method::PUT, "/api/token/")`.
+    /// Returns a builder for any request: `app.request(Method::PUT, "/api/token/")`.
     pub fn request(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
         self.client.request(method, self.url(path))
     }
@@ -329,7 +330,8 @@ impl TestApp {
         Answer::read(request.send().await.unwrap()).await
     }
 
-    /// Bytes as they stand, and whatever comes back until the server closes or ten seconds have passed.
+    /// Sends raw bytes. Returns everything received until the server closes or sends nothing for
+    /// ten seconds.
     pub fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream
@@ -363,7 +365,7 @@ pub fn username(text: &str) -> Username {
     Username::parse(text).unwrap()
 }
 
-/// A name that a new account may have.
+/// Returns a name that a new account may have.
 pub fn new_username(text: &str) -> NewUsername {
     Username::parse_new(text).unwrap()
 }

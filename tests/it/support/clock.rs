@@ -1,10 +1,11 @@
-//! A clock that is advanced by hand.
+//! A clock that only the test advances.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use latchkey::{domain::time::Moment, ports::Clock};
 
-/// Starts in January 2027, a little after a full second, and moves only when it is told to.
+/// Clock that starts in January 2027, a quarter past a full second, and moves only by
+/// [`Self::advance_ms`].
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);
 
@@ -15,7 +16,7 @@ impl Default for ManualClock {
 }
 
 impl ManualClock {
-    /// Another one, which is so far ahead of this one now.
+    /// Returns a separate clock that is this far ahead of this one.
     pub fn ahead(&self, milliseconds: i64) -> Self {
         Self(AtomicI64::new(
             self.0.load(Ordering::SeqCst) + milliseconds * 1000,

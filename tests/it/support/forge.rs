@@ -1,4 +1,4 @@
-//! Tokens that nobody should make, signed with the server's own keys or with others.
+//! Forged tokens, signed with the server's own keys.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use latchkey::{
 use latchkey_verifier::Kind;
 use serde_json::{Value, json};
 
-/// Makes tokens with any header and any claims.
+/// Creates tokens with any header and any claims.
 pub struct Forge {
     issuer: String,
     keys: KeyRing,
@@ -28,7 +28,7 @@ impl Forge {
         }
     }
 
-    /// The key that signs tokens of this kind.
+    /// Returns the key that signs tokens of this kind.
     pub fn key(&self, kind: Kind) -> &SigningKey {
         &self
             .keys
@@ -38,7 +38,7 @@ impl Forge {
             .key
     }
 
-    /// The header that the server would write.
+    /// Returns the header that the server writes.
     pub fn header(&self, kind: Kind) -> Value {
         let typ = match kind {
             Kind::Access => "at+jwt",
@@ -48,7 +48,7 @@ impl Forge {
         json!({ "alg": key.algorithm().name(), "typ": typ, "kid": key.kid() })
     }
 
-    /// Claims of a token of nobody in particular, whose session does not exist.
+    /// Returns claims of an unknown user and a session that does not exist.
     pub fn claims(&self, kind: Kind) -> Value {
         let mut claims = json!({
             "token_type": kind.token_type(), "exp": self.now + 300, "iat": self.now,
@@ -62,12 +62,13 @@ impl Forge {
         claims
     }
 
-    /// A token with these claims and the server's own header, rightly signed.
+    /// Returns a correctly signed token with these claims and the server's own header.
     pub fn token(&self, kind: Kind, claims: &Value) -> String {
         self.signed(kind, &self.header(kind).to_string(), &claims.to_string())
     }
 
-    /// A token with any header text and any payload text, signed with the server's key of this kind.
+    /// Returns a token with any header text and any payload text, signed with the server's key of
+    /// this kind.
     pub fn signed(&self, kind: Kind, header: &str, payload: &str) -> String {
         let input = format!(
             "{}.{}",
@@ -78,7 +79,8 @@ impl Forge {
         format!("{input}.{}", encode(&signature))
     }
 
-    /// The claims of a real token with some of them changed (or removed, by null), rightly signed again.
+    /// Returns a copy of a token with these claims changed, or removed if null. It is correctly
+    /// signed.
     pub fn altered(&self, token: &str, kind: Kind, changes: &Value) -> String {
         let mut claims = Self::claims_of(token);
         for (name, value) in changes.as_object().unwrap() {
@@ -91,7 +93,7 @@ impl Forge {
         self.token(kind, &claims)
     }
 
-    /// What a token says, unchecked.
+    /// Returns the claims of a token without verification.
     pub fn claims_of(token: &str) -> Value {
         let payload = token.split('.').nth(1).unwrap();
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()

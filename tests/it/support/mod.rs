@@ -1,4 +1,4 @@
-//! What the stories are told with.
+//! Test kit of the integration tests: servers, clients, clocks, proxies and forged tokens.
 
 mod answer;
 mod app;
@@ -9,7 +9,7 @@ mod outcome;
 mod proxy;
 mod sender;
 pub mod servers;
-mod stories;
+mod sessions;
 
 pub use answer::{Answer, Pair};
 pub use app::{PASSWORD, TestApp, new_username, username};
@@ -18,9 +18,9 @@ pub use clock::ManualClock;
 pub use forge::{Forge, encode};
 pub use outcome::Outcome;
 pub use proxy::{Proxy, listen};
-pub use stories::{claim, detail, sid};
+pub use sessions::{claim, detail, sid};
 
-/// What a test runs on.
+/// Stores that a test runs on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Backend {
     /// SQLite, no Redis.
@@ -29,10 +29,10 @@ pub enum Backend {
     PostgresAndRedis,
 }
 
-/// Tells each story twice: on the embedded default, and on Postgres and Redis.
+/// Runs each test twice: on the embedded database, and on Postgres and Redis.
 macro_rules! on_both_backends {
-    ($($(#[$attribute:meta])* async fn $name:ident($backend:ident: $type:ty) $story:block)*) => {
-        $($(#[$attribute])* async fn $name($backend: $type) $story)*
+    ($($(#[$attribute:meta])* async fn $name:ident($backend:ident: $type:ty) $body:block)*) => {
+        $($(#[$attribute])* async fn $name($backend: $type) $body)*
 
         mod embedded {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]

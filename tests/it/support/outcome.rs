@@ -6,16 +6,16 @@ use serde_json::Value;
 #[derive(Debug)]
 pub struct Outcome {
     pub code: Option<i32>,
-    /// The lines that name what was changed, which `out` does not have.
+    /// Lines that name the changed stores. `out` does not contain them.
     pub changed: String,
     pub out: String,
     pub err: String,
-    /// Its arguments.
+    /// Arguments of the command.
     pub words: String,
 }
 
 impl Outcome {
-    /// Returns its output, if it succeeded and standard error is empty.
+    /// Asserts success and an empty standard error, and returns the output.
     #[track_caller]
     pub fn done(&self) -> &str {
         assert_eq!(
@@ -27,7 +27,7 @@ impl Outcome {
         &self.out
     }
 
-    /// Returns its output, if it succeeded and standard error holds only this note.
+    /// Asserts success and that standard error holds only this note, and returns the output.
     #[track_caller]
     pub fn done_with(&self, note: &str) -> &str {
         let expected = format!("latchkey: {note}\n");
@@ -40,13 +40,13 @@ impl Outcome {
         &self.out
     }
 
-    /// Returns its output, parsed as JSON.
+    /// Asserts success and returns the output, parsed as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(self.done()).unwrap()
     }
 
-    /// The one line with which it refused, with this exit code and without having printed anything else.
+    /// Asserts this exit code and an empty output, and returns the only line of standard error.
     #[track_caller]
     pub fn refused(&self, code: i32) -> &str {
         assert_eq!(
@@ -59,8 +59,8 @@ impl Outcome {
             .err
             .strip_suffix('\n')
             .unwrap_or_else(|| panic!("{self:?}"));
-        assert!(!line.contains('\n'), "more than a line: {line}");
+        assert!(!line.contains('\n'), "more than one line: {line}");
         line.strip_prefix("latchkey: ")
-            .unwrap_or_else(|| panic!("who says that? {line}"))
+            .unwrap_or_else(|| panic!("no prefix \"latchkey: \": {line}"))
     }
 }

@@ -1,4 +1,4 @@
-//! A way to a server that a test can hold up, lose answers on, lead elsewhere, and cut.
+//! A TCP proxy that can delay or drop responses, redirect connections, and cut them.
 
 use std::{
     io::{Read as _, Write as _},
@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard},
 };
 
-/// Hands each connection to `serve` on a thread of its own. The thread ends with its connection.
+/// Serves each connection on a new thread, which ends with its connection. Returns the address.
 pub fn listen(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -19,7 +19,7 @@ pub fn listen(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr 
     address
 }
 
-/// Leads to a port of this machine: two threads for each connection, one for each direction.
+/// Proxy to a local port. Each connection has two threads, one per direction.
 pub struct Proxy {
     pub address: SocketAddr,
     way: Arc<Way>,
@@ -37,15 +37,15 @@ struct State {
     open: Vec<TcpStream>,
     accepted: usize,
     refuses: bool,
-    /// Connections before this one stay open, and nothing comes through them any more.
+    /// Connections below this number stay open, but lose all bytes.
     swallowed: usize,
     loses_answers: bool,
     holds_answers: bool,
-    /// Of the connections before this one, too.
+    /// Responses on connections below this number are held.
     holds_before: usize,
     waiting: usize,
     lost: usize,
-    /// Of so many pieces that come through, one ends its connection instead.
+    /// One in so many pieces ends its connection instead of being forwarded.
     cuts_one_in: Option<u64>,
     pieces: u64,
 }
@@ -71,48 +71,49 @@ impl Proxy {
         Self { address, way }
     }
 
-    /// Swallows all connections that there are; later ones go through.
+    /// Drops all bytes of the present connections. Later connections work.
     pub fn swallow(&self) {
         self.change(|state| state.swallowed = state.accepted);
     }
 
-    /// What the client says arrives, and what the server answers does not.
+    /// Drops responses, and forwards requests.
     pub fn lose_answers(&self) {
         self.change(|state| state.loses_answers = true);
     }
 
-    /// What the server answers arrives when it is released.
+    /// Holds responses until [`Self::go_on`].
     pub fn hold_answers(&self) {
         self.change(|state| state.holds_answers = true);
     }
 
-    /// The same, of the connections that there are. Later ones go through.
+    /// Holds responses of the present connections. Later connections work.
     pub fn hold_answers_so_far(&self) {
         self.change(|state| state.holds_before = state.accepted);
     }
 
-    /// Whether an answer waits to be released.
+    /// True if a response is held.
     pub fn holds(&self) -> bool {
         self.way.state().waiting > 0
     }
 
-    /// Whether something that was said did not arrive.
+    /// True if bytes were dropped.
     pub fn has_lost(&self) -> bool {
         self.way.state().lost > 0
     }
 
-    /// Ends a connection at every `pieces`th piece or so, in either direction, by a dice that always falls alike.
+    /// Ends a connection at about one in `pieces` pieces, in either direction, by a deterministic
+    /// sequence.
     pub fn cut_one_in(&self, pieces: u64) {
         self.change(|state| state.cuts_one_in = Some(pieces));
     }
 
-    /// Takes no connection, and ends those that there are.
+    /// Ends all connections and refuses new ones.
     pub fn refuse(&self) {
         self.change(|state| state.refuses = true);
         self.cut();
     }
 
-    /// Everything goes through again: also what was held.
+    /// Forwards everything again, including held responses.
     pub fn go_on(&self) {
         self.change(|state| {
             (
@@ -125,29 +126,30 @@ impl Proxy {
         });
     }
 
-    /// Later connections lead to another server, and those that there are end.
+    /// Redirects later connections to another port, and ends the present ones.
     pub fn lead_to(&self, port: u16) {
         self.change(|state| state.port = port);
         self.cut();
     }
 
-    /// Later connections lead to another server, and those that there are stay, as behind a load balancer.
+    /// Redirects later connections to another port, and keeps the present ones, as a load balancer
+    /// does.
     pub fn move_to(&self, port: u16) {
         self.change(|state| state.port = port);
     }
 
-    /// Ends one connection, by the number of those that were made before it.
+    /// Ends one connection, by its number in order of acceptance.
     pub fn cut_one(&self, number: usize) {
-        // Both ends of each.
+        // Each connection has two streams in the list.
         for stream in &self.way.state().open[2 * number..2 * number + 2] {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
-    /// Ends all connections that there are.
+    /// Ends all present connections.
     pub fn cut(&self) {
         for stream in self.way.state().open.drain(..) {
-            // It may have ended by itself.
+            // The connection may have ended already.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -175,7 +177,8 @@ impl Way {
         let Ok(far) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
             return;
         };
-        // As both ends would do it: otherwise each small answer waits for the acknowledgement of the one before.
+        // Like both ends, without Nagle's algorithm: otherwise each small response waits for an
+        // acknowledgement.
         let _ = (near.set_nodelay(true), far.set_nodelay(true));
         self.state()
             .open
@@ -203,7 +206,7 @@ impl Way {
         }
     }
 
-    /// What becomes of a piece that has just arrived.
+    /// Decides whether a piece is forwarded, dropped, or cuts its connection.
     fn fate(&self, number: usize, answers: bool) -> Piece {
         let mut state = self.state();
         while answers

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, PASSWORD, Pair, TestApp};
 
-/// A client, and the server that it talks to.
+/// A client and its server.
 pub struct Sender<'a> {
     app: &'a TestApp,
     client: reqwest::Client,
@@ -61,7 +61,7 @@ impl Sender<'_> {
             .await
     }
 
-    /// The protected view.
+    /// Requests the protected view.
     pub async fn me(&self, token: &str) -> Answer {
         let request = self.client.get(self.app.url("/api/auth/user/"));
         self.app

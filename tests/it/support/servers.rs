@@ -1,5 +1,5 @@
-//! The Postgres and the Redis that `scripts/test` started. Each test has a database and a key prefix of its own. Those
-//! that stop a server start one of their own: [`own`].
+//! The Postgres and the Redis that `scripts/test` starts. Each test has its own database and key
+//! prefix. Tests that stop a server start one with [`own`].
 
 #[path = "own/mod.rs"]
 pub mod own;
@@ -15,21 +15,21 @@ use std::{
 )]
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
-        panic!("{name} is not set: these tests need a Postgres and a Redis of their own, run scripts/test")
+        panic!("{name} is not set: run scripts/test, which starts Postgres and Redis for the tests")
     })
 }
 
-/// The shared Redis server.
+/// Returns the URL of the shared Redis server.
 pub fn redis_url() -> String {
     variable("TEST_REDIS_URL")
 }
 
-/// The shared Postgres server, without a database in the path.
+/// Returns the URL of the shared Postgres server, without a database in the path.
 pub fn postgres_url() -> String {
     variable("TEST_POSTGRES_URL")
 }
 
-/// A word that no other test uses.
+/// Returns a word that no other test uses.
 pub fn unique(prefix: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!(
@@ -39,7 +39,7 @@ pub fn unique(prefix: &str) -> String {
     )
 }
 
-/// The URL of a new, empty database.
+/// Creates an empty database and returns its URL.
 pub async fn fresh_database() -> String {
     let name = unique("latchkey");
     execute("postgres", &format!("CREATE DATABASE {name}")).await;
@@ -58,12 +58,12 @@ pub async fn execute(database: &str, statement: &str) {
     driver.await.unwrap().unwrap();
 }
 
-/// Waits for what background work will bring about; fails the test when it has not after twenty seconds.
+/// Waits until a condition holds. Panics if it does not within twenty seconds.
 pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
     while !condition().await {
-        assert!(Instant::now() < deadline, "in vain: {what}");
+        assert!(Instant::now() < deadline, "timeout: {what}");
         ticks.tick().await;
     }
 }

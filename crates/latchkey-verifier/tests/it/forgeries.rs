@@ -1,16 +1,16 @@
-//! Tokens that somebody made by hand: signatures of the wrong shape, and other spellings of good tokens.
+//! Tests of forged tokens: malformed signatures, and other encodings of valid tokens.
 
 use latchkey_verifier::{Algorithm, Verifier, VerifyError};
 use serde_json::json;
 
 use crate::signer::{KID, NOW, Signer, changed, claims, decode, encode};
 
-/// The order of the group of P-256 (FIPS 186), big-endian.
+/// Group order of P-256 (FIPS 186), big-endian.
 const P256_ORDER: [u8; 32] = [
     0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xBC, 0xE6,
     0xFA, 0xAD, 0xA7, 0x17, 0x9E, 0x84, 0xF3, 0xB9, 0xCA, 0xC2, 0xFC, 0x63, 0x25, 0x51,
 ];
-/// The order of the group of Ed25519 (RFC 8032, section 5.1), little-endian.
+/// Group order of Ed25519 (RFC 8032, section 5.1), little-endian.
 const ED25519_ORDER: [u8; 32] = [
     0xED, 0xD3, 0xF5, 0x5C, 0x1A, 0x63, 0x12, 0x58, 0xD6, 0x9C, 0xF7, 0xA2, 0xDE, 0xF9, 0xDE, 0x14,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
@@ -25,25 +25,25 @@ fn refused(verifier: &Verifier, expected: VerifyError, token: &str) {
     );
 }
 
-/// A good token: what is signed, and the bytes of the signature.
-fn good(signer: &Signer) -> (String, Vec<u8>) {
+/// Returns the signing input and the signature of a valid token.
+fn valid(signer: &Signer) -> (String, Vec<u8>) {
     let token = signer.token(&json!({}));
     let (input, signature) = token.rsplit_once('.').unwrap();
     (input.to_owned(), decode(signature))
 }
 
-/// A rightly signed token whose first two segments are these texts, however they are spelt.
-fn spelt(signer: &Signer, header: &str, payload: &str) -> String {
+/// Returns a token with these encoded segments and a valid signature.
+fn with_segments(signer: &Signer, header: &str, payload: &str) -> String {
     let input = format!("{header}.{payload}");
     format!("{input}.{}", encode(&signer.signature(input.as_bytes())))
 }
 
 #[test]
-fn a_signature_has_exactly_the_length_of_its_algorithm() {
+fn signature_must_have_the_length_of_its_algorithm() {
     for algorithm in Algorithm::ALL {
         let signer = Signer::new(algorithm);
-        let verifier = signer.seasoned();
-        let (input, signature) = good(&signer);
+        let verifier = signer.warm_verifier();
+        let (input, signature) = valid(&signer);
         assert!(
             verifier
                 .verify_access(&format!("{input}.{}", encode(&signature)), NOW)
@@ -75,9 +75,9 @@ fn a_signature_has_exactly_the_length_of_its_algorithm() {
 }
 
 #[test]
-fn the_numbers_of_an_ecdsa_signature_lie_between_0_and_the_order() {
+fn ecdsa_numbers_must_be_between_0_and_the_order() {
     let signer = Signer::new(Algorithm::Es256);
-    let (input, signature) = good(&signer);
+    let (input, signature) = valid(&signer);
     let (r, s) = signature.split_at(32);
     let mut one = [0; 32];
     one[31] = 1;
@@ -93,7 +93,7 @@ fn the_numbers_of_an_ecdsa_signature_lie_between_0_and_the_order() {
         (s, r),
     ] {
         refused(
-            &signer.seasoned(),
+            &signer.warm_verifier(),
             VerifyError::Signature,
             &format!("{input}.{}", encode(&[r, s].concat())),
         );
@@ -101,11 +101,11 @@ fn the_numbers_of_an_ecdsa_signature_lie_between_0_and_the_order() {
 }
 
 #[test]
-fn an_ecdsa_signature_in_der_is_none_of_a_jws() {
+fn ecdsa_signature_in_der_is_refused() {
     let signer = Signer::new(Algorithm::Es256);
-    let (input, signature) = good(&signer);
+    let (input, signature) = valid(&signer);
     let number = |bytes: &[u8]| {
-        // A zero before it where the first bit is set, which would make it negative.
+        // A leading zero if the first bit is set, because the number would be negative without it.
         let positive = if bytes[0] > 127 {
             [&[0], bytes].concat()
         } else {
@@ -116,17 +116,17 @@ fn an_ecdsa_signature_in_der_is_none_of_a_jws() {
     let body = [number(&signature[..32]), number(&signature[32..])].concat();
     let der = [&[0x30, u8::try_from(body.len()).unwrap()], &body[..]].concat();
     refused(
-        &signer.seasoned(),
+        &signer.warm_verifier(),
         VerifyError::Signature,
         &format!("{input}.{}", encode(&der)),
     );
 }
 
 #[test]
-fn an_eddsa_signature_has_no_twin() {
+fn eddsa_signature_is_not_malleable() {
     let signer = Signer::new(Algorithm::EdDsa);
-    let (input, mut signature) = good(&signer);
-    // S and S plus the order of the group satisfy the same equation (RFC 8032, section 5.1.7).
+    let (input, mut signature) = valid(&signer);
+    // S and S plus the group order satisfy the same equation (RFC 8032, section 5.1.7).
     let mut carry = 0;
     for (digit, order) in signature[32..].iter_mut().zip(ED25519_ORDER) {
         let sum = u16::from(*digit) + u16::from(order) + carry;
@@ -135,14 +135,14 @@ fn an_eddsa_signature_has_no_twin() {
     }
     assert_eq!(carry, 0);
     refused(
-        &signer.seasoned(),
+        &signer.warm_verifier(),
         VerifyError::Signature,
         &format!("{input}.{}", encode(&signature)),
     );
 }
 
 #[test]
-fn a_segment_has_one_spelling_even_where_another_is_rightly_signed() {
+fn segment_in_another_encoding_is_refused() {
     for algorithm in [
         Algorithm::Es256,
         Algorithm::EdDsa,
@@ -150,14 +150,15 @@ fn a_segment_has_one_spelling_even_where_another_is_rightly_signed() {
         Algorithm::Hs256,
     ] {
         let signer = Signer::new(algorithm);
-        let verifier = signer.seasoned();
-        // Spaces make both texts end in one byte over a multiple of three: padding and unused bits are possible.
+        let verifier = signer.warm_verifier();
+        // Spaces extend both texts to one byte more than a multiple of three, so that there are
+        // unused bits and padding is possible.
         let one_over = |text: String| format!("{text}{}", " ".repeat((4 - text.len() % 3) % 3));
         let header = encode(one_over(signer.header().to_string()).as_bytes());
         let payload = encode(one_over(claims().to_string()).as_bytes());
         assert!(
             verifier
-                .verify_access(&spelt(&signer, &header, &payload), NOW)
+                .verify_access(&with_segments(&signer, &header, &payload), NOW)
                 .is_ok(),
             "{algorithm}"
         );
@@ -165,25 +166,26 @@ fn a_segment_has_one_spelling_even_where_another_is_rightly_signed() {
             refused(
                 &verifier,
                 VerifyError::Malformed,
-                &spelt(&signer, &format!("{header}{other}"), &payload),
+                &with_segments(&signer, &format!("{header}{other}"), &payload),
             );
             refused(
                 &verifier,
                 VerifyError::Malformed,
-                &spelt(&signer, &header, &format!("{payload}{other}")),
+                &with_segments(&signer, &header, &format!("{payload}{other}")),
             );
             refused(
                 &verifier,
                 VerifyError::Malformed,
-                &spelt(&signer, &format!("{other}{header}"), &payload),
+                &with_segments(&signer, &format!("{other}{header}"), &payload),
             );
             refused(
                 &verifier,
                 VerifyError::Malformed,
-                &format!("{}{other}", spelt(&signer, &header, &payload)),
+                &format!("{}{other}", with_segments(&signer, &header, &payload)),
             );
         }
-        // One byte in two characters leaves four bits over, all zero: the next character of the alphabet has one set.
+        // The last character has four unused bits, all zero. The next character of the alphabet has
+        // one of them set.
         for (header, payload) in [
             (next(&header), payload.clone()),
             (header.clone(), next(&payload)),
@@ -191,13 +193,13 @@ fn a_segment_has_one_spelling_even_where_another_is_rightly_signed() {
             refused(
                 &verifier,
                 VerifyError::Malformed,
-                &spelt(&signer, &header, &payload),
+                &with_segments(&signer, &header, &payload),
             );
         }
     }
 }
 
-/// The text with its last character replaced by the next one of the alphabet.
+/// Returns the text with its last character replaced by the next one of the alphabet.
 fn next(text: &str) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let (start, last) = text.split_at(text.len() - 1);
@@ -209,8 +211,8 @@ fn next(text: &str) -> String {
 }
 
 #[test]
-fn the_unused_bits_of_a_signature_are_zero() {
-    // Of 64, 32 and 256 bytes. The 48 and 96 of the others fill their last character.
+fn unused_bits_of_a_signature_must_be_zero() {
+    // Signatures of 64, 32 and 256 bytes. Those of 48 and 96 bytes have no unused bits.
     for algorithm in [
         Algorithm::Es256,
         Algorithm::EdDsa,
@@ -220,7 +222,7 @@ fn the_unused_bits_of_a_signature_are_zero() {
     ] {
         let signer = Signer::new(algorithm);
         refused(
-            &signer.seasoned(),
+            &signer.warm_verifier(),
             VerifyError::Malformed,
             &next(&signer.token(&json!({}))),
         );
@@ -228,7 +230,7 @@ fn the_unused_bits_of_a_signature_are_zero() {
 }
 
 #[test]
-fn a_token_has_three_segments_and_is_no_json() {
+fn token_must_have_three_segments() {
     let signer = Signer::new(Algorithm::Es256);
     let token = signer.token(&json!({}));
     let [header, payload, signature] = token.split('.').collect::<Vec<_>>().try_into().unwrap();
@@ -245,12 +247,12 @@ fn a_token_has_three_segments_and_is_no_json() {
         json!({ "protected": header, "payload": payload, "signature": signature }).to_string(),
         json!({ "payload": payload, "signatures": [{ "protected": header, "signature": signature }] }).to_string(),
     ] {
-        refused(&signer.seasoned(), VerifyError::Malformed, &other);
+        refused(&signer.warm_verifier(), VerifyError::Malformed, &other);
     }
 }
 
 #[test]
-fn nothing_is_accepted_without_a_signature_however_none_is_spelt() {
+fn algorithm_none_is_refused_in_any_form() {
     for algorithm in [Algorithm::Es256, Algorithm::Hs256, Algorithm::Rs256] {
         let signer = Signer::new(algorithm);
         let payload = encode(claims().to_string().as_bytes());
@@ -273,31 +275,31 @@ fn nothing_is_accepted_without_a_signature_however_none_is_spelt() {
                     .as_bytes(),
             );
             refused(
-                &signer.seasoned(),
+                &signer.warm_verifier(),
                 VerifyError::Malformed,
                 &format!("{header}.{payload}."),
             );
             refused(
-                &signer.seasoned(),
+                &signer.warm_verifier(),
                 VerifyError::Malformed,
                 &format!("{header}.{payload}"),
             );
             refused(
-                &signer.seasoned(),
+                &signer.warm_verifier(),
                 VerifyError::Header,
                 &format!("{header}.{payload}.AA"),
             );
             refused(
-                &signer.seasoned(),
+                &signer.warm_verifier(),
                 VerifyError::Header,
-                &spelt(&signer, &header, &payload),
+                &with_segments(&signer, &header, &payload),
             );
         }
     }
 }
 
 #[test]
-fn a_member_that_stands_twice_is_a_refusal_even_under_another_spelling() {
+fn duplicate_members_are_refused() {
     let signer = Signer::new(Algorithm::Es256);
     let (header, payload) = (signer.header().to_string(), claims().to_string());
     let twice = |object: &str, member: &str| object.replacen('{', &format!("{{{member},"), 1);
@@ -309,7 +311,7 @@ fn a_member_that_stands_twice_is_a_refusal_even_under_another_spelling() {
         r#""typ":"JWT""#,
     ] {
         let token = signer.signed(twice(&header, member).as_bytes(), payload.as_bytes());
-        refused(&signer.seasoned(), VerifyError::Malformed, &token);
+        refused(&signer.warm_verifier(), VerifyError::Malformed, &token);
     }
     for member in [
         r#""exp":1"#,
@@ -318,12 +320,12 @@ fn a_member_that_stands_twice_is_a_refusal_even_under_another_spelling() {
         r#""x":{"y":1,"y":2}"#,
     ] {
         let token = signer.signed(header.as_bytes(), twice(&payload, member).as_bytes());
-        refused(&signer.seasoned(), VerifyError::Malformed, &token);
+        refused(&signer.warm_verifier(), VerifyError::Malformed, &token);
     }
 }
 
 #[test]
-fn nothing_critical_is_understood() {
+fn critical_extensions_are_refused() {
     let signer = Signer::new(Algorithm::Es256);
     for changes in [
         json!({ "crit": ["exp"] }),
@@ -334,26 +336,26 @@ fn nothing_critical_is_understood() {
         json!({ "crit": {} }),
     ] {
         refused(
-            &signer.seasoned(),
+            &signer.warm_verifier(),
             VerifyError::Header,
             &signer.headed(&changes),
         );
     }
-    // RFC 7797's own form: what is signed is the payload itself, and it stands there as it is.
+    // RFC 7797's form, in which the payload is signed and included without encoding.
     let header = encode(
         changed(signer.header(), &json!({ "crit": ["b64"], "b64": false }))
             .to_string()
             .as_bytes(),
     );
     refused(
-        &signer.seasoned(),
+        &signer.warm_verifier(),
         VerifyError::Malformed,
-        &spelt(&signer, &header, &claims().to_string()),
+        &with_segments(&signer, &header, &claims().to_string()),
     );
 }
 
 #[test]
-fn a_token_does_not_bring_its_own_key() {
+fn key_in_the_token_is_ignored() {
     let (ours, theirs) = (Signer::new(Algorithm::Es256), Signer::new(Algorithm::Es256));
     for changes in [
         json!({ "jwk": theirs.jwk() }),
@@ -362,13 +364,13 @@ fn a_token_does_not_bring_its_own_key() {
         json!({ "x5c": ["MIIB"] }),
     ] {
         refused(
-            &ours.seasoned(),
+            &ours.warm_verifier(),
             VerifyError::Signature,
             &theirs.headed(&changes),
         );
         let other_kid = changed(changes, &json!({ "kid": format!("{KID}-2") }));
         refused(
-            &ours.seasoned(),
+            &ours.warm_verifier(),
             VerifyError::UnknownKey,
             &theirs.headed(&other_kid),
         );

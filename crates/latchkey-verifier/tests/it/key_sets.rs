@@ -1,4 +1,4 @@
-//! What is a usable key set, what is passed over, and what is refused at once rather than at the first token.
+//! Tests of key sets: usable, ignored and refused keys.
 
 use latchkey_verifier::{
     Algorithm, Family, KeyError, KeySet, Kind, MAX_KEYS, Policy, Verifier, VerifyError,
@@ -11,10 +11,10 @@ use crate::signer::{ISSUER, KID, NOW, Signer, changed, set};
 pub(super) fn refusal(keys: &[Value]) -> KeyError {
     KeySet::from_jwks(&set(keys))
         .err()
-        .unwrap_or_else(|| panic!("taken: {keys:?}"))
+        .unwrap_or_else(|| panic!("accepted: {keys:?}"))
 }
 
-/// Whether a token of this key is accepted with the set.
+/// Returns true if a token signed with this key is accepted with the set.
 fn knows(keys: &[Value], signer: &Signer) -> bool {
     let keys = KeySet::from_jwks(&set(keys)).unwrap_or_else(|error| panic!("{error}: {keys:?}"));
     match Verifier::new(keys, Policy::new(ISSUER)).verify_access(&signer.token(&json!({})), NOW) {
@@ -34,7 +34,7 @@ fn asymmetric() -> impl Iterator<Item = Signer> {
 }
 
 #[test]
-fn a_published_key_of_every_asymmetric_algorithm_is_taken() {
+fn published_key_of_each_asymmetric_algorithm_is_accepted() {
     for signer in asymmetric() {
         assert!(knows(&[signer.jwk()], &signer), "{}", signer.algorithm);
         let bare = changed(signer.jwk(), &json!({ "use": null, "key_ops": ["verify"] }));
@@ -43,7 +43,7 @@ fn a_published_key_of_every_asymmetric_algorithm_is_taken() {
 }
 
 #[test]
-fn keys_that_are_not_meant_for_us_are_passed_over() {
+fn irrelevant_keys_are_ignored() {
     let ours = Signer::new(Algorithm::EdDsa);
     for (what, changes) in [
         ("without a kid", json!({ "kid": null })),
@@ -53,10 +53,10 @@ fn keys_that_are_not_meant_for_us_are_passed_over() {
         ("for `none`", json!({ "alg": "none" })),
         ("for a misspelt algorithm", json!({ "alg": "eddsa" })),
         ("for encryption", json!({ "use": "enc" })),
-        ("with a use that is no text", json!({ "use": ["sig"] })),
+        ("with a use that is not a string", json!({ "use": ["sig"] })),
         ("to sign with", json!({ "key_ops": ["sign"] })),
         (
-            "with operations that are no list",
+            "with operations that are not a list",
             json!({ "key_ops": "verify" }),
         ),
         (
@@ -69,14 +69,14 @@ fn keys_that_are_not_meant_for_us_are_passed_over() {
         ),
     ] {
         let other = Signer::new(Algorithm::EdDsa);
-        let passed_over = changed(other.jwk(), &changes);
+        let ignored = changed(other.jwk(), &changes);
         assert!(
-            !knows(std::slice::from_ref(&passed_over), &other),
-            "a key {what} was taken"
+            !knows(std::slice::from_ref(&ignored), &other),
+            "a key {what} was accepted"
         );
         assert!(
             knows(
-                &[passed_over, json!("no key at all"), json!(null), ours.jwk()],
+                &[ignored, json!("not a key"), json!(null), ours.jwk()],
                 &ours
             ),
             "{what}"
@@ -85,7 +85,7 @@ fn keys_that_are_not_meant_for_us_are_passed_over() {
 }
 
 #[test]
-fn a_private_member_in_a_public_set_is_an_alarm() {
+fn private_member_is_refused() {
     let private = KeyError::PrivateMember(KID.to_owned());
     for signer in asymmetric() {
         for name in ["d", "k", "p", "q", "dp", "dq", "qi", "oth"] {
@@ -106,7 +106,7 @@ fn a_private_member_in_a_public_set_is_an_alarm() {
 }
 
 #[test]
-fn one_kid_is_one_key() {
+fn duplicate_kid_is_refused() {
     let (first, second) = (
         Signer::new(Algorithm::Es256).jwk(),
         Signer::new(Algorithm::EdDsa).jwk(),
@@ -122,7 +122,7 @@ fn one_kid_is_one_key() {
 }
 
 #[test]
-fn a_set_is_bounded() {
+fn number_of_keys_is_limited() {
     let jwk = Signer::new(Algorithm::EdDsa).jwk();
     let many = |count: usize| -> Vec<Value> {
         (0..count)
@@ -134,7 +134,7 @@ fn a_set_is_bounded() {
 }
 
 #[test]
-fn what_is_no_key_set_is_refused() {
+fn other_text_than_a_key_set_is_refused() {
     let twice = format!(
         r#"{{"keys":[{}],"keys":[]}}"#,
         Signer::new(Algorithm::Es256).jwk()
@@ -168,7 +168,7 @@ fn what_is_no_key_set_is_refused() {
 }
 
 #[test]
-fn a_secret_is_as_long_as_its_hash_and_for_hmac_alone() {
+fn secret_needs_the_length_of_its_hash_and_an_hmac_algorithm() {
     for (algorithm, least) in [
         (Algorithm::Hs256, 32),
         (Algorithm::Hs384, 48),

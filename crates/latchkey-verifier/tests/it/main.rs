@@ -1,10 +1,10 @@
-//! The verifier as a service uses it: a key set in JSON, a token in text.
+//! Tests of the public API: key sets in JSON, and tokens as text.
 
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
+    reason = "a panic fails the test"
 )]
 
 mod claims;

@@ -1,4 +1,4 @@
-//! No bytes bring the verifier down, and nothing but the very token that was signed is accepted.
+//! Property tests: no input causes a panic, and only unmodified tokens are accepted.
 
 use std::sync::LazyLock;
 
@@ -8,60 +8,60 @@ use serde_json::json;
 
 use crate::signer::{KID, NOW, Signer, claims, set};
 
-/// Signs fast, and the same bytes each time.
+/// Signer that is fast and deterministic.
 static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer::new(Algorithm::Hs256));
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| SIGNER.verifier());
 static EC: LazyLock<Signer> = LazyLock::new(|| Signer::new(Algorithm::Es256));
 
-fn accepted(token: &str) -> bool {
+fn is_accepted(token: &str) -> bool {
     VERIFIER.verify_access(token, NOW).is_ok()
 }
 
 proptest! {
     #[test]
-    fn any_text_is_refused(text in any::<String>()) {
-        prop_assert!(!accepted(&text));
+    fn arbitrary_text_is_refused(text in any::<String>()) {
+        prop_assert!(!is_accepted(&text));
     }
 
     #[test]
-    fn any_segments_are_refused(text in "[A-Za-z0-9_=-]{0,40}(\\.[A-Za-z0-9_=-]{0,40}){0,5}") {
-        prop_assert!(!accepted(&text));
+    fn arbitrary_segments_are_refused(text in "[A-Za-z0-9_=-]{0,40}(\\.[A-Za-z0-9_=-]{0,40}){0,5}") {
+        prop_assert!(!is_accepted(&text));
     }
 
     #[test]
-    fn any_header_that_is_rightly_signed_is_refused(header in prop::collection::vec(any::<u8>(), 0..64)) {
-        prop_assert!(!accepted(&SIGNER.signed(&header, claims().to_string().as_bytes())));
+    fn arbitrary_header_with_a_valid_signature_is_refused(header in prop::collection::vec(any::<u8>(), 0..64)) {
+        prop_assert!(!is_accepted(&SIGNER.signed(&header, claims().to_string().as_bytes())));
     }
 
     #[test]
-    fn any_payload_that_is_rightly_signed_is_refused(payload in prop::collection::vec(any::<u8>(), 0..64)) {
-        prop_assert!(!accepted(&SIGNER.signed(SIGNER.header().to_string().as_bytes(), &payload)));
+    fn arbitrary_payload_with_a_valid_signature_is_refused(payload in prop::collection::vec(any::<u8>(), 0..64)) {
+        prop_assert!(!is_accepted(&SIGNER.signed(SIGNER.header().to_string().as_bytes(), &payload)));
     }
 
     #[test]
-    fn nearly_json_that_is_rightly_signed_is_a_refusal_and_no_crash(text in r#"\{("(exp|iat|nbf|iss|aud|sub|jti|alg)":([-0-9.eE]{1,8}|"[a-z\\u]{0,6}"|\[\]|true|null|\{),?){0,6}\}"#) {
-        prop_assert!(!accepted(&SIGNER.signed(SIGNER.header().to_string().as_bytes(), text.as_bytes())));
-        prop_assert!(!accepted(&SIGNER.signed(text.as_bytes(), claims().to_string().as_bytes())));
+    fn json_like_text_with_a_valid_signature_is_refused(text in r#"\{("(exp|iat|nbf|iss|aud|sub|jti|alg)":([-0-9.eE]{1,8}|"[a-z\\u]{0,6}"|\[\]|true|null|\{),?){0,6}\}"#) {
+        prop_assert!(!is_accepted(&SIGNER.signed(SIGNER.header().to_string().as_bytes(), text.as_bytes())));
+        prop_assert!(!is_accepted(&SIGNER.signed(text.as_bytes(), claims().to_string().as_bytes())));
     }
 
     #[test]
-    fn any_date_is_a_verdict(exp in any::<f64>(), nbf in any::<f64>(), iat in any::<i64>(), now in any::<i64>()) {
+    fn accepted_dates_include_the_present(exp in any::<f64>(), nbf in any::<f64>(), iat in any::<i64>(), now in any::<i64>()) {
         let token = SIGNER.token(&json!({ "exp": exp, "nbf": nbf, "iat": iat }));
         if VERIFIER.verify_access(&token, now).is_ok() {
-            // Whatever was accepted really ends later and really has begun.
-            #[expect(clippy::cast_precision_loss, reason = "compared with dates, which are as coarse")]
+            // An accepted token has begun and has not ended.
+            #[expect(clippy::cast_precision_loss, reason = "compared with dates of the same precision")]
             let (now, iat) = (now as f64, iat as f64);
             prop_assert!(exp > now && nbf.trunc() <= now && iat <= now);
         }
     }
 
     #[test]
-    fn any_text_is_a_key_set_or_an_error(text in any::<String>()) {
+    fn parsing_a_key_set_never_panics(text in any::<String>()) {
         let _ = KeySet::from_jwks(&text);
     }
 
     #[test]
-    fn any_members_are_a_key_or_an_error(
+    fn parsing_a_key_never_panics(
         name in prop::sample::select(vec!["kty", "crv", "x", "y", "n", "e", "alg", "use", "kid", "key_ops"]),
         value in prop_oneof!["[A-Za-z0-9_-]{0,100}".prop_map(|text| json!(text)), any::<i64>().prop_map(|n| json!(n)), Just(json!([{}]))],
         rsa in any::<bool>(),
@@ -72,42 +72,45 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_for_a_signature_are_refused(signature in prop::collection::vec(any::<u8>(), 0..160)) {
-        let good = EC.token(&json!({}));
-        let (input, _) = good.rsplit_once('.').unwrap();
+    fn arbitrary_signature_is_refused(signature in prop::collection::vec(any::<u8>(), 0..160)) {
+        let valid = EC.token(&json!({}));
+        let (input, _) = valid.rsplit_once('.').unwrap();
         let forged = format!("{input}.{}", crate::signer::encode(&signature));
         prop_assert!(EC.verifier().verify_access(&forged, NOW).is_err());
     }
 }
 
 #[test]
-fn any_change_of_one_character_is_refused() {
-    let good = SIGNER.token(&json!({}));
-    assert!(accepted(&good));
-    for position in 0..good.len() {
-        for other in (0..=127u8).filter(|other| *other != good.as_bytes()[position]) {
-            let mut bytes = good.clone().into_bytes();
+fn change_of_one_character_is_refused() {
+    let valid = SIGNER.token(&json!({}));
+    assert!(is_accepted(&valid));
+    for position in 0..valid.len() {
+        for other in (0..=127u8).filter(|other| *other != valid.as_bytes()[position]) {
+            let mut bytes = valid.clone().into_bytes();
             bytes[position] = other;
             let changed = String::from_utf8(bytes).unwrap();
-            assert!(!accepted(&changed), "{changed}");
+            assert!(!is_accepted(&changed), "{changed}");
         }
-        let mut shorter = good.clone();
+        let mut shorter = valid.clone();
         shorter.remove(position);
-        assert!(!accepted(&shorter), "{shorter}");
+        assert!(!is_accepted(&shorter), "{shorter}");
         for more in ['A', '.', '=', ' ', '\n', '\0', 'é'] {
-            let mut longer = good.clone();
+            let mut longer = valid.clone();
             longer.insert(position, more);
-            assert!(!accepted(&longer), "{longer}");
+            assert!(!is_accepted(&longer), "{longer}");
         }
     }
 }
 
 #[test]
-fn a_key_is_looked_up_by_the_whole_kid() {
+fn kid_must_match_exactly() {
     for kid in [
         "", "a", "a-ke", "a-key ", "A-KEY", "a-key\0", "*", "../a-key",
     ] {
-        assert!(!accepted(&SIGNER.headed(&json!({ "kid": kid }))), "{kid:?}");
+        assert!(
+            !is_accepted(&SIGNER.headed(&json!({ "kid": kid }))),
+            "{kid:?}"
+        );
     }
-    assert!(accepted(&SIGNER.headed(&json!({ "kid": KID }))));
+    assert!(is_accepted(&SIGNER.headed(&json!({ "kid": KID }))));
 }

@@ -1,4 +1,4 @@
-//! Keys of all kinds that sign anything.
+//! Signers for each algorithm, which sign arbitrary bytes.
 
 use std::sync::LazyLock;
 
@@ -17,11 +17,11 @@ use serde_json::{Value, json};
 
 pub const ISSUER: &str = "https://auth.example.com";
 pub const KID: &str = "a-key";
-/// The moment at which all these tokens are looked at.
+/// Time at which the tokens are verified.
 pub const NOW: i64 = 1_800_000_000;
 const SECRET: [u8; 64] = [7; 64];
 
-/// Making an RSA key takes long: one is enough.
+/// Shared by all signers, because generating an RSA key is slow.
 static RSA: LazyLock<RsaKeyPair> =
     LazyLock::new(|| RsaKeyPair::generate(KeySize::Rsa2048).unwrap());
 
@@ -63,7 +63,7 @@ impl Signer {
         Self { algorithm, key }
     }
 
-    /// The public half as a key set publishes it.
+    /// Returns the public key as in a key set.
     pub fn jwk(&self) -> Value {
         let mut jwk = match &self.key {
             Key::Ec(pair, crv) => {
@@ -86,7 +86,7 @@ impl Signer {
         jwk
     }
 
-    /// A set of this key alone.
+    /// Returns a set with only this key.
     pub fn keys(&self) -> KeySet {
         if self.algorithm.family() != Family::Hmac {
             return KeySet::from_jwks(&set(&[self.jwk()])).unwrap();
@@ -104,8 +104,8 @@ impl Signer {
         Verifier::new(self.keys(), Policy::new(ISSUER))
     }
 
-    /// One that has seen a good token, and knows the header of its like.
-    pub fn seasoned(&self) -> Verifier {
+    /// Returns a verifier that has cached the usual header.
+    pub fn warm_verifier(&self) -> Verifier {
         let verifier = self.verifier();
         verifier
             .verify_access(&self.token(&json!({})), NOW)
@@ -128,7 +128,7 @@ impl Signer {
         }
     }
 
-    /// A token of any bytes, rightly signed.
+    /// Returns a token of arbitrary bytes with a valid signature.
     pub fn signed(&self, header: &[u8], payload: &[u8]) -> String {
         let input = format!("{}.{}", encode(header), encode(payload));
         format!("{input}.{}", encode(&self.signature(input.as_bytes())))
@@ -138,7 +138,7 @@ impl Signer {
         json!({ "alg": self.algorithm.name(), "typ": "at+jwt", "kid": KID })
     }
 
-    /// A good token with some claims changed, or removed by null.
+    /// Returns a valid token with some claims changed, or removed if null.
     pub fn token(&self, changes: &Value) -> String {
         self.signed(
             self.header().to_string().as_bytes(),
@@ -146,7 +146,7 @@ impl Signer {
         )
     }
 
-    /// A good token with some members of the header changed, or removed by null.
+    /// Returns a valid token with some members of the header changed, or removed if null.
     pub fn headed(&self, changes: &Value) -> String {
         self.signed(
             changed(self.header(), changes).to_string().as_bytes(),

@@ -1,4 +1,4 @@
-//! One token, one verdict: the round trip of every algorithm, and the key that decides.
+//! Tests of tokens: each algorithm, and the decisive role of the key.
 
 use latchkey_verifier::{Algorithm, KeySet, Kind, Policy, Verifier, VerifyError, VerifyingKey};
 use serde_json::json;
@@ -13,18 +13,18 @@ pub(super) fn signer() -> Signer {
 pub(super) fn verdict(signer: &Signer, token: &str) -> Option<VerifyError> {
     let verdict = signer.verifier().verify_access(token, NOW).err();
     assert_eq!(
-        signer.seasoned().verify_access(token, NOW).err(),
+        signer.warm_verifier().verify_access(token, NOW).err(),
         verdict,
-        "what was seen before must not matter"
+        "the header cache must not change the result"
     );
     verdict
 }
 
 #[test]
-fn a_header_that_was_seen_before_says_nothing_of_the_rest_of_the_token() {
-    let (signer, stranger) = (signer(), signer());
+fn cached_header_does_not_validate_other_tokens() {
+    let (signer, other_signer) = (signer(), signer());
     let verifier = signer.verifier();
-    // More than are remembered.
+    // More headers than the cache holds.
     for number in 0..20 {
         let changes = json!({ "n": number });
         for _ in 0..2 {
@@ -33,7 +33,7 @@ fn a_header_that_was_seen_before_says_nothing_of_the_rest_of_the_token() {
                     .verify_access(&signer.headed(&changes), NOW)
                     .is_ok()
             );
-            let forged = verifier.verify_access(&stranger.headed(&changes), NOW);
+            let forged = verifier.verify_access(&other_signer.headed(&changes), NOW);
             assert_eq!(forged.err(), Some(VerifyError::Signature));
         }
         let refused =
@@ -43,7 +43,7 @@ fn a_header_that_was_seen_before_says_nothing_of_the_rest_of_the_token() {
 }
 
 #[test]
-fn every_algorithm_goes_round() {
+fn each_algorithm_survives_a_round_trip() {
     for algorithm in Algorithm::ALL {
         assert_eq!(algorithm.name().parse(), Ok(algorithm));
         let signer = Signer::new(algorithm);
@@ -56,13 +56,13 @@ fn every_algorithm_goes_round() {
             (Some("ada"), Some(NOW + 300)),
             "{algorithm}"
         );
-        let stranger = match algorithm.name().as_bytes() {
-            // These share their key in these tests: another algorithm of theirs is the stranger.
+        let other_signer = match algorithm.name().as_bytes() {
+            // These algorithms share a key in the tests, so there is no other key.
             [b'H' | b'R' | b'P', ..] => continue,
             _ => Signer::new(algorithm),
         };
         assert_eq!(
-            verdict(&signer, &stranger.token(&json!({}))),
+            verdict(&signer, &other_signer.token(&json!({}))),
             Some(VerifyError::Signature),
             "{algorithm}"
         );
@@ -70,7 +70,7 @@ fn every_algorithm_goes_round() {
 }
 
 #[test]
-fn a_key_is_for_one_algorithm_even_where_its_numbers_would_do_for_another() {
+fn key_is_limited_to_its_algorithm() {
     for one in Algorithm::ALL {
         for other in Algorithm::ALL.into_iter().filter(|other| *other != one) {
             let token = Signer::new(other).token(&json!({}));
@@ -79,7 +79,7 @@ fn a_key_is_for_one_algorithm_even_where_its_numbers_would_do_for_another() {
                 Some(VerifyError::Algorithm),
                 "{other} for {one}"
             );
-            // Said to be the right one, the signature of the other does not fit.
+            // With the expected algorithm in the header, the signature is not valid.
             let renamed = Signer::new(other).headed(&json!({ "alg": one.name() }));
             assert_eq!(
                 verdict(&Signer::new(one), &renamed),
@@ -91,7 +91,7 @@ fn a_key_is_for_one_algorithm_even_where_its_numbers_would_do_for_another() {
 }
 
 #[test]
-fn algorithms_are_compared_byte_for_byte() {
+fn algorithm_must_match_exactly() {
     for name in [
         "none", "None", "NONE", "nOnE", "", "es256", "ES256 ", " ES256", "ES256\0", "ES2560",
         "EdDSA ", "HS1",
@@ -122,7 +122,7 @@ fn algorithms_are_compared_byte_for_byte() {
 }
 
 #[test]
-fn the_kind_comes_from_the_key_and_not_from_the_token() {
+fn kind_is_determined_by_the_key() {
     let secret = [9; 32];
     let mut keys = KeySet::new();
     keys.insert(

@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[test]
-fn a_key_of_another_type_curve_or_length_is_refused() {
+fn key_of_another_type_curve_or_length_is_refused() {
     let unusable = KeyError::NotAPublicKey(KID.to_owned());
     let es256 = Signer::new(Algorithm::Es256).jwk();
     let es384 = Signer::new(Algorithm::Es384).jwk();
@@ -82,14 +82,14 @@ fn a_key_of_another_type_curve_or_length_is_refused() {
     }
 }
 
-/// The same 32 bytes in another spelling: their last character has two bits that no byte needs.
+/// Returns another encoding of the same 32 bytes. Their last character has two unused bits.
 fn unused_bit_set(text: &str) -> String {
     let (start, last) = text.split_at(text.len() - 1);
     format!("{start}{}", char::from(last.as_bytes()[0] + 1))
 }
 
 #[test]
-fn a_point_off_the_curve_is_refused_when_it_is_loaded() {
+fn point_off_the_curve_is_refused() {
     for algorithm in [Algorithm::Es256, Algorithm::Es384] {
         let jwk = Signer::new(algorithm).jwk();
         let mut y = decode(jwk["y"].as_str().unwrap());
@@ -108,9 +108,9 @@ fn a_point_off_the_curve_is_refused_when_it_is_loaded() {
     }
 }
 
-/// The eight points of small order, and all their other encodings: those in libsodium's `ge25519_has_small_order` and
-/// in Chalkias et al., "Taming the many `EdDSAs`" (2020), table 1. Under the third, the signature of R = 1 and S = 0 fits
-/// every message.
+/// The eight points of small order with all their other encodings: those in libsodium's
+/// `ge25519_has_small_order` and in Chalkias et al., "Taming the many `EdDSAs`" (2020), table 1.
+/// With the third, the signature R = 1 and S = 0 is valid for every message.
 const SMALL_ORDER: [&str; 14] = [
     "0000000000000000000000000000000000000000000000000000000000000000",
     "0000000000000000000000000000000000000000000000000000000000000080",
@@ -129,14 +129,14 @@ const SMALL_ORDER: [&str; 14] = [
 ];
 
 /// Points of large order whose y is encoded as y + p.
-const ANOTHER_SPELLING: [&str; 4] = [
+const NON_CANONICAL: [&str; 4] = [
     "f0ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
     "f1ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
     "fdffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
     "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
 ];
 
-/// No point has this y: 2, 7 and 8.
+/// Values of y without a point: 2, 7 and 8.
 const OFF_THE_CURVE: [&str; 3] = [
     "0200000000000000000000000000000000000000000000000000000000000000",
     "0700000000000000000000000000000000000000000000000000000000000000",
@@ -151,11 +151,11 @@ fn bytes_of(hex: &str) -> Vec<u8> {
 }
 
 #[test]
-fn an_ed25519_key_of_small_order_that_anyone_can_sign_for_is_refused() {
+fn weak_or_non_canonical_ed25519_key_is_refused() {
     let jwk = Signer::new(Algorithm::EdDsa).jwk();
     for point in SMALL_ORDER
         .iter()
-        .chain(&ANOTHER_SPELLING)
+        .chain(&NON_CANONICAL)
         .chain(&OFF_THE_CURVE)
     {
         let weak = changed(jwk.clone(), &json!({ "x": encode(&bytes_of(point)) }));
@@ -169,7 +169,7 @@ fn an_ed25519_key_of_small_order_that_anyone_can_sign_for_is_refused() {
 
 /// Both curves have a point with x = 0, whose second encoding is x = p.
 #[test]
-fn a_coordinate_beyond_the_field_or_at_infinity_is_refused() {
+fn coordinate_out_of_range_or_point_at_infinity_is_refused() {
     for (algorithm, y, p) in [
         (
             Algorithm::Es256,
@@ -204,7 +204,7 @@ fn a_coordinate_beyond_the_field_or_at_infinity_is_refused() {
                 "{algorithm}"
             );
         }
-        // Its only encoding in SEC 1 is a zero byte.
+        // In SEC 1 the point at infinity is encoded as one zero byte.
         assert_eq!(
             refusal(&[point(&[0], &[])]),
             KeyError::NotAPublicKey(KID.to_owned())
@@ -213,7 +213,7 @@ fn a_coordinate_beyond_the_field_or_at_infinity_is_refused() {
 }
 
 #[test]
-fn weak_and_odd_rsa_numbers_are_refused() {
+fn weak_or_malformed_rsa_numbers_are_refused() {
     let jwk = Signer::new(Algorithm::Ps256).jwk();
     let n = decode(jwk["n"].as_str().unwrap());
     let modulus = |bytes: &[u8]| changed(jwk.clone(), &json!({ "n": encode(bytes) }));
@@ -221,7 +221,7 @@ fn weak_and_odd_rsa_numbers_are_refused() {
     let weak = KeyError::WeakRsa(KID.to_owned());
     assert_eq!(refusal(&[modulus(&n[..128])]), weak);
     assert_eq!(refusal(&[modulus(&n[..255])]), weak);
-    // 2047 bits, and 1024 behind zeros: the length in bytes says nothing.
+    // 2047 bits, and 1024 bits with leading zeros: the length in bytes does not count.
     let mut halved = n.clone();
     halved[0] >>= 1;
     assert_eq!(refusal(&[modulus(&halved)]), weak);
@@ -230,7 +230,7 @@ fn weak_and_odd_rsa_numbers_are_refused() {
     let unusable = KeyError::NotAPublicKey(KID.to_owned());
     let mut even = n.clone();
     even[255] &= 0xFE;
-    for odd_one in [
+    for malformed in [
         modulus(&[&[0], &n[..]].concat()),
         modulus(&even),
         modulus(&n.repeat(5)),
@@ -242,19 +242,19 @@ fn weak_and_odd_rsa_numbers_are_refused() {
         exponent(&[1, 0, 0, 0, 0, 0, 0, 0, 1]),
     ] {
         assert_eq!(
-            refusal(std::slice::from_ref(&odd_one)),
+            refusal(std::slice::from_ref(&malformed)),
             unusable,
-            "{odd_one}"
+            "{malformed}"
         );
     }
 }
 
 #[test]
-fn an_rsa_key_that_can_be_factored_is_refused() {
-    // 65537 to the 128th has the mark of the broken generator (each of its powers has) and 2049 bits.
+fn rsa_key_from_a_flawed_generator_is_refused() {
+    // 65537^128 is a power of the generator, with 2049 bits.
     let mut power = vec![1];
     for _ in 0..128 {
-        // Times 65537 is the number itself, two bytes to the left, and the number once more.
+        // Multiplication by 65537: the number shifted by two bytes, plus the number.
         let (shifted, unshifted) = (
             [&power[..], &[0, 0]].concat(),
             [&[0, 0], &power[..]].concat(),
@@ -276,7 +276,7 @@ fn an_rsa_key_that_can_be_factored_is_refused() {
             refusal(&[modulus(&power)]),
             KeyError::RocaRsa(KID.to_owned())
         );
-        // Its neighbour among the odd numbers has no such mark.
+        // The neighbouring odd number is not a power of the generator.
         let mut neighbour = power.clone();
         *neighbour.last_mut().unwrap() ^= 2;
         assert!(KeySet::from_jwks(&set(&[modulus(&neighbour)])).is_ok());

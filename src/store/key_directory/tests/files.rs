@@ -1,12 +1,12 @@
-//! Tests of single files: ignored ones, modes, links, names and contents.
+//! Tests of single files: ignored files, modes, links, names and contents.
 
 use std::os::unix::fs::symlink;
 
 use super::*;
 
-/// The one line that says what is wrong.
+/// Returns the only error line.
 #[track_caller]
-fn wrong(directory: &KeyDirectory) -> String {
+fn only_fault(directory: &KeyDirectory) -> String {
     let [line] = &directory.read_now().unwrap().broken[..] else {
         panic!("not one line")
     };
@@ -17,7 +17,7 @@ fn wrong(directory: &KeyDirectory) -> String {
     line.clone()
 }
 
-/// A file as an operator might put it there.
+/// Creates a file as an operator might.
 fn plant(directory: &KeyDirectory, name: &str, mode: u32) -> PathBuf {
     fs::create_dir_all(&directory.0).unwrap();
     let path = directory.0.join(name);
@@ -27,7 +27,7 @@ fn plant(directory: &KeyDirectory, name: &str, mode: u32) -> PathBuf {
 }
 
 #[test]
-fn only_key_files_are_looked_at() {
+fn files_other_than_keys_are_ignored() {
     let folder = folder();
     let directory = directory(&folder);
     change(&directory, &[add("a")]);
@@ -47,7 +47,7 @@ fn only_key_files_are_looked_at() {
 }
 
 #[test]
-fn a_draft_that_somebody_left_behind_is_in_nobodys_way() {
+fn abandoned_draft_is_replaced() {
     let folder = folder();
     let directory = directory(&folder);
     let draft = path(&directory, "a").with_extension("draft");
@@ -66,14 +66,14 @@ fn a_draft_that_somebody_left_behind_is_in_nobodys_way() {
 }
 
 #[test]
-fn a_key_that_others_can_read_is_refused_with_what_to_run() {
+fn key_readable_by_others_is_refused_with_the_remedy() {
     let folder = folder();
     let directory = directory(&folder);
     change(&directory, &[add("a"), add("b")]);
     let path = path(&directory, "a");
     for mode in [0o644, 0o640, 0o604, 0o660, 0o610, 0o601, 0o777] {
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-        let (line, shown) = (wrong(&directory), path.display());
+        let (line, shown) = (only_fault(&directory), path.display());
         let expected = format!(
             "{shown}: the mode is {mode:04o}, so others can read the key: run chmod 600 {shown}"
         );
@@ -81,7 +81,7 @@ fn a_key_that_others_can_read_is_refused_with_what_to_run() {
         assert_eq!(
             directory.read_now().unwrap().keys.len(),
             1,
-            "the other is none the worse"
+            "the other key is unaffected"
         );
     }
     for mode in [0o600, 0o400] {
@@ -91,7 +91,7 @@ fn a_key_that_others_can_read_is_refused_with_what_to_run() {
 }
 
 #[test]
-fn a_link_is_as_good_or_as_bad_as_the_file_behind_it() {
+fn link_is_treated_like_its_target() {
     let (elsewhere, folder) = (folder(), folder());
     let (behind, directory) = (directory(&elsewhere), directory(&folder));
     change(&behind, &[add("a")]);
@@ -103,19 +103,19 @@ fn a_link_is_as_good_or_as_bad_as_the_file_behind_it() {
     assert_ne!(
         directory.version_now().unwrap(),
         version,
-        "a change behind it is a change"
+        "a change of the target is a change"
     );
     fs::set_permissions(path(&behind, "a"), Permissions::from_mode(0o644)).unwrap();
-    assert!(wrong(&directory).contains("chmod 600"));
+    assert!(only_fault(&directory).contains("chmod 600"));
     fs::remove_file(path(&behind, "a")).unwrap();
     assert!(
-        wrong(&directory).contains("No such file"),
-        "it leads nowhere"
+        only_fault(&directory).contains("No such file"),
+        "the link is dangling"
     );
 }
 
 #[test]
-fn a_name_that_does_not_say_what_it_is_is_refused() {
+fn malformed_name_is_refused() {
     for name in [
         "key.pem",
         "key.revoked",
@@ -134,14 +134,14 @@ fn a_name_that_does_not_say_what_it_is_is_refused() {
         let directory = directory(&folder);
         plant(&directory, name, 0o600);
         assert!(
-            wrong(&directory).contains("the name is not TIME-access-ALGORITHM-KID.pem"),
+            only_fault(&directory).contains("the name is not TIME-access-ALGORITHM-KID.pem"),
             "{name}"
         );
     }
 }
 
 #[test]
-fn a_name_that_was_made_is_understood_whatever_hyphens_the_kid_has() {
+fn name_round_trips_with_any_hyphens_in_the_kid() {
     for kid in ["a", "-", "--", "-a-b-", "a_b-c", "access-ES256-x"] {
         let facts = facts(kid);
         assert_eq!(
@@ -156,7 +156,7 @@ fn a_name_that_was_made_is_understood_whatever_hyphens_the_kid_has() {
 }
 
 #[test]
-fn a_directory_that_everybody_can_write_to_is_refused() {
+fn world_writable_directory_is_refused() {
     let folder = folder();
     let directory = directory(&folder);
     change(&directory, &[add("a")]);
@@ -186,13 +186,13 @@ fn a_directory_that_everybody_can_write_to_is_refused() {
 }
 
 #[test]
-fn what_stands_in_the_place_of_a_key_or_of_the_directory_is_an_error_and_no_crash() {
+fn wrong_file_type_of_a_key_or_the_directory_is_an_error() {
     let folder = folder();
     let directory = directory(&folder);
     change(&directory, &[add("b")]);
     fs::create_dir(path(&directory, "a")).unwrap();
     fs::set_permissions(path(&directory, "a"), Permissions::from_mode(0o700)).unwrap();
-    assert!(wrong(&directory).contains("is no file"));
+    assert!(only_fault(&directory).contains("is not a file"));
 
     let file = KeyDirectory::new(&path(&directory, "b"));
     let line = file.read_now().unwrap_err().to_string();
@@ -201,12 +201,12 @@ fn what_stands_in_the_place_of_a_key_or_of_the_directory_is_an_error_and_no_cras
 }
 
 #[test]
-fn a_file_that_is_not_text_is_left_to_its_reader_and_an_endless_one_is_broken() {
+fn non_text_key_is_read_as_empty_and_oversized_one_is_an_error() {
     let folder = folder();
     let directory = directory(&folder);
     change(&directory, &[add("a")]);
     fs::write(path(&directory, "a"), b"\xff\xfe").unwrap();
     assert_eq!(keys(&directory), [("a".to_owned(), String::new())]);
     fs::write(path(&directory, "a"), "x".repeat(1_000_000)).unwrap();
-    assert!(wrong(&directory).contains("holds more than 16384 bytes"));
+    assert!(only_fault(&directory).contains("holds more than 16384 bytes"));
 }

@@ -1,4 +1,4 @@
-//! Observes the servers: what they answer, and whether they can do all that is asked of them.
+//! Probes of all servers, and the self-test of `latchkey doctor`.
 
 use std::{
     sync::atomic::Ordering,
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// The response of one server.
+/// Reply of one server.
 struct ServerReply {
     server: ServerInfo,
     reading: ClockReading,
@@ -30,11 +30,12 @@ struct ServerReply {
 }
 
 impl RedisBlacklist {
-    /// Does all that a server does with Redis, on keys that live for a millisecond. What is wrong with how the servers
-    /// are set up, a sentence each. The owner of the blacklist is checked only if the deployment `is_known`.
+    /// Runs every command that a server needs, on keys that expire after a millisecond. Returns
+    /// problems of the servers' configuration, one sentence each. The owner of the blacklist is
+    /// checked only if the deployment `is_known`.
     ///
     /// # Errors
-    /// What a server could not do.
+    /// The first command that a server rejects, or the error of a connection.
     pub async fn examine(&self, is_known: bool) -> Result<Vec<String>, StoreError> {
         self.probe().await?;
         let term = Term {
@@ -68,12 +69,12 @@ impl RedisBlacklist {
         Ok(self.trust.warnings(is_known))
     }
 
-    /// Asks all servers, in one round trip to each. Trusted epochs are renewed.
+    /// Probes all servers, in one round trip to each. Renews the trusted cache epochs.
     pub(super) async fn observe(&self) -> Result<Observation, StoreError> {
         let route = self.topology.find(&self.keys).await?;
         let mut seen = Observation::new(self.trust.failures.load(Ordering::Acquire));
         let (filling, trusted) = (self.trust.rebuilding(), self.trust.trusted());
-        let answers = join_all(
+        let replies = join_all(
             route
                 .nodes
                 .iter()
@@ -81,13 +82,13 @@ impl RedisBlacklist {
         )
         .await;
         let mut failure = None;
-        for (node, answer) in route.nodes.iter().zip(answers) {
-            let accepted = answer.and_then(|answer| {
-                self.accept(node, &answer.server)
+        for (node, reply) in route.nodes.iter().zip(replies) {
+            let accepted = reply.and_then(|reply| {
+                self.accept(node, &reply.server)
                     .inspect_err(|error| node.link.drop_shared(&error.to_string()))?;
-                Ok(answer)
+                Ok(reply)
             });
-            // What is wrong with one server is no reason not to know the others.
+            // A faulty server must not hide the state of the others.
             let ServerReply {
                 server,
                 reading,
@@ -103,7 +104,7 @@ impl RedisBlacklist {
             node.link.expect_run_id(&server.run_id);
             seen.add(node.link.address(), &node.buckets, server, reading);
             for (bucket, epoch) in node.buckets.iter().zip(epochs) {
-                seen.epochs.note(*bucket, epoch);
+                seen.epochs.set(*bucket, epoch);
             }
             seen.tickets &= tickets;
         }
@@ -116,78 +117,78 @@ impl RedisBlacklist {
         filling: Option<u64>,
         trusted: &SealedCache,
     ) -> Result<ServerReply, StoreError> {
-        let mut question = pipe();
-        question.cmd("INFO").cmd("TIME");
+        let mut commands = pipe();
+        commands.cmd("INFO").cmd("TIME");
         let term = trusted.term(node.link.address());
         for bucket in &node.buckets {
             let epoch = trusted.epochs.get(*bucket).unwrap_or_default();
-            question.add_command(scripts::renew(&self.keys.epoch(*bucket), epoch, term));
+            commands.add_command(scripts::renew(&self.keys.epoch(*bucket), epoch, term));
         }
         for bucket in node.buckets.iter().filter(|_| filling.is_some()) {
-            question
+            commands
                 .cmd("GET")
                 .arg(self.keys.rebuild_ticket(*bucket, &self.process));
         }
-        let asked = Instant::now();
-        let ask = async {
+        let sent_at = Instant::now();
+        let send = async {
             (
                 node.link
-                    .query_pipeline::<Vec<Value>>(Via::Shared, &question)
+                    .query_pipeline::<Vec<Value>>(Via::Shared, &commands)
                     .await,
                 Instant::now(),
             )
         };
-        let ((answers, answered), ()) = join(ask, node.link.ping_worker_connections()).await;
-        let mut answers = answers?.into_iter();
-        let strange = || {
+        let ((replies, replied_at), ()) = join(send, node.link.ping_worker_connections()).await;
+        let mut replies = replies?.into_iter();
+        let unexpected = || {
             StoreError::Failed(format!(
-                "Redis at {} speaks another language",
+                "Redis at {} sent an unexpected reply",
                 node.link.address()
             ))
         };
-        let info: String = answers
+        let info: String = replies
             .next()
             .and_then(|info| from_redis_value(info).ok())
-            .ok_or_else(strange)?;
-        let time: (u64, u32) = answers
+            .ok_or_else(unexpected)?;
+        let time: (u64, u32) = replies
             .next()
             .and_then(|time| from_redis_value(time).ok())
-            .ok_or_else(strange)?;
-        let theirs = Duration::from_secs(time.0) + Duration::from_micros(time.1.into());
+            .ok_or_else(unexpected)?;
+        let server_time = Duration::from_secs(time.0) + Duration::from_micros(time.1.into());
         // A value that is not text names no deployment.
         let epoch = |value| from_redis_value(value).unwrap_or_else(|_| Some(String::new()));
-        let epochs = answers
+        let epochs = replies
             .by_ref()
             .take(node.buckets.len())
             .map(epoch)
             .collect();
         let mut tickets =
-            answers.map(|answer| from_redis_value::<Option<u64>>(answer).ok().flatten());
+            replies.map(|reply| from_redis_value::<Option<u64>>(reply).ok().flatten());
         let tickets = tickets.all(|ticket| ticket.is_some() && ticket == filling);
         Ok(ServerReply {
             server: ServerInfo::parse(&info),
             reading: ClockReading {
-                asked,
-                answered,
-                theirs,
+                sent_at,
+                replied_at,
+                server_time,
             },
             epochs,
             tickets,
         })
     }
 
-    /// Whether the server is what the route takes it for.
+    /// Returns an error if the server is not the kind of master that the topology expects.
     fn accept(&self, node: &Node, server: &ServerInfo) -> Result<(), StoreError> {
         let address = node.link.address();
         if server.cluster != self.topology.is_known_cluster() {
             self.topology.forget_kind();
             return Err(StoreError::Unavailable(format!(
-                "Redis at {address} is of another kind than before"
+                "Redis at {address} has changed between standalone and cluster mode"
             )));
         }
         if server.replica {
             return Err(StoreError::Unavailable(format!(
-                "Redis at {address} is a replica, and takes no marks"
+                "Redis at {address} is a replica and rejects writes"
             )));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The URL of a Postgres database.
+//! URL of a Postgres database.
 
 mod parameter;
 mod text;
@@ -18,22 +18,25 @@ use tokio_postgres::{
 use super::url::DatabaseUrlError;
 use crate::store::host;
 
-/// A Postgres server, and the properties of connections to it. `Display` and `Debug` show user, hosts and database.
+/// Postgres server and the properties of connections to it. `Display` and `Debug` show user, hosts
+/// and database.
 #[derive(Clone)]
 pub struct PostgresUrl {
     /// Login, hosts and database for the driver.
     pub(super) config: Box<Config>,
-    /// Encryption.
+    /// Encryption of connections.
     pub(super) tls: TlsMode,
-    /// The certificates to trust.
+    /// Trusted certificates.
     pub(super) trust: Trust,
     /// Settings of the session (`options`).
     pub(super) options: Option<String>,
-    /// `keepalives_idle`. The driver does not tell its default from a value of the URL.
+    /// `keepalives_idle`. Kept apart, because the driver does not distinguish its default from a
+    /// value in the URL.
     pub(super) keepalives_idle: Option<Duration>,
 }
 
-/// libpq's `sslmode`, with one difference: `require` and the modes above verify chain and host name.
+/// libpq's `sslmode`, with one difference: `require` and the stricter modes verify chain and host
+/// name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TlsMode {
     /// Unencrypted.
@@ -47,11 +50,11 @@ pub enum TlsMode {
 /// libpq's `sslrootcert`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Trust {
-    /// Not given: the system's authorities where a certificate is verified.
+    /// Not given: the system's authorities, if a certificate is verified.
     Default,
-    /// The system's authorities.
+    /// Authorities of the system.
     System,
-    /// The certificates in a file.
+    /// Certificates in a file.
     File(PathBuf),
 }
 
@@ -70,14 +73,14 @@ impl PostgresUrl {
         };
         let mut config = Box::new(Config::new());
         all.login(&mut config)?;
-        all.place(&mut config)?;
-        let keepalives_idle = all.patience(&mut config)?;
+        all.hosts(&mut config)?;
+        let keepalives_idle = all.timeouts(&mut config)?;
         let mut tls = all.tls()?.unwrap_or(match trust {
             Trust::Default => TlsMode::Prefer,
-            // A URL that names an authority does not ask for an unencrypted connection.
+            // A URL that names an authority does not request an unencrypted connection.
             Trust::System | Trust::File(_) => TlsMode::Require,
         });
-        // As in libpq, there is no TLS on a Unix socket.
+        // No TLS on a Unix socket, like libpq.
         let is_socket = |host: &Host| matches!(host, Host::Unix(_));
         if config.get_hosts().iter().all(is_socket) && config.get_hostaddrs().is_empty() {
             tls = TlsMode::Disable;
@@ -92,17 +95,17 @@ impl PostgresUrl {
         })
     }
 
-    /// Returns true if the connection leaves this machine, and may be unencrypted or unverified.
+    /// Returns true if the connection leaves this machine and may be unencrypted or unverified.
     pub(super) fn may_be_overheard(&self) -> bool {
         self.tls != TlsMode::Require && is_remote(&self.config)
     }
 }
 
-/// The value of each parameter of a URL.
+/// Values of the parameters of a URL.
 struct Values(BTreeMap<&'static str, Vec<u8>>);
 
 impl Values {
-    /// Returns the value. An empty one is as if it were not given.
+    /// Returns the value. An empty one counts as missing.
     fn text(&self, name: &'static str) -> Result<Option<&str>, DatabaseUrlError> {
         let Some(value) = self.0.get(name).filter(|value| !value.is_empty()) else {
             return Ok(None);
@@ -121,7 +124,7 @@ impl Values {
         self.text(name)?.map(number).transpose()
     }
 
-    /// Returns a span in seconds. Zero and less mean the default, as in libpq.
+    /// Returns a duration in seconds. Zero and less mean the default, as in libpq.
     fn seconds(&self, name: &'static str) -> Result<Option<Duration>, DatabaseUrlError> {
         let seconds = self
             .number(name)?
@@ -160,7 +163,7 @@ impl Values {
         Ok(())
     }
 
-    fn place(&self, config: &mut Config) -> Result<(), DatabaseUrlError> {
+    fn hosts(&self, config: &mut Config) -> Result<(), DatabaseUrlError> {
         for host in self
             .text("host")?
             .into_iter()
@@ -219,8 +222,8 @@ impl Values {
         Ok(())
     }
 
-    /// Reads the time limits of the network, and returns `keepalives_idle`.
-    fn patience(&self, config: &mut Config) -> Result<Option<Duration>, DatabaseUrlError> {
+    /// Sets the network timeouts, and returns `keepalives_idle`.
+    fn timeouts(&self, config: &mut Config) -> Result<Option<Duration>, DatabaseUrlError> {
         if let Some(limit) = self.seconds("connect_timeout")? {
             config.connect_timeout(limit);
         }
@@ -246,9 +249,9 @@ impl Values {
     }
 
     fn tls(&self) -> Result<Option<TlsMode>, DatabaseUrlError> {
-        let of_jdbc = self.0.contains_key("ssl").then_some(TlsMode::Require);
+        let jdbc_ssl = self.0.contains_key("ssl").then_some(TlsMode::Require);
         match self.text("sslmode")? {
-            None => Ok(of_jdbc),
+            None => Ok(jdbc_ssl),
             Some("disable") => Ok(Some(TlsMode::Disable)),
             Some("prefer" | "allow") => Ok(Some(TlsMode::Prefer)),
             Some("require" | "verify-ca" | "verify-full") => Ok(Some(TlsMode::Require)),
@@ -257,8 +260,8 @@ impl Values {
     }
 }
 
-/// Returns true if any host is, or may be, another machine. If a host has a name and an address, both must mean this
-/// machine.
+/// Returns true if any host is or may be another machine. If a host has a name and an address, both
+/// must mean this machine.
 fn is_remote(config: &Config) -> bool {
     let named = config.get_hosts().iter().any(|host| match host {
         Host::Tcp(name) => !host::is_loopback(name),
@@ -271,7 +274,8 @@ fn is_remote(config: &Config) -> bool {
             .any(|address| !address.to_canonical().is_loopback())
 }
 
-/// The driver's `Debug` shows a user, which may hold a password by mistake.
+/// Hides parts that may be secret. The driver's `Debug` shows the user, which may contain a
+/// password by mistake.
 impl fmt::Debug for PostgresUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("PostgresUrl")
@@ -280,7 +284,8 @@ impl fmt::Debug for PostgresUrl {
     }
 }
 
-/// Shows user, hosts and database, each only if it cannot hold anything else. Passwords and parameters are never shown.
+/// Shows user, hosts and database, each only if it cannot contain anything else. Passwords and
+/// parameters are never shown.
 impl fmt::Display for PostgresUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("postgres://")?;
@@ -333,7 +338,7 @@ fn shown(host: &Host) -> String {
     }
 }
 
-/// Returns the name, or asterisks if it has a character of no common name.
+/// Returns the name. Returns asterisks if it contains a character that common names do not have.
 fn name(text: &str) -> &str {
     if text.contains(':') {
         "***"

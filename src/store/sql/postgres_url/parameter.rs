@@ -1,15 +1,16 @@
-//! The parameters of libpq, and those of other clients that are often seen in URLs.
+//! Parameters of libpq, and those of other clients that are common in URLs.
 
 use crate::store::sql::DatabaseUrlError;
 
-/// The treatment of a parameter.
+/// Treatment of a parameter.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Treatment {
-    /// It has its effect.
+    /// The parameter has its effect.
     Taken,
-    /// It may have one of these values, which ask for what Latchkey does. Otherwise, the text is the alternative.
+    /// Accepts these values, which match the behaviour of Latchkey. For others, the text names the
+    /// alternative.
     Fixed(&'static [&'static str], &'static str),
-    /// It is refused, with the alternative.
+    /// Refused. The text names the alternative.
     Refused(&'static str),
 }
 
@@ -26,7 +27,7 @@ const NO_LIST: &str = "Latchkey reads no lists of revoked certificates";
 const SCHEMA: &str = "name the schema by options=-csearch_path%3DSCHEMA";
 const SSLMODE: &str = "set sslmode";
 
-/// Each parameter. The order is that of libpq's documentation.
+/// All parameters, in the order of libpq's documentation.
 const PARAMETERS: [(&str, Treatment); 68] = [
     ("host", Taken),
     ("hostaddr", Taken),
@@ -143,9 +144,9 @@ const PARAMETERS: [(&str, Treatment); 68] = [
         Refused("Latchkey signs in with a password"),
     ),
     ("oauth_scope", Refused("Latchkey signs in with a password")),
-    // libpq takes it for the sake of JDBC.
+    // An alias that libpq supports for JDBC.
     ("ssl", Fixed(&["true"], SSLMODE)),
-    // Other clients.
+    // Parameters of other clients.
     ("schema", Refused(SCHEMA)),
     ("currentSchema", Refused(SCHEMA)),
     ("search_path", Refused(SCHEMA)),
@@ -172,7 +173,7 @@ const PARAMETERS: [(&str, Treatment); 68] = [
     ("sslaccept", Refused(SSLMODE)),
 ];
 
-/// Returns the name in this program's own memory, if the parameter has an effect with this value.
+/// Returns the static name of a parameter that has an effect with this value.
 ///
 /// # Errors
 /// [`DatabaseUrlError::Unsupported`], [`DatabaseUrlError::Parameter`].

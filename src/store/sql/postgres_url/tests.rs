@@ -22,7 +22,7 @@ fn named(names: &[&str]) -> Vec<Host> {
 }
 
 #[test]
-fn several_hosts_are_all_tried_and_all_shown() {
+fn several_hosts_are_all_used_and_shown() {
     let (shown, hosts, ports) =
         parsed("postgres://ada:hunter2@one:5433,two:5434,three/latchkey?sslmode=require");
     assert_eq!(shown, "postgres://ada:***@one:5433,two:5434,three/latchkey");
@@ -36,7 +36,7 @@ fn several_hosts_are_all_tried_and_all_shown() {
 }
 
 #[test]
-fn a_single_host_is_parsed_as_one() {
+fn single_host_is_parsed() {
     assert_eq!(
         parsed("postgres://ada:a,b%40c@one:5433/latchkey"),
         (
@@ -49,7 +49,7 @@ fn a_single_host_is_parsed_as_one() {
 }
 
 #[test]
-fn a_url_with_an_authority_requires_tls_unless_it_is_disabled() {
+fn url_with_an_authority_requires_tls_unless_disabled() {
     for (text, expected) in [
         ("postgres://one/latchkey", TlsMode::Prefer),
         (
@@ -73,7 +73,7 @@ fn a_url_with_an_authority_requires_tls_unless_it_is_disabled() {
 }
 
 #[test]
-fn a_host_that_may_be_another_machine_counts_as_one() {
+fn possibly_remote_host_counts_as_remote() {
     let may_be_overheard = |text: &str| {
         let DatabaseUrl::Postgres(url) = text.parse().unwrap() else {
             panic!("{text}")
@@ -121,7 +121,7 @@ fn config(text: &str) -> Box<Config> {
 }
 
 #[test]
-fn url_of_every_form_that_libpq_documents_is_parsed_alike() {
+fn all_url_forms_of_libpq_are_parsed() {
     let socket = || vec![Host::Unix(PathBuf::from("/run/postgresql"))];
     for (text, hosts, ports, user, database) in [
         ("postgresql://", vec![], vec![], None, None),
@@ -259,7 +259,7 @@ fn password_is_the_text_between_colon_and_at() {
 }
 
 #[test]
-fn parameter_of_libpq_has_its_effect_or_is_refused_by_name() {
+fn libpq_parameter_has_its_effect_or_is_refused_by_name() {
     let refusal = |query: &str| {
         format!("postgres://h/db?{query}")
             .parse::<DatabaseUrl>()
@@ -346,7 +346,7 @@ fn parameter_of_libpq_has_its_effect_or_is_refused_by_name() {
 }
 
 #[test]
-fn part_of_a_password_is_never_taken_for_a_host() {
+fn part_of_a_password_is_never_parsed_as_a_host() {
     for text in [
         "postgres://u:pa@ss@h/db",
         "postgres://u:pa/ss@h/db",

@@ -1,10 +1,10 @@
-//! Splits the URL of a Postgres database into parameters, as libpq does.
+//! Splits the URL of a Postgres database into parameters, like libpq.
 
 use percent_encoding::percent_decode_str;
 
 use crate::store::sql::DatabaseUrlError;
 
-/// Names and values, in the order of the URL. Of several with one name, the last one counts.
+/// Names and values in the order of the URL. The last value of a name counts.
 pub(super) type Parameters = Vec<(String, Vec<u8>)>;
 
 /// Splits `USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE?NAME=VALUE&…`. Each part is optional.
@@ -18,7 +18,7 @@ pub(super) fn split(text: &str) -> Result<Parameters, DatabaseUrlError> {
     let (place, query) = rest
         .split_once('?')
         .map_or((rest, None), |(place, query)| (place, Some(query)));
-    // The part after it may be the rest of a password.
+    // The part after `@` may be the rest of a password.
     if place.contains('@') {
         return Err(DatabaseUrlError::Unescaped);
     }
@@ -53,7 +53,8 @@ pub(super) fn split(text: &str) -> Result<Parameters, DatabaseUrlError> {
     Ok(all)
 }
 
-/// Returns the names and the ports of `HOST:PORT,[ADDRESS]:PORT`, as the parameters `host` and `port` have them.
+/// Returns the names and the ports of `HOST:PORT,[ADDRESS]:PORT` in the form of the parameters
+/// `host` and `port`.
 fn split_hosts(text: &str) -> Result<(String, String), DatabaseUrlError> {
     let (mut names, mut ports) = (Vec::new(), Vec::new());
     for host in text.split(',') {

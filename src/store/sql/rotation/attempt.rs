@@ -1,4 +1,4 @@
-//! One rotation: what the database is asked, and what is known once it was done.
+//! Input and result of one rotation.
 
 use chrono::NaiveDateTime;
 use diesel::{
@@ -18,7 +18,7 @@ use crate::{
     store::sql::rows::{counter, number, stored},
 };
 
-/// A rotation at a moment, in the types of the columns.
+/// Rotation at a fixed time, in the types of the columns.
 pub(super) struct Attempt {
     pub id: String,
     pub session_epoch: i32,
@@ -27,9 +27,11 @@ pub(super) struct Attempt {
     pub rotation: Rotation,
 }
 
-/// What comes back of a rotation: what is not known yet. Each column costs the server and us a microsecond.
+/// Columns returned by a rotation, limited to unknown values because each column costs server and
+/// client a microsecond.
 ///
-/// As it lies there: what cannot be read concerns its own session, not the others in the statement.
+/// Values are kept undecoded: a value that cannot be decoded must fail its own session only, not
+/// the whole batch.
 #[derive(Queryable)]
 pub(super) struct RotatedRow {
     created_at: PgTimestamp,
@@ -43,11 +45,11 @@ pub(super) struct RotatedRow {
     last_login: Option<PgTimestamp>,
 }
 
-/// The bytes of a text.
+/// Undecoded text column.
 #[derive(Debug, FromSqlRow)]
 pub(super) struct RawText(Vec<u8>);
 
-/// The types of [`Rotated`], column by column.
+/// SQL types of [`RotatedRow`], column by column.
 pub(super) type RotatedTypes = (
     Timestamp,
     Timestamp,
@@ -71,7 +73,8 @@ impl Attempt {
         }
     }
 
-    /// The session and its user as they are after it: what was compared, what was written, and what came back.
+    /// Returns the session and its user after the rotation, from the compared, the written and the
+    /// returned values.
     pub(super) fn into_state(self, row: RotatedRow) -> Result<SessionState, StoreError> {
         let Rotation {
             id,
@@ -125,11 +128,11 @@ impl RawText {
     }
 }
 
-/// Postgres counts from the year 2000, and has an infinity on either side.
+/// Converts a timestamp. Postgres counts from the year 2000 and has infinite values.
 fn moment(PgTimestamp(microseconds): PgTimestamp) -> Result<Moment, StoreError> {
     const YEAR_2000: i64 = 946_684_800_000_000;
     microseconds
         .checked_add(YEAR_2000)
         .and_then(Moment::from_timestamp_micros)
-        .ok_or_else(|| StoreError::Failed("a moment in a row is beyond all calendars".to_owned()))
+        .ok_or_else(|| StoreError::Failed("a timestamp in a row is out of range".to_owned()))
 }

@@ -1,4 +1,4 @@
-//! Where those wait who come while as many statements are under way as may be.
+//! Queue of items that wait for the next batch, and the limit of concurrent flushers.
 
 use std::{
     collections::VecDeque,
@@ -7,18 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A line of waiting items and the runners who serve it.
+/// Queue of waiting items and the state of its flushers.
 pub(super) struct BatchQueue<T> {
-    rule: Limits,
+    limits: Limits,
     state: Mutex<State<T>>,
 }
 
-/// How many runners there may be.
+/// Limits of concurrent flushers.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
-    /// As a rule: fewer runners take more at once.
+    /// Usual maximum. Fewer flushers take larger batches.
     pub concurrency: usize,
-    /// Where nobody has taken anything for longer than `patience`: what the others wait for may never come.
+    /// Maximum while no batch was taken for longer than `stall_after`, because the running
+    /// statements may hang.
     pub max_concurrency: usize,
     pub stall_after: Duration,
 }
@@ -26,15 +27,16 @@ pub(super) struct Limits {
 struct State<T> {
     items: VecDeque<T>,
     flushers: usize,
-    /// When something was taken last.
-    taken: Option<Instant>,
-    /// One of the runners has not taken anything yet: it will also take what comes until then.
+    /// Time of the last batch.
+    last_batch_at: Option<Instant>,
+    /// True while a flusher has not taken its first batch. It will also take items that arrive
+    /// until then.
     starting: bool,
 }
 
-/// The right to serve a line, and the duty: whoever has it goes on until it [is over](Runner::is_over).
+/// Right and duty to flush a queue, until [`ends_if_empty`](Flusher::ends_if_empty) returns true.
 pub(super) struct Flusher<T> {
-    line: Arc<BatchQueue<T>>,
+    queue: Arc<BatchQueue<T>>,
     stage: Stage,
 }
 
@@ -56,32 +58,32 @@ impl Stage {
 }
 
 impl<T> BatchQueue<T> {
-    pub(super) fn new(rule: Limits) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         let state = State {
             items: VecDeque::new(),
             flushers: 0,
-            taken: None,
+            last_batch_at: None,
             starting: false,
         };
         Self {
-            rule,
+            limits,
             state: Mutex::new(state),
         }
     }
 
-    /// Goes to the end of the line. With a runner, if one has to be started for it.
+    /// Appends an item. Returns a flusher if one must be started.
     pub(super) fn push(self: &Arc<Self>, item: T, now: Instant) -> Option<Flusher<T>> {
         let mut state = self.state();
         state.items.push_back(item);
-        let slow = state
-            .taken
-            .is_some_and(|taken| now.saturating_duration_since(taken) > self.rule.stall_after);
+        let stalled = state.last_batch_at.is_some_and(|last_batch_at| {
+            now.saturating_duration_since(last_batch_at) > self.limits.stall_after
+        });
         if state.starting
             || state.flushers
-                >= if slow {
-                    self.rule.max_concurrency
+                >= if stalled {
+                    self.limits.max_concurrency
                 } else {
-                    self.rule.concurrency
+                    self.limits.concurrency
                 }
         {
             return None;
@@ -89,7 +91,7 @@ impl<T> BatchQueue<T> {
         state.starting = true;
         state.flushers += 1;
         Some(Flusher {
-            line: Arc::clone(self),
+            queue: Arc::clone(self),
             stage: Stage::Starting,
         })
     }
@@ -104,51 +106,52 @@ impl<T> BatchQueue<T> {
 }
 
 impl<T> Flusher<T> {
-    /// Whether nobody waits; then this runner has ended, and the next who comes brings another.
+    /// Returns true if the queue is empty. This flusher has then ended, and the next item starts
+    /// another.
     pub(super) fn ends_if_empty(&mut self) -> bool {
-        let mut state = self.line.state();
-        let over = state.items.is_empty();
-        if over {
+        let mut state = self.queue.state();
+        let is_empty = state.items.is_empty();
+        if is_empty {
             self.stage.end(&mut state);
         }
-        over
+        is_empty
     }
 
-    /// The first in the line who are `meant`, up to `most`.
+    /// Takes items from the front while they are `eligible`, up to `max`.
     pub(super) fn next_batch(
         &mut self,
-        most: usize,
+        max: usize,
         now: Instant,
-        meant: impl Fn(&T) -> bool,
+        eligible: impl Fn(&T) -> bool,
     ) -> Vec<T> {
-        let mut state = self.line.state();
-        state.taken = Some(now);
+        let mut state = self.queue.state();
+        state.last_batch_at = Some(now);
         if mem::replace(&mut self.stage, Stage::Running) == Stage::Starting {
             state.starting = false;
         }
         let count = state
             .items
             .iter()
-            .take(most)
-            .take_while(|item| meant(item))
+            .take(max)
+            .take_while(|item| eligible(item))
             .count();
         state.items.drain(..count).collect()
     }
 }
 
-/// A runner may go away with its thread. Its place is free then, and where it was the last, nobody is left behind who
-/// would wait for the next to come.
+/// A flusher may be dropped with its thread. It then frees its slot. If it was the last one,
+/// waiting items are dropped, because no flusher would serve them before the next push.
 impl<T> Drop for Flusher<T> {
     fn drop(&mut self) {
-        let mut state = self.line.state();
+        let mut state = self.queue.state();
         self.stage.end(&mut state);
-        let left = if state.flushers == 0 {
+        let abandoned = if state.flushers == 0 {
             mem::take(&mut state.items)
         } else {
             VecDeque::new()
         };
         drop(state);
-        drop(left);
+        drop(abandoned);
     }
 }
 
@@ -156,87 +159,89 @@ impl<T> Drop for Flusher<T> {
 mod tests {
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_millis(100);
+    const STALL_AFTER: Duration = Duration::from_millis(100);
 
-    fn queue(usual: usize) -> Arc<BatchQueue<u32>> {
+    fn queue_with(concurrency: usize) -> Arc<BatchQueue<u32>> {
         Arc::new(BatchQueue::new(Limits {
-            concurrency: usual,
-            max_concurrency: usual + 1,
-            stall_after: PATIENCE,
+            concurrency,
+            max_concurrency: concurrency + 1,
+            stall_after: STALL_AFTER,
         }))
     }
 
-    fn anybody<T>(_: &T) -> bool {
+    fn any<T>(_: &T) -> bool {
         true
     }
 
     #[test]
-    fn the_first_brings_a_runner_that_takes_all_who_came_until_it_looked() {
-        let (line, now) = (queue(2), Instant::now());
-        let mut runner = line.push(1, now).unwrap();
+    fn first_item_starts_a_flusher_that_takes_all_waiting_items() {
+        let (queue, now) = (queue_with(2), Instant::now());
+        let mut flusher = queue.push(1, now).unwrap();
         assert!(
-            line.push(2, now).is_none() && !runner.ends_if_empty() && line.push(3, now).is_none()
+            queue.push(2, now).is_none()
+                && !flusher.ends_if_empty()
+                && queue.push(3, now).is_none()
         );
-        assert_eq!(runner.next_batch(2, now, anybody), [1, 2]);
-        assert_eq!(runner.next_batch(2, now, anybody), [3]);
-        assert!(runner.next_batch(2, now, anybody).is_empty() && runner.ends_if_empty());
-        assert!(line.push(4, now).is_some(), "it has ended");
+        assert_eq!(flusher.next_batch(2, now, any), [1, 2]);
+        assert_eq!(flusher.next_batch(2, now, any), [3]);
+        assert!(flusher.next_batch(2, now, any).is_empty() && flusher.ends_if_empty());
+        assert!(queue.push(4, now).is_some(), "the flusher has ended");
     }
 
     #[test]
-    fn while_as_many_run_as_may_the_others_wait_for_whichever_is_free_first() {
-        let (line, now) = (queue(2), Instant::now());
-        let mut first = line.push(1, now).unwrap();
-        assert_eq!(first.next_batch(9, now, anybody), [1]);
-        let mut second = line.push(2, now).unwrap();
-        assert_eq!(second.next_batch(9, now, anybody), [2]);
-        assert!(line.push(3, now).is_none() && line.push(4, now).is_none());
-        assert_eq!(line.length(), 2);
-        assert_eq!(second.next_batch(9, now, anybody), [3, 4]);
+    fn items_at_the_concurrency_limit_wait_for_a_flusher() {
+        let (queue, now) = (queue_with(2), Instant::now());
+        let mut first = queue.push(1, now).unwrap();
+        assert_eq!(first.next_batch(9, now, any), [1]);
+        let mut second = queue.push(2, now).unwrap();
+        assert_eq!(second.next_batch(9, now, any), [2]);
+        assert!(queue.push(3, now).is_none() && queue.push(4, now).is_none());
+        assert_eq!(queue.length(), 2);
+        assert_eq!(second.next_batch(9, now, any), [3, 4]);
         assert!(first.ends_if_empty() && first.ends_if_empty());
-        let third = line.push(5, now);
-        assert!(third.is_some() && line.push(6, now).is_none());
+        let third = queue.push(5, now);
+        assert!(third.is_some() && queue.push(6, now).is_none());
     }
 
     #[test]
-    fn where_all_are_slow_another_may_run_but_not_any_number() {
-        let (line, now) = (queue(1), Instant::now());
-        let mut first = line.push(1, now).unwrap();
-        assert_eq!(first.next_batch(9, now, anybody), [1]);
-        assert!(line.push(2, now + PATIENCE).is_none());
-        let later = now + PATIENCE + Duration::from_millis(1);
-        let mut second = line.push(3, later).unwrap();
-        assert_eq!(second.next_batch(9, later, anybody), [2, 3]);
+    fn stalled_flushers_allow_one_more_up_to_the_maximum() {
+        let (queue, now) = (queue_with(1), Instant::now());
+        let mut first = queue.push(1, now).unwrap();
+        assert_eq!(first.next_batch(9, now, any), [1]);
+        assert!(queue.push(2, now + STALL_AFTER).is_none());
+        let later = now + STALL_AFTER + Duration::from_millis(1);
+        let mut second = queue.push(3, later).unwrap();
+        assert_eq!(second.next_batch(9, later, any), [2, 3]);
         assert!(
-            line.push(4, later + PATIENCE * 9).is_none(),
-            "the most there may be"
+            queue.push(4, later + STALL_AFTER * 9).is_none(),
+            "the limit is reached"
         );
     }
 
     #[test]
-    fn those_who_are_not_meant_stay_and_so_do_all_behind_them() {
-        let (line, now) = (queue(1), Instant::now());
-        let mut runner = line.push(1, now).unwrap();
-        (2..=4).for_each(|item| assert!(line.push(item, now).is_none()));
-        assert_eq!(runner.next_batch(9, now, |item| *item != 3), [1, 2]);
-        assert!(!runner.ends_if_empty());
-        assert_eq!(runner.next_batch(9, now, anybody), [3, 4]);
+    fn ineligible_item_and_all_behind_it_stay_queued() {
+        let (queue, now) = (queue_with(1), Instant::now());
+        let mut flusher = queue.push(1, now).unwrap();
+        (2..=4).for_each(|item| assert!(queue.push(item, now).is_none()));
+        assert_eq!(flusher.next_batch(9, now, |item| *item != 3), [1, 2]);
+        assert!(!flusher.ends_if_empty());
+        assert_eq!(flusher.next_batch(9, now, any), [3, 4]);
     }
 
     #[test]
-    fn a_runner_that_goes_away_before_or_after_it_looked_leaves_nobody_behind() {
-        let (line, now) = (queue(2), Instant::now());
-        drop(line.push(1, now).unwrap());
-        assert_eq!(line.length(), 0);
-        let mut first = line.push(2, now).unwrap();
-        assert_eq!(first.next_batch(1, now, anybody), [2]);
-        let mut second = line.push(3, now).unwrap();
+    fn dropped_flusher_leaves_no_item_unserved() {
+        let (queue, now) = (queue_with(2), Instant::now());
+        drop(queue.push(1, now).unwrap());
+        assert_eq!(queue.length(), 0);
+        let mut first = queue.push(2, now).unwrap();
+        assert_eq!(first.next_batch(1, now, any), [2]);
+        let mut second = queue.push(3, now).unwrap();
         drop(first);
         assert_eq!(
-            second.next_batch(9, now, anybody),
+            second.next_batch(9, now, any),
             [3],
-            "one is left who serves them"
+            "the remaining flusher serves the queue"
         );
-        assert!(second.ends_if_empty() && line.push(4, now).is_some());
+        assert!(second.ends_if_empty() && queue.push(4, now).is_some());
     }
 }

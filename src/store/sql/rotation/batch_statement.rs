@@ -1,4 +1,4 @@
-//! The rotation of many sessions on Postgres in one statement, which waits for nobody.
+//! Rotation of many sessions on Postgres in one statement that waits for no row lock.
 
 use chrono::NaiveDateTime;
 use diesel::{
@@ -11,13 +11,15 @@ use diesel::{
 use super::attempt::{Attempt, RotatedTypes};
 use crate::{domain::time::Moment, store::sql::rows::stored};
 
-/// Each session by its own condition, the one of [`RotateAlone`](super::alone::RotateAlone). What comes back carries the
-/// place of its attempt, from 1; the others were not rotated, for whatever reason.
+/// Rotates each session by its own condition, the one of
+/// [`RotateOne`](super::single_statement::RotateOne). Each returned row carries the position of its
+/// attempt, from 1. All other attempts failed, for any reason.
 ///
-/// Rows that somebody else holds are left out: one that is held for long would keep all others waiting, and two of
-/// these statements could wait for each other. A row is changed in the version that was locked, or not at all.
+/// Rows locked by other transactions are skipped: a long lock would delay the whole batch, and two
+/// batches could deadlock. A row is changed in the version that was locked, or not at all.
 ///
-/// Of two attempts on one session one is done at most: a statement changes a row once, and says for whom.
+/// At most one of two attempts on one session succeeds: a statement changes a row once, and
+/// returns the attempt.
 pub(super) struct RotateBatch<'a> {
     ids: Vec<&'a str>,
     users: Vec<&'a str>,
@@ -30,7 +32,7 @@ pub(super) struct RotateBatch<'a> {
 }
 
 impl<'a> RotateBatch<'a> {
-    /// Unless it is `deadline` by the clock of the database.
+    /// Creates a statement that changes nothing after `deadline` by the clock of the database.
     pub(super) fn new(attempts: &'a [Attempt], deadline: Moment) -> Self {
         let column = attempts.iter();
         Self {
@@ -71,7 +73,8 @@ impl<C> RunQueryDsl<C> for RotateBatch<'_> {}
 
 impl QueryFragment<Pg> for RotateBatch<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        // `(SELECT …)` hides from the planner how many there are: else it would plan small statements anew each time.
+        // `(SELECT …)` hides the array lengths from the planner, which would else plan small
+        // batches on each call.
         out.push_sql(
             "WITH w AS (SELECT a.place, a.now, a.ip, a.user_agent, l.* FROM unnest((SELECT ",
         );
@@ -98,8 +101,8 @@ impl QueryFragment<Pg> for RotateBatch<'_> {
              AND (s.expires_at > a.now) IS TRUE AND clock_timestamp() AT TIME ZONE 'UTC' < ",
         );
         out.push_bind_param::<Timestamp, _>(&self.deadline)?;
-        // `LATERAL`: locked one by one. `w.place + 0`: the planner takes them for few, and so, even where it knows
-        // nothing of the table yet, finds them by their place in it and does not read all of it.
+        // `LATERAL` locks row by row. `w.place + 0` lowers the planner's estimate of rows, so that
+        // it looks up each row by `ctid` and scans no table that has no statistics yet.
         out.push_sql(
             " AND (u.session_epoch = s.session_epoch) IS TRUE AND u.is_active AND u.deleted_at IS NULL \
              FOR NO KEY UPDATE OF s SKIP LOCKED) AS l) \

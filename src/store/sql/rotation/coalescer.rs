@@ -1,4 +1,4 @@
-//! Those who wait to rotate on one pool's connections, and who asks for them.
+//! Coalesces concurrent rotations on one pool's connections into batches (group commit).
 
 use std::{
     sync::Arc,
@@ -27,32 +27,33 @@ use crate::{
     },
 };
 
-/// Statements under way at once, for each pool. While one is written to the disk another can be worked on; more would
-/// only make each smaller.
+/// Concurrent statements of each pool. While one is flushed to disk, another can execute. More
+/// would only reduce the size of the batches.
 const CONCURRENT_BATCHES: usize = 2;
 
-/// Sessions in one statement: what takes Postgres some two milliseconds.
+/// Maximum of sessions in one statement. Postgres needs about two milliseconds for them.
 const MAX_BATCH_SIZE: usize = 64;
 
-/// The maximum number of waiting rotations. A pool writes them in some tens of milliseconds.
+/// Maximum of waiting rotations. A pool writes them in some tens of milliseconds.
 const QUEUE_CAPACITY: usize = 1024;
 
-/// The part of the time limit after which statements under way are slow, and no reason to wait.
+/// Part of the timeout after which running statements count as stalled, so that another one may
+/// start.
 const STALL_FRACTION: u32 = 20;
 
-/// The rotations that go over the connections of one pool.
+/// Coalescer of the rotations on one pool.
 pub(in crate::store::sql) struct RotationCoalescer {
     clock: ServerClock,
     connections: Pool<AsyncPgConnection>,
-    line: Arc<BatchQueue<PendingRotation>>,
+    queue: Arc<BatchQueue<PendingRotation>>,
     runtime: Option<Handle>,
     timeout: Duration,
 }
 
-/// What became of a rotation in a statement with others.
+/// Outcome of a rotation in a batch.
 pub(in crate::store::sql) enum BatchOutcome {
     Rotated(Box<SessionState>),
-    /// It was not done there. That says nothing about why.
+    /// The batch did not rotate it. The reason is unknown.
     NotInBatch(Rotation),
 }
 
@@ -60,13 +61,13 @@ struct PendingRotation {
     rotation: Rotation,
     clock: Arc<dyn Clock>,
     since: Instant,
-    answer: Answer,
+    reply: Reply,
 }
 
-type Answer = oneshot::Sender<Result<BatchOutcome, StoreError>>;
+type Reply = oneshot::Sender<Result<BatchOutcome, StoreError>>;
 
 impl RotationCoalescer {
-    /// `runtime` is that which drives the connections; `None`: that of whoever rotates.
+    /// `runtime` drives the connections. `None` means the caller's runtime.
     pub(in crate::store::sql) fn new(
         connections: Pool<AsyncPgConnection>,
         clock: ServerClock,
@@ -74,27 +75,27 @@ impl RotationCoalescer {
         runtime: Option<Handle>,
     ) -> Self {
         let PoolLimits {
-            connections: most,
+            connections: max_connections,
             timeout,
             ..
         } = limits;
-        let rule = Limits {
+        let queue_limits = Limits {
             concurrency: CONCURRENT_BATCHES,
-            max_concurrency: most.max(CONCURRENT_BATCHES),
+            max_concurrency: max_connections.max(CONCURRENT_BATCHES),
             stall_after: timeout / STALL_FRACTION,
         };
         Self {
             clock,
             connections,
-            line: Arc::new(BatchQueue::new(rule)),
+            queue: Arc::new(BatchQueue::new(queue_limits)),
             runtime,
             timeout,
         }
     }
 
-    /// How many wait.
+    /// Returns the number of waiting rotations.
     pub(in crate::store::sql) fn waiting(&self) -> usize {
-        self.line.length()
+        self.queue.length()
     }
 
     pub(in crate::store::sql) async fn rotate(
@@ -102,52 +103,52 @@ impl RotationCoalescer {
         rotation: Rotation,
         clock: &Arc<dyn Clock>,
     ) -> Result<BatchOutcome, StoreError> {
-        if self.line.length() >= QUEUE_CAPACITY {
+        if self.queue.length() >= QUEUE_CAPACITY {
             return Err(StoreError::Overloaded);
         }
-        let (answer, verdict) = oneshot::channel();
+        let (reply, outcome) = oneshot::channel();
         let now = Instant::now();
         let waiting = PendingRotation {
             rotation,
             clock: Arc::clone(clock),
             since: now,
-            answer,
+            reply,
         };
-        if let Some(runner) = self.line.push(waiting, now) {
-            // A task of its own, where the connections are driven: it serves others, too, and must not end with this
-            // caller or, where threads share connections, with this caller's thread.
-            let run = Arc::clone(self).run(runner);
+        if let Some(flusher) = self.queue.push(waiting, now) {
+            // A separate task on the runtime of the connections: it serves other requests too, and
+            // must not end with this one or, for a shared pool, with this worker.
+            let flush = Arc::clone(self).flush(flusher);
             match &self.runtime {
-                Some(runtime) => runtime.spawn(run),
-                None => tokio::spawn(run),
+                Some(runtime) => runtime.spawn(flush),
+                None => tokio::spawn(flush),
             };
         }
         let ended = |_| {
             Err(StoreError::Unavailable(
-                "the thread that asked the database has ended".to_owned(),
+                "the task that sends the statement has stopped".to_owned(),
             ))
         };
-        verdict.await.unwrap_or_else(ended)
+        outcome.await.unwrap_or_else(ended)
     }
 
-    /// Serves the line until it is empty. The connection comes first: whoever arrives while it is waited for goes with the
-    /// others.
-    async fn run(self: Arc<Self>, mut runner: Flusher<PendingRotation>) {
-        while !runner.ends_if_empty() {
-            let begun = Instant::now();
+    /// Sends batches until the queue is empty. The connection is acquired first, so that
+    /// rotations that arrive meanwhile join the batch.
+    async fn flush(self: Arc<Self>, mut flusher: Flusher<PendingRotation>) {
+        while !flusher.ends_if_empty() {
+            let started = Instant::now();
             match PooledConn::from_pool(&self.connections).await {
-                Ok(lent) => {
+                Ok(pooled) => {
                     self.send(
-                        lent,
-                        runner.next_batch(MAX_BATCH_SIZE, Instant::now(), |_| true),
+                        pooled,
+                        flusher.next_batch(MAX_BATCH_SIZE, Instant::now(), |_| true),
                     )
                     .await
                 }
-                // Who came later tries anew: by then the server may be there again.
+                // Later arrivals try again: the server may be available by then.
                 Err(error) => {
-                    for waiting in runner
-                        .next_batch(usize::MAX, Instant::now(), |waiting| waiting.since <= begun)
-                    {
+                    for waiting in flusher.next_batch(usize::MAX, Instant::now(), |waiting| {
+                        waiting.since <= started
+                    }) {
                         waiting.refuse(&error);
                     }
                 }
@@ -155,14 +156,14 @@ impl RotationCoalescer {
         }
     }
 
-    async fn send(&self, mut lent: PooledConn<AsyncPgConnection>, next: Vec<PendingRotation>) {
+    async fn send(&self, mut pooled: PooledConn<AsyncPgConnection>, next: Vec<PendingRotation>) {
         let started = Instant::now();
-        let (attempts, answers) = admit(next, started, self.timeout);
+        let (attempts, replies) = admit(next, started, self.timeout);
         if attempts.is_empty() {
             return;
         }
         let statement = RotateBatch::new(&attempts, self.clock.deadline(self.timeout));
-        let outcome = match lent.connection() {
+        let outcome = match pooled.connection() {
             Ok(connection) => {
                 with_timeout(
                     self.timeout,
@@ -175,33 +176,34 @@ impl RotationCoalescer {
         drop(statement);
         let refused = match outcome {
             Ok(Ok(rows)) => {
-                lent.release(true);
-                return complete(attempts, answers, rows);
+                pooled.release(true);
+                return complete(attempts, replies, rows);
             }
             Ok(Err(error)) => {
-                // Perhaps because of one of them, and there is time to find out.
-                let several = answers.len() > 1 && started.elapsed() < self.timeout / 2;
-                let undone = several && self.was_rolled_back(&mut lent).await;
-                lent.release(undone || !several);
-                if undone {
-                    return retry_individually(attempts, answers);
+                // One attempt may be the cause, and there is time left to retry each alone.
+                let several = replies.len() > 1 && started.elapsed() < self.timeout / 2;
+                let rolled_back = several && self.was_rolled_back(&mut pooled).await;
+                pooled.release(rolled_back || !several);
+                if rolled_back {
+                    return retry_individually(attempts, replies);
                 }
                 from_query(error)
             }
             Err(error) => {
-                lent.release(false);
+                pooled.release(false);
                 error
             }
         };
-        for answer in answers {
-            let _ = answer.send(Err(refused.clone()));
+        for reply in replies {
+            let _ = reply.send(Err(refused.clone()));
         }
     }
 
-    /// After an error. Where the connection lives on, the server itself has ended the statement, and what it had changed is
-    /// undone. Of one that is gone nobody knows what it did, whatever was said last, by the server or by a proxy.
-    async fn was_rolled_back(&self, lent: &mut PooledConn<AsyncPgConnection>) -> bool {
-        let Ok(connection) = lent.connection() else {
+    /// Returns true if a failed statement was certainly rolled back: the connection still works, so
+    /// the server itself ended the statement. After a broken connection the outcome is unknown,
+    /// whatever error the server or a proxy reported last.
+    async fn was_rolled_back(&self, pooled: &mut PooledConn<AsyncPgConnection>) -> bool {
+        let Ok(connection) = pooled.connection() else {
             return false;
         };
         matches!(
@@ -213,21 +215,21 @@ impl RotationCoalescer {
 
 impl PendingRotation {
     fn refuse(self, error: &StoreError) {
-        let _ = self.answer.send(Err(error.clone()));
+        let _ = self.reply.send(Err(error.clone()));
     }
 }
 
-/// Those whose turn it is, at this moment by their clocks. Whoever has waited for too long is refused, and whoever does
-/// not wait any more is forgotten.
+/// Converts pending rotations into attempts at the current time. Rejects those that exceeded the
+/// timeout, and drops those without a client.
 fn admit(
     next: Vec<PendingRotation>,
     now: Instant,
     timeout: Duration,
-) -> (Vec<Attempt>, Vec<Answer>) {
+) -> (Vec<Attempt>, Vec<Reply>) {
     let mut attempts: Vec<Attempt> = Vec::with_capacity(next.len());
-    let mut answers = Vec::with_capacity(next.len());
+    let mut replies = Vec::with_capacity(next.len());
     for waiting in next {
-        if waiting.answer.is_closed() {
+        if waiting.reply.is_closed() {
             continue;
         }
         if now.duration_since(waiting.since) > timeout {
@@ -239,16 +241,16 @@ fn admit(
         let PendingRotation {
             rotation,
             clock,
-            answer,
+            reply,
             ..
         } = waiting;
         attempts.push(Attempt::new(rotation, clock.now()));
-        answers.push(answer);
+        replies.push(reply);
     }
-    (attempts, answers)
+    (attempts, replies)
 }
 
-fn complete(attempts: Vec<Attempt>, answers: Vec<Answer>, rows: Vec<(i64, RotatedRow)>) {
+fn complete(attempts: Vec<Attempt>, replies: Vec<Reply>, rows: Vec<(i64, RotatedRow)>) {
     let mut by_place: Vec<Option<RotatedRow>> = Vec::new();
     by_place.resize_with(attempts.len(), || None);
     for (place, row) in rows {
@@ -259,8 +261,8 @@ fn complete(attempts: Vec<Attempt>, answers: Vec<Answer>, rows: Vec<(i64, Rotate
             *place = Some(row);
         }
     }
-    for ((attempt, answer), row) in attempts.into_iter().zip(answers).zip(by_place) {
-        let _ = answer.send(match row {
+    for ((attempt, reply), row) in attempts.into_iter().zip(replies).zip(by_place) {
+        let _ = reply.send(match row {
             Some(row) => attempt
                 .into_state(row)
                 .map(|state| BatchOutcome::Rotated(Box::new(state))),
@@ -269,7 +271,7 @@ fn complete(attempts: Vec<Attempt>, answers: Vec<Answer>, rows: Vec<(i64, Rotate
     }
 }
 
-/// None was done: each is tried alone.
-fn retry_individually(attempts: Vec<Attempt>, answers: Vec<Answer>) {
-    complete(attempts, answers, Vec::new());
+/// Returns every attempt as not rotated, so that each is retried alone.
+fn retry_individually(attempts: Vec<Attempt>, replies: Vec<Reply>) {
+    complete(attempts, replies, Vec::new());
 }

@@ -1,4 +1,4 @@
-//! Rotation: a conditional write. On Postgres those that come while others are under way go together, in one statement.
+//! Rotation as a conditional write. On Postgres, concurrent rotations share a statement.
 
 mod attempt;
 mod batch_queue;
@@ -24,33 +24,34 @@ use crate::{
 pub(super) use coalescer::{BatchOutcome, RotationCoalescer};
 
 impl SqlStore {
-    /// Together with all others that wait; and if it was not done so, because somebody held its row or its condition
-    /// does not hold, then alone, which decides.
+    /// Rotates in a batch. If the batch did not rotate the session, because another transaction
+    /// holds its row or its condition failed, a single statement decides.
     pub(super) async fn rotate_on_postgres(
         &self,
-        place: &WorkerPool,
+        worker_pool: &WorkerPool,
         rotation: Rotation,
         clock: &Arc<dyn Clock>,
     ) -> Result<Option<SessionState>, StoreError> {
-        match place.rotations.rotate(rotation, clock).await? {
+        match worker_pool.rotations.rotate(rotation, clock).await? {
             BatchOutcome::Rotated(state) => Ok(Some(*state)),
             BatchOutcome::NotInBatch(rotation) => {
-                Box::pin(self.rotate_one(place, rotation, clock.as_ref())).await
+                Box::pin(self.rotate_one(worker_pool, rotation, clock.as_ref())).await
             }
         }
     }
 
     async fn rotate_one(
         &self,
-        place: &WorkerPool,
+        worker_pool: &WorkerPool,
         rotation: Rotation,
         clock: &dyn Clock,
     ) -> Result<Option<SessionState>, StoreError> {
         let (rotate, row): (RotateOne, Option<RotatedRow>) =
-            with_conn!(&place.connections, self.pool.timeout, |conn| {
+            with_conn!(&worker_pool.connections, self.pool.timeout, |conn| {
                 let deadline = self.pool.server_clock.deadline(self.pool.timeout);
                 let rotate = RotateOne::new(Attempt::new(rotation, clock.now()), deadline);
-                // All rows, of which there is one: the first comes before the commit.
+                // All rows are loaded, although there is one at most: the first row arrives before
+                // the commit.
                 (&rotate)
                     .load(conn)
                     .await

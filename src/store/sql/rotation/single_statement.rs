@@ -1,4 +1,4 @@
-//! The rotation of one session on Postgres, which waits for whoever holds its row.
+//! Rotation of one session on Postgres, which waits for a lock of its row.
 
 use chrono::NaiveDateTime;
 use diesel::{
@@ -11,11 +11,13 @@ use diesel::{
 use super::attempt::{Attempt, RotatedTypes};
 use crate::{domain::time::Moment, store::sql::rows::stored};
 
-/// The condition and the write are one statement, and what the new tokens need of the user comes back with it. Of two
-/// at once, the second waits for the row, finds the generation changed, and changes nothing.
+/// Condition and write are one statement, which also returns the user's columns for the new
+/// tokens. Of two concurrent calls, the second waits for the row, finds the generation changed, and
+/// changes nothing.
 ///
-/// A server that stood still (its machine was paused, its disk hung) may find the statement in its socket long after the
-/// client was told 503. It must not rotate then: the moment would be an old one, and the retry would look like reuse.
+/// The statement carries a deadline. A server that was paused may receive it long after the client
+/// got a 503. A rotation at that time would store an old time, and the client's retry would
+/// count as reuse.
 ///
 /// A diesel query node, not `sql_query`: it has a static id, so each connection prepares it once.
 #[derive(QueryId)]
@@ -25,7 +27,7 @@ pub(super) struct RotateOne {
 }
 
 impl RotateOne {
-    /// Unless it is `deadline` by the clock of the database.
+    /// Creates a statement that changes nothing after `deadline` by the clock of the database.
     pub(super) fn new(attempt: Attempt, deadline: Moment) -> Self {
         Self {
             attempt,
@@ -55,8 +57,9 @@ impl QueryFragment<Pg> for RotateOne {
         out.push_bind_param::<Nullable<Text>, _>(&rotation.ip)?;
         out.push_sql(", user_agent = ");
         out.push_bind_param::<Nullable<Text>, _>(&rotation.user_agent)?;
-        // `IS TRUE`: no index but the primary key serves these conditions. The planner, which knows how many sessions a user
-        // has on average, would at times read all of one who has thousands.
+        // `IS TRUE` excludes all indexes but the primary key. The planner knows only the average
+        // number of sessions of a user, and would sometimes scan all sessions of a user with
+        // thousands.
         out.push_sql(" FROM users AS u WHERE s.id = ");
         out.push_bind_param::<Text, _>(id)?;
         out.push_sql(" AND (s.user_id = ");

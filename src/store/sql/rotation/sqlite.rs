@@ -1,5 +1,5 @@
-//! The rotation of one session on SQLite, which writes one statement at a time and returns columns of one table only:
-//! a conditional write, which decides, and a read, which no longer decides anything.
+//! Rotation on SQLite, which serializes writers and returns columns of one table only: a
+//! conditional write that decides, then a read of the user.
 
 use diesel::{
     BoolExpressionMethods as _, ExpressionMethods as _, OptionalExtension as _, QueryDsl as _,
@@ -28,7 +28,8 @@ impl SqlStore {
         clock: &dyn Clock,
     ) -> Result<Option<SessionState>, StoreError> {
         let (id, generation) = (rotation.id.to_string(), counter(rotation.generation));
-        // Both on one connection: waiting for a second one could fail when the token is spent already.
+        // Both on one connection: waiting for a second one could time out after the token was
+        // spent.
         let rotated: Option<(SessionRow, Option<UserRow>)> = on_sqlite!(pool, self.pool, |conn| {
             let now = stored(clock.now());
             let rotated: Option<SessionRow> = diesel::update(
@@ -55,7 +56,8 @@ impl SqlStore {
             .returning(SessionRow::as_returning())
             .load(conn)
             .await?
-            // All rows, of which there is one: the first comes before the commit.
+            // All rows are loaded, although there is one at most: the first row arrives before the
+            // commit.
             .pop();
             match rotated {
                 None => Ok(None),

@@ -1,4 +1,4 @@
-//! Queries that cut users off, and the list of past cut-offs.
+//! Queries that raise session epochs, and the list of raised epochs.
 
 use std::collections::HashMap;
 
@@ -24,8 +24,8 @@ use crate::{
     },
 };
 
-/// Changes one row of users, if `$rows` finds it, and tells the audit trail so in the same transaction. What
-/// `$returning` names, of the row that was changed.
+/// Changes the row of `users` that `$rows` selects, with an audit event in the same transaction.
+/// Returns the columns `$returning` of the changed row.
 macro_rules! update_audited {
     ($self:ident, $revoke_all:ident, $rows:expr, $changes:expr, $returning:expr) => {{
         let audit = NewAuditRow::from(&$revoke_all.audit);
@@ -78,7 +78,8 @@ impl SqlStore {
         revoke_all: &RevokeAll,
         active: bool,
     ) -> Result<Option<User>, StoreError> {
-        // Only a change is a cut-off: saying it twice signs nobody out who was activated in between.
+        // Only a change revokes sessions: a repeated command does not end sessions that began
+        // meanwhile.
         let changed: Option<UserRow> = update_audited!(
             self,
             revoke_all,
@@ -99,7 +100,7 @@ impl SqlStore {
         }
     }
 
-    pub(super) async fn cut_off_user(
+    pub(super) async fn revoke_sessions_of(
         &self,
         revoke_all: &RevokeAll,
         epoch: Option<u32>,
@@ -121,7 +122,7 @@ impl SqlStore {
         user(changed)
     }
 
-    pub(super) async fn cut_off_users(
+    pub(super) async fn raise_epochs(
         &self,
         now: Moment,
         step: u32,
@@ -155,12 +156,12 @@ impl SqlStore {
                     .await
             })?
             .map_err(from_query)?;
-            // All of them were removed just now: that is not the end.
+            // All selected rows were deleted meanwhile. That is not the end of the table.
             if changed.is_empty() {
                 after.clone_from(last);
                 continue;
             }
-            // In the order of the database, which need not be that of the bytes.
+            // In the order of the database, which may differ from byte order.
             let epochs: HashMap<String, i32> = changed.into_iter().collect();
             let known = ids
                 .into_iter()
@@ -200,20 +201,21 @@ impl SqlStore {
         epoch.map(number).transpose()
     }
 
-    pub(super) async fn cut_offs_since(
+    pub(super) async fn find_raised_epochs(
         &self,
         since: Moment,
         after: Option<(Moment, UserId)>,
         limit: i64,
     ) -> Result<Vec<(Moment, UserId, u32)>, StoreError> {
-        // Every id follows the empty text.
+        // Every id sorts after the empty text.
         let (from, last) = after.map_or_else(
             || (stored(since), String::new()),
             |(moment, id)| (stored(moment), id.to_string()),
         );
         let rows: Vec<(Option<NaiveDateTime>, String, i32)> = on_conn!(self.pool, |conn| {
             users::table
-                // Said twice: the index serves a lower bound, not an `OR`.
+                // The redundant lower bound lets the query use the index, which an `OR` alone does
+                // not.
                 .filter(users::epoch_raised_at.ge(from))
                 .filter(users::epoch_raised_at.gt(from).or(users::id.gt(&last)))
                 .order((users::epoch_raised_at, users::id))

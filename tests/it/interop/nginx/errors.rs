@@ -1,4 +1,4 @@
-//! What clients get where nginx itself answers, and what nginx adds to each response.
+//! Error responses of nginx itself, and headers that nginx adds to each response.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -104,9 +104,9 @@ async fn instance_that_does_not_answer_in_time_is_a_json_504() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn flood_of_sign_ins_is_throttled_and_nothing_else_is() {
+async fn only_a_flood_of_sign_ins_is_throttled() {
     let server = Place::new().serve(&format!("--issuer https://{NAME}"));
-    // No sign-in comes back while the test runs, however slow the machine is.
+    // The budget does not refill while the test runs, even on a slow machine.
     let nginx = Nginx::changed(&[address(&server.url)], &[("rate=10r/s", "rate=1r/m")]).await;
     let mut replies = (0..200).map(|_| nginx.post("/api/token/", &json!({})));
     let refused = replies
@@ -118,9 +118,9 @@ async fn flood_of_sign_ins_is_throttled_and_nothing_else_is() {
     }
 }
 
-/// The id in the response is the one in the log of the service. The client's own is ignored.
+/// The id in the response equals the id in the log of the service. The client's id is ignored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn response_has_the_request_id_of_nginx_once_and_the_log_has_it_too() {
+async fn request_id_of_nginx_is_in_response_and_log() {
     let place = Place::new();
     place.user("ada", PASSWORD);
     let server = place.serve(&format!("--issuer https://{NAME}"));
@@ -143,7 +143,7 @@ async fn response_has_the_request_id_of_nginx_once_and_the_log_has_it_too() {
     eventually("the id is in the log", async || server.log().contains(id)).await;
 }
 
-/// What the service refuses keeps its body and its `Retry-After`.
+/// Errors of the service keep their body and `Retry-After`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn error_of_the_service_passes_unchanged() {
     let server = Place::new().serve(&format!("--issuer https://{NAME}"));

@@ -1,4 +1,4 @@
-//! Restarts behind nginx: clients go on and see none of them, and no token is exchanged twice.
+//! Restarts behind nginx: clients see no error, and no token is rotated twice.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -19,7 +19,7 @@ use crate::support::{
     servers::{eventually, own::free_port},
 };
 
-/// Clients that refresh and verify, one request after the other, until they are stopped.
+/// Clients that refresh and verify sequentially until they are stopped.
 #[derive(Clone, Default)]
 struct Load {
     answered: Arc<AtomicUsize>,
@@ -66,16 +66,17 @@ impl Load {
         }
     }
 
-    async fn goes_on(&self) {
+    async fn wait_for_progress(&self) {
         let before = self.answered.load(SeqCst);
-        eventually("the clients go on", async || {
+        eventually("200 more requests were answered", async || {
             self.answered.load(SeqCst) > before + 200
         })
         .await;
     }
 }
 
-/// Restarts each of three instances in turn, as the guide to several instances says. Returns what clients saw.
+/// Restarts three instances in turn, as in the guide to three instances. Returns the number of
+/// answers, and the errors.
 async fn rolling_restart(changes: &[(&str, &str)]) -> (usize, Vec<Answer>) {
     let place = Place::on(Backend::PostgresAndRedis)
         .await
@@ -91,7 +92,7 @@ async fn rolling_restart(changes: &[(&str, &str)]) -> (usize, Vec<Answer>) {
         .iter()
         .map(|address| place.serve_at(*address, ""))
         .collect();
-    // Without TLS, which the clients of this test do not speak.
+    // The clients of this test do not use TLS.
     let changes = [&[("listen 443 ssl;", "listen 443;")], changes].concat();
     let nginx = Nginx::changed(&addresses, &changes).await;
     let load = Load::default();
@@ -99,17 +100,17 @@ async fn rolling_restart(changes: &[(&str, &str)]) -> (usize, Vec<Answer>) {
     let clients = ["ada", "bob", "eve"]
         .map(|name| tokio::spawn(load.clone().client(url.clone(), name.to_owned())));
     for (index, address) in addresses.iter().enumerate() {
-        load.goes_on().await;
+        load.wait_for_progress().await;
         let stopped = servers.remove(index);
         assert!(block_in_place(|| stopped.stop("TERM")).0.success());
         let updated = block_in_place(|| place.serve_at(*address, ""));
-        eventually("it is ready", async || {
+        eventually("the instance is ready", async || {
             updated.get("/health/ready").await.status == 200
         })
         .await;
         servers.insert(index, updated);
     }
-    load.goes_on().await;
+    load.wait_for_progress().await;
     load.stopped.store(true, SeqCst);
     for client in clients {
         client.await.unwrap();
@@ -119,7 +120,7 @@ async fn rolling_restart(changes: &[(&str, &str)]) -> (usize, Vec<Answer>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rolling_restart_of_three_instances_under_load_causes_no_error() {
+async fn rolling_restart_under_load_causes_no_error() {
     let (answered, errors) = rolling_restart(&[]).await;
     assert!(
         errors.is_empty(),
@@ -129,7 +130,7 @@ async fn rolling_restart_of_three_instances_under_load_causes_no_error() {
     );
 }
 
-/// The reason for `max_fails=0`.
+/// Shows the need for `max_fails=0`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rolling_restart_with_the_defaults_of_nginx_causes_errors() {
     let (_, errors) = rolling_restart(&[(" max_fails=0;", ";")]).await;
@@ -140,14 +141,13 @@ async fn rolling_restart_with_the_defaults_of_nginx_causes_errors() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn request_that_an_instance_took_and_did_not_answer_goes_to_another_only_if_it_changes_nothing()
- {
+async fn unanswered_request_is_retried_only_if_it_is_safe() {
     let place = Place::new();
     place.user("ada", PASSWORD);
     let server = place.serve(&format!("--issuer https://{NAME}"));
     let pair = server.pair("ada", PASSWORD).await;
     let bearer = format!("Authorization: Bearer {}", pair.access);
-    // Reads a request's first line, counts it and only then goes away, as a process that is killed.
+    // Reads the first line, counts the request and then closes, as a killed server does.
     let sent = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&sent);
     let dying = listen(move |stream: TcpStream| {
@@ -196,7 +196,7 @@ async fn request_that_an_instance_took_and_did_not_answer_goes_to_another_only_i
         ),
         ("/api/auth/logout/all/", Some(json!({})), false),
     ] {
-        // A new nginx begins with the first instance.
+        // A new nginx starts with the first instance.
         let nginx = Nginx::before(&[dying, address(&server.url)]).await;
         sent.store(0, SeqCst);
         let reply = match &body {
@@ -213,6 +213,6 @@ async fn request_that_an_instance_took_and_did_not_answer_goes_to_another_only_i
     assert_eq!(
         server.refresh(&pair.refresh).await.status,
         200,
-        "the session lives, and the client repeats its request"
+        "the session is live, and the client can retry"
     );
 }

@@ -1,71 +1,71 @@
-//! One user, a row for each session, and requests whose statements interleave in every order. An instance of the service
-//! has nothing of its own here but the requests that it is at, so requests in flight are instances enough, and a crash
-//! of one is the crash of its requests.
+//! Model of sessions: one user, one row for each session, and requests whose statements interleave
+//! in every order.
 //!
-//! What a token is worth is asked of the service's own `SessionState::standing`.
+//! An instance has no state here except its requests. The crash of an instance is therefore the
+//! crash of its requests. The model calls the service's own `SessionState::token_status`.
 
-mod promises;
+mod properties;
 mod rules;
 mod steps;
-mod stories;
+mod tests;
 
 use latchkey::domain::session::ReuseGrace;
 
-/// Which clients there are, what they may do, and by which rules the service goes.
+/// Clients, their permitted actions, and the rules of one exploration.
 #[derive(Clone, Debug)]
 pub struct Sessions {
     pub grace: ReuseGrace,
-    /// For each client, the session whose token it has, and how often it may send one.
+    /// For each client, the session of its token, and its maximum number of requests.
     pub clients: Vec<(usize, u8)>,
     /// True if a client changes its network at each request.
     pub roaming: bool,
-    /// The properties that the thief shares with the clients, which are all alike.
+    /// Network and `User-Agent` of the thief. Clients use [`HOME`].
     pub thief: Place,
-    /// The limit of repeats for a client that differs in one respect.
+    /// Limit of repeats for a client that differs in one property.
     pub limit: u8,
-    /// The number of times that the thief may verify its token.
-    pub questions: u8,
-    /// Clients that retry within the window, and use a new token only when nothing of theirs is still under way.
+    /// Maximum number of verifications by the thief.
+    pub verifications: u8,
+    /// True if clients retry within the grace, and use a new token only without requests in flight.
     pub prompt: bool,
-    /// How often a thief may send the one token that it steals.
+    /// Maximum number of refreshes with the stolen token.
     pub thefts: u8,
     pub log_outs: u8,
     pub operator: Vec<Operation>,
-    /// How often somebody sends a generation that was never issued.
+    /// Maximum number of requests with a generation that was never issued.
     pub forgeries: u8,
-    /// The last tick.
-    pub horizon: u8,
-    /// The tick at which the sessions end.
-    pub ends: u8,
+    /// Last tick.
+    pub last_tick: u8,
+    /// Tick at which the sessions expire.
+    pub expires_at: u8,
     pub rules: Rules,
 }
 
-/// The service's rules, or rules that are broken in one place.
+/// The implemented rules, or a variant with one fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Rules {
-    Ours,
-    /// Rotation reads the row, decides, and then writes.
+    Implemented,
+    /// Rotation reads the row and writes it in separate statements.
     CheckThenAct,
-    /// Each replay inside the window begins it anew.
-    MovingWindow,
-    /// Rotation does not look whether the session was revoked.
-    RotatesTheRevoked,
-    /// A spent token revokes whatever the window says.
-    NoForgiveness,
-    /// Any sender of a spent token counts as the holder.
+    /// Each repeat restarts the grace.
+    SlidingWindow,
+    /// Rotation ignores revocation.
+    RevokedSessionsRotate,
+    /// A spent token revokes the session even within the grace.
+    NoGrace,
+    /// The grace applies to every client.
     Unbound,
-    /// A repeat is counted in a statement that does not check the limit.
-    CountsWithoutLimit,
+    /// The count of repeats ignores the limit.
+    RepeatsAreUnlimited,
 }
 
-/// The network and the `User-Agent` of a client.
+/// Network and `User-Agent` of a client.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Place {
     pub address: u8,
     pub agent: u8,
 }
 
-/// The place of clients that do not roam.
+/// Place of clients that do not roam.
 pub const HOME: Place = Place {
     address: 0,
     agent: 0,
@@ -82,36 +82,36 @@ pub struct State {
     pub log_outs: u8,
     pub operator: u8,
     pub forgeries: u8,
-    pub questions: u8,
-    /// In flight, in an order of their own: who came first makes no difference.
+    pub verifications: u8,
+    /// Requests in flight. They are sorted, because their order of arrival does not matter.
     pub requests: Vec<Request>,
-    pub story: Story,
+    pub history: History,
 }
 
-/// A session's row. Its user's version at sign-in is 0.
+/// Row of a session. Its session epoch is 0.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Row {
     pub generation: u8,
     pub rotated_at: u8,
-    pub revoked: Option<Why>,
-    /// The place of the last rotation.
+    pub revoked: Option<Reason>,
+    /// Place of the last rotation.
     pub holder: Place,
-    /// The generation whose repeats were counted, and their number.
+    /// Generation whose repeats were counted, and their number.
     pub repeats: (u8, u8),
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Why {
+pub enum Reason {
     LoggedOut,
     Reuse,
 }
 
-/// A refresh token: a pure function of the row.
+/// Refresh token. It is a pure function of the row.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Token {
     pub session: usize,
     pub generation: u8,
-    pub made: u8,
+    pub issued_at: u8,
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -128,7 +128,7 @@ pub struct Thief {
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Who {
+pub enum Sender {
     Client(usize),
     Forger,
     Operator,
@@ -143,7 +143,7 @@ pub enum Operation {
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum What {
+pub enum Command {
     Refresh,
     LogOut,
     Verify,
@@ -152,33 +152,33 @@ pub enum What {
 
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Request {
-    pub by: Who,
-    pub what: What,
+    pub by: Sender,
+    pub command: Command,
     pub token: Token,
     pub from: Place,
-    /// The clock when it arrived: the service reads it once.
+    /// Time of arrival. The service reads the clock once.
     pub now: u8,
-    /// Whether somebody had been told before it arrived that the session is dead.
+    /// True if an earlier answer reported the revocation before this request arrived.
     pub late: bool,
-    /// Whether its sender still waits for the answer.
-    pub heard: bool,
+    /// True while its sender waits for the answer.
+    pub awaited: bool,
     pub at: Stage,
 }
 
-/// Which statement comes next.
+/// Next statement of a request.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Stage {
     Arrived,
-    /// With check-then-act: this generation was read as the current one.
+    /// With `CheckThenAct`: this generation was read as the current one.
     Checked(u8),
-    /// The conditional write changed nothing.
-    Lost,
-    /// A repeat of this generation is to be counted.
+    /// The conditional write changed no row.
+    NotRotated,
+    /// Counts a repeat of this generation.
     Counts(u8),
-    /// It was not counted: the row is read once more.
-    Uncounted(u8),
-    /// The session is to be revoked.
-    Condemned(Why),
+    /// The repeat was not counted. The row is read again.
+    NotCounted(u8),
+    /// Revokes the session.
+    Revokes(Reason),
     Answered(Answer),
 }
 
@@ -187,55 +187,57 @@ pub enum Answer {
     Next(Token),
     Again(Token),
     Done,
-    /// The token is live.
+    /// The token is valid.
     Valid,
-    /// "Token is blacklisted", or that there is no active account.
+    /// "Token is blacklisted", or no active account.
     Dead,
-    /// The session has ended, the generation was never issued, or the token was shown where it gives nothing.
+    /// The session has expired, the generation was never issued, or a spent token was sent to
+    /// `verify`.
     Refused,
-    /// Nothing is known: ask again.
+    /// No result. The client may retry.
     Unavailable,
 }
 
-/// What is remembered to judge by, and what no rule may look at.
+/// History for the properties. The rules do not read it.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
-pub struct Story {
-    /// For each session, when its present generation was first made.
-    pub made: Vec<u8>,
-    /// For each session, the client that first made it, and the number of times that other clients got it.
+pub struct History {
+    /// For each session, the time of its last rotation.
+    pub rotated_at: Vec<u8>,
+    /// For each session, the place of the last rotation, and the number of repeats for other
+    /// places.
     pub holders: Vec<(Place, u8)>,
-    /// For each session, whether somebody was told that it is dead.
+    /// For each session, true if an answer reported that it is revoked.
     pub ended: Vec<bool>,
-    /// What was given in exchange: the generation presented, the token given. In order, each once.
+    /// Delivered exchanges: the presented generation and the returned token, sorted and unique.
     pub given: Vec<(u8, Token)>,
-    pub wrong: Option<Wrong>,
+    pub violation: Option<Violation>,
 }
 
-/// What may not happen and leaves no trace in the rows.
+/// Violation that is not visible in the rows.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Wrong {
-    AskedWithoutEffect,
+pub enum Violation {
+    ReuseWithoutRevocation,
     ForgedTokenChangedARow,
-    ForgivenWithoutRight,
-    GivenAfterTheEnd,
-    GivenElsewhere,
-    KilledWithoutCause,
+    RepeatOutsideTheGrace,
+    TokenAfterExpiry,
+    RepeatForAnotherClient,
+    RevokedWithoutReuse,
     PromptClientRefused,
-    SucceededAfterTheEndWasTold,
+    SuccessAfterRevocation,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Action {
     Tick,
-    Send(Who, What),
+    Send(Sender, Command),
     Steal(usize),
-    /// The request's next statement.
+    /// Executes the request's next statement.
     Step(usize),
-    /// The answer arrives.
+    /// Delivers the answer.
     Deliver(usize),
-    /// The sender stops waiting, or the answer is lost; the request goes on.
+    /// The sender stops waiting, or the answer is lost. The request continues.
     GiveUp(usize),
-    /// The process dies with the request, for which nobody waits any more.
+    /// The process crashes, and with it a request without a waiting sender.
     Crash(usize),
 }
 
@@ -249,7 +251,7 @@ impl State {
         Token {
             session,
             generation: row.generation,
-            made: row.rotated_at,
+            issued_at: row.rotated_at,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Tokens that are not exchanged: the consequence by the rules of the service, and the claim by the promises.
+//! Tokens that are not current: their consequence by the service's rules, and the entitlement that
+//! the properties assume.
 
 use latchkey::domain::{
     audit::Origin,
@@ -9,17 +10,18 @@ use latchkey::domain::{
 };
 
 use super::{
-    Answer, Place, Request, Rules, Sessions, Stage, State, Token, What, Why, Wrong, steps::moment,
+    Answer, Command, Place, Reason, Request, Rules, Sessions, Stage, State, Token, Violation,
+    steps::moment,
 };
 
 impl Sessions {
-    /// Returns true if the window is open for a token that is not current. It depends on the time when the successor
-    /// was first made, which no statement can change.
-    pub(super) fn in_window(&self, state: &State, token: Token, now: u8) -> bool {
+    /// True if the grace covers this token. It starts at the rotation, and no statement can extend
+    /// it.
+    pub(super) fn in_grace(&self, state: &State, token: Token, now: u8) -> bool {
         match self.grace {
             ReuseGrace::Unlimited => true,
             ReuseGrace::Window(window) => {
-                let age = i64::from(now) - i64::from(state.story.made[token.session]);
+                let age = i64::from(now) - i64::from(state.history.rotated_at[token.session]);
                 let window = window.num_seconds();
                 window > 0
                     && token.generation + 1 == state.rows[token.session].generation
@@ -28,9 +30,9 @@ impl Sessions {
         }
     }
 
-    /// The number of respects in which the sender differs from the client that first made the successor.
+    /// Number of properties in which the sender differs from the client of the last rotation.
     fn differences(&self, state: &State, request: &Request) -> u8 {
-        let (holder, _) = state.story.holders[request.token.session];
+        let (holder, _) = state.history.holders[request.token.session];
         match self.grace {
             ReuseGrace::Unlimited => 0,
             ReuseGrace::Window(_) => {
@@ -40,38 +42,41 @@ impl Sessions {
         }
     }
 
-    /// Returns true if the sender is entitled to the successor.
-    fn owed(&self, state: &State, request: &Request) -> bool {
-        let (_, given) = state.story.holders[request.token.session];
+    /// True if the sender is entitled to the successor.
+    fn entitled(&self, state: &State, request: &Request) -> bool {
+        let (_, given) = state.history.holders[request.token.session];
         let as_client = match self.differences(state, request) {
             0 => true,
             1 => given < self.limit,
             _ => false,
         };
-        as_client && self.in_window(state, request.token, request.now)
+        as_client && self.in_grace(state, request.token, request.now)
     }
 
-    /// Reads the row, and acts on it.
+    /// Reads the row and returns the next statement.
     pub(super) fn explain(&self, state: &mut State, request: &Request) -> Stage {
-        let (refresh, verify) = (request.what == What::Refresh, request.what == What::Verify);
+        let (refresh, verify) = (
+            request.command == Command::Refresh,
+            request.command == Command::Verify,
+        );
         let session = self.session(state, request);
-        let mut standing = session.token_status(
+        let mut status = session.token_status(
             request.token.generation.into(),
             moment(request.now),
             self.grace,
         );
-        if self.rules == Rules::NoForgiveness && standing == TokenStatus::Grace {
-            standing = TokenStatus::Spent;
+        if self.rules == Rules::NoGrace && status == TokenStatus::Grace {
+            status = TokenStatus::Spent;
         }
-        match standing {
+        match status {
             TokenStatus::Grace if verify && self.grace == ReuseGrace::Unlimited => {
                 Stage::Answered(Answer::Valid)
             }
             TokenStatus::Grace | TokenStatus::Spent => {
-                let purpose = match request.what {
-                    What::Refresh => Purpose::Refresh,
-                    What::LogOut => Purpose::Logout,
-                    What::Verify | What::Operate(_) => Purpose::Verify,
+                let purpose = match request.command {
+                    Command::Refresh => Purpose::Refresh,
+                    Command::LogOut => Purpose::Logout,
+                    Command::Verify | Command::Operate(_) => Purpose::Verify,
                 };
                 let unbound = self.grace == ReuseGrace::Unlimited || self.rules == Rules::Unbound;
                 let binding = if unbound {
@@ -80,7 +85,7 @@ impl Sessions {
                     ClientBinding::Client
                 };
                 let difference = Difference::between(&session.session, &origin(request.from));
-                let in_grace = standing == TokenStatus::Grace;
+                let in_grace = status == TokenStatus::Grace;
                 self.follow(
                     purpose.consequence(in_grace, difference, binding),
                     state,
@@ -89,59 +94,59 @@ impl Sessions {
             }
             TokenStatus::Revoked(_) | TokenStatus::StaleEpoch => Stage::Answered(Answer::Dead),
             TokenStatus::NoActiveUser if refresh || verify => Stage::Answered(Answer::Dead),
-            TokenStatus::NoActiveUser => Stage::Condemned(Why::LoggedOut),
+            TokenStatus::NoActiveUser => Stage::Revokes(Reason::LoggedOut),
             TokenStatus::Ended | TokenStatus::UnknownGeneration => Stage::Answered(Answer::Refused),
-            TokenStatus::Current => match request.what {
-                What::LogOut => Stage::Condemned(Why::LoggedOut),
-                What::Verify => Stage::Answered(Answer::Valid),
-                What::Refresh | What::Operate(_) => Stage::Answered(Answer::Unavailable),
+            TokenStatus::Current => match request.command {
+                Command::LogOut => Stage::Revokes(Reason::LoggedOut),
+                Command::Verify => Stage::Answered(Answer::Valid),
+                Command::Refresh | Command::Operate(_) => Stage::Answered(Answer::Unavailable),
             },
         }
     }
 
     fn follow(&self, consequence: Consequence, state: &mut State, request: &Request) -> Stage {
-        let elsewhere = self.differences(state, request) == 2;
-        if elsewhere && matches!(consequence, Consequence::Refusal | Consequence::Logout) {
-            state.story.wrong = Some(Wrong::AskedWithoutEffect);
+        let other_client = self.differences(state, request) == 2;
+        if other_client && matches!(consequence, Consequence::Refusal | Consequence::Logout) {
+            state.history.violation = Some(Violation::ReuseWithoutRevocation);
         }
         match consequence {
             Consequence::Successor => self.repeat(state, request),
             Consequence::CountedSuccessor => {
                 Stage::Counts(state.rows[request.token.session].generation)
             }
-            Consequence::Logout => Stage::Condemned(Why::LoggedOut),
+            Consequence::Logout => Stage::Revokes(Reason::LoggedOut),
             Consequence::Refusal => Stage::Answered(Answer::Refused),
-            Consequence::Reuse => self.condemn(state, request),
+            Consequence::Reuse => self.revoke_for_reuse(state, request),
         }
     }
 
     fn repeat(&self, state: &mut State, request: &Request) -> Stage {
         let session = request.token.session;
-        if !self.owed(state, request) {
-            let elsewhere = self.differences(state, request) == 2;
-            state.story.wrong = Some(if elsewhere {
-                Wrong::GivenElsewhere
+        if !self.entitled(state, request) {
+            let other_client = self.differences(state, request) == 2;
+            state.history.violation = Some(if other_client {
+                Violation::RepeatForAnotherClient
             } else {
-                Wrong::ForgivenWithoutRight
+                Violation::RepeatOutsideTheGrace
             });
         }
         if self.differences(state, request) > 0 {
-            state.story.holders[session].1 += 1;
+            state.history.holders[session].1 += 1;
         }
-        if self.rules == Rules::MovingWindow {
+        if self.rules == Rules::SlidingWindow {
             state.rows[session].rotated_at = request.now;
         }
         Stage::Answered(Answer::Again(state.token(session)))
     }
 
-    pub(super) fn condemn(&self, state: &mut State, request: &Request) -> Stage {
-        if request.what == What::Refresh && self.owed(state, request) {
-            state.story.wrong = Some(Wrong::KilledWithoutCause);
+    pub(super) fn revoke_for_reuse(&self, state: &mut State, request: &Request) -> Stage {
+        if request.command == Command::Refresh && self.entitled(state, request) {
+            state.history.violation = Some(Violation::RevokedWithoutReuse);
         }
-        Stage::Condemned(Why::Reuse)
+        Stage::Revokes(Reason::Reuse)
     }
 
-    /// One statement: the condition and the count.
+    /// One statement with the condition and the count.
     pub(super) fn count(&self, state: &mut State, request: &Request, generation: u8) -> Stage {
         let row = &mut state.rows[request.token.session];
         let counted = if row.repeats.0 == generation {
@@ -149,21 +154,21 @@ impl Sessions {
         } else {
             0
         };
-        let left = counted < self.limit || self.rules == Rules::CountsWithoutLimit;
+        let left = counted < self.limit || self.rules == Rules::RepeatsAreUnlimited;
         if row.generation == generation && row.revoked.is_none() && left {
             row.repeats = (generation, counted + 1);
             self.repeat(state, request)
         } else {
-            Stage::Uncounted(generation)
+            Stage::NotCounted(generation)
         }
     }
 
-    /// The row as the service reads it.
+    /// Row in the service's type.
     fn session(&self, state: &State, request: &Request) -> SessionState {
         let row = &state.rows[request.token.session];
         let reason = row.revoked.map(|why| match why {
-            Why::LoggedOut => RevokedReason::LoggedOut,
-            Why::Reuse => RevokedReason::Reuse,
+            Reason::LoggedOut => RevokedReason::LoggedOut,
+            Reason::Reuse => RevokedReason::Reuse,
         });
         let Origin { ip, user_agent } = origin(row.holder);
         let session = Session {
@@ -173,7 +178,7 @@ impl Sessions {
             generation: row.generation.into(),
             created_at: moment(0),
             rotated_at: moment(row.rotated_at),
-            expires_at: moment(self.ends),
+            expires_at: moment(self.expires_at),
             revoked: reason.map(|reason| (moment(0), reason)),
             last_ip: ip,
             user_agent,

@@ -1,15 +1,15 @@
-//! What may happen next, and what follows.
+//! Actions and their effects.
 
 use chrono::TimeDelta;
 use latchkey::domain::{session::ReuseGrace, time::Moment};
 use stateright::{Model, Property};
 
 use super::{
-    Action, Answer, Client, HOME, Operation, Place, Request, Row, Rules, Sessions, Stage, State,
-    Story, Thief, Token, What, Who, Why, Wrong, promises,
+    Action, Answer, Client, Command, HOME, History, Operation, Place, Reason, Request, Row, Rules,
+    Sender, Sessions, Stage, State, Thief, Token, Violation, properties,
 };
 
-/// No model gets there.
+/// Generation that no exploration reaches.
 const NEVER_ISSUED: u8 = 9;
 
 impl Model for Sessions {
@@ -27,7 +27,7 @@ impl Model for Sessions {
         let first = |session| Token {
             session,
             generation: 0,
-            made: 0,
+            issued_at: 0,
         };
         let client = |(session, tries): &(usize, u8)| Client {
             holds: first(*session),
@@ -56,52 +56,52 @@ impl Model for Sessions {
             log_outs: self.log_outs,
             operator: 0,
             forgeries: self.forgeries,
-            questions: self.questions,
+            verifications: self.verifications,
             requests: Vec::new(),
-            story: Story {
-                made: vec![0; sessions],
+            history: History {
+                rotated_at: vec![0; sessions],
                 holders: vec![(HOME, 0); sessions],
                 ended: vec![false; sessions],
-                ..Story::default()
+                ..History::default()
             },
         }]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        if state.now < self.horizon {
+        if state.now < self.last_tick {
             actions.push(Action::Tick);
         }
         for (number, client) in state.clients.iter().enumerate() {
             if client.tries > 0 && !client.waits && (!self.prompt || self.is_prompt(state, number))
             {
-                actions.push(Action::Send(Who::Client(number), What::Refresh));
+                actions.push(Action::Send(Sender::Client(number), Command::Refresh));
                 if state.log_outs > 0 {
-                    actions.push(Action::Send(Who::Client(number), What::LogOut));
+                    actions.push(Action::Send(Sender::Client(number), Command::LogOut));
                 }
             }
-            if state.thief.stolen.is_none() && state.thief.tries + state.questions > 0 {
+            if state.thief.stolen.is_none() && state.thief.tries + state.verifications > 0 {
                 actions.push(Action::Steal(number));
             }
         }
         if state.thief.stolen.is_some() && state.thief.tries > 0 {
-            actions.push(Action::Send(Who::Thief, What::Refresh));
+            actions.push(Action::Send(Sender::Thief, Command::Refresh));
         }
-        if state.thief.stolen.is_some() && state.questions > 0 {
-            actions.push(Action::Send(Who::Thief, What::Verify));
+        if state.thief.stolen.is_some() && state.verifications > 0 {
+            actions.push(Action::Send(Sender::Thief, Command::Verify));
         }
         if let Some(operation) = self.operator.get(usize::from(state.operator)) {
-            actions.push(Action::Send(Who::Operator, What::Operate(*operation)));
+            actions.push(Action::Send(Sender::Operator, Command::Operate(*operation)));
         }
         if state.forgeries > 0 {
-            actions.push(Action::Send(Who::Forger, What::Refresh));
-            actions.push(Action::Send(Who::Forger, What::LogOut));
+            actions.push(Action::Send(Sender::Forger, Command::Refresh));
+            actions.push(Action::Send(Sender::Forger, Command::LogOut));
         }
         for (number, request) in state.requests.iter().enumerate() {
             actions.push(match request.at {
                 Stage::Answered(_) => Action::Deliver(number),
                 _ => Action::Step(number),
             });
-            actions.push(if request.heard {
+            actions.push(if request.awaited {
                 Action::GiveUp(number)
             } else {
                 Action::Crash(number)
@@ -114,46 +114,46 @@ impl Model for Sessions {
         match action {
             Action::Tick => state.now += 1,
             Action::Steal(client) => state.thief.stolen = Some(state.clients[client].holds),
-            Action::Send(by, what) => self.send(&mut state, by, what),
+            Action::Send(by, command) => self.send(&mut state, by, command),
             Action::Step(number) => self.step(&mut state, number),
             Action::Deliver(number) => self.deliver(&mut state, number),
             Action::GiveUp(number) => {
                 stops_waiting(&mut state, number);
-                state.requests[number].heard = false;
+                state.requests[number].awaited = false;
             }
             Action::Crash(number) => {
                 state.requests.remove(number);
             }
         }
-        // An answer that nobody waits for is nothing.
+        // An answer without a waiting sender has no effect.
         state
             .requests
-            .retain(|request| request.heard || !matches!(request.at, Stage::Answered(_)));
+            .retain(|request| request.awaited || !matches!(request.at, Stage::Answered(_)));
         state.requests.sort_unstable();
         (state != *last).then_some(state)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        promises::all()
+        properties::all()
     }
 }
 
 fn stops_waiting(state: &mut State, number: usize) {
     let request = state.requests[number];
-    if let (Who::Client(client), true) = (request.by, request.heard) {
+    if let (Sender::Client(client), true) = (request.by, request.awaited) {
         state.clients[client].waits = false;
     }
 }
 
 impl Sessions {
-    fn send(&self, state: &mut State, by: Who, what: What) {
+    fn send(&self, state: &mut State, by: Sender, command: Command) {
         let first = |generation| Token {
             session: 0,
             generation,
-            made: 0,
+            issued_at: 0,
         };
         let (token, from) = match by {
-            Who::Client(number) => {
+            Sender::Client(number) => {
                 let client = &mut state.clients[number];
                 client.waits = true;
                 client.tries -= 1;
@@ -169,62 +169,62 @@ impl Sessions {
                     },
                 )
             }
-            Who::Thief => {
-                let left = if what == What::Verify {
-                    &mut state.questions
+            Sender::Thief => {
+                let left = if command == Command::Verify {
+                    &mut state.verifications
                 } else {
                     &mut state.thief.tries
                 };
                 *left -= 1;
                 (state.thief.stolen.unwrap(), self.thief)
             }
-            Who::Forger => {
+            Sender::Forger => {
                 state.forgeries -= 1;
                 (first(NEVER_ISSUED), self.thief)
             }
-            Who::Operator => {
+            Sender::Operator => {
                 state.operator += 1;
                 (first(NEVER_ISSUED), HOME)
             }
         };
-        if what == What::LogOut && by != Who::Forger {
+        if command == Command::LogOut && by != Sender::Forger {
             state.log_outs -= 1;
         }
-        let late = state.story.ended[token.session];
+        let late = state.history.ended[token.session];
         state.requests.push(Request {
             by,
-            what,
+            command,
             token,
             from,
             now: state.now,
             late,
-            heard: true,
+            awaited: true,
             at: Stage::Arrived,
         });
     }
 
-    /// In time means: since the token was first sent, and no later than that since its successor was made. A new token
-    /// is used only when nothing of the old one is under way.
+    /// True if a prompt client may send now: within the grace since its first request with this
+    /// token and since the rotation, and without requests in flight for an older token.
     fn is_prompt(&self, state: &State, number: usize) -> bool {
         let holds = state.clients[number].holds;
-        let of_an_old_one = |request: &Request| request.token != holds;
+        let for_another_token = |request: &Request| request.token != holds;
         let too_late = |request: &Request| match self.grace {
             ReuseGrace::Unlimited => false,
             ReuseGrace::Window(window) => i64::from(state.now - request.now) > window.num_seconds(),
         };
-        let hinders = |request: &Request| of_an_old_one(request) || too_late(request);
+        let blocks = |request: &Request| for_another_token(request) || too_late(request);
         let in_time = holds.generation == state.rows[holds.session].generation
-            || self.in_window(state, holds, state.now);
-        in_time && !state.requests.iter().any(hinders)
+            || self.in_grace(state, holds, state.now);
+        in_time && !state.requests.iter().any(blocks)
     }
 
     fn step(&self, state: &mut State, number: usize) {
         let request = state.requests[number];
         let session = request.token.session;
         let before = (state.rows.clone(), state.version);
-        let at = match (request.at, request.what) {
-            (Stage::Arrived, What::Refresh) => self.rotate(state, &request),
-            (Stage::Arrived, What::Operate(operation)) => operate(state, operation),
+        let at = match (request.at, request.command) {
+            (Stage::Arrived, Command::Refresh) => self.rotate(state, &request),
+            (Stage::Arrived, Command::Operate(operation)) => operate(state, operation),
             (Stage::Checked(generation), _) => {
                 let (rotated_at, holder) = (request.now, request.from);
                 let next = Row {
@@ -236,21 +236,21 @@ impl Sessions {
                 state.rows[session] = next;
                 rotated(state, &request)
             }
-            (Stage::Arrived, What::LogOut | What::Verify) | (Stage::Lost, _) => {
+            (Stage::Arrived, Command::LogOut | Command::Verify) | (Stage::NotRotated, _) => {
                 self.explain(state, &request)
             }
             (Stage::Counts(generation), _) => self.count(state, &request, generation),
-            (Stage::Uncounted(generation), _) => {
+            (Stage::NotCounted(generation), _) => {
                 let row = &state.rows[session];
                 if row.generation == generation && row.revoked.is_none() {
-                    self.condemn(state, &request)
+                    self.revoke_for_reuse(state, &request)
                 } else {
                     self.explain(state, &request)
                 }
             }
-            (Stage::Condemned(why), _) => {
+            (Stage::Revokes(why), _) => {
                 state.rows[session].revoked.get_or_insert(why);
-                Stage::Answered(if why == Why::LoggedOut {
+                Stage::Answered(if why == Reason::LoggedOut {
                     Answer::Done
                 } else {
                     Answer::Dead
@@ -258,28 +258,28 @@ impl Sessions {
             }
             (Stage::Answered(_), _) => request.at,
         };
-        if request.by == Who::Forger && before != (state.rows.clone(), state.version) {
-            state.story.wrong = Some(Wrong::ForgedTokenChangedARow);
+        if request.by == Sender::Forger && before != (state.rows.clone(), state.version) {
+            state.history.violation = Some(Violation::ForgedTokenChangedARow);
         }
         if let Stage::Answered(Answer::Next(_) | Answer::Again(_)) = at {
             if request.late {
-                state.story.wrong = Some(Wrong::SucceededAfterTheEndWasTold);
+                state.history.violation = Some(Violation::SuccessAfterRevocation);
             }
-            if request.now >= self.ends {
-                state.story.wrong = Some(Wrong::GivenAfterTheEnd);
+            if request.now >= self.expires_at {
+                state.history.violation = Some(Violation::TokenAfterExpiry);
             }
         }
         state.requests[number].at = at;
     }
 
-    /// One statement: the condition and the write. With check-then-act, the condition alone.
+    /// One statement with the condition and the write. With `CheckThenAct`, only the condition.
     fn rotate(&self, state: &mut State, request: &Request) -> Stage {
         let row = &state.rows[request.token.session];
-        let revoked = row.revoked.is_some() && self.rules != Rules::RotatesTheRevoked;
+        let revoked = row.revoked.is_some() && self.rules != Rules::RevokedSessionsRotate;
         let fits =
-            row.generation == request.token.generation && !revoked && request.now < self.ends;
+            row.generation == request.token.generation && !revoked && request.now < self.expires_at;
         if !(fits && state.active && state.version == 0) {
-            return Stage::Lost;
+            return Stage::NotRotated;
         }
         if self.rules == Rules::CheckThenAct {
             return Stage::Checked(row.generation);
@@ -299,37 +299,38 @@ impl Sessions {
         };
         match answer {
             Answer::Next(token) | Answer::Again(token) => {
-                state.story.given.push((request.token.generation, token));
-                state.story.given.sort_unstable();
-                state.story.given.dedup();
-                if let Who::Client(client) = request.by {
+                state.history.given.push((request.token.generation, token));
+                state.history.given.sort_unstable();
+                state.history.given.dedup();
+                if let Sender::Client(client) = request.by {
                     state.clients[client].holds = token;
                 }
             }
-            Answer::Done if matches!(request.what, What::Operate(_)) => {
-                state.story.ended.fill(true)
+            Answer::Done if matches!(request.command, Command::Operate(_)) => {
+                state.history.ended.fill(true)
             }
-            Answer::Done | Answer::Dead => state.story.ended[session] = true,
+            Answer::Done | Answer::Dead => state.history.ended[session] = true,
             Answer::Refused | Answer::Unavailable | Answer::Valid => {}
         }
-        if let Who::Client(client) = request.by {
+        if let Sender::Client(client) = request.by {
             state.clients[client].waits = false;
-            let lives =
-                request.now >= self.ends || state.clients[client].holds == state.token(session);
+            let lives = request.now >= self.expires_at
+                || state.clients[client].holds == state.token(session);
             if self.prompt && !(lives && answer != Answer::Dead) {
-                state.story.wrong = Some(Wrong::PromptClientRefused);
+                state.history.violation = Some(Violation::PromptClientRefused);
             }
         }
     }
 }
 
 fn rotated(state: &mut State, request: &Request) -> Stage {
-    state.story.made[request.token.session] = request.now;
-    state.story.holders[request.token.session] = (request.from, 0);
+    state.history.rotated_at[request.token.session] = request.now;
+    state.history.holders[request.token.session] = (request.from, 0);
     Stage::Answered(Answer::Next(state.token(request.token.session)))
 }
 
-/// One statement. Only a change of activity is a cut-off.
+/// One statement. It raises the session epoch, except for an activation or deactivation without
+/// effect.
 fn operate(state: &mut State, operation: Operation) -> Stage {
     let active = match operation {
         Operation::SignOutAll => state.active,

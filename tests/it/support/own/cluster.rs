@@ -1,10 +1,11 @@
-//! A cluster: three masters, each with a replica.
+//! A Redis Cluster of three masters, each with a replica.
 
 use super::{OwnRedis, eventually, free_port};
 
 const SLOTS: [(&str, &str); 3] = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
 
-/// Six processes. The first three were the masters at the beginning, the other three replicate them in this order.
+/// Six processes. The first three start as masters. The other three are their replicas, in this
+/// order.
 pub struct OwnCluster {
     pub nodes: Vec<OwnRedis>,
 }
@@ -38,7 +39,7 @@ impl OwnCluster {
             nodes: nodes.into_iter().map(|node| node.redis).collect(),
         };
         for node in &cluster.nodes {
-            eventually("all have met", async || {
+            eventually("all nodes have met", async || {
                 let info: String = node.ask(&["CLUSTER", "INFO"]).await;
                 info.contains("cluster_known_nodes:6") && info.contains("cluster_size:3")
             })
@@ -50,14 +51,14 @@ impl OwnCluster {
                 .ask(&["CLUSTER", "REPLICATE", &id])
                 .await;
         }
-        cluster.eventually_whole().await;
+        cluster.eventually_complete().await;
         cluster
     }
 
-    /// Waits until each master has its replica, and all know it.
-    pub async fn eventually_whole(&self) {
+    /// Waits until every node reports all masters with their replicas.
+    pub async fn eventually_complete(&self) {
         for node in &self.nodes {
-            eventually("the cluster is whole", async || {
+            eventually("the cluster is complete", async || {
                 let info: String = node.ask(&["CLUSTER", "INFO"]).await;
                 let linked = node.info("master_link_status").await != "down";
                 let slots: Vec<Vec<redis::Value>> = node.ask(&["CLUSTER", "SLOTS"]).await;
@@ -69,7 +70,7 @@ impl OwnCluster {
         }
     }
 
-    /// Two of the nodes: the others are found by asking.
+    /// Returns the addresses of two nodes. Clients discover the others.
     pub fn url(&self) -> String {
         format!("{},{}", self.nodes[0].url(), self.nodes[1].url())
     }

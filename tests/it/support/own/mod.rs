@@ -1,10 +1,11 @@
-//! Servers that a test may stop, hang and empty: on free ports, in a folder of their own, ended by process id.
+//! Servers that a test may stop, hang and empty. Each has a free port and its own folder, and is
+//! ended by process id.
 
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test fails where it is surprised"
+    reason = "a test fails by panicking"
 )]
 
 mod postgres;
@@ -31,7 +32,7 @@ use tempfile::TempDir;
 
 use super::eventually;
 
-/// A port that was free a moment ago.
+/// Returns a port that was free at the time of the call.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -40,7 +41,7 @@ pub fn free_port() -> u16 {
         .port()
 }
 
-/// A process that does not outlive its test.
+/// A process that its owner ends on drop.
 struct Process(Child);
 
 impl Process {
@@ -69,14 +70,14 @@ impl Process {
     fn end(&mut self, signal: &str) {
         if let Ok(None) = self.0.try_wait() {
             self.signal(signal);
-            // A process that was hung takes no other signal before it goes on.
+            // A stopped process handles no other signal before it continues.
             self.signal("CONT");
             self.0.wait().unwrap();
         }
     }
 }
 
-/// A Postgres.
+/// A Postgres server.
 pub struct OwnPostgres {
     folder: TempDir,
     flags: Vec<String>,
@@ -94,16 +95,17 @@ impl OwnPostgres {
             port: free_port(),
             process: None,
         };
-        postgres.make();
+        postgres.initialize();
         postgres.again().await;
         postgres
     }
 
-    fn make(&self) {
+    fn initialize(&self) {
         if is_root() {
-            std::os::unix::fs::chown(self.folder.path(), Some(servant()), Some(servant())).unwrap();
+            std::os::unix::fs::chown(self.folder.path(), Some(test_user()), Some(test_user()))
+                .unwrap();
         }
-        let mut command = as_servant(&binaries().join("initdb"));
+        let mut command = as_test_user(&binaries().join("initdb"));
         command.arg("-D").arg(self.data());
         command.args([
             "-U",
@@ -116,9 +118,9 @@ impl OwnPostgres {
         assert!(command.output().unwrap().status.success());
     }
 
-    /// Starts it again, with all that it had.
+    /// Starts the server, also again after a stop, on its existing data.
     pub async fn again(&mut self) {
-        let mut command = as_servant(&binaries().join("postgres"));
+        let mut command = as_test_user(&binaries().join("postgres"));
         command.arg("-D").arg(self.data()).args([
             "-p",
             &self.port.to_string(),
@@ -144,7 +146,7 @@ impl OwnPostgres {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// At once, without waiting for clients.
+    /// Stops the server with `SIGQUIT`: an immediate shutdown.
     pub fn stop(&mut self) {
         if self.process.is_some() {
             self.go_on();
@@ -152,14 +154,16 @@ impl OwnPostgres {
         self.stop_by("QUIT");
     }
 
-    /// By a signal: `INT` is in good order, transactions are rolled back and clients sent away.
+    /// Stops the server with a signal. `INT` is a fast shutdown: it rolls transactions back and
+    /// disconnects clients.
     pub fn stop_by(&mut self, signal: &str) {
         if let Some(mut process) = self.process.take() {
             process.end(signal);
         }
     }
 
-    /// It takes connections, and neither those nor the ones that there are get an answer.
+    /// Suspends the server. The kernel still accepts connections, but no connection gets a
+    /// response.
     pub fn hang(&self) {
         self.signal_all("STOP");
     }
@@ -168,14 +172,14 @@ impl OwnPostgres {
         self.signal_all("CONT");
     }
 
-    /// The server and its children, one for each connection.
+    /// Signals the server and its children, one per connection.
     fn signal_all(&self, name: &str) {
         let process = self.process.as_ref().unwrap();
         let id = process.0.id();
         process.signal(name);
         let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
         for child in children.split_whitespace() {
-            // One of them may just have ended.
+            // A child may have ended meanwhile.
             let _ = Command::new("kill")
                 .arg(format!("-{name}"))
                 .arg(child)
@@ -184,7 +188,7 @@ impl OwnPostgres {
         }
     }
 
-    /// The log that the collector writes, where the flags ask for it.
+    /// Returns the path of the log, which exists if the flags enable the log collector.
     pub fn log(&self) -> PathBuf {
         self.data().join("log/log")
     }
@@ -226,7 +230,7 @@ fn in_path(name: &str) -> Option<PathBuf> {
     (!path.trim().is_empty()).then(|| PathBuf::from(path.trim()))
 }
 
-/// Where the programs of Postgres lie: beside the file that the link in the path leads to, or where Debian has them.
+/// Returns the folder of the Postgres programs: that of `postgres` in the path, or Debian's.
 fn binaries() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -248,8 +252,9 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }
 
-/// The user whom `scripts/services` made: Postgres refuses to run as root.
-fn servant() -> u32 {
+/// Returns the id of the user that `scripts/services` creates, because Postgres refuses to run as
+/// root.
+fn test_user() -> u32 {
     let output = Command::new("id")
         .args(["-u", "latchkey-test"])
         .output()
@@ -261,7 +266,7 @@ fn servant() -> u32 {
         .unwrap()
 }
 
-fn as_servant(program: &Path) -> Command {
+fn as_test_user(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);
     }

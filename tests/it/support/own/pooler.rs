@@ -1,14 +1,16 @@
-//! A PgBouncer in front of a Postgres.
+//! PgBouncer in front of Postgres.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where it is surprised")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use super::{OwnPostgres, Process, as_servant, eventually, free_port, in_path, is_root, servant};
+use super::{
+    OwnPostgres, Process, as_test_user, eventually, free_port, in_path, is_root, test_user,
+};
 
-/// A PgBouncer.
+/// A PgBouncer process.
 pub struct OwnPooler {
     _folder: TempDir,
     pub port: u16,
@@ -16,7 +18,7 @@ pub struct OwnPooler {
 }
 
 impl OwnPooler {
-    /// Starts it with its defaults, except for these lines.
+    /// Starts PgBouncer with its defaults and these lines of configuration.
     pub async fn start(postgres: &OwnPostgres, lines: &str) -> Self {
         let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
         let file = folder.path().join("pgbouncer.ini");
@@ -27,10 +29,10 @@ impl OwnPooler {
         );
         std::fs::write(&file, text).unwrap();
         if is_root() {
-            std::os::unix::fs::chown(folder.path(), Some(servant()), Some(servant())).unwrap();
+            std::os::unix::fs::chown(folder.path(), Some(test_user()), Some(test_user())).unwrap();
         }
         let program = in_path("pgbouncer").unwrap_or_else(|| PathBuf::from("/usr/sbin/pgbouncer"));
-        let process = Process::start(as_servant(&program).arg(&file));
+        let process = Process::start(as_test_user(&program).arg(&file));
         let pooler = Self {
             _folder: folder,
             port,

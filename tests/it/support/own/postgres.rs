@@ -1,13 +1,13 @@
-//! What few tests want of a Postgres: a replica, certificates, a gentler end.
+//! Rarely used methods of a Postgres server: replicas, files, settings and a fast shutdown.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where it is surprised")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::{OwnPostgres, as_servant, binaries, eventually, free_port, is_root, servant};
+use super::{OwnPostgres, as_test_user, binaries, eventually, free_port, is_root, test_user};
 
 impl OwnPostgres {
-    /// A streaming replica, which answers what it has heard of.
+    /// Starts a streaming replica, which answers reads from the data received so far.
     pub async fn replica(&self, flags: &[&str]) -> Self {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let mut replica = Self {
@@ -17,10 +17,10 @@ impl OwnPostgres {
             process: None,
         };
         if is_root() {
-            std::os::unix::fs::chown(replica.folder.path(), Some(servant()), Some(servant()))
+            std::os::unix::fs::chown(replica.folder.path(), Some(test_user()), Some(test_user()))
                 .unwrap();
         }
-        let mut command = as_servant(&binaries().join("pg_basebackup"));
+        let mut command = as_test_user(&binaries().join("pg_basebackup"));
         command.args([
             "-R",
             "--no-sync",
@@ -48,34 +48,34 @@ impl OwnPostgres {
         replica
     }
 
-    /// From here on it takes writes and follows nobody.
+    /// Promotes the replica: it accepts writes and no longer replicates.
     pub async fn promote(&self) {
         self.execute("SELECT pg_promote()").await;
     }
 
-    /// Ends its clients, writes down what it has, and ends.
+    /// Stops the server with `SIGINT`: disconnects clients, writes a checkpoint, and ends.
     pub fn stop_gently(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.end("INT");
         }
     }
 
-    /// Writes a file into its folder that nobody else may read.
+    /// Writes a file with mode 0600 into the data directory.
     pub fn put(&self, name: &str, text: &str) {
         let path = self.data().join(name);
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         if is_root() {
-            std::os::unix::fs::chown(&path, Some(servant()), Some(servant())).unwrap();
+            std::os::unix::fs::chown(&path, Some(test_user()), Some(test_user())).unwrap();
         }
     }
 
-    /// Sets what can be set while it runs, and waits until it holds.
+    /// Changes a setting at run time, and waits until it is in force.
     pub async fn set(&self, name: &str, value: &str) {
         self.execute(&format!("ALTER SYSTEM SET {name} = '{value}'"))
             .await;
         self.execute("SELECT pg_reload_conf()").await;
-        eventually("the setting holds", async || {
+        eventually("the setting is in force", async || {
             self.client()
                 .await
                 .query_one(&format!("SHOW {name}"), &[])
@@ -87,7 +87,7 @@ impl OwnPostgres {
         .await;
     }
 
-    /// A number that a query finds.
+    /// Returns the number that a query yields.
     pub async fn number(&self, query: &str) -> i64 {
         self.client()
             .await

@@ -1,4 +1,4 @@
-//! A Redis.
+//! A Redis server.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::{Process, eventually, free_port, in_path};
 
-/// A Redis.
+/// A Redis server.
 pub struct OwnRedis {
     pub(super) folder: TempDir,
     flags: Vec<String>,
@@ -18,7 +18,7 @@ pub struct OwnRedis {
     process: Option<Process>,
 }
 
-/// The library that gives a process its own clock, at its path in Debian.
+/// Returns the library that gives a process its own clock, at its path in Debian.
 fn faketime() -> PathBuf {
     let folders = std::fs::read_dir("/usr/lib")
         .into_iter()
@@ -69,7 +69,8 @@ impl OwnRedis {
         }
     }
 
-    /// Sets its own clock to this many seconds ahead of the machine's. The server must have its own clock.
+    /// Sets its own clock to this many seconds ahead of the machine's. The server must have its own
+    /// clock.
     pub fn jump(&self, seconds: i64) {
         let (new, file) = (self.folder.path().join("clock.new"), self.clock_file());
         std::fs::write(&new, format!("{seconds:+}\n")).unwrap();
@@ -81,7 +82,7 @@ impl OwnRedis {
         self.folder.path().join("clock")
     }
 
-    /// Starts it again, with what it had saved.
+    /// Starts the server, also again after a kill, with its last snapshot.
     pub async fn again(&mut self) {
         let mut command = Command::new(binary());
         command.args([
@@ -99,7 +100,8 @@ impl OwnRedis {
             .arg(self.folder.path())
             .args(&self.flags);
         if self.has_own_clock {
-            // The allocator of the C library instead of jemalloc, which asks for the time before faketime is ready.
+            // The allocator of the C library replaces jemalloc, which reads the time before
+            // faketime is ready.
             command.env("LD_PRELOAD", format!("{}:libc.so.6", faketime().display()));
             command.env("FAKETIME_TIMESTAMP_FILE", self.clock_file());
             command
@@ -127,7 +129,7 @@ impl OwnRedis {
         }
     }
 
-    /// It takes connections, and does nothing.
+    /// Suspends the server. The kernel still accepts connections, but no command gets a response.
     pub fn hang(&self) {
         self.process.as_ref().unwrap().signal("STOP");
     }
@@ -136,7 +138,7 @@ impl OwnRedis {
         self.process.as_ref().unwrap().signal("CONT");
     }
 
-    /// Its replicas keep what they have, and hear of nothing new.
+    /// Disconnects the replicas, which keep their data and receive no more writes.
     pub async fn cut_replicas_off(&self) {
         let () = self
             .ask(&["ACL", "SETUSER", "default", "-psync", "-sync", "-replconf"])
@@ -144,7 +146,7 @@ impl OwnRedis {
         let _: i64 = self.ask(&["CLIENT", "KILL", "TYPE", "replica"]).await;
     }
 
-    /// What it says of itself under this name.
+    /// Returns a field of `INFO`, or "" if there is none.
     pub async fn info(&self, name: &str) -> String {
         let info: String = self
             .try_ask(&["INFO"])
@@ -157,7 +159,7 @@ impl OwnRedis {
         line.unwrap_or_default().trim().to_owned()
     }
 
-    /// Sends a command on a connection of its own.
+    /// Sends a command on a new connection.
     pub async fn ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
         redis::from_redis_value(self.try_ask(command).await.unwrap()).unwrap()
     }

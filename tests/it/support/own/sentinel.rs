@@ -1,13 +1,13 @@
-//! A master, its replica, and a Sentinel that watches over them.
+//! A master, its replica, and a Sentinel that monitors them.
 
 use std::process::Command;
 
 use super::{OwnRedis, Process, eventually, free_port, redis::binary};
 
-/// By what name the Sentinel knows the master.
+/// Name of the master in the Sentinel's configuration.
 const NAME: &str = "the-master";
 
-/// Three processes.
+/// Three processes: master, replica and Sentinel.
 pub struct OwnSentinel {
     pub master: OwnRedis,
     pub replica: OwnRedis,
@@ -25,7 +25,7 @@ impl OwnSentinel {
         let () = replica
             .ask(&["REPLICAOF", "127.0.0.1", &master.port.to_string()])
             .await;
-        eventually("the replica has all", async || {
+        eventually("the replica is in sync", async || {
             replica.info("master_link_status").await == "up"
         })
         .await;
@@ -56,21 +56,21 @@ impl OwnSentinel {
         let Ok(mut connection) = client.get_multiplexed_async_connection().await else {
             return String::new();
         };
-        let mut question = redis::cmd("SENTINEL");
-        let answer: Result<Vec<Vec<String>>, _> = question
+        let mut command = redis::cmd("SENTINEL");
+        let answer: Result<Vec<Vec<String>>, _> = command
             .arg("REPLICAS")
             .arg(NAME)
             .query_async(&mut connection)
             .await;
-        let told = answer.unwrap_or_default().concat();
-        let status = told
+        let fields = answer.unwrap_or_default().concat();
+        let status = fields
             .iter()
             .position(|word| word == "master-link-status")
-            .map(|at| told[at + 1].clone());
+            .map(|at| fields[at + 1].clone());
         status.unwrap_or_default()
     }
 
-    /// The master by its name.
+    /// Returns the URL with the master's name in place of a host.
     pub fn url() -> String {
         format!("redis://{NAME}")
     }
@@ -79,12 +79,12 @@ impl OwnSentinel {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// The Sentinel makes the replica the master, though nothing is wrong.
+    /// Starts a fail-over by command, without a fault.
     pub async fn fail_over(&self) {
         let client = redis::Client::open(self.sentinel_url()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        let mut order = redis::cmd("SENTINEL");
-        let () = order
+        let mut command = redis::cmd("SENTINEL");
+        let () = command
             .arg("FAILOVER")
             .arg(NAME)
             .query_async(&mut connection)

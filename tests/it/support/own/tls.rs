@@ -1,10 +1,10 @@
-//! Certificates of the test's own.
+//! Certificates that a test issues.
 
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-/// Who signs certificates.
+/// A certificate authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -14,14 +14,14 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// Its own certificate, in a file.
+    /// Writes the authority's certificate to a file and returns its path.
     pub fn file(&self, folder: &Path) -> PathBuf {
         let path = folder.join(format!("{}.pem", super::super::unique("authority")));
         std::fs::write(&path, self.0.pem()).unwrap();
         path
     }
 
-    /// The flags with which a Redis serves TLS on this port, under the name 127.0.0.1.
+    /// Returns the flags with which Redis serves TLS on this port, for the name 127.0.0.1.
     pub fn redis_flags(&self, folder: &Path, port: u16) -> Vec<String> {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()])

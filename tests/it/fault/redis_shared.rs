@@ -1,6 +1,6 @@
-//! Another deployment, with a database of its own, uses the same Redis and the same prefix.
+//! Two deployments, each with its own database, that share one Redis and one key prefix.
 
-use super::{Probe, REFUSED, is, ready, redis_scene::Scene};
+use super::{Probe, REFUSED, readiness, redis_scene::Scene, state};
 use crate::support::{
     Backend, Pair, TestApp,
     servers::{self, eventually, own::OwnRedis},
@@ -46,7 +46,7 @@ impl Two {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_emptied_redis_filled_by_either_lets_no_dead_token_of_the_other_in() {
+async fn redis_rebuilt_by_one_deployment_lets_no_dead_token_in() {
     let two = Box::pin(Two::start()).await;
     let (our_dead, their_dead) = (
         two.ours.app.signed_in("ada").await,
@@ -63,7 +63,7 @@ async fn an_emptied_redis_filled_by_either_lets_no_dead_token_of_the_other_in() 
         .expect(200, "{}");
     for _ in 0..5 {
         let () = two.ours.redis.ask(&["FLUSHALL"]).await;
-        eventually("one of the two has filled it", async || {
+        eventually("one of the two has rebuilt the cache", async || {
             two.refused(&our_dead, &their_dead).await;
             two.ours.probe.redis_answers(&two.ours.app).await || two.theirs_trust_redis().await
         })
@@ -77,15 +77,15 @@ async fn an_emptied_redis_filled_by_either_lets_no_dead_token_of_the_other_in() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_second_deployment_is_degraded_until_the_first_has_stopped() {
+async fn second_deployment_is_degraded_until_the_first_stops() {
     let mut two = Box::pin(Two::start()).await;
     eventually("the second is degraded", async || {
-        ready(&two.theirs).await == is(200, "degraded", "degraded")
+        readiness(&two.theirs).await == state(200, "degraded", "degraded")
     })
     .await;
     let pair = two.theirs.signed_in("ada").await;
     two.theirs.verify(&pair.access).await.expect(200, "{}");
-    assert!(two.ours.believed().await && !two.theirs_trust_redis().await);
+    assert!(two.ours.trusted().await && !two.theirs_trust_redis().await);
     let metrics = two.theirs.get("/metrics").await.text;
     assert!(metrics.contains("latchkey_redis_believed 0\n"), "{metrics}");
 
@@ -102,8 +102,8 @@ async fn the_second_deployment_is_degraded_until_the_first_has_stopped() {
         two.theirs_trust_redis().await
     })
     .await;
-    eventually("it says ok", async || {
-        ready(&two.theirs).await == is(200, "ok", "ok")
+    eventually("readiness is ok", async || {
+        readiness(&two.theirs).await == state(200, "ok", "ok")
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! How many rounds, and what came of them.
+//! Random rounds on each backend.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -6,21 +6,21 @@ use futures_util::future::join_all;
 use latchkey::{crypto::random, domain::session::RevokedReason};
 
 use super::{
-    chance::Chance,
-    oracle::{Left, judge},
-    plan::{Plan, What},
+    oracle::{Outcome, judge},
+    plan::{Command, Plan},
     play::{Event, Record, World},
+    rng::Rng,
 };
 use crate::support::Backend;
 
-/// Rounds at once, each with a user of its own.
-const LANES: usize = 6;
+/// Number of concurrent rounds, each with another user.
+const CONCURRENT_ROUNDS: usize = 6;
 
-/// Rounds of a lane before the clock moves on: what was revoked minutes ago is not written again by the janitors.
+/// Number of rounds before the clock advances. Replays then skip the older revocations.
 const BATCH: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_postgres_and_redis_every_promise_is_kept_in_every_interleaving() {
+async fn interleavings_on_postgres_and_redis() {
     play_all(
         Backend::PostgresAndRedis,
         setting("INTERLEAVINGS").unwrap_or(400),
@@ -29,7 +29,7 @@ async fn on_postgres_and_redis_every_promise_is_kept_in_every_interleaving() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_the_embedded_default_every_promise_is_kept_in_every_interleaving() {
+async fn interleavings_on_the_embedded_default() {
     play_all(
         Backend::Embedded,
         setting("INTERLEAVINGS").unwrap_or(400) / 5,
@@ -39,24 +39,24 @@ async fn on_the_embedded_default_every_promise_is_kept_in_every_interleaving() {
 
 async fn play_all(backend: Backend, rounds: u64) {
     let repeated = setting("INTERLEAVINGS_SEED");
-    let mut chance = Chance::new(repeated.unwrap_or_else(fresh_seed));
+    let mut rng = Rng::new(repeated.unwrap_or_else(fresh_seed));
     let world = Arc::new(World::start(backend).await);
-    for lane in 0..LANES {
+    for lane in 0..CONCURRENT_ROUNDS {
         world.servers[0].user(&format!("user{lane}")).await;
     }
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut outcomes = Outcomes::default();
     while outcomes.rounds < rounds {
-        let lanes = (0..LANES).map(|lane| {
+        let lanes = (0..CONCURRENT_ROUNDS).map(|lane| {
             let seeds: Vec<u64> = (0..BATCH)
-                .map(|_| repeated.unwrap_or_else(|| chance.next()))
+                .map(|_| repeated.unwrap_or_else(|| rng.next()))
                 .collect();
             let world = Arc::clone(&world);
-            async move { one_lane(&world, &format!("user{lane}"), seeds).await }
+            async move { play_rounds(&world, &format!("user{lane}"), seeds).await }
         });
         for lane in join_all(lanes.collect::<Vec<_>>()).await {
-            for told in lane {
-                outcomes.add(told);
+            for result in lane {
+                outcomes.add(result);
             }
         }
         world.servers[0].advance(180);
@@ -64,83 +64,83 @@ async fn play_all(backend: Backend, rounds: u64) {
     let Outcomes {
         rounds,
         seen,
-        broken,
+        violations,
     } = &outcomes;
-    say(&format!(
-        "{backend:?}: {rounds} rounds in {:.1?}, {} promises broken, {seen:?}",
-        begun.elapsed(),
-        broken.len()
+    print(&format!(
+        "{backend:?}: {rounds} rounds in {:.1?}, {} violations, {seen:?}",
+        started.elapsed(),
+        violations.len()
     ));
-    let first: Vec<_> = broken.iter().take(5).collect();
+    let first: Vec<_> = violations.iter().take(5).collect();
     assert!(
         first.is_empty(),
-        "{} broken; INTERLEAVINGS_SEED plays a round again: {first:#?}",
-        broken.len()
+        "{} violations, to repeat a round set INTERLEAVINGS_SEED: {first:#?}",
+        violations.len()
     );
     if repeated.is_none() && *rounds >= 50 {
-        outcomes.tell_enough();
+        outcomes.assert_every_kind_occurred();
     }
 }
 
-/// Plays rounds one after the other. For each, what came of it, and the promises that it broke.
-async fn one_lane(
+/// Plays rounds sequentially. Returns kinds and violations of each.
+async fn play_rounds(
     world: &Arc<World>,
     name: &str,
     seeds: Vec<u64>,
 ) -> Vec<(Vec<&'static str>, Vec<String>)> {
-    let mut told = Vec::new();
+    let mut results = Vec::new();
     for seed in seeds {
         let record = world.play(name, Plan::new(seed)).await;
-        let (left, mut broken) = world.look_after(&record).await;
-        broken.extend(judge(&record, &left));
-        let broken = broken
+        let (outcome, mut violations) = world.check_afterwards(&record).await;
+        violations.extend(judge(&record, &outcome));
+        let violations = violations
             .into_iter()
             .map(|what| format!("seed {seed}: {what}\n{:?}", record.plan))
             .collect();
-        told.push((kinds(&record, &left), broken));
+        results.push((kinds(&record, &outcome), violations));
     }
-    told
+    results
 }
 
-/// What happened in the rounds: without it, no promise was put to the test.
+/// Summary of the rounds. Each kind must occur, so that each guarantee is tested.
 #[derive(Debug, Default)]
 struct Outcomes {
     rounds: u64,
     seen: BTreeMap<&'static str, u64>,
-    broken: Vec<String>,
+    violations: Vec<String>,
 }
 
 const KINDS: [&str; 8] = [
     "lived",
     "logged out",
-    "cut off",
+    "session epoch raised",
     "reuse",
     "one successor for several",
-    "a client gone",
+    "a client disconnected",
     "two rotations",
-    "a thief elsewhere refused",
+    "another client refused",
 ];
 
-fn kinds(record: &Record, left: &Left) -> Vec<&'static str> {
-    let reason = left.row.revoked.map(|(_, reason)| reason);
+fn kinds(record: &Record, outcome: &Outcome) -> Vec<&'static str> {
+    let reason = outcome.row.revoked.map(|(_, reason)| reason);
     let given = |event: &&Event| {
-        matches!(event.what, What::Refresh { .. })
+        matches!(event.what, Command::Refresh { .. })
             && event
                 .answer
                 .as_ref()
                 .is_some_and(|(_, answer)| answer.status == 200)
     };
     let given = record.events.iter().filter(given).count();
-    let rotations = usize::try_from(left.generation - record.plan.generation).unwrap();
+    let rotations = usize::try_from(outcome.generation - record.plan.generation).unwrap();
     let happened = [
-        !left.dead(),
+        !outcome.dead(),
         reason == Some(RevokedReason::LoggedOut),
-        left.version != left.row.session_epoch,
+        outcome.version != outcome.row.session_epoch,
         reason == Some(RevokedReason::Reuse),
         given > rotations,
         record.events.iter().any(|event| event.answer.is_none()),
         rotations > 1,
-        record.thief_was_refused(),
+        record.other_client_was_refused(),
     ];
     KINDS
         .into_iter()
@@ -151,17 +151,20 @@ fn kinds(record: &Record, left: &Left) -> Vec<&'static str> {
 }
 
 impl Outcomes {
-    fn add(&mut self, (kinds, broken): (Vec<&'static str>, Vec<String>)) {
+    fn add(&mut self, (kinds, violations): (Vec<&'static str>, Vec<String>)) {
         self.rounds += 1;
         for kind in kinds {
             *self.seen.entry(kind).or_default() += 1;
         }
-        self.broken.extend(broken);
+        self.violations.extend(violations);
     }
 
-    fn tell_enough(&self) {
+    fn assert_every_kind_occurred(&self) {
         for kind in KINDS {
-            assert!(self.seen.contains_key(kind), "it never happened: {kind}");
+            assert!(
+                self.seen.contains_key(kind),
+                "no round of this kind: {kind}"
+            );
         }
     }
 }
@@ -182,8 +185,8 @@ fn setting(name: &str) -> Option<u64> {
 
 #[expect(
     clippy::print_stdout,
-    reason = "shown on --nocapture: what the rounds were like"
+    reason = "summary of the rounds, shown on --nocapture"
 )]
-fn say(text: &str) {
+fn print(text: &str) {
     println!("{text}");
 }

@@ -1,9 +1,9 @@
-//! Chance that can be repeated.
+//! Random numbers with a reproducible seed.
 
 /// `SplitMix64`.
-pub struct Chance(u64);
+pub struct Rng(u64);
 
-impl Chance {
+impl Rng {
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -24,9 +24,9 @@ impl Chance {
         self.below(number) == 0
     }
 
-    /// Often little, seldom much: how often to let others go first.
+    /// Number of times that a task yields. Small numbers are more frequent.
     pub fn turns(&mut self) -> u32 {
-        let most = 1 << self.below(11);
-        self.below(most)
+        let limit = 1 << self.below(11);
+        self.below(limit)
     }
 }

@@ -1,4 +1,4 @@
-//! What the stories about sessions and the audit trail share.
+//! Requests and assertions for sessions, and access to the audit trail.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use super::{Answer, Forge, Pair, TestApp, servers::eventually};
 
 const BLACKLISTED: &str = r#"{"detail":"Token is blacklisted","code":"token_not_valid"}"#;
 const VERIFY_BLACKLISTED: &str = r#"{"non_field_errors":["Token is blacklisted"]}"#;
-const SHUT_OUT: &str = r#"{"detail":"Given token not valid for any token type","code":"token_not_valid","messages":[{"token_class":"AccessToken","token_type":"access","message":"Token is blacklisted"}]}"#;
+const ME_BLACKLISTED: &str = r#"{"detail":"Given token not valid for any token type","code":"token_not_valid","messages":[{"token_class":"AccessToken","token_type":"access","message":"Token is blacklisted"}]}"#;
 
 impl TestApp {
-    /// A request of somebody who is signed in.
+    /// Sends a request with an access token.
     pub async fn signed(&self, method: Method, path: &str, access: &str) -> Answer {
         self.send(
             self.request(method, path)
@@ -28,7 +28,7 @@ impl TestApp {
         .await
     }
 
-    /// The user's list of sessions.
+    /// Returns the user's list of sessions.
     pub async fn own_sessions(&self, access: &str) -> Vec<Value> {
         let answer = self
             .signed(Method::GET, "/api/auth/sessions/", access)
@@ -55,7 +55,7 @@ impl TestApp {
             .await
     }
 
-    /// Fails unless every view refuses both tokens, as those of a session that has ended.
+    /// Asserts that every view refuses both tokens as those of a revoked session.
     #[track_caller]
     pub fn dead<'a>(&'a self, pair: &'a Pair) -> impl Future<Output = ()> + 'a {
         let caller = std::panic::Location::caller();
@@ -67,7 +67,7 @@ impl TestApp {
                 (
                     self.me(&format!("Bearer {}", pair.access)).await,
                     401,
-                    SHUT_OUT,
+                    ME_BLACKLISTED,
                 ),
             ];
             for (number, (answer, status, body)) in answers.iter().enumerate() {
@@ -80,7 +80,7 @@ impl TestApp {
         }
     }
 
-    /// Fails unless both tokens are good.
+    /// Asserts that both tokens are valid.
     #[track_caller]
     pub fn live<'a>(&'a self, pair: &'a Pair) -> impl Future<Output = ()> + 'a {
         let caller = std::panic::Location::caller();
@@ -96,7 +96,7 @@ impl TestApp {
         }
     }
 
-    /// The database itself, beside the server.
+    /// Opens the server's database directly.
     pub fn sql(&self) -> SqlStore {
         SqlStore::new(
             SqlPool::open(
@@ -107,7 +107,7 @@ impl TestApp {
         )
     }
 
-    /// The audit trail, as operators read it.
+    /// Opens the audit trail as an operator.
     pub async fn trail(&self) -> Trail {
         let config = OperatorConfig {
             database: &self.config.database,
@@ -121,7 +121,7 @@ impl TestApp {
             .unwrap()
     }
 
-    /// Everything that the audit trail has.
+    /// Returns all events of the audit trail.
     pub async fn events(&self) -> Vec<AuditEntry> {
         self.trail()
             .await
@@ -133,8 +133,8 @@ impl TestApp {
             .unwrap()
     }
 
-    /// The one event that fits, once it is written.
-    pub async fn eventually_told(
+    /// Waits until an event matches, asserts that it is the only one, and returns it.
+    pub async fn eventually_event(
         &self,
         what: &str,
         fits: impl Fn(&AuditEntry) -> bool,
@@ -158,17 +158,17 @@ impl TestApp {
     }
 }
 
-/// The claim `sid`.
+/// Returns the claim `sid`.
 pub fn sid(token: &str) -> String {
     claim(token, "sid")
 }
 
-/// A claim that is a text.
+/// Returns a claim that is a string.
 pub fn claim(token: &str, name: &str) -> String {
     Forge::claims_of(token)[name].as_str().unwrap().to_owned()
 }
 
-/// What an event says under a name.
+/// Returns a detail of an event, or "" if there is none.
 pub fn detail<'a>(event: &'a AuditEntry, name: &str) -> &'a str {
     event
         .details
