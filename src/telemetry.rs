@@ -10,6 +10,7 @@ use std::{
     io::{self, IsTerminal as _, Write},
     panic::PanicHookInfo,
     sync::{LazyLock, OnceLock, PoisonError, RwLock},
+    thread,
 };
 
 use tracing::{Event, Level, Metadata, Subscriber, callsite::Identifier, field::Field};
@@ -129,8 +130,9 @@ where
         .boxed()
 }
 
-/// Logs the place of a panic, at most once a second for each place. The message may hold a secret,
-/// so it is omitted.
+/// Logs place and thread of a panic, at most once a second for each place. The message may hold a
+/// secret, so it is omitted. The consequence depends on the caller: a request is a 500, a background
+/// task is started again, and a command fails.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     static SEEN: LazyLock<RwLock<HashMap<String, Sampled>>> = LazyLock::new(RwLock::default);
     let place = panic
@@ -144,11 +146,9 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     let due = seen.entry(place.clone()).or_default().due();
     drop(seen);
     if let Some(suppressed) = due {
-        tracing::error!(
-            place,
-            suppressed,
-            "a panic: the request was answered with 500"
-        );
+        let thread = thread::current();
+        let thread = thread.name().unwrap_or("unnamed");
+        tracing::error!(place, thread, suppressed, "panic");
     }
 }
 
@@ -252,5 +252,63 @@ impl<S: Subscriber> Layer<S> for Libraries {
             return false;
         }
         self.is_due(metadata.callsite())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        panic::{set_hook, take_hook},
+        sync::{Arc, Mutex},
+        thread,
+    };
+
+    use tracing_subscriber::fmt;
+
+    use super::log_panic;
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn panic_of_a_background_task_is_not_logged_as_a_response() {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let subscriber = fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let previous = take_hook();
+        set_hook(Box::new(log_panic));
+        let panicked = thread::Builder::new()
+            .name("janitor".to_owned())
+            .spawn(|| {
+                tracing::subscriber::with_default(subscriber, || panic!("the secret is hunter2"))
+            })
+            .unwrap()
+            .join();
+        set_hook(previous);
+        assert!(panicked.is_err());
+        let log = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+        assert!(
+            log.contains("panic place=") && log.contains("thread=\"janitor\""),
+            "{log}"
+        );
+        assert!(
+            !log.contains("500") && !log.contains("request") && !log.contains("hunter2"),
+            "{log}"
+        );
     }
 }

@@ -247,7 +247,7 @@ async fn skew(config: &Config, url: &DatabaseUrl, clock: &dyn Clock) -> Finding 
 }
 
 async fn redis(config: &Config) -> Finding {
-    let options = match config.redis.options() {
+    let options = match config.redis.options(0) {
         Err(error) => return bad("redis", error.to_string()),
         Ok(None) => return good("redis", "not used: the database answers every check"),
         Ok(Some(options)) => options,

@@ -160,7 +160,7 @@ impl App {
             audit,
             revocation,
         };
-        let state = state(&config, &stores, components)?;
+        let state = state(&config, stores, components)?;
         Ok(Self {
             background,
             embedded,

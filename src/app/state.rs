@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{StartError, metrics, stores};
+use super::{StartError, metrics, stores::Stores};
 use crate::{
     config::Config,
     crypto::{hasher::Hasher, sign::TokenShape},
@@ -30,7 +30,7 @@ pub(super) struct Components {
 
 pub(super) fn state(
     config: &Config,
-    stores: &stores::Stores,
+    stores: Stores,
     components: Components,
 ) -> Result<State, StartError> {
     let Components {
@@ -75,7 +75,7 @@ pub(super) fn state(
         sql: stores.sql(),
     };
     let registry = Arc::new(metrics::registry(&counters, &metrics, runtime));
-    let auth = Auth::new(Parts {
+    let parts = Parts {
         admission: Admission::new(
             config.passwords.threads() + usize::from(config.passwords.hash_queue),
         ),
@@ -85,11 +85,12 @@ pub(super) fn state(
         hasher,
         keys,
         revocation,
+        rotations: stores.rotations(),
         rules,
         sessions: stores.sessions(),
         shape,
         users: stores.users(),
-    });
+    };
     let settings = HttpSettings {
         auth_header_types: tokens.auth_header_types.clone(),
         body_limit: config.http.body_limit.try_into().unwrap_or(usize::MAX),
@@ -106,11 +107,31 @@ pub(super) fn state(
         metrics: config.http.metrics_on_main_address(),
     };
     Ok(State {
-        auth: Arc::new(auth),
+        auth: Arc::new(Auth::new(parts.clone())),
+        new_worker: Arc::new(move || Arc::new(Auth::new(for_worker(&parts, &stores)))),
         connections,
         metrics,
         registry,
         settings,
         stopping: Stopping::default(),
     })
+}
+
+/// Returns the use cases' dependencies with the connections of a worker.
+fn for_worker(parts: &Parts, stores: &Stores) -> Parts {
+    match stores.for_worker() {
+        Ok(stores) => Parts {
+            revocation: parts
+                .revocation
+                .for_worker(stores.sessions(), stores.blacklist()),
+            rotations: stores.rotations(),
+            sessions: stores.sessions(),
+            users: stores.users(),
+            ..parts.clone()
+        },
+        Err(error) => {
+            tracing::warn!(%error, "worker shares the connections of the process");
+            parts.clone()
+        }
+    }
 }

@@ -10,7 +10,7 @@ use crate::{
     config::{AuditConfig, DatabaseConfig, LifetimesConfig, RedisConfig},
     crypto::{hasher::Hasher, random},
     domain::{audit::Actor, ids::DeploymentId},
-    ports::{AuditStore, Blacklist, Clock, SessionStore, StoreError, UserStore},
+    ports::{AuditStore, Blacklist, Clock, RotationStore, SessionStore, StoreError, UserStore},
     service::{
         Revocation, janitor::Maintenance, revocation::EntryLifetimes, trail::Trail,
         user_admin::UserAdmin,
@@ -20,6 +20,7 @@ use crate::{
         sql::{
             ConnectError, DatabaseUrl, SqlPool, SqlStore,
             migrate::{self, MigrateError},
+            rotation::coalescing::CoalescingStore,
         },
     },
 };
@@ -43,7 +44,8 @@ pub(super) enum Opener {
 
 /// Opened stores.
 pub(super) struct Stores {
-    blacklist: Option<Arc<dyn Blacklist>>,
+    blacklist: Option<RedisBlacklist>,
+    coalesces: bool,
     sql: Arc<SqlStore>,
     pub(super) url: DatabaseUrl,
     lifetimes: LifetimesConfig,
@@ -72,17 +74,20 @@ pub(super) async fn open(
     opener: Opener,
 ) -> Result<Stores, StartError> {
     let (sql, url) = open_sql(database, opener).await?;
-    let blacklist = match redis.options()? {
+    let workers = match opener {
+        Opener::Server { threads, .. } => threads,
+        Opener::Command => 0,
+    };
+    let blacklist = match redis.options(workers)? {
         None => None,
         Some(options) => {
             let deployment = sql.deployment(&DeploymentId::new(random::jti())).await?;
-            let blacklist: Arc<dyn Blacklist> =
-                Arc::new(RedisBlacklist::open(&options, deployment, random::jti())?);
-            Some(blacklist)
+            Some(RedisBlacklist::open(&options, deployment, random::jti())?)
         }
     };
     Ok(Stores {
         blacklist,
+        coalesces: database.coalesce_rotations,
         sql,
         url,
         lifetimes: lifetimes.clone(),
@@ -144,6 +149,34 @@ impl Stores {
         Arc::<SqlStore>::clone(&self.sql)
     }
 
+    /// Returns the rotations of these stores, coalesced if the settings say so.
+    pub(super) fn rotations(&self) -> Arc<dyn RotationStore> {
+        let coalescing = self
+            .coalesces
+            .then(|| CoalescingStore::new(&self.sql))
+            .flatten();
+        match coalescing {
+            Some(coalescing) => Arc::new(coalescing),
+            None => Arc::<SqlStore>::clone(&self.sql),
+        }
+    }
+
+    pub(super) fn blacklist(&self) -> Option<Arc<dyn Blacklist>> {
+        let blacklist = self.blacklist.clone()?;
+        Some(Arc::new(blacklist))
+    }
+
+    /// Returns the stores of a worker, whose connections the current runtime drives.
+    pub(super) fn for_worker(&self) -> Result<Self, StoreError> {
+        Ok(Self {
+            blacklist: self.blacklist.as_ref().map(RedisBlacklist::for_worker),
+            coalesces: self.coalesces,
+            sql: Arc::new(self.sql.for_worker()?),
+            url: self.url.clone(),
+            lifetimes: self.lifetimes.clone(),
+        })
+    }
+
     pub(super) fn audit(&self) -> Arc<dyn AuditStore> {
         Arc::<SqlStore>::clone(&self.sql)
     }
@@ -166,7 +199,7 @@ impl Stores {
             refresh: lifetimes.refresh(),
             session: lifetimes.session(),
         };
-        Revocation::new(self.sessions(), self.blacklist.clone(), lifetimes)
+        Revocation::new(self.sessions(), self.blacklist(), lifetimes)
     }
 
     pub(super) fn accounts(

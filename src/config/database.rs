@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{ConfigError, environment::secret, exposure::refuse_foreign_writers, value};
@@ -52,6 +52,16 @@ pub struct DatabaseConfig {
     /// idle connection to a lost server is detected within twice that time
     #[arg(long, env = "LATCHKEY_DATABASE_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = timeout)]
     pub database_timeout: Duration,
+
+    /// Combine concurrent refreshes into one statement on Postgres; false gives each a statement of its own
+    #[arg(
+        long,
+        env = "LATCHKEY_COALESCE_ROTATIONS",
+        value_name = "BOOL",
+        default_value = "true",
+        action = ArgAction::Set
+    )]
+    pub coalesce_rotations: bool,
 }
 
 impl DatabaseConfig {

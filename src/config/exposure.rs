@@ -56,7 +56,7 @@ impl Config {
         let database = self.database.url().ok().and_then(|url| url.warning());
         let redis = self
             .redis
-            .options()
+            .options(0)
             .ok()
             .flatten()
             .and_then(|options| options.warning());

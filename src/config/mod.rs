@@ -89,7 +89,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.issuer()?;
         self.database.url()?;
-        self.redis.options()?;
+        self.redis.options(0)?;
         self.lifetimes.check()?;
         self.tokens.check()?;
         self.keys.check(

@@ -131,12 +131,12 @@ impl RedisConfig {
         read_certificates(path).map(Some)
     }
 
-    /// Returns the options of the blacklist, if Redis is configured.
+    /// Returns the options of the blacklist, if Redis is configured. Each of `workers` gets its own connections.
     ///
     /// # Errors
     /// Errors of [`RedisConfig::url`] and [`RedisConfig::sentinels`], and a file without
     /// certificates.
-    pub fn options(&self) -> Result<Option<RedisOptions>, ConfigError> {
+    pub fn options(&self, workers: usize) -> Result<Option<RedisOptions>, ConfigError> {
         let (prefix, timeout) = (self.redis_prefix.clone(), self.redis_timeout);
         let (url, sentinels) = (self.url()?, self.sentinels()?);
         let tls = [&url, &sentinels]
@@ -150,6 +150,7 @@ impl RedisConfig {
             root_certificate,
             prefix,
             timeout,
+            workers,
         }))
     }
 }

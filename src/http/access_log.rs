@@ -1,4 +1,4 @@
-//! The access log: lines about requests, limited so that clients cannot fill the log.
+//! Access log. Refusals and failures are sampled, so that clients cannot fill the log.
 
 use std::sync::LazyLock;
 
@@ -9,9 +9,12 @@ use crate::service::sampled::SampledCauses;
 
 static CAUSES: LazyLock<SampledCauses> = LazyLock::new(SampledCauses::default);
 
-/// Logs a response. Failures of the service are errors and refusals are information. Both are logged once a second for
-/// each cause; the metrics count all of them. Other responses are logged at debug. A line holds no token and no body.
-/// An unknown path or method may be a misplaced token, so only known ones are logged.
+/// Logs a response.
+///
+/// Failures of the service have the level error, refusals info and other responses debug. Failures
+/// and refusals are logged once a second for each cause, and the metrics count all of them. A line
+/// contains no token and no body. An unknown path or method may be a misplaced token, so only known
+/// ones are logged.
 pub(super) fn log(
     method: &str,
     route: RouteLabel,

@@ -1,4 +1,5 @@
-//! Request bodies: JSON, forms and multipart forms, bounded in size and time. Copies of a body are wiped.
+//! Request bodies: JSON, forms and multipart forms, limited in size and time. Copies of a body are
+//! wiped.
 
 mod charset;
 mod form;
@@ -24,11 +25,11 @@ use self::{
 };
 use super::{connection::Connection, error::HttpError, fields::RawField, state::HttpSettings};
 
-/// Fields of a body, not yet checked.
+/// Unchecked fields of a body.
 pub(super) struct Data(Vec<(Cow<'static, str>, RawField)>);
 
 impl Data {
-    /// Reads the body. An empty one has no fields, whatever its content type.
+    /// Reads the body. An empty body has no fields, regardless of its content type.
     pub(super) async fn read(
         request: &HttpRequest,
         payload: Payload,
@@ -45,11 +46,11 @@ impl Data {
             return Ok(Self(Vec::new()));
         }
         let headers = request.headers();
-        // The usual header needs no parsing.
+        // Fast path: the most frequent header needs no parsing.
         if is_plain_json(headers) {
             return json(body, Charset::UTF_8);
         }
-        // Nothing is unpacked here: a small body must not become a large one.
+        // Compressed bodies are refused: a small body could expand to a large one.
         let encoding = joined(headers, &CONTENT_ENCODING);
         if !(encoding.is_empty() || encoding.eq_ignore_ascii_case("identity")) {
             return Err(HttpError::UnsupportedMediaType(encoding));
@@ -77,7 +78,7 @@ impl Data {
         }
     }
 
-    /// Takes the value of a field. Of several with one name, the last counts.
+    /// Takes the value of a field. The last of several fields with the same name counts.
     pub(super) fn take(&mut self, name: &str) -> RawField {
         self.0
             .iter_mut()
@@ -119,7 +120,8 @@ async fn collect(
     Ok(body)
 }
 
-/// Returns true for one `Content-Type` without parameters, and nothing that is packed.
+/// Returns true for one `Content-Type: application/json` without parameters, and no
+/// `Content-Encoding`.
 fn is_plain_json(headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(CONTENT_TYPE);
     types
@@ -129,8 +131,8 @@ fn is_plain_json(headers: &HeaderMap) -> bool {
         && !headers.contains_key(CONTENT_ENCODING)
 }
 
-/// Returns the values of a header as one list (RFC 9110, section 5.3). A list of media types is none that is read: a
-/// proxy may have taken another one of them.
+/// Returns the values of a header as one list (RFC 9110, section 5.3). Several media types are
+/// therefore refused, because a proxy may have used another one.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
     let values: Vec<_> = headers
         .get_all(name)
@@ -139,7 +141,7 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
     values.join(", ")
 }
 
-/// RFC 2046, section 5.1.1, with Django's longer limit.
+/// Returns true for a valid boundary (RFC 2046, section 5.1.1), with Django's higher limit.
 fn is_boundary(text: &str) -> bool {
     (1..=200).contains(&text.len())
         && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
@@ -179,7 +181,7 @@ fn members(text: &str) -> Result<Data, HttpError> {
     })
 }
 
-/// The members of an object, in one pass and without a table: there are one or two.
+/// Members of an object, read in one pass. There are one or two, so no hash table is needed.
 struct Members(Vec<(Cow<'static, str>, RawField)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -206,7 +208,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// The name of a field. Those that there are need no memory.
+/// Name of a field. Known names need no allocation.
 struct Name(Cow<'static, str>);
 
 impl<'de> Deserialize<'de> for Name {
@@ -235,13 +237,13 @@ impl Visitor<'_> for NameVisitor {
     }
 }
 
-/// Our own words: what a parser says is none of the client's business, where it stopped is.
+/// Describes a JSON error and its position. The parser's own text is not sent to clients.
 fn describe(error: &serde_json::Error) -> String {
-    let what = match error.classify() {
+    let fault = match error.classify() {
         Category::Eof => "the text ends too early",
         Category::Data | Category::Io | Category::Syntax => "this is not JSON",
     };
-    format!("{what}: line {} column {}", error.line(), error.column())
+    format!("{fault}: line {} column {}", error.line(), error.column())
 }
 
 enum Kind {
@@ -273,19 +275,19 @@ fn input(raw: &str) -> RawField {
         Kind::Array | Kind::Bool | Kind::Object => RawField::NotText,
         Kind::Null => RawField::Null,
         Kind::Number => RawField::Text(number(raw).into()),
-        // Without an escape, the text is what stands between the quotes.
+        // Without an escape, the text between the quotes is the value.
         Kind::Text if !raw.contains('\\') => RawField::Text(
             raw.get(1..raw.len() - 1)
                 .unwrap_or_default()
                 .to_owned()
                 .into(),
         ),
-        // The syntax was checked above; what can be wrong is half of a surrogate pair.
+        // The parser has checked the syntax. Only a lone surrogate can be invalid.
         Kind::Text => unescaped(raw).map_or_else(RawField::LoneSurrogate, RawField::Text),
     }
 }
 
-/// A number is taken for its text, as Python would print it; one that is too large for a float is `inf` there too.
+/// Returns the text of a number as Python prints it. A number too large for a float is `inf`.
 fn number(raw: &str) -> String {
     if is_integer(raw) {
         return if raw == "-0" {

@@ -1,4 +1,4 @@
-//! Tests of the JSON reader, with arbitrary bytes.
+//! Tests of the JSON reader, also with arbitrary bytes.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::http::{
 };
 
 form! {
-    /// Two fields.
+    /// Two fields of different kinds.
     Two {
         a: Text(),
         b: Verbatim(),
@@ -26,7 +26,7 @@ fn field(body: &str) -> Option<RawField> {
 }
 
 #[test]
-fn value_is_read_as_by_the_framework() {
+fn value_is_read_as_by_rest_framework() {
     let text = |text: &str| Some(RawField::Text(text.to_owned().into()));
     for (body, expected) in [
         (r#"{"a":"x"}"#, text("x")),
@@ -55,7 +55,7 @@ fn value_is_read_as_by_the_framework() {
 }
 
 #[test]
-fn a_deep_body_is_an_answer_and_no_crash() {
+fn deeply_nested_body_is_an_error() {
     let deep = format!("{}{}", "[".repeat(8_000), "]".repeat(8_000));
     assert!(matches!(
         json(deep.as_bytes()),
@@ -68,7 +68,7 @@ fn a_deep_body_is_an_answer_and_no_crash() {
 }
 
 #[test]
-fn wrong_fields_are_reported_together_and_in_order() {
+fn wrong_fields_are_reported_together_in_order() {
     let data = json(br#"{"b":"  "}"#).unwrap();
     let fields = match Two::read(data) {
         Err(HttpError::Fields(fields)) => fields,
@@ -81,7 +81,7 @@ fn wrong_fields_are_reported_together_and_in_order() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_fields_or_an_error(body in proptest::collection::vec(any::<u8>(), 0..256)) {
+    fn arbitrary_bytes_are_fields_or_an_error(body in proptest::collection::vec(any::<u8>(), 0..256)) {
         let _ = json(&body);
         let _ = super::form(&body, Charset::UTF_8);
     }

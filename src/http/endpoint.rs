@@ -1,5 +1,6 @@
-//! Description of an endpoint. Routing, `Allow`, authentication of wrong methods, error dialect, metrics labels, CORS,
-//! the discovery document and the OpenAPI document follow from it.
+//! Description of an endpoint. Routing, `Allow`, authentication of unsupported methods, error
+//! dialect, metrics labels, CORS, the discovery document and the OpenAPI document are derived from
+//! it.
 
 use actix_web::{FromRequest, Handler, Resource, Responder, http::Method};
 use utoipa::{
@@ -15,9 +16,9 @@ use super::{error::HttpError, extract::FormFields, router::on, state::HttpSettin
 pub(super) enum Access {
     /// Ignores `Authorization`.
     Public,
-    /// Reads `Authorization` if present. A bad token is refused.
+    /// Reads `Authorization` if present. An invalid token is refused.
     Optional,
-    /// Requires an access token. Without one, every method is a 401, as in Django REST framework.
+    /// Requires an access token. Without one, every method except OPTIONS is a 401.
     Required,
 }
 
@@ -34,10 +35,10 @@ pub(super) enum Dialect {
     DjRestAuth,
 }
 
-/// Limit of the work in progress that applies to an endpoint. A request beyond it is a 503.
+/// Admission limit of an endpoint. A request over the limit is a 503.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Limit {
-    /// None: the response comes from memory.
+    /// No limit.
     Unlimited,
     /// Sign-ins of a source, and the queue of the password hasher.
     SignIn,
@@ -52,20 +53,20 @@ pub(super) struct Document {
     pub tags: fn() -> Vec<&'static str>,
 }
 
-/// An endpoint, without a final slash in its path. It is served with and without one.
+/// Endpoint. Its path has no final slash, but is served with and without one.
 pub(super) struct Endpoint {
     pub path: &'static str,
     pub method: Method,
     pub access: Access,
     pub dialect: Dialect,
     pub limit: Limit,
-    /// Label in metrics and in the log: the path, unless several paths share one.
+    /// Label in metrics and logs. It is the path, unless several paths share a label.
     pub label: &'static str,
     /// True if pages of any origin may read the response.
     pub any_origin: bool,
     /// Value of `Allow`, if it differs from the registered methods.
     pub allow: Option<&'static str>,
-    /// Member of the discovery document that holds the URL.
+    /// Member of the discovery document with the URL.
     pub advertised: Option<&'static str>,
     /// Fields of the body.
     pub fields: Option<&'static [&'static str]>,
@@ -76,7 +77,7 @@ pub(super) struct Endpoint {
     mount: Box<dyn Fn(Resource) -> Resource + Send + Sync>,
 }
 
-/// An endpoint without a handler.
+/// Builder of an endpoint.
 pub(super) struct Builder(Endpoint);
 
 /// Starts the description of an endpoint.
@@ -131,7 +132,7 @@ impl Builder {
         self
     }
 
-    /// Adds the URL to the discovery document, as this member.
+    /// Adds the URL to the discovery document, in this member.
     pub(super) fn advertise(mut self, member: &'static str) -> Self {
         self.0.advertised = Some(member);
         self

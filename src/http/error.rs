@@ -1,4 +1,5 @@
-//! Errors on the wire: the only table of codes, statuses and public texts. No text of a library reaches a client.
+//! Error responses: the only table of codes, statuses and public texts. No text of a library is
+//! sent to a client.
 
 use actix_web::{
     HttpResponse, ResponseError,
@@ -12,25 +13,26 @@ use serde_json::{Map, Value, json};
 use super::endpoint::Dialect;
 use crate::service::{Error, TokenDetail};
 
-/// An error as a client sees it.
+/// Error that is sent to a client.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The access token of a request is refused, whatever the dialect of the endpoint.
+    /// The access token of the request is refused. The response does not depend on the endpoint's
+    /// dialect.
     #[error(transparent)]
     Authentication(Error),
-    /// `Authorization` is not a scheme and one value.
+    /// `Authorization` is not a scheme and exactly one value.
     #[error("bad authorization header")]
     BadAuthorizationHeader,
-    /// The request is not HTTP, or its path or its body cannot be read.
+    /// The request is not HTTP, or its body cannot be read.
     #[error("bad request")]
     BadRequest,
-    /// More bytes than allowed.
+    /// The body exceeds the limit.
     #[error("body too large")]
     BodyTooLarge,
     /// The body did not arrive in time.
     #[error("body too slow")]
     BodyTooSlow,
-    /// Fields that are missing or wrong, in the order of the view.
+    /// Missing or wrong fields, in the order of the view.
     #[error("bad fields")]
     Fields(Vec<(&'static str, Vec<String>)>),
     /// The head of a request exceeds the limit.
@@ -39,46 +41,46 @@ pub enum HttpError {
     /// The head of a request did not arrive in time.
     #[error("head too slow")]
     HeadTooSlow,
-    /// The body is JSON, but no object: the name of its type in Python.
-    #[error("the body is no object")]
+    /// The body is JSON, but not an object. Holds the name of its type in Python.
+    #[error("the body is not an object")]
     InvalidData(&'static str),
     /// The body is not JSON.
     #[error("bad JSON")]
     Json(String),
-    /// This method is not for this resource.
+    /// The resource does not support the method.
     #[error("method not allowed")]
     MethodNotAllowed(String),
-    /// The body is not multipart.
+    /// The body is not a valid multipart form.
     #[error("bad multipart")]
     Multipart(&'static str),
     /// The body is `null`.
     #[error("no data")]
     NoData,
-    /// dj-rest-auth's logout got no refresh token.
+    /// The body of dj-rest-auth's log-out has no refresh token.
     #[error("no refresh token")]
     NoRefreshToken,
-    /// No usable `Authorization`.
+    /// No `Authorization` header with a supported scheme.
     #[error("not authenticated")]
     NotAuthenticated,
     /// No such resource.
     #[error("not found")]
     NotFound,
-    /// A use case refused or failed.
+    /// A use case refused the request or failed.
     #[error(transparent)]
     Service(Error),
     /// The path and the query together exceed the limit.
     #[error("URI too long")]
     UriTooLong,
-    /// A content type that is not read.
+    /// The content type, content encoding or charset is not supported.
     #[error("unsupported media type")]
     UnsupportedMediaType(String),
 }
 
-/// How long a client should wait when it is told to come back.
+/// Value of `Retry-After`, in seconds.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
 impl HttpError {
-    /// A label for logs and metrics.
+    /// Returns the label for logs and metrics.
     pub(super) const fn cause(&self) -> &'static str {
         match self {
             Self::Authentication(error) | Self::Service(error) => error.cause(),
@@ -101,12 +103,13 @@ impl HttpError {
         }
     }
 
-    /// Returns true if a 401 names an authentication scheme. dj-rest-auth's views do not.
+    /// Returns true if a 401 has a `WWW-Authenticate` header. In dj-rest-auth's dialect, only errors
+    /// of the `Authorization` header have one.
     pub(super) fn challenges(&self, dialect: Dialect) -> bool {
         dialect != Dialect::DjRestAuth || !matches!(self, Self::Service(_) | Self::NoRefreshToken)
     }
 
-    /// Returns a failure of the service, for the log alone.
+    /// Returns the failure of the service, if it is one. It is only logged.
     pub(super) fn internal(&self) -> Option<&Error> {
         match self {
             Self::Authentication(error) | Self::Service(error)
@@ -130,7 +133,7 @@ impl HttpError {
         response
     }
 
-    /// Returns status and body.
+    /// Returns the status and the body.
     pub(super) fn answer(&self, dialect: Dialect) -> (StatusCode, Value) {
         match self {
             Self::Authentication(error) => service(error, Dialect::Protected),
@@ -257,7 +260,7 @@ const fn token_text(detail: TokenDetail) -> &'static str {
     }
 }
 
-/// simplejwt's body of `InvalidToken` in `JWTAuthentication`.
+/// Returns the body of `InvalidToken` in simplejwt's `JWTAuthentication`.
 fn access_token(detail: TokenDetail) -> Value {
     json!({
         "detail": "Given token not valid for any token type",
@@ -278,7 +281,8 @@ fn non_field(text: &str) -> Value {
     json!({ "non_field_errors": [text] })
 }
 
-/// The response without a body. The middleware replaces it, because the endpoint's dialect is part of the request.
+/// Generates a response without a body. The middleware replaces it, because only the request knows
+/// the endpoint's dialect.
 impl ResponseError for HttpError {
     fn status_code(&self) -> StatusCode {
         self.answer(Dialect::Simplejwt).0

@@ -1,35 +1,38 @@
-//! A field of a request as Django REST framework's `CharField` reads it.
+//! Validation of text fields, as by `CharField` of Django REST framework.
 
 use zeroize::Zeroizing;
 
 use crate::domain::white_space::strip;
 
-/// What stands in the body under a name.
+/// Unchecked value of a field in a body.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum RawField {
-    /// Text with half of a surrogate pair in it: the code unit.
+    /// Text with a lone surrogate, which is this code unit.
     LoneSurrogate(u16),
-    /// Nothing.
+    /// The body has no such field.
     Missing,
-    /// `true`, a list, an object, a file.
+    /// A boolean, a list, an object, a file, or bytes that are invalid in the charset.
     NotText,
     /// `null`.
     Null,
-    /// Text, or a number in its own spelling.
+    /// Text, or a number as Python prints it.
     Text(Zeroizing<String>),
 }
 
-/// How a field is read.
+/// Treatment of surrounding white space.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Trim {
-    /// With surrounding white space cut off, as Python's `str.strip` does.
+    /// Removed, as by Python's `str.strip`.
     Yes,
-    /// Exactly as sent: a password. One of white space alone is still blank.
+    /// Kept, for passwords. Text of white space alone is still blank.
     No,
 }
 
-/// The text of a field, or what is wrong with it in the framework's words. The limit of the body is the
-/// limit of a field: what is too long to be right is for the use case to refuse, as any wrong value.
+/// Returns the text of a field. The length is only limited by the limit of the body, because the
+/// use case refuses a value that is too long like any other wrong value.
+///
+/// # Errors
+/// The messages of Django REST framework.
 pub(super) fn char_field(input: RawField, trim: Trim) -> Result<Zeroizing<String>, Vec<String>> {
     let text = match input {
         RawField::LoneSurrogate(unit) => {

@@ -1,23 +1,23 @@
-//! The values of the labels in the metrics. All that can occur are listed here, so each series is exposed at 0 from the
-//! start: an alert on the increase of a series that appears with its first event would miss that event.
+//! Label values of metrics. All possible values are listed, so that each series is exposed at 0
+//! from the start. Otherwise, an alert on an increase would miss the first event of a series.
 
 use std::sync::LazyLock;
 
 use super::router::endpoints;
 
-/// Label of a route. A path that belongs to no endpoint is `other`, so a client cannot create labels or put text into
-/// the log.
+/// Label of a route. The label of an unknown path is `other`, so a client can neither create labels
+/// nor put text into the log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct RouteLabel(usize);
 
-/// Labels by index, and the paths that belong to them.
+/// Labels by index, and the paths of each label.
 struct Labels {
     texts: Vec<&'static str>,
     paths: Vec<Labelled>,
 }
 
 struct Labelled {
-    /// The path, or its part before the first parameter.
+    /// Path, or its part before the first parameter.
     path: &'static str,
     is_prefix: bool,
     any_origin: bool,
@@ -161,13 +161,13 @@ const API_CAUSES: [&str; 42] = [
     "wrong_type",
 ];
 
-/// Statuses that this route may answer with.
+/// Returns the possible statuses of a route.
 pub(super) fn statuses(route: &str) -> impl Iterator<Item = u16> {
     let more: &[u16] = if is_api(route) { &API_STATUSES } else { &[] };
     STATUSES.iter().chain(more).copied()
 }
 
-/// Causes for which this route may refuse or fail.
+/// Returns the possible causes of refusals and failures of a route.
 pub(super) fn causes(route: &str) -> impl Iterator<Item = &'static str> {
     let more: &[&str] = if is_api(route) { &API_CAUSES } else { &[] };
     CAUSES.iter().chain(more).copied()
@@ -188,7 +188,7 @@ mod tests {
     use crate::domain::session::RevokedReason;
 
     #[test]
-    fn path_with_and_without_its_slash_has_one_label() {
+    fn path_with_and_without_final_slash_has_one_label() {
         let label = |path| RouteLabel::of(path).text();
         assert_eq!(
             (label("/api/token/"), label("/api/token")),
@@ -224,9 +224,10 @@ mod tests {
             .collect()
     }
 
-    /// Each cause that the sources name: in the functions that map errors to causes, and where a token is refused.
+    /// Collects the causes from the functions that map errors to causes, and from refusals of
+    /// tokens.
     #[test]
-    fn cause_in_the_sources_is_in_the_list() {
+    fn listed_causes_are_those_in_the_sources() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut all = String::new();
         sources(&root.join("src"), &mut all);
@@ -239,14 +240,11 @@ mod tests {
         named.extend(found(r#"TokenDetail::[A-Za-z]+, "([a-z_]+)"\)"#, &all));
         named.extend(RevokedReason::ALL.map(RevokedReason::as_str));
         let listed: BTreeSet<&str> = causes("/api/token").collect();
-        assert_eq!(
-            named, listed,
-            "the causes that occur, and those that are listed"
-        );
+        assert_eq!(named, listed, "causes in the sources, and listed causes");
     }
 
     #[test]
-    fn status_of_an_error_is_in_the_list() {
+    fn status_of_each_error_is_listed() {
         let listed: BTreeSet<u16> = statuses("/api/token").collect();
         for name in found(r"StatusCode::([A-Z_]+)", include_str!("error.rs")) {
             let reason = name.replace('_', " ");
@@ -257,11 +255,8 @@ mod tests {
                         .canonical_reason()
                         .is_some_and(|text| text.to_uppercase().replace('-', " ") == reason)
                 });
-            let status = status.unwrap_or_else(|| panic!("{name} is no status"));
-            assert!(
-                listed.contains(&status.as_u16()),
-                "{status} is not in the list"
-            );
+            let status = status.unwrap_or_else(|| panic!("{name} is not a status"));
+            assert!(listed.contains(&status.as_u16()), "{status} is not listed");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the HTTP layer counts: requests, their latency, and refusals by cause.
+//! Metrics of the HTTP layer: requests, their latency, and refusals by cause.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -39,19 +39,20 @@ struct RefusalLabels {
 #[derive(Clone, Debug)]
 pub struct HttpMetrics {
     durations: Family<DurationLabels, ShardedHistogram>,
-    /// Those of nearly all answers, by route: found once, not looked for each time.
-    good: Arc<[OnceLock<(Answers, ShardedHistogram)>]>,
+    /// Metrics of responses with status 200, by route. They are cached, so that most responses need
+    /// no lookup in the families.
+    successes: Arc<[OnceLock<(ResponseCounter, ShardedHistogram)>]>,
     refusals: Family<RefusalLabels, Counter>,
-    requests: Family<RequestLabels, Answers>,
+    requests: Family<RequestLabels, ResponseCounter>,
 }
 
-type Answers = Counter<u64, ShardedCounter>;
+type ResponseCounter = Counter<u64, ShardedCounter>;
 
 impl Default for HttpMetrics {
     fn default() -> Self {
         Self {
             durations: Family::default(),
-            good: RouteLabel::all().map(|_| OnceLock::new()).collect(),
+            successes: RouteLabel::all().map(|_| OnceLock::new()).collect(),
             refusals: Family::default(),
             requests: Family::default(),
         }
@@ -59,7 +60,7 @@ impl Default for HttpMetrics {
 }
 
 impl HttpMetrics {
-    /// Names them in `registry`, each series at 0.
+    /// Registers the metrics in `registry`, with each series at 0.
     pub fn register(&self, registry: &mut Registry) {
         for route in RouteLabel::all().map(RouteLabel::text) {
             for status in statuses(route) {
@@ -81,14 +82,14 @@ impl HttpMetrics {
             "Requests, by route and status",
             self.requests.clone(),
         );
-        let help = "Time to answer, by route and outcome: ok, refused (4xx), failed (5xx)";
+        let help = "Response time, by route and outcome: ok, refused (4xx), failed (5xx)";
         registry.register_with_unit(
             "request_duration",
             help,
             Unit::Seconds,
             self.durations.clone(),
         );
-        let help = "Requests that were refused or failed, by route and precise cause";
+        let help = "Refused or failed requests, by route and precise cause";
         registry.register("refusals", help, self.refusals.clone());
     }
 
@@ -99,8 +100,10 @@ impl HttpMetrics {
         cause: Option<&'static str>,
         took: Duration,
     ) {
-        if let (StatusCode::OK, None, Some(good)) = (status, cause, self.good.get(route.index())) {
-            let (requests, duration) = good.get_or_init(|| {
+        if let (StatusCode::OK, None, Some(success)) =
+            (status, cause, self.successes.get(route.index()))
+        {
+            let (requests, duration) = success.get_or_init(|| {
                 let (route, outcome) = (route.text(), "ok");
                 let requests = self.requests.get_or_create_owned(&RequestLabels {
                     route,

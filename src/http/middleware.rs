@@ -1,4 +1,5 @@
-//! Around every request: an id, the headers that every answer carries, panics as answers, one line in the log.
+//! Middleware of every request: request id, common headers, conversion of panics and errors to
+//! responses, log and metrics.
 
 use std::{cell::RefCell, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
@@ -31,10 +32,10 @@ use crate::{crypto::random, service::Error};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const MAX_REQUEST_ID: usize = 64;
-/// The limit of a path and a query, in bytes. The longest valid one has less than 100.
+/// Maximum length of a path and a query, in bytes. The longest valid one is shorter than 100.
 const MAX_URI: usize = 2048;
-/// Random bytes that are drawn at once.
-const MANY: usize = 1024;
+/// Size of the buffer of random bytes for request ids.
+const RANDOM_CAPACITY: usize = 1024;
 static KNOWN: [Method; 8] = [
     Method::DELETE,
     Method::GET,
@@ -72,16 +73,19 @@ pub(super) async fn around<B: MessageBody>(
             state.metrics.count(route, status, cause, began.elapsed());
         }
     };
-    // An unread body of unknown length may never end. The rest of a body of known length closes the connection, too.
+    // The web server would drain an unread chunked body, which may never end. It closes the
+    // connection after an unread body of known length.
     let unread = || {
         chunked
             && connection
                 .as_deref()
                 .is_some_and(|connection| !connection.is_body_read())
     };
-    // The web server closes after an offer of another protocol. On the main address, it sees none.
+    // The web server closes the connection after an offer of another protocol. On the main address,
+    // such offers are removed.
     let offered = request.head().connection_type() == ConnectionType::Upgrade;
-    // During a stop, the response closes the connection, so the client sends its next request elsewhere.
+    // During a stop, the response closes the connection, so that the client sends its next request
+    // to another instance.
     let stopping = || {
         state
             .as_deref()
@@ -141,7 +145,7 @@ pub(super) async fn around<B: MessageBody>(
             return Ok(response);
         }
         Ok(Err(error)) => error,
-        // The panic hook has logged it. The client learns nothing, and the worker goes on.
+        // The panic hook has logged the panic. Its message is not sent to the client.
         Err(_) => HttpError::Service(Error::Internal("a handler panicked".to_owned())).into(),
     };
     if let Some(error) = error.as_error::<HttpError>() {
@@ -159,13 +163,14 @@ pub(super) async fn around<B: MessageBody>(
     Err(InternalError::from_response(error, response).into())
 }
 
-/// Returns true for a URI over the limit. It is checked before routing, because patterns read the whole path.
+/// Returns true for a URI over the limit. The check precedes routing, because patterns read the
+/// whole path.
 fn too_long(uri: &Uri) -> bool {
     uri.path_and_query()
         .is_some_and(|rest| rest.as_str().len() > MAX_URI)
 }
 
-/// What every answer carries.
+/// Adds the headers of every response.
 fn finish(status: StatusCode, headers: &mut HeaderMap, id: HeaderValue, challenge: Option<&str>) {
     if let Some(scheme) = challenge.filter(|_| status == StatusCode::UNAUTHORIZED)
         && let Ok(challenge) = HeaderValue::try_from(format!("{scheme} realm=\"api\""))
@@ -184,7 +189,8 @@ fn allow_any_origin(headers: &mut HeaderMap, is_options: bool) {
             ACCESS_CONTROL_ALLOW_METHODS,
             HeaderValue::from_static("GET, HEAD, OPTIONS"),
         );
-        // The wildcard covers neither `Authorization`, which some clients add everywhere, nor old browsers.
+        // The wildcard covers neither `Authorization`, which some clients add everywhere, nor old
+        // browsers.
         headers.append(
             ACCESS_CONTROL_ALLOW_HEADERS,
             HeaderValue::from_static("*, Authorization, If-None-Match"),
@@ -198,7 +204,7 @@ fn allow_any_origin(headers: &mut HeaderMap, is_options: bool) {
     }
 }
 
-/// Returns the headers and the body of a refusal that the web server made before there was a request.
+/// Returns the headers and the body of a refusal by the web server itself, and logs it.
 pub(super) fn unrouted(error: HttpError) -> (HeaderMap, String) {
     let (status, body) = error.answer(Dialect::Simplejwt);
     let (mut headers, id) = (HeaderMap::new(), new_id());
@@ -208,26 +214,27 @@ pub(super) fn unrouted(error: HttpError) -> (HeaderMap, String) {
     (headers, body.to_string())
 }
 
-/// Appended, not inserted, as no handler has set them: nothing has to be looked for that they would replace.
+/// Adds the constant headers. Appending is faster than inserting, and no handler sets them.
 fn standing_headers(headers: &mut HeaderMap) {
     headers.append(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.append(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.append(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.append(OPENER_POLICY, HeaderValue::from_static("same-origin"));
-    // Answers are data; the page that shows the document says itself what it may load.
+    // Only Swagger UI sets a policy. All other responses are data.
     if !headers.contains_key(CONTENT_SECURITY_POLICY) {
         let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
         headers.append(CONTENT_SECURITY_POLICY, policy);
     }
-    // Answers carry or judge tokens; the few that may be cached say so themselves.
+    // Responses contain tokens or their validity. The few public documents set their own header.
     if !headers.contains_key(CACHE_CONTROL) {
         headers.append(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
 }
 
-/// The caller's id if it is a harmless word, else a new one.
+/// Returns the client's request id if it is short and of letters, digits and `-_.`. Otherwise
+/// returns a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let harmless = |id: &&HeaderValue| {
+    let is_valid = |id: &&HeaderValue| {
         (1..=MAX_REQUEST_ID).contains(&id.len())
             && id
                 .as_bytes()
@@ -236,19 +243,21 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     };
     headers
         .get(&REQUEST_ID)
-        .filter(harmless)
+        .filter(is_valid)
         .map_or_else(new_id, HeaderValue::clone)
 }
 
-/// 32 hex digits. It is no secret, so the operating system is asked once for many.
+/// Returns a random id of 32 hex digits. Ids are not secret, so random bytes are read from the
+/// operating system for many ids at once.
 fn new_id() -> HeaderValue {
     thread_local! {
-        static DRAWN: RefCell<([u8; MANY], usize)> = const { RefCell::new(([0; MANY], MANY)) };
+        static DRAWN: RefCell<([u8; RANDOM_CAPACITY], usize)> =
+            const { RefCell::new(([0; RANDOM_CAPACITY], RANDOM_CAPACITY)) };
     }
     let id = DRAWN.with_borrow_mut(|(drawn, next)| {
-        if *next >= MANY {
-            // Without randomness nobody signs in either, and an id that comes twice harms nobody.
-            (*drawn, *next) = (random::bytes().unwrap_or([0; MANY]), 0);
+        if *next >= RANDOM_CAPACITY {
+            // Without randomness, sign-ins fail, too. Duplicate ids do no harm.
+            (*drawn, *next) = (random::bytes().unwrap_or([0; RANDOM_CAPACITY]), 0);
         }
         let bytes = drawn
             .get(*next..)
@@ -257,7 +266,7 @@ fn new_id() -> HeaderValue {
         *next += bytes.len();
         Uuid::from_bytes(bytes)
     });
-    // Of hex digits every text is a header's value.
+    // Hex digits are always a valid header value.
     let text = HeaderValue::from_str(id.simple().encode_lower(&mut Uuid::encode_buffer()));
     text.unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
@@ -287,7 +296,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_an_answer_that_tells_nothing_and_the_server_goes_on() {
+    async fn panic_of_a_handler_is_a_500_without_details() {
         let app = App::new()
             .wrap(from_fn(around))
             .route("/breaks", web::get().to(breaks));
@@ -297,7 +306,7 @@ mod tests {
                 .call(TestRequest::get().uri("/breaks").to_request())
                 .await;
             let Err(error) = called else {
-                panic!("a panic was answered as if nothing had happened")
+                panic!("a panic has a success response")
             };
             let response = error.error_response();
             assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);

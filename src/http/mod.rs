@@ -1,4 +1,5 @@
-//! Web server: HTTP requests in, use cases, HTTP responses out. Contains no rules; `error.rs` alone maps errors.
+//! Web server. Converts HTTP requests to calls of use cases, and their results to responses. It
+//! contains no business rules.
 
 mod access_log;
 mod body;

@@ -1,4 +1,5 @@
-//! Routing. Every path is served with and without its final slash, and every response names the allowed methods.
+//! Routing. Every path is served with and without a final slash, and every response of a resource
+//! has an `Allow` header.
 
 use std::sync::LazyLock;
 
@@ -18,7 +19,7 @@ use super::{
     state::HttpSettings,
 };
 
-/// Methods in the order of Django REST framework's `Allow`.
+/// Methods in the order of `Allow` in Django REST framework.
 const ORDER: [Method; 7] = [
     Method::GET,
     Method::POST,
@@ -29,7 +30,7 @@ const ORDER: [Method; 7] = [
     Method::OPTIONS,
 ];
 
-/// Properties of the matched resource, which the middleware reads.
+/// Properties of the matched resource, for the middleware.
 #[derive(Clone, Debug)]
 pub(super) struct Matched {
     pub allow: HeaderValue,
@@ -37,13 +38,13 @@ pub(super) struct Matched {
     pub label: RouteLabel,
 }
 
-/// All endpoints, the most frequent ones first: actix compares paths in this order.
+/// Returns all endpoints, the most frequent ones first, because actix compares paths in this order.
 pub(super) fn endpoints() -> &'static [Endpoint] {
     static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(routes::all);
     &ENDPOINTS
 }
 
-/// Registers the endpoints that the settings enable.
+/// Registers the endpoints that are enabled in the settings.
 pub(super) fn configure(config: &mut ServiceConfig, settings: &HttpSettings) {
     let enabled = endpoints()
         .iter()
@@ -63,9 +64,9 @@ pub(super) fn configure_metrics(config: &mut ServiceConfig) {
     register(config, metrics, &[]);
 }
 
-/// Registers resources in the order in which actix compares them: paths as clients usually write them, then the other
-/// spelling, then patterns. A resource of two spellings would be a regular expression, which costs a sixth of the time
-/// of a key set.
+/// Registers resources in the order in which actix compares them: first paths as clients usually
+/// write them, then the other spelling, then patterns. One resource for both spellings would be a
+/// regular expression, which takes a sixth of the time of a key set request.
 fn register(
     config: &mut ServiceConfig,
     endpoints: impl Iterator<Item = &'static Endpoint>,
@@ -87,7 +88,7 @@ fn register(
         if path.contains('{') {
             dynamic.extend([bare, slash]);
         } else if path.starts_with("/api/") {
-            // As in Django.
+            // Django's paths end with a slash.
             canonical.push(slash);
             alternate.push(bare);
         } else {
@@ -143,8 +144,8 @@ fn allowed(methods: &[&'static Endpoint]) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("OPTIONS"))
 }
 
-/// Returns a route for one method. actix's own guards also record the method in each request, which only actix's 405
-/// needs.
+/// Returns a route for one method. The guards of actix also record the method in each
+/// request, which only the 405 of actix needs.
 pub(super) fn on(method: Method) -> Route {
     web::route().guard(fn_guard(move |context| context.head().method == method))
 }
@@ -160,7 +161,7 @@ async fn method_not_allowed_optional(
     method_not_allowed(request).await
 }
 
-/// Authenticates first: without credentials, a wrong method is a 401.
+/// Authenticates first: without credentials, an unsupported method is a 401.
 async fn method_not_allowed_required(
     request: HttpRequest,
     _: Auth,
@@ -168,7 +169,8 @@ async fn method_not_allowed_required(
     method_not_allowed(request).await
 }
 
-/// The methods alone, without the metadata of Django REST framework (RFC 9110, section 9.3.7).
+/// Returns no body, and so not the metadata of Django REST framework. The middleware adds `Allow`
+/// (RFC 9110, section 9.3.7).
 async fn options() -> HttpResponse {
     HttpResponse::NoContent().finish()
 }
@@ -204,14 +206,14 @@ mod tests {
         let app = test::init_service(app).await;
         let request = test::TestRequest::post().uri("/refuses/").to_request();
         let Err(error) = app.call(request).await else {
-            panic!("a refusal was answered as a success")
+            panic!("a refusal has a success response")
         };
         let body = to_bytes(error.error_response().into_body()).await.unwrap();
         String::from_utf8(body.to_vec()).unwrap()
     }
 
     #[tokio::test]
-    async fn error_of_a_handler_is_written_in_the_dialect_of_its_endpoint() {
+    async fn handler_error_has_the_dialect_of_its_endpoint() {
         let text = "Token is blacklisted";
         for (dialect, expected) in [
             (
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_of_one_path_agree_on_access_and_dialect() {
+    fn endpoints_of_one_path_have_one_access_and_dialect() {
         for endpoint in endpoints() {
             let first = endpoints()
                 .iter()

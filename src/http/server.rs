@@ -1,4 +1,4 @@
-//! The actix server over a socket that is already bound.
+//! The actix servers, on sockets that are already bound.
 
 use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
@@ -20,29 +20,32 @@ use super::{
     state::{HttpSettings, State},
 };
 
-/// Longer than the idle time of the usual proxies, so that it is they who close.
+/// Timeout of idle connections. It is longer than that of common proxies, so that the proxy closes
+/// an idle connection.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// The time that a client has to close its side after the server.
+/// Time that a client has to close its half after the server.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The time after the beginning of a stop in which an idle connection still takes a request. A proxy may send one at the
-/// moment of the stop, and must not repeat a POST whose connection was closed without a response.
+/// Time after the start of a stop in which idle connections still accept requests. A proxy may send
+/// a request at that moment, and must not repeat a POST if the connection is closed without a
+/// response.
 const IDLE_LINGER: Duration = Duration::from_millis(750);
 
-/// Maximum number of connections to the address of the metrics alone.
+/// Maximum number of connections of the metrics server.
 pub const METRICS_CONNECTIONS: usize = 32;
 
-/// The extra connections of a worker while evicted ones are still being closed.
+/// Extra connections of a worker while evicted ones are being closed.
 pub const OVERLAP: usize = 16;
 
-/// A server that runs when it is awaited and stops by its handle; it does not listen to signals.
+/// Returns the main server. It runs while it is awaited, stops by its handle and ignores signals.
 ///
-/// Assembles the parts of [`HttpServer`], so that every connection passes `Bounded` first. A client that closes its
-/// half of a connection counts as disconnected, as for most servers, and its request is dropped.
+/// It is assembled from the parts of [`HttpServer`], so that every connection passes `Bounded`
+/// first. A client that closes its half of a connection counts as disconnected, as in most servers,
+/// and its request is dropped.
 ///
 /// # Errors
-/// When the socket cannot be used.
+/// If the socket cannot be used.
 pub fn serve(listener: TcpListener, state: State) -> io::Result<Server> {
     let connections = Arc::clone(&state.connections);
     let HttpSettings {
@@ -87,7 +90,7 @@ pub fn serve(listener: TcpListener, state: State) -> io::Result<Server> {
         .run())
 }
 
-/// The application of one thread.
+/// Returns the application of one worker.
 fn app(
     state: &State,
     registry: &Data<Registry>,
@@ -109,10 +112,10 @@ fn app(
     app.configure(|config| router::configure(config, &settings))
 }
 
-/// A server of `/metrics` alone, on an address of its own: what it says is not for everybody.
+/// Returns a server of `/metrics` alone, on a separate address that need not be public.
 ///
 /// # Errors
-/// When the socket cannot be used.
+/// If the socket cannot be used.
 pub fn serve_metrics(listener: TcpListener, registry: Arc<Registry>) -> io::Result<Server> {
     let registry = Data::from(registry);
     let app = move || {

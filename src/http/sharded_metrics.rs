@@ -1,5 +1,5 @@
-//! What is counted for every answer, in a place of its own for each thread: were there one place, its cache line would go
-//! to and fro between the cores.
+//! Sharded counter and histogram for metrics that every response updates. Without shards, the
+//! workers would contend for one cache line.
 
 use std::{
     array,
@@ -16,53 +16,54 @@ use prometheus_client::{
     metrics::{MetricType, TypedMetric, counter},
 };
 
-/// Places. Threads beyond them share.
+/// Number of shards. With more threads, several threads share a shard.
 const SHARDS: usize = 8;
 
-/// Upper bounds in seconds, from a JWKS out of memory to a request that waited for a database.
+/// Upper bounds of the buckets in seconds, from a cached key set to a request that waited for the
+/// database.
 const BOUNDS: [f64; 13] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
 
-/// The number behind a [`counter::Counter`].
+/// Sharded value of a [`counter::Counter`].
 #[derive(Debug, Default)]
 pub(super) struct ShardedCounter(Sharded<AtomicU64>);
 
-/// A histogram of durations in seconds. Cloning shares it.
+/// Histogram of durations in seconds. Clones share the values.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ShardedHistogram(Arc<Sharded<Observed>>);
 
 #[derive(Debug, Default)]
 struct Sharded<T>([CachePadded<T>; SHARDS]);
 
-/// Alone on its cache lines.
+/// Value with cache lines that contain nothing else.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct CachePadded<T>(T);
 
 #[derive(Debug, Default)]
 struct Observed {
-    /// Those up to each bound and above the one before it; last those above all.
+    /// Number of durations in each bucket, not cumulative. The last bucket has no upper bound.
     buckets: [AtomicU64; BOUNDS.len() + 1],
     nanoseconds: AtomicU64,
 }
 
 impl<T> Sharded<T> {
-    /// That of this thread.
+    /// Returns the shard of this thread.
     fn local_shard(&self) -> &T {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
         thread_local! {
             static OWN: usize = THREADS.fetch_add(1, Relaxed) % SHARDS;
         }
-        let Self(stripes) = self;
-        let own = OWN.with(|own| stripes.get(*own)).unwrap_or(&stripes[0]);
+        let Self(shards) = self;
+        let own = OWN.with(|own| shards.get(*own)).unwrap_or(&shards[0]);
         &own.0
     }
 
     fn sum(&self, number: impl Fn(&T) -> u64) -> u64 {
         self.0
             .iter()
-            .map(|stripe| number(&stripe.0))
+            .map(|shard| number(&shard.0))
             .fold(0, u64::wrapping_add)
     }
 }
@@ -72,7 +73,7 @@ impl counter::Atomic<u64> for ShardedCounter {
         self.inc_by(1)
     }
 
-    /// What this thread had counted before.
+    /// Adds to the shard of this thread, and returns its previous value.
     fn inc_by(&self, number: u64) -> u64 {
         self.0.local_shard().fetch_add(number, Relaxed)
     }
@@ -130,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_many_threads_counted_is_told_as_one() {
+    fn values_of_many_threads_are_added_up() {
         let (counter, durations) = (
             Counter::<u64, ShardedCounter>::default(),
             ShardedHistogram::default(),
@@ -164,7 +165,7 @@ mod tests {
             "took_bucket{le=\"10.0\"} 1900\n",
             "took_bucket{le=\"+Inf\"} 2000\n",
         ] {
-            assert!(text.contains(line), "{line} is not in\n{text}");
+            assert!(text.contains(line), "{line} is missing in\n{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the handlers share.
+//! Shared state of the handlers.
 
 use std::{
     sync::{
@@ -20,57 +20,61 @@ use crate::{
 /// Settings of the HTTP layer.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
-    /// Schemes of `Authorization` that are taken; the first is named in challenges.
+    /// Accepted schemes of `Authorization`. The first one is named in challenges.
     pub auth_header_types: Vec<String>,
-    /// Bytes of a request body at the most.
+    /// Maximum size of a request body, in bytes.
     pub body_limit: usize,
-    /// How long a body may take to arrive.
+    /// Timeout for receiving a body.
     pub body_timeout: Duration,
-    /// Whether the OpenAPI document and the page that shows it are answered.
+    /// True if the OpenAPI document and Swagger UI are served.
     pub docs: bool,
-    /// The header in which trusted proxies pass on the client's address.
+    /// Header in which trusted proxies send the client's address.
     pub forwarded_header: ForwardedHeader,
-    /// How long the header of a request may take to arrive.
+    /// Timeout for receiving the head of a request.
     pub header_timeout: Duration,
-    /// `iss`.
+    /// Issuer: the claim `iss`.
     pub issuer: String,
-    /// How long the key set may be cached, as the header says it.
+    /// `Cache-Control` of the key set and of discovery.
     pub jwks_caching: HeaderValue,
     /// Delay between a signal to stop and the stop.
     pub shutdown_delay: Duration,
-    /// Time that requests may take to finish after the delay.
+    /// Timeout of running requests after the delay.
     pub shutdown_timeout: Duration,
-    /// Proxies whose header is trusted.
+    /// Proxies with a trusted header.
     pub trusted_proxies: TrustedProxies,
-    /// Threads that serve requests.
+    /// Number of workers.
     pub workers: usize,
-    /// Whether `/metrics` is answered here, too.
+    /// True if `/metrics` is also served on the main address.
     pub metrics: bool,
 }
 
-/// Each thread has one of its own, over the same use cases.
+/// State of a worker.
 #[derive(Clone)]
 pub struct State {
-    /// The use cases.
+    /// Use cases.
     pub auth: Arc<Auth>,
+    /// Creates the use cases of a worker. It is called on the worker's thread, because the worker's
+    /// runtime drives their connections.
+    pub new_worker: Arc<dyn Fn() -> Arc<Auth> + Send + Sync>,
     /// Open connections.
     pub connections: Arc<Connections>,
-    /// What this layer counts.
+    /// Metrics of the HTTP layer.
     pub metrics: HttpMetrics,
-    /// All that is counted.
+    /// Registry of all metrics.
     pub registry: Arc<Registry>,
     /// Settings.
     pub settings: HttpSettings,
-    /// The beginning of the end.
+    /// Flag of a stop in progress.
     pub stopping: Stopping,
 }
 
-/// A flag, true after a signal to stop. Requests are still answered, and each response ends its connection.
+/// Flag that is true after a signal to stop. Requests are still served, and each response closes
+/// its connection.
 #[derive(Clone, Debug, Default)]
 pub struct Stopping(Arc<AtomicBool>);
 
 impl Stopping {
-    /// Makes it true.
+    /// Sets the flag.
     pub fn begin(&self) {
         self.0.store(true, Relaxed);
     }
@@ -81,21 +85,22 @@ impl Stopping {
 }
 
 impl State {
-    /// For one thread. What is in every answer of it shares no count of references with other threads: that would go
-    /// to and fro between the cores.
+    /// Returns the state of one worker. Values in every response share no reference count with
+    /// other workers, because it would cause contention on its cache line.
     pub(super) fn for_worker(&self) -> Self {
         let mut own = self.clone();
+        own.auth = (self.new_worker)();
         own.settings.jwks_caching = deep_clone(&self.settings.jwks_caching);
         own
     }
 }
 
-/// The same value in memory of its own.
+/// Returns a copy that shares no memory with `value`.
 pub(super) fn deep_clone(value: &HeaderValue) -> HeaderValue {
     HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 
-/// How long the key set may be kept, as the header says it.
+/// Returns the `Cache-Control` header of public documents with this lifetime.
 #[must_use]
 pub fn caching(max_age: Duration) -> HeaderValue {
     let text = format!("public, max-age={}", max_age.as_secs());

@@ -15,5 +15,7 @@ pub use blacklist::{
 pub use clock::Clock;
 pub use error::StoreError;
 pub use keys::{KeyChange, KeyRecord, KeyRecords, KeyStore, RevokedKey};
-pub use sessions::{NewSession, Repeat, Revoke, Rotation, SessionPage, SessionStore};
+pub use sessions::{
+    NewSession, Repeat, Revoke, Rotation, RotationStore, SessionPage, SessionStore,
+};
 pub use users::{Credentials, InsertUserError, RevokeAll, UserStore};

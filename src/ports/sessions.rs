@@ -76,6 +76,24 @@ pub struct SessionPage {
     pub next: Option<SessionId>,
 }
 
+/// Rotations in a store. Separate from [`SessionStore`], so that one can be combined with others
+/// (coalescing) without the rest.
+#[async_trait]
+pub trait RotationStore: Send + Sync {
+    /// Rotates a session. Its row must match the token's user, epoch and generation, be neither
+    /// revoked nor expired, and belong to an active user with the same epoch. Returns the state
+    /// afterwards to the one caller that succeeds, and `None` to all others. They read the row with
+    /// [`SessionStore::find`] to find the reason.
+    ///
+    /// The clock is read when the statement is sent. A request may have waited for a connection,
+    /// and that time must not shorten the reuse grace.
+    async fn rotate(
+        &self,
+        rotation: Rotation,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Option<SessionState>, StoreError>;
+}
+
 /// Store of sessions.
 ///
 /// Each change is one statement that contains its own condition. Of any number of concurrent
@@ -105,19 +123,6 @@ pub trait SessionStore: Send + Sync {
         limit: u32,
         audit: AuditEvent,
     ) -> Result<Vec<Session>, StoreError>;
-
-    /// Rotates a session. Its row must match the token's user, epoch and generation, be neither
-    /// revoked nor expired, and belong to an active user with the same epoch. Returns the state
-    /// afterwards to the one caller that succeeds, and `None` to all others. They read the row with
-    /// [`SessionStore::find`] to find the reason.
-    ///
-    /// The clock is read when the statement is sent. A request may have waited for a connection,
-    /// and that time must not shorten the reuse grace.
-    async fn rotate(
-        &self,
-        rotation: Rotation,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Option<SessionState>, StoreError>;
 
     /// Counts a repeat if the session has this generation, is not revoked, and has repeats left.
     /// Returns true if it was counted. Of concurrent calls, at most `limit` are counted.

@@ -46,7 +46,7 @@ pub use tokens::{TokenPair, TokenRules};
 use crate::{
     crypto::{hasher::Hasher, sign::TokenShape},
     domain::{audit::Origin, reuse::ClientBinding, session::ReuseGrace},
-    ports::{Clock, SessionStore, UserStore},
+    ports::{Clock, RotationStore, SessionStore, UserStore},
 };
 
 /// Settings of the use cases.
@@ -89,6 +89,7 @@ impl ClientInfo {
 }
 
 /// Dependencies of the use cases.
+#[derive(Clone)]
 pub struct Parts {
     /// Limits of the work in progress for each session and each source.
     pub admission: Admission,
@@ -106,6 +107,8 @@ pub struct Parts {
     pub revocation: Revocation,
     /// Settings.
     pub rules: Rules,
+    /// Rotations, coalesced or not.
+    pub rotations: Arc<dyn RotationStore>,
     /// Session store.
     pub sessions: Arc<dyn SessionStore>,
     /// Claims and headers that all tokens have in common.

@@ -82,7 +82,7 @@ impl Auth {
         };
         if let Some(state) = self
             .parts
-            .sessions
+            .rotations
             .rotate(rotation, &self.parts.clock)
             .await?
         {

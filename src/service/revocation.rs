@@ -73,6 +73,20 @@ impl Revocation {
         (self, Some(writer))
     }
 
+    /// Returns the revocations of a worker, with its own connections. The write-behind is shared.
+    #[must_use]
+    pub fn for_worker(
+        &self,
+        sessions: Arc<dyn SessionStore>,
+        blacklist: Option<Arc<dyn Blacklist>>,
+    ) -> Self {
+        Self {
+            blacklist,
+            sessions,
+            ..self.clone()
+        }
+    }
+
     /// Returns the blacklist, if there is one.
     #[must_use]
     pub fn blacklist(&self) -> Option<&Arc<dyn Blacklist>> {

@@ -5,4 +5,3 @@ mod host;
 pub mod key_directory;
 pub mod redis;
 pub mod sql;
-mod thread;

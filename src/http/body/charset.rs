@@ -1,12 +1,13 @@
-//! Character encodings that a header names (RFC 9110, section 8.3.2). Text is decoded into one allocation: one that grows
-//! leaves copies of a password behind.
+//! Character encodings of bodies (RFC 9110, section 8.3.2). Text is decoded into one allocation,
+//! because a buffer that grows leaves copies of a password behind.
 
 use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use zeroize::Zeroizing;
 
 use super::parameters::parameter;
 
-/// Names of ASCII. The encoding standard reads ASCII as windows-1252, which would guess at any other byte.
+/// Names of ASCII. The encoding standard decodes ASCII as windows-1252, which also accepts other
+/// bytes.
 const ASCII: [&str; 5] = [
     "ansi_x3.4-1968",
     "ascii",
@@ -15,7 +16,7 @@ const ASCII: [&str; 5] = [
     "us-ascii",
 ];
 
-/// A character encoding.
+/// Character encoding.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Charset {
     encoding: &'static Encoding,
@@ -28,12 +29,13 @@ impl Charset {
         ascii: false,
     };
 
-    /// Returns the encoding that a media type names, UTF-8 if it names none, or `None` for an unknown name.
+    /// Returns the `charset` of a media type, by default UTF-8. Returns `None` for an unknown name.
     pub(super) fn of(media_type: &str) -> Option<Self> {
         Self::named(media_type, Self::UTF_8)
     }
 
-    /// Returns the encoding that a media type names, `default` if it names none, or `None` for an unknown name.
+    /// Returns the `charset` of a media type, or `default` if it has none. Returns `None` for an
+    /// unknown name.
     pub(super) fn named(media_type: &str, default: Self) -> Option<Self> {
         let Some(label) = parameter(media_type, "charset").filter(|label| !label.is_empty()) else {
             return Some(default);
@@ -53,12 +55,12 @@ impl Charset {
         })
     }
 
-    /// Returns true for UTF-8, which is text as it stands.
+    /// Returns true for UTF-8, which needs no decoding.
     pub(super) fn is_utf_8(self) -> bool {
         self.encoding == UTF_8 && !self.ascii
     }
 
-    /// Returns the name that error messages use.
+    /// Returns the name for error messages.
     pub(super) fn name(self) -> &'static str {
         if self.ascii {
             "US-ASCII"
@@ -67,12 +69,13 @@ impl Charset {
         }
     }
 
-    /// Returns true if every byte of ASCII stands for itself, as the syntax of forms requires.
+    /// Returns true if the encoding is a superset of ASCII, as the syntax of forms requires.
     pub(super) fn fits_forms(self) -> bool {
         self.encoding.is_ascii_compatible()
     }
 
-    /// Returns the text, or `None` if the bytes are not in this encoding. A byte-order mark of UTF-16 is removed.
+    /// Returns the text, or `None` if the bytes are not valid in this encoding. A byte-order
+    /// mark of UTF-16 selects the byte order and is removed.
     pub(super) fn decode(self, bytes: &[u8]) -> Option<Zeroizing<String>> {
         let (encoding, bytes) = match (self.encoding, bytes) {
             (encoding, [0xfe, 0xff, rest @ ..]) if encoding == UTF_16BE || encoding == UTF_16LE => {
@@ -108,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_read_in_the_encoding_that_the_header_names() {
+    fn body_is_decoded_in_the_charset_of_the_header() {
         let utf_16 =
             |units: fn(u16) -> [u8; 2]| "\u{e9}".encode_utf16().flat_map(units).collect::<Vec<_>>();
         let (little, big) = (utf_16(u16::to_le_bytes), utf_16(u16::to_be_bytes));
@@ -141,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_outside_the_encoding_and_unknown_encodings_are_refused() {
+    fn invalid_bytes_and_unknown_encodings_are_refused() {
         for (charset, bytes) in [
             ("", &b"\xe9"[..]),
             ("; charset=us-ascii", "\u{e9}".as_bytes()),

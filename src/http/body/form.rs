@@ -1,5 +1,6 @@
-//! `application/x-www-form-urlencoded`, parsed as in the URL standard (section 5.1), with each value in memory that is
-//! wiped. A value that is not in the form's encoding is no text: a guess at it would be a wrong password.
+//! Parser of `application/x-www-form-urlencoded` (URL standard, section 5.1). The memory of each
+//! value is wiped. A value that is invalid in the form's encoding is not text: with replaced
+//! characters, a password would be wrong.
 
 use std::borrow::Cow;
 
@@ -63,9 +64,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_form_is_read_as_the_url_standard_says(body in "[ab=&+%0-9A-F\u{e9}]{0,40}", any in prop::collection::vec(any::<u8>(), 0..40)) {
+        fn form_is_parsed_as_in_the_url_standard(body in "[ab=&+%0-9A-F\u{e9}]{0,40}", any in prop::collection::vec(any::<u8>(), 0..40)) {
             for body in [body.as_bytes(), &any] {
-                // The standard replaces what is not UTF-8, which is refused here.
+                // The standard replaces invalid UTF-8, and this parser refuses it.
                 let ours = std::mem::take(&mut form(body, Charset::UTF_8).0);
                 let expected: Vec<_> = form_urlencoded::parse(body).collect();
                 prop_assert_eq!(ours.len(), expected.len());

@@ -1,4 +1,5 @@
-//! `multipart/form-data` (RFC 7578), parsed from the whole body: a stream parser does not wipe its copies.
+//! Parser of `multipart/form-data` (RFC 7578). It needs the whole body, because stream parsers do
+//! not wipe their copies.
 
 use std::borrow::Cow;
 
@@ -10,7 +11,8 @@ use crate::http::{error::HttpError, fields::RawField};
 
 type Field = (Cow<'static, str>, RawField);
 
-/// Returns the fields of a form, up to its end. A file counts as the last field of its name, as in Django REST framework.
+/// Returns the fields of a form. Files follow all other fields, so that they win over fields with
+/// the same name, as in Django REST framework.
 pub(super) fn multipart(boundary: &str, charset: Charset, body: &[u8]) -> Result<Data, HttpError> {
     fields(boundary.as_bytes(), charset, body).map(Data)
 }
@@ -36,7 +38,7 @@ fn fields(boundary: &[u8], charset: Charset, body: &[u8]) -> Result<Vec<Field>, 
     Ok(fields)
 }
 
-/// Returns the heads and the values of the parts. `None` if the body is not what the boundary says.
+/// Returns the heads and values of the parts, or `None` if the body does not match the boundary.
 fn parts<'a>(boundary: &[u8], body: &'a [u8]) -> Option<Vec<(&'a str, &'a [u8])>> {
     let delimiter = [b"\r\n--", boundary].concat();
     let (_, mut rest) = cut(body, delimiter.get(2..)?)?;
@@ -58,7 +60,7 @@ fn parts<'a>(boundary: &[u8], body: &'a [u8]) -> Option<Vec<(&'a str, &'a [u8])>
     Some(parts)
 }
 
-/// Returns the text of a part, in the encodings that its own headers name.
+/// Returns the text of a part, decoded as its own headers require.
 fn text(head: &str, value: &[u8], charset: Charset) -> Result<RawField, HttpError> {
     let content_type = header(head, "content-type");
     let unsupported = |value: &str| HttpError::UnsupportedMediaType(value.trim().to_owned());
@@ -67,14 +69,14 @@ fn text(head: &str, value: &[u8], charset: Charset) -> Result<RawField, HttpErro
     let value = match encoding.trim().to_ascii_lowercase().as_str() {
         "" | "7bit" | "8bit" | "binary" => charset.decode(value),
         "base64" => {
-            let packed: Zeroizing<Vec<u8>> = Zeroizing::new(
+            let encoded: Zeroizing<Vec<u8>> = Zeroizing::new(
                 value
                     .iter()
                     .copied()
                     .filter(|byte| !byte.is_ascii_whitespace())
                     .collect(),
             );
-            let value = BASE64_STANDARD.decode(&*packed).map(Zeroizing::new).ok();
+            let value = BASE64_STANDARD.decode(&*encoded).map(Zeroizing::new).ok();
             value.and_then(|value| charset.decode(&value))
         }
         _ => return Err(unsupported(encoding)),
@@ -82,7 +84,7 @@ fn text(head: &str, value: &[u8], charset: Charset) -> Result<RawField, HttpErro
     Ok(value.map_or(RawField::NotText, RawField::Text))
 }
 
-/// Splits a text at the first occurrence of `pattern`.
+/// Splits bytes at the first occurrence of `pattern`.
 fn cut<'a>(text: &'a [u8], pattern: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     let at = text
         .windows(pattern.len())
@@ -90,7 +92,7 @@ fn cut<'a>(text: &'a [u8], pattern: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     Some((text.get(..at)?, text.get(at + pattern.len()..)?))
 }
 
-/// Returns the value of the first header of this name, blank if there is none.
+/// Returns the value of the first header with this name, or an empty text if there is none.
 fn header<'a>(head: &'a str, wanted: &str) -> &'a str {
     let fields = head.split("\r\n").filter_map(|line| line.split_once(':'));
     fields
@@ -108,7 +110,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the fields by a stream parser, which never waits here.
+    /// Returns the fields that the `multer` stream parser reads.
     fn streamed(body: &[u8]) -> Option<Vec<(String, Option<String>)>> {
         let body = bytes::Bytes::copy_from_slice(body);
         let mut parts = multer::Multipart::new(stream::iter([Ok::<_, Infallible>(body)]), "b");
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_read_as_by_a_stream_parser() {
+    fn parts_are_the_same_as_those_of_multer() {
         let part = |head: &str, value: &str| format!("--b\r\n{head}\r\n\r\n{value}\r\n");
         let name = "Content-Disposition: form-data; name=\"a\"";
         for (body, count) in [
@@ -186,12 +188,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused_as_by_a_stream_parser(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn arbitrary_bytes_do_not_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = ours(&body);
         }
 
         #[test]
-        fn any_values_are_read_as_by_a_stream_parser(values in prop::collection::vec("[ -~\r\n\u{e9}\u{1f642}]{0,20}", 0..4)) {
+        fn values_are_the_same_as_those_of_multer(values in prop::collection::vec("[ -~\r\n\u{e9}\u{1f642}]{0,20}", 0..4)) {
             let part = |value: &String| format!("--b\r\nContent-Disposition: form-data; name=\"f\"\r\n\r\n{value}\r\n");
             let body = values.iter().map(part).collect::<Vec<_>>().concat() + "--b--\r\n";
             prop_assert_eq!(ours(body.as_bytes()), streamed(body.as_bytes()));

@@ -1,13 +1,15 @@
-//! Parameters of a header value (RFC 9110, section 5.6.6), such as `boundary`, `charset` and `name`.
+//! Parameters of a header value (RFC 9110, section 5.6.6), such as `boundary`, `charset` and
+//! `name`.
 
-/// Returns the value of a parameter, in quotes or not. Of several with one name, the last counts, as in Django.
+/// Returns the value of a parameter, with or without quotes. The last of several with the same name
+/// counts, as in Django.
 pub(super) fn parameter(header: &str, wanted: &str) -> Option<String> {
     let mut rest = header.split_once(';')?.1;
     let mut found = None;
     while let Some(at) = rest.find(['=', ';']) {
         let (name, after) = rest.split_at(at);
         let Some(after) = after.strip_prefix('=') else {
-            // A parameter without a value.
+            // The parameter has no value.
             rest = after.get(1..).unwrap_or_default();
             continue;
         };
@@ -26,8 +28,8 @@ pub(super) fn parameter(header: &str, wanted: &str) -> Option<String> {
     found
 }
 
-/// Returns the text up to the closing quote, and the rest. Browsers escape a quote as `\"` or `%22`; the latter is
-/// kept.
+/// Returns the text up to the closing quote, and the rest. Browsers escape a quote as `\"` or
+/// `%22`, and the latter is left as it is.
 fn unquoted(quoted: &str) -> Option<(String, &str)> {
     let mut text = String::new();
     let mut rest = quoted;
@@ -47,7 +49,7 @@ mod tests {
     use super::parameter;
 
     #[test]
-    fn of_several_parameters_of_one_name_the_last_counts() {
+    fn last_parameter_with_the_name_counts() {
         for (header, value) in [
             ("a/b", None),
             ("a/b; charset", None),

@@ -1,8 +1,12 @@
-//! Unescapes a JSON string (RFC 8259, section 7) into one allocation: a parser does not wipe its temporary copies.
+//! Unescapes a JSON string (RFC 8259, section 7) into one allocation. JSON parsers do not wipe
+//! their temporary copies.
 
 use zeroize::Zeroizing;
 
-/// Returns the text of a string whose syntax was checked, or its first code unit that is half of a surrogate pair.
+/// Returns the text of a string with valid syntax.
+///
+/// # Errors
+/// The first code unit that is a lone surrogate.
 pub(super) fn unescaped(raw: &str) -> Result<Zeroizing<String>, u16> {
     let mut text = Zeroizing::new(String::with_capacity(raw.len()));
     let mut rest = raw
@@ -31,7 +35,7 @@ pub(super) fn unescaped(raw: &str) -> Result<Zeroizing<String>, u16> {
     Ok(text)
 }
 
-/// Reads the four digits after `\u`, and the second half of a surrogate pair.
+/// Reads the four digits after `\u`, and the second escape of a surrogate pair.
 fn code_point(text: &str) -> Result<(char, &str), u16> {
     let unit =
         |text: &str| u16::from_str_radix(text.get(..4).unwrap_or_default(), 16).unwrap_or_default();
@@ -55,7 +59,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_string_is_read_as_serde_reads_it(text in any::<String>(), escapes in r#"(a|é|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4}|\\ud83d\\ude00){0,12}"#) {
+        fn string_is_the_same_as_that_of_serde(text in any::<String>(), escapes in r#"(a|é|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4}|\\ud83d\\ude00){0,12}"#) {
             for raw in [serde_json::to_string(&text).unwrap(), format!("\"{escapes}\"")] {
                 let expected = serde_json::from_str::<String>(&raw).ok();
                 prop_assert_eq!(unescaped(&raw).ok().map(|text| text.to_string()), expected, "{}", raw);

@@ -1,15 +1,15 @@
-//! Memory for the body of a request, which may hold a password. Memory that is allocated here is overwritten when it is
+//! Buffer for a request body, which may contain a password. The buffer is overwritten when it is
 //! dropped.
 
 use actix_web::web::Bytes;
 use zeroize::{Zeroize as _, Zeroizing};
 
-/// A whole body.
+/// Complete body.
 pub(super) enum ZeroizingBody {
-    /// One piece, in the connection's buffer, which belongs to the web server. It is overwritten here if nothing else
-    /// uses it, and otherwise by the next data of the connection.
+    /// One piece in the web server's buffer of the connection. It is overwritten on drop if nothing
+    /// else refers to it, otherwise by the next data of the connection.
     Whole(Bytes),
-    /// Several pieces, copied into one buffer here.
+    /// Several pieces, copied into one buffer.
     Joined(Zeroizing<Vec<u8>>),
 }
 
@@ -20,7 +20,7 @@ impl Default for ZeroizingBody {
 }
 
 impl ZeroizingBody {
-    /// Adds the next piece. Most bodies have one piece, which is not copied.
+    /// Adds the next piece. A single piece, as most bodies have, is not copied.
     pub(super) fn push(&mut self, piece: Bytes) {
         if self.as_slice().is_empty() {
             *self = Self::Whole(piece);
@@ -32,7 +32,7 @@ impl ZeroizingBody {
         };
         let length = self.as_slice().len() + joined.len() + piece.len();
         if joined.capacity() < length {
-            // A vector that grows leaves its old memory unwiped.
+            // A vector that grows does not wipe its old memory.
             let mut larger = Zeroizing::new(Vec::with_capacity(length.next_power_of_two()));
             larger.extend_from_slice(self.as_slice());
             larger.extend_from_slice(&joined);

@@ -1,5 +1,5 @@
-//! A socket that reports its progress, and that takes no more from a client than the server works on. It also hides from
-//! the web server what it cannot do (offers of another protocol), and completes what it writes itself (refusals).
+//! Socket that records its progress and limits pipelined requests. It hides offers of another
+//! protocol from the web server and replaces the web server's own refusals.
 
 use std::{
     io, mem,
@@ -19,38 +19,41 @@ use tokio::{
 
 use super::{progress::Connection, refusal::replacement, upgrade_offers::UpgradeOffers};
 
-/// Bytes at the beginning of a request that are taken at once. Most requests are shorter.
-const PIECE: usize = 2 * 1024;
-/// Requests that a client may send ahead. The web server parses all that it has been given, at some 6 KiB each.
-const PIPELINED: usize = 16;
+/// Maximum size of the first read of a request, in bytes. Most requests are shorter.
+const FIRST_READ: usize = 2 * 1024;
+/// Maximum number of pipelined requests. The web server parses all bytes that it receives, and each
+/// parsed request takes about 6 KiB.
+const MAX_PIPELINED: usize = 16;
 const HEAD_END: &[u8] = b"\r\n\r\n";
-/// The time that a refused client may still send. A socket that is closed before all was read discards its response.
+/// Time for which the rest of a refused request is read. A socket that is closed with unread bytes
+/// discards its response.
 const REFUSED_LINGER: Duration = Duration::from_secs(1);
 
-/// Passes reads and writes on to a socket, and notes their progress at the [`Connection`].
+/// Passes reads and writes on to a socket, and records their progress in the [`Connection`].
 ///
-/// While a handler works, or a response waits for the client, nothing is read that is not a body: a client cannot fill
-/// memory with requests that it sends ahead. Only the end of the connection is noticed. A request that may cost much
-/// and whose client has closed its half already is not passed on.
+/// While a handler runs or a response waits for the client, only the body of the current request is
+/// read, so a client cannot fill memory with pipelined requests. The end of the connection is still
+/// detected. Except for GET and HEAD, a request whose client has already closed its half is not
+/// passed on.
 pub(in crate::http) struct Observed {
     inner: TcpStream,
     connection: Arc<Connection>,
-    /// Bytes that were read and not passed on yet: requests beyond those that may be sent ahead.
+    /// Bytes that were read but not passed on yet: requests over [`MAX_PIPELINED`].
     kept: Vec<u8>,
-    /// Bytes that were passed on since the last request began.
+    /// Bytes passed on since the last request began.
     passed: usize,
-    /// What was passed on holds a request, which is parsed before more is read.
+    /// True if the bytes passed on contain a complete head. It is parsed before the next read.
     pause: bool,
     offers: UpgradeOffers,
     refusal: Refusal,
 }
 
-/// The state of a response that the web server writes itself. It is the last one of the connection.
+/// State of a refusal by the web server itself. It is the last response of the connection.
 enum Refusal {
     None,
-    /// The rest of what is sent instead.
+    /// Unsent bytes of the replacement.
     Sending(Vec<u8>),
-    /// The client may still send until then.
+    /// The replacement is sent. Incoming bytes are discarded until the timer ends.
     Lingering(Pin<Box<Sleep>>),
     Sent,
 }
@@ -88,8 +91,8 @@ impl Observed {
         }
     }
 
-    /// Sends the replacement of a refusal, and reads until the client has stopped sending. The web server drops the socket
-    /// once the refusal counts as written.
+    /// Sends the replacement of a refusal, then discards incoming bytes until the client closes its
+    /// half or [`REFUSED_LINGER`] ends. The web server drops the socket after the result is ready.
     fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match &mut self.refusal {
@@ -113,12 +116,13 @@ impl Observed {
                     }
                 }
                 Refusal::Lingering(linger) => {
-                    let mut rest = [MaybeUninit::uninit(); PIECE];
-                    let mut rest = ReadBuf::uninit(&mut rest);
+                    let mut discarded = [MaybeUninit::uninit(); FIRST_READ];
+                    let mut discarded = ReadBuf::uninit(&mut discarded);
                     let is_over = linger.as_mut().poll(cx).is_ready();
                     let is_closed = !is_over
-                        && (ready!(Pin::new(&mut self.inner).poll_read(cx, &mut rest)).is_err()
-                            || rest.filled().is_empty());
+                        && (ready!(Pin::new(&mut self.inner).poll_read(cx, &mut discarded))
+                            .is_err()
+                            || discarded.filled().is_empty());
                     if is_over || is_closed {
                         self.refusal = Refusal::Sent;
                     }
@@ -127,7 +131,7 @@ impl Observed {
         }
     }
 
-    /// Waits for the end of the connection, or until there is a reason to read again.
+    /// Waits for the end of the connection, or until the connection is no longer busy.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.connection.wake_when_free(cx.waker());
         if !self.kept.is_empty() {
@@ -135,13 +139,13 @@ impl Observed {
         }
         let mut byte = [MaybeUninit::uninit()];
         match ready!(self.inner.poll_peek(cx, &mut ReadBuf::uninit(&mut byte)))? {
-            // The end: the reader sees that nothing was read.
+            // End of the connection: the web server receives an empty read.
             0 => Poll::Ready(Ok(())),
             _ => Poll::Pending,
         }
     }
 
-    /// Reads what was kept, else from the socket.
+    /// Reads the kept bytes, or from the socket if there are none.
     fn poll_piece(
         &mut self,
         cx: &mut Context<'_>,
@@ -155,7 +159,7 @@ impl Observed {
         if self.passed > 0 {
             return Pin::new(&mut self.inner).poll_read(cx, buffer);
         }
-        let mut piece = [MaybeUninit::uninit(); PIECE];
+        let mut piece = [MaybeUninit::uninit(); FIRST_READ];
         let mut piece = ReadBuf::uninit(&mut piece);
         let mut piece = piece.take(buffer.remaining());
         ready!(Pin::new(&mut self.inner).poll_read(cx, &mut piece))?;
@@ -163,8 +167,8 @@ impl Observed {
         Poll::Ready(Ok(()))
     }
 
-    /// Returns `true` if the client has closed its half of the connection, as far as the last event says. No system
-    /// call is made.
+    /// Returns true if the client has closed its half of the connection, according to the last
+    /// readiness event. Needs no system call.
     fn client_has_closed(&self) -> bool {
         self.inner
             .ready(Interest::READABLE)
@@ -172,7 +176,7 @@ impl Observed {
             .is_some_and(|ready| ready.is_ok_and(Ready::is_read_closed))
     }
 
-    /// Keeps what follows the last request that may be sent ahead.
+    /// Moves the bytes after the last permitted pipelined request from `buffer` to `kept`.
     fn keep_rest(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let piece = buffer.filled().get(before..).unwrap_or_default();
         let mut ends = piece
@@ -184,7 +188,7 @@ impl Observed {
         }
         self.pause = true;
         let end = ends
-            .nth(PIPELINED - 2)
+            .nth(MAX_PIPELINED - 2)
             .map_or(piece.len(), |(start, _)| start + HEAD_END.len());
         if end < piece.len() {
             let mut rest = piece.get(end..).unwrap_or_default().to_vec();
@@ -195,8 +199,8 @@ impl Observed {
     }
 }
 
-/// Returns `true` for the beginning of a GET or HEAD request. Clients that close their half before they read, as some
-/// health checks do, get a response to these.
+/// Returns true for the start of a GET or HEAD request. They are answered even if the client has
+/// closed its half before it reads, as some health checks do.
 fn is_view(piece: &[u8]) -> bool {
     matches!(piece.first(), Some(b'G' | b'H'))
 }
@@ -224,7 +228,7 @@ impl AsyncRead for Observed {
         let left = this.passed == 0 && this.client_has_closed();
         ready!(this.poll_piece(cx, buffer))?;
         if left && !is_view(buffer.filled().get(before..).unwrap_or_default()) {
-            // The reader sees the end of the connection, and not the request.
+            // The web server receives the end of the connection instead of the request.
             buffer.set_filled(before);
             this.kept.clear();
             return Poll::Ready(Ok(()));
@@ -264,7 +268,7 @@ impl AsyncWrite for Observed {
         }
     }
 
-    /// The web server flushes when all that it had to write has been written.
+    /// Records the end of a response. The web server flushes after it has written everything.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.inner).poll_flush(cx))?;
@@ -289,7 +293,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the bytes of one read, after a client sent `request` and closed its half.
+    /// Returns the bytes of one read after a client sent `request` and closed its half.
     async fn passed_on(request: &str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -311,13 +315,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_post_of_a_client_that_has_closed_is_not_passed_on() {
+    async fn post_after_half_close_is_not_passed_on() {
         let request = "POST /api/token/refresh/ HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}";
         assert_eq!(passed_on(request).await, "");
     }
 
     #[tokio::test]
-    async fn a_get_of_a_client_that_closes_its_half_before_it_reads_is_passed_on() {
+    async fn get_after_half_close_is_passed_on() {
         let request = "GET /health/live HTTP/1.0\r\n\r\n";
         assert_eq!(passed_on(request).await, request);
     }

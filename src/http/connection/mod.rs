@@ -1,7 +1,7 @@
-//! Connections of the main server: limits of their number, and of the time in each state.
+//! Connections of the main server: limits of their number, and a deadline for each state.
 //!
-//! Every connection passes through this module. The web server's own timers cover only the head of the first request
-//! and idle connections, but neither slow readers nor bodies that never end.
+//! Every connection passes through this module. The web server's own timers cover the head of the
+//! first request and idle connections, but not slow readers or endless bodies.
 
 mod io;
 mod progress;

@@ -1,4 +1,4 @@
-//! The state of a connection, and the deadline of that state.
+//! State of a connection, and its deadline.
 
 use std::{
     sync::{
@@ -11,37 +11,39 @@ use std::{
 
 use tokio::sync::oneshot;
 
-/// The minimum rate, in bytes a second, at which a client must read a response after the first seconds.
+/// Minimum rate, in bytes per second, at which a client must read a response after
+/// [`Limits::body`].
 const MIN_WRITE_RATE: u64 = 8 * 1024;
-/// The base time limit of a handler. Everything that it waits for has a shorter limit.
-const HANDLER_ALLOWANCE: Duration = Duration::from_secs(90);
-/// The margin for the web server's own timers, which send a response before they close.
+/// Timeout of a handler, in addition to [`Limits::body`]. Each operation in a handler has a shorter
+/// timeout.
+const HANDLER_TIMEOUT: Duration = Duration::from_secs(90);
+/// Margin for the web server's own timers, which send a response before they close the connection.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// Time limits of the states of a connection.
+/// Timeouts of the states of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// For the head of a request, from its first byte, or from the start of a new connection.
     pub head: Duration,
-    /// For receiving the body of a request. A response that the client does not read has the same limit, plus a second
-    /// for each 8 KiB that it reads.
+    /// For receiving the body of a request. A response that waits for the client has the same
+    /// limit, plus one second for each 8 KiB that the client reads.
     pub body: Duration,
     /// For an idle connection between two requests.
     pub keep_alive: Duration,
 }
 
-/// The state of a connection.
+/// State of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum State {
     /// A handler is running.
     Handling,
     /// Idle since the last response.
     Idle,
-    /// No request has come yet.
+    /// No byte of a request was received yet.
     New,
-    /// Part of a request was received, or the rest of the last request's body.
+    /// Part of a request, or the rest of the last request's body, was received.
     Reading,
-    /// The client reads the response more slowly than it can be sent.
+    /// The response waits for the client: the send buffer is full.
     Writing,
 }
 
@@ -51,34 +53,35 @@ pub(in crate::http) struct Connection {
     opened: Instant,
     noted: Activity,
     close: Mutex<Option<oneshot::Sender<()>>>,
-    /// The task that wants to read once the connection is free.
+    /// Task that reads again once the connection is no longer busy.
     reader: Mutex<Option<Waker>>,
 }
 
-/// Records of the socket and of the handlers. Times are milliseconds since the connection was opened; 0 means never.
+/// Records of the socket and of the handlers. Times are milliseconds since the connection was
+/// opened, and 0 means never.
 #[derive(Debug, Default)]
 struct Activity {
     active: AtomicU64,
     handling: AtomicU64,
     reading: AtomicU64,
     blocked: AtomicU64,
-    /// Bytes written since then.
+    /// Bytes written since `blocked`.
     written: AtomicU64,
     body_wanted: AtomicBool,
     body_read: AtomicBool,
     served: AtomicBool,
     closing: AtomicBool,
-    /// A request has begun since the socket asked last.
+    /// True if a request has begun since the last call of [`Connection::take_began`].
     began: AtomicBool,
-    /// A task waits in `reader`.
+    /// True if a task waits in `reader`.
     awaited: AtomicBool,
 }
 
-/// A request that is being handled, until this guard is dropped.
+/// Guard of a running handler.
 pub(in crate::http) struct Handling<'a>(&'a Connection);
 
 impl Connection {
-    /// Creates a new connection. A message is sent to `close` when it has to be closed.
+    /// Creates a connection. [`Self::close`] sends a message to `close`.
     pub(super) fn new(close: oneshot::Sender<()>) -> Self {
         Self {
             opened: Instant::now(),
@@ -88,9 +91,10 @@ impl Connection {
         }
     }
 
-    /// Records that a handler is running, until the guard is dropped.
+    /// Records a running handler until the guard is dropped.
     pub(in crate::http) fn handle(&self) -> Handling<'_> {
-        // A request is read and handled in one go, as a rule: one look at the clock is enough.
+        // Reading and handling usually follow each other at once, so one reading of the clock is
+        // enough.
         let began = match self.noted.reading.swap(0, Relaxed) {
             0 => self.now(),
             read => read,
@@ -103,7 +107,7 @@ impl Connection {
         Handling(self)
     }
 
-    /// Notes that a handler waits for the body of its request.
+    /// Records that a handler waits for the body of its request.
     pub(in crate::http) fn note_body_wanted(&self) {
         self.noted.body_wanted.store(true, Relaxed);
         self.wake();
@@ -133,7 +137,8 @@ impl Connection {
         }
     }
 
-    /// Whether a handler works that wants no body, or a response waits: nothing more is read then.
+    /// Returns true if nothing may be read: a handler runs and needs no body, or a response waits
+    /// for the client.
     pub(super) fn is_busy(&self) -> bool {
         match self.state() {
             State::Handling => !self.wants_body(),
@@ -142,17 +147,17 @@ impl Connection {
         }
     }
 
-    /// Whether a handler waits for the body of its request.
+    /// Returns true if a handler waits for the body of its request.
     pub(super) fn wants_body(&self) -> bool {
         self.noted.body_wanted.load(Relaxed)
     }
 
-    /// Whether a request has begun since this was asked last.
+    /// Returns true if a request has begun since the last call.
     pub(super) fn take_began(&self) -> bool {
         self.noted.began.swap(false, Relaxed)
     }
 
-    /// Wakes the task once the connection is no longer busy.
+    /// Registers a task that is woken once the connection is no longer busy.
     pub(super) fn wake_when_free(&self, reader: &Waker) {
         let mut known = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         if !known.as_ref().is_some_and(|known| known.will_wake(reader)) {
@@ -211,7 +216,7 @@ impl Connection {
         }
     }
 
-    /// Returns the deadline of the present state.
+    /// Returns the deadline of the current state.
     pub(super) fn deadline(&self, limits: &Limits) -> Instant {
         let since = |time: &AtomicU64| self.opened + Duration::from_millis(time.load(Relaxed));
         match self.state() {
@@ -219,16 +224,17 @@ impl Connection {
                 let taken = Duration::from_secs(self.noted.written.load(Relaxed) / MIN_WRITE_RATE);
                 since(&self.noted.blocked) + limits.body + taken
             }
-            State::Handling => since(&self.noted.handling) + limits.body + HANDLER_ALLOWANCE,
+            State::Handling => since(&self.noted.handling) + limits.body + HANDLER_TIMEOUT,
             State::Reading => since(&self.noted.reading) + limits.head + SLACK,
             State::Idle => since(&self.noted.active) + limits.keep_alive + SLACK,
             State::New => self.opened + limits.head + SLACK,
         }
     }
 
-    /// Returns the order in which connections make room for others: first those without a request, then those whose
-    /// client is slow to send a head, a body, or to take a response; of each, the one that has waited for longest.
-    /// `None` while a handler works, and when the connection is closing already.
+    /// Returns the rank for eviction, lowest first: connections without a request, with an
+    /// incomplete head, with an incomplete body, with an unread response. Within each class, the
+    /// connection that has waited for longest comes first. Returns `None` while a handler runs, and
+    /// if the connection is already closing.
     pub(super) fn rank(&self) -> Option<(u8, Instant)> {
         if self.noted.closing.load(Relaxed) {
             return None;
@@ -245,7 +251,7 @@ impl Connection {
         }
     }
 
-    /// At least 1, because 0 means never.
+    /// Milliseconds since the connection was opened. At least 1, because 0 means never.
     fn now(&self) -> u64 {
         u64::try_from(self.opened.elapsed().as_millis())
             .unwrap_or(u64::MAX)
@@ -284,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn every_state_has_a_time_limit() {
+    fn each_state_has_a_deadline() {
         let connection = connection();
         assert_eq!((connection.state(), left(&connection)), (State::New, 7));
         connection.note_read();
@@ -305,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn more_bytes_do_not_prolong_a_head() {
+    fn more_bytes_do_not_extend_the_deadline_of_a_head() {
         let connection = connection();
         connection.note_read();
         let first = connection.deadline(&LIMITS);
@@ -314,14 +320,14 @@ mod tests {
     }
 
     #[test]
-    fn read_bytes_prolong_a_response_by_the_minimum_rate() {
+    fn bytes_read_by_the_client_extend_the_deadline() {
         let connection = connection();
         connection.note_written(1_000_000);
         connection.note_blocked();
         assert_eq!(
             left(&connection),
             10,
-            "bytes that were written without blocking do not count"
+            "bytes written without blocking do not count"
         );
         connection.note_written(16 * 1024);
         connection.note_blocked();
@@ -331,22 +337,22 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_makes_room_unless_a_handler_works() {
+    fn connection_with_a_running_handler_is_not_evicted() {
         let connection = connection();
         let class = |connection: &Connection| connection.rank().map(|(class, _)| class);
         assert_eq!(class(&connection), Some(0), "new");
         connection.note_read();
-        assert_eq!(class(&connection), Some(1), "a head comes");
+        assert_eq!(class(&connection), Some(1), "incomplete head");
         let handling = connection.handle();
-        assert_eq!(class(&connection), None, "a handler works");
+        assert_eq!(class(&connection), None, "handler runs");
         connection.note_body_wanted();
-        assert_eq!(class(&connection), Some(2), "a body comes");
+        assert_eq!(class(&connection), Some(2), "incomplete body");
         connection.note_body_read();
-        assert_eq!(class(&connection), None, "a handler works again");
+        assert_eq!(class(&connection), None, "handler runs again");
         drop(handling);
         assert_eq!(class(&connection), Some(0), "idle");
         connection.note_blocked();
-        assert_eq!(class(&connection), Some(3), "a response is not taken");
+        assert_eq!(class(&connection), Some(3), "unread response");
         connection.close();
         assert_eq!(class(&connection), None, "closing");
     }

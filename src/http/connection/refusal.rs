@@ -1,5 +1,6 @@
-//! Responses of the web server's own, which have no body and few headers: 400 for what is not HTTP, 408 for a head that
-//! comes too slowly, 431 for one that is too large. They get the body and the headers of all other errors.
+//! Refusals that the web server writes before there is a request: 400 for bytes that are not HTTP,
+//! 408 for a slow head, 431 for a large head. They have no body and few headers, so they are
+//! replaced with the usual error responses.
 
 use actix_web::http::StatusCode;
 
@@ -7,13 +8,13 @@ use crate::http::{error::HttpError, middleware};
 
 const VERSION: &[u8] = b"HTTP/1.";
 const END: &[u8] = b"\r\n\r\n";
-/// Every response of the application has this header.
+/// Header of every response of the application.
 const OURS: &str = "x-request-id:";
 
-/// Returns the start of the web server's own refusal, which is always the last response of a connection, and the bytes to
-/// send instead.
+/// Returns the offset of a refusal by the web server in `written`, and the bytes to send instead. A
+/// refusal is always the last response of a connection.
 pub(super) fn replacement(written: &[u8]) -> Option<(usize, Vec<u8>)> {
-    // The usual response ends with its body.
+    // Most responses end with a body.
     if !written.ends_with(END) {
         return None;
     }
@@ -42,27 +43,27 @@ pub(super) fn replacement(written: &[u8]) -> Option<(usize, Vec<u8>)> {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => HttpError::HeadTooLarge,
         _ => return None,
     };
-    Some((start, whole(status, fields, error)))
+    Some((start, complete(status, fields, error)))
 }
 
-/// Returns the response with the body of `error`. It ends the connection.
-fn whole(status: &str, fields: &str, error: HttpError) -> Vec<u8> {
+/// Returns the response with the headers and the body of `error`. It closes the connection.
+fn complete(status: &str, fields: &str, error: HttpError) -> Vec<u8> {
     let (headers, body) = middleware::unrouted(error);
-    let mut whole = format!(
+    let mut response = format!(
         "{status}\r\ncontent-length: {}\r\nconnection: close\r\n",
         body.len()
     )
     .into_bytes();
     for date in fields.lines().filter(|line| line.starts_with("date:")) {
-        whole.extend_from_slice(date.as_bytes());
-        whole.extend_from_slice(b"\r\n");
+        response.extend_from_slice(date.as_bytes());
+        response.extend_from_slice(b"\r\n");
     }
     for (name, value) in &headers {
-        whole.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        response.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
-    whole.extend_from_slice(b"\r\n");
-    whole.extend_from_slice(body.as_bytes());
-    whole
+    response.extend_from_slice(b"\r\n");
+    response.extend_from_slice(body.as_bytes());
+    response
 }
 
 #[cfg(test)]
@@ -70,7 +71,7 @@ mod tests {
     use super::replacement;
 
     #[test]
-    fn only_the_web_servers_own_refusals_are_replaced() {
+    fn only_refusals_of_the_web_server_are_replaced() {
         let answered = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-request-id: a\r\n\r\n{}";
         for status in [
             "400 Bad Request",

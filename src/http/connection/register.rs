@@ -1,4 +1,4 @@
-//! All open connections, by source: admission of new ones, and eviction of idle ones.
+//! Register of open connections by source. It admits new connections and evicts waiting ones.
 
 use std::{
     collections::HashMap,
@@ -15,33 +15,34 @@ use tokio::sync::oneshot;
 use super::progress::{Connection, Limits};
 use crate::domain::network::{Source, TrustedProxies, is_local, source_of};
 
-/// Limits of the number of connections.
+/// Maximum numbers of connections.
 #[derive(Clone, Debug)]
 pub struct Capacity {
     /// In total.
     pub total: usize,
-    /// For one public source.
+    /// For one source with a public address.
     pub source: usize,
-    /// Trusted proxies, whose connections carry requests of many clients. Only the total limits them.
+    /// Trusted proxies. Their connections carry requests of many clients, so only the total limits
+    /// them.
     pub proxies: TrustedProxies,
 }
 
-/// Numbers for metrics: open connections, their limit, and the fate of closed ones since the start.
+/// Numbers for metrics. The counters start with the process.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ConnectionStatus {
-    /// Open now.
+    /// Open connections.
     pub open: usize,
-    /// The limit.
+    /// Maximum number of open connections.
     pub limit: usize,
-    /// Closed to make room for new ones.
+    /// Connections closed to admit new ones.
     pub evicted: u64,
-    /// Refused because every connection that could make room was busy.
+    /// Connections refused because no open one could be evicted.
     pub refused: u64,
-    /// Closed because a state lasted too long.
+    /// Connections closed after the deadline of their state.
     pub timed_out: u64,
 }
 
-/// The register of connections. Share it behind an `Arc`.
+/// Register of connections. Share it behind an `Arc`.
 #[derive(Debug)]
 pub struct Connections {
     capacity: Capacity,
@@ -53,7 +54,7 @@ pub struct Connections {
     timed_out: AtomicU64,
 }
 
-/// A connection's place in the register. Dropping it gives the place back.
+/// A connection's place in the register. Dropping it frees the place.
 pub(super) struct Place {
     pub connection: Arc<Connection>,
     register: Arc<Connections>,
@@ -76,7 +77,7 @@ impl Connections {
         }
     }
 
-    /// Numbers for metrics.
+    /// Returns the numbers for metrics.
     #[must_use]
     pub fn status(&self) -> ConnectionStatus {
         ConnectionStatus {
@@ -88,7 +89,7 @@ impl Connections {
         }
     }
 
-    /// Closes every connection that has been in its state for too long. Run it every second.
+    /// Closes every connection after the deadline of its state. To be called every second.
     pub fn close_expired(&self) {
         let now = Instant::now();
         let connections = self.by_source();
@@ -100,8 +101,9 @@ impl Connections {
         }
     }
 
-    /// Returns a place for a connection from `peer`, if necessary by evicting another one. The receiver gets a message
-    /// when the connection has to be closed. `None` while every connection that could make room is busy.
+    /// Returns a place for a connection from `peer`, and evicts another connection if necessary.
+    /// The receiver gets a message when the connection has to be closed. Returns `None` if no
+    /// connection can be evicted.
     pub(super) fn open(
         self: &Arc<Self>,
         peer: Option<SocketAddr>,
@@ -110,15 +112,15 @@ impl Connections {
         let source = address.map(source_of);
         let mut by_source = self.by_source();
         let own = by_source.get(&source).map_or(0, Vec::len);
-        if own >= self.most(address) {
+        if own >= self.limit_of(address) {
             self.evict(first(by_source.get(&source).into_iter().flatten()))?;
         } else if self.open.load(Relaxed) >= self.capacity.total {
-            // The source that holds most is the likely attacker.
-            let most = by_source
+            // The source with most connections is the likely attacker.
+            let largest = by_source
                 .values()
                 .max_by_key(|connections| connections.len());
-            let victim =
-                first(most.into_iter().flatten()).or_else(|| first(by_source.values().flatten()));
+            let victim = first(largest.into_iter().flatten())
+                .or_else(|| first(by_source.values().flatten()));
             self.evict(victim)?;
         }
         let (close, order) = oneshot::channel();
@@ -138,7 +140,8 @@ impl Connections {
         ))
     }
 
-    /// Closes a connection to make room. It leaves the register once it is closed. Without one, nothing has room.
+    /// Closes a connection to admit a new one. It leaves the register once it is closed.
+    /// Returns `None` and counts a refusal if there is no victim.
     fn evict(&self, victim: Option<&Arc<Connection>>) -> Option<()> {
         let Some(victim) = victim else {
             self.refused.fetch_add(1, Relaxed);
@@ -149,9 +152,10 @@ impl Connections {
         Some(())
     }
 
-    /// Returns the limit of an address. A client on this machine or in a private network may be a proxy that is not
-    /// configured, so it may hold nearly all.
-    fn most(&self, address: Option<IpAddr>) -> usize {
+    /// Returns the maximum number of connections of an address. A client on this machine or in a
+    /// private network may be a proxy that is not configured, so it may hold seven eighths of the
+    /// total.
+    fn limit_of(&self, address: Option<IpAddr>) -> usize {
         match address {
             Some(address) if self.capacity.proxies.contains(address) => self.capacity.total,
             Some(address) if !is_local(address) => self.capacity.source.min(self.capacity.total),

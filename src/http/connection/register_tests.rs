@@ -35,7 +35,7 @@ fn closes((_, order): &mut Open) -> bool {
 }
 
 #[test]
-fn a_source_at_its_limit_makes_room_among_its_own_connections() {
+fn source_at_its_limit_evicts_its_own_connection() {
     let register = register(100, 3, "");
     let mut other = open(&register, "198.51.100.7").unwrap();
     let mut held = fill(&register, "192.0.2.1", 3);
@@ -45,7 +45,7 @@ fn a_source_at_its_limit_makes_room_among_its_own_connections() {
 }
 
 #[test]
-fn a_network_of_ipv6_addresses_is_one_source() {
+fn ipv6_network_is_one_source() {
     let register = register(100, 2, "");
     let held = [
         open(&register, "2001:db8::1"),
@@ -62,7 +62,7 @@ fn a_network_of_ipv6_addresses_is_one_source() {
 }
 
 #[test]
-fn a_full_server_takes_room_from_the_source_that_holds_most() {
+fn full_server_evicts_from_the_largest_source() {
     let register = register(6, 100, "");
     let (mut few, mut many) = (
         fill(&register, "192.0.2.1", 2),
@@ -73,7 +73,7 @@ fn a_full_server_takes_room_from_the_source_that_holds_most() {
 }
 
 #[test]
-fn busy_connections_are_never_closed_for_others() {
+fn busy_connections_are_not_evicted() {
     let register = register(2, 100, "");
     let mut held = fill(&register, "192.0.2.1", 2);
     let connections: Vec<_> = held
@@ -94,7 +94,7 @@ fn busy_connections_are_never_closed_for_others() {
 }
 
 #[test]
-fn a_full_server_whose_largest_source_is_busy_takes_room_from_another() {
+fn full_server_with_a_busy_largest_source_evicts_from_another() {
     let register = register(3, 100, "");
     let (mut few, many) = (
         fill(&register, "192.0.2.1", 1),
@@ -113,7 +113,7 @@ fn a_full_server_whose_largest_source_is_busy_takes_room_from_another() {
 }
 
 #[test]
-fn a_trusted_proxy_may_have_all_and_an_unknown_one_on_this_machine_nearly_all() {
+fn trusted_proxies_and_local_peers_have_higher_limits() {
     let register = register(16, 4, "192.0.2.0/24");
     let proxied = fill(&register, "192.0.2.1", 16);
     assert_eq!(register.status().evicted, 0);
@@ -125,7 +125,7 @@ fn a_trusted_proxy_may_have_all_and_an_unknown_one_on_this_machine_nearly_all() 
 }
 
 #[test]
-fn a_closed_connection_gives_its_place_back() {
+fn closed_connection_frees_its_place() {
     let register = register(8, 8, "");
     for _ in 0..100 {
         drop(fill(&register, "192.0.2.1", 8));
@@ -139,6 +139,6 @@ fn a_closed_connection_gives_its_place_back() {
     );
     assert!(
         register.by_source().is_empty(),
-        "a source without connections takes no memory"
+        "a source without connections has no entry"
     );
 }

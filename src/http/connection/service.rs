@@ -1,4 +1,4 @@
-//! The entry of connections: one without a place in the register is not served.
+//! Service that accepts connections. A connection without a place in the register is dropped.
 
 use std::{
     rc::Rc,
@@ -14,13 +14,13 @@ use socket2::SockRef;
 
 use super::{io::Observed, register::Connections};
 
-/// The size of the kernel's buffer for a response that the client does not read. Most responses are smaller.
+/// Size of the kernel's send buffer of a connection, in bytes. Most responses are smaller.
 const SEND_BUFFER: usize = 128 * 1024;
 
-/// The input of the inner service: the socket and the address of its peer.
+/// Input of the inner service: the socket and the address of its peer.
 type Accepted = (Observed, Option<std::net::SocketAddr>);
 
-/// Creates services that pass connections to `inner`, within the limits of the register.
+/// Creates services that pass connections on to `inner`, within the limits of the register.
 pub(in crate::http) struct Bounded<F> {
     inner: F,
     register: Arc<Connections>,
@@ -78,7 +78,8 @@ where
         let Some((place, order)) = self.register.open(peer) else {
             return Box::pin(async { Ok(()) });
         };
-        // Without these options, responses are slower or take more memory, but are correct.
+        // Errors are ignored: without these options, responses are slower or need more memory, but
+        // are correct.
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
         let inner = Rc::clone(&self.inner);
@@ -86,7 +87,7 @@ where
             let served = inner.call((Observed::new(stream, Arc::clone(&place.connection)), peer));
             tokio::select! {
                 biased;
-                // The inner service is dropped, and the socket with it.
+                // Drops the inner service, which closes the socket.
                 Ok(()) = order => Ok(()),
                 served = served => served,
             }

@@ -1,26 +1,27 @@
-//! Offers of another protocol (RFC 9110, section 7.8), which are ignored: this module makes them unreadable before the web
-//! server sees them.
+//! Removes offers of another protocol (RFC 9110, section 7.8) from requests, so that they are
+//! ignored.
 //!
-//! The web server answers an offer with `Connection: upgrade` and closes the connection afterwards, and takes everything
-//! after an offer of WebSocket for the body. Neither can be switched off. Bytes are only replaced in the two headers of a
-//! head, and their number stays the same. What is not HTTP is passed on: the web server refuses it and closes.
+//! The web server answers an offer with `Connection: upgrade`, closes the connection afterwards,
+//! and reads all bytes after an offer of WebSocket as the body. Neither can be disabled. Bytes are
+//! only replaced in the headers `Connection` and `Upgrade`, and the length stays the same.
+//! Bytes that are not HTTP are passed on: the web server refuses them and closes the connection.
 
 use std::mem;
 
-/// Stands for the first letter of an offer.
+/// Replaces the first letter of an offer.
 const BLANK: u8 = b'-';
-/// The longest name of a header that is looked at.
-const LONGEST: usize = "transfer-encoding".len();
+/// Maximum length of a header name that is compared.
+const MAX_NAME: usize = "transfer-encoding".len();
 
-/// The place in the requests of a connection.
+/// Parser of the requests of a connection. Its input may be split anywhere.
 #[derive(Debug, Default)]
 pub(super) struct UpgradeOffers {
     place: Place,
-    /// The beginning of the header's name, in lowercase.
-    name: [u8; LONGEST],
-    /// The length of the name so far.
+    /// Start of the header's name, in lowercase.
+    name: [u8; MAX_NAME],
+    /// Length of the name so far.
     length: usize,
-    /// The framing of the body, as the head has it so far.
+    /// Framing of the body, according to the headers so far.
     framing: Framing,
 }
 
@@ -39,7 +40,7 @@ enum Place {
     Name,
     /// In the value of a header; `true` at the start of a member of its list.
     Value(Header, bool),
-    /// This many bytes before the end of a body.
+    /// Remaining bytes of a body.
     Body(u64),
     ChunkSize(u64),
     ChunkExtension(u64),
@@ -59,7 +60,7 @@ enum Header {
 }
 
 impl UpgradeOffers {
-    /// Removes the offers from the next bytes of the connection.
+    /// Replaces the offers in the next bytes of the connection.
     pub(super) fn remove(&mut self, mut bytes: &mut [u8]) {
         while let Some(first) = bytes.first_mut() {
             let passed = match self.place {
@@ -92,7 +93,7 @@ impl UpgradeOffers {
         }
     }
 
-    /// Passes over the rest of a line.
+    /// Skips the rest of a line. Returns the number of bytes.
     fn line(&mut self, bytes: &[u8], next: Place) -> usize {
         let Some(end) = memchr::memchr(b'\n', bytes) else {
             return bytes.len();
@@ -149,10 +150,10 @@ impl UpgradeOffers {
         1
     }
 
-    /// Passes over a name that begins with another letter than those that matter: most names do.
+    /// Skips a name that begins with none of the letters C, T and U, as most names do.
     fn other_name(&mut self, bytes: &[u8]) -> usize {
         let Some(end) = memchr::memchr2(b':', b'\n', bytes) else {
-            self.length = LONGEST + 1;
+            self.length = MAX_NAME + 1;
             return bytes.len();
         };
         if bytes.get(end) == Some(&b':') {
@@ -169,7 +170,7 @@ impl UpgradeOffers {
             _ => Place::Value(header, false),
         };
         match header {
-            // No other option that is known begins with this letter.
+            // No other known connection option begins with U.
             Header::Connection if starts && byte.eq_ignore_ascii_case(&b'u') => *byte = BLANK,
             Header::Upgrade if starts && byte.is_ascii_graphic() && *byte != b',' => *byte = BLANK,
             Header::ContentLength if byte.is_ascii_digit() => {
@@ -179,7 +180,7 @@ impl UpgradeOffers {
                     .saturating_mul(10)
                     .saturating_add((*byte - b'0').into());
             }
-            // The web server reads no other coding that begins with this letter.
+            // The web server supports no other transfer coding that begins with C.
             Header::TransferEncoding if starts && byte.eq_ignore_ascii_case(&b'c') => {
                 self.framing.chunked = true
             }
@@ -215,7 +216,7 @@ mod tests {
 
     use super::*;
 
-    /// Passes a connection on in pieces of this size.
+    /// Returns the bytes after they were processed in pieces of this size.
     fn passed(sent: &str, piece: usize) -> String {
         let (mut offers, mut bytes) = (UpgradeOffers::default(), sent.as_bytes().to_vec());
         bytes
@@ -225,9 +226,9 @@ mod tests {
     }
 
     #[test]
-    fn offers_in_heads_are_removed_and_bodies_stay() {
+    fn offers_are_removed_from_heads_and_not_from_bodies() {
         let line = "Connection: Upgrade, HTTP2-Settings\r\nUPGRADE: h2c, websocket\r\n";
-        let gone = "Connection: -pgrade, HTTP2-Settings\r\nUPGRADE: -2c, -ebsocket\r\n";
+        let removed = "Connection: -pgrade, HTTP2-Settings\r\nUPGRADE: -2c, -ebsocket\r\n";
         for (rest, length) in [
             ("\r\n", ""),
             ("\r\n{line}\r\n", "Content-Length: {length}\r\n"),
@@ -248,7 +249,7 @@ mod tests {
             let request = |line: &str| {
                 format!("POST / HTTP/1.1\r\nHost: upgrade\r\n{line}{length}X: upgrade\r\n{body}")
             };
-            let (sent, expected) = (request(line).repeat(3), request(gone).repeat(3));
+            let (sent, expected) = (request(line).repeat(3), request(removed).repeat(3));
             for piece in [1, 2, 3, 7, 64, sent.len()] {
                 assert_eq!(passed(&sent, piece), expected, "{piece}");
             }
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn other_headers_stay() {
+    fn other_headers_are_unchanged() {
         for line in [
             "Connection: keep-alive, close",
             "Upgrade-Insecure-Requests: 1",
@@ -270,7 +271,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_in_any_pieces_give_the_same_bytes(sent in "(Upgrade|Connection|Content-Length|Transfer-Encoding|chunked|[ :,;0-9a-f\r\n]){0,60}", piece in 1_usize..40) {
+        fn result_does_not_depend_on_how_bytes_are_split(sent in "(Upgrade|Connection|Content-Length|Transfer-Encoding|chunked|[ :,;0-9a-f\r\n]){0,60}", piece in 1_usize..40) {
             prop_assert_eq!(passed(&sent, piece), passed(&sent, sent.len().max(1)));
             prop_assert_eq!(passed(&sent, piece).len(), sent.len());
         }

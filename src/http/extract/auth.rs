@@ -1,4 +1,4 @@
-//! Authentication by an access token.
+//! Authentication by access token.
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Data};
 use futures_util::future::LocalBoxFuture;
@@ -9,10 +9,11 @@ use crate::{
     service::Caller,
 };
 
-/// Authenticated caller. A handler with this argument is not reached without a good access token.
+/// Authenticated caller. A request without a valid access token is refused before the handler runs.
 pub(in crate::http) struct Auth(pub Caller);
 
-/// Authenticated caller, or `None` for a request without credentials. Bad credentials are refused.
+/// Authenticated caller, or `None` for a request without credentials. Invalid credentials are
+/// refused.
 pub(in crate::http) struct OptionalAuth(pub Option<Caller>);
 
 impl FromRequest for Auth {

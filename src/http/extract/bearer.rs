@@ -1,16 +1,21 @@
-//! The `Authorization` header, as simplejwt reads it, with a scheme in any case (RFC 9110, section 11.1).
+//! Parser of the `Authorization` header, as in simplejwt. The scheme is case-insensitive (RFC 9110,
+//! section 11.1).
 
 use actix_web::{HttpRequest, http::header::AUTHORIZATION};
 
 use crate::http::error::HttpError;
 
-/// The token of a request.
+/// Returns the token of a request.
+///
+/// # Errors
+/// [`HttpError::NotAuthenticated`] without a header of a known scheme,
+/// [`HttpError::BadAuthorizationHeader`] without exactly one token.
 pub(super) fn token(request: &HttpRequest, schemes: &[String]) -> Result<String, HttpError> {
     let header = request
         .headers()
         .get(AUTHORIZATION)
         .ok_or(HttpError::NotAuthenticated)?;
-    // A byte that is not UTF-8 becomes one that no token has: the token is then refused as any bad one.
+    // Invalid UTF-8 becomes U+FFFD, which no valid token contains.
     let header = String::from_utf8_lossy(header.as_bytes());
     let mut parts = header.split_whitespace();
     let scheme = parts.next().ok_or(HttpError::NotAuthenticated)?;

@@ -1,4 +1,4 @@
-//! The client's address behind trusted proxies.
+//! Address of a client behind trusted proxies.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -9,14 +9,14 @@ use crate::{
     http::state::HttpSettings,
 };
 
-/// The maximum number of hops that are read. No real chain of proxies is longer.
+/// Maximum number of hops that are read. Real chains of proxies are shorter.
 const MAX_HOPS: usize = 64;
 
 /// Returns the right-most hop that is not a trusted proxy.
 ///
-/// A header counts only if the peer is a trusted proxy. A proxy appends the address of its own peer, so hops are read
-/// from the right. Hops that the client sent are to the left of its own address. Reading stops at a malformed hop, with
-/// the last known address.
+/// The header is used only if the peer is a trusted proxy. Each proxy appends the address of its
+/// own peer, so hops are read from the right. A client can only forge hops to the left of its own
+/// address. At a malformed hop, the last known address is returned.
 pub(super) fn client_address(
     peer: Option<IpAddr>,
     headers: &HeaderMap,
@@ -76,7 +76,8 @@ fn walk<'a>(
     known
 }
 
-/// Splits a line of `Forwarded` at its commas, the last element first. A comma between quotes is not a separator.
+/// Elements of a line of `Forwarded`, the last one first. A comma between quotes is not a
+/// separator.
 struct ElementsFromTheRight<'a>(&'a [u8]);
 
 impl<'a> Iterator for ElementsFromTheRight<'a> {
@@ -94,8 +95,9 @@ impl<'a> Iterator for ElementsFromTheRight<'a> {
     }
 }
 
-/// Returns the position of the last separator that is not between quotes. Quotes are counted from the right, because
-/// the nearest proxy's element is well-formed. A client may have left a quote open further to the left.
+/// Returns the position of the last separator that is not between quotes. Quotes are counted from
+/// the right, because the element of the nearest proxy is well-formed. A client may have sent an
+/// unclosed quote further to the left.
 fn unquoted_from_the_right(text: &[u8], separator: u8) -> Option<usize> {
     let mut quoted = false;
     for (position, byte) in text.iter().enumerate().rev() {
@@ -114,8 +116,8 @@ fn unquoted_from_the_right(text: &[u8], separator: u8) -> Option<usize> {
     None
 }
 
-/// Returns the value of `for=` in one element of `Forwarded`, without quotes. An element with none or several is
-/// malformed.
+/// Returns the value of `for=` in an element of `Forwarded`, without quotes. Returns `None` if the
+/// element has no `for=`, or several.
 fn for_parameter(element: &[u8]) -> Option<&[u8]> {
     let (mut rest, mut found) = (element, None);
     while !rest.is_empty() {
@@ -160,7 +162,7 @@ fn address(node: &[u8]) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-/// A zone names a network interface of the proxy. It is not part of the address.
+/// Parses an IPv6 address without its zone, which is a network interface of the proxy.
 fn ipv6(text: &str) -> Option<Ipv6Addr> {
     text.split_once('%')
         .map_or(text, |(address, _)| address)

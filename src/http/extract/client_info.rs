@@ -1,4 +1,4 @@
-//! Client of a request.
+//! Address and `User-Agent` of a client.
 
 use std::{
     convert::Infallible,
@@ -24,7 +24,8 @@ impl FromRequest for Client {
     }
 }
 
-/// Returns the address and the `User-Agent` of the client, for the audit trail and the list of sessions.
+/// Returns the address and the `User-Agent` of the client, for the audit trail and the list of
+/// sessions.
 pub(super) fn client_info(request: &HttpRequest) -> ClientInfo {
     let agent = request
         .headers()
@@ -41,7 +42,8 @@ pub(super) fn client_info(request: &HttpRequest) -> ClientInfo {
     }
 }
 
-/// Without control and invisible characters. One of them is NUL, which Postgres cannot store.
+/// Removes control and invisible characters, among them NUL, which Postgres cannot store. Limits
+/// the length to [`MAX_USER_AGENT`] characters.
 fn plain(agent: &[u8]) -> String {
     match std::str::from_utf8(agent) {
         Ok(text)

@@ -25,7 +25,7 @@ pub(in crate::http) trait FormFields: Sized + 'static {
     fn read(data: Data) -> Result<Self, HttpError>;
 }
 
-/// Kind of a field: how its text is read.
+/// Kind of a field, which determines how its text is read.
 pub(in crate::http) trait Field: Sized {
     const TRIM: Trim;
 
@@ -36,14 +36,14 @@ pub(in crate::http) trait Field: Sized {
 #[derive(Debug, Default)]
 pub(in crate::http) struct Text(Zeroizing<String>);
 
-/// Text exactly as sent: a password. Wiped when it is dropped.
+/// Text exactly as sent, for passwords. Wiped when it is dropped.
 #[derive(Default)]
 pub(in crate::http) struct Verbatim(pub Zeroizing<String>);
 
-/// Body whose fields are those of `T`.
+/// Body with the fields of `T`.
 pub(in crate::http) struct Form<T>(pub T);
 
-/// Body with any fields, for a view that treats a missing field, `null` and text differently.
+/// Body with any fields, for a view that distinguishes a missing field, `null` and text.
 pub(in crate::http) struct RawForm(pub Data);
 
 impl Field for Text {

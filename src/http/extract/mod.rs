@@ -1,4 +1,4 @@
-//! Arguments of handlers: the authenticated caller, the client, and the fields of a body.
+//! Arguments of handlers: the authenticated caller, the client and the fields of a body.
 
 mod auth;
 mod bearer;

@@ -12,7 +12,7 @@ use utoipa::{
 use super::error_responses;
 use crate::http::{endpoint::Endpoint, router::endpoints};
 
-/// Adds them.
+/// Modifier that adds the operations.
 pub(super) struct Endpoints;
 
 impl Modify for Endpoints {
@@ -45,7 +45,7 @@ impl Modify for Endpoints {
     }
 }
 
-/// Adds an operation under the path that clients usually write: in Django's API, with a final slash.
+/// Adds an operation. Paths of Django's API have a final slash, as clients usually write them.
 fn add(document: &mut OpenApi, endpoint: &Endpoint, operation: Operation) {
     let slash = if endpoint.path.starts_with("/api/") {
         "/"

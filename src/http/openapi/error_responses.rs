@@ -1,5 +1,5 @@
-//! Error responses of each operation, generated from the errors themselves. Statuses, bodies and texts come from the table
-//! in `http/error.rs`, so the document cannot differ from it.
+//! Error responses of each operation. Statuses, bodies and texts come from the table in
+//! `http/error.rs`, so the document cannot differ from it.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ use crate::{
     service::{Error, TokenDetail},
 };
 
-type Answers = BTreeMap<String, RefOr<Response>>;
+type ErrorResponses = BTreeMap<String, RefOr<Response>>;
 
 /// Returns the error responses of an endpoint, by status.
-pub(super) fn of(endpoint: &Endpoint) -> Answers {
+pub(super) fn of(endpoint: &Endpoint) -> ErrorResponses {
     let mut errors = Vec::new();
     let mut shared = vec![ALWAYS];
     if let Some(names) = endpoint.fields {
@@ -47,7 +47,7 @@ pub(super) fn of(endpoint: &Endpoint) -> Answers {
     answers(&errors, &shared, endpoint.dialect)
 }
 
-/// Answers that several operations share, by status and by their names among the components.
+/// Statuses and component names of responses that several operations share.
 type Shared = &'static [(&'static str, &'static str)];
 const ALWAYS: Shared = &[("405", "MethodNotAllowed"), ("500", "InternalServerError")];
 const BODY: Shared = &[
@@ -58,7 +58,7 @@ const BODY: Shared = &[
 const SIGNED_IN: Shared = &[("401", "NotSignedIn")];
 const STORE: Shared = &[("503", "Unavailable")];
 
-/// What these names stand for.
+/// Returns the shared responses by their component names.
 pub(super) fn components() -> impl Iterator<Item = (&'static str, Response)> {
     [
         ("BodyTooLarge", vec![HttpError::BodyTooLarge]),
@@ -103,7 +103,7 @@ fn unavailable() -> Error {
     Error::Unavailable(String::new())
 }
 
-/// What is wrong with a body as a whole.
+/// Returns the errors of a body as a whole.
 fn body() -> Vec<HttpError> {
     vec![
         HttpError::Json("the text ends too early: line 1 column 1".to_owned()),
@@ -113,7 +113,7 @@ fn body() -> Vec<HttpError> {
     ]
 }
 
-/// And with its fields.
+/// Returns the errors of a body with these fields.
 fn fields(names: &[&'static str]) -> Vec<HttpError> {
     let all = |text: &str| {
         HttpError::Fields(
@@ -128,7 +128,7 @@ fn fields(names: &[&'static str]) -> Vec<HttpError> {
     errors
 }
 
-fn answers(errors: &[HttpError], shared: &[Shared], dialect: Dialect) -> Answers {
+fn answers(errors: &[HttpError], shared: &[Shared], dialect: Dialect) -> ErrorResponses {
     let mut by_status: BTreeMap<String, Vec<&HttpError>> = BTreeMap::new();
     for error in errors {
         by_status
@@ -149,7 +149,7 @@ fn answers(errors: &[HttpError], shared: &[Shared], dialect: Dialect) -> Answers
     .collect()
 }
 
-/// One status with an example of each error.
+/// Returns the response of one status, with an example of each error.
 fn answer(errors: &[&HttpError], dialect: Dialect) -> Response {
     let bodies: Vec<Value> = errors.iter().map(|error| error.answer(dialect).1).collect();
     let mut shapes: Vec<_> = bodies.iter().map(shape).collect();
@@ -203,7 +203,7 @@ fn shape(body: &Value) -> &'static str {
     }
 }
 
-/// A name for an example: its words, in the way that names are written.
+/// Returns the name of an example: the first eight words of its message, joined by underscores.
 fn key(body: &Value) -> String {
     let text = body
         .get("detail")
@@ -222,17 +222,17 @@ fn example(body: Value) -> Example {
 
 const fn description(status: u16) -> &'static str {
     match status {
-        400 => "The body cannot be read, or what it says is not valid.",
-        401 => "Refused: `detail` says why.",
-        404 => "There is no such thing here.",
-        405 => "Any method but those in `Allow`. A protected resource asks first who that is.",
+        400 => "The body cannot be read, or its content is not valid.",
+        401 => "Not authenticated, or the token is refused. `detail` is the reason.",
+        404 => "Not found, or not enabled.",
+        405 => "The method is not in `Allow`. A protected resource checks the access token first.",
         408 => "The body did not arrive in time.",
         413 => "The body is larger than `LATCHKEY_BODY_LIMIT`.",
         415 => {
-            "A body of another type than these three, or one that is packed. An empty body is no body."
+            "The content type or the charset is not supported, or the body is compressed. The type of an empty body is ignored."
         }
-        500 => "Something broke that no request should break. The log says what.",
-        503 => "A server that is needed cannot be reached, or there is too much to do.",
+        500 => "Internal error. The log contains the cause.",
+        503 => "A required server is unavailable, or too many requests are in progress.",
         _ => "Refused.",
     }
 }

@@ -1,5 +1,5 @@
-//! The OpenAPI document: what the handlers say of themselves, and what holds for all of them. `docs/reference/openapi.json` is a
-//! copy of it, `/openapi.json` serves it.
+//! OpenAPI document, generated from the handlers and from properties of all operations. It is
+//! served at `/openapi.json`, and `docs/reference/openapi.json` is a copy.
 
 mod endpoints;
 mod error_responses;
@@ -17,32 +17,33 @@ use utoipa::OpenApi;
 #[openapi(
     info(
         title = "Latchkey",
-        description = "JWT access and refresh tokens with the wire of Django's simplejwt.\n\n\
-            Every path is answered with and without its final slash. Bodies are read as JSON, as a form and as a multipart \
-            form, in the `charset` that `Content-Type` names and otherwise in UTF-8; an unknown one is a 415. Of \
-            several fields of one name, the last counts. Responses are JSON in UTF-8.\n\n\
-            Pages of any origin may read keys and discovery (`Access-Control-Allow-Origin: *`). Where a resource is read, HEAD is answered too, and OPTIONS everywhere (204, \
-            with `Allow`). An `X-Request-ID` that is a short plain word comes back in the answer, and any other is replaced."
+        description = "JWT access and refresh tokens, compatible with Django's simplejwt.\n\n\
+            Every path works with and without its final slash. A body is JSON, a form or a multipart form, in the \
+            `charset` of `Content-Type`, by default UTF-8. An unknown charset is a 415. The last of several fields with \
+            the same name counts. Responses are JSON in UTF-8.\n\n\
+            Pages of any origin may read keys and discovery (`Access-Control-Allow-Origin: *`). Every resource with GET \
+            supports HEAD, and every resource supports OPTIONS (204, with `Allow`). The response repeats an \
+            `X-Request-ID` of 1 to 64 letters, digits and `-_.`. Any other is replaced."
     ),
     // Relative to the URL of the document, so that a proxy may put the service into a folder.
     servers((url = ".", description = "The server of this document.")),
     tags(
         (name = "tokens", description = "simplejwt's views: obtain, refresh, verify, blacklist."),
-        (name = "account", description = "Who is signed in, where, and the end of it."),
-        (name = "keys", description = "What others need to verify access tokens by themselves."),
-        (name = "operation", description = "For those who run the service.")
+        (name = "account", description = "The signed-in user, sessions and log-out."),
+        (name = "keys", description = "Public keys and discovery, for services that verify access tokens."),
+        (name = "operation", description = "Health, metrics and this document, for operators.")
     ),
     components(schemas(schemas::Detail, schemas::CodedDetail, schemas::TokenNotValid, schemas::FieldErrors)),
     modifiers(&Endpoints, &Shared),
 )]
 struct Document;
 
-/// The document as text, with a line break at its end: it depends on no setting.
+/// Returns the document as JSON with a final line break. It does not depend on settings.
 #[must_use]
 pub fn document() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let text = serde_json::to_string_pretty(&Document::openapi());
-        // Maps with text for keys can always be written; were it otherwise, every test of the document would fail.
+        // Serialization cannot fail: all keys are text. The tests would notice an empty document.
         text.map(|text| text + "\n").unwrap_or_default()
     });
     &TEXT
@@ -58,7 +59,7 @@ mod tests {
     use crate::http::router::endpoints;
 
     #[test]
-    fn document_has_every_endpoint_except_the_page() {
+    fn document_contains_every_endpoint_except_swagger_ui() {
         let document: Value = serde_json::from_str(document()).unwrap();
         let documented: BTreeSet<(String, String)> = document["paths"]
             .as_object()

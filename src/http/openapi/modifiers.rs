@@ -1,5 +1,5 @@
-//! What holds for all operations: the three ways to send a body, the headers of every answer, the access token, and which
-//! answer leads to which request.
+//! Properties of all operations: the three content types of a body, the headers of every response,
+//! the access token, and links from responses to requests.
 
 use serde_json::{Value, json};
 use utoipa::{
@@ -18,32 +18,26 @@ use super::error_responses;
 const HEADERS: [(&str, &str); 7] = [
     (
         "Access-Control-Allow-Origin",
-        "`*`: pages of any origin may read it.",
+        "`*`: pages of any origin may read the response.",
     ),
     ("Allow", "The methods of this resource."),
     (
         "Cache-Control",
-        "`no-store`; for keys and discovery, how long they may be kept.",
+        "`no-store`, or the lifetime of keys and discovery in a cache.",
     ),
-    (
-        "ETag",
-        "Names what was sent: `If-None-Match` asks whether it is still the same.",
-    ),
+    ("ETag", "Version of the response, for `If-None-Match`."),
     ("Retry-After", "Seconds to wait."),
     (
         "WWW-Authenticate",
-        "How to authenticate: `Bearer realm=\"api\"`.",
+        "Scheme of authentication: `Bearer realm=\"api\"`.",
     ),
-    (
-        "X-Request-ID",
-        "The id of the request, under which the log has it.",
-    ),
+    ("X-Request-ID", "Id of the request, which the log contains."),
 ];
 const ALWAYS: [&str; 3] = ["Allow", "Cache-Control", "X-Request-ID"];
 const FORM: &str = "application/x-www-form-urlencoded";
 const MULTIPART: &str = "multipart/form-data";
 
-/// Adds it.
+/// Modifier that adds these properties.
 pub(super) struct Shared;
 
 impl Modify for Shared {
@@ -73,16 +67,17 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
         .flatten()
 }
 
-/// What is read as JSON is read from forms as well.
+/// Adds both types of forms to each JSON body.
 fn forms(operation: &mut Operation) {
     if let Some(RefOr::T(body)) = &mut operation.request_body
         && let Some(RefOr::T(json)) = body.content.get("application/json").cloned()
     {
-        // The name of a part stands in a header field, where control characters have no place (RFC 9110, section 5.5).
+        // Names of parts are in a header, which cannot contain control characters (RFC 9110,
+        // section 5.5).
         let plain = ObjectBuilder::new()
             .schema_type(Type::String)
             .pattern(Some(r"^[^\u0000-\u001f\u007f]*$"));
-        // The values of a form are text: there is no `null`.
+        // Values of a form are text, so `null` is impossible.
         let text = || {
             ObjectBuilder::new()
                 .additional_properties(Some(ObjectBuilder::new().schema_type(Type::String)))
@@ -109,7 +104,7 @@ fn headers(response: &mut Response) {
         .extend(ALWAYS.map(|name| (name.to_owned(), header(name))));
 }
 
-/// A header among the components.
+/// Returns a reference to a header in the components.
 pub(super) fn header(name: &str) -> RefOr<utoipa::openapi::Header> {
     RefOr::Ref(Ref::new(format!("#/components/headers/{name}")))
 }
@@ -145,7 +140,7 @@ fn components(components: &mut Components) {
     );
 }
 
-/// What can be done with the tokens of an answer.
+/// Links a token pair to the operations that accept its tokens.
 fn links(operation: &mut Operation) {
     let next: &[(&str, Value)] = match operation.operation_id.as_deref() {
         Some("obtain" | "refresh") => &[

@@ -1,4 +1,4 @@
-//! Schemas of bodies that no handler has a type for.
+//! Schemas of bodies without a type in the handlers.
 
 #![expect(dead_code, reason = "schemas of the OpenAPI document")]
 
@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 /// Refresh token of the session that ends.
 #[derive(ToSchema)]
 pub(in crate::http) struct LogOut {
-    /// The refresh token; `null` to say by the access token alone which session ends.
+    /// Refresh token, or `null` to end the session of the access token.
     #[schema(required = true, example = "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl")]
     refresh: Option<String>,
 }
@@ -21,15 +21,15 @@ pub(in crate::http) struct JwkSet {
     keys: Vec<Jwk>,
 }
 
-/// A public key: of an elliptic curve (`crv`, `x`, `y`), of Edwards' (`crv`, `x`) or of RSA (`n`, `e`).
+/// Public key: ECDSA (`crv`, `x`, `y`), Ed25519 (`crv`, `x`) or RSA (`n`, `e`).
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Jwk {
     /// `EC`, `OKP` or `RSA`.
     kty: String,
-    /// The one algorithm it is for.
+    /// Signature algorithm of the key.
     alg: String,
-    /// Named by the header of each token that it signed.
+    /// Key id. The header of each token contains the id of its signing key.
     kid: String,
     /// `sig`.
     r#use: String,
@@ -50,14 +50,14 @@ pub(in crate::http) struct Jwk {
 #[schema(value_type = Object)]
 pub(in crate::http) struct Description(Value);
 
-/// Why not, in words.
+/// Reason for the error.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Detail {
     detail: String,
 }
 
-/// Why not, in words and in simplejwt's code.
+/// Reason for the error, with simplejwt's code.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct CodedDetail {
@@ -66,7 +66,7 @@ pub(in crate::http) struct CodedDetail {
     code: String,
 }
 
-/// An access token that a protected view refuses.
+/// Refusal of an access token by a protected view.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct TokenNotValid {
@@ -77,7 +77,7 @@ pub(in crate::http) struct TokenNotValid {
     messages: Vec<TokenMessage>,
 }
 
-/// Why a token of this type is refused.
+/// Reason why a token of this type is refused.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct TokenMessage {
@@ -88,6 +88,6 @@ pub(in crate::http) struct TokenMessage {
     message: String,
 }
 
-/// What is wrong, by field; what is wrong with no field in particular is under `non_field_errors`.
+/// Errors by field. Errors of the whole body are under `non_field_errors`.
 #[derive(ToSchema)]
 pub(in crate::http) struct FieldErrors(BTreeMap<String, Vec<String>>);

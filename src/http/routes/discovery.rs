@@ -1,5 +1,5 @@
-//! `/.well-known/openid-configuration` and `/.well-known/oauth-authorization-server` (RFC 8414). No value comes from the
-//! headers of a request.
+//! `/.well-known/openid-configuration` and `/.well-known/oauth-authorization-server` (RFC 8414). No
+//! value comes from request headers.
 
 use std::collections::BTreeMap;
 
@@ -36,12 +36,13 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-/// Returns further paths of the documents, for an issuer with a path. OAuth inserts the well-known part before the path
-/// of the issuer (RFC 8414, section 3.1), OpenID Connect appends it (Discovery, section 4); libraries do both with both.
+/// Returns the additional paths of the documents for an issuer with a path, with their endpoints.
+/// OAuth inserts the well-known part before the path of the issuer (RFC 8414, section 3.1), and
+/// OpenID Connect appends it (Discovery, section 4). Libraries use both forms for both documents.
 pub(in crate::http) fn aliases(issuer: &str) -> Vec<(&'static str, String)> {
     let path = issuer.parse::<Uri>().ok().filter(|_| is_url(issuer));
     let path = path.as_ref().map_or("", Uri::path).trim_end_matches('/');
-    // A parameter in braces would be a pattern of the router.
+    // The router would read braces as a parameter.
     if path.is_empty() || path.contains(['{', '}']) {
         return Vec::new();
     }
@@ -56,19 +57,19 @@ pub(in crate::http) fn aliases(issuer: &str) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// Issuer, key set, algorithms and endpoints.
+/// Metadata of the issuer: key set, algorithms and endpoints.
 #[derive(Serialize, ToSchema)]
 struct Metadata<'a> {
     issuer: &'a str,
     jwks_uri: String,
-    /// `none`: there is no authorization endpoint. RFC 8414 requires the member and forbids an empty list.
+    /// `none`, because there is no authorization endpoint. RFC 8414 requires a non-empty list.
     response_types_supported: [&'static str; 1],
     subject_types_supported: [&'static str; 1],
     #[schema(value_type = Vec<String>)]
     id_token_signing_alg_values_supported: &'a [&'static str],
     #[schema(value_type = Vec<String>)]
     access_token_signing_alg_values_supported: &'a [&'static str],
-    /// URLs of the endpoints that advertise themselves.
+    /// URLs of the advertised endpoints.
     #[serde(flatten)]
     #[schema(ignore)]
     endpoints: BTreeMap<&'static str, String>,
@@ -76,9 +77,10 @@ struct Metadata<'a> {
 
 #[utoipa::path(
     get, path = "/.well-known/openid-configuration", tag = "keys", operation_id = "openid_configuration",
-    summary = "Get issuer, key set, algorithms and endpoints",
-    description = "Libraries of OpenID Connect find the keys here. Requires an issuer that is a URL. If the issuer has a path, \
-         the document is also at `/.well-known/openid-configuration` followed by the path, and at the path followed by it.",
+    summary = "Get the OpenID Connect discovery document",
+    description = "Contains issuer, key set, algorithms and endpoints. OpenID Connect libraries use it to find the key set. Without an issuer that is a URL, it is a 404. If the issuer \
+         has a path, the document is also served at the well-known path followed by the issuer's path, and at the issuer's \
+         path followed by the well-known path.",
     responses((status = 200, description = "The document.", body = Metadata))
 )]
 async fn openid_configuration(state: Data<State>) -> Result<HttpResponse, HttpError> {
@@ -87,9 +89,10 @@ async fn openid_configuration(state: Data<State>) -> Result<HttpResponse, HttpEr
 
 #[utoipa::path(
     get, path = "/.well-known/oauth-authorization-server", tag = "keys", operation_id = "oauth_authorization_server",
-    summary = "Get the same document at the path of RFC 8414",
-    description = "Requires an issuer that is a URL. If the issuer has a path, the document is also at \
-         `/.well-known/oauth-authorization-server` followed by the path, and at the path followed by it.",
+    summary = "Get the authorization server metadata (RFC 8414)",
+    description = "Returns the document of `/.well-known/openid-configuration`. Without an issuer that is a URL, it is a 404. If \
+         the issuer has a path, the document is also served at the well-known path followed by the issuer's path, and at the \
+         issuer's path followed by the well-known path.",
     responses((status = 200, description = "The document.", body = Metadata))
 )]
 async fn authorization_server(state: Data<State>) -> Result<HttpResponse, HttpError> {

@@ -1,4 +1,5 @@
-//! `/openapi.json`: the document. `/docs/`: Swagger UI, whose files are in the program. Both can be switched off.
+//! `/openapi.json` serves the OpenAPI document, and `/docs/` Swagger UI, which is part of the
+//! binary. Both can be disabled.
 
 use std::{
     borrow::Cow,
@@ -33,12 +34,12 @@ use crate::{
     service::Error,
 };
 
-/// The page may load what this server has, pictures that it carries within itself, and nothing else.
+/// Policy of the page: only files of this server and embedded images.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The size of the pieces in which a large response is copied for each client.
-const PIECE: usize = 8 * 1024;
+/// Size of the pieces of a large response, in bytes.
+const CHUNK_SIZE: usize = 8 * 1024;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let get = |path| -> Builder { route(Method::GET, path).enabled(|settings| settings.docs) };
@@ -64,14 +65,15 @@ async fn openapi() -> HttpResponse {
 }
 
 async fn page(request: HttpRequest) -> Result<HttpResponse, HttpError> {
-    // The page names its files relative to itself. So is the way to it: a proxy may have put all of it in a folder.
+    // Links of the page and this redirect are relative, because a proxy may serve them under a
+    // prefix.
     if request.path() == "/docs" {
         return Ok(HttpResponse::PermanentRedirect()
             .insert_header((LOCATION, "docs/"))
             .finish());
     }
     let file = request.match_info().get("file").unwrap_or_default();
-    // Without "none" it would ask somebody else's server whether the document is valid.
+    // By default, Swagger UI sends the document's URL to an external validator.
     let config = Config::from("../openapi.json")
         .validator_url("none")
         .use_base_layout();
@@ -97,39 +99,40 @@ async fn page(request: HttpRequest) -> Result<HttpResponse, HttpError> {
         if accepts_gzip(&request) {
             response.insert_header((CONTENT_ENCODING, "gzip"));
         } else {
-            bytes = unpacked(file, &bytes).map_err(|_| broken("gzip".into()))?;
+            bytes = decompressed(file, &bytes).map_err(|_| broken("gzip".into()))?;
         }
     }
     Ok(response.body(in_pieces(bytes)))
 }
 
-/// Returns true if the client asks for gzip. One that names no encoding, as curl, often cannot unpack any.
+/// Returns true if the client requests gzip. A client without `Accept-Encoding`, such as curl,
+/// often cannot decompress.
 fn accepts_gzip(request: &HttpRequest) -> bool {
     let accepted = AcceptEncoding::parse(request).ok();
     let offered = [Encoding::identity(), Encoding::gzip()];
     accepted.and_then(|accepted| accepted.negotiate(offered.iter())) == Some(Encoding::gzip())
 }
 
-/// Returns a packed file as text. Files are few, and each is unpacked once.
-fn unpacked(file: &str, packed: &[u8]) -> io::Result<Bytes> {
-    static UNPACKED: LazyLock<Mutex<HashMap<String, Bytes>>> = LazyLock::new(Mutex::default);
-    let mut known = UNPACKED.lock().unwrap_or_else(PoisonError::into_inner);
+/// Returns a compressed file as text. There are few files, and each is decompressed once.
+fn decompressed(file: &str, compressed: &[u8]) -> io::Result<Bytes> {
+    static DECOMPRESSED: LazyLock<Mutex<HashMap<String, Bytes>>> = LazyLock::new(Mutex::default);
+    let mut known = DECOMPRESSED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(bytes) = known.get(file) {
         return Ok(bytes.clone());
     }
     let mut bytes = Vec::new();
-    GzDecoder::new(packed).read_to_end(&mut bytes)?;
+    GzDecoder::new(compressed).read_to_end(&mut bytes)?;
     let bytes = Bytes::from(bytes);
     known.insert(file.to_owned(), bytes.clone());
     Ok(bytes)
 }
 
-/// Returns a body that is copied piece by piece while the client reads it. The web server would copy a single piece at
-/// once.
+/// Returns a body that is copied in pieces while the client reads it. The web server would copy a
+/// single piece at once.
 fn in_pieces(bytes: Bytes) -> impl MessageBody + 'static {
     let length = bytes.len();
     let pieces = (0..length)
-        .step_by(PIECE)
-        .map(move |start| bytes.slice(start..length.min(start + PIECE)));
+        .step_by(CHUNK_SIZE)
+        .map(move |start| bytes.slice(start..length.min(start + CHUNK_SIZE)));
     SizedStream::new(length as u64, stream::iter(pieces.map(Ok::<_, Infallible>)))
 }

@@ -1,4 +1,4 @@
-//! `/health/live`: the process runs. `/health/ready`: it can answer requests, and how well.
+//! `/health/live` reports that the process runs, and `/health/ready` that it can serve requests.
 
 use actix_web::{
     HttpResponse,
@@ -29,7 +29,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-/// The process runs.
+/// State of the process.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Live {
@@ -37,31 +37,33 @@ struct Live {
     status: &'static str,
 }
 
-/// The readiness of the instance and its parts. Each is `ok`, `degraded` or `down`; `status` may also be `stopping`.
+/// Readiness of the instance and its dependencies: `ok`, `degraded` or `down`. `status` may also be
+/// `stopping`.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Ready {
     status: &'static str,
     database: &'static str,
-    /// Only where there is a Redis.
+    /// Absent without Redis.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     redis: Option<&'static str>,
-    /// The key ring. `degraded` if this instance cannot read it, so that it does not notice revoked keys.
+    /// Key ring. `degraded` if the instance cannot read it, because revocations of keys are then
+    /// not noticed.
     keys: &'static str,
-    /// Seconds since the key ring was last read. Only if `keys` is not `ok`.
+    /// Seconds since the key ring was last read. Absent if `keys` is `ok`.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     keys_last_look_seconds: Option<u64>,
 }
 
-/// The status of an instance that was asked to stop.
+/// Status after a signal to stop.
 const STOPPING: &str = "stopping";
 
 #[utoipa::path(
     get, path = "/health/live", tag = "operation",
     summary = "Check that the process runs",
-    description = "Queries no other server: an unavailable database is no reason to restart the process.",
+    description = "Does not query other servers, because an unavailable database is no reason to restart the process.",
     responses((status = 200, description = "The process runs.", body = Live, example = json!({ "status": "ok" })))
 )]
 async fn live() -> HttpResponse {
@@ -73,8 +75,8 @@ async fn live() -> HttpResponse {
 #[utoipa::path(
     get, path = "/health/ready", tag = "operation",
     summary = "Check that requests can be served",
-    description = "Without Redis, or if it cannot read its keys, the instance is degraded but serves requests. \
-         Without its database, or if the embedded database cannot be written to, it is down. After a signal to stop, \
+    description = "If Redis is unavailable or the key ring cannot be read, the instance is degraded but serves requests. \
+         If the database is unavailable, or the embedded database cannot be written to, it is down. After a signal to stop, \
          it is stopping.",
     responses(
         (status = 200, description = "Ready.", body = Ready,

@@ -1,4 +1,4 @@
-//! `/.well-known/jwks.json`: the public keys of access tokens (RFC 7517, section 5), served from memory.
+//! `/.well-known/jwks.json`: the public keys of access tokens (RFC 7517, section 5).
 
 use std::cell::RefCell;
 
@@ -32,7 +32,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", tag = "keys",
     summary = "Get the public keys of access tokens",
-    description = "A JWK Set (RFC 7517). It contains a new key before the key signs.",
+    description = "Returns a JWK Set (RFC 7517). A new key is published before it signs.",
     params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier response.")),
     responses(
         (status = 200, description = "The keys.", body = JwkSet, headers(("ETag" = String, description = "Identifies this key set.")),
@@ -62,8 +62,8 @@ async fn jwks(request: HttpRequest, state: Data<State>) -> HttpResponse {
         .body(body)
 }
 
-/// Returns the worker's copies of `ETag` and body, which change with the key set. A reference count that all workers
-/// share would cause contention on its cache line.
+/// Returns the worker's copies of `ETag` and body, which are replaced with the key set. A reference
+/// count that all workers share would cause contention on its cache line.
 fn worker_copy(published: &PublishedKeys) -> (HeaderValue, Bytes) {
     thread_local! {
         static OWN: RefCell<(HeaderValue, Bytes)> = const { RefCell::new((HeaderValue::from_static(""), Bytes::new())) };
@@ -79,7 +79,8 @@ fn worker_copy(published: &PublishedKeys) -> (HeaderValue, Bytes) {
     })
 }
 
-/// Compares weakly, and accepts `*` (RFC 9110, section 13.1.2).
+/// Returns true if `If-None-Match` contains the tag or `*`. The comparison is weak (RFC 9110,
+/// section 13.1.2).
 fn matches(request: &HttpRequest, etag: &[u8]) -> bool {
     request
         .headers()

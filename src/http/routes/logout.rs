@@ -24,7 +24,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .access(Access::Optional)
             .dialect(Dialect::DjRestAuth)
             .limit(Limit::Session)
-            // dj-rest-auth lists GET although its setting makes it a 405.
+            // dj-rest-auth lists GET although it is a 405 by default.
             .allow("GET, POST, HEAD, OPTIONS")
             .advertise("logout_endpoint")
             .body::<RawForm>()
@@ -55,16 +55,16 @@ struct Done {
 #[utoipa::path(
     post, path = "/api/auth/logout/", tag = "account",
     summary = "Log out",
-    description = "dj-rest-auth's view: ends the session of the refresh token. An access token is not needed, and is ignored unless \
-         `refresh` is `null`: then the session of the access token ends.",
+    description = "Ends the session of the refresh token, as in dj-rest-auth. If `refresh` is `null`, the session of the access token \
+         ends. Otherwise, the access token is not needed, and ignored.",
     request_body = LogOut,
     security((), ("bearerAuth" = [])),
     responses(
         (status = 200, description = "Logged out.", body = Done, example = json!({ "detail": "Successfully logged out." })),
     )
 )]
-/// The refresh token decides. `Authorization` is read only if the body holds no token: a client that logs out often has
-/// an expired access token.
+/// Ends the session of the refresh token. `Authorization` is read only if the body contains no
+/// token, because a client that logs out often has an expired access token.
 async fn log_out(
     Form(RawForm(mut data)): Form<RawForm>,
     Client(client): Client,
@@ -76,13 +76,13 @@ async fn log_out(
             OptionalAuth::extract(&request).await?;
             return Err(HttpError::NoRefreshToken);
         }
-        // dj-rest-auth accepts `null` and does nothing. Here the session of the access token ends, if there is one.
+        // dj-rest-auth accepts `null` and does nothing. Here, the session of the access token ends.
         RawField::Null => {
             if let OptionalAuth(Some(caller)) = OptionalAuth::extract(&request).await? {
                 state.auth.end_own_session(caller).await?;
             }
         }
-        // A value that cannot be a token is refused like a bad token.
+        // An invalid or blank value is refused like an invalid token.
         field => {
             let token = char_field(field, Trim::Yes).unwrap_or_default();
             state.auth.log_out(&token, client).await?;
@@ -94,7 +94,7 @@ async fn log_out(
 #[utoipa::path(
     post, path = "/api/auth/logout/all/", tag = "account",
     summary = "Log out everywhere",
-    description = "Ends all sessions of the access token's user, this one as well.",
+    description = "Ends all sessions of the access token's user, including the current one.",
     security(("bearerAuth" = [])),
     responses(
         (status = 200, description = "Logged out.", body = Done, example = json!({ "detail": "Successfully logged out." })),

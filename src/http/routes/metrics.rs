@@ -1,4 +1,5 @@
-//! `/metrics`: `OpenMetrics` for Prometheus, or the older text format for clients that accept only that.
+//! `/metrics`: metrics in the `OpenMetrics` format, or in the older text format for clients that
+//! accept only that.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -18,7 +19,7 @@ use crate::{
     service::Error,
 };
 
-/// Path on the main address and on the address of metrics.
+/// Path on the main address and on the metrics address.
 pub(in crate::http) const PATH: &str = "/metrics";
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -66,8 +67,8 @@ async fn metrics(
         .body(text))
 }
 
-/// Converts to the text format of version 0.0.4. It has no units and no end marker, and describes a counter by the name
-/// of its samples.
+/// Converts to version 0.0.4 of the text format, which has no units and no end marker. Its
+/// metadata of a counter use the name of the samples, with `_total`.
 fn plain(open_metrics: &str) -> String {
     let mut plain = String::with_capacity(open_metrics.len());
     let mut lines = open_metrics.split_inclusive('\n').peekable();

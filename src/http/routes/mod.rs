@@ -1,4 +1,4 @@
-//! Endpoints, one resource a file.
+//! Endpoints, with one file per resource.
 
 pub(super) mod discovery;
 mod docs;

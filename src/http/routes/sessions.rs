@@ -1,4 +1,4 @@
-//! `/api/auth/sessions/`: lists the user's live sessions, and ends one of them.
+//! `/api/auth/sessions/`: list of the user's live sessions, and end of one of them.
 
 use actix_web::{HttpRequest, HttpResponse, http::Method, web::Data};
 use serde::Serialize;
@@ -34,7 +34,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-/// A session. Times are in UTC (RFC 3339), as Django REST framework writes them.
+/// Session. Times are in UTC (RFC 3339), in the format of Django REST framework.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct SessionDetails {
@@ -95,7 +95,7 @@ async fn list(Auth(caller): Auth, state: Data<State>) -> Result<HttpResponse, Ht
 #[utoipa::path(
     delete, path = "/api/auth/sessions/{id}/", tag = "account", operation_id = "end_session",
     summary = "End a session",
-    description = "Revokes all its tokens. An id that is no live session of this user is a 404.",
+    description = "Revokes all tokens of the session. An id that is not a live session of the user is a 404.",
     security(("bearerAuth" = [])),
     params(("id" = String, Path, description = "The `id` in the list.", format = "uuid")),
     responses((status = 204, description = "The session has ended."))

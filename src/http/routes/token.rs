@@ -1,4 +1,4 @@
-//! `/api/token/…`: simplejwt's four views.
+//! `/api/token/…`: the four views of simplejwt.
 
 use actix_web::{
     HttpResponse,
@@ -72,7 +72,7 @@ pub(super) fn tokens(details: &[TokenDetail]) -> Vec<HttpError> {
 }
 
 form! {
-    /// A name and a password.
+    /// User name and password.
     Credentials {
         /// Surrounding white space is removed.
         username: Text(example = "ada"),
@@ -82,36 +82,36 @@ form! {
 }
 
 form! {
-    /// A refresh token.
+    /// Body with a refresh token.
     RefreshToken {
-        /// The newest one of its session, or the one before it within the reuse grace.
+        /// Current refresh token of the session, or within the reuse grace the one before it.
         refresh: Text(example = "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl"),
     }
 }
 
 form! {
-    /// A token of any type.
+    /// Body with a token of any type.
     AnyToken {
-        /// An access token or a refresh token.
+        /// Access token or refresh token.
         token: Text(example = "eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl"),
     }
 }
 
-/// simplejwt's order: refresh before access.
+/// Members in simplejwt's order: refresh before access.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(description = "A pair of tokens.")]
+#[schema(description = "Token pair.")]
 struct Obtained {
     #[schema(value_type = String, required = true)]
     refresh: Option<String>,
     access: String,
 }
 
-/// simplejwt's order: access before refresh.
+/// Members in simplejwt's order: access before refresh.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(
-    description = "The next pair of tokens; without `refresh` where `ROTATE_REFRESH_TOKENS` is off."
+    description = "The next token pair. `refresh` is absent if `ROTATE_REFRESH_TOKENS` is off."
 )]
 struct Refreshed {
     access: String,
@@ -120,13 +120,13 @@ struct Refreshed {
     refresh: Option<String>,
 }
 
-/// An empty object.
+/// Empty object.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Empty {}
 
 impl Obtained {
-    /// Returns the JSON text. It is concatenated, because base64url and dots need no escapes in JSON.
+    /// Returns the JSON text. It can be concatenated, because tokens need no escapes in JSON.
     fn text(&self) -> String {
         match &self.refresh {
             Some(refresh) => [
@@ -143,7 +143,7 @@ impl Obtained {
 }
 
 impl Refreshed {
-    /// As [`Obtained::text`].
+    /// Returns the JSON text, as [`Obtained::text`].
     fn text(&self) -> String {
         match &self.refresh {
             Some(refresh) => [
@@ -170,7 +170,8 @@ fn ok(body: impl MessageBody + 'static) -> HttpResponse {
 #[utoipa::path(
     post, path = "/api/token/", tag = "tokens",
     summary = "Sign in",
-    description = "Exchanges a name and a password for a pair of tokens, and creates a session. An unknown user, a wrong password and an inactive user have the same response.",
+    description = "Exchanges a user name and a password for a token pair, and creates a session. Unknown user, wrong password and \
+         inactive user have the same response.",
     request_body = Credentials,
     responses(
         (status = 200, description = "Signed in.", body = Obtained,
@@ -183,16 +184,17 @@ async fn obtain(
     state: Data<State>,
 ) -> Result<HttpResponse, HttpError> {
     let password = Password::parse(password.0).map_err(|_| Error::BadCredentials)?;
-    // Not run to completion: each of its writes is atomic, and no password is hashed for a client that disconnected.
+    // The future may be dropped: each write is atomic, and no password is hashed for a disconnected
+    // client.
     let TokenPair { access, refresh } = state.auth.obtain(&username, password, client).await?;
     Ok(ok(Obtained { refresh, access }.text()))
 }
 
 #[utoipa::path(
     post, path = "/api/token/refresh/", tag = "tokens",
-    summary = "Exchange a refresh token for the next pair",
+    summary = "Exchange a refresh token for the next token pair",
     description = "A refresh token can be used once. Within the reuse grace, the same client receives the same pair again. \
-         Reuse later, or by another client, ends the session.",
+         Reuse after the grace, or by another client, ends the session.",
     request_body = RefreshToken,
     responses(
         (status = 200, description = "The next pair.", body = Refreshed,
@@ -211,7 +213,7 @@ async fn refresh(
 #[utoipa::path(
     post, path = "/api/token/verify/", tag = "tokens",
     summary = "Verify a token",
-    description = "Accepts access and refresh tokens. A revoked token is a 400, as in simplejwt, and any other invalid token a 401.",
+    description = "Accepts access and refresh tokens. As in simplejwt, a revoked token is a 400, and any other invalid token is a 401.",
     request_body = AnyToken,
     responses((status = 200, description = "The token is valid.", body = Empty, example = json!({})))
 )]
@@ -245,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_what_its_shape_says() {
+    fn text_is_the_same_as_the_serialized_struct() {
         let access = "eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0-_Jl".to_owned();
         for refresh in [None, Some("eyJhbGciOiJIUzI1NiJ9.e30.c2ln-_RJl".to_owned())] {
             let obtained = Obtained {

@@ -21,7 +21,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-/// A user, in dj-rest-auth's format.
+/// User, in dj-rest-auth's format.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct UserDetails<'a> {
@@ -37,7 +37,7 @@ struct UserDetails<'a> {
 #[utoipa::path(
     get, path = "/api/auth/user/", tag = "account",
     summary = "Get the signed-in user",
-    description = "The user of the access token, read from the database.",
+    description = "Returns the user of the access token, from the database.",
     security(("bearerAuth" = [])),
     responses(
         (status = 200, description = "The user.", body = UserDetails,

@@ -24,7 +24,10 @@ mod observe;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -57,12 +60,20 @@ const TICKET_LIFETIME: u64 = 24 * 60 * 60 * 1000;
 /// Maximum of entries in one call of the script, because Redis serves no other client during it.
 const ENTRIES_PER_SCRIPT: usize = 200;
 
-/// Blacklist of one process. Share it behind an `Arc`.
+/// Blacklist of one process. Clones share the cache state and the connections.
+#[derive(Clone)]
 pub struct RedisBlacklist {
+    shared: Arc<Shared>,
+    via: Via,
+}
+
+struct Shared {
     trust: Trust,
     keys: KeyNames,
     process: String,
     topology: Topology,
+    /// Number of workers so far.
+    workers: AtomicUsize,
 }
 
 impl RedisBlacklist {
@@ -78,20 +89,36 @@ impl RedisBlacklist {
     ) -> Result<Self, StoreError> {
         let trust = Trust::new(deployment);
         let topology = Topology::new(options, Arc::clone(&trust.failures))?;
-        Ok(Self {
+        let shared = Shared {
             trust,
             keys: KeyNames::new(&options.prefix),
             process,
             topology,
+            workers: AtomicUsize::new(0),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            via: Via::Shared,
         })
+    }
+
+    /// Returns the blacklist of a worker of the web server: its requests use connections that the
+    /// worker's runtime drives. A worker that replaces another takes over its index.
+    #[must_use]
+    pub fn for_worker(&self) -> Self {
+        let index = self.shared.workers.fetch_add(1, Ordering::Relaxed);
+        Self {
+            shared: Arc::clone(&self.shared),
+            via: Via::Worker(index % self.shared.topology.workers().max(1)),
+        }
     }
 
     /// Returns the current servers. Finds them first if no probe has run, as in operators'
     /// commands.
     async fn route(&self) -> Result<Arc<SlotMap>, StoreError> {
-        match self.topology.route() {
+        match self.shared.topology.route() {
             Some(route) => Ok(route),
-            None => self.topology.find(&self.keys).await,
+            None => self.shared.topology.find(&self.shared.keys).await,
         }
     }
 
@@ -101,16 +128,18 @@ impl RedisBlacklist {
             BlacklistEntry::SessionEpoch {
                 user,
                 session_epoch,
-            } => (self.keys.user(user), session_epoch.to_string(), ttl),
-            BlacklistEntry::SessionRevoked { session, user } => {
-                (self.keys.session(user, *session), REVOKED.to_owned(), ttl)
-            }
+            } => (self.shared.keys.user(user), session_epoch.to_string(), ttl),
+            BlacklistEntry::SessionRevoked { session, user } => (
+                self.shared.keys.session(user, *session),
+                REVOKED.to_owned(),
+                ttl,
+            ),
             BlacklistEntry::GenerationRotated {
                 session,
                 user,
                 generation,
             } => (
-                self.keys.session(user, *session),
+                self.shared.keys.session(user, *session),
                 generation.to_string(),
                 ttl,
             ),
@@ -141,7 +170,7 @@ impl RedisBlacklist {
                 for entries in entries.chunks(ENTRIES_PER_SCRIPT) {
                     pipeline.add_command(scripts::raise(entries)).ignore();
                 }
-                pipeline.cmd("EXISTS").arg(self.keys.epoch(bucket));
+                pipeline.cmd("EXISTS").arg(self.shared.keys.epoch(bucket));
             })
             .await?;
         Ok(epochs.iter().all(|(_, count)| *count > 0))
@@ -149,11 +178,12 @@ impl RedisBlacklist {
 
     /// Finds the servers again. Returns true if they differ from `before`.
     async fn have_moved(&self, before: Option<&Arc<SlotMap>>) -> bool {
-        let Some(before) = before.filter(|_| self.topology.moves()) else {
+        let Some(before) = before.filter(|_| self.shared.topology.moves()) else {
             return false;
         };
-        self.topology
-            .find(&self.keys)
+        self.shared
+            .topology
+            .find(&self.shared.keys)
             .await
             .is_ok_and(|found| !Arc::ptr_eq(before, &found))
     }
@@ -202,16 +232,16 @@ fn number(entry: Option<&String>) -> Option<u32> {
 impl Blacklist for RedisBlacklist {
     async fn check(&self, token: &TokenRef) -> Lookup {
         let bucket = KeyNames::bucket(&token.user);
-        let before = self.trust.counters();
-        let Some(route) = self.topology.route() else {
+        let before = self.shared.trust.counters();
+        let Some(route) = self.shared.topology.route() else {
             return Lookup::Unknown;
         };
         let Some(link) = route.connection(bucket) else {
             return Lookup::Unknown;
         };
-        let command = self.keys.lookup_command(&token.user, token.session);
+        let command = self.shared.keys.lookup_command(&token.user, token.session);
         let reply: Result<(Option<String>, Option<String>, Option<String>), _> =
-            link.query(Via::Worker, &command).await;
+            link.query(self.via, &command).await;
         let Ok((epoch, session, user)) = reply else {
             return Lookup::Unknown;
         };
@@ -230,7 +260,11 @@ impl Blacklist for RedisBlacklist {
         let readable = [&session, &user]
             .iter()
             .all(|entry| entry.is_none() || number(entry.as_ref()).is_some());
-        let is_trusted = readable && self.trust.is_given_for(bucket, epoch.as_deref(), before);
+        let is_trusted = readable
+            && self
+                .shared
+                .trust
+                .is_given_for(bucket, epoch.as_deref(), before);
         if is_trusted {
             Lookup::Clear
         } else {
@@ -239,8 +273,8 @@ impl Blacklist for RedisBlacklist {
     }
 
     async fn write(&self, entries: &[(BlacklistEntry, TimeDelta)]) -> Result<(), StoreError> {
-        let before = self.topology.route();
-        let mut written = self.raise(entries, Via::Worker).await;
+        let before = self.shared.topology.route();
+        let mut written = self.raise(entries, self.via).await;
         // A replaced master accepts writes for some seconds, and other instances do not read them.
         // The first instance that left it deleted its cache epochs, so a missing epoch triggers a
         // search.
@@ -251,7 +285,7 @@ impl Blacklist for RedisBlacklist {
             written = self.raise(entries, Via::OneOff).await;
         }
         if written.is_err() {
-            self.trust.record_failed_write();
+            self.shared.trust.record_failed_write();
         }
         written.map(drop)
     }
@@ -260,34 +294,37 @@ impl Blacklist for RedisBlacklist {
         &self,
         entries: &[(BlacklistEntry, TimeDelta)],
     ) -> Result<(), StoreError> {
-        self.raise(entries, Via::Worker).await.map(drop)
+        self.raise(entries, self.via).await.map(drop)
     }
 
     async fn probe(&self) -> Result<Probe, StoreError> {
         match self.observe().await {
             Ok(seen) => {
-                let probe = self.trust.assess(&seen);
+                let probe = self.shared.trust.assess(&seen);
                 if probe.state != CacheState::Current {
                     // No connection need have failed: a server may have become a replica.
-                    self.trust.revoke();
+                    self.shared.trust.revoke();
                 }
                 Ok(probe)
             }
             Err(error) => {
-                self.trust.revoke();
+                self.shared.trust.revoke();
                 Err(error)
             }
         }
     }
 
     fn trust(&self, probe: &Probe) {
-        self.trust.restore(probe.connection);
+        self.shared.trust.restore(probe.connection);
     }
 
     async fn start_rebuild(&self) -> Result<u64, StoreError> {
-        let ticket = self.trust.begin_rebuild(self.observe().await?);
-        self.on_all::<()>(Via::Worker, |_, bucket, pipeline| {
-            let key = self.keys.rebuild_ticket(bucket, &self.process);
+        let ticket = self.shared.trust.begin_rebuild(self.observe().await?);
+        self.on_all::<()>(self.via, |_, bucket, pipeline| {
+            let key = self
+                .shared
+                .keys
+                .rebuild_ticket(bucket, &self.shared.process);
             pipeline
                 .cmd("SET")
                 .arg(key)
@@ -300,18 +337,23 @@ impl Blacklist for RedisBlacklist {
     }
 
     fn record_failed_rebuild(&self) {
-        self.trust.failed_rebuilds.fetch_add(1, Ordering::Relaxed);
+        self.shared
+            .trust
+            .failed_rebuilds
+            .fetch_add(1, Ordering::Relaxed);
     }
 
     async fn finish_rebuild(&self, ticket: u64) -> Result<bool, StoreError> {
-        let name = self.trust.name_epochs(&self.process);
+        let name = self.shared.trust.name_epochs(&self.shared.process);
         let seals = self
-            .on_all::<Option<String>>(Via::Worker, |address, bucket, pipeline| {
+            .on_all::<Option<String>>(self.via, |address, bucket, pipeline| {
                 let (epoch, ticket_key) = (
-                    self.keys.epoch(bucket),
-                    self.keys.rebuild_ticket(bucket, &self.process),
+                    self.shared.keys.epoch(bucket),
+                    self.shared
+                        .keys
+                        .rebuild_ticket(bucket, &self.shared.process),
                 );
-                let term = self.trust.sealing_term(address);
+                let term = self.shared.trust.sealing_term(address);
                 pipeline.add_command(scripts::seal(&epoch, (&ticket_key, ticket), &name, term));
             })
             .await?;
@@ -320,23 +362,24 @@ impl Blacklist for RedisBlacklist {
             sealed.set(bucket, epoch);
         }
         let seen = self.observe().await?;
-        Ok(self.trust.end_rebuild(ticket, sealed, &seen))
+        Ok(self.shared.trust.end_rebuild(ticket, sealed, &seen))
     }
 
     fn status(&self) -> BlacklistStatus {
         BlacklistStatus {
             reachable: self
+                .shared
                 .topology
                 .route()
                 .is_some_and(|route| route.is_reachable()),
-            trusted: self.trust.is_given(),
-            rebuilds: self.trust.rebuilds.load(Ordering::Relaxed),
-            failed_rebuilds: self.trust.failed_rebuilds.load(Ordering::Relaxed),
-            failures: self.trust.failures.load(Ordering::Acquire),
+            trusted: self.shared.trust.is_given(),
+            rebuilds: self.shared.trust.rebuilds.load(Ordering::Relaxed),
+            failed_rebuilds: self.shared.trust.failed_rebuilds.load(Ordering::Relaxed),
+            failures: self.shared.trust.failures.load(Ordering::Acquire),
         }
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.trust.warnings(true)
+        self.shared.trust.warnings(true)
     }
 }

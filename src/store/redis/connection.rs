@@ -27,14 +27,13 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError,
     aio::MultiplexedConnection, cmd,
 };
-use thread_local::ThreadLocal;
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{
     connection_slot::{Connected, Connecting, Slot, lock},
     info::ServerInfo,
 };
-use crate::{ports::StoreError, store::thread};
+use crate::ports::StoreError;
 
 pub(super) struct NodeConnection {
     address: String,
@@ -42,7 +41,7 @@ pub(super) struct NodeConnection {
     down: AtomicBool,
     failures: Arc<AtomicU64>,
     timeout_after: Duration,
-    worker_slots: ThreadLocal<Mutex<Slot>>,
+    worker_slots: Box<[Mutex<Slot>]>,
     runtime: Option<Handle>,
     /// Run id that the last probe saw.
     expected_run_id: ArcSwapOption<String>,
@@ -60,8 +59,8 @@ pub(super) enum Via {
     /// The connection shared by background tasks. Probes use it, and all other connections must
     /// lead to the process that they saw.
     Shared,
-    /// The worker's own connection, or the shared one if there is none.
-    Worker,
+    /// The connection of the worker with this index, or the shared one if there is none.
+    Worker(usize),
 }
 
 impl NodeConnection {
@@ -71,18 +70,19 @@ impl NodeConnection {
     pub(super) fn new(
         address: String,
         client: Client,
-        timeout_after: Duration,
+        (timeout_after, workers): (Duration, usize),
         failures: Arc<AtomicU64>,
         runtime: Option<Handle>,
     ) -> Self {
-        let (down, own, seen, shared) = Default::default();
+        let (down, seen, shared) = Default::default();
+        let worker_slots = (0..workers).map(|_| Mutex::default()).collect();
         Self {
             address,
             client,
             down,
             failures,
             timeout_after,
-            worker_slots: own,
+            worker_slots,
             runtime,
             expected_run_id: seen,
             shared_slot: shared,
@@ -178,8 +178,10 @@ impl NodeConnection {
         send: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
     ) -> Result<T, StoreError> {
         match via {
-            Via::Worker if thread::has_own_runtime() => {
-                let slot = self.worker_slots.get_or_default();
+            Via::Worker(index) => {
+                let Some(slot) = self.worker_slots.get(index) else {
+                    return Box::pin(self.query_shared(send)).await;
+                };
                 match self.worker_connection(slot).await {
                     Some((number, connection)) => {
                         self.query_slot(slot, number, send(connection)).await
@@ -187,7 +189,7 @@ impl NodeConnection {
                     None => Box::pin(self.query_shared(send)).await,
                 }
             }
-            Via::Shared | Via::Worker => Box::pin(self.query_shared(send)).await,
+            Via::Shared => Box::pin(self.query_shared(send)).await,
             Via::OneOff | Via::OneOffUnverified => {
                 let known = matches!(via, Via::OneOff);
                 let reply = async {

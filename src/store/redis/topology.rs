@@ -41,6 +41,11 @@ pub(super) struct Topology {
 type Range = (u16, u16, String, u16);
 
 impl Topology {
+    /// Returns the number of workers with connections of their own.
+    pub(super) const fn workers(&self) -> usize {
+        self.options.workers
+    }
+
     pub(super) fn new(
         options: &RedisOptions,
         failures: Arc<AtomicU64>,
@@ -314,7 +319,7 @@ impl Topology {
         Ok(Arc::new(NodeConnection::new(
             address,
             client,
-            self.options.timeout,
+            (self.options.timeout, self.options.workers),
             failures,
             self.runtime.clone(),
         )))

@@ -148,15 +148,13 @@ impl AuditStore for SqlStore {
             })
             .collect();
         match &self.pool.kind {
-            PoolKind::Postgres(pool) => {
-                with_conn!(pool.connections()?, self.pool.timeout, |conn| {
-                    diesel::insert_into(audit_events::table)
-                        .values(&rows)
-                        .execute(conn)
-                        .await
-                        .map(drop)
-                })?
-            }
+            PoolKind::Postgres(pool) => with_conn!(pool.connections(), self.pool, |conn| {
+                diesel::insert_into(audit_events::table)
+                    .values(&rows)
+                    .execute(conn)
+                    .await
+                    .map(drop)
+            })?,
             // For SQLite, diesel splits a multi-row insert into single statements anyway.
             PoolKind::Sqlite(pool) => on_sqlite!(pool, self.pool, |conn| {
                 conn.transaction(async |conn| {

@@ -14,7 +14,7 @@ mod pooled_conn;
 mod pooler;
 mod postgres_pool;
 mod postgres_url;
-mod rotation;
+pub mod rotation;
 mod rows;
 mod schema;
 mod server;
@@ -57,6 +57,17 @@ impl SqlStore {
     #[must_use]
     pub const fn new(pool: SqlPool) -> Self {
         Self { pool }
+    }
+
+    /// Returns the store of a worker of the web server, whose connections the current runtime
+    /// drives.
+    ///
+    /// # Errors
+    /// A pool that cannot be created.
+    pub fn for_worker(&self) -> Result<Self, StoreError> {
+        Ok(Self {
+            pool: self.pool.for_worker()?,
+        })
     }
 
     /// Returns the current use of the connections.

@@ -9,6 +9,7 @@ use diesel_async::pooled_connection::{AsyncDieselConnectionManager, deadpool::Po
 use super::{
     DatabaseUrl,
     connect_error::one_line,
+    pooled_conn::QUEUE_CAPACITY,
     postgres_pool::PostgresPool,
     server_clock::ServerClock,
     sqlite::{self, AsyncSqliteConnection},
@@ -45,6 +46,7 @@ pub struct PoolStatus {
 #[derive(Clone)]
 pub struct SqlPool {
     pub(super) kind: PoolKind,
+    pub(super) queue_capacity: usize,
     pub(super) server_clock: ServerClock,
     pub(super) timeout: Duration,
     pub(super) writes: Arc<WriteHealth>,
@@ -66,11 +68,7 @@ macro_rules! on_conn {
         let pool = &$pool;
         match &pool.kind {
             $crate::store::sql::pool::PoolKind::Postgres(connections) => {
-                $crate::store::sql::pool::with_conn!(
-                    connections.connections()?,
-                    pool.timeout,
-                    |$conn| $body
-                )
+                $crate::store::sql::pool::with_conn!(connections.connections(), pool, |$conn| $body)
             }
             $crate::store::sql::pool::PoolKind::Sqlite(connections) => {
                 $crate::store::sql::pool::on_sqlite!(connections, pool, |$conn| $body)
@@ -80,14 +78,17 @@ macro_rules! on_conn {
 }
 pub(super) use on_conn;
 
-/// Runs `$body` with a connection `$conn` of one pool.
+/// Runs `$body` with a connection `$conn` from `$connections`, within the limits of `$pool`.
 macro_rules! with_conn {
-    ($connections:expr, $timeout:expr, |$conn:ident| $body:expr) => {{
-        let mut pooled =
-            $crate::store::sql::pooled_conn::PooledConn::from_pool($connections).await?;
+    ($connections:expr, $pool:expr, |$conn:ident| $body:expr) => {{
+        let mut pooled = $crate::store::sql::pooled_conn::PooledConn::from_pool(
+            $connections,
+            $pool.queue_capacity,
+        )
+        .await?;
         let outcome = {
             let $conn = pooled.connection()?;
-            $crate::store::sql::pool::with_timeout($timeout, async { $body }).await
+            $crate::store::sql::pool::with_timeout($pool.timeout, async { $body }).await
         };
         pooled.release(outcome.is_ok());
         outcome
@@ -98,8 +99,7 @@ pub(super) use with_conn;
 /// Runs `$body` with a connection `$conn` to SQLite, and records a failure of the disk.
 macro_rules! on_sqlite {
     ($connections:expr, $pool:expr, |$conn:ident| $body:expr) => {{
-        let outcome =
-            $crate::store::sql::pool::with_conn!($connections, $pool.timeout, |$conn| $body);
+        let outcome = $crate::store::sql::pool::with_conn!($connections, $pool, |$conn| $body);
         $pool.writes.record(&outcome);
         outcome
     }};
@@ -117,8 +117,8 @@ pub(super) async fn with_timeout<T>(
 }
 
 impl SqlPool {
-    /// Creates a pool for `url` without connecting. The current runtime drives shared connections;
-    /// workers drive their own.
+    /// Creates the shared pool for `url` without connecting. The current runtime drives its
+    /// connections.
     ///
     /// # Errors
     /// CA certificates that cannot be read, or a directory of an SQLite file that cannot be
@@ -134,10 +134,29 @@ impl SqlPool {
         let writes = Arc::default();
         Ok(Self {
             kind,
+            queue_capacity: 2 * QUEUE_CAPACITY,
             server_clock,
             timeout: limits.timeout,
             writes,
             limit: limits.connections,
+        })
+    }
+
+    /// Returns the pool of a worker of the web server: with its own connections if there are
+    /// enough, else with the shared ones. The current runtime, which is the worker's, drives its
+    /// connections, so no request needs a wake-up of another thread.
+    ///
+    /// # Errors
+    /// A pool that cannot be created.
+    pub fn for_worker(&self) -> Result<Self, StoreError> {
+        let kind = match &self.kind {
+            PoolKind::Postgres(pool) => PoolKind::Postgres(pool.for_worker()?),
+            PoolKind::Sqlite(pool) => PoolKind::Sqlite(pool.clone()),
+        };
+        Ok(Self {
+            kind,
+            queue_capacity: QUEUE_CAPACITY,
+            ..self.clone()
         })
     }
 

@@ -10,11 +10,12 @@ use diesel_async::{
 };
 
 use super::{error::from_pool, sqlite::AsyncSqliteConnection};
-use crate::{ports::StoreError, store::thread};
+use crate::ports::StoreError;
 
 /// Maximum of requests that wait for a connection of one pool. Longer queues would exceed the
-/// timeouts of clients.
-const QUEUE_CAPACITY: usize = 256;
+/// timeouts of clients. Background tasks may wait in twice as long a queue, so that requests do not
+/// starve them.
+pub(super) const QUEUE_CAPACITY: usize = 256;
 
 /// Returns the connection to the pool when dropped, unless its last statement may still be running.
 pub(super) struct PooledConn<C: CancelSafe>
@@ -45,14 +46,12 @@ impl<C: CancelSafe> PooledConn<C>
 where
     AsyncDieselConnectionManager<C>: Manager<Type = C, Error = PoolError>,
 {
-    pub(super) async fn from_pool(pool: &Pool<C>) -> Result<Self, StoreError> {
-        // In a shared pool, half of the queue is reserved for work other than requests.
-        let capacity = if thread::has_own_runtime() {
-            QUEUE_CAPACITY
-        } else {
-            2 * QUEUE_CAPACITY
-        };
-        if pool.status().waiting >= capacity {
+    /// Takes a connection from the pool, unless `queue_capacity` requests wait already.
+    pub(super) async fn from_pool(
+        pool: &Pool<C>,
+        queue_capacity: usize,
+    ) -> Result<Self, StoreError> {
+        if pool.status().waiting >= queue_capacity {
             return Err(StoreError::Overloaded);
         }
         let object = pool.get().await.map_err(from_pool)?;

@@ -1,7 +1,10 @@
 //! Connections to Postgres: one pool for background tasks, and one for each worker if there are
 //! enough connections.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc, Mutex, PoisonError, Weak,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use diesel_async::{
     AsyncPgConnection,
@@ -10,107 +13,120 @@ use diesel_async::{
     },
 };
 use futures_util::FutureExt as _;
-use thread_local::ThreadLocal;
 use tokio::runtime::Handle;
 
 use super::{
     connector::PgConnector,
     pool::{PoolLimits, PoolStatus, bad_connection, build},
     postgres_url::PostgresUrl,
-    rotation::RotationCoalescer,
     server_clock::ServerClock,
 };
-use crate::{ports::StoreError, store::thread};
+use crate::ports::StoreError;
 
 /// Minimum of connections for a worker's own pool, because one slow statement must not block all
 /// others.
 const MIN_CONNECTIONS: usize = 3;
 
-/// Pools of a process. Clones share them.
+/// One pool of a process. Clones share it.
 #[derive(Clone)]
-pub(super) struct PostgresPool(Arc<Pools>);
-
-struct Pools {
-    clock: ServerClock,
-    driver: PgConnector,
-    /// Limits of a worker's pool. `None`: all threads share one pool.
-    per_worker: Option<PoolLimits>,
-    worker_pools: ThreadLocal<WorkerPool>,
-    shared: WorkerPool,
+pub(super) struct PostgresPool {
+    connections: Arc<Pool<AsyncPgConnection>>,
+    limits: PoolLimits,
+    process: Arc<Process>,
+    runtime: Handle,
 }
 
-/// Pool with the coalescer of its rotations.
-pub(super) struct WorkerPool {
-    pub connections: Pool<AsyncPgConnection>,
-    pub rotations: Arc<RotationCoalescer>,
+/// All pools of a process.
+struct Process {
+    clock: ServerClock,
+    connector: PgConnector,
+    /// Limits of a worker's pool. `None`: all threads share one pool.
+    per_worker: Option<PoolLimits>,
+    pools: Mutex<Vec<Weak<Pool<AsyncPgConnection>>>>,
+    /// Rotations that wait for a batch.
+    waiting_rotations: Arc<AtomicUsize>,
 }
 
 impl PostgresPool {
-    /// Creates the pools. The current runtime drives the shared connections.
+    /// Creates the shared pool. The current runtime drives its connections.
     pub(super) fn open(
         url: &PostgresUrl,
         limits: PoolLimits,
         clock: &ServerClock,
     ) -> Result<Self, StoreError> {
-        let driver = PgConnector::new(url, limits.timeout)
+        let connector = PgConnector::new(url, limits.timeout)
             .map_err(|error| StoreError::Failed(error.to_string()))?;
         let (shared, per_worker) = split_connections(limits);
-        let shared = WorkerPool::new(&driver, clock, shared, Some(Handle::current()))?;
-        Ok(Self(Arc::new(Pools {
+        let process = Process {
             clock: clock.clone(),
-            driver,
+            connector,
             per_worker,
-            worker_pools: ThreadLocal::new(),
-            shared,
-        })))
+            pools: Mutex::default(),
+            waiting_rotations: Arc::default(),
+        };
+        Arc::new(process).pool(shared)
     }
 
-    /// Returns the connections of the calling thread.
-    pub(super) fn connections(&self) -> Result<&Pool<AsyncPgConnection>, StoreError> {
-        Ok(&self.local()?.connections)
-    }
-
-    /// Returns the pool of the calling thread: its own or the shared one.
-    pub(super) fn local(&self) -> Result<&WorkerPool, StoreError> {
-        match self.0.per_worker {
-            Some(limits) if thread::has_own_runtime() => self
-                .0
-                .worker_pools
-                .get_or_try(|| WorkerPool::new(&self.0.driver, &self.0.clock, limits, None)),
-            _ => Ok(&self.0.shared),
+    /// Returns a pool whose connections the current runtime drives, or this one if there are not
+    /// enough connections for that.
+    pub(super) fn for_worker(&self) -> Result<Self, StoreError> {
+        match self.process.per_worker {
+            Some(limits) => Arc::clone(&self.process).pool(limits),
+            None => Ok(self.clone()),
         }
     }
 
-    /// Returns the sum over all pools.
+    pub(super) fn connections(&self) -> &Pool<AsyncPgConnection> {
+        &self.connections
+    }
+
+    pub(super) const fn limits(&self) -> PoolLimits {
+        self.limits
+    }
+
+    /// Returns the runtime that drives the connections.
+    pub(super) const fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// Returns the number of rotations that wait for a batch, to be updated by the coalescers.
+    pub(super) fn waiting_rotations(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.process.waiting_rotations)
+    }
+
+    /// Returns the sum over all pools of the process.
     pub(super) fn status(&self, limit: usize) -> PoolStatus {
         let mut sum = PoolStatus {
             open: 0,
             idle: 0,
             limit,
-            waiting: 0,
+            waiting: self.process.waiting_rotations.load(Ordering::Relaxed),
         };
-        for pool in self.0.worker_pools.iter().chain([&self.0.shared]) {
-            let status = pool.connections.status();
+        let pools = self.process.pools.lock();
+        let pools = pools.unwrap_or_else(PoisonError::into_inner);
+        for pool in pools.iter().filter_map(Weak::upgrade) {
+            let status = pool.status();
             sum.open += status.size;
             sum.idle += status.available;
-            sum.waiting += status.waiting + pool.rotations.waiting();
+            sum.waiting += status.waiting;
         }
         sum
     }
 }
 
-impl WorkerPool {
-    fn new(
-        driver: &PgConnector,
-        clock: &ServerClock,
-        limits: PoolLimits,
-        runtime: Option<Handle>,
-    ) -> Result<Self, StoreError> {
-        let connections = pool(driver, clock, limits, runtime.clone())?;
-        let rotations = RotationCoalescer::new(connections.clone(), clock.clone(), limits, runtime);
-        Ok(Self {
+impl Process {
+    fn pool(self: Arc<Self>, limits: PoolLimits) -> Result<PostgresPool, StoreError> {
+        let runtime = Handle::current();
+        let connections = Arc::new(pool(&self.connector, &self.clock, limits, runtime.clone())?);
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.push(Arc::downgrade(&connections));
+        drop(pools);
+        Ok(PostgresPool {
             connections,
-            rotations: Arc::new(rotations),
+            limits,
+            process: self,
+            runtime,
         })
     }
 }
@@ -138,22 +154,20 @@ fn split_connections(limits: PoolLimits) -> (PoolLimits, Option<PoolLimits>) {
     )
 }
 
-/// Creates a pool. Connections are driven by `runtime`, or else by the runtime of the thread that
-/// opens them: a thread may inherit the pool of an ended thread, but not its runtime.
+/// Creates a pool whose connections `runtime` drives.
 fn pool(
-    driver: &PgConnector,
+    connector: &PgConnector,
     clock: &ServerClock,
     limits: PoolLimits,
-    runtime: Option<Handle>,
+    runtime: Handle,
 ) -> Result<Pool<AsyncPgConnection>, StoreError> {
-    let (driver, clock) = (driver.clone(), clock.clone());
+    let (connector, clock) = (connector.clone(), clock.clone());
     let mut manager = ManagerConfig::default();
     manager.recycling_method = RecyclingMethod::Fast;
     manager.custom_setup = Box::new(move |_| {
-        let (driver, clock) = (driver.clone(), clock.clone());
-        let runtime = runtime.clone().unwrap_or_else(Handle::current);
+        let (connector, clock) = (connector.clone(), clock.clone());
         let connecting = runtime.spawn(async move {
-            let mut connection = driver
+            let mut connection = connector
                 .connect()
                 .await
                 .map_err(|error| bad_connection(&error))?;

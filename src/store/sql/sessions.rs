@@ -1,7 +1,5 @@
 //! Session store in SQL.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use diesel::{
     BoolExpressionMethods as _, ExpressionMethods as _, IntoSql as _, JoinOnDsl as _,
@@ -28,7 +26,7 @@ use crate::{
         session::{RevokedReason, Session, SessionState},
         time::Moment,
     },
-    ports::{Clock, NewSession, Repeat, Revoke, Rotation, SessionPage, SessionStore, StoreError},
+    ports::{NewSession, Repeat, Revoke, SessionPage, SessionStore, StoreError},
 };
 
 /// Maximum of sessions that one sign-in revokes. If the limit was lowered, later sign-ins revoke
@@ -41,16 +39,14 @@ impl SessionStore for SqlStore {
         match &self.pool.kind {
             PoolKind::Postgres(pool) => {
                 let clock = &self.pool.server_clock;
-                with_conn!(pool.connections()?, self.pool.timeout, |conn| clock
+                with_conn!(pool.connections(), self.pool, |conn| clock
                     .measure(conn)
                     .await)?
                 .map_err(from_query)
             }
             PoolKind::Sqlite(pool) => {
-                with_conn!(pool, self.pool.timeout, |conn| conn
-                    .batch_execute("SELECT 1")
-                    .await)?
-                .map_err(from_query)?;
+                with_conn!(pool, self.pool, |conn| conn.batch_execute("SELECT 1").await)?
+                    .map_err(from_query)?;
                 self.pool.writes.check()
             }
         }
@@ -67,7 +63,7 @@ impl SessionStore for SqlStore {
                     SessionRow::from(&new.session),
                     NewAuditRow::from(&new.audit),
                 );
-                with_conn!(pool.connections()?, self.pool.timeout, |conn| {
+                with_conn!(pool.connections(), self.pool, |conn| {
                     // All rows are loaded, although there is one at most: the first row arrives
                     // before the commit.
                     if new.update_last_login {
@@ -146,22 +142,6 @@ impl SessionStore for SqlStore {
         })?
         .map_err(from_query)?;
         rows.into_iter().map(SessionRow::into_session).collect()
-    }
-
-    async fn rotate(
-        &self,
-        rotation: Rotation,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Option<SessionState>, StoreError> {
-        match &self.pool.kind {
-            PoolKind::Postgres(pool) => {
-                self.rotate_on_postgres(pool.local()?, rotation, clock)
-                    .await
-            }
-            PoolKind::Sqlite(pool) => {
-                Box::pin(self.rotate_on_sqlite(pool, rotation, clock.as_ref())).await
-            }
-        }
     }
 
     async fn count_repeat(&self, repeat: Repeat) -> Result<bool, StoreError> {

@@ -108,7 +108,7 @@ impl SqlStore {
         if !self.pool.writes.is_due() {
             return Ok(());
         }
-        let outcome = with_conn!(pool, self.pool.timeout, |conn| {
+        let outcome = with_conn!(pool, self.pool, |conn| {
             let written = conn.batch_execute(PROBE).await;
             if written.is_err() {
                 // A failed transaction may still be open.

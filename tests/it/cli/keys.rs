@@ -1,5 +1,5 @@
-//! Commands of `latchkey keys`. The storage of keys is in `keys_kept`, and their use by a running
-//! server in `keys_live`.
+//! Commands of `latchkey keys`. Import and export are in `keys_import_export`, the storage of keys
+//! in `keys_kept`, and their use by a running server in `keys_live`.
 
 use serde_json::{Value, json};
 

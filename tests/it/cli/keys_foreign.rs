@@ -1,5 +1,5 @@
-//! Private keys of OpenSSL and OpenSSH: they are imported, or refused with the command that
-//! converts them. The tests run these commands.
+//! Private keys of OpenSSH, and unusual ones of OpenSSL: they are imported, or refused with the
+//! command that converts them. The tests run these commands.
 
 use std::{
     fs,

@@ -17,8 +17,18 @@ use crate::support::{
 
 pub(super) const HOUR: TimeDelta = TimeDelta::hours(1);
 
+/// Connections of a blacklist.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Connections {
+    /// Connections of background tasks and of commands.
+    Shared,
+    /// Connections of a worker of the web server.
+    Worker,
+}
+
 /// A Redis and a trusted blacklist, rebuilt from no entries.
 pub(super) struct Filled {
+    connections: Connections,
     pub(super) redis: OwnRedis,
     pub(super) blacklist: RedisBlacklist,
     pub(super) user: UserId,
@@ -26,13 +36,13 @@ pub(super) struct Filled {
 }
 
 impl Filled {
-    pub(super) async fn start() -> Self {
-        Self::on(OwnRedis::start().await).await
+    pub(super) async fn start(connections: Connections) -> Self {
+        Self::on(OwnRedis::start().await, connections).await
     }
 
-    pub(super) async fn on(redis: OwnRedis) -> Self {
-        let blacklist = open(&redis);
-        Self::with(redis, blacklist).await
+    pub(super) async fn on(redis: OwnRedis, connections: Connections) -> Self {
+        let blacklist = open(&redis, connections);
+        Self::with(redis, blacklist, connections).await
     }
 
     /// Starts it behind a proxy, which can be pointed to the server's replica later.
@@ -47,13 +57,16 @@ impl Filled {
         })
         .await;
         let proxy = Proxy::to(redis.port);
-        let blacklist = open_as(DEPLOYMENT, &format!("redis://{}", proxy.address));
-        (Self::with(redis, blacklist).await, proxy, replica)
+        let url = format!("redis://{}", proxy.address);
+        let blacklist = open_as(DEPLOYMENT, &url, Connections::Worker);
+        let it = Self::with(redis, blacklist, Connections::Worker).await;
+        (it, proxy, replica)
     }
 
-    async fn with(redis: OwnRedis, blacklist: RedisBlacklist) -> Self {
+    async fn with(redis: OwnRedis, blacklist: RedisBlacklist, connections: Connections) -> Self {
         assert!(rebuild(&blacklist).await);
         Self {
+            connections,
             redis,
             blacklist,
             user: random::user_id(),
@@ -132,26 +145,32 @@ impl Filled {
 
     /// Opens the blacklist as another process.
     pub(super) fn another(&self) -> RedisBlacklist {
-        open(&self.redis)
+        open(&self.redis, self.connections)
     }
 }
 
 /// Deployment of these tests, unless another one is named.
 pub(super) const DEPLOYMENT: &str = "0123456789abcdef";
 
-pub(super) fn open(redis: &OwnRedis) -> RedisBlacklist {
-    open_as(DEPLOYMENT, &redis.url())
+pub(super) fn open(redis: &OwnRedis, connections: Connections) -> RedisBlacklist {
+    open_as(DEPLOYMENT, &redis.url(), connections)
 }
 
-pub(super) fn open_as(deployment: &str, url: &str) -> RedisBlacklist {
+pub(super) fn open_as(deployment: &str, url: &str, connections: Connections) -> RedisBlacklist {
     let options = RedisOptions {
         url: url.parse().unwrap(),
         sentinels: None,
         root_certificate: None,
         prefix: "test".to_owned(),
         timeout: Duration::from_secs(2),
+        workers: 1,
     };
-    RedisBlacklist::open(&options, DeploymentId::new(deployment), random::jti()).unwrap()
+    let blacklist =
+        RedisBlacklist::open(&options, DeploymentId::new(deployment), random::jti()).unwrap();
+    match connections {
+        Connections::Shared => blacklist,
+        Connections::Worker => blacklist.for_worker(),
+    }
 }
 
 /// Probes like the janitor. Returns true if a rebuild is needed. Otherwise restores trust, as there
@@ -169,156 +188,151 @@ pub(super) async fn rebuild(blacklist: &RedisBlacklist) -> bool {
     blacklist.finish_rebuild(ticket).await.unwrap()
 }
 
-#[tokio::test]
-async fn token_is_clear_until_an_entry_refuses_it() {
-    let it = Filled::start().await;
-    assert_eq!(
-        (it.check().await, it.check_refresh(0).await),
-        (Lookup::Clear, Lookup::Clear)
-    );
-    it.write(it.rotated(2), HOUR).await;
-    assert_eq!(
-        it.check().await,
-        Lookup::Clear,
-        "access tokens outlive a rotation"
-    );
-    assert_eq!(
-        (it.check_refresh(1).await, it.check_refresh(2).await),
-        (Lookup::Spent, Lookup::Clear)
-    );
-    it.write(it.stale_epoch(3), HOUR).await;
-    assert_eq!(it.check().await, Lookup::Clear);
-    it.write(it.stale_epoch(4), HOUR).await;
-    assert_eq!(
-        (it.check().await, it.check_refresh(2).await),
-        (Lookup::StaleEpoch, Lookup::StaleEpoch)
-    );
-    it.write(it.revoked(), HOUR).await;
-    assert_eq!(
-        (it.check().await, it.check_refresh(9).await),
-        (Lookup::Revoked, Lookup::Revoked)
-    );
-}
-
-#[tokio::test]
-async fn entry_affects_only_its_session_or_user() {
-    let it = Filled::start().await;
-    it.write(it.revoked(), HOUR).await;
-    let other = TokenRef {
-        session: random::session_id(),
-        ..it.token(Some(0))
-    };
-    assert_eq!(it.blacklist.check(&other).await, Lookup::Clear);
-    it.write(it.stale_epoch(9), HOUR).await;
-    let other = TokenRef {
-        user: random::user_id(),
-        session: random::session_id(),
-        ..it.token(None)
-    };
-    assert_eq!(it.blacklist.check(&other).await, Lookup::Clear);
-}
-
-#[tokio::test]
-async fn entries_never_decrease_in_any_order_of_writes() {
-    let it = Filled::start().await;
-    for generation in [10, 9, 2] {
-        it.write(it.rotated(generation), HOUR).await;
+on_both_connections! {
+    async fn token_is_clear_until_an_entry_refuses_it(connections: Connections) {
+        let it = Filled::start(connections).await;
         assert_eq!(
-            (it.check_refresh(9).await, it.check_refresh(10).await),
+            (it.check().await, it.check_refresh(0).await),
+            (Lookup::Clear, Lookup::Clear)
+        );
+        it.write(it.rotated(2), HOUR).await;
+        assert_eq!(
+            it.check().await,
+            Lookup::Clear,
+            "access tokens outlive a rotation"
+        );
+        assert_eq!(
+            (it.check_refresh(1).await, it.check_refresh(2).await),
             (Lookup::Spent, Lookup::Clear)
         );
-    }
-    for epoch in [5, 4, 1] {
-        it.write(it.stale_epoch(epoch), HOUR).await;
-        assert_eq!(it.check().await, Lookup::StaleEpoch);
-    }
-    it.write(it.revoked(), HOUR).await;
-    it.write(it.rotated(u32::MAX), HOUR).await;
-    assert_eq!(it.check_refresh(u32::MAX).await, Lookup::Revoked);
-}
-
-#[tokio::test]
-async fn entry_keeps_the_longest_requested_ttl() {
-    let it = Filled::start().await;
-    let near = |ttl: i64, expected: TimeDelta| {
-        let expected = expected.num_milliseconds();
-        assert!(
-            (expected - 10_000..=expected).contains(&ttl),
-            "ttl {ttl}, expected {expected}"
+        it.write(it.stale_epoch(3), HOUR).await;
+        assert_eq!(it.check().await, Lookup::Clear);
+        it.write(it.stale_epoch(4), HOUR).await;
+        assert_eq!(
+            (it.check().await, it.check_refresh(2).await),
+            (Lookup::StaleEpoch, Lookup::StaleEpoch)
         );
-    };
-    it.write(it.rotated(1), HOUR).await;
-    near(it.ttl("*:s:*").await, HOUR);
-    it.write(it.rotated(2), TimeDelta::minutes(1)).await;
-    near(it.ttl("*:s:*").await, HOUR);
-    it.write(it.revoked(), TimeDelta::minutes(1)).await;
-    near(it.ttl("*:s:*").await, HOUR);
-    it.write(it.rotated(3), HOUR * 2).await;
-    near(it.ttl("*:s:*").await, HOUR * 2);
-    it.write(it.stale_epoch(1), TimeDelta::milliseconds(-5))
-        .await;
-    eventually("an entry without a lifetime expires", async || {
-        it.keys("*:u:*").await.is_empty()
-    })
-    .await;
-}
+        it.write(it.revoked(), HOUR).await;
+        assert_eq!(
+            (it.check().await, it.check_refresh(9).await),
+            (Lookup::Revoked, Lookup::Revoked)
+        );
+    }
 
-#[tokio::test]
-async fn entries_of_many_users_are_written_in_one_call() {
-    let it = Filled::start().await;
-    let users: Vec<UserId> = (0..300).map(|_| random::user_id()).collect();
-    let entries: Vec<_> = users
-        .iter()
-        .map(|user| {
-            (
-                BlacklistEntry::SessionEpoch {
-                    user: user.clone(),
-                    session_epoch: 4,
-                },
-                HOUR,
-            )
-        })
-        .collect();
-    it.blacklist.write(&entries).await.unwrap();
-    it.blacklist.write(&[]).await.unwrap();
-    for user in users {
-        let token = TokenRef {
-            user,
+    async fn entry_affects_only_its_session_or_user(connections: Connections) {
+        let it = Filled::start(connections).await;
+        it.write(it.revoked(), HOUR).await;
+        let other = TokenRef {
+            session: random::session_id(),
+            ..it.token(Some(0))
+        };
+        assert_eq!(it.blacklist.check(&other).await, Lookup::Clear);
+        it.write(it.stale_epoch(9), HOUR).await;
+        let other = TokenRef {
+            user: random::user_id(),
+            session: random::session_id(),
             ..it.token(None)
         };
-        assert_eq!(it.blacklist.check(&token).await, Lookup::StaleEpoch);
+        assert_eq!(it.blacklist.check(&other).await, Lookup::Clear);
     }
-}
 
-#[tokio::test]
-async fn lookup_is_one_mget() {
-    let it = Filled::start().await;
-    let () = it.redis.ask(&["CONFIG", "RESETSTAT"]).await;
-    for generation in 0..5 {
-        assert_eq!(it.check_refresh(generation).await, Lookup::Clear);
+    async fn entries_never_decrease_in_any_order_of_writes(connections: Connections) {
+        let it = Filled::start(connections).await;
+        for generation in [10, 9, 2] {
+            it.write(it.rotated(generation), HOUR).await;
+            assert_eq!(
+                (it.check_refresh(9).await, it.check_refresh(10).await),
+                (Lookup::Spent, Lookup::Clear)
+            );
+        }
+        for epoch in [5, 4, 1] {
+            it.write(it.stale_epoch(epoch), HOUR).await;
+            assert_eq!(it.check().await, Lookup::StaleEpoch);
+        }
+        it.write(it.revoked(), HOUR).await;
+        it.write(it.rotated(u32::MAX), HOUR).await;
+        assert_eq!(it.check_refresh(u32::MAX).await, Lookup::Revoked);
     }
-    let stats: String = it.redis.ask(&["INFO", "commandstats"]).await;
-    assert!(stats.contains("cmdstat_mget:calls=5,"), "{stats}");
-    for other in ["get", "evalsha", "exists", "pttl"] {
-        assert!(!stats.contains(&format!("cmdstat_{other}:")), "{stats}");
-    }
-}
 
-#[tokio::test]
-async fn keys_of_a_lookup_share_a_slot() {
-    let it = Filled::start().await;
-    it.write(it.revoked(), HOUR).await;
-    it.write(it.stale_epoch(1), HOUR).await;
-    let tag = |key: &str| key[key.find('{').unwrap()..=key.find('}').unwrap()].to_owned();
-    let (session, user) = (
-        it.keys("*:s:*").await.remove(0),
-        it.keys("*:u:*").await.remove(0),
-    );
-    assert_eq!(tag(&session), tag(&user));
-    assert!(
-        it.keys("*:epoch")
-            .await
+    async fn entry_keeps_the_longest_requested_ttl(connections: Connections) {
+        let it = Filled::start(connections).await;
+        let near = |ttl: i64, expected: TimeDelta| {
+            let expected = expected.num_milliseconds();
+            assert!(
+                (expected - 10_000..=expected).contains(&ttl),
+                "ttl {ttl}, expected {expected}"
+            );
+        };
+        it.write(it.rotated(1), HOUR).await;
+        near(it.ttl("*:s:*").await, HOUR);
+        it.write(it.rotated(2), TimeDelta::minutes(1)).await;
+        near(it.ttl("*:s:*").await, HOUR);
+        it.write(it.revoked(), TimeDelta::minutes(1)).await;
+        near(it.ttl("*:s:*").await, HOUR);
+        it.write(it.rotated(3), HOUR * 2).await;
+        near(it.ttl("*:s:*").await, HOUR * 2);
+        it.write(it.stale_epoch(1), TimeDelta::milliseconds(-5))
+            .await;
+        eventually("an entry without a lifetime expires", async || {
+            it.keys("*:u:*").await.is_empty()
+        })
+        .await;
+    }
+
+    async fn entries_of_many_users_are_written_in_one_call(connections: Connections) {
+        let it = Filled::start(connections).await;
+        let users: Vec<UserId> = (0..300).map(|_| random::user_id()).collect();
+        let entries: Vec<_> = users
             .iter()
-            .any(|epoch| tag(epoch) == tag(&user))
-    );
+            .map(|user| {
+                (
+                    BlacklistEntry::SessionEpoch {
+                        user: user.clone(),
+                        session_epoch: 4,
+                    },
+                    HOUR,
+                )
+            })
+            .collect();
+        it.blacklist.write(&entries).await.unwrap();
+        it.blacklist.write(&[]).await.unwrap();
+        for user in users {
+            let token = TokenRef {
+                user,
+                ..it.token(None)
+            };
+            assert_eq!(it.blacklist.check(&token).await, Lookup::StaleEpoch);
+        }
+    }
+
+    async fn lookup_is_one_mget(connections: Connections) {
+        let it = Filled::start(connections).await;
+        let () = it.redis.ask(&["CONFIG", "RESETSTAT"]).await;
+        for generation in 0..5 {
+            assert_eq!(it.check_refresh(generation).await, Lookup::Clear);
+        }
+        let stats: String = it.redis.ask(&["INFO", "commandstats"]).await;
+        assert!(stats.contains("cmdstat_mget:calls=5,"), "{stats}");
+        for other in ["get", "evalsha", "exists", "pttl"] {
+            assert!(!stats.contains(&format!("cmdstat_{other}:")), "{stats}");
+        }
+    }
+
+    async fn keys_of_a_lookup_share_a_slot(connections: Connections) {
+        let it = Filled::start(connections).await;
+        it.write(it.revoked(), HOUR).await;
+        it.write(it.stale_epoch(1), HOUR).await;
+        let tag = |key: &str| key[key.find('{').unwrap()..=key.find('}').unwrap()].to_owned();
+        let (session, user) = (
+            it.keys("*:s:*").await.remove(0),
+            it.keys("*:u:*").await.remove(0),
+        );
+        assert_eq!(tag(&session), tag(&user));
+        assert!(
+            it.keys("*:epoch")
+                .await
+                .iter()
+                .any(|epoch| tag(epoch) == tag(&user))
+        );
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use latchkey::ports::{Blacklist as _, Lookup};
 
-use super::blacklist::{Filled, HOUR, needs_rebuild, rebuild};
+use super::blacklist::{Connections, Filled, HOUR, needs_rebuild, rebuild};
 use crate::support::{
     Proxy,
     servers::{eventually, own::OwnRedis},
@@ -95,7 +95,7 @@ async fn assert_followed(it: &Filled, other: &OwnRedis) {
 /// Frequent lookups, as with many clients, must not delay the probe.
 #[tokio::test]
 async fn restarted_server_is_trusted_soon_under_frequent_lookups() {
-    let mut it = Filled::start().await;
+    let mut it = Filled::start(Connections::Worker).await;
     it.redis.kill();
     it.redis.again().await;
     let count = AtomicUsize::new(0);

@@ -17,7 +17,7 @@ use latchkey::{
 };
 
 use super::{
-    blacklist::open,
+    blacklist::{Connections, open},
     store::{Store, at, new_session, revocation},
 };
 use crate::support::{ManualClock, servers::own::OwnRedis};
@@ -36,7 +36,7 @@ struct Fixture {
 impl Fixture {
     async fn new(store: Store) -> Self {
         let redis = OwnRedis::start().await;
-        let blacklist = Arc::new(open(&redis));
+        let blacklist = Arc::new(open(&redis, Connections::Shared));
         let clock = Arc::new(ManualClock::default());
         let sql = Arc::new(store.sql.clone());
         let lifetimes = EntryLifetimes {

@@ -16,15 +16,15 @@ use latchkey::{
         time::Moment,
     },
     ports::{
-        Blacklist as _, Clock, Lookup, NewSession, Repeat, Revoke, Rotation, SessionPage,
-        SessionStore, StoreError, TokenRef,
+        Blacklist as _, Clock, Lookup, NewSession, Repeat, Revoke, SessionPage, SessionStore,
+        StoreError, TokenRef,
     },
     service::{Revocation, janitor::Maintenance, revocation::EntryLifetimes},
     store::{redis::RedisBlacklist, sql::SqlStore},
 };
 
 use super::{
-    blacklist::open,
+    blacklist::{Connections, open},
     store::{Store, revocation},
 };
 use crate::support::{
@@ -101,14 +101,6 @@ impl SessionStore for Sessions {
         self.sql.trim(newest, limit, audit).await
     }
 
-    async fn rotate(
-        &self,
-        rotation: Rotation,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Option<SessionState>, StoreError> {
-        self.sql.rotate(rotation, clock).await
-    }
-
     async fn count_repeat(&self, repeat: Repeat) -> Result<bool, StoreError> {
         self.sql.count_repeat(repeat).await
     }
@@ -162,7 +154,7 @@ impl Fixture {
             revoked: all,
             sql: store.sql.clone(),
         });
-        let blacklist = Arc::new(open(&redis));
+        let blacklist = Arc::new(open(&redis, Connections::Shared));
         let lifetimes = EntryLifetimes {
             refresh: TimeDelta::days(1),
             session: TimeDelta::days(30),

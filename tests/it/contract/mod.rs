@@ -28,6 +28,22 @@ macro_rules! on_both_databases {
     };
 }
 
+/// Runs each test on SQLite and on Postgres, there also with coalesced rotations.
+macro_rules! on_every_rotation_store {
+    ($($(#[$attribute:meta])* async fn $name:ident($store:ident: Store) $body:block)*) => {
+        on_both_databases! {
+            $($(#[$attribute])* async fn $name($store: Store) $body)*
+        }
+
+        mod coalesced {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name($crate::contract::store::Store::postgres().await.coalesced()).await;
+            })*
+        }
+    };
+}
+
 /// Runs each test on a directory, on SQLite and on Postgres.
 macro_rules! on_every_ring {
     ($($(#[$attribute:meta])* async fn $name:ident($scene:ident: Scene) $body:block)*) => {
@@ -53,6 +69,27 @@ macro_rules! on_every_ring {
             async fn $name() {
                 let store = $crate::contract::store::Store::sqlite().await;
                 super::$name($crate::keys::scene::Scene::database(store)).await;
+            })*
+        }
+    };
+}
+
+/// Runs each test over the shared connection of background tasks and commands, and over a worker's.
+macro_rules! on_both_connections {
+    ($($(#[$attribute:meta])* async fn $name:ident($connections:ident: Connections) $body:block)*) => {
+        $($(#[$attribute])* async fn $name($connections: $crate::contract::blacklist::Connections) $body)*
+
+        mod shared {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::contract::blacklist::Connections::Shared).await;
+            })*
+        }
+
+        mod worker {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::contract::blacklist::Connections::Worker).await;
             })*
         }
     };

@@ -19,7 +19,7 @@ fn repeat(session: &Session, generation: u32) -> Repeat {
     }
 }
 
-on_both_databases! {
+on_every_rotation_store! {
     async fn repeats_of_a_generation_are_counted_up_to_the_limit(store: Store) {
         let session = store.session(&store.user("ada").await).await;
         for generation in 1..4 {
@@ -73,7 +73,7 @@ on_both_databases! {
             let before = store.stored(session.id).await.unwrap();
             let (sql, counted) = (store.sql.clone(), repeat(&session, generation));
             let counted = tokio::spawn(async move { sql.count_repeat(counted).await.unwrap() });
-            let next = store.sql.rotate(rotation_of(&session, generation), &stopped(after(2))).await.unwrap().unwrap();
+            let next = store.rotations.rotate(rotation_of(&session, generation), &stopped(after(2))).await.unwrap().unwrap();
             let _ = counted.await.unwrap();
             assert_eq!(store.stored(session.id).await.unwrap(), next.session);
             assert_eq!(next.session.generation, before.generation + 1);

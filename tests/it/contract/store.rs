@@ -18,8 +18,13 @@ use latchkey::{
         user::{NewUser, User},
         username::Username,
     },
-    ports::{Clock, NewSession, Revoke, RevokeAll, Rotation, SessionStore, UserStore},
-    store::sql::{DatabaseUrl, SqlPool, SqlStore, migrate, pool::PoolLimits},
+    ports::{
+        Clock, NewSession, Revoke, RevokeAll, Rotation, RotationStore, SessionStore, UserStore,
+    },
+    store::sql::{
+        DatabaseUrl, SqlPool, SqlStore, migrate, pool::PoolLimits,
+        rotation::coalescing::CoalescingStore,
+    },
 };
 use tempfile::TempDir;
 
@@ -33,6 +38,7 @@ pub const LIMITS: PoolLimits = PoolLimits {
 
 /// Separate store for one test.
 pub struct Store {
+    pub rotations: Arc<dyn RotationStore>,
     pub sql: SqlStore,
     url: String,
     _folder: TempDir,
@@ -45,6 +51,12 @@ impl Store {
             tempfile::tempdir().unwrap(),
         )
         .await
+    }
+
+    /// Returns this store with coalesced rotations.
+    pub fn coalesced(mut self) -> Self {
+        self.rotations = Arc::new(CoalescingStore::new(&self.sql).unwrap());
+        self
     }
 
     /// Returns the store with the name of its database, for direct statements.
@@ -73,6 +85,7 @@ impl Store {
         migrate::run(&url, LIMITS.timeout).await.unwrap();
         let sql = SqlStore::new(SqlPool::open(&url, LIMITS).unwrap());
         Self {
+            rotations: Arc::new(sql.clone()),
             sql,
             url: text.to_owned(),
             _folder: folder,
@@ -199,7 +212,7 @@ impl Store {
             ip: None,
             user_agent: None,
         };
-        self.sql
+        self.rotations
             .rotate(rotation, &stopped(now))
             .await
             .unwrap()

@@ -32,7 +32,7 @@ pub(super) async fn rotate_all(store: &Store, rotations: Vec<Rotation>) -> Vec<O
     join_all(
         rotations
             .into_iter()
-            .map(|rotation| store.sql.rotate(rotation, &clock)),
+            .map(|rotation| store.rotations.rotate(rotation, &clock)),
     )
     .await
 }
@@ -56,7 +56,7 @@ fn from_distinct_client(session: &Session, generation: u32) -> Rotation {
 
 #[tokio::test]
 async fn each_rotation_in_a_batch_gets_its_own_result() {
-    let store = Store::postgres().await;
+    let store = Store::postgres().await.coalesced();
     let all = sessions(&store, 150).await;
     let rotations = all
         .iter()
@@ -84,7 +84,7 @@ async fn each_rotation_in_a_batch_gets_its_own_result() {
 /// Mixes all failing conditions, many times over, with rotations that succeed.
 #[tokio::test]
 async fn each_rotation_in_a_batch_has_its_own_condition() {
-    let store = Store::postgres().await;
+    let store = Store::postgres().await.coalesced();
     let all = sessions(&store, 120).await;
     let (mut rotations, mut expected, mut again) = (Vec::new(), Vec::new(), Vec::new());
     for (number, (user, session)) in all.iter().enumerate() {
@@ -205,7 +205,7 @@ async fn each_rotation_in_a_batch_has_its_own_condition() {
 
 #[tokio::test]
 async fn repeated_token_in_one_batch_is_rotated_once() {
-    let store = Store::postgres().await;
+    let store = Store::postgres().await.coalesced();
     let all = sessions(&store, 2).await;
     for generation in 0..3 {
         let many = (0..40)
@@ -231,7 +231,7 @@ async fn repeated_token_in_one_batch_is_rotated_once() {
 /// The server rejects a user agent that this database cannot store, and with it the whole batch.
 #[tokio::test]
 async fn rejected_row_fails_only_its_own_rotation() {
-    let store = Store::postgres().await;
+    let store = Store::postgres().await.coalesced();
     store
         .execute("ALTER TABLE sessions ADD CHECK (user_agent NOT LIKE '%→')")
         .await

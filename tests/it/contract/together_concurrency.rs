@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{FutureExt as _, future::join_all};
-use latchkey::{domain::session::Session, ports::SessionStore};
+use latchkey::domain::session::Session;
 use tokio::sync::Barrier;
 
 use super::{
@@ -14,7 +14,7 @@ use crate::support::servers::{self, eventually, own::OwnPostgres};
 
 #[tokio::test]
 async fn locked_row_does_not_delay_other_rotations() {
-    let store = Store::postgres().await;
+    let store = Store::postgres().await.coalesced();
     let all = sessions(&store, 20).await;
     let held = all[7].1.id;
     let holder = store.client().await;
@@ -28,11 +28,13 @@ async fn locked_row_does_not_delay_other_rotations() {
     let clock = stopped(after(60));
     // Twice the limit of concurrent statements, so that a blocked statement would be noticed.
     for generation in 0..4 {
-        let mut waits = store.sql.rotate(rotation_of(&all[7].1, 0), &clock);
+        let mut waits = store.rotations.rotate(rotation_of(&all[7].1, 0), &clock);
         let others = all.iter().filter(|(_, session)| session.id != held);
-        let others = join_all(
-            others.map(|(_, session)| store.sql.rotate(rotation_of(session, generation), &clock)),
-        );
+        let others = join_all(others.map(|(_, session)| {
+            store
+                .rotations
+                .rotate(rotation_of(session, generation), &clock)
+        }));
         let done = tokio::select! {
             biased;
             outcome = &mut waits => panic!("rotated despite the lock: {outcome:?}"),
@@ -52,7 +54,10 @@ async fn locked_row_does_not_delay_other_rotations() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn opposite_orders_of_two_instances_do_not_deadlock() {
     let url = servers::fresh_database().await;
-    let stores = [Store::at(&url).await, Store::at(&url).await];
+    let stores = [
+        Store::at(&url).await.coalesced(),
+        Store::at(&url).await.coalesced(),
+    ];
     let all: Vec<Session> = sessions(&stores[0], 48)
         .await
         .into_iter()
@@ -61,7 +66,11 @@ async fn opposite_orders_of_two_instances_do_not_deadlock() {
     let barrier = Arc::new(Barrier::new(2));
     for generation in 0..20 {
         let tasks = stores.iter().enumerate().map(|(number, store)| {
-            let (sql, barrier, mut order) = (store.sql.clone(), Arc::clone(&barrier), all.clone());
+            let (rotations, barrier, mut order) = (
+                Arc::clone(&store.rotations),
+                Arc::clone(&barrier),
+                all.clone(),
+            );
             if number == 1 {
                 order.reverse();
             }
@@ -71,7 +80,7 @@ async fn opposite_orders_of_two_instances_do_not_deadlock() {
                 let outcomes = join_all(
                     order
                         .iter()
-                        .map(|session| sql.rotate(rotation_of(session, generation), &clock)),
+                        .map(|session| rotations.rotate(rotation_of(session, generation), &clock)),
                 );
                 order
                     .iter()
@@ -95,15 +104,19 @@ async fn opposite_orders_of_two_instances_do_not_deadlock() {
 /// and later ones.
 #[tokio::test]
 async fn cancelled_request_does_not_cancel_its_batch() {
-    let store = Store::postgres().await;
+    let store = Store::postgres().await.coalesced();
     let all = sessions(&store, 6).await;
     let clock = stopped(after(60));
     for generation in 0..3 {
-        let mut first = store.sql.rotate(rotation_of(&all[0].1, generation), &clock);
+        let mut first = store
+            .rotations
+            .rotate(rotation_of(&all[0].1, generation), &clock);
         assert!((&mut first).now_or_never().is_none());
-        let others = all[1..]
-            .iter()
-            .map(|(_, session)| store.sql.rotate(rotation_of(session, generation), &clock));
+        let others = all[1..].iter().map(|(_, session)| {
+            store
+                .rotations
+                .rotate(rotation_of(session, generation), &clock)
+        });
         let mut others = Box::pin(join_all(others));
         assert!((&mut others).now_or_never().is_none());
         drop(first);
@@ -127,7 +140,7 @@ async fn concurrent_rotations_share_statements() {
     ];
     let settings = settings.map(|setting| format!("-c{setting}"));
     let postgres = OwnPostgres::start_with(&settings.each_ref().map(String::as_str)).await;
-    let store = Store::at(&postgres.url()).await;
+    let store = Store::at(&postgres.url()).await.coalesced();
     let all = sessions(&store, 100).await;
     let outcomes = rotate_all(
         &store,

@@ -33,7 +33,7 @@ async fn generation(store: &Store, session: &Session) -> Option<String> {
 /// An import or a manual change may have stored such a value.
 #[tokio::test]
 async fn unreadable_row_fails_only_its_own_session() {
-    let store = Store::postgres().await;
+    let store = Store::postgres().await.coalesced();
     let all = new_sessions(&store, 6).await;
     store
         .execute("UPDATE users SET last_login = '-infinity' WHERE username = 'user2'")
@@ -58,7 +58,7 @@ async fn unreadable_row_fails_only_its_own_session() {
 /// In a partitioned table, a `ctid` is unique within its partition only.
 #[tokio::test]
 async fn partitioned_table_rotates_the_right_rows() {
-    let store = Store::postgres().await;
+    let store = Store::postgres().await.coalesced();
     let split = "ALTER TABLE sessions RENAME TO before;
         CREATE TABLE sessions (LIKE before INCLUDING DEFAULTS) PARTITION BY HASH (id);
         CREATE TABLE part0 PARTITION OF sessions FOR VALUES WITH (MODULUS 2, REMAINDER 0);
@@ -94,7 +94,7 @@ async fn partitioned_table_rotates_the_right_rows() {
 /// A deferred constraint or serializable isolation can reject a transaction at its commit.
 #[tokio::test]
 async fn failed_commit_is_reported() {
-    let store = Store::postgres().await;
+    let store = Store::postgres().await.coalesced();
     let all = new_sessions(&store, 3).await;
     let fails = "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
         CREATE CONSTRAINT TRIGGER no AFTER INSERT OR UPDATE ON sessions DEFERRABLE INITIALLY DEFERRED
@@ -126,7 +126,7 @@ async fn failed_commit_is_reported() {
 /// After a broken connection the outcome is unknown, so nothing is retried on behalf of the client.
 #[tokio::test]
 async fn terminated_connection_is_reported_to_the_whole_batch() {
-    let store = Store::postgres().await;
+    let store = Store::postgres().await.coalesced();
     let all = new_sessions(&store, 5).await;
     let locker = store.client().await;
     locker
@@ -165,7 +165,7 @@ async fn terminated_connection_is_reported_to_the_whole_batch() {
 /// completes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ended_thread_does_not_cancel_other_rotations() {
-    let store = Store::postgres().await;
+    let store = Store::postgres().await.coalesced();
     let all = new_sessions(&store, 4).await;
     let locker = store.client().await;
     locker
@@ -183,8 +183,8 @@ async fn ended_thread_does_not_cancel_other_rotations() {
     let mut barriers = Vec::new();
     // One for each concurrent statement.
     for (count, session) in (1..).zip(&all[..2]) {
-        let (sql, rotation, barrier) = (
-            store.sql.clone(),
+        let (rotations, rotation, barrier) = (
+            Arc::clone(&store.rotations),
             rotation_of(session, 0),
             Arc::new(Barrier::new(2)),
         );
@@ -192,7 +192,7 @@ async fn ended_thread_does_not_cancel_other_rotations() {
         thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
-                tokio::spawn(async move { sql.rotate(rotation, &stopped(after(60))).await });
+                tokio::spawn(async move { rotations.rotate(rotation, &stopped(after(60))).await });
                 barrier.wait().await;
             });
         });
@@ -221,7 +221,7 @@ async fn ended_thread_does_not_cancel_other_rotations() {
 /// A row is found quickly for a user with very many sessions, also without table statistics.
 #[tokio::test]
 async fn rows_are_found_by_the_primary_key_only() {
-    let store = Store::postgres().await;
+    let store = Store::postgres().await.coalesced();
     store
         .execute("ALTER TABLE sessions SET (autovacuum_enabled = off)")
         .await

@@ -42,11 +42,20 @@ impl RedisBlacklist {
             life: Duration::from_millis(1),
             latest: Duration::from_secs(u32::MAX.into()),
         };
-        let name = self.trust.name_epochs(&self.process);
-        self.on_all::<i64>(Via::Worker, |_, bucket, pipeline| {
-            let key = self.keys.rebuild_ticket(bucket, &self.process);
-            pipeline.cmd("MGET").arg(self.keys.epoch(bucket)).ignore();
-            pipeline.cmd("EXISTS").arg(self.keys.epoch(bucket)).ignore();
+        let name = self.shared.trust.name_epochs(&self.shared.process);
+        self.on_all::<i64>(self.via, |_, bucket, pipeline| {
+            let key = self
+                .shared
+                .keys
+                .rebuild_ticket(bucket, &self.shared.process);
+            pipeline
+                .cmd("MGET")
+                .arg(self.shared.keys.epoch(bucket))
+                .ignore();
+            pipeline
+                .cmd("EXISTS")
+                .arg(self.shared.keys.epoch(bucket))
+                .ignore();
             pipeline
                 .add_command(scripts::raise(&[(key.clone(), "0".to_owned(), 1)]))
                 .ignore();
@@ -66,14 +75,14 @@ impl RedisBlacklist {
             pipeline.cmd("DEL").arg(&key);
         })
         .await?;
-        Ok(self.trust.warnings(is_known))
+        Ok(self.shared.trust.warnings(is_known))
     }
 
     /// Probes all servers, in one round trip to each. Renews the trusted cache epochs.
     pub(super) async fn observe(&self) -> Result<Observation, StoreError> {
-        let route = self.topology.find(&self.keys).await?;
-        let mut seen = Observation::new(self.trust.failures.load(Ordering::Acquire));
-        let (filling, trusted) = (self.trust.rebuilding(), self.trust.trusted());
+        let route = self.shared.topology.find(&self.shared.keys).await?;
+        let mut seen = Observation::new(self.shared.trust.failures.load(Ordering::Acquire));
+        let (filling, trusted) = (self.shared.trust.rebuilding(), self.shared.trust.trusted());
         let replies = join_all(
             route
                 .nodes
@@ -122,12 +131,18 @@ impl RedisBlacklist {
         let term = trusted.term(node.link.address());
         for bucket in &node.buckets {
             let epoch = trusted.epochs.get(*bucket).unwrap_or_default();
-            commands.add_command(scripts::renew(&self.keys.epoch(*bucket), epoch, term));
+            commands.add_command(scripts::renew(
+                &self.shared.keys.epoch(*bucket),
+                epoch,
+                term,
+            ));
         }
         for bucket in node.buckets.iter().filter(|_| filling.is_some()) {
-            commands
-                .cmd("GET")
-                .arg(self.keys.rebuild_ticket(*bucket, &self.process));
+            commands.cmd("GET").arg(
+                self.shared
+                    .keys
+                    .rebuild_ticket(*bucket, &self.shared.process),
+            );
         }
         let sent_at = Instant::now();
         let send = async {
@@ -180,8 +195,8 @@ impl RedisBlacklist {
     /// Returns an error if the server is not the kind of master that the topology expects.
     fn accept(&self, node: &Node, server: &ServerInfo) -> Result<(), StoreError> {
         let address = node.link.address();
-        if server.cluster != self.topology.is_known_cluster() {
-            self.topology.forget_kind();
+        if server.cluster != self.shared.topology.is_known_cluster() {
+            self.shared.topology.forget_kind();
             return Err(StoreError::Unavailable(format!(
                 "Redis at {address} has changed between standalone and cluster mode"
             )));

@@ -1,53 +1,58 @@
-//! Rotation as a conditional write. On Postgres, concurrent rotations share a statement.
+//! Rotation as a conditional write: one statement decides which of several concurrent requests
+//! rotates a session.
 
 mod attempt;
-mod batch_queue;
-mod batch_statement;
-mod coalescer;
+pub mod coalescing;
 mod single_statement;
 mod sqlite;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use diesel_async::RunQueryDsl as _;
 
 use self::{
     attempt::{Attempt, RotatedRow},
     single_statement::RotateOne,
 };
-use super::{SqlStore, error::from_query, pool::with_conn, postgres_pool::WorkerPool};
+use super::{
+    SqlStore,
+    error::from_query,
+    pool::{PoolKind, with_conn},
+    postgres_pool::PostgresPool,
+};
 use crate::{
     domain::session::SessionState,
-    ports::{Clock, Rotation, StoreError},
+    ports::{Clock, Rotation, RotationStore, StoreError},
 };
 
-pub(super) use coalescer::{BatchOutcome, RotationCoalescer};
-
-impl SqlStore {
-    /// Rotates in a batch. If the batch did not rotate the session, because another transaction
-    /// holds its row or its condition failed, a single statement decides.
-    pub(super) async fn rotate_on_postgres(
+/// Rotates each session with a statement of its own.
+#[async_trait]
+impl RotationStore for SqlStore {
+    async fn rotate(
         &self,
-        worker_pool: &WorkerPool,
         rotation: Rotation,
         clock: &Arc<dyn Clock>,
     ) -> Result<Option<SessionState>, StoreError> {
-        match worker_pool.rotations.rotate(rotation, clock).await? {
-            BatchOutcome::Rotated(state) => Ok(Some(*state)),
-            BatchOutcome::NotInBatch(rotation) => {
-                Box::pin(self.rotate_one(worker_pool, rotation, clock.as_ref())).await
+        match &self.pool.kind {
+            PoolKind::Postgres(pool) => {
+                self.rotate_on_postgres(pool, rotation, clock.as_ref())
+                    .await
             }
+            PoolKind::Sqlite(pool) => self.rotate_on_sqlite(pool, rotation, clock.as_ref()).await,
         }
     }
+}
 
-    async fn rotate_one(
+impl SqlStore {
+    async fn rotate_on_postgres(
         &self,
-        worker_pool: &WorkerPool,
+        pool: &PostgresPool,
         rotation: Rotation,
         clock: &dyn Clock,
     ) -> Result<Option<SessionState>, StoreError> {
         let (rotate, row): (RotateOne, Option<RotatedRow>) =
-            with_conn!(&worker_pool.connections, self.pool.timeout, |conn| {
+            with_conn!(pool.connections(), self.pool, |conn| {
                 let deadline = self.pool.server_clock.deadline(self.pool.timeout);
                 let rotate = RotateOne::new(Attempt::new(rotation, clock.now()), deadline);
                 // All rows are loaded, although there is one at most: the first row arrives before

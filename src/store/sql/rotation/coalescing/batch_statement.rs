@@ -8,11 +8,11 @@ use diesel::{
     sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamp},
 };
 
-use super::attempt::{Attempt, RotatedTypes};
+use super::super::attempt::{Attempt, RotatedTypes};
 use crate::{domain::time::Moment, store::sql::rows::stored};
 
 /// Rotates each session by its own condition, the one of
-/// [`RotateOne`](super::single_statement::RotateOne). Each returned row carries the position of its
+/// [`RotateOne`](super::super::single_statement::RotateOne). Each returned row carries the position of its
 /// attempt, from 1. All other attempts failed, for any reason.
 ///
 /// Rows locked by other transactions are skipped: a long lock would delay the whole batch, and two

@@ -1,31 +1,86 @@
-//! Coalesces concurrent rotations on one pool's connections into batches (group commit).
+//! Coalescing of concurrent rotations on one pool's connections into batches (group commit).
+//!
+//! [`CoalescingStore`] decorates a store. Without it, each rotation has a statement of its own;
+//! `docs/adr/0009-coalescing.md` has the figures of both.
+
+mod batch_queue;
+mod batch_statement;
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use diesel_async::{
     AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _,
     pooled_connection::deadpool::Pool,
 };
 use tokio::{runtime::Handle, sync::oneshot};
 
-use super::{
-    attempt::{Attempt, RotatedRow},
+use self::{
     batch_queue::{BatchQueue, Flusher, Limits},
     batch_statement::RotateBatch,
 };
+use super::attempt::{Attempt, RotatedRow};
 use crate::{
     domain::session::SessionState,
-    ports::{Clock, Rotation, StoreError},
+    ports::{Clock, Rotation, RotationStore, StoreError},
     store::sql::{
+        SqlStore,
         error::from_query,
-        pool::{PoolLimits, with_timeout},
+        pool::{PoolKind, with_timeout},
         pooled_conn::PooledConn,
+        postgres_pool::PostgresPool,
         server_clock::ServerClock,
     },
 };
+
+/// Store that rotates in batches, and decides by a single statement for a rotation that its batch
+/// did not perform.
+pub struct CoalescingStore {
+    store: SqlStore,
+    coalescer: Arc<RotationCoalescer>,
+}
+
+impl CoalescingStore {
+    /// Returns `store` with coalescing, on its pool. `None` for SQLite, which serializes writers.
+    #[must_use]
+    pub fn new(store: &SqlStore) -> Option<Self> {
+        let PoolKind::Postgres(pool) = &store.pool.kind else {
+            return None;
+        };
+        let coalescer = RotationCoalescer::new(
+            pool,
+            store.pool.server_clock.clone(),
+            store.pool.queue_capacity,
+        );
+        Some(Self {
+            store: store.clone(),
+            coalescer: Arc::new(coalescer),
+        })
+    }
+}
+
+#[async_trait]
+impl RotationStore for CoalescingStore {
+    async fn rotate(
+        &self,
+        rotation: Rotation,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Option<SessionState>, StoreError> {
+        match self.coalescer.rotate(rotation, clock).await? {
+            BatchOutcome::Rotated(state) => Ok(Some(*state)),
+            // Another transaction holds the row, or the condition failed.
+            BatchOutcome::NotInBatch(rotation) => {
+                Box::pin(self.store.rotate(rotation, clock)).await
+            }
+        }
+    }
+}
 
 /// Concurrent statements of each pool. While one is flushed to disk, another can execute. More
 /// would only reduce the size of the batches.
@@ -42,16 +97,18 @@ const QUEUE_CAPACITY: usize = 1024;
 const STALL_FRACTION: u32 = 20;
 
 /// Coalescer of the rotations on one pool.
-pub(in crate::store::sql) struct RotationCoalescer {
+struct RotationCoalescer {
     clock: ServerClock,
     connections: Pool<AsyncPgConnection>,
     queue: Arc<BatchQueue<PendingRotation>>,
-    runtime: Option<Handle>,
+    queue_capacity: usize,
+    runtime: Handle,
     timeout: Duration,
+    waiting: Arc<AtomicUsize>,
 }
 
 /// Outcome of a rotation in a batch.
-pub(in crate::store::sql) enum BatchOutcome {
+enum BatchOutcome {
     Rotated(Box<SessionState>),
     /// The batch did not rotate it. The reason is unknown.
     NotInBatch(Rotation),
@@ -62,43 +119,47 @@ struct PendingRotation {
     clock: Arc<dyn Clock>,
     since: Instant,
     reply: Reply,
+    _counted: Counted,
+}
+
+/// Counts a waiting rotation until it is dropped.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 type Reply = oneshot::Sender<Result<BatchOutcome, StoreError>>;
 
 impl RotationCoalescer {
-    /// `runtime` drives the connections. `None` means the caller's runtime.
-    pub(in crate::store::sql) fn new(
-        connections: Pool<AsyncPgConnection>,
-        clock: ServerClock,
-        limits: PoolLimits,
-        runtime: Option<Handle>,
-    ) -> Self {
-        let PoolLimits {
-            connections: max_connections,
-            timeout,
-            ..
-        } = limits;
+    fn new(pool: &PostgresPool, clock: ServerClock, queue_capacity: usize) -> Self {
+        let limits = pool.limits();
         let queue_limits = Limits {
             concurrency: CONCURRENT_BATCHES,
-            max_concurrency: max_connections.max(CONCURRENT_BATCHES),
-            stall_after: timeout / STALL_FRACTION,
+            max_concurrency: limits.connections.max(CONCURRENT_BATCHES),
+            stall_after: limits.timeout / STALL_FRACTION,
         };
         Self {
             clock,
-            connections,
+            connections: pool.connections().clone(),
             queue: Arc::new(BatchQueue::new(queue_limits)),
-            runtime,
-            timeout,
+            queue_capacity,
+            runtime: pool.runtime().clone(),
+            timeout: limits.timeout,
+            waiting: pool.waiting_rotations(),
         }
     }
 
-    /// Returns the number of waiting rotations.
-    pub(in crate::store::sql) fn waiting(&self) -> usize {
-        self.queue.length()
-    }
-
-    pub(in crate::store::sql) async fn rotate(
+    async fn rotate(
         self: &Arc<Self>,
         rotation: Rotation,
         clock: &Arc<dyn Clock>,
@@ -113,15 +174,12 @@ impl RotationCoalescer {
             clock: Arc::clone(clock),
             since: now,
             reply,
+            _counted: Counted::new(&self.waiting),
         };
         if let Some(flusher) = self.queue.push(waiting, now) {
             // A separate task on the runtime of the connections: it serves other requests too, and
             // must not end with this one or, for a shared pool, with this worker.
-            let flush = Arc::clone(self).flush(flusher);
-            match &self.runtime {
-                Some(runtime) => runtime.spawn(flush),
-                None => tokio::spawn(flush),
-            };
+            self.runtime.spawn(Arc::clone(self).flush(flusher));
         }
         let ended = |_| {
             Err(StoreError::Unavailable(
@@ -136,7 +194,7 @@ impl RotationCoalescer {
     async fn flush(self: Arc<Self>, mut flusher: Flusher<PendingRotation>) {
         while !flusher.ends_if_empty() {
             let started = Instant::now();
-            match PooledConn::from_pool(&self.connections).await {
+            match PooledConn::from_pool(&self.connections, self.queue_capacity).await {
                 Ok(pooled) => {
                     self.send(
                         pooled,
