@@ -1,7 +1,7 @@
-"""Django view with JWTAuthentication, with the settings and the model of docs/guides/from-simplejwt.md.
+"""Django view that accepts access tokens of Latchkey, with simplejwt's JWTAuthentication.
 
-Imports `simple_jwt` and `people.models`, which the test extracts from that document. The first argument is the id of
-the user ada. Sends each further argument as a token to the view, and prints status and body as a line of JSON.
+Uses the settings in simple_jwt.py and the user model in people/models.py. The first argument is the Latchkey id of the
+user ada. Sends each further argument as a token to the view, and prints status and body as a line of JSON.
 """
 
 import json

@@ -23,16 +23,18 @@ for line in sys.stdin:
         until = time.monotonic() + age
         fetched += 1
     try:
-        kid = jwt.get_unverified_header(token)["kid"]
+        kid = jwt.get_unverified_header(token).get("kid")
         if kid not in keys:
             raise jwt.InvalidTokenError(f"no key {kid}")
-        jwt.decode(
+        decoded = jwt.decode_complete(
             token,
             keys[kid],
             algorithms=["ES256", "EdDSA", "RS256"],
             issuer=issuer,
             options={"require": ["exp", "iat", "iss", "jti", "sub"]},
         )
+        if decoded["header"].get("typ") != "at+jwt":
+            raise jwt.InvalidTokenError(f"typ is {decoded['header'].get('typ')}")
         print("ok", flush=True)
     except jwt.PyJWTError as error:
         print(f"refused: {error}", flush=True)

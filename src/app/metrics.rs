@@ -91,26 +91,26 @@ impl Collector for RuntimeMetrics {
         };
         let (waiting, running) = self.hasher.load();
         gauge(
-            "hash_queue_waiting",
+            "password_hashes_waiting",
             "Passwords that wait to be hashed.",
             waiting,
         )?;
         gauge(
-            "hash_queue_running",
+            "password_hashes_running",
             "Passwords that are being hashed.",
             running,
         )?;
         gauge(
-            "keys",
+            "key_ring_keys",
             "Active signing keys of both kinds.",
             self.keys.current().ring.keys().count(),
         )?;
         let help = "1 if the keys in the store cannot be used, and the keys that were read before remain active.";
-        gauge("keys_broken", help, self.keys.is_broken().into())?;
+        gauge("key_ring_unusable", help, self.keys.is_broken().into())?;
         let age = self.keys.seconds_since_read(self.clock.now());
         let help = "Seconds since the keys in the store were last read. Keys revoked since then are still accepted.";
         gauge(
-            "keys_last_look_seconds",
+            "key_ring_read_age_seconds",
             help,
             usize::try_from(age).unwrap_or(usize::MAX),
         )?;
@@ -131,7 +131,7 @@ impl Collector for RuntimeMetrics {
             pool.limit,
         )?;
         gauge(
-            "database_waiting",
+            "database_requests_waiting",
             "Requests that wait for a connection to the database.",
             pool.waiting,
         )?;
@@ -257,12 +257,12 @@ fn encode_blacklist(
 ) -> Result<(), fmt::Error> {
     let states = [
         (
-            "redis_reachable",
+            "blacklist_reachable",
             "1 if Redis answers, otherwise 0.",
             status.reachable,
         ),
         (
-            "redis_believed",
+            "blacklist_trusted",
             "1 if Redis is trusted with checks of access tokens, 0 if the database answers them.",
             status.trusted,
         ),
@@ -273,8 +273,8 @@ fn encode_blacklist(
     }
     let counts = [
         (
-            "redis_failures",
-            "Commands without a valid response from Redis.",
+            "blacklist_connection_failures",
+            "Failed connections to Redis, and changes of its servers.",
             status.failures,
         ),
         (
@@ -283,7 +283,7 @@ fn encode_blacklist(
             status.rebuilds,
         ),
         (
-            "blacklist_rebuilds_failed",
+            "blacklist_rebuild_failures",
             "Failed rebuilds of the blacklist.",
             status.failed_rebuilds,
         ),

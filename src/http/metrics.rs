@@ -78,19 +78,19 @@ impl HttpMetrics {
             }
         }
         registry.register(
-            "requests",
+            "http_requests",
             "Requests, by route and status",
             self.requests.clone(),
         );
         let help = "Response time, by route and outcome: ok, refused (4xx), failed (5xx)";
         registry.register_with_unit(
-            "request_duration",
+            "http_request_duration",
             help,
             Unit::Seconds,
             self.durations.clone(),
         );
         let help = "Refused or failed requests, by route and precise cause";
-        registry.register("refusals", help, self.refusals.clone());
+        registry.register("http_refusals", help, self.refusals.clone());
     }
 
     pub(super) fn count(

@@ -90,11 +90,11 @@ impl Metrics {
             self.rotations.clone(),
         );
         let help = "Refresh tokens that were presented again within the reuse grace and received the same successor";
-        registry.register("grace_hits", help, self.grace_hits.clone());
+        registry.register("reuse_grace_repeats", help, self.grace_hits.clone());
         let help =
             "Grace hits from another address or with another user agent than the last refresh";
         registry.register(
-            "grace_hits_elsewhere",
+            "reuse_grace_repeats_other_client",
             help,
             self.grace_hits_other_client.clone(),
         );
@@ -107,7 +107,7 @@ impl Metrics {
             self.operator_revocations.clone(),
         );
         registry.register(
-            "cut_offs",
+            "sign_outs_everywhere",
             "Requests that revoked all sessions of a user",
             self.sign_outs_everywhere.clone(),
         );

@@ -261,7 +261,7 @@ async fn wait_until_trusted(port: u16) {
         let answer = connection.ask(&get("/metrics")).await.unwrap();
         std::str::from_utf8(answer.body)
             .unwrap()
-            .contains("\nlatchkey_redis_believed 1\n")
+            .contains("\nlatchkey_blacklist_trusted 1\n")
     })
     .await;
 }

@@ -114,7 +114,7 @@ pub(super) async fn revoke(
     output::line(
         "Running instances apply it within about a second. This command cannot check them. An instance that cannot read its \
          keys still accepts this one, and reports it: in /health/ready \"keys\" is not \"ok\", and \
-         latchkey_keys_last_look_seconds is above 5. Restart such an instance",
+         latchkey_key_ring_read_age_seconds is above 5. Restart such an instance",
     );
     if facts.kind == Kind::Access {
         output::line(&accepted_until(&facts, ring, clock.now())?);

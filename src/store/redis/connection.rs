@@ -24,13 +24,14 @@ use std::{
 use arc_swap::ArcSwapOption;
 use futures_util::{FutureExt as _, future::join_all};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError,
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError,
     aio::MultiplexedConnection, cmd,
 };
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{
     connection_slot::{Connected, Connecting, Slot, lock},
+    error::describe,
     info::ServerInfo,
 };
 use crate::ports::StoreError;
@@ -390,23 +391,4 @@ async fn identify(mut connection: MultiplexedConnection) -> Result<Connected, Re
 
 async fn identified(connecting: Connecting) -> Result<Connected, RedisError> {
     identify(connecting.await?.connection).await
-}
-
-/// Describes an error and names the setting at fault, if any. For a pipeline, describes the first
-/// command that failed.
-fn describe(error: &RedisError) -> String {
-    let text = match error.clone().into_server_errors().as_deref() {
-        Some([(_, first), ..]) => {
-            format!("{} {}", first.code(), first.details().unwrap_or_default())
-        }
-        _ => error.to_string(),
-    };
-    let contains_any = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if error.kind() == ErrorKind::AuthenticationFailed || contains_any(&["NOAUTH", "WRONGPASS"]) {
-        format!("the server refuses the user or the password ({text})")
-    } else if contains_any(&["NOPERM", "can't run this command", "No permissions to"]) {
-        format!("the Redis user lacks a permission, see docs/guides/redis.md ({text})")
-    } else {
-        text
-    }
 }

@@ -10,6 +10,7 @@ mod clock_drift;
 mod connection;
 mod connection_slot;
 mod epoch;
+mod error;
 mod info;
 mod key_names;
 mod scripts;
@@ -18,6 +19,7 @@ mod topology;
 mod trust;
 mod url;
 mod url_form;
+mod warnings;
 
 pub use blacklist::RedisBlacklist;
 pub use url::{RedisOptions, RedisUrl};

@@ -18,6 +18,7 @@ use super::{
     epoch::{self, EpochName, Epochs},
     info::ServerInfo,
     scripts::Term,
+    warnings::{eviction_warning, foreign_warning},
 };
 use crate::{
     domain::ids::DeploymentId,
@@ -386,24 +387,6 @@ impl Observation {
 
 fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn foreign_warning(deployment: &str) -> String {
-    let name: String = deployment
-        .chars()
-        .take(64)
-        .flat_map(char::escape_default)
-        .collect();
-    format!(
-        "Redis holds the blacklist of another deployment ({name}), so every lookup queries the database: \
-         set a different LATCHKEY_REDIS_PREFIX for each deployment"
-    )
-}
-
-fn eviction_warning(policy: &str) -> String {
-    format!(
-        "Redis evicts keys ({policy}), so every lookup also queries the database: set maxmemory-policy to noeviction"
-    )
 }
 
 #[cfg(test)]

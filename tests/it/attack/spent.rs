@@ -144,7 +144,7 @@ on_both_backends! {
         }
         app.eventually_event("here", |event| event.event == "refresh_repeated").await;
         let metrics = app.get("/metrics").await.text;
-        for number in ["latchkey_grace_hits_total 2", "latchkey_grace_hits_elsewhere_total 1"] {
+        for number in ["latchkey_reuse_grace_repeats_total 2", "latchkey_reuse_grace_repeats_other_client_total 1"] {
             assert!(metrics.contains(number), "{number}: {metrics}");
         }
     }

@@ -263,7 +263,7 @@ async fn revocation_reports_the_limits_of_its_checks() {
     for words in [
         "within about a second",
         "/health/ready",
-        "latchkey_keys_last_look_seconds",
+        "latchkey_key_ring_read_age_seconds",
         "fetch the key set, within 5m",
     ] {
         assert!(outcome.done().contains(words), "{words}: {}", outcome.out);

@@ -126,7 +126,7 @@ async fn junk_requests_are_logged_once_a_second_and_all_counted() {
     }
     assert_eq!(
         server
-            .counter(r#"latchkey_refusals_total{route="/api/token/verify",cause="malformed"}"#)
+            .counter(r#"latchkey_http_refusals_total{route="/api/token/verify",cause="malformed"}"#)
             .await,
         sent
     );

@@ -50,7 +50,8 @@ async fn cached_keys_publish_and_verify_without_the_database() {
     unavailable(&app.refresh(&pair.refresh).await);
     let metrics = app.get("/metrics").await.text;
     assert!(
-        metrics.contains("\nlatchkey_keys 2\n") && metrics.contains("\nlatchkey_keys_broken 0\n"),
+        metrics.contains("\nlatchkey_key_ring_keys 2\n")
+            && metrics.contains("\nlatchkey_key_ring_unusable 0\n"),
         "{metrics}"
     );
 

@@ -87,7 +87,10 @@ async fn second_deployment_is_degraded_until_the_first_stops() {
     two.theirs.verify(&pair.access).await.expect(200, "{}");
     assert!(two.ours.trusted().await && !two.theirs_trust_redis().await);
     let metrics = two.theirs.get("/metrics").await.text;
-    assert!(metrics.contains("latchkey_redis_believed 0\n"), "{metrics}");
+    assert!(
+        metrics.contains("latchkey_blacklist_trusted 0\n"),
+        "{metrics}"
+    );
 
     two.ours.app.stop();
     two.ours.twin.stop();

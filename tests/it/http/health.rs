@@ -34,13 +34,13 @@ on_both_backends! {
         })
         .await;
         let metrics = app.get("/metrics").await.text;
-        let age = metrics.lines().find_map(|line| line.strip_prefix("latchkey_keys_last_look_seconds ")).unwrap();
+        let age = metrics.lines().find_map(|line| line.strip_prefix("latchkey_key_ring_read_age_seconds ")).unwrap();
         assert!(age.parse::<u64>().unwrap() >= 60, "{age}");
         app.verify(&pair.access).await.expect(200, "{}");
 
         std::fs::remove_file(keys).unwrap();
         std::fs::rename(&aside, keys).unwrap();
         eventually("the server is ready again", async || app.get("/health/ready").await.text.contains(r#""status":"ok""#)).await;
-        assert!(app.get("/metrics").await.text.contains("\nlatchkey_keys_last_look_seconds 0\n"));
+        assert!(app.get("/metrics").await.text.contains("\nlatchkey_key_ring_read_age_seconds 0\n"));
     }
 }

@@ -167,22 +167,22 @@ on_both_backends! {
         for (name, expected) in [
             ("latchkey_sign_ins_total", 2.0),
             ("latchkey_rotations_total", 1.0),
-            ("latchkey_grace_hits_total", 1.0),
-            ("latchkey_grace_hits_elsewhere_total", 0.0),
-            ("latchkey_cut_offs_total", 1.0),
+            ("latchkey_reuse_grace_repeats_total", 1.0),
+            ("latchkey_reuse_grace_repeats_other_client_total", 0.0),
+            ("latchkey_sign_outs_everywhere_total", 1.0),
             ("latchkey_audit_events_dropped_total", 0.0),
             (r#"latchkey_revocations_total{reason="logged_out"}"#, 1.0),
-            (r#"latchkey_requests_total{route="/api/token",status="200"}"#, 2.0),
-            (r#"latchkey_requests_total{route="/api/token",status="401"}"#, 2.0),
-            (r#"latchkey_requests_total{route="/api/token/refresh",status="200"}"#, 2.0),
-            (r#"latchkey_requests_total{route="/api/auth/logout/all",status="200"}"#, 1.0),
-            (r#"latchkey_refusals_total{route="/api/token",cause="bad_credentials"}"#, 2.0),
-            (r#"latchkey_refusals_total{route="/api/token/verify",cause="malformed"}"#, 1.0),
-            (r#"latchkey_request_duration_seconds_count{route="/api/token",outcome="ok"}"#, 2.0),
-            (r#"latchkey_request_duration_seconds_count{route="/api/token",outcome="refused"}"#, 2.0),
-            (r#"latchkey_request_duration_seconds_bucket{le="+Inf",route="/api/token",outcome="ok"}"#, 2.0),
+            (r#"latchkey_http_requests_total{route="/api/token",status="200"}"#, 2.0),
+            (r#"latchkey_http_requests_total{route="/api/token",status="401"}"#, 2.0),
+            (r#"latchkey_http_requests_total{route="/api/token/refresh",status="200"}"#, 2.0),
+            (r#"latchkey_http_requests_total{route="/api/auth/logout/all",status="200"}"#, 1.0),
+            (r#"latchkey_http_refusals_total{route="/api/token",cause="bad_credentials"}"#, 2.0),
+            (r#"latchkey_http_refusals_total{route="/api/token/verify",cause="malformed"}"#, 1.0),
+            (r#"latchkey_http_request_duration_seconds_count{route="/api/token",outcome="ok"}"#, 2.0),
+            (r#"latchkey_http_request_duration_seconds_count{route="/api/token",outcome="refused"}"#, 2.0),
+            (r#"latchkey_http_request_duration_seconds_bucket{le="+Inf",route="/api/token",outcome="ok"}"#, 2.0),
             ("latchkey_database_connections_limit", 16.0),
-            ("latchkey_hash_queue_running", 0.0),
+            ("latchkey_password_hashes_running", 0.0),
         ] {
             let found = sample(&text, name);
             assert!((found - expected).abs() < 0.5, "{name}: {found}\n{text}");
@@ -226,8 +226,8 @@ on_both_backends! {
             app.obtain(&format!("name{number}"), "x").await;
         }
         assert_eq!(samples(&read(&app).await), seen, "an additional sample");
-        assert!(seen.contains(r#"latchkey_requests_total{route="other",status="404"}"#), "{seen:#?}");
-        assert!(seen.contains(r#"latchkey_refusals_total{route="/api/auth/sessions/{id}",cause="no_session"}"#), "{seen:#?}");
+        assert!(seen.contains(r#"latchkey_http_requests_total{route="other",status="404"}"#), "{seen:#?}");
+        assert!(seen.contains(r#"latchkey_http_refusals_total{route="/api/auth/sessions/{id}",cause="no_session"}"#), "{seen:#?}");
         for made_up in ["x0", "x1", "BREW", "agent", "name0", "id0"] {
             assert!(seen.iter().all(|sample| !sample.contains(made_up)), "{made_up}");
         }
@@ -240,7 +240,7 @@ on_both_backends! {
         app.get("/metrics/").await.expect(404, r#"{"detail":"Not found."}"#);
         app.obtain("unknown", "x").await;
         let answer = from_port(port).await;
-        assert!(sample(&answer.text, r#"latchkey_requests_total{route="/api/token",status="401"}"#) > 0.5);
+        assert!(sample(&answer.text, r#"latchkey_http_requests_total{route="/api/token",status="401"}"#) > 0.5);
         let other = reqwest::get(format!("http://127.0.0.1:{port}/api/token/")).await.unwrap();
         assert_eq!((other.status().as_u16(), other.text().await.unwrap().as_str()), (404, r#"{"detail":"Not found."}"#));
         app.stop();
@@ -275,14 +275,14 @@ async fn metrics_are_available_without_the_database() {
     assert!(
         sample(
             &text,
-            r#"latchkey_refusals_total{route="/api/token/refresh",cause="unavailable"}"#
+            r#"latchkey_http_refusals_total{route="/api/token/refresh",cause="unavailable"}"#
         ) > 0.5,
         "{text}"
     );
     assert!(
         sample(
             &text,
-            r#"latchkey_request_duration_seconds_count{route="/api/token/refresh",outcome="failed"}"#
+            r#"latchkey_http_request_duration_seconds_count{route="/api/token/refresh",outcome="failed"}"#
         ) > 0.5
     );
 }

@@ -109,9 +109,9 @@ on_both_backends! {
             r#"latchkey_revocations_total{reason="reuse"}"#,
             r#"latchkey_revocations_total{reason="session_limit"}"#,
             r#"latchkey_operator_revocations_total{event="key_revoked"}"#,
-            r#"latchkey_requests_total{route="/api/token",status="503"}"#,
-            r#"latchkey_refusals_total{route="/api/token",cause="bad_credentials"}"#,
-            r#"latchkey_request_duration_seconds_count{route="/api/token/refresh",outcome="failed"}"#,
+            r#"latchkey_http_requests_total{route="/api/token",status="503"}"#,
+            r#"latchkey_http_refusals_total{route="/api/token",cause="bad_credentials"}"#,
+            r#"latchkey_http_request_duration_seconds_count{route="/api/token/refresh",outcome="failed"}"#,
         ] {
             assert!(first.get(name).is_some_and(|value| value.abs() < 0.5), "{name} is not 0 at the start");
         }

@@ -3,11 +3,15 @@
 //!
 //! A wrapper in the language of the program moves its clock. The program itself is unchanged.
 
-use std::process::Command;
+use std::{fs::File, process::Command};
 
-use crate::support::{Place, Server};
+use latchkey::ports::{Clock as _, clock::SystemClock};
+use latchkey_verifier::Kind;
+use serde_json::json;
 
-use super::{PASSWORD, documents::blocks, verifier::Verifier};
+use crate::support::{Forge, Place, Server};
+
+use super::{PASSWORD, documents::blocks, tampered, verifier::Verifier};
 
 /// Returns a command that runs the script of the guide. Each printed line advances the script's
 /// clock by these seconds.
@@ -46,7 +50,7 @@ fn node(verifier: &Verifier, seconds: f64) -> Command {
 
 async fn fetches(server: &Server) -> f64 {
     let text = server.get("/metrics").await.text;
-    let name = r#"latchkey_requests_total{route="/.well-known/jwks.json",status="200"} "#;
+    let name = r#"latchkey_http_requests_total{route="/.well-known/jwks.json",status="200"} "#;
     text.lines()
         .find_map(|line| line.strip_prefix(name))
         .map_or(0.0, |value| value.parse().unwrap())
@@ -95,6 +99,63 @@ async fn pyjwt_caches_the_key_set_for_its_max_age() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn jose_caches_the_key_set_for_its_max_age() {
     assert_cached_for_max_age(Verifier::jose(), node).await;
+}
+
+/// Runs a program that reads one token a line and ends with the number of fetches.
+async fn assert_refuses_without_a_fetch(verifier: Verifier) {
+    let place = Place::new();
+    place.user("ada", PASSWORD);
+    let server = place.serve("");
+    let pair = server.pair("ada", PASSWORD).await;
+    let now = SystemClock.now().timestamp();
+    let forge = Forge::new(&place.path("keys"), &server.url, now);
+    let with_header = |member: &str, value: &str| {
+        let mut header = forge.header(Kind::Access);
+        header[member] = json!(value);
+        let claims = Forge::claims_of(&pair.access).to_string();
+        forge.signed(Kind::Access, &header.to_string(), &claims)
+    };
+    let accepted = [
+        pair.access.clone(),
+        with_header("typ", "at+jwt"),
+        pair.access.clone(),
+    ];
+    let refused = [
+        pair.refresh.clone(),
+        tampered(&pair.access, 1),
+        tampered(&pair.access, 2),
+        with_header("kid", "unknown"),
+        with_header("typ", "JWT"),
+        "junk".to_owned(),
+    ];
+    let tokens = [accepted.as_slice(), &refused].concat();
+    let mut command = verifier.command();
+    command
+        .args([
+            &server.url,
+            &format!("{}/.well-known/jwks.json", server.url),
+        ])
+        .stdin(File::open(place.write("tokens", &tokens.join("\n"))).unwrap());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<_> = shown.lines().collect();
+    assert_eq!(lines.len(), tokens.len() + 1, "{shown}");
+    assert_eq!(lines[..accepted.len()], ["ok"; 3], "{shown}");
+    for (line, token) in lines.iter().zip(&tokens).skip(accepted.len()) {
+        assert!(line.starts_with("refused: "), "{token}: {line}");
+    }
+    assert_eq!(lines.last(), Some(&"1"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn caching_program_with_pyjwt_refuses_without_a_fetch() {
+    assert_refuses_without_a_fetch(Verifier::python("caching.py")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn caching_program_with_jose_refuses_without_a_fetch() {
+    assert_refuses_without_a_fetch(Verifier::node("caching.mjs")).await;
 }
 
 /// The README's example and simplejwt rely on the default of PyJWT.

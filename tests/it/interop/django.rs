@@ -1,12 +1,30 @@
-//! Migration guide from simplejwt: a Django with its settings and model accepts our access tokens,
-//! and no others.
+//! Migration guide from simplejwt: the Django of `examples/django`, with the settings and the model
+//! of the guide, accepts our access tokens, and no others.
+
+use std::{fs, path::PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{PASSWORD, documents::blocks, tampered, verifier::Verifier};
-use crate::support::Place;
+use super::{
+    PASSWORD, tampered,
+    verifier::{Verifier, example},
+};
+use crate::support::{Place, Server};
 
-const GUIDE: &str = "docs/guides/from-simplejwt.md";
+/// Copies the example, with the address of this server in its settings. Returns the path of the
+/// view.
+pub fn copied(place: &Place, server: &Server) -> PathBuf {
+    for name in ["people/__init__.py", "people/models.py", "view.py"] {
+        let text = fs::read_to_string(example("django").join(name)).unwrap();
+        place.write(&format!("site/{name}"), &text);
+    }
+    let settings = fs::read_to_string(example("django").join("simple_jwt.py")).unwrap();
+    place.write(
+        "site/simple_jwt.py",
+        &settings.replace("https://auth.example.com", &server.url),
+    );
+    place.path("site/view.py")
+}
 
 #[tokio::test]
 async fn django_with_the_settings_of_the_guide_finds_the_user() {
@@ -30,12 +48,6 @@ async fn django_with_the_settings_of_the_guide_finds_the_user() {
         .await
         .access;
 
-    let [model, settings] = blocks(GUIDE, "python").try_into().unwrap();
-    let settings = settings.replace("https://auth.example.com", &server.url);
-    place.write("site/simple_jwt.py", &settings);
-    place.write("site/people/__init__.py", "");
-    place.write("site/people/models.py", &model);
-
     let id = place.run("users show ada --json").json()["id"]
         .as_str()
         .unwrap()
@@ -49,12 +61,8 @@ async fn django_with_the_settings_of_the_guide_finds_the_user() {
         &foreign,
         &unknown_user,
     ];
-    let mut django = Verifier::python("django_view.py").command();
-    django
-        .env("PYTHONPATH", place.path("site"))
-        .arg(&id)
-        .arg(&pair.access)
-        .args(refused);
+    let mut django = Verifier::django(copied(&place, &server)).command();
+    django.arg(&id).arg(&pair.access).args(refused);
     let output = django.output().unwrap();
     let shown = String::from_utf8(output.stdout).unwrap();
     let answers: Vec<Value> = shown

@@ -5,6 +5,7 @@ mod caching;
 mod django;
 mod documents;
 mod example;
+mod examples;
 mod java;
 mod nginx;
 mod prefix;

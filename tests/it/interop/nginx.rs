@@ -1,4 +1,5 @@
-//! Configuration of the nginx guide, in a real nginx with a certificate and real servers.
+//! Configuration of the nginx guide and of `examples/nginx`, in a real nginx with a certificate and
+//! real servers.
 //!
 //! The tests change only the listen address, the certificate files and the upstream.
 
@@ -9,6 +10,7 @@ use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader},
     net::{SocketAddr, TcpStream},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -21,8 +23,8 @@ use serde_json::{Value, json};
 
 use super::{
     PASSWORD,
-    documents::{blocks, with},
-    verifier::{require, run},
+    documents::with,
+    verifier::{example, require, run},
 };
 use crate::support::{
     Place, claim, listen,
@@ -32,7 +34,7 @@ use crate::support::{
 const NAME: &str = "auth.example.com";
 
 /// nginx with the configuration of the guide. It stops when dropped.
-struct Nginx {
+pub struct Nginx {
     child: Child,
     place: Place,
     port: u16,
@@ -40,7 +42,7 @@ struct Nginx {
 
 /// Response through nginx.
 #[derive(Debug)]
-struct Reply {
+pub struct Reply {
     status: u16,
     head: String,
     body: String,
@@ -53,6 +55,15 @@ impl Nginx {
 
     /// Starts nginx with these changes to the configuration of the guide.
     async fn changed(upstreams: &[SocketAddr], changes: &[(&str, &str)]) -> Self {
+        Self::with_file(&example("nginx").join("nginx.conf"), upstreams, changes).await
+    }
+
+    /// Starts nginx with these changes to a copy of the configuration of the guide.
+    pub async fn with_file(
+        file: &Path,
+        upstreams: &[SocketAddr],
+        changes: &[(&str, &str)],
+    ) -> Self {
         let (place, port) = (Place::new(), free_port());
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed([NAME.to_owned()]).unwrap();
@@ -65,7 +76,7 @@ impl Nginx {
             .display()
             .to_string();
 
-        let [block] = blocks("docs/guides/nginx.md", "nginx").try_into().unwrap();
+        let block = fs::read_to_string(file).unwrap();
         let block = changes
             .iter()
             .fold(block, |block, (from, to)| with(&block, from, to));
@@ -130,7 +141,7 @@ impl Nginx {
     }
 
     /// Sends a request by host name, with the certificate as the only trusted one.
-    fn curl(&self, path: &str, arguments: &[&str]) -> Reply {
+    pub fn curl(&self, path: &str, arguments: &[&str]) -> Reply {
         let mut curl = Command::new(require("curl", "curl"));
         curl.env_clear().args([
             "--silent",
@@ -198,13 +209,13 @@ impl Drop for Nginx {
 
 impl Reply {
     #[track_caller]
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         assert_eq!(self.status, 200, "{self:?}");
         serde_json::from_str(&self.body).unwrap()
     }
 }
 
-fn address(url: &str) -> SocketAddr {
+pub fn address(url: &str) -> SocketAddr {
     url.strip_prefix("http://").unwrap().parse().unwrap()
 }
 

@@ -1,4 +1,4 @@
-//! PyJWT and jose, installed once in the target directory in the versions that `tests/interop`
+//! PyJWT, Django and jose, installed once in the target directory in the versions that `examples`
 //! pins.
 
 use std::{
@@ -24,46 +24,30 @@ impl Verifier {
         Self::node("verify.mjs")
     }
 
-    /// Python with PyJWT and another script.
+    /// Python with PyJWT and another script of `examples/python-pyjwt`.
     pub fn python(script: &str) -> Self {
-        let program = require("python3", "python3 and python3-venv");
-        let home = installed("python", &["requirements.txt"], |home| {
-            run(
-                Command::new(&program)
-                    .args(["-m", "venv", "venv"])
-                    .current_dir(home),
-                "python3-venv",
-            );
-            let pip = [
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "-r",
-                "requirements.txt",
-            ];
-            run(
-                Command::new(home.join("venv/bin/python"))
-                    .args(pip)
-                    .current_dir(home),
-                "a connection to PyPI",
-            );
-        });
         Self {
-            program: home.join("venv/bin/python"),
-            script: pinned(script),
+            program: python_of("python-pyjwt"),
+            script: example("python-pyjwt").join(script),
         }
     }
 
-    /// Node with jose and another script.
+    /// Python with Django and this script.
+    pub fn django(script: PathBuf) -> Self {
+        Self {
+            program: python_of("django"),
+            script,
+        }
+    }
+
+    /// Node with jose and another script of `examples/node-jose`.
     pub fn node(script: &str) -> Self {
         let program = require("node", "nodejs");
         let npm = require("npm", "npm");
         // Node resolves imports from the folder of the script, so the script is copied beside the
         // modules.
         let home = installed(
-            "node",
+            "node-jose",
             &[
                 "package.json",
                 "package-lock.json",
@@ -97,6 +81,11 @@ impl Verifier {
         command
     }
 
+    /// Returns the path of the interpreter.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Returns the path of the script.
     pub fn script(&self) -> &Path {
         &self.script
@@ -122,14 +111,44 @@ pub fn require(program: &str, package: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("{program} is not installed: install {package}"))
 }
 
-fn pinned(name: &str) -> PathBuf {
+/// Returns a folder of `examples`.
+pub fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/interop")
+        .join("examples")
         .join(name)
 }
 
-/// Returns a folder in the target directory with copies of these files, after `install` has run in
-/// it.
+/// Returns the Python of a virtual environment with the requirements of this example.
+fn python_of(name: &str) -> PathBuf {
+    let program = require("python3", "python3 and python3-venv");
+    let home = installed(name, &["requirements.txt"], |home| {
+        run(
+            Command::new(&program)
+                .args(["-m", "venv", "venv"])
+                .current_dir(home),
+            "python3-venv",
+        );
+        let pip = [
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "-r",
+            "requirements.txt",
+        ];
+        run(
+            Command::new(home.join("venv/bin/python"))
+                .args(pip)
+                .current_dir(home),
+            "a connection to PyPI",
+        );
+    });
+    home.join("venv/bin/python")
+}
+
+/// Returns a folder in the target directory with copies of these files of an example, after
+/// `install` has run in it.
 ///
 /// `install` runs again only if a file changes. Concurrent tests wait for each other.
 fn installed(name: &str, files: &[&str], install: impl FnOnce(&Path)) -> PathBuf {
@@ -141,9 +160,10 @@ fn installed(name: &str, files: &[&str], install: impl FnOnce(&Path)) -> PathBuf
     let lock = File::create(cache.join(format!("{name}.lock"))).unwrap();
     lock.lock().unwrap();
     let (home, done) = (cache.join(name), cache.join(name).join("installed"));
+    let source = example(name);
     let wanted: String = files
         .iter()
-        .map(|file| fs::read_to_string(pinned(file)).unwrap())
+        .map(|file| fs::read_to_string(source.join(file)).unwrap())
         .collect();
     if fs::read_to_string(&done).is_ok_and(|found| found == wanted) {
         return home;
@@ -151,7 +171,7 @@ fn installed(name: &str, files: &[&str], install: impl FnOnce(&Path)) -> PathBuf
     let _ = fs::remove_dir_all(&home);
     fs::create_dir_all(&home).unwrap();
     for file in files {
-        fs::copy(pinned(file), home.join(file)).unwrap();
+        fs::copy(source.join(file), home.join(file)).unwrap();
     }
     install(&home);
     fs::write(done, wanted).unwrap();

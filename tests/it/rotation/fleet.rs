@@ -91,7 +91,7 @@ impl Fleet {
 
     /// Waits until each server has this number of active keys.
     pub async fn have(&self, number: usize) {
-        self.say("latchkey_keys", number).await;
+        self.say("latchkey_key_ring_keys", number).await;
     }
 
     /// Waits until this metric has this value on each server.
