@@ -77,7 +77,7 @@ fn access_tokens(c: &mut Criterion) {
         let name = algorithm.name();
         let message = [b'x'; 420];
         c.bench_function(&format!("{name}: signature alone"), |b| {
-            b.iter(|| key.sign(black_box(&message)))
+            b.iter(|| key.sign(black_box(&message)));
         });
         c.bench_function(&format!("{name}: sign an access token"), |b| {
             b.iter(|| shape.access(&key, black_box(&claims)));
@@ -111,7 +111,7 @@ fn refresh_tokens(c: &mut Criterion) {
         .refresh(&key, &RefreshClaims::of(&session, TimeDelta::days(1)))
         .unwrap();
     c.bench_function("HS256: check a refresh token", |b| {
-        b.iter(|| verifier.check(black_box(&token), NOW))
+        b.iter(|| verifier.check(black_box(&token), NOW));
     });
 }
 

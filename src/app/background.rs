@@ -148,7 +148,7 @@ impl Background {
                         keys.poll()
                             .await
                             .map_or_else(|error| error.lines(), |()| Vec::new()),
-                    )
+                    );
                 }
             })),
             tokio::spawn(every(KEY_POLL_INTERVAL, stopped.clone(), move || {
@@ -158,7 +158,7 @@ impl Background {
                         keys.keep()
                             .await
                             .map_or_else(|error| error.lines(), |()| Vec::new()),
-                    )
+                    );
                 }
             })),
             tokio::spawn(every(PURGE_INTERVAL, stopped.clone(), move || {

@@ -39,7 +39,7 @@ pub(super) fn choose_form(arguments: &[OsString]) {
         match word.split_once('=') {
             Some(("--log-format", value)) => value.clone_into(&mut format),
             None if word == "--log-format" => {
-                format = words.next().unwrap_or_default().into_owned()
+                format = words.next().unwrap_or_default().into_owned();
             }
             _ => {}
         }
@@ -160,9 +160,9 @@ pub(super) fn usage(error: &clap::Error) {
     }
     let text = visible::lines(text);
     if error.use_stderr() {
-        print(io::stderr(), &[&text])
+        print(io::stderr(), &[&text]);
     } else {
-        print(io::stdout(), &[&text])
+        print(io::stdout(), &[&text]);
     }
 }
 

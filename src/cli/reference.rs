@@ -151,9 +151,9 @@ fn leaves(command: &Command) -> Vec<Command> {
         .filter(|child| child.get_name() != "help")
     {
         if child.has_subcommands() {
-            all.extend(leaves(child))
+            all.extend(leaves(child));
         } else {
-            all.push(child.clone())
+            all.push(child.clone());
         }
     }
     all

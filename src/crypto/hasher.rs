@@ -145,7 +145,7 @@ impl Hasher {
                             params,
                             memory: Vec::new(),
                         },
-                    )
+                    );
                 })
                 .map_err(|_| HashError::Failed)?;
         }

@@ -64,7 +64,9 @@ fn visit(json: &Value, depth: usize, found: &mut impl FnMut(&str)) {
     match json {
         Value::String(text) => found(text),
         Value::Array(items) if depth > 0 => {
-            items.iter().for_each(|item| visit(item, depth - 1, found))
+            for item in items {
+                visit(item, depth - 1, found);
+            }
         }
         Value::Object(members) if depth > 0 => members
             .values()
@@ -76,13 +78,15 @@ fn visit(json: &Value, depth: usize, found: &mut impl FnMut(&str)) {
 fn collect<'a>(json: &'a Value, depth: usize, keys: &mut Vec<&'a Value>) {
     match json {
         Value::Object(members) if members.get("kty").is_some_and(Value::is_string) => {
-            keys.push(json)
+            keys.push(json);
         }
         Value::Object(members) if depth > 0 => members
             .values()
             .for_each(|item| collect(item, depth - 1, keys)),
         Value::Array(items) if depth > 0 => {
-            items.iter().for_each(|item| collect(item, depth - 1, keys))
+            for item in items {
+                collect(item, depth - 1, keys);
+            }
         }
         _ => {}
     }

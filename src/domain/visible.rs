@@ -79,9 +79,9 @@ fn escaped(
     out.push_str(start);
     for c in rest.chars() {
         if hidden(c) {
-            write(&mut out, c)
+            write(&mut out, c);
         } else {
-            out.push(c)
+            out.push(c);
         }
     }
     Cow::Owned(out)

@@ -205,10 +205,10 @@ fn allow_any_origin(headers: &mut HeaderMap, is_options: bool) {
 }
 
 /// Returns the headers and the body of a refusal by the web server itself, and logs it.
-pub(super) fn unrouted(error: HttpError) -> (HeaderMap, String) {
+pub(super) fn unrouted(error: &HttpError) -> (HeaderMap, String) {
     let (status, body) = error.answer(Dialect::Simplejwt);
     let (mut headers, id) = (HeaderMap::new(), new_id());
-    log("other", RouteLabel::OTHER, &id, status, Some(&error));
+    log("other", RouteLabel::OTHER, &id, status, Some(error));
     headers.append(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     finish(status, &mut headers, id, None);
     (headers, body.to_string())

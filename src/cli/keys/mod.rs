@@ -218,7 +218,7 @@ pub(super) async fn run(arguments: KeysArgs, clock: Arc<dyn Clock>) -> Result<Ex
     match arguments.command {
         KeysCommand::List { ring, json } => return list::run(&ring, json, clock).await,
         KeysCommand::Rotate { ring, usage, now } => {
-            change::rotate(&ring, usage.into(), now, clock).await?
+            change::rotate(&ring, usage.into(), now, clock).await?;
         }
         KeysCommand::Revoke { ring, kid } => change::revoke(&ring, &kid, clock).await?,
         KeysCommand::Prune(ring) => change::prune(&ring, clock).await?,
@@ -250,7 +250,7 @@ pub(super) async fn run(arguments: KeysArgs, clock: Arc<dyn Clock>) -> Result<Ex
             export::run(&ring, kid.as_deref(), format, clock).await?;
         }
         KeysCommand::Rewrap { ring, with } => {
-            change::rewrap(&ring, with.new_passphrase_file.as_deref(), clock).await?
+            change::rewrap(&ring, with.new_passphrase_file.as_deref(), clock).await?;
         }
     }
     Ok(ExitCode::SUCCESS)

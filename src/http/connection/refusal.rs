@@ -43,11 +43,11 @@ pub(super) fn replacement(written: &[u8]) -> Option<(usize, Vec<u8>)> {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => HttpError::HeadTooLarge,
         _ => return None,
     };
-    Some((start, complete(status, fields, error)))
+    Some((start, complete(status, fields, &error)))
 }
 
 /// Returns the response with the headers and the body of `error`. It closes the connection.
-fn complete(status: &str, fields: &str, error: HttpError) -> Vec<u8> {
+fn complete(status: &str, fields: &str, error: &HttpError) -> Vec<u8> {
     let (headers, body) = middleware::unrouted(error);
     let mut response = format!(
         "{status}\r\ncontent-length: {}\r\nconnection: close\r\n",

@@ -182,7 +182,7 @@ impl UpgradeOffers {
             }
             // The web server supports no other transfer coding that begins with C.
             Header::TransferEncoding if starts && byte.eq_ignore_ascii_case(&b'c') => {
-                self.framing.chunked = true
+                self.framing.chunked = true;
             }
             _ => {}
         }

@@ -34,7 +34,7 @@ pub(super) fn lock(directory: &Path) -> io::Result<File> {
             Ok(()) => return Ok(file),
             Err(TryLockError::Error(error)) => return Err(error),
             Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_TIMEOUT => {
-                thread::sleep(LOCK_TIMEOUT / 100)
+                thread::sleep(LOCK_TIMEOUT / 100);
             }
             Err(TryLockError::WouldBlock) => {
                 let reason = format!(

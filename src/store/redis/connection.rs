@@ -137,7 +137,7 @@ impl NodeConnection {
             Some(async move {
                 match timeout(self.timeout_after, identified(connecting)).await {
                     Ok(Ok(connected)) if self.is_wrong_server(&connected) => {
-                        lock(slot).discard(number)
+                        lock(slot).discard(number);
                     }
                     Ok(Err(error)) => self.disconnect(slot, number, &describe(&error)),
                     Ok(Ok(_)) | Err(_) => {}

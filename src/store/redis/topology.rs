@@ -165,7 +165,7 @@ impl Topology {
                 Ok(None) => {
                     failure = StoreError::Failed(format!(
                         "the Sentinels know no master named {name}: correct the host in REDIS_URL"
-                    ))
+                    ));
                 }
                 Err(error) => failure = error,
             }

@@ -1,4 +1,4 @@
-//! Tables as declared to diesel. The tables are created by `migrations/`; a test compares both.
+//! Tables as declared to diesel. `migrations/` creates them; a test compares those of both databases.
 
 diesel::table! {
     users (id) {

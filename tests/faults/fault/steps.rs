@@ -23,16 +23,16 @@ impl Fault {
         match self.kind {
             Kind::RedisHalfCut => wiring.redis_proxy_for_first = true,
             Kind::SentinelKilled | Kind::SentinelLagging | Kind::SentinelMoved => {
-                wiring.redis = SetUp::Sentinel
+                wiring.redis = SetUp::Sentinel;
             }
             Kind::ClusterKilled | Kind::ClusterLagging | Kind::ClusterMoved | Kind::ClusterDown => {
                 wiring.redis = SetUp::Cluster;
             }
             Kind::PostgresAnswersCut | Kind::PostgresAnswersSwallowed => {
-                wiring.postgres_proxy = true
+                wiring.postgres_proxy = true;
             }
             Kind::PostgresStatementTimeout => {
-                wiring.settings = &[("LATCHKEY_DATABASE_TIMEOUT", "500ms")]
+                wiring.settings = &[("LATCHKEY_DATABASE_TIMEOUT", "500ms")];
             }
             _ => {}
         }
@@ -88,7 +88,7 @@ impl Fault {
         match self.kind {
             Kind::None | Kind::RedisFlushed | Kind::PostgresTerminated => {}
             Kind::RedisKilled | Kind::SentinelKilled | Kind::ClusterKilled => {
-                world.redis.first_mut().kill()
+                world.redis.first_mut().kill();
             }
             Kind::RedisStopped => world.redis.first().hang(),
             Kind::RedisOldSnapshot => {
@@ -209,7 +209,7 @@ impl Fault {
                 }
             }
             Kind::RedisHalfCut | Kind::PostgresAnswersCut | Kind::PostgresAnswersSwallowed => {
-                set(world, Mode::Pass)
+                set(world, Mode::Pass);
             }
             Kind::PostgresKilled => world.postgres.again().await,
             Kind::PostgresRestarted => {

@@ -146,7 +146,7 @@ async fn key_is_valid_for_one_kind_of_token() {
                 // Access claims under the refresh secret lack the audience that refresh tokens
                 // have.
                 Kind::Access => {
-                    refused(&app, "access claims under the refresh secret", &forged).await
+                    refused(&app, "access claims under the refresh secret", &forged).await;
                 }
                 Kind::Refresh => {
                     assert_detail(

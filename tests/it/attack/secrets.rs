@@ -87,6 +87,7 @@ impl Scene {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "the requests that hold secrets")]
     async fn send_requests(&mut self) {
         let (access, refresh) = self.signed_in(RIGHT).await;
         for name in ["ada", "ghost", RIGHT, WRONG] {

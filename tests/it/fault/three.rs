@@ -144,7 +144,7 @@ async fn instance_without_redis_revokes_for_all() {
     let proxy = Proxy::to(port);
     let isolated = three.0[0]
         .twin_with(|config| {
-            config.redis.redis_url = Some(format!("redis://{}", proxy.address).into())
+            config.redis.redis_url = Some(format!("redis://{}", proxy.address).into());
         })
         .await;
     proxy.refuse();

@@ -94,7 +94,7 @@ fn expressions(value: &Value, all: &mut Vec<String>) {
         Value::Array(values) => values.iter().for_each(|value| expressions(value, all)),
         Value::Object(members) => members.iter().for_each(|(name, value)| match value {
             Value::String(text) if ["expr", "query", "definition"].contains(&name.as_str()) => {
-                all.push(text.clone())
+                all.push(text.clone());
             }
             value => expressions(value, all),
         }),

@@ -9,6 +9,7 @@ use crate::{
 };
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of all refusals")]
 fn each_refusal_has_its_cause() {
     let s = signer();
     for (token, refusal, cause) in [

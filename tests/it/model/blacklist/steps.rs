@@ -95,12 +95,12 @@ impl Model for Blacklist {
                         .map(|outcome| Action::Request(number, *outcome)),
                 ),
                 Request::WriteRow(_) | Request::Answer(_) => {
-                    actions.push(Action::Request(number, Outcome::Done))
+                    actions.push(Action::Request(number, Outcome::Done));
                 }
             }
             match instance.janitor {
                 Janitor::Idle | Janitor::Rebuild { .. } => {
-                    actions.push(Action::Janitor(number, Outcome::Done))
+                    actions.push(Action::Janitor(number, Outcome::Done));
                 }
                 _ => actions.extend(
                     outcomes

@@ -307,7 +307,7 @@ impl Sessions {
                 }
             }
             Answer::Done if matches!(request.command, Command::Operate(_)) => {
-                state.history.ended.fill(true)
+                state.history.ended.fill(true);
             }
             Answer::Done | Answer::Dead => state.history.ended[session] = true,
             Answer::Refused | Answer::Unavailable | Answer::Valid => {}

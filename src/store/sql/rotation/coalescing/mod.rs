@@ -200,7 +200,7 @@ impl RotationCoalescer {
                         pooled,
                         flusher.next_batch(MAX_BATCH_SIZE, Instant::now(), |_| true),
                     )
-                    .await
+                    .await;
                 }
                 // Later arrivals try again: the server may be available by then.
                 Err(error) => {
