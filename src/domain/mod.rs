@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod claims;
+pub mod decision;
 pub mod email;
 pub mod ids;
 pub mod keys;

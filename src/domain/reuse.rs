@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{audit::Origin, session::Session};
+use super::{audit::Origin, decision::Purpose, session::Session};
 
 /// Maximum number of repeats per generation for clients that differ from the holder in one respect.
 pub const REPEATS: u32 = 3;
@@ -27,17 +27,6 @@ pub struct Difference {
     pub address: bool,
     /// True if the two `User-Agent` headers differ. A missing header is a value like any other.
     pub agent: bool,
-}
-
-/// Purpose for which a spent token is presented.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Purpose {
-    /// Refresh.
-    Refresh,
-    /// Log-out.
-    Logout,
-    /// Verification, or access to a protected view. Both refuse a spent token in any case.
-    Verify,
 }
 
 /// Consequence of presenting a spent token.
@@ -102,7 +91,7 @@ impl Purpose {
             (Self::Refresh, true, 0) => Consequence::Successor,
             (Self::Refresh, true, 1) => Consequence::CountedSuccessor,
             (Self::Logout, true, 0 | 1) => Consequence::Logout,
-            (Self::Verify, _, 0 | 1) => Consequence::Refusal,
+            (Self::Verify | Self::Authenticate, _, 0 | 1) => Consequence::Refusal,
             _ => Consequence::Reuse,
         }
     }

@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{ClientBinding, Consequence, Difference, Purpose, networks_differ};
+use super::{ClientBinding, Consequence, Difference, networks_differ};
 use crate::domain::{
     audit::Origin,
+    decision::Purpose,
     ids::{SessionId, UserId},
     session::Session,
     time::Moment,
@@ -64,6 +65,16 @@ fn consequence_depends_on_purpose_grace_and_difference() {
         (Purpose::Logout, false, [Reuse, Reuse, Reuse, Reuse]),
         (Purpose::Verify, true, [Refusal, Refusal, Refusal, Reuse]),
         (Purpose::Verify, false, [Refusal, Refusal, Refusal, Reuse]),
+        (
+            Purpose::Authenticate,
+            true,
+            [Refusal, Refusal, Refusal, Reuse],
+        ),
+        (
+            Purpose::Authenticate,
+            false,
+            [Refusal, Refusal, Refusal, Reuse],
+        ),
     ] {
         for (difference, expected) in [SAME, ADDRESS, AGENT, BOTH].into_iter().zip(by_difference) {
             let found = purpose.consequence(in_grace, difference, ClientBinding::Client);

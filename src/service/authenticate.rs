@@ -7,10 +7,11 @@ use super::{
     admission::Admitted,
     audit::View,
     reuse::Call,
-    tokens::{blacklisted, ended, invalid, matching_session, token_ref, unknown_generation},
+    tokens::{blacklisted, invalid, matching_session, token_ref},
 };
 use crate::domain::{
-    session::{Session, TokenStatus},
+    decision::{Decision, Purpose},
+    session::Session,
     time::truncate_to_micros,
     user::User,
 };
@@ -80,29 +81,20 @@ impl Auth {
         let token = token_ref(checked)?;
         let state = matching_session(self.parts.sessions.find(token.session).await?, &token)?;
         let status = state.access_token_status(token.session_epoch, now);
-        if matches!(
-            status,
-            TokenStatus::Revoked(_) | TokenStatus::StaleEpoch | TokenStatus::NoActiveUser
-        ) {
-            self.parts.revocation.record_over(&state, now).await;
-        }
-        match (status, state.user) {
-            (TokenStatus::Revoked(reason), _) => Err(blacklisted(reason.as_str())),
-            (_, None) => Err(Error::UserNotFound),
-            (_, Some(user)) if !user.is_active => Err(Error::UserInactive),
-            (TokenStatus::Current, Some(user)) => Ok(Identity {
-                user,
-                session: state.session,
-            }),
-            (TokenStatus::Ended, _) => Err(ended()),
-            (TokenStatus::UnknownGeneration, _) => Err(unknown_generation()),
-            (
-                TokenStatus::StaleEpoch
-                | TokenStatus::Grace
-                | TokenStatus::NoActiveUser
-                | TokenStatus::Spent,
-                _,
-            ) => Err(blacklisted("cut_off")),
+        match Purpose::Authenticate.decide(status) {
+            Decision::Accept => match state.user {
+                Some(user) => Ok(Identity {
+                    user,
+                    session: state.session,
+                }),
+                None => Err(Error::UserNotFound),
+            },
+            Decision::Refuse(refused) => {
+                let purpose = Purpose::Authenticate;
+                Err(self.refuse(purpose, refused, &state, now).await)
+            }
+            // An access token belongs to no generation.
+            Decision::Spent => Err(blacklisted("spent")),
         }
     }
 }

@@ -8,12 +8,13 @@ use super::{
     Auth, ClientInfo, Error,
     audit::View,
     reuse::{Call, Presented},
-    tokens::{blacklisted, ended, matching_session, unknown_generation},
+    tokens::{blacklisted, matching_session},
 };
 use crate::domain::{
     audit::{Actor, AuditEvent, EventKind},
-    reuse::{Consequence, Purpose},
-    session::{RevokedReason, TokenStatus},
+    decision::{Decision, Purpose},
+    reuse::Consequence,
+    session::RevokedReason,
     time::truncate_to_micros,
 };
 
@@ -50,18 +51,12 @@ impl Auth {
             (call, self.check_refresh(checked, call).await?);
         let state = matching_session(self.parts.sessions.find(token.session).await?, &token)?;
         let status = state.token_status(generation, now, self.parts.rules.grace);
-        match status {
-            TokenStatus::Revoked(reason) => {
-                self.parts.revocation.record_over(&state, now).await;
-                return Err(blacklisted(reason.as_str()));
+        match Purpose::Logout.decide(status) {
+            Decision::Accept => {}
+            Decision::Refuse(refused) => {
+                return Err(self.refuse(Purpose::Logout, refused, &state, now).await);
             }
-            TokenStatus::StaleEpoch => {
-                self.parts.revocation.record_over(&state, now).await;
-                return Err(blacklisted("cut_off"));
-            }
-            TokenStatus::Ended => return Err(ended()),
-            TokenStatus::UnknownGeneration => return Err(unknown_generation()),
-            TokenStatus::Grace | TokenStatus::Spent => {
+            Decision::Spent => {
                 let presented = Presented {
                     token: &token,
                     generation,
@@ -74,7 +69,6 @@ impl Auth {
                     return Err(blacklisted("reuse"));
                 }
             }
-            TokenStatus::Current | TokenStatus::NoActiveUser => {}
         }
         let audit = AuditEvent::new(now, EventKind::SessionRevoked, Actor::User)
             .of_user(&token.user)

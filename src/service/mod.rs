@@ -18,6 +18,7 @@ pub mod operators;
 mod purge;
 mod recent_writes;
 mod refresh;
+mod refusal;
 mod reuse;
 pub mod revocation;
 mod run_to_completion;

@@ -10,13 +10,14 @@ use super::{
     audit::View,
     reuse::{Call, Presented, with_holder},
     sampled::Sampled,
-    tokens::{blacklisted, ended, matching_session, unknown_generation},
+    tokens::{blacklisted, matching_session},
 };
 use crate::{
     crypto::random,
     domain::{
         audit::{Actor, AuditEvent, EventKind, Origin},
-        reuse::{Consequence, Purpose, REPEATS},
+        decision::{Decision, Purpose},
+        reuse::{Consequence, REPEATS},
         session::{ReuseGrace, Session, SessionState, TokenStatus},
         time::{Moment, truncate_to_micros},
     },
@@ -112,8 +113,12 @@ impl Auth {
         presented: &Presented<'_>,
     ) -> Result<TokenPair, Error> {
         let (session, now) = (&state.session, presented.call.now);
-        match state.token_status(presented.generation, now, self.parts.rules.grace) {
-            status @ (TokenStatus::Grace | TokenStatus::Spent) => {
+        let status = state.token_status(presented.generation, now, self.parts.rules.grace);
+        match Purpose::Refresh.decide(status) {
+            Decision::Refuse(refused) => {
+                Err(self.refuse(Purpose::Refresh, refused, state, now).await)
+            }
+            Decision::Spent => {
                 match self.consequence(Purpose::Refresh, status, session, presented) {
                     Consequence::Successor => self.repeat(state, presented),
                     Consequence::CountedSuccessor => self.repeat_counted(state, presented).await,
@@ -123,24 +128,10 @@ impl Auth {
                     }
                 }
             }
-            TokenStatus::Revoked(reason) => {
-                self.parts.revocation.record_over(state, now).await;
-                Err(blacklisted(reason.as_str()))
-            }
-            TokenStatus::StaleEpoch => {
-                self.parts.revocation.record_over(state, now).await;
-                Err(blacklisted("cut_off"))
-            }
-            TokenStatus::NoActiveUser => {
-                self.parts.revocation.record_over(state, now).await;
-                Err(Error::NoActiveAccount)
-            }
-            TokenStatus::Ended => Err(ended()),
-            TokenStatus::UnknownGeneration => Err(unknown_generation()),
-            // The obstacle no longer exists. For example, the user was activated in between, or the
-            // database delayed the statement. The token is unspent. A ping reads the time of the
-            // database again, in case its clock was set.
-            TokenStatus::Current => {
+            // The token is unspent: the obstacle of the statement no longer exists. For example, the
+            // user was activated in between, or the database delayed the statement. A ping reads
+            // the time of the database again, in case its clock was set.
+            Decision::Accept => {
                 let _ = self.parts.sessions.ping().await;
                 Err(Error::Unavailable(
                     "the session changed meanwhile".to_owned(),

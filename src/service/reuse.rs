@@ -11,7 +11,8 @@ use super::{
 use crate::{
     domain::{
         audit::{Actor, AuditEvent, EventKind},
-        reuse::{ClientBinding, Consequence, Difference, Purpose},
+        decision::Purpose,
+        reuse::{ClientBinding, Consequence, Difference},
         session::{ReuseGrace, RevokedReason, Session, SessionState, TokenStatus},
         time::Moment,
     },

@@ -6,12 +6,14 @@ use super::{
     Auth, ClientInfo, Error,
     admission::Admitted,
     audit::View,
+    refusal::error_of,
     reuse::{Call, Presented},
-    tokens::{blacklisted, ended, matching_session, token_ref, unknown_generation},
+    tokens::{blacklisted, matching_session, token_ref},
 };
 use crate::{
     domain::{
-        session::{ReuseGrace, TokenStatus},
+        decision::{Decision, Purpose},
+        session::ReuseGrace,
         time::truncate_to_micros,
     },
     ports::{Lookup, TokenRef},
@@ -123,29 +125,23 @@ impl Auth {
             ),
             Some(generation) => (generation, state.token_status(generation, call.now, grace)),
         };
-        if trusted && matches!(status, TokenStatus::Revoked(_) | TokenStatus::StaleEpoch) {
-            self.parts.revocation.record_over(&state, call.now).await;
-        }
-        match status {
-            TokenStatus::Current => Ok(()),
-            TokenStatus::Grace if grace == ReuseGrace::Unlimited => Ok(()),
+        match Purpose::Verify.decide(status) {
+            Decision::Accept => Ok(()),
+            Decision::Spent if grace == ReuseGrace::Unlimited => Ok(()),
             // A spent token is refused even within the grace.
-            TokenStatus::Grace | TokenStatus::Spent => Err(self
-                .refuse_spent(
-                    status,
-                    &state.session,
-                    &Presented {
-                        token,
-                        generation,
-                        call,
-                    },
-                )
+            Decision::Spent => {
+                let presented = Presented {
+                    token,
+                    generation,
+                    call,
+                };
+                let session = &state.session;
+                Err(self.refuse_spent(status, session, &presented).await)
+            }
+            Decision::Refuse(refused) if trusted => Err(self
+                .refuse(Purpose::Verify, refused, &state, call.now)
                 .await),
-            TokenStatus::Revoked(reason) => Err(blacklisted(reason.as_str())),
-            TokenStatus::StaleEpoch => Err(blacklisted("cut_off")),
-            TokenStatus::NoActiveUser => Err(blacklisted("user_inactive")),
-            TokenStatus::Ended => Err(ended()),
-            TokenStatus::UnknownGeneration => Err(unknown_generation()),
+            Decision::Refuse(refused) => Err(error_of(Purpose::Verify, refused, &state)),
         }
     }
 }

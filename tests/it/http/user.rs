@@ -1,11 +1,15 @@
 //! `GET /api/auth/user/`, the protected view.
 
+use latchkey::ports::{Clock as _, UserStore as _};
 use latchkey_verifier::Kind;
 use reqwest::Method;
 use serde_json::json;
 
-use super::tools::{deactivate, execute, refused_here};
-use crate::support::{Backend, Forge, TestApp, username};
+use super::tools::{VERIFY_BLACKLISTED, deactivate, execute, refused_here};
+use crate::{
+    contract::store::at,
+    support::{Backend, Forge, TestApp, username},
+};
 
 const NOT_PROVIDED: &str = r#"{"detail":"Authentication credentials were not provided."}"#;
 const BAD_HEADER: &str = r#"{"detail":"Authorization header must contain two space-delimited values","code":"bad_authorization_header"}"#;
@@ -122,5 +126,18 @@ on_both_backends! {
         for answer in [refusal, app.obtain("ada", "wrong").await, app.verify("junk").await] {
             assert_eq!(answer.header("www-authenticate"), "JWT realm=\"api\"");
         }
+    }
+
+    /// The process that deleted the user failed before it wrote to Redis.
+    async fn refusal_of_a_deleted_user_reaches_the_blacklist(backend: Backend) {
+        let app = TestApp::start(backend).await;
+        let pair = app.signed_in("deleted").await;
+        app.verify(&pair.access).await.expect(200, "{}");
+        let sql = app.sql();
+        let user = sql.find_by_username(&username("deleted")).await.unwrap().unwrap();
+        sql.delete(&at(&user.id, app.clock.now())).await.unwrap();
+        let answer = app.me(&format!("Bearer {}", pair.access)).await;
+        answer.expect(401, r#"{"detail":"User not found","code":"user_not_found"}"#);
+        app.verify(&pair.access).await.expect(400, VERIFY_BLACKLISTED);
     }
 }

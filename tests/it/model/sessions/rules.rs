@@ -3,8 +3,9 @@
 
 use latchkey::domain::{
     audit::Origin,
+    decision::Purpose,
     ids::{SessionId, UserId},
-    reuse::{ClientBinding, Consequence, Difference, Purpose},
+    reuse::{ClientBinding, Consequence, Difference},
     session::{ReuseGrace, RevokedReason, Session, SessionState, TokenStatus},
     user::User,
 };
