@@ -32,9 +32,9 @@ impl Auth {
     /// Example: two tabs, A and B, send the same token of generation 4 concurrently. Each performs
     /// a conditional write, and only one of them, say A's, changes the row. A receives generation
     /// 5. B's write changes nothing, so B reads the row, finds its token within the reuse grace,
-    /// and receives the same token of generation 5. A client C with generation 4 is a reuse if it
-    /// is not the same client, if the grace is over, or if generation 6 exists. Reuse revokes the
-    /// session with its access tokens.
+    /// and receives the same token of generation 5. A client C with generation 4 is a reuse if
+    /// both its address and its `User-Agent` differ, if the grace is over, or if generation 6
+    /// exists. Reuse revokes the session with its access tokens.
     ///
     /// # Errors
     /// [`Error::Token`], [`Error::NoActiveAccount`], [`Error::Overloaded`], [`Error::Unavailable`].
