@@ -46,6 +46,7 @@ pub(super) enum Opener {
 pub(super) struct Stores {
     blacklist: Option<RedisBlacklist>,
     coalesces: bool,
+    rotations: Arc<dyn RotationStore>,
     sql: Arc<SqlStore>,
     pub(super) url: DatabaseUrl,
     lifetimes: LifetimesConfig,
@@ -88,6 +89,7 @@ pub(super) async fn open(
     Ok(Stores {
         blacklist,
         coalesces: database.coalesce_rotations,
+        rotations: rotations(&sql, database.coalesce_rotations),
         sql,
         url,
         lifetimes: lifetimes.clone(),
@@ -149,16 +151,8 @@ impl Stores {
         Arc::<SqlStore>::clone(&self.sql)
     }
 
-    /// Returns the rotations of these stores, coalesced if the settings say so.
     pub(super) fn rotations(&self) -> Arc<dyn RotationStore> {
-        let coalescing = self
-            .coalesces
-            .then(|| CoalescingStore::new(&self.sql))
-            .flatten();
-        match coalescing {
-            Some(coalescing) => Arc::new(coalescing),
-            None => Arc::<SqlStore>::clone(&self.sql),
-        }
+        Arc::clone(&self.rotations)
     }
 
     pub(super) fn blacklist(&self) -> Option<Arc<dyn Blacklist>> {
@@ -166,12 +160,20 @@ impl Stores {
         Some(Arc::new(blacklist))
     }
 
-    /// Returns the stores of a worker, whose connections the current runtime drives.
+    /// Returns the stores of a worker, whose connections the current runtime drives. Workers that
+    /// share a pool also share the coalescer, so that its limits hold for the pool.
     pub(super) fn for_worker(&self) -> Result<Self, StoreError> {
+        let sql = Arc::new(self.sql.for_worker()?);
+        let rotations = if sql.shares_pool_with(&self.sql) {
+            self.rotations()
+        } else {
+            rotations(&sql, self.coalesces)
+        };
         Ok(Self {
             blacklist: self.blacklist.as_ref().map(RedisBlacklist::for_worker),
             coalesces: self.coalesces,
-            sql: Arc::new(self.sql.for_worker()?),
+            rotations,
+            sql,
             url: self.url.clone(),
             lifetimes: self.lifetimes.clone(),
         })
@@ -233,5 +235,14 @@ impl Stores {
             trail,
             self.revocation(lifetimes),
         )
+    }
+}
+
+/// Returns the rotations of a store, coalesced if the settings say so.
+fn rotations(sql: &Arc<SqlStore>, coalesces: bool) -> Arc<dyn RotationStore> {
+    let coalescing = coalesces.then(|| CoalescingStore::new(sql)).flatten();
+    match coalescing {
+        Some(coalescing) => Arc::new(coalescing),
+        None => Arc::<SqlStore>::clone(sql),
     }
 }

@@ -1,4 +1,5 @@
 //! Settings. Each one is a flag, an environment variable and an entry of `latchkey serve --help`.
+//! CONTRIBUTING.md says how to add one.
 //!
 //! Only the command line and the composition root read the sections, and pass on plain values.
 #![expect(

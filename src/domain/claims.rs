@@ -1,4 +1,5 @@
-//! Claims of both kinds of token. Encoding and signing are in the crypto layer.
+//! Claims of both kinds of token. `sid` is the session, `gen` its generation, and `ver` the session
+//! epoch of the user at the sign-in. Encoding and signing are in the crypto layer.
 
 use chrono::TimeDelta;
 

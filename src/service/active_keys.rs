@@ -26,7 +26,8 @@ pub struct Snapshot {
     pub ring: KeyRing,
     /// Public keys.
     pub published: PublishedKeys,
-    /// Cache of tokens with a valid signature. The key is the hash of the whole token, because two
+    /// Cache of tokens with a valid signature, without a time limit: an entry lives until it is
+    /// evicted or the key ring is replaced. The key is the SHA-256 of the whole token, because two
     /// tokens may share a part.
     cache: Option<Cache<[u8; 32], Arc<Signed>>>,
     verifier: Verifier,

@@ -1,7 +1,8 @@
 //! Audit trail of events that need no transaction. The events are queued and written in batches,
 //! off the request path.
 //!
-//! Sign-ins and revocations are not queued: the stores write them in the transaction of the change.
+//! Sign-ins, revocations and changes of users are not queued: the stores write them in the
+//! transaction of the change. Events of keys are written after the change (`service/keys`).
 
 mod budget;
 

@@ -1,4 +1,5 @@
-//! Detection of refresh token reuse, in all views.
+//! Detection of refresh token reuse, in all views. `domain/decision.rs` and `domain/reuse.rs` hold
+//! the rules.
 
 use latchkey_verifier::Checked;
 

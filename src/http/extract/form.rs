@@ -33,7 +33,7 @@ pub(in crate::http) trait Field: Sized {
 }
 
 /// Text without surrounding white space. Wiped when it is dropped.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(in crate::http) struct Text(Zeroizing<String>);
 
 /// Text exactly as sent, for passwords. Wiped when it is dropped.

@@ -1,5 +1,8 @@
-//! OpenAPI document, generated from the handlers and from properties of all operations. It is
-//! served at `/openapi.json`, and `docs/reference/openapi.json` is a copy.
+//! OpenAPI document, served at `/openapi.json`; `docs/reference/openapi.json` is a copy.
+//!
+//! Texts of the document and its tags are here, those of operations in `#[utoipa::path]` of
+//! `routes/*`, those of fields in `form!` and `schemas.rs`, those of statuses in
+//! `error_responses.rs`, and those of error bodies in `http/error.rs`.
 
 mod endpoints;
 mod error_responses;
@@ -53,10 +56,28 @@ pub fn document() -> &'static str {
 mod tests {
     use std::collections::BTreeSet;
 
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::document;
-    use crate::http::router::endpoints;
+    use crate::http::{endpoint::Access, router::endpoints};
+
+    #[test]
+    fn documented_security_equals_the_access_of_the_endpoint() {
+        let document: Value = serde_json::from_str(document()).unwrap();
+        for endpoint in endpoints().iter().filter(|it| it.document.is_some()) {
+            let paths = &document["paths"];
+            let slash = format!("{}/", endpoint.path);
+            let item = paths.get(&slash).unwrap_or(&paths[endpoint.path]);
+            let security = &item[endpoint.method.as_str().to_lowercase()]["security"];
+            let bearer = json!({ "bearerAuth": [] });
+            let expected = match endpoint.access {
+                Access::Public => Value::Null,
+                Access::Optional => json!([{}, bearer]),
+                Access::Required => json!([bearer]),
+            };
+            assert_eq!(*security, expected, "{}", endpoint.path);
+        }
+    }
 
     #[test]
     fn document_contains_every_endpoint_except_swagger_ui() {

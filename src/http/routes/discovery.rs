@@ -42,8 +42,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 pub(in crate::http) fn aliases(issuer: &str) -> Vec<(&'static str, String)> {
     let path = issuer.parse::<Uri>().ok().filter(|_| is_url(issuer));
     let path = path.as_ref().map_or("", Uri::path).trim_end_matches('/');
-    // The router would read braces as a parameter.
-    if path.is_empty() || path.contains(['{', '}']) {
+    // The router reads braces and `*` as patterns, and compares decoded paths.
+    if path.is_empty() || path.contains(['{', '}', '*', '%']) {
         return Vec::new();
     }
     [OPENID, OAUTH]

@@ -1,4 +1,5 @@
-//! Endpoints, with one file per resource.
+//! Endpoints, with one file per resource. A handler sets the headers of its own response, such as a
+//! cookie; `middleware.rs` sets those of every response; `extract` reads credentials.
 
 pub(super) mod discovery;
 mod docs;

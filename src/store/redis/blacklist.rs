@@ -23,11 +23,8 @@
 mod observe;
 
 use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
 };
 
 use async_trait::async_trait;
@@ -65,6 +62,7 @@ const ENTRIES_PER_SCRIPT: usize = 200;
 pub struct RedisBlacklist {
     shared: Arc<Shared>,
     via: Via,
+    _index: Option<Arc<WorkerIndex>>,
 }
 
 struct Shared {
@@ -72,8 +70,26 @@ struct Shared {
     keys: KeyNames,
     process: String,
     topology: Topology,
-    /// Number of workers so far.
-    workers: AtomicUsize,
+    /// Indices of workers that are in use.
+    workers: Mutex<BTreeSet<usize>>,
+}
+
+/// Index of a worker, free again when it is dropped.
+struct WorkerIndex {
+    shared: Arc<Shared>,
+    index: usize,
+}
+
+impl Shared {
+    fn workers(&self) -> MutexGuard<'_, BTreeSet<usize>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for WorkerIndex {
+    fn drop(&mut self) {
+        self.shared.workers().remove(&self.index);
+    }
 }
 
 impl RedisBlacklist {
@@ -94,22 +110,35 @@ impl RedisBlacklist {
             keys: KeyNames::new(&options.prefix),
             process,
             topology,
-            workers: AtomicUsize::new(0),
+            workers: Mutex::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
             via: Via::Shared,
+            _index: None,
         })
     }
 
     /// Returns the blacklist of a worker of the web server: its requests use connections that the
-    /// worker's runtime drives. A worker that replaces another takes over its index.
+    /// worker's runtime drives, or the shared ones if all workers' connections are in use.
     #[must_use]
     pub fn for_worker(&self) -> Self {
-        let index = self.shared.workers.fetch_add(1, Ordering::Relaxed);
+        let mut workers = self.shared.workers();
+        let free = (0..self.shared.topology.worker_slots()).find(|index| !workers.contains(index));
+        let shared = Arc::clone(&self.shared);
+        let Some(index) = free else {
+            return Self {
+                shared,
+                via: Via::Shared,
+                _index: None,
+            };
+        };
+        workers.insert(index);
+        drop(workers);
         Self {
-            shared: Arc::clone(&self.shared),
-            via: Via::Worker(index % self.shared.topology.workers().max(1)),
+            shared: Arc::clone(&shared),
+            via: Via::Worker(index),
+            _index: Some(Arc::new(WorkerIndex { shared, index })),
         }
     }
 

@@ -41,9 +41,10 @@ pub(super) struct Topology {
 type Range = (u16, u16, String, u16);
 
 impl Topology {
-    /// Returns the number of workers with connections of their own.
-    pub(super) const fn workers(&self) -> usize {
-        self.options.workers
+    /// Returns the number of connections for workers. A worker that replaces another one exists
+    /// beside it for a while, so there are two for each.
+    pub(super) const fn worker_slots(&self) -> usize {
+        2 * self.options.workers
     }
 
     pub(super) fn new(
@@ -319,7 +320,7 @@ impl Topology {
         Ok(Arc::new(NodeConnection::new(
             address,
             client,
-            (self.options.timeout, self.options.workers),
+            (self.options.timeout, self.worker_slots()),
             failures,
             self.runtime.clone(),
         )))

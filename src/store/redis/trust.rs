@@ -1,6 +1,6 @@
 //! Trust in the blacklist: decides if a missing entry proves that a token is not revoked.
 //!
-//! `blacklist.rs` states the rule. This module keeps its counters and cache identities, and does no
+//! `docs/concepts/blacklist.md` states the rule (Trust 1 to 7). This module keeps its counters and cache identities, and does no
 //! I/O.
 
 use std::{

@@ -70,6 +70,12 @@ impl SqlStore {
         })
     }
 
+    /// Returns true if both stores use the same connections.
+    #[must_use]
+    pub fn shares_pool_with(&self, other: &Self) -> bool {
+        self.pool.is_same(&other.pool)
+    }
+
     /// Returns the current use of the connections.
     #[must_use]
     pub fn pool_status(&self) -> PoolStatus {

@@ -160,6 +160,13 @@ impl SqlPool {
         })
     }
 
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            (PoolKind::Postgres(one), PoolKind::Postgres(other)) => one.is_same(other),
+            _ => true,
+        }
+    }
+
     /// Returns the current use of the connections.
     #[must_use]
     pub fn status(&self) -> PoolStatus {

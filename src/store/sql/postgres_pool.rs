@@ -80,6 +80,10 @@ impl PostgresPool {
         &self.connections
     }
 
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.connections, &other.connections)
+    }
+
     pub(super) const fn limits(&self) -> PoolLimits {
         self.limits
     }
@@ -195,6 +199,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::store::sql::SqlPool;
 
     fn numbers(connections: usize, threads: usize) -> (usize, Option<usize>) {
         let (shared, per_worker) = split_connections(PoolLimits {
@@ -229,5 +234,21 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[tokio::test]
+    async fn workers_share_a_pool_that_is_too_small_to_split() {
+        let url = "postgres://u@127.0.0.1/d".parse().unwrap();
+        let is_shared = |connections| {
+            let limits = PoolLimits {
+                connections,
+                threads: 5,
+                timeout: Duration::from_secs(5),
+            };
+            let pool = SqlPool::open(&url, limits).unwrap();
+            pool.is_same(&pool.for_worker().unwrap())
+        };
+        assert!(is_shared(16));
+        assert!(!is_shared(18));
     }
 }

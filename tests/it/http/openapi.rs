@@ -209,3 +209,24 @@ async fn decompressed(app: &TestApp, path: &str) -> String {
         .unwrap();
     text
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn protected_operations_without_credentials_are_unauthorized() {
+    let app = embedded().await;
+    let mut count = 0;
+    for (path, item) in document()["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if operation["security"] != json!([{ "bearerAuth": [] }]) {
+                continue;
+            }
+            count += 1;
+            let method = method.to_uppercase().parse().unwrap();
+            let answer = app.send(app.request(method, path)).await;
+            answer.expect(
+                401,
+                r#"{"detail":"Authentication credentials were not provided."}"#,
+            );
+        }
+    }
+    assert!(count >= 4, "{count}");
+}

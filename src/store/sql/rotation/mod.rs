@@ -1,5 +1,6 @@
 //! Rotation as a conditional write: one statement decides which of several concurrent requests
-//! rotates a session.
+//! rotates a session: `RotateOne` on Postgres, `RotateBatch` with coalescing, or the one of SQLite.
+//! `app/stores.rs` chooses.
 
 mod attempt;
 pub mod coalescing;
