@@ -21,10 +21,11 @@
 //! Otherwise the result is `Unknown`, and the database is queried.
 
 mod observe;
+mod workers;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
 };
 
 use async_trait::async_trait;
@@ -32,6 +33,7 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use redis::{FromRedisValue, Pipeline, pipe};
 
+use self::workers::{Worker, Workers};
 use super::{
     connection::{NodeConnection, Via},
     epoch::Epochs,
@@ -62,7 +64,7 @@ const ENTRIES_PER_SCRIPT: usize = 200;
 pub struct RedisBlacklist {
     shared: Arc<Shared>,
     via: Via,
-    _index: Option<Arc<WorkerIndex>>,
+    _worker: Option<Arc<Worker>>,
 }
 
 struct Shared {
@@ -70,26 +72,7 @@ struct Shared {
     keys: KeyNames,
     process: String,
     topology: Topology,
-    /// Indices of workers that are in use.
-    workers: Mutex<BTreeSet<usize>>,
-}
-
-/// Index of a worker, free again when it is dropped.
-struct WorkerIndex {
-    shared: Arc<Shared>,
-    index: usize,
-}
-
-impl Shared {
-    fn workers(&self) -> MutexGuard<'_, BTreeSet<usize>> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for WorkerIndex {
-    fn drop(&mut self) {
-        self.shared.workers().remove(&self.index);
-    }
+    workers: Workers,
 }
 
 impl RedisBlacklist {
@@ -110,12 +93,12 @@ impl RedisBlacklist {
             keys: KeyNames::new(&options.prefix),
             process,
             topology,
-            workers: Mutex::default(),
+            workers: Workers::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
             via: Via::Shared,
-            _index: None,
+            _worker: None,
         })
     }
 
@@ -123,22 +106,14 @@ impl RedisBlacklist {
     /// worker's runtime drives, or the shared ones if all workers' connections are in use.
     #[must_use]
     pub fn for_worker(&self) -> Self {
-        let mut workers = self.shared.workers();
-        let free = (0..self.shared.topology.worker_slots()).find(|index| !workers.contains(index));
-        let shared = Arc::clone(&self.shared);
-        let Some(index) = free else {
-            return Self {
-                shared,
-                via: Via::Shared,
-                _index: None,
-            };
-        };
-        workers.insert(index);
-        drop(workers);
+        let slots = self.shared.topology.worker_slots();
+        let worker = self.shared.workers.take(slots).map(Arc::new);
         Self {
-            shared: Arc::clone(&shared),
-            via: Via::Worker(index),
-            _index: Some(Arc::new(WorkerIndex { shared, index })),
+            shared: Arc::clone(&self.shared),
+            via: worker
+                .as_ref()
+                .map_or(Via::Shared, |worker| Via::Worker(worker.index())),
+            _worker: worker,
         }
     }
 
