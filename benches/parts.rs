@@ -60,7 +60,7 @@ fn access_claims() -> AccessClaims {
         expires_at: NOW + 300,
         jti: "0123456789abcdef0123456789abcdef".to_owned(),
         sid: session.id.to_string(),
-        version: 0,
+        session_epoch: 0,
         extra: vec![
             (ExtraClaim::Username, ExtraValue::Text("alice".to_owned())),
             (

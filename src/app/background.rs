@@ -42,11 +42,11 @@ const PURGE_INTERVAL: Duration = Duration::from_hours(1);
 /// Background tasks that have not started.
 pub(super) struct Background {
     connections: Arc<Connections>,
-    hints: Option<EntryWriter>,
+    entry_writer: Option<EntryWriter>,
     janitor: Arc<Maintenance>,
     keys: Arc<KeyWatch>,
     operators: Arc<OperatorWatch>,
-    writer: AuditWriter,
+    audit_writer: AuditWriter,
 }
 
 /// Log of the faults of a part. They are logged if they differ from those of the round before.
@@ -66,32 +66,32 @@ impl Background {
     pub(super) fn new(
         janitor: Maintenance,
         keys: KeyWatch,
-        hints: Option<EntryWriter>,
-        writer: AuditWriter,
+        entry_writer: Option<EntryWriter>,
+        audit_writer: AuditWriter,
         operators: OperatorWatch,
         connections: Arc<Connections>,
     ) -> Self {
         let (janitor, keys, operators) = (Arc::new(janitor), Arc::new(keys), Arc::new(operators));
         Self {
             connections,
-            hints,
+            entry_writer,
             janitor,
             keys,
             operators,
-            writer,
+            audit_writer,
         }
     }
 
     pub(super) fn start(self) -> Running {
         let (stop, stopped) = watch::channel(false);
-        let keeper = Arc::clone(&self.janitor);
-        let writer = Arc::clone(&self.janitor);
-        let flusher = self.janitor;
+        let cache_janitor = Arc::clone(&self.janitor);
+        let disk_janitor = Arc::clone(&self.janitor);
+        let purge_janitor = self.janitor;
         let disk = Arc::new(StateLog::of(
             "the database",
             "sign-ins and refreshes are refused",
         ));
-        let mut writer_stopped = stopped.clone();
+        let mut audit_stopped = stopped.clone();
         let blacklist = Arc::new(StateLog::of(
             "the blacklist",
             "the database answers every check",
@@ -112,7 +112,7 @@ impl Background {
         );
         let mut tasks = vec![
             tokio::spawn(every(SYNC_INTERVAL, stopped.clone(), move || {
-                let (janitor, log) = (Arc::clone(&keeper), Arc::clone(&blacklist));
+                let (janitor, log) = (Arc::clone(&cache_janitor), Arc::clone(&blacklist));
                 async move {
                     match janitor.sync().await {
                         Ok(_) => log.report(janitor.blacklist_warnings()),
@@ -129,7 +129,7 @@ impl Background {
                 }
             })),
             tokio::spawn(every(SYNC_INTERVAL, stopped.clone(), move || {
-                let (janitor, log) = (Arc::clone(&writer), Arc::clone(&disk));
+                let (janitor, log) = (Arc::clone(&disk_janitor), Arc::clone(&disk));
                 async move {
                     let failed =
                         |error: StoreError| vec![format!("the database takes no writes: {error}")];
@@ -162,10 +162,10 @@ impl Background {
                 }
             })),
             tokio::spawn(every(PURGE_INTERVAL, stopped.clone(), move || {
-                let janitor = Arc::clone(&flusher);
+                let janitor = Arc::clone(&purge_janitor);
                 async move {
                     match janitor.purge_expired().await {
-                        Ok(flushed) => tracing::debug!(?flushed, "expired sessions removed"),
+                        Ok(purged) => tracing::debug!(?purged, "expired sessions removed"),
                         Err(error) => tracing::warn!(%error, "expired sessions not removed"),
                     }
                 }
@@ -186,11 +186,14 @@ impl Background {
                     async {}
                 },
             )),
-            tokio::spawn(self.writer.run(async move {
-                let _ = writer_stopped.changed().await;
+            tokio::spawn(self.audit_writer.run(async move {
+                let _ = audit_stopped.changed().await;
             })),
         ];
-        tasks.extend(self.hints.map(|hints| tokio::spawn(hints.run(stopped))));
+        tasks.extend(
+            self.entry_writer
+                .map(|entry_writer| tokio::spawn(entry_writer.run(stopped))),
+        );
         Running { stop, tasks }
     }
 }
@@ -226,7 +229,8 @@ impl StateLog {
 
 impl Running {
     /// Stops the tasks. A round in progress is dropped, and the next start does its work. Queued
-    /// entries and audit events are written first.
+    /// entries and audit events are written first; events that the database does not take are lost
+    /// and counted.
     pub(super) async fn stop(self) {
         let _ = self.stop.send(true);
         for task in self.tasks {

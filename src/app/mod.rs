@@ -134,7 +134,7 @@ impl App {
         let janitor = stores.janitor(Arc::clone(&clock), &config.lifetimes, &config.audit);
         let counters = Metrics::default();
         let (audit, writer) = audit_trail(stores.audit(), Arc::clone(&clock), &counters);
-        let (revocation, hints) = stores.revocation(&config.lifetimes).with_write_behind();
+        let (revocation, entry_writer) = stores.revocation(&config.lifetimes).with_write_behind();
         let keys = Arc::new(ActiveKeys::new(
             ring,
             policy(&config)?,
@@ -146,7 +146,7 @@ impl App {
         let background = background::Background::new(
             janitor,
             watch,
-            hints,
+            entry_writer,
             writer,
             operators,
             Arc::clone(&connections),
@@ -203,7 +203,9 @@ impl App {
     ///
     /// Then `/health/ready` is 503, and requests are served until the shutdown delay is over or
     /// `hurry` completes. After that, no connections are accepted, and requests in progress may
-    /// finish within the shutdown timeout. At last, the background tasks stop.
+    /// finish within the shutdown timeout. At last, the background tasks stop. A use case that outlives
+    /// the timeout ends with the process: each of its writes is atomic, and its client has no
+    /// response.
     ///
     /// # Errors
     /// If the server cannot be started, or its socket fails.

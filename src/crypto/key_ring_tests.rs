@@ -70,7 +70,7 @@ fn access_claims() -> AccessClaims {
         expires_at: start().timestamp() + 300,
         jti: "0".repeat(32),
         sid: "s".to_owned(),
-        version: 0,
+        session_epoch: 0,
         extra: Vec::new(),
     }
 }
@@ -208,7 +208,7 @@ fn new_secret_does_not_change_refresh_tokens() {
         jti: "0".repeat(32),
         sid: "s".to_owned(),
         generation: 3,
-        version: 0,
+        session_epoch: 0,
     };
     let token = |ring: &KeyRing| {
         shape()

@@ -42,7 +42,7 @@ impl TokenShape {
             payload.text("aud", audience);
         }
         payload.text("sid", &claims.sid);
-        payload.number("ver", claims.version.into());
+        payload.number("ver", claims.session_epoch.into());
         for (claim, value) in &claims.extra {
             match value {
                 ExtraValue::Flag(flag) => payload.flag(claim.name(), *flag),
@@ -72,7 +72,7 @@ impl TokenShape {
         payload.text("aud", &self.issuer);
         payload.text("sid", &claims.sid);
         payload.number("gen", claims.generation.into());
-        payload.number("ver", claims.version.into());
+        payload.number("ver", claims.session_epoch.into());
         sign_compact(key, "rt+jwt", &payload.end())
     }
 

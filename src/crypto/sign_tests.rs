@@ -119,28 +119,28 @@ proptest! {
         shape in shape(),
         times in any::<(i64, i64)>(),
         (jti, subject, sid) in (text(), text(), text()),
-        (version, generation) in any::<(u32, u32)>(),
+        (session_epoch, generation) in any::<(u32, u32)>(),
         extra in prop::collection::vec(extra(), 0..8),
     ) {
         let keys = [key(Algorithm::EdDsa, Kind::Access), key(Algorithm::Hs256, Kind::Refresh)];
         let mut access = begin(&shape, Kind::Access, times, &jti, &subject);
         access.extend(shape.audience.as_ref().map(|audience| ("aud", json!(audience))));
-        access.extend([("sid", json!(sid)), ("ver", json!(version))]);
+        access.extend([("sid", json!(sid)), ("ver", json!(session_epoch))]);
         access.extend(extra.iter().map(|(claim, value)| match value {
             ExtraValue::Flag(flag) => (claim.name(), json!(flag)),
             ExtraValue::Text(text) => (claim.name(), json!(text)),
         }));
         let mut refresh = begin(&shape, Kind::Refresh, times, &jti, &subject);
         refresh.extend([("aud", json!(shape.issuer)), ("sid", json!(sid))]);
-        refresh.extend([("gen", json!(generation)), ("ver", json!(version))]);
+        refresh.extend([("gen", json!(generation)), ("ver", json!(session_epoch))]);
 
         let (expires_at, issued_at) = times;
         let claims = RefreshClaims {
-            subject: subject.clone(), issued_at, expires_at, jti: jti.clone(), sid: sid.clone(), generation, version,
+            subject: subject.clone(), issued_at, expires_at, jti: jti.clone(), sid: sid.clone(), generation, session_epoch,
         };
         let token = shape.refresh(&keys[1], &claims).unwrap();
         prop_assert_eq!(signed(&keys[1], token), model(&keys[1], "rt+jwt", &refresh));
-        let claims = AccessClaims { subject, issued_at, expires_at, jti, sid, version, extra };
+        let claims = AccessClaims { subject, issued_at, expires_at, jti, sid, session_epoch, extra };
         let token = shape.access(&keys[0], &claims).unwrap();
         prop_assert_eq!(signed(&keys[0], token), model(&keys[0], &shape.access_typ, &access));
     }

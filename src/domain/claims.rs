@@ -22,7 +22,7 @@ pub struct RefreshClaims {
     /// Generation.
     pub generation: u32,
     /// Session epoch of the user at sign-in.
-    pub version: u32,
+    pub session_epoch: u32,
 }
 
 impl RefreshClaims {
@@ -36,7 +36,7 @@ impl RefreshClaims {
             jti: session.id.refresh_jti(session.generation),
             sid: session.id.to_string(),
             generation: session.generation,
-            version: session.session_epoch,
+            session_epoch: session.session_epoch,
         }
     }
 }
@@ -55,7 +55,7 @@ pub struct AccessClaims {
     /// Session id.
     pub sid: String,
     /// Session epoch of the user at sign-in.
-    pub version: u32,
+    pub session_epoch: u32,
     /// Additional claims about the user that the settings enable.
     pub extra: Vec<(ExtraClaim, ExtraValue)>,
 }
@@ -77,7 +77,7 @@ impl AccessClaims {
             expires_at: end(session, now, lifetime),
             jti,
             sid: session.id.to_string(),
-            version: session.session_epoch,
+            session_epoch: session.session_epoch,
             extra: extra
                 .iter()
                 .map(|claim| (*claim, claim.value(user)))

@@ -92,7 +92,7 @@ pub struct SessionState {
     pub user: Option<User>,
 }
 
-/// Status of a refresh token.
+/// Status of a refresh token, or of an access token as one of the current generation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TokenStatus {
     /// Current generation.

@@ -104,8 +104,8 @@ impl HttpError {
         }
     }
 
-    /// Returns true if a 401 has a `WWW-Authenticate` header. In dj-rest-auth's dialect, only errors
-    /// of the `Authorization` header have one.
+    /// Returns true if a 401 has a `WWW-Authenticate` header. In dj-rest-auth's dialect, it has one
+    /// only if the `Authorization` header was refused.
     pub(super) fn challenges(&self, dialect: Dialect) -> bool {
         dialect != Dialect::DjRestAuth || !matches!(self, Self::Service(_) | Self::NoRefreshToken)
     }

@@ -307,12 +307,12 @@ impl Blacklist for RedisBlacklist {
                 let probe = self.shared.trust.assess(&seen);
                 if probe.state != CacheState::Current {
                     // No connection need have failed: a server may have become a replica.
-                    self.shared.trust.revoke();
+                    self.shared.trust.withdraw();
                 }
                 Ok(probe)
             }
             Err(error) => {
-                self.shared.trust.revoke();
+                self.shared.trust.withdraw();
                 Err(error)
             }
         }

@@ -151,7 +151,7 @@ impl Trust {
     }
 
     /// Withdraws trust until a probe restores it or a rebuild completes.
-    pub(super) fn revoke(&self) {
+    pub(super) fn withdraw(&self) {
         if self.is_given() {
             self.failures.fetch_add(1, Ordering::AcqRel);
         }

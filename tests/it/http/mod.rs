@@ -25,6 +25,7 @@ mod obtain;
 mod offers;
 mod openapi;
 mod openapi_examples;
+mod race;
 mod refresh;
 mod session_limit;
 mod sessions;

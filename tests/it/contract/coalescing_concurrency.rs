@@ -7,8 +7,8 @@ use latchkey::domain::session::Session;
 use tokio::sync::Barrier;
 
 use super::{
+    coalescing::{rotate_all, rotated, sessions},
     store::{Store, after, rotation_of, start, stopped, to_micros},
-    together::{rotate_all, rotated, sessions},
 };
 use crate::support::servers::{self, eventually, own::OwnPostgres};
 

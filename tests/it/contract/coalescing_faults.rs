@@ -9,8 +9,8 @@ use latchkey::{
 use tokio::{runtime::Builder, sync::Barrier};
 
 use super::{
+    coalescing::{rotate_all, rotated, sessions},
     store::{Store, after, audit_event, new_session, revocation, rotation_of, start, stopped},
-    together::{rotate_all, rotated, sessions},
 };
 use crate::support::servers::eventually;
 
