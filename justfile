@@ -38,6 +38,10 @@ lint:
 words:
     scripts/words
 
+# Check that no source file is too long
+lines:
+    scripts/lines
+
 # Check that related files agree: settings, .env.example, OpenAPI, lock file
 drift:
     scripts/drift

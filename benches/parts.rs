@@ -10,13 +10,11 @@ use std::hint::black_box;
 use argon2::{Algorithm as Argon2Kind, Argon2, Block, Params, Version};
 use chrono::{DateTime, TimeDelta};
 use criterion::{Criterion, criterion_group, criterion_main};
-use latchkey::{
-    crypto::{sign::TokenShape, signing_key::SigningKey},
-    domain::{
-        claims::{AccessClaims, ExtraClaim, ExtraValue, RefreshClaims},
-        ids::{SessionId, UserId},
-        session::Session,
-    },
+use latchkey_crypto::{sign::TokenShape, signing_key::SigningKey};
+use latchkey_domain::{
+    claims::{AccessClaims, ExtraClaim, ExtraValue, RefreshClaims},
+    ids::{SessionId, UserId},
+    session::Session,
 };
 use latchkey_verifier::{Algorithm, ClaimNames, KeySet, Kind, Policy, Verifier};
 

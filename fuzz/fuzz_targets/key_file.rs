@@ -1,7 +1,7 @@
 //! Any text as a key file, for each algorithm. An accepted key works, and `Debug` does not show it.
 #![no_main]
 
-use latchkey::crypto::signing_key::SigningKey;
+use latchkey_crypto::signing_key::SigningKey;
 use latchkey_fuzz::{CLAIMS, ISSUER, NOW, encode};
 use latchkey_verifier::{Algorithm, Family, KeySet, Kind, Policy, Verifier};
 use libfuzzer_sys::fuzz_target;

@@ -13,13 +13,11 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{
-    http::connection::Connections,
-    ports::StoreError,
-    service::{
-        audit::AuditWriter, janitor::Maintenance, keys::watch::KeyWatch, operators::OperatorWatch,
-        write_behind::EntryWriter,
-    },
+use latchkey_domain::ports::StoreError;
+use latchkey_http::connection::Connections;
+use latchkey_service::{
+    audit::AuditWriter, janitor::Maintenance, keys::watch::KeyWatch, operators::OperatorWatch,
+    write_behind::EntryWriter,
 };
 
 /// Interval between two updates of the blacklist. An entry that one instance could not write is

@@ -2,10 +2,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::{
-    config::{Config, ConfigError},
-    http::server::{METRICS_CONNECTIONS, OVERLAP},
-};
+use crate::config::{Config, ConfigError};
+use latchkey_http::server::{METRICS_CONNECTIONS, OVERLAP};
 
 /// Descriptors for keys, the log, the listeners, and short-lived files of libraries.
 const BASE_RESERVE: usize = 96;

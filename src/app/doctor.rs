@@ -6,21 +6,17 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use super::keys::{KeysSettings, manager};
-use crate::{
-    config::{Config, keys::KeysPlace, value},
-    crypto::{key_ring::RingKey, random},
-    domain::{
-        audit::Actor,
-        ids::DeploymentId,
-        keys::{PROPAGATION, saturating_add},
-    },
-    files::Exposure,
+use crate::config::{Config, keys::KeysPlace, value};
+use latchkey_cache::RedisBlacklist;
+use latchkey_crypto::{key_ring::RingKey, random};
+use latchkey_domain::{
+    audit::Actor,
+    ids::DeploymentId,
+    keys::{PROPAGATION, saturating_add},
     ports::{Clock, StoreError},
-    store::{
-        redis::RedisBlacklist,
-        sql::{DatabaseUrl, SqlPool, SqlStore, migrate},
-    },
 };
+use latchkey_files::Exposure;
+use latchkey_store::sql::{DatabaseUrl, SqlPool, SqlStore, migrate};
 
 /// Maximum difference between the clocks of this machine and the database. A larger one changes the
 /// reuse grace and lifetimes noticeably.

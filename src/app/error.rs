@@ -2,13 +2,11 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use crate::{
-    config::ConfigError,
-    crypto::hasher::HashError,
-    ports::StoreError,
-    service::{Error, keys::KeysError},
-    store::sql::{ConnectError, DatabaseUrl, migrate::MigrateError},
-};
+use crate::config::ConfigError;
+use latchkey_crypto::hasher::HashError;
+use latchkey_domain::ports::StoreError;
+use latchkey_service::{Error, keys::KeysError};
+use latchkey_store::sql::{ConnectError, DatabaseUrl, migrate::MigrateError};
 
 /// Reason that the server or a command does not start. Each message is one line, with the remedy.
 #[derive(Debug, thiserror::Error)]

@@ -14,14 +14,12 @@ use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use super::StartError;
-use crate::{
-    crypto::random,
-    domain::{password::Password, username::Username},
-    files,
-    service::{
-        Error,
-        user_admin::{AccountError, Registration, UserAdmin},
-    },
+use latchkey_crypto::random;
+use latchkey_domain::{password::Password, username::Username};
+use latchkey_files as files;
+use latchkey_service::{
+    Error,
+    user_admin::{AccountError, Registration, UserAdmin},
 };
 
 /// User that was created in an empty database.

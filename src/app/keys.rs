@@ -8,20 +8,18 @@ use super::{
     StartError,
     stores::{self, Opener},
 };
-use crate::{
-    config::{DatabaseConfig, KeysConfig, LifetimesConfig, keys::KeysPlace, value},
-    crypto::passphrase::WrappingCost,
-    domain::{
-        audit::{Actor, AuditEntry, AuditEvent},
-        keys::MaxLifetimes,
-        time::Moment,
-    },
+use crate::config::{DatabaseConfig, KeysConfig, LifetimesConfig, keys::KeysPlace, value};
+use latchkey_crypto::passphrase::WrappingCost;
+use latchkey_domain::{
+    audit::{Actor, AuditEntry, AuditEvent},
+    keys::MaxLifetimes,
     ports::{AuditQuery, AuditStore, Clock, KeyStore, StoreError},
-    service::keys::{KeyManager, KeyRules, OpenedKeys},
-    store::{
-        key_directory::KeyDirectory,
-        sql::{SqlPool, SqlStore},
-    },
+    time::Moment,
+};
+use latchkey_service::keys::{KeyManager, KeyRules, OpenedKeys};
+use latchkey_store::{
+    key_directory::KeyDirectory,
+    sql::{SqlPool, SqlStore},
 };
 
 /// Settings of the key ring.

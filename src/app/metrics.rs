@@ -11,18 +11,19 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{
-    crypto::hasher::Hasher,
-    domain::{keys::saturating_add, time::Moment},
-    http::{
-        connection::{ConnectionStatus, Connections},
-        metrics::HttpMetrics,
-    },
+use crate::telemetry;
+use latchkey_crypto::hasher::Hasher;
+use latchkey_domain::{
+    keys::saturating_add,
     ports::{Blacklist, BlacklistStatus, Clock},
-    service::{ActiveKeys, Metrics, sampled::suppressed_lines},
-    store::sql::SqlStore,
-    telemetry,
+    time::Moment,
 };
+use latchkey_http::{
+    connection::{ConnectionStatus, Connections},
+    metrics::HttpMetrics,
+};
+use latchkey_service::{ActiveKeys, Metrics, sampled::suppressed_lines};
+use latchkey_store::sql::SqlStore;
 
 /// Sources of values that are read for each response.
 pub(super) struct RuntimeMetrics {

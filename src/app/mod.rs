@@ -19,31 +19,28 @@ use std::{
 
 use latchkey_verifier::{Kind, Policy};
 
-pub use crate::http::openapi::document as openapi;
 pub use error::StartError;
 pub use first_run::{FirstPassword, FirstUser};
+pub use latchkey_http::openapi::document as openapi;
 use state::{Components, state};
 use stores::Opener;
 
-use crate::{
-    config::{Config, ConfigError, keys::KeysPlace},
-    crypto::{hasher::Hasher, key_ring::KeyRing},
-    domain::{audit::Actor, keys::KeyMetadata},
-    files::reserve,
-    http::{
-        connection::{Capacity, Connections, Limits},
-        server,
-        state::State,
-    },
-    ports::Clock,
-    service::{
-        ActiveKeys, Metrics,
-        audit::audit_trail,
-        keys::{KeyManager, OpenedKeys, watch::KeyWatch},
-        operators::OperatorWatch,
-    },
-    store::sql::DatabaseUrl,
+use crate::config::{Config, ConfigError, keys::KeysPlace};
+use latchkey_crypto::{hasher::Hasher, key_ring::KeyRing};
+use latchkey_domain::{audit::Actor, keys::KeyMetadata, ports::Clock};
+use latchkey_files::reserve;
+use latchkey_http::{
+    connection::{Capacity, Connections, Limits},
+    server,
+    state::State,
 };
+use latchkey_service::{
+    ActiveKeys, Metrics,
+    audit::audit_trail,
+    keys::{KeyManager, OpenedKeys, watch::KeyWatch},
+    operators::OperatorWatch,
+};
+use latchkey_store::sql::DatabaseUrl;
 
 /// Server that is ready to run.
 pub struct App {

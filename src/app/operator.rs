@@ -3,13 +3,10 @@
 use std::sync::Arc;
 
 use super::{StartError, stores};
-use crate::{
-    config::{AuditConfig, DatabaseConfig, LifetimesConfig, PasswordsConfig, RedisConfig},
-    crypto::hasher::Hasher,
-    domain::audit::Actor,
-    ports::Clock,
-    service::{janitor::Maintenance, trail::Trail, user_admin::UserAdmin},
-};
+use crate::config::{AuditConfig, DatabaseConfig, LifetimesConfig, PasswordsConfig, RedisConfig};
+use latchkey_crypto::hasher::Hasher;
+use latchkey_domain::{audit::Actor, ports::Clock};
+use latchkey_service::{janitor::Maintenance, trail::Trail, user_admin::UserAdmin};
 
 /// Settings of a command.
 pub struct OperatorConfig<'a> {

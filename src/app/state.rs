@@ -3,18 +3,16 @@
 use std::sync::Arc;
 
 use super::{StartError, metrics, stores::Stores};
-use crate::{
-    config::Config,
-    crypto::{hasher::Hasher, sign::TokenShape},
-    http::{
-        connection::Connections,
-        metrics::HttpMetrics,
-        state::{HttpSettings, State, Stopping, caching},
-    },
-    ports::Clock,
-    service::{
-        ActiveKeys, Admission, AuditTrail, Auth, Metrics, Parts, Revocation, Rules, TokenRules,
-    },
+use crate::config::Config;
+use latchkey_crypto::{hasher::Hasher, sign::TokenShape};
+use latchkey_domain::ports::Clock;
+use latchkey_http::{
+    connection::Connections,
+    metrics::HttpMetrics,
+    state::{HttpSettings, State, Stopping, caching},
+};
+use latchkey_service::{
+    ActiveKeys, Admission, AuditTrail, Auth, Metrics, Parts, Revocation, Rules, TokenRules,
 };
 
 /// Components that the use cases need.

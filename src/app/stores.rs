@@ -6,23 +6,22 @@ use std::{
 };
 
 use super::StartError;
-use crate::{
-    config::{AuditConfig, DatabaseConfig, LifetimesConfig, RedisConfig},
-    crypto::{hasher::Hasher, random},
-    domain::{audit::Actor, ids::DeploymentId},
+use crate::config::{AuditConfig, DatabaseConfig, LifetimesConfig, RedisConfig};
+use latchkey_cache::RedisBlacklist;
+use latchkey_crypto::{hasher::Hasher, random};
+use latchkey_domain::{
+    audit::Actor,
+    ids::DeploymentId,
     ports::{AuditStore, Blacklist, Clock, RotationStore, SessionStore, StoreError, UserStore},
-    service::{
-        Revocation, janitor::Maintenance, revocation::EntryLifetimes, trail::Trail,
-        user_admin::UserAdmin,
-    },
-    store::{
-        redis::RedisBlacklist,
-        sql::{
-            ConnectError, DatabaseUrl, SqlPool, SqlStore,
-            migrate::{self, MigrateError},
-            rotation::coalescing::CoalescingStore,
-        },
-    },
+};
+use latchkey_service::{
+    Revocation, janitor::Maintenance, revocation::EntryLifetimes, trail::Trail,
+    user_admin::UserAdmin,
+};
+use latchkey_store::sql::{
+    ConnectError, DatabaseUrl, SqlPool, SqlStore,
+    migrate::{self, MigrateError},
+    rotation::coalescing::CoalescingStore,
 };
 
 /// Interval between two attempts to reach the database.

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::domain::audit::Actor;
+use latchkey_domain::audit::Actor;
 
 /// Maximum length of the name in characters.
 const MAX_NAME: usize = 64;

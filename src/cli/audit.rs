@@ -7,17 +7,14 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::{Failure, StoreArgs, output};
-use crate::{
-    app::operator,
-    config::value,
-    domain::{
-        audit::{AuditEntry, EventKind},
-        ids::UserId,
-        time::Moment,
-    },
+use crate::{app::operator, config::value};
+use latchkey_domain::{
+    audit::{AuditEntry, EventKind},
+    ids::UserId,
     ports::{AuditQuery, Clock},
-    service::trail::Trail,
+    time::Moment,
 };
+use latchkey_service::trail::Trail;
 
 /// Number of events in one query.
 const PAGE_SIZE: i64 = 1000;

@@ -5,10 +5,8 @@ use std::{collections::HashSet, process::ExitCode};
 use clap::{ArgMatches, parser::ValueSource};
 
 use super::{Failure, output, serve_command};
-use crate::{
-    config::{Config, dotenv},
-    store::sql::DatabaseUrl,
-};
+use crate::config::{Config, dotenv};
+use latchkey_store::sql::DatabaseUrl;
 
 /// Prints one `NAME=value` line for each setting, in `.env` syntax, with the source of the value.
 ///

@@ -6,8 +6,8 @@ use super::{Failure, output};
 use crate::{
     app::doctor::{self, Severity},
     config::Config,
-    ports::Clock,
 };
+use latchkey_domain::ports::Clock;
 
 /// Prints a line for each part. The exit code is 1 if any part has a fault.
 pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {

@@ -8,10 +8,10 @@ use super::{all_settings, output};
 use crate::{
     app::StartError,
     config::{ConfigError, environment},
-    ports::StoreError,
-    service::{keys::KeysError, user_admin::AccountError},
-    store::sql::ConnectError,
 };
+use latchkey_domain::ports::StoreError;
+use latchkey_service::{keys::KeysError, user_admin::AccountError};
+use latchkey_store::sql::ConnectError;
 
 /// Reason that a command failed.
 #[derive(Debug)]
@@ -61,8 +61,8 @@ impl From<AccountError> for Failure {
     }
 }
 
-impl From<crate::service::Error> for Failure {
-    fn from(error: crate::service::Error) -> Self {
+impl From<latchkey_service::Error> for Failure {
+    fn from(error: latchkey_service::Error) -> Self {
         Self::Failed(error.to_string())
     }
 }

@@ -5,7 +5,8 @@ use std::{process::ExitCode, sync::Arc};
 use clap::Args;
 
 use super::{Failure, StoreArgs, output};
-use crate::{app::operator, ports::Clock};
+use crate::app::operator;
+use latchkey_domain::ports::Clock;
 
 #[derive(Args, Debug)]
 pub(super) struct FlushExpiredArgs {

@@ -5,10 +5,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::{Failure, changed, output};
-use crate::{
-    config::DatabaseConfig,
-    store::sql::migrate::{self, MigrateError},
-};
+use crate::config::DatabaseConfig;
+use latchkey_store::sql::migrate::{self, MigrateError};
 
 #[derive(Args, Debug)]
 pub(super) struct MigrateArgs {

@@ -39,9 +39,12 @@ use crate::{
         dotenv::{self, Dotenv},
         environment,
     },
-    domain::{keys::saturating_add, time::Moment},
-    ports::{Clock, clock::SystemClock},
     telemetry,
+};
+use latchkey_domain::{
+    keys::saturating_add,
+    ports::{Clock, clock::SystemClock},
+    time::Moment,
 };
 
 /// A JWT access and refresh token service with the API of Django's simplejwt

@@ -16,9 +16,9 @@ use std::{
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
-use crate::{
-    domain::visible,
+use latchkey_domain::{
     ports::{Clock as _, clock::SystemClock},
+    visible,
 };
 
 /// Maximum time for which a stalled reader delays the process.

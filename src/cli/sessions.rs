@@ -6,12 +6,9 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{Failure, StoreArgs, output, passwords, users::username};
-use crate::{
-    app::operator,
-    domain::{ids::SessionId, username::Username},
-    ports::Clock,
-    service::user_admin::UserAdmin,
-};
+use crate::app::operator;
+use latchkey_domain::{ids::SessionId, ports::Clock, username::Username};
+use latchkey_service::user_admin::UserAdmin;
 
 #[derive(Args, Debug)]
 pub(super) struct SessionsArgs {

@@ -13,18 +13,16 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{Failure, StoreArgs, output, passwords};
-use crate::{
-    app::operator,
-    domain::{
-        email::EmailAddress,
-        password::{MAX_PASSWORD, Password},
-        user::{PersonName, User, UserChanges},
-        username::{NewUsername, Username},
-    },
-    files,
+use crate::app::operator;
+use latchkey_domain::{
+    email::EmailAddress,
+    password::{MAX_PASSWORD, Password},
     ports::Clock,
-    service::user_admin::{Registration, UserAdmin},
+    user::{PersonName, User, UserChanges},
+    username::{NewUsername, Username},
 };
+use latchkey_files as files;
+use latchkey_service::user_admin::{Registration, UserAdmin};
 
 #[derive(Args, Debug)]
 pub(super) struct UsersArgs {

@@ -6,7 +6,7 @@ use clap::{ArgAction, Args};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{ConfigError, environment::secret, exposure::refuse_foreign_writers, value};
-use crate::store::sql::{DatabaseUrl, DatabaseUrlError, SqliteFile, pool::PoolLimits};
+use latchkey_store::sql::{DatabaseUrl, DatabaseUrlError, SqliteFile, pool::PoolLimits};
 
 const PRIVATE_FILE: &str = "a file and a directory that no other user can write to";
 

@@ -11,7 +11,8 @@ use super::{
     dotenv_lines::{self, Entry, Problem, Value},
     environment,
 };
-use crate::files::{self, FileError};
+use latchkey_files as files;
+use latchkey_files::FileError;
 
 const FILE: &str = ".env";
 

@@ -12,7 +12,7 @@ use clap::{
 };
 use secrecy::SecretString;
 
-use crate::files;
+use latchkey_files as files;
 
 /// Variables of `docker-compose.yml` that are not settings of the program. Compose reads them from
 /// the environment and from the same `.env` file.

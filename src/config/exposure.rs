@@ -6,10 +6,9 @@ use std::{
 };
 
 use super::{Config, keys::KeysPlace};
-use crate::{
-    files::{self, Exposure},
-    store::sql::DatabaseUrl,
-};
+use latchkey_files as files;
+use latchkey_files::Exposure;
+use latchkey_store::sql::DatabaseUrl;
 
 impl Config {
     /// Returns the files that more users can access than necessary, but that a server accepts.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, thread, time::Duration};
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::value;
-use crate::domain::network;
+use latchkey_domain::network;
 
 /// Address that serves `/metrics`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -7,7 +7,8 @@ use clap::{Args, ValueEnum};
 use latchkey_verifier::Algorithm;
 
 use super::{ConfigError, value};
-use crate::{domain::keys::PROPAGATION, files};
+use latchkey_domain::keys::PROPAGATION;
+use latchkey_files as files;
 
 /// Store of the key ring.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]

@@ -5,7 +5,7 @@ use std::thread;
 use clap::Args;
 
 use super::{ConfigError, value};
-use crate::crypto::hasher::HashCost;
+use latchkey_crypto::hasher::HashCost;
 
 /// Password hashing. The defaults are OWASP's for argon2id.
 #[derive(Args, Clone, Debug)]

@@ -13,10 +13,8 @@ use super::{
     environment::{secret, shown_path},
     value,
 };
-use crate::{
-    files,
-    store::redis::{RedisOptions, RedisUrl},
-};
+use latchkey_cache::{RedisOptions, RedisUrl};
+use latchkey_files as files;
 
 const SENTINELS: &str = "LATCHKEY_REDIS_SENTINELS";
 const ROOT_CERTIFICATE: &str = "LATCHKEY_REDIS_ROOT_CERTIFICATE";

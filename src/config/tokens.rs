@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use latchkey_verifier::ClaimNames;
 
 use super::{ConfigError, value};
-use crate::domain::{claims::ExtraClaim, reuse::ClientBinding, session::ReuseGrace};
+use latchkey_domain::{claims::ExtraClaim, reuse::ClientBinding, session::ReuseGrace};
 
 /// Maximum tolerance for clock skew: "usually no more than a few minutes" in RFC 7519, section
 /// 4.1.4.

@@ -29,11 +29,9 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::{
-    config::{ConfigError, LogConfig, log::LogFormat},
-    domain::visible,
-    service::sampled::{Sampled, count_suppressed},
-};
+use crate::config::{ConfigError, LogConfig, log::LogFormat};
+use latchkey_domain::visible;
+use latchkey_service::sampled::{Sampled, count_suppressed};
 
 /// Capacity of the queue of lines below warnings.
 const LINE_CAPACITY: usize = 8192;

@@ -4,15 +4,13 @@
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use latchkey::{
-    crypto::{key_ring::KeyRing, sign::TokenShape, signing_key::SigningKey},
-    domain::{
-        claims::{AccessClaims, ExtraClaim, ExtraValue, RefreshClaims},
-        ids::{SessionId, UserId},
-        session::Session,
-    },
-    store::key_directory::KeyDirectory,
+use latchkey_crypto::{key_ring::KeyRing, sign::TokenShape, signing_key::SigningKey};
+use latchkey_domain::{
+    claims::{AccessClaims, ExtraClaim, ExtraValue, RefreshClaims},
+    ids::{SessionId, UserId},
+    session::Session,
 };
+use latchkey_store::key_directory::KeyDirectory;
 use latchkey_verifier::{ClaimNames, KeySet, Kind, Policy, Verifier};
 
 /// Data of a session that its tokens need.
@@ -71,7 +69,7 @@ impl Mint {
             expires_at: now + 3600,
             jti: format!("{:032x}", self.next),
             sid: row.session.to_string(),
-            version: 0,
+            session_epoch: 0,
             extra: vec![
                 (ExtraClaim::Username, ExtraValue::Text(row.name.clone())),
                 (ExtraClaim::Email, ExtraValue::Text(String::new())),

@@ -11,7 +11,7 @@ use std::{
 };
 
 use chrono::DateTime;
-use latchkey::domain::ids::{SessionId, UserId};
+use latchkey_domain::ids::{SessionId, UserId};
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use latchkey::ports::{Clock as _, clock::SystemClock};
+use latchkey_domain::ports::{Clock as _, clock::SystemClock};
 use latchkey_verifier::{KeySet, Policy, Verifier};
 use reqwest::Client;
 use tokio::{

@@ -15,15 +15,16 @@ use crate::{
     app::keys,
     cli::{Failure, bare_command, from_environment, output},
     config::{HttpConfig, keys::KeysPlace, value},
-    crypto::passphrase::{Passphrase, PassphraseError},
-    domain::{
-        keys::{KeyMetadata, PROPAGATION, saturating_add},
-        time::Moment,
-    },
-    files::{self, FileError},
-    ports::Clock,
-    service::keys::{Import, Imported, KeyManager, KeysError, Revoked, Rotate, Successor},
 };
+use latchkey_crypto::passphrase::{Passphrase, PassphraseError};
+use latchkey_domain::{
+    keys::{KeyMetadata, PROPAGATION, saturating_add},
+    ports::Clock,
+    time::Moment,
+};
+use latchkey_files as files;
+use latchkey_files::FileError;
+use latchkey_service::keys::{Import, Imported, KeyManager, KeysError, Revoked, Rotate, Successor};
 
 /// Maximum size of a file with a key.
 const MAX_FILE: u64 = 64 * 1024;

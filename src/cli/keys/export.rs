@@ -9,10 +9,10 @@ use super::{Format, RingArgs};
 use crate::{
     app::keys,
     cli::{Failure, output},
-    crypto::key_ring::RingKey,
-    ports::Clock,
-    service::keys::KeysError,
 };
+use latchkey_crypto::key_ring::RingKey;
+use latchkey_domain::ports::Clock;
+use latchkey_service::keys::KeysError;
 
 pub(super) async fn run(
     ring: &RingArgs,

@@ -10,14 +10,14 @@ use super::RingArgs;
 use crate::{
     app::keys,
     cli::{Failure, output},
-    crypto::key_ring::KeyRing,
-    domain::{
-        keys::{KeyMetadata, KeyState, saturating_add, state},
-        time::Moment,
-    },
-    ports::{Clock, KeyRecords, RevokedKey},
-    service::keys::{KeyManager, KeyRules},
 };
+use latchkey_crypto::key_ring::KeyRing;
+use latchkey_domain::{
+    keys::{KeyMetadata, KeyState, saturating_add, state},
+    ports::{Clock, KeyRecords, RevokedKey},
+    time::Moment,
+};
+use latchkey_service::keys::{KeyManager, KeyRules};
 
 /// Line of the list.
 struct KeyRow<'a> {

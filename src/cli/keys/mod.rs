@@ -17,8 +17,8 @@ use super::{Failure, OperatorArgs, bare_command, changed, from_environment, outp
 use crate::{
     app::keys::KeysSettings,
     config::{DatabaseConfig, HttpConfig, KeysConfig, LifetimesConfig, keys::KeysPlace},
-    ports::Clock,
 };
+use latchkey_domain::ports::Clock;
 
 #[derive(Args, Debug)]
 pub(super) struct KeysArgs {

@@ -16,8 +16,8 @@ use super::Failure;
 use crate::{
     app::{App, FirstPassword},
     config::Config,
-    ports::Clock,
 };
+use latchkey_domain::ports::Clock;
 
 pub(super) async fn run(config: &Config, clock: Arc<dyn Clock>) -> Result<ExitCode, Failure> {
     // Signals are caught before the start, so that one during the start is not lost.

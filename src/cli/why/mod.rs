@@ -8,12 +8,9 @@ use clap::Args;
 
 use self::sentences::{happened, moment, now, origin};
 use super::{Failure, StoreArgs, output};
-use crate::{
-    app::operator,
-    domain::session::SessionState,
-    ports::Clock,
-    service::trail::{Answer, History, Search, TokenHistory, UserHistory},
-};
+use crate::app::operator;
+use latchkey_domain::{ports::Clock, session::SessionState};
+use latchkey_service::trail::{Answer, History, Search, TokenHistory, UserHistory};
 
 #[derive(Args, Debug)]
 pub(super) struct WhyArgs {

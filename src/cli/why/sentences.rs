@@ -1,6 +1,6 @@
 //! Sentences about audit events and sessions.
 
-use crate::domain::{
+use latchkey_domain::{
     audit::{AuditEntry, EventKind},
     session::{RevokedReason, SessionState, TokenStatus},
     time::Moment,

@@ -1,6 +1,6 @@
 //! Floods of audit events. Events over the budget are summarized in one row.
 
-use latchkey::domain::audit::AuditEntry;
+use latchkey_domain::audit::AuditEntry;
 use reqwest::Method;
 use serde_json::json;
 

@@ -223,8 +223,8 @@ async fn key_inside_the_token_is_ignored() {
     );
 }
 
-fn attackers_key() -> (latchkey::crypto::signing_key::SigningKey, Value) {
-    use latchkey::crypto::signing_key::SigningKey;
+fn attackers_key() -> (latchkey_crypto::signing_key::SigningKey, Value) {
+    use latchkey_crypto::signing_key::SigningKey;
     let key = SigningKey::generate(latchkey_verifier::Algorithm::Es256, Kind::Access, None)
         .unwrap()
         .0;

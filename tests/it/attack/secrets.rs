@@ -4,7 +4,7 @@ mod scene;
 
 use std::fs;
 
-use latchkey::ports::{Clock as _, clock::SystemClock};
+use latchkey_domain::ports::{Clock as _, clock::SystemClock};
 use serde_json::json;
 
 use self::scene::Scene;

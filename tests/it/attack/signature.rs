@@ -2,7 +2,7 @@
 //! signatures of other tokens or keys.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use latchkey::crypto::signing_key::SigningKey;
+use latchkey_crypto::signing_key::SigningKey;
 use latchkey_verifier::{Algorithm, Kind};
 use serde_json::json;
 

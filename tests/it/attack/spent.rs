@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use latchkey::domain::audit::AuditEntry;
+use latchkey_domain::audit::AuditEntry;
 
 use super::BLACKLISTED;
 use crate::support::{Answer, Backend, Pair, TestApp, claim, detail, servers::eventually};

@@ -1,6 +1,6 @@
 //! `latchkey audit`, and the retention of the audit trail.
 
-use latchkey::domain::{audit::EventKind, session::RevokedReason};
+use latchkey_domain::{audit::EventKind, session::RevokedReason};
 use serde_json::{Value, json};
 
 use crate::support::{Backend, PASSWORD, Place, claim, servers, sid};

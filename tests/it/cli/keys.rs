@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::support::Place;
 
-const HYPHEN: &str = include_str!("../../../src/crypto/fixtures/ed25519_hyphen_test_key.pem");
+const HYPHEN: &str =
+    include_str!("../../../crates/latchkey-crypto/src/fixtures/ed25519_hyphen_test_key.pem");
 
 pub fn list(place: &Place) -> Vec<Value> {
     place

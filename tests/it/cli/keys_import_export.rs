@@ -5,11 +5,16 @@ use serde_json::json;
 use super::keys::{kid, list, second};
 use crate::support::Place;
 
-const ED25519: &str = include_str!("../../../src/crypto/fixtures/ed25519_test_key.pem");
-const P256_PUBLIC: &str = include_str!("../../../src/crypto/fixtures/p256_public_test_key.pem");
-const P256_SCRYPT: &str = include_str!("../../../src/crypto/fixtures/p256_scrypt_test_key.pem");
-const RSA: &str = include_str!("../../../src/crypto/fixtures/rsa2048_pkcs1_test_key.pem");
-const RSA_WEAK: &str = include_str!("../../../src/crypto/fixtures/rsa1024_pkcs1_test_key.pem");
+const ED25519: &str =
+    include_str!("../../../crates/latchkey-crypto/src/fixtures/ed25519_test_key.pem");
+const P256_PUBLIC: &str =
+    include_str!("../../../crates/latchkey-crypto/src/fixtures/p256_public_test_key.pem");
+const P256_SCRYPT: &str =
+    include_str!("../../../crates/latchkey-crypto/src/fixtures/p256_scrypt_test_key.pem");
+const RSA: &str =
+    include_str!("../../../crates/latchkey-crypto/src/fixtures/rsa2048_pkcs1_test_key.pem");
+const RSA_WEAK: &str =
+    include_str!("../../../crates/latchkey-crypto/src/fixtures/rsa1024_pkcs1_test_key.pem");
 
 #[test]
 fn import_accepts_only_valid_keys() {

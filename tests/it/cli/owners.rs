@@ -16,7 +16,8 @@ use crate::support::{Outcome, Place};
 
 const SERVICE_USER: u32 = 65534;
 const PASSWORD: &str = "correct horse battery staple";
-const ED25519: &str = include_str!("../../../src/crypto/fixtures/ed25519_test_key.pem");
+const ED25519: &str =
+    include_str!("../../../crates/latchkey-crypto/src/fixtures/ed25519_test_key.pem");
 
 fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0

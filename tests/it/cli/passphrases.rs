@@ -15,7 +15,8 @@ const GOOD: &str = "3Vp6mVwG1rY0q7Jr4l7E2wXk";
 const WEAK: &str = "correct horse battery staple";
 
 /// Key that OpenSSL encrypted with [`WEAK`].
-const OLD: &str = include_str!("../../../src/crypto/fixtures/p256_scrypt_test_key.pem");
+const OLD: &str =
+    include_str!("../../../crates/latchkey-crypto/src/fixtures/p256_scrypt_test_key.pem");
 
 /// DER of the scrypt parameters: INTEGER 2^17, INTEGER 8, INTEGER 1.
 const NEW_COST: &[u8] = &[2, 3, 2, 0, 0, 2, 1, 8, 2, 1, 1];

@@ -1,7 +1,9 @@
 //! Secrets in a URL are not in the output of `config` and `doctor`, in logs or in errors. The
 //! output of `config` is a valid `.env` file.
 
-use latchkey::{config::ConfigError, store::redis::RedisUrl, store::sql::DatabaseUrl};
+use latchkey::config::ConfigError;
+use latchkey_cache::RedisUrl;
+use latchkey_store::sql::DatabaseUrl;
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},

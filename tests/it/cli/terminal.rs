@@ -1,7 +1,7 @@
 //! Foreign text on the operator's terminal cannot move the cursor, hide text or reorder it.
 
 use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection, sql_types::Text};
-use latchkey::domain::visible::is_hidden;
+use latchkey_domain::visible::is_hidden;
 
 use crate::support::{Place, servers::eventually, sid};
 

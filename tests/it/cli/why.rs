@@ -1,7 +1,7 @@
 //! `latchkey why`: history of a session or a token.
 
 use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
-use latchkey::domain::ids::SessionId;
+use latchkey_domain::ids::SessionId;
 use regex::Regex;
 use reqwest::Method;
 use serde_json::json;

@@ -3,7 +3,8 @@
 use crate::support::{Place, servers};
 
 const PASSWORD: &str = "correct horse battery staple";
-const ED25519: &str = include_str!("../../../src/crypto/fixtures/ed25519_test_key.pem");
+const ED25519: &str =
+    include_str!("../../../crates/latchkey-crypto/src/fixtures/ed25519_test_key.pem");
 
 const COMMANDS: [&str; 14] = [
     "users create ada --password-stdin",

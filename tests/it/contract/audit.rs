@@ -1,13 +1,11 @@
 //! Contract of `AuditStore`, and the audit events of the other stores.
 
 use futures_util::future::join_all;
-use latchkey::{
-    domain::{
-        audit::{Actor, AuditEvent, EventKind, Origin},
-        ids::UserId,
-        session::{RevokedReason, Session},
-    },
+use latchkey_domain::{
+    audit::{Actor, AuditEvent, EventKind, Origin},
+    ids::UserId,
     ports::{AuditQuery, AuditStore, NewSession, Revoke, SessionStore, UserStore},
+    session::{RevokedReason, Session},
 };
 
 use super::store::{

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use latchkey::{
-    crypto::random,
-    domain::ids::{DeploymentId, SessionId, UserId},
+use latchkey_cache::{RedisBlacklist, RedisOptions};
+use latchkey_crypto::random;
+use latchkey_domain::{
+    ids::{DeploymentId, SessionId, UserId},
     ports::{Blacklist as _, BlacklistEntry, CacheState, Lookup, StoreError, TokenRef},
-    store::redis::{RedisBlacklist, RedisOptions},
 };
 
 use crate::support::{

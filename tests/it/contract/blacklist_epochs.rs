@@ -1,10 +1,8 @@
 //! Tests of the cache epoch: owner, lifetime and renewal.
 
 use chrono::TimeDelta;
-use latchkey::{
-    ports::{Blacklist as _, CacheState, Lookup, blacklist::MARGIN},
-    store::redis::RedisBlacklist,
-};
+use latchkey_cache::RedisBlacklist;
+use latchkey_domain::ports::{Blacklist as _, CacheState, Lookup, blacklist::MARGIN};
 
 use super::blacklist::{Connections, DEPLOYMENT, Filled, HOUR, needs_rebuild, open_as, rebuild};
 use crate::support::servers::own::OwnRedis;

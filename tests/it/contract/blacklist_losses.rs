@@ -1,6 +1,6 @@
 //! Tests of the blacklist after Redis has lost data or was replaced.
 
-use latchkey::ports::{Blacklist as _, BlacklistStatus, CacheState, Lookup};
+use latchkey_domain::ports::{Blacklist as _, BlacklistStatus, CacheState, Lookup};
 
 use super::blacklist::{Filled, HOUR, needs_rebuild, open, rebuild};
 use crate::support::servers::{eventually, own::OwnRedis};

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use latchkey::ports::{Blacklist as _, Lookup};
+use latchkey_domain::ports::{Blacklist as _, Lookup};
 
 use super::blacklist::{Connections, Filled, HOUR, needs_rebuild, rebuild};
 use crate::support::{

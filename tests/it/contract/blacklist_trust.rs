@@ -1,9 +1,7 @@
 //! Tests of the trust in the blacklist: missing entries prove nothing until a rebuild succeeds.
 
-use latchkey::{
-    crypto::random,
-    ports::{Blacklist as _, Lookup, TokenRef},
-};
+use latchkey_crypto::random;
+use latchkey_domain::ports::{Blacklist as _, Lookup, TokenRef};
 
 use super::blacklist::{Filled, HOUR, needs_rebuild, rebuild};
 

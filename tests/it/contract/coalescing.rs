@@ -2,14 +2,12 @@
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
-use latchkey::{
-    crypto::random,
-    domain::{
-        ids::UserId,
-        session::{RevokedReason, Session, SessionState},
-        user::User,
-    },
+use latchkey_crypto::random;
+use latchkey_domain::{
+    ids::UserId,
     ports::{Rotation, SessionStore, StoreError, UserStore},
+    session::{RevokedReason, Session, SessionState},
+    user::User,
 };
 
 use super::store::{Store, after, at, new_session, revocation, rotation_of, stopped, to_micros};

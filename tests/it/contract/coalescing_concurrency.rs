@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{FutureExt as _, future::join_all};
-use latchkey::domain::session::Session;
+use latchkey_domain::session::Session;
 use tokio::sync::Barrier;
 
 use super::{

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, thread};
 
-use latchkey::{
-    domain::session::{RevokedReason, Session},
+use latchkey_domain::{
     ports::{NewSession, SessionStore, StoreError},
+    session::{RevokedReason, Session},
 };
 use tokio::{runtime::Builder, sync::Barrier};
 

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use latchkey::{crypto::random, domain::ids::DeploymentId};
+use latchkey_crypto::random;
+use latchkey_domain::ids::DeploymentId;
 
 on_both_databases! {
     async fn concurrent_starts_share_one_deployment_id(store: Store) {

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use latchkey::{
-    domain::session::{RevokedReason, Session},
+use latchkey_cache::RedisBlacklist;
+use latchkey_domain::{
     ports::{
         Blacklist as _, Clock as _, Lookup, SessionStore, TokenRef, UserStore, blacklist::MARGIN,
     },
-    service::{
-        Revocation,
-        janitor::{Maintenance, Purged},
-        revocation::EntryLifetimes,
-    },
-    store::redis::RedisBlacklist,
+    session::{RevokedReason, Session},
+};
+use latchkey_service::{
+    Revocation,
+    janitor::{Maintenance, Purged},
+    revocation::EntryLifetimes,
 };
 
 use super::{

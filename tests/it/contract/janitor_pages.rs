@@ -7,21 +7,20 @@ use std::sync::{
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use latchkey::{
-    crypto::random,
-    domain::{
-        audit::AuditEvent,
-        ids::{SessionId, UserId},
-        session::{RevokedReason, Session, SessionState},
-        time::Moment,
-    },
+use latchkey_cache::RedisBlacklist;
+use latchkey_crypto::random;
+use latchkey_domain::{
+    audit::AuditEvent,
+    ids::{SessionId, UserId},
     ports::{
         Blacklist as _, Clock, Lookup, NewSession, Repeat, Revoke, SessionPage, SessionStore,
         StoreError, TokenRef,
     },
-    service::{Revocation, janitor::Maintenance, revocation::EntryLifetimes},
-    store::{redis::RedisBlacklist, sql::SqlStore},
+    session::{RevokedReason, Session, SessionState},
+    time::Moment,
 };
+use latchkey_service::{Revocation, janitor::Maintenance, revocation::EntryLifetimes};
+use latchkey_store::sql::SqlStore;
 
 use super::{
     blacklist::{Connections, open},

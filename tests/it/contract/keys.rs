@@ -2,11 +2,12 @@
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
-use latchkey::{
-    domain::{audit::EventKind, keys::KeyMetadata},
+use latchkey_domain::{
+    audit::EventKind,
+    keys::KeyMetadata,
     ports::{AuditQuery, AuditStore, KeyChange, KeyRecords},
-    service::keys::{KeysError, Rotate},
 };
+use latchkey_service::keys::{KeysError, Rotate};
 use latchkey_verifier::{Algorithm, Kind};
 use secrecy::ExposeSecret as _;
 
@@ -42,8 +43,9 @@ async fn read(scene: &Scene) -> KeyRecords {
 
 /// Returns each key with its text, in order.
 async fn keys(scene: &Scene) -> Vec<(String, String)> {
-    let pair =
-        |key: latchkey::ports::KeyRecord| (key.facts.kid, key.text.expose_secret().to_owned());
+    let pair = |key: latchkey_domain::ports::KeyRecord| {
+        (key.facts.kid, key.text.expose_secret().to_owned())
+    };
     read(scene).await.keys.into_iter().map(pair).collect()
 }
 
@@ -75,7 +77,7 @@ async fn key_events(database: &Store) -> Vec<(String, String, String)> {
             .map(|(_, kid)| kid.clone())
             .unwrap_or_default()
     };
-    let line = |event: latchkey::domain::audit::AuditEntry| {
+    let line = |event: latchkey_domain::audit::AuditEntry| {
         (
             event.event,
             event.cause.unwrap_or_default(),

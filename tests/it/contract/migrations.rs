@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, path::Path, time::Duration};
 use diesel::{
     Connection as _, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection as _,
 };
-use latchkey::store::sql::{
+use latchkey_store::sql::{
     DatabaseUrl,
     migrate::{self, MigrateError},
 };

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use latchkey::{
-    domain::audit::{Actor, AuditEvent, EventKind},
+use latchkey_domain::{
+    audit::{Actor, AuditEvent, EventKind},
     ports::{AuditStore, Clock as _},
-    service::{Metrics, metrics::EventLabel, operators::OperatorWatch},
 };
+use latchkey_service::{Metrics, metrics::EventLabel, operators::OperatorWatch};
 
 use super::store::Store;
 use crate::support::ManualClock;

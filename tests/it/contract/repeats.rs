@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use latchkey::{
-    crypto::random,
-    domain::session::{RevokedReason, Session},
+use latchkey_crypto::random;
+use latchkey_domain::{
     ports::{Repeat, SessionStore as _},
+    session::{RevokedReason, Session},
 };
 use tokio::sync::Barrier;
 

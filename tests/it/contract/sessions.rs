@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use futures_util::FutureExt as _;
-use latchkey::{
-    crypto::random,
-    domain::session::{RevokedReason, Session},
+use latchkey_crypto::random;
+use latchkey_domain::{
     ports::{NewSession, Rotation, SessionStore, UserStore as _},
+    session::{RevokedReason, Session},
 };
 
 use super::store::{

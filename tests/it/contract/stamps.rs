@@ -1,13 +1,11 @@
 //! Tests of the stamping clock.
 
 use chrono::TimeDelta;
-use latchkey::{
-    domain::{
-        ids::UserId,
-        session::{RevokedReason, Session},
-        time::Moment,
-    },
+use latchkey_domain::{
+    ids::UserId,
     ports::{SessionStore as _, UserStore as _},
+    session::{RevokedReason, Session},
+    time::Moment,
 };
 
 use super::store::{Store, after, at, hash, new_session, revocation, start};

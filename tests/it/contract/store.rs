@@ -6,25 +6,23 @@ use chrono::TimeDelta;
 use diesel::{
     Connection as _, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection as _,
 };
-use latchkey::{
-    crypto::random,
-    domain::{
-        audit::{Actor, AuditEvent, EventKind},
-        email::EmailAddress,
-        ids::{SessionId, UserId},
-        password::PasswordHash,
-        session::{RevokedReason, Session},
-        time::Moment,
-        user::{NewUser, User},
-        username::Username,
-    },
+use latchkey_crypto::random;
+use latchkey_domain::{
+    audit::{Actor, AuditEvent, EventKind},
+    email::EmailAddress,
+    ids::{SessionId, UserId},
+    password::PasswordHash,
     ports::{
         Clock, NewSession, Revoke, RevokeAll, Rotation, RotationStore, SessionStore, UserStore,
     },
-    store::sql::{
-        DatabaseUrl, SqlPool, SqlStore, migrate, pool::PoolLimits,
-        rotation::coalescing::CoalescingStore,
-    },
+    session::{RevokedReason, Session},
+    time::Moment,
+    user::{NewUser, User},
+    username::Username,
+};
+use latchkey_store::sql::{
+    DatabaseUrl, SqlPool, SqlStore, migrate, pool::PoolLimits,
+    rotation::coalescing::CoalescingStore,
 };
 use tempfile::TempDir;
 

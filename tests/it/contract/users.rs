@@ -1,8 +1,9 @@
 //! Contract of `UserStore`.
 
-use latchkey::{
-    domain::{time::Moment, user::User},
+use latchkey_domain::{
     ports::{InsertUserError, UserStore as _},
+    time::Moment,
+    user::User,
 };
 
 use super::store::{

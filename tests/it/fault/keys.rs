@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use latchkey::service::keys::Rotate;
+use latchkey_service::keys::Rotate;
 use latchkey_verifier::Kind;
 
 use super::{Probe, unavailable};

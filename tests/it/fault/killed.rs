@@ -151,7 +151,7 @@ on_both_backends! {
         for round in 0..4 {
             let server = place.serve("--refresh-reuse-grace=5m");
             let answered = std::sync::atomic::AtomicUsize::new(0);
-            let limit = 20 + usize::from(latchkey::crypto::random::bytes::<1>().unwrap()[0]) / 2;
+            let limit = 20 + usize::from(latchkey_crypto::random::bytes::<1>().unwrap()[0]) / 2;
             let url = server.url.clone();
             let kills = async {
                 servers::eventually("enough refreshes were answered", async || {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use latchkey::domain::{ids::SessionId, username::Username};
+use latchkey_domain::{ids::SessionId, username::Username};
 
 use super::{BLACKLISTED, PASSWORD, REFUSED, readiness, redis_scene::Scene, state};
 use crate::support::{

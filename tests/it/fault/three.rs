@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use latchkey::domain::password::Password;
+use latchkey_domain::password::Password;
 
 use super::{BLACKLISTED, PASSWORD, Probe, REFUSED};
 use crate::support::{

@@ -1,7 +1,7 @@
 //! Events in the audit trail, and requests without an event.
 
 use futures_util::StreamExt as _;
-use latchkey::domain::{ids::SessionId, password::Password};
+use latchkey_domain::{ids::SessionId, password::Password};
 use latchkey_verifier::Kind;
 use reqwest::Method;
 use serde_json::{Value, json};

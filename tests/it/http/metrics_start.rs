@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use latchkey::service::keys::Rotate;
+use latchkey_service::keys::Rotate;
 use reqwest::Method;
 
 use crate::support::{Backend, PASSWORD, Place, TestApp, servers::eventually};

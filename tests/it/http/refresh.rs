@@ -80,7 +80,7 @@ on_both_backends! {
     async fn password_change_revokes_every_session(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
-        let password = latchkey::domain::password::Password::parse_new("another long password".to_owned()).unwrap();
+        let password = latchkey_domain::password::Password::parse_new("another long password".to_owned()).unwrap();
         app.accounts().await.set_password(&username("ada"), password).await.unwrap();
         app.refresh(&pair.refresh).await.expect(401, &refused("Token is blacklisted"));
         app.obtain("ada", "another long password").await.pair();

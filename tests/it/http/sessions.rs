@@ -1,14 +1,12 @@
 //! `/api/auth/sessions/`: list and revocation of a user's own sessions.
 
 use futures_util::future::join_all;
-use latchkey::{
-    crypto::random,
-    domain::{
-        audit::{Actor, AuditEvent, EventKind},
-        ids::SessionId,
-        session::Session,
-    },
+use latchkey_crypto::random;
+use latchkey_domain::{
+    audit::{Actor, AuditEvent, EventKind},
+    ids::SessionId,
     ports::{Clock as _, NewSession, SessionStore as _},
+    session::Session,
 };
 use reqwest::Method;
 use serde_json::json;

@@ -4,7 +4,9 @@ use diesel::{
     Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query,
     sql_types::Text,
 };
-use latchkey::{config::Config, domain::password::Password, service::user_admin::Registration};
+use latchkey::config::Config;
+use latchkey_domain::password::Password;
+use latchkey_service::user_admin::Registration;
 use secrecy::ExposeSecret as _;
 
 use crate::support::{Backend, TestApp, new_username, servers, username};

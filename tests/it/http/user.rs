@@ -1,6 +1,6 @@
 //! `GET /api/auth/user/`, the protected view.
 
-use latchkey::ports::{Clock as _, UserStore as _};
+use latchkey_domain::ports::{Clock as _, UserStore as _};
 use latchkey_verifier::Kind;
 use reqwest::Method;
 use serde_json::json;

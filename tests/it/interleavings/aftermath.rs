@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use latchkey::ports::SessionStore as _;
+use latchkey_domain::ports::SessionStore as _;
 
 use super::{
     oracle::Outcome,

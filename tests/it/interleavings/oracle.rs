@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use latchkey::domain::session::{RevokedReason, Session};
+use latchkey_domain::session::{RevokedReason, Session};
 
 use super::{
     plan::Command,

@@ -6,18 +6,16 @@ use std::sync::{
 };
 
 use chrono::TimeDelta;
-use latchkey::{
-    crypto::random,
-    domain::{
-        audit::{Actor, AuditEvent, EventKind},
-        claims::RefreshClaims,
-        session::Session,
-        username::Username,
-    },
+use latchkey_crypto::random;
+use latchkey_domain::{
+    audit::{Actor, AuditEvent, EventKind},
+    claims::RefreshClaims,
     ports::{Clock as _, NewSession, SessionStore as _},
-    service::user_admin::UserAdmin,
-    store::sql::{SqlPool, SqlStore, pool::PoolLimits},
+    session::Session,
+    username::Username,
 };
+use latchkey_service::user_admin::UserAdmin;
+use latchkey_store::sql::{SqlPool, SqlStore, pool::PoolLimits};
 use latchkey_verifier::Kind;
 use serde_json::json;
 use tokio::{sync::Barrier, task::yield_now};

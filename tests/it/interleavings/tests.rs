@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use futures_util::future::join_all;
-use latchkey::{crypto::random, domain::session::RevokedReason};
+use latchkey_crypto::random;
+use latchkey_domain::session::RevokedReason;
 
 use super::{
     oracle::{Outcome, judge},

@@ -5,7 +5,7 @@
 
 use std::{fs::File, process::Command};
 
-use latchkey::ports::{Clock as _, clock::SystemClock};
+use latchkey_domain::ports::{Clock as _, clock::SystemClock};
 use latchkey_verifier::Kind;
 use serde_json::json;
 

@@ -3,18 +3,19 @@
 use std::fs;
 
 use chrono::{SubsecRound as _, TimeDelta};
-use latchkey::{
-    domain::keys::{KeyMetadata, PROPAGATION},
-    service::keys::{Import, KeysError},
-};
+use latchkey_domain::keys::{KeyMetadata, PROPAGATION};
+use latchkey_service::keys::{Import, KeysError};
 use latchkey_verifier::{Algorithm, Kind};
 
 use super::scene::{INTERVAL, LEAD, Scene, passphrase};
 use crate::contract::store::Store;
 
-const ED25519: &[u8] = include_bytes!("../../../src/crypto/fixtures/ed25519_test_key.pem");
-const P256: &[u8] = include_bytes!("../../../src/crypto/fixtures/p256_pkcs8_test_key.pem");
-const P256_SCRYPT: &[u8] = include_bytes!("../../../src/crypto/fixtures/p256_scrypt_test_key.pem");
+const ED25519: &[u8] =
+    include_bytes!("../../../crates/latchkey-crypto/src/fixtures/ed25519_test_key.pem");
+const P256: &[u8] =
+    include_bytes!("../../../crates/latchkey-crypto/src/fixtures/p256_pkcs8_test_key.pem");
+const P256_SCRYPT: &[u8] =
+    include_bytes!("../../../crates/latchkey-crypto/src/fixtures/p256_scrypt_test_key.pem");
 
 fn of(bytes: &[u8]) -> Import<'_> {
     Import {

@@ -1,10 +1,8 @@
 //! Creation of keys: first keys, rotation by an operator, and the time at which they sign.
 
 use chrono::{SubsecRound as _, TimeDelta};
-use latchkey::{
-    domain::keys::PROPAGATION,
-    service::keys::{KeysError, Rotate},
-};
+use latchkey_domain::keys::PROPAGATION;
+use latchkey_service::keys::{KeysError, Rotate};
 use latchkey_verifier::{Algorithm, Kind, MAX_KEYS};
 
 use super::scene::{INTERVAL, LEAD, Scene, line};

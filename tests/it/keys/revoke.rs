@@ -3,7 +3,8 @@
 use std::fs;
 
 use chrono::TimeDelta;
-use latchkey::{crypto::key_ring::KeyRing, service::keys::Successor};
+use latchkey_crypto::key_ring::KeyRing;
+use latchkey_service::keys::Successor;
 use latchkey_verifier::{Algorithm, Kind};
 
 use super::scene::{LEAD, LIVES, Scene, line};

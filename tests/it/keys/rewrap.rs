@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use latchkey::ports::KeyStore as _;
-use latchkey::store::key_directory::KeyDirectory;
+use latchkey_domain::ports::KeyStore as _;
+use latchkey_store::key_directory::KeyDirectory;
 
 use super::scene::{Scene, line, passphrase};
 

@@ -8,20 +8,18 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use latchkey::{
-    crypto::{
-        key_ring::KeyRing,
-        passphrase::{Passphrase, WrappingCost},
-    },
-    domain::{
-        audit::Actor,
-        keys::{KeyMetadata, KeyState, MaxLifetimes},
-        time::Moment,
-    },
-    ports::{AuditStore, Clock as _, KeyStore},
-    service::keys::{KeyManager, KeyRules, KeysError, OpenedKeys, Rotate},
-    store::key_directory::KeyDirectory,
+use latchkey_crypto::{
+    key_ring::KeyRing,
+    passphrase::{Passphrase, WrappingCost},
 };
+use latchkey_domain::{
+    audit::Actor,
+    keys::{KeyMetadata, KeyState, MaxLifetimes},
+    ports::{AuditStore, Clock as _, KeyStore},
+    time::Moment,
+};
+use latchkey_service::keys::{KeyManager, KeyRules, KeysError, OpenedKeys, Rotate};
+use latchkey_store::key_directory::KeyDirectory;
 use latchkey_verifier::{Algorithm, Kind};
 use tempfile::TempDir;
 

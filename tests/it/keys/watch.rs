@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc};
 
 use chrono::TimeDelta;
-use latchkey::service::{
+use latchkey_service::{
     active_keys::ActiveKeys,
     keys::{KeysError, watch::KeyWatch},
 };

@@ -2,7 +2,8 @@
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
-use latchkey::{domain::keys::KeyMetadata, service::keys::KeyManager};
+use latchkey_domain::keys::KeyMetadata;
+use latchkey_service::keys::KeyManager;
 use latchkey_verifier::Kind;
 
 use super::{Fleet, KeysIn, Traffic, on_both_places};

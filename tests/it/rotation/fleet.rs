@@ -3,11 +3,12 @@
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use chrono::TimeDelta;
-use latchkey::{
-    domain::{keys::KeyMetadata, time::Moment},
+use latchkey_domain::{
+    keys::KeyMetadata,
     ports::{Clock as _, KeyRecords},
-    service::keys::Rotate,
+    time::Moment,
 };
+use latchkey_service::keys::Rotate;
 use latchkey_verifier::{Algorithm, Kind};
 use serde_json::Value;
 use tempfile::TempDir;

@@ -4,7 +4,7 @@
 //! requests.
 
 use chrono::TimeDelta;
-use latchkey::{domain::time::Moment, ports::Clock as _};
+use latchkey_domain::{ports::Clock as _, time::Moment};
 use latchkey_verifier::{KeySet, Policy, Verifier};
 
 use crate::support::TestApp;

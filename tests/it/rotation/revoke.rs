@@ -1,6 +1,6 @@
 //! Revocation of a leaked access key.
 
-use latchkey::service::keys::Successor;
+use latchkey_service::keys::Successor;
 use latchkey_verifier::{Algorithm, Kind};
 
 use super::{Fleet, KeysIn, Traffic, fleet::kid, on_both_places};

@@ -16,16 +16,16 @@ use latchkey::{
         operator,
     },
     config::{Config, DatabaseConfig, RedisConfig},
-    domain::{
-        audit::Actor,
-        password::Password,
-        username::{NewUsername, Username},
-    },
+};
+use latchkey_domain::{
+    audit::Actor,
+    password::Password,
     ports::Clock,
-    service::{
-        keys::KeyManager,
-        user_admin::{Registration, UserAdmin},
-    },
+    username::{NewUsername, Username},
+};
+use latchkey_service::{
+    keys::KeyManager,
+    user_admin::{Registration, UserAdmin},
 };
 use reqwest::RequestBuilder;
 use serde_json::json;

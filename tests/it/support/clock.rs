@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use latchkey::{domain::time::Moment, ports::Clock};
+use latchkey_domain::{ports::Clock, time::Moment};
 
 /// Clock that starts in January 2027, a quarter past a full second, and moves only by
 /// [`Self::advance_ms`].

@@ -3,10 +3,8 @@
 use std::path::Path;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use latchkey::{
-    crypto::{key_ring::KeyRing, signing_key::SigningKey},
-    store::key_directory::KeyDirectory,
-};
+use latchkey_crypto::{key_ring::KeyRing, signing_key::SigningKey};
+use latchkey_store::key_directory::KeyDirectory;
 use latchkey_verifier::Kind;
 use serde_json::{Value, json};
 

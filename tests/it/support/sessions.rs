@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use latchkey::{
-    app::operator::{self, OperatorConfig},
-    domain::audit::{Actor, AuditEntry},
+use latchkey::app::operator::{self, OperatorConfig};
+use latchkey_domain::{
+    audit::{Actor, AuditEntry},
     ports::{AuditQuery, Clock},
-    service::trail::Trail,
-    store::sql::{SqlPool, SqlStore},
 };
+use latchkey_service::trail::Trail;
+use latchkey_store::sql::{SqlPool, SqlStore};
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -9,7 +9,7 @@ mod rules;
 mod steps;
 mod tests;
 
-use latchkey::domain::session::ReuseGrace;
+use latchkey_domain::session::ReuseGrace;
 
 /// Clients, their permitted actions, and the rules of one exploration.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! Invariants, and situations that the exploration must reach so that the invariants are tested.
 
-use latchkey::domain::session::ReuseGrace;
+use latchkey_domain::session::ReuseGrace;
 use stateright::Property;
 
 use super::{Answer, Reason, Request, Rules, Sessions, Stage, State, Token, Violation};

@@ -1,7 +1,7 @@
 //! Tokens that are not current: their consequence by the service's rules, and the entitlement that
 //! the properties assume.
 
-use latchkey::domain::{
+use latchkey_domain::{
     audit::Origin,
     decision::Purpose,
     ids::{SessionId, UserId},

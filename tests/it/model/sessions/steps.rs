@@ -1,7 +1,7 @@
 //! Actions and their effects.
 
 use chrono::TimeDelta;
-use latchkey::domain::{session::ReuseGrace, time::Moment};
+use latchkey_domain::{session::ReuseGrace, time::Moment};
 use stateright::{Model, Property};
 
 use super::{

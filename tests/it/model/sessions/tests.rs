@@ -1,7 +1,7 @@
 //! Explorations. Each takes a few seconds at most.
 
 use chrono::TimeDelta;
-use latchkey::domain::session::ReuseGrace;
+use latchkey_domain::session::ReuseGrace;
 
 use super::{
     HOME, Operation, Place, Rules, Sessions,

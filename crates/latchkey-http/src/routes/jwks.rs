@@ -1,0 +1,91 @@
+//! `/.well-known/jwks.json`: the public keys of access tokens (RFC 7517, section 5).
+
+use std::cell::RefCell;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        Method,
+        header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH},
+    },
+    web::{Bytes, Data},
+};
+
+use crate::{
+    endpoint::{Endpoint, route},
+    openapi::schemas::JwkSet,
+    state::State,
+};
+use latchkey_crypto::key_ring::PublishedKeys;
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        route(Method::GET, "/.well-known/jwks.json")
+            .any_origin()
+            .document::<__path_jwks>()
+            .handle(jwks),
+    ]
+}
+
+#[utoipa::path(
+    get, path = "/.well-known/jwks.json", tag = "keys",
+    summary = "Get the public keys of access tokens",
+    description = "Returns a JWK Set (RFC 7517). A new key is published before it signs.",
+    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier response.")),
+    responses(
+        (status = 200, description = "The keys.", body = JwkSet, headers(("ETag" = String, description = "Identifies this key set.")),
+            example = json!({ "keys": [{
+                "crv": "P-256", "kty": "EC", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+                "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0", "alg": "ES256",
+                "kid": "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U", "use": "sig"
+            }] })),
+        (status = 304, description = "The keys have not changed.", headers(("ETag" = String, description = "Identifies this key set."))),
+    )
+)]
+async fn jwks(request: HttpRequest, state: Data<State>) -> HttpResponse {
+    let (etag, body) = worker_copy(&state.auth.keys().current().published);
+    let unchanged = matches(&request, etag.as_bytes());
+    let mut response = if unchanged {
+        HttpResponse::NotModified()
+    } else {
+        HttpResponse::Ok()
+    };
+    response.append_header((CACHE_CONTROL, state.settings.jwks_caching.clone()));
+    response.append_header((ETAG, etag));
+    if unchanged {
+        return response.finish();
+    }
+    response
+        .append_header((CONTENT_TYPE, HeaderValue::from_static("application/json")))
+        .body(body)
+}
+
+/// Returns the worker's copies of `ETag` and body, which are replaced with the key set. A reference
+/// count that all workers share would cause contention on its cache line.
+fn worker_copy(published: &PublishedKeys) -> (HeaderValue, Bytes) {
+    thread_local! {
+        static OWN: RefCell<(HeaderValue, Bytes)> = const { RefCell::new((HeaderValue::from_static(""), Bytes::new())) };
+    }
+    OWN.with_borrow_mut(|own| {
+        // The `ETag` is a hash of the body.
+        if own.0.as_bytes() != published.etag {
+            let etag = HeaderValue::from_bytes(&published.etag)
+                .unwrap_or_else(|_| HeaderValue::from_static(""));
+            *own = (etag, Bytes::copy_from_slice(&published.body));
+        }
+        own.clone()
+    })
+}
+
+/// Returns true if `If-None-Match` contains the tag or `*`. The comparison is weak (RFC 9110,
+/// section 13.1.2).
+fn matches(request: &HttpRequest, etag: &[u8]) -> bool {
+    request
+        .headers()
+        .get_all(IF_NONE_MATCH)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .any(|tag| {
+            matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/").as_bytes() == etag
+        })
+}
