@@ -32,7 +32,7 @@ fmt:
 
 # Run Clippy
 lint:
-    .ci/run clippy clippy-untested
+    .ci/run clippy
 
 # Check wording and spelling
 words:

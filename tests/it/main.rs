@@ -10,9 +10,6 @@
     reason = "a test fails by panicking"
 )]
 
-#[macro_use]
-mod support;
-
 mod attack;
 mod cli;
 mod contract;

@@ -4,7 +4,7 @@ use latchkey_domain::audit::AuditEntry;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Backend, PASSWORD, Pair, TestApp, detail};
+use latchkey_testkit::{Backend, PASSWORD, Pair, TestApp, detail, on_both_backends};
 
 /// Number of revoked sessions.
 const SESSIONS: usize = 25;
@@ -73,7 +73,7 @@ async fn summary_is_written_each_minute_and_counted_in_a_metric() {
     present(&app, &pairs).await;
     let over = SESSIONS * REFUSALS_PER_SESSION - 20;
     let line = format!("latchkey_audit_events_summarised_total {over}");
-    crate::support::servers::eventually("every event is counted", async || {
+    latchkey_testkit::servers::eventually("every event is counted", async || {
         app.get("/metrics").await.text.contains(&line)
     })
     .await;
@@ -91,7 +91,7 @@ async fn summary_is_written_each_minute_and_counted_in_a_metric() {
     // The next minute has ten more rows.
     present(&app, &pairs).await;
     let written = 20 + 1 + 10;
-    crate::support::servers::eventually("ten more rows", async || {
+    latchkey_testkit::servers::eventually("ten more rows", async || {
         refused(&app, "token_refused").await.len() == written
     })
     .await;

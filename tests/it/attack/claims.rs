@@ -5,7 +5,7 @@ use latchkey_verifier::Kind;
 use serde_json::{Value, json};
 
 use super::{EXPIRED, INVALID, refused, refused_as, shut_out, still_good, with_text};
-use crate::support::{Backend, Forge, Pair, TestApp};
+use latchkey_testkit::{Backend, Forge, Pair, TestApp};
 
 fn both(pair: &Pair) -> [(Kind, &String); 2] {
     [(Kind::Access, &pair.access), (Kind::Refresh, &pair.refresh)]

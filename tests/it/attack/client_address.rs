@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Backend, PASSWORD, TestApp, detail};
+use latchkey_testkit::{Backend, PASSWORD, TestApp, detail, on_both_backends};
 
 const PROXY: &str = "--trusted-proxies=127.0.0.0/8,10.0.0.0/8,2001:db8:ffff::/48";
 const RFC_7239: &str = "--forwarded-header=forwarded";

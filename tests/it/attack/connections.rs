@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Backend, PASSWORD, Place, TestApp, servers::eventually};
+use latchkey_testkit::{Backend, PASSWORD, Place, TestApp, servers::eventually};
 
 /// Timeout of the client. It exceeds every limit in these tests.
 const CLIENT_TIMEOUT: Duration = Duration::from_mins(1);

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 use tokio_postgres::{Client, NoTls};
 
-use crate::support::{Backend, PASSWORD, TestApp, servers::eventually, sid};
+use latchkey_testkit::{Backend, PASSWORD, TestApp, servers::eventually, sid};
 
 /// Admission limit of a session: four running requests and a queue of 124.
 const ADMISSION_LIMIT: usize = 128;

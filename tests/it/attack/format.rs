@@ -8,7 +8,7 @@ use latchkey_verifier::{Kind, MAX_TOKEN_LENGTH};
 use serde_json::json;
 
 use super::{INVALID, refused, segments, shut_out, still_good};
-use crate::support::{Backend, Forge, TestApp, encode};
+use latchkey_testkit::{Backend, Forge, TestApp, encode};
 
 #[tokio::test]
 async fn token_must_have_three_segments() {

@@ -4,7 +4,7 @@ use latchkey_verifier::Kind;
 use serde_json::{Value, json};
 
 use super::{refused, segments, still_good, with};
-use crate::support::{Backend, Forge, TestApp, encode};
+use latchkey_testkit::{Backend, Forge, TestApp, encode};
 
 const KINDS: [Kind; 2] = [Kind::Access, Kind::Refresh];
 

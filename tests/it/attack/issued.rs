@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use super::segments;
-use crate::support::{Backend, Forge, Pair, TestApp};
+use latchkey_testkit::{Backend, Forge, Pair, TestApp};
 
 fn header_of(token: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(segments(token)[0]).unwrap()).unwrap()
@@ -115,7 +115,7 @@ async fn token_and_session_ids_are_random_and_unique() {
     app.user("ada").await;
     let mut seen = HashSet::new();
     for _ in 0..10 {
-        let pair = app.obtain("ada", crate::support::PASSWORD).await.pair();
+        let pair = app.obtain("ada", latchkey_testkit::PASSWORD).await.pair();
         for (token, version) in [(&pair.access, '4'), (&pair.refresh, '5')] {
             let claims = Forge::claims_of(token);
             let jti = claims["jti"].as_str().unwrap();
@@ -138,7 +138,7 @@ async fn token_and_session_ids_are_random_and_unique() {
         );
     }
     let subject = Forge::claims_of(
-        &app.obtain("ada", crate::support::PASSWORD)
+        &app.obtain("ada", latchkey_testkit::PASSWORD)
             .await
             .pair()
             .access,

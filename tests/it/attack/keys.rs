@@ -10,7 +10,7 @@ use latchkey_verifier::{Algorithm, Kind};
 use serde_json::json;
 
 use super::{refused, segments, still_good, with};
-use crate::support::{Backend, TestApp, encode};
+use latchkey_testkit::{Backend, TestApp, encode};
 
 /// Prefix of a P-256 point in a `SubjectPublicKeyInfo` (RFC 5480).
 const SPKI: &str = "3059301306072a8648ce3d020106082a8648ce3d030107034200";

@@ -4,7 +4,7 @@ use latchkey_verifier::Kind;
 use serde_json::{Value, json};
 
 use super::{INVALID, WRONG_TYPE, refused, shut_out, still_good, with};
-use crate::support::{Answer, Backend, Forge, Pair, TestApp};
+use latchkey_testkit::{Answer, Backend, Forge, Pair, TestApp};
 
 #[track_caller]
 fn assert_detail(answer: &Answer, detail: &str, what: &str) {

@@ -4,7 +4,7 @@ use latchkey_verifier::Kind;
 use serde_json::json;
 
 use super::{BLACKLISTED, VERIFY_BLACKLISTED, shut_out};
-use crate::support::{Backend, Pair, TestApp, username};
+use latchkey_testkit::{Backend, Pair, TestApp, on_both_backends, username};
 
 const NO_ACCOUNT: &str = r#"{"detail":"No active account found for the given token."}"#;
 
@@ -36,7 +36,7 @@ on_both_backends! {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         let second = app.refresh(&first.refresh).await.pair();
-        let elsewhere = app.obtain("ada", crate::support::PASSWORD).await.pair();
+        let elsewhere = app.obtain("ada", latchkey_testkit::PASSWORD).await.pair();
         app.blacklist(&second.refresh).await.expect(200, "{}");
         dead(&app, &first).await;
         dead(&app, &second).await;
@@ -47,7 +47,7 @@ on_both_backends! {
         let app = TestApp::start(backend).await;
         let first = app.signed_in("ada").await;
         let second = app.refresh(&first.refresh).await.pair();
-        let elsewhere = app.obtain("ada", crate::support::PASSWORD).await.pair();
+        let elsewhere = app.obtain("ada", latchkey_testkit::PASSWORD).await.pair();
         app.advance(11);
         app.refresh(&first.refresh).await.expect(401, BLACKLISTED);
         dead(&app, &first).await;
@@ -57,13 +57,13 @@ on_both_backends! {
 
     async fn sign_out_invalidates_all_tokens_of_the_user(backend: Backend) {
         let app = TestApp::start(backend).await;
-        let (here, there) = (app.signed_in("ada").await, app.obtain("ada", crate::support::PASSWORD).await.pair());
+        let (here, there) = (app.signed_in("ada").await, app.obtain("ada", latchkey_testkit::PASSWORD).await.pair());
         let eve = app.signed_in("eve").await;
         app.accounts().await.sign_out(&username("ada")).await.unwrap();
         dead(&app, &here).await;
         dead(&app, &there).await;
         super::still_good(&app, &eve).await;
-        let again = app.obtain("ada", crate::support::PASSWORD).await.pair();
+        let again = app.obtain("ada", latchkey_testkit::PASSWORD).await.pair();
         super::still_good(&app, &again).await;
     }
 

@@ -12,7 +12,7 @@ use std::{
 
 use regex::bytes::Regex;
 
-use crate::support::{Place, Server};
+use latchkey_testkit::{Place, Server};
 
 const RIGHT: &str = "Tr0mbone+walnut%4711";
 /// Last header of each request. It precedes each received body, but no copy of the body.

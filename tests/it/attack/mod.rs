@@ -22,7 +22,7 @@ mod spent_shown;
 use latchkey_verifier::Kind;
 use serde_json::Value;
 
-use crate::support::{Forge, Pair, TestApp};
+use latchkey_testkit::{Forge, Pair, TestApp};
 
 pub const INVALID: &str = "Token is invalid";
 pub const EXPIRED: &str = "Token is expired";

@@ -4,10 +4,8 @@
 use latchkey_verifier::Kind;
 
 use super::{EXPIRED, INVALID, refused_as, shut_out, still_good, with_text};
-use crate::{
-    http::tools::execute,
-    support::{Backend, Forge, Pair, TestApp},
-};
+use crate::http::tools::execute;
+use latchkey_testkit::{Backend, Forge, Pair, TestApp, on_both_backends};
 
 /// Values beyond `i32`, `u32`, the integer precision of `f64`, and `i64`.
 const OUT_OF_RANGE: [&str; 8] = [

@@ -8,7 +8,7 @@ use latchkey_domain::ports::{Clock as _, clock::SystemClock};
 use serde_json::json;
 
 use self::scene::Scene;
-use crate::support::{Forge, sid};
+use latchkey_testkit::{Forge, sid};
 
 const ISSUER: &str = "https://auth.test";
 const RIGHT: &str = "Tr0mbone-walnut-4711";

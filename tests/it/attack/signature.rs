@@ -7,7 +7,7 @@ use latchkey_verifier::{Algorithm, Kind};
 use serde_json::json;
 
 use super::{INVALID, VERIFY_BLACKLISTED, refused, segments, shut_out, still_good};
-use crate::support::{Backend, Forge, TestApp, encode};
+use latchkey_testkit::{Backend, Forge, TestApp, encode};
 
 /// Order of P-256 (SEC 2, section 2.4.2), big-endian.
 const P256_ORDER: [u8; 32] = [

@@ -6,7 +6,9 @@ use futures_util::future::join_all;
 use latchkey_domain::audit::AuditEntry;
 
 use super::BLACKLISTED;
-use crate::support::{Answer, Backend, Pair, TestApp, claim, detail, servers::eventually};
+use latchkey_testkit::{
+    Answer, Backend, Pair, TestApp, claim, detail, on_both_backends, servers::eventually,
+};
 
 const HERE: &str = "127.0.0.1";
 const ELSEWHERE: &str = "127.0.0.9";
@@ -17,7 +19,7 @@ const OTHER: Option<&str> = Some("curl/8");
 pub async fn refreshed(app: &TestApp) -> (Pair, Pair) {
     app.user("ada").await;
     let owner = app.sender(HERE, PHONE);
-    let first = owner.signed_in("ada").await;
+    let first = owner.pair_of("ada").await;
     let second = owner.refresh(&first.refresh).await.pair();
     (first, second)
 }
@@ -63,7 +65,7 @@ on_both_backends! {
         let app = TestApp::start(backend).await;
         app.user("ada").await;
         let owner = app.sender(HERE, PHONE);
-        let first = owner.signed_in("ada").await;
+        let first = owner.pair_of("ada").await;
         let stolen = app.sender(ELSEWHERE, None).refresh(&first.refresh).await.pair();
         owner.refresh(&first.refresh).await.expect(401, BLACKLISTED);
         app.dead(&stolen).await;
@@ -120,7 +122,7 @@ on_both_backends! {
     async fn fifty_tabs_of_one_browser_get_the_same_successor(backend: Backend) {
         let app = TestApp::start(backend).await;
         app.user("ada").await;
-        let first = app.sender(HERE, PHONE).signed_in("ada").await;
+        let first = app.sender(HERE, PHONE).pair_of("ada").await;
         let tabs: Vec<_> = (0..50).map(|_| app.sender(HERE, PHONE)).collect();
         let answers = join_all(tabs.iter().map(|tab| tab.refresh(&first.refresh))).await;
         let successors: BTreeSet<String> = answers.iter().map(|answer| answer.pair().refresh).collect();
@@ -158,7 +160,7 @@ on_both_backends! {
             assert_eq!(server.refresh(&first.refresh).await.pair().refresh, second.refresh);
         }
         assert_eq!(server.verify(&first.refresh).await.status, 400);
-        assert_eq!(server.me(&first.refresh).await.status, 401);
+        assert_eq!(server.profile(&first.refresh).await.status, 401);
         browser.refresh(&second.refresh).await.pair();
         eventually("the repeat is recorded", async || {
             app.events().await.iter().any(|event| detail(event, "differs") == "address,agent")
@@ -177,7 +179,7 @@ on_both_backends! {
             assert_eq!(other.refresh(&first.refresh).await.pair().refresh, second.refresh);
             other.verify(&first.refresh).await.expect(200, "{}");
         }
-        let answers: Vec<Answer> = vec![other.me(&first.refresh).await, other.blacklist(&first.refresh).await];
+        let answers: Vec<Answer> = vec![other.profile(&first.refresh).await, other.blacklist(&first.refresh).await];
         assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [401, 200]);
         assert!(app.events().await.iter().all(|event| !["reuse", "refresh_repeated_elsewhere"].contains(&&*event.event)));
     }

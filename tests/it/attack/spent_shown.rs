@@ -7,7 +7,7 @@ use super::{
     BLACKLISTED, VERIFY_BLACKLISTED, WRONG_TYPE, shut_out,
     spent::{refreshed, reuse},
 };
-use crate::support::{Backend, TestApp, detail};
+use latchkey_testkit::{Backend, TestApp, detail, on_both_backends};
 
 const HERE: &str = "127.0.0.1";
 const ELSEWHERE: &str = "127.0.0.9";
@@ -34,7 +34,7 @@ on_both_backends! {
         let (_, second) = refreshed(&app).await;
         let thief = app.sender(ELSEWHERE, OTHER);
         thief.verify(&second.refresh).await.expect(200, "{}");
-        assert_eq!(thief.me(&second.refresh).await.status, 401);
+        assert_eq!(thief.profile(&second.refresh).await.status, 401);
         app.live(&second).await;
     }
 
@@ -45,7 +45,7 @@ on_both_backends! {
         for (address, agent) in [(HERE, PHONE), (ELSEWHERE, PHONE), (HERE, OTHER)] {
             for _ in 0..5 {
                 app.sender(address, agent).verify(&first.refresh).await.expect(400, VERIFY_BLACKLISTED);
-                assert_eq!(app.sender(address, agent).me(&first.refresh).await.status, 401);
+                assert_eq!(app.sender(address, agent).profile(&first.refresh).await.status, 401);
             }
         }
         app.eventually_event("recorded", |event| event.cause.as_deref() == Some("spent") && event.origin.ip.as_deref() == Some(ELSEWHERE) && event.times == 5).await;
@@ -55,7 +55,7 @@ on_both_backends! {
     async fn protected_view_by_another_client_is_reuse(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (first, second) = refreshed(&app).await;
-        let answer = app.sender(ELSEWHERE, OTHER).me(&first.refresh).await;
+        let answer = app.sender(ELSEWHERE, OTHER).profile(&first.refresh).await;
         assert_eq!(answer.status, 401);
         app.dead(&second).await;
         assert_eq!(detail(&reuse(&app).await, "view"), "protected");

@@ -3,7 +3,7 @@
 use latchkey_domain::{audit::EventKind, session::RevokedReason};
 use serde_json::{Value, json};
 
-use crate::support::{Backend, PASSWORD, Place, claim, servers, sid};
+use latchkey_testkit::{Backend, PASSWORD, Place, claim, on_both_backends, servers, sid};
 
 /// Returns the events that `latchkey audit` prints.
 fn shown(place: &Place, words: &str) -> Vec<Value> {
@@ -31,7 +31,7 @@ on_both_backends! {
         for _ in 0..3 {
             server.obtain("ada", "wrong").await;
             assert_eq!(server.get("/api/auth/user/").await.status, 401);
-            server.post("/api/token/blacklist/", &json!({ "refresh": pair.access })).await;
+            server.blacklist(&pair.access).await;
         }
         let (status, _) = server.stop("TERM");
         assert!(status.success());

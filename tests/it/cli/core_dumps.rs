@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt as _, process::Stdio};
 
-use crate::support::{Place, servers::eventually};
+use latchkey_testkit::{Place, servers::eventually};
 
 #[cfg(target_os = "linux")]
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use futures_util::future::join_all;
 
-use crate::support::Place;
+use latchkey_testkit::Place;
 
 /// POSIX locks belong to the process: if the server closes another descriptor of the file, it loses
 /// its locks. The next program would then take the write-ahead log for stale.

@@ -1,6 +1,6 @@
 //! `latchkey doctor`.
 
-use crate::support::{Backend, Place, servers};
+use latchkey_testkit::{Backend, Place, on_both_backends, servers};
 
 /// Parses the lines of a report as (verdict, part, text).
 fn findings(out: &str) -> Vec<(&str, &str, &str)> {

@@ -13,7 +13,7 @@ use rustls::{
     pki_types::{PrivateKeyDer, pem::PemObject as _},
 };
 
-use crate::support::{Place, listen, servers::eventually};
+use latchkey_testkit::{Place, listen, servers::eventually};
 
 /// Starts a fake Redis over TLS, with a certificate of another authority. Returns its URL, the
 /// certificate, and the bytes that it receives.

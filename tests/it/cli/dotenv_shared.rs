@@ -6,7 +6,7 @@ use clap::{Args as _, Command};
 use latchkey::config::{Config, environment};
 use regex::Regex;
 
-use crate::support::{Place, servers::eventually};
+use latchkey_testkit::{Place, servers::eventually};
 
 const NOTICE: &str = "settings from .env: LATCHKEY_AUDIENCE";
 

@@ -1,6 +1,6 @@
 //! Sources of settings, and `latchkey config`.
 
-use crate::support::{Backend, Place, servers};
+use latchkey_testkit::{Backend, Place, servers};
 
 /// Returns the line of a setting.
 fn line<'a>(out: &'a str, name: &str) -> &'a str {
@@ -156,7 +156,7 @@ async fn server_uses_the_settings_of_the_dotenv_file() {
         )
         .done_with(notice);
     let server = place.serve("");
-    let claims = crate::support::Forge::claims_of(
+    let claims = latchkey_testkit::Forge::claims_of(
         &server
             .pair("ada", "correct horse battery staple")
             .await

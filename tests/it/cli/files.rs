@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::chown;
 
-use crate::support::{Outcome, Place};
+use latchkey_testkit::{Outcome, Place};
 
 const PASSWORD: &str = "correct horse battery staple";
 

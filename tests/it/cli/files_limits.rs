@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::Place;
+use latchkey_testkit::Place;
 
 /// Creates a folder with a pipe without a writer, and a file that exceeds every limit.
 fn prepared() -> Place {

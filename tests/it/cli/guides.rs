@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs};
 
 use regex::Regex;
 
-use crate::support::Place;
+use latchkey_testkit::Place;
 
 /// Returns every `latchkey …` in code of README.md, SECURITY.md and docs/, with the name of the
 /// file.

@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, net::TcpListener, thread};
 
-use crate::support::{
+use latchkey_testkit::{
     Backend, Place,
     servers::{eventually, own::OwnPostgres},
 };

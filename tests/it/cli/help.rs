@@ -5,7 +5,7 @@ use std::process::Stdio;
 use clap::Args as _;
 use latchkey::config::Config;
 
-use crate::support::Place;
+use latchkey_testkit::Place;
 
 #[test]
 fn setting_is_a_flag_a_variable_and_an_entry_of_help() {

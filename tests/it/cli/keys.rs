@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::Place;
+use latchkey_testkit::Place;
 
 const HYPHEN: &str =
     include_str!("../../../crates/latchkey-crypto/src/fixtures/ed25519_hyphen_test_key.pem");

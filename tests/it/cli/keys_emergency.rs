@@ -12,7 +12,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
 
 use super::keys::kid;
-use crate::support::{Place, Server, servers::eventually};
+use latchkey_testkit::{Place, Server, servers::eventually};
 
 const USER: &str = "ada";
 const PASSWORD: &str = "correct horse battery staple";

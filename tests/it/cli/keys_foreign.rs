@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::support::{Outcome, Place};
+use latchkey_testkit::{Outcome, Place};
 
 const PASSPHRASE: &str = "hunter2";
 

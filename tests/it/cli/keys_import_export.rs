@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::keys::{kid, list, second};
-use crate::support::Place;
+use latchkey_testkit::Place;
 
 const ED25519: &str =
     include_str!("../../../crates/latchkey-crypto/src/fixtures/ed25519_test_key.pem");

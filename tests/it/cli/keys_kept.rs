@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::keys::{kid, list};
-use crate::support::{Backend, Place};
+use latchkey_testkit::{Backend, Place, on_both_backends};
 
 /// An unusable key file stops every command that needs the keys, before a database is created.
 #[test]

@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use super::keys::kid;
-use crate::support::{Backend, Place, servers::eventually};
+use latchkey_testkit::{Backend, Place, on_both_backends, servers::eventually};
 
 const USER: &str = "ada";
 const PASSWORD: &str = "correct horse battery staple";
 
-async fn published(server: &crate::support::Server) -> Vec<String> {
+async fn published(server: &latchkey_testkit::Server) -> Vec<String> {
     let keys = server.get("/.well-known/jwks.json").await.json();
     keys["keys"]
         .as_array()

@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use crate::support::{Place, address, servers::eventually};
+use latchkey_testkit::{Place, address, servers::eventually};
 
 const PASSWORD: &str = "correct horse battery staple";
 const JUNK: u64 = 3000;
@@ -230,7 +230,7 @@ fn stalled_reader_of_the_output_does_not_prevent_the_start() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     let full = writer.try_clone().unwrap();
     std::thread::spawn(move || writer.write_all(&vec![b'x'; 1 << 20]));
-    let port = crate::support::servers::own::free_port();
+    let port = latchkey_testkit::servers::own::free_port();
     let mut command = place.command(&format!("serve --bind 127.0.0.1:{port}"));
     let mut child = command
         .stdin(Stdio::null())

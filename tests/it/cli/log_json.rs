@@ -4,7 +4,7 @@ use std::{fs, net::TcpListener};
 
 use serde_json::Value;
 
-use crate::support::{Place, servers::eventually};
+use latchkey_testkit::{Place, servers::eventually};
 
 const PASSWORD: &str = "correct horse battery staple";
 

@@ -1,6 +1,6 @@
 //! `latchkey migrate`.
 
-use crate::support::{Backend, Place, servers};
+use latchkey_testkit::{Backend, Place, on_both_backends, servers};
 
 on_both_backends! {
     async fn status_lists_pending_migrations_and_run_applies_them_once(backend: Backend) {

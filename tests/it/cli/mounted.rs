@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-use crate::support::{Outcome, Place};
+use latchkey_testkit::{Outcome, Place};
 
 const PASSPHRASE: &str = "3Vp6mVwG1rY0q7Jr4l7E2wXk\n";
 const URL: &str = "rediss://127.0.0.1:1/3";

@@ -1,6 +1,6 @@
 //! Passwords from standard input: a user can sign in with each password that was accepted.
 
-use crate::support::Place;
+use latchkey_testkit::Place;
 
 const OLD: &str = "correct horse battery staple";
 

@@ -12,7 +12,7 @@ use std::{
 use serde_json::json;
 
 use super::keys::kid;
-use crate::support::{Outcome, Place};
+use latchkey_testkit::{Outcome, Place};
 
 const SERVICE_USER: u32 = 65534;
 const PASSWORD: &str = "correct horse battery staple";

@@ -8,7 +8,7 @@ use std::{
 use serde_json::json;
 
 use super::keys::kid;
-use crate::support::Place;
+use latchkey_testkit::Place;
 
 const GOOD: &str = "3Vp6mVwG1rY0q7Jr4l7E2wXk";
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::Place;
+use latchkey_testkit::Place;
 
 #[test]
 fn reference_pages_match_the_program() {

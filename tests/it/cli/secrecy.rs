@@ -9,7 +9,7 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 
-use crate::support::Place;
+use latchkey_testkit::Place;
 
 /// URLs with a secret `S` in various places. Some are valid, others are common mistakes.
 const DATABASE: [&str; 19] = [

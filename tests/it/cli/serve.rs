@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::support::{
+use latchkey_testkit::{
     Backend, Place,
     servers::{self, own::OwnPostgres},
 };
@@ -235,7 +235,7 @@ async fn missing_issuer_is_the_address_of_the_server() {
         .pair("admin", &password(&place, &server.printed))
         .await;
     assert_eq!(
-        crate::support::Forge::claims_of(&pair.access)["iss"],
+        latchkey_testkit::Forge::claims_of(&pair.access)["iss"],
         server.url.as_str()
     );
 }

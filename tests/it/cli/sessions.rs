@@ -1,6 +1,6 @@
 //! `latchkey sessions` and `latchkey flush-expired`.
 
-use crate::support::{Backend, Forge, Place, servers, sid};
+use latchkey_testkit::{Backend, Forge, Place, on_both_backends, servers, sid};
 
 const PASSWORD: &str = "correct horse battery staple";
 

@@ -3,7 +3,7 @@
 
 use std::{ffi::OsStr, net::TcpListener, os::unix::ffi::OsStrExt as _};
 
-use crate::support::Place;
+use latchkey_testkit::Place;
 
 /// Asserts that `serve` refuses these variables.
 #[track_caller]

@@ -1,7 +1,7 @@
 //! Tests of invalid settings of the database and of Redis.
 
 use super::settings::refuses;
-use crate::support::Place;
+use latchkey_testkit::Place;
 
 #[test]
 fn invalid_database_and_redis_urls_are_refused() {

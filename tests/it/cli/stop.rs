@@ -2,7 +2,7 @@
 
 use std::{net::TcpStream, time::Instant};
 
-use crate::support::{Place, servers::eventually};
+use latchkey_testkit::{Place, servers::eventually};
 
 const STOPPING: &str = r#"{"status":"stopping","database":"ok","keys":"ok"}"#;
 

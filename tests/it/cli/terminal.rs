@@ -3,7 +3,7 @@
 use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection, sql_types::Text};
 use latchkey_domain::visible::is_hidden;
 
-use crate::support::{Place, servers::eventually, sid};
+use latchkey_testkit::{Place, servers::eventually, sid};
 
 const PASSWORD: &str = "correct horse battery staple";
 

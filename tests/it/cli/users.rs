@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Backend, Forge, Place};
+use latchkey_testkit::{Backend, Forge, Place, on_both_backends};
 
 const PASSWORD: &str = "correct horse battery staple";
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Backend, PASSWORD, Place};
+use latchkey_testkit::{Backend, PASSWORD, Place, on_both_backends};
 
 on_both_backends! {
     async fn update_of_a_user_changes_the_given_fields_and_is_audited(backend: Backend) {

@@ -6,7 +6,9 @@ use regex::Regex;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Answer, Backend, PASSWORD, Pair, Place, claim, servers, sid};
+use latchkey_testkit::{
+    Answer, Backend, PASSWORD, Pair, Place, claim, on_both_backends, servers, sid,
+};
 
 /// Sends a request from an address and with a user agent.
 async fn from(address: &str, agent: &str, url: &str, body: &serde_json::Value) -> Answer {
@@ -207,7 +209,7 @@ on_both_backends! {
         for _ in 0..5 {
             pairs.push(signed_in(&server.url).await);
         }
-        server.post("/api/token/blacklist/", &json!({ "refresh": pairs[1].refresh })).await.expect(200, "{}");
+        server.blacklist(&pairs[1].refresh).await.expect(200, "{}");
         place.run(&format!("sessions revoke --session {}", sid(&pairs[2].access))).done();
         let client = reqwest::Client::new();
         let authorization = format!("Bearer {}", pairs[4].access);
@@ -283,7 +285,7 @@ mod of_a_user {
     use serde_json::json;
 
     use super::{from, reads, signed_in};
-    use crate::support::{Backend, PASSWORD, Place, claim, servers, sid};
+    use latchkey_testkit::{Backend, PASSWORD, Place, claim, on_both_backends, servers, sid};
 
     on_both_backends! {
         async fn why_of_a_user_lists_refusals_and_revocations(backend: Backend) {
@@ -296,7 +298,7 @@ mod of_a_user {
             let pair = signed_in(&server.url).await;
             let wrong = json!({ "username": "ada", "password": "wrong" });
             assert_eq!(from("127.0.0.3", "curl/8", &format!("{}/api/token/", server.url), &wrong).await.status, 401);
-            server.post("/api/token/blacklist/", &json!({ "refresh": pair.refresh })).await.expect(200, "{}");
+            server.blacklist(&pair.refresh).await.expect(200, "{}");
             assert_eq!(server.refresh(&pair.refresh).await.status, 401);
             servers::eventually("the refusals are logged", async || {
                 let log = server.log();

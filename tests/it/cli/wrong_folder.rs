@@ -1,6 +1,6 @@
 //! Commands without a database, or with another one than the server's.
 
-use crate::support::{Place, servers};
+use latchkey_testkit::{Place, servers};
 
 const PASSWORD: &str = "correct horse battery staple";
 const ED25519: &str =

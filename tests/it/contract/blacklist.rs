@@ -10,7 +10,7 @@ use latchkey_domain::{
     ports::{Blacklist as _, BlacklistEntry, CacheState, Lookup, StoreError, TokenRef},
 };
 
-use crate::support::{
+use latchkey_testkit::{
     Proxy,
     servers::{eventually, own::OwnRedis},
 };

@@ -5,7 +5,7 @@ use latchkey_cache::RedisBlacklist;
 use latchkey_domain::ports::{Blacklist as _, CacheState, Lookup, blacklist::MARGIN};
 
 use super::blacklist::{Connections, DEPLOYMENT, Filled, HOUR, needs_rebuild, open_as, rebuild};
-use crate::support::servers::own::OwnRedis;
+use latchkey_testkit::servers::own::OwnRedis;
 
 /// Maximum lifetime of a cache epoch in milliseconds.
 const LIFETIME_MS: i64 = 60_000;

@@ -3,7 +3,7 @@
 use latchkey_domain::ports::{Blacklist as _, BlacklistStatus, CacheState, Lookup};
 
 use super::blacklist::{Filled, HOUR, needs_rebuild, open, rebuild};
-use crate::support::servers::{eventually, own::OwnRedis};
+use latchkey_testkit::servers::{eventually, own::OwnRedis};
 
 on_both_connections! {
     /// Redis saved a snapshot and crashed after later entries: the restarted server has the epoch, but

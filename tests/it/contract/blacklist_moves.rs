@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use latchkey_domain::ports::{Blacklist as _, Lookup};
 
 use super::blacklist::{Connections, Filled, HOUR, needs_rebuild, rebuild};
-use crate::support::{
+use latchkey_testkit::{
     Proxy,
     servers::{eventually, own::OwnRedis},
 };

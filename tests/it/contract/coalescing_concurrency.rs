@@ -10,7 +10,7 @@ use super::{
     coalescing::{rotate_all, rotated, sessions},
     store::{Store, after, rotation_of, start, stopped, to_micros},
 };
-use crate::support::servers::{self, eventually, own::OwnPostgres};
+use latchkey_testkit::servers::{self, eventually, own::OwnPostgres};
 
 #[tokio::test]
 async fn locked_row_does_not_delay_other_rotations() {

@@ -12,7 +12,7 @@ use super::{
     coalescing::{rotate_all, rotated, sessions},
     store::{Store, after, audit_event, new_session, revocation, rotation_of, start, stopped},
 };
-use crate::support::servers::eventually;
+use latchkey_testkit::servers::eventually;
 
 async fn new_sessions(store: &Store, count: usize) -> Vec<Session> {
     sessions(store, count)

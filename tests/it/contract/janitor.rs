@@ -20,7 +20,7 @@ use super::{
     blacklist::{Connections, open},
     store::{Store, at, new_session, revocation},
 };
-use crate::support::{ManualClock, servers::own::OwnRedis};
+use latchkey_testkit::{ManualClock, servers::own::OwnRedis};
 
 const REFRESH: TimeDelta = TimeDelta::days(1);
 const SESSION: TimeDelta = TimeDelta::days(30);

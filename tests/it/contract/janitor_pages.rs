@@ -26,7 +26,7 @@ use super::{
     blacklist::{Connections, open},
     store::{Store, revocation},
 };
-use crate::support::{
+use latchkey_testkit::{
     ManualClock,
     servers::{self, eventually, own::OwnRedis},
 };

@@ -11,7 +11,7 @@ use latchkey_store::sql::{
     migrate::{self, MigrateError},
 };
 
-use crate::support::servers;
+use latchkey_testkit::servers;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 

@@ -10,7 +10,7 @@ use latchkey_domain::{
 use latchkey_service::{Metrics, metrics::EventLabel, operators::OperatorWatch};
 
 use super::store::Store;
-use crate::support::ManualClock;
+use latchkey_testkit::ManualClock;
 
 const KINDS: [(EventKind, &str); 4] = [
     (EventKind::AllSessionsRevoked, "cut_off"),

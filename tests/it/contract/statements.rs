@@ -1,7 +1,7 @@
 //! Cost of requests on Postgres, counted by Postgres: statements, round trips, and rewrites of
 //! rows.
 
-use crate::support::{
+use latchkey_testkit::{
     Backend, Pair, TestApp,
     servers::{eventually, own::OwnPostgres},
     sid,
@@ -57,7 +57,7 @@ impl Observed {
     }
 
     async fn settle(&self) {
-        let marker = crate::support::servers::unique("mark");
+        let marker = latchkey_testkit::servers::unique("mark");
         self.postgres.execute(&format!("SELECT '{marker}'")).await;
         eventually("the log is written", async || {
             std::fs::read_to_string(&self.log)

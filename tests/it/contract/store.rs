@@ -26,7 +26,7 @@ use latchkey_store::sql::{
 };
 use tempfile::TempDir;
 
-use crate::support::servers;
+use latchkey_testkit::servers;
 
 pub const LIMITS: PoolLimits = PoolLimits {
     connections: 10,

@@ -2,13 +2,9 @@
 
 use std::{fs, process::Command};
 
-use serde_json::json;
-
 use super::PASSWORD;
-use crate::{
-    interop::require,
-    support::{Place, Server, servers::eventually},
-};
+use crate::interop::require;
+use latchkey_testkit::{Place, Server, servers::eventually};
 
 const DOWN: &str = r#"{"status":"down","database":"down","keys":"ok"}"#;
 
@@ -86,9 +82,7 @@ async fn full_disk_is_detected_without_a_sign_in() {
     })
     .await;
     let pair = server.pair("ada", PASSWORD).await;
-    let answer = server
-        .post("/api/auth/logout/", &json!({ "refresh": pair.refresh }))
-        .await;
+    let answer = server.log_out(&pair.refresh).await;
     assert_eq!(answer.status, 200);
 }
 

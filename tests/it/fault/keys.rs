@@ -6,7 +6,7 @@ use latchkey_service::keys::Rotate;
 use latchkey_verifier::Kind;
 
 use super::{Probe, unavailable};
-use crate::support::{
+use latchkey_testkit::{
     Backend, TestApp,
     servers::{
         eventually,

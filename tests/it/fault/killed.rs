@@ -7,7 +7,7 @@ use super::{
     BLACKLISTED, PASSWORD, REFUSED,
     postgres_cut::{database_behind_a_proxy, generation, number, through},
 };
-use crate::support::{Answer, Backend, Pair, Place, Proxy, servers};
+use latchkey_testkit::{Answer, Backend, Pair, Place, Proxy, on_both_backends, servers};
 
 struct Scene {
     database: String,

@@ -34,7 +34,7 @@ mod skew;
 mod sqlite;
 mod three;
 
-use crate::support::{Answer, Pair, TestApp, servers};
+use latchkey_testkit::{Answer, Pair, TestApp, servers};
 
 const PASSWORD: &str = "correct horse battery staple";
 const BLACKLISTED: &str = r#"{"detail":"Token is blacklisted","code":"token_not_valid"}"#;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::{BLACKLISTED, PASSWORD, Probe, REFUSED, readiness, state, unavailable};
-use crate::support::{
+use latchkey_testkit::{
     Backend, TestApp,
     servers::{
         eventually,

@@ -6,7 +6,7 @@ use super::{
     PASSWORD,
     postgres_refusals::{RULES, line, server_with},
 };
-use crate::support::{Place, servers::own::OwnPostgres};
+use latchkey_testkit::{Place, servers::own::OwnPostgres};
 
 /// Creates a certificate with the manual's command. Returns its PEM text and its key.
 fn create_certificate(days: &str) -> (String, String) {
@@ -119,7 +119,7 @@ async fn prefer_with_a_foreign_authority_falls_back_to_no_encryption() {
     postgres.put("pg_hba.conf", RULES);
     postgres.execute("SELECT pg_reload_conf()").await;
     let place = Place::new().with("DATABASE_URL", &with_other);
-    crate::support::servers::eventually("the rules are in force", async || {
+    latchkey_testkit::servers::eventually("the rules are in force", async || {
         place.run("migrate run").code == Some(0)
     })
     .await;

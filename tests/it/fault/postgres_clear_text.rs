@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::postgres_refusals::{RULES, server_with};
-use crate::support::{Outcome, Place, listen, servers::eventually};
+use latchkey_testkit::{Outcome, Place, listen, servers::eventually};
 
 const SECRET: &str = "hunter2hunter2";
 const REFUSAL: &str = "the server requests the password in clear text, and the connection is not encrypted and \

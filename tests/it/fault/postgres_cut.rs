@@ -4,7 +4,7 @@
 use futures_util::future::join_all;
 
 use super::unavailable;
-use crate::support::{Answer, Backend, Forge, Pair, Proxy, TestApp, servers};
+use latchkey_testkit::{Answer, Backend, Forge, Pair, Proxy, TestApp, servers};
 
 struct Scene {
     app: TestApp,

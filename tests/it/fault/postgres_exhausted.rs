@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use super::{Probe, readiness, state, unavailable};
-use crate::support::{
+use latchkey_testkit::{
     Backend, Pair, TestApp,
     servers::{
         eventually,

@@ -1,7 +1,7 @@
 //! PgBouncer between the service and Postgres, and databases that are permanently unusable.
 
 use super::{PASSWORD, postgres_refusals::line};
-use crate::support::{
+use latchkey_testkit::{
     Place,
     servers::own::{OwnPooler, OwnPostgres},
 };

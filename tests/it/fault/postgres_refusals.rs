@@ -1,6 +1,6 @@
 //! Refusals by Postgres: the start fails at once if only an operator can remedy the fault.
 
-use crate::support::{
+use latchkey_testkit::{
     Place,
     servers::{eventually, own::OwnPostgres},
 };

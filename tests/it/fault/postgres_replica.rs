@@ -1,7 +1,7 @@
 //! A read replica at the primary's address. It may lack revocations, so it is never queried.
 
 use super::{BLACKLISTED, PASSWORD, REFUSED, unavailable};
-use crate::support::{
+use latchkey_testkit::{
     Backend, Place, Proxy, TestApp,
     servers::{eventually, own::OwnPostgres},
 };

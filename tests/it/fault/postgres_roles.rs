@@ -2,7 +2,7 @@
 
 use tokio_postgres::{NoTls, error::SqlState};
 
-use crate::support::{Place, servers::own::OwnPostgres};
+use latchkey_testkit::{Place, servers::own::OwnPostgres};
 
 const PASSWORD: &str = "correct horse battery staple";
 

@@ -9,7 +9,7 @@ use std::{
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 
 use super::postgres_refusals::{RULES, line, server_with};
-use crate::support::{
+use latchkey_testkit::{
     Place, listen,
     servers::{eventually, own::OwnPostgres},
 };

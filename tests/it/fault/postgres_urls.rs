@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::support::{Place, servers::own::OwnPostgres};
+use latchkey_testkit::{Place, servers::own::OwnPostgres};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn socket_url_in_every_form_connects() {

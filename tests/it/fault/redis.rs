@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use latchkey_domain::{ids::SessionId, username::Username};
 
 use super::{BLACKLISTED, PASSWORD, REFUSED, readiness, redis_scene::Scene, state};
-use crate::support::{
+use latchkey_testkit::{
     servers::{self, eventually, own::OwnRedis},
     sid,
 };

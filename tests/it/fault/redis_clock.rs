@@ -1,7 +1,7 @@
 //! Jumps of Redis's clock: entries expire before the tokens that they refuse.
 
 use super::redis_scene::Scene;
-use crate::support::servers::own::OwnRedis;
+use latchkey_testkit::servers::own::OwnRedis;
 
 async fn scene(flags: &[&str]) -> Scene<OwnRedis> {
     let redis = OwnRedis::with_own_clock().await;

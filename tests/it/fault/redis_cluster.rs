@@ -1,7 +1,7 @@
 //! Redis Cluster: lost masters, promoted replicas, moved slots, and loss of all nodes.
 
 use super::{readiness, redis_scene::Scene, state};
-use crate::support::{
+use latchkey_testkit::{
     Pair,
     servers::{eventually, own::OwnCluster},
 };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{BLACKLISTED, PASSWORD, Probe, REFUSED, readiness, state};
-use crate::support::{
+use latchkey_testkit::{
     Backend, Proxy, TestApp, listen,
     servers::{self, own::OwnRedis},
 };

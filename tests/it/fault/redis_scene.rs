@@ -1,7 +1,7 @@
 //! Two servers that share a database and one Redis, of any topology.
 
 use super::{BLACKLISTED, Probe, REFUSED};
-use crate::support::{
+use latchkey_testkit::{
     Backend, Pair, TestApp,
     servers::{self, eventually},
 };

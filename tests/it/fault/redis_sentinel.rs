@@ -1,7 +1,7 @@
 //! Redis behind Sentinel: fail-over of the master, and loss of the Sentinel.
 
 use super::{PASSWORD, REFUSED, readiness, redis_scene::Scene, state};
-use crate::support::servers::{eventually, own::OwnSentinel};
+use latchkey_testkit::servers::{eventually, own::OwnSentinel};
 
 async fn scene() -> Scene<OwnSentinel> {
     let redis = OwnSentinel::start().await;

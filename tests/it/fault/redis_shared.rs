@@ -1,7 +1,7 @@
 //! Two deployments, each with its own database, that share one Redis and one key prefix.
 
 use super::{Probe, REFUSED, readiness, redis_scene::Scene, state};
-use crate::support::{
+use latchkey_testkit::{
     Backend, Pair, TestApp,
     servers::{self, eventually, own::OwnRedis},
 };

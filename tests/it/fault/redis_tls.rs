@@ -1,7 +1,7 @@
 //! Redis over TLS, and Redis with ACL users.
 
 use super::{readiness, redis_scene::Scene, state};
-use crate::support::{
+use latchkey_testkit::{
     Place,
     servers::{
         eventually,

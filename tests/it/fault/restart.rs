@@ -1,7 +1,7 @@
 //! Restarts of the process, and clients that hang up: rotations and revocations hold.
 
 use super::{BLACKLISTED, REFUSED};
-use crate::support::{Backend, Pair, TestApp, servers::eventually};
+use latchkey_testkit::{Backend, Pair, TestApp, on_both_backends, servers::eventually};
 
 on_both_backends! {
     async fn restart_keeps_rotations_log_outs_and_sessions(backend: Backend) {
@@ -40,7 +40,7 @@ on_both_backends! {
             })
             .await;
             pair = next.unwrap();
-            assert_eq!(crate::support::Forge::claims_of(&pair.refresh)["gen"], 1);
+            assert_eq!(latchkey_testkit::Forge::claims_of(&pair.refresh)["gen"], 1);
         }
         for _ in 0..20 {
             let body = serde_json::json!({ "token": pair.access }).to_string();

@@ -1,7 +1,7 @@
 //! Instances whose clocks differ by a second, within the leeway: no token expires early or late.
 
 use super::{BLACKLISTED, PASSWORD};
-use crate::support::{Backend, TestApp};
+use latchkey_testkit::{Backend, TestApp, on_both_backends};
 
 /// Leeway in seconds, equal to the flag in [`two`].
 const LEEWAY: i64 = 2;
@@ -82,7 +82,7 @@ on_both_backends! {
             for turn in 0..5 {
                 advance(&apps, 600);
                 pair = apps[turn % 2].refresh(&pair.refresh).await.pair();
-                let exp = crate::support::Forge::claims_of(&pair.refresh)["exp"].as_i64().unwrap();
+                let exp = latchkey_testkit::Forge::claims_of(&pair.refresh)["exp"].as_i64().unwrap();
                 assert!(exp <= end, "{ahead}: {exp} after {end}");
             }
             advance(&apps, 602);

@@ -2,7 +2,7 @@
 
 use diesel::{Connection as _, SqliteConnection, connection::SimpleConnection as _};
 
-use crate::support::{Backend, TestApp};
+use latchkey_testkit::{Backend, TestApp};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn locked_database_serves_reads_and_returns_503_for_writes() {

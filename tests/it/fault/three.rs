@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use latchkey_domain::password::Password;
 
 use super::{BLACKLISTED, PASSWORD, Probe, REFUSED};
-use crate::support::{
+use latchkey_testkit::{
     Answer, Backend, Pair, Proxy, TestApp,
     servers::{self, eventually},
     username,

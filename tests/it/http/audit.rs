@@ -6,8 +6,8 @@ use latchkey_verifier::Kind;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{
-    Answer, Backend, PASSWORD, TestApp, claim, detail,
+use latchkey_testkit::{
+    Answer, Backend, PASSWORD, TestApp, claim, detail, on_both_backends,
     servers::{eventually, own::OwnPostgres},
     sid, username,
 };

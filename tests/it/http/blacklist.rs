@@ -1,7 +1,7 @@
 //! `POST /api/token/blacklist/`
 
 use super::tools::{VERIFY_BLACKLISTED, deactivate, refused, refused_here};
-use crate::support::{Backend, TestApp, username};
+use latchkey_testkit::{Backend, TestApp, on_both_backends, username};
 
 on_both_backends! {
     async fn second_blacklisting_is_refused(backend: Backend) {

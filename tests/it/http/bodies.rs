@@ -3,7 +3,7 @@
 use reqwest::Method;
 
 use super::tools::{ENDPOINTS, all_wrong, refused};
-use crate::support::{Answer, Backend, PASSWORD, TestApp};
+use latchkey_testkit::{Answer, Backend, PASSWORD, TestApp, on_both_backends};
 
 async fn send(
     app: &TestApp,

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::tools::user_with_password;
-use crate::support::{Answer, Backend, TestApp};
+use latchkey_testkit::{Answer, Backend, TestApp};
 
 const PASSWORD: &str = "café-crème-brûlée";
 const FORM: &str = "application/x-www-form-urlencoded";

@@ -3,7 +3,7 @@
 
 use reqwest::Method;
 
-use crate::support::{Answer, Backend, TestApp};
+use latchkey_testkit::{Answer, Backend, TestApp};
 
 const KEYS: &str = "/.well-known/jwks.json";
 const PATHS: [&str; 3] = [

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 
-use crate::support::{Backend, TestApp};
+use latchkey_testkit::{Backend, TestApp, on_both_backends};
 
 const PATHS: [&str; 2] = [
     "/.well-known/openid-configuration",

@@ -4,7 +4,7 @@
 use reqwest::Method;
 
 use super::tools::BAD_CREDENTIALS;
-use crate::support::{Answer, Backend, PASSWORD, TestApp};
+use latchkey_testkit::{Answer, Backend, PASSWORD, TestApp};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";

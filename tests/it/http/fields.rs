@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::tools::{BAD_CREDENTIALS, ENDPOINTS, all, all_wrong, refused, user_with_password};
-use crate::support::{Backend, TestApp};
+use latchkey_testkit::{Backend, TestApp, on_both_backends};
 
 on_both_backends! {
     /// As in simplejwt, one response names all failing fields in the order of the view.
@@ -73,7 +73,7 @@ on_both_backends! {
     async fn white_space_around_names_and_tokens_is_trimmed(backend: Backend) {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
-        app.obtain(" \tada\n\u{3000}", crate::support::PASSWORD).await.pair();
+        app.obtain(" \tada\n\u{3000}", latchkey_testkit::PASSWORD).await.pair();
         app.verify(&format!("\n {} \t", pair.access)).await.expect(200, "{}");
         let next = app.refresh(&format!(" {} ", pair.refresh)).await.pair();
         app.blacklist(&format!("\u{a0}{} ", next.refresh)).await.expect(200, "{}");

@@ -4,7 +4,7 @@ use latchkey_verifier::Kind;
 use serde_json::{Value, json};
 
 use super::tools::{VERIFY_BLACKLISTED, refused, refused_here};
-use crate::support::{Backend, Forge, TestApp};
+use latchkey_testkit::{Backend, Forge, TestApp, on_both_backends};
 
 const INVALID: &str = "Token is invalid";
 const EXPIRED: &str = "Token is expired";

@@ -1,7 +1,7 @@
 //! Repeated use of one refresh token.
 
 use super::tools::{VERIFY_BLACKLISTED, refused, refused_here};
-use crate::support::{Backend, TestApp};
+use latchkey_testkit::{Backend, TestApp, on_both_backends};
 
 on_both_backends! {
     async fn refresh_within_grace_repeats_the_successor(backend: Backend) {

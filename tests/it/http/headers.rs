@@ -3,7 +3,7 @@
 use regex::Regex;
 use reqwest::Method;
 
-use crate::support::{Answer, Backend, TestApp};
+use latchkey_testkit::{Answer, Backend, TestApp, on_both_backends};
 
 async fn with_id(app: &TestApp, id: &[u8]) -> Answer {
     let id = reqwest::header::HeaderValue::from_bytes(id).unwrap();
@@ -46,7 +46,7 @@ on_both_backends! {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         for answer in [
-            app.obtain("ada", crate::support::PASSWORD).await,
+            app.obtain("ada", latchkey_testkit::PASSWORD).await,
             app.obtain("ada", "wrong").await,
             app.me("Bearer junk").await,
             app.me(&format!("Bearer {}", pair.access)).await,

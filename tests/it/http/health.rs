@@ -1,6 +1,6 @@
 //! `/health/live` and `/health/ready`
 
-use crate::support::{Backend, TestApp, servers::eventually};
+use latchkey_testkit::{Backend, TestApp, on_both_backends, servers::eventually};
 
 on_both_backends! {
     async fn healthy_server_reports_each_part(backend: Backend) {

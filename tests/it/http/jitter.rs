@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::{Backend, Forge, TestApp};
+use latchkey_testkit::{Backend, Forge, TestApp, on_both_backends};
 
 fn lifetime(token: &str) -> i64 {
     let claims = Forge::claims_of(token);

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 
-use crate::support::{Answer, Backend, TestApp};
+use latchkey_testkit::{Answer, Backend, TestApp, on_both_backends};
 
 const PATH: &str = "/.well-known/jwks.json";
 

@@ -1,6 +1,6 @@
 //! Lifecycle of a session, from sign-in to log-out.
 
-use crate::support::{Backend, Forge, TestApp};
+use latchkey_testkit::{Backend, Forge, TestApp, on_both_backends};
 
 on_both_backends! {
     async fn session_from_sign_in_to_log_out(backend: Backend) {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{Backend, TestApp};
+use latchkey_testkit::{Backend, TestApp, on_both_backends};
 
 const TOO_LARGE: &str = r#"{"detail":"Request body is too large."}"#;
 const HEAD: &str = "POST /api/token/ HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::tools::refused_here;
-use crate::support::{Answer, Backend, PASSWORD, TestApp};
+use latchkey_testkit::{Answer, Backend, PASSWORD, TestApp, on_both_backends};
 
 const PATH: &str = "/api/auth/logout/";
 const DONE: &str = r#"{"detail":"Successfully logged out."}"#;

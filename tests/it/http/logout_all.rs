@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use reqwest::Method;
 
 use super::tools::refused_here;
-use crate::support::{Answer, Backend, PASSWORD, Pair, TestApp};
+use latchkey_testkit::{Answer, Backend, PASSWORD, Pair, TestApp, on_both_backends};
 
 const PATH: &str = "/api/auth/logout/all/";
 const DONE: &str = r#"{"detail":"Successfully logged out."}"#;

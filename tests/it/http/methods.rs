@@ -3,7 +3,7 @@
 use reqwest::Method;
 
 use super::tools::{ENDPOINTS, all_wrong};
-use crate::support::{Backend, TestApp};
+use latchkey_testkit::{Backend, TestApp, on_both_backends};
 
 const READ_ONLY: [&str; 5] = [
     "/.well-known/jwks.json",
@@ -57,7 +57,7 @@ on_both_backends! {
         let app = TestApp::start(backend).await;
         let pair = app.signed_in("ada").await;
         for answer in [
-            app.obtain("ada", crate::support::PASSWORD).await,
+            app.obtain("ada", latchkey_testkit::PASSWORD).await,
             app.obtain("ada", "wrong").await,
             app.refresh(&pair.refresh).await,
             app.refresh("junk").await,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::Method;
 
-use crate::support::{
-    Answer, Backend, PASSWORD, Place, TestApp,
+use latchkey_testkit::{
+    Answer, Backend, PASSWORD, Place, TestApp, on_both_backends,
     servers::{
         eventually,
         own::{OwnPostgres, free_port},

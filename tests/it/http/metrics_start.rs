@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use latchkey_service::keys::Rotate;
 use reqwest::Method;
 
-use crate::support::{Backend, PASSWORD, Place, TestApp, servers::eventually};
+use latchkey_testkit::{Backend, PASSWORD, Place, TestApp, on_both_backends, servers::eventually};
 
 const DAY: i64 = 24 * 60 * 60;
 

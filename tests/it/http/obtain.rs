@@ -1,7 +1,7 @@
 //! `POST /api/token/`
 
 use super::tools::{BAD_CREDENTIALS, deactivate, execute};
-use crate::support::{Answer, Backend, Forge, PASSWORD, TestApp, username};
+use latchkey_testkit::{Answer, Backend, Forge, PASSWORD, TestApp, on_both_backends, username};
 
 /// Returns the response without headers that always differ.
 fn comparable(answer: &Answer) -> (u16, String, Vec<(String, String)>) {

@@ -8,10 +8,8 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    interop::require,
-    support::{Backend, TestApp},
-};
+use crate::interop::require;
+use latchkey_testkit::{Backend, TestApp};
 
 const BODY: &str = r#"{"token":"junk"}"#;
 

@@ -7,7 +7,7 @@ use regex::Regex;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Backend, Place, TestApp};
+use latchkey_testkit::{Backend, Place, TestApp};
 
 const NOT_FOUND: &str = r#"{"detail":"Not found."}"#;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \

@@ -9,7 +9,7 @@ use super::{
     openapi::document,
     tools::{all, deactivate},
 };
-use crate::support::{Answer, Backend, Pair, TestApp, username};
+use latchkey_testkit::{Answer, Backend, Pair, TestApp, on_both_backends, username};
 
 const UNKNOWN: &str = "9b2f1c1e-4f4c-4a55-8d0a-5f0a3c1d2e3f";
 
@@ -220,7 +220,7 @@ async fn tokens(app: &TestApp, answers: &mut Answers) {
     app.user("eve").await;
     answers
         .ask(app, "obtain", |request| {
-            request.json(credentials(crate::support::PASSWORD))
+            request.json(credentials(latchkey_testkit::PASSWORD))
         })
         .await;
     answers

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::sync::Barrier;
 
-use crate::support::{Answer, Backend, Forge, Pair, TestApp};
+use latchkey_testkit::{Answer, Backend, Forge, Pair, TestApp, on_both_backends};
 
 const BLACKLISTED: &str = r#"{"detail":"Token is blacklisted","code":"token_not_valid"}"#;
 

@@ -1,7 +1,7 @@
 //! `POST /api/token/refresh/`
 
 use super::tools::{NO_ACCOUNT, deactivate, refused};
-use crate::support::{Backend, Forge, TestApp, username};
+use latchkey_testkit::{Backend, Forge, TestApp, on_both_backends, username};
 
 on_both_backends! {
     async fn access_token_comes_first(backend: Backend) {

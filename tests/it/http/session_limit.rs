@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 
-use crate::support::{Answer, Backend, PASSWORD, Pair, TestApp, servers::eventually, sid};
+use latchkey_testkit::{
+    Answer, Backend, PASSWORD, Pair, TestApp, on_both_backends, servers::eventually, sid,
+};
 
 const LIMIT: &[&str] = &["--sessions-per-user=3", "--hash-queue=128"];
 
@@ -107,7 +109,7 @@ on_both_backends! {
 /// The revocation has a blacklist entry, so the session is refused without the database.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_refuses_evicted_sessions_without_the_database() {
-    use crate::support::servers::own::{OwnPostgres, OwnRedis};
+    use latchkey_testkit::servers::own::{OwnPostgres, OwnRedis};
     let (mut postgres, redis) = (OwnPostgres::start_with(&[]).await, OwnRedis::start().await);
     let urls = [
         format!("--database-url={}", postgres.url()),

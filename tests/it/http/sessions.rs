@@ -12,7 +12,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::tools::{refused_here, select};
-use crate::support::{Backend, PASSWORD, TestApp, sid, username};
+use latchkey_testkit::{Backend, PASSWORD, TestApp, on_both_backends, sid, username};
 
 const LIST: &str = "/api/auth/sessions/";
 const NOT_PROVIDED: &str = r#"{"detail":"Authentication credentials were not provided."}"#;

@@ -4,7 +4,7 @@ use latchkey_verifier::{Algorithm, Family, KeySet, Kind, Policy, Verifier};
 use serde_json::json;
 
 use super::tools::{execute, refused, refused_here};
-use crate::support::{Backend, Forge, TestApp};
+use latchkey_testkit::{Backend, Forge, TestApp, on_both_backends};
 
 on_both_backends! {
     async fn additional_claims_are_read_at_each_refresh(backend: Backend) {

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use super::tools::{BAD_CREDENTIALS, select};
-use crate::support::{Backend, PASSWORD, TestApp};
+use latchkey_testkit::{Backend, PASSWORD, TestApp, on_both_backends};
 
 const HASH: &str = "SELECT password_hash AS found FROM users WHERE username = 'ada'";
 

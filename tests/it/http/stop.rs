@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{Backend, TestApp};
+use latchkey_testkit::{Backend, TestApp, on_both_backends};
 
 /// Connection that stays open between requests.
 struct KeptConnection(TcpStream);

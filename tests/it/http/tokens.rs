@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use regex::Regex;
 
-use crate::support::{Backend, Forge, PASSWORD, TestApp};
+use latchkey_testkit::{Backend, Forge, PASSWORD, TestApp, on_both_backends};
 
 /// Returns a decoded segment of a token.
 fn segment(token: &str, index: usize) -> String {

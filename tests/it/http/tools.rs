@@ -9,7 +9,7 @@ use latchkey_domain::password::Password;
 use latchkey_service::user_admin::Registration;
 use secrecy::ExposeSecret as _;
 
-use crate::support::{Backend, TestApp, new_username, servers, username};
+use latchkey_testkit::{Backend, TestApp, new_username, servers, username};
 
 /// Token endpoints with their fields.
 pub const ENDPOINTS: [(&str, &[&str]); 4] = [

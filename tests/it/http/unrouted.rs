@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{Backend, TestApp};
+use latchkey_testkit::{Backend, TestApp};
 
 const GET: &str = "GET /health/live HTTP/1.1\r\nHost: a\r\n";
 

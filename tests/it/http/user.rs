@@ -6,10 +6,8 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::tools::{VERIFY_BLACKLISTED, deactivate, execute, refused_here};
-use crate::{
-    contract::store::at,
-    support::{Backend, Forge, TestApp, username},
-};
+use crate::contract::store::at;
+use latchkey_testkit::{Backend, Forge, TestApp, on_both_backends, username};
 
 const NOT_PROVIDED: &str = r#"{"detail":"Authentication credentials were not provided."}"#;
 const BAD_HEADER: &str = r#"{"detail":"Authorization header must contain two space-delimited values","code":"bad_authorization_header"}"#;

@@ -1,7 +1,7 @@
 //! `POST /api/token/verify/`
 
 use super::tools::{VERIFY_BLACKLISTED, deactivate, refused};
-use crate::support::{Backend, TestApp, username};
+use latchkey_testkit::{Backend, TestApp, on_both_backends, username};
 
 on_both_backends! {
     async fn both_kinds_of_token_are_valid(backend: Backend) {

@@ -11,7 +11,7 @@ use super::{
     play::{Event, Record, World},
     rng::Rng,
 };
-use crate::support::{Forge, TestApp, servers};
+use latchkey_testkit::{Forge, TestApp, servers};
 
 impl World {
     async fn outcome(&self, record: &Record) -> Outcome {

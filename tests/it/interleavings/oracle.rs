@@ -206,5 +206,5 @@ impl Record {
 }
 
 fn claims(token: &str) -> serde_json::Value {
-    crate::support::Forge::claims_of(token)
+    latchkey_testkit::Forge::claims_of(token)
 }

@@ -24,7 +24,7 @@ use super::{
     places::Place,
     plan::{Command, Operation, Plan, SERVERS},
 };
-use crate::support::{Answer, Backend, Forge, TestApp, username};
+use latchkey_testkit::{Answer, Backend, Forge, TestApp, username};
 
 /// Three servers with shared stores, and the operator's commands.
 pub struct World {

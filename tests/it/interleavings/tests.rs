@@ -12,7 +12,7 @@ use super::{
     play::{Event, Record, World},
     rng::Rng,
 };
-use crate::support::Backend;
+use latchkey_testkit::Backend;
 
 /// Number of concurrent rounds, each with another user.
 const CONCURRENT_ROUNDS: usize = 6;

@@ -9,7 +9,7 @@ use latchkey_domain::ports::{Clock as _, clock::SystemClock};
 use latchkey_verifier::Kind;
 use serde_json::json;
 
-use crate::support::{Forge, Place, Server};
+use latchkey_testkit::{Forge, Place, Server};
 
 use super::{PASSWORD, documents::blocks, tampered, verifier::Verifier};
 

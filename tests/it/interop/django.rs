@@ -9,7 +9,7 @@ use super::{
     PASSWORD, tampered,
     verifier::{Verifier, example},
 };
-use crate::support::{Place, Server};
+use latchkey_testkit::{Place, Server};
 
 /// Copies the example, with the address of this server in its settings. Returns the path of the
 /// view.

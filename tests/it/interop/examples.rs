@@ -12,7 +12,7 @@ use super::{
     nginx::{self, Nginx},
     verifier::{self, Verifier, require},
 };
-use crate::support::{Place, Server};
+use latchkey_testkit::{Place, Server};
 
 /// Names each folder of `examples` with its guide and a test of its commands.
 macro_rules! each_example {

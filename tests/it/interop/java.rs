@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::verifier::require;
-use crate::support::Place;
+use latchkey_testkit::Place;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn java_http_client_loses_no_request() {

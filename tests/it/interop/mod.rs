@@ -11,15 +11,13 @@ mod nginx;
 mod prefix;
 mod prometheus;
 mod three_instances;
-mod verifier;
 
 use std::{path::Path, process::Command};
 
+pub use latchkey_testkit::verifier::{self, Verifier, require};
 use serde_json::Value;
-use verifier::Verifier;
-pub use verifier::require;
 
-use crate::support::Place;
+use latchkey_testkit::Place;
 
 const PASSWORD: &str = "correct horse battery staple";
 

@@ -26,7 +26,7 @@ use super::{
     documents::with,
     verifier::{example, require, run},
 };
-use crate::support::{
+use latchkey_testkit::{
     Place, claim, listen,
     servers::{eventually, own::free_port},
 };

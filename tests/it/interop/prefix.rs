@@ -9,7 +9,7 @@ use reqwest::{Client, Url};
 use serde_json::{Value, json};
 
 use super::{PASSWORD, verifier::require};
-use crate::support::{
+use latchkey_testkit::{
     Place,
     servers::{eventually, own::free_port},
 };

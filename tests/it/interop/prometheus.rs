@@ -14,7 +14,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::verifier::require;
-use crate::support::{Backend, TestApp};
+use latchkey_testkit::{Backend, TestApp, on_both_backends};
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)

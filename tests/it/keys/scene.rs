@@ -23,7 +23,8 @@ use latchkey_store::key_directory::KeyDirectory;
 use latchkey_verifier::{Algorithm, Kind};
 use tempfile::TempDir;
 
-use crate::{contract::store::Store, support::ManualClock};
+use crate::contract::store::Store;
+use latchkey_testkit::ManualClock;
 
 pub const LEAD: TimeDelta = TimeDelta::minutes(15);
 pub const INTERVAL: TimeDelta = TimeDelta::days(90);

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 use latchkey_verifier::{Algorithm, Kind};
 
 use super::{Fleet, KeysIn, Traffic, fleet::kid};
-use crate::support::servers::eventually;
+use latchkey_testkit::servers::eventually;
 
 /// Writes a file into the key directory.
 fn write_key_file(fleet: &Fleet, name: &str, text: &str) -> PathBuf {

@@ -13,7 +13,7 @@ use latchkey_verifier::{Algorithm, Kind};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Backend, TestApp, servers::eventually};
+use latchkey_testkit::{Backend, TestApp, servers::eventually};
 
 #[derive(Clone, Copy, Debug)]
 pub enum KeysIn {

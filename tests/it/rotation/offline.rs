@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use latchkey_domain::{ports::Clock as _, time::Moment};
 use latchkey_verifier::{KeySet, Policy, Verifier};
 
-use crate::support::TestApp;
+use latchkey_testkit::TestApp;
 
 #[derive(Default)]
 pub struct Offline {

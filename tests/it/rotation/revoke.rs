@@ -4,7 +4,7 @@ use latchkey_service::keys::Successor;
 use latchkey_verifier::{Algorithm, Kind};
 
 use super::{Fleet, KeysIn, Traffic, fleet::kid, on_both_places};
-use crate::support::{TestApp, servers::eventually};
+use latchkey_testkit::{TestApp, servers::eventually};
 
 /// Waits until no server publishes the key.
 async fn wait_until_unpublished(fleet: &Fleet, revoked: &str) {

@@ -3,7 +3,7 @@
 use latchkey_verifier::{Algorithm, Kind};
 
 use super::{Fleet, KeysIn, fleet::kid, on_both_places};
-use crate::support::{PASSWORD, servers::eventually};
+use latchkey_testkit::{PASSWORD, servers::eventually};
 
 on_both_places! {
     async fn sessions_of_the_revoked_secret_end(place: KeysIn) {

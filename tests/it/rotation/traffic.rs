@@ -4,7 +4,7 @@ use super::{
     fleet::{Fleet, kid},
     offline::Offline,
 };
-use crate::support::{Forge, PASSWORD, Pair};
+use latchkey_testkit::{Forge, PASSWORD, Pair};
 
 /// Sessions that alternate between the servers, unexpired access tokens, and three offline
 /// verifiers.

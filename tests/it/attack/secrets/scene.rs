@@ -10,7 +10,7 @@ use reqwest::{Client, Method};
 use serde_json::json;
 
 use super::{CHANGED, RIGHT, WRONG};
-use crate::support::{
+use latchkey_testkit::{
     Answer, Place,
     servers::own::{OwnPostgres, OwnRedis},
 };

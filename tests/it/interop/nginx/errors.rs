@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{NAME, Nginx, PASSWORD, Reply, address};
-use crate::support::{
+use latchkey_testkit::{
     Place, listen,
     servers::{eventually, own::free_port},
 };

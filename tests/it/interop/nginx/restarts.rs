@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use super::{NAME, Nginx, PASSWORD, address};
-use crate::support::{
+use latchkey_testkit::{
     Answer, Backend, Place, Server, listen,
     servers::{eventually, own::free_port},
 };
