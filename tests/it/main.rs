@@ -18,6 +18,5 @@ mod http;
 mod interleavings;
 mod interop;
 mod keys;
-mod model;
 mod readme;
 mod rotation;

@@ -22,8 +22,8 @@ pub struct Client {
 pub enum Job {
     /// Sends requests from a pile that all clients share.
     Fresh(Pile),
-    /// Requests the key set.
-    KeySet,
+    /// Requests the key set at this path.
+    KeySet(&'static str),
     /// Holds refresh tokens of several sessions, and refreshes them in turn.
     Rotates {
         path: &'static str,
@@ -85,8 +85,8 @@ impl Client {
                     Err(summary(&answer))
                 }
             }
-            Job::KeySet => {
-                let answer = ask(connection, &get("/.well-known/jwks.json"), 200).await?;
+            Job::KeySet(path) => {
+                let answer = ask(connection, &get(path), 200).await?;
                 if answer.body.starts_with(b"{\"keys\":[{") {
                     Ok(())
                 } else {

@@ -13,7 +13,7 @@ use std::{
 
 use actix_web::{
     App, HttpResponse, HttpServer, rt,
-    web::{self, Data, Json},
+    web::{self, Bytes, Data, Json},
 };
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -39,6 +39,9 @@ pub struct Settings {
     redis: String,
     #[arg(long)]
     keys: PathBuf,
+    /// Body of `/key-set`
+    #[arg(long)]
+    key_set: String,
 }
 
 #[derive(Deserialize)]
@@ -88,13 +91,16 @@ async fn serve(settings: Settings) {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let listener = TcpListener::bind(("127.0.0.1", settings.port)).unwrap();
     let (redis, database) = (settings.redis, settings.database);
+    let key_set = Bytes::from(settings.key_set);
     HttpServer::new(move || {
         let (redis, database) = (redis.clone(), database.clone());
         App::new()
             .app_data(keys.clone())
+            // A copy for each worker, as its reference count would cause contention.
+            .app_data(Data::new(Bytes::copy_from_slice(&key_set)))
             .data_factory(move || worker(redis.clone(), database.clone(), POOL.div_ceil(workers)))
             .route("/noop-json", web::post().to(noop))
-            .route("/noop", web::get().to(empty))
+            .route("/key-set", web::get().to(same_bytes))
             .route("/verify", web::post().to(verify))
             .route("/refresh", web::post().to(refresh))
             .route("/burn", web::get().to(burn))
@@ -137,8 +143,10 @@ async fn noop(_: Json<Token>) -> HttpResponse {
     HttpResponse::Ok().json(Empty {})
 }
 
-async fn empty() -> HttpResponse {
-    HttpResponse::Ok().json(Empty {})
+async fn same_bytes(body: Data<Bytes>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(body.as_ref().clone())
 }
 
 async fn verify(body: Json<Token>, keys: Data<Keys>, worker: Shared) -> HttpResponse {

@@ -14,8 +14,8 @@ use crate::{
     load::{Round, drive},
     mint::{Mint, Row},
     report::{By, Ratio},
-    stack::{POOL, Stack},
-    wire::{Connection, get, post},
+    stack::{POOL, Stack, key_set},
+    wire::post,
 };
 
 /// Concurrent clients, except for sign-ins.
@@ -28,24 +28,26 @@ const SESSIONS: usize = 5000;
 /// One in so many new tokens is forged and must be refused.
 const FORGED_INTERVAL: usize = 50;
 
-/// Compares the key set with a response `{}`.
+/// Compares the key set with an endpoint that sends the same bytes.
 pub async fn jwks(stack: &Stack, effort: Effort) -> Ratio {
-    let mut ratio = Ratio::new("jwks", "an endpoint that answers {}", By::Cpu, 0.90);
+    let mut ratio = Ratio::new(
+        "jwks",
+        "an endpoint that sends the same bytes",
+        By::Cpu,
+        0.90,
+    );
     for _ in 0..effort.rounds {
         let (port, process) = stack.latchkey();
         let ours = drive(
             &process,
             &[],
-            clients(port, || Job::KeySet).await,
+            clients(port, || Job::KeySet("/.well-known/jwks.json")).await,
             effort.requests,
         )
         .await
         .0;
         let (port, process) = stack.floor();
-        let job = || Job::Same {
-            request: get("/noop"),
-            expected: b"{}",
-        };
+        let job = || Job::KeySet("/key-set");
         let theirs = drive(&process, &[], clients(port, job).await, effort.requests)
             .await
             .0;
@@ -158,7 +160,7 @@ pub async fn refresh(stack: &Stack, effort: Effort) -> [Ratio; 2] {
     let mut ours = warmed(stack, rows.iter().map(|row| mint.refresh(row)).collect()).await;
     let behind = stack.behind().await;
     let mut theirs: Vec<_> = rows.iter().map(|row| mint.access(row)).collect();
-    let verifies = key_set(stack).await;
+    let verifies = key_set(stack.latchkey().0).await;
     for _ in 0..effort.rounds {
         let (port, process) = stack.latchkey();
         let holders = holders(port, "/api/token/refresh/", ours).await;
@@ -274,15 +276,6 @@ fn pile(path: &str, mint: &mut Mint, rows: &[Row], count: usize) -> Pile {
         ));
     }
     Arc::new(Mutex::new(pile))
-}
-
-async fn key_set(stack: &Stack) -> String {
-    let mut connection = Connection::open(stack.latchkey().0).await.unwrap();
-    let answer = connection
-        .ask(&get("/.well-known/jwks.json"))
-        .await
-        .unwrap();
-    String::from_utf8(answer.body.to_vec()).unwrap()
 }
 
 /// Returns the number of clients whose access token does not verify with the published keys.

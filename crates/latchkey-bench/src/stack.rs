@@ -122,6 +122,7 @@ impl Stack {
         ]);
         floor
             .args(["--keys".as_ref(), folder.path().join("keys").as_os_str()])
+            .args(["--key-set", &key_set(port).await])
             .env_clear()
             .stdin(Stdio::null());
         let floor = Server {
@@ -253,6 +254,16 @@ async fn wait_until_listening(port: u16) {
         TcpStream::connect(("127.0.0.1", port)).is_ok()
     })
     .await;
+}
+
+/// Returns the published keys of the server on this port.
+pub async fn key_set(port: u16) -> String {
+    let mut connection = Connection::open(port).await.unwrap();
+    let answer = connection
+        .ask(&get("/.well-known/jwks.json"))
+        .await
+        .unwrap();
+    String::from_utf8(answer.body.to_vec()).unwrap()
 }
 
 /// Waits until the server trusts Redis. Before that, the database is queried.

@@ -159,6 +159,18 @@ impl Http {
             .await
     }
 
+    /// Returns the value of a metric, which is named with its labels.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let text = self.get("/metrics").await.text;
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value
+            .unwrap_or_else(|| panic!("no metric {name} in {text}"))
+            .parse()
+            .unwrap()
+    }
+
     /// Returns the `kid` of each public key, newest first.
     pub async fn kids(&self) -> Vec<String> {
         let keys = self.get("/.well-known/jwks.json").await.json();

@@ -4,6 +4,7 @@
 pub mod own;
 
 use std::{
+    path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
@@ -26,6 +27,11 @@ pub fn redis_url() -> String {
 /// Returns the URL of the shared Postgres server, without a database in the path.
 pub fn postgres_url() -> String {
     variable("TEST_POSTGRES_URL")
+}
+
+/// Returns an initialised data directory of Postgres, to be copied.
+pub fn postgres_template() -> PathBuf {
+    variable("TEST_POSTGRES_TEMPLATE").into()
 }
 
 /// Returns a word that no other test uses.
@@ -58,11 +64,22 @@ pub async fn execute(database: &str, statement: &str) {
 }
 
 /// Waits until a condition holds. Panics if it does not within twenty seconds.
-pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+pub async fn eventually(what: &str, condition: impl AsyncFnMut() -> bool) {
+    assert!(
+        happens_within(Duration::from_secs(20), condition).await,
+        "timeout: {what}"
+    );
+}
+
+/// Waits until a condition holds. Returns false if it does not within the timeout.
+pub async fn happens_within(timeout: Duration, mut condition: impl AsyncFnMut() -> bool) -> bool {
+    let deadline = Instant::now() + timeout;
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
     while !condition().await {
-        assert!(Instant::now() < deadline, "timeout: {what}");
+        if Instant::now() >= deadline {
+            return false;
+        }
         ticks.tick().await;
     }
+    true
 }

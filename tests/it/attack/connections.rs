@@ -45,16 +45,6 @@ fn read_until_closed(stream: &mut TcpStream) -> String {
     }
 }
 
-async fn metric(app: &TestApp, name: &str) -> u64 {
-    let text = app.get("/metrics").await.text;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(&format!("latchkey_{name} ")));
-    line.unwrap_or_else(|| panic!("no {name} in {text}"))
-        .parse()
-        .unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_beyond_the_limit_are_evicted() {
     let app =
@@ -80,7 +70,8 @@ async fn idle_connections_beyond_the_limit_are_evicted() {
         .expect(200, r#"{"status":"ok"}"#);
     app.obtain("ada", PASSWORD).await.pair();
     eventually("evicted connections are closed", async || {
-        metric(&app, "connections_open").await <= metric(&app, "connections_limit").await
+        app.metric("latchkey_connections_open").await
+            <= app.metric("latchkey_connections_limit").await
     })
     .await;
     drop(idle);
@@ -100,7 +91,7 @@ async fn incomplete_second_request_head_is_closed() {
         "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n",
     );
     assert!(send_until_closed(&mut stream, "A: a\r\n") < Duration::from_secs(10));
-    assert_eq!(metric(&app, "connections_timed_out_total").await, 1);
+    assert_eq!(app.metric("latchkey_connections_timed_out_total").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,7 +165,7 @@ async fn client_that_does_not_read_the_response_is_closed() {
     let request = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: a\r\n\r\n";
     stream.write_all(request.repeat(8).as_bytes()).unwrap();
     eventually("the slow reader is closed", async || {
-        metric(&app, "connections_timed_out_total").await == 1
+        app.metric("latchkey_connections_timed_out_total").await == 1
     })
     .await;
     stream.set_read_timeout(Some(CLIENT_TIMEOUT)).unwrap();

@@ -5,7 +5,6 @@ use std::{
     os::unix::fs::{chown, symlink},
     process::{Command, Stdio},
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use rustls::{
@@ -209,12 +208,10 @@ fn endless_dotenv_is_refused() {
                 .unwrap()
                 .success()
         );
-        let started = std::time::Instant::now();
         let line = place.run("config").refused(2).to_owned();
         assert_eq!(
             line, ".env is not a regular file: expected a small file of NAME=value lines, or none",
             "{make}"
         );
-        assert!(started.elapsed() < Duration::from_secs(20));
     }
 }

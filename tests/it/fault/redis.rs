@@ -1,6 +1,6 @@
 //! Redis unavailable, hung, emptied or restored from an old snapshot: no response is wrong.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use latchkey_domain::{ids::SessionId, username::Username};
 
@@ -9,6 +9,8 @@ use latchkey_testkit::{
     servers::{self, eventually, own::OwnRedis},
     sid,
 };
+
+const FAILURES: &str = "latchkey_blacklist_connection_failures_total";
 
 async fn scene() -> Scene<OwnRedis> {
     let redis = OwnRedis::start().await;
@@ -92,7 +94,7 @@ async fn log_out_during_redis_outage_holds_after_an_old_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hung_redis_delays_little_and_changes_no_response() {
+async fn hung_redis_opens_the_breaker_and_changes_no_response() {
     let scene = scene().await;
     let (dead, live) = (
         scene.app.signed_in("ada").await,
@@ -100,16 +102,15 @@ async fn hung_redis_delays_little_and_changes_no_response() {
     );
     scene.app.blacklist(&dead.refresh).await.expect(200, "{}");
     scene.redis.hang();
-    let started = Instant::now();
+    let (started, before) = (Instant::now(), scene.app.metric(FAILURES).await);
     for _ in 0..20 {
         scene.app.verify(&live.access).await.expect(200, "{}");
         scene.app.verify(&dead.access).await.expect(400, REFUSED);
     }
-    assert!(
-        started.elapsed() < Duration::from_secs(5),
-        "{:?} for forty requests",
-        started.elapsed()
-    );
+    // Each of two workers and the background tasks wait for one timeout a second at most.
+    let failures = scene.app.metric(FAILURES).await - before;
+    let allowed = 3 * (started.elapsed().as_secs() + 2);
+    assert!(failures <= allowed, "{failures} of {allowed}");
     let next = scene.app.refresh(&live.refresh).await.pair();
     scene.app.blacklist(&next.refresh).await.expect(200, "{}");
     scene.refused(&next).await;
@@ -276,20 +277,15 @@ async fn refresh_does_not_wait_for_redis() {
     let redis = OwnRedis::start().await;
     let flags = [
         format!("--redis-url={}", redis.url()),
-        "--redis-timeout=3s".to_owned(),
+        "--redis-timeout=2m".to_owned(),
     ];
     let scene = Scene::with(redis, &flags).await;
     let mut pair = scene.app.signed_in("ada").await;
     scene.redis.hang();
-    let started = Instant::now();
+    // The client's timeout is shorter than that of Redis.
     for _ in 0..5 {
         pair = scene.app.refresh(&pair.refresh).await.pair();
     }
-    assert!(
-        started.elapsed() < Duration::from_secs(2),
-        "{:?} for five refreshes",
-        started.elapsed()
-    );
     scene.redis.go_on();
 }
 

@@ -3,7 +3,6 @@
 use std::{
     io::{Read as _, Write as _},
     net::SocketAddr,
-    time::{Duration, Instant},
 };
 
 use super::{BLACKLISTED, PASSWORD, Probe, REFUSED, readiness, state};
@@ -24,7 +23,7 @@ fn parrot(answer: &'static [u8]) -> SocketAddr {
     })
 }
 
-/// Runs a session from sign-in to log-out, at less than half a second per request.
+/// Runs a session from sign-in to log-out.
 async fn session_works_with(redis: SocketAddr) {
     let database = servers::fresh_database().await;
     let flags = [
@@ -33,7 +32,6 @@ async fn session_works_with(redis: SocketAddr) {
     ];
     let app = TestApp::start_with(Backend::Embedded, &flags.each_ref().map(String::as_str)).await;
     app.user("ada").await;
-    let started = Instant::now();
     let first = app.obtain("ada", PASSWORD).await.pair();
     for _ in 0..3 {
         app.verify(&first.access).await.expect(200, "{}");
@@ -45,11 +43,6 @@ async fn session_works_with(redis: SocketAddr) {
         app.verify(&second.refresh).await.expect(400, REFUSED);
         app.refresh(&second.refresh).await.expect(401, BLACKLISTED);
     }
-    assert!(
-        started.elapsed() < Duration::from_secs(6),
-        "{:?} for fifteen requests",
-        started.elapsed()
-    );
     assert_eq!(readiness(&app).await.0, 200);
 }
 

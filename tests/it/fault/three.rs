@@ -158,12 +158,10 @@ async fn instance_without_redis_revokes_for_all() {
             app.refresh(&pair.refresh).await.expect(401, BLACKLISTED);
             app.verify(&pair.refresh).await.expect(400, REFUSED);
         }
-        let started = std::time::Instant::now();
         eventually("another instance writes the entry to Redis", async || {
             three.0[1].verify(&pair.access).await.status == 400
         })
         .await;
-        assert!(started.elapsed().as_secs() < 8, "{:?}", started.elapsed());
         three.all_refuse(&pair).await;
     }
 }

@@ -30,7 +30,7 @@ pub use self::{
 
 use tempfile::TempDir;
 
-use super::eventually;
+use super::{eventually, postgres_template};
 
 /// Returns a port that was free at the time of the call.
 pub fn free_port() -> u16 {
@@ -107,16 +107,8 @@ impl OwnPostgres {
             std::os::unix::fs::chown(self.folder.path(), Some(test_user()), Some(test_user()))
                 .unwrap();
         }
-        let mut command = as_test_user(&binaries().join("initdb"));
-        command.arg("-D").arg(self.data());
-        command.args([
-            "-U",
-            "postgres",
-            "--auth=trust",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--no-sync",
-        ]);
+        let mut command = Command::new("cp");
+        command.arg("-a").arg(postgres_template()).arg(self.data());
         assert!(command.output().unwrap().status.success());
     }
 

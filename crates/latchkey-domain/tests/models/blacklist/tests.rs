@@ -4,7 +4,7 @@ use super::{
     Blacklist, Rules,
     properties::{ENTRIES_ONLY_INCREASE, ENTRY_NOT_AHEAD_OF_ROW, NO_MISSED_REVOCATION},
 };
-use crate::model::{assert_holds, assert_violated};
+use crate::{assert_holds, assert_violated};
 
 const NO_FAULTS: Blacklist = Blacklist {
     flushes: 0,

@@ -10,7 +10,7 @@ use super::{
         PROMPT, REVOKED,
     },
 };
-use crate::model::{assert_holds, assert_violated};
+use crate::{assert_holds, assert_violated};
 
 const NO_GRACE: ReuseGrace = ReuseGrace::Window(TimeDelta::zero());
 
