@@ -14,15 +14,15 @@ use std::{
 
 use latchkey_verifier::{Checked, Kind};
 use prometheus_client::metrics::counter::Counter;
-use tokio::{
-    sync::mpsc::{Receiver, Sender, channel},
-    time::{sleep, timeout},
-};
+use tokio::sync::mpsc::{Sender, error::TrySendError};
 
 use budget::Budget;
 
 use super::{
-    Auth, ClientInfo, Error, Metrics, TokenDetail, sampled::SampledCauses, tokens::token_ref,
+    Auth, ClientInfo, Error, Metrics, TokenDetail,
+    batcher::{BatchWriter, Batcher, Limits, Linger},
+    sampled::SampledCauses,
+    tokens::token_ref,
 };
 use latchkey_domain::{
     audit::{Actor, AuditEvent, EventKind, Origin},
@@ -31,27 +31,19 @@ use latchkey_domain::{
     time::Moment,
 };
 
-/// Capacity of the queue and the batch. Further events are counted and dropped, so that a flood of
-/// refusals does not exhaust the memory.
-const QUEUE_CAPACITY: usize = 8192;
+/// Limits of the queue. Events beyond them are counted and dropped, so that a flood of refusals does
+/// not exhaust the memory.
+const LIMITS: Limits = Limits {
+    queue_capacity: 4096,
+    batch_size: 4096,
+    // Equal events within it become one row.
+    linger: Linger::Collect(Duration::from_secs(1)),
+    backoff: Some(Duration::from_secs(1)),
+    final_timeout: Duration::from_secs(3),
+};
 
-/// Share of the capacity for the queue. The other half is for the batch.
-const RESERVED_CAPACITY: usize = QUEUE_CAPACITY / 2;
-
-/// Events per receive, and rows per write at a stop.
-const BATCH_SIZE: usize = 500;
-
-/// Maximum number of rows in one round of about one second. Further rows are counted and dropped.
+/// Maximum number of rows in one batch. Further rows are counted and dropped.
 const MAX_ROWS: usize = 1000;
-
-/// Time for which a batch waits for more events. Equal events within it become one row.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// Back-off after a failed write.
-const BACKOFF: Duration = Duration::from_secs(1);
-
-/// Time limit for each of the last writes at a stop.
-const FINAL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Sending half of the audit trail. It never waits. Clones share the queue.
 #[derive(Clone)]
@@ -61,18 +53,17 @@ pub struct AuditTrail {
 }
 
 /// Receiving half of the audit trail, which writes the events within a budget.
-pub struct AuditWriter {
+pub struct AuditWriter(Batcher<Rows>);
+
+/// Conversion of events into rows, each with its number of events.
+struct Rows {
     budget: Budget,
     clock: Arc<dyn Clock>,
     dropped: Counter,
-    events: Receiver<AuditEvent>,
     store: Arc<dyn AuditStore>,
     summarised: Counter,
     written: Counter,
 }
-
-/// Rows to be written, each with its number of events.
-type Rows = Vec<(AuditEvent, u32)>;
 
 /// Returns a trail that writes to `store`, and its writer.
 #[must_use]
@@ -81,28 +72,30 @@ pub fn audit_trail(
     clock: Arc<dyn Clock>,
     counters: &Metrics,
 ) -> (AuditTrail, AuditWriter) {
-    let (sender, events) = channel(RESERVED_CAPACITY);
-    let trail = AuditTrail {
-        events: sender,
-        dropped: counters.audit_dropped.clone(),
-    };
-    let writer = AuditWriter {
+    let rows = Rows {
         budget: Budget::new(clock.now()),
         clock,
         dropped: counters.audit_dropped.clone(),
-        events,
         store,
         summarised: counters.audit_summarised.clone(),
         written: counters.audit_written.clone(),
     };
-    (trail, writer)
+    let (events, batcher) = Batcher::new(LIMITS, rows);
+    let trail = AuditTrail {
+        events,
+        dropped: counters.audit_dropped.clone(),
+    };
+    (trail, AuditWriter(batcher))
 }
 
 impl AuditTrail {
     /// Enqueues an event, or drops it if the queue is full.
     pub fn record(&self, event: AuditEvent) {
         log_refusal(&event);
-        if self.events.try_send(event).is_err() && self.dropped.inc() == 0 {
+        if let Err(refused) = self.events.try_send(event)
+            && self.dropped.inc() == 0
+            && matches!(refused, TrySendError::Full(_))
+        {
             tracing::error!(
                 "audit events dropped: the queue is full because the database is too slow"
             );
@@ -142,90 +135,48 @@ fn log_refusal(event: &AuditEvent) {
 impl AuditWriter {
     /// Writes events until `stop` completes, and then the remaining rows. A failed write is
     /// repeated after the back-off.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) {
-        tokio::pin!(stop);
-        loop {
-            let mut batch = Vec::with_capacity(BATCH_SIZE);
-            tokio::select! {
-                () = &mut stop => return self.finish(Rows::new()).await,
-                // The last sender was dropped, which also happens at a stop.
-                received = self.events.recv_many(&mut batch, BATCH_SIZE) => if received == 0 {
-                    return self.finish(Rows::new()).await;
-                },
-                () = sleep(LINGER), if self.budget.has_pending() => {}
-            }
-            if !batch.is_empty() {
-                tokio::select! {
-                    () = &mut stop => {
-                        let rows = self.within_budget(&batch);
-                        return self.finish(rows).await;
-                    }
-                    () = gather(&mut self.events, &mut batch) => {}
-                }
-            }
-            let mut rows = self.within_budget(&batch);
-            self.limit(&mut rows);
-            while let Err(error) = self.write(&rows).await {
-                tracing::warn!(%error, events = batch.len(), "audit events not written, retrying");
-                tokio::select! {
-                    () = &mut stop => return self.finish(rows).await,
-                    () = sleep(BACKOFF) => {}
-                }
-            }
-        }
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        self.0.run(stop).await;
     }
+}
 
-    async fn finish(mut self, mut rows: Rows) {
-        let mut batch = Vec::new();
-        while let Ok(event) = self.events.try_recv() {
-            batch.push(event);
-        }
-        rows.extend(self.within_budget(&batch));
-        rows.extend(self.budget.close());
-        for part in rows.chunks(BATCH_SIZE) {
-            if !matches!(timeout(FINAL_TIMEOUT, self.write(part)).await, Ok(Ok(()))) {
-                tracing::error!(rows = rows.len(), "last audit events not written");
-                return;
-            }
-        }
-    }
+impl BatchWriter for Rows {
+    type Item = AuditEvent;
+    type Row = (AuditEvent, u32);
 
-    fn within_budget(&mut self, batch: &[AuditEvent]) -> Rows {
-        let (rows, summarised) = self.budget.spend(grouped(batch), self.clock.now());
+    /// Limits the rows. Refused tokens are dropped first, so that a flood of them does not displace
+    /// other events.
+    fn rows(&mut self, batch: Vec<AuditEvent>) -> Vec<(AuditEvent, u32)> {
+        let (mut rows, summarised) = self.budget.spend(grouped(&batch), self.clock.now());
         self.summarised.inc_by(summarised);
-        rows
-    }
-
-    /// Limits the rows of one round. Refused tokens are dropped first, so that a flood of them does
-    /// not displace other events.
-    fn limit(&self, rows: &mut Rows) {
         if rows.len() > MAX_ROWS {
             rows.sort_by_key(|(event, _)| event.kind == EventKind::TokenRefused);
             self.dropped.inc_by((rows.len() - MAX_ROWS) as u64);
             rows.truncate(MAX_ROWS);
         }
+        rows
     }
 
     async fn write(&self, rows: &[(AuditEvent, u32)]) -> Result<(), StoreError> {
-        if rows.is_empty() {
-            return Ok(());
+        let written = self.store.append(rows).await;
+        match &written {
+            Ok(()) => drop(self.written.inc_by(rows.len() as u64)),
+            Err(error) => tracing::warn!(%error, rows = rows.len(), "audit events not written"),
         }
-        self.store.append(rows).await?;
-        self.written.inc_by(rows.len() as u64);
-        Ok(())
+        written
     }
-}
 
-async fn gather(events: &mut Receiver<AuditEvent>, batch: &mut Vec<AuditEvent>) {
-    let _ = timeout(LINGER, async {
-        while batch.len() < RESERVED_CAPACITY {
-            let free = RESERVED_CAPACITY - batch.len();
-            if events.recv_many(batch, free).await == 0 {
-                return;
-            }
-        }
-    })
-    .await;
+    fn has_pending(&self) -> bool {
+        self.budget.has_pending()
+    }
+
+    fn close(&mut self) -> Vec<(AuditEvent, u32)> {
+        self.budget.close()
+    }
+
+    fn report_lost(&self, count: usize) {
+        tracing::error!(count, "last audit events not written");
+    }
 }
 
 /// Combines equal events into one row, which has the values of the first event.

@@ -5,6 +5,7 @@ pub mod active_keys;
 pub mod admission;
 pub mod audit;
 mod authenticate;
+mod batcher;
 mod bulkhead;
 mod cache_rebuild;
 pub mod error;

@@ -4,38 +4,36 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use tokio::{
-    sync::{mpsc, watch},
-    time::sleep,
+use tokio::sync::{mpsc::Sender, watch};
+
+use super::batcher::{BatchWriter, Batcher, Limits, Linger};
+use latchkey_domain::ports::{Blacklist, BlacklistEntry, StoreError};
+
+/// Limits of the queue. Entries beyond them and entries of a failed write are dropped, which is
+/// harmless because the database has the generations.
+const LIMITS: Limits = Limits {
+    queue_capacity: 4096,
+    // A batch costs one round trip and one script, regardless of its size.
+    batch_size: 256,
+    linger: Linger::Pause(Duration::from_millis(50)),
+    backoff: None,
+    final_timeout: Duration::from_secs(3),
 };
-
-use latchkey_domain::ports::{Blacklist, BlacklistEntry};
-
-/// Capacity of the queue. Further entries are dropped, which is harmless because the database has
-/// the generations.
-const QUEUE_CAPACITY: usize = 4096;
-
-/// Maximum number of entries in one batch.
-const BATCH_SIZE: usize = 256;
-
-/// Time for which entries are collected after a partly filled batch.
-const LINGER: Duration = Duration::from_millis(50);
 
 type QueuedEntry = (BlacklistEntry, TimeDelta);
 
 /// Sending half of the queue, which never waits. Clones share the queue.
 #[derive(Clone)]
-pub(super) struct EntryQueue(mpsc::Sender<QueuedEntry>);
+pub(super) struct EntryQueue(Sender<QueuedEntry>);
 
 /// Receiving half of the queue, which writes to the blacklist.
-pub struct EntryWriter {
-    blacklist: Arc<dyn Blacklist>,
-    queue: mpsc::Receiver<QueuedEntry>,
-}
+pub struct EntryWriter(Batcher<Entries>);
+
+struct Entries(Arc<dyn Blacklist>);
 
 pub(super) fn channel(blacklist: Arc<dyn Blacklist>) -> (EntryQueue, EntryWriter) {
-    let (sender, queue) = mpsc::channel(QUEUE_CAPACITY);
-    (EntryQueue(sender), EntryWriter { blacklist, queue })
+    let (sender, batcher) = Batcher::new(LIMITS, Entries(blacklist));
+    (EntryQueue(sender), EntryWriter(batcher))
 }
 
 impl EntryQueue {
@@ -48,34 +46,27 @@ impl EntryQueue {
 
 impl EntryWriter {
     /// Writes until `stopped` changes, and then the remaining entries.
-    pub async fn run(mut self, mut stopped: watch::Receiver<bool>) {
-        let mut batch = Vec::with_capacity(BATCH_SIZE);
-        loop {
-            tokio::select! {
-                biased;
-                count = self.queue.recv_many(&mut batch, BATCH_SIZE) => {
-                    if count == 0 {
-                        return;
-                    }
-                    if let Err(error) = self.blacklist.write_best_effort(&batch).await {
-                        tracing::debug!(%error, count, "entries of rotations not written");
-                    }
-                    batch.clear();
-                    // A batch costs one round trip and one script, regardless of its size.
-                    if count < BATCH_SIZE && !self.queue.is_closed() {
-                        tokio::select! {
-                            () = sleep(LINGER) => {}
-                            _ = stopped.changed() => self.queue.close(),
-                        }
-                    }
-                }
-                // Closing the queue keeps its entries, so they are still received.
-                _ = stopped.changed() => self.queue.close(),
-            }
-        }
+    pub async fn run(self, mut stopped: watch::Receiver<bool>) {
+        let stop = async {
+            let _ = stopped.changed().await;
+        };
+        self.0.run(stop).await;
     }
 }
 
-#[cfg(test)]
-#[path = "write_behind_tests.rs"]
-mod tests;
+impl BatchWriter for Entries {
+    type Item = QueuedEntry;
+    type Row = QueuedEntry;
+
+    fn rows(&mut self, batch: Vec<QueuedEntry>) -> Vec<QueuedEntry> {
+        batch
+    }
+
+    async fn write(&self, entries: &[QueuedEntry]) -> Result<(), StoreError> {
+        let written = self.0.write_best_effort(entries).await;
+        if let Err(error) = &written {
+            tracing::debug!(%error, count = entries.len(), "entries of rotations not written");
+        }
+        written
+    }
+}

@@ -115,23 +115,23 @@ impl Values {
             .map_err(|_| DatabaseUrlError::Value(name, "text in UTF-8"))
     }
 
-    fn number(&self, name: &'static str) -> Result<Option<i64>, DatabaseUrlError> {
-        let number = |text: &str| {
-            text.trim()
-                .parse()
-                .map_err(|_| DatabaseUrlError::Value(name, "a number"))
-        };
-        self.text(name)?.map(number).transpose()
+    /// Returns a number. One beyond the range counts as missing, so that the default applies.
+    fn number<T: TryFrom<i64>>(&self, name: &'static str) -> Result<Option<T>, DatabaseUrlError> {
+        let number = |text: &str| text.trim().parse::<i64>();
+        let parsed = self.text(name)?.map(number).transpose();
+        let number = parsed.map_err(|_| DatabaseUrlError::Value(name, "a number"))?;
+        Ok(number.and_then(|number| number.try_into().ok()))
     }
 
     /// Returns a duration in seconds. Zero and less mean the default, as in libpq.
     fn seconds(&self, name: &'static str) -> Result<Option<Duration>, DatabaseUrlError> {
-        let seconds = self
-            .number(name)?
-            .and_then(|number| u64::try_from(number).ok());
-        Ok(seconds
-            .filter(|seconds| *seconds > 0)
-            .map(Duration::from_secs))
+        let seconds = self.number(name)?.filter(|seconds| *seconds > 0);
+        Ok(seconds.map(Duration::from_secs))
+    }
+
+    /// Returns the elements between commas.
+    fn list(&self, name: &'static str) -> Result<impl Iterator<Item = &str>, DatabaseUrlError> {
+        Ok(self.text(name)?.into_iter().flat_map(|all| all.split(',')))
     }
 
     fn login(&self, config: &mut Config) -> Result<(), DatabaseUrlError> {
@@ -164,26 +164,14 @@ impl Values {
     }
 
     fn hosts(&self, config: &mut Config) -> Result<(), DatabaseUrlError> {
-        for host in self
-            .text("host")?
-            .into_iter()
-            .flat_map(|hosts| hosts.split(','))
-        {
+        for host in self.list("host")? {
             config.host(if host.is_empty() { "localhost" } else { host });
         }
-        for address in self
-            .text("hostaddr")?
-            .into_iter()
-            .flat_map(|addresses| addresses.split(','))
-        {
+        for address in self.list("hostaddr")? {
             let wrong = DatabaseUrlError::Value("hostaddr", "IP addresses, separated by commas");
             config.hostaddr(address.parse().map_err(|_| wrong)?);
         }
-        for port in self
-            .text("port")?
-            .into_iter()
-            .flat_map(|ports| ports.split(','))
-        {
+        for port in self.list("port")? {
             let wrong = DatabaseUrlError::Value("port", "a number from 1 to 65535");
             let port = if port.is_empty() {
                 Ok(5432)
@@ -227,22 +215,16 @@ impl Values {
         if let Some(limit) = self.seconds("connect_timeout")? {
             config.connect_timeout(limit);
         }
-        if let Some(milliseconds) = self
-            .number("tcp_user_timeout")?
-            .and_then(|number| u64::try_from(number).ok())
-        {
+        if let Some(milliseconds) = self.number("tcp_user_timeout")? {
             config.tcp_user_timeout(Duration::from_millis(milliseconds));
         }
-        if let Some(keepalives) = self.number("keepalives")? {
+        if let Some(keepalives) = self.number::<i64>("keepalives")? {
             config.keepalives(keepalives != 0);
         }
         if let Some(interval) = self.seconds("keepalives_interval")? {
             config.keepalives_interval(interval);
         }
-        if let Some(count) = self
-            .number("keepalives_count")?
-            .and_then(|number| u32::try_from(number).ok())
-        {
+        if let Some(count) = self.number("keepalives_count")? {
             config.keepalives_retries(count);
         }
         self.seconds("keepalives_idle")

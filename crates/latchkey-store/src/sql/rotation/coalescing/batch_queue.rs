@@ -78,14 +78,12 @@ impl<T> BatchQueue<T> {
         let stalled = state.last_batch_at.is_some_and(|last_batch_at| {
             now.saturating_duration_since(last_batch_at) > self.limits.stall_after
         });
-        if state.starting
-            || state.flushers
-                >= if stalled {
-                    self.limits.max_concurrency
-                } else {
-                    self.limits.concurrency
-                }
-        {
+        let limit = if stalled {
+            self.limits.max_concurrency
+        } else {
+            self.limits.concurrency
+        };
+        if state.starting || state.flushers >= limit {
             return None;
         }
         state.starting = true;
