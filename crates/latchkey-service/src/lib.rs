@@ -1,48 +1,38 @@
 //! Use cases, one per file. Stores return facts, such as the winner of a race, and this layer
 //! applies the rules.
 
-pub mod active_keys;
-pub mod admission;
+mod admission;
 pub mod audit;
-mod authenticate;
-mod bulkhead;
-mod cache_rebuild;
 pub mod error;
 mod health;
-pub mod janitor;
 pub mod keys;
-mod logout;
 pub mod metrics;
-mod obtain;
-pub mod operators;
 mod purge;
-mod recent_writes;
-mod refresh;
-mod refusal;
-mod reuse;
 pub mod revocation;
-mod run_to_completion;
 pub mod sampled;
 mod sessions;
 mod tokens;
 pub mod trail;
-pub mod user_admin;
-mod verify;
+pub mod users;
 pub mod write_behind;
 
 use std::{net::IpAddr, sync::Arc};
 
-pub use active_keys::ActiveKeys;
 pub use admission::Admission;
 pub use audit::AuditTrail;
-pub use authenticate::{Caller, Identity};
 use chrono::TimeDelta;
 pub use error::{Error, TokenDetail};
 pub use health::{Health, Readiness};
+pub use keys::ActiveKeys;
 pub use metrics::Metrics;
 pub use revocation::Revocation;
-pub use sessions::OwnSession;
+pub use sessions::{
+    authenticate::{Caller, Identity},
+    list::OwnSession,
+};
 pub use tokens::{TokenPair, TokenRules};
+
+use sessions::{refusal, reuse};
 
 use latchkey_crypto::{hasher::Hasher, sign::TokenShape};
 use latchkey_domain::{

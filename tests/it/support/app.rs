@@ -25,7 +25,7 @@ use latchkey_domain::{
 };
 use latchkey_service::{
     keys::KeyManager,
-    user_admin::{Registration, UserAdmin},
+    users::{Registration, UserAdmin},
 };
 use reqwest::RequestBuilder;
 use serde_json::json;

@@ -2,7 +2,7 @@
 
 use latchkey_verifier::{Checked, Kind};
 
-use super::{
+use crate::{
     Auth, ClientInfo, Error,
     admission::Admitted,
     audit::View,
@@ -56,7 +56,7 @@ impl Auth {
 
     /// Checks in the blacklist or the database that the token is not revoked, of a stale epoch, or
     /// spent.
-    pub(super) async fn check_revocation(
+    pub(crate) async fn check_revocation(
         &self,
         token: &TokenRef,
         kind: Kind,

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use latchkey_verifier::{Checked, Claims, Kind};
 
-use super::{Auth, ClientInfo, Error, TokenDetail, admission::Admitted, reuse::Call};
+use crate::{Auth, ClientInfo, Error, TokenDetail, admission::Admitted, reuse::Call};
 use latchkey_crypto::random;
 use latchkey_domain::{
     claims::{AccessClaims, ExtraClaim, RefreshClaims},
@@ -40,7 +40,7 @@ pub struct TokenPair {
 impl Auth {
     /// Issues a new access token and the refresh token of the session's present generation. The
     /// bytes of the latter are the same for each call.
-    pub(super) fn issue(
+    pub(crate) fn issue(
         &self,
         session: &Session,
         user: &User,
@@ -54,7 +54,7 @@ impl Auth {
         })
     }
 
-    pub(super) fn issue_access(
+    pub(crate) fn issue_access(
         &self,
         session: &Session,
         user: &User,
@@ -90,7 +90,7 @@ impl Auth {
 
     /// Checks the claims of a refresh token, but not its session. If claims are missing, a
     /// revocation is reported first, as simplejwt does.
-    pub(super) async fn check_refresh(
+    pub(crate) async fn check_refresh(
         &self,
         checked: &Checked,
         call: Call<'_>,
@@ -107,7 +107,7 @@ impl Auth {
     }
 
     /// Admits a request with a valid token, by its session and its client.
-    pub(super) async fn admit(
+    pub(crate) async fn admit(
         &self,
         checked: &Checked,
         client: &ClientInfo,
@@ -119,19 +119,19 @@ impl Auth {
     }
 
     /// Verifies signature, times and issuer of a token that may be presented often.
-    pub(super) fn verify_cached(&self, token: &str, now: Moment) -> Result<Checked, Error> {
+    pub(crate) fn verify_cached(&self, token: &str, now: Moment) -> Result<Checked, Error> {
         Ok(self.parts.keys.verify_cached(token, now)?)
     }
 
     /// Verifies signature, times and issuer of a token.
-    pub(super) fn verify_token(&self, token: &str, now: Moment) -> Result<Checked, Error> {
+    pub(crate) fn verify_token(&self, token: &str, now: Moment) -> Result<Checked, Error> {
         Ok(self.parts.keys.verify(token, now)?)
     }
 }
 
 /// Returns the reference to the token's row. A counter that exceeds the range of its column is
 /// refused, so that it never reaches a store.
-pub(super) fn token_ref(checked: &Checked) -> Result<TokenRef, Error> {
+pub(crate) fn token_ref(checked: &Checked) -> Result<TokenRef, Error> {
     let claims = checked.claims();
     let counter = |name: &str, last: u32| {
         claims
@@ -161,7 +161,7 @@ fn session_id(claims: &Claims) -> Option<SessionId> {
 
 /// Returns the state if the session exists and matches the token. A signed token without a session
 /// indicates a leaked key or a restored database.
-pub(super) fn matching_session(
+pub(crate) fn matching_session(
     state: Option<SessionState>,
     token: &TokenRef,
 ) -> Result<SessionState, Error> {
@@ -176,19 +176,19 @@ pub(super) fn matching_session(
     }
 }
 
-pub(super) const fn blacklisted(cause: &'static str) -> Error {
+pub(crate) const fn blacklisted(cause: &'static str) -> Error {
     Error::token(TokenDetail::Blacklisted, cause)
 }
 
-pub(super) const fn ended() -> Error {
+pub(crate) const fn ended() -> Error {
     Error::token(TokenDetail::Expired, "session_ended")
 }
 
-pub(super) const fn invalid() -> Error {
+pub(crate) const fn invalid() -> Error {
     Error::token(TokenDetail::Invalid, "claim")
 }
 
-pub(super) const fn unknown_generation() -> Error {
+pub(crate) const fn unknown_generation() -> Error {
     Error::token(TokenDetail::Invalid, "unknown_generation")
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Auth, ClientInfo, Error, TokenPair, sampled::Sampled};
+use crate::{Auth, ClientInfo, Error, TokenPair, sampled::Sampled};
 use latchkey_crypto::random;
 use latchkey_domain::{
     audit::{Actor, AuditEvent, EventKind, Origin},

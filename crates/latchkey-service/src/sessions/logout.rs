@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use latchkey_verifier::Checked;
 
-use super::{
+use crate::{
     Auth, ClientInfo, Error,
     audit::View,
     reuse::{Call, Presented},

@@ -2,7 +2,7 @@
 
 use latchkey_verifier::{Checked, Kind};
 
-use super::{
+use crate::{
     Auth, ClientInfo, Error,
     admission::Admitted,
     audit::View,
@@ -29,8 +29,8 @@ pub struct Identity {
 pub struct Caller {
     /// User and session.
     pub identity: Identity,
-    pub(super) client: ClientInfo,
-    pub(super) admitted: Admitted,
+    pub(crate) client: ClientInfo,
+    pub(crate) admitted: Admitted,
 }
 
 impl Auth {

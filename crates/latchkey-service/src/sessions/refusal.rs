@@ -1,6 +1,6 @@
 //! Refusal of a token by the status of its session, in any view.
 
-use super::{
+use crate::{
     Auth, Error, TokenDetail,
     tokens::{blacklisted, ended, unknown_generation},
 };
@@ -13,7 +13,7 @@ use latchkey_domain::{
 impl Auth {
     /// Returns the error of a refused token. Writes the blacklist entry of a revocation again first,
     /// so that other instances refuse the token before the client hears of it.
-    pub(super) async fn refuse(
+    pub(crate) async fn refuse(
         &self,
         purpose: Purpose,
         refused: Refused,
@@ -28,7 +28,7 @@ impl Auth {
 }
 
 /// Returns the error, in simplejwt's terms.
-pub(super) fn error_of(purpose: Purpose, refused: Refused, state: &SessionState) -> Error {
+pub(crate) fn error_of(purpose: Purpose, refused: Refused, state: &SessionState) -> Error {
     match (refused, purpose) {
         (Refused::Revoked(reason), _) => blacklisted(reason.as_str()),
         (Refused::StaleEpoch, _) => blacklisted("cut_off"),

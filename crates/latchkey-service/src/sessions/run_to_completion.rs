@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Auth, Error, admission::Admitted};
+use crate::{Auth, Error, admission::Admitted};
 
 impl Auth {
     /// Runs a use case that writes to completion, even if the client disconnects. Without it, a
     /// disconnection would drop the future of the handler, which could leave a rotation without its
     /// entry. The use case counts as work in progress until it ends.
-    pub(super) async fn run_to_completion<T, F>(
+    pub(crate) async fn run_to_completion<T, F>(
         self: &Arc<Self>,
         admitted: Admitted,
         work: impl FnOnce(Arc<Self>) -> F,

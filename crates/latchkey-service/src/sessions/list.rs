@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Auth, Caller, Error, tokens::blacklisted};
+use crate::{Auth, Caller, Error, tokens::blacklisted};
 use latchkey_domain::{
     audit::{Actor, AuditEvent, EventKind},
     ids::{SessionId, UserId},
@@ -133,7 +133,7 @@ impl Auth {
 
     /// Ends a session. If `of` is given, the session must be a live one of this user at this
     /// session epoch. Returns true if this call ended it.
-    pub(super) async fn end(
+    pub(crate) async fn end(
         &self,
         id: SessionId,
         of: Option<(UserId, u32)>,
@@ -158,7 +158,7 @@ impl Auth {
         Ok(by_us)
     }
 
-    pub(super) fn count_revoked(&self, reason: RevokedReason, count: usize) {
+    pub(crate) fn count_revoked(&self, reason: RevokedReason, count: usize) {
         self.parts.metrics.count_revoked(reason, count);
     }
 }

@@ -3,7 +3,7 @@
 
 use latchkey_verifier::Checked;
 
-use super::{
+use crate::{
     Auth, ClientInfo, Error,
     audit::View,
     sampled::Sampled,
@@ -22,7 +22,7 @@ static REUSE: Sampled = Sampled::new();
 
 /// Request to a view.
 #[derive(Clone, Copy)]
-pub(super) struct Call<'a> {
+pub(crate) struct Call<'a> {
     /// View.
     pub view: View,
     /// Client that sent the request.
@@ -33,7 +33,7 @@ pub(super) struct Call<'a> {
 
 /// Refresh token in a request.
 #[derive(Clone, Copy)]
-pub(super) struct Presented<'a> {
+pub(crate) struct Presented<'a> {
     pub token: &'a TokenRef,
     pub generation: u32,
     pub call: Call<'a>,
@@ -41,7 +41,7 @@ pub(super) struct Presented<'a> {
 
 impl Presented<'_> {
     /// Returns the difference between the sender and the client of the last rotation.
-    pub(super) fn difference(&self, session: &Session) -> Difference {
+    pub(crate) fn difference(&self, session: &Session) -> Difference {
         Difference::between(session, &self.call.client.origin())
     }
 }
@@ -49,7 +49,7 @@ impl Presented<'_> {
 impl Auth {
     /// Returns the consequence of a token with the status [`TokenStatus::Grace`] or
     /// [`TokenStatus::Spent`].
-    pub(super) fn consequence(
+    pub(crate) fn consequence(
         &self,
         purpose: Purpose,
         status: TokenStatus,
@@ -68,7 +68,7 @@ impl Auth {
     /// find out without risk if the owner has refreshed.
     ///
     /// The token is refused in any case, so a failed revocation does not change the response.
-    pub(super) async fn refuse_spent(
+    pub(crate) async fn refuse_spent(
         &self,
         status: TokenStatus,
         session: &Session,
@@ -89,7 +89,7 @@ impl Auth {
     /// Like [`Auth::refuse_spent`], for a token that is spent according to the blacklist. One
     /// database query finds the holder. The token is refused regardless of the result, even if the
     /// database is unavailable.
-    pub(super) async fn refuse_blacklisted_spent(&self, token: &TokenRef, call: Call<'_>) -> Error {
+    pub(crate) async fn refuse_blacklisted_spent(&self, token: &TokenRef, call: Call<'_>) -> Error {
         let Some(generation) = token
             .generation
             .filter(|_| self.parts.rules.binding == ClientBinding::Client)
@@ -119,7 +119,7 @@ impl Auth {
 
     /// Checks a refresh token that a view refused because of its type. The response does not depend
     /// on the result.
-    pub(super) async fn inspect_refused(&self, checked: &Checked, call: Call<'_>) {
+    pub(crate) async fn inspect_refused(&self, checked: &Checked, call: Call<'_>) {
         let Ok(token) = token_ref(checked) else {
             return;
         };
@@ -161,7 +161,7 @@ impl Auth {
     ///
     /// The revocation runs in a separate task, so that a thief cannot cancel it by closing the
     /// connection.
-    pub(super) async fn end_by_reuse(
+    pub(crate) async fn end_by_reuse(
         &self,
         presented: &Presented<'_>,
         session: &Session,
@@ -221,7 +221,7 @@ impl Auth {
     /// Returns the event kind of a repeat within the reuse grace, and the difference of the
     /// clients. A client that differs from the holder has a separate kind. If the grace is
     /// unlimited, there is no holder.
-    pub(super) fn repeated(
+    pub(crate) fn repeated(
         &self,
         session: &Session,
         presented: &Presented<'_>,
@@ -236,7 +236,7 @@ impl Auth {
 }
 
 /// Adds address and user agent of the holder.
-pub(super) fn with_holder(mut event: AuditEvent, session: &Session) -> AuditEvent {
+pub(crate) fn with_holder(mut event: AuditEvent, session: &Session) -> AuditEvent {
     if let Some(ip) = &session.last_ip {
         event = event.with("holder_ip", ip.as_str());
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use latchkey_verifier::Checked;
 
-use super::{
+use crate::{
     Auth, ClientInfo, Error, TokenPair,
     audit::View,
     reuse::{Call, Presented, with_holder},

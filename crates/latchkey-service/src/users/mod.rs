@@ -1,0 +1,5 @@
+//! Users, for operators.
+
+mod admin;
+
+pub use admin::{AccountError, Registration, UserAdmin};
