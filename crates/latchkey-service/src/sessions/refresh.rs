@@ -3,28 +3,39 @@
 
 use std::sync::Arc;
 
-use latchkey_verifier::Checked;
-
-use crate::{
-    Auth, ClientInfo, Error, TokenPair,
-    audit::View,
-    reuse::{Call, Presented, with_holder},
-    sampled::Sampled,
-    tokens::{blacklisted, matching_session},
+use super::{
+    request::{TokenRequest, TokenRequests, View},
+    reuse::Presented,
+    revocation_check::RevocationCheck,
+    run_to_completion::run_to_completion,
+    successors::Successors,
+    unrotated::Unrotated,
 };
-use latchkey_crypto::random;
+use crate::{ClientInfo, Error, Revocation, TokenPair};
 use latchkey_domain::{
-    audit::{Actor, AuditEvent, EventKind, Origin},
-    decision::{Decision, Purpose},
-    ports::{Repeat, Rotation},
-    reuse::{Consequence, REPEATS},
-    session::{ReuseGrace, Session, SessionState, TokenStatus},
-    time::{Moment, truncate_to_micros},
+    audit::Origin,
+    ports::{Clock, RotationStore},
 };
 
-static REPEATED: Sampled = Sampled::new();
+/// Exchange of refresh tokens.
+pub struct Refresh {
+    pub(crate) check: Arc<RevocationCheck>,
+    pub(crate) requests: Arc<TokenRequests>,
+    /// `None` if a client keeps its refresh token.
+    pub(crate) rotation: Option<Rotation>,
+    pub(crate) unrotated: Unrotated,
+}
 
-impl Auth {
+/// Exchange of a refresh token for its successor.
+pub(crate) struct Rotation {
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Receives the entries of rotations. `None` if a rotation has no entry.
+    pub(crate) entries: Option<Arc<Revocation>>,
+    pub(crate) store: Arc<dyn RotationStore>,
+    pub(crate) successors: Arc<Successors>,
+}
+
+impl Refresh {
     /// Exchanges a refresh token.
     ///
     /// Example: two tabs, A and B, send the same token of generation 4 concurrently. Each performs
@@ -41,211 +52,52 @@ impl Auth {
         token: &str,
         client: ClientInfo,
     ) -> Result<TokenPair, Error> {
-        let now = truncate_to_micros(self.parts.clock.now());
-        let checked = self.verify_token(token, now)?;
-        let admitted = self.admit(&checked, &client).await?;
-        self.run_to_completion(admitted, async move |auth| {
-            let outcome = auth
-                .refresh_checked(
-                    &checked,
-                    Call {
-                        view: View::Refresh,
-                        client: &client,
-                        now,
-                    },
-                )
-                .await;
-            auth.record_refusal(View::Refresh, &checked, &client, now, outcome)
+        let request = self.requests.check(View::Refresh, token, client)?;
+        let admitted = self.requests.admit(&request).await?;
+        let this = Arc::clone(self);
+        run_to_completion(admitted, async move {
+            let outcome = this.exchange(&request).await;
+            this.requests.record_refusal(&request, outcome)
         })
         .await
     }
 
-    async fn refresh_checked(&self, checked: &Checked, call: Call<'_>) -> Result<TokenPair, Error> {
-        let (token, generation) = self.check_refresh(checked, call).await?;
+    async fn exchange(&self, request: &TokenRequest) -> Result<TokenPair, Error> {
+        let (token, generation) = self.check.refresh_token(request).await?;
         let presented = Presented {
             token: &token,
             generation,
-            call,
+            request,
         };
-        if !self.parts.rules.rotate {
-            return Box::pin(self.refresh_without_rotation(&presented)).await;
+        let Some(rotation) = &self.rotation else {
+            return Box::pin(self.unrotated.refresh_without_rotation(&presented)).await;
+        };
+        match rotation.rotate(&presented).await? {
+            Some(pair) => Ok(pair),
+            None => Box::pin(self.unrotated.resolve_lost_race(&presented)).await,
         }
-        let Origin { ip, user_agent } = call.client.origin();
-        let rotation = Rotation {
+    }
+}
+
+impl Rotation {
+    /// Rotates the session, and issues the successor. Returns `None` if the row was not changed.
+    async fn rotate(&self, presented: &Presented<'_>) -> Result<Option<TokenPair>, Error> {
+        let (token, client) = (presented.token, &presented.request.client);
+        let Origin { ip, user_agent } = client.origin();
+        let rotation = latchkey_domain::ports::Rotation {
             id: token.session,
             user: token.user.clone(),
             session_epoch: token.session_epoch,
-            generation,
+            generation: presented.generation,
             ip,
             user_agent,
         };
-        if let Some(state) = self
-            .parts
-            .rotations
-            .rotate(rotation, &self.parts.clock)
-            .await?
-        {
-            self.parts.metrics.rotations.inc();
-            if self.parts.rules.grace != ReuseGrace::Unlimited {
-                self.parts.revocation.enqueue_rotated(&state.session);
-            }
-            let (session, jti) = (&state.session, random::jti());
-            self.audit_refresh(session, &jti, call.client, session.rotated_at);
-            return self.issue_for(&state, session.rotated_at, jti);
-        }
-        Box::pin(self.resolve_lost_race(&presented)).await
-    }
-
-    /// Determines the reason for which the row was not changed, and responds accordingly.
-    async fn resolve_lost_race(&self, presented: &Presented<'_>) -> Result<TokenPair, Error> {
-        let state = matching_session(
-            self.parts.sessions.find(presented.token.session).await?,
-            presented.token,
-        )?;
-        self.resolve_status(&state, presented).await
-    }
-
-    async fn resolve_status(
-        &self,
-        state: &SessionState,
-        presented: &Presented<'_>,
-    ) -> Result<TokenPair, Error> {
-        let (session, now) = (&state.session, presented.call.now);
-        let status = state.token_status(presented.generation, now, self.parts.rules.grace);
-        match Purpose::Refresh.decide(status) {
-            Decision::Refuse(refused) => {
-                Err(self.refuse(Purpose::Refresh, refused, state, now).await)
-            }
-            Decision::Spent => {
-                match self.consequence(Purpose::Refresh, status, session, presented) {
-                    Consequence::Successor => self.repeat(state, presented),
-                    Consequence::CountedSuccessor => self.repeat_counted(state, presented).await,
-                    Consequence::Logout | Consequence::Refusal | Consequence::Reuse => {
-                        self.end_by_reuse(presented, session, None).await?;
-                        Err(blacklisted("reuse"))
-                    }
-                }
-            }
-            // The token is unspent: the obstacle of the statement no longer exists. For example, the
-            // user was activated in between, or the database delayed the statement. A ping reads
-            // the time of the database again, in case its clock was set.
-            Decision::Accept => {
-                let _ = self.parts.sessions.ping().await;
-                Err(Error::Unavailable(
-                    "the session changed meanwhile".to_owned(),
-                ))
-            }
-        }
-    }
-
-    /// Issues the same successor again.
-    fn repeat(&self, state: &SessionState, presented: &Presented<'_>) -> Result<TokenPair, Error> {
-        let (session, Call { client, now, .. }) = (&state.session, presented.call);
-        let (kind, difference) = self.repeated(session, presented);
-        let elsewhere = kind == EventKind::RefreshRepeatedElsewhere;
-        if let Some(suppressed) = REPEATED.due() {
-            tracing::info!(
-                session = %session.id, cause = "reuse_in_grace", differs = difference.as_str(), suppressed,
-                "same successor issued again"
-            );
-        }
-        self.parts.metrics.grace_hits.inc();
-        self.parts
-            .metrics
-            .grace_hits_other_client
-            .inc_by(u64::from(elsewhere));
-        let jti = random::jti();
-        let actor = if elsewhere {
-            Actor::Client
-        } else {
-            Actor::User
+        let Some(state) = self.store.rotate(rotation, &self.clock).await? else {
+            return Ok(None);
         };
-        let mut event = AuditEvent::new(now.max(session.rotated_at), kind, actor)
-            .of_user(&session.user_id)
-            .of_session(session.id)
-            .of_token(&*jti)
-            .from(&client.origin())
-            .with("generation", session.generation.to_string());
-        if elsewhere {
-            event = with_holder(event.with("differs", difference.as_str()), session);
+        if let Some(entries) = &self.entries {
+            entries.enqueue_rotated(&state.session);
         }
-        self.parts.audit.record(event);
-        self.issue_for(state, now.max(session.rotated_at), jti)
-    }
-
-    /// Issues the same successor again to a client that differs from the holder, up to the limit of
-    /// repeats.
-    async fn repeat_counted(
-        &self,
-        state: &SessionState,
-        presented: &Presented<'_>,
-    ) -> Result<TokenPair, Error> {
-        let session = &state.session;
-        let repeat = Repeat {
-            id: session.id,
-            generation: session.generation,
-            limit: REPEATS,
-        };
-        if self.parts.sessions.count_repeat(repeat).await? {
-            return self.repeat(state, presented);
-        }
-        let after = matching_session(self.parts.sessions.find(session.id).await?, presented.token)?;
-        if after.session.generation == session.generation && after.session.revoked.is_none() {
-            self.end_by_reuse(presented, session, Some(REPEATS)).await?;
-            return Err(blacklisted("reuse"));
-        }
-        // The session was rotated or revoked meanwhile, so the grace is over.
-        Box::pin(self.resolve_status(&after, presented)).await
-    }
-
-    /// Issues only an access token and leaves the row unchanged, like simplejwt with
-    /// `ROTATE_REFRESH_TOKENS = False`.
-    async fn refresh_without_rotation(
-        &self,
-        presented: &Presented<'_>,
-    ) -> Result<TokenPair, Error> {
-        let Call { client, now, .. } = presented.call;
-        let state = matching_session(
-            self.parts.sessions.find(presented.token.session).await?,
-            presented.token,
-        )?;
-        match (
-            state.token_status(presented.generation, now, self.parts.rules.grace),
-            &state.user,
-        ) {
-            (TokenStatus::Current | TokenStatus::Grace, Some(user)) => {
-                let jti = random::jti();
-                self.audit_refresh(&state.session, &jti, client, now);
-                Ok(TokenPair {
-                    access: self.issue_access(&state.session, user, now, jti)?,
-                    refresh: None,
-                })
-            }
-            _ => self.resolve_status(&state, presented).await,
-        }
-    }
-
-    fn issue_for(
-        &self,
-        state: &SessionState,
-        now: Moment,
-        jti: String,
-    ) -> Result<TokenPair, Error> {
-        let user = state.user.as_ref().ok_or(Error::NoActiveAccount)?;
-        self.issue(&state.session, user, now, jti)
-    }
-
-    fn audit_refresh(&self, session: &Session, jti: &str, client: &ClientInfo, now: Moment) {
-        if self.parts.rules.audit_refreshes {
-            let event = AuditEvent::new(now, EventKind::Refreshed, Actor::User);
-            let event = event
-                .of_user(&session.user_id)
-                .of_session(session.id)
-                .of_token(jti)
-                .from(&client.origin());
-            self.parts
-                .audit
-                .record(event.with("generation", session.generation.to_string()));
-        }
+        self.successors.issue(&state, client).map(Some)
     }
 }
