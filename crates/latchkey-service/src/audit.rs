@@ -263,7 +263,7 @@ fn grouped(batch: &[AuditEvent]) -> Vec<(AuditEvent, u32)> {
 mod tests {
     use super::grouped;
     use latchkey_domain::{
-        audit::{AuditEvent, EventKind, Origin},
+        audit::{Actor, AuditEvent, EventKind, Origin},
         time::Moment,
     };
 
