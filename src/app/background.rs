@@ -16,7 +16,9 @@ use tokio::{
 use latchkey_domain::ports::StoreError;
 use latchkey_http::connection::Connections;
 use latchkey_service::{
-    audit::AuditWriter, janitor::Maintenance, keys::watch::KeyWatch, operators::OperatorWatch,
+    audit::AuditWriter,
+    keys::watch::KeyWatch,
+    revocation::{OperatorWatch, janitor::Maintenance},
     write_behind::EntryWriter,
 };
 

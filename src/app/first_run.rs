@@ -19,7 +19,7 @@ use latchkey_domain::{password::Password, username::Username};
 use latchkey_files as files;
 use latchkey_service::{
     Error,
-    user_admin::{AccountError, Registration, UserAdmin},
+    users::{AccountError, Registration, UserAdmin},
 };
 
 /// User that was created in an empty database.

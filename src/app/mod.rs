@@ -38,7 +38,7 @@ use latchkey_service::{
     ActiveKeys, Metrics,
     audit::audit_trail,
     keys::{KeyManager, OpenedKeys, watch::KeyWatch},
-    operators::OperatorWatch,
+    revocation::OperatorWatch,
 };
 use latchkey_store::sql::DatabaseUrl;
 

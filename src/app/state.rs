@@ -12,7 +12,8 @@ use latchkey_http::{
     state::{HttpSettings, State, Stopping, caching},
 };
 use latchkey_service::{
-    ActiveKeys, Admission, AuditTrail, Auth, Metrics, Parts, Revocation, Rules, TokenRules,
+    ActiveKeys, Admission, AuditTrail, Metrics, RefreshRules, Revocation, Rules, ServiceStores,
+    Services, SessionRules, Shared, TokenRules,
 };
 
 /// Components that the use cases need.
@@ -48,19 +49,23 @@ pub(super) fn state(
         names: tokens.claim_names(),
     };
     let rules = Rules {
+        refreshes: RefreshRules {
+            audit: config.audit.audit_refreshes,
+            binding: tokens.binding(),
+            grace: tokens.grace(),
+            rotate: tokens.rotate_refresh_tokens,
+        },
+        sessions: SessionRules {
+            lifetime: config.lifetimes.session(),
+            per_user: config.lifetimes.sessions_per_user,
+            update_last_login: tokens.update_last_login,
+        },
         tokens: TokenRules {
             access_lifetime: config.lifetimes.access(),
             access_jitter: config.lifetimes.jitter(),
             refresh_lifetime: config.lifetimes.refresh(),
             extra: tokens.access_claims.clone(),
         },
-        session_lifetime: config.lifetimes.session(),
-        grace: tokens.grace(),
-        binding: tokens.binding(),
-        rotate: tokens.rotate_refresh_tokens,
-        update_last_login: tokens.update_last_login,
-        sessions_per_user: config.lifetimes.sessions_per_user,
-        audit_refreshes: config.audit.audit_refreshes,
     };
     let metrics = HttpMetrics::default();
     let runtime = metrics::RuntimeMetrics {
@@ -73,22 +78,19 @@ pub(super) fn state(
         sql: stores.sql(),
     };
     let registry = Arc::new(metrics::registry(&counters, &metrics, runtime));
-    let parts = Parts {
+    let shared = Shared {
         admission: Admission::new(
             config.passwords.threads() + usize::from(config.passwords.hash_queue),
         ),
         audit,
         clock,
-        metrics: counters,
         hasher,
         keys,
-        revocation,
-        rotations: stores.rotations(),
+        metrics: counters,
         rules,
-        sessions: stores.sessions(),
         shape,
-        users: stores.users(),
     };
+    let process = service_stores(&stores, revocation);
     let settings = HttpSettings {
         auth_header_types: tokens.auth_header_types.clone(),
         body_limit: config.http.body_limit.try_into().unwrap_or(usize::MAX),
@@ -105,8 +107,10 @@ pub(super) fn state(
         metrics: config.http.metrics_on_main_address(),
     };
     Ok(State {
-        auth: Arc::new(Auth::new(parts.clone())),
-        new_worker: Arc::new(move || Arc::new(Auth::new(for_worker(&parts, &stores)))),
+        services: Services::new(shared.clone(), process.clone()),
+        new_worker: Arc::new(move || {
+            Services::new(shared.clone(), worker_stores(&stores, &process))
+        }),
         connections,
         metrics,
         registry,
@@ -115,21 +119,27 @@ pub(super) fn state(
     })
 }
 
-/// Returns the use cases' dependencies with the connections of a worker.
-fn for_worker(parts: &Parts, stores: &Stores) -> Parts {
+fn service_stores(stores: &Stores, revocation: Revocation) -> ServiceStores {
+    ServiceStores {
+        revocation,
+        rotations: stores.rotations(),
+        sessions: stores.sessions(),
+        users: stores.users(),
+    }
+}
+
+/// Returns stores with the connections of a worker.
+fn worker_stores(stores: &Stores, process: &ServiceStores) -> ServiceStores {
     match stores.for_worker() {
-        Ok(stores) => Parts {
-            revocation: parts
+        Ok(own) => {
+            let revocation = process
                 .revocation
-                .for_worker(stores.sessions(), stores.blacklist()),
-            rotations: stores.rotations(),
-            sessions: stores.sessions(),
-            users: stores.users(),
-            ..parts.clone()
-        },
+                .for_worker(own.sessions(), own.blacklist());
+            service_stores(&own, revocation)
+        }
         Err(error) => {
             tracing::warn!(%error, "worker shares the connections of the process");
-            parts.clone()
+            process.clone()
         }
     }
 }

@@ -15,8 +15,10 @@ use latchkey_domain::{
     ports::{AuditStore, Blacklist, Clock, RotationStore, SessionStore, StoreError, UserStore},
 };
 use latchkey_service::{
-    Revocation, janitor::Maintenance, revocation::EntryLifetimes, trail::Trail,
-    user_admin::UserAdmin,
+    Revocation,
+    revocation::{EntryLifetimes, janitor::Maintenance},
+    trail::Trail,
+    users::UserAdmin,
 };
 use latchkey_store::sql::{
     ConnectError, DatabaseUrl, SqlPool, SqlStore,

@@ -10,7 +10,7 @@ use crate::{
     config::{ConfigError, environment},
 };
 use latchkey_domain::ports::StoreError;
-use latchkey_service::{keys::KeysError, user_admin::AccountError};
+use latchkey_service::{keys::KeysError, users::AccountError};
 use latchkey_store::sql::ConnectError;
 
 /// Reason that a command failed.

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Failure, StoreArgs, output, passwords, users::username};
 use crate::app::operator;
 use latchkey_domain::{ids::SessionId, ports::Clock, username::Username};
-use latchkey_service::user_admin::UserAdmin;
+use latchkey_service::users::UserAdmin;
 
 #[derive(Args, Debug)]
 pub(super) struct SessionsArgs {

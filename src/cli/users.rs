@@ -22,7 +22,7 @@ use latchkey_domain::{
     username::{NewUsername, Username},
 };
 use latchkey_files as files;
-use latchkey_service::user_admin::{Registration, UserAdmin};
+use latchkey_service::users::{Registration, UserAdmin};
 
 #[derive(Args, Debug)]
 pub(super) struct UsersArgs {

@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 
 use super::{connection::Connections, metrics::HttpMetrics};
 use latchkey_domain::network::{ForwardedHeader, TrustedProxies};
-use latchkey_service::Auth;
+use latchkey_service::Services;
 
 /// Settings of the HTTP layer.
 #[derive(Clone, Debug)]
@@ -50,10 +50,10 @@ pub struct HttpSettings {
 #[derive(Clone)]
 pub struct State {
     /// Use cases.
-    pub auth: Arc<Auth>,
+    pub services: Services,
     /// Creates the use cases of a worker. It is called on the worker's thread, because the worker's
     /// runtime drives their connections.
-    pub new_worker: Arc<dyn Fn() -> Arc<Auth> + Send + Sync>,
+    pub new_worker: Arc<dyn Fn() -> Services + Send + Sync>,
     /// Open connections.
     pub connections: Arc<Connections>,
     /// Metrics of the HTTP layer.
@@ -87,7 +87,7 @@ impl State {
     /// other workers, because it would cause contention on its cache line.
     pub(super) fn for_worker(&self) -> Self {
         let mut own = self.clone();
-        own.auth = (self.new_worker)();
+        own.services = (self.new_worker)();
         own.settings.jwks_caching = deep_clone(&self.settings.jwks_caching);
         own
     }

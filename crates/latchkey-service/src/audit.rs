@@ -12,20 +12,18 @@ use std::{
     time::Duration,
 };
 
-use latchkey_verifier::{Checked, Kind};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::mpsc::{Sender, error::TrySendError};
 
 use budget::Budget;
 
 use super::{
-    Auth, ClientInfo, Error, Metrics, TokenDetail,
+    Metrics,
     batcher::{BatchWriter, Batcher, Limits, Linger},
     sampled::SampledCauses,
-    tokens::token_ref,
 };
 use latchkey_domain::{
-    audit::{Actor, AuditEvent, EventKind, Origin},
+    audit::{AuditEvent, EventKind, Origin},
     ids::UserId,
     ports::{AuditStore, Clock, StoreError},
     time::Moment,
@@ -211,85 +209,6 @@ fn grouped(batch: &[AuditEvent]) -> Vec<(AuditEvent, u32)> {
         }
     }
     rows
-}
-
-/// View to which a token was presented.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum View {
-    /// simplejwt's blacklist view, and dj-rest-auth's logout.
-    Blacklist,
-    /// View that requires authentication.
-    Protected,
-    /// simplejwt's refresh view.
-    Refresh,
-    /// simplejwt's verify view.
-    Verify,
-}
-
-impl View {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Blacklist => "blacklist",
-            Self::Protected => "protected",
-            Self::Refresh => "refresh",
-            Self::Verify => "verify",
-        }
-    }
-}
-
-impl Auth {
-    /// Returns the outcome, and records a refusal in the trail. Only tokens with a valid signature
-    /// get here: invented tokens are counted but not recorded.
-    pub(super) fn record_refusal<T>(
-        &self,
-        view: View,
-        checked: &Checked,
-        client: &ClientInfo,
-        now: Moment,
-        outcome: Result<T, Error>,
-    ) -> Result<T, Error> {
-        if let Err(error) = &outcome
-            && is_audited(error)
-        {
-            let kind = if checked.kind() == Kind::Access {
-                "access"
-            } else {
-                "refresh"
-            };
-            let mut event = AuditEvent::new(now, EventKind::TokenRefused, Actor::Client)
-                .with_cause(error.cause())
-                .from(&client.origin())
-                .with("view", view.as_str())
-                .with("token", kind);
-            event.jti = checked
-                .claims()
-                .text(&self.parts.keys.policy().names.jti)
-                .map(ToOwned::to_owned);
-            if let Ok(token) = token_ref(checked) {
-                event = event.of_user(&token.user).of_session(token.session);
-            }
-            self.parts.audit.record(event);
-        }
-        outcome
-    }
-}
-
-/// Returns true if the error belongs in the audit trail. Expired tokens are routine, and internal
-/// failures belong in the log.
-fn is_audited(error: &Error) -> bool {
-    match error {
-        Error::NoActiveAccount
-        | Error::NoUserIdentification
-        | Error::UserInactive
-        | Error::UserNotFound => true,
-        Error::Token { detail, .. } => *detail != TokenDetail::Expired,
-        Error::BadCredentials
-        | Error::Busy
-        | Error::Internal(_)
-        | Error::NoSession
-        | Error::Overloaded
-        | Error::Unavailable(_) => false,
-    }
 }
 
 #[cfg(test)]

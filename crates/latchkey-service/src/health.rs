@@ -1,7 +1,9 @@
 //! Readiness of the service and its dependencies.
 
-use super::{Auth, ClientInfo, Error};
-use latchkey_domain::ports::{BlacklistStatus, StoreError};
+use std::sync::Arc;
+
+use crate::{ActiveKeys, Admission, ClientInfo, Error, sessions::stored::StoredSessions};
+use latchkey_domain::ports::{BlacklistStatus, Clock, StoreError};
 
 /// Health of a dependency, or of the service.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,30 +56,38 @@ impl Readiness {
     }
 }
 
-impl Auth {
+/// Check of the dependencies.
+pub struct HealthCheck {
+    pub(crate) admission: Admission,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) keys: Arc<ActiveKeys>,
+    pub(crate) sessions: Arc<StoredSessions>,
+}
+
+impl HealthCheck {
     /// Returns the health of each dependency.
     ///
     /// # Errors
     /// [`Error::Overloaded`] if the source sends too many requests at once.
     pub async fn readiness(&self, client: &ClientInfo) -> Result<Readiness, Error> {
-        let _admitted = self.parts.admission.enter(client, None).await?;
-        let database = match self.parts.sessions.ping().await {
+        let _admitted = self.admission.enter(client, None).await?;
+        let database = match self.sessions.store.ping().await {
             Ok(()) => Health::Ok,
             Err(StoreError::Overloaded) => Health::Degraded,
             Err(_) => Health::Down,
         };
-        let redis = self
-            .parts
-            .revocation
-            .blacklist()
-            .map(|blacklist| match blacklist.status() {
-                BlacklistStatus {
-                    reachable: false, ..
-                } => Health::Down,
-                BlacklistStatus { trusted: false, .. } => Health::Degraded,
-                _ => Health::Ok,
-            });
-        let (keys, now) = (&self.parts.keys, self.parts.clock.now());
+        let redis =
+            self.sessions
+                .revocation
+                .blacklist()
+                .map(|blacklist| match blacklist.status() {
+                    BlacklistStatus {
+                        reachable: false, ..
+                    } => Health::Down,
+                    BlacklistStatus { trusted: false, .. } => Health::Degraded,
+                    _ => Health::Ok,
+                });
+        let (keys, now) = (&self.keys, self.clock.now());
         let keys_last_look_seconds = keys.seconds_since_read(now);
         let keys = if keys.is_watched(now) {
             Health::Ok

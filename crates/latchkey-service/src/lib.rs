@@ -1,147 +1,35 @@
-//! Use cases, one per file. Stores return facts, such as the winner of a race, and this layer
-//! applies the rules.
+//! Use cases, in a folder for each context. Stores return facts, such as the winner of a race, and
+//! this layer applies the rules. [`Services`] groups the use cases that a worker serves.
 
-pub mod active_keys;
-pub mod admission;
+mod admission;
 pub mod audit;
-mod authenticate;
 mod batcher;
-mod bulkhead;
-mod cache_rebuild;
+mod client;
 pub mod error;
 mod health;
-pub mod janitor;
 pub mod keys;
-mod logout;
 pub mod metrics;
-mod obtain;
-pub mod operators;
 mod purge;
-mod recent_writes;
-mod refresh;
-mod refusal;
-mod reuse;
 pub mod revocation;
-mod run_to_completion;
 pub mod sampled;
+mod services;
 mod sessions;
 mod tokens;
 pub mod trail;
-pub mod user_admin;
-mod verify;
+pub mod users;
 pub mod write_behind;
 
-use std::{net::IpAddr, sync::Arc};
-
-pub use active_keys::ActiveKeys;
 pub use admission::Admission;
 pub use audit::AuditTrail;
-pub use authenticate::{Caller, Identity};
-use chrono::TimeDelta;
+pub use client::ClientInfo;
 pub use error::{Error, TokenDetail};
-pub use health::{Health, Readiness};
+pub use health::{Health, HealthCheck, Readiness};
+pub use keys::ActiveKeys;
 pub use metrics::Metrics;
 pub use revocation::Revocation;
-pub use sessions::OwnSession;
-pub use tokens::{TokenPair, TokenRules};
-
-use latchkey_crypto::{hasher::Hasher, sign::TokenShape};
-use latchkey_domain::{
-    audit::Origin,
-    ports::{Clock, RotationStore, SessionStore, UserStore},
-    reuse::ClientBinding,
-    session::ReuseGrace,
+pub use services::{ServiceStores, Services, Shared};
+pub use sessions::{
+    Authenticate, Caller, Identity, LogOut, LogOutEverywhere, OwnSession, OwnSessions, Refresh,
+    RefreshRules, Rules, SessionRules, SignIn, Verify,
 };
-
-/// Settings of the use cases.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    /// Format and lifetimes of tokens.
-    pub tokens: TokenRules,
-    /// Maximum lifetime of a session.
-    pub session_lifetime: TimeDelta,
-    /// Treatment of a spent refresh token within the reuse grace.
-    pub grace: ReuseGrace,
-    /// The comparison of the sender of a spent refresh token with the client of the last refresh.
-    pub binding: ClientBinding,
-    /// True if a refresh also returns a new refresh token.
-    pub rotate: bool,
-    /// True if a sign-in updates the user's `last_login`.
-    pub update_last_login: bool,
-    /// Maximum number of live sessions of a user. A further sign-in ends the oldest.
-    pub sessions_per_user: u32,
-    /// True if each refresh is recorded in the audit trail.
-    pub audit_refreshes: bool,
-}
-
-/// Client of a request, for the user's list of sessions and for the audit trail.
-#[derive(Clone, Debug, Default)]
-pub struct ClientInfo {
-    /// The client's address.
-    pub ip: Option<IpAddr>,
-    /// The `User-Agent` header.
-    pub user_agent: Option<String>,
-}
-
-impl ClientInfo {
-    fn origin(&self) -> Origin {
-        Origin {
-            ip: self.ip.map(|ip| ip.to_string()),
-            user_agent: self.user_agent.clone(),
-        }
-    }
-}
-
-/// Dependencies of the use cases.
-#[derive(Clone)]
-pub struct Parts {
-    /// Limits of the work in progress for each session and each source.
-    pub admission: Admission,
-    /// Audit trail.
-    pub audit: AuditTrail,
-    /// Clock of this process.
-    pub clock: Arc<dyn Clock>,
-    /// Password hasher.
-    pub hasher: Hasher,
-    /// Keys that sign and verify tokens.
-    pub keys: Arc<ActiveKeys>,
-    /// Counters.
-    pub metrics: Metrics,
-    /// Revocations: the database, and the blacklist if there is one.
-    pub revocation: Revocation,
-    /// Settings.
-    pub rules: Rules,
-    /// Rotations, coalesced or not.
-    pub rotations: Arc<dyn RotationStore>,
-    /// Session store.
-    pub sessions: Arc<dyn SessionStore>,
-    /// Claims and headers that all tokens have in common.
-    pub shape: TokenShape,
-    /// User store.
-    pub users: Arc<dyn UserStore>,
-}
-
-/// The token service. Share it behind an `Arc`.
-pub struct Auth {
-    parts: Parts,
-}
-
-impl Auth {
-    /// Returns a service with these dependencies.
-    #[must_use]
-    pub const fn new(parts: Parts) -> Self {
-        Self { parts }
-    }
-
-    /// Returns the active keys.
-    #[must_use]
-    pub fn keys(&self) -> &ActiveKeys {
-        &self.parts.keys
-    }
-
-    /// Returns the revocations.
-    #[must_use]
-    pub const fn revocation(&self) -> &Revocation {
-        &self.parts.revocation
-    }
-}
+pub use tokens::{TokenPair, TokenRules};

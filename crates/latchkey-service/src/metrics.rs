@@ -6,7 +6,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::operators::REVOCATIONS;
+use super::revocation::REVOCATIONS;
 use latchkey_domain::{audit::EventKind, session::RevokedReason};
 
 /// Label of a revocation.

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::janitor::{Maintenance, PAGE_SIZE};
+use super::revocation::janitor::{Maintenance, PAGE_SIZE};
 use latchkey_domain::ports::StoreError;
 
 /// Time for which expired rows are kept. It exceeds any leeway and any difference between clocks.

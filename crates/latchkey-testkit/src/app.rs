@@ -26,7 +26,7 @@ use latchkey_domain::{
 };
 use latchkey_service::{
     keys::KeyManager,
-    user_admin::{Registration, UserAdmin},
+    users::{Registration, UserAdmin},
 };
 use tempfile::TempDir;
 use tokio::sync::oneshot;

@@ -12,8 +12,10 @@ use latchkey_domain::{
 };
 use latchkey_service::{
     Revocation,
-    janitor::{Maintenance, Purged},
-    revocation::EntryLifetimes,
+    revocation::{
+        EntryLifetimes,
+        janitor::{Maintenance, Purged},
+    },
 };
 
 use super::{

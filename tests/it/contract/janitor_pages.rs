@@ -19,7 +19,10 @@ use latchkey_domain::{
     session::{RevokedReason, Session, SessionState},
     time::Moment,
 };
-use latchkey_service::{Revocation, janitor::Maintenance, revocation::EntryLifetimes};
+use latchkey_service::{
+    Revocation,
+    revocation::{EntryLifetimes, janitor::Maintenance},
+};
 use latchkey_store::sql::SqlStore;
 
 use super::{

@@ -7,7 +7,7 @@ use latchkey_domain::{
     audit::{Actor, AuditEvent, EventKind},
     ports::{AuditStore, Clock as _},
 };
-use latchkey_service::{Metrics, metrics::EventLabel, operators::OperatorWatch};
+use latchkey_service::{Metrics, metrics::EventLabel, revocation::OperatorWatch};
 
 use super::store::Store;
 use latchkey_testkit::ManualClock;

@@ -6,7 +6,7 @@ use diesel::{
 };
 use latchkey::config::Config;
 use latchkey_domain::password::Password;
-use latchkey_service::user_admin::Registration;
+use latchkey_service::users::Registration;
 use secrecy::ExposeSecret as _;
 
 use latchkey_testkit::{Backend, TestApp, new_username, servers, username};

@@ -14,7 +14,7 @@ use latchkey_domain::{
     session::Session,
     username::Username,
 };
-use latchkey_service::user_admin::UserAdmin;
+use latchkey_service::users::UserAdmin;
 use latchkey_store::sql::{SqlPool, SqlStore, pool::PoolLimits};
 use latchkey_verifier::Kind;
 use serde_json::json;

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc};
 
 use chrono::TimeDelta;
 use latchkey_service::{
-    active_keys::ActiveKeys,
+    ActiveKeys,
     keys::{KeysError, watch::KeyWatch},
 };
 use latchkey_verifier::{Kind, Policy};

@@ -46,7 +46,8 @@ async fn authenticate(request: &HttpRequest) -> Result<Caller, HttpError> {
         .ok_or(HttpError::NotAuthenticated)?;
     let token = bearer::token(request, &state.settings.auth_header_types)?;
     state
-        .auth
+        .services
+        .authenticate
         .authenticate(&token, client_info(request))
         .await
         .map_err(HttpError::Authentication)

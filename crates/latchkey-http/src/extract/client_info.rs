@@ -26,8 +26,8 @@ impl FromRequest for Client {
     }
 }
 
-/// Returns the address and the `User-Agent` of the client. `service/obtain.rs` and
-/// `service/refresh.rs` store them in the session's row, and the audit trail in its events.
+/// Returns the address and the `User-Agent` of the client. `sessions/sign_in.rs` and
+/// `sessions/refresh.rs` store them in the session's row, and the audit trail in its events.
 pub(super) fn client_info(request: &HttpRequest) -> ClientInfo {
     let agent = request
         .headers()

@@ -109,7 +109,7 @@ fn metadata(state: &State) -> Result<HttpResponse, HttpError> {
         return Err(HttpError::NotFound);
     }
     let base = issuer.trim_end_matches('/');
-    let keys = state.auth.keys().current();
+    let keys = state.services.keys.current();
     let algorithms: Vec<_> = keys
         .published
         .algorithms

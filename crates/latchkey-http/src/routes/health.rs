@@ -91,7 +91,7 @@ async fn live() -> HttpResponse {
     )
 )]
 async fn ready(Client(client): Client, state: Data<State>) -> Result<HttpResponse, HttpError> {
-    let readiness = state.auth.readiness(&client).await?;
+    let readiness = state.services.health.readiness(&client).await?;
     let status = if state.stopping.has_begun() {
         STOPPING
     } else {

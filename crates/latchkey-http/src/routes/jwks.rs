@@ -43,7 +43,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     )
 )]
 async fn jwks(request: HttpRequest, state: Data<State>) -> HttpResponse {
-    let (etag, body) = worker_copy(&state.auth.keys().current().published);
+    let (etag, body) = worker_copy(&state.services.keys.current().published);
     let unchanged = matches(&request, etag.as_bytes());
     let mut response = if unchanged {
         HttpResponse::NotModified()

@@ -77,13 +77,13 @@ async fn log_out(
         // dj-rest-auth accepts `null` and does nothing. Here, the session of the access token ends.
         RawField::Null => {
             if let OptionalAuth(Some(caller)) = OptionalAuth::extract(&request).await? {
-                state.auth.end_own_session(caller).await?;
+                state.services.own_sessions.end_current(caller).await?;
             }
         }
         // An invalid or blank value is refused like an invalid token.
         field => {
             let token = char_field(field, Trim::Yes).unwrap_or_default();
-            state.auth.log_out(&token, client).await?;
+            state.services.log_out.log_out(&token, client).await?;
         }
     }
     Ok(logged_out())
@@ -102,7 +102,7 @@ async fn log_out_everywhere(
     Auth(caller): Auth,
     state: Data<State>,
 ) -> Result<HttpResponse, HttpError> {
-    state.auth.revoke_all_sessions(caller).await?;
+    state.services.log_out_everywhere.log_out(caller).await?;
     Ok(logged_out())
 }
 

@@ -85,7 +85,7 @@ impl From<OwnSession> for SessionDetails {
     )
 )]
 async fn list(Auth(caller): Auth, state: Data<State>) -> Result<HttpResponse, HttpError> {
-    let sessions = state.auth.sessions(&caller).await?;
+    let sessions = state.services.own_sessions.list(&caller).await?;
     let details: Vec<_> = sessions.into_iter().map(SessionDetails::from).collect();
     Ok(HttpResponse::Ok().json(details))
 }
@@ -104,6 +104,6 @@ async fn end(
     state: Data<State>,
 ) -> Result<HttpResponse, HttpError> {
     let id = request.match_info().get("id").unwrap_or_default();
-    state.auth.end_session(caller, id).await?;
+    state.services.own_sessions.end(caller, id).await?;
     Ok(HttpResponse::NoContent().finish())
 }

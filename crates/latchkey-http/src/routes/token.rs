@@ -184,7 +184,11 @@ async fn obtain(
     let password = Password::parse(password.0).map_err(|_| Error::BadCredentials)?;
     // The future may be dropped: each write is atomic, and no password is hashed for a disconnected
     // client.
-    let TokenPair { access, refresh } = state.auth.obtain(&username, password, client).await?;
+    let TokenPair { access, refresh } = state
+        .services
+        .sign_in
+        .obtain(&username, password, client)
+        .await?;
     Ok(ok(Obtained { refresh, access }.text()))
 }
 
@@ -204,7 +208,7 @@ async fn refresh(
     Client(client): Client,
     state: Data<State>,
 ) -> Result<HttpResponse, HttpError> {
-    let TokenPair { access, refresh } = state.auth.refresh(&token, client).await?;
+    let TokenPair { access, refresh } = state.services.refresh.refresh(&token, client).await?;
     Ok(ok(Refreshed { access, refresh }.text()))
 }
 
@@ -220,7 +224,7 @@ async fn verify(
     Client(client): Client,
     state: Data<State>,
 ) -> Result<HttpResponse, HttpError> {
-    state.auth.verify(&token, &client).await?;
+    state.services.verify.verify(&token, client).await?;
     Ok(ok("{}"))
 }
 
@@ -236,7 +240,7 @@ async fn blacklist(
     Client(client): Client,
     state: Data<State>,
 ) -> Result<HttpResponse, HttpError> {
-    state.auth.log_out(&refresh, client).await?;
+    state.services.log_out.log_out(&refresh, client).await?;
     Ok(ok("{}"))
 }
 

@@ -4,6 +4,7 @@
 //! (optimistic locking). After a conflict it starts again. So if several instances find that a key
 //! is due, one of them creates it.
 
+mod active_keys;
 mod generate;
 mod import;
 mod prune;
@@ -21,6 +22,7 @@ use chrono::TimeDelta;
 use latchkey_verifier::Algorithm;
 use secrecy::ExposeSecret as _;
 
+pub use active_keys::ActiveKeys;
 pub use import::{Import, Imported};
 pub use revoke::{HANDOVER_DELAY, Revoked, Successor};
 pub use rotate::Rotate;

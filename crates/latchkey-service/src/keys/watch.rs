@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 use latchkey_verifier::Kind;
 use tokio::sync::Mutex;
 
+use super::ActiveKeys;
 use super::{KeyManager, KeysError, ensure_usable};
-use crate::active_keys::ActiveKeys;
 use latchkey_crypto::{key_ring::KeyRing, passphrase};
 use latchkey_domain::{
     keys::{KeyMetadata, saturating_add},

@@ -1,52 +1,47 @@
 //! Detection of refresh token reuse, in all views. `domain/decision.rs` and `domain/reuse.rs` hold
 //! the rules.
 
-use latchkey_verifier::Checked;
+use std::sync::Arc;
 
 use super::{
-    Auth, ClientInfo, Error,
-    audit::View,
-    sampled::Sampled,
-    tokens::{blacklisted, matching_session, token_ref},
+    refusal::blacklisted,
+    request::TokenRequest,
+    run_to_completion::run_as_task,
+    stored::{StoredSessions, matching},
 };
+use crate::{Error, sampled::Sampled, tokens::reference::token_ref};
 use latchkey_domain::{
     audit::{Actor, AuditEvent, EventKind},
     decision::Purpose,
     ports::{Revoke, TokenRef},
     reuse::{ClientBinding, Consequence, Difference},
-    session::{ReuseGrace, RevokedReason, Session, SessionState, TokenStatus},
-    time::Moment,
+    session::{RevokedReason, Session, SessionState, TokenStatus},
 };
 
 static REUSE: Sampled = Sampled::new();
-
-/// Request to a view.
-#[derive(Clone, Copy)]
-pub(super) struct Call<'a> {
-    /// View.
-    pub view: View,
-    /// Client that sent the request.
-    pub client: &'a ClientInfo,
-    /// Time of arrival.
-    pub now: Moment,
-}
 
 /// Refresh token in a request.
 #[derive(Clone, Copy)]
 pub(super) struct Presented<'a> {
     pub token: &'a TokenRef,
     pub generation: u32,
-    pub call: Call<'a>,
+    pub request: &'a TokenRequest,
 }
 
 impl Presented<'_> {
     /// Returns the difference between the sender and the client of the last rotation.
     pub(super) fn difference(&self, session: &Session) -> Difference {
-        Difference::between(session, &self.call.client.origin())
+        Difference::between(session, &self.request.client.origin())
     }
 }
 
-impl Auth {
+/// Detection of refresh token reuse, and its consequence.
+pub(crate) struct ReuseDetection {
+    pub(crate) binding: ClientBinding,
+    pub(crate) sessions: Arc<StoredSessions>,
+}
+
+impl ReuseDetection {
     /// Returns the consequence of a token with the status [`TokenStatus::Grace`] or
     /// [`TokenStatus::Spent`].
     pub(super) fn consequence(
@@ -59,7 +54,7 @@ impl Auth {
         purpose.consequence(
             status == TokenStatus::Grace,
             presented.difference(session),
-            self.parts.rules.binding,
+            self.binding,
         )
     }
 
@@ -77,7 +72,7 @@ impl Auth {
         if self.consequence(Purpose::Verify, status, session, presented) != Consequence::Reuse {
             return blacklisted("spent");
         }
-        match self.end_by_reuse(presented, session, None).await {
+        match self.end_session(presented, session, None).await {
             Ok(()) => blacklisted("reuse"),
             Err(error) => {
                 tracing::warn!(session = %session.id, %error, "session not revoked after token reuse");
@@ -86,13 +81,17 @@ impl Auth {
         }
     }
 
-    /// Like [`Auth::refuse_spent`], for a token that is spent according to the blacklist. One
+    /// Like [`Self::refuse_spent`], for a token that is spent according to the blacklist. One
     /// database query finds the holder. The token is refused regardless of the result, even if the
     /// database is unavailable.
-    pub(super) async fn refuse_blacklisted_spent(&self, token: &TokenRef, call: Call<'_>) -> Error {
+    pub(super) async fn refuse_blacklisted_spent(
+        &self,
+        token: &TokenRef,
+        request: &TokenRequest,
+    ) -> Error {
         let Some(generation) = token
             .generation
-            .filter(|_| self.parts.rules.binding == ClientBinding::Client)
+            .filter(|_| self.binding == ClientBinding::Client)
         else {
             return blacklisted("spent");
         };
@@ -102,15 +101,18 @@ impl Auth {
         let presented = Presented {
             token,
             generation,
-            call,
+            request,
         };
-        match state.token_status(generation, call.now, self.parts.rules.grace) {
+        match self.sessions.status(&state, generation, request.now) {
             status @ (TokenStatus::Grace | TokenStatus::Spent) => {
                 self.refuse_spent(status, &state.session, &presented).await
             }
             TokenStatus::Revoked(reason) => {
                 // Later requests are then answered from the blacklist.
-                self.parts.revocation.record_over(&state, call.now).await;
+                self.sessions
+                    .revocation
+                    .record_over(&state, request.now)
+                    .await;
                 blacklisted(reason.as_str())
             }
             _ => blacklisted("spent"),
@@ -119,25 +121,25 @@ impl Auth {
 
     /// Checks a refresh token that a view refused because of its type. The response does not depend
     /// on the result.
-    pub(super) async fn inspect_refused(&self, checked: &Checked, call: Call<'_>) {
-        let Ok(token) = token_ref(checked) else {
+    pub(super) async fn inspect_refused(&self, request: &TokenRequest) {
+        let Ok(token) = token_ref(&request.checked) else {
             return;
         };
         let Some(generation) = token
             .generation
-            .filter(|_| self.parts.rules.binding == ClientBinding::Client)
+            .filter(|_| self.binding == ClientBinding::Client)
         else {
             return;
         };
         let Some(state) = self.state_of(&token).await else {
             return;
         };
-        let status = state.token_status(generation, call.now, self.parts.rules.grace);
+        let status = self.sessions.status(&state, generation, request.now);
         if matches!(status, TokenStatus::Grace | TokenStatus::Spent) {
             let presented = Presented {
                 token: &token,
                 generation,
-                call,
+                request,
             };
             self.refuse_spent(status, &state.session, &presented).await;
         }
@@ -146,8 +148,8 @@ impl Auth {
     /// Returns the state of the token's session, or `None` if it does not match or the database is
     /// unavailable.
     async fn state_of(&self, token: &TokenRef) -> Option<SessionState> {
-        match self.parts.sessions.find(token.session).await {
-            Ok(state) => matching_session(state, token).ok(),
+        match self.sessions.store.find(token.session).await {
+            Ok(state) => matching(state, token).ok(),
             Err(error) => {
                 tracing::debug!(session = %token.session, %error, "holder of a session unknown");
                 None
@@ -161,7 +163,7 @@ impl Auth {
     ///
     /// The revocation runs in a separate task, so that a thief cannot cancel it by closing the
     /// connection.
-    pub(super) async fn end_by_reuse(
+    pub(super) async fn end_session(
         &self,
         presented: &Presented<'_>,
         session: &Session,
@@ -170,68 +172,43 @@ impl Auth {
         let Presented {
             token,
             generation,
-            call,
+            request,
         } = *presented;
-        let since_rotation = (call.now - session.rotated_at).num_seconds();
+        let since_rotation = (request.now - session.rotated_at).num_seconds();
         let differs = presented.difference(session).as_str();
         if let Some(suppressed) = REUSE.due() {
             tracing::warn!(
                 session = %token.session, user = %token.user, presented = generation, current = session.generation,
-                since_rotation, differs, view = call.view.as_str(), cause = "reuse", suppressed,
+                since_rotation, differs, view = request.view.as_str(), cause = "reuse", suppressed,
                 "reuse of a spent refresh token: revoking the session"
             );
         }
-        let mut audit = AuditEvent::new(call.now, EventKind::Reuse, Actor::Client)
+        let mut audit = AuditEvent::new(request.now, EventKind::Reuse, Actor::Client)
             .of_user(&token.user)
-            .of_session(token.session)
             .of_token(token.session.refresh_jti(generation))
-            .with_cause(RevokedReason::Reuse.as_str())
-            .from(&call.client.origin())
+            .from(&request.client.origin())
             .with("presented_generation", generation.to_string())
             .with("current_generation", session.generation.to_string())
             .with("seconds_since_rotation", since_rotation.to_string())
             .with(
                 "seconds_since_sign_in",
-                (call.now - session.created_at).num_seconds().to_string(),
+                (request.now - session.created_at).num_seconds().to_string(),
             )
-            .with("view", call.view.as_str())
+            .with("view", request.view.as_str())
             .with("differs", differs);
         if let Some(repeats) = repeats {
             audit = audit.with("repeats", repeats.to_string());
         }
-        let reason = RevokedReason::Reuse;
         let revoke = Revoke {
             id: token.session,
             of: None,
-            reason,
-            now: call.now,
+            reason: RevokedReason::Reuse,
+            now: request.now,
             audit: with_holder(audit, session),
         };
-        let (revocation, metrics) = (self.parts.revocation.clone(), self.parts.metrics.clone());
-        let ended = tokio::spawn(async move {
-            let ended = revocation.revoke(revoke).await?;
-            metrics.count_revoked(reason, usize::from(ended == Some(true)));
-            Ok::<_, Error>(())
-        });
-        ended
-            .await
-            .unwrap_or_else(|_| Err(Error::Internal("a use case panicked".to_owned())))
-    }
-
-    /// Returns the event kind of a repeat within the reuse grace, and the difference of the
-    /// clients. A client that differs from the holder has a separate kind. If the grace is
-    /// unlimited, there is no holder.
-    pub(super) fn repeated(
-        &self,
-        session: &Session,
-        presented: &Presented<'_>,
-    ) -> (EventKind, Difference) {
-        let difference = presented.difference(session);
-        if difference.any() && self.parts.rules.grace != ReuseGrace::Unlimited {
-            (EventKind::RefreshRepeatedElsewhere, difference)
-        } else {
-            (EventKind::RefreshRepeated, difference)
-        }
+        let sessions = Arc::clone(&self.sessions);
+        run_as_task(async move { sessions.end(revoke).await }).await?;
+        Ok(())
     }
 }
 

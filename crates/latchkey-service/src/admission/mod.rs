@@ -4,10 +4,10 @@
 //! waits for admission is dropped with its connection. The queues of the database (`store::sql`)
 //! and of the password hasher have separate limits.
 
-use super::{
-    ClientInfo, Error,
-    bulkhead::{Bulkhead, Place, Size},
-};
+mod bulkhead;
+
+use self::bulkhead::{Bulkhead, Place, Size};
+use crate::{ClientInfo, Error};
 use latchkey_domain::{
     ids::SessionId,
     network::{Source, is_local, source_of},
@@ -47,7 +47,7 @@ pub struct Admission {
 }
 
 /// Permission to process one request, until it is dropped.
-pub(super) struct Admitted {
+pub(crate) struct Admitted {
     _session: Option<Place<SessionId>>,
     _source: Option<Place<Source>>,
 }
@@ -68,7 +68,7 @@ impl Admission {
     ///
     /// # Errors
     /// [`Error::Overloaded`], without waiting, if the queue is full.
-    pub(super) async fn enter(
+    pub(crate) async fn enter(
         &self,
         client: &ClientInfo,
         session: Option<SessionId>,
@@ -97,7 +97,7 @@ impl Admission {
     ///
     /// # Errors
     /// [`Error::Busy`], without waiting, if the source already uses its part.
-    pub(super) async fn enter_sign_in(&self, client: &ClientInfo) -> Result<Admitted, Error> {
+    pub(crate) async fn enter_sign_in(&self, client: &ClientInfo) -> Result<Admitted, Error> {
         let part = (self.hashes / PARTS).max(1);
         let places = |local| {
             if local {

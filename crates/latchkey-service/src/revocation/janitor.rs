@@ -6,12 +6,12 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use tokio::{sync::Mutex, time::timeout};
 
-pub use super::purge::Purged;
 use super::{
     Revocation,
     cache_rebuild::{Backoff, Rebuild},
     recent_writes::RecentWrites,
 };
+pub use crate::purge::Purged;
 use latchkey_domain::{
     ids::UserId,
     ports::{
@@ -23,7 +23,7 @@ use latchkey_domain::{
 };
 
 /// Rows per query.
-pub(super) const PAGE_SIZE: i64 = 500;
+pub(crate) const PAGE_SIZE: i64 = 500;
 
 /// Period before the last round whose entries are written again. It is longer than the time between
 /// the time stamp of a statement and its commit.
@@ -38,13 +38,13 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Periodic maintenance of the blacklist and the stores.
 pub struct Maintenance {
-    pub(super) audit: Arc<dyn AuditStore>,
-    pub(super) audit_retention: Option<TimeDelta>,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(crate) audit: Arc<dyn AuditStore>,
+    pub(crate) audit_retention: Option<TimeDelta>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(super) revocation: Revocation,
-    pub(super) sessions: Arc<dyn SessionStore>,
+    pub(crate) sessions: Arc<dyn SessionStore>,
     state: Mutex<State>,
-    pub(super) users: Arc<dyn UserStore>,
+    pub(crate) users: Arc<dyn UserStore>,
 }
 
 #[derive(Default)]

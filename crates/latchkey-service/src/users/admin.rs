@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Error, Revocation};
+use crate::{Error, Revocation};
 use latchkey_crypto::{hasher::Hasher, random};
 use latchkey_domain::{
     audit::{Actor, AuditEvent, EventKind},

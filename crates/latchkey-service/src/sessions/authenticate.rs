@@ -1,18 +1,23 @@
 //! Authentication by access token: simplejwt's `JWTAuthentication`.
 
-use latchkey_verifier::{Checked, Kind};
+use std::sync::Arc;
+
+use latchkey_verifier::Kind;
 
 use super::{
-    Auth, ClientInfo, Error,
+    refusal::blacklisted,
+    request::{TokenRequest, TokenRequests, View},
+    reuse::ReuseDetection,
+    stored::StoredSessions,
+};
+use crate::{
+    ClientInfo, Error,
     admission::Admitted,
-    audit::View,
-    reuse::Call,
-    tokens::{blacklisted, invalid, matching_session, token_ref},
+    tokens::reference::{invalid, token_ref},
 };
 use latchkey_domain::{
     decision::{Decision, Purpose},
     session::Session,
-    time::truncate_to_micros,
     user::User,
 };
 
@@ -33,7 +38,14 @@ pub struct Caller {
     pub(super) admitted: Admitted,
 }
 
-impl Auth {
+/// Authentication of requests by access token.
+pub struct Authenticate {
+    pub(crate) requests: Arc<TokenRequests>,
+    pub(crate) reuse: Arc<ReuseDetection>,
+    pub(crate) sessions: Arc<StoredSessions>,
+}
+
+impl Authenticate {
     /// Authenticates a request by its access token. The database is always queried, because its row
     /// is needed anyway. The order of checks is that of simplejwt: the token, the user in the
     /// token, and the state of that user.
@@ -42,32 +54,22 @@ impl Auth {
     /// [`Error::Token`], [`Error::NoUserIdentification`], [`Error::UserNotFound`],
     /// [`Error::UserInactive`], [`Error::Overloaded`], [`Error::Unavailable`].
     pub async fn authenticate(&self, token: &str, client: ClientInfo) -> Result<Caller, Error> {
-        let now = truncate_to_micros(self.parts.clock.now());
-        let checked = self.verify_cached(token, now)?;
-        let admitted = self.admit(&checked, &client).await?;
-        let call = Call {
-            view: View::Protected,
-            client: &client,
-            now,
-        };
-        let outcome = self.authenticate_checked(&checked, call).await;
-        let identity = self.record_refusal(View::Protected, &checked, &client, now, outcome)?;
+        let request = self.requests.check(View::Protected, token, client)?;
+        let admitted = self.requests.admit(&request).await?;
+        let outcome = self.authenticate_checked(&request).await;
+        let identity = self.requests.record_refusal(&request, outcome)?;
         Ok(Caller {
             identity,
-            client,
+            client: request.client,
             admitted,
         })
     }
 
-    async fn authenticate_checked(
-        &self,
-        checked: &Checked,
-        call: Call<'_>,
-    ) -> Result<Identity, Error> {
-        let (policy, now) = (self.parts.keys.policy(), call.now);
+    async fn authenticate_checked(&self, request: &TokenRequest) -> Result<Identity, Error> {
+        let (checked, policy) = (&request.checked, self.requests.policy());
         if let Err(refusal) = checked.require(Kind::Access, policy) {
             if checked.kind() == Kind::Refresh {
-                Box::pin(self.inspect_refused(checked, call)).await;
+                Box::pin(self.reuse.inspect_refused(request)).await;
             }
             return Err(refusal.into());
         }
@@ -79,9 +81,8 @@ impl Auth {
             return Err(invalid());
         }
         let token = token_ref(checked)?;
-        let state = matching_session(self.parts.sessions.find(token.session).await?, &token)?;
-        let status = state.access_token_status(token.session_epoch, now);
-        match Purpose::Authenticate.decide(status) {
+        let (state, purpose) = (self.sessions.find(&token).await?, Purpose::Authenticate);
+        match purpose.decide(state.access_token_status(token.session_epoch, request.now)) {
             Decision::Accept => match state.user {
                 Some(user) => Ok(Identity {
                     user,
@@ -90,8 +91,8 @@ impl Auth {
                 None => Err(Error::UserNotFound),
             },
             Decision::Refuse(refused) => {
-                let purpose = Purpose::Authenticate;
-                Err(self.refuse(purpose, refused, &state, now).await)
+                let now = request.now;
+                Err(self.sessions.refuse(purpose, refused, &state, now).await)
             }
             // An access token belongs to no generation.
             Decision::Spent => Err(blacklisted("spent")),

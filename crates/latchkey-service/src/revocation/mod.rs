@@ -1,11 +1,19 @@
 //! Revocations. They are written to the database, the source of truth, and then to the blacklist,
 //! if there is one. Without a blacklist the same rules apply, with the database alone.
 
+mod cache_rebuild;
+pub mod janitor;
+mod operators;
+mod recent_writes;
+
 use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use super::{
+pub use operators::OperatorWatch;
+pub(crate) use operators::REVOCATIONS;
+
+use crate::{
     sampled::Sampled,
     write_behind::{self, EntryQueue, EntryWriter},
 };
@@ -91,7 +99,7 @@ impl Revocation {
         self.blacklist.as_ref()
     }
 
-    pub(super) async fn check(&self, token: &TokenRef) -> Lookup {
+    pub(crate) async fn check(&self, token: &TokenRef) -> Lookup {
         match &self.blacklist {
             Some(blacklist) => blacklist.check(token).await,
             None => Lookup::Unknown,
@@ -100,7 +108,7 @@ impl Revocation {
 
     /// Revokes a session. Returns true if this call revoked it, false if it was revoked before, and
     /// `None` if it does not exist.
-    pub(super) async fn revoke(&self, revoke: Revoke) -> Result<Option<bool>, StoreError> {
+    pub(crate) async fn revoke(&self, revoke: Revoke) -> Result<Option<bool>, StoreError> {
         let now = revoke.now;
         let Some((session, by_us)) = self.sessions.revoke(revoke).await? else {
             return Ok(None);
@@ -112,7 +120,7 @@ impl Revocation {
     /// Writes the entries of a revoked session or a stale epoch again, before the response reports
     /// it. The process that revoked it may have failed before it wrote the entry. After the
     /// response, all instances agree on the revocation.
-    pub(super) async fn record_over(&self, state: &SessionState, now: Moment) {
+    pub(crate) async fn record_over(&self, state: &SessionState, now: Moment) {
         let SessionState { session, user } = state;
         // The row of a deleted user has no user to read the epoch from, so the session has an entry.
         let revoked = (session.revoked.is_some() || user.is_none())
@@ -127,7 +135,7 @@ impl Revocation {
         }
     }
 
-    pub(super) async fn record_revoked(&self, sessions: &[Session], now: Moment) {
+    pub(crate) async fn record_revoked(&self, sessions: &[Session], now: Moment) {
         let revoked = sessions.iter().filter(|session| session.revoked.is_some());
         let entries: Vec<_> = revoked
             .map(|session| Self::session_entry(session, now))
@@ -139,7 +147,7 @@ impl Revocation {
 
     /// Enqueues the entry of a rotation. The request does not wait for it, because the database
     /// checks each refresh token anyway.
-    pub(super) fn enqueue_rotated(&self, session: &Session) {
+    pub(crate) fn enqueue_rotated(&self, session: &Session) {
         if let Some(queue) = &self.write_behind {
             let entry = BlacklistEntry::GenerationRotated {
                 session: session.id,
@@ -150,12 +158,12 @@ impl Revocation {
         }
     }
 
-    pub(super) async fn record_epoch(&self, user: &UserId, version: u32) {
+    pub(crate) async fn record_epoch(&self, user: &UserId, version: u32) {
         self.write(vec![self.epoch_entry(user.clone(), version)])
             .await;
     }
 
-    pub(super) async fn record_epochs(&self, users: &[(UserId, u32)]) {
+    pub(crate) async fn record_epochs(&self, users: &[(UserId, u32)]) {
         self.write(
             users
                 .iter()
@@ -166,12 +174,12 @@ impl Revocation {
     }
 
     /// Returns the entry of a revoked session, unless all of its tokens have expired.
-    pub(super) fn entry_of(session: &Session, now: Moment) -> Option<(BlacklistEntry, TimeDelta)> {
+    pub(crate) fn entry_of(session: &Session, now: Moment) -> Option<(BlacklistEntry, TimeDelta)> {
         let ended = session.expires_at + MARGIN <= now;
         (session.revoked.is_some() && !ended).then(|| Self::entry(session, now))
     }
 
-    pub(super) fn epoch_entry(&self, user: UserId, version: u32) -> (BlacklistEntry, TimeDelta) {
+    pub(crate) fn epoch_entry(&self, user: UserId, version: u32) -> (BlacklistEntry, TimeDelta) {
         (
             BlacklistEntry::SessionEpoch {
                 user,
@@ -182,7 +190,7 @@ impl Revocation {
     }
 
     /// Returns the time for which the entry of a session epoch is kept.
-    pub(super) fn epoch_lifetime(&self) -> TimeDelta {
+    pub(crate) fn epoch_lifetime(&self) -> TimeDelta {
         self.lifetimes.session.max(EPOCH_LIFETIME) + MARGIN
     }
 

@@ -109,26 +109,26 @@ impl ActiveKeys {
         self.seconds_since_read(now) <= MAX_READ_AGE
     }
 
-    pub(super) fn record_read(&self, now: Moment) {
+    pub(crate) fn record_read(&self, now: Moment) {
         self.read_at.store(now.timestamp(), Ordering::Relaxed);
     }
 
-    pub(super) fn record_overdue(&self, overdue: bool) {
+    pub(crate) fn record_overdue(&self, overdue: bool) {
         self.overdue.store(overdue, Ordering::Relaxed);
     }
 
-    pub(super) fn record_broken(&self, broken: bool) {
+    pub(crate) fn record_broken(&self, broken: bool) {
         self.broken.store(broken, Ordering::Relaxed);
     }
 
     /// Verifies a token that is usually presented once, such as a refresh token.
-    pub(super) fn verify(&self, token: &str, now: Moment) -> Result<Checked, VerifyError> {
+    pub(crate) fn verify(&self, token: &str, now: Moment) -> Result<Checked, VerifyError> {
         self.current().verifier.check(token, now.timestamp())
     }
 
     /// Verifies a token that may be presented repeatedly. Only the signature is cached: times are
     /// checked each time.
-    pub(super) fn verify_cached(&self, token: &str, now: Moment) -> Result<Checked, VerifyError> {
+    pub(crate) fn verify_cached(&self, token: &str, now: Moment) -> Result<Checked, VerifyError> {
         let current = self.current();
         let Some(cache) = &current.cache else {
             return current.verifier.check(token, now.timestamp());

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use chrono::TimeDelta;
 use tokio::sync::Mutex;
 
-use super::Metrics;
+use crate::Metrics;
 use latchkey_domain::{
     audit::EventKind,
     ports::{AuditQuery, AuditStore, Clock, StoreError},
@@ -14,7 +14,7 @@ use latchkey_domain::{
 };
 
 /// Counted events.
-pub(super) const REVOCATIONS: [EventKind; 4] = [
+pub(crate) const REVOCATIONS: [EventKind; 4] = [
     EventKind::AllSessionsRevoked,
     EventKind::AllUsersSignedOut,
     EventKind::KeyRevoked,
