@@ -45,7 +45,7 @@ pub(super) fn new_material(algorithm: Algorithm) -> Option<Vec<u8>> {
                     .to_vec(),
             )
         }
-        Family::Okp => Some(
+        Family::Ed => Some(
             Ed25519KeyPair::generate_pkcs8v1(&random)
                 .ok()?
                 .as_ref()
@@ -70,7 +70,7 @@ pub(super) fn pair(algorithm: Algorithm, der: &[u8]) -> Result<Pair, MaterialErr
                 crv,
             })
         }
-        Family::Okp => Ok(Pair::Ed(
+        Family::Ed => Ok(Pair::Ed(
             Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(unfit)?,
         )),
         Family::Rsa => {
