@@ -16,7 +16,6 @@ mod layout;
 mod migrate;
 mod openapi;
 mod output;
-mod reference;
 mod serve;
 mod sessions;
 mod users;
@@ -85,11 +84,6 @@ enum Command {
     FlushExpired(flush_expired::FlushExpiredArgs),
     /// Check configuration, keys, database, migrations, Redis and clock, without changes
     Doctor(Box<Config>),
-    /// Print a reference: settings or commands as Markdown, or a man page
-    Reference {
-        /// Page to print
-        page: reference::Page,
-    },
     /// Check that the server on this machine is ready; the exit code is 1 if it is not
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print the OpenAPI document
@@ -219,10 +213,6 @@ async fn dispatch(
         output::bytes(&script);
         return Ok(ExitCode::SUCCESS);
     }
-    if let Command::Reference { page } = command {
-        output::bytes(&reference::page(page, program())?);
-        return Ok(ExitCode::SUCCESS);
-    }
     if let Command::Openapi = command {
         return Ok(openapi::run());
     }
@@ -265,9 +255,7 @@ async fn execute(
         Command::Audit(arguments) => audit::run(arguments, clock).await,
         Command::Why(arguments) => why::run(&arguments, clock).await,
         Command::FlushExpired(arguments) => flush_expired::run(&arguments, clock).await,
-        Command::Completions { .. } | Command::Openapi | Command::Reference { .. } => {
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Completions { .. } | Command::Openapi => Ok(ExitCode::SUCCESS),
     }
 }
 
@@ -302,7 +290,8 @@ fn log_empty(dotenv: &Dotenv) {
 }
 
 /// Returns the command line, with its help arranged.
-fn program() -> clap::Command {
+#[must_use]
+pub fn program() -> clap::Command {
     layout::arrange(Cli::command())
 }
 

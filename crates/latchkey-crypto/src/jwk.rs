@@ -6,95 +6,95 @@ use aws_lc_rs::{
     signature::{KeyPair as _, RsaPublicKeyComponents},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{
+    DecodingKey,
+    jwk::{CommonParameters, Jwk, PublicKeyUse, ThumbprintHash},
+};
 use latchkey_verifier::Algorithm;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::key_pair::Pair;
 
-/// Returns the required members in RFC 7638's order. Those of a shared secret are secret: see
-/// [`thumbprint`].
-pub(super) fn members(pair: &Pair) -> Vec<(&'static str, Zeroizing<String>)> {
-    let text = |text: &str| Zeroizing::new(text.to_owned());
-    let encode = |bytes: &[u8]| Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes));
+/// Returns the `kid`: the SHA-256 thumbprint in base64url.
+pub(super) fn thumbprint(pair: &Pair) -> Option<String> {
     match pair {
-        Pair::Ec { pair, crv } => {
-            // Uncompressed point: the byte 4, then x and y of equal length (SEC 1, section 2.3.3).
-            let point = pair.public_key().as_ref().get(1..).unwrap_or_default();
-            let (x, y) = point.split_at(point.len() / 2);
-            vec![
-                ("crv", text(crv)),
-                ("kty", text("EC")),
-                ("x", encode(x)),
-                ("y", encode(y)),
-            ]
-        }
-        Pair::Ed(pair) => {
-            vec![
-                ("crv", text("Ed25519")),
-                ("kty", text("OKP")),
-                ("x", encode(pair.public_key().as_ref())),
-            ]
-        }
-        Pair::Hmac { secret, .. } => vec![("k", encode(secret)), ("kty", text("oct"))],
-        Pair::Rsa { pair, .. } => {
-            let public = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
-            vec![
-                ("e", encode(&public.e)),
-                ("kty", text("RSA")),
-                ("n", encode(&public.n)),
-            ]
-        }
+        Pair::Hmac { secret, .. } => Some(thumbprint_of_secret(secret)),
+        pair => members(pair)?.thumbprint(ThumbprintHash::SHA256).ok(),
     }
 }
 
-/// Returns the SHA-256 of the members in base64url: the `kid`. That of a secret reveals no more
-/// than a token signed with it.
-pub(super) fn thumbprint(members: &[(&'static str, Zeroizing<String>)]) -> String {
-    // Hashed piece by piece, to avoid another copy of a secret.
+/// Returns the thumbprint of a shared secret, which reveals no more than a token signed with it.
+/// `jsonwebtoken` would leave copies of the secret in memory.
+fn thumbprint_of_secret(secret: &[u8]) -> String {
+    let encoded = Zeroizing::new(URL_SAFE_NO_PAD.encode(secret));
     let mut hash = Context::new(&SHA256);
-    for (index, (name, value)) in members.iter().enumerate() {
-        for piece in [
-            if index == 0 { "{\"" } else { ",\"" },
-            name,
-            "\":\"",
-            value,
-            "\"",
-        ] {
-            hash.update(piece.as_bytes());
-        }
+    for piece in [r#"{"k":""#, &encoded, r#"","kty":"oct"}"#] {
+        hash.update(piece.as_bytes());
     }
-    hash.update(b"}");
     URL_SAFE_NO_PAD.encode(hash.finish())
 }
 
 /// Returns the public JWK, or `None` for a shared secret.
 pub(super) fn public(pair: &Pair, algorithm: Algorithm, kid: &str) -> Option<Value> {
-    if matches!(pair, Pair::Hmac { .. }) {
-        return None;
-    }
-    let mut jwk: Map<String, Value> = members(pair)
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), Value::String(value.to_string())))
-        .collect();
-    for (name, value) in [("alg", algorithm.name()), ("kid", kid), ("use", "sig")] {
-        jwk.insert(name.to_owned(), Value::String(value.to_owned()));
-    }
-    Some(Value::Object(jwk))
+    let mut jwk = members(pair)?;
+    jwk.common = CommonParameters {
+        key_algorithm: Some(jsonwebtoken::Algorithm::from(algorithm).into()),
+        key_id: Some(kid.to_owned()),
+        public_key_use: Some(PublicKeyUse::Signature),
+        ..CommonParameters::default()
+    };
+    serde_json::to_value(jwk).ok()
+}
+
+/// Returns the required members of the public JWK, or `None` for a shared secret.
+fn members(pair: &Pair) -> Option<Jwk> {
+    let key = match pair {
+        // Despite its name, the constructor receives the uncompressed point.
+        Pair::Ec(pair) => DecodingKey::from_ec_der(pair.public_key().as_ref()),
+        Pair::Ed(pair) => DecodingKey::from_ed_der(pair.public_key().as_ref()),
+        Pair::Hmac { .. } => return None,
+        Pair::Rsa { pair, .. } => {
+            let public = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
+            DecodingKey::from_rsa_raw_components(&public.n, &public.e)
+        }
+    };
+    Jwk::from_decoding_key(&key, None).ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::thumbprint;
+    use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
+    use serde_json::json;
+
+    use super::{URL_SAFE_NO_PAD, thumbprint_of_secret};
+    use base64::Engine as _;
+
+    fn thumbprint(jwk: serde_json::Value) -> String {
+        let jwk: Jwk = serde_json::from_value(jwk).unwrap();
+        jwk.thumbprint(ThumbprintHash::SHA256).unwrap()
+    }
 
     #[test]
-    fn thumbprint_matches_the_example_of_rfc_7638() {
+    fn thumbprint_matches_the_examples_of_the_rfcs() {
+        // RFC 7638, section 3.1.
         let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
-        let members = [("e", "AQAB"), ("kty", "RSA"), ("n", n)]
-            .map(|(name, value)| (name, value.to_owned().into()));
         assert_eq!(
-            thumbprint(&members),
+            thumbprint(json!({ "kty": "RSA", "n": n, "e": "AQAB", "alg": "RS256" })),
             "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
         );
+        // RFC 8037, appendix A.3.
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        assert_eq!(
+            thumbprint(json!({ "kty": "OKP", "crv": "Ed25519", "x": x })),
+            "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+        );
+    }
+
+    #[test]
+    fn thumbprint_of_a_secret_equals_that_of_its_jwk() {
+        let secret = [0xfb; 48];
+        let jwk = json!({ "kty": "oct", "k": URL_SAFE_NO_PAD.encode(secret) });
+        assert_eq!(thumbprint_of_secret(&secret), thumbprint(jwk));
     }
 }

@@ -18,10 +18,7 @@ use super::{random, signing_key::MaterialError};
 
 /// Private key, ready to sign.
 pub(super) enum Pair {
-    Ec {
-        pair: Box<EcdsaKeyPair>,
-        crv: &'static str,
-    },
+    Ec(Box<EcdsaKeyPair>),
     Ed(Ed25519KeyPair),
     Hmac {
         key: Box<hmac::Key>,
@@ -36,16 +33,13 @@ pub(super) enum Pair {
 pub(super) fn new_material(algorithm: Algorithm) -> Option<Vec<u8>> {
     let random = SystemRandom::new();
     match algorithm.family() {
-        Family::Ec => {
-            let (curve, _) = curve(algorithm);
-            Some(
-                EcdsaKeyPair::generate_pkcs8(curve, &random)
-                    .ok()?
-                    .as_ref()
-                    .to_vec(),
-            )
-        }
-        Family::Okp => Some(
+        Family::Ec => Some(
+            EcdsaKeyPair::generate_pkcs8(curve(algorithm), &random)
+                .ok()?
+                .as_ref()
+                .to_vec(),
+        ),
+        Family::Ed => Some(
             Ed25519KeyPair::generate_pkcs8v1(&random)
                 .ok()?
                 .as_ref()
@@ -64,13 +58,10 @@ pub(super) fn pair(algorithm: Algorithm, der: &[u8]) -> Result<Pair, MaterialErr
     let unfit = |_| MaterialError::NotForAlgorithm(algorithm);
     match algorithm.family() {
         Family::Ec => {
-            let (curve, crv) = curve(algorithm);
-            Ok(Pair::Ec {
-                pair: Box::new(EcdsaKeyPair::from_pkcs8(curve, der).map_err(unfit)?),
-                crv,
-            })
+            let pair = EcdsaKeyPair::from_pkcs8(curve(algorithm), der).map_err(unfit)?;
+            Ok(Pair::Ec(Box::new(pair)))
         }
-        Family::Okp => Ok(Pair::Ed(
+        Family::Ed => Ok(Pair::Ed(
             Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(unfit)?,
         )),
         Family::Rsa => {
@@ -106,10 +97,10 @@ pub(super) fn rejected(algorithm: Algorithm, error: &KeyRejected) -> MaterialErr
     }
 }
 
-fn curve(algorithm: Algorithm) -> (&'static EcdsaSigningAlgorithm, &'static str) {
+fn curve(algorithm: Algorithm) -> &'static EcdsaSigningAlgorithm {
     match algorithm {
-        Algorithm::Es384 => (&ECDSA_P384_SHA384_FIXED_SIGNING, "P-384"),
-        _ => (&ECDSA_P256_SHA256_FIXED_SIGNING, "P-256"),
+        Algorithm::Es384 => &ECDSA_P384_SHA384_FIXED_SIGNING,
+        _ => &ECDSA_P256_SHA256_FIXED_SIGNING,
     }
 }
 

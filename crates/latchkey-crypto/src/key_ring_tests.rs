@@ -106,7 +106,7 @@ fn each_algorithm_signs_and_verifies_without_publishing_secrets() {
             names.sort_unstable();
             let expected: &[&str] = match algorithm.family() {
                 Family::Ec => &["alg", "crv", "kid", "kty", "use", "x", "y"],
-                Family::Okp => &["alg", "crv", "kid", "kty", "use", "x"],
+                Family::Ed => &["alg", "crv", "kid", "kty", "use", "x"],
                 Family::Hmac | Family::Rsa => &["alg", "e", "kid", "kty", "n", "use"],
             };
             assert_eq!(

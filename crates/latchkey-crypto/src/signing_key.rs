@@ -188,7 +188,7 @@ impl SigningKey {
         contents: &[u8],
     ) -> Result<Self, MaterialError> {
         let pair = key_pair::pair(algorithm, contents)?;
-        let kid = jwk::thumbprint(&jwk::members(&pair));
+        let kid = jwk::thumbprint(&pair).ok_or(MaterialError::NotForAlgorithm(algorithm))?;
         let key = Self {
             algorithm,
             kid,
@@ -239,7 +239,7 @@ impl SigningKey {
         let der = |der: Result<PublicKeyX509Der<'_>, _>| der.ok().map(|der| der.as_ref().to_vec());
         let der = match &self.pair {
             _ if self.kind == Kind::Refresh => None,
-            Pair::Ec { pair, .. } => der(pair.public_key().as_der()),
+            Pair::Ec(pair) => der(pair.public_key().as_der()),
             Pair::Ed(pair) => der(pair.public_key().as_der()),
             Pair::Hmac { .. } => None,
             Pair::Rsa { pair, .. } => der(pair.public_key().as_der()),
@@ -274,8 +274,8 @@ impl SigningKey {
     /// Returns the length of a signature in bytes (RFC 7518, section 3; RFC 8032, section 5.1).
     pub(super) fn signature_length(&self) -> usize {
         match &self.pair {
-            Pair::Ec { .. } if self.algorithm == Algorithm::Es384 => 96,
-            Pair::Ec { .. } | Pair::Ed(_) => 64,
+            Pair::Ec(_) if self.algorithm == Algorithm::Es384 => 96,
+            Pair::Ec(_) | Pair::Ed(_) => 64,
             Pair::Hmac { key, .. } => key.algorithm().tag_len(),
             Pair::Rsa { pair, .. } => pair.public_modulus_len(),
         }
@@ -289,7 +289,7 @@ impl SigningKey {
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignatureError> {
         let random = SystemRandom::new();
         match &self.pair {
-            Pair::Ec { pair, .. } => pair
+            Pair::Ec(pair) => pair
                 .sign(&random, message)
                 .map(|signature| signature.as_ref().to_vec())
                 .map_err(|_| SignatureError),

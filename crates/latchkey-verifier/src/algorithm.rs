@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+pub use jsonwebtoken::AlgorithmFamily as Family;
+
 /// JWS algorithm. Each key is for exactly one (RFC 8725, section 3.1).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Algorithm {
@@ -29,19 +31,6 @@ pub enum Algorithm {
     Rs384,
     /// RSASSA-PKCS1-v1_5 with SHA-512.
     Rs512,
-}
-
-/// Type of key material.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Family {
-    /// Elliptic-curve key (`kty: EC`).
-    Ec,
-    /// Shared secret (`kty: oct`).
-    Hmac,
-    /// Edwards-curve key (`kty: OKP`).
-    Okp,
-    /// RSA key (`kty: RSA`).
-    Rsa,
 }
 
 /// The text is not the name of a supported algorithm. `none` is never supported.
@@ -89,15 +78,8 @@ impl Algorithm {
 
     /// Returns the type of key that the algorithm requires.
     #[must_use]
-    pub const fn family(self) -> Family {
-        match self {
-            Self::Es256 | Self::Es384 => Family::Ec,
-            Self::EdDsa => Family::Okp,
-            Self::Hs256 | Self::Hs384 | Self::Hs512 => Family::Hmac,
-            Self::Ps256 | Self::Ps384 | Self::Ps512 | Self::Rs256 | Self::Rs384 | Self::Rs512 => {
-                Family::Rsa
-            }
-        }
+    pub fn family(self) -> Family {
+        jsonwebtoken::Algorithm::from(self).family()
     }
 
     /// Returns the minimum length of an HMAC secret in bytes: that of the hash (RFC 7518, section
@@ -111,16 +93,23 @@ impl Algorithm {
             _ => 0,
         }
     }
+}
 
-    /// Returns the name of an RSA algorithm in `jsonwebtoken`.
-    pub(crate) const fn rsa(self) -> jsonwebtoken::Algorithm {
-        match self {
-            Self::Ps256 => jsonwebtoken::Algorithm::PS256,
-            Self::Ps384 => jsonwebtoken::Algorithm::PS384,
-            Self::Ps512 => jsonwebtoken::Algorithm::PS512,
-            Self::Rs384 => jsonwebtoken::Algorithm::RS384,
-            Self::Rs512 => jsonwebtoken::Algorithm::RS512,
-            _ => jsonwebtoken::Algorithm::RS256,
+impl From<Algorithm> for jsonwebtoken::Algorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Es256 => Self::ES256,
+            Algorithm::Es384 => Self::ES384,
+            Algorithm::EdDsa => Self::EdDSA,
+            Algorithm::Hs256 => Self::HS256,
+            Algorithm::Hs384 => Self::HS384,
+            Algorithm::Hs512 => Self::HS512,
+            Algorithm::Ps256 => Self::PS256,
+            Algorithm::Ps384 => Self::PS384,
+            Algorithm::Ps512 => Self::PS512,
+            Algorithm::Rs256 => Self::RS256,
+            Algorithm::Rs384 => Self::RS384,
+            Algorithm::Rs512 => Self::RS512,
         }
     }
 }

@@ -4,11 +4,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use aws_lc_rs::{
     hmac,
-    signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey},
+    signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use curve25519_dalek::edwards::CompressedEdwardsY;
-use jsonwebtoken::DecodingKey;
+use jsonwebtoken::{DecodingKey, crypto::aws_lc};
 use serde_json::Value;
 
 use crate::{Algorithm, Family, Kind, json, roca};
@@ -67,13 +67,13 @@ pub struct VerifyingKey {
     material: Material,
 }
 
-/// Key material, prepared once instead of at each verification.
+/// Key material. It is prepared once where `jsonwebtoken` would prepare it at each verification.
 #[derive(Clone)]
 enum Material {
-    /// Point on a curve.
+    /// Ed25519 or RSA key, which `jsonwebtoken` uses without preparation.
+    Plain(DecodingKey),
+    /// Point on P-256 or P-384.
     Point(ParsedPublicKey),
-    /// Modulus and exponent, which need no preparation.
-    Rsa(DecodingKey),
     /// HMAC key, boxed because of its size.
     Secret(Arc<hmac::Key>),
 }
@@ -126,7 +126,7 @@ impl VerifyingKey {
         let material = match algorithm.family() {
             Family::Ec => ec(algorithm, &number("x")?, &number("y")?).map(Material::Point),
             Family::Hmac => None,
-            Family::Okp => ed25519(&number("x")?).map(Material::Point),
+            Family::Ed => ed25519(&number("x")?).map(Material::Plain),
             Family::Rsa => {
                 let (n, e) = (number("n")?, number("e")?);
                 if bits(&n) < MIN_RSA_BITS {
@@ -135,7 +135,7 @@ impl VerifyingKey {
                 if roca::is_from_flawed_generator(&n) {
                     return Err(KeyError::RocaRsa(kid.to_owned()));
                 }
-                rsa(&n, &e).map(Material::Rsa)
+                rsa(&n, &e).map(Material::Plain)
             }
         };
         Ok(Self {
@@ -148,14 +148,13 @@ impl VerifyingKey {
     /// Returns true if `signature` is a signature of `message` with this key.
     pub(crate) fn verifies(&self, signature: &[u8], message: &[u8]) -> bool {
         match &self.material {
-            Material::Point(key) => key.verify_sig(message, signature).is_ok(),
-            Material::Rsa(key) => {
-                let signature = URL_SAFE_NO_PAD.encode(signature);
-                matches!(
-                    jsonwebtoken::crypto::verify(&signature, message, key, self.algorithm.rsa()),
-                    Ok(true)
-                )
+            // The provider is named: that of the process may be another one, or none.
+            Material::Plain(key) => {
+                let algorithm = self.algorithm.into();
+                (aws_lc::DEFAULT_PROVIDER.verifier_factory)(&algorithm, key)
+                    .is_ok_and(|key| key.verify(message, &signature.to_vec()).is_ok())
             }
+            Material::Point(key) => key.verify_sig(message, signature).is_ok(),
             // Compares the whole MAC in constant time.
             Material::Secret(key) => hmac::verify(key, message, signature).is_ok(),
         }
@@ -163,12 +162,12 @@ impl VerifyingKey {
 }
 
 /// Returns `kty` and `crv` of a key for this algorithm (RFC 7518, section 6; RFC 8037, section 2).
-const fn kind_of_key(algorithm: Algorithm) -> (&'static str, Option<&'static str>) {
+fn kind_of_key(algorithm: Algorithm) -> (&'static str, Option<&'static str>) {
     match algorithm.family() {
         Family::Ec if matches!(algorithm, Algorithm::Es384) => ("EC", Some("P-384")),
         Family::Ec => ("EC", Some("P-256")),
         Family::Hmac => ("oct", None),
-        Family::Okp => ("OKP", Some("Ed25519")),
+        Family::Ed => ("OKP", Some("Ed25519")),
         Family::Rsa => ("RSA", None),
     }
 }
@@ -190,13 +189,11 @@ fn ec(algorithm: Algorithm, x: &[u8], y: &[u8]) -> Option<ParsedPublicKey> {
 /// Decodes a point of Ed25519 in its canonical encoding (RFC 8032, section 5.1.3). The eight
 /// points of small order are refused: with such a key, one signature is valid for every message,
 /// and anyone can compute it.
-fn ed25519(x: &[u8]) -> Option<ParsedPublicKey> {
+fn ed25519(x: &[u8]) -> Option<DecodingKey> {
     let encoding = CompressedEdwardsY::from_slice(x).ok()?;
     let point = encoding.decompress()?;
-    if point.is_small_order() || point.compress() != encoding {
-        return None;
-    }
-    ParsedPublicKey::new(&ED25519, x).ok()
+    let usable = !point.is_small_order() && point.compress() == encoding;
+    usable.then(|| DecodingKey::from_ed_der(x))
 }
 
 /// Returns the key with this modulus and exponent. Neither may have leading zeros (RFC 7518,

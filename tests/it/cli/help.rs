@@ -92,7 +92,6 @@ fn short_and_long_help_go_to_standard_output() {
         "doctor",
         "healthcheck",
         "openapi",
-        "reference",
         "completions",
     ] {
         assert!(

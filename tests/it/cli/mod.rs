@@ -27,7 +27,6 @@ mod mounted;
 mod new_passwords;
 mod owners;
 mod passphrases;
-mod reference;
 mod secrecy;
 mod serve;
 mod sessions;
