@@ -60,7 +60,7 @@ fuzz_target!(|data: &[u8]| {
         match algorithm.family() {
             Family::Ec => assert_eq!(number("x").len(), number("y").len()),
             Family::Hmac => panic!("a published secret"),
-            Family::Okp => assert_eq!(number("x").len(), 32),
+            Family::Ed => assert_eq!(number("x").len(), 32),
             Family::Rsa => assert!(number("n").len() >= 256 && number("e") != [1]),
         }
     }
