@@ -8,12 +8,12 @@ use super::{Fleet, KeysIn, Traffic};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotation_of_keys_in_a_directory_refuses_no_token() {
-    assert_no_token_is_refused(KeysIn::Directory).await;
+    Box::pin(assert_no_token_is_refused(KeysIn::Directory)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotation_of_keys_in_the_database_refuses_no_token() {
-    assert_no_token_is_refused(KeysIn::Database).await;
+    Box::pin(assert_no_token_is_refused(KeysIn::Database)).await;
 }
 
 /// Verifiers fetch the key set at the worst times: just before the new key exists, and just before
