@@ -9,123 +9,63 @@ use crate::{
 };
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table of all refusals")]
 fn each_refusal_has_its_cause() {
+    use VerifyError::{
+        Claim, Expired, Header, Issuer, MissingExpiry, MissingId, MissingType, NotYetValid,
+        TooLong, Typ, UnknownKey, WrongType,
+    };
+
     let s = signer();
     for (token, refusal, cause) in [
-        (
-            s.headed(&json!({ "kid": null })),
-            VerifyError::UnknownKey,
-            "unknown_key",
-        ),
-        (
-            s.headed(&json!({ "kid": 5 })),
-            VerifyError::Header,
-            "header",
-        ),
-        (
-            s.headed(&json!({ "crit": [] })),
-            VerifyError::Header,
-            "header",
-        ),
-        (
-            s.headed(&json!({ "b64": true })),
-            VerifyError::Header,
-            "header",
-        ),
-        (
-            s.headed(&json!({ "typ": null })),
-            VerifyError::Typ,
-            "wrong_type",
-        ),
-        (
-            s.headed(&json!({ "typ": "AT+JWT" })),
-            VerifyError::Typ,
-            "wrong_type",
-        ),
-        (
-            s.headed(&json!({ "typ": "rt+jwt" })),
-            VerifyError::Typ,
-            "wrong_type",
-        ),
-        (
-            s.headed(&json!({ "typ": ["at+jwt"] })),
-            VerifyError::Header,
-            "header",
-        ),
-        (
-            s.token(&json!({ "exp": null })),
-            VerifyError::MissingExpiry,
-            "no_expiry",
-        ),
-        (
-            s.token(&json!({ "exp": NOW })),
-            VerifyError::Expired,
-            "expired",
-        ),
+        (s.headed(&json!({ "kid": null })), UnknownKey, "unknown_key"),
+        (s.headed(&json!({ "kid": 5 })), Header, "header"),
+        (s.headed(&json!({ "crit": [] })), Header, "header"),
+        (s.headed(&json!({ "b64": true })), Header, "header"),
+        (s.headed(&json!({ "typ": null })), Typ, "wrong_type"),
+        (s.headed(&json!({ "typ": "AT+JWT" })), Typ, "wrong_type"),
+        (s.headed(&json!({ "typ": "rt+jwt" })), Typ, "wrong_type"),
+        (s.headed(&json!({ "typ": ["at+jwt"] })), Header, "header"),
+        (s.token(&json!({ "exp": null })), MissingExpiry, "no_expiry"),
+        (s.token(&json!({ "exp": NOW })), Expired, "expired"),
         (
             s.token(&json!({ "exp": "1900000000" })),
-            VerifyError::Claim("exp"),
+            Claim("exp"),
             "claim",
         ),
         (
             s.token(&json!({ "iat": NOW + 3 })),
-            VerifyError::NotYetValid,
+            NotYetValid,
             "not_yet_valid",
         ),
         (
             s.token(&json!({ "nbf": NOW + 1 })),
-            VerifyError::NotYetValid,
+            NotYetValid,
             "not_yet_valid",
         ),
-        (
-            s.token(&json!({ "nbf": "0" })),
-            VerifyError::Claim("nbf"),
-            "claim",
-        ),
-        (
-            s.token(&json!({ "iat": false })),
-            VerifyError::Claim("iat"),
-            "claim",
-        ),
-        (
-            s.token(&json!({ "iss": null })),
-            VerifyError::Issuer,
-            "issuer",
-        ),
-        (
-            s.token(&json!({ "sub": 5 })),
-            VerifyError::Claim("sub"),
-            "claim",
-        ),
-        (
-            s.token(&json!({ "jti": 5 })),
-            VerifyError::Claim("jti"),
-            "claim",
-        ),
-        (
-            s.token(&json!({ "jti": null })),
-            VerifyError::MissingId,
-            "no_id",
-        ),
+        (s.token(&json!({ "nbf": "0" })), Claim("nbf"), "claim"),
+        (s.token(&json!({ "iat": false })), Claim("iat"), "claim"),
+        (s.token(&json!({ "iss": null })), Issuer, "issuer"),
+        (s.token(&json!({ "sub": 5 })), Claim("sub"), "claim"),
+        (s.token(&json!({ "jti": 5 })), Claim("jti"), "claim"),
+        (s.token(&json!({ "jti": null })), MissingId, "no_id"),
         (
             s.token(&json!({ "token_type": null })),
-            VerifyError::MissingType,
+            MissingType,
             "no_type",
         ),
         (
             s.token(&json!({ "token_type": "refresh" })),
-            VerifyError::WrongType,
+            WrongType,
             "wrong_type",
         ),
         (
             s.token(&json!({ "token_type": "Access" })),
-            VerifyError::WrongType,
+            WrongType,
             "wrong_type",
         ),
         (
             s.token(&json!({ "filler": "x".repeat(MAX_TOKEN_LENGTH) })),
-            VerifyError::TooLong,
+            TooLong,
             "too_long",
         ),
     ] {

@@ -20,29 +20,9 @@ fn with_member(signer: &Signer, name: &str, value: Value) -> String {
 
 #[test]
 fn unknown_algorithm_is_refused_with_any_signature() {
-    const OTHERS: [&str; 21] = [
-        "none",
-        "None",
-        "NONE",
-        "noNE",
-        "nOnE",
-        "nonE",
-        "none ",
-        " none",
-        "none\0",
-        "n\u{f6}ne",
-        "\u{ff4e}one",
-        "null",
-        "",
-        "HS1",
-        "ES512",
-        "ES256K",
-        "A128KW",
-        "dir",
-        "PBES2-HS256+A128KW",
-        "http://www.w3.org/2001/04/xmldsig-more#hmac-sha256",
-        "ES2560",
-    ];
+    const OTHERS: &str = "none|None|NONE|noNE|nOnE|nonE|none | none|none\0|n\u{f6}ne|\u{ff4e}one|null||\
+        HS1|ES512|ES256K|ES2560|A128KW|dir|PBES2-HS256+A128KW|\
+        http://www.w3.org/2001/04/xmldsig-more#hmac-sha256";
     for algorithm in [Algorithm::Es256, Algorithm::Hs256, Algorithm::Rs256] {
         let signer = Signer::new(algorithm);
         let own = algorithm.name();
@@ -54,7 +34,7 @@ fn unknown_algorithm_is_refused_with_any_signature() {
             format!("{own}\0"),
             own.repeat(2),
         ];
-        let names = OTHERS.map(str::to_owned).into_iter().chain(spellings);
+        let names = OTHERS.split('|').map(str::to_owned).chain(spellings);
         let names = names.inspect(|name| assert!(name.parse::<Algorithm>().is_err(), "{name:?}"));
         let others = [
             json!(null),
