@@ -6,8 +6,7 @@ mod claims;
 mod client_address;
 mod connections;
 mod flood;
-mod format;
-mod header;
+mod forged;
 mod issued;
 mod keys;
 mod kinds;
@@ -15,7 +14,6 @@ mod liveness;
 mod memory;
 mod numbers;
 mod secrets;
-mod signature;
 mod spent;
 mod spent_shown;
 

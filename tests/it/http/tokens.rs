@@ -25,13 +25,6 @@ fn assert_matches(text: &str, pattern: &str) {
 const UUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
 
 on_both_backends! {
-    async fn header_has_algorithm_type_and_key(backend: Backend) {
-        let app = TestApp::start(backend).await;
-        let pair = app.signed_in("ada").await;
-        assert_matches(&segment(&pair.access, 0), r#"\{"alg":"ES256","typ":"at\+jwt","kid":"[\w-]{43}"\}"#);
-        assert_matches(&segment(&pair.refresh, 0), r#"\{"alg":"HS256","typ":"rt\+jwt","kid":"[\w-]{43}"\}"#);
-    }
-
     async fn claims_start_with_those_of_simplejwt(backend: Backend) {
         let app = TestApp::start(backend).await;
         let (pair, now) = (app.signed_in("ada").await, app.now());
@@ -43,17 +36,6 @@ on_both_backends! {
         assert_matches(&segment(&pair.access, 1), &format!(r#"{},"sid":"{UUID}","ver":0\}}"#, common("access", now + 300)));
         let rest = format!(r#","aud":"https://auth\.test","sid":"{UUID}","gen":0,"ver":0\}}"#);
         assert_matches(&segment(&pair.refresh, 1), &format!("{}{rest}", common("refresh", now + 86_400)));
-    }
-
-    async fn pair_shares_time_user_and_session_but_not_jti(backend: Backend) {
-        let app = TestApp::start(backend).await;
-        let pair = app.signed_in("ada").await;
-        let (access, refresh) = (Forge::claims_of(&pair.access), Forge::claims_of(&pair.refresh));
-        for name in ["iat", "user_id", "sub", "sid", "iss", "ver"] {
-            assert_eq!(access[name], refresh[name], "{name}");
-        }
-        assert_eq!(access["user_id"], access["sub"]);
-        assert_ne!(access["jti"], refresh["jti"]);
     }
 
     async fn rotation_changes_only_jti_times_and_generation(backend: Backend) {
@@ -69,16 +51,46 @@ on_both_backends! {
         assert_ne!(Forge::claims_of(&first.access)["jti"], Forge::claims_of(&second.access)["jti"]);
         assert_eq!(Forge::claims_of(&second.access)["iat"], app.now());
     }
+}
 
-    async fn kid_in_the_header_is_published(backend: Backend) {
-        let app = TestApp::start(backend).await;
-        app.user("ada").await;
-        let pair = app.obtain("ada", PASSWORD).await.pair();
-        let keys = app.get("/.well-known/jwks.json").await.json();
-        let header: serde_json::Value = serde_json::from_str(&segment(&pair.access, 0)).unwrap();
-        assert_eq!(keys["keys"][0]["kid"], header["kid"]);
-        assert_eq!(keys["keys"][0]["alg"], header["alg"]);
-        let secret: serde_json::Value = serde_json::from_str(&segment(&pair.refresh, 0)).unwrap();
-        assert!(!keys.to_string().contains(secret["kid"].as_str().unwrap()));
+#[tokio::test]
+async fn header_has_algorithm_type_and_key() {
+    let app = TestApp::start(Backend::Embedded).await;
+    let pair = app.signed_in("ada").await;
+    assert_matches(
+        &segment(&pair.access, 0),
+        r#"\{"alg":"ES256","typ":"at\+jwt","kid":"[\w-]{43}"\}"#,
+    );
+    assert_matches(
+        &segment(&pair.refresh, 0),
+        r#"\{"alg":"HS256","typ":"rt\+jwt","kid":"[\w-]{43}"\}"#,
+    );
+}
+
+#[tokio::test]
+async fn pair_shares_time_user_and_session_but_not_jti() {
+    let app = TestApp::start(Backend::Embedded).await;
+    let pair = app.signed_in("ada").await;
+    let (access, refresh) = (
+        Forge::claims_of(&pair.access),
+        Forge::claims_of(&pair.refresh),
+    );
+    for name in ["iat", "user_id", "sub", "sid", "iss", "ver"] {
+        assert_eq!(access[name], refresh[name], "{name}");
     }
+    assert_eq!(access["user_id"], access["sub"]);
+    assert_ne!(access["jti"], refresh["jti"]);
+}
+
+#[tokio::test]
+async fn kid_in_the_header_is_published() {
+    let app = TestApp::start(Backend::Embedded).await;
+    app.user("ada").await;
+    let pair = app.obtain("ada", PASSWORD).await.pair();
+    let keys = app.get("/.well-known/jwks.json").await.json();
+    let header: serde_json::Value = serde_json::from_str(&segment(&pair.access, 0)).unwrap();
+    assert_eq!(keys["keys"][0]["kid"], header["kid"]);
+    assert_eq!(keys["keys"][0]["alg"], header["alg"]);
+    let secret: serde_json::Value = serde_json::from_str(&segment(&pair.refresh, 0)).unwrap();
+    assert!(!keys.to_string().contains(secret["kid"].as_str().unwrap()));
 }

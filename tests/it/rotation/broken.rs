@@ -38,12 +38,7 @@ async fn invalid_file_is_reported_and_does_not_stop_revocation() {
     assert_eq!(kid(&pair.access), revoked.kid);
     let file = write_key_file(&fleet, name, "no key");
     fleet.say("latchkey_key_ring_unusable", 1).await;
-    fleet.apps[0]
-        .keys()
-        .await
-        .revoke(&revoked.kid)
-        .await
-        .unwrap();
+    fleet.manager.revoke(&revoked.kid).await.unwrap();
     for app in &fleet.apps {
         eventually("tokens of the revoked key are refused", async || {
             app.verify(&pair.access).await.status == 401

@@ -3,17 +3,22 @@
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use chrono::TimeDelta;
+use latchkey_crypto::passphrase::{Passphrase, WrappingCost};
 use latchkey_domain::{
     keys::KeyMetadata,
     ports::{Clock as _, KeyRecords},
     time::Moment,
 };
-use latchkey_service::keys::Rotate;
+use latchkey_service::keys::{KeyManager, Rotate};
 use latchkey_verifier::{Algorithm, Kind};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use latchkey_testkit::{Backend, TestApp, servers::eventually};
+
+/// Low cost of encryption. At the cost of the service, each server and each manager spends a third
+/// of a second on each key.
+const LOW_COST: WrappingCost = WrappingCost::new(10);
 
 #[derive(Clone, Copy, Debug)]
 pub enum KeysIn {
@@ -23,6 +28,8 @@ pub enum KeysIn {
 
 pub struct Fleet {
     pub apps: [TestApp; 3],
+    /// An operator's commands.
+    pub manager: KeyManager,
     _passphrase: TempDir,
 }
 
@@ -39,9 +46,15 @@ impl Fleet {
         }
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         let first = TestApp::start_with(Backend::PostgresAndRedis, &all).await;
+        let manager = manager_of(&first).await;
+        if let KeysIn::Database = place {
+            let cheap = Passphrase::from_file(&file).unwrap().at(LOW_COST);
+            manager.rewrap(Some(&cheap)).await.unwrap();
+        }
         let (second, third) = (first.twin().await, first.twin().await);
         Self {
             apps: [first, second, third],
+            manager,
             _passphrase: passphrase,
         }
     }
@@ -68,7 +81,7 @@ impl Fleet {
             algorithm: Some(algorithm),
             now: false,
         };
-        self.apps[0].keys().await.rotate(order).await.unwrap()
+        self.manager.rotate(order).await.unwrap()
     }
 
     /// Creates a key, and waits until every server has it and it signs.
@@ -81,7 +94,7 @@ impl Fleet {
 
     /// Reads all keys in the store.
     pub async fn records(&self) -> KeyRecords {
-        self.apps[0].keys().await.store.read().await.unwrap()
+        self.manager.store.read().await.unwrap()
     }
 
     /// Waits until each server has as many active keys as the store.
@@ -118,6 +131,13 @@ impl Fleet {
         assert_eq!(tags.len(), 1, "{tags:?}");
         tags.remove(0)
     }
+}
+
+/// Returns an operator's commands on the key ring of this server.
+pub async fn manager_of(app: &TestApp) -> KeyManager {
+    let mut manager = app.keys().await;
+    manager.rules.wrapping = LOW_COST;
+    manager
 }
 
 pub async fn gauge(app: &TestApp, name: &str) -> usize {

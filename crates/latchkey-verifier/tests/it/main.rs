@@ -9,8 +9,11 @@
 
 mod claims;
 mod forgeries;
+mod headers;
 mod key_sets;
+mod objects;
 mod properties;
+mod signatures;
 mod signer;
 mod tokens;
 mod unfit_keys;

@@ -6,7 +6,7 @@ use latchkey_verifier::{Algorithm, KeySet, Verifier};
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::signer::{KID, NOW, Signer, claims, set};
+use crate::signer::{NOW, Signer, claims, set};
 
 /// Signer that is fast and deterministic.
 static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer::new(Algorithm::Hs256));
@@ -94,23 +94,12 @@ fn change_of_one_character_is_refused() {
         let mut shorter = valid.clone();
         shorter.remove(position);
         assert!(!is_accepted(&shorter), "{shorter}");
-        for more in ['A', '.', '=', ' ', '\n', '\0', 'é'] {
+        for more in [
+            'A', '.', '=', ' ', '\t', '\r', '\n', '\0', '\u{b}', '\u{a0}', '\u{200b}', '!', 'é',
+        ] {
             let mut longer = valid.clone();
             longer.insert(position, more);
             assert!(!is_accepted(&longer), "{longer}");
         }
     }
-}
-
-#[test]
-fn kid_must_match_exactly() {
-    for kid in [
-        "", "a", "a-ke", "a-key ", "A-KEY", "a-key\0", "*", "../a-key",
-    ] {
-        assert!(
-            !is_accepted(&SIGNER.headed(&json!({ "kid": kid }))),
-            "{kid:?}"
-        );
-    }
-    assert!(is_accepted(&SIGNER.headed(&json!({ "kid": KID }))));
 }

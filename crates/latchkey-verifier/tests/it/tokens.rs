@@ -91,37 +91,6 @@ fn key_is_limited_to_its_algorithm() {
 }
 
 #[test]
-fn algorithm_must_match_exactly() {
-    for name in [
-        "none", "None", "NONE", "nOnE", "", "es256", "ES256 ", " ES256", "ES256\0", "ES2560",
-        "EdDSA ", "HS1",
-    ] {
-        assert!(name.parse::<Algorithm>().is_err(), "{name:?}");
-        assert_eq!(
-            verdict(&signer(), &signer().headed(&json!({ "alg": name }))),
-            Some(VerifyError::Header),
-            "{name:?}"
-        );
-    }
-    for value in [
-        json!(["ES256"]),
-        json!({ "alg": "ES256" }),
-        json!(256),
-        json!(true),
-        json!(null),
-    ] {
-        let signer = signer();
-        let header = json!({ "alg": value, "typ": "at+jwt", "kid": KID }).to_string();
-        let token = signer.signed(header.as_bytes(), claims().to_string().as_bytes());
-        assert_eq!(
-            verdict(&signer, &token),
-            Some(VerifyError::Header),
-            "{header}"
-        );
-    }
-}
-
-#[test]
 fn kind_is_determined_by_the_key() {
     let secret = [9; 32];
     let mut keys = KeySet::new();
