@@ -18,8 +18,8 @@ use latchkey_http::connection::Connections;
 use latchkey_service::{
     audit::AuditWriter,
     keys::watch::KeyWatch,
+    revocation::write_behind::EntryWriter,
     revocation::{OperatorWatch, janitor::Maintenance},
-    write_behind::EntryWriter,
 };
 
 /// Interval between two updates of the blacklist. An entry that one instance could not write is

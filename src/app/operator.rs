@@ -6,7 +6,7 @@ use super::{StartError, stores};
 use crate::config::{AuditConfig, DatabaseConfig, LifetimesConfig, PasswordsConfig, RedisConfig};
 use latchkey_crypto::hasher::Hasher;
 use latchkey_domain::{audit::Actor, ports::Clock};
-use latchkey_service::{revocation::janitor::Maintenance, trail::Trail, users::UserAdmin};
+use latchkey_service::{audit::trail::Trail, revocation::janitor::Maintenance, users::UserAdmin};
 
 /// Settings of a command.
 pub struct OperatorConfig<'a> {

@@ -16,8 +16,8 @@ use latchkey_domain::{
 };
 use latchkey_service::{
     Revocation,
+    audit::trail::Trail,
     revocation::{EntryLifetimes, janitor::Maintenance},
-    trail::Trail,
     users::UserAdmin,
 };
 use latchkey_store::sql::{

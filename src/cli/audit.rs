@@ -14,7 +14,7 @@ use latchkey_domain::{
     ports::{AuditQuery, Clock},
     time::Moment,
 };
-use latchkey_service::trail::Trail;
+use latchkey_service::audit::trail::Trail;
 
 /// Number of events in one query.
 const PAGE_SIZE: i64 = 1000;

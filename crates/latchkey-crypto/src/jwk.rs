@@ -1,6 +1,8 @@
 //! Public keys as JSON Web Keys (RFC 7517, RFC 7518 section 6, RFC 8037), and their thumbprints
 //! (RFC 7638).
 
+use std::collections::BTreeMap;
+
 use aws_lc_rs::{
     digest::{Context, SHA256},
     signature::{KeyPair as _, RsaPublicKeyComponents},
@@ -8,10 +10,10 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{
     DecodingKey,
-    jwk::{CommonParameters, Jwk, PublicKeyUse, ThumbprintHash},
+    jwk::{Jwk, ThumbprintHash},
 };
 use latchkey_verifier::Algorithm;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::key_pair::Pair;
@@ -35,16 +37,16 @@ fn thumbprint_of_secret(secret: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(hash.finish())
 }
 
-/// Returns the public JWK, or `None` for a shared secret.
+/// Returns the public JWK, or `None` for a shared secret. The order of its members is fixed, because
+/// the entity tag of the key set depends on it: first the required ones, as in a thumbprint.
 pub(super) fn public(pair: &Pair, algorithm: Algorithm, kid: &str) -> Option<Value> {
-    let mut jwk = members(pair)?;
-    jwk.common = CommonParameters {
-        key_algorithm: Some(jsonwebtoken::Algorithm::from(algorithm).into()),
-        key_id: Some(kid.to_owned()),
-        public_key_use: Some(PublicKeyUse::Signature),
-        ..CommonParameters::default()
-    };
-    serde_json::to_value(jwk).ok()
+    let required = serde_json::to_value(members(pair)?).ok()?;
+    let required: BTreeMap<String, Value> = serde_json::from_value(required).ok()?;
+    let mut jwk: Map<String, Value> = required.into_iter().collect();
+    for (name, value) in [("alg", algorithm.name()), ("kid", kid), ("use", "sig")] {
+        jwk.insert(name.to_owned(), value.into());
+    }
+    Some(Value::Object(jwk))
 }
 
 /// Returns the required members of the public JWK, or `None` for a shared secret.

@@ -83,19 +83,12 @@ impl Stopping {
 }
 
 impl State {
-    /// Returns the state of one worker. Values in every response share no reference count with
-    /// other workers, because it would cause contention on its cache line.
+    /// Returns the state of one worker, with use cases of its own.
     pub(super) fn for_worker(&self) -> Self {
         let mut own = self.clone();
         own.services = (self.new_worker)();
-        own.settings.jwks_caching = deep_clone(&self.settings.jwks_caching);
         own
     }
-}
-
-/// Returns a copy that shares no memory with `value`.
-pub(super) fn deep_clone(value: &HeaderValue) -> HeaderValue {
-    HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 
 /// Returns the `Cache-Control` header of public documents with this lifetime.

@@ -15,9 +15,7 @@ pub mod sampled;
 mod services;
 mod sessions;
 mod tokens;
-pub mod trail;
 pub mod users;
-pub mod write_behind;
 
 pub use admission::Admission;
 pub use audit::AuditTrail;

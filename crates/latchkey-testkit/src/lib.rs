@@ -38,7 +38,7 @@ pub use outcome::Outcome;
 pub use paths::{program, repository, target};
 pub use program::{Place, Server, address};
 pub use proxy::{Mode, Proxy, listen};
-pub use sessions::{claim, detail, sid};
+pub use sessions::{BLACKLISTED, VERIFY_BLACKLISTED, claim, detail, sid};
 
 /// Password of every user that the test kit creates.
 pub const PASSWORD: &str = "correct horse battery staple";

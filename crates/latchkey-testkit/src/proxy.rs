@@ -18,14 +18,14 @@ pub enum Mode {
     /// Accepts connections and bytes, and forwards nothing in either direction, as in a network
     /// partition.
     Swallow,
-    /// Forwards requests, and closes the connection in place of every [`LOSS_INTERVAL`]th response.
+    /// Forwards requests, and closes the connection in place of every 20th response.
     CutAnswers,
-    /// Forwards requests, and drops every [`LOSS_INTERVAL`]th response and all later bytes of its
+    /// Forwards requests, and drops every 20th response and all later bytes of its
     /// connection.
     SwallowAnswers,
 }
 
-/// One in so many responses is lost.
+/// One in so many responses is lost (see [`Mode`]).
 const LOSS_INTERVAL: usize = 20;
 
 /// Serves each connection on a new thread, which ends with its connection. Returns the address.

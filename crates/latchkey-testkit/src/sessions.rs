@@ -7,13 +7,15 @@ use latchkey_domain::{
     audit::{Actor, AuditEntry},
     ports::{AuditQuery, Clock},
 };
-use latchkey_service::trail::Trail;
+use latchkey_service::audit::trail::Trail;
 use latchkey_store::sql::{SqlPool, SqlStore};
 
 use super::{Forge, Pair, TestApp, servers::eventually};
 
-const BLACKLISTED: &str = r#"{"detail":"Token is blacklisted","code":"token_not_valid"}"#;
-const VERIFY_BLACKLISTED: &str = r#"{"non_field_errors":["Token is blacklisted"]}"#;
+/// Refusal of a blacklisted token by refresh and blacklist.
+pub const BLACKLISTED: &str = r#"{"detail":"Token is blacklisted","code":"token_not_valid"}"#;
+/// Refusal of a blacklisted token by verify.
+pub const VERIFY_BLACKLISTED: &str = r#"{"non_field_errors":["Token is blacklisted"]}"#;
 const ME_BLACKLISTED: &str = r#"{"detail":"Given token not valid for any token type","code":"token_not_valid","messages":[{"token_class":"AccessToken","token_type":"access","message":"Token is blacklisted"}]}"#;
 
 impl TestApp {

@@ -10,7 +10,7 @@ use self::sentences::{happened, moment, now, origin};
 use super::{Failure, StoreArgs, output};
 use crate::app::operator;
 use latchkey_domain::{ports::Clock, session::SessionState};
-use latchkey_service::trail::{Answer, History, Search, TokenHistory, UserHistory};
+use latchkey_service::audit::trail::{Answer, History, Search, TokenHistory, UserHistory};
 
 #[derive(Args, Debug)]
 pub(super) struct WhyArgs {

@@ -17,6 +17,8 @@ mod secrets;
 mod spent;
 mod spent_shown;
 
+pub use latchkey_testkit::BLACKLISTED;
+pub use latchkey_testkit::VERIFY_BLACKLISTED;
 use latchkey_verifier::Kind;
 use serde_json::Value;
 
@@ -25,8 +27,6 @@ use latchkey_testkit::{Forge, Pair, TestApp};
 pub const INVALID: &str = "Token is invalid";
 pub const EXPIRED: &str = "Token is expired";
 pub const WRONG_TYPE: &str = "Token has wrong type";
-pub const BLACKLISTED: &str = r#"{"detail":"Token is blacklisted","code":"token_not_valid"}"#;
-pub const VERIFY_BLACKLISTED: &str = r#"{"non_field_errors":["Token is blacklisted"]}"#;
 
 /// Fails unless every endpoint that accepts a token returns exactly this error.
 pub async fn refused_as(app: &TestApp, detail: &str, what: &str, token: &str) {

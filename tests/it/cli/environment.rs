@@ -1,6 +1,6 @@
 //! Sources of settings, and `latchkey config`.
 
-use latchkey_testkit::{Backend, Place, servers};
+use latchkey_testkit::{Backend, PASSWORD, Place, servers};
 
 /// Returns the line of a setting.
 fn line<'a>(out: &'a str, name: &str) -> &'a str {
@@ -150,18 +150,10 @@ async fn server_uses_the_settings_of_the_dotenv_file() {
     );
     let notice = "settings from .env: LATCHKEY_ACCESS_TOKEN_LIFETIME, LATCHKEY_ISSUER";
     place
-        .run_with_input(
-            "users create ada --password-stdin",
-            "correct horse battery staple",
-        )
+        .run_with_input("users create ada --password-stdin", PASSWORD)
         .done_with(notice);
     let server = place.serve("");
-    let claims = latchkey_testkit::Forge::claims_of(
-        &server
-            .pair("ada", "correct horse battery staple")
-            .await
-            .access,
-    );
+    let claims = latchkey_testkit::Forge::claims_of(&server.pair("ada", PASSWORD).await.access);
     assert_eq!(claims["iss"], "https://auth.test");
     assert_eq!(
         claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(),

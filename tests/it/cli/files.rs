@@ -2,9 +2,7 @@
 
 use std::os::unix::fs::chown;
 
-use latchkey_testkit::{Outcome, Place};
-
-const PASSWORD: &str = "correct horse battery staple";
+use latchkey_testkit::{Outcome, PASSWORD, Place};
 
 /// Creates a folder with a database, keys and a user.
 fn started() -> Place {

@@ -12,10 +12,9 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
 
 use super::keys::kid;
-use latchkey_testkit::{Place, Server, servers::eventually};
+use latchkey_testkit::{PASSWORD, Place, Server, servers::eventually};
 
 const USER: &str = "ada";
-const PASSWORD: &str = "correct horse battery staple";
 
 /// Number of descriptors that the server may open after its start.
 const SPARE_DESCRIPTORS: usize = 6;

@@ -3,10 +3,9 @@
 use serde_json::json;
 
 use super::keys::kid;
-use latchkey_testkit::{Place, servers::eventually};
+use latchkey_testkit::{PASSWORD, Place, servers::eventually};
 
 const USER: &str = "ada";
-const PASSWORD: &str = "correct horse battery staple";
 
 async fn published(server: &latchkey_testkit::Server) -> Vec<String> {
     let keys = server.get("/.well-known/jwks.json").await.json();

@@ -11,9 +11,8 @@ use futures_util::StreamExt as _;
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use latchkey_testkit::{Place, address, servers::eventually};
+use latchkey_testkit::{PASSWORD, Place, address, servers::eventually};
 
-const PASSWORD: &str = "correct horse battery staple";
 const JUNK: u64 = 3000;
 
 /// Server with a pipe for its log.

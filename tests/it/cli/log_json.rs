@@ -4,9 +4,7 @@ use std::{fs, net::TcpListener};
 
 use serde_json::Value;
 
-use latchkey_testkit::{Place, servers::eventually};
-
-const PASSWORD: &str = "correct horse battery staple";
+use latchkey_testkit::{PASSWORD, Place, servers::eventually};
 
 /// Parses a text with one event for each line.
 #[track_caller]

@@ -12,10 +12,9 @@ use std::{
 use serde_json::json;
 
 use super::keys::kid;
-use latchkey_testkit::{Outcome, Place};
+use latchkey_testkit::{Outcome, PASSWORD, Place};
 
 const SERVICE_USER: u32 = 65534;
-const PASSWORD: &str = "correct horse battery staple";
 const ED25519: &str =
     include_str!("../../../crates/latchkey-crypto/src/fixtures/ed25519_test_key.pem");
 

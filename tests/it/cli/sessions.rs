@@ -1,8 +1,6 @@
 //! `latchkey sessions` and `latchkey flush-expired`.
 
-use latchkey_testkit::{Backend, Forge, Place, on_both_backends, servers, sid};
-
-const PASSWORD: &str = "correct horse battery staple";
+use latchkey_testkit::{Backend, Forge, PASSWORD, Place, on_both_backends, servers, sid};
 
 on_both_backends! {
     async fn revoke_by_user_ends_the_listed_sessions(backend: Backend) {

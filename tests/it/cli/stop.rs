@@ -2,7 +2,7 @@
 
 use std::{net::TcpStream, time::Instant};
 
-use latchkey_testkit::{Place, servers::eventually};
+use latchkey_testkit::{PASSWORD, Place, servers::eventually};
 
 const STOPPING: &str = r#"{"status":"stopping","database":"ok","keys":"ok"}"#;
 
@@ -14,7 +14,7 @@ fn address(url: &str) -> &str {
 async fn shutdown_delay_serves_requests_and_readiness_is_503() {
     for signal in ["TERM", "INT", "HUP"] {
         let place = Place::new().with("LATCHKEY_SHUTDOWN_DELAY", "1h");
-        place.user("ada", "correct horse battery staple");
+        place.user("ada", PASSWORD);
         let server = place.serve("");
         assert_eq!(server.get("/health/ready").await.status, 200);
         server.signal(signal);
@@ -29,7 +29,7 @@ async fn shutdown_delay_serves_requests_and_readiness_is_503() {
             ("1", "close")
         );
         assert_eq!(server.get("/health/live").await.status, 200);
-        let pair = server.pair("ada", "correct horse battery staple").await;
+        let pair = server.pair("ada", PASSWORD).await;
         let answer = server.refresh(&pair.refresh).await;
         assert_eq!(
             (answer.status, answer.header("connection")),

@@ -3,9 +3,7 @@
 use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection, sql_types::Text};
 use latchkey_domain::visible::is_hidden;
 
-use latchkey_testkit::{Place, servers::eventually, sid};
-
-const PASSWORD: &str = "correct horse battery staple";
+use latchkey_testkit::{PASSWORD, Place, servers::eventually, sid};
 
 /// Text that clears the screen, sets the title, reverses the order, and has invisible characters.
 const HOSTILE: &str =

@@ -2,9 +2,7 @@
 
 use serde_json::json;
 
-use latchkey_testkit::{Backend, Forge, Place, on_both_backends};
-
-const PASSWORD: &str = "correct horse battery staple";
+use latchkey_testkit::{Backend, Forge, PASSWORD, Place, on_both_backends};
 
 on_both_backends! {
     async fn users_are_created_shown_and_deleted(backend: Backend) {

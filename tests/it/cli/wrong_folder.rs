@@ -1,8 +1,7 @@
 //! Commands without a database, or with another one than the server's.
 
-use latchkey_testkit::{Place, servers};
+use latchkey_testkit::{PASSWORD, Place, servers};
 
-const PASSWORD: &str = "correct horse battery staple";
 const ED25519: &str =
     include_str!("../../../crates/latchkey-crypto/src/fixtures/ed25519_test_key.pem");
 

@@ -2,7 +2,7 @@
 //! rows.
 
 use latchkey_testkit::{
-    Backend, Pair, TestApp,
+    Backend, PASSWORD, Pair, TestApp,
     servers::{eventually, own::OwnPostgres},
     sid,
 };
@@ -98,9 +98,7 @@ async fn refresh_needs_one_statement_and_sign_in_two() {
         assert_eq!(messages.len(), 2 + parsed, "{messages:#?}");
     }
     for _ in 0..2 {
-        let (response, messages) = observed
-            .of(observed.app.obtain("ada", "correct horse battery staple"))
-            .await;
+        let (response, messages) = observed.of(observed.app.obtain("ada", PASSWORD)).await;
         response.pair();
         let counted = ["parse", "bind", "execute", "statement"].map(|kind| count(&messages, kind));
         assert_eq!(counted, [0, 2, 2, 0], "{messages:#?}");
@@ -170,11 +168,7 @@ async fn cost_of_log_out_everywhere_is_independent_of_sessions() {
         let pair = if sessions == 0 {
             observed.app.signed_in("ada").await
         } else {
-            observed
-                .app
-                .obtain("ada", "correct horse battery staple")
-                .await
-                .pair()
+            observed.app.obtain("ada", PASSWORD).await.pair()
         };
         let copies = format!(
             "INSERT INTO sessions (id, user_id, session_epoch, generation, created_at, rotated_at, expires_at)
@@ -216,13 +210,7 @@ async fn rotations_and_sign_ins_are_heap_only_updates() {
     let observed = Observed::start().await;
     let mut pairs: Vec<Pair> = vec![observed.app.signed_in("ada").await];
     for _ in 0..9 {
-        pairs.push(
-            observed
-                .app
-                .obtain("ada", "correct horse battery staple")
-                .await
-                .pair(),
-        );
+        pairs.push(observed.app.obtain("ada", PASSWORD).await.pair());
     }
     for _ in 0..20 {
         for pair in &mut pairs {

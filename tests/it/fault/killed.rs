@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{
-    BLACKLISTED, PASSWORD, REFUSED,
+    BLACKLISTED, PASSWORD, VERIFY_BLACKLISTED,
     postgres_cut::{database_behind_a_proxy, generation, number, through},
 };
 use latchkey_testkit::{Answer, Backend, Pair, Place, Proxy, on_both_backends, servers};
@@ -86,7 +86,10 @@ async fn kill_after_commit_leaves_retry_and_reuse_detection_intact() {
     let last = server.refresh(&next.refresh).await.pair();
     server.refresh(&pair.refresh).await.expect(401, BLACKLISTED);
     server.refresh(&last.refresh).await.expect(401, BLACKLISTED);
-    server.verify(&last.access).await.expect(400, REFUSED);
+    server
+        .verify(&last.access)
+        .await
+        .expect(400, VERIFY_BLACKLISTED);
 }
 
 /// The help of `--refresh-reuse-grace` documents this cost of a grace of zero.

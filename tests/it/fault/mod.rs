@@ -34,11 +34,7 @@ mod skew;
 mod sqlite;
 mod three;
 
-use latchkey_testkit::{Answer, Pair, TestApp, servers};
-
-const PASSWORD: &str = "correct horse battery staple";
-const BLACKLISTED: &str = r#"{"detail":"Token is blacklisted","code":"token_not_valid"}"#;
-const REFUSED: &str = r#"{"non_field_errors":["Token is blacklisted"]}"#;
+use latchkey_testkit::{Answer, BLACKLISTED, PASSWORD, Pair, TestApp, VERIFY_BLACKLISTED, servers};
 
 /// Tokens of a session that was deleted from the database without an entry in Redis. A server
 /// accepts them only if its response comes from Redis.

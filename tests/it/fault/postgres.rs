@@ -1,7 +1,7 @@
 //! Postgres unavailable, hung, locked or read-only: no wrong response, and recovery without a
 //! restart.
 
-use super::{BLACKLISTED, PASSWORD, Probe, REFUSED, readiness, state, unavailable};
+use super::{BLACKLISTED, PASSWORD, Probe, VERIFY_BLACKLISTED, readiness, state, unavailable};
 use latchkey_testkit::{
     Backend, TestApp,
     servers::{
@@ -60,8 +60,12 @@ async fn postgres_down_leaves_access_tokens_verifiable() {
     // Redis may report a refresh token as revoked, but never as valid.
     unavailable(&app.verify(&live.refresh).await);
     app.verify(&live.access).await.expect(200, "{}");
-    app.verify(&dead.access).await.expect(400, REFUSED);
-    app.verify(&dead.refresh).await.expect(400, REFUSED);
+    app.verify(&dead.access)
+        .await
+        .expect(400, VERIFY_BLACKLISTED);
+    app.verify(&dead.refresh)
+        .await
+        .expect(400, VERIFY_BLACKLISTED);
     assert_eq!(app.get("/.well-known/jwks.json").await.text, keys.text);
     assert_eq!(app.get("/health/live").await.status, 200);
     assert_eq!(readiness(app).await, state(503, "down", "ok"));
@@ -73,7 +77,9 @@ async fn postgres_down_leaves_access_tokens_verifiable() {
     app.obtain("bob", PASSWORD).await.pair();
     app.refresh(&dead.refresh).await.expect(401, BLACKLISTED);
     app.blacklist(&next.refresh).await.expect(200, "{}");
-    app.verify(&next.access).await.expect(400, REFUSED);
+    app.verify(&next.access)
+        .await
+        .expect(400, VERIFY_BLACKLISTED);
     assert_eq!(readiness(app).await, state(200, "ok", "ok"));
 }
 
@@ -92,7 +98,10 @@ async fn verify_of_a_spent_token_revokes_only_with_postgres() {
     .await;
     let thief = scene.app.sender("127.0.0.9", Some("curl/8"));
     for _ in 0..3 {
-        thief.verify(&first.refresh).await.expect(400, REFUSED);
+        thief
+            .verify(&first.refresh)
+            .await
+            .expect(400, VERIFY_BLACKLISTED);
     }
     unavailable(&scene.app.verify(&second.refresh).await);
 
@@ -102,10 +111,17 @@ async fn verify_of_a_spent_token_revokes_only_with_postgres() {
     })
     .await;
     // The holder's request has no effect. The thief's revokes the session.
-    scene.app.verify(&first.refresh).await.expect(400, REFUSED);
+    scene
+        .app
+        .verify(&first.refresh)
+        .await
+        .expect(400, VERIFY_BLACKLISTED);
     scene.app.live(&second).await;
     let thief = scene.app.sender("127.0.0.9", Some("curl/8"));
-    thief.verify(&first.refresh).await.expect(400, REFUSED);
+    thief
+        .verify(&first.refresh)
+        .await
+        .expect(400, VERIFY_BLACKLISTED);
     scene.app.dead(&second).await;
 }
 

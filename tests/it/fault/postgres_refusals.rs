@@ -1,7 +1,7 @@
 //! Refusals by Postgres: the start fails at once if only an operator can remedy the fault.
 
 use latchkey_testkit::{
-    Place,
+    PASSWORD, Place,
     servers::{eventually, own::OwnPostgres},
 };
 
@@ -102,9 +102,9 @@ async fn changed_password_is_503_until_it_is_restored() {
         postgres.port
     );
     let place = Place::new().with("DATABASE_URL", &url);
-    place.user("ada", "correct horse battery staple");
+    place.user("ada", PASSWORD);
     let server = place.serve("");
-    let pair = server.pair("ada", "correct horse battery staple").await;
+    let pair = server.pair("ada", PASSWORD).await;
     postgres
         .execute("ALTER ROLE latchkey PASSWORD 'another one'")
         .await;

@@ -1,6 +1,6 @@
 //! A read replica at the primary's address. It may lack revocations, so it is never queried.
 
-use super::{BLACKLISTED, PASSWORD, REFUSED, unavailable};
+use super::{BLACKLISTED, PASSWORD, VERIFY_BLACKLISTED, unavailable};
 use latchkey_testkit::{
     Backend, Place, Proxy, TestApp,
     servers::{eventually, own::OwnPostgres},
@@ -52,7 +52,9 @@ async fn lagging_replica_lets_no_revoked_token_in() {
     unavailable(&app.obtain("ada", PASSWORD).await);
 
     proxy.lead_to(primary.port);
-    app.verify(&dead.access).await.expect(400, REFUSED);
+    app.verify(&dead.access)
+        .await
+        .expect(400, VERIFY_BLACKLISTED);
     app.refresh(&dead.refresh).await.expect(401, BLACKLISTED);
     app.refresh(&live.refresh).await.pair();
     assert_eq!(
@@ -110,7 +112,9 @@ async fn url_with_two_addresses_uses_the_primary_after_a_failover() {
     );
     app.refresh(&next.refresh).await.pair();
     app.refresh(&dead.refresh).await.expect(401, BLACKLISTED);
-    app.verify(&dead.access).await.expect(400, REFUSED);
+    app.verify(&dead.access)
+        .await
+        .expect(400, VERIFY_BLACKLISTED);
 }
 
 fn place_on(postgres: &OwnPostgres) -> Place {

@@ -2,9 +2,7 @@
 
 use tokio_postgres::{NoTls, error::SqlState};
 
-use latchkey_testkit::{Place, servers::own::OwnPostgres};
-
-const PASSWORD: &str = "correct horse battery staple";
+use latchkey_testkit::{PASSWORD, Place, servers::own::OwnPostgres};
 
 /// Runs the first SQL block of the guide in the server's databases.
 async fn set_up(postgres: &OwnPostgres) {

@@ -10,11 +10,9 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair,
 
 use super::postgres_refusals::{RULES, line, server_with};
 use latchkey_testkit::{
-    Place, listen,
+    PASSWORD, Place, listen,
     servers::{eventually, own::OwnPostgres},
 };
-
-const PASSWORD: &str = "correct horse battery staple";
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 

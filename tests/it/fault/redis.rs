@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use latchkey_domain::{ids::SessionId, username::Username};
 
-use super::{BLACKLISTED, PASSWORD, REFUSED, readiness, redis_scene::Scene, state};
+use super::{BLACKLISTED, PASSWORD, VERIFY_BLACKLISTED, readiness, redis_scene::Scene, state};
 use latchkey_testkit::{
     servers::{self, eventually, own::OwnRedis},
     sid,
@@ -71,7 +71,7 @@ async fn revocations_hold_after_flushall() {
             server
                 .verify(&deactivated.access)
                 .await
-                .expect(400, REFUSED);
+                .expect(400, VERIFY_BLACKLISTED);
         }
     }
 }
@@ -105,7 +105,11 @@ async fn hung_redis_opens_the_breaker_and_changes_no_response() {
     let (started, before) = (Instant::now(), scene.app.metric(FAILURES).await);
     for _ in 0..20 {
         scene.app.verify(&live.access).await.expect(200, "{}");
-        scene.app.verify(&dead.access).await.expect(400, REFUSED);
+        scene
+            .app
+            .verify(&dead.access)
+            .await
+            .expect(400, VERIFY_BLACKLISTED);
     }
     // Each of two workers and the background tasks wait for one timeout a second at most.
     let failures = scene.app.metric(FAILURES).await - before;
@@ -129,7 +133,11 @@ async fn read_only_redis_loses_no_revocation() {
         .ask(&["CONFIG", "SET", "min-replicas-to-write", "1"])
         .await;
     scene.app.blacklist(&pair.refresh).await.expect(200, "{}");
-    scene.app.verify(&pair.access).await.expect(400, REFUSED);
+    scene
+        .app
+        .verify(&pair.access)
+        .await
+        .expect(400, VERIFY_BLACKLISTED);
     eventually("the twin refuses the token", async || {
         scene.twin.verify(&pair.access).await.status == 400
     })
@@ -154,7 +162,10 @@ async fn log_out_on_an_instance_without_redis_reaches_the_others() {
         scene.app.signed_in("bob").await,
     );
     isolated.blacklist(&pair.refresh).await.expect(200, "{}");
-    isolated.verify(&pair.access).await.expect(400, REFUSED);
+    isolated
+        .verify(&pair.access)
+        .await
+        .expect(400, VERIFY_BLACKLISTED);
     scene
         .app
         .refresh(&pair.refresh)
@@ -336,7 +347,7 @@ async fn reported_revocation_holds_on_every_server() {
             .app
             .verify(&chunk[2].refresh)
             .await
-            .expect(400, REFUSED);
+            .expect(400, VERIFY_BLACKLISTED);
         assert_eq!(
             scene
                 .app
@@ -346,7 +357,11 @@ async fn reported_revocation_holds_on_every_server() {
             401
         );
         for pair in chunk {
-            scene.twin.verify(&pair.access).await.expect(400, REFUSED);
+            scene
+                .twin
+                .verify(&pair.access)
+                .await
+                .expect(400, VERIFY_BLACKLISTED);
             scene.refused(pair).await;
         }
     }
@@ -370,6 +385,10 @@ async fn log_out_during_redis_backoff_holds_on_the_other_instance() {
     scene.app.verify(&other.access).await.expect(200, "{}");
     scene.redis.go_on();
     scene.app.blacklist(&pair.refresh).await.expect(200, "{}");
-    scene.twin.verify(&pair.access).await.expect(400, REFUSED);
+    scene
+        .twin
+        .verify(&pair.access)
+        .await
+        .expect(400, VERIFY_BLACKLISTED);
     scene.refused(&pair).await;
 }

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
 };
 
-use super::{BLACKLISTED, PASSWORD, Probe, REFUSED, readiness, state};
+use super::{BLACKLISTED, PASSWORD, Probe, VERIFY_BLACKLISTED, readiness, state};
 use latchkey_testkit::{
     Backend, Proxy, TestApp, listen,
     servers::{self, own::OwnRedis},
@@ -39,8 +39,12 @@ async fn session_works_with(redis: SocketAddr) {
     let second = app.refresh(&first.refresh).await.pair();
     app.blacklist(&second.refresh).await.expect(200, "{}");
     for _ in 0..3 {
-        app.verify(&second.access).await.expect(400, REFUSED);
-        app.verify(&second.refresh).await.expect(400, REFUSED);
+        app.verify(&second.access)
+            .await
+            .expect(400, VERIFY_BLACKLISTED);
+        app.verify(&second.refresh)
+            .await
+            .expect(400, VERIFY_BLACKLISTED);
         app.refresh(&second.refresh).await.expect(401, BLACKLISTED);
     }
     assert_eq!(readiness(&app).await.0, 200);

@@ -1,6 +1,6 @@
 //! Two servers that share a database and one Redis, of any topology.
 
-use super::{BLACKLISTED, Probe, REFUSED};
+use super::{BLACKLISTED, Probe, VERIFY_BLACKLISTED};
 use latchkey_testkit::{
     Backend, Pair, TestApp,
     servers::{self, eventually},
@@ -52,8 +52,14 @@ impl<R> Scene<R> {
 
     pub async fn refused(&self, pair: &Pair) {
         for server in self.servers() {
-            server.verify(&pair.access).await.expect(400, REFUSED);
-            server.verify(&pair.refresh).await.expect(400, REFUSED);
+            server
+                .verify(&pair.access)
+                .await
+                .expect(400, VERIFY_BLACKLISTED);
+            server
+                .verify(&pair.refresh)
+                .await
+                .expect(400, VERIFY_BLACKLISTED);
             server.refresh(&pair.refresh).await.expect(401, BLACKLISTED);
         }
     }

@@ -1,6 +1,6 @@
 //! Redis behind Sentinel: fail-over of the master, and loss of the Sentinel.
 
-use super::{PASSWORD, REFUSED, readiness, redis_scene::Scene, state};
+use super::{PASSWORD, VERIFY_BLACKLISTED, readiness, redis_scene::Scene, state};
 use latchkey_testkit::servers::{eventually, own::OwnSentinel};
 
 async fn scene() -> Scene<OwnSentinel> {
@@ -171,7 +171,10 @@ async fn revocations_during_a_failover_hold_on_every_server() {
                     .await
                     .expect(200, "{}");
                 for server in scene.servers() {
-                    server.verify(&pair.access).await.expect(400, REFUSED);
+                    server
+                        .verify(&pair.access)
+                        .await
+                        .expect(400, VERIFY_BLACKLISTED);
                 }
                 revoked += 1;
             }

@@ -1,6 +1,6 @@
 //! Two deployments, each with its own database, that share one Redis and one key prefix.
 
-use super::{Probe, REFUSED, readiness, redis_scene::Scene, state};
+use super::{Probe, VERIFY_BLACKLISTED, readiness, redis_scene::Scene, state};
 use latchkey_testkit::{
     Backend, Pair, TestApp,
     servers::{self, eventually, own::OwnRedis},
@@ -37,7 +37,7 @@ impl Two {
         self.theirs
             .verify(&their_dead.access)
             .await
-            .expect(400, REFUSED);
+            .expect(400, VERIFY_BLACKLISTED);
     }
 
     async fn theirs_trust_redis(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Restarts of the process, and clients that hang up: rotations and revocations hold.
 
-use super::{BLACKLISTED, REFUSED};
+use super::{BLACKLISTED, VERIFY_BLACKLISTED};
 use latchkey_testkit::{Backend, Pair, TestApp, on_both_backends, servers::eventually};
 
 on_both_backends! {
@@ -15,11 +15,11 @@ on_both_backends! {
         let new = old.twin().await;
         let again = new.refresh(&rotated.refresh).await.pair();
         assert_eq!(again.refresh, live.refresh, "the grace outlasts the process");
-        new.verify(&dead.access).await.expect(400, REFUSED);
+        new.verify(&dead.access).await.expect(400, VERIFY_BLACKLISTED);
         new.refresh(&dead.refresh).await.expect(401, BLACKLISTED);
         new.refresh(&live.refresh).await.pair();
         new.refresh(&rotated.refresh).await.expect(401, BLACKLISTED);
-        new.verify(&live.access).await.expect(400, REFUSED);
+        new.verify(&live.access).await.expect(400, VERIFY_BLACKLISTED);
     }
 
     /// The response of a refresh is lost, and the client retries.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use latchkey_domain::password::Password;
 
-use super::{BLACKLISTED, PASSWORD, Probe, REFUSED};
+use super::{BLACKLISTED, PASSWORD, Probe, VERIFY_BLACKLISTED};
 use latchkey_testkit::{
     Answer, Backend, Pair, Proxy, TestApp,
     servers::{self, eventually},
@@ -45,8 +45,12 @@ impl Three {
     /// Asserts that the first response of every instance refuses the tokens.
     async fn all_refuse(&self, pair: &Pair) {
         for app in &self.0 {
-            app.verify(&pair.access).await.expect(400, REFUSED);
-            app.verify(&pair.refresh).await.expect(400, REFUSED);
+            app.verify(&pair.access)
+                .await
+                .expect(400, VERIFY_BLACKLISTED);
+            app.verify(&pair.refresh)
+                .await
+                .expect(400, VERIFY_BLACKLISTED);
             assert_eq!(app.me(&bearer(pair)).await.status, 401);
             app.refresh(&pair.refresh).await.expect(401, BLACKLISTED);
         }
@@ -152,11 +156,16 @@ async fn instance_without_redis_revokes_for_all() {
         let pair = isolated.signed_in(&format!("user{round}")).await;
         three.all_accept(&pair).await;
         isolated.blacklist(&pair.refresh).await.expect(200, "{}");
-        isolated.verify(&pair.access).await.expect(400, REFUSED);
+        isolated
+            .verify(&pair.access)
+            .await
+            .expect(400, VERIFY_BLACKLISTED);
         for app in &three.0 {
             assert_eq!(app.me(&bearer(&pair)).await.status, 401);
             app.refresh(&pair.refresh).await.expect(401, BLACKLISTED);
-            app.verify(&pair.refresh).await.expect(400, REFUSED);
+            app.verify(&pair.refresh)
+                .await
+                .expect(400, VERIFY_BLACKLISTED);
         }
         eventually("another instance writes the entry to Redis", async || {
             three.0[1].verify(&pair.access).await.status == 400

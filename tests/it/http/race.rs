@@ -6,9 +6,9 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::sync::Barrier;
 
-use latchkey_testkit::{Answer, Backend, Forge, Pair, TestApp, on_both_backends};
-
-const BLACKLISTED: &str = r#"{"detail":"Token is blacklisted","code":"token_not_valid"}"#;
+use latchkey_testkit::{
+    Answer, BLACKLISTED, Backend, Forge, PASSWORD, Pair, TestApp, on_both_backends,
+};
 
 /// Sends one request for each of `paths` at the same moment, each over its own connection, to the
 /// servers in turn.
@@ -154,7 +154,7 @@ on_both_backends! {
         let mut pairs = Vec::new();
         app.user("ada").await;
         for _ in 0..24 {
-            pairs.push(app.obtain("ada", "correct horse battery staple").await.pair());
+            pairs.push(app.obtain("ada", PASSWORD).await.pair());
         }
         let refreshed = join_all(pairs.iter().map(|pair| app.refresh(&pair.refresh))).await;
         let pairs: Vec<Pair> = refreshed.iter().map(Answer::pair).collect();

@@ -7,6 +7,7 @@ use diesel::{
 use latchkey::config::Config;
 use latchkey_domain::password::Password;
 use latchkey_service::users::Registration;
+pub use latchkey_testkit::VERIFY_BLACKLISTED;
 use secrecy::ExposeSecret as _;
 
 use latchkey_testkit::{Backend, TestApp, new_username, servers, username};
@@ -22,7 +23,6 @@ pub const ENDPOINTS: [(&str, &[&str]); 4] = [
 pub const BAD_CREDENTIALS: &str =
     r#"{"detail":"No active account found with the given credentials"}"#;
 pub const NO_ACCOUNT: &str = r#"{"detail":"No active account found for the given token."}"#;
-pub const VERIFY_BLACKLISTED: &str = r#"{"non_field_errors":["Token is blacklisted"]}"#;
 
 /// Returns a JSON object in which each field has this value.
 pub fn all(fields: &[&str], value: &str) -> String {

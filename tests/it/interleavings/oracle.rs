@@ -1,5 +1,6 @@
 //! Oracle: permitted answers, derived from the order of events and the final row.
 
+use latchkey_testkit::{BLACKLISTED, VERIFY_BLACKLISTED};
 use std::collections::BTreeMap;
 
 use latchkey_domain::session::{RevokedReason, Session};
@@ -8,9 +9,6 @@ use super::{
     plan::Command,
     play::{Event, Record},
 };
-
-const BLACKLISTED: &str = r#"{"detail":"Token is blacklisted","code":"token_not_valid"}"#;
-const NOT_VALID: &str = r#"{"non_field_errors":["Token is blacklisted"]}"#;
 
 /// Row of a session and session epoch of its user, after the round.
 pub struct Outcome {
@@ -77,13 +75,13 @@ fn answers(record: &Record, outcome: &Outcome) -> Vec<String> {
             }
             (Command::Refresh { .. } | Command::LogOut { .. }, 401, BLACKLISTED)
             | (Command::LogOut { .. }, 200, "{}")
-            | (Command::VerifyAccess, 400, NOT_VALID) => outcome.dead(),
+            | (Command::VerifyAccess, 400, VERIFY_BLACKLISTED) => outcome.dead(),
             (Command::RevokeAll, 200, _) => outcome.version > outcome.row.session_epoch,
             (Command::VerifyAccess, 200, "{}") => true,
             (Command::VerifyRefresh { generation }, 200, "{}") => {
                 generation >= record.plan.generation
             }
-            (Command::VerifyRefresh { generation }, 400, NOT_VALID) => {
+            (Command::VerifyRefresh { generation }, 400, VERIFY_BLACKLISTED) => {
                 outcome.dead() || outcome.generation > generation
             }
             _ => false,

@@ -17,9 +17,7 @@ use std::{path::Path, process::Command};
 pub use latchkey_testkit::verifier::{self, Verifier, require};
 use serde_json::Value;
 
-use latchkey_testkit::Place;
-
-const PASSWORD: &str = "correct horse battery staple";
+use latchkey_testkit::{PASSWORD, Place};
 
 /// URL of the key set, and a local copy.
 struct KeySet<'a> {

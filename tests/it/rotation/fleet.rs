@@ -112,7 +112,7 @@ impl Fleet {
     pub async fn say(&self, name: &str, number: usize) {
         for app in &self.apps {
             let what = format!("{name} is {number}");
-            eventually(&what, async || gauge(app, name).await == number).await;
+            eventually(&what, async || app.metric(name).await == number as u64).await;
         }
     }
 
@@ -138,17 +138,6 @@ pub async fn manager_of(app: &TestApp) -> KeyManager {
     let mut manager = app.keys().await;
     manager.rules.wrapping = LOW_COST;
     manager
-}
-
-pub async fn gauge(app: &TestApp, name: &str) -> usize {
-    let text = app.get("/metrics").await.text;
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value
-        .unwrap_or_else(|| panic!("metric {name} is missing"))
-        .parse()
-        .unwrap()
 }
 
 /// Returns the id of the key that signed this token.

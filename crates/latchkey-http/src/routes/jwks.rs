@@ -1,14 +1,12 @@
 //! `/.well-known/jwks.json`: the public keys of access tokens (RFC 7517, section 5).
 
-use std::cell::RefCell;
-
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{
         Method,
         header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH},
     },
-    web::{Bytes, Data},
+    web::Data,
 };
 
 use crate::{
@@ -16,7 +14,6 @@ use crate::{
     openapi::schemas::JwkSet,
     state::State,
 };
-use latchkey_crypto::key_ring::PublishedKeys;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -43,38 +40,24 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     )
 )]
 async fn jwks(request: HttpRequest, state: Data<State>) -> HttpResponse {
-    let (etag, body) = worker_copy(&state.services.keys.current().published);
-    let unchanged = matches(&request, etag.as_bytes());
+    let keys = state.services.keys.current();
+    let published = &keys.published;
+    let unchanged = matches(&request, &published.etag);
     let mut response = if unchanged {
         HttpResponse::NotModified()
     } else {
         HttpResponse::Ok()
     };
     response.append_header((CACHE_CONTROL, state.settings.jwks_caching.clone()));
-    response.append_header((ETAG, etag));
+    if let Ok(etag) = HeaderValue::from_maybe_shared(published.etag.clone()) {
+        response.append_header((ETAG, etag));
+    }
     if unchanged {
         return response.finish();
     }
     response
         .append_header((CONTENT_TYPE, HeaderValue::from_static("application/json")))
-        .body(body)
-}
-
-/// Returns the worker's copies of `ETag` and body, which are replaced with the key set. A reference
-/// count that all workers share would cause contention on its cache line.
-fn worker_copy(published: &PublishedKeys) -> (HeaderValue, Bytes) {
-    thread_local! {
-        static OWN: RefCell<(HeaderValue, Bytes)> = const { RefCell::new((HeaderValue::from_static(""), Bytes::new())) };
-    }
-    OWN.with_borrow_mut(|own| {
-        // The `ETag` is a hash of the body.
-        if own.0.as_bytes() != published.etag {
-            let etag = HeaderValue::from_bytes(&published.etag)
-                .unwrap_or_else(|_| HeaderValue::from_static(""));
-            *own = (etag, Bytes::copy_from_slice(&published.body));
-        }
-        own.clone()
-    })
+        .body(published.body.clone())
 }
 
 /// Returns true if `If-None-Match` contains the tag or `*`. The comparison is weak (RFC 9110,

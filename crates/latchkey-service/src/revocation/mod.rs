@@ -5,6 +5,7 @@ mod cache_rebuild;
 pub mod janitor;
 mod operators;
 mod recent_writes;
+pub mod write_behind;
 
 use std::sync::Arc;
 
@@ -13,10 +14,8 @@ use chrono::TimeDelta;
 pub use operators::OperatorWatch;
 pub(crate) use operators::REVOCATIONS;
 
-use crate::{
-    sampled::Sampled,
-    write_behind::{self, EntryQueue, EntryWriter},
-};
+use self::write_behind::{EntryQueue, EntryWriter};
+use crate::sampled::Sampled;
 use latchkey_domain::{
     ids::UserId,
     ports::{

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use tokio::sync::{mpsc::Sender, watch};
 
-use super::batcher::{BatchWriter, Batcher, Limits, Linger};
+use crate::batcher::{BatchWriter, Batcher, Limits, Linger};
 use latchkey_domain::ports::{Blacklist, BlacklistEntry, StoreError};
 
 /// Limits of the queue. Entries beyond them and entries of a failed write are dropped, which is

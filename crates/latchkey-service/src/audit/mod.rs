@@ -5,6 +5,7 @@
 //! transaction of the change. Events of keys are written after the change (`service/keys`).
 
 mod budget;
+pub mod trail;
 
 use std::{
     collections::HashMap,
@@ -17,7 +18,7 @@ use tokio::sync::mpsc::{Sender, error::TrySendError};
 
 use budget::Budget;
 
-use super::{
+use crate::{
     Metrics,
     batcher::{BatchWriter, Batcher, Limits, Linger},
     sampled::SampledCauses,

@@ -10,7 +10,7 @@ mod search;
 pub use search::Search;
 
 use self::search::Found;
-use super::Error;
+use crate::Error;
 use latchkey_domain::{
     audit::{AuditEntry, EventKind},
     ids::{SessionId, UserId},
