@@ -7,11 +7,11 @@
 //!                    app: composition root
 //! latchkey-http      actix-web: mapping of requests, responses and errors
 //! latchkey-service   use cases
-//! latchkey-crypto    keys, tokens, hashes      latchkey-store  SQL, key directories
+//! latchkey-crypto    keys, signatures, hashes  latchkey-store  SQL, key directories
 //!                                              latchkey-cache  the blacklist in Redis
 //! latchkey-domain    types, pure rules, and the ports of stores and the clock
 //! latchkey-files     bounded reads and checks of modes
-//! latchkey-verifier  verification of access tokens, published for other services
+//! latchkey-verifier  verification of tokens, also a library for other services
 //! ```
 
 pub mod app;

@@ -200,9 +200,9 @@ impl App {
     ///
     /// Then `/health/ready` is 503, and requests are served until the shutdown delay is over or
     /// `hurry` completes. After that, no connections are accepted, and requests in progress may
-    /// finish within the shutdown timeout. At last, the background tasks stop. A use case that outlives
-    /// the timeout ends with the process: each of its writes is atomic, and its client has no
-    /// response.
+    /// finish within the shutdown timeout. At last, the background tasks stop. A use case that
+    /// outlives the timeout ends with the process: each of its writes is atomic, and its client has
+    /// no response.
     ///
     /// # Errors
     /// If the server cannot be started, or its socket fails.

@@ -53,7 +53,8 @@ pub struct DatabaseConfig {
     #[arg(long, env = "LATCHKEY_DATABASE_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = timeout)]
     pub database_timeout: Duration,
 
-    /// Combine concurrent refreshes into one statement on Postgres; false gives each a statement of its own
+    /// Combine concurrent refreshes into one statement on Postgres; false gives each a statement of
+    /// its own
     #[arg(
         long,
         env = "LATCHKEY_COALESCE_ROTATIONS",

@@ -129,7 +129,8 @@ impl RedisConfig {
         read_certificates(path).map(Some)
     }
 
-    /// Returns the options of the blacklist, if Redis is configured. Each of `workers` gets its own connections.
+    /// Returns the options of the blacklist, if Redis is configured. Each of `workers` gets its own
+    /// connections.
     ///
     /// # Errors
     /// Errors of [`RedisConfig::url`] and [`RedisConfig::sentinels`], and a file without

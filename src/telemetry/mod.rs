@@ -129,8 +129,8 @@ where
 }
 
 /// Logs place and thread of a panic, at most once a second for each place. The message may hold a
-/// secret, so it is omitted. The consequence depends on the caller: a request is a 500, a background
-/// task is started again, and a command fails.
+/// secret, so it is omitted. The consequence depends on the caller: a request is a 500, a
+/// background task is started again, and a command fails.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     static SEEN: LazyLock<RwLock<HashMap<String, Sampled>>> = LazyLock::new(RwLock::default);
     let place = panic

@@ -1,7 +1,7 @@
 //! Generators of this repository. They are not part of the program that users run.
 //!
-//! `cargo run -p xtask -- reference` writes the pages that follow from the code into `docs/reference`, or
-//! into the directory that is given (`scripts/reference`, `scripts/drift`).
+//! `cargo run -p xtask -- reference` writes the generated pages into `docs/reference`, or into the
+//! directory in its argument. `scripts/reference` and `scripts/drift` call it.
 
 mod reference;
 

@@ -1,5 +1,5 @@
-//! The OpenAPI document, and the texts of `--help` as pages: `settings.md`, `cli.md` and the man page
-//! `latchkey.1`.
+//! The OpenAPI document, and the texts of `--help` as pages: `settings.md`, `cli.md` and the man
+//! page `latchkey.1`.
 
 use std::{fmt::Write as _, fs, io, path::Path};
 

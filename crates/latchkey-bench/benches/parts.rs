@@ -1,4 +1,5 @@
-//! Parts of a request, measured one by one: `cargo bench`. docs/performance.md combines them.
+//! Parts of a request, measured one by one: `cargo bench -p latchkey-bench`.
+//! docs/performance.md combines them.
 
 #![expect(
     clippy::unwrap_used,

@@ -19,7 +19,7 @@ use crate::{
     stack::Stack,
 };
 
-/// Longer than the server keeps unused memory.
+/// Idle time before a sample. It is longer than the server keeps unused memory.
 const IDLE_TIME: Duration = Duration::from_secs(15);
 
 pub fn idle(stack: &Stack) -> Value {

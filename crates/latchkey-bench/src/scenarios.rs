@@ -25,7 +25,7 @@ const CLIENTS: usize = 32;
 /// pages, which Postgres would prune all the time.
 const SESSIONS: usize = 5000;
 
-/// One in so many new tokens is forged and must be refused.
+/// Number of new tokens of which one is forged and must be refused.
 const FORGED_INTERVAL: usize = 50;
 
 /// Compares the key set with an endpoint that sends the same bytes.

@@ -1,7 +1,7 @@
 //! Trust in the blacklist: decides if a missing entry proves that a token is not revoked.
 //!
-//! `docs/concepts/blacklist.md` states the rule (Trust 1 to 7). This module keeps its counters and cache identities, and does no
-//! I/O.
+//! `docs/concepts/blacklist.md` states the rule (Trust 1 to 7). This module keeps its counters and
+//! cache identities, and does no I/O.
 
 use std::{
     sync::{

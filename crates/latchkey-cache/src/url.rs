@@ -32,7 +32,8 @@ pub struct RedisOptions {
     pub prefix: String,
     /// Timeout of a connection attempt, and of a reply.
     pub timeout: Duration,
-    /// Workers that have connections of their own. 0: all tasks share one connection to each server.
+    /// Workers that have connections of their own. 0: all tasks share one connection to each
+    /// server.
     pub workers: usize,
 }
 

@@ -25,7 +25,7 @@ impl Caches {
         }
     }
 
-    /// Returns the settings with which an instance connects to it.
+    /// Returns the settings with which an instance connects to this topology.
     pub fn settings(&self) -> Vec<(String, String)> {
         let (url, sentinels) = match self {
             Self::One(redis) => (redis.url(), None),

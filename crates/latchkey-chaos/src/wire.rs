@@ -13,8 +13,8 @@ use latchkey_testkit::Pair;
 
 use crate::tally::{Operation, Outcome, Tally, Violation};
 
-/// Longer than any response takes. A server waits at most 5 s for a connection and 5 s for a
-/// statement.
+/// Timeout of a request. It is longer than any response takes: a server waits at most 5 s for a
+/// connection and 5 s for a statement.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A response.

@@ -51,7 +51,8 @@ pub struct World {
 }
 
 impl World {
-    /// Starts everything, with log files named after `name` and users "user0" to `users - 1`.
+    /// Starts everything, with log files named after `name`. The number of users is `users`, and
+    /// their names are "user0", "user1" and so on.
     pub async fn start(name: &str, wiring: Wiring, users: usize) -> Self {
         let (postgres, redis) = (
             OwnPostgres::start_with(&["-c", "track_activities=on"]).await,

@@ -3,8 +3,8 @@
 //! A hash takes about 20 ms of one core and 19 MiB of memory. On a thread of the web server it
 //! would block other requests, and an unbounded pool could exhaust the memory. So the number of
 //! threads and the length of the queue are fixed, and the threads reuse their memory. A full queue
-//! fails at once (503). One source may use a part of the queue only (`latchkey-service/src/admission`). The
-//! memory is released when the pool is idle.
+//! fails at once (503). A source may use only a part of the queue
+//! (`latchkey-service/src/admission`). The memory is released when the pool is idle.
 
 use std::{
     mem,

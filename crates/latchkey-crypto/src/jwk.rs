@@ -37,8 +37,9 @@ fn thumbprint_of_secret(secret: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(hash.finish())
 }
 
-/// Returns the public JWK, or `None` for a shared secret. The order of its members is fixed, because
-/// the entity tag of the key set depends on it: first the required ones, as in a thumbprint.
+/// Returns the public JWK, or `None` for a shared secret. The order of its members is fixed,
+/// because the entity tag of the key set depends on it: first the required ones, as in a
+/// thumbprint.
 pub(super) fn public(pair: &Pair, algorithm: Algorithm, kid: &str) -> Option<Value> {
     let required = serde_json::to_value(members(pair)?).ok()?;
     let required: BTreeMap<String, Value> = serde_json::from_value(required).ok()?;

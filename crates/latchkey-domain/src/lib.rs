@@ -1,5 +1,5 @@
-//! Domain types, pure rules, and the ports that stores implement: the lowest layer. It performs no I/O, so
-//! it depends on no runtime, database, Redis or web crate.
+//! Domain types, pure rules, and the ports that stores implement: the lowest layer. It performs no
+//! I/O, so it depends on no runtime, database, Redis or web crate.
 
 pub mod audit;
 pub mod claims;

@@ -77,8 +77,8 @@ pub struct ServiceStores {
 }
 
 impl Services {
-    /// Returns the use cases over these stores. A worker shares no reference count of a use case
-    /// with others, because it would cause contention on its cache line.
+    /// Returns the use cases over these stores. Each worker has its own, because a reference count
+    /// that workers share would cause contention on its cache line.
     #[must_use]
     pub fn new(shared: Shared, stores: ServiceStores) -> Self {
         let Shared {

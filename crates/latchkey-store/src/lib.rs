@@ -1,5 +1,5 @@
-//! Implementations of the ports: users, sessions and the audit trail in SQL, keys in a directory or in
-//! SQL.
+//! Implementations of the ports: users, sessions and the audit trail in SQL, keys in a directory or
+//! in SQL.
 
 pub mod key_directory;
 pub mod sql;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{Answer, PASSWORD, Pair};
 
-/// Longer than any response takes.
+/// Timeout of a request. It is longer than any response takes.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A client of one server. Clones share its connections.

@@ -1,5 +1,5 @@
-//! Test kit: servers, clients, clocks, proxies, forged tokens, and the program itself. The integration tests, the fault
-//! matrix and the benchmark are built on it.
+//! Test kit: servers, clients, clocks, proxies, forged tokens, and the program itself. The
+//! integration tests, `latchkey-chaos` and `latchkey-bench` use it.
 
 #![expect(
     clippy::expect_used,

@@ -25,7 +25,7 @@ pub enum Mode {
     SwallowAnswers,
 }
 
-/// One in so many responses is lost (see [`Mode`]).
+/// Number of responses of which one is lost (see [`Mode`]).
 const LOSS_INTERVAL: usize = 20;
 
 /// Serves each connection on a new thread, which ends with its connection. Returns the address.
@@ -68,7 +68,7 @@ struct State {
     holds_before: usize,
     waiting: usize,
     lost: usize,
-    /// One in so many pieces ends its connection instead of being forwarded.
+    /// Number of pieces of which one ends its connection instead of being forwarded.
     cuts_one_in: Option<u64>,
     pieces: u64,
     mode: Mode,

@@ -1,8 +1,8 @@
 //! `latchkey serve`.
 //!
 //! A stop loses nothing: after the first signal and the shutdown delay, the server finishes its
-//! requests (`http/server.rs`), use cases that write run to completion, and the background tasks
-//! write their queues (`app/background.rs`).
+//! requests (`latchkey-http/src/server.rs`), use cases that write run to completion, and the
+//! background tasks write their queues (`src/app/background.rs`).
 
 mod announcement;
 mod signals;

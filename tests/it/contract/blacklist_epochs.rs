@@ -235,7 +235,8 @@ on_both_connections! {
         }
     }
 
-    /// One instance has detected the jump, the other has not. The epoch must expire for the other one.
+    /// One instance has detected the jump, the other has not. The epoch must expire for the other
+    /// one.
     async fn probe_after_a_clock_jump_renews_no_epoch(connections: Connections) {
         let it = on_own_clock(connections).await;
         let ticket = it.blacklist.start_rebuild().await.unwrap();

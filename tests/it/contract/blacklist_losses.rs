@@ -6,8 +6,8 @@ use super::blacklist::{Filled, HOUR, needs_rebuild, open, rebuild};
 use latchkey_testkit::servers::{eventually, own::OwnRedis};
 
 on_both_connections! {
-    /// Redis saved a snapshot and crashed after later entries: the restarted server has the epoch, but
-    /// not the entries.
+    /// Redis saved a snapshot and crashed after later entries: the restarted server has the epoch,
+    /// but not the entries.
     async fn redis_restarted_from_an_old_snapshot_is_not_trusted(connections: Connections) {
         let mut it = Filled::start(connections).await;
         let () = it.redis.ask(&["SAVE"]).await;

@@ -95,7 +95,8 @@ async fn issuer_that_is_not_a_url_has_no_documents() {
     }
 }
 
-/// RFC 8414, section 3.1, inserts the well-known part into the URL; OpenID Connect Discovery, section 4, appends it.
+/// RFC 8414, section 3.1, inserts the well-known part into the URL; OpenID Connect Discovery,
+/// section 4, appends it.
 #[tokio::test]
 async fn issuer_with_a_path_has_documents_in_both_forms() {
     let app =

@@ -1,5 +1,5 @@
-//! Rotation of both kinds of keys, a millisecond before and after each decisive moment. The
-//! program `scripts/rotations` rotates keys under load.
+//! Rotation of both kinds of keys: requests a millisecond before and after a new key signs and the
+//! tokens of the old one expire. `scripts/rotations` rotates keys under load.
 
 use chrono::TimeDelta;
 use latchkey_verifier::{Algorithm, Kind};

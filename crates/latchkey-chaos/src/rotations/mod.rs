@@ -1,4 +1,5 @@
-//! `scripts/rotations`: key rotations under load on three instances, with offline verifiers. See docs/reliability.md.
+//! `scripts/rotations`: key rotations under load on three instances, with offline verifiers. See
+//! docs/reliability.md.
 
 mod feed;
 mod offline;

@@ -25,8 +25,8 @@ pub struct Order {
 }
 
 impl Order {
-    /// Returns the order of a rotation by its number. Algorithms alternate, and every third key is
-    /// a refresh secret.
+    /// Returns the key that a rotation creates, by the number of the rotation. Algorithms
+    /// alternate, and every third key is a refresh secret.
     pub const fn number(number: u32) -> Self {
         if number % 3 == 2 {
             return Self {

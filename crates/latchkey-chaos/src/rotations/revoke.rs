@@ -22,8 +22,8 @@ use latchkey_testkit::Pair;
 const SESSIONS: usize = 6;
 /// Documented maximum time until every instance refuses the tokens.
 const MAX_DELAY: Duration = Duration::from_secs(5);
-/// Longer than the interval at which an instance reads the key ring. After this time without an
-/// acceptance an instance has the revocation.
+/// Time without an acceptance after which an instance has the revocation. It is longer than the
+/// interval at which an instance reads the key ring.
 const SETTLE_TIME: Duration = Duration::from_millis(1_500);
 /// Time of further requests after the last instance refuses the tokens.
 const TIME_AFTER: Duration = Duration::from_secs(4);

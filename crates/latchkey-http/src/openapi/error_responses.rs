@@ -1,5 +1,5 @@
 //! Error responses of each operation. Statuses, bodies and texts come from the table in
-//! `http/error.rs`, so the document cannot differ from it.
+//! `error.rs` of this crate, so the document cannot differ from it.
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 //!
 //! Texts of the document and its tags are here, those of operations in `#[utoipa::path]` of
 //! `routes/*`, those of fields in `form!` and `schemas.rs`, those of statuses in
-//! `error_responses.rs`, and those of error bodies in `http/error.rs`.
+//! `error_responses.rs`, and those of error bodies in `error.rs` of the crate.
 
 mod endpoints;
 mod error_responses;

@@ -1,5 +1,5 @@
 //! Bulkhead: each key (a session, a source) has a limited number of places, so that its requests
-//! cannot starve others. `admission.rs` sets the limits of requests and of sign-ins.
+//! cannot starve others. `mod.rs` sets the limits of requests and of sign-ins.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},

@@ -1,8 +1,9 @@
 //! Admission: limits of the work in progress for each session and each source.
 //!
 //! A use case counts from its admission to its end, even if the client disconnects. A request that
-//! waits for admission is dropped with its connection. The queues of the database (`store::sql`)
-//! and of the password hasher have separate limits.
+//! waits for admission is dropped with its connection. The queues of the
+//! database pool (`latchkey-store`) and of the password hasher (`latchkey-crypto`) have their own
+//! limits.
 
 mod bulkhead;
 

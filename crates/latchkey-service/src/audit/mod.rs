@@ -2,7 +2,7 @@
 //! off the request path.
 //!
 //! Sign-ins, revocations and changes of users are not queued: the stores write them in the
-//! transaction of the change. Events of keys are written after the change (`service/keys`).
+//! transaction of the change. Events of keys are written after the change (`keys`).
 
 mod budget;
 pub mod trail;
@@ -30,8 +30,8 @@ use latchkey_domain::{
     time::Moment,
 };
 
-/// Limits of the queue. Events beyond them are counted and dropped, so that a flood of refusals does
-/// not exhaust the memory.
+/// Limits of the queue. Events beyond them are counted and dropped, so that a flood of refusals
+/// does not exhaust the memory.
 const LIMITS: Limits = Limits {
     queue_capacity: 4096,
     batch_size: 4096,

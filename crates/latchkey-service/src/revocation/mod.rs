@@ -121,7 +121,8 @@ impl Revocation {
     /// response, all instances agree on the revocation.
     pub(crate) async fn record_over(&self, state: &SessionState, now: Moment) {
         let SessionState { session, user } = state;
-        // The row of a deleted user has no user to read the epoch from, so the session has an entry.
+        // The row of a deleted user has no user to read the epoch from, so the session has an
+        // entry.
         let revoked = (session.revoked.is_some() || user.is_none())
             .then(|| Self::session_entry(session, now));
         let stale = user

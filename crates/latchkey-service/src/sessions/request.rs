@@ -64,8 +64,8 @@ pub(crate) struct TokenRequests {
 }
 
 impl TokenRequests {
-    /// Checks signature, times and issuer of the token, without I/O. Only access tokens and verified
-    /// tokens are usually presented repeatedly, so only their signatures are cached.
+    /// Checks signature, times and issuer of the token, without I/O. Only access tokens and
+    /// verified tokens are usually presented repeatedly, so only their signatures are cached.
     pub(super) fn check(
         &self,
         view: View,
@@ -85,7 +85,7 @@ impl TokenRequests {
         })
     }
 
-    /// Admits the request, by its session and its client.
+    /// Admits the request, by its session and its source.
     pub(super) async fn admit(&self, request: &TokenRequest) -> Result<Admitted, Error> {
         self.admission
             .enter(&request.client, session_id(request.checked.claims()))
@@ -96,8 +96,8 @@ impl TokenRequests {
         self.tokens.policy()
     }
 
-    /// Returns the outcome, and records a refusal in the audit trail. Only tokens with a valid
-    /// signature get here: invented tokens are counted but not recorded.
+    /// Returns the outcome, and records a refusal in the audit trail. Tokens with an invalid
+    /// signature are refused before this step: they are counted but not recorded.
     pub(super) fn record_refusal<T>(
         &self,
         request: &TokenRequest,

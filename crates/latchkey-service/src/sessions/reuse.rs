@@ -1,5 +1,5 @@
-//! Detection of refresh token reuse, in all views. `domain/decision.rs` and `domain/reuse.rs` hold
-//! the rules.
+//! Detection of refresh token reuse, in all views. The rules are in `decision.rs` and `reuse.rs` of
+//! `latchkey-domain`.
 
 use std::sync::Arc;
 

@@ -30,8 +30,8 @@ impl StoredSessions {
         state.token_status(generation, now, self.grace)
     }
 
-    /// Returns the error of a refused token. Writes the blacklist entry of a revocation again first,
-    /// so that other instances refuse the token before the client hears of it.
+    /// Returns the error of a refused token. Writes the blacklist entry of a revocation again
+    /// first, so that other instances refuse the token before the client receives the response.
     pub(super) async fn refuse(
         &self,
         purpose: Purpose,

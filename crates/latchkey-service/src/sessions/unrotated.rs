@@ -70,9 +70,9 @@ impl Unrotated {
                     Err(blacklisted("reuse"))
                 }
             },
-            // The token is unspent: the obstacle of the statement no longer exists. For example, the
-            // user was activated in between, or the database delayed the statement. A ping reads
-            // the time of the database again, in case its clock was set.
+            // The token is unspent: the obstacle of the statement no longer exists. For example,
+            // the user was activated in between, or the database delayed the statement. A ping
+            // reads the time of the database again, in case its clock was set.
             Decision::Accept => {
                 let _ = self.sessions.store.ping().await;
                 Err(Error::Unavailable(

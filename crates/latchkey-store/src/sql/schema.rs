@@ -1,4 +1,5 @@
-//! Tables as declared to diesel. `migrations/` creates them; a test compares those of both databases.
+//! Tables as declared to diesel. `migrations/` creates them. A test compares the migrations of both
+//! databases, but not this file.
 
 diesel::table! {
     users (id) {

@@ -82,9 +82,9 @@ pub(super) fn pool(
 
 /// Opens the file and creates it if allowed.
 ///
-/// `synchronous=FULL` keeps every answered commit durable: with `NORMAL`, WAL loses the last commits
-/// in a power failure. The busy timeout is a little shorter than that of a statement, so that
-/// SQLite reports the error.
+/// `synchronous=FULL` keeps every answered commit durable: with `NORMAL`, WAL loses the last
+/// commits in a power failure. The busy timeout is a little shorter than that of a statement, so
+/// that SQLite reports the error.
 pub(super) fn open(file: &SqliteFile, timeout: Duration) -> ConnectionResult<SqliteConnection> {
     let path = file.path.to_string_lossy();
     create_file(file).map_err(|error| {

@@ -1,4 +1,5 @@
-//! Tests of headers that choose the algorithm or the key, signed with the correct key where possible.
+//! Tests of headers that choose the algorithm or the key, signed with the correct key where
+//! possible.
 
 use latchkey_verifier::{Algorithm, KeySet, Policy, Verifier, VerifyError};
 use serde_json::{Value, json};

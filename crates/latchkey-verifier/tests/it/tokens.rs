@@ -1,4 +1,4 @@
-//! Tests of tokens: each algorithm, and the decisive role of the key.
+//! Tests of tokens: each algorithm, and the limits that the key sets for algorithm and kind.
 
 use latchkey_verifier::{Algorithm, KeySet, Kind, Policy, Verifier, VerifyError, VerifyingKey};
 use serde_json::json;

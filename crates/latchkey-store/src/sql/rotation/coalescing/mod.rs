@@ -1,8 +1,8 @@
 //! Coalescing of concurrent rotations on one pool's connections into batches (group commit).
 //!
-//! [`CoalescingStore`] decorates a store. Without it, each rotation has a statement of its own;
-//! `docs/adr/0009-coalescing.md` has the figures of both. To remove coalescing, delete this folder,
-//! its use in `app/stores.rs`, the setting `coalesce_rotations` and the pool's count of waiting
+//! [`CoalescingStore`] decorates a store. Without it, each rotation has a statement of its own.
+//! `docs/adr/0009-coalescing.md` has the reasons. To remove coalescing, delete this folder, its use
+//! in `src/app/stores.rs`, the setting `coalesce_rotations` and the pool's count of waiting
 //! rotations.
 
 mod batch_queue;
