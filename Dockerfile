@@ -44,7 +44,7 @@ RUN --mount=type=secret,id=cargo-config,target=/usr/local/cargo/config.toml \
 
 FROM scratch
 LABEL org.opencontainers.image.title="Latchkey" \
-      org.opencontainers.image.description="A JWT access and refresh token service with the wire of Django's simplejwt" \
+      org.opencontainers.image.description="A JWT access and refresh token service with the wire format of Django's simplejwt" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
 # For Postgres and Redis over TLS, from the stage that mounts nothing over them.
 COPY --from=manifests /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt

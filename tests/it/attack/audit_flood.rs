@@ -1,4 +1,4 @@
-//! Floods of audit events. Events over the budget are summarized in one row.
+//! Floods of audit events. Events over the budget are summarised in one row.
 
 use latchkey_domain::audit::AuditEntry;
 use reqwest::Method;

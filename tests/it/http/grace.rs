@@ -43,7 +43,7 @@ on_both_backends! {
         app.refresh(&third.refresh).await.expect(401, &refused("Token is blacklisted"));
     }
 
-    /// The behavior of simplejwt.
+    /// The behaviour of simplejwt.
     async fn zero_grace_allows_one_use(backend: Backend) {
         let app = TestApp::start_with(backend, &["--refresh-reuse-grace=0s"]).await;
         let first = app.signed_in("ada").await;

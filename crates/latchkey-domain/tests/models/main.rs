@@ -18,7 +18,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 /// Visits every state, and prints the number of states.
 ///
 /// Fails with the shortest path to the first violated property, or if a `sometimes` property was
-/// never met.
+/// never reached.
 fn assert_holds<M>(name: &str, model: M)
 where
     M: Model + Send + Sync + 'static,

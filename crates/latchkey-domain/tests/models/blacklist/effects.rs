@@ -1,4 +1,4 @@
-//! Effects of actions: the protocol of an instance, and the behavior of Redis.
+//! Effects of actions: the protocol of an instance, and the behaviour of Redis.
 
 use super::{
     Blacklist, CacheIdentity, Epoch, Janitor, Outcome, Redis, Request, Rules, State, Status,

@@ -13,7 +13,8 @@ const INSTANCES: [usize; 2] = [0, 1];
 pub(super) const MARGIN: u8 = 2;
 
 impl Instance {
-    /// A new process does not know its predecessor's failed writes, so it starts untrusted.
+    /// Instance after a start. It counts as having a failed write, because those of its predecessor
+    /// are not recorded. So its blacklist starts untrusted.
     const NEW: Self = Self {
         failed: 1,
         covered: 0,
