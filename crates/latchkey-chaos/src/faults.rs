@@ -16,7 +16,7 @@ pub struct Options {
     /// Duration of each fault; the document is updated only for the default
     #[arg(long, value_name = "NUMBER", default_value_t = SECONDS, value_parser = clap::value_parser!(u64).range(1..=8))]
     seconds: u64,
-    /// Print the faults
+    /// Print the faults and the attacks
     #[arg(long)]
     list: bool,
     /// Also write the numbers to this file
@@ -42,8 +42,10 @@ const ROTATIONS: u64 = 200_000;
 /// Runs what the options select. Returns a failure if a guarantee was violated.
 pub async fn run(options: &Options) -> ExitCode {
     if options.list {
-        for fault in fault::ALL {
-            println!("{:28} {}", fault.name, fault.what);
+        let faults = fault::ALL.iter().map(|fault| (fault.name, fault.what));
+        let attacks = attacks::ALL.iter().map(|attack| (attack.name, attack.what));
+        for (name, what) in faults.chain(attacks) {
+            println!("{name:28} {what}");
         }
         return ExitCode::SUCCESS;
     }
@@ -101,7 +103,7 @@ async fn run_faults(options: &Options) -> (bool, Value) {
     }
     let tables = fault_report::tables(&outcomes);
     println!("\n{tables}");
-    if all && options.seconds == SECONDS {
+    if all && options.seconds == SECONDS && options.program.is_none() {
         document::publish("faults", "scripts/faults", &tables);
     }
     let failed = outcomes.iter().any(matrix::Outcome::failed);
@@ -114,6 +116,12 @@ async fn run_faults(options: &Options) -> (bool, Value) {
 }
 
 async fn run_attacks(options: &Options) -> bool {
+    for name in &options.only {
+        assert!(
+            attacks::ALL.iter().any(|attack| attack.name == name),
+            "unknown attack {name}: see scripts/faults --list"
+        );
+    }
     let all = options.only.is_empty();
     let mut outcomes = Vec::new();
     let mut failed = false;
@@ -154,7 +162,7 @@ async fn run_growth(options: &Options) -> (bool, Value) {
     for line in &violations {
         println!("  {line}");
     }
-    if options.rotations == ROTATIONS {
+    if options.rotations == ROTATIONS && options.program.is_none() {
         document::publish("growth", "scripts/faults", &table);
     }
     println!("{}", verdict(!violations.is_empty()));
