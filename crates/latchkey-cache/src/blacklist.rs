@@ -3,18 +3,20 @@
 //! The rule: an entry that is found is always honoured. A missing entry proves that a token is not
 //! revoked (`Clear`) only if all of these hold for the servers of all buckets:
 //! 1. Same cache: the bucket's cache epoch in the reply is the value that the last rebuild of this
-//!    process sealed. So Redis still holds the cache that this process filled from its own
-//! database.    A cache epoch expires after a minute unless a probe renews it (`epoch.rs`). 2.
-//! Fresh probe: the last probe that found the cache kept was sent less than a minute ago. It
-//! found the cache identity and the clocks as they were at the rebuild (`clock_drift.rs`). After
-//! a clock jump, entries expire too early. 3. No failed write: no write of this process failed
-//! since the last rebuild began, apart from    best-effort writes. 4. No failed connection: no
-//! connection failed, and no server changed its address, since the last    replay to the same
-//! cache. A server restarted from an old snapshot or a promoted replica may    have the cache epoch
-//! and lack the latest entries. 5. No eviction: no server has a memory limit with a policy other
-//! than `noeviction`. Such a    policy may evict an entry and keep the cache epoch. 6. No change
-//! during the lookup: the counters of rebuilds and of failed connections are the same    before the
-//! lookup and after its reply.
+//!    process sealed. So Redis still holds the cache that this process filled from its own database.
+//!    A cache epoch expires after a minute unless a probe renews it (`epoch.rs`).
+//! 2. Fresh probe: the last probe that found the cache kept was sent less than a minute ago. It
+//!    found the cache identity and the clocks as they were at the rebuild (`clock_drift.rs`). After
+//!    a clock jump, entries expire too early.
+//! 3. No failed write: no write of this process failed since the last rebuild began, apart from
+//!    best-effort writes.
+//! 4. No failed connection: no connection failed, and no server changed its address, since the last
+//!    replay to the same cache. A server restarted from an old snapshot or a promoted replica may
+//!    have the cache epoch and lack the latest entries.
+//! 5. No eviction: no server has a memory limit with a policy other than `noeviction`. Such a
+//!    policy may evict an entry and keep the cache epoch.
+//! 6. No change during the lookup: the counters of rebuilds and of failed connections are the same
+//!    before the lookup and after its reply.
 //!
 //! Otherwise the result is `Unknown`, and the database is queried.
 

@@ -7,12 +7,16 @@ use std::{
     ops::Deref,
     path::PathBuf,
     process::{Child, Command, ExitStatus},
-    sync::mpsc::{self, Receiver},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver},
+    },
     thread,
     time::Duration,
 };
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 pub use self::place::Place;
 use super::{Http, Pair};
@@ -40,6 +44,8 @@ pub struct Server {
     /// Lines of standard output that were read.
     pub printed: Vec<String>,
     child: Option<Child>,
+    /// Working directory. It must exist as long as the server.
+    _folder: Arc<TempDir>,
     http: Http,
     lines: Receiver<String>,
     log: PathBuf,

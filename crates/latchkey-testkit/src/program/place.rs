@@ -10,7 +10,7 @@ use std::{
     },
     path::PathBuf,
     process::{Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
 };
 
@@ -24,7 +24,7 @@ use super::{
 /// A working directory and an environment for commands.
 pub struct Place {
     environment: Vec<(String, String)>,
-    folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 impl Place {
@@ -32,7 +32,7 @@ impl Place {
     pub fn new() -> Self {
         Self {
             environment: Vec::new(),
-            folder: tempfile::tempdir().unwrap(),
+            folder: Arc::new(tempfile::tempdir().unwrap()),
         }
     }
 
@@ -111,7 +111,7 @@ impl Place {
                     folders.push(path);
                 } else {
                     names.push(
-                        path.strip_prefix(&self.folder)
+                        path.strip_prefix(self.folder.path())
                             .unwrap()
                             .display()
                             .to_string(),
@@ -282,6 +282,7 @@ impl Place {
                 .try_for_each(|line| send.send(line))
         });
         Server {
+            _folder: Arc::clone(&self.folder),
             child: Some(child),
             http: Http::new(String::new()),
             lines,
