@@ -96,8 +96,7 @@ async fn serve(settings: Settings) {
         let (redis, database) = (redis.clone(), database.clone());
         App::new()
             .app_data(keys.clone())
-            // A copy for each worker, as its reference count would cause contention.
-            .app_data(Data::new(Bytes::copy_from_slice(&key_set)))
+            .app_data(Data::new(key_set.clone()))
             .data_factory(move || worker(redis.clone(), database.clone(), POOL.div_ceil(workers)))
             .route("/noop-json", web::post().to(noop))
             .route("/key-set", web::get().to(same_bytes))

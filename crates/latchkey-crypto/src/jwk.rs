@@ -86,6 +86,15 @@ mod tests {
             thumbprint(json!({ "kty": "RSA", "n": n, "e": "AQAB", "alg": "RS256" })),
             "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
         );
+        // The key of RFC 7515, appendix A.3, which has no thumbprint there. It was computed apart.
+        let (x, y) = (
+            "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+        );
+        assert_eq!(
+            thumbprint(json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y })),
+            "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U"
+        );
         // RFC 8037, appendix A.3.
         let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
         assert_eq!(

@@ -19,9 +19,9 @@ pub struct RefreshClaims {
     pub jti: String,
     /// Session id.
     pub sid: String,
-    /// Generation.
+    /// `gen`: the generation.
     pub generation: u32,
-    /// Session epoch of the user at sign-in.
+    /// `ver`: the session epoch of the user at sign-in.
     pub session_epoch: u32,
 }
 
@@ -54,7 +54,7 @@ pub struct AccessClaims {
     pub jti: String,
     /// Session id.
     pub sid: String,
-    /// Session epoch of the user at sign-in.
+    /// `ver`: the session epoch of the user at sign-in.
     pub session_epoch: u32,
     /// Additional claims about the user that the settings enable.
     pub extra: Vec<(ExtraClaim, ExtraValue)>,

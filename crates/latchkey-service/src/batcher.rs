@@ -28,8 +28,8 @@ pub(super) trait BatchWriter {
     type Row;
 
     /// Converts a batch into the rows to write. It is called once for each batch, whereas a write
-    /// may be repeated.
-    fn rows(&mut self, batch: Vec<Self::Item>) -> Vec<Self::Row>;
+    /// may be repeated. `is_last` is true after a stop, when no more items are accepted.
+    fn rows(&mut self, batch: Vec<Self::Item>, is_last: bool) -> Vec<Self::Row>;
 
     /// Writes rows. Logs and counts the result.
     async fn write(&self, rows: &[Self::Row]) -> Result<(), StoreError>;
@@ -46,7 +46,7 @@ pub(super) trait BatchWriter {
     }
 
     /// Reports the number of rows and items that were lost at a stop.
-    fn report_lost(&self, _count: usize) {}
+    fn report_lost(&self, count: usize);
 }
 
 /// Limits of a queue and its batches.
@@ -102,9 +102,10 @@ impl<W: BatchWriter> Batcher<W> {
     pub(super) async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         while let Some(batch) = self.next_batch(stop.as_mut()).await {
-            let rows = self.writer.rows(batch);
+            let rows = self.writer.rows(batch, self.queue.is_closed());
             if !self.write(&rows, stop.as_mut()).await {
-                return self.writer.report_lost(rows.len() + self.queue.len());
+                let lost = rows.len() + self.queue.len() + self.writer.close().len();
+                return self.writer.report_lost(lost);
             }
         }
         let rows = self.writer.close();

@@ -54,7 +54,7 @@ impl BatchWriter for Recorder {
     type Item = u32;
     type Row = u32;
 
-    fn rows(&mut self, mut batch: Vec<u32>) -> Vec<u32> {
+    fn rows(&mut self, mut batch: Vec<u32>, _is_last: bool) -> Vec<u32> {
         batch.extend(self.close());
         self.has_pending = mem::take(&mut self.with_pending);
         batch

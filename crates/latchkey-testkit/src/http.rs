@@ -22,7 +22,10 @@ impl Http {
     /// Returns a client that closes each connection after its response: a server that stops
     /// waits a second for an open one.
     pub fn new(base: String) -> Self {
-        Self::built(base, Client::builder().pool_max_idle_per_host(0))
+        let builder = Client::builder()
+            .pool_max_idle_per_host(0)
+            .timeout(REQUEST_TIMEOUT);
+        Self::built(base, builder)
     }
 
     /// Returns a client with its own local address, and with this `User-Agent` if there is one.
@@ -30,6 +33,7 @@ impl Http {
         let address: IpAddr = address.parse().unwrap();
         let builder = Client::builder()
             .pool_max_idle_per_host(0)
+            .timeout(REQUEST_TIMEOUT)
             .local_address(address);
         Self::built(
             base,
@@ -39,8 +43,20 @@ impl Http {
 
     /// Returns a client with the settings of a builder.
     pub fn built(base: String, builder: ClientBuilder) -> Self {
-        let client = builder.timeout(REQUEST_TIMEOUT).build().unwrap();
+        let client = builder.build().unwrap();
         Self { base, client }
+    }
+
+    /// Returns a client of the same server that gives up after this time.
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        let builder = Client::builder().pool_max_idle_per_host(0).timeout(timeout);
+        Self::built(self.base.clone(), builder)
+    }
+
+    /// Returns a client of the same server that sends its requests on one connection.
+    pub fn with_keep_alive(&self) -> Self {
+        let builder = Client::builder().timeout(REQUEST_TIMEOUT);
+        Self::built(self.base.clone(), builder)
     }
 
     /// Returns the URL of a path.

@@ -1,6 +1,7 @@
 //! A TCP proxy that can delay or drop responses, redirect connections, and cut them.
 
 use std::{
+    collections::BTreeMap,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
@@ -57,7 +58,8 @@ struct Way {
 #[derive(Default)]
 struct State {
     port: u16,
-    open: Vec<TcpStream>,
+    /// Both streams of each open connection, by its number.
+    open: BTreeMap<usize, [TcpStream; 2]>,
     accepted: usize,
     refuses: bool,
     /// Connections below this number stay open, but lose all bytes.
@@ -187,15 +189,17 @@ impl Proxy {
 
     /// Ends one connection, by its number in order of acceptance.
     pub fn cut_one(&self, number: usize) {
-        // Each connection has two streams in the list.
-        for stream in &self.way.state().open[2 * number..2 * number + 2] {
+        for stream in self.way.state().open.remove(&number).iter().flatten() {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
     /// Ends all present connections.
     pub fn cut(&self) {
-        for stream in self.way.state().open.drain(..) {
+        for stream in std::mem::take(&mut self.way.state().open)
+            .values()
+            .flatten()
+        {
             // The connection may have ended already.
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -227,9 +231,8 @@ impl Way {
         // Like both ends, without Nagle's algorithm: otherwise each small response waits for an
         // acknowledgement.
         let _ = (near.set_nodelay(true), far.set_nodelay(true));
-        self.state()
-            .open
-            .extend([near.try_clone().unwrap(), far.try_clone().unwrap()]);
+        let streams = [near.try_clone().unwrap(), far.try_clone().unwrap()];
+        self.state().open.insert(number, streams);
         let (answers_from, answers_to, way) = (
             far.try_clone().unwrap(),
             near.try_clone().unwrap(),
@@ -242,6 +245,7 @@ impl Way {
         let for_answers = Arc::clone(&connection);
         std::thread::spawn(move || way.pump(answers_from, answers_to, &for_answers, true));
         self.pump(near, far, &connection, false);
+        self.state().open.remove(&number);
     }
 
     fn pump(&self, mut from: TcpStream, mut to: TcpStream, connection: &Connection, answers: bool) {
@@ -303,6 +307,6 @@ impl Way {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.go_on();
-        self.cut();
+        self.refuse();
     }
 }

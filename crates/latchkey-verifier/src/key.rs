@@ -150,7 +150,7 @@ impl VerifyingKey {
         match &self.material {
             // The provider is named: that of the process may be another one, or none.
             Material::Plain(key) => {
-                let algorithm = self.algorithm.into();
+                let algorithm = self.algorithm.as_jsonwebtoken();
                 (aws_lc::DEFAULT_PROVIDER.verifier_factory)(&algorithm, key)
                     .is_ok_and(|key| key.verify(message, &signature.to_vec()).is_ok())
             }

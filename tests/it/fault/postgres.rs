@@ -1,6 +1,8 @@
 //! Postgres unavailable, hung, locked or read-only: no wrong response, and recovery without a
 //! restart.
 
+use std::time::Duration;
+
 use super::{BLACKLISTED, PASSWORD, Probe, VERIFY_BLACKLISTED, readiness, state, unavailable};
 use latchkey_testkit::{
     Backend, TestApp,
@@ -131,8 +133,10 @@ async fn hung_postgres_times_out_and_spends_no_token() {
     let pair = scene.app.signed_in("ada").await;
     scene.app.verify(&pair.access).await.expect(200, "{}");
     scene.postgres.hang();
+    // Less than the default of the setting.
+    let client = scene.app.with_timeout(Duration::from_secs(4));
     for _ in 0..4 {
-        unavailable(&scene.app.refresh(&pair.refresh).await);
+        unavailable(&client.refresh(&pair.refresh).await);
     }
     scene.app.verify(&pair.access).await.expect(200, "{}");
     scene.postgres.go_on();

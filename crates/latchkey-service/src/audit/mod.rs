@@ -93,11 +93,12 @@ impl AuditTrail {
         log_refusal(&event);
         if let Err(refused) = self.events.try_send(event)
             && self.dropped.inc() == 0
-            && matches!(refused, TrySendError::Full(_))
         {
-            tracing::error!(
-                "audit events dropped: the queue is full because the database is too slow"
-            );
+            let cause = match refused {
+                TrySendError::Full(_) => "the queue is full because the database is too slow",
+                TrySendError::Closed(_) => "the server stops",
+            };
+            tracing::error!("audit events dropped: {cause}");
         }
     }
 }
@@ -143,12 +144,12 @@ impl BatchWriter for Rows {
     type Item = AuditEvent;
     type Row = (AuditEvent, u32);
 
-    /// Limits the rows. Refused tokens are dropped first, so that a flood of them does not displace
-    /// other events.
-    fn rows(&mut self, batch: Vec<AuditEvent>) -> Vec<(AuditEvent, u32)> {
+    /// Limits the rows, except those of the last batches. Refused tokens are dropped first, so that
+    /// a flood of them does not displace other events.
+    fn rows(&mut self, batch: Vec<AuditEvent>, is_last: bool) -> Vec<(AuditEvent, u32)> {
         let (mut rows, summarised) = self.budget.spend(grouped(&batch), self.clock.now());
         self.summarised.inc_by(summarised);
-        if rows.len() > MAX_ROWS {
+        if rows.len() > MAX_ROWS && !is_last {
             rows.sort_by_key(|(event, _)| event.kind == EventKind::TokenRefused);
             self.dropped.inc_by((rows.len() - MAX_ROWS) as u64);
             rows.truncate(MAX_ROWS);
@@ -174,6 +175,7 @@ impl BatchWriter for Rows {
     }
 
     fn report_lost(&self, count: usize) {
+        self.dropped.inc_by(count as u64);
         tracing::error!(count, "last audit events not written");
     }
 }

@@ -58,7 +58,7 @@ impl BatchWriter for Entries {
     type Item = QueuedEntry;
     type Row = QueuedEntry;
 
-    fn rows(&mut self, batch: Vec<QueuedEntry>) -> Vec<QueuedEntry> {
+    fn rows(&mut self, batch: Vec<QueuedEntry>, _is_last: bool) -> Vec<QueuedEntry> {
         batch
     }
 
@@ -68,5 +68,9 @@ impl BatchWriter for Entries {
             tracing::debug!(%error, count = entries.len(), "entries of rotations not written");
         }
         written
+    }
+
+    fn report_lost(&self, count: usize) {
+        tracing::debug!(count, "last entries of rotations not written");
     }
 }

@@ -20,8 +20,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::{
     clear_text::Guard,
     connect_error::{self, ConnectError, classify, one_line},
+    connection_settings::Settings,
     postgres_url::{PostgresUrl, TlsMode, Trust},
-    session::Settings,
     tls,
 };
 

@@ -4,6 +4,7 @@
 mod audit;
 mod clear_text;
 mod connect_error;
+mod connection_settings;
 mod connector;
 mod deployment;
 mod error;
@@ -20,7 +21,6 @@ mod schema;
 mod server;
 mod server_clock;
 mod server_time;
-mod session;
 mod sessions;
 mod sign_in;
 mod sqlite;

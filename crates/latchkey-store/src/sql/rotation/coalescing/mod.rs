@@ -2,8 +2,8 @@
 //!
 //! [`CoalescingStore`] decorates a store. Without it, each rotation has a statement of its own.
 //! `docs/adr/0009-coalescing.md` has the reasons. To remove coalescing, delete this folder, its use
-//! in `src/app/stores.rs`, the setting `coalesce_rotations` and the pool's count of waiting
-//! rotations.
+//! in `src/app/stores.rs`, the setting `coalesce_rotations`, the pool's count of waiting rotations
+//! (`waiting_rotations` in `postgres_pool.rs`) and the tests `tests/it/contract/coalescing*.rs`.
 
 mod batch_queue;
 mod batch_statement;

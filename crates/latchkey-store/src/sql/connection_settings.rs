@@ -1,4 +1,5 @@
-//! Session settings: sent as a startup parameter, or as statements through a pooler that drops it.
+//! Settings of each Postgres connection: sent as a startup parameter, or as statements through a
+//! pooler that drops it.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -6,7 +7,7 @@ use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
 
 use super::connect_error::{ConnectError, one_line};
 
-/// Settings of each session.
+/// Settings of each connection.
 pub(super) struct Settings {
     milliseconds: u128,
     seconds: u64,
