@@ -6,10 +6,10 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use reqwest::{Client, RequestBuilder, Response};
+use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
-use latchkey_testkit::Pair;
+use latchkey_testkit::{Http, Pair};
 
 use crate::tally::{Operation, Outcome, Tally, Violation};
 
@@ -52,46 +52,44 @@ impl Answer {
     }
 }
 
-/// HTTP client for all instances. Clones share the connections and the tally.
+/// Clients of all instances. Clones share the connections and the tally.
 #[derive(Clone)]
 pub struct Wire {
     pub tally: Arc<Tally>,
-    client: Client,
-    urls: Vec<String>,
+    instances: Vec<Http>,
 }
 
 impl Wire {
     pub fn new(urls: Vec<String>) -> Self {
-        // The client closes idle connections before the server does. Otherwise a request on a
+        // A client closes idle connections before the server does. Otherwise a request on a
         // closing connection counts as broken.
-        let client = Client::builder()
-            .timeout(REQUEST_TIMEOUT)
-            .pool_idle_timeout(Duration::from_secs(3))
-            .build()
-            .unwrap();
+        let client = || {
+            Client::builder()
+                .timeout(REQUEST_TIMEOUT)
+                .pool_idle_timeout(Duration::from_secs(3))
+        };
         Self {
             tally: Arc::new(Tally::new()),
-            client,
-            urls,
+            instances: urls
+                .into_iter()
+                .map(|url| Http::built(url, client()))
+                .collect(),
         }
     }
 
-    /// Returns a client that opens a connection for each request.
+    /// Returns clients that open a connection for each request.
     pub fn without_keep_alive(&self) -> Self {
-        let client = Client::builder()
-            .timeout(REQUEST_TIMEOUT)
-            .pool_max_idle_per_host(0)
-            .build()
-            .unwrap();
+        let instances = self.instances.iter();
         Self {
             tally: Arc::clone(&self.tally),
-            client,
-            urls: self.urls.clone(),
+            instances: instances
+                .map(|http| http.with_timeout(REQUEST_TIMEOUT))
+                .collect(),
         }
     }
 
     pub fn instances(&self) -> usize {
-        self.urls.len()
+        self.instances.len()
     }
 
     pub async fn obtain(&self, instance: usize, username: &str, password: &str) -> Answer {
@@ -135,11 +133,12 @@ impl Wire {
     }
 
     pub async fn user(&self, instance: usize, token: &str) -> Answer {
-        let url = format!("{}/api/auth/user/", self.urls[instance]);
         self.send(
             instance,
             Operation::User,
-            self.client.get(url).bearer_auth(token),
+            self.instances[instance]
+                .request(Method::GET, "/api/auth/user/")
+                .bearer_auth(token),
         )
         .await
     }
@@ -149,30 +148,34 @@ impl Wire {
         let name = claim(token, "sid")
             .and_then(|sid| Some(sid.as_str()?.to_owned()))
             .unwrap_or_default();
-        let url = format!("{}/api/auth/sessions/{name}/", self.urls[instance]);
+        let path = format!("/api/auth/sessions/{name}/");
         self.send(
             instance,
             Operation::EndSession,
-            self.client.delete(url).bearer_auth(token),
+            self.instances[instance]
+                .request(Method::DELETE, &path)
+                .bearer_auth(token),
         )
         .await
     }
 
     /// Ends every session of the user of this access token.
     pub async fn end_all(&self, instance: usize, token: &str) -> Answer {
-        let url = format!("{}/api/auth/logout/all/", self.urls[instance]);
         self.send(
             instance,
             Operation::EndAll,
-            self.client.post(url).bearer_auth(token),
+            self.instances[instance]
+                .request(Method::POST, "/api/auth/logout/all/")
+                .bearer_auth(token),
         )
         .await
     }
 
     /// True if `/health/ready` is `ok` on every instance. These requests are not counted.
     pub async fn all_ready(&self) -> bool {
-        for url in &self.urls {
-            let Ok(response) = self.client.get(format!("{url}/health/ready")).send().await else {
+        for http in &self.instances {
+            let request = http.request(Method::GET, "/health/ready");
+            let Ok(response) = request.send().await else {
                 return false;
             };
             let Ok(body) = response.json::<Value>().await else {
@@ -192,7 +195,7 @@ impl Wire {
         path: &str,
         body: &Value,
     ) -> Answer {
-        let request = self.client.post(format!("{}{path}", self.urls[instance]));
+        let request = self.instances[instance].request(Method::POST, path);
         self.send(instance, operation, request.json(body)).await
     }
 

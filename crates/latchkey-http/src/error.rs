@@ -1,5 +1,5 @@
-//! Error responses: the only table of codes, statuses and public texts. No text of a library is
-//! sent to a client. A 503 is `Busy` (the password hasher and its admission), `Overloaded`
+//! Error responses: the only table of codes and statuses, with their texts. Those of a field are in
+//! `fields.rs`. No text of a library is sent to a client. A 503 is `Busy` (the password hasher and its admission), `Overloaded`
 //! (admission and the queues of the database) or `Unavailable` (a store). Only `/health/ready` has
 //! its own.
 

@@ -2,63 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::future::join_all;
 use latchkey_domain::password::Password;
 
 use super::{BLACKLISTED, PASSWORD, Probe, VERIFY_BLACKLISTED};
 use latchkey_testkit::{
-    Answer, Backend, Pair, Proxy, TestApp,
+    Backend, Fleet, Pair, Proxy,
     servers::{self, eventually},
     username,
 };
 
-struct Three([TestApp; 3]);
-
-impl Three {
-    async fn start(flags: &[&str]) -> Self {
-        let first = TestApp::start_with(Backend::PostgresAndRedis, flags).await;
-        let twins = [first.twin().await, first.twin().await];
-        let [second, third] = twins;
-        let three = Self([first, second, third]);
-        three.trust_redis().await;
-        three
+/// Starts three instances and waits until all of them answer `verify` from Redis, so that
+/// revocations reach them through Redis.
+async fn three_instances(flags: &[&str]) -> Fleet {
+    let three = Fleet::start(Backend::PostgresAndRedis, 3, flags).await;
+    let url = three[0].config.database.url().unwrap().to_string();
+    let probe = Probe::new(&three[0], &url).await;
+    for app in &three {
+        probe.eventually_redis_answers(app).await;
     }
-
-    /// Waits until all three answer `verify` from Redis, so that revocations reach them through
-    /// Redis.
-    async fn trust_redis(&self) {
-        let url = self.0[0].config.database.url().unwrap().to_string();
-        let probe = Probe::new(&self.0[0], &url).await;
-        for app in &self.0 {
-            probe.eventually_redis_answers(app).await;
-        }
-    }
-
-    async fn all_accept(&self, pair: &Pair) {
-        for app in &self.0 {
-            app.verify(&pair.access).await.expect(200, "{}");
-            app.verify(&pair.refresh).await.expect(200, "{}");
-            assert_eq!(app.me(&bearer(pair)).await.status, 200);
-        }
-    }
-
-    /// Asserts that the first response of every instance refuses the tokens.
-    async fn all_refuse(&self, pair: &Pair) {
-        for app in &self.0 {
-            app.verify(&pair.access)
-                .await
-                .expect(400, VERIFY_BLACKLISTED);
-            app.verify(&pair.refresh)
-                .await
-                .expect(400, VERIFY_BLACKLISTED);
-            assert_eq!(app.me(&bearer(pair)).await.status, 401);
-            app.refresh(&pair.refresh).await.expect(401, BLACKLISTED);
-        }
-    }
-
-    async fn refreshes(&self, number: usize, token: &str) -> Vec<Answer> {
-        join_all((0..number).map(|turn| self.0[turn % 3].refresh(token))).await
-    }
+    three
 }
 
 fn bearer(pair: &Pair) -> String {
@@ -67,25 +29,25 @@ fn bearer(pair: &Pair) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hundred_refreshes_of_one_token_return_one_successor() {
-    let three = Three::start(&[]).await;
-    let pair = three.0[0].signed_in("ada").await;
+    let three = three_instances(&[]).await;
+    let pair = three[0].signed_in("ada").await;
     let answers = three.refreshes(100, &pair.refresh).await;
     let successors: BTreeSet<String> = answers.iter().map(|answer| answer.pair().refresh).collect();
     assert_eq!(successors.len(), 1);
     for answer in &answers {
-        three.0[2]
+        three[2]
             .verify(&answer.pair().access)
             .await
             .expect(200, "{}");
     }
-    let last = three.0[1].refresh(successors.first().unwrap()).await.pair();
+    let last = three[1].refresh(successors.first().unwrap()).await.pair();
     assert_eq!(super::postgres_cut::number(&last), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hundred_refreshes_without_grace_revoke_the_session() {
-    let three = Three::start(&["--refresh-reuse-grace=0s"]).await;
-    let pair = three.0[0].signed_in("ada").await;
+    let three = three_instances(&["--refresh-reuse-grace=0s"]).await;
+    let pair = three[0].signed_in("ada").await;
     let answers = three.refreshes(100, &pair.refresh).await;
     let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
     assert_eq!((won.len(), lost.len()), (1, 99));
@@ -97,8 +59,8 @@ async fn hundred_refreshes_without_grace_revoke_the_session() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn revocation_on_one_instance_holds_on_all_at_once() {
-    let three = Three::start(&[]).await;
-    for (turn, app) in three.0.iter().enumerate() {
+    let three = three_instances(&[]).await;
+    for (turn, app) in three.iter().enumerate() {
         let name = format!("user{turn}");
         app.user(&name).await;
         let sign_in = async || app.obtain(&name, PASSWORD).await.pair();
@@ -126,8 +88,8 @@ async fn revocation_on_one_instance_holds_on_all_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reuse_on_another_instance_revokes_the_session_on_all() {
-    let three = Three::start(&[]).await;
-    let [one, other, third] = &three.0;
+    let three = three_instances(&[]).await;
+    let [one, other, third] = three.three();
     let first = one.signed_in("ada").await;
     let second = other.refresh(&first.refresh).await.pair();
     let last = third.refresh(&second.refresh).await.pair();
@@ -140,13 +102,13 @@ async fn reuse_on_another_instance_revokes_the_session_on_all() {
 /// This is by design.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn instance_without_redis_revokes_for_all() {
-    let three = Three::start(&[]).await;
+    let three = three_instances(&[]).await;
     let port = url::Url::parse(&servers::redis_url())
         .unwrap()
         .port()
         .unwrap();
     let proxy = Proxy::to(port);
-    let isolated = three.0[0]
+    let isolated = three[0]
         .twin_with(|config| {
             config.redis.redis_url = Some(format!("redis://{}", proxy.address).into());
         })
@@ -160,7 +122,7 @@ async fn instance_without_redis_revokes_for_all() {
             .verify(&pair.access)
             .await
             .expect(400, VERIFY_BLACKLISTED);
-        for app in &three.0 {
+        for app in &three {
             assert_eq!(app.me(&bearer(&pair)).await.status, 401);
             app.refresh(&pair.refresh).await.expect(401, BLACKLISTED);
             app.verify(&pair.refresh)
@@ -168,7 +130,7 @@ async fn instance_without_redis_revokes_for_all() {
                 .expect(400, VERIFY_BLACKLISTED);
         }
         eventually("another instance writes the entry to Redis", async || {
-            three.0[1].verify(&pair.access).await.status == 400
+            three[1].verify(&pair.access).await.status == 400
         })
         .await;
         three.all_refuse(&pair).await;

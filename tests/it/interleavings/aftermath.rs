@@ -19,7 +19,7 @@ impl World {
         Outcome {
             generation: state.session.generation,
             row: state.session,
-            version: state.user.unwrap().session_epoch,
+            session_epoch: state.user.unwrap().session_epoch,
         }
     }
 

@@ -13,14 +13,14 @@ use super::{
 /// Row of a session and session epoch of its user, after the round.
 pub struct Outcome {
     pub row: Session,
-    pub version: u32,
+    pub session_epoch: u32,
     /// Generation at the end of the round.
     pub generation: u32,
 }
 
 impl Outcome {
     pub fn dead(&self) -> bool {
-        self.row.revoked.is_some() || self.version != self.row.session_epoch
+        self.row.revoked.is_some() || self.session_epoch != self.row.session_epoch
     }
 }
 
@@ -76,7 +76,7 @@ fn answers(record: &Record, outcome: &Outcome) -> Vec<String> {
             (Command::Refresh { .. } | Command::LogOut { .. }, 401, BLACKLISTED)
             | (Command::LogOut { .. }, 200, "{}")
             | (Command::VerifyAccess, 400, VERIFY_BLACKLISTED) => outcome.dead(),
-            (Command::RevokeAll, 200, _) => outcome.version > outcome.row.session_epoch,
+            (Command::RevokeAll, 200, _) => outcome.session_epoch > outcome.row.session_epoch,
             (Command::VerifyAccess, 200, "{}") => true,
             (Command::VerifyRefresh { generation }, 200, "{}") => {
                 generation >= record.plan.generation
@@ -165,7 +165,7 @@ fn row(record: &Record, outcome: &Outcome) -> Vec<String> {
             "revoked by an operator without a command",
         ),
         (
-            outcome.version == outcome.row.session_epoch || revoke_all,
+            outcome.session_epoch == outcome.row.session_epoch || revoke_all,
             "session epoch raised without a command",
         ),
         (!surely_reuse || outcome.dead(), "live after a reuse"),

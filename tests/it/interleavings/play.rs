@@ -24,11 +24,11 @@ use super::{
     places::Place,
     plan::{Command, Operation, Plan, SERVERS},
 };
-use latchkey_testkit::{Answer, Backend, Forge, TestApp, username};
+use latchkey_testkit::{Answer, Backend, Fleet, Forge, username};
 
 /// Three servers with shared stores, and the operator's commands.
 pub struct World {
-    pub servers: Vec<TestApp>,
+    pub servers: Fleet,
     pub store: SqlStore,
     accounts: UserAdmin,
     forge: Forge,
@@ -64,11 +64,7 @@ impl World {
     pub async fn start(backend: Backend) -> Self {
         // After a failed write, other servers may miss an entry for a second. The long timeout
         // prevents failures on slow machines.
-        let mut servers = vec![TestApp::start_with(backend, &["--redis-timeout=20s"]).await];
-        while servers.len() < SERVERS {
-            let twin = servers[0].twin().await;
-            servers.push(twin);
-        }
+        let servers = Fleet::start(backend, SERVERS, &["--redis-timeout=20s"]).await;
         let limits = PoolLimits {
             connections: 8,
             threads: 0,

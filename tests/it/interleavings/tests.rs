@@ -136,7 +136,7 @@ fn kinds(record: &Record, outcome: &Outcome) -> Vec<&'static str> {
     let happened = [
         !outcome.dead(),
         reason == Some(RevokedReason::LoggedOut),
-        outcome.version != outcome.row.session_epoch,
+        outcome.session_epoch != outcome.row.session_epoch,
         reason == Some(RevokedReason::Reuse),
         given > rotations,
         record.events.iter().any(|event| event.answer.is_none()),

@@ -6,7 +6,7 @@ use latchkey_domain::keys::KeyMetadata;
 use latchkey_service::keys::KeyManager;
 use latchkey_verifier::Kind;
 
-use super::{Fleet, KeysIn, Traffic, fleet::manager_of};
+use super::{KeyFleet, KeysIn, Traffic, fleet::manager_of};
 
 const FLAGS: [&str; 4] = [
     "--jwks-max-age=1m",
@@ -16,7 +16,7 @@ const FLAGS: [&str; 4] = [
 ];
 
 /// Returns the newest key of each kind, and the number of keys of that kind.
-async fn newest(fleet: &Fleet) -> [(KeyMetadata, usize); 2] {
+async fn newest(fleet: &KeyFleet) -> [(KeyMetadata, usize); 2] {
     let records = fleet.records().await;
     [Kind::Access, Kind::Refresh].map(|kind| {
         let of_kind: Vec<_> = records
@@ -30,7 +30,7 @@ async fn newest(fleet: &Fleet) -> [(KeyMetadata, usize); 2] {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_servers_create_one_successor() {
-    let fleet = Fleet::start(KeysIn::Database, &FLAGS).await;
+    let fleet = KeyFleet::start(KeysIn::Database, &FLAGS).await;
     let mut traffic = Traffic::start(&fleet).await;
     let mut managers = Vec::new();
     for app in &fleet.apps {

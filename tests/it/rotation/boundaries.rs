@@ -4,7 +4,7 @@
 use chrono::TimeDelta;
 use latchkey_verifier::{Algorithm, Kind};
 
-use super::{Fleet, KeysIn, Traffic};
+use super::{KeyFleet, KeysIn, Traffic};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotation_of_keys_in_a_directory_refuses_no_token() {
@@ -19,7 +19,7 @@ async fn rotation_of_keys_in_the_database_refuses_no_token() {
 /// Verifiers fetch the key set at the worst times: just before the new key exists, and just before
 /// the servers must have noticed it. The publish lead has its minimum.
 async fn assert_no_token_is_refused(place: KeysIn) {
-    let fleet = Fleet::start(place, &["--jwks-max-age=5m", "--key-publish-lead=305s"]).await;
+    let fleet = KeyFleet::start(place, &["--jwks-max-age=5m", "--key-publish-lead=305s"]).await;
     let mut traffic = Traffic::start(&fleet).await;
     for algorithm in [Algorithm::EdDsa, Algorithm::Es256] {
         traffic.offline[0].restart();

@@ -4,11 +4,11 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use latchkey_verifier::{Algorithm, Kind};
 
-use super::{Fleet, KeysIn, Traffic, fleet::kid};
+use super::{KeyFleet, KeysIn, Traffic, fleet::kid};
 use latchkey_testkit::servers::eventually;
 
 /// Writes a file into the key directory.
-fn write_key_file(fleet: &Fleet, name: &str, text: &str) -> PathBuf {
+fn write_key_file(fleet: &KeyFleet, name: &str, text: &str) -> PathBuf {
     let file = fleet.apps[0].config.keys.keys_dir.join(name);
     fs::write(&file, text).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
@@ -17,7 +17,7 @@ fn write_key_file(fleet: &Fleet, name: &str, text: &str) -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn invalid_file_is_reported_and_does_not_stop_revocation() {
-    let fleet = Fleet::start(KeysIn::Directory, &[]).await;
+    let fleet = KeyFleet::start(KeysIn::Directory, &[]).await;
     let mut traffic = Traffic::start(&fleet).await;
     let revoked = fleet.rotated(Kind::Access, Algorithm::Es256).await;
     let published = fleet.apps[0].kids().await;

@@ -14,7 +14,7 @@ use latchkey_verifier::{Algorithm, Kind};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use latchkey_testkit::{Backend, TestApp, servers::eventually};
+use latchkey_testkit::{Backend, Fleet, TestApp, servers::eventually};
 
 /// Low cost of encryption. At the cost of the service, each server and each manager spends a third
 /// of a second on each key.
@@ -26,14 +26,14 @@ pub enum KeysIn {
     Database,
 }
 
-pub struct Fleet {
-    pub apps: [TestApp; 3],
+pub struct KeyFleet {
+    pub apps: Fleet,
     /// An operator's commands.
     pub manager: KeyManager,
     _passphrase: TempDir,
 }
 
-impl Fleet {
+impl KeyFleet {
     pub async fn start(place: KeysIn, flags: &[&str]) -> Self {
         let passphrase = tempfile::tempdir().unwrap();
         let file = passphrase.path().join("passphrase");
@@ -51,9 +51,8 @@ impl Fleet {
             let cheap = Passphrase::from_file(&file).unwrap().at(LOW_COST);
             manager.rewrap(Some(&cheap)).await.unwrap();
         }
-        let (second, third) = (first.twin().await, first.twin().await);
         Self {
-            apps: [first, second, third],
+            apps: Fleet::of(first, 3).await,
             manager,
             _passphrase: passphrase,
         }

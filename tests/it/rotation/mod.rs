@@ -11,5 +11,5 @@ mod revoke;
 mod revoke_refresh;
 mod traffic;
 
-use fleet::{Fleet, KeysIn};
+use fleet::{KeyFleet, KeysIn};
 use traffic::Traffic;

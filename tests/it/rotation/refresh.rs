@@ -2,14 +2,14 @@
 
 use latchkey_verifier::{Algorithm, Kind};
 
-use super::{Fleet, KeysIn, fleet::kid};
+use super::{KeyFleet, KeysIn, fleet::kid};
 
 /// A retry after a lost answer returns identical bytes, on another server and with another
 /// secret.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn retry_during_rotation_gets_the_same_successor() {
-    let fleet = Fleet::start(KeysIn::Directory, &[]).await;
-    let [first, second, third] = &fleet.apps;
+    let fleet = KeyFleet::start(KeysIn::Directory, &[]).await;
+    let [first, second, third] = fleet.apps.three();
     let pair = first.signed_in("ada").await;
     let created = fleet.rotate(Kind::Refresh, Algorithm::Hs256).await;
     fleet.noticed().await;

@@ -3,11 +3,11 @@
 use latchkey_service::keys::Successor;
 use latchkey_verifier::{Algorithm, Kind};
 
-use super::{Fleet, KeysIn, Traffic, fleet::kid};
+use super::{KeyFleet, KeysIn, Traffic, fleet::kid};
 use latchkey_testkit::{TestApp, servers::eventually};
 
 /// Waits until no server publishes the key.
-async fn wait_until_unpublished(fleet: &Fleet, revoked: &str) {
+async fn wait_until_unpublished(fleet: &KeyFleet, revoked: &str) {
     for app in &fleet.apps {
         eventually("the key is no longer published", async || {
             !app.kids().await.contains(&revoked.to_owned())
@@ -24,7 +24,7 @@ async fn assert_refused(app: &TestApp, token: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn previous_key_signs_until_the_successor_does() {
-    let fleet = Fleet::start(KeysIn::Database, &[]).await;
+    let fleet = KeyFleet::start(KeysIn::Database, &[]).await;
     let mut traffic = Traffic::start(&fleet).await;
     let first = kid(&fleet.apps[0].signed_in("ada").await.access);
     let revoked = fleet.rotated(Kind::Access, Algorithm::EdDsa).await;
@@ -74,7 +74,7 @@ async fn previous_key_signs_until_the_successor_does() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_key_is_followed_by_a_known_successor() {
-    let fleet = Fleet::start(KeysIn::Database, &[]).await;
+    let fleet = KeyFleet::start(KeysIn::Database, &[]).await;
     let pair = fleet.apps[0].signed_in("ada").await;
     let revoked = kid(&pair.access);
     let manager = &fleet.manager;

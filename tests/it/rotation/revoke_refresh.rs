@@ -2,13 +2,13 @@
 
 use latchkey_verifier::{Algorithm, Kind};
 
-use super::{Fleet, KeysIn, fleet::kid};
+use super::{KeyFleet, KeysIn, fleet::kid};
 use latchkey_testkit::{PASSWORD, servers::eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_of_the_revoked_secret_end() {
-    let fleet = Fleet::start(KeysIn::Database, &[]).await;
-    let [first, second, third] = &fleet.apps;
+    let fleet = KeyFleet::start(KeysIn::Database, &[]).await;
+    let [first, second, third] = fleet.apps.three();
     let earlier = first.signed_in("ada").await;
     let revoked = fleet.rotated(Kind::Refresh, Algorithm::Hs256).await;
     let pair = second.signed_in("bob").await;

@@ -1,7 +1,7 @@
 //! Users of all three servers, and offline verifiers.
 
 use super::{
-    fleet::{Fleet, kid},
+    fleet::{KeyFleet, kid},
     offline::Offline,
 };
 use latchkey_testkit::{Forge, PASSWORD, Pair};
@@ -17,7 +17,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    pub async fn start(fleet: &Fleet) -> Self {
+    pub async fn start(fleet: &KeyFleet) -> Self {
         let (mut sessions, mut idle) = (Vec::new(), Vec::new());
         for (number, app) in fleet.apps.iter().enumerate() {
             sessions.push(app.signed_in(&format!("user{number}")).await);
@@ -34,7 +34,7 @@ impl Traffic {
 
     /// Refreshes each session at the next server. Verifies the newest tokens, and those that expire
     /// next, everywhere.
-    pub async fn flow(&mut self, fleet: &Fleet) {
+    pub async fn flow(&mut self, fleet: &KeyFleet) {
         self.turn += 1;
         for (number, pair) in self.sessions.iter_mut().enumerate() {
             let here = &fleet.apps[(number + self.turn) % 3];
@@ -58,7 +58,7 @@ impl Traffic {
     }
 
     /// Signs in at each server.
-    pub async fn sign_in(&mut self, fleet: &Fleet) {
+    pub async fn sign_in(&mut self, fleet: &KeyFleet) {
         for (number, app) in fleet.apps.iter().enumerate() {
             self.sessions[number] = app.obtain(&format!("user{number}"), PASSWORD).await.pair();
         }
@@ -79,7 +79,7 @@ impl Traffic {
     }
 
     /// Refreshes the sessions that were idle since the start.
-    pub async fn refresh_idle(self, fleet: &Fleet) {
+    pub async fn refresh_idle(self, fleet: &KeyFleet) {
         for (number, pair) in self.idle.iter().enumerate() {
             let next = fleet.apps[(number + 1) % 3]
                 .refresh(&pair.refresh)

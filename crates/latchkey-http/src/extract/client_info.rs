@@ -26,8 +26,9 @@ impl FromRequest for Client {
     }
 }
 
-/// Returns the address and the `User-Agent` of the client. `sessions/sign_in.rs` and
-/// `sessions/refresh.rs` store them in the session's row, and the audit trail in its events.
+/// Returns the address and the `User-Agent` of the client. A sign-in and each refresh store them in
+/// the session's row (`latchkey-store/src/sql/sign_in.rs`, `sql/rotation`), and the audit trail in
+/// its events.
 pub(super) fn client_info(request: &HttpRequest) -> ClientInfo {
     let agent = request
         .headers()
