@@ -1,7 +1,7 @@
 //! Middleware of every request: request id, common headers, conversion of panics and errors to
 //! responses, log and metrics.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{cell::RefCell, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use actix_web::{
     body::MessageBody,
@@ -35,6 +35,8 @@ const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-p
 const MAX_REQUEST_ID: usize = 64;
 /// Maximum length of a path and a query, in bytes. The longest valid one is shorter than 100.
 const MAX_URI: usize = 2048;
+/// Size of the buffer of random bytes for request ids.
+const RANDOM_CAPACITY: usize = 1024;
 static KNOWN: [Method; 8] = [
     Method::DELETE,
     Method::GET,
@@ -246,10 +248,25 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         .map_or_else(new_id, HeaderValue::clone)
 }
 
-/// Returns a random id of 32 hex digits.
+/// Returns a random id of 32 hex digits. Ids are not secret, so random bytes are read from the
+/// operating system for many ids at once.
 fn new_id() -> HeaderValue {
-    // Without randomness, sign-ins fail, too. Duplicate ids do no harm.
-    let id = Uuid::from_bytes(random::bytes().unwrap_or_default());
+    thread_local! {
+        static DRAWN: RefCell<([u8; RANDOM_CAPACITY], usize)> =
+            const { RefCell::new(([0; RANDOM_CAPACITY], RANDOM_CAPACITY)) };
+    }
+    let id = DRAWN.with_borrow_mut(|(drawn, next)| {
+        if *next >= RANDOM_CAPACITY {
+            // Without randomness, sign-ins fail, too. Duplicate ids do no harm.
+            (*drawn, *next) = (random::bytes().unwrap_or([0; RANDOM_CAPACITY]), 0);
+        }
+        let bytes = drawn
+            .get(*next..)
+            .and_then(|rest| rest.first_chunk().copied())
+            .unwrap_or_default();
+        *next += bytes.len();
+        Uuid::from_bytes(bytes)
+    });
     // Hex digits are always a valid header value.
     let text = HeaderValue::from_str(id.simple().encode_lower(&mut Uuid::encode_buffer()));
     text.unwrap_or_else(|_| HeaderValue::from_static("0"))
