@@ -16,8 +16,7 @@ use tempfile::TempDir;
 
 use latchkey_testkit::{Backend, Fleet, TestApp, servers::eventually};
 
-/// Low cost of encryption. At the cost of the service, each server and each manager spends a third
-/// of a second on each key.
+/// Low scrypt cost. With the default cost, decrypting one key takes a third of a second.
 const LOW_COST: WrappingCost = WrappingCost::new(10);
 
 #[derive(Clone, Copy, Debug)]

@@ -13,8 +13,8 @@ use crate::sql::rows::stored;
 use latchkey_domain::time::Moment;
 
 /// Rotates each session by its own condition, the one of
-/// [`RotateOne`](super::super::single_statement::RotateOne). Each returned row carries the position
-/// of its attempt, from 1. All other attempts failed, for any reason.
+/// [`RotateOne`](super::super::single_statement::RotateOne). A successful attempt returns one row,
+/// with the number of the attempt in the batch (the first is 1). A failed attempt returns no row.
 ///
 /// Rows locked by other transactions are skipped: a long lock would delay the whole batch, and two
 /// batches could deadlock. A row is changed in the version that was locked, or not at all.

@@ -1,9 +1,12 @@
 //! Coalescing of concurrent rotations on one pool's connections into batches (group commit).
 //!
 //! [`CoalescingStore`] decorates a store. Without it, each rotation has a statement of its own.
-//! `docs/adr/0009-coalescing.md` has the reasons. To remove coalescing, delete this folder, its line
-//! in `rotation/mod.rs`, its use in `src/app/stores.rs`, the setting `coalesce_rotations`, the count
-//! of waiting rotations in `postgres_pool.rs`, and the tests `tests/it/contract/coalescing*.rs`.
+//! `docs/adr/0009-coalescing.md` has the reasons. To remove coalescing, delete:
+//!
+//! - this folder, and its `mod` line in `rotation/mod.rs`;
+//! - `CoalescingStore` in `src/app/stores.rs`, and the setting `coalesce_rotations`;
+//! - `waiting_rotations` in `postgres_pool.rs`;
+//! - the tests `tests/it/contract/coalescing*.rs`.
 
 mod batch_queue;
 mod batch_statement;
