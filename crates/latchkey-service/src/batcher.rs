@@ -45,8 +45,9 @@ pub(super) trait BatchWriter {
         Vec::new()
     }
 
-    /// Reports the number of rows and items that were lost at a stop.
-    fn report_lost(&self, count: usize);
+    /// Reports the number of rows and items that were lost at a stop. Only a writer that repeats
+    /// failed writes loses some.
+    fn report_lost(&self, _count: usize) {}
 }
 
 /// Limits of a queue and its batches.

@@ -215,6 +215,10 @@ fn grouped(batch: &[AuditEvent]) -> Vec<(AuditEvent, u32)> {
 }
 
 #[cfg(test)]
+#[path = "stop_tests.rs"]
+mod stop_tests;
+
+#[cfg(test)]
 mod tests {
     use super::grouped;
     use latchkey_domain::{

@@ -69,8 +69,4 @@ impl BatchWriter for Entries {
         }
         written
     }
-
-    fn report_lost(&self, count: usize) {
-        tracing::debug!(count, "last entries of rotations not written");
-    }
 }
